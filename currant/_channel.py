@@ -1,0 +1,397 @@
+"""The bounded channel from the commands to their readers, and the rule that nobody waits in vain.
+
+Every message goes to each `Subscription`: one for those who iterate over the Runner, and one for
+each sink.  A subscription is an anyio memory object stream of whole-line batches, so a reader that
+is slow slows the commands (backpressure).  What a memory stream alone gets wrong is the reader that
+is not there: who waits for the commands to end, while nobody takes their output, would wait for
+ever.  So a subscription knows who reads it, and which tasks wait.  While nobody reads and somebody
+waits it is *abandoned*: what does not fit is discarded, oldest output first, and counted.
+
+Who reads?  What ``async for`` holds is a reader from its first message until it ends or is dropped,
+as `break` drops it, except while its own task waits for the commands.  Where there are sinks, they
+are where output goes: iteration that nobody has begun, or that was left, does not hold them up.
+
+Rejected: `MemoryObjectReceiveStream.receive`, which hands a message to a sleeping reader.  A native
+`asyncio.Task.cancel` between the hand-over and the wake-up loses it.  Here a reader is woken only,
+and takes the message in the step in which it returns it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections import Counter, deque
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import anyio
+from anyio.abc import ObjectReceiveStream
+from anyio.lowlevel import checkpoint
+
+from currant._messages import Batch, BatchMessage, Dropped, Line, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+__all__ = ["BatchReader", "Channel", "LineReader", "SinkFeed", "Subscription"]
+
+KEPT = 10_000
+"""Most messages other than output that an abandoned subscription keeps: a few megabytes."""
+
+T_Message = TypeVar("T_Message")
+
+
+class Channel:
+    """Hands every message to every subscription, and knows which tasks wait for the commands.
+
+    Attributes:
+        readers: the subscription of those who iterate over the Runner.
+    """
+
+    def __init__(self, buffer_size: int) -> None:
+        self._buffer_size = buffer_size
+        self._producers = 0
+        self._waiting: Counter[int] = Counter()
+        self._feeds: list[SinkFeed] = []
+        self.readers = Readers(self, buffer_size)
+
+    @property
+    def producing(self) -> bool:
+        """Whether a command may still send something."""
+        return self._producers > 0
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether anything but iteration takes the messages."""
+        return bool(self._feeds)
+
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether a task waits for the commands."""
+        return bool(self._waiting)
+
+    def is_waiting(self, task: int) -> bool:
+        """Tell whether the task of that id waits for the commands."""
+        return task in self._waiting
+
+    def subscribe(self) -> SinkFeed:
+        """Make a subscription for a sink."""
+        feed = SinkFeed(self._buffer_size)
+        self._feeds.append(feed)
+        return feed
+
+    def add_producer(self) -> None:
+        """Announce a command: until it is removed, readers do not come to an end."""
+        self._producers += 1
+
+    def remove_producer(self) -> None:
+        """Take the announcement back; with the last one, readers come to an end."""
+        self._producers -= 1
+        if not self._producers:
+            self.readers.wake()
+
+    async def send(self, message: BatchMessage) -> None:
+        """Hand `message` to all, waiting while one that is being read is full."""
+        for feed in self._feeds:
+            await feed.put(message)
+        await self.readers.put(message)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Mark the current task as one that waits for the commands, and so does not read."""
+        self.begin_to_wait()
+        try:
+            yield
+        finally:
+            task = anyio.get_current_task().id
+            self._waiting[task] -= 1
+            if not self._waiting[task]:
+                del self._waiting[task]
+
+    def begin_to_wait(self) -> None:
+        """Mark the current task as one that waits for good: it is leaving the block."""
+        self._waiting[anyio.get_current_task().id] += 1
+        self.readers.reconsider()
+
+    def abandon(self) -> None:
+        """Let nothing wait for those who iterate any longer."""
+        self.readers.give_up()
+
+    async def settled(self) -> None:
+        """Wait until every reader has had its messages and every sink has dealt with its own."""
+        for subscription in (self.readers, *self._feeds):
+            while not subscription.settled:
+                await subscription.changed()
+
+    def close(self) -> None:
+        """Nothing more will be sent: readers and sinks come to an end after what is left."""
+        self.readers.close()
+        for feed in self._feeds:
+            feed.close()
+
+
+class Subscription:
+    """One bounded memory object stream of messages, with what was set aside before it."""
+
+    def __init__(self, buffer_size: int) -> None:
+        stream = anyio.create_memory_object_stream[BatchMessage](buffer_size)
+        self._send, self._receive = stream
+        self._kept: deque[BatchMessage] = deque()
+        self._dropped: dict[str, int] = {}
+        self._change: anyio.Event | None = None
+
+    @property
+    @abstractmethod
+    def abandoned(self) -> bool:
+        """Whether nobody will make room here, so that a sender must not wait for it."""
+
+    @property
+    @abstractmethod
+    def settled(self) -> bool:
+        """Whether those who read have had all there is."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is anything to take."""
+        return bool(
+            self._kept or self._dropped or self._receive.statistics().current_buffer_used
+        )
+
+    async def put(self, message: BatchMessage) -> None:
+        """Add `message`; where there is no room, wait for a reader, or discard if there is none."""
+        if self.abandoned:
+            self._put_discarding(message)
+            await checkpoint()
+        else:
+            # Closed: a sink that has ended wants no more.
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self._send.send(message)
+        self.wake()
+
+    def take(self) -> BatchMessage:
+        """Return the oldest message.
+
+        Raises:
+            anyio.WouldBlock: there is none.
+            anyio.EndOfStream: there is none, and none will come.
+        """
+        if self._kept:
+            message = self._kept.popleft()
+        elif self._dropped:
+            message = self._take_dropped(next(iter(self._dropped)))
+        else:
+            message = self._receive.receive_nowait()
+        self.wake()
+        return message
+
+    def reconsider(self) -> None:
+        """Let blocked senders go where the subscription has become abandoned."""
+        if self.abandoned:
+            while self._receive.statistics().tasks_waiting_send:
+                self._set_aside(self._receive.receive_nowait())
+        self.wake()
+
+    def wake(self) -> None:
+        """Have all look again who wait for a change."""
+        if self._change is not None:
+            self._change.set()
+            self._change = None
+
+    async def changed(self) -> None:
+        """Wait until something was put, taken or closed, or somebody began or ceased to read."""
+        if self._change is None:
+            self._change = anyio.Event()
+        await self._change.wait()
+
+    def close(self) -> None:
+        """Nothing more will be put."""
+        self._send.close()
+        self.wake()
+
+    def _put_discarding(self, message: BatchMessage) -> None:
+        while True:
+            try:
+                self._send.send_nowait(message)
+            except anyio.WouldBlock:
+                self._set_aside(self._receive.receive_nowait())
+            else:
+                return
+
+    def _set_aside(self, oldest: BatchMessage) -> None:
+        """Count `oldest` as discarded if it is output; otherwise keep it, it is small."""
+        if isinstance(oldest, Batch):
+            self._dropped[oldest.command] = self._dropped.get(oldest.command, 0) + oldest.count()
+            return
+        if oldest.command in self._dropped:
+            self._kept.append(self._take_dropped(oldest.command))
+        self._kept.append(oldest)
+        while len(self._kept) > KEPT:
+            self._kept.popleft()
+
+    def _take_dropped(self, command: str) -> Dropped:
+        return Dropped(command, self._dropped.pop(command), time.time())
+
+
+class SinkFeed(Subscription, ObjectReceiveStream[BatchMessage]):
+    """The subscription of one sink, which is the stream that the sink is called with."""
+
+    def __init__(self, buffer_size: int) -> None:
+        super().__init__(buffer_size)
+        self._idle = False
+        self._left = False
+
+    @property
+    def abandoned(self) -> bool:
+        """A sink reads until it ends; then the stream is closed, and takes nothing in."""
+        return False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the sink has come back for more with nothing left, or has ended."""
+        return self._left or (self._idle and not self.unread)
+
+    async def receive(self) -> BatchMessage:
+        """Return the next message; ends when the Runner does."""
+        await checkpoint()
+        while True:
+            try:
+                return self.take()
+            except anyio.WouldBlock:
+                self._idle = True
+                self.wake()
+            try:
+                await self.changed()
+            finally:
+                self._idle = False
+
+    def leave(self) -> None:
+        """Take nothing more, so that nobody waits for this sink any longer."""
+        self._left = True
+        self._receive.close()
+        self._send.close()
+        self.wake()
+
+    async def aclose(self) -> None:
+        """Leave the stream before its end."""
+        self.leave()
+        await checkpoint()
+
+
+class Readers(Subscription):
+    """The subscription that all who iterate over the Runner share."""
+
+    def __init__(self, channel: Channel, buffer_size: int) -> None:
+        super().__init__(buffer_size)
+        self._channel = channel
+        self._tasks: dict[int, int] = {}  # reader's id -> id of the task that it reads in
+        self._given_up = False
+
+    @property
+    def being_read(self) -> bool:
+        """Whether somebody is in the middle of an iteration."""
+        return not self._given_up and any(
+            not self._channel.is_waiting(task) for task in self._tasks.values()
+        )
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody reads, though somebody waits or the output goes elsewhere."""
+        channel = self._channel
+        return not self.being_read and (
+            self._given_up or channel.somebody_waits or channel.has_sinks
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether nobody reads, or there is nothing left to read."""
+        return not (self.being_read and self.unread)
+
+    async def next(self, reader: _Reader[T_Message]) -> BatchMessage:
+        """Return the oldest message for `reader`; ends when no command is left."""
+        self._tasks[id(reader)] = anyio.get_current_task().id
+        await checkpoint()
+        while True:
+            with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
+                return self.take()
+            if not self._channel.producing:
+                self.leave(reader)
+                raise StopAsyncIteration
+            await self.changed()
+
+    def leave(self, reader: _Reader[T_Message], unread: Batch | None = None) -> None:
+        """End the reading of `reader`, which gives back what it has taken and not passed on."""
+        if unread is not None:
+            self._kept.appendleft(unread)
+        if self._tasks.pop(id(reader), None) is not None:
+            self.reconsider()
+
+    def give_up(self) -> None:
+        """Count nobody as a reader any more: the block is left early."""
+        self._given_up = True
+        self.reconsider()
+
+    def close(self) -> None:
+        """Nothing more will be put; what is left stays there to be read."""
+        super().close()
+        with suppress(anyio.EndOfStream, anyio.ClosedResourceError):
+            while True:
+                self._kept.append(self._receive.receive_nowait())
+        self._receive.close()
+
+
+class _Reader(Generic[T_Message]):
+    """What ``async for`` holds; leaving the loop drops it, and so ends the reading.
+
+    A class and not an async generator: that one is not closed by `break`, but later, by the event
+    loop, and trio warns of it.
+    """
+
+    __slots__ = ("_readers",)
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __del__(self) -> None:
+        self._readers.leave(self)
+
+
+class BatchReader(_Reader[BatchMessage]):
+    """Iterates over messages, output in whole batches."""
+
+    __slots__ = ()
+
+    async def __anext__(self) -> BatchMessage:
+        return await self._readers.next(self)
+
+
+class LineReader(_Reader[Message]):
+    """Iterates over messages, output line by line."""
+
+    __slots__ = ("_batch", "_lines")
+
+    def __init__(self, readers: Readers) -> None:
+        super().__init__(readers)
+        self._batch: Batch | None = None
+        self._lines: Iterator[Line] = iter(())
+
+    async def __anext__(self) -> Message:
+        while True:
+            # The hot path: most calls end here, without a checkpoint, once for each line.
+            for line in self._lines:
+                return line
+            message = await self._readers.next(self)
+            if not isinstance(message, Batch):
+                return message
+            self._batch = message
+            self._lines = message.lines()
+
+    def __del__(self) -> None:
+        rest = b"".join(line.data + line.ending for line in self._lines)
+        unread = None
+        if rest and self._batch is not None:
+            unread = Batch(self._batch.command, self._batch.stream, rest, self._batch.time)
+        self._readers.leave(self, unread)

@@ -1,0 +1,298 @@
+"""What to run: `Command`, a value that is checked when it is built.
+
+Pure: nothing here looks at the file system or the environment (whether a program exists is the
+launcher's question).  All that ``execve`` would refuse later (a NUL byte, a name with ``=``, text
+that has no bytes) is refused here, in the frame of whoever wrote it, since each event loop reports
+it differently and some not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from functools import partial
+from pathlib import PurePath
+from signal import SIGTERM, Signals
+from subprocess import PIPE
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, get_args
+
+from currant._errors import CommandError, CommandParseError, DuplicateNameError, EmptyCommandError
+from currant._restart import RestartPolicy, RestartWhen
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = [
+    "PIPE",
+    "Command",
+    "CommandLike",
+    "CommandOptions",
+    "KillOthersOn",
+    "as_command",
+    "check_policies",
+    "named",
+    "unique_name",
+]
+
+StrOrPath: TypeAlias = "str | PathLike[str]"
+KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
+
+
+class CommandOptions(TypedDict, total=False):
+    """The keyword arguments of `Command`, for `Command.parse` and `Command.shell`."""
+
+    name: str | None
+    cwd: StrOrPath | None
+    env: Mapping[str, str]
+    inherit_env: bool
+    stderr: Literal["separate", "stdout"]
+    stdin: bytes | int | None
+    success_codes: Collection[int]
+    capture: bool | int | None
+    restart: RestartWhen | RestartPolicy | None
+    kill_others_on: KillOthersOn | None
+    stop_signal: int
+    grace: float | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Command:
+    """One command to run: a program with its arguments, and how to treat it.
+
+    A frozen value: it compares by its fields, can be pickled, and is checked when built.  Where a
+    policy (`restart`, `kill_others_on`, `grace`, `capture`) is None, the Runner's holds.
+
+    Attributes:
+        argv: the program and its arguments; paths become text.  No shell is involved.
+        name: how the command is called in messages and results; the last path part of ``argv[0]``
+            where it is not given.
+        cwd: the working directory; None: the host's.
+        env: variables set for the command, over those it inherits.
+        inherit_env: whether it inherits the host's variables.
+        stderr: ``"separate"``, or ``"stdout"`` to have both as one stream, in the order written.
+        stdin: None: ``/dev/null``; bytes: these, then end-of-file; `PIPE`: see `Job.send`.
+        success_codes: the exit codes that count as success.
+        capture: whether the `Result` carries the output: False, True, or how many last bytes of
+            each stream.
+        restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
+        kill_others_on: ``"failure"``, ``"success"`` or ``"exit"``: the final end of this command
+            that stops all commands of the Runner.
+        stop_signal: what asks the command's process group to stop.
+        grace: seconds its group has to end after being asked; then SIGKILL.
+
+    Raises:
+        EmptyCommandError: there is no program in `argv`.
+        CommandError: anything else about the command is wrong.
+    """
+
+    argv: Sequence[StrOrPath]
+    _: KW_ONLY
+    name: str | None = None
+    cwd: StrOrPath | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    inherit_env: bool = True
+    stderr: Literal["separate", "stdout"] = "separate"
+    stdin: bytes | int | None = None
+    success_codes: Collection[int] = (0,)
+    capture: bool | int | None = None
+    restart: RestartWhen | RestartPolicy | None = None
+    kill_others_on: KillOthersOn | None = None
+    stop_signal: int = SIGTERM
+    grace: float | None = None
+
+    def __post_init__(self) -> None:
+        # A frozen value normalises its own fields once, here; nothing else may set them.
+        def set_field(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        set_field("argv", _checked_argv(self.argv))
+        if self.name is not None and not (isinstance(self.name, str) and self.name):
+            raise CommandError(f"name must be a text that is not empty, not {self.name!r}")
+        if self.name is not None:
+            _check_text("the name", self.name)
+        if self.cwd is not None:
+            set_field("cwd", _checked_path("cwd", self.cwd))
+        set_field("env", _checked_env(self.env))
+        if self.stderr not in ("separate", "stdout"):
+            raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
+        if not (self.stdin is None or isinstance(self.stdin, bytes) or self.stdin == PIPE):
+            raise CommandError(f"stdin must be None, bytes or PIPE, not {self.stdin!r}")
+        set_field("success_codes", _checked_codes(self.success_codes))
+        set_field("stop_signal", _checked_signal(self.stop_signal))
+        check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
+
+    @classmethod
+    def parse(cls, text: str, **options: Unpack[CommandOptions]) -> Command:
+        """Build a command from one line, split by the shell's rules of quoting, without a shell.
+
+        Args:
+            text: such as ``"ls -la 'a b'"``; variables, pipes and patterns mean nothing here.
+            options: as for `Command`.
+
+        Raises:
+            CommandParseError: a quotation is not closed; it carries the text.
+            EmptyCommandError: there is nothing in the text.
+        """
+        try:
+            argv = shlex.split(text)
+        except ValueError as error:
+            raise CommandParseError(text, str(error)) from error
+        return cls(argv, **options)
+
+    @classmethod
+    def shell(cls, text: str, **options: Unpack[CommandOptions]) -> Command:
+        """Build a command that has ``/bin/sh -c`` run `text`: pipes, variables, loops.
+
+        Args:
+            text: what the shell is to run.
+            options: as for `Command`.
+
+        Raises:
+            EmptyCommandError: there is nothing in the text.
+        """
+        if not text.strip():
+            raise EmptyCommandError("a shell command needs a text to run, got a blank one")
+        return cls(["/bin/sh", "-c", text], **options)
+
+    def __repr__(self) -> str:
+        shown = [repr(list(self.argv))]
+        for spec in fields(self)[1:]:
+            value = getattr(self, spec.name)
+            if spec.name == "env":
+                # Names only: the values may be secrets, and a repr ends up in logs.
+                shown += [f"env={sorted(value)}"] if value else []
+            elif value != spec.default:
+                shown.append(f"{spec.name}={value!r}")
+        return f"Command({', '.join(shown)})"
+
+    def __str__(self) -> str:
+        return shlex.join(os.fspath(word) for word in self.argv)
+
+    def __hash__(self) -> int:
+        return hash((self.argv, self.name, self.cwd))
+
+    def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
+        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        return partial(Command, **values | {"env": dict(self.env)}), ()
+
+
+CommandLike: TypeAlias = Command | str | Sequence[StrOrPath]
+"""What a Runner takes for a command; a `str` is read as by `Command.parse`."""
+
+
+def as_command(value: CommandLike) -> Command:
+    """Return `value` as a `Command`."""
+    if isinstance(value, Command):
+        return value
+    return Command.parse(value) if isinstance(value, str) else Command(value)
+
+
+def named(command: Command, taken: Container[str]) -> Command:
+    """Return `command` with the name it goes by beside the names `taken`.
+
+    A name that was not given gets ``#2``, ``#3``… where it is taken.
+
+    Raises:
+        DuplicateNameError: a name that was given is taken.
+    """
+    if command.name is not None:
+        if command.name in taken:
+            raise DuplicateNameError(command.name)
+        return command
+    program = os.fspath(command.argv[0])
+    return replace(command, name=unique_name(PurePath(program).name or program, taken))
+
+
+def unique_name(base: str, taken: Container[str]) -> str:
+    """Return `base`, or where that is taken the first of ``base#2``, ``base#3``… that is not."""
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}#{number}"
+    return name
+
+
+def _checked_argv(argv: object) -> tuple[str, ...]:
+    if isinstance(argv, (str, bytes)) or not isinstance(argv, Iterable):
+        raise CommandError(
+            f"argv must be a sequence of words, not {argv!r}; "
+            "Command.parse splits a line, Command.shell has a shell run it"
+        )
+    words = tuple(_checked_path("a word of argv", word) for word in argv)
+    if not words or not words[0]:
+        raise EmptyCommandError
+    return words
+
+
+def _checked_path(what: str, value: object) -> str:
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        raise CommandError(f"{what} must be a text or a path, not {value!r}") from None
+    text = os.fsdecode(path)
+    _check_text(what, text)
+    return text
+
+
+def _check_text(what: str, text: str) -> None:
+    if "\0" in text:
+        raise CommandError(f"{what} holds a NUL byte: {text!r}")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise CommandError(f"{what} holds a lone surrogate, which has no bytes: {text!r}") from None
+
+
+def _checked_env(env: object) -> Mapping[str, str]:
+    if not isinstance(env, Mapping):
+        raise CommandError(f"env must be a mapping from name to text, not {env!r}")
+    for key, value in env.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise CommandError(f"env must map text to text, not {key!r} to a {type(value).__name__}")
+        if not key or "=" in key:
+            raise CommandError(f"the name of a variable must not be empty or hold '=': {key!r}")
+        _check_text("the name of a variable", key)
+        _check_text(f"the variable {key}", value)
+    return MappingProxyType(dict(env))
+
+
+def _checked_codes(codes: object) -> tuple[int, ...]:
+    if not isinstance(codes, Iterable):
+        raise CommandError(f"success_codes must be a sequence of exit codes, not {codes!r}")
+    checked = tuple(codes)
+    for code in checked:
+        if not isinstance(code, int) or not 0 <= code <= 255:
+            raise CommandError(f"an exit code is a number from 0 to 255, not {code!r}")
+    return checked
+
+
+def _checked_signal(number: object) -> Signals:
+    try:
+        return Signals(number)  # type: ignore[arg-type]
+    except ValueError:
+        raise CommandError(f"stop_signal must be a signal, not {number!r}") from None
+
+
+def check_policies(
+    restart: object, kill_others_on: object, grace: object, capture: object
+) -> None:
+    """Raise `CommandError` for a policy that cannot be meant; None is fine for each of them."""
+    if restart is not None and not isinstance(restart, RestartPolicy):
+        if restart not in get_args(RestartWhen):
+            raise CommandError(
+                "restart must be 'never', 'on-failure', 'always' or a RestartPolicy, "
+                f"not {restart!r}"
+            )
+    if kill_others_on is not None and kill_others_on not in get_args(KillOthersOn):
+        raise CommandError(
+            f"kill_others_on must be 'failure', 'success' or 'exit', not {kill_others_on!r}"
+        )
+    if grace is not None and not (isinstance(grace, (int, float)) and grace >= 0):
+        raise CommandError(f"grace must be a number of seconds, at least 0, not {grace!r}")
+    if capture is not None and not (isinstance(capture, int) and capture >= 0):
+        raise CommandError(
+            f"capture must be False, True or a number of bytes, at least 0, not {capture!r}"
+        )

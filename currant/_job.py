@@ -1,0 +1,407 @@
+"""One command's whole life, straight down the page: `Job.live`, and below it what it calls.
+
+A life is a row of attempts with waits between them; an attempt is a process with four tasks around
+it: one follows the process, one waits for it at the kill barrier, two read its output.  The position
+in these coroutines is the state; `Job.state` only shows it.
+
+Three things must hold whatever comes in between.  Stop beats restart: the barrier is looked at right
+before each launch and, by the watcher task, right after it.  Nothing outlives its attempt: however
+an attempt is left, its group is ended first.  Stopping never waits for a reader: the task that
+follows the process sends no message, so a full channel cannot hold it up.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import anyio
+
+from currant._command import PIPE
+from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinClosedError
+from currant._lines import LineSplitter
+from currant._messages import Batch, Exited, Failed, Restarting, Result, Started
+from currant._output import Capture, Tail
+from currant._restart import delay_before_restart, ends_in_a_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
+
+    from currant._barrier import KillBarrier
+    from currant._channel import Channel
+    from currant._command import Command, KillOthersOn
+    from currant._errors import CurrantError
+    from currant._launcher import Launcher, Process
+    from currant._messages import BatchMessage, Exit, Line, Status, StreamName
+    from currant._restart import RestartPolicy
+
+__all__ = ["Job", "JobState", "Policies", "Surroundings"]
+
+JobState: TypeAlias = Literal["queued", "running", "restarting", "stopping", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """How one command is treated, with every question answered."""
+
+    restart: RestartPolicy
+    kill_others_on: KillOthersOn | None
+    grace: float
+    capture: bool | int
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a job has from its Runner.
+
+    Attributes:
+        launcher: what starts its processes.
+        channel: where its messages go.
+        barrier: the Runner's; its own barrier is below that one.
+        take_from_queue: has a killed job end at once that still waits for its turn.
+    """
+
+    launcher: Launcher
+    channel: Channel
+    barrier: KillBarrier
+    take_from_queue: Callable[[Job], None]
+
+
+class Job:
+    """One command inside a Runner; made by `Runner.start_soon` and `Runner.start`.
+
+    Attributes:
+        command: the command, with the name that it goes by.
+        pid: the number of its process; None while there is none.
+        attempts: how often it was started, or tried to be.
+        result: how it ended; None before.
+    """
+
+    def __init__(self, command: Command, policies: Policies, around: Surroundings) -> None:
+        self.command = command
+        self.pid: int | None = None
+        self.attempts = 0
+        self.result: Result | None = None
+        self._policies = policies
+        self._around = around
+        self._barrier = around.barrier.below()
+        self._killed = False
+        self._phase: JobState = "queued"
+        self._started = anyio.Event()  # a new one for each attempt
+        self._ended = anyio.Event()
+
+        # Of the current attempt, or of the last one.
+        self._process: Process | None = None
+        self._watch: TaskGroup | None = None
+        self._capture = Capture(policies.capture)
+        self._tail = Tail()
+        self._exit: Exit | None = None
+        self._error: CurrantError | None = None
+
+        # What comes after it.
+        self._ends_in_a_row = 0
+        self._delay: float | None = None
+        self._restart_asked = False
+        self._pause: anyio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        pid = f" pid={self.pid}" if self.pid is not None else ""
+        return f"<Job {self.name!r} {self.state}{pid} attempts={self.attempts}>"
+
+    @property
+    def name(self) -> str:
+        """The name that the command goes by."""
+        assert self.command.name is not None
+        return self.command.name
+
+    @property
+    def state(self) -> JobState:
+        """``"queued"``, ``"running"``, ``"restarting"`` (waiting to), ``"stopping"``, ``"ended"``."""
+        if self._barrier.thrown and self._phase != "ended":
+            return "stopping"
+        return self._phase
+
+    @property
+    def grace(self) -> float:
+        """Seconds that the command has to end after it was asked to."""
+        return self._policies.grace
+
+    @property
+    def restarts(self) -> int:
+        """How often it has been started again."""
+        return max(0, self.attempts - 1)
+
+    @property
+    def tail(self) -> tuple[Line, ...]:
+        """The last lines of the current or last attempt, both streams, at most twenty."""
+        return self._tail.lines()
+
+    async def wait(self) -> Result:
+        """Wait until the command has ended for good, and return how.
+
+        For any number of tasks, any number of times.  While it waits and nobody iterates over the
+        Runner, output that does not fit is discarded (see `Dropped`).
+        Cancellation: harmless; the command goes on.
+        """
+        with self._around.channel.waiting():
+            await self._ended.wait()
+        assert self.result is not None
+        return self.result
+
+    def kill(self, reason: str | None = None) -> None:
+        """Stop this command, whatever it does, and do not start it again; return at once.
+
+        A second call while it is still stopping skips what is left of the grace.
+        """
+        if self._killed:
+            self.hurry()
+        else:
+            self._killed = True
+            self._barrier.throw(reason)
+            self._around.take_from_queue(self)
+
+    def hurry(self) -> None:
+        """Skip what is left of the grace, if the command is stopping; return at once."""
+        if self._watch is not None and self._process is not None:
+            self._watch.start_soon(self._process.stop, self.command.stop_signal, 0.0)
+
+    async def restart(self) -> None:
+        """Stop the process if there is one, and return when a new one runs.
+
+        It counts as a restart, but waits for none: not for the policy's delay, and not for its leave.
+        Cancellation: the restart goes on.
+
+        Raises:
+            JobEndedError: the command has ended or is being stopped, or ends before it runs.
+        """
+        if self.state == "ended" or self._barrier.thrown:
+            raise JobEndedError(self.name, "restart")
+        if self._watch is not None and self._process is not None:
+            self._restart_asked = True
+            self._phase = "stopping"
+            self._watch.start_soon(self._stop, self._process)
+        elif self._pause is not None:
+            self._pause.cancel()
+        await self.until_started()
+        if self._phase == "ended":
+            raise JobEndedError(self.name, "restart")
+
+    async def until_started(self) -> None:
+        """Wait until the next process runs, or none will any more."""
+        with self._around.channel.waiting():
+            await self._started.wait()
+
+    async def send_signal(self, signal: int) -> bool:
+        """Send `signal` to the command's whole process group; return whether it reached anybody.
+
+        A command that does not run is not an error.
+        """
+        return self._process is not None and await self._process.send_signal(signal)
+
+    async def send(self, data: bytes) -> None:
+        """Write all of `data` to the command's stdin, waiting until it runs and while it does not read.
+
+        While it waits and nobody iterates over the Runner, output that does not fit is discarded.
+        Cancellation: a part of the data may have been written.
+
+        Raises:
+            StdinClosedError: nobody reads it: no ``stdin=PIPE``, no process, or it closed the pipe.
+        """
+        stdin = await self._open_stdin()
+        with self._around.channel.waiting():
+            try:
+                await stdin.send(data)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                raise StdinClosedError(self.name, "it is closed") from error
+
+    async def close_stdin(self) -> None:
+        """Close the command's stdin: it reads end-of-file.  Closing it again does nothing.
+
+        Raises:
+            StdinClosedError: the command has no ``stdin=PIPE``, or no process.
+        """
+        await (await self._open_stdin()).aclose()
+
+    async def _open_stdin(self) -> ByteSendStream:
+        if self.command.stdin != PIPE:
+            raise StdinClosedError(self.name, "the command was built without stdin=PIPE")
+        if self._process is None and self._phase in ("queued", "restarting"):
+            await self.until_started()
+        if self._process is None or self._process.stdin is None:
+            raise StdinClosedError(self.name, "the command does not run")
+        return self._process.stdin
+
+    async def live(self) -> None:
+        """Run attempts until no further one is wanted; only the Runner calls this, once."""
+        began, started_at = anyio.current_time(), time.time()
+        try:
+            while not self._barrier.thrown:
+                self.attempts += 1
+                await self._run_attempt()
+                if self._restart_asked:
+                    self._restart_asked, self._delay = False, 0.0
+                if self._delay is None:
+                    break
+                await self._wait_to_restart(self._delay)
+        finally:
+            if not self.attempts:
+                began, started_at = anyio.current_time(), None
+            self._end(anyio.current_time() - began, started_at)
+
+    async def _run_attempt(self) -> None:
+        """Start the process, see it through to its end and the end of its output, and tell of it."""
+        self._capture = Capture(self._policies.capture)
+        self._tail = Tail()
+        self._exit = self._error = self._delay = None
+        try:
+            self._process = process = await self._around.launcher.launch(self.command)
+        except LaunchError as error:
+            self._error = error
+            self._conclude("failed", uptime=0.0)
+            await self._send(Failed(self.name, error, self.attempts, time.time()))
+            return
+        self.pid = process.pid
+        self._phase = "running"
+        self._started.set()
+        self._started = anyio.Event()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read_output, process)
+                if isinstance(self.command.stdin, bytes) and process.stdin is not None:
+                    tasks.start_soon(_feed, process.stdin, self.command.stdin)
+                await self._see_through(process)
+        except* CannotStopError as group:
+            self._error = _first(group)
+        finally:
+            self._process = self.pid = None
+            with anyio.CancelScope(shield=True):  # bounded: the group is gone or cannot be ended
+                await process.aclose()
+        if self._exit is not None:
+            await self._send(Exited(self.name, self._exit, self.attempts, time.time()))
+
+    async def _see_through(self, process: Process) -> None:
+        """Wait for the process's end; then end what it has left behind in its group."""
+        began = anyio.current_time()
+        async with anyio.create_task_group() as watch:
+            watch.start_soon(self._stop_at_barrier, process, name=f"watcher of {self.name}")
+            self._watch = watch
+            try:
+                self._exit = await process.wait()
+                uptime = anyio.current_time() - began
+                self._conclude(_status(self._exit, self.command), uptime)
+            finally:
+                # Also when the event loop is torn down around us.  Bounded: grace and REAP_LIMIT.
+                with anyio.CancelScope(shield=True):
+                    self._exit = await self._stop(process)
+                self._watch = None
+                watch.cancel_scope.cancel()
+
+    async def _stop_at_barrier(self, process: Process) -> None:
+        await self._barrier.wait()
+        await self._stop(process)
+
+    async def _stop(self, process: Process) -> Exit:
+        return await process.stop(self.command.stop_signal, self._policies.grace)
+
+    async def _read_output(self, process: Process) -> None:
+        await self._send(Started(self.name, process.pid, self.attempts, time.time()))
+        async with anyio.create_task_group() as tasks:
+            if process.stderr is not None:
+                tasks.start_soon(self._read, process.stderr, "stderr")
+            if process.stdout is not None:
+                await self._read(process.stdout, "stdout")
+
+    async def _read(self, source: ByteReceiveStream, stream: StreamName) -> None:
+        """Pass on whole lines of one stream until it ends; then what is left of the last one."""
+        splitter = LineSplitter()
+        async for chunk in source:
+            self._capture.add(stream, chunk)
+            if data := splitter.feed(chunk):
+                await self._send_output(stream, data)
+        if data := splitter.finish():
+            await self._send_output(stream, data)
+
+    async def _send_output(self, stream: StreamName, data: bytes) -> None:
+        batch = Batch(self.name, stream, data, time.time())
+        self._tail.add(batch)
+        await self._send(batch)
+
+    async def _send(self, message: BatchMessage) -> None:
+        await self._around.channel.send(message)
+
+    def _conclude(self, status: Status, uptime: float) -> None:
+        """Decide, as soon as an end is known, what comes next and whether the others are stopped."""
+        if status == "stopped" or self._restart_asked:
+            return
+        policies = self._policies
+        self._ends_in_a_row = ends_in_a_row(policies.restart, self._ends_in_a_row, uptime)
+        if not self._barrier.thrown:
+            self._delay = delay_before_restart(
+                policies.restart,
+                failed=status == "failed",
+                restarts=self.restarts,
+                in_a_row=self._ends_in_a_row,
+                random=random.random(),
+            )
+        if self._delay is None and policies.kill_others_on in ("exit", _KIND[status]):
+            self._around.barrier.throw(f"{self.name!r} ended: {self._exit or self._error}")
+
+    async def _wait_to_restart(self, delay: float) -> None:
+        self._phase = "restarting"
+        await self._send(Restarting(self.name, self.attempts + 1, delay, time.time()))
+        with anyio.move_on_after(delay) as self._pause:
+            await self._barrier.wait()
+        self._pause = None
+
+    def _end(self, duration: float, started_at: float | None) -> None:
+        status: Status = "failed"
+        if not self.attempts or self._delay is not None:  # we came before a (further) start
+            status = "stopped"
+        elif self._error is None and self._exit is not None:
+            status = _status(self._exit, self.command)
+        self.result = Result(
+            command=self.name,
+            exit=self._exit,
+            error=self._error,
+            status=status,
+            attempts=self.attempts,
+            duration=duration,
+            started_at=started_at,
+            stdout=self._capture.get("stdout"),
+            stderr=self._capture.get("stderr"),
+            tail=self._tail.lines(),
+        )
+        self._phase = "ended"
+        self._started.set()
+        self._ended.set()
+
+
+_KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}
+
+
+def _status(end: Exit, command: Command) -> Status:
+    if end.stopped:
+        return "stopped"
+    return "succeeded" if end.code in command.success_codes else "failed"
+
+
+def _first(group: ExceptionGroup[CannotStopError]) -> CannotStopError:
+    error: BaseException = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, CannotStopError)
+    return error
+
+
+async def _feed(stdin: ByteSendStream, data: bytes) -> None:
+    """Write `data` and end-of-file; a command need not read to the end."""
+    try:
+        await stdin.send(data)
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        pass
+    finally:
+        await stdin.aclose()

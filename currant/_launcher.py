@@ -1,0 +1,114 @@
+"""The seam between supervising and running: where a process lives is the launcher's business.
+
+The supervising code knows these two protocols only, so a process may live on this machine, behind a
+pseudo-terminal or on another host.  What every launcher keeps (tests/launcher_contract.py checks it
+against each):
+
+- Stopping never queues behind reading or launching.
+- The exit and the end of output are two events, in either order.
+- Each output stream ends: at the latest a second after the process's group is gone, whoever else
+  holds the pipe; and not before all that the group wrote has been received.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from anyio.abc import ByteReceiveStream, ByteSendStream
+
+    from currant._command import Command
+    from currant._messages import Exit
+
+__all__ = ["Checker", "Launcher", "Process"]
+
+
+class Process(Protocol):
+    """One started process with all that belongs to its process group.
+
+    Attributes:
+        host: the name of the machine on which it lives.
+        pid: its number there, for display.
+        stdin: its input, where that is a pipe; a send raises `anyio.BrokenResourceError` when
+            nobody reads any more.
+        stdout: its output.
+        stderr: its error output; None where it goes to stdout.
+    """
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdin(self) -> ByteSendStream | None: ...
+    @property
+    def stdout(self) -> ByteReceiveStream | None: ...
+    @property
+    def stderr(self) -> ByteReceiveStream | None: ...
+
+    async def wait(self) -> Exit:
+        """Wait until the process itself has ended, and return how.
+
+        For any number of tasks, any number of times; does not wait for output to be read.
+        Cancellation: harmless.
+        """
+        ...
+
+    async def send_signal(self, signal: int, /) -> bool:
+        """Send a signal to the whole group; return whether there was anybody to get it."""
+        ...
+
+    async def stop(self, signal: int, grace: float, /) -> Exit:
+        """End the whole group: ask with `signal`, wait up to `grace` seconds, force, reap.
+
+        Does only what is left to do: when the process has ended by itself it ends the rest of the
+        group, and when all are gone it returns at once.  A second call with a shorter grace hurries
+        the first.  Cancellation: leaves the group asked, but not forced.
+
+        Raises:
+            CannotStopError: something outlived SIGKILL for seconds.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End the group at once if it is alive, drop unread output, free everything."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts processes; an async context manager that ends what is left when it is left."""
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool | None: ...
+
+    async def launch(self, command: Command, /) -> Process:
+        """Start `command` and return once its program runs.
+
+        Cancellation: nothing is left running.
+
+        Raises:
+            LaunchError: it could not be started; nothing is left behind.
+        """
+        ...
+
+
+@runtime_checkable
+class Checker(Protocol):
+    """A launcher that can tell beforehand that a command cannot be started."""
+
+    def check(self, command: Command, /) -> None:
+        """Look the command's program and working directory up, without running anything.
+
+        Raises:
+            CommandNotFoundError: one of them is missing or cannot be used.
+        """
+        ...

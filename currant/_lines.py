@@ -1,0 +1,101 @@
+r"""Bytes in, whole lines out: where a stream may be cut, whatever chunks it arrives in.
+
+A line ends with ``\n``, ``\r\n`` or a lone ``\r`` (progress bars).  A line longer than `MAX_LINE`
+comes in pieces, so memory stays bounded.  The invariant: all that goes in comes out, in order, and
+the cuts depend on the bytes alone, never on how they were chunked.
+
+`LineSplitter` cuts at the producer, once for each chunk read; `split_lines` cuts a batch
+of whole lines at the reader, once for each line.  The two agree on every cut.  Rejected: splitting each
+chunk into lines at once, since handing on single lines costs ten times as much as whole batches.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MAX_LINE", "LineSplitter", "count_lines", "split_lines"]
+
+MAX_LINE = 64 * 1024
+"""Most bytes of one line, without its ending, that are kept together."""
+
+
+class LineSplitter:
+    """Turn chunks into batches of whole lines; hold back what is not yet a whole line.
+
+    Holds at most `MAX_LINE` bytes and a ``\\r`` that may become a ``\\r\\n``.
+    """
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        self._tail = bytearray()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a `chunk` of at least one byte; return all that is complete by now, perhaps ``b""``.
+
+        What is returned ends with a line's ending or with full pieces of a long line.
+        """
+        # Only the new chunk is searched: a long line costs linear time, however it trickles in.
+        end = _end_of_lines(chunk)
+        if not self._tail and end == len(chunk):
+            return chunk  # the common case: whole lines, passed on uncopied
+        # A \r held back is an ending of its own now: the byte after it has come.
+        cut = len(self._tail) + end if end or self._tail.endswith(b"\r") else 0
+        self._tail += chunk
+        unfinished = len(self._tail) - cut - self._tail.endswith(b"\r")
+        if unfinished > MAX_LINE:
+            cut += (unfinished - 1) // MAX_LINE * MAX_LINE
+        return self._take(cut)
+
+    def finish(self) -> bytes:
+        """Return what was held back: the stream has ended."""
+        return self._take(len(self._tail))
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._tail[:size])
+        del self._tail[:size]
+        return data
+
+
+def _end_of_lines(chunk: bytes) -> int:
+    """Return where the last line that is surely complete ends; 0 where there is none."""
+    newline = chunk.rfind(b"\n")
+    # A \r in the last place may be the first half of a \r\n.
+    return max(newline, chunk.rfind(b"\r", newline + 1, len(chunk) - 1)) + 1
+
+
+def split_lines(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
+    """Split `data` into the lines' bytes and, for each, its ending."""
+    if b"\r" in data or len(data) > MAX_LINE:
+        return _split_any(data)
+    pieces = data.split(b"\n")
+    if pieces[-1]:
+        return pieces, chain(repeat(b"\n", len(pieces) - 1), (b"",))
+    pieces.pop()
+    return pieces, repeat(b"\n")
+
+
+def _split_any(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
+    pieces: list[bytes] = []
+    endings: list[bytes] = []
+    for line in data.splitlines(keepends=True):
+        content = line.rstrip(b"\r\n")
+        start = 0
+        while len(content) - start > MAX_LINE:
+            pieces.append(content[start : start + MAX_LINE])
+            endings.append(b"")
+            start += MAX_LINE
+        pieces.append(content[start:])
+        endings.append(line[len(content) :])
+    return pieces, endings
+
+
+def count_lines(data: bytes) -> int:
+    """Return how many lines `split_lines` makes of `data`."""
+    if b"\r" in data or len(data) > MAX_LINE:
+        return len(_split_any(data)[0])
+    return data.count(b"\n") + (not data.endswith(b"\n"))

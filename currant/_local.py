@@ -1,0 +1,356 @@
+"""Processes on this machine: the only caller of `anyio.open_process`.
+
+The event loops are used for two things only, to start a process and to learn of its exit.  Output
+is read from pipes of our own by readiness, for three reasons: on asyncio a process's own streams
+stop at 64 KiB, the exit would have to be told apart from the end of output, and a read by readiness
+is 2 to 4 times as fast.  The child's ends stay blocking: only our ends are set not to.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+import struct
+import subprocess
+import termios
+from contextlib import ExitStack
+from dataclasses import replace
+from math import inf
+from signal import SIGCONT, SIGKILL
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.lowlevel import checkpoint
+
+from currant._errors import CannotStopError, CommandNotFoundError, LaunchError
+from currant._messages import Exit
+from currant._posix import ProcessGroup
+from currant._stop import REAP_LIMIT, end_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from anyio.abc import Process
+
+    from currant._command import Command
+
+__all__ = ["LocalLauncher", "LocalProcess"]
+
+CHUNK = 64 * 1024
+"""Most bytes of one read: what a pipe holds on Linux."""
+
+DRAIN_LIMIT = 1.0
+"""Seconds that output may take to end once the group is gone: a stranger may hold the pipe."""
+
+
+class LocalLauncher:
+    """Starts processes on this machine, each in a session of its own."""
+
+    def __init__(self) -> None:
+        self._processes: set[LocalProcess] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        async with anyio.create_task_group() as tasks:
+            for process in list(self._processes):
+                tasks.start_soon(process.aclose)
+
+    def check(self, command: Command) -> None:
+        """Look the program and the working directory of `command` up; nothing is run.
+
+        Raises:
+            CommandNotFoundError: one of them is missing or cannot be used.
+        """
+        problem = _problem_with_cwd(command) or _problem_with_program(command)
+        if problem is not None:
+            raise CommandNotFoundError(command.name or command.argv[0], problem)
+
+    async def launch(self, command: Command) -> LocalProcess:
+        """Start `command` in a new session and return once its program runs.
+
+        Cancellation: the start itself is short and shielded.
+
+        Raises:
+            LaunchError: it could not be started; nothing is left behind.
+        """
+        with ExitStack() as ours, ExitStack() as childs:
+            try:
+                stdin, child_stdin = None, subprocess.DEVNULL
+                if command.stdin is not None:
+                    stdin, child_stdin = _pipe_to_child(ours, childs)
+                stdout, child_stdout = _pipe_from_child(ours, childs)
+                stderr, child_stderr = None, subprocess.STDOUT
+                if command.stderr == "separate":
+                    stderr, child_stderr = _pipe_from_child(ours, childs)
+                # Bounded: a fork and an exec.  A cancelled start would lose asyncio's handle.
+                with anyio.CancelScope(shield=True):
+                    started = await anyio.open_process(
+                        command.argv,
+                        stdin=child_stdin,
+                        stdout=child_stdout,
+                        stderr=child_stderr,
+                        cwd=command.cwd,
+                        env=_environment(command),
+                        start_new_session=True,
+                    )
+            # Not OSError alone: what is wrong with the arguments each event loop says in its own way.
+            except Exception as error:
+                raise LaunchError(command.name or "", _explain(command, error)) from error
+            ours.pop_all()
+        name = command.name or ""
+        process = LocalProcess(name, started, stdin, stdout, stderr, self._processes.discard)
+        self._processes.add(process)
+        return process
+
+
+class LocalProcess:
+    """A process on this machine, the leader of its session and process group.
+
+    It is two things: a `Process` to those above the seam, and a `Stoppable` to the kill path.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        process: Process,
+        stdin: _InputPipe | None,
+        stdout: _OutputPipe,
+        stderr: _OutputPipe | None,
+        forget: Callable[[LocalProcess], None],
+    ) -> None:
+        self.host = platform.node()
+        self.pid = process.pid
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self._name = name
+        self._process = process
+        self._group = ProcessGroup(process.pid)
+        self._forget = forget
+        self._asked = False
+        self._stopped = False
+        self._forced = False
+
+    async def wait(self) -> Exit:
+        """Wait until the leader has ended and been reaped; see `Process.wait`."""
+        return self._exit(await self._process.wait())
+
+    async def send_signal(self, signal: int) -> bool:
+        """Send `signal` to the whole group; return whether there was anybody to get it."""
+        return not self._is_vacant() and self._group.send(signal)
+
+    async def stop(self, signal: int, grace: float) -> Exit:
+        """End the whole group; see `Process.stop`."""
+        gone = await end_group(self, signal, grace)
+        for output in (self.stdout, self.stderr):
+            if output is not None:
+                output.end_within(DRAIN_LIMIT)
+        if not gone:
+            raise CannotStopError(self._name, self.pid, REAP_LIMIT)
+        return await self.wait()
+
+    async def aclose(self) -> None:
+        """End the group at once if it is alive, drop unread output, free everything."""
+        with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
+            gone = await end_group(self, SIGKILL, 0)
+            for pipe in (self.stdin, self.stdout, self.stderr):
+                if pipe is not None:
+                    await pipe.aclose()
+            if gone:
+                await self._process.aclose()
+        self._forget(self)
+
+    def ask(self, signal: int) -> None:
+        """Ask the group to end, once, and wake it if it is stopped."""
+        if self._asked or self._is_vacant():
+            return
+        self._asked = True
+        runs = self._process.returncode is None and self._group.leader_is_alive()
+        self._stopped = self._group.send(signal) and runs
+        # A stopped process gets no signal but SIGKILL until it is continued.
+        self._group.send(SIGCONT)
+
+    def force(self) -> None:
+        """Kill the group."""
+        if not self._is_vacant():
+            self._forced = self._group.send(SIGKILL) and self._stopped
+
+    async def gone(self) -> None:
+        """Wait until the leader has been reaped and the group is empty."""
+        await self._process.wait()
+        pause = 0.001
+        while not self._group.check_vacant():
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    def _is_vacant(self) -> bool:
+        return self._process.returncode is not None and self._group.check_vacant()
+
+    def _exit(self, returncode: int) -> Exit:
+        end = Exit.from_returncode(returncode)
+        return replace(end, stopped=self._stopped, forced=self._forced)
+
+
+class _OutputPipe(ByteReceiveStream):
+    """Our end of a pipe that the child writes to."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._deadline = inf
+        self._owed = 0
+        self._waiting = anyio.CancelScope()
+
+    async def receive(self, max_bytes: int = CHUNK) -> bytes:
+        """Return what is there, at most `max_bytes`, waiting for a first byte."""
+        await checkpoint()
+        while True:
+            if self._fd < 0:
+                raise anyio.ClosedResourceError
+            if anyio.current_time() >= self._deadline:
+                max_bytes = min(max_bytes, self._owed)
+            if not max_bytes:
+                raise anyio.EndOfStream
+            try:
+                data = os.read(self._fd, max_bytes)
+            except BlockingIOError:
+                self._owed = 0
+            else:
+                if not data:
+                    raise anyio.EndOfStream
+                self._owed -= len(data)
+                return data
+            with anyio.CancelScope(deadline=self._deadline) as self._waiting:
+                await anyio.wait_readable(self._fd)
+
+    def end_within(self, seconds: float) -> None:
+        """End the stream by then, but not before all is received that is in the pipe by now."""
+        if self._deadline == inf and self._fd >= 0:
+            (self._owed,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
+            self._deadline = self._waiting.deadline = anyio.current_time() + seconds
+
+    async def aclose(self) -> None:
+        """Close our end; what is unread is lost."""
+        _close(self)
+        await checkpoint()
+
+
+class _InputPipe(ByteSendStream):
+    """Our end of a pipe that the child reads from."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    async def send(self, item: bytes) -> None:
+        """Write all of `item`, waiting while the pipe is full."""
+        await checkpoint()
+        rest = memoryview(item)
+        while rest:
+            if self._fd < 0:
+                raise anyio.ClosedResourceError
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._fd)
+            except BrokenPipeError as error:
+                raise anyio.BrokenResourceError from error
+
+    async def aclose(self) -> None:
+        """Close our end: the child reads end-of-file."""
+        _close(self)
+        await checkpoint()
+
+
+def _close(pipe: _OutputPipe | _InputPipe) -> None:
+    fd, pipe._fd = pipe._fd, -1
+    if fd >= 0:
+        anyio.notify_closing(fd)
+        os.close(fd)
+
+
+def _pipe_from_child(ours: ExitStack, childs: ExitStack) -> tuple[_OutputPipe, int]:
+    read_end, write_end = os.pipe()
+    ours.callback(os.close, read_end)
+    childs.callback(os.close, write_end)
+    os.set_blocking(read_end, False)
+    return _OutputPipe(read_end), write_end
+
+
+def _pipe_to_child(ours: ExitStack, childs: ExitStack) -> tuple[_InputPipe, int]:
+    read_end, write_end = os.pipe()
+    ours.callback(os.close, write_end)
+    childs.callback(os.close, read_end)
+    os.set_blocking(write_end, False)
+    return _InputPipe(write_end), read_end
+
+
+def _environment(command: Command) -> dict[str, str]:
+    return (dict(os.environ) if command.inherit_env else {}) | command.env
+
+
+def _problem_with_cwd(command: Command) -> str | None:
+    if command.cwd is None or os.path.isdir(command.cwd):
+        return None
+    what = "is not a directory" if os.path.exists(command.cwd) else "does not exist"
+    return f"its working directory {os.fspath(command.cwd)!r} {what}"
+
+
+def _problem_with_program(command: Command) -> str | None:
+    program = os.fspath(command.argv[0])
+    where = os.fspath(command.cwd) if command.cwd is not None else os.curdir
+    if os.sep in program:
+        return _problem_with_file(os.path.join(where, program))
+    folders = os.get_exec_path(_environment(command))
+    found = [os.path.join(where, folder, program) for folder in folders]
+    problems = [_problem_with_file(path) for path in found if os.path.exists(path)]
+    if None in problems:
+        return None
+    if problems:
+        return problems[0]
+    return f"there is no program {program!r} in its PATH ({os.pathsep.join(folders)})"
+
+
+def _problem_with_file(path: str) -> str | None:
+    if not os.path.exists(path):
+        return f"the program {path!r} does not exist"
+    if not os.path.isfile(path):
+        return f"{path!r} is not a program but a directory or a device"
+    if not os.access(path, os.X_OK):
+        return f"{path!r} is not executable; 'chmod +x' makes it so"
+    return None
+
+
+_EXPLAINED = {
+    errno.ENOEXEC: "the program has no '#!' line, so the system does not know how to run it; "
+    "add one, or run it through Command.shell",
+    errno.E2BIG: "its arguments and variables are longer than the system takes",
+    errno.EMFILE: "this process has no file descriptors left; 'ulimit -n' raises the limit",
+    errno.ENFILE: "the system has no file descriptors left",
+    errno.EAGAIN: "the system allows no more processes ('ulimit -u')",
+    errno.ENOMEM: "the system has no memory for another process",
+}
+
+
+def _explain(command: Command, error: Exception) -> str:
+    """Say why a start failed, in words that tell its file, its folder and the system apart."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+        problem = _problem_with_cwd(command) or _problem_with_program(command)
+        if problem is not None:
+            return problem
+        if number == errno.ENOENT:
+            return "the interpreter that its '#!' line names does not exist"
+    system = f"{type(error).__name__}: {error}"
+    explained = _EXPLAINED.get(number) if number is not None else None
+    return system if explained is None else f"{explained} ({system})"

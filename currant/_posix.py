@@ -1,0 +1,101 @@
+"""Everything about the operating system: sessions, process groups, who is alive.
+
+The only home of `os.killpg`, ``/proc`` and `sys.platform`.
+
+Whether a group is alive is read from the states of its members, not from ``killpg(pgid, 0)`` alone:
+that goes on succeeding while zombies are left, and below a PID 1 that reaps late they are left for
+good.  The other way round it is exact and cheap: once it fails, the group is empty.
+
+A group's number belongs to it until its leader has been reaped and its last member is gone; from
+then on the system may give it to strangers, so a `ProcessGroup` that was found empty is never
+signalled again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import sys
+from pathlib import Path
+
+__all__ = ["ProcessGroup", "require_posix"]
+
+_HAS_PROC = sys.platform == "linux"
+_DEAD_STATES = ("Z", "X")
+
+
+def require_posix() -> None:
+    """Raise `NotImplementedError` where there are no sessions and process groups."""
+    if os.name != "posix":
+        raise NotImplementedError(
+            f"currant runs processes on Linux and macOS; {sys.platform} has no process groups"
+        )
+
+
+class ProcessGroup:
+    """The process group of a leader that was started in a session of its own.
+
+    Attributes:
+        id: the group's number, which is its leader's.
+    """
+
+    __slots__ = ("_members", "_vacant", "id")
+
+    def __init__(self, leader: int) -> None:
+        self.id = leader
+        self._vacant = False
+        self._members: list[int] = [leader]
+
+    def __repr__(self) -> str:
+        return f"<ProcessGroup {self.id}{' vacant' if self._vacant else ''}>"
+
+    def send(self, signal: int) -> bool:
+        """Send `signal` to every member; return whether there was one."""
+        if self._vacant:
+            return False
+        try:
+            os.killpg(self.id, signal)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            # On macOS a group of zombies; on Linux one whose members all changed their user.
+            return False
+        return True
+
+    def leader_is_alive(self) -> bool:
+        """Tell whether the leader runs; only to be asked until it has been reaped."""
+        return _is_alive(self.id, self.id) if _HAS_PROC else True
+
+    def check_vacant(self) -> bool:
+        """Tell whether nobody is left; only to be asked after the leader has been reaped."""
+        self._vacant = self._vacant or not self._find_members()
+        return self._vacant
+
+    def _find_members(self) -> bool:
+        try:
+            os.killpg(self.id, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            if not _HAS_PROC:
+                return False
+        if not _HAS_PROC:
+            return True
+        # Those seen last time are looked at first: walking all of /proc costs 10 µs a process.
+        if not any(_is_alive(pid, self.id) for pid in self._members):
+            self._members = [pid for pid in _all_pids() if _is_alive(pid, self.id)]
+        return bool(self._members)
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _is_alive(pid: int, group: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    # "pid (name) state ppid pgrp …"; the name may hold blanks and parentheses.
+    state, _, pgrp = stat[stat.rindex(b")") + 2 :].split(None, 3)[:3]
+    return int(pgrp) == group and state.decode() not in _DEAD_STATES

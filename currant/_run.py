@@ -1,0 +1,68 @@
+"""`run`: the synchronous door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import anyio
+
+from currant._runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from currant._command import CommandLike, KillOthersOn
+    from currant._launcher import Launcher
+    from currant._messages import Results
+    from currant._restart import RestartPolicy, RestartWhen
+    from currant._runner import Sink
+
+__all__ = ["RunnerOptions", "run"]
+
+
+class RunnerOptions(TypedDict, total=False):
+    """The keyword arguments of `Runner`."""
+
+    restart: RestartWhen | RestartPolicy
+    kill_others_on: KillOthersOn | None
+    grace: float
+    max_processes: int | None
+    capture: bool | int
+    buffer_size: int
+    sinks: Iterable[Sink]
+    launcher: Launcher | None
+
+
+def run(
+    *commands: CommandLike | Mapping[str, CommandLike],
+    backend: str = "asyncio",
+    backend_options: dict[str, Any] | None = None,
+    **options: Unpack[RunnerOptions],
+) -> Results:
+    """Run commands to their end in an event loop of its own, and return their results.
+
+    Output goes to the sinks and, with ``capture=True``, into the results; otherwise it is discarded.
+    Ctrl-C stops the commands, then raises `KeyboardInterrupt`.
+
+    Args:
+        commands: what to run, each as for `Runner`; or one mapping from names to commands.
+        backend: ``"asyncio"`` or ``"trio"``.
+        backend_options: as for `anyio.run`, such as ``{"use_uvloop": True}``.
+        options: as for `Runner`.
+
+    Raises:
+        CommandError, CommandNotFoundError: as for `Runner`.
+        RuntimeError: an event loop runs already in this thread; use `Runner` there.
+    """
+    if len(commands) == 1 and isinstance(commands[0], Mapping):
+        runner = Runner(commands[0], **options)
+    else:
+        runner = Runner(commands, **options)  # type: ignore[arg-type]
+
+    async def main() -> Results:
+        async with runner:
+            pass
+        return runner.results
+
+    return anyio.run(main, backend=backend, backend_options=backend_options)

@@ -1,0 +1,409 @@
+"""`Runner`: the task group whose tasks are processes.
+
+One supervisor task owns everything, nested in the order in which it has to end: the commands within
+the sinks within the launcher.  It is shielded, so whatever happens to the task of the block, a
+cancelled scope or a native `asyncio.Task.cancel`, there is one way to end a command: the kill
+barrier, with its grace.  The block's own task yields to the body, throws the barrier where the body
+did not end normally, and waits.
+
+Rejected: letting the cancellation reach each command's task.  It puts the kill path into every
+`except`, and the exit and the last output of what was cancelled are lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import anyio
+from anyio import AsyncContextManagerMixin
+
+from currant._barrier import KillBarrier
+from currant._channel import BatchReader, Channel, LineReader
+from currant._command import Command, as_command, check_policies, named
+from currant._errors import CommandError, LaunchError
+from currant._job import Job, Policies, Surroundings
+from currant._launcher import Checker
+from currant._local import LocalLauncher
+from currant._messages import BatchMessage, Results
+from currant._posix import require_posix
+from currant._restart import RestartPolicy, RestartWhen, as_restart_policy
+
+if TYPE_CHECKING:
+    from anyio.abc import ObjectReceiveStream, TaskGroup
+
+    from currant._channel import SinkFeed
+    from currant._command import CommandLike, KillOthersOn
+    from currant._launcher import Launcher
+    from currant._messages import Message
+
+__all__ = ["Commands", "Runner", "Sink"]
+
+Commands: TypeAlias = "Iterable[CommandLike] | Mapping[str, CommandLike]"
+"""What a Runner runs: commands, or a mapping from their names to them."""
+
+Sink: TypeAlias = "Callable[[ObjectReceiveStream[BatchMessage]], Awaitable[None]]"
+"""An async callable that takes all messages from its stream, until that ends."""
+
+SINK_TIME = 1.0
+"""Seconds that sinks have for the last messages when the block is left early, beside the graces."""
+
+
+class Runner(AsyncContextManagerMixin):
+    """Run many commands as one task group; an async context manager for one use.
+
+    On entry every command's program and working directory are looked up; then all are started.
+    Leaving the block normally waits for all of them, as `join` does.  When the body raises or is
+    cancelled, all are killed and waited for, at most their grace and a little; then the body's own
+    exception goes on, unchanged.
+
+    Args:
+        commands: what to run: an iterable of `Command`, texts (read as by `Command.parse`) or
+            sequences of words, or a mapping from names to these.
+        restart: whether a command that ended by itself is started again: ``"never"``,
+            ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
+        kill_others_on: the final end of a command that stops all others: ``"failure"``,
+            ``"success"`` or ``"exit"``; None: none does.
+        grace: seconds that a command has to end after it was asked to, before SIGKILL.
+        max_processes: how many commands may run at the same time; the others wait their turn, in
+            order.  A command keeps its place while it waits for its restart.  None: all.
+        capture: whether results carry the output: False, True, or how many last bytes of each stream.
+        buffer_size: how many messages (batches of output of up to 128 KiB among them) each reader
+            may be behind before the commands have to wait for it.
+        sinks: async callables that take all messages; each has a subscription of its own, and
+            `join` waits for it.  Without a sink, output that nobody iterates over makes the
+            commands wait.
+        launcher: what starts the processes; None: processes of this machine.
+
+    Raises:
+        CommandError: when built: a command or a policy is wrong.
+        DuplicateNameError: when built: two commands were given the same name.
+        NotImplementedError: when built: the system has no process groups.
+        CommandNotFoundError: on entry: a program or working directory is missing; nothing is started.
+
+    Cancellation: a kill.  The surrounding scope waits until all is over, for which there is a bound.
+    """
+
+    def __init__(
+        self,
+        commands: Commands = (),
+        *,
+        restart: RestartWhen | RestartPolicy = "never",
+        kill_others_on: KillOthersOn | None = None,
+        grace: float = 5.0,
+        max_processes: int | None = None,
+        capture: bool | int = False,
+        buffer_size: int = 16,
+        sinks: Iterable[Sink] = (),
+        launcher: Launcher | None = None,
+    ) -> None:
+        require_posix()
+        check_policies(restart, kill_others_on, grace, capture)
+        for what, number in (("max_processes", max_processes), ("buffer_size", buffer_size)):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise ValueError(f"{what} must be a whole number, at least 1, not {number!r}")
+        self._commands = _name_all(commands)
+        self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
+        self._max_processes = max_processes
+        self._buffer_size = buffer_size
+        self._sinks = tuple(sinks)
+        self._launcher = LocalLauncher() if launcher is None else launcher
+
+        self._barrier = KillBarrier()
+        self._killed = False
+        self._jobs: dict[str, Job] = {}
+        self._queue: deque[Job] = deque()
+        self._active = 0
+        self._error: BaseException | None = None
+        self._channel: Channel | None = None
+        self._sink_scopes: list[anyio.CancelScope] = []
+
+    def __repr__(self) -> str:
+        counts = dict.fromkeys((job.state for job in self._jobs.values()), 0)
+        for job in self._jobs.values():
+            counts[job.state] += 1
+        states = ", ".join(f"{count} {state}" for state, count in counts.items())
+        return f"<Runner {states or 'without commands'}>"
+
+    def __getitem__(self, name: str) -> Job:
+        """Return the job of that name; `KeyError` where there is none."""
+        return self._jobs[name]
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        """Iterate over the messages, output line by line, until no command is left.
+
+        May be left with `break` and taken up again; two tasks may share the messages.
+        Cancellation: loses nothing.
+        """
+        return LineReader(self._opened_channel().readers)
+
+    def batches(self) -> AsyncIterator[BatchMessage]:
+        """Iterate over the same messages with the output in whole batches, which is faster."""
+        return BatchReader(self._opened_channel().readers)
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The commands by name, in the order in which they were given."""
+        return MappingProxyType(self._jobs)
+
+    @property
+    def results(self) -> Results:
+        """The results of those commands that have ended, in the order given."""
+        return Results({n: job.result for n, job in self._jobs.items() if job.result is not None})
+
+    @property
+    def barrier(self) -> KillBarrier:
+        """What is thrown to stop all commands, whoever asks for it."""
+        return self._barrier
+
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The scope of the block: cancelling it kills all, and the block ends normally."""
+        self._opened_channel()
+        return self._scope
+
+    def start_soon(self, command: CommandLike) -> Job:
+        """Start one more command, or queue it where `max_processes` run; never waits.
+
+        What cannot be started is told by a `Failed` message and in the result.  After a kill, the
+        job ends as ``"stopped"`` and is never started.
+
+        Raises:
+            CommandError: the command is wrong.
+            DuplicateNameError: its name was given, and is taken.
+            RuntimeError: the Runner has not been entered, or has ended.
+        """
+        channel = self._opened_channel()
+        if self._closing.is_set():
+            raise RuntimeError("the Runner has ended; its block starts no more commands")
+        command = named(as_command(command), self._jobs)
+        assert command.name is not None
+        around = Surroundings(self._launcher, channel, self._barrier, self._take_from_queue)
+        job = Job(command, _resolved(command, self._policies), around)
+        if not channel.producing:
+            self._all_ended = anyio.Event()
+        channel.add_producer()
+        self._jobs[command.name] = job
+        self._queue.append(job)
+        self._start_queued()
+        return job
+
+    async def start(self, command: CommandLike) -> Job:
+        """Start one more command, and return once it runs (or was killed before it could).
+
+        While it waits and nobody iterates, output that does not fit is discarded (see `Dropped`).
+        Cancellation: the command stays.
+
+        Raises:
+            LaunchError: it could not be started, and its restart policy has given up.
+            CommandError, DuplicateNameError, RuntimeError: as for `start_soon`.
+        """
+        job = self.start_soon(command)
+        await job.until_started()
+        if job.result is not None and isinstance(job.result.error, LaunchError):
+            raise job.result.error
+        return job
+
+    async def join(self) -> Results:
+        """Wait until every command has ended, every reader has had its messages and every sink has
+        dealt with them; return the results.
+
+        For any number of tasks, any number of times.  While it waits and nobody iterates, output
+        that does not fit is discarded (see `Dropped`).
+        Cancellation: harmless; the commands go on.
+        """
+        channel = self._opened_channel()
+        with channel.waiting():
+            await channel.settled()
+            while channel.producing:
+                await self._all_ended.wait()
+                await channel.settled()
+        return self.results
+
+    def kill(self, reason: str | None = None) -> None:
+        """Throw the barrier: stop all commands and start no more; return at once.
+
+        Callable any number of times; a second call while commands are still stopping skips what is
+        left of their grace.  Whoever needs them gone awaits `join` or leaves the block.
+        """
+        self._opened_channel()
+        if self._killed:
+            for job in self._jobs.values():
+                job.hurry()
+        self._killed = True
+        self._barrier.throw(reason)
+        self._start_queued()
+
+    async def send_signal(self, signal: int, name: str | None = None) -> int:
+        """Send `signal` to the process group of one command, or of all; return how many it reached.
+
+        A command that does not run is not an error.
+
+        Raises:
+            KeyError: there is no command of that name.
+        """
+        jobs = list(self._jobs.values()) if name is None else [self._jobs[name]]
+        return sum([await job.send_signal(signal) for job in jobs])
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncIterator[Runner]:
+        if self._channel is not None:
+            raise RuntimeError("a Runner is for one use; build another one")
+        if isinstance(self._launcher, Checker):
+            for command in self._commands:
+                self._launcher.check(command)
+        self._channel = Channel(self._buffer_size)
+        self._closing, self._ready = anyio.Event(), anyio.Event()
+        self._all_ended = anyio.Event()
+        self._watching = anyio.CancelScope()
+        error: BaseException | None = None
+        with anyio.CancelScope() as self._scope:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._supervise, name="currant supervisor")
+                    tasks.start_soon(self._watch_barrier, name="currant barrier")
+                    try:
+                        await self._ready.wait()
+                        if self._error is not None:
+                            raise self._error
+                        for command in self._commands:
+                            self.start_soon(command)
+                        yield self
+                        await self.join()
+                    except BaseException as raised:
+                        # Raised again below; from here a task group would wrap it into a group.
+                        error = raised
+                        self._leave_early(f"the block was left by {type(raised).__name__}")
+                    self._closing.set()
+                    self._watching.cancel()
+                    self._channel.begin_to_wait()
+            finally:
+                if error is not None:
+                    try:
+                        raise error
+                    finally:
+                        del error  # it refers to this frame
+        if self._error is not None:
+            raise self._error
+
+    async def _supervise(self) -> None:
+        """Hold all that the Runner runs; ends when the block is left and all is over."""
+        try:
+            # Bounded: once the block is left, by the graces, REAP_LIMIT and the sinks' time.
+            with anyio.CancelScope(shield=True):
+                async with self._launcher, anyio.create_task_group() as sinks:
+                    for sink in self._sinks:
+                        sinks.start_soon(self._run_sink, sink, self._channel.subscribe())
+                    async with anyio.create_task_group() as self._tasks:
+                        self._ready.set()
+                        await self._closing.wait()
+                    self._channel.close()
+        except Exception as error:  # of the launcher, on entry or exit
+            self._fail(error)
+        finally:
+            self._ready.set()
+            self._channel.close()
+
+    async def _watch_barrier(self) -> None:
+        """Let the queue go when the barrier is thrown; throw it when the block is cancelled."""
+        try:
+            with self._watching:
+                await self._barrier.wait()
+        finally:
+            if not self._closing.is_set():
+                self._barrier.throw("the block was cancelled")
+            self._start_queued()
+
+    def _leave_early(self, reason: str) -> None:
+        """Have all end that the Runner runs: the body will take no more messages."""
+        self._barrier.throw(reason)
+        self._channel.abandon()
+        # The commands are gone after their grace; a sink has as long again for what they wrote.
+        grace = max((job.grace for job in self._jobs.values() if not job.result), default=0.0)
+        for scope in self._sink_scopes:
+            scope.deadline = anyio.current_time() + 2 * grace + SINK_TIME
+
+    async def _run_sink(self, sink: Sink, feed: SinkFeed) -> None:
+        try:
+            with anyio.CancelScope() as scope:
+                self._sink_scopes.append(scope)
+                await sink(feed)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            feed.leave()
+
+    async def _run_job(self, job: Job) -> None:
+        try:
+            await job.live()
+        except Exception as error:  # of a launcher that keeps no contract, or our own
+            self._fail(error)
+        finally:
+            self._active -= 1
+            self._channel.remove_producer()
+            if not self._channel.producing:
+                self._all_ended.set()
+            self._start_queued()
+
+    def _start_queued(self) -> None:
+        """Begin the lives for which there is room; after a kill all of them, to end at once."""
+        while self._queue and (
+            self._barrier.thrown
+            or self._max_processes is None
+            or self._active < self._max_processes
+        ):
+            self._begin(self._queue.popleft())
+
+    def _take_from_queue(self, job: Job) -> None:
+        if job in self._queue:
+            self._queue.remove(job)
+            self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        self._active += 1
+        self._tasks.start_soon(self._run_job, job, name=f"currant job {job.name}")
+
+    def _fail(self, error: BaseException) -> None:
+        """Stop all because of `error`; the first one leaves the block."""
+        if self._error is None:
+            self._error = error
+        self._barrier.throw(f"{type(error).__name__}: {error}")
+
+    def _opened_channel(self) -> Channel:
+        if self._channel is None:
+            raise RuntimeError("the Runner has not been entered; use 'async with Runner(...)'")
+        return self._channel
+
+
+def _name_all(commands: Commands) -> list[Command]:
+    """Return the commands with the names that they go by; a name that was given is never moved."""
+    if isinstance(commands, Mapping):
+        return [replace(as_command(value), name=name) for name, value in commands.items()]
+    if isinstance(commands, (str, Command)):
+        raise CommandError(f"commands must be a list or a mapping of commands, not {commands!r}")
+    built = [as_command(value) for value in commands]
+    taken: set[str] = set()
+    for command in built:
+        if command.name is not None:
+            taken.add(cast("str", named(command, taken).name))
+    all_named = []
+    for command in built:
+        unique = command if command.name is not None else named(command, taken)
+        taken.add(cast("str", unique.name))
+        all_named.append(unique)
+    return all_named
+
+
+def _resolved(command: Command, defaults: Policies) -> Policies:
+    """Return the policies of `command`, with those of the Runner where it has none."""
+    own = {
+        "restart": None if command.restart is None else as_restart_policy(command.restart),
+        "kill_others_on": command.kill_others_on,
+        "grace": command.grace,
+        "capture": command.capture,
+    }
+    return replace(defaults, **{key: value for key, value in own.items() if value is not None})

@@ -1,0 +1,52 @@
+"""The whole kill path: ask, wait, force, reap.
+
+One straight function over the four steps; what a group is and how one signals it, its caller knows.
+Each caller has a clock of its own: the one whose grace is over first forces, and the others find
+the group gone.  So hurrying is simply a second call with a shorter grace.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from anyio import move_on_after
+
+__all__ = ["REAP_LIMIT", "Stoppable", "end_group"]
+
+REAP_LIMIT = 2.0
+"""Seconds that a group has to be gone after SIGKILL; far more than a process that can die needs."""
+
+
+class Stoppable(Protocol):
+    """A process group that can be ended."""
+
+    def ask(self, signal: int, /) -> None:
+        """Ask all of it to end; only the first call asks."""
+        ...
+
+    def force(self) -> None:
+        """End all of it at once."""
+        ...
+
+    async def gone(self) -> None:
+        """Wait until the leader has been reaped and nobody in the group is alive."""
+        ...
+
+
+async def end_group(group: Stoppable, signal: int, grace: float) -> bool:
+    """End `group`: ask with `signal`, wait up to `grace` seconds, force, reap.
+
+    Returns:
+        Whether it is gone; False where something outlived SIGKILL for `REAP_LIMIT` seconds.
+
+    Cancellation: leaves the group asked, but not forced.
+    """
+    group.ask(signal)
+    with move_on_after(grace):
+        await group.gone()
+        return True
+    group.force()
+    with move_on_after(REAP_LIMIT):
+        await group.gone()
+        return True
+    return False

@@ -1,0 +1,289 @@
+"""`FakeLauncher`: processes that only say what their script says, for tests without real ones.
+
+A fake process keeps the contract of `currant.Process` and goes through the same kill path as a real
+one, so what is decided above it (restarts, kills, who waits for whom) can be tested without a
+program, without the machine's speed and, with trio's `MockClock`, without waiting.
+
+    launcher = FakeLauncher({"web": Script(exit=None, ignores={SIGTERM}), "migrate": Script(exit=3)})
+    async with Runner({"web": "serve", "migrate": "migrate"}, launcher=launcher) as runner: ...
+"""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+from anyio import AsyncContextManagerMixin
+from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.lowlevel import checkpoint
+
+from currant._errors import CannotStopError, LaunchError
+from currant._messages import Exit
+from currant._stop import REAP_LIMIT, end_group
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from currant._command import Command
+    from currant._messages import StreamName
+
+__all__ = ["FakeLauncher", "FakeProcess", "Script", "Scripts"]
+
+HARMLESS = frozenset({0, signals.SIGCONT, signals.SIGCHLD, signals.SIGWINCH, signals.SIGURG})
+"""Signals that do not end a process which has no handler for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What one fake process does.
+
+    Attributes:
+        stdout: what it writes at once.
+        stderr: the same to its stderr.
+        exit: the code it exits with by itself; None: it runs until it is ended.
+        after: seconds until then.
+        ignores: signals that do not end it; with SIGKILL among them nothing does.
+        starting: seconds that it takes to start.
+        error: why it cannot be started; None: it can.
+    """
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    exit: int | None = 0
+    after: float = 0.0
+    ignores: Collection[int] = ()
+    starting: float = 0.0
+    error: str | None = None
+
+
+Scripts: TypeAlias = Mapping[str, Script | Sequence[Script]]
+"""By a command's name what it does: always the same, or one after the other, the last for good."""
+
+
+class FakeLauncher(AsyncContextManagerMixin):
+    """A launcher whose processes follow scripts.
+
+    Args:
+        scripts: by the commands' names what they do.
+        default: what a command does that has no script.
+
+    Attributes:
+        launched: all processes that were started, in order.
+    """
+
+    def __init__(self, scripts: Scripts | None = None, default: Script | None = None) -> None:
+        self.launched: list[FakeProcess] = []
+        self._scripts = dict(scripts or {})
+        self._default = default or Script()
+        self._tries: dict[str, int] = {}
+        self._pids = count(1)
+
+    def __getitem__(self, name: str) -> FakeProcess:
+        """Return the last process of the command of that name; `KeyError` where there is none."""
+        for process in reversed(self.launched):
+            if process.command.name == name:
+                return process
+        raise KeyError(name)
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncIterator[Self]:
+        async with anyio.create_task_group() as self._tasks:
+            yield self
+            for process in self.launched:
+                await process.aclose()
+
+    async def launch(self, command: Command) -> FakeProcess:
+        """Start a process that follows the script of `command`.
+
+        Raises:
+            LaunchError: its script says so.
+        """
+        script = self._next_script(command.name or "")
+        await anyio.sleep(script.starting)
+        if script.error is not None:
+            raise LaunchError(command.name or "", script.error)
+        process = FakeProcess(command, script, next(self._pids))
+        self.launched.append(process)
+        if script.exit is not None:
+            self._tasks.start_soon(process.exit_after, script.after, script.exit)
+        return process
+
+    def _next_script(self, name: str) -> Script:
+        scripts = self._scripts.get(name, self._default)
+        if isinstance(scripts, Script):
+            return scripts
+        tries = self._tries.get(name, 0)
+        self._tries[name] = tries + 1
+        return scripts[min(tries, len(scripts) - 1)]
+
+
+class FakeProcess:
+    """A process that follows a script; a test may also play it by hand.
+
+    Attributes:
+        command: what was launched.
+        signals: every signal that reached it, in order.
+        received: what was sent to its stdin.
+        pid: a number that no other process of its launcher has.
+    """
+
+    def __init__(self, command: Command, script: Script, pid: int) -> None:
+        self.command = command
+        self.signals: list[int] = []
+        self.received = bytearray()
+        self.host = "fake"
+        self.pid = pid
+        self.stdin = _FakeInput(self) if command.stdin is not None else None
+        self.stdout = _FakeOutput()
+        self.stderr = _FakeOutput() if command.stderr == "separate" else None
+        self._ignores = frozenset(script.ignores)
+        self._end: Exit | None = None
+        self._ended = anyio.Event()
+        self._asked = False
+        self._stopped = False
+        self._forced = False
+        self.write(script.stdout)
+        self.write(script.stderr, "stderr")
+
+    def __repr__(self) -> str:
+        return f"<FakeProcess {self.command.name!r} pid={self.pid} {self._end or 'running'}>"
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._end is None
+
+    def write(self, data: bytes, stream: StreamName = "stdout") -> None:
+        """Have it write `data`, never waiting."""
+        output = self.stdout if stream == "stdout" or self.stderr is None else self.stderr
+        output.add(data)
+
+    def close_output(self) -> None:
+        """Have it close its stdout and stderr, and run on."""
+        for output in (self.stdout, self.stderr):
+            if output is not None:
+                output.end()
+
+    def exit(self, code: int) -> None:
+        """Have it exit by itself; does nothing where it has ended."""
+        self._finish(Exit(code, None, self._stopped))
+
+    async def exit_after(self, seconds: float, code: int) -> None:
+        """Have it exit by itself in `seconds`, unless it ends before."""
+        with anyio.move_on_after(seconds):
+            await self._ended.wait()
+        self.exit(code)
+
+    async def wait(self) -> Exit:
+        """Wait for its end; see `currant.Process.wait`."""
+        await self._ended.wait()
+        assert self._end is not None
+        return self._end
+
+    async def send_signal(self, signal: int) -> bool:
+        """Send it a signal; return whether it was there to get it."""
+        await checkpoint()
+        return self._deliver(signal)
+
+    async def stop(self, signal: int, grace: float) -> Exit:
+        """End it; see `currant.Process.stop`."""
+        if not await end_group(self, signal, grace):
+            raise CannotStopError(self.command.name or "", self.pid, REAP_LIMIT)
+        return await self.wait()
+
+    async def aclose(self) -> None:
+        """End it at once, whatever its script says."""
+        self._deliver(signals.SIGKILL)
+        self._finish(Exit(None, signals.SIGKILL, stopped=True, forced=True))
+        await checkpoint()
+
+    def ask(self, signal: int) -> None:
+        """Ask it to end, once."""
+        if not self._asked and self.running:
+            self._asked = self._stopped = True
+            self._deliver(signal)
+            self._deliver(signals.SIGCONT)
+
+    def force(self) -> None:
+        """Kill it."""
+        self._forced = self._stopped and self.running
+        self._deliver(signals.SIGKILL)
+
+    async def gone(self) -> None:
+        """Wait until it has ended."""
+        await self._ended.wait()
+
+    def _deliver(self, signal: int) -> bool:
+        if not self.running:
+            return False
+        self.signals.append(signal)
+        if signal not in self._ignores and signal not in HARMLESS:
+            self._finish(Exit(None, signals.Signals(signal), self._stopped, self._forced))
+        return True
+
+    def _finish(self, end: Exit) -> None:
+        if self._end is None:
+            self._end = end
+            self.close_output()
+            self._ended.set()
+
+
+class _FakeOutput(ByteReceiveStream):
+    """Bytes that were written and not yet received."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+        self._over = False
+        self._change = anyio.Event()
+
+    def add(self, data: bytes) -> None:
+        self._written += data
+        self._wake()
+
+    def end(self) -> None:
+        self._over = True
+        self._wake()
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await checkpoint()
+        while not self._written:
+            if self._over:
+                raise anyio.EndOfStream
+            await self._change.wait()
+        data = bytes(self._written[:max_bytes])
+        del self._written[:max_bytes]
+        return data
+
+    async def aclose(self) -> None:
+        self.end()
+        self._written.clear()
+        await checkpoint()
+
+    def _wake(self) -> None:
+        self._change.set()
+        self._change = anyio.Event()
+
+
+class _FakeInput(ByteSendStream):
+    """Hands what is sent to its process."""
+
+    def __init__(self, process: FakeProcess) -> None:
+        self._process = process
+        self._closed = False
+
+    async def send(self, item: bytes) -> None:
+        await checkpoint()
+        if self._closed:
+            raise anyio.ClosedResourceError
+        if not self._process.running:
+            raise anyio.BrokenResourceError
+        self._process.received += item
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await checkpoint()
