@@ -137,6 +137,7 @@ class Subscription:
     def __init__(self, buffer_size: int) -> None:
         stream = anyio.create_memory_object_stream[BatchMessage](buffer_size)
         self._send, self._receive = stream
+        self._blocked: deque[tuple[anyio.Event, BatchMessage]] = deque()
         self._kept: deque[BatchMessage] = deque()
         self._dropped: dict[str, int] = {}
         self._change: anyio.Event | None = None
@@ -154,19 +155,21 @@ class Subscription:
     @property
     def unread(self) -> bool:
         """Whether there is anything to take."""
-        return bool(
-            self._kept or self._dropped or self._receive.statistics().current_buffer_used
-        )
+        return bool(self._kept or self._dropped or self._receive.statistics().current_buffer_used)
 
     async def put(self, message: BatchMessage) -> None:
         """Add `message`; where there is no room, wait for a reader, or discard if there is none."""
-        if self.abandoned:
-            self._put_discarding(message)
-            await checkpoint()
-        else:
-            # Closed: a sink that has ended wants no more.
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                await self._send.send(message)
+        await checkpoint()
+        # No `send`, which yields before it looks for room: a subscription that was abandoned just
+        # then would leave the sender waiting (test_a_reader_whose_task_is_cancelled_...).
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the sink has left
+            try:
+                self._send.send_nowait(message)
+            except anyio.WouldBlock:
+                passed_on = anyio.Event()
+                self._blocked.append((passed_on, message))
+                self._discard_if_abandoned()
+                await passed_on.wait()
         self.wake()
 
     def take(self) -> BatchMessage:
@@ -181,15 +184,13 @@ class Subscription:
         elif self._dropped:
             message = self._take_dropped(next(iter(self._dropped)))
         else:
-            message = self._receive.receive_nowait()
+            message = self._take_from_stream()
         self.wake()
         return message
 
     def reconsider(self) -> None:
-        """Let blocked senders go where the subscription has become abandoned."""
-        if self.abandoned:
-            while self._receive.statistics().tasks_waiting_send:
-                self._set_aside(self._receive.receive_nowait())
+        """Look again whether the subscription is abandoned: somebody came or went."""
+        self._discard_if_abandoned()
         self.wake()
 
     def wake(self) -> None:
@@ -209,14 +210,17 @@ class Subscription:
         self._send.close()
         self.wake()
 
-    def _put_discarding(self, message: BatchMessage) -> None:
-        while True:
-            try:
-                self._send.send_nowait(message)
-            except anyio.WouldBlock:
-                self._set_aside(self._receive.receive_nowait())
-            else:
-                return
+    def _take_from_stream(self) -> BatchMessage:
+        message = self._receive.receive_nowait()
+        if self._blocked:
+            passed_on, waiting = self._blocked.popleft()
+            self._send.send_nowait(waiting)
+            passed_on.set()
+        return message
+
+    def _discard_if_abandoned(self) -> None:
+        while self._blocked and self.abandoned:
+            self._set_aside(self._take_from_stream())
 
     def _set_aside(self, oldest: BatchMessage) -> None:
         """Count `oldest` as discarded if it is output; otherwise keep it, it is small."""
@@ -270,6 +274,9 @@ class SinkFeed(Subscription, ObjectReceiveStream[BatchMessage]):
         self._left = True
         self._receive.close()
         self._send.close()
+        for passed_on, _ in self._blocked:
+            passed_on.set()
+        self._blocked.clear()
         self.wake()
 
     async def aclose(self) -> None:

@@ -251,7 +251,9 @@ def _checked_env(env: object) -> Mapping[str, str]:
         raise CommandError(f"env must be a mapping from name to text, not {env!r}")
     for key, value in env.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise CommandError(f"env must map text to text, not {key!r} to a {type(value).__name__}")
+            raise CommandError(
+                f"env must map text to text, not {key!r} to a {type(value).__name__}"
+            )
         if not key or "=" in key:
             raise CommandError(f"the name of a variable must not be empty or hold '=': {key!r}")
         _check_text("the name of a variable", key)
@@ -276,9 +278,7 @@ def _checked_signal(number: object) -> Signals:
         raise CommandError(f"stop_signal must be a signal, not {number!r}") from None
 
 
-def check_policies(
-    restart: object, kill_others_on: object, grace: object, capture: object
-) -> None:
+def check_policies(restart: object, kill_others_on: object, grace: object, capture: object) -> None:
     """Raise `CommandError` for a policy that cannot be meant; None is fine for each of them."""
     if restart is not None and not isinstance(restart, RestartPolicy):
         if restart not in get_args(RestartWhen):

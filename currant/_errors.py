@@ -181,7 +181,9 @@ class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subpr
     """
 
     def __init__(self, result: Result) -> None:
-        what = str(result.error) if result.error is not None else f"{result.command!r}: {result.exit}"
+        what = (
+            str(result.error) if result.error is not None else f"{result.command!r}: {result.exit}"
+        )
         lines = [f"    {line.stream}: {line.text}" for line in result.tail]
         super().__init__("\n".join([what, *lines]))
         self.result = result

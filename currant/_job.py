@@ -212,6 +212,8 @@ class Job:
             StdinClosedError: nobody reads it: no ``stdin=PIPE``, no process, or it closed the pipe.
         """
         stdin = await self._open_stdin()
+        if stdin is None:
+            raise StdinClosedError(self.name, "the command does not run")
         with self._around.channel.waiting():
             try:
                 await stdin.send(data)
@@ -219,21 +221,24 @@ class Job:
                 raise StdinClosedError(self.name, "it is closed") from error
 
     async def close_stdin(self) -> None:
-        """Close the command's stdin: it reads end-of-file.  Closing it again does nothing.
+        """Close the command's stdin: it reads end-of-file.
+
+        Waits until the command runs; does nothing where that is closed already, or the command ended.
 
         Raises:
-            StdinClosedError: the command has no ``stdin=PIPE``, or no process.
+            StdinClosedError: the command was built without ``stdin=PIPE``.
         """
-        await (await self._open_stdin()).aclose()
+        stdin = await self._open_stdin()
+        if stdin is not None:
+            await stdin.aclose()
 
-    async def _open_stdin(self) -> ByteSendStream:
+    async def _open_stdin(self) -> ByteSendStream | None:
+        """Return the pipe once the command runs; None where it has ended."""
         if self.command.stdin != PIPE:
             raise StdinClosedError(self.name, "the command was built without stdin=PIPE")
         if self._process is None and self._phase in ("queued", "restarting"):
             await self.until_started()
-        if self._process is None or self._process.stdin is None:
-            raise StdinClosedError(self.name, "the command does not run")
-        return self._process.stdin
+        return None if self._process is None else self._process.stdin
 
     async def live(self) -> None:
         """Run attempts until no further one is wanted; only the Runner calls this, once."""

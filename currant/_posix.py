@@ -14,7 +14,6 @@ signalled again.
 from __future__ import annotations
 
 import os
-import signal as signals
 import sys
 from pathlib import Path
 

@@ -12,7 +12,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["RestartPolicy", "RestartWhen", "as_restart_policy", "delay_before_restart", "ends_in_a_row"]
+__all__ = [
+    "RestartPolicy",
+    "RestartWhen",
+    "as_restart_policy",
+    "delay_before_restart",
+    "ends_in_a_row",
+]
 
 RestartWhen: TypeAlias = Literal["never", "on-failure", "always"]
 
@@ -48,7 +54,9 @@ class RestartPolicy:
 
     def __post_init__(self) -> None:
         if self.when not in ("never", "on-failure", "always"):
-            raise ValueError(f"restart must be 'never', 'on-failure' or 'always', not {self.when!r}")
+            raise ValueError(
+                f"restart must be 'never', 'on-failure' or 'always', not {self.when!r}"
+            )
         if self.max_restarts is not None and self.max_restarts < 0:
             raise ValueError(f"max_restarts must be None or at least 0, not {self.max_restarts!r}")
         for field in ("delay", "max_delay", "reset_after"):

@@ -34,7 +34,7 @@ from currant._posix import require_posix
 from currant._restart import RestartPolicy, RestartWhen, as_restart_policy
 
 if TYPE_CHECKING:
-    from anyio.abc import ObjectReceiveStream, TaskGroup
+    from anyio.abc import ObjectReceiveStream
 
     from currant._channel import SinkFeed
     from currant._command import CommandLike, KillOthersOn

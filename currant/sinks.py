@@ -138,8 +138,8 @@ class _Output:
 
     def _prefix(self, text: str, color: str) -> bytes:
         if self._in_color:
-            from rich.color import ColorSystem  # noqa: PLC0415 - of an optional extra
-            from rich.style import Style  # noqa: PLC0415
+            from rich.color import ColorSystem
+            from rich.style import Style
 
             text = Style(color=color).render(text, color_system=ColorSystem.STANDARD)
         return text.encode(errors="backslashreplace")
@@ -147,7 +147,7 @@ class _Output:
 
 def _shows_color(file: BinaryIO) -> bool:
     try:
-        from rich.console import Console  # noqa: PLC0415 - of an optional extra
+        from rich.console import Console
     except ImportError:
         return False
     # Rich only asks it whether it is a terminal, and for that any file will do.

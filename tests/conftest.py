@@ -25,6 +25,7 @@ from uuid import uuid4
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,6 +39,10 @@ TIME_TO_SETTLE = 1.0
 """Seconds that what is just ending has until it counts as left over."""
 
 T = TypeVar("T")
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("currant", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("currant")
 
 
 # ---- event loops ----

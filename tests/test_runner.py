@@ -23,29 +23,16 @@ from currant import (
     JobEndedError,
     LaunchError,
     Line,
-    Message,
     Runner,
     Started,
     StdinClosedError,
 )
 from currant.testing import FakeLauncher, Script
+from tests.reading import first_line, messages_of, read_until
 
 pytestmark = pytest.mark.anyio
 
 FOREVER = "sleep 9999"
-
-
-async def messages_of(runner: Runner) -> list[Message]:
-    """Read a runner to the end of its messages."""
-    return [message async for message in runner]
-
-
-async def first_line(runner: Runner, command: str) -> Line:
-    """Read until `command` has written a line."""
-    async for message in runner:
-        if isinstance(message, Line) and message.command == command:
-            return message
-    raise AssertionError(f"{command} wrote nothing")
 
 
 async def test_runs_every_command_and_tells_what_they_wrote() -> None:
@@ -85,7 +72,13 @@ async def test_takes_texts_word_lists_and_commands(spec: currant.Command | str |
 
 async def test_default_names_that_clash_are_numbered_and_given_names_stay() -> None:
     """Default names get #2, #3…; a given name is never moved, wherever it stands."""
-    commands = ["true", "true", Command(["false"], name="true"), "true", Command(["x"], name="true#3")]
+    commands = [
+        "true",
+        "true",
+        Command(["false"], name="true"),
+        "true",
+        Command(["x"], name="true#3"),
+    ]
     runner = Runner(commands, launcher=FakeLauncher())
     async with runner:
         pass
@@ -126,7 +119,9 @@ async def test_a_text_instead_of_a_list_of_commands_is_refused() -> None:
         Runner("ls -l")
 
 
-async def test_a_missing_program_is_found_before_any_process_starts(tmp_path: os.PathLike[str]) -> None:
+async def test_a_missing_program_is_found_before_any_process_starts(
+    tmp_path: os.PathLike[str],
+) -> None:
     """On entry all programs are looked up; one that is missing means that none is started."""
     trace = os.path.join(tmp_path, "started")
     with pytest.raises(CommandNotFoundError, match="no-such-program") as caught:
@@ -280,7 +275,9 @@ async def test_death_by_a_signal_is_told_as_the_signal() -> None:
 
 async def test_check_shows_the_exit_and_the_last_lines() -> None:
     """Results.check raises a group with what a person needs to see."""
-    async with Runner([Command.shell("echo working; echo no disk >&2; exit 9", name="c")]) as runner:
+    async with Runner(
+        [Command.shell("echo working; echo no disk >&2; exit 9", name="c")]
+    ) as runner:
         pass
     with pytest.raises(ExceptionGroup, match="1 of 1") as caught:
         runner.results.check()
@@ -344,14 +341,15 @@ async def test_signals_reach_one_command_or_all() -> None:
     """send_signal returns how many groups it reached; what has ended is no error."""
     # The group's other member dies of the signal, which its shell tells on stderr.
     script = "exec 2>/dev/null; trap 'echo got it' USR1; echo ready; while :; do sleep 0.01; done"
-    async with Runner({"a": Command.shell(script), "b": Command.shell(script), "c": "true"}) as runner:
+    async with Runner(
+        {"a": Command.shell(script), "b": Command.shell(script), "c": "true"}
+    ) as runner:
         await runner["c"].wait()
-        await first_line(runner, "a")
-        await first_line(runner, "b")
+        await read_until(runner, ("a", "ready"), ("b", "ready"))
         assert await runner.send_signal(signal.SIGUSR1, "a") == 1
-        assert (await first_line(runner, "a")).data == b"got it"
+        await read_until(runner, ("a", "got it"))
         assert await runner.send_signal(signal.SIGUSR1) == 2
-        assert (await first_line(runner, "b")).data == b"got it"
+        await read_until(runner, ("a", "got it"), ("b", "got it"))
         assert await runner.send_signal(signal.SIGUSR1, "c") == 0
         assert await runner["c"].send_signal(signal.SIGUSR1) is False
         with pytest.raises(KeyError):

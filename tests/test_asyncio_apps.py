@@ -1,0 +1,173 @@
+"""currant in plain asyncio programs: native cancellation, TaskGroup, timeouts, the loop's end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from currant import Command, Exit, Line, RestartPolicy, Runner
+from currant.testing import FakeLauncher, Script
+
+FOREVER = "sleep 9999"
+
+
+async def run_forever(runner: Runner, running: asyncio.Event) -> None:
+    """Hold a runner open until somebody cancels the task."""
+    async with runner:
+        await runner.start(FOREVER)
+        running.set()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_task_stops_its_commands_first() -> None:
+    """Task.cancel is a kill: the commands are gone, gracefully, when the task has ended."""
+    runner, running = Runner(), asyncio.Event()
+    task = asyncio.create_task(run_forever(runner, running))
+    await running.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert runner.results["sleep"].exit == Exit(None, signal.SIGTERM, stopped=True)
+
+
+@pytest.mark.asyncio
+async def test_a_task_that_is_cancelled_again_still_waits_for_its_commands() -> None:
+    """Cancelled twice, and more often, while the commands end: nothing is left behind."""
+    launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
+    runner, running = Runner(launcher=launcher, grace=0.05), asyncio.Event()
+    task = asyncio.create_task(run_forever(runner, running))
+    await running.wait()
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert task.cancelled()
+    assert not launcher["sleep"].running
+    assert runner.results["sleep"].exit == Exit(None, signal.SIGKILL, stopped=True, forced=True)
+
+
+@pytest.mark.asyncio
+async def test_asyncio_timeout_around_a_block_stops_its_commands() -> None:
+    """asyncio.timeout gives TimeoutError, after all was stopped."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), Runner([FOREVER]) as runner:
+            await runner.join()
+    assert runner.results["sleep"].status == "stopped"
+
+
+@pytest.mark.asyncio
+async def test_a_task_group_that_fails_stops_the_commands_of_its_tasks() -> None:
+    """A sibling's error cancels the task of the block, and with it the commands."""
+    runner, running = Runner(), asyncio.Event()
+
+    async def fail() -> None:
+        await running.wait()
+        raise LookupError("sibling")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(run_forever(runner, running))
+            tasks.create_task(fail())
+    assert caught.group_contains(LookupError)
+    assert runner.results["sleep"].status == "stopped"
+
+
+@pytest.mark.asyncio
+async def test_a_reader_that_times_out_loses_nothing() -> None:
+    """asyncio.timeout around a single message takes none away."""
+    numbers: list[int] = []
+    async with Runner([["seq", "20000"]]) as runner:
+        for _ in range(200):
+            try:
+                async with asyncio.timeout(0):
+                    async for message in runner:
+                        if isinstance(message, Line):
+                            numbers.append(int(message.data))
+            except TimeoutError:
+                pass
+        numbers += [int(m.data) async for m in runner if isinstance(m, Line)]
+    assert numbers == list(range(1, 20001))
+
+
+@pytest.mark.asyncio
+async def test_another_asyncio_task_may_join_kill_and_read() -> None:
+    """All calls work from tasks that anyio did not start."""
+    async with Runner({"c": Command.shell("echo ready; exec sleep 9999")}) as runner:
+
+        async def kill_when_ready() -> None:
+            async for message in runner:
+                if isinstance(message, Line):
+                    runner.kill()
+
+        results, _ = await asyncio.gather(runner.join(), kill_when_ready())
+    assert results["c"].status == "stopped"
+
+
+@pytest.mark.asyncio
+async def test_an_exception_of_the_body_is_not_wrapped() -> None:
+    """What the body raises leaves as it is, though there are task groups inside."""
+    with pytest.raises(LookupError, match="mine"):
+        async with Runner([FOREVER]) as runner:
+            await runner.start(FOREVER)
+            raise LookupError("mine")
+
+
+@pytest.mark.asyncio
+async def test_a_cancellation_of_the_caller_at_any_moment_leaves_nothing() -> None:
+    """Native cancellation at random times; the fixtures find any process, file or task left."""
+    moments = random.Random(1)
+    commands = {
+        "quick": Command(["true"], restart=RestartPolicy("always", delay=0.001)),
+        "chatty": Command(["yes"]),
+        "deaf": Command.shell("trap '' TERM; while :; do sleep 9999; done", grace=0.001),
+    }
+
+    async def use(runner: Runner) -> None:
+        async with runner:
+            await runner.start("true")
+            async for _ in runner:
+                pass
+
+    for _ in range(60):
+        runner = Runner(commands)
+        task = asyncio.create_task(use(runner))
+        await asyncio.sleep(moments.uniform(0, 0.03))
+        task.cancel()
+        if moments.random() < 0.5:
+            await asyncio.sleep(0)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert {job.state for job in runner.jobs.values()} <= {"ended"}
+
+
+def test_the_end_of_the_loop_stops_the_commands_of_background_tasks(tmp_path: Path) -> None:
+    """asyncio.run cancels every task when its main ends: even then commands end gracefully."""
+    said = tmp_path / "said"
+    script = f"trap 'echo bye >{said}; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+    pids = []
+
+    async def main() -> None:
+        ready = asyncio.Event()
+
+        async def serve() -> None:
+            async with Runner({"c": Command.shell(script)}) as runner:
+                async for message in runner:
+                    if isinstance(message, Line):
+                        pids.append(runner["c"].pid)
+                        ready.set()
+
+        task = asyncio.create_task(serve())
+        await ready.wait()
+        assert not task.done()
+
+    asyncio.run(main())
+    assert said.read_text() == "bye\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0] or 0, 0)

@@ -1,0 +1,476 @@
+"""`Command`: what may be asked for, and that what cannot be meant is refused when it is built."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import os
+import pickle
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM
+from subprocess import DEVNULL
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from currant import (
+    PIPE,
+    Command,
+    CommandError,
+    CommandParseError,
+    DuplicateNameError,
+    EmptyCommandError,
+    RestartPolicy,
+)
+from currant._command import CommandOptions, as_command, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SURROGATE = "\ud800"
+"""Half of a pair: there are no bytes for it."""
+
+FULL_OPTIONS: CommandOptions = {
+    "name": "web",
+    "cwd": "/srv",
+    "env": {"TOKEN": "secret"},
+    "inherit_env": False,
+    "stderr": "stdout",
+    "stdin": b"hello",
+    "success_codes": (0, 3),
+    "capture": 4096,
+    "restart": RestartPolicy("always", max_restarts=3),
+    "kill_others_on": "failure",
+    "stop_signal": SIGINT,
+    "grace": 1.5,
+}
+
+
+# ---- what is refused ----
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"argv": ["a\0b"]}, "NUL"),
+        ({"argv": ["ls", "a\0b"]}, "NUL"),
+        ({"argv": ["ls", Path("a\0b")]}, "NUL"),
+        ({"argv": ["ls", SURROGATE]}, "surrogate"),
+        ({"argv": ["ls", 3]}, "argv"),
+        ({"argv": ["ls", None]}, "argv"),
+        ({"argv": None}, "argv"),
+        ({"argv": 3}, "argv"),
+        ({"argv": Path("ls")}, "argv"),
+        ({"name": ""}, "name"),
+        ({"name": 3}, "name"),
+        ({"name": "a\0b"}, "NUL"),
+        ({"name": SURROGATE}, "surrogate"),
+        ({"cwd": "a\0b"}, "NUL"),
+        ({"cwd": SURROGATE}, "surrogate"),
+        ({"cwd": 3}, "cwd"),
+        ({"env": None}, "env"),
+        ({"env": [("A", "1")]}, "env"),
+        ({"env": {"A=B": "1"}}, "="),
+        ({"env": {"=": "1"}}, "="),
+        ({"env": {"": "1"}}, "empty"),
+        ({"env": {"A\0": "1"}}, "NUL"),
+        ({"env": {"A": "1\0"}}, "NUL"),
+        ({"env": {SURROGATE: "1"}}, "surrogate"),
+        ({"env": {"A": SURROGATE}}, "surrogate"),
+        ({"env": {"A": 1}}, "env"),
+        ({"env": {"A": b"1"}}, "env"),
+        ({"env": {"A": None}}, "env"),
+        ({"env": {b"A": "1"}}, "env"),
+        ({"stderr": "stdin"}, "stderr"),
+        ({"stderr": None}, "stderr"),
+        ({"stdin": "text"}, "stdin"),
+        ({"stdin": DEVNULL}, "stdin"),
+        ({"stdin": 7}, "stdin"),
+        ({"stdin": bytearray(b"x")}, "stdin"),
+        ({"success_codes": 0}, "success_codes"),
+        ({"success_codes": None}, "success_codes"),
+        ({"success_codes": "0"}, "exit code"),
+        ({"success_codes": [-1]}, "exit code"),
+        ({"success_codes": [256]}, "exit code"),
+        ({"success_codes": [0.0]}, "exit code"),
+        ({"capture": -1}, "capture"),
+        ({"capture": 1.5}, "capture"),
+        ({"capture": "all"}, "capture"),
+        ({"restart": "sometimes"}, "restart"),
+        ({"restart": True}, "restart"),
+        ({"restart": ["always"]}, "restart"),
+        ({"kill_others_on": "never"}, "kill_others_on"),
+        ({"kill_others_on": True}, "kill_others_on"),
+        ({"stop_signal": 0}, "stop_signal"),
+        ({"stop_signal": -15}, "stop_signal"),
+        ({"stop_signal": 1000}, "stop_signal"),
+        ({"stop_signal": "SIGTERM"}, "stop_signal"),
+        ({"stop_signal": None}, "stop_signal"),
+        ({"grace": -1}, "grace"),
+        ({"grace": -0.001}, "grace"),
+        ({"grace": -math.inf}, "grace"),
+        ({"grace": math.nan}, "grace"),
+        ({"grace": "5"}, "grace"),
+    ],
+    ids=ascii,
+)
+def test_a_wrong_command_is_refused_when_it_is_built(options: dict[str, Any], told: str) -> None:
+    """What could not be run, or cannot be meant, is a `CommandError` that names the mistake."""
+    arguments: dict[str, Any] = {"argv": ["ls"]} | options
+    with pytest.raises(CommandError) as caught:
+        Command(**arguments)
+    assert told in str(caught.value)
+    assert type(caught.value) is CommandError
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Command([]),
+        lambda: Command(()),
+        lambda: Command([""]),
+        lambda: Command(["", "-l"]),
+        lambda: Command.parse(""),
+        lambda: Command.parse(" \t\n"),
+        lambda: Command.parse("''"),
+        lambda: Command.shell(""),
+        lambda: Command.shell(" \n"),
+    ],
+    ids=[
+        "no words", "empty tuple", "empty word", "empty first word", "parse nothing",
+        "parse blanks", "parse an empty word", "shell nothing", "shell blanks",
+    ],
+)  # fmt: skip
+def test_a_command_without_a_program_is_empty(build: Callable[[], Command]) -> None:
+    """No program to run is an `EmptyCommandError`, whichever way the command is built."""
+    with pytest.raises(EmptyCommandError, match="needs a"):
+        build()
+
+
+@pytest.mark.parametrize("argv", ["ls -la", b"ls -la"], ids=["text", "bytes"])
+def test_a_line_of_text_is_no_argv_and_the_error_tells_what_takes_one(argv: Any) -> None:
+    """A text given as argv is refused, not taken as a row of one-letter words."""
+    with pytest.raises(CommandError, match=r"Command\.parse .* Command\.shell"):
+        Command(argv)
+
+
+@pytest.mark.parametrize("text", [None, 3, b"ls", ["ls"]], ids=repr)
+@pytest.mark.parametrize("build", [Command.parse, Command.shell], ids=["parse", "shell"])
+def test_what_is_no_text_is_refused_by_parse_and_shell(
+    build: Callable[[Any], Command], text: Any
+) -> None:
+    """Something other than a text is a `CommandError`, not whatever goes wrong first inside."""
+    with pytest.raises(CommandError):
+        build(text)
+
+
+@pytest.mark.parametrize("text", ["echo 'a", 'echo "a', "echo a\\"])
+def test_an_open_quotation_is_a_parse_error_that_carries_the_text(text: str) -> None:
+    """`CommandParseError` keeps the text as given and shows it with the reason."""
+    with pytest.raises(CommandParseError) as caught:
+        Command.parse(text)
+    assert caught.value.text == text
+    assert repr(text) in str(caught.value)
+    assert caught.value.reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Command(["ls"], grace=-1),
+        lambda: Command.parse("ls 'a"),
+        lambda: Command.shell("ls", env={"=": ""}),
+        lambda: Command.parse("ls", restart=cast("Any", "sometimes")),
+    ],
+    ids=["Command", "parse", "shell", "option of parse"],
+)
+def test_a_mistake_fails_in_the_callers_frame(build: Callable[[], Command]) -> None:
+    """The error comes out of the line that builds the command; no event loop is needed for that."""
+    with pytest.raises(CommandError) as caught:
+        build()
+    assert [entry.path for entry in caught.traceback[:2]] == [Path(__file__)] * 2
+    assert caught.traceback[1].frame.code.name == "<lambda>"
+
+
+# ---- what is taken ----
+
+
+def test_the_options_and_their_defaults_are_those_of_the_contract() -> None:
+    """The parameters of `Command` are the ones promised, all but argv by keyword."""
+    parameters = list(inspect.signature(Command).parameters.values())
+    assert [p.name for p in parameters] == ["argv", *FULL_OPTIONS]
+    assert [p.kind for p in parameters[1:]] == [inspect.Parameter.KEYWORD_ONLY] * len(FULL_OPTIONS)
+    command = Command(["ls"])
+    assert {name: getattr(command, name) for name in FULL_OPTIONS} == {
+        "name": None,
+        "cwd": None,
+        "env": {},
+        "inherit_env": True,
+        "stderr": "separate",
+        "stdin": None,
+        "success_codes": (0,),
+        "capture": None,
+        "restart": None,
+        "kill_others_on": None,
+        "stop_signal": SIGTERM,
+        "grace": None,
+    }
+
+
+def test_parse_and_shell_take_the_same_options_as_the_class() -> None:
+    """Each option of `Command` is one of `Command.parse` and `Command.shell`, and arrives."""
+    assert set(CommandOptions.__annotations__) == {spec.name for spec in fields(Command)[1:]}
+    argv = ["ls", "-la"]
+    assert Command.parse("ls -la", **FULL_OPTIONS) == Command(argv, **FULL_OPTIONS)
+    shell = ["/bin/sh", "-c", "ls | wc"]
+    assert Command.shell("ls | wc", **FULL_OPTIONS) == Command(shell, **FULL_OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"grace": 0},
+        {"grace": 0.0},
+        {"grace": math.inf},
+        {"capture": False},
+        {"capture": True},
+        {"capture": 0},
+        {"stdin": b""},
+        {"stdin": PIPE},
+        {"success_codes": ()},
+        {"success_codes": (0, 255)},
+        {"stop_signal": SIGKILL},
+        {"restart": "never"},
+        {"restart": "on-failure"},
+        {"restart": "always"},
+        {"kill_others_on": "failure"},
+        {"kill_others_on": "success"},
+        {"kill_others_on": "exit"},
+        {"env": {"A": ""}},
+        {"env": {"A": "b=c"}},
+        {"env": {"a b": "ü\n"}},
+        {"name": "a b/#2"},
+    ],
+    ids=repr,
+)
+def test_each_value_of_an_option_is_kept_as_given(options: dict[str, Any]) -> None:
+    """Values at the edge of what is allowed are allowed, and can be read back."""
+    command = Command(["ls"], **options)
+    assert {name: getattr(command, name) for name in options} == options
+
+
+@pytest.mark.parametrize(
+    ("text", "argv"),
+    [
+        ("ls -la 'a b'", ("ls", "-la", "a b")),
+        ('echo "a  b" c', ("echo", "a  b", "c")),
+        ("echo a\\ b", ("echo", "a b")),
+        ("echo ''", ("echo", "")),
+        ("echo a'b'\"c\"", ("echo", "abc")),
+        ("  echo\ta\nb ", ("echo", "a", "b")),
+        ("echo $HOME * | wc > x # y", ("echo", "$HOME", "*", "|", "wc", ">", "x", "#", "y")),
+    ],
+)
+def test_parse_splits_by_the_shells_rules_without_a_shell(text: str, argv: tuple[str, ...]) -> None:
+    """Quotes and backslashes mean what they mean to a shell; everything else is a letter."""
+    assert Command.parse(text).argv == argv
+
+
+def test_shell_has_a_shell_run_the_text_unchanged() -> None:
+    """The text is one argument of ``/bin/sh -c``."""
+    text = " while :; do date; done | wc 'a b' "
+    assert Command.shell(text).argv == ("/bin/sh", "-c", text)
+
+
+@given(st.lists(st.text("ab \n\t\"'\\$#*;|&ü\udcff", max_size=8), min_size=1, max_size=5))
+def test_the_text_of_a_command_parses_to_the_same_command(argv: list[str]) -> None:
+    """``str(command)`` is its words quoted for a shell: parsing it gives the same argv."""
+    argv[0] = argv[0] or "program"
+    command = Command(argv)
+    assert Command.parse(str(command)) == command
+    assert command.argv == tuple(argv)
+
+
+def test_paths_become_text() -> None:
+    """argv and cwd take path-like objects, and hold texts."""
+    command = Command([Path("/bin/ls"), "-l", Path("x")], cwd=Path("/tmp"))
+    assert command.argv == ("/bin/ls", "-l", "x")
+    assert command.cwd == "/tmp"
+
+
+def test_bytes_that_are_no_utf8_pass_as_python_reads_them() -> None:
+    """What `os.fsdecode` makes of any file name has bytes, so it is no lone surrogate to refuse."""
+    name = os.fsdecode(b"\xff\xfe")
+    command = Command(["ls", name], cwd=name, env={name: name})
+    assert command.argv == ("ls", name)
+
+
+@pytest.mark.parametrize("codes", [[0, 3], (0, 3), {0: "", 3: ""}, range(0, 4, 3)], ids=repr)
+def test_success_codes_are_any_collection(codes: Any) -> None:
+    """Whatever holds the codes, two commands with the same codes are equal."""
+    assert Command(["ls"], success_codes=codes) == Command(["ls"], success_codes=(0, 3))
+
+
+def test_a_stop_signal_given_as_a_number_is_shown_by_its_name() -> None:
+    """`stop_signal` is a `Signals`, whichever way it was given."""
+    assert repr(Command(["ls"], stop_signal=2).stop_signal) == repr(SIGINT)
+
+
+# ---- a value ----
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in fields(Command)])
+def test_no_field_of_a_command_can_be_set(name: str) -> None:
+    """A `Command` is frozen."""
+    command = Command(["ls"])
+    with pytest.raises(FrozenInstanceError):
+        setattr(command, name, getattr(command, name))
+
+
+def test_no_part_of_a_command_can_be_changed() -> None:
+    """argv, env and success_codes are copies that cannot be changed either."""
+    argv, env, codes = ["ls"], {"A": "1"}, {0}
+    command = Command(argv, env=env, success_codes=codes)
+    argv.append("-l")
+    env["B"] = "2"
+    codes.add(1)
+    assert command == Command(["ls"], env={"A": "1"})
+    with pytest.raises(TypeError):
+        cast("Any", command.env)["B"] = "2"
+    assert isinstance(command.argv, tuple)
+    assert isinstance(command.success_codes, tuple)
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy],
+    ids=["pickle", "copy", "deepcopy"],
+)
+@pytest.mark.parametrize(
+    "options", [{}, FULL_OPTIONS, {"stdin": PIPE}], ids=["bare", "full", "PIPE"]
+)
+def test_a_command_survives_pickle_and_copy(
+    duplicate: Callable[[Command], Command], options: CommandOptions
+) -> None:
+    """A copy, from another process too, is equal, of the same hash, and as frozen."""
+    command = Command(["ls", "-l"], **options)
+    again = duplicate(command)
+    assert again == command
+    assert hash(again) == hash(command)
+    with pytest.raises(TypeError):
+        cast("Any", again.env)["B"] = "2"
+
+
+@pytest.mark.parametrize("name", list(FULL_OPTIONS))
+def test_commands_that_differ_in_one_field_are_not_equal(name: str) -> None:
+    """Commands compare by all of their fields."""
+    value = cast("dict[str, Any]", FULL_OPTIONS)[name]
+    assert Command(["ls"], **{name: value}) != Command(["ls"])
+    assert Command(["ls"], **{name: value}) == Command(["ls"], **{name: value})
+    assert Command(["ls"]) != Command(["ls", "-l"])
+
+
+def test_a_subclass_is_built_by_parse_and_shell() -> None:
+    """The other ways to build a command give what they were asked of."""
+
+    class Job(Command):
+        pass
+
+    assert type(Job.parse("ls")) is Job
+    assert type(Job.shell("ls")) is Job
+    with pytest.raises(CommandError):
+        Job([])
+
+
+# ---- how it is shown ----
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (Command(["ls", "a b"]), "Command(['ls', 'a b'])"),
+        (Command(["ls"], name="web", grace=2), "Command(['ls'], name='web', grace=2)"),
+        (Command(["ls"], env={"B": "x", "A": "y"}), "Command(['ls'], env=['A', 'B'])"),
+        (Command(["ls"], success_codes=[0, 3]), "Command(['ls'], success_codes=(0, 3))"),
+        (Command(["ls"], inherit_env=False), "Command(['ls'], inherit_env=False)"),
+        (Command(["ls"], capture=False), "Command(['ls'], capture=False)"),
+    ],
+    ids=repr,
+)
+def test_the_repr_shows_what_was_given_and_no_defaults(command: Command, shown: str) -> None:
+    """``repr(command)`` is the argv and the options that differ from their default."""
+    assert repr(command) == shown
+
+
+def test_the_repr_hides_the_values_of_variables() -> None:
+    """A repr ends up in logs, where secrets must not."""
+    command = Command(["ls"], env={"TOKEN": "secret"})
+    assert "TOKEN" in repr(command)
+    assert "secret" not in repr(command)
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["ls"], "ls"),
+        (["/usr/bin/ls", "-l"], "ls"),
+        (["./build/"], "build"),
+        (["../tool.sh"], "tool.sh"),
+        ([Path("bin/tool")], "tool"),
+        ([".."], ".."),
+        (["/"], "/"),
+        (["a b/c d"], "c d"),
+    ],
+)
+def test_the_default_name_is_the_last_path_part_of_the_program(argv: list[Any], name: str) -> None:
+    """A command that was given no name goes by its program."""
+    assert named(Command(argv), ()).name == name
+
+
+@pytest.mark.parametrize(
+    ("taken", "name"),
+    [
+        ([], "ls"),
+        (["cat"], "ls"),
+        (["ls"], "ls#2"),
+        (["ls", "ls#2"], "ls#3"),
+        (["ls", "ls#3"], "ls#2"),
+        (["ls#2"], "ls"),
+        (["ls", *(f"ls#{n}" for n in range(2, 12))], "ls#12"),
+    ],
+)
+def test_a_default_name_that_is_taken_gets_the_next_free_number(
+    taken: list[str], name: str
+) -> None:
+    """Default names that clash are told apart by ``#2``, ``#3`` and so on."""
+    command = Command(["/bin/ls"], cwd="/")
+    assert named(command, taken) == Command(["/bin/ls"], cwd="/", name=name)
+
+
+def test_a_name_that_was_given_is_kept_or_refused_but_never_changed() -> None:
+    """Explicit names that clash are a `DuplicateNameError`, which carries the name."""
+    command = Command(["ls"], name="web")
+    assert named(command, ["ls"]) is command
+    with pytest.raises(DuplicateNameError, match="'web'") as caught:
+        named(command, ["ls", "web"])
+    assert caught.value.name == "web"
+
+
+# ---- what a Runner takes for a command ----
+
+
+def test_a_text_is_parsed_and_a_sequence_is_an_argv() -> None:
+    """Beside a `Command` itself, a line and a sequence of words stand for one."""
+    command = Command(["ls", "a b"])
+    assert as_command(command) is command
+    assert as_command("ls 'a b'") == command
+    assert as_command(["ls", Path("a b")]) == command
+    with pytest.raises(EmptyCommandError):
+        as_command("")

@@ -1,0 +1,133 @@
+"""The checks that every test ends with, seen to fail; and the choice of event loops."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LEFTOVERS = """
+import asyncio, os, subprocess, sys, trio, pytest
+
+def spawn(script):
+    return os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", script)
+
+def test_file():
+    os.pipe()
+
+def test_child():
+    print("pid", spawn("exec sleep 9999"))
+
+def test_zombie():
+    print("pid", spawn("exit 0"))
+
+def test_escaped():
+    print("pid", subprocess.check_output(["sh", "-c", "sleep 9999 >&2 & echo $!"], text=True))
+
+@pytest.mark.anyio
+async def test_task(anyio_backend_name):
+    if anyio_backend_name == "trio":
+        trio.lowlevel.spawn_system_task(trio.sleep, 9999)
+    else:
+        asyncio.get_running_loop().create_task(asyncio.sleep(9999))
+"""
+
+NOTHING = """
+import asyncio, os, subprocess, anyio, pytest
+
+def test_file():
+    for fd in os.pipe():
+        os.close(fd)
+
+def test_child():
+    subprocess.run(["true"])
+
+@pytest.mark.anyio
+async def test_task():
+    await anyio.run_process(["true"])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.sleep, 9999)
+        tasks.cancel_scope.cancel()
+
+OWN = [pytest.param(("trio", {}), id="own_trio"), pytest.param("asyncio", id="own_asyncio")]
+
+@pytest.mark.parametrize("anyio_backend", OWN)
+@pytest.mark.anyio
+async def test_own():
+    pass
+"""
+
+
+def outcomes(folder: Path, tests: str, *options: str) -> tuple[dict[str, str], str]:
+    """Run `tests` in a pytest of their own; return the outcome of each, and the text."""
+    shutil.copy(Path(__file__).with_name("conftest.py"), folder)
+    (folder / "test_it.py").write_text(tests)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "no_uvloop.py").write_text("import sys; sys.modules['uvloop'] = None\n")
+    pytest_ = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", *options]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        pytest_, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    found = re.findall(r"^(PASSED|ERROR|FAILED) test_it.py::test_(\S+)", done.stdout, re.MULTILINE)
+    # A test that passes and then leaves something is listed twice; ERROR comes first and stays.
+    return {name: outcome for outcome, name in sorted(found, reverse=True)}, done.stdout
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return not stat.rpartition(")")[2].startswith((" Z", " X"))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/loadavg"), reason="processes are found in /proc")
+def test_whatever_a_test_leaves_fails_it_and_is_ended(tmp_path: Path) -> None:
+    """A file, a child, a zombie, an escaped grandchild and a task: each is seen, none stays."""
+    found, text = outcomes(tmp_path, LEFTOVERS, "-p", "no:pytest_asyncio")
+    names = ["file", "child", "zombie", "escaped"]
+    names += [f"task[{backend}]" for backend in ("asyncio", "uvloop", "trio")]
+    assert found == dict.fromkeys(names, "ERROR"), text
+    # Output is shown once for the pass and once for the error.
+    pids = {int(pid) for pid in re.findall(r"^pid (\d+)", text, re.MULTILINE)}
+    assert len(pids) == 3
+    assert [pid for pid in pids if is_alive(pid)] == []
+
+
+def test_a_test_that_leaves_nothing_passes(tmp_path: Path) -> None:
+    """What was opened and closed, started and awaited, is no leftover."""
+    found, text = outcomes(tmp_path, NOTHING)
+    names = ["file", "child", "own[own_trio]", "own[own_asyncio]"]
+    names += [f"task[{backend}]" for backend in ("asyncio", "uvloop", "trio")]
+    assert found == dict.fromkeys(names, "PASSED"), text
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--backend=uvloop"], ["task[uvloop]"]),
+        (
+            ["--backend=asyncio", "--backend=trio"],
+            ["own[own_trio]", "own[own_asyncio]", "task[asyncio]", "task[trio]"],
+        ),
+        (
+            ["-p", "no_uvloop"],
+            ["own[own_trio]", "own[own_asyncio]", "task[asyncio]", "task[trio]"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_async_tests_run_on_the_event_loops_asked_for(
+    tmp_path: Path, options: list[str], names: list[str]
+) -> None:
+    """``--backend`` leaves the others out; one that is not installed is skipped with a hint."""
+    found, text = outcomes(tmp_path, NOTHING, *options)
+    assert found == dict.fromkeys(["file", "child", *names], "PASSED"), text
+    assert ("pip install uvloop" in text) is ("no_uvloop" in options)

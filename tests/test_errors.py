@@ -1,0 +1,159 @@
+"""The family of errors: what each is besides, what it carries, and that it crosses processes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import TYPE_CHECKING
+
+import pytest
+
+import currant
+from currant import (
+    CannotStopError,
+    CommandError,
+    CommandFailed,
+    CommandNotFoundError,
+    CommandParseError,
+    CurrantError,
+    DuplicateNameError,
+    EmptyCommandError,
+    Exit,
+    JobEndedError,
+    LaunchError,
+    Line,
+    Result,
+    StdinClosedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAILED = Result("web", Exit(3, None), None, "failed", attempts=2, duration=1.5, started_at=0.0)
+
+ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
+    (CurrantError("all is lost"), {}, "all is lost"),
+    (CommandError("grace is wrong"), {}, "grace is wrong"),
+    (EmptyCommandError(), {}, "a command needs a program to run, got nothing"),
+    (EmptyCommandError("nothing here"), {}, "nothing here"),
+    (
+        CommandParseError("ls 'a", "No closing quotation"),
+        {"text": "ls 'a", "reason": "No closing quotation"},
+        'cannot parse the command "ls \'a": No closing quotation',
+    ),
+    (
+        CommandNotFoundError("web", "its cwd is missing"),
+        {"name": "web", "reason": "its cwd is missing"},
+        "command 'web': its cwd is missing",
+    ),
+    (
+        DuplicateNameError("web"),
+        {"name": "web"},
+        "two commands are named 'web'; give each a name of its own",
+    ),
+    (
+        LaunchError("web", "no memory"),
+        {"name": "web", "reason": "no memory"},
+        "cannot start 'web': no memory",
+    ),
+    (
+        CannotStopError("web", 17, 2.0),
+        {"name": "web", "pid": 17, "waited": 2.0},
+        (
+            "'web' (process group 17) is still there 2 s after SIGKILL; "
+            "look at its state with 'ps': a process in state D waits for the kernel"
+        ),
+    ),
+    (
+        JobEndedError("web", "restart"),
+        {"name": "web", "request": "restart"},
+        "cannot restart 'web': it has ended or is being stopped",
+    ),
+    (
+        StdinClosedError("web", "it is closed"),
+        {"name": "web", "reason": "it is closed"},
+        "cannot send to the stdin of 'web': it is closed",
+    ),
+    (CommandFailed(FAILED), {"result": FAILED}, "'web': exit code 3"),
+]
+
+
+def test_every_public_error_is_looked_at_here() -> None:
+    """A new error has to be added to the table above."""
+    public = {
+        value
+        for value in map(vars(currant).get, currant.__all__)
+        if isinstance(value, type) and issubclass(value, BaseException)
+    }
+    assert public == {type(error) for error, _, _ in ERRORS}
+
+
+@pytest.mark.parametrize(
+    ("error", "bases"),
+    [
+        (CurrantError, {Exception}),
+        (CommandError, {CurrantError, ValueError}),
+        (EmptyCommandError, {CommandError}),
+        (CommandParseError, {CommandError}),
+        (CommandNotFoundError, {CommandError, FileNotFoundError}),
+        (DuplicateNameError, {CommandError}),
+        (LaunchError, {CurrantError}),
+        (CannotStopError, {CurrantError}),
+        (JobEndedError, {CurrantError}),
+        (StdinClosedError, {CurrantError}),
+        (CommandFailed, {CurrantError}),
+    ],
+)
+def test_an_error_is_what_a_caller_may_catch_it_as(
+    error: type[CurrantError], bases: set[type[Exception]]
+) -> None:
+    """One base for all; a caller's mistake is a `ValueError` too, a missing program no surprise."""
+    assert set(error.__bases__) == bases
+
+
+@pytest.mark.parametrize(("error", "kept", "text"), ERRORS, ids=repr)
+def test_an_error_tells_its_fields_and_keeps_them(
+    error: CurrantError, kept: dict[str, object], text: str
+) -> None:
+    """The text is built from the fields, and a program can read these."""
+    assert str(error) == text
+    assert vars(error) == kept
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],
+    ids=["pickle", "copy", "deepcopy"],
+)
+@pytest.mark.parametrize(("error", "kept", "text"), ERRORS, ids=repr)
+def test_an_error_survives_pickle_and_copy(
+    error: CurrantError,
+    kept: dict[str, object],
+    text: str,
+    duplicate: Callable[[CurrantError], CurrantError],
+) -> None:
+    """The copy, from another process too, is of the same class with the same fields and text."""
+    again = duplicate(error)
+    assert type(again) is type(error)
+    assert str(again) == text
+    assert vars(again) == kept
+
+
+def test_a_failed_command_is_told_with_its_exit_and_its_last_lines() -> None:
+    """`CommandFailed` shows how the command ended, and what it said last on which stream."""
+    tail = (
+        Line("web", "stdout", b"listening", b"\n", 0.0),
+        Line("web", "stderr", b"caf\xff", b"", 0.0),
+    )
+    result = Result("web", Exit(3, None), None, "failed", 1, 1.0, 0.0, tail=tail)
+    assert str(CommandFailed(result)).splitlines() == [
+        "'web': exit code 3",
+        "    stdout: listening",
+        "    stderr: caf\ufffd",
+    ]
+
+
+def test_a_command_that_could_not_be_started_is_told_with_the_error() -> None:
+    """`CommandFailed` shows why where there is no exit to show."""
+    result = Result("web", None, LaunchError("web", "no memory"), "failed", 1, 0.0, 0.0)
+    assert str(CommandFailed(result)) == "cannot start 'web': no memory"

@@ -1,0 +1,210 @@
+"""Random interleavings of what can happen to a Runner, checked against the rules that always hold.
+
+Hypothesis draws the events (exits, restarts, kills, joins, readers that come, leave and are
+cancelled, new commands, signals) on fake processes, so that only the order of things is at work.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from currant import (
+    Batch,
+    Command,
+    CurrantError,
+    Dropped,
+    Exited,
+    Failed,
+    Line,
+    Restarting,
+    RestartPolicy,
+    Runner,
+    Started,
+)
+from currant.testing import FakeLauncher, Script
+
+if TYPE_CHECKING:
+    from anyio.abc import ObjectReceiveStream, TaskGroup
+
+    from currant import BatchMessage, Message
+
+pytestmark = pytest.mark.anyio
+
+NAMES = ("a", "b", "c")
+
+scripts = st.builds(
+    Script,
+    stdout=st.sampled_from([b"", b"one\n", b"one\ntwo\nthree", b"x\n" * 40]),
+    exit=st.sampled_from([None, 0, 1]),
+    ignores=st.sampled_from([(), (signal.SIGTERM,)]),
+    error=st.sampled_from([None, None, None, "it is not there"]),
+)
+policies = st.builds(
+    RestartPolicy,
+    st.sampled_from(["never", "on-failure", "always"]),
+    max_restarts=st.integers(0, 3),
+    delay=st.sampled_from([0.0, 0.0001]),
+)
+events = st.one_of(
+    st.tuples(
+        st.sampled_from(["exit", "write", "restart", "kill", "signal", "wait", "start"]),
+        st.sampled_from(NAMES),
+    ),
+    st.tuples(st.sampled_from(["kill all", "join", "read", "read batches", "turn"]), st.just("")),
+)
+
+
+class Play:
+    """One Runner on fake processes, and what was seen of it."""
+
+    def __init__(self, launcher: FakeLauncher, runner: Runner, tasks: TaskGroup) -> None:
+        self.launcher = launcher
+        self.runner = runner
+        self.tasks = tasks
+        self.seen: list[Message | BatchMessage] = []
+        self.launched_at_kill: int | None = None
+
+    async def do(self, event: str, name: str) -> None:
+        """Have one thing happen."""
+        match event:
+            case "exit" | "write":
+                running = [
+                    p for p in self.launcher.launched if p.command.name == name and p.running
+                ]
+                for process in running:
+                    process.exit(1) if event == "exit" else process.write(b"more\n")
+            case "restart":
+                self.tasks.start_soon(self.restart, name)
+            case "kill":
+                self.runner[name].kill()
+            case "signal":
+                await self.runner.send_signal(signal.SIGUSR1, name)
+            case "wait":
+                self.tasks.start_soon(self.give_up_soon, self.runner[name].wait)
+            case "start":
+                self.runner.start_soon(Command([name]))
+            case "kill all":
+                self.runner.kill()
+                if self.launched_at_kill is None:
+                    self.launched_at_kill = sum(job.attempts for job in self.runner.jobs.values())
+            case "join":
+                self.tasks.start_soon(self.give_up_soon, self.runner.join)
+            case "read":
+                async for message in self.runner:
+                    self.seen.append(message)
+                    break
+            case "read batches":
+                with anyio.move_on_after(0):
+                    async for batch in self.runner.batches():
+                        self.seen.append(batch)
+            case _:
+                await checkpoint()
+
+    async def restart(self, name: str) -> None:
+        """Restart by hand, whatever state the command is in."""
+        try:
+            await self.runner[name].restart()
+        except CurrantError:
+            pass
+
+    async def give_up_soon(self, wait: object) -> None:
+        """Wait, and be cancelled in the middle."""
+        with anyio.move_on_after(0.0005):
+            await wait()  # type: ignore[operator]
+
+
+def check_order(messages: list[BatchMessage]) -> None:
+    """Check that each command tells Started, output, Exited, Restarting… in that order."""
+    told: dict[str, list[BatchMessage]] = defaultdict(list)
+    for message in messages:
+        told[message.command].append(message)
+    follows: dict[type, set[type]] = {
+        Started: {Batch, Exited},
+        Batch: {Batch, Exited},
+        Exited: {Restarting},
+        Restarting: {Started, Failed},
+        Failed: {Restarting},
+    }
+    for own in told.values():
+        assert type(own[0]) in (Started, Failed)
+        for before, after in zip(own, own[1:], strict=False):
+            assert type(after) in follows[type(before)], (before, after)
+        starts = [m.attempt for m in own if isinstance(m, Started | Failed)]
+        assert starts == list(range(1, len(starts) + 1))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    scripts=st.fixed_dictionaries(
+        {name: st.lists(scripts, min_size=1, max_size=3) for name in NAMES}
+    ),
+    policies=st.tuples(policies, policies, policies),
+    kill_others_on=st.sampled_from([None, None, "failure", "success", "exit"]),
+    max_processes=st.sampled_from([None, 1, 2]),
+    happenings=st.lists(events, max_size=25),
+)
+async def test_the_rules_hold_whatever_happens_in_whatever_order(
+    scripts: dict[str, list[Script]],
+    policies: tuple[RestartPolicy, ...],
+    kill_others_on: str | None,
+    max_processes: int | None,
+    happenings: list[tuple[str, str]],
+) -> None:
+    """Everything ends; stop beats restart; order and completeness of messages; states fit."""
+    launcher = FakeLauncher(scripts)
+    taken: list[BatchMessage] = []
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for message in messages:
+            taken.append(message)
+
+    commands = [
+        Command([name], restart=policy) for name, policy in zip(NAMES, policies, strict=True)
+    ]
+    with anyio.fail_after(60):
+        async with Runner(
+            commands,
+            launcher=launcher,
+            kill_others_on=kill_others_on,  # type: ignore[arg-type]
+            max_processes=max_processes,
+            grace=0.0001,
+            buffer_size=1,
+            sinks=[sink],
+            capture=True,
+        ) as runner:
+            async with anyio.create_task_group() as tasks:
+                play = Play(launcher, runner, tasks)
+                for event, name in happenings:
+                    await play.do(event, name)
+                await play.do("kill all", "")
+        async for message in runner:
+            play.seen.append(message)
+
+    assert not any(process.running for process in launcher.launched)
+    attempts = sum(job.attempts for job in runner.jobs.values())
+    assert attempts == play.launched_at_kill, "spawned after the kill"
+    assert {job.state for job in runner.jobs.values()} == {"ended"}
+    check_order(taken)
+    for name, job in runner.jobs.items():
+        assert job.result is runner.results[name]
+        exits = [m.exit for m in taken if isinstance(m, Exited) and m.command == name]
+        if job.result.exit is not None:
+            assert exits[-1] == job.result.exit
+        assert len([p for p in launcher.launched if p.command.name == name]) == len(exits)
+    written = sum(b.count() for b in taken if isinstance(b, Batch))
+    read = sum(
+        m.lines if isinstance(m, Dropped) else m.count() if isinstance(m, Batch) else 1
+        for m in play.seen
+        if isinstance(m, Line | Batch | Dropped)
+    )
+    assert read == written

@@ -1,0 +1,354 @@
+"""Stopping: the barrier, the kill path on real process trees, and what leads to a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from currant import Command, Exit, Exited, Line, RestartPolicy, Runner, Started
+from currant.testing import FakeLauncher, Script
+from tests.reading import first_line, messages_of, read_until
+
+if TYPE_CHECKING:
+    from currant import Result
+
+pytestmark = pytest.mark.anyio
+
+FOREVER = "sleep 9999"
+DEAF = "trap '' TERM; echo ready; while :; do sleep 9999; done"
+LONG = 3600.0  # a grace that no test waits for
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether there is a process of that number that is no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+async def test_kill_stops_all_and_returns_at_once() -> None:
+    """kill only throws the barrier; join waits; what we stopped is stopped, never failed."""
+    async with Runner([FOREVER, FOREVER]) as runner:
+        job = await runner.start(FOREVER)
+        runner.kill("enough")
+        assert runner.barrier.thrown
+        assert runner.barrier.reason == "enough"
+        assert job.state == "stopping"
+        assert job.pid is not None
+        results = await runner.join()
+    assert {result.status for result in results.values()} == {"stopped"}
+    assert results.ok
+    assert results["sleep#3"].exit == Exit(None, signal.SIGTERM, stopped=True)
+
+
+async def test_what_ignores_the_signal_is_killed_after_its_grace() -> None:
+    """SIGKILL to the group after the grace, told as forced."""
+    async with Runner({"deaf": Command.shell(DEAF, grace=0.05)}) as runner:
+        await first_line(runner, "deaf")
+        runner.kill()
+    assert runner.results["deaf"].exit == Exit(None, signal.SIGKILL, stopped=True, forced=True)
+
+
+async def test_a_second_kill_skips_what_is_left_of_the_grace() -> None:
+    """The first call asks, a second one ends at once, for the Runner and for one job."""
+    async with Runner({"a": Command.shell(DEAF), "b": Command.shell(DEAF)}, grace=LONG) as runner:
+        await read_until(runner, ("a", "ready"), ("b", "ready"))
+        runner["a"].kill()
+        runner["a"].kill()
+        with anyio.fail_after(30):
+            assert (await runner["a"].wait()).exit == Exit(
+                None, signal.SIGKILL, stopped=True, forced=True
+            )
+        assert runner["b"].state == "running"
+        runner.kill()
+        await anyio.wait_all_tasks_blocked()
+        assert runner["b"].state == "stopping"
+        runner.kill()
+        with anyio.fail_after(30):
+            await runner.join()
+
+
+async def test_a_kill_of_ours_after_an_automatic_one_asks_first() -> None:
+    """kill_others_on throws the barrier; the first kill() after that does not force."""
+    launcher = FakeLauncher(
+        {"bad": Script(exit=1), "deaf": Script(exit=None, ignores={signal.SIGTERM})}
+    )
+    async with Runner(
+        ["bad", "deaf"], launcher=launcher, kill_others_on="failure", grace=LONG
+    ) as runner:
+        await runner["bad"].wait()
+        await anyio.wait_all_tasks_blocked()
+        runner.kill()
+        await anyio.wait_all_tasks_blocked()
+        assert launcher["deaf"].running
+        runner.kill()
+
+
+async def test_a_grandchild_that_ignores_the_signal_is_given_the_grace_and_killed() -> None:
+    """The grace counts for the group, not for its leader."""
+    script = "(trap '' TERM; echo $(exec sh -c 'echo $PPID'); while :; do sleep 9999; done) & wait"
+    async with Runner({"c": Command.shell(script)}, grace=0.05) as runner:
+        grandchild = int((await first_line(runner, "c")).data)
+        assert is_running(grandchild)
+        runner.kill()
+    assert not is_running(grandchild)
+    assert runner.results["c"].exit == Exit(None, signal.SIGTERM, stopped=True, forced=True)
+
+
+async def test_what_a_leader_leaves_behind_is_ended_before_its_exit_is_told() -> None:
+    """Nothing outlives its attempt; the exit is the leader's own."""
+    async with Runner({"c": Command.shell("sleep 9999 & echo $!; exit 3")}, grace=LONG) as runner:
+        async for message in runner:
+            match message:
+                case Line(data=data):
+                    grandchild = int(data)
+                case Exited(exit=end):
+                    assert not is_running(grandchild)
+                    assert end == Exit(3, None)
+    assert runner.results["c"].status == "failed"
+
+
+async def test_a_grandchild_that_holds_the_pipe_does_not_delay_the_exit() -> None:
+    """The exit is known at once and the output is delivered, whoever holds the pipe."""
+    script = "(trap '' TERM; exec sleep 9999) & echo hi; exit 3"
+    async with Runner({"c": Command.shell(script)}, grace=0.05) as runner:
+        with anyio.fail_after(30):
+            messages = await messages_of(runner)
+    assert [message.text for message in messages if isinstance(message, Line)] == ["hi"]
+    assert runner.results["c"].exit == Exit(3, None)
+
+
+async def test_a_stranger_that_holds_the_pipe_cannot_keep_the_runner() -> None:
+    """Once the group is gone, draining is bounded, and what the group wrote is delivered."""
+    stranger = (
+        "import os, time\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(9999)\n"
+    )
+    async with Runner({"c": [sys.executable, "-c", stranger]}) as runner:
+        with anyio.fail_after(30):
+            messages = await messages_of(runner)
+    lines = [message for message in messages if isinstance(message, Line)]
+    try:
+        assert len(lines) == 1
+        assert runner.results["c"].exit == Exit(0, None)
+    finally:
+        if is_running(int(lines[0].data)):
+            os.kill(int(lines[0].data), signal.SIGKILL)
+
+
+async def test_a_command_that_closed_its_output_runs_on_until_it_is_killed() -> None:
+    """End of output is not exit."""
+    async with Runner({"c": Command.shell("echo ready; exec >&- 2>&-; exec sleep 9999")}) as runner:
+        await first_line(runner, "c")
+        assert runner["c"].state == "running"
+        runner.kill()
+    assert runner.results["c"].exit == Exit(None, signal.SIGTERM, stopped=True)
+
+
+async def test_a_stopped_command_is_continued_so_that_it_can_end() -> None:
+    """SIGTERM then SIGCONT: a process that was suspended gets the signal too."""
+    async with Runner(
+        {"c": Command.shell("echo ready; kill -STOP $$; echo on")}, grace=LONG
+    ) as runner:
+        await first_line(runner, "c")
+        with anyio.fail_after(30):
+            runner.kill()
+            await runner.join()
+    assert runner.results["c"].exit == Exit(None, signal.SIGTERM, stopped=True)
+
+
+async def test_the_stop_signal_is_the_commands_own() -> None:
+    """stop_signal is what the group is asked with; an exit of its own then is still a stop."""
+    script = "trap 'echo bye; exit 0' INT; echo ready; while :; do sleep 0.01; done"
+    async with Runner({"c": Command.shell(script, stop_signal=signal.SIGINT)}) as runner:
+        await first_line(runner, "c")
+        runner.kill()
+        messages = await messages_of(runner)
+    assert any(isinstance(message, Line) and message.text == "bye" for message in messages)
+    assert runner.results["c"].exit == Exit(0, None, stopped=True)
+    assert runner.results["c"].status == "stopped"
+
+
+async def test_the_output_of_a_dying_command_is_not_lost() -> None:
+    """What a command writes while it is being stopped arrives in full, before its Exited."""
+    script = "trap 'seq 100000; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+    async with Runner({"c": Command.shell(script)}, grace=LONG) as runner:
+        await first_line(runner, "c")
+        runner.kill()
+        messages = await messages_of(runner)
+    lines = [message.data for message in messages if isinstance(message, Line)]
+    assert lines == [b"%d" % number for number in range(1, 100_001)]
+    assert isinstance(messages[-1], Exited)
+
+
+async def test_a_kill_of_many_is_parallel() -> None:
+    """Commands are stopped all at once: the whole takes as long as the slowest, not the sum."""
+    launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
+    async with Runner([f"c{n}" for n in range(200)], launcher=launcher, grace=0.5) as runner:
+        await anyio.wait_all_tasks_blocked()
+        began = anyio.current_time()
+        runner.kill()
+        await runner.join()
+        assert anyio.current_time() - began < 0.5 * 200 / 10
+    assert all(process.signals[-1] == signal.SIGKILL for process in launcher.launched)
+
+
+async def test_nothing_is_spawned_after_a_kill() -> None:
+    """What is queued, or started after the kill, ends as stopped and never runs."""
+    launcher = FakeLauncher(default=Script(exit=None))
+    async with Runner(["a", "b"], max_processes=1, launcher=launcher) as runner:
+        await runner["a"].until_started()
+        runner.kill()
+        late = runner.start_soon("late")
+        assert (await runner.start("later")).state == "ended"
+        assert (await late.wait()).status == "stopped"
+    assert len(launcher.launched) == 1
+    assert runner.results["b"].exit is None
+    assert runner.results["b"].attempts == 0
+    assert runner.results["b"].started_at is None
+
+
+async def test_a_kill_while_a_process_is_being_started_ends_it_right_after() -> None:
+    """The barrier is looked at again as soon as the process is there."""
+    launcher = FakeLauncher({"slow": Script(exit=None, starting=0.05)})
+    async with Runner(["slow"], launcher=launcher) as runner:
+        await anyio.wait_all_tasks_blocked()
+        assert launcher.launched == []
+        runner.kill()
+        with anyio.fail_after(30):
+            await runner.join()
+    assert not launcher["slow"].running
+    assert runner.results["slow"].status == "stopped"
+
+
+async def test_a_killed_job_leaves_the_queue_at_once() -> None:
+    """Job.kill of one that waits for its turn ends it there; the others keep theirs."""
+    launcher = FakeLauncher(default=Script(exit=None))
+    async with Runner(["a", "b", "c"], max_processes=1, launcher=launcher) as runner:
+        await anyio.wait_all_tasks_blocked()
+        runner["b"].kill()
+        assert (await runner["b"].wait()).status == "stopped"
+        launcher["a"].exit(0)
+        await anyio.wait_all_tasks_blocked()
+        assert runner["c"].state == "running"
+        runner.kill()
+    assert [process.command.name for process in launcher.launched] == ["a", "c"]
+
+
+async def test_throwing_the_barrier_is_a_kill() -> None:
+    """The barrier is public: whoever throws it stops all, the queue too."""
+    launcher = FakeLauncher(default=Script(exit=None))
+    async with Runner(["a", "b"], max_processes=1, launcher=launcher) as runner:
+        await anyio.wait_all_tasks_blocked()
+        runner.barrier.throw("by hand")
+        with anyio.fail_after(30):
+            await runner.join()
+        await runner.barrier.wait()
+    assert runner.barrier.reason == "by hand"
+    assert [result.status for result in runner.results.values()] == ["stopped", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("kill_others_on", "code", "killed"),
+    [
+        ("failure", 1, True),
+        ("failure", 0, False),
+        ("success", 0, True),
+        ("success", 1, False),
+        ("exit", 0, True),
+        ("exit", 1, True),
+        (None, 1, False),
+    ],
+)
+async def test_kill_others_on_decides_which_end_stops_the_others(
+    kill_others_on: str | None, code: int, killed: bool
+) -> None:
+    """A command's end of the wanted kind throws the barrier; any other leaves the rest running."""
+    launcher = FakeLauncher({"first": Script(exit=code), "other": Script(exit=None)})
+    async with Runner(
+        ["first", "other"],
+        launcher=launcher,
+        kill_others_on=kill_others_on,  # type: ignore[arg-type]
+    ) as runner:
+        await runner["first"].wait()
+        await anyio.wait_all_tasks_blocked()
+        assert runner.barrier.thrown is killed
+        assert launcher["other"].running is not killed
+        runner.kill()
+    assert runner.results["other"].status == "stopped"
+
+
+async def test_the_others_are_stopped_as_soon_as_the_failing_exit_is_known() -> None:
+    """The barrier is thrown before the output has ended: here it cannot end before that."""
+    script = "sleep 9999 & exit 3"
+    async with Runner(
+        {"bad": Command.shell("trap '' TERM; " + script, grace=LONG), "other": FOREVER},
+        kill_others_on="failure",
+    ) as runner:
+        with anyio.fail_after(30):
+            assert (await runner["other"].wait()).status == "stopped"
+        assert "bad" in (runner.barrier.reason or "")
+        assert "exit code 3" in (runner.barrier.reason or "")
+        runner.kill()
+        runner.kill()
+    assert runner.results["bad"].exit == Exit(3, None)
+
+
+async def test_kill_others_on_waits_for_the_final_end() -> None:
+    """With restarts, only giving up counts as the failure."""
+    launcher = FakeLauncher({"bad": Script(exit=1), "other": Script(exit=None)})
+    async with Runner(
+        ["bad", "other"],
+        launcher=launcher,
+        kill_others_on="failure",
+        restart=RestartPolicy("on-failure", max_restarts=2, delay=0),
+    ) as runner:
+        await runner.join()
+    assert runner.results["bad"].attempts == 3
+    assert runner.results["other"].attempts == 1
+    assert runner.results["other"].status == "stopped"
+
+
+async def test_a_command_that_cannot_start_counts_as_a_failure_for_the_others() -> None:
+    """A failed launch that is final throws the barrier as a failed exit does."""
+    launcher = FakeLauncher({"bad": Script(error="no such thing"), "other": Script(exit=None)})
+    async with Runner(["bad", "other"], launcher=launcher, kill_others_on="failure") as runner:
+        with anyio.fail_after(30):
+            await runner.join()
+    assert runner.results["bad"].status == "failed"
+    assert "no such thing" in str(runner.barrier.reason)
+
+
+async def test_what_outlives_sigkill_is_told_and_does_not_hang() -> None:
+    """A process that cannot be ended gives a bounded wait and a clear error in the result."""
+    immortal = Script(exit=None, ignores={signal.SIGTERM, signal.SIGKILL})
+    launcher = FakeLauncher({"d": immortal})
+    async with Runner(["d"], launcher=launcher, grace=0) as runner:
+        await runner["d"].until_started()
+        runner.kill()
+        with anyio.fail_after(30):
+            result: Result = await runner["d"].wait()
+    assert result.status == "failed"
+    assert result.exit is None
+    assert "SIGKILL" in str(result.error)
+
+
+async def test_a_thousand_stops_that_race_with_exits_raise_nothing() -> None:
+    """An exit that races with a signal is no error, and each command ends as one of the two."""
+    async with Runner(max_processes=50) as runner:
+        for number in range(1000):
+            runner.start_soon(Command(["true"], name=str(number)))
+        async for message in runner.batches():
+            if isinstance(message, Started):
+                runner[message.command].kill()
+    assert {result.status for result in runner.results.values()} <= {"succeeded", "stopped"}
+    assert len(runner.results) == 1000

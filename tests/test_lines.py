@@ -1,0 +1,230 @@
+"""The line splitter: all that goes in comes out, and is cut by its bytes alone.
+
+The cuts are compared with those of a regular expression that says in one line what a line is.
+Long lines are tried with a `MAX_LINE` of a few bytes, and once with the real one.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from currant import _lines
+from currant._lines import MAX_LINE, LineSplitter, count_lines, split_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hypothesis.strategies import DrawFn
+
+SHORT = 8
+"""`MAX_LINE` where long lines are tried."""
+
+# One letter of each kind, with runs that end just before, at and after multiples of SHORT.
+RUNS = [b"x" * length for length in (7, 8, 9, 15, 16, 17, 40)]
+PARTS = st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\0", b"\xff", *RUNS])
+STREAMS = st.lists(PARTS | st.binary(max_size=3), max_size=20).map(b"".join)
+
+
+@st.composite
+def chunked(draw: DrawFn) -> list[bytes]:
+    """Draw a stream, cut into chunks of at least one byte anywhere."""
+    data = draw(STREAMS)
+    cuts = draw(st.sets(st.integers(1, max(1, len(data) - 1)), max_size=len(data)))
+    return [data[a:b] for a, b in pairwise([0, *sorted(cuts), len(data)]) if a < b]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_lines() -> Iterator[None]:
+    """Have long lines begin at a few bytes in this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_lines, "MAX_LINE", SHORT)
+        yield
+
+
+def by_the_rule(data: bytes, limit: int = SHORT) -> list[tuple[bytes, bytes]]:
+    """Return the (data, ending) of each line and piece of `data`."""
+    line = rb"([^\r\n]{0,%d})(\r\n|\r|\n)|([^\r\n]{1,%d})" % (limit, limit)
+    return [(found[1] or found[3] or b"", found[2] or b"") for found in re.finditer(line, data)]
+
+
+def cut(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the (data, ending) of each line and piece as `split_lines` tells them."""
+    pieces, endings = split_lines(data)
+    return list(zip(pieces, endings, strict=False))
+
+
+def fed(chunks: Iterable[bytes]) -> list[bytes]:
+    """Return the batches that a splitter makes of `chunks`, the last one from its end."""
+    splitter = LineSplitter()
+    return [*map(splitter.feed, chunks), splitter.finish()]
+
+
+def of_size(size: int, data: bytes) -> list[bytes]:
+    """Cut `data` into chunks of `size` bytes."""
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+# ---- every chunking ----
+
+
+@given(chunked())
+def test_all_that_goes_in_comes_out_in_order(chunks: list[bytes]) -> None:
+    """The batches, put together, are the stream."""
+    assert b"".join(fed(chunks)) == b"".join(chunks)
+
+
+@given(chunked())
+@example([b"x" * 8 + b"\r", b"\n"])
+@example([b"x" * 8, b"\r", b"\r", b"\n"])
+@example([b"x", b"x" * 40 + b"\r\n" + b"x" * 9 + b"\r", b"x"])
+def test_where_a_stream_is_cut_does_not_depend_on_its_chunks(chunks: list[bytes]) -> None:
+    """The lines of all batches are the lines of the whole stream."""
+    lines = [line for batch in fed(chunks) for line in cut(batch)]
+    assert lines == by_the_rule(b"".join(chunks))
+
+
+@given(STREAMS)
+def test_the_reader_cuts_as_the_rule_says(data: bytes) -> None:
+    r"""A line ends with ``\n``, ``\r\n`` or ``\r``; one that is too long comes in full pieces."""
+    assert cut(data) == by_the_rule(data)
+
+
+@given(chunked())
+def test_what_is_held_back_is_bounded(chunks: list[bytes]) -> None:
+    r"""A splitter never keeps more than a full piece and a ``\r`` whose meaning is open."""
+    splitter = LineSplitter()
+    held = 0
+    for chunk in chunks:
+        held += len(chunk) - len(splitter.feed(chunk))
+        assert held <= SHORT + 1
+
+
+@given(chunked())
+def test_nothing_complete_is_held_back(chunks: list[bytes]) -> None:
+    r"""A line is passed on with the chunk that ends it; a ``\r`` at the edge may not be its end."""
+    splitter = LineSplitter()
+    data = passed_on = b""
+    for chunk in chunks:
+        data += chunk
+        passed_on += splitter.feed(chunk)
+        held = data.removeprefix(passed_on)
+        assert b"\n" not in held
+        assert b"\r" not in held[:-1]
+
+
+@given(chunked())
+def test_a_batch_ends_where_a_line_or_a_full_piece_ends(chunks: list[bytes]) -> None:
+    """Only the end of the stream may leave a line unfinished."""
+    for batch in fed(chunks)[:-1]:
+        if batch:
+            data, ending = cut(batch)[-1]
+            assert ending or len(data) == SHORT
+
+
+@given(STREAMS.filter(bool))
+def test_lines_are_counted_as_they_are_cut(data: bytes) -> None:
+    """`count_lines` agrees with `split_lines`."""
+    assert count_lines(data) == len(by_the_rule(data))
+
+
+STREAM = b"a\n\nbc\r\nd\r\re\n\r" + b"x" * 20 + b"\r\n" + b"y" * 8 + b"\r\n" + b"z" * 16 + b"\rend"
+
+
+@pytest.mark.parametrize("size", range(1, len(STREAM) + 1))
+def test_every_size_of_chunk_gives_the_same_lines(size: int) -> None:
+    """From one byte at a time to all at once, the lines are the same."""
+    lines = [line for batch in fed(of_size(size, STREAM)) for line in cut(batch)]
+    assert lines == [
+        (b"a", b"\n"),
+        (b"", b"\n"),
+        (b"bc", b"\r\n"),
+        (b"d", b"\r"),
+        (b"", b"\r"),
+        (b"e", b"\n"),
+        (b"", b"\r"),
+        (b"x" * 8, b""),
+        (b"x" * 8, b""),
+        (b"x" * 4, b"\r\n"),
+        (b"y" * 8, b"\r\n"),
+        (b"z" * 8, b""),
+        (b"z" * 8, b"\r"),
+        (b"end", b""),
+    ]
+
+
+# ---- cases with a name ----
+
+
+@pytest.mark.parametrize(
+    ("chunks", "batches"),
+    [
+        ([], [b""]),
+        ([b"a\n"], [b"a\n", b""]),
+        ([b"a\nb"], [b"a\n", b"b"]),
+        ([b"a", b"b\n"], [b"", b"ab\n", b""]),
+        ([b"a\r", b"\nb"], [b"", b"a\r\n", b"b"]),
+        ([b"a\r", b"b"], [b"", b"a\r", b"b"]),
+        ([b"a\r", b"\r", b"\n"], [b"", b"a\r", b"\r\n", b""]),
+        ([b"a\n\r"], [b"a\n", b"\r"]),
+        ([b"10%\r20%\r"], [b"10%\r", b"20%\r"]),
+        ([b"x" * 8], [b"", b"x" * 8]),
+        ([b"x" * 9], [b"x" * 8, b"x"]),
+        ([b"x" * 16], [b"x" * 8, b"x" * 8]),
+        ([b"x" * 8, b"\n"], [b"", b"x" * 8 + b"\n", b""]),
+        ([b"x" * 8 + b"\r", b"\n"], [b"", b"x" * 8 + b"\r\n", b""]),
+        ([b"x" * 9 + b"\n"], [b"x" * 9 + b"\n", b""]),
+    ],
+    ids=repr,
+)
+def test_each_chunk_passes_on_what_is_complete_with_it(
+    chunks: list[bytes], batches: list[bytes]
+) -> None:
+    """Lines are passed on as early as their end is certain, and not earlier."""
+    assert fed(chunks) == batches
+
+
+def test_whole_lines_pass_uncopied() -> None:
+    """The common case, a chunk of whole lines with nothing held back, costs no copy."""
+    chunk = b"a\nb\n"
+    assert LineSplitter().feed(chunk) is chunk
+
+
+def test_an_ended_stream_holds_nothing_back() -> None:
+    """`finish` gives what is left once."""
+    splitter = LineSplitter()
+    splitter.feed(b"abc")
+    assert splitter.finish() == b"abc"
+    assert splitter.finish() == b""
+
+
+def test_characters_that_only_text_takes_for_line_ends_are_none() -> None:
+    """Form feeds, vertical tabs and their Unicode kin stay inside a line."""
+    data = "a\x0bb\x0c\x1c\x85\u2028".encode()[:SHORT]
+    assert cut(data + b"\r") == [(data, b"\r")]
+
+
+def test_a_line_of_the_real_limit_is_whole_and_a_longer_one_comes_in_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limit is 64 KiB: a line of that length is one, each further byte begins a piece."""
+    assert MAX_LINE == 64 * 1024
+    monkeypatch.setattr(_lines, "MAX_LINE", MAX_LINE)
+    full = b"x" * MAX_LINE
+    stream = full + b"\n" + full + b"x\r\n" + 3 * full + b"x"
+    for size in (1000, MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, len(stream)):
+        lines = [line for batch in fed(of_size(size, stream)) for line in cut(batch)]
+        assert [(len(data), ending) for data, ending in lines] == [
+            (MAX_LINE, b"\n"),
+            (MAX_LINE, b""),
+            (1, b"\r\n"),
+            (MAX_LINE, b""),
+            (MAX_LINE, b""),
+            (MAX_LINE, b""),
+            (1, b""),
+        ]

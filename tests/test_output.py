@@ -1,0 +1,152 @@
+"""What is kept of the output: captured bytes, and the last lines; both bounded."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from currant import Batch
+from currant._output import TAIL_BYTES, TAIL_LINES, Capture, Tail
+
+if TYPE_CHECKING:
+    from currant._messages import StreamName
+
+
+def tail_of(*batches: bytes, stream: StreamName = "stdout") -> list[bytes]:
+    """Return the last lines, endings included, after `batches`."""
+    tail = Tail()
+    for data in batches:
+        tail.add(Batch("web", stream, data, 0.0))
+    return [line.data + line.ending for line in tail.lines()]
+
+
+# ---- capture ----
+
+
+def test_nothing_is_captured_unless_asked_for() -> None:
+    """Without a capture there is None, which an empty output is not."""
+    capture = Capture(False)
+    capture.add("stdout", b"abc")
+    assert capture.get("stdout") is None
+    assert capture.get("stderr") is None
+
+
+@pytest.mark.parametrize("how", [True, 0, 1, 100])
+def test_a_capture_of_no_output_is_empty(how: bool | int) -> None:
+    """A command that wrote nothing has captured b"" on both streams."""
+    assert Capture(how).get("stdout") == b""
+    assert Capture(how).get("stderr") == b""
+
+
+def test_the_streams_are_captured_apart() -> None:
+    """Each stream has its own bytes, in order."""
+    capture = Capture(True)
+    capture.add("stdout", b"a")
+    capture.add("stderr", b"b")
+    capture.add("stdout", b"c")
+    assert capture.get("stdout") == b"ac"
+    assert capture.get("stderr") == b"b"
+
+
+@given(st.lists(st.binary(max_size=30)))
+def test_a_full_capture_is_all_that_was_written(chunks: list[bytes]) -> None:
+    """``capture=True`` keeps everything."""
+    capture = Capture(True)
+    for chunk in chunks:
+        capture.add("stdout", chunk)
+    assert capture.get("stdout") == b"".join(chunks)
+
+
+@given(st.lists(st.binary(max_size=30)), st.integers(0, 50))
+def test_a_bounded_capture_is_the_last_bytes(chunks: list[bytes], limit: int) -> None:
+    """A number keeps so many last bytes of each stream, at any time and whatever the chunks."""
+    capture = Capture(limit)
+    written = b""
+    for chunk in chunks:
+        capture.add("stderr", chunk)
+        written += chunk
+        assert capture.get("stderr") == written[max(0, len(written) - limit) :]
+
+
+def test_a_capture_of_one_byte_is_not_a_capture_of_all() -> None:
+    """1 is a number of bytes, though it equals True."""
+    capture = Capture(1)
+    capture.add("stdout", b"abc")
+    assert capture.get("stdout") == b"c"
+
+
+def test_a_bounded_capture_takes_bounded_memory() -> None:
+    """However much is written, little more than twice the limit is held (as its pickle shows)."""
+    capture = Capture(1000)
+    for _ in range(1000):
+        capture.add("stdout", b"x" * 999)
+        assert len(pickle.dumps(capture)) < 2 * 1000 + 500
+
+
+# ---- tail ----
+
+
+def test_the_tail_of_no_output_is_empty() -> None:
+    """There are no last lines where there are no lines."""
+    assert tail_of() == []
+
+
+def test_the_tail_is_the_last_lines_of_both_streams_as_they_were_read() -> None:
+    """Twenty lines are remembered, whichever stream they came on."""
+    tail = Tail()
+    streams: list[StreamName] = ["stdout", "stderr"]
+    for number in range(50):
+        tail.add(Batch("web", streams[number % 2], b"%d\n" % number, float(number)))
+    lines = tail.lines()
+    assert [line.text for line in lines] == [str(number) for number in range(30, 50)]
+    assert [line.stream for line in lines] == ["stdout", "stderr"] * 10
+    assert [line.time for line in lines] == [float(number) for number in range(30, 50)]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=30), max_size=30))
+def test_the_tail_does_not_depend_on_the_batches(batches: list[list[int]]) -> None:
+    """Short lines are remembered one by one, however many came at a time."""
+    written = [[b"%d\n" % number for number in batch] for batch in batches]
+    lines = [line for batch in written for line in batch]
+    assert tail_of(*map(b"".join, written)) == lines[-TAIL_LINES:]
+
+
+def test_a_batch_that_is_too_big_is_cut_at_the_start_of_a_line() -> None:
+    """What is remembered of a big batch are whole lines, its last ones."""
+    line = b"x" * 299 + b"\n"
+    assert tail_of(line * 1000) == [line] * (TAIL_BYTES // 300)
+
+
+@pytest.mark.parametrize("ending", [b"\r", b"\r\n"], ids=repr)
+def test_a_big_batch_is_cut_at_the_start_of_a_line_with_any_ending(ending: bytes) -> None:
+    r"""Lines that end with ``\r``, as progress bars do, are whole lines too."""
+    line = b"x" * 299 + ending
+    assert set(tail_of(line * 1000)) == {line}
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""], ids=repr)
+def test_of_a_line_that_is_too_long_the_end_is_remembered(ending: bytes) -> None:
+    """A last line that does not fit is better cut than lost."""
+    (line,) = tail_of(b"first\n" + b"x" * 10_000 + ending)
+    assert line == (b"x" * TAIL_BYTES + ending)[-TAIL_BYTES:]
+
+
+def test_the_tail_takes_bounded_memory() -> None:
+    """However much is written, a few kilobytes are held for each line (as the pickle shows)."""
+    tail = Tail()
+    for _ in range(100):
+        tail.add(Batch("web", "stdout", b"x" * 100_000 + b"\n", 0.0))
+    assert len(pickle.dumps(tail)) < TAIL_LINES * (TAIL_BYTES + 500)
+
+
+def test_a_tail_that_was_read_goes_on() -> None:
+    """Reading the last lines takes nothing away."""
+    tail = Tail()
+    tail.add(Batch("web", "stdout", b"a\n", 0.0))
+    assert [line.text for line in tail.lines()] == ["a"]
+    tail.add(Batch("web", "stdout", b"b\n", 0.0))
+    assert [line.text for line in tail.lines()] == ["a", "b"]

@@ -1,0 +1,327 @@
+"""Reading: nothing is lost, a slow reader slows the commands, and nobody waits in vain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+import currant._channel
+from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
+from currant.testing import FakeLauncher, Script
+from tests.reading import first_line, messages_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage, Message
+
+pytestmark = pytest.mark.anyio
+
+MANY = 200_000
+NUMBERS = b"".join(b"%d\n" % number for number in range(1, MANY + 1))
+SEQ = ["seq", str(MANY)]
+
+
+def written(messages: Iterable[Message | BatchMessage], stream: str = "stdout") -> bytes:
+    """Return the bytes of one stream that the messages tell of."""
+    parts = []
+    for message in messages:
+        match message:
+            case Line() if message.stream == stream:
+                parts += [message.data, message.ending]
+            case Batch() if message.stream == stream:
+                parts.append(message.data)
+    return b"".join(parts)
+
+
+def dropped(messages: Iterable[Message | BatchMessage]) -> int:
+    """Return how many lines the messages say were discarded."""
+    return sum(message.lines for message in messages if isinstance(message, Dropped))
+
+
+async def test_all_bytes_arrive_by_line_and_by_batch() -> None:
+    """What the lines and what the batches hold, endings included, is what was written."""
+    async with Runner([SEQ]) as runner:
+        assert written(await messages_of(runner)) == NUMBERS
+    async with Runner([SEQ]) as runner:
+        batches = [message async for message in runner.batches()]
+        assert written(batches) == NUMBERS
+        assert len(batches) < MANY / 100
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(range(256)) * 300,
+        "añ€😀\n".encode() * 20_000,
+        b"no end of line",
+        b"\r\n\r\r\n\n\r" * 9_999,
+        b"x" * 300_000 + b"\n" + b"y" * 70_000,
+    ],
+    ids=["binary", "utf-8", "unterminated", "endings", "long lines"],
+)
+async def test_bytes_of_any_kind_make_the_round_trip(data: bytes) -> None:
+    """NUL, invalid UTF-8, cut characters, CR and long lines: bytes are the truth."""
+    async with Runner([Command(["cat"], stdin=data)]) as runner:
+        messages = await messages_of(runner)
+    assert written(messages) == data
+    assert max(len(message.data) for message in messages if isinstance(message, Line)) <= 65536
+
+
+async def test_a_break_loses_nothing_and_iteration_can_be_taken_up_again() -> None:
+    """A loop that was left goes on where it was, by line or by batch, in the middle of a batch."""
+    seen: list[Message | BatchMessage] = []
+    async with Runner([SEQ]) as runner:
+        for _ in range(20):
+            async for message in runner:
+                seen.append(message)
+                if len(seen) % 7 == 0:
+                    break
+            async for batch in runner.batches():
+                seen.append(batch)
+                break
+        seen += await messages_of(runner)
+    assert written(seen) == NUMBERS
+    assert isinstance(seen[0], Started)
+    assert isinstance(seen[-1], Exited)
+
+
+async def test_two_tasks_may_share_the_messages() -> None:
+    """Every message goes to one of them; together they have all."""
+    seen: list[Message] = []
+
+    async def read() -> None:
+        async for message in runner:
+            seen.append(message)
+
+    async with Runner([SEQ]) as runner, anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(read)
+    lines = sorted(int(message.data) for message in seen if isinstance(message, Line))
+    assert lines == list(range(1, MANY + 1))
+
+
+async def test_a_reader_that_is_slow_slows_the_command() -> None:
+    """Output that nobody takes yet is neither lost nor piled up: the command has to wait."""
+    async with Runner([SEQ], buffer_size=1) as runner:
+        await first_line(runner, "seq")
+        await anyio.wait_all_tasks_blocked()
+        assert runner["seq"].state == "running"
+        assert written([m async for m in runner]) == NUMBERS[2:]
+
+
+async def test_a_cancelled_reader_loses_nothing() -> None:
+    """A reader that is cancelled while it waits takes no message with it."""
+    seen: list[Message] = []
+    async with Runner([SEQ]) as runner:
+        for _ in range(50):
+            with anyio.move_on_after(0):
+                async for message in runner:
+                    seen.append(message)
+        seen += await messages_of(runner)
+    assert written(seen) == NUMBERS
+
+
+async def test_join_without_a_reader_ends_and_what_was_discarded_is_counted() -> None:
+    """Nobody iterates: output is discarded oldest first, counted, and the rest can still be read."""
+    async with Runner([SEQ]) as runner:
+        with anyio.fail_after(60):
+            await runner.join()
+        messages = await messages_of(runner)
+    lines = [int(message.data) for message in messages if isinstance(message, Line)]
+    assert dropped(messages) + len(lines) == MANY
+    assert lines == list(range(MANY - len(lines) + 1, MANY + 1))
+    kinds = [type(message) for message in messages]
+    assert kinds[:2] == [Started, Dropped]
+    assert kinds[-1] is Exited
+
+
+async def test_a_task_that_waits_frees_commands_that_were_held_up_before() -> None:
+    """The full channel of a body that never read is given up the moment that it waits."""
+    async with Runner([SEQ], buffer_size=1) as runner:
+        await runner["seq"].until_started()
+        await anyio.wait_all_tasks_blocked()
+        assert runner["seq"].state == "running"
+        with anyio.fail_after(60):
+            assert (await runner["seq"].wait()).status == "succeeded"
+
+
+@pytest.mark.parametrize("wait", ["join", "wait", "start", "exit", "send"])
+async def test_no_call_waits_for_a_reader_that_left(wait: str) -> None:
+    """A loop left by break is not iterating: whatever then waits, the commands go on."""
+    with anyio.fail_after(60):
+        async with Runner({"seq": SEQ, "cat": Command(["cat"], stdin=-1)}) as runner:
+            await first_line(runner, "seq")
+            match wait:
+                case "join":
+                    await runner["cat"].close_stdin()
+                    await runner.join()
+                case "wait":
+                    await runner["seq"].wait()
+                case "start":
+                    await runner.start("true")
+                case "send":
+                    await runner["cat"].send(NUMBERS)
+            await runner["cat"].close_stdin()
+    assert runner.results.ok
+
+
+async def test_a_reader_that_waits_in_its_own_loop_does_not_wait_for_itself() -> None:
+    """Inside ``async for``, the task that waits for a command is not the reader it needs."""
+    with anyio.fail_after(60):
+        async with Runner([SEQ]) as runner:
+            async for message in runner:
+                if isinstance(message, Started):
+                    await runner["seq"].wait()
+                    break
+    assert runner.results.ok
+
+
+async def test_join_waits_for_a_reader_that_is_there() -> None:
+    """While another task iterates nothing is discarded, and join returns after its last message."""
+    seen: list[Message] = []
+
+    async def read() -> None:
+        async for message in runner:
+            seen.append(message)
+            if len(seen) % 10_000 == 0:
+                await anyio.wait_all_tasks_blocked()
+
+    async with Runner([SEQ], buffer_size=2) as runner, anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await runner.join()
+        assert isinstance(seen[-1], Exited)
+    assert written(seen) == NUMBERS
+
+
+async def test_a_reader_whose_task_is_cancelled_is_not_waited_for() -> None:
+    """A reader that went away in the middle frees those who wait."""
+    reading = anyio.Event()
+    with anyio.fail_after(60):
+        async with Runner([SEQ]) as runner, anyio.create_task_group() as tasks:
+
+            async def read_a_little() -> None:
+                async for message in runner:
+                    if isinstance(message, Line):
+                        reading.set()
+                        await anyio.sleep_forever()
+
+            tasks.start_soon(read_a_little)
+            async with anyio.create_task_group() as joining:
+                joining.start_soon(runner.join)
+                await reading.wait()
+                await anyio.wait_all_tasks_blocked()
+                assert runner["seq"].state == "running"
+                tasks.cancel_scope.cancel()
+    assert runner.results.ok
+
+
+async def test_a_kill_works_however_full_the_channel_is() -> None:
+    """10 MB that nobody reads, then kill and join: the command is stopped, nothing hangs."""
+    async with Runner({"c": Command.shell("yes 0123456789")}) as runner:
+        await anyio.wait_all_tasks_blocked()
+        runner.kill()
+        with anyio.fail_after(30):
+            assert (await runner.join())["c"].status == "stopped"
+
+
+async def test_a_present_but_slow_reader_gets_all_of_a_killed_command() -> None:
+    """A kill cuts nothing off: what was written before it is read after it, in order."""
+    script = "seq 50000; echo done >&2; exec sleep 9999"
+    async with Runner({"c": Command.shell(script)}, buffer_size=1) as runner:
+        seen: list[BatchMessage] = []
+        async for message in runner.batches():
+            if isinstance(message, Batch):
+                runner.kill()
+                await anyio.wait_all_tasks_blocked()
+            seen.append(message)
+    data = written(seen)
+    assert data == b"".join(b"%d\n" % number for number in range(1, 50_001))[: len(data)]
+    assert dropped(seen) == 0
+    assert isinstance(seen[-1], Exited)
+
+
+async def test_the_block_that_is_left_by_an_exception_waits_for_no_reader() -> None:
+    """Another task's unfinished loop cannot hold up a block whose body has failed."""
+    async with anyio.create_task_group() as tasks:
+
+        async def read_slowly() -> None:
+            async for _ in runner:
+                await anyio.sleep_forever()
+
+        with anyio.fail_after(30), pytest.raises(KeyError):
+            async with Runner({"c": Command.shell("yes")}) as runner:
+                tasks.start_soon(read_slowly)
+                await anyio.wait_all_tasks_blocked()
+                raise KeyError
+        tasks.cancel_scope.cancel()
+
+
+async def test_other_messages_are_kept_for_a_late_reader_but_not_without_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lifecycle messages survive the discarding; their number has a bound."""
+    monkeypatch.setattr(currant._channel, "KEPT", 300)
+    launcher = FakeLauncher(default=Script(stdout=b"x\n"))
+    async with Runner([f"c{n}" for n in range(100)], launcher=launcher) as runner:
+        await runner.join()
+        messages = await messages_of(runner)
+        assert len([m for m in messages if isinstance(m, Started)]) == 100
+        assert len([m for m in messages if isinstance(m, Exited)]) == 100
+
+        policy = RestartPolicy("always", delay=0, max_restarts=200)
+        runner.start_soon(Command(["storm"], restart=policy))
+        await runner.join()
+        assert 300 <= len(await messages_of(runner)) <= 300 + 16
+
+
+async def test_iteration_ends_when_no_command_is_left_and_goes_on_with_new_ones() -> None:
+    """The end of a loop is not the end of the Runner."""
+    async with Runner(["a"], launcher=FakeLauncher()) as runner:
+        assert [m.command for m in await messages_of(runner)] == ["a", "a"]
+        assert await messages_of(runner) == []
+        runner.start_soon("b")
+        assert [m.command for m in await messages_of(runner)] == ["b", "b"]
+
+
+async def test_what_nobody_read_can_be_read_after_the_block() -> None:
+    """The last messages are not lost with the block."""
+    async with Runner(["a"], launcher=FakeLauncher(default=Script(stdout=b"hi\n"))) as runner:
+        pass
+    assert [type(message) for message in await messages_of(runner)] == [Started, Line, Exited]
+
+
+async def test_with_a_sink_the_commands_never_wait_for_iteration() -> None:
+    """A web app's lifespan: the sink takes the output, nobody iterates, the body waits elsewhere."""
+    taken = bytearray()
+    all_taken = anyio.Event()
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for message in messages:
+            if isinstance(message, Batch):
+                taken.extend(message.data)
+                if taken.endswith(b"end\n"):
+                    all_taken.set()
+
+    script = f"seq {MANY}; echo end; exec sleep 9999"
+    async with Runner({"c": Command.shell(script)}, sinks=[sink], buffer_size=1) as runner:
+        with anyio.fail_after(60):
+            await all_taken.wait()
+        runner.kill()
+    assert taken == NUMBERS + b"end\n"
+
+
+async def test_memory_is_bounded_for_a_line_without_end() -> None:
+    """20 MB without a newline come in pieces of at most 64 KiB, all of them."""
+    size = 0
+    async with Runner({"c": Command.shell("head -c 20000000 /dev/zero")}) as runner:
+        async for message in runner:
+            if isinstance(message, Line):
+                assert len(message.data) <= 65536
+                assert message.ending == b""
+                size += len(message.data)
+    assert size == 20_000_000
