@@ -31,7 +31,7 @@ from anyio.lowlevel import checkpoint
 from currant._messages import Batch, BatchMessage, Dropped, Line, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import Self
 
 __all__ = ["BatchReader", "Channel", "LineReader", "SinkFeed", "Subscription"]
@@ -54,7 +54,7 @@ class Channel:
         self._producers = 0
         self._waiting: Counter[int] = Counter()
         self._feeds: list[SinkFeed] = []
-        self.readers = Readers(self, buffer_size)
+        self.readers: Readers = Readers(self, buffer_size)
 
     @property
     def producing(self) -> bool:
@@ -98,7 +98,7 @@ class Channel:
         await self.readers.put(message)
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> Generator[None]:
         """Mark the current task as one that waits for the commands, and so does not read."""
         self.begin_to_wait()
         try:

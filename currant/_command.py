@@ -13,26 +13,26 @@ import shlex
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
+from os import PathLike
 from pathlib import PurePath
 from signal import SIGTERM, Signals
 from subprocess import PIPE
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, get_args
+from typing import Literal, TypeAlias, TypedDict, Unpack, cast, get_args
 
 from currant._errors import CommandError, CommandParseError, DuplicateNameError, EmptyCommandError
 from currant._restart import RestartPolicy, RestartWhen
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = [
     "PIPE",
     "Command",
     "CommandLike",
     "CommandOptions",
+    "DefaultName",
     "KillOthersOn",
     "as_command",
     "check_policies",
+    "name_of",
     "named",
     "unique_name",
 ]
@@ -56,6 +56,12 @@ class CommandOptions(TypedDict, total=False):
     kill_others_on: KillOthersOn | None
     stop_signal: int
     grace: float | None
+
+
+class DefaultName(str):
+    """A command's name that nobody gave: a Runner may number it, and it follows `argv`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,7 +98,7 @@ class Command:
     _: KW_ONLY
     name: str | None = None
     cwd: StrOrPath | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
     inherit_env: bool = True
     stderr: Literal["separate", "stdout"] = "separate"
     stdin: bytes | int | None = None
@@ -109,10 +115,11 @@ class Command:
             object.__setattr__(self, name, value)
 
         set_field("argv", _checked_argv(self.argv))
-        if self.name is not None and not (isinstance(self.name, str) and self.name):
-            raise CommandError(f"name must be a text that is not empty, not {self.name!r}")
-        if self.name is not None:
-            _check_text("the name", self.name)
+        if self.name is None or isinstance(self.name, DefaultName):
+            program = os.fspath(self.argv[0])
+            set_field("name", DefaultName(PurePath(program).name or program))
+        else:
+            _check_name(self.name)
         if self.cwd is not None:
             set_field("cwd", _checked_path("cwd", self.cwd))
         set_field("env", _checked_env(self.env))
@@ -136,6 +143,7 @@ class Command:
             CommandParseError: a quotation is not closed; it carries the text.
             EmptyCommandError: there is nothing in the text.
         """
+        _check_is_text(text)
         try:
             argv = shlex.split(text)
         except ValueError as error:
@@ -153,6 +161,7 @@ class Command:
         Raises:
             EmptyCommandError: there is nothing in the text.
         """
+        _check_is_text(text)
         if not text.strip():
             raise EmptyCommandError("a shell command needs a text to run, got a blank one")
         return cls(["/bin/sh", "-c", text], **options)
@@ -161,10 +170,12 @@ class Command:
         shown = [repr(list(self.argv))]
         for spec in fields(self)[1:]:
             value = getattr(self, spec.name)
+            # No values of variables and no input: they may be secrets, and a repr ends up in logs.
             if spec.name == "env":
-                # Names only: the values may be secrets, and a repr ends up in logs.
                 shown += [f"env={sorted(value)}"] if value else []
-            elif value != spec.default:
+            elif spec.name == "stdin" and isinstance(value, bytes):
+                shown.append(f"stdin=<{len(value)} bytes>")
+            elif value != spec.default and not isinstance(value, DefaultName):
                 shown.append(f"{spec.name}={value!r}")
         return f"Command({', '.join(shown)})"
 
@@ -176,7 +187,7 @@ class Command:
 
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        return partial(Command, **values | {"env": dict(self.env)}), ()
+        return partial(type(self), **values | {"env": dict(self.env)}), ()
 
 
 CommandLike: TypeAlias = Command | str | Sequence[StrOrPath]
@@ -190,6 +201,12 @@ def as_command(value: CommandLike) -> Command:
     return Command.parse(value) if isinstance(value, str) else Command(value)
 
 
+def name_of(command: Command) -> str:
+    """Return the command's name, which every `Command` has once it is built."""
+    assert command.name is not None
+    return command.name
+
+
 def named(command: Command, taken: Container[str]) -> Command:
     """Return `command` with the name it goes by beside the names `taken`.
 
@@ -198,21 +215,33 @@ def named(command: Command, taken: Container[str]) -> Command:
     Raises:
         DuplicateNameError: a name that was given is taken.
     """
-    if command.name is not None:
-        if command.name in taken:
-            raise DuplicateNameError(command.name)
-        return command
-    program = os.fspath(command.argv[0])
-    return replace(command, name=unique_name(PurePath(program).name or program, taken))
+    name = name_of(command)
+    if isinstance(name, DefaultName):
+        return replace(command, name=unique_name(name, taken))
+    if name in taken:
+        raise DuplicateNameError(name)
+    return command
 
 
 def unique_name(base: str, taken: Container[str]) -> str:
     """Return `base`, or where that is taken the first of ``base#2``, ``base#3``… that is not."""
-    name, number = base, 1
+    name, number = str(base), 1
     while name in taken:
         number += 1
         name = f"{base}#{number}"
     return name
+
+
+def _check_is_text(text: object) -> None:
+    # shlex.split(None) would read the host's stdin.
+    if not isinstance(text, str):
+        raise CommandError(f"a command line must be a text, not {text!r}")
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise CommandError(f"name must be a text that is not empty, not {name!r}")
+    _check_text("the name", name)
 
 
 def _checked_argv(argv: object) -> tuple[str, ...]:
@@ -221,18 +250,17 @@ def _checked_argv(argv: object) -> tuple[str, ...]:
             f"argv must be a sequence of words, not {argv!r}; "
             "Command.parse splits a line, Command.shell has a shell run it"
         )
-    words = tuple(_checked_path("a word of argv", word) for word in argv)
+    given = cast("Iterable[object]", argv)
+    words = tuple(_checked_path("a word of argv", word) for word in given)
     if not words or not words[0]:
         raise EmptyCommandError
     return words
 
 
 def _checked_path(what: str, value: object) -> str:
-    try:
-        path = os.fspath(value)  # type: ignore[call-overload]
-    except TypeError:
-        raise CommandError(f"{what} must be a text or a path, not {value!r}") from None
-    text = os.fsdecode(path)
+    if not isinstance(value, (str, bytes, PathLike)):
+        raise CommandError(f"{what} must be a text or a path, not {value!r}")
+    text = os.fsdecode(cast("StrOrPath | bytes", value))
     _check_text(what, text)
     return text
 
@@ -249,7 +277,8 @@ def _check_text(what: str, text: str) -> None:
 def _checked_env(env: object) -> Mapping[str, str]:
     if not isinstance(env, Mapping):
         raise CommandError(f"env must be a mapping from name to text, not {env!r}")
-    for key, value in env.items():
+    given = cast("Mapping[object, object]", env)
+    for key, value in given.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise CommandError(
                 f"env must map text to text, not {key!r} to a {type(value).__name__}"
@@ -258,16 +287,16 @@ def _checked_env(env: object) -> Mapping[str, str]:
             raise CommandError(f"the name of a variable must not be empty or hold '=': {key!r}")
         _check_text("the name of a variable", key)
         _check_text(f"the variable {key}", value)
-    return MappingProxyType(dict(env))
+    return MappingProxyType(cast("dict[str, str]", dict(given)))
 
 
 def _checked_codes(codes: object) -> tuple[int, ...]:
     if not isinstance(codes, Iterable):
         raise CommandError(f"success_codes must be a sequence of exit codes, not {codes!r}")
-    checked = tuple(codes)
-    for code in checked:
-        if not isinstance(code, int) or not 0 <= code <= 255:
-            raise CommandError(f"an exit code is a number from 0 to 255, not {code!r}")
+    given = tuple(cast("Iterable[object]", codes))
+    checked = tuple(code for code in given if isinstance(code, int) and 0 <= code <= 255)
+    if checked != given:
+        raise CommandError(f"success_codes are numbers from 0 to 255, not {given!r}")
     return checked
 
 
@@ -280,12 +309,11 @@ def _checked_signal(number: object) -> Signals:
 
 def check_policies(restart: object, kill_others_on: object, grace: object, capture: object) -> None:
     """Raise `CommandError` for a policy that cannot be meant; None is fine for each of them."""
-    if restart is not None and not isinstance(restart, RestartPolicy):
-        if restart not in get_args(RestartWhen):
-            raise CommandError(
-                "restart must be 'never', 'on-failure', 'always' or a RestartPolicy, "
-                f"not {restart!r}"
-            )
+    known = restart is None or isinstance(restart, RestartPolicy)
+    if not known and restart not in get_args(RestartWhen):
+        raise CommandError(
+            f"restart must be 'never', 'on-failure', 'always' or a RestartPolicy, not {restart!r}"
+        )
     if kill_others_on is not None and kill_others_on not in get_args(KillOthersOn):
         raise CommandError(
             f"kill_others_on must be 'failure', 'success' or 'exit', not {kill_others_on!r}"

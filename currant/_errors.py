@@ -33,7 +33,7 @@ class CurrantError(Exception):
 
 
 class CommandError(CurrantError, ValueError):
-    """A command was described wrongly: NUL bytes, an `=` in a variable's name, a negative grace…"""
+    """A command was described wrongly: NUL bytes, an `=` in a variable's name, or the like."""
 
 
 class EmptyCommandError(CommandError):

@@ -1,13 +1,13 @@
 """One command's whole life, straight down the page: `Job.live`, and below it what it calls.
 
 A life is a row of attempts with waits between them; an attempt is a process with four tasks around
-it: one follows the process, one waits for it at the kill barrier, two read its output.  The position
-in these coroutines is the state; `Job.state` only shows it.
+it: one follows the process, one waits for it at the kill barrier, two read its output.  The
+position in these coroutines is the state; `Job.state` only shows it.
 
-Three things must hold whatever comes in between.  Stop beats restart: the barrier is looked at right
-before each launch and, by the watcher task, right after it.  Nothing outlives its attempt: however
-an attempt is left, its group is ended first.  Stopping never waits for a reader: the task that
-follows the process sends no message, so a full channel cannot hold it up.
+Three things must hold whatever comes in between.  Stop beats restart: the barrier is looked at
+right before each launch and, by the watcher task, right after it.  Nothing outlives its attempt:
+however an attempt is left, its group is ended first.  Stopping never waits for a reader: the task
+that follows the process sends no message, so a full channel cannot hold it up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 
-from currant._command import PIPE
+from currant._command import PIPE, name_of
 from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinClosedError
 from currant._lines import LineSplitter
 from currant._messages import Batch, Exited, Failed, Restarting, Result, Started
@@ -84,7 +84,7 @@ class Job:
     def __init__(self, command: Command, policies: Policies, around: Surroundings) -> None:
         self.command = command
         self.pid: int | None = None
-        self.attempts = 0
+        self.attempts: int = 0
         self.result: Result | None = None
         self._policies = policies
         self._around = around
@@ -115,12 +115,11 @@ class Job:
     @property
     def name(self) -> str:
         """The name that the command goes by."""
-        assert self.command.name is not None
-        return self.command.name
+        return name_of(self.command)
 
     @property
     def state(self) -> JobState:
-        """``"queued"``, ``"running"``, ``"restarting"`` (waiting to), ``"stopping"``, ``"ended"``."""
+        """``"queued"``, ``"running"``, ``"restarting"`` (soon), ``"stopping"`` or ``"ended"``."""
         if self._barrier.thrown and self._phase != "ended":
             return "stopping"
         return self._phase
@@ -172,7 +171,7 @@ class Job:
     async def restart(self) -> None:
         """Stop the process if there is one, and return when a new one runs.
 
-        It counts as a restart, but waits for none: not for the policy's delay, and not for its leave.
+        It counts as a restart, but asks no policy: not for its leave, and not for its delay.
         Cancellation: the restart goes on.
 
         Raises:
@@ -191,7 +190,10 @@ class Job:
             raise JobEndedError(self.name, "restart")
 
     async def until_started(self) -> None:
-        """Wait until the next process runs, or none will any more."""
+        """Wait until the next process runs, or none will any more.
+
+        Cancellation: harmless.
+        """
         with self._around.channel.waiting():
             await self._started.wait()
 
@@ -199,11 +201,12 @@ class Job:
         """Send `signal` to the command's whole process group; return whether it reached anybody.
 
         A command that does not run is not an error.
+        Cancellation: the signal may have been sent or not.
         """
         return self._process is not None and await self._process.send_signal(signal)
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data` to the command's stdin, waiting until it runs and while it does not read.
+        """Write all of `data` to the command's stdin; wait until it runs, and while it reads not.
 
         While it waits and nobody iterates over the Runner, output that does not fit is discarded.
         Cancellation: a part of the data may have been written.
@@ -223,7 +226,8 @@ class Job:
     async def close_stdin(self) -> None:
         """Close the command's stdin: it reads end-of-file.
 
-        Waits until the command runs; does nothing where that is closed already, or the command ended.
+        Waits until the command runs; does nothing where it has ended, or the pipe is closed.
+        Cancellation: the pipe may be open or closed.
 
         Raises:
             StdinClosedError: the command was built without ``stdin=PIPE``.
@@ -241,10 +245,16 @@ class Job:
         return None if self._process is None else self._process.stdin
 
     async def live(self) -> None:
-        """Run attempts until no further one is wanted; only the Runner calls this, once."""
-        began, started_at = anyio.current_time(), time.time()
+        """Run attempts until no further one is wanted; only the Runner calls this, once.
+
+        Cancellation: a kill.  The Runner shields it; only the end of an event loop cancels it.
+        """
+        began: float | None = None
+        started_at: float | None = None
         try:
             while not self._barrier.thrown:
+                if began is None:
+                    began, started_at = anyio.current_time(), time.time()
                 self.attempts += 1
                 await self._run_attempt()
                 if self._restart_asked:
@@ -253,15 +263,12 @@ class Job:
                     break
                 await self._wait_to_restart(self._delay)
         finally:
-            if not self.attempts:
-                began, started_at = anyio.current_time(), None
-            self._end(anyio.current_time() - began, started_at)
+            duration = 0.0 if began is None else anyio.current_time() - began
+            self._end(duration, started_at)
 
     async def _run_attempt(self) -> None:
-        """Start the process, see it through to its end and the end of its output, and tell of it."""
-        self._capture = Capture(self._policies.capture)
-        self._tail = Tail()
-        self._exit = self._error = self._delay = None
+        """Start the process, see it through to its end and the end of its output, tell of it."""
+        self._forget_last_attempt()
         try:
             self._process = process = await self._around.launcher.launch(self.command)
         except LaunchError as error:
@@ -282,11 +289,16 @@ class Job:
         except* CannotStopError as group:
             self._error = _first(group)
         finally:
-            self._process = self.pid = None
+            self._process, self._watch, self.pid = None, None, None
             with anyio.CancelScope(shield=True):  # bounded: the group is gone or cannot be ended
                 await process.aclose()
         if self._exit is not None:
             await self._send(Exited(self.name, self._exit, self.attempts, time.time()))
+
+    def _forget_last_attempt(self) -> None:
+        self._capture = Capture(self._policies.capture)
+        self._tail = Tail()
+        self._exit, self._error, self._delay = None, None, None
 
     async def _see_through(self, process: Process) -> None:
         """Wait for the process's end; then end what it has left behind in its group."""
@@ -339,7 +351,7 @@ class Job:
         await self._around.channel.send(message)
 
     def _conclude(self, status: Status, uptime: float) -> None:
-        """Decide, as soon as an end is known, what comes next and whether the others are stopped."""
+        """Decide, as soon as an end is known, what comes next, and whether others are stopped."""
         if status == "stopped" or self._restart_asked:
             return
         policies = self._policies

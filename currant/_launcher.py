@@ -57,7 +57,10 @@ class Process(Protocol):
         ...
 
     async def send_signal(self, signal: int, /) -> bool:
-        """Send a signal to the whole group; return whether there was anybody to get it."""
+        """Send a signal to the whole group; return whether there was anybody to get it.
+
+        Cancellation: it may have been sent or not.
+        """
         ...
 
     async def stop(self, signal: int, grace: float, /) -> Exit:
@@ -73,7 +76,10 @@ class Process(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """End the group at once if it is alive, drop unread output, free everything."""
+        """End the group at once if it is alive, drop unread output, free everything.
+
+        Cancellation: all of it is done nevertheless; that takes seconds at most.
+        """
         ...
 
 

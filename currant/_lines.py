@@ -4,8 +4,8 @@ A line ends with ``\n``, ``\r\n`` or a lone ``\r`` (progress bars).  A line long
 comes in pieces, so memory stays bounded.  The invariant: all that goes in comes out, in order, and
 the cuts depend on the bytes alone, never on how they were chunked.
 
-`LineSplitter` cuts at the producer, once for each chunk read; `split_lines` cuts a batch
-of whole lines at the reader, once for each line.  The two agree on every cut.  Rejected: splitting each
+`LineSplitter` cuts at the producer, once for each chunk read; `split_lines` cuts a batch of whole
+lines at the reader, once for each line.  The two agree on every cut.  Rejected: splitting each
 chunk into lines at once, since handing on single lines costs ten times as much as whole batches.
 """
 
@@ -24,9 +24,9 @@ MAX_LINE = 64 * 1024
 
 
 class LineSplitter:
-    """Turn chunks into batches of whole lines; hold back what is not yet a whole line.
+    r"""Turn chunks into batches of whole lines; hold back what is not yet a whole line.
 
-    Holds at most `MAX_LINE` bytes and a ``\\r`` that may become a ``\\r\\n``.
+    Holds at most `MAX_LINE` bytes and a ``\r`` that may become a ``\r\n``.
     """
 
     __slots__ = ("_tail",)
@@ -98,4 +98,4 @@ def count_lines(data: bytes) -> int:
     """Return how many lines `split_lines` makes of `data`."""
     if b"\r" in data or len(data) > MAX_LINE:
         return len(_split_any(data)[0])
-    return data.count(b"\n") + (not data.endswith(b"\n"))
+    return data.count(b"\n") + (data[-1:] not in (b"\n", b""))

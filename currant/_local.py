@@ -25,6 +25,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
+from currant._command import name_of
 from currant._errors import CannotStopError, CommandNotFoundError, LaunchError
 from currant._messages import Exit
 from currant._posix import ProcessGroup
@@ -75,7 +76,7 @@ class LocalLauncher:
         """
         problem = _problem_with_cwd(command) or _problem_with_program(command)
         if problem is not None:
-            raise CommandNotFoundError(command.name or command.argv[0], problem)
+            raise CommandNotFoundError(name_of(command), problem)
 
     async def launch(self, command: Command) -> LocalProcess:
         """Start `command` in a new session and return once its program runs.
@@ -105,12 +106,19 @@ class LocalLauncher:
                         env=_environment(command),
                         start_new_session=True,
                     )
-            # Not OSError alone: what is wrong with the arguments each event loop says in its own way.
+            # Not OSError alone: what is wrong with the arguments, each event loop says in its way.
             except Exception as error:
-                raise LaunchError(command.name or "", _explain(command, error)) from error
+                raise LaunchError(name_of(command), _explain(command, error)) from error
             ours.pop_all()
-        name = command.name or ""
-        process = LocalProcess(name, started, stdin, stdout, stderr, self._processes.discard)
+        name = name_of(command)
+        process = LocalProcess(
+            name,
+            started,  # pyright: ignore[reportPossiblyUnboundVariable] - that scope swallows nothing
+            stdin,
+            stdout,
+            stderr,
+            self._processes.discard,
+        )
         self._processes.add(process)
         return process
 
@@ -203,11 +211,26 @@ class LocalProcess:
         return replace(end, stopped=self._stopped, forced=self._forced)
 
 
-class _OutputPipe(ByteReceiveStream):
-    """Our end of a pipe that the child writes to."""
+class _Pipe:
+    """Our end of a pipe, set not to block."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+
+    async def aclose(self) -> None:
+        """Close our end: what is unread is lost, and a child that reads comes to end-of-file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            anyio.notify_closing(fd)
+            os.close(fd)
+        await checkpoint()
+
+
+class _OutputPipe(_Pipe, ByteReceiveStream):
+    """Our end of a pipe that the child writes to."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
         self._deadline = inf
         self._owed = 0
         self._waiting = anyio.CancelScope()
@@ -240,17 +263,9 @@ class _OutputPipe(ByteReceiveStream):
             (self._owed,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
             self._deadline = self._waiting.deadline = anyio.current_time() + seconds
 
-    async def aclose(self) -> None:
-        """Close our end; what is unread is lost."""
-        _close(self)
-        await checkpoint()
 
-
-class _InputPipe(ByteSendStream):
+class _InputPipe(_Pipe, ByteSendStream):
     """Our end of a pipe that the child reads from."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
 
     async def send(self, item: bytes) -> None:
         """Write all of `item`, waiting while the pipe is full."""
@@ -265,18 +280,6 @@ class _InputPipe(ByteSendStream):
                 await anyio.wait_writable(self._fd)
             except BrokenPipeError as error:
                 raise anyio.BrokenResourceError from error
-
-    async def aclose(self) -> None:
-        """Close our end: the child reads end-of-file."""
-        _close(self)
-        await checkpoint()
-
-
-def _close(pipe: _OutputPipe | _InputPipe) -> None:
-    fd, pipe._fd = pipe._fd, -1
-    if fd >= 0:
-        anyio.notify_closing(fd)
-        os.close(fd)
 
 
 def _pipe_from_child(ours: ExitStack, childs: ExitStack) -> tuple[_OutputPipe, int]:
@@ -296,7 +299,8 @@ def _pipe_to_child(ours: ExitStack, childs: ExitStack) -> tuple[_InputPipe, int]
 
 
 def _environment(command: Command) -> dict[str, str]:
-    return (dict(os.environ) if command.inherit_env else {}) | command.env
+    inherited = dict(os.environ) if command.inherit_env else {}
+    return inherited | dict(command.env)
 
 
 def _problem_with_cwd(command: Command) -> str | None:

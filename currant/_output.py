@@ -60,10 +60,9 @@ class Tail:
         data = batch.data
         if len(data) > TAIL_BYTES:
             data = data[-TAIL_BYTES:]
-            first_whole_line = data.find(b"\n") + 1
-            if first_whole_line < len(data):
-                data = data[first_whole_line:]
-            batch = replace(batch, data=data)
+            # The first line may be cut; where there are more, it is left out.
+            first = data.splitlines(keepends=True)[0]
+            batch = replace(batch, data=data[len(first) :] or data)
         self._batches.append(batch)
 
     def lines(self) -> tuple[Line, ...]:

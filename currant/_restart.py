@@ -9,6 +9,7 @@ end like any other, so that a missing program cannot become a hot loop.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -38,7 +39,7 @@ class RestartPolicy:
         factor: by what each further wait is multiplied; at least 1.
         max_delay: the longest wait, in seconds.
         jitter: a share of the wait, 0 to 1: the wait is drawn from within ± that share.
-        reset_after: after an attempt that ran this long, in seconds, waiting starts anew at `delay`.
+        reset_after: after an attempt of at least so many seconds, the waits start anew at `delay`.
 
     Raises:
         ValueError: a number is out of its range, or `when` is none of the three words.
@@ -57,16 +58,30 @@ class RestartPolicy:
             raise ValueError(
                 f"restart must be 'never', 'on-failure' or 'always', not {self.when!r}"
             )
-        if self.max_restarts is not None and self.max_restarts < 0:
-            raise ValueError(f"max_restarts must be None or at least 0, not {self.max_restarts!r}")
+        if self.max_restarts is not None and not (
+            _is_count(self.max_restarts) and self.max_restarts >= 0
+        ):
+            raise ValueError(
+                f"max_restarts must be None or a whole number from 0, not {self.max_restarts!r}"
+            )
         for field in ("delay", "max_delay", "reset_after"):
             value = getattr(self, field)
-            if math.isnan(value) or value < 0:
+            if not _is_number(value) or value < 0:
                 raise ValueError(f"{field} must be a number of seconds, at least 0, not {value!r}")
-        if math.isnan(self.factor) or self.factor < 1:
-            raise ValueError(f"factor must be at least 1, not {self.factor!r}")
-        if not 0 <= self.jitter <= 1:
+        if math.isinf(self.delay):
+            raise ValueError("delay must be finite; 'never' is how a command is not restarted")
+        if not _is_number(self.factor) or not 1 <= self.factor < math.inf:
+            raise ValueError(f"factor must be a number, at least 1, not {self.factor!r}")
+        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not math.isnan(value)
 
 
 def as_restart_policy(value: RestartWhen | RestartPolicy) -> RestartPolicy:
@@ -100,6 +115,7 @@ def delay_before_restart(
 
 def _backoff(policy: RestartPolicy, in_a_row: int) -> float:
     try:
-        return min(policy.delay * policy.factor ** (in_a_row - 1), policy.max_delay)
+        growth = policy.factor ** (in_a_row - 1)
     except OverflowError:  # after a thousand doublings
-        return policy.max_delay
+        growth = sys.float_info.max
+    return min(policy.delay * growth, policy.max_delay, sys.float_info.max)

@@ -13,7 +13,7 @@ Rejected: letting the cancellation reach each command's task.  It puts the kill 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,7 +24,14 @@ from anyio import AsyncContextManagerMixin
 
 from currant._barrier import KillBarrier
 from currant._channel import BatchReader, Channel, LineReader
-from currant._command import Command, as_command, check_policies, named
+from currant._command import (
+    Command,
+    DefaultName,
+    as_command,
+    check_policies,
+    name_of,
+    named,
+)
 from currant._errors import CommandError, LaunchError
 from currant._job import Job, Policies, Surroundings
 from currant._launcher import Checker
@@ -71,7 +78,8 @@ class Runner(AsyncContextManagerMixin):
         grace: seconds that a command has to end after it was asked to, before SIGKILL.
         max_processes: how many commands may run at the same time; the others wait their turn, in
             order.  A command keeps its place while it waits for its restart.  None: all.
-        capture: whether results carry the output: False, True, or how many last bytes of each stream.
+        capture: whether results carry the output: False, True, or how many last bytes of each
+            stream.
         buffer_size: how many messages (batches of output of up to 128 KiB among them) each reader
             may be behind before the commands have to wait for it.
         sinks: async callables that take all messages; each has a subscription of its own, and
@@ -83,9 +91,10 @@ class Runner(AsyncContextManagerMixin):
         CommandError: when built: a command or a policy is wrong.
         DuplicateNameError: when built: two commands were given the same name.
         NotImplementedError: when built: the system has no process groups.
-        CommandNotFoundError: on entry: a program or working directory is missing; nothing is started.
+        CommandNotFoundError: on entry: a program or working directory is missing; nothing is
+            started.
 
-    Cancellation: a kill.  The surrounding scope waits until all is over, for which there is a bound.
+    Cancellation: a kill.  It goes on when all is over, which takes a grace and a little at most.
     """
 
     def __init__(
@@ -103,9 +112,8 @@ class Runner(AsyncContextManagerMixin):
     ) -> None:
         require_posix()
         check_policies(restart, kill_others_on, grace, capture)
-        for what, number in (("max_processes", max_processes), ("buffer_size", buffer_size)):
-            if number is not None and (not isinstance(number, int) or number < 1):
-                raise ValueError(f"{what} must be a whole number, at least 1, not {number!r}")
+        _check_count("max_processes", 1 if max_processes is None else max_processes)
+        _check_count("buffer_size", buffer_size)
         self._commands = _name_all(commands)
         self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
         self._max_processes = max_processes
@@ -119,7 +127,8 @@ class Runner(AsyncContextManagerMixin):
         self._queue: deque[Job] = deque()
         self._active = 0
         self._error: BaseException | None = None
-        self._channel: Channel | None = None
+        self._entered = False
+        self._channel: Channel  # from the entry on
         self._sink_scopes: list[anyio.CancelScope] = []
 
     def __repr__(self) -> str:
@@ -181,13 +190,12 @@ class Runner(AsyncContextManagerMixin):
         if self._closing.is_set():
             raise RuntimeError("the Runner has ended; its block starts no more commands")
         command = named(as_command(command), self._jobs)
-        assert command.name is not None
         around = Surroundings(self._launcher, channel, self._barrier, self._take_from_queue)
         job = Job(command, _resolved(command, self._policies), around)
         if not channel.producing:
             self._all_ended = anyio.Event()
         channel.add_producer()
-        self._jobs[command.name] = job
+        self._jobs[job.name] = job
         self._queue.append(job)
         self._start_queued()
         return job
@@ -209,8 +217,10 @@ class Runner(AsyncContextManagerMixin):
         return job
 
     async def join(self) -> Results:
-        """Wait until every command has ended, every reader has had its messages and every sink has
-        dealt with them; return the results.
+        """Wait until all is over, and return the results.
+
+        That is: every command has ended, every reader has had its messages, and every sink has
+        dealt with its own.
 
         For any number of tasks, any number of times.  While it waits and nobody iterates, output
         that does not fit is discarded (see `Dropped`).
@@ -242,6 +252,7 @@ class Runner(AsyncContextManagerMixin):
         """Send `signal` to the process group of one command, or of all; return how many it reached.
 
         A command that does not run is not an error.
+        Cancellation: some of the commands may have got the signal.
 
         Raises:
             KeyError: there is no command of that name.
@@ -250,12 +261,13 @@ class Runner(AsyncContextManagerMixin):
         return sum([await job.send_signal(signal) for job in jobs])
 
     @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncIterator[Runner]:
-        if self._channel is not None:
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Runner]:
+        if self._entered:
             raise RuntimeError("a Runner is for one use; build another one")
         if isinstance(self._launcher, Checker):
             for command in self._commands:
                 self._launcher.check(command)
+        self._entered = True
         self._channel = Channel(self._buffer_size)
         self._closing, self._ready = anyio.Event(), anyio.Event()
         self._all_ended = anyio.Event()
@@ -268,8 +280,7 @@ class Runner(AsyncContextManagerMixin):
                     tasks.start_soon(self._watch_barrier, name="currant barrier")
                     try:
                         await self._ready.wait()
-                        if self._error is not None:
-                            raise self._error
+                        self._raise_error()
                         for command in self._commands:
                             self.start_soon(command)
                         yield self
@@ -287,8 +298,7 @@ class Runner(AsyncContextManagerMixin):
                         raise error
                     finally:
                         del error  # it refers to this frame
-        if self._error is not None:
-            raise self._error
+        self._raise_error()
 
     async def _supervise(self) -> None:
         """Hold all that the Runner runs; ends when the block is left and all is over."""
@@ -373,37 +383,47 @@ class Runner(AsyncContextManagerMixin):
             self._error = error
         self._barrier.throw(f"{type(error).__name__}: {error}")
 
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
     def _opened_channel(self) -> Channel:
-        if self._channel is None:
+        if not self._entered:
             raise RuntimeError("the Runner has not been entered; use 'async with Runner(...)'")
         return self._channel
+
+
+def _check_count(what: str, number: object) -> None:
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"{what} must be a whole number, at least 1, not {number!r}")
 
 
 def _name_all(commands: Commands) -> list[Command]:
     """Return the commands with the names that they go by; a name that was given is never moved."""
     if isinstance(commands, Mapping):
-        return [replace(as_command(value), name=name) for name, value in commands.items()]
+        given = cast("Mapping[str, CommandLike]", commands)
+        return [replace(as_command(value), name=name) for name, value in given.items()]
     if isinstance(commands, (str, Command)):
         raise CommandError(f"commands must be a list or a mapping of commands, not {commands!r}")
     built = [as_command(value) for value in commands]
     taken: set[str] = set()
     for command in built:
-        if command.name is not None:
-            taken.add(cast("str", named(command, taken).name))
-    all_named = []
+        if not isinstance(command.name, DefaultName):
+            taken.add(name_of(named(command, taken)))
+    all_named: list[Command] = []
     for command in built:
-        unique = command if command.name is not None else named(command, taken)
-        taken.add(cast("str", unique.name))
+        unique = named(command, taken) if isinstance(command.name, DefaultName) else command
+        taken.add(name_of(unique))
         all_named.append(unique)
     return all_named
 
 
 def _resolved(command: Command, defaults: Policies) -> Policies:
     """Return the policies of `command`, with those of the Runner where it has none."""
-    own = {
-        "restart": None if command.restart is None else as_restart_policy(command.restart),
-        "kill_others_on": command.kill_others_on,
-        "grace": command.grace,
-        "capture": command.capture,
-    }
-    return replace(defaults, **{key: value for key, value in own.items() if value is not None})
+    restart, others = command.restart, command.kill_others_on
+    return Policies(
+        restart=defaults.restart if restart is None else as_restart_policy(restart),
+        kill_others_on=defaults.kill_others_on if others is None else others,
+        grace=defaults.grace if command.grace is None else command.grace,
+        capture=defaults.capture if command.capture is None else command.capture,
+    )

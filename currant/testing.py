@@ -4,14 +4,14 @@ A fake process keeps the contract of `currant.Process` and goes through the same
 one, so what is decided above it (restarts, kills, who waits for whom) can be tested without a
 program, without the machine's speed and, with trio's `MockClock`, without waiting.
 
-    launcher = FakeLauncher({"web": Script(exit=None, ignores={SIGTERM}), "migrate": Script(exit=3)})
-    async with Runner({"web": "serve", "migrate": "migrate"}, launcher=launcher) as runner: ...
+    launcher = FakeLauncher({"web": Script(exit=None, ignores={SIGTERM})}, Script(exit=3))
+    async with Runner({"web": "serve", "job": "migrate"}, launcher=launcher) as runner: ...
 """
 
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -22,6 +22,7 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
+from currant._command import name_of
 from currant._errors import CannotStopError, LaunchError
 from currant._messages import Exit
 from currant._stop import REAP_LIMIT, end_group
@@ -91,7 +92,7 @@ class FakeLauncher(AsyncContextManagerMixin):
         raise KeyError(name)
 
     @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncIterator[Self]:
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         async with anyio.create_task_group() as self._tasks:
             yield self
             for process in self.launched:
@@ -103,10 +104,10 @@ class FakeLauncher(AsyncContextManagerMixin):
         Raises:
             LaunchError: its script says so.
         """
-        script = self._next_script(command.name or "")
+        script = self._next_script(name_of(command))
         await anyio.sleep(script.starting)
         if script.error is not None:
-            raise LaunchError(command.name or "", script.error)
+            raise LaunchError(name_of(command), script.error)
         process = FakeProcess(command, script, next(self._pids))
         self.launched.append(process)
         if script.exit is not None:
@@ -135,12 +136,12 @@ class FakeProcess:
     def __init__(self, command: Command, script: Script, pid: int) -> None:
         self.command = command
         self.signals: list[int] = []
-        self.received = bytearray()
-        self.host = "fake"
-        self.pid = pid
-        self.stdin = _FakeInput(self) if command.stdin is not None else None
-        self.stdout = _FakeOutput()
-        self.stderr = _FakeOutput() if command.stderr == "separate" else None
+        self.received: bytearray = bytearray()
+        self.host: str = "fake"
+        self.pid: int = pid
+        self.stdin: ByteSendStream | None = _FakeInput(self) if command.stdin is not None else None
+        self.stdout: FakeOutput = FakeOutput()
+        self.stderr: FakeOutput | None = FakeOutput() if command.stderr == "separate" else None
         self._ignores = frozenset(script.ignores)
         self._end: Exit | None = None
         self._ended = anyio.Event()
@@ -193,7 +194,7 @@ class FakeProcess:
     async def stop(self, signal: int, grace: float) -> Exit:
         """End it; see `currant.Process.stop`."""
         if not await end_group(self, signal, grace):
-            raise CannotStopError(self.command.name or "", self.pid, REAP_LIMIT)
+            raise CannotStopError(name_of(self.command), self.pid, REAP_LIMIT)
         return await self.wait()
 
     async def aclose(self) -> None:
@@ -233,7 +234,7 @@ class FakeProcess:
             self._ended.set()
 
 
-class _FakeOutput(ByteReceiveStream):
+class FakeOutput(ByteReceiveStream):
     """Bytes that were written and not yet received."""
 
     def __init__(self) -> None:
