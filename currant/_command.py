@@ -296,7 +296,7 @@ def _checked_codes(codes: object) -> tuple[int, ...]:
     given = tuple(cast("Iterable[object]", codes))
     checked = tuple(code for code in given if isinstance(code, int) and 0 <= code <= 255)
     if checked != given:
-        raise CommandError(f"success_codes are numbers from 0 to 255, not {given!r}")
+        raise CommandError(f"success_codes: an exit code is from 0 to 255, not {given!r}")
     return checked
 
 

@@ -242,7 +242,7 @@ class _OutputPipe(_Pipe, ByteReceiveStream):
             if self._fd < 0:
                 raise anyio.ClosedResourceError
             if anyio.current_time() >= self._deadline:
-                max_bytes = min(max_bytes, self._owed)
+                max_bytes = min(max_bytes, max(0, self._owed))
             if not max_bytes:
                 raise anyio.EndOfStream
             try:

@@ -20,7 +20,7 @@ from pathlib import Path
 __all__ = ["ProcessGroup", "require_posix"]
 
 _HAS_PROC = sys.platform == "linux"
-_DEAD_STATES = ("Z", "X")
+_ALIVE = frozenset("RSDTtIKWP")  # all but Z, a zombie, and X, dead: see proc(5)
 
 
 def require_posix() -> None:
@@ -63,7 +63,7 @@ class ProcessGroup:
 
     def leader_is_alive(self) -> bool:
         """Tell whether the leader runs; only to be asked until it has been reaped."""
-        return _is_alive(self.id, self.id) if _HAS_PROC else True
+        return _state(self.id, self.id) in _ALIVE if _HAS_PROC else True
 
     def check_vacant(self) -> bool:
         """Tell whether nobody is left; only to be asked after the leader has been reaped."""
@@ -81,20 +81,26 @@ class ProcessGroup:
         if not _HAS_PROC:
             return True
         # Those seen last time are looked at first: walking all of /proc costs 10 µs a process.
-        if not any(_is_alive(pid, self.id) for pid in self._members):
-            self._members = [pid for pid in _all_pids() if _is_alive(pid, self.id)]
-        return bool(self._members)
+        if any(_state(pid, self.id) in _ALIVE for pid in self._members):
+            return True
+        before, now = self._walk_proc(), self._walk_proc()
+        self._members = [pid for pid, state in now.items() if state in _ALIVE]
+        # Zombies that stay the same are why the system takes the group for one that exists.  Any
+        # change is a member that forked and ended between the listing and the look at it.
+        return bool(self._members) or not now or before != now
+
+    def _walk_proc(self) -> dict[int, str]:
+        """Return the states of all members by their number."""
+        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+        return {pid: state for pid in pids if (state := _state(pid, self.id))}
 
 
-def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-
-
-def _is_alive(pid: int, group: int) -> bool:
+def _state(pid: int, group: int) -> str | None:
+    """Return the letter of the process's state; None where it is not there, or not of `group`."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return False
+        return None
     # "pid (name) state ppid pgrp …"; the name may hold blanks and parentheses.
     state, _, pgrp = stat[stat.rindex(b")") + 2 :].split(None, 3)[:3]
-    return int(pgrp) == group and state.decode() not in _DEAD_STATES
+    return state.decode() if int(pgrp) == group else None

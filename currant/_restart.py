@@ -115,7 +115,7 @@ def delay_before_restart(
 
 def _backoff(policy: RestartPolicy, in_a_row: int) -> float:
     try:
-        growth = policy.factor ** (in_a_row - 1)
+        growth = float(policy.factor) ** (in_a_row - 1)
     except OverflowError:  # after a thousand doublings
         growth = sys.float_info.max
     return min(policy.delay * growth, policy.max_delay, sys.float_info.max)

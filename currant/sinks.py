@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from io import BufferedWriter, FileIO
 from itertools import cycle
 from typing import IO, TYPE_CHECKING, BinaryIO, Literal, cast
 
@@ -55,6 +56,8 @@ class ConsoleSink:
     ) -> None:
         self._stdout = _Output(sys.stdout.buffer if stdout is None else stdout, color)
         self._stderr = _Output(sys.stderr.buffer if stderr is None else stderr, color)
+        if self._stdout.is_same_place(self._stderr):
+            self._stderr = self._stdout
         self._colors = cycle(COLORS)
         self._color_of: dict[str, str] = {}
 
@@ -94,6 +97,9 @@ class _Output:
 
     def __init__(self, file: BinaryIO, color: Literal["auto", "always", "never"]) -> None:
         self._file = file
+        # What a file object does to what it writes (compress it, say), only it can do.
+        plain = isinstance(file, (BufferedWriter, FileIO))
+        self._fd = file.fileno() if plain else None
         self._in_color = color == "always" or (color == "auto" and _shows_color(file))
         self._unfinished: tuple[str, str] | None = None
 
@@ -122,19 +128,34 @@ class _Output:
         self._unfinished = None
         return rest
 
+    def is_same_place(self, other: _Output) -> bool:
+        """Tell whether what `other` writes comes out where this one's does, as on a terminal."""
+        if self._fd is None or other._fd is None:
+            return self._file is other._file
+        return os.path.samestat(os.fstat(self._fd), os.fstat(other._fd))
+
     def write(self, data: bytes) -> None:
         """Write all of `data`, however long the file takes."""
-        try:
-            fd = self._file.fileno()
-        except (AttributeError, OSError):  # a file in memory
+        if self._fd is None:
             self._file.write(data)
+            self._file.flush()
             return
+        self._flush(self._fd)  # what the host wrote before
         rest = memoryview(data)
         while rest:
             try:
-                rest = rest[os.write(fd, rest) :]
-            except BlockingIOError:  # somebody who shares the file set it to non-blocking
-                select.select([], [fd], [])
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:
+                _wait_writable(self._fd)
+
+    def _flush(self, fd: int) -> None:
+        while True:
+            try:
+                self._file.flush()
+            except BlockingIOError:
+                _wait_writable(fd)
+            else:
+                return
 
     def _prefix(self, text: str, color: str) -> bytes:
         if self._in_color:
@@ -143,6 +164,13 @@ class _Output:
 
             text = Style(color=color).render(text, color_system=ColorSystem.STANDARD)
         return text.encode(errors="backslashreplace")
+
+
+def _wait_writable(fd: int) -> None:
+    """Wait until a file takes more that somebody who shares it has set not to block."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLOUT)
+    waiting.poll()
 
 
 def _shows_color(file: BinaryIO) -> bool:

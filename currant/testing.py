@@ -93,10 +93,17 @@ class FakeLauncher(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        error: BaseException | None = None
         async with anyio.create_task_group() as self._tasks:
-            yield self
-            for process in self.launched:
-                await process.aclose()
+            try:
+                yield self
+            except BaseException as raised:  # raised again below, unwrapped
+                error = raised
+            with anyio.CancelScope(shield=True):  # bounded: nothing in it waits
+                for process in self.launched:
+                    await process.aclose()
+        if error is not None:
+            raise error
 
     async def launch(self, command: Command) -> FakeProcess:
         """Start a process that follows the script of `command`.
@@ -201,7 +208,9 @@ class FakeProcess:
         """End it at once, whatever its script says."""
         self._deliver(signals.SIGKILL)
         self._finish(Exit(None, signals.SIGKILL, stopped=True, forced=True))
-        await checkpoint()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe is not None:
+                await pipe.aclose()
 
     def ask(self, signal: int) -> None:
         """Ask it to end, once."""
@@ -240,6 +249,7 @@ class FakeOutput(ByteReceiveStream):
     def __init__(self) -> None:
         self._written = bytearray()
         self._over = False
+        self._closed = False
         self._change = anyio.Event()
 
     def add(self, data: bytes) -> None:
@@ -253,6 +263,8 @@ class FakeOutput(ByteReceiveStream):
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await checkpoint()
         while not self._written:
+            if self._closed:
+                raise anyio.ClosedResourceError
             if self._over:
                 raise anyio.EndOfStream
             await self._change.wait()
@@ -261,8 +273,9 @@ class FakeOutput(ByteReceiveStream):
         return data
 
     async def aclose(self) -> None:
-        self.end()
+        self._closed = True
         self._written.clear()
+        self._wake()
         await checkpoint()
 
     def _wake(self) -> None:

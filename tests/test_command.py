@@ -206,7 +206,7 @@ def test_the_options_and_their_defaults_are_those_of_the_contract() -> None:
     assert [p.kind for p in parameters[1:]] == [inspect.Parameter.KEYWORD_ONLY] * len(FULL_OPTIONS)
     command = Command(["ls"])
     assert {name: getattr(command, name) for name in FULL_OPTIONS} == {
-        "name": None,
+        "name": "ls",
         "cwd": None,
         "env": {},
         "inherit_env": True,

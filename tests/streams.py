@@ -1,0 +1,34 @@
+"""What the tests of single processes share: how output is read, and how long anything may take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream
+
+__all__ = ["HOURS", "LIMIT", "UVLOOP", "read_all", "read_until"]
+
+LIMIT = 20.0
+"""Seconds after which a test has failed; none needs a tenth of it."""
+
+HOURS = 9999.0
+"""A grace that no test lives to see the end of."""
+
+UVLOOP = ("asyncio", {"use_uvloop": True})
+"""The fixture `anyio_backend` where the event loop is uvloop's."""
+
+
+async def read_all(stream: ByteReceiveStream | None) -> bytes:
+    """Return what is received until the end."""
+    assert stream is not None
+    return b"".join([chunk async for chunk in stream])
+
+
+async def read_until(stream: ByteReceiveStream | None, end: bytes) -> bytes:
+    """Return what is received until it ends with `end`."""
+    assert stream is not None
+    data = b""
+    while not data.endswith(end):
+        data += await stream.receive()
+    return data

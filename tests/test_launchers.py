@@ -1,0 +1,136 @@
+"""The contract of launchers, run against the one of this machine and against the fake."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.register_assert_rewrite("launcher_contract")
+
+from launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
+from streams import UVLOOP  # noqa: E402
+
+from currant import PIPE, Command, LocalLauncher  # noqa: E402
+from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
+
+if TYPE_CHECKING:
+    from currant import Launcher, Process
+
+
+FILL_STDOUT = """
+import os
+os.set_blocking(1, False)
+count = 0
+try:
+    while True:
+        count += os.write(1, b"x" * 4096)
+except BlockingIOError:
+    os.set_blocking(1, True)
+os.write(2, b"%d\\n" % count)
+while True:
+    os.write(1, b"x" * 4096)
+"""
+
+LINES = {
+    Behaviour.SPEAKS: "echo hi; echo oops >&2; exit 3",
+    Behaviour.RUNS: "echo ready; exec sleep 9999",
+    # A signal that is ignored stays so after the exec.
+    Behaviour.IGNORES_SIGTERM: "trap '' TERM; echo ready; exec sleep 9999",
+    Behaviour.CLOSES_OUTPUT: "exec sleep 9999 >&- 2>&-",
+    Behaviour.WRITES_MEGABYTE: f"head -c {MEGABYTE} /dev/zero | tr '\\0' x",
+    Behaviour.READS_STDIN: "exec cat",
+}
+
+
+class TestLocalLauncher(LauncherContract):
+    """Processes of this machine keep the contract."""
+
+    def new_launcher(self) -> LocalLauncher:
+        """Return a launcher of real processes."""
+        return LocalLauncher()
+
+    def command(self, behaviour: Behaviour) -> Command:
+        """Return a small program that behaves so."""
+        match behaviour:
+            case Behaviour.CANNOT_START:
+                return Command(["/nonexistent/program"], name=behaviour.name)
+            case Behaviour.FILLS_STDOUT:
+                return Command([sys.executable, "-ISc", FILL_STDOUT], name=behaviour.name)
+        stdin = PIPE if behaviour is Behaviour.READS_STDIN else None
+        return Command.shell(LINES[behaviour], name=behaviour.name, stdin=stdin)
+
+    async def read_from_stdin(self, process: Process, count: int) -> bytes:
+        """Return what the process has echoed."""
+        assert process.stdout is not None
+        data = b""
+        while len(data) < count:
+            data += await process.stdout.receive(count - len(data))
+        return data
+
+    def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
+        """Return why not: what closes its stdout may still hold a second copy of it."""
+        if anyio_backend == UVLOOP:
+            return "uvloop hands its children second copies of 0 to 2, which they never close"
+        return None
+
+    def count_alive(self, launcher: Launcher) -> int:
+        """Count the children of this process; where there is no /proc, trust the launcher."""
+        if os.path.exists("/proc/self/stat"):
+            return sum(map(_is_child, filter(str.isdecimal, os.listdir("/proc"))))
+        assert isinstance(launcher, LocalLauncher)
+        return len(launcher._processes)
+
+
+def _is_child(pid: str) -> bool:
+    try:
+        stat = Path("/proc", pid, "stat").read_bytes()
+    except OSError:
+        return False
+    return int(stat[stat.rindex(b")") :].split()[2]) == os.getpid()
+
+
+SCRIPTS = {
+    Behaviour.SPEAKS: Script(stdout=b"hi\n", stderr=b"oops\n", exit=3),
+    Behaviour.RUNS: Script(stdout=b"ready\n", exit=None),
+    Behaviour.IGNORES_SIGTERM: Script(stdout=b"ready\n", exit=None, ignores={15}),
+    Behaviour.CLOSES_OUTPUT: Script(exit=None),
+    Behaviour.FILLS_STDOUT: Script(stdout=b"x" * MEGABYTE, stderr=b"%d\n" % MEGABYTE, exit=None),
+    Behaviour.WRITES_MEGABYTE: Script(stdout=b"x" * MEGABYTE),
+    Behaviour.READS_STDIN: Script(exit=None),
+    Behaviour.CANNOT_START: Script(error="there is no such program"),
+}
+
+
+class TestFakeLauncher(LauncherContract):
+    """Processes that follow a script keep the contract."""
+
+    def new_launcher(self) -> FakeLauncher:
+        """Return a launcher that knows a script for each behaviour."""
+        return FakeLauncher({behaviour.name: script for behaviour, script in SCRIPTS.items()})
+
+    def command(self, behaviour: Behaviour) -> Command:
+        """Return a command with the name of its script."""
+        stdin = PIPE if behaviour is Behaviour.READS_STDIN else None
+        return Command(["program"], name=behaviour.name, stdin=stdin)
+
+    async def start(self, launcher: Launcher, command: Command) -> Process:
+        """Launch `command`; a script cannot close the output, so that is done by hand."""
+        process = await launcher.launch(command)
+        assert isinstance(process, FakeProcess)
+        if command.name == Behaviour.CLOSES_OUTPUT.name:
+            process.close_output()
+        return process
+
+    async def read_from_stdin(self, process: Process, count: int) -> bytes:
+        """Return what was sent to the process."""
+        assert isinstance(process, FakeProcess)
+        return bytes(process.received[:count])
+
+    def count_alive(self, launcher: Launcher) -> int:
+        """Count the processes that have not ended."""
+        assert isinstance(launcher, FakeLauncher)
+        return sum(process.running for process in launcher.launched)

@@ -1,0 +1,363 @@
+"""Process groups as the system has them: who is in one, and when its number is no longer ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGTERM
+from subprocess import PIPE
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import pytest
+
+from currant import _posix
+from currant._posix import ProcessGroup, require_posix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Child: TypeAlias = "subprocess.Popen[bytes]"
+Kills: TypeAlias = list[tuple[int, int]]
+
+needs_proc = pytest.mark.skipif(
+    not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
+)
+
+
+class Start(Protocol):
+    """What starts children."""
+
+    def __call__(self, *words: str, leader: Child | None = None) -> Child:
+        """Start one in a group of its own, or in that of `leader`; wait until it is ready."""
+        ...
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts children, which end with the test."""
+    children: list[Child] = []
+
+    def start(*words: str, leader: Child | None = None) -> Child:
+        group = leader.pid if leader is not None else 0
+        child = subprocess.Popen(words, stdin=PIPE, stdout=PIPE, process_group=group)
+        children.append(child)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> Kills:
+    """All that was sent to groups from here on, as pairs of group and signal."""
+    sent: Kills = []
+    killpg = os.killpg
+
+    def record(group: int, signal: int) -> None:
+        sent.append((group, signal))
+        killpg(group, signal)
+
+    monkeypatch.setattr(os, "killpg", record)
+    return sent
+
+
+RUNS = ("/bin/sh", "-c", "echo ready; exec sleep 9999")
+EXITS = ("/bin/sh", "-c", "echo ready")
+
+
+def exit_unreaped(child: Child) -> None:
+    """Wait until a child is a zombie, and leave it one."""
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+
+# ---- sending ----
+
+
+def test_a_signal_reaches_a_group_that_runs(start: Start) -> None:
+    """Sending says that there was somebody, and there was."""
+    child = start(*RUNS)
+    assert ProcessGroup(child.pid).send(SIGTERM)
+    assert child.wait() == -SIGTERM
+
+
+def test_a_signal_reaches_every_member(start: Start) -> None:
+    """All members of a group get the signal, not the leader alone."""
+    leader = start(*RUNS)
+    member = start(*RUNS, leader=leader)
+    assert ProcessGroup(leader.pid).send(SIGTERM)
+    assert [leader.wait(), member.wait()] == [-SIGTERM, -SIGTERM]
+
+
+def test_a_signal_to_an_empty_group_reaches_nobody(start: Start) -> None:
+    """A group that has ended is no error; it is told to have nobody in it."""
+    child = start(*EXITS)
+    child.wait()
+    group = ProcessGroup(child.pid)
+    assert not group.send(SIGTERM)
+    assert not group.send(0)
+
+
+def test_a_group_that_may_not_be_signalled_is_no_error(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members that are not ours to signal any more are told as nobody."""
+
+    def refuse(group: int, signal: int) -> None:
+        raise PermissionError
+
+    group = ProcessGroup(start(*RUNS).pid)
+    monkeypatch.setattr(os, "killpg", refuse)
+    assert not group.send(SIGTERM)
+
+
+@needs_proc
+def test_a_group_that_may_not_be_signalled_is_not_empty_for_that(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether somebody is there is another question than whether one may send signals."""
+
+    def refuse(group: int, signal: int) -> None:
+        raise PermissionError
+
+    leader = start(*RUNS)
+    start(*RUNS, leader=leader)
+    group = ProcessGroup(leader.pid)
+    leader.kill()
+    leader.wait()
+    monkeypatch.setattr(os, "killpg", refuse)
+    assert not group.check_vacant()
+
+
+# ---- who is alive ----
+
+
+def test_a_leader_that_runs_is_alive(start: Start) -> None:
+    """A process that runs is not taken for an ended one."""
+    assert ProcessGroup(start(*RUNS).pid).leader_is_alive()
+
+
+@needs_proc
+def test_a_leader_that_has_exited_is_dead_before_it_is_reaped(start: Start) -> None:
+    """A zombie is known for one."""
+    child = start(*EXITS)
+    exit_unreaped(child)
+    assert not ProcessGroup(child.pid).leader_is_alive()
+
+
+@needs_proc
+def test_a_stopped_leader_is_alive(start: Start) -> None:
+    """A frozen process is a live one."""
+    child = start("/bin/sh", "-c", "echo ready; kill -STOP $$; exec sleep 9999")
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    group = ProcessGroup(child.pid)
+    assert group.leader_is_alive()
+    assert group.send(SIGCONT)
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "name", ["a b", "a) Z 1 (b", ")", "((", "a) X 0 0 (", "Z", "1 (Z) 2", "new\nline)"]
+)
+def test_a_name_of_any_kind_is_no_riddle(name: str, start: Start, tmp_path: Path) -> None:
+    """Blanks, parentheses and what looks like a state in a program's name change nothing."""
+    program = tmp_path / name
+    program.write_text("#!/bin/sh\necho ready\nread never\n")
+    program.chmod(0o755)
+    leader = start("/bin/sh", "-c", "echo ready; exec sleep 9999")
+    member = start(str(program), leader=leader)
+    assert f"({name})".encode() in Path(f"/proc/{member.pid}/stat").read_bytes()
+    leader.kill()
+    leader.wait()
+    group = ProcessGroup(leader.pid)
+    assert not group.check_vacant()
+    member.kill()
+    exit_unreaped(member)
+    assert group.check_vacant()
+
+
+# ---- who is left ----
+
+
+def test_a_group_is_vacant_when_its_last_member_is_reaped(start: Start) -> None:
+    """A leader that was reaped and had nobody else leaves an empty group."""
+    child = start(*RUNS)
+    child.kill()
+    child.wait()
+    assert ProcessGroup(child.pid).check_vacant()
+
+
+def test_a_group_is_not_vacant_while_a_member_lives_longer_than_the_leader(start: Start) -> None:
+    """Members count without their leader; what ends in between is found as well."""
+    leader = start(*RUNS)
+    members = [start(*RUNS, leader=leader) for _ in range(2)]
+    group = ProcessGroup(leader.pid)
+    leader.kill()
+    leader.wait()
+    for member in members:
+        assert not group.check_vacant()
+        assert not group.check_vacant()
+        member.kill()
+        member.wait()
+    assert group.check_vacant()
+
+
+def test_a_member_that_joins_late_is_found(start: Start) -> None:
+    """Who was not there at the last look is there at the next one."""
+    leader = start(*RUNS)
+    first = start(*RUNS, leader=leader)
+    group = ProcessGroup(leader.pid)
+    leader.kill()
+    leader.wait()
+    assert not group.check_vacant()
+    second = start(*RUNS, leader=leader)
+    first.kill()
+    first.wait()
+    assert not group.check_vacant()
+    second.kill()
+    second.wait()
+    assert group.check_vacant()
+
+
+@needs_proc
+def test_a_group_of_zombies_is_vacant(start: Start) -> None:
+    """Zombies that nobody reaps do not keep a group, though the system still signals them."""
+    leader = start(*RUNS)
+    member = start(*EXITS, leader=leader)
+    exit_unreaped(member)
+    leader.kill()
+    leader.wait()
+    group = ProcessGroup(leader.pid)
+    assert group.send(0)
+    assert group.check_vacant()
+
+
+@needs_proc
+def test_other_groups_do_not_count(start: Start) -> None:
+    """A process that runs in another group keeps none but its own."""
+    leader, stranger = start(*RUNS), start(*RUNS)
+    member = start(*EXITS, leader=leader)
+    exit_unreaped(member)
+    leader.kill()
+    leader.wait()
+    assert ProcessGroup(leader.pid).check_vacant()
+    assert not ProcessGroup(stranger.pid).check_vacant()
+
+
+@needs_proc
+def test_a_member_that_forks_while_it_is_looked_for_is_found(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that starts another one and ends, all during one look, leaves no empty group."""
+    leader = start(*RUNS)
+    first = start(*RUNS, leader=leader)
+    group = ProcessGroup(leader.pid)
+    leader.kill()
+    leader.wait()
+    list_folder = os.listdir
+
+    def fork_after_listing(folder: str) -> list[str]:
+        names = list_folder(folder)
+        if first.poll() is None:
+            start(*RUNS, leader=leader)
+            first.kill()
+            first.wait()
+        return names
+
+    monkeypatch.setattr(os, "listdir", fork_after_listing)
+    assert not group.check_vacant()
+
+
+# ---- numbers that are no longer ours ----
+
+
+def test_a_vacant_group_is_never_signalled_again(start: Start, kills: Kills) -> None:
+    """Once found empty, a group gets nothing more, not even the question who is there."""
+    child = start(*EXITS)
+    child.wait()
+    group = ProcessGroup(child.pid)
+    assert group.check_vacant()
+    kills.clear()
+    for signal in (SIGTERM, SIGKILL, 0):
+        assert not group.send(signal)
+    assert group.check_vacant()
+    assert kills == []
+
+
+def test_a_vacant_group_stays_so_when_its_number_is_taken_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stranger's group with the same number is not ours."""
+    answers: list[Exception | None] = [ProcessLookupError(), None, None]
+
+    def killpg(group: int, signal: int) -> None:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    group = ProcessGroup(os.getpgrp())
+    assert group.check_vacant()
+    assert group.check_vacant()
+    assert not group.send(SIGTERM)
+    assert len(answers) == 2
+
+
+def test_looking_who_is_left_sends_no_signal(start: Start, kills: Kills) -> None:
+    """Asking whether a group is empty leaves its members alone."""
+    child = start(*RUNS)
+    ProcessGroup(child.pid).check_vacant()
+    assert set(kills) <= {(child.pid, 0)}
+    assert child.poll() is None
+
+
+def test_a_group_shows_its_number_and_whether_it_is_vacant(start: Start) -> None:
+    """The repr says what a person needs who debugs."""
+    child = start(*EXITS)
+    group = ProcessGroup(child.pid)
+    assert repr(group) == f"<ProcessGroup {child.pid}>"
+    child.wait()
+    group.check_vacant()
+    assert repr(group) == f"<ProcessGroup {child.pid} vacant>"
+
+
+# ---- where there is no /proc ----
+
+
+def test_without_proc_the_system_is_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no /proc, a group lasts as long as the system knows it."""
+    monkeypatch.setattr(_posix, "_HAS_PROC", False)
+    monkeypatch.setattr(os, "listdir", lambda path: pytest.fail("looked into /proc"))
+    child = start(*RUNS)
+    group = ProcessGroup(child.pid)
+    assert group.leader_is_alive()
+    assert not group.check_vacant()
+    child.kill()
+    child.wait()
+    assert group.check_vacant()
+
+
+def test_without_proc_a_group_that_refuses_signals_is_one_of_zombies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On macOS a group of zombies cannot be signalled; that counts as gone."""
+
+    def refuse(group: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(_posix, "_HAS_PROC", False)
+    monkeypatch.setattr(os, "killpg", refuse)
+    assert ProcessGroup(os.getpgrp()).check_vacant()
+
+
+def test_a_system_without_process_groups_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are no sessions nothing pretends that there are."""
+    require_posix()
+    with monkeypatch.context() as patch, pytest.raises(NotImplementedError, match=sys.platform):
+        patch.setattr(os, "name", "nt")
+        require_posix()
