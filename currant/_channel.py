@@ -317,7 +317,8 @@ class Readers(Subscription):
     async def next(self, reader: _Reader[T_Message]) -> BatchMessage:
         """Return the oldest message for `reader`; ends when no command is left."""
         self._tasks[id(reader)] = anyio.get_current_task().id
-        await checkpoint()
+        if self.unread:
+            await checkpoint()
         while True:
             with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
                 return self.take()

@@ -43,13 +43,17 @@ class LineSplitter:
         end = _end_of_lines(chunk)
         if not self._tail and end == len(chunk):
             return chunk  # the common case: whole lines, passed on uncopied
-        # A \r held back is an ending of its own now: the byte after it has come.
-        cut = len(self._tail) + end if end or self._tail.endswith(b"\r") else 0
-        self._tail += chunk
-        unfinished = len(self._tail) - cut - self._tail.endswith(b"\r")
+        if end:
+            whole = b"".join((self._tail, memoryview(chunk)[:end]))
+            self._tail = bytearray(memoryview(chunk)[end:])
+        else:
+            # A \r held back is an ending of its own now: the byte after it has come.
+            whole = self._take(len(self._tail)) if self._tail.endswith(b"\r") else b""
+            self._tail += chunk
+        unfinished = len(self._tail) - self._tail.endswith(b"\r")
         if unfinished > MAX_LINE:
-            cut += (unfinished - 1) // MAX_LINE * MAX_LINE
-        return self._take(cut)
+            whole += self._take((unfinished - 1) // MAX_LINE * MAX_LINE)
+        return whole
 
     def finish(self) -> bytes:
         """Return what was held back: the stream has ended."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING
 
+from currant._messages import Batch
+
 if TYPE_CHECKING:
-    from currant._messages import Batch, Line, StreamName
+    from currant._messages import Line, StreamName
 
 __all__ = ["Capture", "Tail"]
 
@@ -53,18 +53,20 @@ class Tail:
 
     def __init__(self) -> None:
         # A batch has at least one line, so this many hold enough of them.
-        self._batches: deque[Batch] = deque(maxlen=TAIL_LINES)
+        self._batches: deque[tuple[str, StreamName, bytes, bool, float]] = deque(maxlen=TAIL_LINES)
 
     def add(self, batch: Batch) -> None:
-        """Take a batch that was read."""
-        data = batch.data
-        if len(data) > TAIL_BYTES:
-            data = data[-TAIL_BYTES:]
-            # The first line may be cut; where there are more, it is left out.
-            first = data.splitlines(keepends=True)[0]
-            batch = replace(batch, data=data[len(first) :] or data)
-        self._batches.append(batch)
+        """Take a batch that was read; all but its end is let go at once."""
+        # Tuples, split only when asked for: this is done for every batch.
+        end = batch.data[-TAIL_BYTES:]
+        is_cut = len(end) < len(batch.data)
+        self._batches.append((batch.command, batch.stream, end, is_cut, batch.time))
 
     def lines(self) -> tuple[Line, ...]:
         """Return the last lines."""
-        return tuple(chain.from_iterable(batch.lines() for batch in self._batches))[-TAIL_LINES:]
+        lines: list[Line] = []
+        for command, stream, data, is_cut, when in self._batches:
+            own = list(Batch(command, stream, data, when).lines())
+            # The first line may have lost its beginning; where there are more, it is left out.
+            lines += own[1:] or own if is_cut else own
+        return tuple(lines[-TAIL_LINES:])
