@@ -6,12 +6,15 @@ import asyncio
 import os
 import random
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from currant import Command, Exit, Line, RestartPolicy, Runner
 from currant.testing import FakeLauncher, Script
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOREVER = "sleep 9999"
 
@@ -88,7 +91,7 @@ async def test_a_reader_that_times_out_loses_nothing() -> None:
                 async with asyncio.timeout(0):
                     async for message in runner:
                         if isinstance(message, Line):
-                            numbers.append(int(message.data))
+                            numbers.append(int(message.data))  # noqa: PERF401 - kept on a timeout
             except TimeoutError:
                 pass
         numbers += [int(m.data) async for m in runner if isinstance(m, Line)]

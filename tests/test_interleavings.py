@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import signal
 from collections import defaultdict
+from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import anyio
@@ -29,9 +31,11 @@ from currant import (
     Runner,
     Started,
 )
-from currant.testing import FakeLauncher, Script
+from currant.testing import FakeLauncher, FakeProcess, Script
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from anyio.abc import ObjectReceiveStream, TaskGroup
 
     from currant import BatchMessage, Message
@@ -70,55 +74,81 @@ class Play:
         self.runner = runner
         self.tasks = tasks
         self.seen: list[Message | BatchMessage] = []
-        self.launched_at_kill: int | None = None
+        self.attempts_at_kill: int | None = None
 
     async def do(self, event: str, name: str) -> None:
-        """Have one thing happen."""
-        match event:
-            case "exit" | "write":
-                running = [
-                    p for p in self.launcher.launched if p.command.name == name and p.running
-                ]
-                for process in running:
-                    process.exit(1) if event == "exit" else process.write(b"more\n")
-            case "restart":
-                self.tasks.start_soon(self.restart, name)
-            case "kill":
-                self.runner[name].kill()
-            case "signal":
-                await self.runner.send_signal(signal.SIGUSR1, name)
-            case "wait":
-                self.tasks.start_soon(self.give_up_soon, self.runner[name].wait)
-            case "start":
-                self.runner.start_soon(Command([name]))
-            case "kill all":
-                self.runner.kill()
-                if self.launched_at_kill is None:
-                    self.launched_at_kill = sum(job.attempts for job in self.runner.jobs.values())
-            case "join":
-                self.tasks.start_soon(self.give_up_soon, self.runner.join)
-            case "read":
-                async for message in self.runner:
-                    self.seen.append(message)
-                    break
-            case "read batches":
-                with anyio.move_on_after(0):
-                    async for batch in self.runner.batches():
-                        self.seen.append(batch)
-            case _:
-                await checkpoint()
+        """Have one thing happen: the method of that name."""
+        await getattr(self, event.replace(" ", "_"))(name)
+
+    async def exit(self, name: str) -> None:
+        """Have the command's process fail by itself."""
+        for process in self.running(name):
+            process.exit(1)
+
+    async def write(self, name: str) -> None:
+        """Have the command's process write."""
+        for process in self.running(name):
+            process.write(b"more\n")
 
     async def restart(self, name: str) -> None:
         """Restart by hand, whatever state the command is in."""
-        try:
-            await self.runner[name].restart()
-        except CurrantError:
-            pass
 
-    async def give_up_soon(self, wait: object) -> None:
+        async def restart() -> None:
+            with suppress(CurrantError):
+                await self.runner[name].restart()
+
+        self.tasks.start_soon(restart)
+
+    async def kill(self, name: str) -> None:
+        """Kill one command."""
+        self.runner[name].kill()
+
+    async def signal(self, name: str) -> None:
+        """Send one a signal."""
+        await self.runner.send_signal(signal.SIGUSR1, name)
+
+    async def wait(self, name: str) -> None:
+        """Wait for one command in a task of its own, which is cancelled soon."""
+        self.tasks.start_soon(self.give_up_soon, self.runner[name].wait)
+
+    async def start(self, name: str) -> None:
+        """Start one more."""
+        self.runner.start_soon(Command([name]))
+
+    async def kill_all(self, _: str) -> None:
+        """Kill all."""
+        self.runner.kill()
+        if self.attempts_at_kill is None:
+            self.attempts_at_kill = sum(job.attempts for job in self.runner.jobs.values())
+
+    async def join(self, _: str) -> None:
+        """Wait for all in a task of its own, which is cancelled soon."""
+        self.tasks.start_soon(self.give_up_soon, self.runner.join)
+
+    async def read(self, _: str) -> None:
+        """Read one message."""
+        async for message in self.runner:
+            self.seen.append(message)
+            break
+
+    async def read_batches(self, _: str) -> None:
+        """Read what is there in batches, cancelled when there is no more."""
+        with anyio.move_on_after(0):
+            async for batch in self.runner.batches():
+                self.seen.append(batch)  # noqa: PERF401 - a cancelled comprehension keeps nothing
+
+    async def turn(self, _: str) -> None:
+        """Let the others have a turn."""
+        await checkpoint()
+
+    def running(self, name: str) -> list[FakeProcess]:
+        """Return the command's processes that run: one or none."""
+        return [p for p in self.launcher.launched if p.command.name == name and p.running]
+
+    async def give_up_soon(self, wait: Callable[[], Awaitable[object]]) -> None:
         """Wait, and be cancelled in the middle."""
         with anyio.move_on_after(0.0005):
-            await wait()  # type: ignore[operator]
+            await wait()
 
 
 def check_order(messages: list[BatchMessage]) -> None:
@@ -135,7 +165,7 @@ def check_order(messages: list[BatchMessage]) -> None:
     }
     for own in told.values():
         assert type(own[0]) in (Started, Failed)
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in pairwise(own):
             assert type(after) in follows[type(before)], (before, after)
         starts = [m.attempt for m in own if isinstance(m, Started | Failed)]
         assert starts == list(range(1, len(starts) + 1))
@@ -165,41 +195,40 @@ async def test_the_rules_hold_whatever_happens_in_whatever_order(
     taken: list[BatchMessage] = []
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
-        async for message in messages:
-            taken.append(message)
+        taken.extend([message async for message in messages])
 
     commands = [
         Command([name], restart=policy) for name, policy in zip(NAMES, policies, strict=True)
     ]
     with anyio.fail_after(60):
-        async with Runner(
-            commands,
-            launcher=launcher,
-            kill_others_on=kill_others_on,  # type: ignore[arg-type]
-            max_processes=max_processes,
-            grace=0.0001,
-            buffer_size=1,
-            sinks=[sink],
-            capture=True,
-        ) as runner:
-            async with anyio.create_task_group() as tasks:
-                play = Play(launcher, runner, tasks)
-                for event, name in happenings:
-                    await play.do(event, name)
-                await play.do("kill all", "")
-        async for message in runner:
-            play.seen.append(message)
+        async with (
+            Runner(
+                commands,
+                launcher=launcher,
+                kill_others_on=kill_others_on,  # type: ignore[arg-type]
+                max_processes=max_processes,
+                grace=0.0001,
+                buffer_size=1,
+                sinks=[sink],
+                capture=True,
+            ) as runner,
+            anyio.create_task_group() as tasks,
+        ):
+            play = Play(launcher, runner, tasks)
+            for event, name in [*happenings, ("kill all", "")]:
+                await play.do(event, name)
+        play.seen.extend([message async for message in runner])
 
     assert not any(process.running for process in launcher.launched)
     attempts = sum(job.attempts for job in runner.jobs.values())
-    assert attempts == play.launched_at_kill, "spawned after the kill"
+    assert attempts == play.attempts_at_kill, "spawned after the kill"
     assert {job.state for job in runner.jobs.values()} == {"ended"}
     check_order(taken)
     for name, job in runner.jobs.items():
         assert job.result is runner.results[name]
         exits = [m.exit for m in taken if isinstance(m, Exited) and m.command == name]
-        if job.result.exit is not None:
-            assert exits[-1] == job.result.exit
+        if runner.results[name].exit is not None:
+            assert exits[-1] == runner.results[name].exit
         assert len([p for p in launcher.launched if p.command.name == name]) == len(exits)
     written = sum(b.count() for b in taken if isinstance(b, Batch))
     read = sum(

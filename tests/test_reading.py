@@ -96,7 +96,7 @@ async def test_two_tasks_may_share_the_messages() -> None:
 
     async def read() -> None:
         async for message in runner:
-            seen.append(message)
+            seen.append(message)  # noqa: PERF401 - both tasks see where the other is
 
     async with Runner([SEQ]) as runner, anyio.create_task_group() as tasks:
         tasks.start_soon(read)
@@ -121,13 +121,13 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
         for _ in range(50):
             with anyio.move_on_after(0):
                 async for message in runner:
-                    seen.append(message)
+                    seen.append(message)  # noqa: PERF401 - kept when cancelled
         seen += await messages_of(runner)
     assert written(seen) == NUMBERS
 
 
 async def test_join_without_a_reader_ends_and_what_was_discarded_is_counted() -> None:
-    """Nobody iterates: output is discarded oldest first, counted, and the rest can still be read."""
+    """Nobody iterates: output is discarded oldest first and counted; the rest can be read."""
     async with Runner([SEQ]) as runner:
         with anyio.fail_after(60):
             await runner.join()
@@ -296,7 +296,7 @@ async def test_what_nobody_read_can_be_read_after_the_block() -> None:
 
 
 async def test_with_a_sink_the_commands_never_wait_for_iteration() -> None:
-    """A web app's lifespan: the sink takes the output, nobody iterates, the body waits elsewhere."""
+    """As in a web app: a sink takes the output, nobody iterates, the body waits elsewhere."""
     taken = bytearray()
     all_taken = anyio.Event()
 

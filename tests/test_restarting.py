@@ -73,7 +73,7 @@ async def test_giving_up_is_the_failure_it_is() -> None:
 
 
 async def test_a_failed_launch_counts_and_waits_like_a_failed_exit() -> None:
-    """A program that cannot start is no hot loop: it has attempts, Failed messages and a backoff."""
+    """A program that cannot start is no hot loop: it has attempts and a backoff."""
     launcher = FakeLauncher({"c": [Script(error="nope"), Script(error="nope"), Script()]})
     async with Runner(
         ["c"], restart=RestartPolicy("on-failure", delay=0.001, jitter=0), launcher=launcher

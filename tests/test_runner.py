@@ -27,7 +27,7 @@ from currant import (
     Started,
     StdinClosedError,
 )
-from currant.testing import FakeLauncher, Script
+from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
 
 pytestmark = pytest.mark.anyio
@@ -328,7 +328,10 @@ async def test_sending_to_nobody_is_one_clear_error() -> None:
 async def test_sending_to_a_command_that_has_closed_its_stdin_is_an_error() -> None:
     """A broken pipe is told as StdinClosedError; the command goes on."""
     # uvloop leaves duplicates of its stdin open in a child, hence closerange.
-    script = "import os, time; os.close(0); os.closerange(3, 999); os.write(1, b'closed\\n'); time.sleep(9999)"
+    script = (
+        "import os, time; os.close(0); os.closerange(3, 999); "
+        "os.write(1, b'closed\\n'); time.sleep(9999)"
+    )
     async with Runner({"c": Command([sys.executable, "-c", script], stdin=PIPE)}) as runner:
         await first_line(runner, "c")
         with anyio.fail_after(30), pytest.raises(StdinClosedError, match="closed"):
@@ -441,7 +444,7 @@ async def test_a_launcher_that_breaks_its_contract_stops_all_and_is_told() -> No
     """An exception that is no LaunchError leaves the block as it is, after all was stopped."""
 
     class Broken(FakeLauncher):
-        async def launch(self, command: Command) -> currant.testing.FakeProcess:
+        async def launch(self, command: Command) -> FakeProcess:
             if command.name == "bad":
                 raise ZeroDivisionError("broken launcher")
             return await super().launch(command)
