@@ -135,7 +135,7 @@ class Play:
         """Read what is there in batches, cancelled when there is no more."""
         with anyio.move_on_after(0):
             async for batch in self.runner.batches():
-                self.seen.append(batch)  # noqa: PERF401 - a cancelled comprehension keeps nothing
+                self.seen.append(batch)
 
     async def turn(self, _: str) -> None:
         """Let the others have a turn."""

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("launcher_contract")
-
-from launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
-from streams import UVLOOP  # noqa: E402
+pytest.register_assert_rewrite("tests.launcher_contract")
 
 from currant import PIPE, Command, LocalLauncher  # noqa: E402
 from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
+from tests.launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
+from tests.streams import UVLOOP  # noqa: E402
 
 if TYPE_CHECKING:
     from currant import Launcher, Process

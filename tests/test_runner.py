@@ -72,7 +72,7 @@ async def test_takes_texts_word_lists_and_commands(spec: currant.Command | str |
 
 async def test_default_names_that_clash_are_numbered_and_given_names_stay() -> None:
     """Default names get #2, #3…; a given name is never moved, wherever it stands."""
-    commands = [
+    commands: list[Command | str] = [
         "true",
         "true",
         Command(["false"], name="true"),
@@ -463,7 +463,7 @@ async def test_a_launcher_that_cannot_be_entered_is_told() -> None:
         async def __aenter__(self) -> FakeLauncher:  # type: ignore[override, misc]
             raise ConnectionError("no host")
 
-        async def __aexit__(self, *_: object) -> None:  # type: ignore[override, misc]
+        async def __aexit__(self, *_: object) -> None:  # type: ignore[misc]
             pytest.fail("left without having been entered")
 
     with pytest.raises(ConnectionError, match="no host"):

@@ -1,0 +1,1 @@
+"""The tests; see `conftest` for what they all check."""

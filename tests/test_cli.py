@@ -1,0 +1,1098 @@
+"""The `currant` command, as a terminal and a shell see it: real processes, pipes, terminals, tmux.
+
+Each step waits for something that is written or that ends, under a deadline.  What currant leaves
+behind would hold the `Lifeline` open, which is looked at as soon as currant has ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pty
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from uuid import uuid4
+
+import pytest
+
+import currant
+from tests.lifeline import LIMIT, Gate, Lifeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+ROOT = Path(currant.__file__).parents[1]
+CURRANT = (sys.executable, "-m", "currant")
+
+FOREVER = "exec sleep 9999"
+"""A command that only currant can end."""
+
+STUBBORN = "trap '' TERM; while :; do sleep 9999; done"
+"""A command that only SIGKILL can end."""
+
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""What makes the terminal on stdin that of the session, so that its keys become signals."""
+
+NO_FULL_DISK = pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="there is no /dev/full: it takes Linux"
+)
+
+
+class Ended(NamedTuple):
+    """How currant ended, and all that it wrote."""
+
+    status: int
+    out: bytes
+    err: bytes
+
+
+class Cli:
+    """One process of currant's, with the open ends of what it writes to."""
+
+    def __init__(self, process: subprocess.Popen[bytes], sources: Mapping[str, int]) -> None:
+        self.process = process
+        self._open = dict(sources)
+        self._written = {"stdout": b"", "stderr": b""}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End what a failed test has left."""
+        for stream in list(self._open):
+            self.close(stream)
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                try:
+                    self.process.wait(5)
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def until(self, *texts: bytes) -> None:
+        """Read until each of `texts` was written, to whichever stream."""
+        deadline = time.monotonic() + LIMIT
+        while not all(any(text in data for data in self._written.values()) for text in texts):
+            assert self._open, f"ended before {texts}: {self._written}"
+            self._read(deadline, f"waiting for {texts}")
+
+    def signal(self, number: int) -> None:
+        """Send currant a signal."""
+        self.process.send_signal(number)
+
+    def close(self, stream: str = "stdout") -> None:
+        """Read no more of `stream`, as ``head`` does when it has enough."""
+        os.close(self._open.pop(stream))
+
+    def wait(self) -> int:
+        """Wait until it has ended, reading nothing; return its status as the shell gives it."""
+        status = self.process.wait(LIMIT)
+        return status if status >= 0 else 128 - status
+
+    def end(self) -> Ended:
+        """Wait until it has ended, reading all that it writes."""
+        deadline = time.monotonic() + LIMIT
+        while self._open:
+            self._read(deadline, "waiting for the end")
+        return Ended(self.wait(), self._written["stdout"], self._written["stderr"])
+
+    def _read(self, deadline: float, what: str) -> None:
+        with selectors.DefaultSelector() as selector:
+            for stream, fd in self._open.items():
+                selector.register(fd, selectors.EVENT_READ, stream)
+            ready = selector.select(max(0, deadline - time.monotonic()))
+        assert ready, f"{what}: {self._written}"
+        for key, _ in ready:
+            data = _read(key.fd)
+            self._written[key.data] += data
+            if not data:
+                self.close(key.data)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""  # how Linux tells that a terminal has nobody left on its other side
+
+
+class Start(Protocol):
+    """Starts currant with the arguments of ``currant run``."""
+
+    def __call__(
+        self,
+        *arguments: str | bytes,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        env: Mapping[str, str] = {},
+    ) -> Cli:
+        """Return it as soon as it was started; a stream that is no pipe is not read."""
+        ...
+
+
+class Run(Protocol):
+    """Runs currant with the arguments of ``currant run``."""
+
+    def __call__(self, *arguments: str | bytes, env: Mapping[str, str] = {}) -> Ended:
+        """Return how it ended, and all that it wrote."""
+        ...
+
+
+@pytest.fixture
+def processes_of_currant() -> Iterator[ExitStack]:
+    """What ends the processes that a failed test has left."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start(processes_of_currant: ExitStack) -> Start:
+    """Start currant with pipes for what it writes."""
+
+    def start(
+        *arguments: str | bytes,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        env: Mapping[str, str] = {},
+    ) -> Cli:
+        process = subprocess.Popen(
+            [*CURRANT, "run", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=ROOT,
+            env=environment(env),
+        )
+        sources = {}
+        for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
+            if pipe is not None:
+                sources[name] = os.dup(pipe.fileno())
+                pipe.close()
+        return processes_of_currant.enter_context(Cli(process, sources))
+
+    return start
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Run currant to its end with pipes for what it writes."""
+
+    def run(*arguments: str | bytes, env: Mapping[str, str] = {}) -> Ended:
+        return start(*arguments, env=env).end()
+
+    return run
+
+
+@pytest.fixture
+def on_terminal(processes_of_currant: ExitStack) -> Start:
+    """Start currant on a terminal of its own, whose keyboard is what `type_on` writes to."""
+
+    def start(
+        *arguments: str | bytes,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        env: Mapping[str, str] = {},
+    ) -> Cli:
+        ours, terminal = pty.openpty()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", TAKE_TERMINAL, *CURRANT, "run", *arguments],
+                stdin=terminal,
+                stdout=terminal if stdout == subprocess.PIPE else stdout,
+                stderr=terminal if stderr == subprocess.PIPE else stderr,
+                cwd=ROOT,
+                env=environment({"TERM": "xterm", **env}),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(terminal)
+        return processes_of_currant.enter_context(Cli(process, {"stdout": ours}))
+
+    return start
+
+
+@pytest.fixture
+def lifeline(tmp_path: Path) -> Iterator[Lifeline]:
+    """What all commands of a test hold open."""
+    with Lifeline(tmp_path / "lifeline") as line:
+        yield line
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What holds one command up."""
+    with Gate(tmp_path / "gate") as gate:
+        yield gate
+
+
+def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
+    """Return the variables for currant: ours, without those that say something about colours."""
+    unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
+    return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
+
+
+def type_on(cli: Cli, keys: bytes) -> None:
+    """Type `keys` on the terminal of `cli`."""
+    os.write(cli._open["stdout"], keys)
+
+
+def lines_of(name: str, output: bytes) -> list[bytes]:
+    """Return the lines of `output` that have the prefix of `name`, without it."""
+    prefix = f"{name} | ".encode()
+    return [line.removeprefix(prefix) for line in output.splitlines() if line.startswith(prefix)]
+
+
+def numbers(last: int) -> list[bytes]:
+    """Return the lines that ``seq`` writes."""
+    return [b"%d" % number for number in range(1, last + 1)]
+
+
+def plain(output: bytes) -> bytes:
+    """Return what a terminal got without its colours and its carriage returns."""
+    return re.sub(rb"\x1b\[[0-9;]*m", b"", output).replace(b"\r\n", b"\n")
+
+
+# ---- what it shows ----
+
+
+def test_output_has_the_commands_names_and_stays_on_its_stream(run: Run) -> None:
+    """Each line is shown after ``name | ``: stdout's on stdout, stderr's on stderr."""
+    assert run("--names", "a", "echo out; echo err >&2") == (0, b"a | out\n", b"a | err\n")
+
+
+def test_names_default_to_the_programs(run: Run) -> None:
+    """Without --names, a command is called as its program, and #2 and so on where that is taken."""
+    ended = run("-m", "1", "echo 1", "/bin/echo 2", "X=3 sh -c 'echo $X'")
+    assert ended == (0, b"echo | 1\necho#2 | 2\nsh | 3\n", b"")
+
+
+def test_a_command_is_a_line_for_the_shell(run: Run) -> None:
+    """Pipes, variables and lists mean what the shell makes of them, in our folder and variables."""
+    ended = run("-n", "a", 'echo "$WORD" | tr a b && pwd', env={"WORD": "banana"})
+    assert ended == (0, b"a | bbnbnb\na | " + os.fsencode(ROOT) + b"\n", b"")
+
+
+def test_a_command_reads_nothing_from_our_stdin(start: Start) -> None:
+    """A command that reads gets end-of-file; it cannot take what is meant for others."""
+    assert start("-n", "a", "cat; echo end").end() == (0, b"a | end\n", b"")
+
+
+def test_python_m_currant_is_the_same_as_currant() -> None:
+    """The function that the `currant` script calls does what ``python -m currant`` does."""
+    script = "import sys; sys.argv[0] = 'currant'; from currant.cli import main; main()"
+    arguments = ["run", "-n", "a", "echo out; echo err >&2; exit 7"]
+    ended = [
+        subprocess.run(
+            [*words, *arguments],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        for words in (CURRANT, (sys.executable, "-c", script))
+    ]
+    shown = [(end.returncode, end.stdout, end.stderr) for end in ended]
+    assert shown == [(7, b"a | out\n", b"a | err\ncurrant: a: exit code 7\n")] * 2
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_tells_every_option(run: Run, option: str) -> None:
+    """--help names all options, says what the status means, and starts nothing."""
+    status, out, err = run(option)
+    assert (status, err) == (0, b"")
+    for text in ("--names", "--restart", "--kill-others-on", "--max-processes", "--grace", "128"):
+        assert text in out.decode()
+
+
+def test_version_is_that_of_the_package() -> None:
+    """--version tells the installed version."""
+    try:
+        expected = version("currant")
+    except PackageNotFoundError:
+        pytest.skip("currant is not installed: pip install -e .")
+    command = [*CURRANT, "--version"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=LIMIT, check=True)
+    assert expected in shown.stdout.decode()
+    assert shown.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        pytest.param(r"printf 'a\nb'", b"x | a\nx | b\n", id="last line without newline"),
+        pytest.param(r"printf a; printf b >&2", b"x | a\n", id="only line without newline"),
+        pytest.param(r"printf 'a\r\nb\r\n'", b"x | a\nx | b\n", id="CR LF"),
+        pytest.param(r"printf '1%%\r2%%\r'", b"x | 1%\nx | 2%\n", id="progress bar"),
+        pytest.param(r"printf '\n\na\n'", b"x | \nx | \nx | a\n", id="empty lines"),
+        pytest.param(r"printf '\377\000\303\n'", b"x | \xff\0\xc3\n", id="no text"),
+        pytest.param("true", b"", id="nothing"),
+    ],
+)
+def test_lines_of_every_kind_are_shown_whole(run: Run, command: str, shown: bytes) -> None:
+    """Whatever ends a line, it gets the prefix and a newline; its bytes stay as they are."""
+    assert run("-n", "x", command)[:2] == (0, shown)
+
+
+def test_a_command_line_that_is_no_text_arrives_as_it_is(run: Run) -> None:
+    """Bytes that are no UTF-8 are passed on to the shell unchanged."""
+    assert run("-n", "x", b"echo \xff\xfe") == (0, b"x | \xff\xfe\n", b"")
+
+
+def test_a_long_line_stays_one_line(run: Run) -> None:
+    """A line of a megabyte is shown as one line when nothing else comes in between."""
+    status, out, err = run("-n", "x", "head -c 1000000 /dev/zero | tr '\\0' y; echo; echo end")
+    assert (status, err) == (0, b"")
+    assert out == b"x | " + b"y" * 1_000_000 + b"\nx | end\n"
+
+
+def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
+    """Where pieces of long lines alternate, each shown line is of one command; no byte is lost."""
+    write = "head -c 1000000 /dev/zero | tr '\\0' "
+    status, out, err = run("-n", "A,B", write + "a", write + "b")
+    assert (status, err) == (0, b"")
+    lines = out.splitlines()
+    assert len(lines) == len(lines_of("A", out)) + len(lines_of("B", out))
+    assert b"".join(lines_of("A", out)) == b"a" * 1_000_000
+    assert b"".join(lines_of("B", out)) == b"b" * 1_000_000
+
+
+@pytest.mark.parametrize("where", ["a pipe", "a terminal"])
+@pytest.mark.parametrize(
+    ("last", "shown"),
+    [
+        pytest.param("echo err >&2", b"b | err", id="line on stderr"),
+        pytest.param("exit 3", b"currant: b: exit code 3", id="note"),
+    ],
+)
+def test_an_unfinished_line_is_ended_before_another_stream_goes_on(
+    start: Start, on_terminal: Start, gate: Gate, where: str, last: str, shown: bytes
+) -> None:
+    """Where stdout and stderr are one file, nothing is glued to an unfinished line of the other."""
+    arguments = ("-n", "a,b", "printf unfinished", f"{gate.wait}; {last}")
+    cli = on_terminal(*arguments) if where == "a terminal" else _with_one_pipe(start, arguments)
+    cli.until(b"unfinished")
+    gate.open()
+    assert plain(cli.end().out) == b"a | unfinished\n" + shown + b"\n"
+
+
+def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
+    """Start currant as ``2>&1`` does."""
+    return start(*arguments, stderr=subprocess.STDOUT)
+
+
+# ---- nothing is lost ----
+
+
+@pytest.mark.parametrize("where", ["a file", "a pipe", "a slow pipe"])
+def test_no_line_of_four_commands_is_lost_or_glued(
+    start: Start, tmp_path: Path, where: str
+) -> None:
+    """All lines of all commands arrive, in order, however fast they are taken."""
+    arguments = ("-n", "a,b,c,d", *["seq 50000"] * 4)
+    if where == "a file":
+        with open(tmp_path / "out", "wb") as file:
+            ended = start(*arguments, stdout=file.fileno()).end()
+        out = (tmp_path / "out").read_bytes()
+    elif where == "a pipe":
+        ended = start(*arguments).end()
+        out = ended.out
+    else:
+        ours, theirs = os.pipe()
+        _make_small(ours)
+        cli = start(*arguments, stdout=theirs)
+        os.close(theirs)
+        with open(ours, "rb", buffering=0) as pipe:
+            out = b"".join(iter(lambda: pipe.read(509), b""))
+        ended = cli.end()
+    assert (ended.status, ended.err) == (0, b"")
+    assert out.count(b"\n") == 200_000
+    for name in "abcd":
+        assert lines_of(name, out) == numbers(50_000)
+
+
+def _make_small(pipe: int) -> None:
+    """Have `pipe` hold no more than a page, where the system can do that."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+
+
+def test_what_was_written_while_nobody_read_is_all_there(start: Start, lifeline: Lifeline) -> None:
+    """Output waits for a reader who begins only when the commands have ended."""
+    cli = start("-n", "a", f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}")
+    lifeline.wait_for("done")
+    lifeline.wait_for_end()
+    status, out, err = cli.end()
+    assert (status, err) == (0, b"")
+    assert lines_of("a", out) == numbers(40_000)
+
+
+def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
+    """Both streams at once: each is complete, in order, and has nothing of the other."""
+    status, out, err = run("-n", "a", "seq 50000 & seq 50000 | sed s/^/e/ >&2; wait")
+    assert status == 0
+    assert out == b"".join(b"a | %s\n" % number for number in numbers(50_000))
+    assert err == b"".join(b"a | e%s\n" % number for number in numbers(50_000))
+
+
+def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
+    """With ``2>&1`` every line has one prefix and one number, and none is missing."""
+    both = "seq 20000 & seq 20000 >&2; wait"
+    status, out, _ = _with_one_pipe(start, ("-n", "a,b", both, both)).end()
+    assert status == 0
+    for name in "ab":
+        assert sorted(lines_of(name, out)) == sorted(numbers(20_000) * 2)
+    assert out.count(b"\n") == 80_000
+
+
+def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline: Lifeline) -> None:
+    """What a command had written when it was stopped is shown, though nobody had read it yet."""
+    write = f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}; {FOREVER}"
+    cli = start("-n", "a", write)
+    lifeline.wait_for("done")
+    cli.signal(signal.SIGTERM)
+    lifeline.wait_for_end()
+    status, out, err = cli.end()
+    assert (status, err) == (143, b"")
+    assert lines_of("a", out) == numbers(40_000)
+
+
+# ---- the exit status, and who is stopped ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "note"),
+    [
+        (["true"], 0, b""),
+        (["true", "exit 3", "true"], 3, b"currant: b: exit code 3\n"),
+        (["kill -SEGV $$"], 139, b"currant: a: SIGSEGV\n"),
+        (["kill -KILL $$"], 137, b"currant: a: SIGKILL\n"),
+        (["kill -INT $$"], 130, b"currant: a: SIGINT\n"),
+        (["exit 255"], 255, b"currant: a: exit code 255\n"),
+        (["--kill-others-on", "failure", "exit 3", FOREVER], 3, b"currant: a: exit code 3\n"),
+        (["--kill-others-on", "success", "true", FOREVER], 0, b""),
+        (["--kill-others-on", "exit", "true", FOREVER, STUBBORN, "--grace", "0"], 0, b""),
+        (["--kill-others-on", "exit", "exit 4", FOREVER], 4, b"currant: a: exit code 4\n"),
+        (["-k", "exit", "-m", "1", "exit 4", "exit 5"], 4, b"currant: a: exit code 4\n"),
+    ],
+)
+def test_the_exit_status_is_that_of_the_failure(
+    run: Run, arguments: list[str], status: int, note: bytes
+) -> None:
+    """0 without a failure, else its code, or 128 and its signal; what currant stops is none."""
+    names = "a,b,c"[: 2 * sum(not _is_option(arguments, n) for n in range(len(arguments))) - 1]
+    assert run("--names", names, *arguments) == (status, b"", note)
+
+
+def _is_option(arguments: list[str], place: int) -> bool:
+    return any(arguments[n].startswith("-") for n in (place - 1, place) if n >= 0)
+
+
+def test_the_first_failure_in_time_gives_the_status(start: Start, gate: Gate) -> None:
+    """Where several fail, the one that failed first counts, not the one that is named first."""
+    cli = start("-n", "late,early", f"{gate.wait}; exit 4", "exit 5")
+    cli.until(b"currant: early: exit code 5\n")
+    gate.open()
+    assert cli.end().status == 5
+
+
+def test_an_end_of_another_kind_stops_nobody(start: Start, gate: Gate) -> None:
+    """With --kill-others-on success, a failure lets the others go on."""
+    commands = (f"{gate.wait}; echo goes on", "exit 3")
+    cli = start("-n", "a,b", "--kill-others-on", "success", *commands)
+    cli.until(b"currant: b: exit code 3\n")
+    gate.open()
+    assert cli.end() == (3, b"a | goes on\n", b"currant: b: exit code 3\n")
+
+
+def test_a_shell_that_cannot_be_started_gives_126() -> None:
+    """Without file descriptors left, one line says so for the command, and the status is 126."""
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *CURRANT, "run", "-k", "failure"]
+    ended = subprocess.run(
+        [*limited, *[FOREVER] * 40],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (126, b"")
+    assert b"no file descriptors left" in ended.stderr.splitlines()[0]
+    assert all(line.startswith(b"currant: cannot start") for line in ended.stderr.splitlines())
+
+
+# ---- restarts, and how many run ----
+
+
+def test_commands_run_at_the_same_time(run: Run, tmp_path: Path) -> None:
+    """Without --max-processes all run at once: two commands can wait for each other."""
+    for name in "12":
+        os.mkfifo(tmp_path / name)
+    ended = run(
+        "-n",
+        "a,b",
+        f"echo from a >{tmp_path}/1; cat {tmp_path}/2",
+        f"cat {tmp_path}/1; echo from b >{tmp_path}/2",
+    )
+    assert ended.status == 0
+    assert sorted(ended.out.splitlines()) == [b"a | from b", b"b | from a"]
+
+
+def test_max_processes_lets_the_others_wait_their_turn(run: Run, tmp_path: Path) -> None:
+    """With -m 1 no two run at once, and they run in the order given."""
+    alone = f"mkdir '{tmp_path}/lock' && echo in && rmdir '{tmp_path}/lock'"
+    ended = run("-n", "a,b,c,d", "--max-processes", "1", *[alone] * 4)
+    assert ended == (0, b"a | in\nb | in\nc | in\nd | in\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("restart", "status", "runs"), [("never", 1, 1), ("on-failure", 0, 3), ("always", 143, 4)]
+)
+def test_restart_starts_a_command_again(
+    start: Start, gate: Gate, tmp_path: Path, restart: str, status: int, runs: int
+) -> None:
+    """never, on-failure (until it succeeds), always (until a signal): told with each wait."""
+    third_time = f"echo x >>'{tmp_path}/runs'; case $(wc -l <'{tmp_path}/runs') in *[12]) exit 1;; "
+    wait_in_the_fourth = f"*4) echo fourth; {gate.wait};; esac"
+    cli = start("-n", "a", "--restart", restart, third_time + wait_in_the_fourth)
+    if restart == "always":
+        cli.until(b"a | fourth\n")
+        cli.signal(signal.SIGTERM)
+    ended = cli.end()
+    assert ended.status == status
+    assert (tmp_path / "runs").read_text().count("x") == runs
+    assert ended.err.count(b"currant: a: exit code 1\n") == min(2, runs)
+    assert len(re.findall(rb"currant: a: restarting in \d+\.\d s\n", ended.err)) == runs - 1
+
+
+def test_a_signal_ends_the_wait_for_a_restart(start: Start) -> None:
+    """Stop beats restart: nothing is started again after a signal."""
+    cli = start("-n", "a", "--restart", "always", "echo run; exit 1")
+    cli.until(b"restarting in 0.4 s")
+    cli.signal(signal.SIGINT)
+    ended = cli.end()
+    assert ended.status == 130
+    assert ended.out.count(b"a | run\n") == ended.err.count(b"exit code 1") <= 5
+
+
+# ---- signals ----
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_stops_everything_gracefully(
+    start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
+) -> None:
+    """SIGINT, SIGTERM and SIGHUP ask each command to end, show its last words, and give 128 + n."""
+    tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
+    cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
+    cli.until(b"a | ready\n", b"b | ready\n")
+    cli.signal(number)
+    status, out, err = cli.end()
+    assert lifeline.ended() == {"a", "b"}
+    assert (status, err) == (SIGNALS[number], b"")
+    assert sorted(out.splitlines()[2:]) == [b"a | bye", b"b | bye"]
+
+
+def test_after_one_signal_a_command_has_its_grace(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """A command that was asked to end may take its time, and is shown meanwhile."""
+    slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
+    cli = start("-n", "a", "--grace", "60", f"{lifeline.hold('a')}; {slow}")
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGINT)
+    cli.until(b"a | asked\n")
+    gate.open()
+    assert cli.end() == (130, b"a | ready\na | asked\na | done\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_ends_everything_at_once(
+    start: Start, lifeline: Lifeline, gate: Gate, second: signal.Signals
+) -> None:
+    """The second one does not wait for the grace; the status is that of the first."""
+    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
+    cli = start("-n", "a", "--grace", "9999", stubborn)
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGTERM)
+    cli.until(b"a | asked\n")
+    cli.signal(second)
+    assert cli.end() == (143, b"a | ready\na | asked\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@pytest.mark.parametrize("grace", ["0", "0.2"])
+def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, grace: str) -> None:
+    """A command that ignores the question ends after --grace seconds, without a second signal."""
+    cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGTERM)
+    assert cli.end() == (143, b"a | ready\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+def test_two_signals_end_it_though_nobody_reads_its_output(
+    start: Start, lifeline: Lifeline
+) -> None:
+    """A reader that has stopped (a pager, a stopped process) cannot keep currant from ending."""
+    write = f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}; {FOREVER}"
+    cli = start("-n", "a", write)
+    lifeline.wait_for("done")
+    cli.signal(signal.SIGTERM)
+    lifeline.wait_for_end()
+    cli.signal(signal.SIGTERM)
+    assert cli.wait() == 143
+
+
+# ---- nothing is left, however it ends ----
+
+TREE = """
+sh -c 'trap "" TERM; {child}; sleep 9999 & {grandchild}; : >"{up}"; wait' 2>/dev/null &
+: <"{up}"
+echo ready
+{gate}
+echo more
+{then}
+"""
+"""A command with a child and a grandchild that ignore SIGTERM."""
+
+
+def _nothing(cli: Cli, gate: Gate) -> None:
+    gate.open()
+
+
+def _interrupt(cli: Cli, gate: Gate) -> None:
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGINT)
+
+
+def _terminate(cli: Cli, gate: Gate) -> None:
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGTERM)
+
+
+def _hang_up(cli: Cli, gate: Gate) -> None:
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGHUP)
+
+
+def _interrupt_twice(cli: Cli, gate: Gate) -> None:
+    cli.until(b"a | ready\n", b"b | ready\n")
+    cli.signal(signal.SIGINT)
+    cli.until(b"b | asked\n")
+    cli.signal(signal.SIGINT)
+
+
+def _fail(cli: Cli, gate: Gate) -> None:
+    cli.until(b"a | ready\n")
+    gate.open()
+
+
+def _read_no_more(cli: Cli, gate: Gate) -> None:
+    cli.until(b"a | ready\n")
+    cli.close()
+    gate.open()
+
+
+def _read_no_more_errors(cli: Cli, gate: Gate) -> None:
+    cli.until(b"a | ready\n")
+    cli.close("stderr")
+    gate.open()
+
+
+ASKED = "trap 'echo asked' TERM; echo ready; {gate}"
+SHORT = ("--grace", "0.2")
+WAYS = {
+    "its leader exits": (_nothing, (*SHORT,), "exit 3", 3),
+    "it is restarted": (_terminate, (*SHORT, "--restart", "always"), FOREVER, 143),
+    "another fails": (_fail, (*SHORT, "-k", "failure", "{gate}; exit 5"), FOREVER, 5),
+    "SIGINT": (_interrupt, (*SHORT,), FOREVER, 130),
+    "SIGTERM": (_terminate, (*SHORT,), FOREVER, 143),
+    "SIGHUP": (_hang_up, (*SHORT,), FOREVER, 129),
+    "two signals": (_interrupt_twice, ("--grace", "9999", ASKED), FOREVER, 130),
+    "nobody reads stdout": (_read_no_more, (*SHORT,), FOREVER, 141),
+    "nobody reads stderr": (_read_no_more_errors, (*SHORT,), f"echo more >&2; {FOREVER}", 141),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_neither_child_nor_grandchild_is_left(
+    start: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path, way: str
+) -> None:
+    """When currant has ended, in whichever way, all that its commands started has ended too."""
+    end, options, then, status = WAYS[way]
+    os.mkfifo(tmp_path / "up")
+    tree = TREE.format(
+        child=lifeline.hold("child").replace("'", ""),
+        grandchild=lifeline.say("grandchild"),
+        up=tmp_path / "up",
+        gate=":" if way == "another fails" else gate.wait,
+        then=then,
+    )
+    others = [option.replace("{gate}", gate.wait) for option in options]
+    names = "b,a" if len(others) in (3, 5) else "a"
+    cli = start("-n", names, *others, f"{lifeline.hold('leader')}; {tree}")
+    end(cli, gate)
+    assert cli.end().status == status
+    assert lifeline.ended() == {"leader", "child", "grandchild"}
+
+
+# ---- output that cannot be written ----
+
+
+def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline: Lifeline) -> None:
+    """As in ``currant run … | head -1``: stop everything, status 141, nothing on stderr."""
+    endless = f"{lifeline.hold('a')}; while :; do echo line; done"
+    cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {FOREVER}")
+    lifeline.wait_for("a", "b")
+    cli.until(b"a | line\n")
+    cli.close()
+    assert cli.wait() == 141
+    assert lifeline.ended() == {"a", "b"}
+    assert cli.end().err == b""
+
+
+def test_head_gets_its_line_in_a_shells_pipeline() -> None:
+    """The pipeline of row 17: head has its line, currant's status is 141, nobody complains."""
+    pipeline = '{ "$@"; echo "status=$?" >&2; } | head -1'
+    ended = subprocess.run(
+        ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", FOREVER],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert ended.stdout == b"a | 1\n"
+    assert ended.stderr == b"status=141\n"
+
+
+@NO_FULL_DISK
+@pytest.mark.parametrize("command", ["echo hi", f"echo hi; {FOREVER}", "seq 100000"])
+def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
+    """Output that the disk does not take: one clear line, no traceback, nothing left."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        commands = [f"{lifeline.hold('a')}; {command}", f"{lifeline.hold('b')}; {STUBBORN}"]
+        status, _, err = start("--grace", "0.2", *commands, stdout=full).end()
+    finally:
+        os.close(full)
+    assert status == 1
+    assert err == b"currant: cannot write the output: No space left on device\n"
+    assert "a" in lifeline.ended()
+
+
+@NO_FULL_DISK
+def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) -> None:
+    """Where the line itself cannot be written, the status tells; nothing is left."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        command = f"{lifeline.hold('a')}; echo err >&2; {FOREVER}"
+        ended = start("-n", "a", command, stderr=full).end()
+    finally:
+        os.close(full)
+    assert ended == (1, b"", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_stream_that_was_never_open_gives_no_traceback(closed: str) -> None:
+    """As ``currant run … >&-``: stderr is not missed, and of stdout one line says so at most."""
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *CURRANT, "run", "-n", "a", "echo hi; exit 7"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert b"Traceback" not in ended.stderr
+    if closed == ">&-":
+        assert all(line.startswith(b"currant: ") for line in ended.stderr.splitlines())
+        assert ended.returncode != 0
+    else:
+        assert ended.stdout == b"a | hi\n"
+        assert ended.returncode in (7, 141)
+
+
+# ---- errors of use ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "COMMAND"),
+        (["--no-such-option", "{}"], "--no-such-option"),
+        (["--restart", "sometimes", "{}"], "sometimes"),
+        (["--kill-others-on", "boredom", "{}"], "boredom"),
+        (["--max-processes", "0", "{}"], "--max-processes"),
+        (["--max-processes", "many", "{}"], "many"),
+        (["--grace", "-1", "{}"], "--grace"),
+        (["--grace", "soon", "{}"], "soon"),
+        (["--grace", "nan", "{}"], "grace"),
+        (["--names", "a,b", "{}"], "2 names for 1 command"),
+        (["--names", "a", "{}", "{}"], "1 name"),
+        (["--names", "a,a", "{}", "{}"], "'a'"),
+        (["--names", "a,", "{}", "{}"], "name"),
+        (["{}", ""], "blank"),
+        (["{}", " "], "blank"),
+    ],
+)
+def test_a_wrong_use_is_told_and_starts_nothing(
+    run: Run, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    """Errors of use: one line that says what is wrong (below the usage, for options), status 2."""
+    touch = f"touch '{tmp_path}/started'"
+    status, out, err = run(*[argument.replace("{}", touch) for argument in arguments])
+    assert (status, out) == (2, b"")
+    is_usage = re.compile(r"Usage: |Try '|$")
+    lines = [line for line in err.decode().splitlines() if not is_usage.match(line)]
+    assert len(lines) == 1
+    assert re.match(r"currant: |Error: ", lines[0])
+    assert told in lines[0]
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("arguments", [["walk"], ["--no-such-option"]])
+def test_an_unknown_subcommand_is_told(arguments: list[str]) -> None:
+    """What is not ``run`` is an error of use as well."""
+    ended = subprocess.run(
+        [*CURRANT, *arguments, "true"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert arguments[0] in ended.stderr.decode().splitlines()[-1]
+
+
+def test_a_program_that_does_not_exist_is_told_by_the_shell(run: Run) -> None:
+    """A COMMAND that the shell cannot find fails with the shell's 127, as a command does."""
+    status, out, err = run("-n", "a", "no-such-program")
+    assert (status, out) == (127, b"")
+    assert b"a | " in err
+    assert b"not found" in err
+    assert err.endswith(b"currant: a: exit code 127\n")
+
+
+# ---- on a terminal ----
+
+
+def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """Ctrl-C is for currant alone, which asks its commands to end; the status is 130."""
+    tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {gate.wait}"
+    cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {tidy}")
+    cli.until(b"ready\r\n")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert ended.status == 130
+    assert lifeline.ended() == {"a"}
+    assert plain(ended.out).replace(b"^C", b"") == b"a | ready\na | bye\n"
+
+
+def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """The second Ctrl-C kills what ignores SIGTERM, however long the grace."""
+    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
+    cli = on_terminal("-n", "a", "--grace", "9999", stubborn)
+    cli.until(b"ready\r\n")
+    type_on(cli, b"\x03")
+    cli.until(b"asked\r\n")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert ended.status == 130
+    assert lifeline.ended() == {"a"}
+    assert b"Traceback" not in ended.out
+
+
+@pytest.mark.parametrize("command", [FOREVER, "while :; do echo line; done"])
+def test_when_the_terminal_is_closed_all_is_stopped(
+    on_terminal: Start, lifeline: Lifeline, command: str
+) -> None:
+    """A closed window is a SIGHUP: nothing is left that belonged to it."""
+    cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; echo ready; {command}")
+    cli.until(b"ready\r\n")
+    cli.close()
+    # Its output may have failed before the signal came.
+    assert cli.wait() in ((129,) if command == FOREVER else (129, 1))
+    assert lifeline.ended() == {"a"}
+
+
+def test_a_command_cannot_take_the_terminal(on_terminal: Start) -> None:
+    """Commands have no terminal: reading from it fails at once, and nothing is suspended."""
+    command = "cat; (: </dev/tty) 2>/dev/null || echo no terminal"
+    status, out, _ = on_terminal("-n", "a", command).end()
+    assert (status, plain(out)) == (0, b"a | no terminal\n")
+
+
+COLOR = re.compile(rb"\x1b\[([0-9;]+)m(\w+ \| )\x1b\[0m")
+
+
+def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
+    """Each command has a colour of its own, for the prefix only; the text is as without."""
+    ended = on_terminal("-m", "1", "-n", "a,b", "echo 1; echo 2", "echo 3; echo 4 >&2").end()
+    colors = {name: color for color, name in COLOR.findall(ended.out)}
+    assert set(colors) == {b"a | ", b"b | "}
+    assert colors[b"a | "] != colors[b"b | "]
+    assert len(COLOR.findall(ended.out)) == 4
+    assert plain(ended.out) == b"a | 1\na | 2\nb | 3\nb | 4\n"
+
+
+@pytest.mark.parametrize(
+    ("env", "colored"),
+    [
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),
+        ({"TERM": "xterm-256color"}, True),
+    ],
+)
+def test_variables_decide_about_colours_on_a_terminal(
+    on_terminal: Start, env: dict[str, str], *, colored: bool
+) -> None:
+    """NO_COLOR, where it is not empty, and TERM=dumb turn colours off."""
+    ended = on_terminal("-n", "a", "echo hi; echo err >&2", env=env).end()
+    assert (b"\x1b" in ended.out) is colored
+    assert sorted(plain(ended.out).splitlines()) == [b"a | err", b"a | hi"]
+
+
+@pytest.mark.parametrize(
+    ("env", "colored"),
+    [
+        ({"TERM": "xterm"}, False),
+        ({"TERM": "xterm", "FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_pipes_are_coloured_only_where_it_is_asked_for(
+    run: Run, env: dict[str, str], *, colored: bool
+) -> None:
+    """In a pipe there are no colours, unless FORCE_COLOR asks for them and NO_COLOR does not."""
+    ended = run("-n", "a", "echo hi; echo err >&2", env=env)
+    assert [bool(COLOR.match(data)) for data in ended[1:]] == [colored] * 2
+    assert [plain(data) for data in ended[1:]] == [b"a | hi\n", b"a | err\n"]
+
+
+def test_each_stream_is_coloured_by_what_it_is(on_terminal: Start, tmp_path: Path) -> None:
+    """With ``currant run … >log`` the log has no colours, and the terminal has."""
+    with open(tmp_path / "log", "wb") as log:
+        cli = on_terminal("-n", "a", "echo hi; echo err >&2", stdout=log.fileno())
+        on_screen = cli.end().out
+    assert (tmp_path / "log").read_bytes() == b"a | hi\n"
+    assert COLOR.match(on_screen)
+    assert plain(on_screen) == b"a | err\n"
+
+
+# ---- in tmux ----
+
+
+class Tmux:
+    """A tmux server of its own, with one window in which a shell runs."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._socket = f"currant-test-{uuid4()}"
+        self._env = environment({"ENV": "", "TERM": "xterm", **env})
+        self("new-session", "-d", "-x", "100", "-y", "40", "-c", str(ROOT), "exec sh")
+        self.type("PS1='prompt> '")
+
+    def __call__(self, *arguments: str) -> str:
+        """Give tmux a command; return what it prints."""
+        command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
+        return subprocess.run(
+            command, env=self._env, capture_output=True, timeout=LIMIT, check=True, text=True
+        ).stdout
+
+    def type(self, line: str) -> None:
+        """Type `line` and Enter."""
+        self("send-keys", "-l", line)
+        self("send-keys", "Enter")
+
+    def until(self, *patterns: str) -> str:
+        """Wait until each of `patterns` is found on the screen; return the screen."""
+        deadline = time.monotonic() + LIMIT
+        while True:
+            screen = self("capture-pane", "-p", "-J")
+            if all(re.search(pattern, screen, re.MULTILINE) for pattern in patterns):
+                return screen
+            assert time.monotonic() < deadline, f"waiting for {patterns} on the screen:\n{screen}"
+
+    def close(self) -> None:
+        """End the server and all that runs in it."""
+        self("kill-server")
+
+
+@pytest.fixture
+def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
+    """A window of tmux; in its shell ``$currant`` is currant, and ``$web`` and so on commands."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed: apt-get install tmux, or brew install tmux")
+    saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {gate.wait}"
+    tmux = Tmux(
+        {
+            "currant": " ".join(CURRANT),
+            "web": f"{lifeline.hold('web')}; echo listening; {FOREVER}",
+            "tick": f"{lifeline.hold('tick')}; seq 3; {FOREVER}",
+            "db": f"{lifeline.hold('db')}; {saves}",
+        }
+    )
+    try:
+        yield tmux
+    finally:
+        tmux.close()
+
+
+RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status=$?"'
+SHOWN = ("^web \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db \\| up$")
+
+
+def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
+    """The screen shows each line with its prefix; Ctrl-C gives the prompt back, and status 130."""
+    tmux.until(r"^prompt>\s*$")
+    tmux.type(RUN_THREE)
+    tmux.until(*SHOWN)
+    tmux("send-keys", "C-c")
+    screen = tmux.until(r"^status=130$", r"^db \| saved$|\^Cdb \| saved$", r"^prompt>\s*\Z")
+    assert lifeline.ended() == {"web", "tick", "db"}
+    assert "Traceback" not in screen
+    assert "\x1b[" in tmux("capture-pane", "-p", "-e")
+
+
+def test_a_window_of_tmux_that_is_closed_leaves_nothing(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Closing the window under running commands ends all of them."""
+    tmux.type(RUN_THREE)
+    tmux.until(*SHOWN)
+    tmux("new-window", "exec sh")
+    tmux("kill-window", "-t", "0")
+    assert lifeline.wait_for_end() == {"web", "tick", "db"}

@@ -1,0 +1,491 @@
+"""`currant.run`, the synchronous door: what it takes and returns, where it works, Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+import currant
+from currant import (
+    Command,
+    CommandError,
+    CommandNotFoundError,
+    CommandParseError,
+    DuplicateNameError,
+    EmptyCommandError,
+    Exit,
+    RestartPolicy,
+    Results,
+)
+from currant.sinks import ConsoleSink
+from currant.testing import FakeLauncher, Script
+from tests.lifeline import LIMIT, Gate, Lifeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
+
+ROOT = Path(currant.__file__).parents[1]
+
+FOREVER = "exec sleep 9999"
+
+
+# ---- what it takes and returns ----
+
+
+def test_returns_the_results_of_all_commands() -> None:
+    """The results are those of a Runner: by name, in the order given, failures among them."""
+    results = currant.run("true", ["sh", "-c", "exit 3"], Command.shell("kill -KILL $$", name="c"))
+    assert isinstance(results, Results)
+    assert {name: result.exit for name, result in results.items()} == {
+        "true": Exit(0, None),
+        "sh": Exit(3, None),
+        "c": Exit(None, signal.SIGKILL),
+    }
+    assert list(results) == ["true", "sh", "c"]
+    assert list(results.failed) == ["sh", "c"]
+
+
+def test_a_failure_is_returned_and_not_raised() -> None:
+    """Whether a failure is an error is up to the caller, with `Results.check`."""
+    results = currant.run("false")
+    assert not results.ok
+    with pytest.raises(ExceptionGroup, match="1 of 1"):
+        results.check()
+
+
+def test_takes_a_mapping_from_names_to_commands() -> None:
+    """One mapping names the commands, as for a Runner."""
+    results = currant.run({"a": "true", "b": ["sh", "-c", "exit 2"], "c": Command.shell("exit 3")})
+    codes = {name: result.exit and result.exit.code for name, result in results.items()}
+    assert codes == {"a": 0, "b": 2, "c": 3}
+
+
+def test_without_commands_returns_at_once() -> None:
+    """Nothing to run is no error."""
+    assert len(currant.run()) == len(currant.run({})) == 0
+
+
+def test_capture_gives_the_output_with_the_results() -> None:
+    """With capture=True the results have all bytes of both streams; with a number the last ones."""
+    command = Command.shell("printf abc; printf 123 >&2", name="a")
+    result = currant.run(command, capture=True)["a"]
+    assert (result.stdout, result.stderr) == (b"abc", b"123")
+    result = currant.run(command, capture=2)["a"]
+    assert (result.stdout, result.stderr) == (b"bc", b"23")
+
+
+def test_output_that_goes_nowhere_is_discarded(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Without sinks and capture, ten megabytes neither block the command nor are shown."""
+    results = currant.run(Command.shell("head -c 10000000 /dev/zero; echo err >&2", name="a"))
+    assert results["a"].status == "succeeded"
+    assert (results["a"].stdout, results["a"].stderr) == (None, None)
+    assert capfdbinary.readouterr() == (b"", b"")
+
+
+def test_commands_run_at_the_same_time(tmp_path: Path) -> None:
+    """Two commands can wait for each other."""
+    for name in "12":
+        os.mkfifo(tmp_path / name)
+    first = f"echo from a >'{tmp_path}/1'; cat '{tmp_path}/2'"
+    second = f"cat '{tmp_path}/1'; echo from b >'{tmp_path}/2'"
+    results = currant.run({"a": ["sh", "-c", first], "b": ["sh", "-c", second]}, capture=True)
+    assert [result.stdout for result in results.values()] == [b"from b\n", b"from a\n"]
+
+
+def test_options_are_those_of_the_runner() -> None:
+    """Policies, limits, sinks and the launcher are passed on."""
+    launcher = FakeLauncher(
+        {
+            "fails": [Script(exit=1), Script(exit=1), Script(exit=4, stdout=b"third\n")],
+            "stays": Script(exit=None, ignores={signal.SIGTERM}),
+        }
+    )
+    stdout, stderr = io.BytesIO(), io.BytesIO()
+    results = currant.run(
+        {"stays": "stays", "fails": "fails", "queued": "queued"},
+        kill_others_on="failure",
+        grace=0.01,
+        restart=RestartPolicy("on-failure", max_restarts=2, delay=0),
+        max_processes=2,
+        sinks=[ConsoleSink(stdout, stderr)],
+        launcher=launcher,
+        buffer_size=1,
+    )
+    assert results["fails"].exit == Exit(4, None)
+    assert results["fails"].attempts == 3
+    assert results["stays"].exit == Exit(None, signal.SIGKILL, stopped=True, forced=True)
+    assert results["queued"].attempts == 0
+    assert stdout.getvalue() == b"fails | third\n"
+    assert stderr.getvalue().count(b"restarting") == 2
+
+
+def test_sinks_have_written_when_it_returns() -> None:
+    """A console shows all output, also of a command that writes much."""
+    stdout = io.BytesIO()
+    currant.run({"a": "seq 100000"}, sinks=[ConsoleSink(stdout, io.BytesIO())])
+    assert stdout.getvalue().splitlines() == [b"a | %d" % n for n in range(1, 100_001)]
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    ("commands", "options", "error"),
+    [
+        ([""], {}, EmptyCommandError),
+        ([[]], {}, EmptyCommandError),
+        (["echo 'a"], {}, CommandParseError),
+        (["a\0b"], {}, CommandError),
+        ([Command(["a"], name="x"), Command(["b"], name="x")], {}, DuplicateNameError),
+        (["true"], {"grace": -1}, CommandError),
+        (["true"], {"restart": "sometimes"}, CommandError),
+        (["true"], {"kill_others_on": "boredom"}, CommandError),
+        (["true"], {"max_processes": 0}, ValueError),
+        (["true"], {"no_such_option": 1}, TypeError),
+    ],
+)
+def test_a_wrong_use_fails_in_the_callers_frame(
+    commands: list[Any], options: dict[str, Any], error: type[Exception]
+) -> None:
+    """What is wrong with the arguments is raised before there is an event loop."""
+    with pytest.raises(error) as caught:
+        currant.run(*commands, **options)
+    places = [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert places[0] == __file__
+    assert not [place for place in places if "anyio" in place or "asyncio" in place]
+
+
+def test_a_missing_program_starts_nothing(
+    tmp_path: Path, anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> None:
+    """CommandNotFoundError leaves as it is, and no other command was started."""
+    with pytest.raises(CommandNotFoundError, match="no-such-program"):
+        currant.run(
+            ["touch", tmp_path / "started"],
+            "no-such-program",
+            backend=anyio_backend_name,
+            backend_options=anyio_backend_options,
+        )
+    assert not (tmp_path / "started").exists()
+
+
+def test_the_exception_of_a_sink_leaves_unwrapped(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> None:
+    """A sink that raises stops the commands, and its exception is the one that is raised."""
+    error = LookupError("mine")
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await messages.receive()
+        raise error
+
+    with pytest.raises(LookupError) as caught:
+        currant.run(
+            ["sh", "-c", FOREVER],
+            sinks=[sink],
+            backend=anyio_backend_name,
+            backend_options=anyio_backend_options,
+        )
+    assert caught.value is error
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    """A backend that does not exist is told as anyio tells it, and nothing is started."""
+    with pytest.raises(LookupError, match="no-such-loop"):
+        currant.run("true", backend="no-such-loop")
+
+
+# ---- where it runs ----
+
+
+def test_runs_on_every_event_loop(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> None:
+    """backend and backend_options choose the event loop, in which the sinks run."""
+    loops = []
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for _ in messages:
+            pass
+        is_asyncio = anyio_backend_name == "asyncio"
+        loops.append(type(asyncio.get_running_loop()).__module__ if is_asyncio else "trio")
+
+    results = currant.run(
+        "echo hi",
+        capture=True,
+        sinks=[sink],
+        backend=anyio_backend_name,
+        backend_options=anyio_backend_options,
+    )
+    assert results["echo"].stdout == b"hi\n"
+    uvloop = anyio_backend_options.get("use_uvloop")
+    assert loops[0].partition(".")[0] == ("uvloop" if uvloop else anyio_backend_name)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_within_a_running_event_loop_it_is_refused(backend: str, tmp_path: Path) -> None:
+    """There `run` would block the loop: RuntimeError, nothing started, the loop goes on."""
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: 'pip install {backend}'")
+    with pytest.raises(RuntimeError, match="running"):
+        currant.run(["touch", tmp_path / "started"], backend=backend)
+    assert not (tmp_path / "started").exists()
+    await checkpoint()
+
+
+@pytest.mark.anyio
+async def test_runs_in_a_worker_thread_of_a_running_event_loop(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> None:
+    """An async program can call it where it may block: in a thread."""
+    results = await anyio.to_thread.run_sync(
+        lambda: currant.run(
+            "echo hi",
+            capture=True,
+            backend=anyio_backend_name,
+            backend_options=anyio_backend_options,
+        )
+    )
+    assert results["echo"].stdout == b"hi\n"
+
+
+def test_runs_in_many_threads_at_once(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> None:
+    """Threads do not disturb each other, and no signal handler is changed."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    results: dict[int, Results] = {}
+
+    def in_thread(number: int) -> None:
+        results[number] = currant.run(
+            {"a": f"echo {number}", "b": ["sh", "-c", "exit 3"]},
+            capture=True,
+            backend=anyio_backend_name,
+            backend_options=anyio_backend_options,
+        )
+
+    threads = [threading.Thread(target=in_thread, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert sorted(results) == list(range(8))
+    for number, result in results.items():
+        assert result["a"].stdout == f"{number}\n".encode()
+        assert result["b"].exit == Exit(3, None)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+# ---- Ctrl-C ----
+
+PROGRAM = """
+import json, os, signal, sys
+import currant
+from currant.sinks import ConsoleSink
+
+options = json.loads(sys.argv[1])
+
+async def interrupts(messages):
+    # As where the user's Ctrl-C comes while Python code runs, and not the event loop's wait.
+    async for message in messages:
+        if isinstance(message, currant.Batch):
+            os.kill(os.getpid(), signal.SIGINT)
+
+def run():
+    commands = {name: ["sh", "-c", line] for name, line in options["commands"].items()}
+    currant.run(
+        commands,
+        backend=options["backend"],
+        backend_options=options["backend_options"],
+        grace=options["grace"],
+        restart=options["restart"],
+        sinks=[ConsoleSink(), *([interrupts] if options["busy"] else [])],
+    )
+
+if options["caught"]:
+    try:
+        run()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        sys.exit(7)
+run()
+"""
+"""A program that calls `run`."""
+
+
+class Program:
+    """Starts `PROGRAM` on one event loop."""
+
+    def __init__(self, backend: str, *, use_uvloop: bool) -> None:
+        self._backend = backend
+        self._backend_options = {"use_uvloop": True} if use_uvloop else {}
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self,
+        commands: dict[str, str],
+        *,
+        grace: float = 9999.0,
+        restart: Literal["never", "always"] = "never",
+        caught: bool = False,
+        busy: bool = False,
+    ) -> subprocess.Popen[bytes]:
+        """Start it with commands for the shell; `caught`: it catches the KeyboardInterrupt."""
+        options = {
+            "backend": self._backend,
+            "backend_options": self._backend_options,
+            "commands": commands,
+            "grace": grace,
+            "restart": restart,
+            "caught": caught,
+            "busy": busy,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps(options)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test has left."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def program(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> Iterator[Program]:
+    """A program on each event loop, with that loop's own defaults."""
+    program = Program(anyio_backend_name, use_uvloop=bool(anyio_backend_options.get("use_uvloop")))
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def lifeline(tmp_path: Path) -> Iterator[Lifeline]:
+    """What all commands of a test hold open."""
+    with Lifeline(tmp_path / "lifeline") as line:
+        yield line
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What holds one command up."""
+    with Gate(tmp_path / "gate") as gate:
+        yield gate
+
+
+def test_ctrl_c_stops_the_commands_and_leaves_a_keyboard_interrupt(
+    program: Program, lifeline: Lifeline, gate: Gate
+) -> None:
+    """SIGINT asks the commands to end, shows their last words, then raises KeyboardInterrupt."""
+    tidy = f"trap 'echo bye; exit 0' TERM; {lifeline.say('ready')}; {gate.wait}"
+    process = program.start({"a": f"{lifeline.hold('a')}; {tidy}"}, caught=True)
+    lifeline.wait_for("ready")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    assert lifeline.ended() == {"a", "ready"}
+    assert (process.returncode, stdout, stderr) == (7, b"a | bye\ninterrupted\n", b"")
+
+
+def test_an_uncaught_ctrl_c_ends_the_program_by_sigint(
+    program: Program, lifeline: Lifeline
+) -> None:
+    """The program ends as every Python program does, with nothing left and one exception told."""
+    commands = {name: f"{lifeline.hold(name)}; {FOREVER}" for name in "abc"}
+    process = program.start(commands)
+    lifeline.wait_for("a", "b", "c")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=LIMIT)
+    assert lifeline.ended() == {"a", "b", "c"}
+    assert process.returncode == -signal.SIGINT
+    assert stderr.splitlines()[-1] == b"KeyboardInterrupt"
+    assert b"ExceptionGroup" not in stderr
+
+
+def test_ctrl_c_that_comes_while_python_code_runs_is_no_other(
+    program: Program, lifeline: Lifeline, gate: Gate
+) -> None:
+    """Wherever the signal comes, it is a KeyboardInterrupt in no group, after a graceful stop."""
+    tidy = f"trap '{lifeline.say('bye')}; exit 0' TERM; echo ready; {gate.wait}"
+    process = program.start({"a": f"{lifeline.hold('a')}; {tidy}"}, busy=True)
+    _, stderr = process.communicate(timeout=LIMIT)
+    assert lifeline.ended() == {"a", "bye"}
+    assert process.returncode == -signal.SIGINT
+    assert stderr.splitlines()[-1] == b"KeyboardInterrupt"
+    assert b"ExceptionGroup" not in stderr
+
+
+def test_ctrl_c_kills_after_the_grace(program: Program, lifeline: Lifeline) -> None:
+    """A command that ignores SIGTERM, and its child, end after the grace; none is left."""
+    stubborn = f"trap '' TERM; sleep 9999 & {lifeline.say('ready')}; wait"
+    process = program.start({"a": f"{lifeline.hold('a')}; {stubborn}"}, grace=0.2, caught=True)
+    lifeline.wait_for("ready")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    assert lifeline.ended() == {"a", "ready"}
+    assert (process.returncode, stdout, stderr) == (7, b"interrupted\n", b"")
+
+
+def test_ctrl_c_beats_restart(program: Program, lifeline: Lifeline) -> None:
+    """Under restart="always" nothing is started again after Ctrl-C."""
+    again = f"{lifeline.hold('a')}; {FOREVER}"
+    process = program.start({"a": again, "b": "exit 1"}, restart="always", caught=True)
+    lifeline.wait_for("a")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=LIMIT)
+    assert lifeline.ended() == {"a"}
+    assert process.returncode == 7
+
+
+def test_a_second_ctrl_c_leaves_nothing_either(
+    program: Program, lifeline: Lifeline, gate: Gate
+) -> None:
+    """Whoever is impatient gets KeyboardInterrupt no later than the grace, and nothing is left."""
+    asked = f"trap '{lifeline.say('asked')}' TERM; {lifeline.say('ready')}; {gate.wait}"
+    process = program.start({"a": f"{lifeline.hold('a')}; {asked}"}, grace=2.0)
+    lifeline.wait_for("ready")
+    process.send_signal(signal.SIGINT)
+    lifeline.wait_for("asked")
+    # On asyncio the second one is raised wherever it comes, which may be in the middle of anyio.
+    until_idle(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=LIMIT)
+    assert lifeline.ended() == {"a", "ready", "asked"}
+    assert process.returncode == -signal.SIGINT
+    assert b"KeyboardInterrupt" in stderr.splitlines()
+
+
+def until_idle(pid: int) -> None:
+    """Wait until the process was seen asleep three times in a row."""
+    deadline = time.monotonic() + LIMIT
+    seen = ""
+    while not seen.endswith("SSS"):
+        assert time.monotonic() < deadline, f"always busy: {seen}"
+        command = ["ps", "-o", "state=", "-p", str(pid)]
+        seen += subprocess.run(command, capture_output=True, check=True, text=True).stdout[0]
