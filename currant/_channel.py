@@ -7,9 +7,10 @@ is not there: who waits for the commands to end, while nobody takes their output
 ever.  So a subscription knows who reads it, and which tasks wait.  While nobody reads and somebody
 waits it is *abandoned*: what does not fit is discarded, oldest output first, and counted.
 
-Who reads?  What ``async for`` holds is a reader from its first message until it ends or is dropped,
-as `break` drops it, except while its own task waits for the commands.  Where there are sinks, they
-are where output goes: iteration that nobody has begun, or that was left, does not hold them up.
+Who reads?  What ``async for`` holds is a reader from its first step until it ends or is dropped, as
+`break` drops it, except while its own task waits for the commands, and after that has ended.
+Where there are sinks, they are where output goes: iteration that nobody has begun, or that was
+left, does not hold them up.
 
 Rejected: `MemoryObjectReceiveStream.receive`, which hands a message to a sleeping reader.  A native
 `asyncio.Task.cancel` between the hand-over and the wake-up loses it.  Here a reader is woken only,
@@ -19,7 +20,7 @@ and takes the message in the step in which it returns it.
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -38,6 +39,9 @@ __all__ = ["BatchReader", "Channel", "LineReader", "SinkFeed", "Subscription"]
 
 KEPT = 10_000
 """Most messages other than output that an abandoned subscription keeps: a few megabytes."""
+
+LOOK_AGAIN = 1.0
+"""Seconds after which those who wait for a reader look whether its task has ended meanwhile."""
 
 T_Message = TypeVar("T_Message")
 
@@ -77,7 +81,7 @@ class Channel:
 
     def subscribe(self) -> SinkFeed:
         """Make a subscription for a sink."""
-        feed = SinkFeed(self._buffer_size)
+        feed = SinkFeed(self, self._buffer_size)
         self._feeds.append(feed)
         return feed
 
@@ -92,7 +96,7 @@ class Channel:
             self.readers.wake()
 
     async def send(self, message: BatchMessage) -> None:
-        """Hand `message` to all, waiting while one that is being read is full."""
+        """Hand `message` to all in turn; wait for each that is full and not abandoned."""
         for feed in self._feeds:
             await feed.put(message)
         await self.readers.put(message)
@@ -112,7 +116,8 @@ class Channel:
     def begin_to_wait(self) -> None:
         """Mark the current task as one that waits for good: it is leaving the block."""
         self._waiting[anyio.get_current_task().id] += 1
-        self.readers.reconsider()
+        for subscription in (self.readers, *self._feeds):
+            subscription.reconsider()
 
     def abandon(self) -> None:
         """Let nothing wait for those who iterate any longer."""
@@ -122,7 +127,8 @@ class Channel:
         """Wait until every reader has had its messages and every sink has dealt with its own."""
         for subscription in (self.readers, *self._feeds):
             while not subscription.settled:
-                await subscription.changed()
+                with anyio.move_on_after(LOOK_AGAIN):
+                    await subscription.changed()
 
     def close(self) -> None:
         """Nothing more will be sent: readers and sinks come to an end after what is left."""
@@ -131,7 +137,7 @@ class Channel:
             feed.close()
 
 
-class Subscription:
+class Subscription(ABC):
     """One bounded memory object stream of messages, with what was set aside before it."""
 
     def __init__(self, buffer_size: int) -> None:
@@ -168,8 +174,10 @@ class Subscription:
             except anyio.WouldBlock:
                 passed_on = anyio.Event()
                 self._blocked.append((passed_on, message))
-                self._discard_if_abandoned()
-                await passed_on.wait()
+                while not passed_on.is_set():
+                    self._discard_if_abandoned()
+                    with anyio.move_on_after(LOOK_AGAIN):
+                        await passed_on.wait()
         self.wake()
 
     def take(self) -> BatchMessage:
@@ -231,7 +239,13 @@ class Subscription:
             self._kept.append(self._take_dropped(oldest.command))
         self._kept.append(oldest)
         while len(self._kept) > KEPT:
-            self._kept.popleft()
+            match self._kept.popleft():
+                case Dropped(command=command, lines=lines):
+                    self._dropped[command] = self._dropped.get(command, 0) + lines
+                case Batch() as batch:
+                    self._set_aside(batch)
+                case _:
+                    pass
 
     def _take_dropped(self, command: str) -> Dropped:
         return Dropped(command, self._dropped.pop(command), time.time())
@@ -240,23 +254,26 @@ class Subscription:
 class SinkFeed(Subscription, ObjectReceiveStream[BatchMessage]):
     """The subscription of one sink, which is the stream that the sink is called with."""
 
-    def __init__(self, buffer_size: int) -> None:
+    def __init__(self, channel: Channel, buffer_size: int) -> None:
         super().__init__(buffer_size)
+        self._channel = channel
+        self._task: int | None = None
         self._idle = False
         self._left = False
 
     @property
     def abandoned(self) -> bool:
-        """A sink reads until it ends; then the stream is closed, and takes nothing in."""
-        return False
+        """Whether the sink itself waits for the commands; else it reads until it leaves."""
+        return self._task is not None and self._channel.is_waiting(self._task)
 
     @property
     def settled(self) -> bool:
-        """Whether the sink has come back for more with nothing left, or has ended."""
-        return self._left or (self._idle and not self.unread)
+        """Whether the sink has come back for more with nothing left, has ended, or waits itself."""
+        return self._left or self.abandoned or (self._idle and not self.unread)
 
     async def receive(self) -> BatchMessage:
         """Return the next message; ends when the Runner does."""
+        self._task = anyio.get_current_task().id
         await checkpoint()
         while True:
             try:
@@ -291,15 +308,14 @@ class Readers(Subscription):
     def __init__(self, channel: Channel, buffer_size: int) -> None:
         super().__init__(buffer_size)
         self._channel = channel
-        self._tasks: dict[int, int] = {}  # reader's id -> id of the task that it reads in
+        self._tasks: dict[int, anyio.TaskInfo] = {}  # by the reader's id, the task it reads in
+        self._holding: set[int] = set()  # ids of the readers in the middle of a batch
         self._given_up = False
 
     @property
     def being_read(self) -> bool:
         """Whether somebody is in the middle of an iteration."""
-        return not self._given_up and any(
-            not self._channel.is_waiting(task) for task in self._tasks.values()
-        )
+        return any(map(self._is_there, self._tasks))
 
     @property
     def abandoned(self) -> bool:
@@ -312,16 +328,21 @@ class Readers(Subscription):
     @property
     def settled(self) -> bool:
         """Whether nobody reads, or there is nothing left to read."""
-        return not (self.being_read and self.unread)
+        return not (self.unread and self.being_read) and not any(map(self._is_there, self._holding))
 
     async def next(self, reader: _Reader[T_Message]) -> BatchMessage:
         """Return the oldest message for `reader`; ends when no command is left."""
-        self._tasks[id(reader)] = anyio.get_current_task().id
+        self._tasks[id(reader)] = anyio.get_current_task()
+        self._holding.discard(id(reader))
         if self.unread:
             await checkpoint()
         while True:
             with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-                return self.take()
+                message = self.take()
+                if reader.splits and isinstance(message, Batch):
+                    self._holding.add(id(reader))
+                return message
+            self.wake()
             if not self._channel.producing:
                 self.leave(reader)
                 raise StopAsyncIteration
@@ -331,8 +352,14 @@ class Readers(Subscription):
         """End the reading of `reader`, which gives back what it has taken and not passed on."""
         if unread is not None:
             self._kept.appendleft(unread)
+        self._holding.discard(id(reader))
         if self._tasks.pop(id(reader), None) is not None:
             self.reconsider()
+
+    def _is_there(self, reader: int) -> bool:
+        task = self._tasks[reader]
+        ended = getattr(task.coro, "cr_frame", task) is None
+        return not (self._given_up or ended or self._channel.is_waiting(task.id))
 
     def give_up(self) -> None:
         """Count nobody as a reader any more: the block is left early."""
@@ -357,6 +384,9 @@ class _Reader(Generic[T_Message]):
 
     __slots__ = ("_readers",)
 
+    splits = False
+    """Whether it hands a batch on in parts."""
+
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
@@ -380,6 +410,8 @@ class LineReader(_Reader[Message]):
     """Iterates over messages, output line by line."""
 
     __slots__ = ("_batch", "_lines")
+
+    splits = True
 
     def __init__(self, readers: Readers) -> None:
         super().__init__(readers)

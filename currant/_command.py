@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
 from os import PathLike
 from pathlib import PurePath
-from signal import SIGTERM, Signals
+from signal import SIGTERM, Signals, valid_signals
 from subprocess import PIPE
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypedDict, Unpack, cast, get_args
@@ -32,6 +33,7 @@ __all__ = [
     "KillOthersOn",
     "as_command",
     "check_policies",
+    "checked_signal",
     "name_of",
     "named",
     "unique_name",
@@ -128,7 +130,7 @@ class Command:
         if not (self.stdin is None or isinstance(self.stdin, bytes) or self.stdin == PIPE):
             raise CommandError(f"stdin must be None, bytes or PIPE, not {self.stdin!r}")
         set_field("success_codes", _checked_codes(self.success_codes))
-        set_field("stop_signal", _checked_signal(self.stop_signal))
+        set_field("stop_signal", checked_signal("stop_signal", self.stop_signal))
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
 
     @classmethod
@@ -245,7 +247,9 @@ def _check_name(name: object) -> None:
 
 
 def _checked_argv(argv: object) -> tuple[str, ...]:
-    if isinstance(argv, (str, bytes)) or not isinstance(argv, Iterable):
+    # No mapping and no set either: they have words, but not in an order that is meant.
+    unordered = isinstance(argv, (Mapping, AbstractSet))
+    if isinstance(argv, (str, bytes)) or unordered or not isinstance(argv, Iterable):
         raise CommandError(
             f"argv must be a sequence of words, not {argv!r}; "
             "Command.parse splits a line, Command.shell has a shell run it"
@@ -300,11 +304,15 @@ def _checked_codes(codes: object) -> tuple[int, ...]:
     return checked
 
 
-def _checked_signal(number: object) -> Signals:
-    try:
-        return Signals(number)  # type: ignore[arg-type]
-    except ValueError:
-        raise CommandError(f"stop_signal must be a signal, not {number!r}") from None
+def checked_signal(what: str, number: object) -> int:
+    """Return `number` as a signal, by its name where it has one.
+
+    Raises:
+        CommandError: there is no such signal.
+    """
+    if not isinstance(number, int) or number not in valid_signals():
+        raise CommandError(f"{what} must be a signal, not {number!r}")
+    return Signals(number) if number in set(Signals) else number
 
 
 def check_policies(restart: object, kill_others_on: object, grace: object, capture: object) -> None:

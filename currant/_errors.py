@@ -8,6 +8,7 @@ Exceptions with more than one argument define `__reduce__`: they cross process b
 
 from __future__ import annotations
 
+from errno import ENOENT
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,11 +73,12 @@ class CommandNotFoundError(CommandError, FileNotFoundError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"command {name!r}: {reason}")
+        self.errno = ENOENT
         self.name = name
         self.reason = reason
 
     def __str__(self) -> str:
-        # OSError.__str__ shows errno and file name, of which there are none here.
+        # OSError.__str__ would show errno and a file name.
         return f"command {self.name!r}: {self.reason}"
 
     def __reduce__(self) -> tuple[type[CommandNotFoundError], tuple[str, str]]:

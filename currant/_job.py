@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 
-from currant._command import PIPE, name_of
+from currant._command import PIPE, checked_signal, name_of
 from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinClosedError
 from currant._lines import LineSplitter
 from currant._messages import Batch, Exited, Failed, Restarting, Result, Started
@@ -100,6 +100,7 @@ class Job:
         self._capture = Capture(policies.capture)
         self._tail = Tail()
         self._exit: Exit | None = None
+        self._status: Status = "stopped"
         self._error: CurrantError | None = None
 
         # What comes after it.
@@ -165,7 +166,8 @@ class Job:
 
     def hurry(self) -> None:
         """Skip what is left of the grace, if the command is stopping; return at once."""
-        if self._watch is not None and self._process is not None:
+        stopping = self._barrier.thrown
+        if stopping and self._watch is not None and self._process is not None:
             self._watch.start_soon(self._process.stop, self.command.stop_signal, 0.0)
 
     async def restart(self) -> None:
@@ -202,7 +204,12 @@ class Job:
 
         A command that does not run is not an error.
         Cancellation: the signal may have been sent or not.
+
+        Raises:
+            CommandError: there is no such signal.
         """
+        if signal != 0:  # which reaches without doing anything
+            checked_signal("signal", signal)
         return self._process is not None and await self._process.send_signal(signal)
 
     async def send(self, data: bytes) -> None:
@@ -269,13 +276,10 @@ class Job:
     async def _run_attempt(self) -> None:
         """Start the process, see it through to its end and the end of its output, tell of it."""
         self._forget_last_attempt()
-        try:
-            self._process = process = await self._around.launcher.launch(self.command)
-        except LaunchError as error:
-            self._error = error
-            self._conclude("failed", uptime=0.0)
-            await self._send(Failed(self.name, error, self.attempts, time.time()))
+        process = await self._launch()
+        if process is None:
             return
+        self._process = process
         self.pid = process.pid
         self._phase = "running"
         self._started.set()
@@ -284,10 +288,13 @@ class Job:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read_output, process)
                 if isinstance(self.command.stdin, bytes) and process.stdin is not None:
-                    tasks.start_soon(_feed, process.stdin, self.command.stdin)
+                    tasks.start_soon(_write_stdin, process.stdin, self.command.stdin)
                 await self._see_through(process)
+                if process.stdin is not None:
+                    await process.stdin.aclose()  # a stranger may hold the other end
         except* CannotStopError as group:
             self._error = _first(group)
+            self._delay, self._restart_asked = None, False  # not beside what is still there
         finally:
             self._process, self._watch, self.pid = None, None, None
             with anyio.CancelScope(shield=True):  # bounded: the group is gone or cannot be ended
@@ -295,10 +302,31 @@ class Job:
         if self._exit is not None:
             await self._send(Exited(self.name, self._exit, self.attempts, time.time()))
 
+    async def _launch(self) -> Process | None:
+        """Start the process; None where it cannot, or the barrier was thrown before it did."""
+        process: Process | None = None
+        error: LaunchError | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cancel_at_barrier, tasks.cancel_scope)
+            try:
+                process = await self._around.launcher.launch(self.command)
+            except LaunchError as raised:
+                error = raised
+            tasks.cancel_scope.cancel()
+        if error is not None:
+            self._error = error
+            self._conclude("stopped" if self._barrier.thrown else "failed", uptime=0.0)
+            await self._send(Failed(self.name, error, self.attempts, time.time()))
+        return process
+
+    async def _cancel_at_barrier(self, scope: anyio.CancelScope) -> None:
+        await self._barrier.wait()
+        scope.cancel()
+
     def _forget_last_attempt(self) -> None:
         self._capture = Capture(self._policies.capture)
         self._tail = Tail()
-        self._exit, self._error, self._delay = None, None, None
+        self._exit, self._error, self._delay, self._status = None, None, None, "stopped"
 
     async def _see_through(self, process: Process) -> None:
         """Wait for the process's end; then end what it has left behind in its group."""
@@ -322,9 +350,18 @@ class Job:
         await self._stop(process)
 
     async def _stop(self, process: Process) -> Exit:
-        return await process.stop(self.command.stop_signal, self._policies.grace)
+        grace = 0.0 if isinstance(self._error, CannotStopError) else self._policies.grace
+        try:
+            return await process.stop(self.command.stop_signal, grace)
+        except CannotStopError as error:
+            self._error = error  # there is no use in giving it another grace
+            raise
 
     async def _read_output(self, process: Process) -> None:
+        """Tell of the start, then read both streams to their ends.
+
+        Not in the task that follows the process: a full channel must not hold up a stop.
+        """
         await self._send(Started(self.name, process.pid, self.attempts, time.time()))
         async with anyio.create_task_group() as tasks:
             if process.stderr is not None:
@@ -352,6 +389,7 @@ class Job:
 
     def _conclude(self, status: Status, uptime: float) -> None:
         """Decide, as soon as an end is known, what comes next, and whether others are stopped."""
+        self._status = status
         if status == "stopped" or self._restart_asked:
             return
         policies = self._policies
@@ -369,17 +407,19 @@ class Job:
 
     async def _wait_to_restart(self, delay: float) -> None:
         self._phase = "restarting"
+        if self._barrier.thrown:
+            return
         await self._send(Restarting(self.name, self.attempts + 1, delay, time.time()))
         with anyio.move_on_after(delay) as self._pause:
             await self._barrier.wait()
         self._pause = None
 
     def _end(self, duration: float, started_at: float | None) -> None:
-        status: Status = "failed"
-        if not self.attempts or self._delay is not None:  # we came before a (further) start
+        status = self._status
+        if isinstance(self._error, CannotStopError):
+            status = "failed"
+        elif self._delay is not None:  # we came before a further start
             status = "stopped"
-        elif self._error is None and self._exit is not None:
-            status = _status(self._exit, self.command)
         self.result = Result(
             command=self.name,
             exit=self._exit,
@@ -414,7 +454,7 @@ def _first(group: ExceptionGroup[CannotStopError]) -> CannotStopError:
     return error
 
 
-async def _feed(stdin: ByteSendStream, data: bytes) -> None:
+async def _write_stdin(stdin: ByteSendStream, data: bytes) -> None:
     """Write `data` and end-of-file; a command need not read to the end."""
     try:
         await stdin.send(data)

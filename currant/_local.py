@@ -9,16 +9,13 @@ is 2 to 4 times as fast.  The child's ends stay blocking: only our ends are set 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import platform
-import struct
+import signal as signals
 import subprocess
-import termios
 from contextlib import ExitStack
 from dataclasses import replace
 from math import inf
-from signal import SIGCONT, SIGKILL
 from typing import TYPE_CHECKING
 
 import anyio
@@ -26,9 +23,9 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
 from currant._command import name_of
-from currant._errors import CannotStopError, CommandNotFoundError, LaunchError
+from currant._errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
 from currant._messages import Exit
-from currant._posix import ProcessGroup
+from currant._posix import ProcessGroup, bytes_in_pipe
 from currant._stop import REAP_LIMIT, end_group
 
 if TYPE_CHECKING:
@@ -56,6 +53,11 @@ class LocalLauncher:
         self._processes: set[LocalProcess] = set()
 
     async def __aenter__(self) -> Self:
+        if signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN:
+            raise CurrantError(
+                "SIGCHLD is ignored in this program, so the system forgets how its children end; "
+                "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before it runs commands"
+            )
         return self
 
     async def __aexit__(
@@ -88,8 +90,11 @@ class LocalLauncher:
         """
         with ExitStack() as ours, ExitStack() as childs:
             try:
-                stdin, child_stdin = None, subprocess.DEVNULL
-                if command.stdin is not None:
+                if command.stdin is None:
+                    # Not subprocess.DEVNULL, which uvloop leaves open where the start fails.
+                    stdin, child_stdin = None, os.open(os.devnull, os.O_RDONLY)
+                    childs.callback(os.close, child_stdin)
+                else:
                     stdin, child_stdin = _pipe_to_child(ours, childs)
                 stdout, child_stdout = _pipe_from_child(ours, childs)
                 stderr, child_stderr = None, subprocess.STDOUT
@@ -172,7 +177,7 @@ class LocalProcess:
     async def aclose(self) -> None:
         """End the group at once if it is alive, drop unread output, free everything."""
         with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
-            gone = await end_group(self, SIGKILL, 0)
+            gone = await end_group(self, signals.SIGKILL, 0)
             for pipe in (self.stdin, self.stdout, self.stderr):
                 if pipe is not None:
                     await pipe.aclose()
@@ -188,12 +193,12 @@ class LocalProcess:
         runs = self._process.returncode is None and self._group.leader_is_alive()
         self._stopped = self._group.send(signal) and runs
         # A stopped process gets no signal but SIGKILL until it is continued.
-        self._group.send(SIGCONT)
+        self._group.send(signals.SIGCONT)
 
     def force(self) -> None:
         """Kill the group."""
         if not self._is_vacant():
-            self._forced = self._group.send(SIGKILL) and self._stopped
+            self._forced |= self._group.send(signals.SIGKILL) and self._stopped
 
     async def gone(self) -> None:
         """Wait until the leader has been reaped and the group is empty."""
@@ -263,26 +268,30 @@ class _OutputPipe(_Pipe, ByteReceiveStream):
     def end_within(self, seconds: float) -> None:
         """End the stream by then, but not before all is received that is in the pipe by now."""
         if self._deadline == inf and self._fd >= 0:
-            (self._owed,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))
+            self._owed = bytes_in_pipe(self._fd)
             self._deadline = self._waiting.deadline = anyio.current_time() + seconds
 
 
 class _InputPipe(_Pipe, ByteSendStream):
     """Our end of a pipe that the child reads from."""
 
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._turn = anyio.Lock()
+
     async def send(self, item: bytes) -> None:
         """Write all of `item`, waiting while the pipe is full."""
-        await checkpoint()
-        rest = memoryview(item)
-        while rest:
-            if self._fd < 0:
-                raise anyio.ClosedResourceError
-            try:
-                rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:
-                await anyio.wait_writable(self._fd)
-            except BrokenPipeError as error:
-                raise anyio.BrokenResourceError from error
+        async with self._turn:  # two senders do not mix what they send
+            rest = memoryview(item)
+            while rest:
+                if self._fd < 0:
+                    raise anyio.ClosedResourceError
+                try:
+                    rest = rest[os.write(self._fd, rest) :]
+                except BlockingIOError:
+                    await anyio.wait_writable(self._fd)
+                except BrokenPipeError as error:
+                    raise anyio.BrokenResourceError from error
 
 
 def _pipe_from_child(ours: ExitStack, childs: ExitStack) -> tuple[_OutputPipe, int]:

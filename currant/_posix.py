@@ -14,10 +14,11 @@ signalled again.
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from pathlib import Path
 
-__all__ = ["ProcessGroup", "require_posix"]
+__all__ = ["ProcessGroup", "bytes_in_pipe", "require_posix"]
 
 _HAS_PROC = sys.platform == "linux"
 _ALIVE = frozenset("RSDTtIKWP")  # all but Z, a zombie, and X, dead: see proc(5)
@@ -29,6 +30,16 @@ def require_posix() -> None:
         raise NotImplementedError(
             f"currant runs processes on Linux and macOS; {sys.platform} has no process groups"
         )
+
+
+def bytes_in_pipe(fd: int) -> int:
+    """Return how many bytes a pipe holds that nobody has read."""
+    # Imported here, so that elsewhere `require_posix` can say what is wrong.
+    import fcntl  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+
+    (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    return int(count)
 
 
 class ProcessGroup:

@@ -12,10 +12,11 @@ Rejected: letting the cancellation reach each command's task.  It puts the kill 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -112,6 +113,8 @@ class Runner(AsyncContextManagerMixin):
     ) -> None:
         require_posix()
         check_policies(restart, kill_others_on, grace, capture)
+        if any(policy is None for policy in cast("tuple[object, ...]", (restart, grace, capture))):
+            raise CommandError("a Runner's own restart, grace and capture cannot be None")
         _check_count("max_processes", 1 if max_processes is None else max_processes)
         _check_count("buffer_size", buffer_size)
         self._commands = _name_all(commands)
@@ -130,11 +133,10 @@ class Runner(AsyncContextManagerMixin):
         self._entered = False
         self._channel: Channel  # from the entry on
         self._sink_scopes: list[anyio.CancelScope] = []
+        self._sink_deadline = inf
 
     def __repr__(self) -> str:
-        counts = dict.fromkeys((job.state for job in self._jobs.values()), 0)
-        for job in self._jobs.values():
-            counts[job.state] += 1
+        counts = Counter(job.state for job in self._jobs.values())
         states = ", ".join(f"{count} {state}" for state, count in counts.items())
         return f"<Runner {states or 'without commands'}>"
 
@@ -256,6 +258,7 @@ class Runner(AsyncContextManagerMixin):
 
         Raises:
             KeyError: there is no command of that name.
+            CommandError: there is no such signal.
         """
         jobs = list(self._jobs.values()) if name is None else [self._jobs[name]]
         return sum([await job.send_signal(signal) for job in jobs])
@@ -334,15 +337,18 @@ class Runner(AsyncContextManagerMixin):
         self._channel.abandon()
         # The commands are gone after their grace; a sink has as long again for what they wrote.
         grace = max((job.grace for job in self._jobs.values() if not job.result), default=0.0)
+        self._sink_deadline = anyio.current_time() + 2 * grace + SINK_TIME
         for scope in self._sink_scopes:
-            scope.deadline = anyio.current_time() + 2 * grace + SINK_TIME
+            scope.deadline = self._sink_deadline
 
     async def _run_sink(self, sink: Sink, feed: SinkFeed) -> None:
         try:
-            with anyio.CancelScope() as scope:
+            with anyio.CancelScope(deadline=self._sink_deadline) as scope:
                 self._sink_scopes.append(scope)
                 await sink(feed)
-        except Exception as error:
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # KeyboardInterrupt too; it is raised again by the block
             self._fail(error)
         finally:
             feed.leave()
@@ -350,8 +356,10 @@ class Runner(AsyncContextManagerMixin):
     async def _run_job(self, job: Job) -> None:
         try:
             await job.live()
-        except Exception as error:  # of a launcher that keeps no contract, or our own
-            self._fail(error)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of a launcher that keeps no contract, or Ctrl-C on trio
+            self._fail(_without_our_groups(error))
         finally:
             self._active -= 1
             self._channel.remove_producer()
@@ -391,6 +399,13 @@ class Runner(AsyncContextManagerMixin):
         if not self._entered:
             raise RuntimeError("the Runner has not been entered; use 'async with Runner(...)'")
         return self._channel
+
+
+def _without_our_groups(error: BaseException) -> BaseException:
+    """Return what an attempt's task groups wrapped."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 def _check_count(what: str, number: object) -> None:

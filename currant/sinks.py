@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from importlib import import_module
 from io import BufferedWriter, FileIO
 from itertools import cycle
 from typing import IO, TYPE_CHECKING, BinaryIO, Literal, cast
@@ -54,6 +55,10 @@ class ConsoleSink:
         *,
         color: Literal["auto", "always", "never"] = "auto",
     ) -> None:
+        if color not in ("auto", "always", "never"):
+            raise ValueError(f"color must be 'auto', 'always' or 'never', not {color!r}")
+        if color == "always":
+            import_module("rich")  # where it is missing: here, and not with the first line
         self._stdout = _Output(sys.stdout.buffer if stdout is None else stdout, color)
         self._stderr = _Output(sys.stderr.buffer if stderr is None else stderr, color)
         if self._stdout.is_same_place(self._stderr):

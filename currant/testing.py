@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeLauncher", "FakeProcess", "Script", "Scripts"]
 
-HARMLESS = frozenset({0, signals.SIGCONT, signals.SIGCHLD, signals.SIGWINCH, signals.SIGURG})
+HARMLESS = frozenset(
+    {0}
+    | {
+        number
+        for number in signals.Signals
+        if number.name
+        in ("SIGCONT", "SIGCHLD", "SIGWINCH", "SIGURG", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+    }
+)
 """Signals that do not end a process which has no handler for them."""
 
 

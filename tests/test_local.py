@@ -632,6 +632,24 @@ os.read(0, 1)
         assert await read_all(process.stdout) == b""
 
 
+async def test_what_was_forced_stays_so_when_it_is_forced_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second force that comes too late does not make an ending by the first one a gentle one."""
+
+    def find_nobody(group: int, signal: int) -> None:
+        raise ProcessLookupError
+
+    async with ready(Command.shell(f"trap '' TERM; echo ready; {FOREVER}")) as process:
+        process.ask(SIGTERM)
+        process.force()
+        with monkeypatch.context() as patch:
+            # asyncio's thread may have reaped the leader before the event loop is told.
+            patch.setattr(os, "killpg", find_nobody)
+            process.force()
+        assert await process.wait() == Exit(None, SIGKILL, stopped=True, forced=True)
+
+
 # ---- where signals must not go ----
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -9,6 +10,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command that the program's arguments give; ends the program."""
+    _open_standard_streams()
     try:
         from currant.cli._commands import currant  # noqa: PLC0415 - it needs the extra
     except ModuleNotFoundError as error:
@@ -16,3 +18,17 @@ def main() -> None:
             raise
         sys.exit("currant: the command line needs its extra: pip install 'currant[cli]'")
     currant()
+
+
+def _open_standard_streams() -> None:
+    """Open ``/dev/null`` where the shell closed a standard stream (``>&-``).
+
+    Otherwise its number would go to the next file that is opened, and output into that.
+    """
+    for number, mode in enumerate("rww"):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            stream = open(number, mode, closefd=False)  # noqa: SIM115 - for as long as we run
+            setattr(sys, ("stdin", "stdout", "stderr")[number], stream)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import anyio
 
 from currant._command import Command, unique_name
-from currant._errors import CommandError
+from currant._errors import CommandError, CurrantError
 from currant._runner import Runner
 from currant.sinks import ConsoleSink
 
@@ -60,6 +60,8 @@ def run_commands(runner: Runner) -> int:
     """Run to the end, and return the exit status."""
     try:
         return anyio.run(_run, runner)
+    except CurrantError:
+        raise
     except BrokenPipeError:  # of the sink: nobody reads our output any more
         return 128 + signals.SIGPIPE
     except OSError as error:
@@ -75,8 +77,12 @@ async def _run(runner: Runner) -> int:
             received.append(signal)
             # The first asks the commands to stop, a second one ends them at once.
             runner.kill(f"received {signal.name}")
+            if len(received) > 1:
+                runner.cancel_scope.cancel()  # nor wait for a terminal or pipe that takes nothing
 
-    with anyio.open_signal_receiver(*STOP_SIGNALS) as arriving:
+    # What was ignored before us stays so: nohup.
+    heeded = [number for number in STOP_SIGNALS if signals.getsignal(number) != signals.SIG_IGN]
+    with anyio.open_signal_receiver(*heeded) as arriving:
         async with runner, anyio.create_task_group() as tasks:
             tasks.start_soon(kill_on_signal)
             await runner.join()
