@@ -51,6 +51,7 @@ class LocalLauncher:
 
     def __init__(self) -> None:
         self._processes: set[LocalProcess] = set()
+        self._left = False
 
     async def __aenter__(self) -> Self:
         if signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN:
@@ -66,6 +67,7 @@ class LocalLauncher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._left = True
         async with anyio.create_task_group() as tasks:
             for process in list(self._processes):
                 tasks.start_soon(process.aclose)
@@ -125,6 +127,9 @@ class LocalLauncher:
             self._processes.discard,
         )
         self._processes.add(process)
+        if self._left:
+            await process.aclose()
+            raise LaunchError(name, "its launcher has been left meanwhile")
         return process
 
 

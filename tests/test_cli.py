@@ -657,17 +657,37 @@ def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, g
     assert lifeline.ended() == {"a"}
 
 
+@pytest.mark.parametrize("then", [FOREVER, STUBBORN])
 def test_two_signals_end_it_though_nobody_reads_its_output(
-    start: Start, lifeline: Lifeline
+    start: Start, lifeline: Lifeline, then: str
 ) -> None:
     """A reader that has stopped (a pager, a stopped process) cannot keep currant from ending."""
-    write = f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}; {FOREVER}"
-    cli = start("-n", "a", write)
+    write = f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}; {then}"
+    cli = start("-n", "a", "--grace", "9999", write)
     lifeline.wait_for("done")
     cli.signal(signal.SIGTERM)
-    lifeline.wait_for_end()
+    cli.signal(signal.SIGINT)
+    assert cli.wait() in (143, 130)
+    assert lifeline.ended() == {"begun", "done"}
+
+
+def test_a_signal_that_is_ignored_stays_so(
+    processes_of_currant: ExitStack, lifeline: Lifeline
+) -> None:
+    """As below ``nohup``: what was ignored when currant was started does not stop it."""
+    command = f"{lifeline.hold('a')}; {FOREVER}"
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a", command],
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment(),
+    )
+    cli = processes_of_currant.enter_context(Cli(process, {}))
+    lifeline.wait_for("a")
+    cli.signal(signal.SIGHUP)
     cli.signal(signal.SIGTERM)
-    assert cli.wait() == 143
+    assert cli.wait() == 143  # and not 129
+    assert lifeline.ended() == {"a"}
 
 
 # ---- nothing is left, however it ends ----

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from currant import Command, Exit, Exited, Line, RestartPolicy, Runner, Started
+from currant import (
+    Command,
+    CurrantError,
+    Exit,
+    Exited,
+    JobEndedError,
+    Line,
+    RestartPolicy,
+    Runner,
+    Started,
+)
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of, read_until
 
@@ -352,3 +362,53 @@ async def test_a_thousand_stops_that_race_with_exits_raise_nothing() -> None:
                 runner[message.command].kill()
     assert {result.status for result in runner.results.values()} <= {"succeeded", "stopped"}
     assert len(runner.results) == 1000
+
+
+async def test_a_stranger_that_holds_stdin_cannot_keep_the_runner() -> None:
+    """Bytes that a command left unread are given up with its group, whoever holds the pipe."""
+    stranger = (
+        "import os, time\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid(); print(os.getpid(), flush=True); os.close(1); os.close(2); time.sleep(9999)\n"
+    )
+    command = Command([sys.executable, "-c", stranger], stdin=b"x" * 1_000_000)
+    with anyio.fail_after(30):
+        async with Runner({"c": command}) as runner:
+            messages = await messages_of(runner)
+    (line,) = [message for message in messages if isinstance(message, Line)]
+    os.kill(int(line.data), signal.SIGKILL)
+    assert runner.results["c"].exit == Exit(0, None)
+
+
+async def test_a_restart_is_not_beside_what_outlived_sigkill() -> None:
+    """What cannot be ended is not started again, neither by hand nor by policy."""
+    immortal = Script(exit=None, ignores={signal.SIGTERM, signal.SIGKILL})
+    launcher = FakeLauncher({"d": immortal})
+    async with Runner(["d"], launcher=launcher, grace=0, restart="always") as runner:
+        await runner["d"].until_started()
+        with anyio.fail_after(30), pytest.raises(JobEndedError):
+            await runner["d"].restart()
+    assert len(launcher.launched) == 1
+    assert "SIGKILL" in str(runner.results["d"].error)
+
+
+async def test_hurrying_a_command_that_is_not_stopping_does_nothing() -> None:
+    """Only the grace of a stop that is under way can be skipped."""
+    launcher = FakeLauncher({"c": Script(exit=None)})
+    async with Runner(["c"], launcher=launcher) as runner:
+        await runner["c"].until_started()
+        runner["c"].hurry()
+        await anyio.wait_all_tasks_blocked()
+        assert launcher["c"].running
+        runner.kill()
+
+
+async def test_a_host_that_ignores_sigchld_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system forgets how children end, no exit could be trusted: a clear error."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(CurrantError, match="SIGCHLD"):
+            async with Runner(["true"]):
+                pytest.fail("the body was entered")
+    finally:
+        signal.signal(signal.SIGCHLD, before)

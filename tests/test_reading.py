@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 import currant._channel
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
@@ -325,3 +326,90 @@ async def test_memory_is_bounded_for_a_line_without_end() -> None:
                 assert message.ending == b""
                 size += len(message.data)
     assert size == 20_000_000
+
+
+async def test_a_reader_that_outlives_its_task_is_not_waited_for() -> None:
+    """An iterator that somebody keeps, though the task that read it has ended, is no reader."""
+    kept = []
+
+    async def read_one() -> None:
+        kept.append(aiter(runner))
+        await anext(kept[0])
+
+    with anyio.fail_after(60):
+        async with Runner({"c": Command(["yes"])}, grace=0.5) as runner:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read_one)
+            runner.kill()
+            await runner.join()
+    assert runner.results["c"].status == "stopped"
+
+
+async def test_join_waits_until_each_of_several_readers_has_had_its_lines() -> None:
+    """A reader in the middle of a batch has not had all, though nothing is left in the channel."""
+    seen: list[Message] = []
+
+    async def read() -> None:
+        async for message in runner:
+            seen.append(message)
+            await checkpoint()
+
+    async with Runner([["seq", "300"]]) as runner, anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(read)
+        await runner.join()
+        assert len([message for message in seen if isinstance(message, Line)]) == 300
+
+
+async def test_what_was_counted_as_dropped_stays_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound for small messages, the counts of discarded lines are kept."""
+    monkeypatch.setattr(currant._channel, "KEPT", 10)
+    launcher = FakeLauncher(default=Script(stdout=b"hi\n", exit=1))
+    policy = RestartPolicy("always", max_restarts=99, delay=0)
+    async with Runner(["c"], restart=policy, launcher=launcher) as runner:
+        await runner.join()
+        messages = await messages_of(runner)
+    assert dropped(messages) + len([m for m in messages if isinstance(m, Line)]) == 100
+
+
+async def test_a_sink_that_waits_for_the_commands_is_not_waited_for() -> None:
+    """A sink may wait for a command or for all: it holds up nobody in the meantime."""
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await messages.receive()
+        await runner["yes"].wait()
+        await runner.join()
+
+    with anyio.fail_after(60):
+        async with Runner(["yes"], sinks=[sink], buffer_size=1, grace=0.5) as runner:
+            await runner["yes"].until_started()
+            await anyio.wait_all_tasks_blocked()
+            runner.kill()
+    assert runner.results.ok
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_an_exit_that_a_sink_raises_leaves_the_block_as_it_is(
+    error: type[BaseException],
+) -> None:
+    """KeyboardInterrupt and SystemExit in a sink are no cancellation: they leave unwrapped."""
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        raise error("mine")
+
+    with pytest.raises(error, match="mine"):
+        async with Runner(["a"], sinks=[sink], launcher=FakeLauncher()):
+            pass
+
+
+async def test_a_sink_without_end_cannot_hold_a_block_that_is_cancelled_on_entry() -> None:
+    """The time that sinks have is bounded, also for those that begin after the cancellation."""
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(30), anyio.CancelScope() as scope:
+        scope.cancel()
+        async with Runner(["a"], sinks=[sink], launcher=FakeLauncher()):
+            pass
+    assert scope.cancelled_caught

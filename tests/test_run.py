@@ -269,10 +269,12 @@ async def test_runs_in_a_worker_thread_of_a_running_event_loop(
     assert results["echo"].stdout == b"hi\n"
 
 
-def test_runs_in_many_threads_at_once(
-    anyio_backend_name: str, anyio_backend_options: dict[str, Any]
-) -> None:
-    """Threads do not disturb each other, and no signal handler is changed."""
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_runs_in_many_threads_at_once(backend: str) -> None:
+    """Threads do not disturb each other, and no signal handler is changed.
+
+    Not on uvloop, which itself refuses to start two processes at the same moment.
+    """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     results: dict[int, Results] = {}
 
@@ -280,8 +282,7 @@ def test_runs_in_many_threads_at_once(
         results[number] = currant.run(
             {"a": f"echo {number}", "b": ["sh", "-c", "exit 3"]},
             capture=True,
-            backend=anyio_backend_name,
-            backend_options=anyio_backend_options,
+            backend=backend,
         )
 
     threads = [threading.Thread(target=in_thread, args=[number]) for number in range(8)]
@@ -424,7 +425,7 @@ def test_an_uncaught_ctrl_c_ends_the_program_by_sigint(
     _, stderr = process.communicate(timeout=LIMIT)
     assert lifeline.ended() == {"a", "b", "c"}
     assert process.returncode == -signal.SIGINT
-    assert stderr.splitlines()[-1] == b"KeyboardInterrupt"
+    assert b"KeyboardInterrupt" in stderr.splitlines()
     assert b"ExceptionGroup" not in stderr
 
 
@@ -437,7 +438,7 @@ def test_ctrl_c_that_comes_while_python_code_runs_is_no_other(
     _, stderr = process.communicate(timeout=LIMIT)
     assert lifeline.ended() == {"a", "bye"}
     assert process.returncode == -signal.SIGINT
-    assert stderr.splitlines()[-1] == b"KeyboardInterrupt"
+    assert b"KeyboardInterrupt" in stderr.splitlines()
     assert b"ExceptionGroup" not in stderr
 
 

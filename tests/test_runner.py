@@ -469,3 +469,22 @@ async def test_a_launcher_that_cannot_be_entered_is_told() -> None:
     with pytest.raises(ConnectionError, match="no host"):
         async with Runner(["a"], launcher=Broken()):
             pytest.fail("the body was entered")
+
+
+async def test_two_tasks_may_send_at_once_and_their_bytes_are_not_mixed() -> None:
+    """Each send is written as a whole."""
+    command = Command.shell("sleep 0.1; exec cat", stdin=PIPE, capture=True)
+    sizes = (b"A" * 300_000, b"B" * 300_000)
+    async with Runner({"c": command}) as runner:
+        async with anyio.create_task_group() as tasks:
+            for data in sizes:
+                tasks.start_soon(runner["c"].send, data)
+        await runner["c"].close_stdin()
+    assert runner.results["c"].stdout in (sizes[0] + sizes[1], sizes[1] + sizes[0])
+
+
+@pytest.mark.parametrize("policy", ["restart", "grace", "capture"])
+async def test_a_runners_own_policies_cannot_be_left_open(policy: str) -> None:
+    """None stands for the Runner's policy, so the Runner itself needs one."""
+    with pytest.raises(CommandError, match="None"):
+        Runner(**{policy: None})  # type: ignore[arg-type]
