@@ -3,8 +3,8 @@
 To read the package, follow the data: a `Command` (`_command`) is started by a launcher (`_launcher`
 is the seam, `_local` this machine), its bytes become whole lines (`_lines`) in batches, which a
 bounded channel (`_channel`) carries to readers and sinks.  One command's life is `_job`, many
-commands are `_runner`.  How a process is ended is one page, `_stop`, and all about the operating
-system is `_posix`.  The values (`_messages`, `_restart`, `_errors`) are pure.
+commands are `_runner`.  How a process is ended is one page, `_stop`; process groups, and who in
+them is alive, are `_posix`.  The values (`_messages`, `_restart`, `_errors`) are pure.
 """
 
 from currant._barrier import KillBarrier

@@ -75,7 +75,7 @@ class Command:
 
     Attributes:
         argv: the program and its arguments; paths become text.  No shell is involved.
-        name: how the command is called in messages and results; the last path part of ``argv[0]``
+        name: what the command is called in messages and results; the last path part of ``argv[0]``
             where it is not given.
         cwd: the working directory; None: the host's.
         env: variables set for the command, over those it inherits.

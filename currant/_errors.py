@@ -1,9 +1,9 @@
 """The family of errors that currant raises; `CurrantError` is the base of all.
 
-Each class builds its message from its fields and keeps them, so that a program can look at what a
-person reads.  Errors of a wrong command are `ValueError`s too (they are the caller's mistake), a
+A class with fields builds its message from them and keeps them, so that a program can look at what
+a person reads.  Errors of a wrong command are `ValueError`s too (they are the caller's mistake), a
 program that does not exist is also a `FileNotFoundError` (what `subprocess` would have raised).
-Exceptions with more than one argument define `__reduce__`: they cross process borders with pickle.
+A class whose arguments are not its message defines `__reduce__`, or pickle would lose them.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class CannotStopError(CurrantError):
 
 
 class JobEndedError(CurrantError):
-    """Something was asked of a command that only a command which goes on can do.
+    """A command that has ended, or is being stopped, was asked to restart.
 
     Attributes:
         name: the command's name.

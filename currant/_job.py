@@ -1,7 +1,7 @@
 """One command's whole life, straight down the page: `Job.live`, and below it what it calls.
 
-A life is a row of attempts with waits between them; an attempt is a process with four tasks around
-it: one follows the process, one waits for it at the kill barrier, two read its output.  The
+A life is a row of attempts with waits between them; an attempt is a process with tasks around it:
+this one follows the process, one waits for it at the kill barrier, two read its output.  The
 position in these coroutines is the state; `Job.state` only shows it.
 
 Three things must hold whatever comes in between.  Stop beats restart: the barrier is looked at
@@ -213,7 +213,7 @@ class Job:
         return self._process is not None and await self._process.send_signal(signal)
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data` to the command's stdin; wait until it runs, and while it reads not.
+        """Write all of `data` to the command's stdin; wait for its start and while its pipe is full.
 
         While it waits and nobody iterates over the Runner, output that does not fit is discarded.
         Cancellation: a part of the data may have been written.

@@ -84,7 +84,11 @@ class Process(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts processes; an async context manager that ends what is left when it is left."""
+    """Starts processes; an async context manager that ends what is left when it is left.
+
+    One launcher belongs to one Runner.  It may also have a method `check(command)` (see `Checker`),
+    which the Runner then calls for each command on entry.
+    """
 
     async def __aenter__(self) -> object: ...
 

@@ -85,7 +85,7 @@ class LocalLauncher:
     async def launch(self, command: Command) -> LocalProcess:
         """Start `command` in a new session and return once its program runs.
 
-        Cancellation: the start itself is short and shielded.
+        Cancellation: not noticed, the start is short; the process is returned.
 
         Raises:
             LaunchError: it could not be started; nothing is left behind.

@@ -51,7 +51,7 @@ class Exit:
         signal: the signal that ended it; None where it exited.  A real-time signal that has no
             name in Python is its bare number.
         stopped: whether we ended it.
-        forced: whether that took SIGKILL after the grace.
+        forced: whether something of its group took SIGKILL, after the grace.
     """
 
     code: int | None

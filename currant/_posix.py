@@ -1,4 +1,4 @@
-"""Everything about the operating system: sessions, process groups, who is alive.
+"""Process groups as the operating system has them: signals to them, and who is alive in them.
 
 The only home of `os.killpg`, ``/proc`` and `sys.platform`.
 

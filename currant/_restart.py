@@ -37,7 +37,7 @@ class RestartPolicy:
         max_restarts: give up after so many restarts of the command in all; None: never give up.
         delay: seconds before the first restart.
         factor: by what each further wait is multiplied; at least 1.
-        max_delay: the longest wait, in seconds.
+        max_delay: the longest wait, in seconds, before `jitter` varies it.
         jitter: a share of the wait, 0 to 1: the wait is drawn from within ± that share.
         reset_after: after an attempt of at least so many seconds, the waits start anew at `delay`.
 
@@ -97,7 +97,7 @@ def ends_in_a_row(policy: RestartPolicy, before: int, uptime: float) -> int:
 def delay_before_restart(
     policy: RestartPolicy, *, failed: bool, restarts: int, in_a_row: int, random: float
 ) -> float | None:
-    """Decide after an end: the seconds to wait before the next attempt, or None to leave it.
+    """Decide after an end: the seconds to wait before the next attempt, or None: not again.
 
     Args:
         policy: what was asked for.

@@ -42,7 +42,7 @@ def run(
 ) -> Results:
     """Run commands to their end in an event loop of its own, and return their results.
 
-    Output goes to the sinks and, with ``capture=True``, into the results; or else it is discarded.
+    Output goes to the sinks and, with ``capture=True``, into the results; or else it is lost.
     Ctrl-C stops the commands, then raises `KeyboardInterrupt`.
 
     Args:

@@ -58,7 +58,7 @@ Sink: TypeAlias = "Callable[[ObjectReceiveStream[BatchMessage]], Awaitable[None]
 """An async callable that takes all messages from its stream, until that ends."""
 
 SINK_TIME = 1.0
-"""Seconds that sinks have for the last messages when the block is left early, beside the graces."""
+"""Seconds that sinks have when the block is left early, on top of twice the longest grace."""
 
 
 class Runner(AsyncContextManagerMixin):
@@ -95,7 +95,8 @@ class Runner(AsyncContextManagerMixin):
         CommandNotFoundError: on entry: a program or working directory is missing; nothing is
             started.
 
-    Cancellation: a kill.  It goes on when all is over, which takes a grace and a little at most.
+    Cancellation: a kill.  It goes on when all is over: after the longest grace and a few seconds at
+    most, and where a sink is slow, after as long again.
     """
 
     def __init__(
@@ -149,6 +150,9 @@ class Runner(AsyncContextManagerMixin):
 
         May be left with `break` and taken up again; two tasks may share the messages.
         Cancellation: loses nothing.
+
+        Raises:
+            RuntimeError: the Runner has not been entered.
         """
         return LineReader(self._opened_channel().readers)
 
@@ -180,8 +184,8 @@ class Runner(AsyncContextManagerMixin):
     def start_soon(self, command: CommandLike) -> Job:
         """Start one more command, or queue it where `max_processes` run; never waits.
 
-        What cannot be started is told by a `Failed` message and in the result.  After a kill, the
-        job ends as ``"stopped"`` and is never started.
+        What cannot be started is reported by a `Failed` message and in the result.  After a kill,
+        the job ends as ``"stopped"`` and is never started.
 
         Raises:
             CommandError: the command is wrong.
@@ -289,13 +293,13 @@ class Runner(AsyncContextManagerMixin):
                         yield self
                         await self.join()
                     except BaseException as raised:
-                        # Raised again below; from here a task group would wrap it into a group.
+                        # Raised again below; from here the task group would wrap it into a group.
                         error = raised
                         self._leave_early(f"the block was left by {type(raised).__name__}")
                     self._closing.set()
                     self._watching.cancel()
                     self._channel.begin_to_wait()
-            finally:
+            finally:  # so that this leaves, and not what leaving the task group raises
                 if error is not None:
                     try:
                         raise error
@@ -322,7 +326,10 @@ class Runner(AsyncContextManagerMixin):
             self._channel.close()
 
     async def _watch_barrier(self) -> None:
-        """Let the queue go when the barrier is thrown; throw it when the block is cancelled."""
+        """Begin, to end at once, what is queued when the barrier is thrown.
+
+        Being cancelled while the block is open means that the block was: then throw it.
+        """
         try:
             with self._watching:
                 await self._barrier.wait()
@@ -332,7 +339,7 @@ class Runner(AsyncContextManagerMixin):
             self._start_queued()
 
     def _leave_early(self, reason: str) -> None:
-        """Have all end that the Runner runs: the body will take no more messages."""
+        """Stop everything: the body will take no more messages."""
         self._barrier.throw(reason)
         self._channel.abandon()
         # The commands are gone after their grace; a sink has as long again for what they wrote.
@@ -414,7 +421,7 @@ def _check_count(what: str, number: object) -> None:
 
 
 def _name_all(commands: Commands) -> list[Command]:
-    """Return the commands with the names that they go by; a name that was given is never moved."""
+    """Return the commands under the names that they go by: given names first, then the default."""
     if isinstance(commands, Mapping):
         given = cast("Mapping[str, CommandLike]", commands)
         return [replace(as_command(value), name=name) for name, value in given.items()]

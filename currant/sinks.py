@@ -34,8 +34,8 @@ COLORS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_y
 class ConsoleSink:
     """Shows output as lines ``name | text``: stdout on stdout, stderr on stderr.
 
-    Whole lines only: two commands' lines are never mixed.  What currant itself has to say (an end
-    that is not a success, a restart, a failed start) goes to stderr.
+    Whole lines only: two commands' lines are never mixed.  What currant itself has to say (an exit
+    code that is not 0, a death by a signal, a restart, a failed start) goes to stderr.
 
     Args:
         stdout: the binary file for stdout; None: the host's.
