@@ -213,7 +213,7 @@ class Job:
         return self._process is not None and await self._process.send_signal(signal)
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data` to the command's stdin; wait for its start and while its pipe is full.
+        """Write all of `data` to the command's stdin; wait for its start, and for room in its pipe.
 
         While it waits and nobody iterates over the Runner, output that does not fit is discarded.
         Cancellation: a part of the data may have been written.
