@@ -74,13 +74,23 @@ def _end_of_lines(chunk: bytes) -> int:
 
 def split_lines(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
     """Split `data` into the lines' bytes and, for each, its ending."""
-    if b"\r" in data or len(data) > MAX_LINE:
+    if b"\r" in data or _has_long_line(data):
         return _split_any(data)
     pieces = data.split(b"\n")
     if pieces[-1]:
         return pieces, chain(repeat(b"\n", len(pieces) - 1), (b"",))
     pieces.pop()
     return pieces, repeat(b"\n")
+
+
+def _has_long_line(data: bytes) -> bool:
+    """Tell whether a line that ends with a newline is longer than `MAX_LINE`, in long strides."""
+    start = 0
+    while len(data) - start > MAX_LINE:
+        start = data.rfind(b"\n", start, start + MAX_LINE + 1) + 1
+        if not start:
+            return True
+    return False
 
 
 def _split_any(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
@@ -100,6 +110,6 @@ def _split_any(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
 
 def count_lines(data: bytes) -> int:
     """Return how many lines `split_lines` makes of `data`."""
-    if b"\r" in data or len(data) > MAX_LINE:
+    if b"\r" in data or _has_long_line(data):
         return len(_split_any(data)[0])
     return data.count(b"\n") + (data[-1:] not in (b"\n", b""))

@@ -140,8 +140,10 @@ async def test_a_stranger_that_holds_the_pipe_cannot_keep_the_runner() -> None:
     """Once the group is gone, draining is bounded, and what the group wrote is delivered."""
     stranger = (
         "import os, time\n"
-        "if os.fork(): os._exit(0)\n"
-        "os.setsid(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(9999)\n"
+        "away, tell = os.pipe()\n"
+        "if os.fork(): os.read(away, 1); os._exit(0)\n"
+        "os.setsid(); os.write(1, b'%d\\n' % os.getpid()); os.write(tell, b'.')\n"
+        "time.sleep(9999)\n"
     )
     async with Runner({"c": [sys.executable, "-c", stranger]}) as runner:
         with anyio.fail_after(30):
@@ -368,8 +370,11 @@ async def test_a_stranger_that_holds_stdin_cannot_keep_the_runner() -> None:
     """Bytes that a command left unread are given up with its group, whoever holds the pipe."""
     stranger = (
         "import os, time\n"
-        "if os.fork(): os._exit(0)\n"
-        "os.setsid(); print(os.getpid(), flush=True); os.close(1); os.close(2); time.sleep(9999)\n"
+        "away, tell = os.pipe()\n"
+        "if os.fork(): os.read(away, 1); os._exit(0)\n"
+        "os.setsid(); print(os.getpid(), flush=True); os.close(1); os.close(2)\n"
+        "os.write(tell, b'.')\n"
+        "time.sleep(9999)\n"
     )
     command = Command([sys.executable, "-c", stranger], stdin=b"x" * 1_000_000)
     with anyio.fail_after(30):
