@@ -127,6 +127,7 @@ class Runner(AsyncContextManagerMixin):
 
         self._barrier = KillBarrier()
         self._killed = False
+        self._hurried = False
         self._jobs: dict[str, Job] = {}
         self._queue: deque[Job] = deque()
         self._active = 0
@@ -248,6 +249,7 @@ class Runner(AsyncContextManagerMixin):
         """
         self._opened_channel()
         if self._killed:
+            self._hurried = True
             for job in self._jobs.values():
                 job.hurry()
         self._killed = True
@@ -343,7 +345,9 @@ class Runner(AsyncContextManagerMixin):
         self._barrier.throw(reason)
         self._channel.abandon()
         # The commands are gone after their grace; a sink has as long again for what they wrote.
-        grace = max((job.grace for job in self._jobs.values() if not job.result), default=0.0)
+        grace = 0.0
+        if not self._hurried:
+            grace = max((job.grace for job in self._jobs.values() if not job.result), default=0.0)
         self._sink_deadline = anyio.current_time() + 2 * grace + SINK_TIME
         for scope in self._sink_scopes:
             scope.deadline = self._sink_deadline

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable  # noqa: TC003 - NamedTuple looks at it
 from contextlib import ExitStack
@@ -1052,7 +1053,10 @@ class Tmux:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._socket = f"currant-test-{uuid4()}"
-        self._env = environment({"ENV": "", "TERM": "xterm", **env})
+        # Of its own, since tmux leaves its socket behind; short, since a socket's path has to be.
+        self._folder = tempfile.TemporaryDirectory(dir="/tmp")
+        folder = {"TMUX_TMPDIR": self._folder.name}
+        self._env = environment({"ENV": "", "TERM": "xterm", **folder, **env})
         self("new-session", "-d", "-x", "100", "-y", "40", "-c", str(ROOT), "exec sh")
         self.type("PS1='prompt> '")
 
@@ -1080,6 +1084,7 @@ class Tmux:
     def close(self) -> None:
         """End the server and all that runs in it."""
         self("kill-server")
+        self._folder.cleanup()
 
 
 @pytest.fixture
