@@ -73,7 +73,7 @@ class CommandNotFoundError(CommandError, FileNotFoundError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"command {name!r}: {reason}")
-        self.errno = ENOENT
+        self.errno: int | None = ENOENT
         self.name = name
         self.reason = reason
 
