@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RunnerOptions", "run"]
 
+# Trio raises KeyboardInterrupt in whichever task runs at that moment, where it would end a sink or
+# a reader in the middle; so it is left to the main task, as asyncio does.
+_BACKEND_DEFAULTS = {"trio": {"restrict_keyboard_interrupt_to_checkpoints": True}}
+
 
 class RunnerOptions(TypedDict, total=False):
     """The keyword arguments of `Runner`."""
@@ -43,7 +47,7 @@ def run(
     """Run commands to their end in an event loop of its own, and return their results.
 
     Output goes to the sinks and, with ``capture=True``, into the results; or else it is lost.
-    Ctrl-C stops the commands, then raises `KeyboardInterrupt`.
+    Ctrl-C stops the commands, shows their last words, then raises `KeyboardInterrupt`.
 
     Args:
         commands: what to run, each as for `Runner`; or one mapping from names to commands.
@@ -65,4 +69,5 @@ def run(
             pass
         return runner.results
 
-    return anyio.run(main, backend=backend, backend_options=backend_options)
+    defaults = _BACKEND_DEFAULTS.get(backend, {})
+    return anyio.run(main, backend=backend, backend_options=defaults | (backend_options or {}))

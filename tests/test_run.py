@@ -310,7 +310,10 @@ async def interrupts(messages):
     # As where the user's Ctrl-C comes while Python code runs, and not the event loop's wait.
     async for message in messages:
         if isinstance(message, currant.Batch):
-            os.kill(os.getpid(), signal.SIGINT)
+            if message.data == b"ready\\n":
+                os.kill(os.getpid(), signal.SIGINT)
+            sys.stdout.write("sink: " + message.data.decode())
+            sys.stdout.flush()
 
 def run():
     commands = {name: ["sh", "-c", line] for name, line in options["commands"].items()}
@@ -432,11 +435,16 @@ def test_an_uncaught_ctrl_c_ends_the_program_by_sigint(
 def test_ctrl_c_that_comes_while_python_code_runs_is_no_other(
     program: Program, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """Wherever the signal comes, it is a KeyboardInterrupt in no group, after a graceful stop."""
-    tidy = f"trap '{lifeline.say('bye')}; exit 0' TERM; echo ready; {gate.wait}"
+    """Wherever the signal comes, no task of the Runner or of a sink is cut off by it.
+
+    It is a KeyboardInterrupt in no group, after a graceful stop that shows all last words.
+    """
+    tidy = f"trap 'echo bye; exit 0' TERM; echo ready; {gate.wait}"
     process = program.start({"a": f"{lifeline.hold('a')}; {tidy}"}, busy=True)
-    _, stderr = process.communicate(timeout=LIMIT)
-    assert lifeline.ended() == {"a", "bye"}
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    assert lifeline.ended() == {"a"}
+    told = sorted(stdout.splitlines())
+    assert told == [b"a | bye", b"a | ready", b"sink: bye", b"sink: ready"]
     assert process.returncode == -signal.SIGINT
     assert b"KeyboardInterrupt" in stderr.splitlines()
     assert b"ExceptionGroup" not in stderr
