@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 
 from currant._command import PIPE, checked_signal, name_of
 from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinClosedError
+from currant._launcher import Sweeper
 from currant._lines import LineSplitter
 from currant._messages import Batch, Exited, Failed, Restarting, Result, Started
 from currant._output import Capture, Tail
@@ -90,6 +91,7 @@ class Job:
         self._around = around
         self._barrier = around.barrier.below()
         self._killed = False
+        self._hurried = False
         self._phase: JobState = "queued"
         self._started = anyio.Event()  # a new one for each attempt
         self._ended = anyio.Event()
@@ -166,8 +168,10 @@ class Job:
 
     def hurry(self) -> None:
         """Skip what is left of the grace, if the command is stopping; return at once."""
-        stopping = self._barrier.thrown
-        if stopping and self._watch is not None and self._process is not None:
+        if not self._barrier.thrown:
+            return
+        self._hurried = True  # for a process that is being started, too
+        if self._watch is not None and self._process is not None:
             self._watch.start_soon(self._process.stop, self.command.stop_signal, 0.0)
 
     async def restart(self) -> None:
@@ -181,8 +185,8 @@ class Job:
         """
         if self.state == "ended" or self._barrier.thrown:
             raise JobEndedError(self.name, "restart")
+        self._restart_asked = True
         if self._watch is not None and self._process is not None:
-            self._restart_asked = True
             self._phase = "stopping"
             self._watch.start_soon(self._stop, self._process)
         elif self._pause is not None:
@@ -264,8 +268,12 @@ class Job:
                     began, started_at = anyio.current_time(), time.time()
                 self.attempts += 1
                 await self._run_attempt()
+                if self._restart_asked or self._delay is not None:
+                    self._phase = "restarting"
+                    if self._exit is not None:  # else there was no process
+                        await self._end_escapees()
                 if self._restart_asked:
-                    self._restart_asked, self._delay = False, 0.0
+                    self._delay = 0.0
                 if self._delay is None:
                     break
                 await self._wait_to_restart(self._delay)
@@ -280,6 +288,7 @@ class Job:
         if process is None:
             return
         self._process = process
+        self._restart_asked = False  # if it was while this process was being started: here it is
         self.pid = process.pid
         self._phase = "running"
         self._started.set()
@@ -306,10 +315,11 @@ class Job:
         """Start the process; None where it cannot, or the barrier was thrown before it did."""
         process: Process | None = None
         error: LaunchError | None = None
+        command = replace(self.command, grace=self._policies.grace)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._cancel_at_barrier, tasks.cancel_scope)
             try:
-                process = await self._around.launcher.launch(self.command)
+                process = await self._around.launcher.launch(command)
             except LaunchError as raised:
                 error = raised
             tasks.cancel_scope.cancel()
@@ -327,6 +337,7 @@ class Job:
         self._capture = Capture(self._policies.capture)
         self._tail = Tail()
         self._exit, self._error, self._delay, self._status = None, None, None, "stopped"
+        self._restart_asked = False
 
     async def _see_through(self, process: Process) -> None:
         """Wait for the process's end; then end what it has left behind in its group."""
@@ -350,7 +361,8 @@ class Job:
         await self._stop(process)
 
     async def _stop(self, process: Process) -> Exit:
-        grace = 0.0 if isinstance(self._error, CannotStopError) else self._policies.grace
+        at_once = self._hurried or isinstance(self._error, CannotStopError)
+        grace = 0.0 if at_once else self._policies.grace
         try:
             return await process.stop(self.command.stop_signal, grace)
         except CannotStopError as error:
@@ -405,8 +417,21 @@ class Job:
         if self._delay is None and policies.kill_others_on in ("exit", _KIND[status]):
             self._around.barrier.throw(f"{self.name!r} ended: {self._exit or self._error}")
 
+    async def _end_escapees(self) -> None:
+        """End what the last attempt left outside its group; a kill leaves that to the Runner."""
+        launcher = self._around.launcher
+        if not isinstance(launcher, Sweeper):
+            return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cancel_at_barrier, tasks.cancel_scope)
+            try:
+                await launcher.sweep(self.name)
+            except CannotStopError as error:
+                self._error = error
+                self._delay, self._restart_asked = None, False  # not beside what is still there
+            tasks.cancel_scope.cancel()
+
     async def _wait_to_restart(self, delay: float) -> None:
-        self._phase = "restarting"
         if self._barrier.thrown:
             return
         await self._send(Restarting(self.name, self.attempts + 1, delay, time.time()))

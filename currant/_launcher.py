@@ -12,6 +12,7 @@ against each):
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from currant._command import Command
     from currant._messages import Exit
 
-__all__ = ["Checker", "Launcher", "Process"]
+__all__ = ["Checker", "Launcher", "Process", "Sweeper"]
 
 
 class Process(Protocol):
@@ -86,8 +87,8 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Starts processes; an async context manager that ends what is left when it is left.
 
-    One launcher belongs to one Runner.  It may also have a method `check(command)` (see `Checker`),
-    which the Runner then calls for each command on entry.
+    One launcher belongs to one Runner.  It may have two methods more: `check` (see `Checker`) and
+    `sweep` (see `Sweeper`).
     """
 
     async def __aenter__(self) -> object: ...
@@ -103,6 +104,7 @@ class Launcher(Protocol):
     async def launch(self, command: Command, /) -> Process:
         """Start `command` and return once its program runs.
 
+        The command's `name` and `grace` are set.
         Cancellation: nothing is left running.
 
         Raises:
@@ -113,12 +115,39 @@ class Launcher(Protocol):
 
 @runtime_checkable
 class Checker(Protocol):
-    """A launcher that can tell beforehand that a command cannot be started."""
+    """A launcher that can tell beforehand that a command cannot be started.
+
+    The Runner asks it for each command on entry.
+    """
 
     def check(self, command: Command, /) -> None:
         """Look the command's program and working directory up, without running anything.
 
         Raises:
             CommandNotFoundError: one of them is missing or cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class Sweeper(Protocol):
+    """A launcher that can find what left the process group of the command that started it.
+
+    The Runner has it do so before a command's restart, and at its end.
+    """
+
+    async def sweep(self, name: str | None = None, grace: float = inf, /) -> None:
+        """End what has left its process group, as a group is ended, and return when it is gone.
+
+        Args:
+            name: whose processes' escapees: of this command, which has no process now, or with None
+                of all commands, which have none.
+            grace: an upper bound in seconds for the graces that the commands were started with; a
+                second call with a shorter one hurries the first.
+
+        Cancellation: leaves them asked, but not forced.
+
+        Raises:
+            CannotStopError: something outlived SIGKILL for seconds.
         """
         ...

@@ -13,8 +13,10 @@ import os
 import platform
 import signal as signals
 import subprocess
-from contextlib import ExitStack
+from collections import Counter
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,14 @@ from anyio.lowlevel import checkpoint
 
 from currant._command import name_of
 from currant._errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
+from currant._guard import OrphanGuard
 from currant._messages import Exit
 from currant._posix import ProcessGroup, bytes_in_pipe
 from currant._stop import REAP_LIMIT, end_group
+from currant._sweep import VARIABLE, HowToStop, Sweep, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
     from typing import Self
 
@@ -42,15 +46,33 @@ __all__ = ["LocalLauncher", "LocalProcess"]
 CHUNK = 64 * 1024
 """Most bytes of one read: what a pipe holds on Linux."""
 
+GRACE = 5.0
+"""Seconds of grace for what a command leaves behind that says nothing of its own."""
+
+RETRIES = (0.005, 0.01, 0.02, 0.05)
+"""Seconds between the tries of a start that fails for a reason that passes."""
+
 DRAIN_LIMIT = 1.0
 """Seconds that output may take to end once the group is gone: a stranger may hold the pipe."""
 
 
 class LocalLauncher:
-    """Starts processes on this machine, each in a session of its own."""
+    """Starts processes on this machine, each in a session of its own.
 
-    def __init__(self) -> None:
+    Args:
+        orphan_guard: whether a helper process ends them when this program dies.
+    """
+
+    def __init__(self, *, orphan_guard: bool = True) -> None:
+        self._run = os.urandom(8).hex()
+        self._with_guard = orphan_guard
+        self._guard = OrphanGuard(self._run)
+        self._sweep = Sweep(self._run)
+        self._starting: list[str] = []
         self._processes: set[LocalProcess] = set()
+        self._attempts: Counter[str] = Counter()
+        self._unswept: dict[str, HowToStop] = {}
+        self._unstoppable: set[int] = set()
         self._left = False
 
     async def __aenter__(self) -> Self:
@@ -59,6 +81,8 @@ class LocalLauncher:
                 "SIGCHLD is ignored in this program, so the system forgets how its children end; "
                 "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before it runs commands"
             )
+        if self._with_guard:
+            self._guard.start()
         return self
 
     async def __aexit__(
@@ -68,9 +92,13 @@ class LocalLauncher:
         traceback: TracebackType | None,
     ) -> None:
         self._left = True
-        async with anyio.create_task_group() as tasks:
-            for process in list(self._processes):
-                tasks.start_soon(process.aclose)
+        try:
+            async with anyio.create_task_group() as tasks:
+                for process in list(self._processes):
+                    tasks.start_soon(process.aclose)
+            await self.sweep(grace=0)
+        finally:
+            await self._guard.aclose()
 
     def check(self, command: Command) -> None:
         """Look the program and the working directory of `command` up; nothing is run.
@@ -85,52 +113,104 @@ class LocalLauncher:
     async def launch(self, command: Command) -> LocalProcess:
         """Start `command` in a new session and return once its program runs.
 
-        Cancellation: not noticed, the start is short; the process is returned.
+        Cancellation: noticed only while it waits to try again; a start is short, and its process is
+        returned.
 
         Raises:
             LaunchError: it could not be started; nothing is left behind.
         """
-        with ExitStack() as ours, ExitStack() as childs:
-            try:
-                if command.stdin is None:
-                    # Not subprocess.DEVNULL, which uvloop leaves open where the start fails.
-                    stdin, child_stdin = None, os.open(os.devnull, os.O_RDONLY)
-                    childs.callback(os.close, child_stdin)
-                else:
-                    stdin, child_stdin = _pipe_to_child(ours, childs)
-                stdout, child_stdout = _pipe_from_child(ours, childs)
-                stderr, child_stderr = None, subprocess.STDOUT
-                if command.stderr == "separate":
-                    stderr, child_stderr = _pipe_from_child(ours, childs)
-                # Bounded: a fork and an exec.  A cancelled start would lose asyncio's handle.
-                with anyio.CancelScope(shield=True):
-                    started = await anyio.open_process(
-                        command.argv,
-                        stdin=child_stdin,
-                        stdout=child_stdout,
-                        stderr=child_stderr,
-                        cwd=command.cwd,
-                        env=_environment(command),
-                        start_new_session=True,
-                    )
-            # Not OSError alone: what is wrong with the arguments, each event loop says in its way.
-            except Exception as error:
-                raise LaunchError(name_of(command), _explain(command, error)) from error
-            ours.pop_all()
         name = name_of(command)
-        process = LocalProcess(
-            name,
-            started,  # pyright: ignore[reportPossiblyUnboundVariable] - that scope swallows nothing
-            stdin,
-            stdout,
-            stderr,
-            self._processes.discard,
-        )
-        self._processes.add(process)
+        try:
+            with self._being_started(name):
+                process = await self._start(name, command)
+        # Not OSError alone: what is wrong with the arguments, each event loop says in its way.
+        except Exception as error:
+            if isinstance(error, RuntimeError):
+                # The event loop may have failed after the start: Python 3.11's asyncio does where
+                # the thread that waits for the exit cannot be started.
+                await self.sweep(name, 0)
+            raise LaunchError(name, _explain(command, error)) from error
         if self._left:
             await process.aclose()
             raise LaunchError(name, "its launcher has been left meanwhile")
         return process
+
+    async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+        """End what has left its process group; see `Sweeper.sweep`.
+
+        Cancellation: leaves it asked to end, but not forced.
+
+        Raises:
+            CannotStopError: something outlived SIGKILL for seconds.
+        """
+        names = list(self._unswept) if name is None else [name]
+        commands = {
+            name: self._unswept[name]
+            for name in names
+            if name in self._unswept and name not in self._starting
+        }
+        if not commands:
+            return
+        with anyio.CancelScope(shield=grace == 0):  # bounded: by REAP_LIMIT
+            await self._sweep.end(commands, grace, spare=self._groups)
+        running = {process.name for process in self._processes}
+        for swept, how in commands.items():
+            if self._unswept.get(swept) is how and swept not in running:
+                del self._unswept[swept]
+
+    @contextmanager
+    def _being_started(self, name: str) -> Generator[None]:
+        """Mark a command of which there may be a group that nobody knows of yet."""
+        self._starting.append(name)
+        try:
+            yield
+        finally:
+            self._starting.remove(name)
+
+    async def _start(self, name: str, command: Command) -> LocalProcess:
+        how = HowToStop(command.stop_signal, GRACE if command.grace is None else command.grace)
+        self._unswept[name] = how
+        self._attempts[name] += 1
+        own_mark = {VARIABLE: mark(self._run, name, self._attempts[name])}
+        with ExitStack() as ours, ExitStack() as childs:
+            if command.stdin is None:
+                # Not subprocess.DEVNULL, which uvloop leaves open where the start fails.
+                stdin, child_stdin = None, os.open(os.devnull, os.O_RDONLY)
+                childs.callback(os.close, child_stdin)
+            else:
+                stdin, child_stdin = _pipe_to_child(ours, childs)
+            stdout, child_stdout = _pipe_from_child(ours, childs)
+            stderr, child_stderr = None, subprocess.STDOUT
+            if command.stderr == "separate":
+                stderr, child_stderr = _pipe_from_child(ours, childs)
+            self._guard.expect(how)
+            started = await _patiently(
+                partial(
+                    anyio.open_process,
+                    command.argv,
+                    stdin=child_stdin,
+                    stdout=child_stdout,
+                    stderr=child_stderr,
+                    cwd=command.cwd,
+                    env=_environment(command) | own_mark,
+                    start_new_session=True,
+                )
+            )
+            # Before anything else is awaited: nobody else would end it if we died now.
+            self._guard.add(started.pid, how)
+            ours.pop_all()
+        process = LocalProcess(name, started, stdin, stdout, stderr, self._guard, self._forget)
+        self._processes.add(process)
+        return process
+
+    def _groups(self) -> set[int]:
+        """Return the groups that are no escapees': those that run or cannot be ended."""
+        return {process.pid for process in self._processes} | self._unstoppable
+
+    def _forget(self, process: LocalProcess, gone: bool) -> None:
+        self._processes.discard(process)
+        if not gone:
+            self._unstoppable.add(process.pid)
 
 
 class LocalProcess:
@@ -146,16 +226,18 @@ class LocalProcess:
         stdin: _InputPipe | None,
         stdout: _OutputPipe,
         stderr: _OutputPipe | None,
-        forget: Callable[[LocalProcess], None],
+        guard: OrphanGuard,
+        forget: Callable[[LocalProcess, bool], None],
     ) -> None:
         self.host = platform.node()
         self.pid = process.pid
         self.stdin = stdin
         self.stdout = stdout
         self.stderr = stderr
-        self._name = name
+        self.name = name
         self._process = process
         self._group = ProcessGroup(process.pid)
+        self._guard = guard
         self._forget = forget
         self._asked = False
         self._stopped = False
@@ -176,7 +258,7 @@ class LocalProcess:
             if output is not None:
                 output.end_within(DRAIN_LIMIT)
         if not gone:
-            raise CannotStopError(self._name, self.pid, REAP_LIMIT)
+            raise CannotStopError(self.name, self.pid, REAP_LIMIT)
         return await self.wait()
 
     async def aclose(self) -> None:
@@ -188,7 +270,8 @@ class LocalProcess:
                     await pipe.aclose()
             if gone:
                 await self._process.aclose()
-        self._forget(self)
+            self._group.close()
+            self._forget(self, gone)
 
     def ask(self, signal: int) -> None:
         """Ask the group to end, once, and wake it if it is stopped."""
@@ -208,10 +291,8 @@ class LocalProcess:
     async def gone(self) -> None:
         """Wait until the leader has been reaped and the group is empty."""
         await self._process.wait()
-        pause = 0.001
-        while not self._group.check_vacant():
-            await anyio.sleep(pause)
-            pause = min(pause * 2, 0.05)
+        await self._group.vacated()
+        self._guard.discard(self.pid)
 
     def _is_vacant(self) -> bool:
         return self._process.returncode is not None and self._group.check_vacant()
@@ -299,6 +380,34 @@ class _InputPipe(_Pipe, ByteSendStream):
                     raise anyio.BrokenResourceError from error
 
 
+async def _patiently(start: Callable[[], Awaitable[Process]]) -> Process:
+    """Start a process, again for up to 0.1 s where what is in the way will pass."""
+    for pause in RETRIES:
+        try:
+            return await _uncancelled(start)
+        except (OSError, RuntimeError) as error:
+            if not _passes(error):
+                raise
+        await anyio.sleep(pause)
+    return await _uncancelled(start)
+
+
+async def _uncancelled(start: Callable[[], Awaitable[Process]]) -> Process:
+    # Bounded: a fork and an exec.  A cancelled start would lose asyncio's handle.
+    with anyio.CancelScope(shield=True):
+        process = await start()
+    return process  # noqa: RET504 - mypy takes every scope for one that swallows errors
+
+
+def _passes(error: OSError | RuntimeError) -> bool:
+    if isinstance(error, OSError):
+        # The program's file is still open for writing, if only in a child of another thread that is
+        # about to start a program of its own.
+        return error.errno == errno.ETXTBSY
+    # uvloop, where an event loop in another thread starts a process at this moment.
+    return "Racing" in str(error)
+
+
 def _pipe_from_child(ours: ExitStack, childs: ExitStack) -> tuple[_OutputPipe, int]:
     read_end, write_end = os.pipe()
     ours.callback(os.close, read_end)
@@ -360,6 +469,7 @@ _EXPLAINED = {
     errno.ENFILE: "the system has no file descriptors left",
     errno.EAGAIN: "the system allows no more processes ('ulimit -u')",
     errno.ENOMEM: "the system has no memory for another process",
+    errno.ETXTBSY: "its program's file is open for writing; close it, or move a new file there",
 }
 
 

@@ -2,6 +2,9 @@
 
 The only home of `os.killpg`, ``/proc`` and `sys.platform`.
 
+A group is signalled through a pidfd of its leader where the system can (Linux 6.9 and later): that
+never means a stranger, even after the leader has been reaped.  Elsewhere by its number.
+
 Whether a group is alive is read from the states of its members, not from ``killpg(pgid, 0)`` alone:
 that goes on succeeding while zombies are left, and below a PID 1 that reaps late they are left for
 good.  The other way round it is exact and cheap: once it fails, the group is empty.
@@ -9,19 +12,46 @@ good.  The other way round it is exact and cheap: once it fails, the group is em
 A group's number belongs to it until its leader has been reaped and its last member is gone; from
 then on the system may give it to strangers, so a `ProcessGroup` that was found empty is never
 signalled again.
+
+What leaves its group is found by a variable in its environment, which every process inherits; only
+Linux shows the environments of other processes.
 """
 
 from __future__ import annotations
 
 import os
+import signal as signals
 import struct
 import sys
-from pathlib import Path
 
-__all__ = ["ProcessGroup", "bytes_in_pipe", "require_posix"]
+import anyio
 
-_HAS_PROC = sys.platform == "linux"
+if os.name == "posix":  # elsewhere `require_posix` says what is wrong
+    import fcntl
+    import termios
+
+__all__ = [
+    "ProcessGroup",
+    "bytes_in_pipe",
+    "group_of",
+    "process_numbers",
+    "require_posix",
+    "variable_of",
+]
+
+
+def _has_proc() -> bool:
+    """Tell whether there is a ``/proc``, and its numbers are those that the system calls take."""
+    try:
+        # It may be that of a container's host, with other numbers.
+        return sys.platform == "linux" and os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+_HAS_PROC = _has_proc()
 _ALIVE = frozenset("RSDTtIKWP")  # all but Z, a zombie, and X, dead: see proc(5)
+_PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2  # <linux/pidfd.h>
 
 
 def require_posix() -> None:
@@ -34,10 +64,6 @@ def require_posix() -> None:
 
 def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes a pipe holds that nobody has read."""
-    # Imported here, so that elsewhere `require_posix` can say what is wrong.
-    import fcntl  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
     (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
     return int(count)
 
@@ -49,10 +75,11 @@ class ProcessGroup:
         id: the group's number, which is its leader's.
     """
 
-    __slots__ = ("_members", "_vacant", "id")
+    __slots__ = ("_members", "_pidfd", "_vacant", "id")
 
     def __init__(self, leader: int) -> None:
         self.id = leader
+        self._pidfd = _open_pidfd(leader)
         self._vacant = False
         self._members: list[int] = [leader]
 
@@ -64,33 +91,62 @@ class ProcessGroup:
         if self._vacant:
             return False
         try:
-            os.killpg(self.id, signal)
+            self._signal(signal)
         except ProcessLookupError:
+            self._vacant = True  # the system would say so of a leader that nobody has reaped
             return False
         except PermissionError:
             # On macOS a group of zombies; on Linux one whose members all changed their user.
             return False
         return True
 
+    def close(self) -> None:
+        """Free the group's handle; it is not signalled again."""
+        self._vacant = True
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    async def vacated(self) -> None:
+        """Wait until nobody is left; only to be awaited after the leader has been reaped."""
+        pause = 0.001
+        while not self.check_vacant():
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
     def leader_is_alive(self) -> bool:
         """Tell whether the leader runs; only to be asked until it has been reaped."""
-        return _state(self.id, self.id) in _ALIVE if _HAS_PROC else True
+        try:
+            return _state(self.id, self.id) in _ALIVE if _HAS_PROC else True
+        except OSError:  # no file left to look with
+            return True
 
     def check_vacant(self) -> bool:
         """Tell whether nobody is left; only to be asked after the leader has been reaped."""
         self._vacant = self._vacant or not self._find_members()
         return self._vacant
 
+    def _signal(self, signal: int) -> None:
+        if self._pidfd is None:
+            os.killpg(self.id, signal)
+        else:
+            signals.pidfd_send_signal(self._pidfd, signal, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+
     def _find_members(self) -> bool:
         try:
-            os.killpg(self.id, 0)
+            self._signal(0)
         except ProcessLookupError:
             return False
         except PermissionError:
             if not _HAS_PROC:
                 return False
-        if not _HAS_PROC:
+        try:
+            return not _HAS_PROC or self._find_alive()
+        except OSError:  # no file left to look with: look again later
             return True
+
+    def _find_alive(self) -> bool:
+        """Look for a member that is more than a zombie."""
         # Those seen last time are looked at first: walking all of /proc costs 10 µs a process.
         if any(_state(pid, self.id) in _ALIVE for pid in self._members):
             return True
@@ -102,15 +158,88 @@ class ProcessGroup:
 
     def _walk_proc(self) -> dict[int, str]:
         """Return the states of all members by their number."""
-        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-        return {pid: state for pid in pids if (state := _state(pid, self.id))}
+        return {pid: state for pid in process_numbers() if (state := _state(pid, self.id))}
+
+
+def process_numbers() -> list[int]:
+    """Return the numbers of all processes; none where the system does not show them.
+
+    Raises:
+        OSError: this process has no file descriptor left to look with.
+    """
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()] if _HAS_PROC else []
+
+
+def group_of(pid: int) -> int | None:
+    """Return the number of the group that a process is in; None where it is gone."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def variable_of(pid: int, name: str) -> str | None:
+    """Return the value that the variable `name` had when a process's program was started.
+
+    Empty where the process has no environment at all, as a zombie and a program that is just
+    starting; None where it has no such variable, is gone, or belongs to somebody else.
+
+    Raises:
+        OSError: this process has no file descriptor left to look with.
+    """
+    environment = _read(f"/proc/{pid}/environ")
+    if environment is None:
+        return None
+    key = name.encode() + b"="
+    if key in environment:
+        for word in environment.split(b"\0"):
+            if word.startswith(key):
+                return os.fsdecode(word.removeprefix(key))
+    return None if environment else ""
+
+
+def _open_pidfd(leader: int) -> int | None:
+    """Return a pidfd by which the leader's whole group can be signalled; None: there is none."""
+    if sys.platform != "linux" or not hasattr(signals, "pidfd_send_signal"):
+        return None
+    try:
+        pidfd = os.pidfd_open(leader)
+    except OSError:  # no such call, no descriptor left, or the leader has been reaped already
+        return None
+    try:
+        signals.pidfd_send_signal(pidfd, 0, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+    except OSError:  # a system before 6.9
+        os.close(pidfd)
+        return None
+    return pidfd
+
+
+def _read(path: str) -> bytes | None:
+    """Return what is in a file of a process, in a third of the time that `open` takes.
+
+    None where that process is gone, or is somebody else's.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    try:
+        content = chunk = os.read(file, 65536)
+        while len(chunk) == 65536:
+            chunk = os.read(file, 65536)
+            content += chunk
+    except (ProcessLookupError, PermissionError):
+        return None
+    else:
+        return content
+    finally:
+        os.close(file)
 
 
 def _state(pid: int, group: int) -> str | None:
     """Return the letter of the process's state; None where it is not there, or not of `group`."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    stat = _read(f"/proc/{pid}/stat")
+    if stat is None:
         return None
     # "pid (name) state ppid pgrp …"; the name may hold blanks and parentheses.
     state, _, pgrp = stat[stat.rindex(b")") + 2 :].split(None, 3)[:3]

@@ -36,6 +36,7 @@ class RunnerOptions(TypedDict, total=False):
     buffer_size: int
     sinks: Iterable[Sink]
     launcher: Launcher | None
+    orphan_guard: bool
 
 
 def run(

@@ -33,9 +33,9 @@ from currant._command import (
     name_of,
     named,
 )
-from currant._errors import CommandError, LaunchError
+from currant._errors import CannotStopError, CommandError, LaunchError
 from currant._job import Job, Policies, Surroundings
-from currant._launcher import Checker
+from currant._launcher import Checker, Sweeper
 from currant._local import LocalLauncher
 from currant._messages import BatchMessage, Results
 from currant._posix import require_posix
@@ -86,7 +86,10 @@ class Runner(AsyncContextManagerMixin):
         sinks: async callables that take all messages; each has a subscription of its own, and
             `join` waits for it.  Without a sink, output that nobody iterates over makes the
             commands wait.
-        launcher: what starts the processes; None: processes of this machine.
+        launcher: what starts the processes; None: processes of this machine, with `orphan_guard`.
+        orphan_guard: whether a small helper process ends the commands when this program dies
+            without leaving the block, even by SIGKILL.  It ends with the block.  Where it cannot be
+            started, a `RuntimeWarning` says so, and the commands run without it.
 
     Raises:
         CommandError: when built: a command or a policy is wrong.
@@ -111,6 +114,7 @@ class Runner(AsyncContextManagerMixin):
         buffer_size: int = 16,
         sinks: Iterable[Sink] = (),
         launcher: Launcher | None = None,
+        orphan_guard: bool = True,
     ) -> None:
         require_posix()
         check_policies(restart, kill_others_on, grace, capture)
@@ -123,11 +127,10 @@ class Runner(AsyncContextManagerMixin):
         self._max_processes = max_processes
         self._buffer_size = buffer_size
         self._sinks = tuple(sinks)
-        self._launcher = LocalLauncher() if launcher is None else launcher
+        self._launcher = launcher or LocalLauncher(orphan_guard=orphan_guard)
 
         self._barrier = KillBarrier()
         self._killed = False
-        self._hurried = False
         self._jobs: dict[str, Job] = {}
         self._queue: deque[Job] = deque()
         self._active = 0
@@ -136,6 +139,7 @@ class Runner(AsyncContextManagerMixin):
         self._channel: Channel  # from the entry on
         self._sink_scopes: list[anyio.CancelScope] = []
         self._sink_deadline = inf
+        self._sweep_deadline = inf
 
     def __repr__(self) -> str:
         counts = Counter(job.state for job in self._jobs.values())
@@ -249,7 +253,7 @@ class Runner(AsyncContextManagerMixin):
         """
         self._opened_channel()
         if self._killed:
-            self._hurried = True
+            self._hurried.set()
             for job in self._jobs.values():
                 job.hurry()
         self._killed = True
@@ -279,7 +283,7 @@ class Runner(AsyncContextManagerMixin):
         self._entered = True
         self._channel = Channel(self._buffer_size)
         self._closing, self._ready = anyio.Event(), anyio.Event()
-        self._all_ended = anyio.Event()
+        self._all_ended, self._hurried = anyio.Event(), anyio.Event()
         self._watching = anyio.CancelScope()
         error: BaseException | None = None
         with anyio.CancelScope() as self._scope:
@@ -317,15 +321,42 @@ class Runner(AsyncContextManagerMixin):
                 async with self._launcher, anyio.create_task_group() as sinks:
                     for sink in self._sinks:
                         sinks.start_soon(self._run_sink, sink, self._channel.subscribe())
-                    async with anyio.create_task_group() as self._tasks:
-                        self._ready.set()
-                        await self._closing.wait()
-                    self._channel.close()
+                    async with anyio.create_task_group() as killing:
+                        killing.start_soon(self._sweep_when_killed)
+                        async with anyio.create_task_group() as self._tasks:
+                            self._ready.set()
+                            await self._closing.wait()
+                        self._channel.close()
+                        await self._sweep()
+                        killing.cancel_scope.cancel()
         except Exception as error:  # of the launcher, on entry or exit
             self._fail(error)
         finally:
             self._ready.set()
             self._channel.close()
+
+    async def _sweep_when_killed(self) -> None:
+        """End what has left its group at the same time as the groups, so that graces do not add up.
+
+        A second kill hurries that, and the sweep at the end, too.
+        """
+        await self._barrier.wait()
+        graces = [job.grace for job in self._jobs.values() if not job.result]
+        self._sweep_deadline = anyio.current_time() + max(graces, default=0.0)
+        async with anyio.create_task_group() as sweeping:
+            sweeping.start_soon(self._sweep)
+            await self._hurried.wait()
+            self._sweep_deadline = anyio.current_time()
+            sweeping.start_soon(self._sweep)
+
+    async def _sweep(self) -> None:
+        """End what the commands have left behind outside their groups."""
+        if isinstance(self._launcher, Sweeper):
+            try:
+                left = self._sweep_deadline - anyio.current_time()
+                await self._launcher.sweep(None, max(left, 0.0))
+            except CannotStopError as error:
+                self._fail(error)
 
     async def _watch_barrier(self) -> None:
         """Begin, to end at once, what is queued when the barrier is thrown.
@@ -346,7 +377,7 @@ class Runner(AsyncContextManagerMixin):
         self._channel.abandon()
         # The commands are gone after their grace; a sink has as long again for what they wrote.
         grace = 0.0
-        if not self._hurried:
+        if not self._hurried.is_set():
             grace = max((job.grace for job in self._jobs.values() if not job.result), default=0.0)
         self._sink_deadline = anyio.current_time() + 2 * grace + SINK_TIME
         for scope in self._sink_scopes:

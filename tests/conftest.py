@@ -27,6 +27,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, settings
 
+from tests.kills import Kills
+from tests.lifeline import Gate, Lifeline
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -209,6 +212,28 @@ def no_stray_tasks(request: pytest.FixtureRequest, nothing_left_over: None) -> N
     function = getattr(request, "function", None)
     if "anyio_backend" in request.fixturenames and inspect.iscoroutinefunction(function):
         request.getfixturevalue("stray_task_check")
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kills]:
+    """All signals to process groups from here on; one to a group that is gone fails the test."""
+    kills = Kills(monkeypatch)
+    yield kills
+    assert kills.astray == []
+
+
+@pytest.fixture
+def lifeline(tmp_path: Path) -> Iterator[Lifeline]:
+    """What all commands of a test hold open."""
+    with Lifeline(tmp_path / "lifeline") as lifeline:
+        yield lifeline
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What holds one command up."""
+    with Gate(tmp_path / "gate") as gate:
+        yield gate
 
 
 @pytest.fixture

@@ -239,20 +239,6 @@ def on_terminal(processes_of_currant: ExitStack) -> Start:
     return start
 
 
-@pytest.fixture
-def lifeline(tmp_path: Path) -> Iterator[Lifeline]:
-    """What all commands of a test hold open."""
-    with Lifeline(tmp_path / "lifeline") as line:
-        yield line
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """What holds one command up."""
-    with Gate(tmp_path / "gate") as gate:
-        yield gate
-
-
 def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
     """Return the variables for currant: ours, without those that say something about colours."""
     unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")

@@ -49,8 +49,8 @@ class TestLocalLauncher(LauncherContract):
     """Processes of this machine keep the contract."""
 
     def new_launcher(self) -> LocalLauncher:
-        """Return a launcher of real processes."""
-        return LocalLauncher()
+        """Return a launcher of real processes, and of no other than those that it is told."""
+        return LocalLauncher(orphan_guard=False)
 
     def command(self, behaviour: Behaviour) -> Command:
         """Return a small program that behaves so."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import sys
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -23,6 +22,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from currant import PIPE, Command, CommandNotFoundError, Exit, LaunchError, LocalLauncher, _local
+from currant._posix import ProcessGroup
+from tests.files import files_left
 from tests.streams import HOURS, LIMIT, UVLOOP, read_all, read_until
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from currant._local import LocalProcess
+    from tests.kills import Kills
 
 pytestmark = pytest.mark.anyio
 
-Kills: TypeAlias = list[tuple[int, int]]
 MakeCommand: TypeAlias = "Callable[[Path], Command]"
 
 ENV = shutil.which("env") or "/usr/bin/env"
@@ -94,20 +95,6 @@ def wait_until(process: LocalProcess, change: int) -> None:
         os.waitid(os.P_PID, process.pid, change | os.WNOWAIT)
 
 
-@pytest.fixture
-def kills(monkeypatch: pytest.MonkeyPatch) -> Kills:
-    """All signals to groups from here on, as pairs of group and signal; 0 is only a question."""
-    sent: Kills = []
-    killpg = os.killpg
-
-    def record(group: int, signal: int) -> None:
-        sent.append((group, signal))
-        killpg(group, signal)
-
-    monkeypatch.setattr(os, "killpg", record)
-    return sent
-
-
 # ---- what a process is given ----
 
 
@@ -154,7 +141,9 @@ async def test_a_process_has_the_three_standard_files_and_no_other(
     ends = os.pipe()
     try:
         os.set_inheritable(ends[1], True)
-        async with ready(Command.shell(f"echo ready; {FOREVER}", stdin=stdin)) as process:
+        # Stopped, since a program that is being loaded opens files of its own.
+        async with ready(Command.shell("echo ready; kill -STOP $$", stdin=stdin)) as process:
+            wait_until(process, os.WSTOPPED)
             assert sorted(os.listdir(f"/proc/{process.pid}/fd")) == ["0", "1", "2"]
     finally:
         for end in ends:
@@ -199,7 +188,10 @@ async def test_without_inheriting_there_are_the_commands_variables_only(
     env: dict[str, str], expected: bytes
 ) -> None:
     """With inherit_env=False a process has the variables of its command, be it none."""
-    assert await output_of(Command([ENV], env=env, inherit_env=False)) == expected
+    output = await output_of(Command([ENV], env=env, inherit_env=False))
+    lines = output.splitlines(keepends=True)
+    assert b"".join(line for line in lines if not line.startswith(b"CURRANT_ID=")) == expected
+    assert len(lines) == len(env) + 1
 
 
 async def test_words_and_variables_arrive_byte_for_byte() -> None:
@@ -416,28 +408,6 @@ async def test_an_interrupted_start_leaves_no_file_open(monkeypatch: pytest.Monk
             await launcher.launch(Command(["true"], stdin=PIPE))
 
 
-@contextmanager
-def files_left(count: int) -> Iterator[None]:
-    """Have the system let this process open so many files more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = {int(name) for name in os.listdir("/dev/fd")}
-    free = (number for number in range(soft) if number not in taken or not _is_open(number))
-    limit = next(number for position, number in enumerate(free) if position == count)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
-
-
 async def test_running_out_of_files_at_any_point_of_a_start_leaks_nothing(
     anyio_backend: object,
 ) -> None:
@@ -637,7 +607,7 @@ async def test_what_was_forced_stays_so_when_it_is_forced_again(
 ) -> None:
     """A second force that comes too late does not make an ending by the first one a gentle one."""
 
-    def find_nobody(group: int, signal: int) -> None:
+    def find_nobody(group: ProcessGroup, signal: int) -> None:
         raise ProcessLookupError
 
     async with ready(Command.shell(f"trap '' TERM; echo ready; {FOREVER}")) as process:
@@ -645,7 +615,7 @@ async def test_what_was_forced_stays_so_when_it_is_forced_again(
         process.force()
         with monkeypatch.context() as patch:
             # asyncio's thread may have reaped the leader before the event loop is told.
-            patch.setattr(os, "killpg", find_nobody)
+            patch.setattr(ProcessGroup, "_signal", find_nobody)
             process.force()
         assert await process.wait() == Exit(None, SIGKILL, stopped=True, forced=True)
 
@@ -661,7 +631,7 @@ async def test_a_group_is_asked_once_however_many_stop_it(kills: Kills) -> None:
             tasks.start_soon(process.stop, SIGTERM, HOURS)
         await wait_all_tasks_blocked()
         await process.stop(SIGTERM, 0)
-    sent = [signal for group, signal in kills if signal and group == process.pid]
+    sent = kills.of(process.pid)
     assert sent[:2] == [SIGTERM, SIGCONT]
     assert set(sent[2:]) == {SIGKILL}
 
@@ -671,13 +641,13 @@ async def test_a_group_that_is_gone_is_never_signalled_again(line: str, kills: K
     """Once the leader is reaped and the group empty, its number may be a stranger's."""
     async with launched(Command.shell(line)) as process:
         await process.stop(SIGTERM, HOURS)
-        kills.clear()
+        kills.sent.clear()
         for signal in (SIGTERM, SIGKILL, 0):
             assert not await process.send_signal(signal)
         await process.stop(SIGTERM, HOURS)
         await process.stop(SIGKILL, 0)
         await process.aclose()
-    assert kills == []
+    assert kills.sent == []
 
 
 async def test_only_groups_of_our_own_are_signalled(kills: Kills) -> None:
@@ -687,7 +657,7 @@ async def test_only_groups_of_our_own_are_signalled(kills: Kills) -> None:
         async with launched(Command.shell(FOREVER)) as process:
             pids.add(process.pid)
             await process.stop(signal, HOURS)
-    assert {group for group, _ in kills} == pids
+    assert {group for group, _ in kills.sent} == pids
 
 
 @pytest.mark.parametrize("signal", [SIGTERM, SIGKILL])

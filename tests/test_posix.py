@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM
 from subprocess import PIPE
@@ -16,10 +18,11 @@ from currant import _posix
 from currant._posix import ProcessGroup, require_posix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.kills import Kills
 
 Child: TypeAlias = "subprocess.Popen[bytes]"
-Kills: TypeAlias = list[tuple[int, int]]
 
 needs_proc = pytest.mark.skipif(
     not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
@@ -53,18 +56,41 @@ def start() -> Iterator[Start]:
         child.communicate()
 
 
+@pytest.fixture(params=["by pidfd", "by number"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How groups are signalled: all tests hold for both ways."""
+    if request.param == "by number":
+        monkeypatch.setattr(_posix, "_open_pidfd", lambda leader: None)
+    elif not PIDFDS_REACH_GROUPS:
+        pytest.skip("signals to groups through a pidfd need Linux 6.9 or later")
+    way: str = request.param
+    return way
+
+
+def _pidfds_reach_groups() -> bool:
+    with subprocess.Popen(["cat"], stdin=PIPE, process_group=0) as leader:
+        group = ProcessGroup(leader.pid)
+        reaches = group._pidfd is not None
+        group.close()
+    return reaches
+
+
+PIDFDS_REACH_GROUPS = _pidfds_reach_groups()
+
+NewGroup: TypeAlias = "Callable[[Child], ProcessGroup]"
+
+
 @pytest.fixture
-def kills(monkeypatch: pytest.MonkeyPatch) -> Kills:
-    """All that was sent to groups from here on, as pairs of group and signal."""
-    sent: Kills = []
-    killpg = os.killpg
+def group_of() -> Iterator[NewGroup]:
+    """Make the groups of leaders, and close them at the end."""
+    with ExitStack() as groups:
 
-    def record(group: int, signal: int) -> None:
-        sent.append((group, signal))
-        killpg(group, signal)
+        def make(leader: Child) -> ProcessGroup:
+            group = ProcessGroup(leader.pid)
+            groups.callback(group.close)
+            return group
 
-    monkeypatch.setattr(os, "killpg", record)
-    return sent
+        yield make
 
 
 RUNS = ("/bin/sh", "-c", "echo ready; exec sleep 9999")
@@ -79,83 +105,85 @@ def exit_unreaped(child: Child) -> None:
 # ---- sending ----
 
 
-def test_a_signal_reaches_a_group_that_runs(start: Start) -> None:
+def test_a_signal_reaches_a_group_that_runs(start: Start, group_of: NewGroup) -> None:
     """Sending says that there was somebody, and there was."""
     child = start(*RUNS)
-    assert ProcessGroup(child.pid).send(SIGTERM)
+    assert group_of(child).send(SIGTERM)
     assert child.wait() == -SIGTERM
 
 
-def test_a_signal_reaches_every_member(start: Start) -> None:
+def test_a_signal_reaches_every_member(start: Start, group_of: NewGroup) -> None:
     """All members of a group get the signal, not the leader alone."""
     leader = start(*RUNS)
     member = start(*RUNS, leader=leader)
-    assert ProcessGroup(leader.pid).send(SIGTERM)
+    assert group_of(leader).send(SIGTERM)
     assert [leader.wait(), member.wait()] == [-SIGTERM, -SIGTERM]
 
 
-def test_a_signal_to_an_empty_group_reaches_nobody(start: Start) -> None:
+def test_a_signal_to_an_empty_group_reaches_nobody(start: Start, group_of: NewGroup) -> None:
     """A group that has ended is no error; it is told to have nobody in it."""
     child = start(*EXITS)
     child.wait()
-    group = ProcessGroup(child.pid)
+    group = group_of(child)
     assert not group.send(SIGTERM)
     assert not group.send(0)
 
 
 def test_a_group_that_may_not_be_signalled_is_no_error(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Members that are not ours to signal any more are told as nobody."""
 
-    def refuse(group: int, signal: int) -> None:
+    def refuse(group: ProcessGroup, signal: int) -> None:
         raise PermissionError
 
-    group = ProcessGroup(start(*RUNS).pid)
-    monkeypatch.setattr(os, "killpg", refuse)
+    group = group_of(start(*RUNS))
+    monkeypatch.setattr(ProcessGroup, "_signal", refuse)
     assert not group.send(SIGTERM)
 
 
 @needs_proc
 def test_a_group_that_may_not_be_signalled_is_not_empty_for_that(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether somebody is there is another question than whether one may send signals."""
 
-    def refuse(group: int, signal: int) -> None:
+    def refuse(group: ProcessGroup, signal: int) -> None:
         raise PermissionError
 
     leader = start(*RUNS)
     start(*RUNS, leader=leader)
-    group = ProcessGroup(leader.pid)
+    group = group_of(leader)
     leader.kill()
     leader.wait()
-    monkeypatch.setattr(os, "killpg", refuse)
+    monkeypatch.setattr(ProcessGroup, "_signal", refuse)
     assert not group.check_vacant()
 
 
 # ---- who is alive ----
 
 
-def test_a_leader_that_runs_is_alive(start: Start) -> None:
+def test_a_leader_that_runs_is_alive(start: Start, group_of: NewGroup) -> None:
     """A process that runs is not taken for an ended one."""
-    assert ProcessGroup(start(*RUNS).pid).leader_is_alive()
+    assert group_of(start(*RUNS)).leader_is_alive()
 
 
 @needs_proc
-def test_a_leader_that_has_exited_is_dead_before_it_is_reaped(start: Start) -> None:
+def test_a_leader_that_has_exited_is_dead_before_it_is_reaped(
+    start: Start, group_of: NewGroup
+) -> None:
     """A zombie is known for one."""
     child = start(*EXITS)
     exit_unreaped(child)
-    assert not ProcessGroup(child.pid).leader_is_alive()
+    assert not group_of(child).leader_is_alive()
 
 
 @needs_proc
-def test_a_stopped_leader_is_alive(start: Start) -> None:
+def test_a_stopped_leader_is_alive(start: Start, group_of: NewGroup) -> None:
     """A frozen process is a live one."""
     child = start("/bin/sh", "-c", "echo ready; kill -STOP $$; exec sleep 9999")
     os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
-    group = ProcessGroup(child.pid)
+    group = group_of(child)
     assert group.leader_is_alive()
     assert group.send(SIGCONT)
 
@@ -164,7 +192,9 @@ def test_a_stopped_leader_is_alive(start: Start) -> None:
 @pytest.mark.parametrize(
     "name", ["a b", "a) Z 1 (b", ")", "((", "a) X 0 0 (", "Z", "1 (Z) 2", "new\nline)"]
 )
-def test_a_name_of_any_kind_is_no_riddle(name: str, start: Start, tmp_path: Path) -> None:
+def test_a_name_of_any_kind_is_no_riddle(
+    name: str, start: Start, group_of: NewGroup, tmp_path: Path
+) -> None:
     """Blanks, parentheses and what looks like a state in a program's name change nothing."""
     program = tmp_path / name
     program.write_text("#!/bin/sh\necho ready\nread never\n")
@@ -174,7 +204,7 @@ def test_a_name_of_any_kind_is_no_riddle(name: str, start: Start, tmp_path: Path
     assert f"({name})".encode() in Path(f"/proc/{member.pid}/stat").read_bytes()
     leader.kill()
     leader.wait()
-    group = ProcessGroup(leader.pid)
+    group = group_of(leader)
     assert not group.check_vacant()
     member.kill()
     exit_unreaped(member)
@@ -184,19 +214,21 @@ def test_a_name_of_any_kind_is_no_riddle(name: str, start: Start, tmp_path: Path
 # ---- who is left ----
 
 
-def test_a_group_is_vacant_when_its_last_member_is_reaped(start: Start) -> None:
+def test_a_group_is_vacant_when_its_last_member_is_reaped(start: Start, group_of: NewGroup) -> None:
     """A leader that was reaped and had nobody else leaves an empty group."""
     child = start(*RUNS)
     child.kill()
     child.wait()
-    assert ProcessGroup(child.pid).check_vacant()
+    assert group_of(child).check_vacant()
 
 
-def test_a_group_is_not_vacant_while_a_member_lives_longer_than_the_leader(start: Start) -> None:
+def test_a_group_is_not_vacant_while_a_member_lives_longer_than_the_leader(
+    start: Start, group_of: NewGroup
+) -> None:
     """Members count without their leader; what ends in between is found as well."""
     leader = start(*RUNS)
     members = [start(*RUNS, leader=leader) for _ in range(2)]
-    group = ProcessGroup(leader.pid)
+    group = group_of(leader)
     leader.kill()
     leader.wait()
     for member in members:
@@ -207,11 +239,11 @@ def test_a_group_is_not_vacant_while_a_member_lives_longer_than_the_leader(start
     assert group.check_vacant()
 
 
-def test_a_member_that_joins_late_is_found(start: Start) -> None:
+def test_a_member_that_joins_late_is_found(start: Start, group_of: NewGroup) -> None:
     """Who was not there at the last look is there at the next one."""
     leader = start(*RUNS)
     first = start(*RUNS, leader=leader)
-    group = ProcessGroup(leader.pid)
+    group = group_of(leader)
     leader.kill()
     leader.wait()
     assert not group.check_vacant()
@@ -225,38 +257,38 @@ def test_a_member_that_joins_late_is_found(start: Start) -> None:
 
 
 @needs_proc
-def test_a_group_of_zombies_is_vacant(start: Start) -> None:
+def test_a_group_of_zombies_is_vacant(start: Start, group_of: NewGroup) -> None:
     """Zombies that nobody reaps do not keep a group, though the system still signals them."""
     leader = start(*RUNS)
     member = start(*EXITS, leader=leader)
     exit_unreaped(member)
     leader.kill()
     leader.wait()
-    group = ProcessGroup(leader.pid)
+    group = group_of(leader)
     assert group.send(0)
     assert group.check_vacant()
 
 
 @needs_proc
-def test_other_groups_do_not_count(start: Start) -> None:
+def test_other_groups_do_not_count(start: Start, group_of: NewGroup) -> None:
     """A process that runs in another group keeps none but its own."""
     leader, stranger = start(*RUNS), start(*RUNS)
     member = start(*EXITS, leader=leader)
     exit_unreaped(member)
     leader.kill()
     leader.wait()
-    assert ProcessGroup(leader.pid).check_vacant()
-    assert not ProcessGroup(stranger.pid).check_vacant()
+    assert group_of(leader).check_vacant()
+    assert not group_of(stranger).check_vacant()
 
 
 @needs_proc
 def test_a_member_that_forks_while_it_is_looked_for_is_found(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member that starts another one and ends, all during one look, leaves no empty group."""
     leader = start(*RUNS)
     first = start(*RUNS, leader=leader)
-    group = ProcessGroup(leader.pid)
+    group = group_of(leader)
     leader.kill()
     leader.wait()
     list_folder = os.listdir
@@ -276,50 +308,118 @@ def test_a_member_that_forks_while_it_is_looked_for_is_found(
 # ---- numbers that are no longer ours ----
 
 
-def test_a_vacant_group_is_never_signalled_again(start: Start, kills: Kills) -> None:
+def test_a_vacant_group_is_never_signalled_again(
+    start: Start, group_of: NewGroup, kills: Kills
+) -> None:
     """Once found empty, a group gets nothing more, not even the question who is there."""
     child = start(*EXITS)
     child.wait()
-    group = ProcessGroup(child.pid)
+    group = group_of(child)
     assert group.check_vacant()
-    kills.clear()
+    kills.sent.clear()
     for signal in (SIGTERM, SIGKILL, 0):
         assert not group.send(signal)
     assert group.check_vacant()
-    assert kills == []
+    assert kills.sent == []
 
 
 def test_a_vacant_group_stays_so_when_its_number_is_taken_again(
+    start: Start,
+    group_of: NewGroup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stranger's group with the same number is not ours."""
     answers: list[Exception | None] = [ProcessLookupError(), None, None]
 
-    def killpg(group: int, signal: int) -> None:
-        answer = answers.pop(0)
-        if answer is not None:
-            raise answer
+    def answer(group: ProcessGroup, signal: int) -> None:
+        if (error := answers.pop(0)) is not None:
+            raise error
 
-    monkeypatch.setattr(os, "killpg", killpg)
-    group = ProcessGroup(os.getpgrp())
+    monkeypatch.setattr(ProcessGroup, "_signal", answer)
+    group = group_of(start(*RUNS))
     assert group.check_vacant()
     assert group.check_vacant()
     assert not group.send(SIGTERM)
     assert len(answers) == 2
 
 
-def test_looking_who_is_left_sends_no_signal(start: Start, kills: Kills) -> None:
+def test_a_signal_that_finds_nobody_is_the_last_one(
+    start: Start, group_of: NewGroup, kills: Kills
+) -> None:
+    """A group that the system does not know any more gets no second signal."""
+    child = start(*EXITS)
+    group = group_of(child)
+    child.wait()
+    assert [group.send(SIGTERM), group.send(SIGCONT)] == [False, False]
+    assert kills.of(child.pid) == [SIGTERM]
+
+
+def test_a_pidfd_never_means_a_stranger(
+    start: Start, group_of: NewGroup, kills: Kills, way: str
+) -> None:
+    """Where there are pidfds, no group is signalled by its number, and each handle is freed."""
+    leader = start(*RUNS)
+    member = start(*RUNS, leader=leader)
+    group = group_of(leader)
+    leader.kill()
+    leader.wait()
+    assert group.send(SIGTERM)
+    assert member.wait() == -SIGTERM
+    assert bool(kills.by_number) == (way == "by number")
+    before = len(os.listdir("/dev/fd"))
+    group.close()
+    group.close()
+    assert before - len(os.listdir("/dev/fd")) == (1 if way == "by pidfd" else 0)
+    assert not group.send(SIGTERM)
+
+
+def test_without_a_free_file_a_group_is_signalled_by_its_number(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that can have no pidfd is ended all the same."""
+
+    def refuse(pid: int) -> int:
+        raise OSError(errno.EMFILE, "no file left")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    child = start(*RUNS)
+    assert group_of(child).send(SIGTERM)
+    assert child.wait() == -SIGTERM
+
+
+def test_on_an_older_system_a_group_is_signalled_by_its_number(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a pidfd stands for the process alone (Linux before 6.9), it is not used, nor kept."""
+
+    def refuse(pidfd: int, signal: int, info: None, flags: int) -> None:
+        raise OSError(errno.EINVAL, "unknown flag")
+
+    monkeypatch.setattr("signal.pidfd_send_signal", refuse, raising=False)
+    child = start(*RUNS)
+    before = len(os.listdir("/dev/fd"))
+    group = group_of(child)
+    assert len(os.listdir("/dev/fd")) == before
+    assert group.send(SIGTERM)
+    assert child.wait() == -SIGTERM
+
+
+def test_looking_who_is_left_sends_no_signal(
+    start: Start, group_of: NewGroup, kills: Kills
+) -> None:
     """Asking whether a group is empty leaves its members alone."""
     child = start(*RUNS)
-    ProcessGroup(child.pid).check_vacant()
-    assert set(kills) <= {(child.pid, 0)}
+    group_of(child).check_vacant()
+    assert set(kills.sent) <= {(child.pid, 0)}
     assert child.poll() is None
 
 
-def test_a_group_shows_its_number_and_whether_it_is_vacant(start: Start) -> None:
+def test_a_group_shows_its_number_and_whether_it_is_vacant(
+    start: Start, group_of: NewGroup
+) -> None:
     """The repr says what a person needs who debugs."""
     child = start(*EXITS)
-    group = ProcessGroup(child.pid)
+    group = group_of(child)
     assert repr(group) == f"<ProcessGroup {child.pid}>"
     child.wait()
     group.check_vacant()
@@ -329,12 +429,14 @@ def test_a_group_shows_its_number_and_whether_it_is_vacant(start: Start) -> None
 # ---- where there is no /proc ----
 
 
-def test_without_proc_the_system_is_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_the_system_is_asked(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where there is no /proc, a group lasts as long as the system knows it."""
     monkeypatch.setattr(_posix, "_HAS_PROC", False)
     monkeypatch.setattr(os, "listdir", lambda path: pytest.fail("looked into /proc"))
     child = start(*RUNS)
-    group = ProcessGroup(child.pid)
+    group = group_of(child)
     assert group.leader_is_alive()
     assert not group.check_vacant()
     child.kill()
@@ -343,16 +445,18 @@ def test_without_proc_the_system_is_asked(start: Start, monkeypatch: pytest.Monk
 
 
 def test_without_proc_a_group_that_refuses_signals_is_one_of_zombies(
+    start: Start,
+    group_of: NewGroup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On macOS a group of zombies cannot be signalled; that counts as gone."""
 
-    def refuse(group: int, signal: int) -> None:
+    def refuse(group: ProcessGroup, signal: int) -> None:
         raise PermissionError
 
     monkeypatch.setattr(_posix, "_HAS_PROC", False)
-    monkeypatch.setattr(os, "killpg", refuse)
-    assert ProcessGroup(os.getpgrp()).check_vacant()
+    monkeypatch.setattr(ProcessGroup, "_signal", refuse)
+    assert group_of(start(*RUNS)).check_vacant()
 
 
 def test_a_system_without_process_groups_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

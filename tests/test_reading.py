@@ -374,7 +374,6 @@ async def test_what_was_counted_as_dropped_stays_counted(monkeypatch: pytest.Mon
 
 async def test_a_sink_that_waits_for_the_commands_is_not_waited_for() -> None:
     """A sink may wait for a command or for all: it holds up nobody in the meantime."""
-
     waits = anyio.Event()
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:

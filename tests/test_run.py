@@ -390,20 +390,6 @@ def program(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> I
     program.close()
 
 
-@pytest.fixture
-def lifeline(tmp_path: Path) -> Iterator[Lifeline]:
-    """What all commands of a test hold open."""
-    with Lifeline(tmp_path / "lifeline") as line:
-        yield line
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """What holds one command up."""
-    with Gate(tmp_path / "gate") as gate:
-        yield gate
-
-
 def test_ctrl_c_stops_the_commands_and_leaves_a_keyboard_interrupt(
     program: Program, lifeline: Lifeline, gate: Gate
 ) -> None:

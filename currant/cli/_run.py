@@ -16,10 +16,11 @@ from currant._runner import Runner
 from currant.sinks import ConsoleSink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from currant._command import KillOthersOn
-    from currant._messages import Result, Results
+    from currant._job import Job
+    from currant._messages import Result
     from currant._restart import RestartWhen
 
 __all__ = ["build", "run_commands"]
@@ -71,6 +72,7 @@ def run_commands(runner: Runner) -> int:
 
 async def _run(runner: Runner) -> int:
     received: list[int] = []
+    ended: list[Result] = []
 
     async def kill_on_signal() -> None:
         async for signal in arriving:
@@ -80,28 +82,31 @@ async def _run(runner: Runner) -> int:
             if len(received) > 1:
                 runner.cancel_scope.cancel()  # nor wait for a terminal or pipe that takes nothing
 
+    async def note_end(job: Job) -> None:
+        ended.append(await job.wait())
+
     # What was ignored before us stays so: nohup.
     heeded = [number for number in STOP_SIGNALS if signals.getsignal(number) != signals.SIG_IGN]
     with anyio.open_signal_receiver(*heeded) as arriving:
         async with runner, anyio.create_task_group() as tasks:
             tasks.start_soon(kill_on_signal)
+            async with anyio.create_task_group() as noting:
+                for job in runner.jobs.values():
+                    noting.start_soon(note_end, job)
             await runner.join()
             tasks.cancel_scope.cancel()
-    return 128 + received[0] if received else _status(runner.results)
+    return 128 + received[0] if received else _status(ended)
 
 
-def _status(results: Results) -> int:
-    failed = sorted(results.failed.values(), key=_end_time)
-    if not failed:
+def _status(ended: Iterable[Result]) -> int:
+    """Return the exit status of the first one that failed, in the order of their ends."""
+    failed = next((result for result in ended if result.status == "failed"), None)
+    if failed is None:
         return 0
-    end = failed[0].exit
+    end = failed.exit
     if end is None:
         return CANNOT_RUN
     return end.code if end.code is not None else 128 + int(end.signal or 0)
-
-
-def _end_time(result: Result) -> float:
-    return (result.started_at or 0.0) + result.duration
 
 
 def _first_word(line: str) -> str:

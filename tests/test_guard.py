@@ -1,0 +1,554 @@
+"""The orphan guard: whatever happens to the program that runs commands, they do not outlive it.
+
+Each process of a test holds a lifeline, so its end is the proof that nothing is left; that takes no
+longer than the grace, for what the guard does is waited for, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from currant import Command, Runner, _guard
+from currant._guard import SCRIPT, OrphanGuard
+from currant._sweep import HowToStop
+from tests.lifeline import LIMIT, Gate, Lifeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+FOREVER = "exec sleep 9999"
+
+needs_proc = pytest.mark.skipif(
+    not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
+)
+
+
+# ---- when the program dies ----
+
+HOST = """
+import json, os, sys
+import anyio
+from currant import Command, Runner
+
+options = json.loads(sys.argv[1])
+
+async def main():
+    commands = {
+        name: Command.shell(line, stop_signal=options["signal"])
+        for name, line in options["commands"].items()
+    }
+    runner = Runner(commands, grace=options["grace"], orphan_guard=options["orphan_guard"])
+    async with runner:
+        if options["fork"] and os.fork() == 0:
+            os.read(0, 1)  # as a worker of multiprocessing, which outlives this program
+            os._exit(0)
+        for job in runner.jobs.values():
+            await job.until_started()
+        print("up", flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main, backend=options["backend"], backend_options=options["backend_options"])
+"""
+"""A program that runs commands until it is killed."""
+
+
+class Host:
+    """Starts `HOST` on one event loop, and ends it with the test."""
+
+    def __init__(self, backend: str, backend_options: dict[str, Any]) -> None:
+        self._backend = backend
+        self._backend_options = backend_options
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self,
+        commands: dict[str, str],
+        *,
+        grace: float = 9999.0,
+        signal: int = SIGTERM,
+        orphan_guard: bool = True,
+        fork: bool = False,
+    ) -> subprocess.Popen[bytes]:
+        """Start it with commands for the shell; `fork`: it forks a child without a program."""
+        options = {
+            "backend": self._backend,
+            "backend_options": self._backend_options,
+            "commands": commands,
+            "grace": grace,
+            "signal": signal,
+            "orphan_guard": orphan_guard,
+            "fork": fork,
+        }
+        host = subprocess.Popen(
+            [sys.executable, "-c", HOST, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        self._started.append(host)
+        return host
+
+    def close(self) -> None:
+        """End what a failed test has left."""
+        for host in self._started:
+            host.kill()
+            host.communicate()
+
+
+@pytest.fixture
+def host(anyio_backend: tuple[str, dict[str, Any]]) -> Iterator[Host]:
+    """What starts hosts on each event loop."""
+    name, options = anyio_backend
+    host = Host(name, {"use_uvloop": True} if options.get("use_uvloop") else {})
+    yield host
+    host.close()
+
+
+def test_commands_end_when_their_program_is_killed(host: Host, lifeline: Lifeline) -> None:
+    """A SIGKILL to the program, which it cannot notice, asks its commands to end."""
+    commands = {name: f"{lifeline.hold(name)}; {FOREVER}" for name in "abc"}
+    killed = host.start(commands)
+    lifeline.wait_for("a", "b", "c")
+    killed.kill()
+    assert lifeline.wait_for_end() == {"a", "b", "c"}
+
+
+def kill_when_up(host: subprocess.Popen[bytes]) -> None:
+    """Kill a host that knows of all its commands that they run."""
+    assert host.stdout is not None
+    assert host.stdout.readline() == b"up\n"
+    host.kill()
+
+
+def test_a_command_is_asked_with_its_signal_and_may_take_its_leave(
+    host: Host, lifeline: Lifeline, gate: Gate
+) -> None:
+    """The guard ends a command as the Runner would have."""
+    script = f"trap '{lifeline.say('bye')}; exit' USR1; {lifeline.say('ready')}; {gate.wait}"
+    killed = host.start({"a": f"{lifeline.hold('a')}; {script}"}, signal=SIGUSR1)
+    lifeline.wait_for("ready")
+    kill_when_up(killed)
+    assert lifeline.wait_for_end() == {"a", "ready", "bye"}
+
+
+def test_what_ignores_the_signal_is_killed_after_the_grace(host: Host, lifeline: Lifeline) -> None:
+    """The grace counts for the whole group, from the death of the program."""
+    script = f"trap '' TERM; (trap '' TERM; {lifeline.say('child')}; {FOREVER}) & {FOREVER}"
+    killed = host.start({"a": f"{lifeline.hold('a')}; {script}"}, grace=0.5)
+    lifeline.wait_for("child")
+    killed.kill()
+    began = time.monotonic()
+    assert lifeline.wait_for_end() == {"a", "child"}
+    assert time.monotonic() - began >= 0.4  # the guard counts in tenths of a second
+
+
+def test_a_stopped_command_is_ended(host: Host, lifeline: Lifeline) -> None:
+    """A frozen process gets SIGCONT after its signal."""
+    script = f"{lifeline.hold('a')}; {lifeline.say('ready')}; kill -STOP $$; {FOREVER}"
+    killed = host.start({"a": script})
+    lifeline.wait_for("ready")
+    killed.kill()
+    assert lifeline.wait_for_end() == {"a", "ready"}
+
+
+@needs_proc
+@pytest.mark.parametrize("deaf", [False, True])
+def test_escapees_end_with_the_rest(host: Host, lifeline: Lifeline, deaf: bool) -> None:
+    """What has left its group is found by its environment, as at the Runner's end."""
+    trap = "trap '' TERM; " if deaf else ""
+    escapee = f"{trap}echo out >&9; {FOREVER}"
+    script = f'{lifeline.hold("a")}; setsid sh -c "{escapee}" & {FOREVER}'
+    killed = host.start({"a": script}, grace=0.5 if deaf else 9999)
+    lifeline.wait_for("out")
+    killed.kill()
+    assert lifeline.wait_for_end() == {"a", "out"}
+
+
+def test_a_child_of_the_program_without_a_program_of_its_own_is_no_host(
+    host: Host, lifeline: Lifeline
+) -> None:
+    """A fork that outlives the program (multiprocessing) does not hold the guard's pipe open."""
+    killed = host.start({"a": f"{lifeline.hold('a')}; {FOREVER}"}, fork=True)
+    lifeline.wait_for("a")
+    killed.kill()
+    assert lifeline.wait_for_end() == {"a"}
+
+
+def test_a_burst_of_starts_leaves_nobody_whenever_it_is_cut_off(
+    host: Host, lifeline: Lifeline
+) -> None:
+    """A program that is killed while it starts commands has told of each in time."""
+    commands = {str(n): f"{lifeline.hold(str(n))}; {FOREVER}" for n in range(60)}
+    for first in ("1", "20", "40"):
+        killed = host.start(commands)
+        lifeline.wait_for(first)
+        killed.kill()
+        killed.wait()
+        lifeline.wait_for_end()
+
+
+def test_without_the_guard_commands_outlive_their_program(
+    host: Host, lifeline: Lifeline, gate: Gate
+) -> None:
+    """orphan_guard=False turns it off: this is what it is there for."""
+    killed = host.start({"a": f"{lifeline.hold('a')}; {gate.wait}"}, orphan_guard=False)
+    lifeline.wait_for("a")
+    killed.kill()
+    killed.wait()
+    with pytest.raises(AssertionError, match="still held"):
+        lifeline.ended()
+    gate.open()
+    assert lifeline.wait_for_end() == {"a"}
+
+
+# ---- the script ----
+
+SHELLS = [pytest.param(shell, id=shell) for shell in ("sh", "dash", "bash")]
+
+
+class Groups:
+    """Plays the program to the script, in one shell or another."""
+
+    def __init__(self, shell: str) -> None:
+        if shutil.which(shell) is None:
+            pytest.skip(f"there is no {shell} here; install it")
+        self._script = subprocess.Popen(
+            [shell, SCRIPT, "f00"], stdin=subprocess.PIPE, start_new_session=True
+        )
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def start(self, line: str, *, told: bool = True, grace: float = 9999.0) -> int:
+        """Start a group, and tell of it or have the script find it by its mark."""
+        env = os.environ | {} if told else os.environ | {"CURRANT_ID": "f00/a/1"}
+        child = subprocess.Popen(["sh", "-c", line], start_new_session=True, env=env)
+        self._children.append(child)
+        if told:
+            self.tell(f"= {round(grace * 10)}\n+ {child.pid} 15 {round(grace * 10)}")
+        return child.pid
+
+    def tell(self, line: str) -> None:
+        """Write a line to the script."""
+        assert self._script.stdin is not None
+        self._script.stdin.write(line.encode() + b"\n")
+        self._script.stdin.flush()
+
+    def die(self) -> int:
+        """Close the pipe, as the system does for a program that is gone; wait for the script."""
+        assert self._script.stdin is not None
+        self._script.stdin.close()
+        return self._script.wait(LIMIT)
+
+    def exits(self) -> list[int]:
+        """Return how the leaders have ended; they are reaped only now."""
+        return [child.wait(LIMIT) for child in self._children]
+
+    def close(self) -> None:
+        """End what a failed test has left."""
+        for child in (self._script, *self._children):
+            if child.poll() is None:
+                os.killpg(child.pid, SIGKILL)
+            child.communicate()
+
+
+@pytest.fixture(params=SHELLS)
+def groups(request: pytest.FixtureRequest) -> Iterator[Groups]:
+    """The script, in each shell that is here."""
+    groups = Groups(request.param)
+    yield groups
+    groups.close()
+
+
+def test_the_script_ends_groups_and_then_itself_though_nobody_reaps_them(
+    groups: Groups, lifeline: Lifeline
+) -> None:
+    """Zombies do not hold it up, be the grace without end: below some PID 1 they stay for good."""
+    for name in "abc":
+        groups.start(f"{lifeline.hold(name)}; {FOREVER}")
+    lifeline.wait_for("a", "b", "c")
+    assert groups.die() == 0
+    assert lifeline.ended() == {"a", "b", "c"}
+    assert groups.exits() == [-SIGTERM] * 3
+
+
+def test_the_script_kills_what_has_had_its_grace(groups: Groups, lifeline: Lifeline) -> None:
+    """What ignores the signal is killed; the others were gone long before."""
+    groups.start(
+        f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}", grace=0.3
+    )
+    groups.start(f"{lifeline.hold('plain')}; {FOREVER}")
+    lifeline.wait_for("ready", "plain")
+    assert groups.die() == 0
+    assert groups.exits() == [-SIGKILL, -SIGTERM]
+
+
+@needs_proc
+def test_the_script_finds_what_carries_the_mark(groups: Groups, lifeline: Lifeline) -> None:
+    """A group that nobody told of is ended, and given the longest grace of those that were."""
+    groups.start(f"{lifeline.hold('told')}; {FOREVER}", grace=0.3)
+    deaf = f"trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
+    groups.start(f"{lifeline.hold('plain')}; {FOREVER}", told=False)
+    groups.start(f"{lifeline.hold('deaf')}; {deaf}", told=False)
+    lifeline.wait_for("told", "plain", "ready")
+    assert groups.die() == 0
+    assert groups.exits() == [-SIGTERM, -SIGTERM, -SIGKILL]
+
+
+def test_the_script_leaves_groups_alone_that_are_gone(groups: Groups, lifeline: Lifeline) -> None:
+    """A number that was taken back may be a stranger's: nothing is sent there."""
+    stranger = groups.start(f"{lifeline.hold('a')}; {FOREVER}")
+    lifeline.wait_for("a")
+    groups.tell(f"- {stranger}")
+    assert groups.die() == 0
+    with pytest.raises(AssertionError, match="still held"):
+        lifeline.ended()
+    os.killpg(stranger, SIGKILL)
+    assert groups.exits() == [-SIGKILL]
+
+
+def test_the_script_ends_without_a_deed_when_it_is_told_to(
+    groups: Groups, lifeline: Lifeline
+) -> None:
+    """After a full stop nothing is ended, whatever was told before."""
+    group = groups.start(f"{lifeline.hold('a')}; {FOREVER}")
+    lifeline.wait_for("a")
+    groups.tell(".")
+    assert groups.die() == 0
+    with pytest.raises(AssertionError, match="still held"):
+        lifeline.ended()
+    os.killpg(group, SIGKILL)
+    assert groups.exits() == [-SIGKILL]
+
+
+@needs_proc
+@pytest.mark.parametrize("name", ["a) Z 1 2 (b", "a\nb", "a) S 1 ;kill 0"])
+def test_the_script_reads_no_meaning_into_the_names_of_programs(
+    groups: Groups, lifeline: Lifeline, name: str, tmp_path: Path
+) -> None:
+    """What a process calls itself is neither taken for its state nor for the shell's words."""
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!{sys.executable} -IS\nimport os, time\n"
+        f"open('/proc/self/comm', 'w').write({name!r})\n"
+        "os.write(9, b'named\\n')\ntime.sleep(9999)\n"
+    )
+    program.chmod(0o755)
+    groups.start(f"{lifeline.hold('a')}; exec '{program}'", told=False)
+    groups.start(f"{lifeline.hold('b')}; exec sleep 9999")
+    lifeline.wait_for("named", "b")
+    assert groups.die() == 0
+    assert groups.exits() == [-SIGTERM, -SIGTERM]
+
+
+def test_the_script_knows_thousands_of_groups(groups: Groups) -> None:
+    """It keeps up with a burst: what was told and taken back again costs it next to nothing."""
+    for _ in range(3):
+        groups.tell("\n".join(f"+ {number} 15 50" for number in range(10**9, 10**9 + 3000)))
+        groups.tell("\n".join(f"- {number}" for number in range(10**9, 10**9 + 3000)))
+    assert groups.die() == 0
+
+
+# ---- the guard within a Runner ----
+
+
+@pytest.fixture
+def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The helper processes that are started from here on."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        process = popen(argv, **options)
+        if SCRIPT in argv:
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return started
+
+
+pytest_anyio = pytest.mark.anyio
+
+
+@pytest_anyio
+@needs_proc
+async def test_a_guard_has_a_session_of_its_own_and_no_file_of_the_program(
+    guards: list[subprocess.Popen[bytes]],
+) -> None:
+    """It holds neither the program's terminal nor its output, and no folder either."""
+    async with Runner({"c": "sleep 9999"}) as runner:
+        await runner["c"].until_started()
+        (guard,) = guards
+        assert os.getsid(guard.pid) == guard.pid
+        files = {name: os.readlink(f"/proc/{guard.pid}/fd/{name}") for name in ("0", "1", "2")}
+        assert files["0"].startswith("pipe:")
+        assert files["1"] == files["2"] == os.devnull
+        own = {os.readlink(f"/proc/self/fd/{fd}") for fd in (1, 2)}
+        assert not own & set(files.values()) - {os.devnull}
+        assert os.readlink(f"/proc/{guard.pid}/cwd") == "/"
+        runner.kill()
+
+
+@pytest_anyio
+async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
+    guards: list[subprocess.Popen[bytes]],
+) -> None:
+    """However many commands there are; and it has ended by itself, not by a signal."""
+    async with Runner([["true"]] * 20):
+        pass
+    assert [guard.returncode for guard in guards] == [0]
+
+
+@pytest_anyio
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
+async def test_a_guard_is_deaf_to_what_asks_programs_to_end(
+    guards: list[subprocess.Popen[bytes]], number: int
+) -> None:
+    """A signal to all processes of a terminal or of a machine that shuts down is not for it."""
+    async with Runner({"c": "sleep 9999"}) as runner:
+        await runner["c"].until_started()
+        until_it_ignores(guards[0].pid)
+        guards[0].send_signal(number)
+        runner.kill()
+    assert guards[0].returncode == 0
+
+
+def until_it_ignores(pid: int) -> None:
+    """Wait until the script has come so far; a moment after its start."""
+    if not os.path.exists("/proc/self/stat"):
+        time.sleep(1)
+        return
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{pid}/status").read_text()
+        (ignored,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+        if int(ignored, 16) & 1 << SIGTERM - 1:
+            return
+    raise AssertionError("it never ignored SIGTERM")
+
+
+@pytest_anyio
+async def test_orphan_guard_false_starts_none(guards: list[subprocess.Popen[bytes]]) -> None:
+    """Who does not want a helper process has none."""
+    async with Runner({"c": "true"}, orphan_guard=False):
+        pass
+    assert guards == []
+
+
+@pytest_anyio
+@pytest.mark.parametrize("fails", ["Popen", "pipe"])
+async def test_a_guard_that_cannot_be_started_is_told_and_commands_run_without_it(
+    monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """The Runner says so in a warning, and goes on."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(11, "no more processes")
+
+    monkeypatch.setattr(subprocess if fails == "Popen" else os, fails, refuse)
+    runner = Runner()
+    with pytest.warns(RuntimeWarning, match="orphan guard could not be started.*no more proc"):
+        async with runner:
+            monkeypatch.undo()
+            result = await runner.start_soon("true").wait()
+    assert result.status == "succeeded"
+
+
+@pytest_anyio
+async def test_a_guard_that_was_killed_is_told_at_the_end(
+    guards: list[subprocess.Popen[bytes]],
+) -> None:
+    """Who kills it takes the protection away, and gets to know."""
+    with pytest.warns(RuntimeWarning, match="orphan guard ended before it was told to"):
+        async with Runner({"c": "sleep 9999"}) as runner:
+            await runner["c"].until_started()
+            guards[0].kill()
+            guards[0].wait()
+            assert (await runner.start("true")).name == "true"
+            runner.kill()
+    assert runner.results.ok
+
+
+@pytest_anyio
+async def test_a_guard_that_does_not_listen_holds_nobody_up(
+    guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pipe may be full: starts go on, and at the end it is killed."""
+    monkeypatch.setattr(_guard, "TIME_TO_END", 0.05)
+    with anyio.fail_after(LIMIT):
+        async with Runner() as runner:
+            guards[0].send_signal(SIGSTOP)
+            guard = runner._launcher._guard  # type: ignore[attr-defined]
+            for number in range(10_000):
+                guard.add(number + 10**9, HowToStop(SIGTERM, 1.0))
+            assert (await runner.start_soon("true").wait()).status == "succeeded"
+    assert guards[0].returncode == -SIGKILL
+
+
+@pytest_anyio
+async def test_what_could_not_be_told_at_once_is_told_in_order_later() -> None:
+    """A pipe that was full for a while loses nothing, and tears no line apart."""
+    guard = OrphanGuard("f00")
+    read_end, guard._pipe = os.pipe()
+    os.set_blocking(guard._pipe, False)
+    told = b""
+    try:
+        for number in range(10_000):
+            guard.add(number, HowToStop(SIGTERM, 1.0))
+        while guard._unsent:
+            told += os.read(read_end, 65536)
+            guard._tell("")  # with it goes what is left
+        guard._close_pipe()
+        while data := os.read(read_end, 65536):
+            told += data
+    finally:
+        os.close(read_end)
+    assert told == b"".join(b"+ %d 15 10\n" % number for number in range(10_000))
+
+
+@pytest_anyio
+async def test_a_group_is_told_of_before_anything_else_and_taken_back_when_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The guard never knows of a group that does not exist any more."""
+    told: list[str] = []
+    tell = OrphanGuard._tell
+
+    def record(guard: OrphanGuard, line: str) -> None:
+        told.append(line)
+        tell(guard, line)
+
+    monkeypatch.setattr(OrphanGuard, "_tell", record)
+    async with Runner({"c": Command(["true"], grace=0.25)}) as runner:
+        job = await runner.start(Command(["sleep", "9999"], stop_signal=SIGINT, grace=float("inf")))
+        pid = job.pid
+        runner.kill()
+    assert told[-1] == ".\n"
+    assert f"+ {pid} 2 1000000000\n" in told
+    assert f"- {pid}\n" in told
+    assert sum(line.endswith(" 15 3\n") for line in told) == 1
+    assert sum(line.startswith("- ") for line in told) == 2
+
+
+@pytest_anyio
+async def test_a_cancelled_end_leaves_no_guard(guards: list[subprocess.Popen[bytes]]) -> None:
+    """Closing the guard in a scope that is cancelled kills it, and reaps it."""
+    guard = OrphanGuard("f00")
+    guard.start()
+    guards[0].send_signal(SIGSTOP)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await guard.aclose()
+    assert guards[0].returncode == -signal.SIGKILL

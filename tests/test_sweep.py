@@ -1,0 +1,523 @@
+"""Escapees: what leaves its process group is found by its environment, and ended like the rest.
+
+Each process of a test holds a lifeline, so its end is the proof that nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, SIGUSR1
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio import fail_after, to_thread
+from anyio.lowlevel import checkpoint
+
+from currant import (
+    CannotStopError,
+    Command,
+    Exit,
+    JobEndedError,
+    Line,
+    LocalLauncher,
+    RestartPolicy,
+    Runner,
+    Started,
+    _posix,
+    _stop,
+    _sweep,
+)
+from currant._sweep import Sweep, mark
+from tests.lifeline import Gate
+from tests.reading import first_line, messages_of, read_until
+from tests.streams import HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from currant._sweep import HowToStop
+    from tests.kills import Kills
+    from tests.lifeline import Lifeline
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(
+        not _posix._HAS_PROC, reason="only Linux shows the environment of other processes, in /proc"
+    ),
+]
+
+ROOT = Path(__file__).parents[1]
+AT_ONCE = RestartPolicy("on-failure", delay=0)
+
+
+STAYS = "echo out >&9; exec sleep 9999"
+IGNORES = f"trap '' TERM; {STAYS}"
+
+
+def escaping(lifeline: Lifeline, gate: Gate, body: str = STAYS, rest: str = "exit 0") -> Command:
+    """Return a command that starts `body` in a session of its own, without a file of ours.
+
+    Args:
+        lifeline: what all hold; the escapee has to say ``out`` there.
+        gate: what the leader waits at before it does `rest`, so that it does not end first.
+        body: what the escapee does; a Python program where it imports something.
+        rest: what the leader does after that.
+    """
+    shell = "setsid sh" if not body.startswith("import") else f"{sys.executable} -IS"
+    script = f'{lifeline.hold("leader")}; {shell} -c "$BODY" <&- >&- 2>&- & {gate.wait}; {rest}'
+    return Command.shell(script, name="c", env={"BODY": body})
+
+
+def daemon(lifeline: Lifeline, gate: Gate) -> Command:
+    """Return a command that starts a daemon: two forks, with a new session in between."""
+    daemon = f"setsid sh -c '({STAYS}) & exit 0' <&- >&- 2>&-"
+    return Command.shell(f"{lifeline.hold('leader')}; {daemon}; {gate.wait}", name="c")
+
+
+async def until_out(lifeline: Lifeline, gate: Gate) -> None:
+    """Wait until the escapee has left its group, then let the leader go on."""
+    await to_thread.run_sync(lifeline.wait_for, "out")
+    gate.open()
+
+
+# ---- the mark ----
+
+
+def test_a_mark_tells_the_run_the_command_and_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable reads <run>/<command>/<attempt>."""
+    monkeypatch.delenv("CURRANT_ID", raising=False)
+    assert mark("f00", "web", 2) == "f00/web/2"
+    assert mark("f00", "web#2", 1) == "f00/web#2/1"
+
+
+def test_a_mark_is_appended_to_the_one_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below another Runner there are two: the outer one finds what the inner one started."""
+    monkeypatch.setenv("CURRANT_ID", "outer/host/1")
+    assert mark("f00", "web", 2) == "outer/host/1:f00/web/2"
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "ü", "a b\n", os.fsdecode(b"\xff"), "%2F", "."])
+def test_a_name_of_any_kind_is_read_back_from_its_mark(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What separates the parts of a mark may stand in a name."""
+    monkeypatch.setenv("CURRANT_ID", "outer/host/1")
+    assert Sweep("f00")._name_in(mark("f00", name, 1)) == name
+    assert Sweep("f")._name_in(mark("f00", name, 1)) is None
+
+
+async def test_each_attempt_has_its_mark_in_its_environment() -> None:
+    """A command sees in CURRANT_ID its name and its attempt; the run is the same for all."""
+    command = Command.shell('echo "$CURRANT_ID"; exit 1', env={"CURRANT_ID": "mine"})
+    policy = RestartPolicy("on-failure", delay=0, max_restarts=1)
+    async with Runner({"a/b": command, "c": command}, restart=policy) as runner:
+        messages = await messages_of(runner)
+    lines = [message.text for message in messages if isinstance(message, Line)]
+    runs, names, attempts = zip(*(line.rsplit("/", 2) for line in lines), strict=True)
+    assert len(set(runs)) == 1
+    assert sorted(zip(names, attempts, strict=True)) == [
+        ("a%2Fb", "1"),
+        ("a%2Fb", "2"),
+        ("c", "1"),
+        ("c", "2"),
+    ]
+
+
+# ---- the end of the Runner ----
+
+
+@pytest.mark.parametrize("escape", [escaping, daemon])
+async def test_an_escapee_does_not_outlive_the_block(
+    escape: Callable[[Lifeline, Gate], Command], lifeline: Lifeline, gate: Gate
+) -> None:
+    """What left with setsid or a double fork is ended before the block is left."""
+    with fail_after(LIMIT):
+        async with Runner([escape(lifeline, gate)]) as runner:
+            await until_out(lifeline, gate)
+    assert lifeline.ended() == {"leader", "out"}
+    assert runner.results["c"].status == "succeeded"
+
+
+@pytest.mark.parametrize("way", ["kill", "exception", "cancellation"])
+async def test_an_escapee_does_not_outlive_a_block_that_is_left_early(
+    way: str, lifeline: Lifeline, gate: Gate
+) -> None:
+    """However the block is left, what has escaped is ended with the rest."""
+    with fail_after(LIMIT), anyio.CancelScope() as scope, suppress(LookupError):
+        async with Runner([escaping(lifeline, gate, rest="exec sleep 9999")]) as runner:
+            await until_out(lifeline, gate)
+            match way:
+                case "kill":
+                    runner.kill()
+                case "exception":
+                    raise LookupError
+                case _:
+                    scope.cancel()
+                    await anyio.sleep_forever()
+    assert lifeline.ended() == {"leader", "out"}
+    assert runner.results["c"].status == "stopped"
+
+
+async def test_an_escapee_is_asked_with_the_signal_of_its_command(
+    lifeline: Lifeline, gate: Gate, tmp_path: Path
+) -> None:
+    """It gets the stop signal, and may say good-bye."""
+    with Gate(tmp_path / "second gate") as never:
+        body = f"trap 'echo bye >&9; exit' USR1; echo out >&9; {never.wait}"
+        command = replace(escaping(lifeline, gate, body), stop_signal=SIGUSR1, grace=HOURS)
+        with fail_after(LIMIT):
+            async with Runner([command]):
+                await until_out(lifeline, gate)
+    assert lifeline.ended() == {"leader", "out", "bye"}
+
+
+async def test_an_escapee_that_ignores_the_signal_is_killed_after_the_grace(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """The grace is that of its command, from the moment in which it is asked."""
+    with fail_after(LIMIT):
+        async with Runner([escaping(lifeline, gate, IGNORES)], grace=0.2) as runner:
+            await until_out(lifeline, gate)
+            await runner["c"].wait()
+            began = anyio.current_time()
+    assert lifeline.ended() == {"leader", "out"}
+    assert anyio.current_time() - began >= 0.2
+
+
+async def test_a_second_kill_skips_the_grace_of_an_escapee(
+    lifeline: Lifeline, gate: Gate, kills: Kills
+) -> None:
+    """Whoever calls kill again is impatient with all that is left."""
+    with fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+
+            async def hurry() -> None:
+                while not kills.any(SIGTERM):
+                    await checkpoint()
+                runner.kill()
+                runner.kill()
+
+            async with Runner([escaping(lifeline, gate, IGNORES)], grace=HOURS) as runner:
+                await until_out(lifeline, gate)
+                tasks.start_soon(hurry)
+    assert lifeline.ended() == {"leader", "out"}
+
+
+async def test_what_is_born_while_its_parent_is_ended_is_found(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """An escapee that starts another one when it is asked to end does not save it."""
+    body = """import os, signal
+def again(*_):
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setsid()
+        os.write(9, b"second\\n")
+        signal.pause()
+    os._exit(0)
+signal.signal(signal.SIGTERM, again)
+os.setsid()
+os.write(9, b"out\\n")
+while True:
+    signal.pause()
+"""
+    with fail_after(LIMIT):
+        async with Runner([escaping(lifeline, gate, body)], grace=0.2):
+            await until_out(lifeline, gate)
+    assert lifeline.ended() == {"leader", "out", "second"}
+
+
+async def test_escapees_that_follow_one_another_without_end_are_met(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """A chain of short-lived processes, each in a session of its own, is broken."""
+    body = """import os, time
+os.setsid()
+os.write(9, b"out\\n")
+while True:
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    time.sleep(0.003)
+"""
+    with fail_after(LIMIT):
+        async with Runner([escaping(lifeline, gate, body)], grace=0.2):
+            await until_out(lifeline, gate)
+    assert lifeline.ended() == {"leader", "out"}
+
+
+async def test_an_escapee_that_holds_the_output_cannot_keep_the_runner(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """join returns though an escapee holds the pipe; what was written before is delivered."""
+    script = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; echo hi; exit 3"
+    with fail_after(LIMIT):
+        async with Runner({"c": Command.shell(script)}, capture=True) as runner:
+            await until_out(lifeline, gate)
+            results = await runner.join()
+            assert results["c"].stdout == b"hi\n"
+            assert results["c"].exit == Exit(3, None)
+    assert lifeline.ended() == {"leader", "out"}
+
+
+async def test_what_a_runner_in_a_command_started_is_found_by_the_outer_one(
+    lifeline: Lifeline,
+) -> None:
+    """A command that runs commands itself may be killed at any moment: nothing of it is left."""
+    line = f"{lifeline.hold('out')}; exec sleep 9999"
+    program = f"""
+import anyio
+from currant import Command, Runner
+async def main():
+    async with Runner([Command.shell({line!r})], orphan_guard=False):
+        await anyio.sleep_forever()
+anyio.run(main)
+"""
+    script = f'{lifeline.hold("host")}; exec "$PYTHON" -c "$PROGRAM"'
+    env = {"PYTHON": sys.executable, "PROGRAM": program, "PYTHONPATH": str(ROOT)}
+    command = Command.shell(script, env=env, stop_signal=SIGKILL)
+    with fail_after(LIMIT):
+        async with Runner({"c": command}) as runner:
+            await to_thread.run_sync(lifeline.wait_for, "out")
+            runner.kill()
+    assert lifeline.ended() == {"host", "out"}
+
+
+async def test_a_kill_with_a_deaf_escapee_takes_one_grace(lifeline: Lifeline, gate: Gate) -> None:
+    """Escapees are asked when the groups are, so that their graces do not add up."""
+    deaf = escaping(lifeline, gate, IGNORES, "trap '' TERM; echo ready; while :; do sleep 9; done")
+    with fail_after(LIMIT):
+        async with Runner([deaf], grace=0.5) as runner:
+            await until_out(lifeline, gate)
+            await first_line(runner, "c")
+            runner.kill()
+            began = anyio.current_time()
+            await runner.join()
+            joined = anyio.current_time()
+        left = anyio.current_time()
+    assert lifeline.ended() == {"leader", "out"}
+    assert joined - began >= 0.5
+    # No second grace.  Measured against the first one, not against the machine.
+    assert left - joined < joined - began
+
+
+# ---- before a restart ----
+
+
+@pytest.mark.parametrize("by", ["policy", "hand"])
+async def test_an_escapee_is_gone_before_its_command_starts_again(
+    by: str, lifeline: Lifeline, gate: Gate
+) -> None:
+    """Nothing of an attempt is left when the next one starts, whoever asked for it."""
+    rest = "exit 1" if by == "policy" else "exec sleep 9999"
+    first = escaping(lifeline, gate, rest=rest)
+    # The second attempt holds no line: whoever does is left from the first one.
+    script = f'case "$CURRANT_ID" in */2) echo second; exec sleep 9999;; esac; {first.argv[-1]}'
+    command = Command.shell(script, env=first.env, name="c")
+    with fail_after(LIMIT):
+        async with Runner(restart=AT_ONCE) as runner:
+            job = await runner.start(command)
+            await until_out(lifeline, gate)
+            if by == "hand":
+                await job.restart()
+            await read_until(runner, ("c", "second"))
+            assert lifeline.ended() == {"leader", "out"}
+            runner.kill()
+    assert runner.results["c"].attempts == 2
+
+
+async def test_the_sweep_before_a_restart_leaves_other_commands_alone(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """Only what comes from the command that restarts is ended."""
+    other = replace(escaping(lifeline, gate, rest="exec sleep 9999"), name="other")
+    with fail_after(LIMIT):
+        async with Runner([other], grace=HOURS) as runner:
+            job = await runner.start(["sleep", "9999"])
+            await until_out(lifeline, gate)
+            await job.restart()
+            with pytest.raises(AssertionError, match="still held"):
+                lifeline.ended()
+            assert runner["other"].state == "running"
+            runner.kill()
+    assert lifeline.ended() == {"leader", "out"}
+
+
+async def test_a_kill_does_not_wait_for_the_sweep_before_a_restart(
+    lifeline: Lifeline, gate: Gate, kills: Kills
+) -> None:
+    """A stop beats a restart that waits for an escapee's grace."""
+    command = escaping(lifeline, gate, IGNORES, "exit 1")
+    with fail_after(LIMIT):
+        async with Runner([command], restart=AT_ONCE, grace=HOURS) as runner:
+            await until_out(lifeline, gate)
+            while not kills.any(SIGTERM):
+                await checkpoint()
+            assert runner["c"].state == "restarting"
+            runner.kill()
+            assert (await runner["c"].wait()).status == "stopped"
+            runner.kill()
+    assert lifeline.ended() == {"leader", "out"}
+    assert runner.results["c"].attempts == 1
+
+
+async def test_an_escapee_that_cannot_be_ended_is_told_and_nothing_is_started_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What outlives SIGKILL outside its group makes the command failed, for good."""
+    told: list[str] = []
+
+    async def give_up(
+        sweep: Sweep, commands: Mapping[str, HowToStop], *_: object, **__: object
+    ) -> None:
+        told.extend(commands)
+        if len(told) == 1:
+            raise CannotStopError(told[0], 4711, 2.0)
+
+    monkeypatch.setattr(Sweep, "end", give_up)
+    with fail_after(LIMIT):
+        async with Runner({"c": "sleep 9999"}) as runner:
+            await runner["c"].until_started()
+            with pytest.raises(JobEndedError):
+                await runner["c"].restart()
+    assert told == ["c", "c"]
+    assert runner.results["c"].attempts == 1
+    assert runner.results["c"].status == "failed"
+    assert "4711" in str(runner.results["c"].error)
+
+
+async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an_error(
+    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is left behind in spite of SIGKILL is named."""
+    monkeypatch.setattr(_sweep, "REAP_LIMIT", 0.05)
+    monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
+    monkeypatch.setattr(_sweep._Escapee, "send", lambda escapee, signal: True)
+    with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
+        async with Runner([escaping(lifeline, gate)], grace=0):
+            await until_out(lifeline, gate)
+    monkeypatch.undo()
+    with pytest.raises(AssertionError, match="still held"):
+        lifeline.ended()
+    # Its group is empty but for it: the launcher that is left here cannot know it any more.
+    for pid in _posix.process_numbers():
+        if (_posix.variable_of(pid, "BODY") or "") == STAYS:
+            os.kill(pid, SIGKILL)
+    lifeline.wait_for_end()
+
+
+# ---- what must not be touched, and what it costs ----
+
+
+async def test_strangers_are_left_alone(kills: Kills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program's process is no escapee, whatever its environment says."""
+    monkeypatch.delenv("CURRANT_ID", raising=False)
+    marks = ["deadbeef/c/1", "c/1", "/c/1", ":", "", "deadbeef"]
+    strangers = [
+        subprocess.Popen(  # noqa: ASYNC220 - it blocks nothing that is measured
+            ["sleep", "9999"], env={"CURRANT_ID": mark}, start_new_session=True
+        )
+        for mark in marks
+    ]
+    pids: set[int] = set()
+    try:
+        async with Runner({"c": "true"}) as runner:
+            async for message in runner:
+                if isinstance(message, Started):
+                    pids.add(message.pid)
+        assert {group for group, _ in kills.sent} == pids
+        assert [stranger.poll() for stranger in strangers] == [None] * len(marks)
+    finally:
+        for stranger in strangers:
+            stranger.kill()
+            stranger.wait()
+
+
+async def test_a_launcher_spares_what_runs() -> None:
+    """A sweep takes no process of the launcher's for an escapee, be it of the same name."""
+    with fail_after(LIMIT):
+        async with LocalLauncher() as launcher:
+            process = await launcher.launch(Command(["sleep", "9999"], name="c"))
+            await launcher.sweep("c", 0)
+            assert await process.send_signal(0)
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry for each search of all processes."""
+    searches: list[None] = []
+    search = Sweep._search
+
+    async def count(sweep: Sweep) -> dict[int, str]:
+        searches.append(None)
+        return await search(sweep)
+
+    monkeypatch.setattr(Sweep, "_search", count)
+    return searches
+
+
+async def test_there_is_one_search_at_the_end_of_many_commands(searches: list[None]) -> None:
+    """Ends of commands that are not started again cost no search."""
+    async with Runner([["true"]] * 200, max_processes=20):
+        pass
+    assert len(searches) == 1
+
+
+async def test_commands_that_restart_at_the_same_time_share_a_search(searches: list[None]) -> None:
+    """Searches that are asked for while one runs are done by one more."""
+    sweep = Sweep("f00")
+    async with anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon(sweep.find)
+    assert len(searches) <= 2
+
+
+async def test_a_launcher_that_started_nothing_searches_nothing(searches: list[None]) -> None:
+    """A Runner without commands costs no walk through all processes."""
+    async with Runner():
+        pass
+    assert not searches
+
+
+async def test_a_process_that_is_just_starting_its_program_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline, gate: Gate
+) -> None:
+    """In the moment of its exec a process shows no environment at all, which proves nothing."""
+    looks: set[int] = set()
+    variable_of = _posix.variable_of
+
+    def blank_at_first(pid: int, name: str) -> str | None:
+        value = variable_of(pid, name)
+        if value and pid not in looks:
+            looks.add(pid)
+            return ""
+        return value
+
+    monkeypatch.setattr(_sweep, "variable_of", blank_at_first)
+    with fail_after(LIMIT):
+        async with Runner([escaping(lifeline, gate)]):
+            await until_out(lifeline, gate)
+    assert lifeline.ended() == {"leader", "out"}
+
+
+async def test_where_proc_shows_nothing_only_groups_are_ended(
+    monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline, gate: Gate, tmp_path: Path
+) -> None:
+    """Without a /proc of this system's numbers nobody is looked for, and nothing is signalled."""
+    monkeypatch.setattr(_posix, "_HAS_PROC", False)
+    with Gate(tmp_path / "second gate") as second:
+        command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")
+        with fail_after(LIMIT):
+            async with Runner([command]) as runner:
+                await until_out(lifeline, gate)
+        assert runner.results.ok
+        with pytest.raises(AssertionError, match="still held"):
+            lifeline.ended()
+        second.open()
+        assert lifeline.wait_for_end() == {"leader", "out"}
