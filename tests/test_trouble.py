@@ -1,0 +1,632 @@
+"""A system in trouble: no files, no processes, no clock, nobody who reaps; the commands are real.
+
+What a single start does then is tested in `test_local`; here it is a Runner that has to go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL, SIGURG
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+import currant
+from currant import (
+    CannotStopError,
+    Command,
+    Exit,
+    Exited,
+    Failed,
+    LaunchError,
+    LocalLauncher,
+    Restarting,
+    RestartPolicy,
+    Runner,
+    Started,
+    _local,
+    _posix,
+    _stop,
+    _sweep,
+)
+from currant._local import LocalProcess
+from currant._posix import ProcessGroup
+from currant.testing import FakeLauncher, Script
+from tests.files import files_left
+from tests.reading import first_line
+from tests.streams import HOURS, LIMIT, UVLOOP
+
+if TYPE_CHECKING:
+    from anyio.abc import Process
+
+    from tests.kills import Kills
+    from tests.lifeline import Lifeline
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[1]
+AGAIN = RestartPolicy("on-failure", delay=0.01, factor=1.0)
+
+needs_proc = pytest.mark.skipif(
+    not _posix._HAS_PROC, reason="only Linux shows other processes, in /proc"
+)
+
+
+# ---- no files ----
+
+
+async def test_a_runner_without_a_free_file_fails_to_start_and_goes_on(
+    anyio_backend: object,
+) -> None:
+    """Whatever the number of files left, a start works or is told; what runs goes on."""
+    # What uvloop opens itself it leaks when the next one fails; so there only our pipes may fail.
+    most = 5 if anyio_backend == UVLOOP else 30
+    with anyio.fail_after(LIMIT):
+        async with Runner({"cat": Command(["cat"], stdin=currant.PIPE)}) as runner:
+            await runner["cat"].until_started()
+            for count in range(most + 1):
+                with files_left(count):
+                    result = await runner.start_soon(Command(["true"], name=str(count))).wait()
+                if result.status != "succeeded":
+                    assert isinstance(result.error, LaunchError)
+                    assert "no file descriptors left" in result.error.reason
+                await runner["cat"].send(b"still here\n")
+                assert (await first_line(runner, "cat")).data == b"still here"
+            await runner["cat"].close_stdin()
+    assert runner.results["0"].status == "failed"
+    assert runner.results["cat"].status == "succeeded"
+
+
+async def test_a_start_that_finds_no_file_is_a_failure_with_backoff() -> None:
+    """Under a restart policy it is tried again, after the wait, until there are files."""
+    with anyio.fail_after(LIMIT):
+        async with Runner(restart=AGAIN) as runner:
+            with files_left(0):
+                runner.start_soon("true")
+                kinds = []
+                async for message in runner:
+                    kinds.append(type(message))
+                    if len(kinds) == 4:
+                        break
+            assert kinds == [Failed, Restarting, Failed, Restarting]
+    assert runner.results["true"].status == "succeeded"
+    assert runner.results["true"].attempts >= 3
+
+
+@pytest.mark.parametrize("line", ["exec sleep 9999", "sleep 9999 & exit 3"])
+async def test_commands_are_stopped_without_a_free_file(line: str) -> None:
+    """A kill needs no file: what cannot be looked at is ended all the same, and told rightly."""
+    with anyio.fail_after(LIMIT):
+        async with Runner({"c": Command.shell(line)}) as runner:
+            await runner["c"].until_started()
+            with files_left(0):
+                runner.kill()
+                result = await runner["c"].wait()
+    assert result.status == "stopped" if "exec" in line else result.exit is not None
+    assert result.error is None
+
+
+async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A group that cannot be looked at counts as one that somebody is in, until it can."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EMFILE, "no file left")
+
+    leader = subprocess.Popen(["sleep", "9999"], process_group=0)  # noqa: ASYNC220
+    group = ProcessGroup(leader.pid)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(_posix, "_read", refuse)
+            assert group.leader_is_alive()
+            assert not group.check_vacant()
+        leader.kill()
+        leader.wait()
+        assert group.check_vacant()
+    finally:
+        leader.kill()
+        leader.wait()
+        group.close()
+
+
+@needs_proc
+async def test_a_search_for_escapees_waits_for_a_free_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cannot look now looks again a moment later."""
+    tries: list[None] = []
+    numbers = _sweep.process_numbers  # type: ignore[attr-defined]
+
+    def refuse_at_first() -> list[int]:
+        tries.append(None)
+        if len(tries) < 3:
+            raise OSError(errno.EMFILE, "no file left")
+        return list(numbers())
+
+    monkeypatch.setattr(_sweep, "process_numbers", refuse_at_first)
+    monkeypatch.setattr(_sweep, "PAUSE", 0.001)
+    async with Runner(["true"]) as runner:
+        pass
+    assert runner.results.ok
+    assert len(tries) >= 3
+
+
+@needs_proc
+async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The block is left, in bounded time, with a warning of what may be there."""
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "no file left")
+
+    monkeypatch.setattr(_sweep, "process_numbers", refuse)
+    monkeypatch.setattr(_sweep, "REAP_LIMIT", 0.01)
+    with pytest.warns(RuntimeWarning, match="cannot look for processes.*no file left"):
+        async with Runner(["true"], grace=0) as runner:
+            pass
+    assert runner.results.ok
+
+
+# ---- no processes ----
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
+async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command is tried again by its policy; those that run do not notice."""
+    open_process = anyio.open_process
+    tries: list[None] = []
+
+    async def refuse_at_first(*args: Any, **options: Any) -> Process:
+        tries.append(None)
+        if len(tries) <= 2:
+            raise OSError(number, os.strerror(number))
+        return await open_process(*args, **options)
+
+    with anyio.fail_after(LIMIT):
+        async with Runner(["sleep 9999"]) as runner:
+            await runner["sleep"].until_started()
+            monkeypatch.setattr(anyio, "open_process", refuse_at_first)
+            runner.start_soon(Command(["true"], restart=AGAIN))
+            kinds = []
+            async for message in runner:
+                if message.command == "true":
+                    kinds.append(type(message))
+                    if isinstance(message, Exited):
+                        runner.kill()
+    assert kinds == [*[Failed, Restarting] * 2, Started, Exited]
+    assert runner.results["true"].status == "succeeded"
+    assert runner.results["sleep"].exit == Exit(None, signal.SIGTERM, stopped=True)
+
+
+async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
+) -> None:
+    """Python 3.11's asyncio does, where the thread that waits for the exit cannot be started."""
+    open_process = anyio.open_process
+    lost: list[Process] = []
+
+    async def fail_afterwards(*args: Any, **options: Any) -> Process:
+        lost.append(await open_process(*args, **options))
+        raise RuntimeError("can't start new thread")
+
+    command = Command.shell(f"{lifeline.hold('c')}; exec sleep 9999")
+    with anyio.fail_after(LIMIT):
+        async with LocalLauncher() as launcher:
+            monkeypatch.setattr(anyio, "open_process", fail_afterwards)
+            with pytest.raises(LaunchError, match="can't start new thread"):
+                await launcher.launch(command)
+            if _posix._HAS_PROC:
+                lifeline.ended()
+            else:
+                lost[0].kill()
+        await lost[0].wait()
+        await lost[0].aclose()
+
+
+async def test_a_program_that_is_being_written_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ETXTBSY passes as soon as whoever writes the file closes it."""
+    program = tmp_path / "program"
+    shutil.copy(shutil.which("true") or "/bin/true", program)
+    open_process = anyio.open_process
+    tries: list[None] = []
+    with program.open("ab") as writer:
+
+        async def close_at_the_second_try(*args: Any, **options: Any) -> Process:
+            tries.append(None)
+            if len(tries) == 2:
+                writer.close()
+            return await open_process(*args, **options)
+
+        monkeypatch.setattr(anyio, "open_process", close_at_the_second_try)
+        with anyio.fail_after(LIMIT):
+            async with Runner([[program]]) as runner:
+                pass
+    assert runner.results["program"].status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ETXTBSY, "Text file busy"), "is open for writing"),
+        (RuntimeError("Racing with another loop to spawn a process."), "Racing"),
+    ],
+)
+async def test_what_does_not_pass_within_a_tenth_of_a_second_is_told(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few tries, then the error."""
+    tries: list[None] = []
+
+    async def refuse(*args: object, **options: object) -> None:
+        tries.append(None)
+        raise error
+
+    monkeypatch.setattr(anyio, "open_process", refuse)
+    async with Runner(["true"]) as runner:
+        pass
+    assert reason in str(runner.results["true"].error)
+    assert len(tries) == len(_local.RETRIES) + 1
+    assert sum(_local.RETRIES) < 0.1
+
+
+async def test_a_kill_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill there is no further try: stop beats that, too."""
+    tries: list[None] = []
+
+    async def refuse(*args: object, **options: object) -> None:
+        tries.append(None)
+        runner.kill()
+        raise OSError(errno.ETXTBSY, "Text file busy")
+
+    monkeypatch.setattr(anyio, "open_process", refuse)
+    async with Runner(["true"]) as runner:
+        pass
+    assert len(tries) == 1
+    assert runner.results["true"].status == "stopped"
+
+
+# ---- a stop while a process is being started ----
+
+
+class HeldStart:
+    """Holds `anyio.open_process` up, before or after the real one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, before: bool) -> None:
+        self.reached, self.released = anyio.Event(), anyio.Event()
+        self._before = before
+        self._open_process = anyio.open_process
+        monkeypatch.setattr(anyio, "open_process", self._open)
+
+    async def _open(self, *args: Any, **options: Any) -> Process:
+        if self._before:
+            self.reached.set()
+            await self.released.wait()
+        process = await self._open_process(*args, **options)
+        if not self._before:
+            self.reached.set()
+            await self.released.wait()
+        return process
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("way", ["kill", "job", "cancel", "raise"])
+async def test_a_stop_while_a_process_is_being_started_ends_it_right_after(
+    before: bool, way: str, monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
+) -> None:
+    """A start that is under way is finished and its process ended at once, with no second one."""
+    command = Command.shell(f"{lifeline.hold('c')}; exec sleep 9999", restart="always")
+    start = HeldStart(monkeypatch, before=before)
+    with anyio.fail_after(LIMIT), anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+
+            async def release() -> None:
+                with anyio.CancelScope(shield=True):
+                    while runner["c"].state != "stopping":
+                        await checkpoint()
+                    start.released.set()
+
+            with suppress(LookupError):
+                async with Runner({"c": command}, grace=HOURS) as runner:
+                    await start.reached.wait()
+                    tasks.start_soon(release)
+                    match way:
+                        case "kill":
+                            runner.kill()
+                        case "job":
+                            runner["c"].kill()
+                        case "cancel":
+                            scope.cancel()
+                        case _:
+                            raise LookupError
+    assert lifeline.ended() <= {"c"}
+    assert runner.results["c"].status == "stopped"
+    assert runner.results["c"].attempts == 1
+
+
+@pytest.mark.parametrize("way", ["runner", "job"])
+async def test_a_second_kill_while_a_process_is_being_started_skips_its_grace(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two kills before the process is there are two kills for it."""
+    deaf = Command(["sleep", "9999"], stop_signal=SIGURG)  # which nobody heeds
+    start = HeldStart(monkeypatch, before=True)
+    with anyio.fail_after(LIMIT):
+        async with Runner({"c": deaf}, grace=HOURS) as runner:
+            await start.reached.wait()
+            for _ in range(2):
+                runner.kill() if way == "runner" else runner["c"].kill()
+            start.released.set()
+    assert runner.results["c"].exit == Exit(None, SIGKILL, stopped=True, forced=True)
+
+
+@pytest.mark.parametrize("turns", range(0, 60, 3))
+async def test_no_start_begins_after_a_kill(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a storm of restarts the number of starts does not grow after the kill."""
+    open_process = anyio.open_process
+    begun: list[None] = []
+
+    async def count(*args: Any, **options: Any) -> Process:
+        begun.append(None)
+        return await open_process(*args, **options)
+
+    monkeypatch.setattr(anyio, "open_process", count)
+    storm = RestartPolicy("always", delay=0)
+    async with Runner([["false"]] * 3, restart=storm) as runner:
+        for _ in range(turns):
+            await checkpoint()
+        runner.kill()
+        at_kill = len(begun)
+    assert len(begun) == at_kill
+
+
+# ---- where signals go ----
+
+
+@pytest.mark.parametrize("by_number", [False, True])
+async def test_a_busy_runner_signals_nobody_but_its_own(
+    by_number: bool, monkeypatch: pytest.MonkeyPatch, kills: Kills
+) -> None:
+    """Exits, restarts, stops and leftover children, all at once: no signal to a group that is gone.
+
+    And where there are pidfds, by number only to a group whose leader was reaped before it could
+    have one, and which still has a member.
+    """
+    if by_number:
+        monkeypatch.setattr(_posix, "_open_pidfd", lambda leader: None)
+    commands = {
+        "ends": Command(["true"], restart=RestartPolicy("always", delay=0, max_restarts=20)),
+        "leaves": Command.shell(
+            "sleep 9999 & exit 3", restart=RestartPolicy("always", delay=0, max_restarts=10)
+        ),
+        "runs": Command(["sleep", "9999"]),
+    }
+    pids: dict[str, set[int]] = defaultdict(set)
+    with anyio.fail_after(LIMIT):
+        async with Runner(commands, max_processes=10) as runner:
+            for number in range(100):
+                runner.start_soon(Command(["true"], name=f"stopped {number}"))
+            async for message in runner:
+                if isinstance(message, Started):
+                    pids[message.command].add(message.pid)
+                    if message.command.startswith("stopped"):
+                        runner[message.command].kill()
+                if runner["leaves"].state == "ended" and runner["ends"].state == "ended":
+                    runner.kill()
+    assert {group for group, _ in kills.sent} <= set().union(*pids.values())
+    assert runner.results["leaves"].attempts == 11
+    if not by_number and _local_has_pidfds():
+        assert {group for group, _ in kills.by_number} <= pids["leaves"]
+
+
+def _local_has_pidfds() -> bool:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, process_group=0) as leader:
+        group = ProcessGroup(leader.pid)
+        has_pidfd = group._pidfd is not None
+        group.close()
+    return has_pidfd
+
+
+async def test_a_process_that_cannot_be_ended_is_told_in_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What outlives SIGKILL (state D) makes its command failed; the block is left."""
+    monkeypatch.setattr(_local, "REAP_LIMIT", 0.05)
+    monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
+    with anyio.fail_after(LIMIT):
+        async with Runner(["sleep 9999"], grace=0.05, orphan_guard=False) as runner:
+            await runner["sleep"].until_started()
+            process = runner["sleep"]._process
+            assert isinstance(process, LocalProcess)
+            with monkeypatch.context() as patch:
+                patch.setattr(ProcessGroup, "send", lambda group, signal: True)
+                runner.kill()
+                await runner["sleep"].wait()
+            os.kill(process.pid, SIGKILL)
+        await process._process.wait()
+        await process._process.aclose()
+    assert runner.results["sleep"].status == "failed"
+    assert isinstance(runner.results["sleep"].error, CannotStopError)
+
+
+# ---- nobody who reaps ----
+
+BELOW_PID_1 = """
+import anyio, sys, time
+from currant import Command, Runner
+
+async def main():
+    began = time.monotonic()
+    leaves = Command.shell("sh -c 'sleep 9999 & sleep 9999 & wait' & exit 3")
+    tree = Command.shell("sh -c 'sleep 9999 & echo ready; wait' & wait")
+    async with Runner({"leaves": leaves, "tree": tree}, grace=60) as runner:
+        async for message in runner:
+            if runner["leaves"].state == "ended" and runner["tree"].tail:
+                runner.kill()
+    print(*(result.exit for result in runner.results.values()), sep="; ", end="; ")
+    print("soon" if time.monotonic() - began < 30 else "after the grace")
+
+anyio.run(main, backend=sys.argv[1], backend_options={"use_uvloop": True} if sys.argv[2] else {})
+"""
+
+
+def test_below_a_pid_1_that_never_reaps_a_group_of_zombies_is_gone(
+    anyio_backend: tuple[str, dict[str, Any]],
+) -> None:
+    """Zombies that nobody takes are no reason to wait for the grace, nor to hang."""
+    unshare = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    probe = subprocess.run([*unshare, "true"], check=False, capture_output=True)
+    if shutil.which("unshare") is None or probe.returncode != 0:
+        pytest.skip("needs util-linux's unshare and the right to make a PID namespace")
+    name, options = anyio_backend
+    # PID 1 of the new namespace waits for one child only.
+    pid_1 = (
+        "import os, sys\n"
+        "child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)\n"
+        "code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "states = [open(f'/proc/{n}/stat').read().rsplit(') ')[1][0]"
+        " for n in os.listdir('/proc') if n.isdecimal()]\n"
+        "print('zombies:', states.count('Z') > 0, flush=True)\n"
+        "os._exit(code)\n"
+    )
+    host = [sys.executable, "-c", BELOW_PID_1, name, "y" if options.get("use_uvloop") else ""]
+    done = subprocess.run(
+        [*unshare, sys.executable, "-ISc", pid_1, *host],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "exit code 3; stopped (SIGTERM); soon\nzombies: True\n"
+
+
+# ---- clocks, threads, memory ----
+
+
+class TestOnTheClock:
+    """Waits are exact, and long ones cost nothing: the clock is trio's, and jumps."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> object:
+        """An event loop whose clock jumps to the next thing to do."""
+        trio_testing = pytest.importorskip("trio.testing")
+        return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
+
+    @pytest.mark.parametrize("script", [Script(exit=1), Script(error="no such interpreter")])
+    async def test_a_storm_of_failures_becomes_a_breeze(
+        self, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the default policy ten minutes see few starts, whatever the wall clock does."""
+        launcher = FakeLauncher({"c": script})
+        jumps = iter(range(10**9, 0, -(10**6)))
+        monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
+        async with Runner(["c"], restart="on-failure", launcher=launcher) as runner:
+            with anyio.move_on_after(600):
+                await runner.join()
+            runner.kill()
+        # 0.1 + 0.2 + … + 25.6 takes 51 s and nine starts; the rest one in 30 s, give or take 10 %.
+        assert 26 <= runner.results["c"].attempts <= 32
+        assert 600 <= runner.results["c"].duration < 601
+
+    async def test_who_stayed_up_for_a_while_starts_over_with_short_waits(self) -> None:
+        """A process that ran for `reset_after` ends the row of failures."""
+        crashes = [Script(exit=1)] * 5
+        launcher = FakeLauncher({"c": [*crashes, Script(exit=1, after=20), Script(exit=None)]})
+        delays: list[float] = []
+        async with Runner(["c"], restart="on-failure", launcher=launcher) as runner:
+            async for message in runner:
+                if isinstance(message, Restarting):
+                    delays.append(message.delay)
+                    if len(delays) == 6:
+                        break
+            runner.kill()
+        assert delays[4] > 1
+        assert delays[5] < 0.2
+
+
+async def test_everything_works_in_a_thread_and_no_handler_is_touched(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> None:
+    """Grace, restart, escapees and the sweep need no main thread and no signal handler."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    during: list[dict[int, object]] = []
+    results: list[currant.Results] = []
+    deaf = Command.shell("trap '' TERM; echo ready; while :; do sleep 99; done", grace=0.05)
+    crashes = Command(["false"], restart=RestartPolicy("on-failure", delay=0, max_restarts=2))
+
+    async def main() -> None:
+        async with Runner({"deaf": deaf, "crashes": crashes, "plain": "sleep 9999"}) as runner:
+            during.append({number: signal.getsignal(number) for number in before})
+            await first_line(runner, "deaf")
+            await runner["crashes"].wait()
+            runner.kill()
+        results.append(runner.results)
+
+    def in_thread() -> None:
+        anyio.run(main, backend=anyio_backend_name, backend_options=dict(anyio_backend_options))
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    await anyio.to_thread.run_sync(thread.join)
+    assert results[0]["deaf"].exit == Exit(None, SIGKILL, stopped=True, forced=True)
+    assert results[0]["crashes"].attempts == 3
+    assert results[0]["plain"].exit == Exit(None, signal.SIGTERM, stopped=True)
+    assert during == [before]
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+LONG_LINE = """
+import anyio, sys
+from currant import Command, Runner
+
+def peak():
+    (line,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+async def main():
+    command = Command.shell("head -c 200000000 /dev/zero | tr '\\\\0' x")
+    async with Runner({"warm-up": "echo"}):
+        pass
+    before, size = peak(), 0
+    async with Runner({"c": command}) as runner:
+        async for message in runner:
+            size += len(getattr(message, "data", b""))
+    print(size, peak() - before)
+
+anyio.run(main, backend=sys.argv[1], backend_options={"use_uvloop": True} if sys.argv[2] else {})
+"""
+
+
+@needs_proc
+def test_two_hundred_megabytes_without_a_newline_take_little_memory(
+    anyio_backend: tuple[str, dict[str, Any]],
+) -> None:
+    """Nothing of a line without end is lost, and its length costs nothing."""
+    name, options = anyio_backend
+    done = subprocess.run(
+        [sys.executable, "-c", LONG_LINE, name, "y" if options.get("use_uvloop") else ""],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    size, grown = map(int, done.stdout.split())
+    assert size == 200_000_000
+    assert grown < 20_000_000
