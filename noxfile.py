@@ -75,6 +75,13 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Run the fault matrix; takes the arguments of ``python -m tests.faults``, such as --peers."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "faults"))
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure; takes the arguments of ``python -m benchmarks``."""
     session.install("-e", ".[test]")

@@ -1,0 +1,88 @@
+"""Processes found by a mark, a variable in their environment, wherever they have escaped to.
+
+All descendants of a process inherit its environment; who makes himself a new one is not found.
+Only Linux lets one look at the environment of others, in ``/proc``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["end", "find", "swept"]
+
+CLEAN_LOOKS = 3
+"""How often in a row nobody must be found: one look may miss whoever is being started."""
+
+PAUSE = 0.005
+"""Seconds between two looks."""
+
+LIMIT = 10.0
+"""Seconds that what got SIGKILL has to be gone; a fork loop has to be met between two links."""
+
+
+def find(mark: str) -> dict[int, str]:
+    """Return the command lines of those whose environment contains ``name=value``, by number.
+
+    A zombie is nobody: it has no environment any more.
+    """
+    wanted = os.fsencode(mark)
+    found: dict[int, str] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if wanted in (process / "environ").read_bytes().split(b"\0"):
+                words = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                found[int(process.name)] = b" ".join(words).decode(errors="replace")
+    return found
+
+
+def end(mark: str) -> int:
+    """Kill all of them, and return how many that were.
+
+    Raises:
+        RuntimeError: some of them are still there after 10 s.
+    """
+    killed: set[int] = set()
+    deadline = time.monotonic() + LIMIT
+    clean = 0
+    while clean < CLEAN_LOOKS:
+        found = find(mark)
+        clean = 0 if found else clean + 1
+        if found and time.monotonic() > deadline:
+            raise RuntimeError(f"still there after SIGKILL: {found}")
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found.keys()
+        time.sleep(PAUSE)
+    return len(killed)
+
+
+@contextmanager
+def swept() -> Iterator[str]:
+    """Give a mark of which nobody is left, even where this process is killed before the end.
+
+    A helper waits for the end of its stdin, which comes in any case, and ends them then.
+    """
+    mark = f"FAULTS_RUN={uuid4().hex}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.marked", mark],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C is not for it
+    ):
+        yield mark  # leaving the block closes its stdin and waits for it
+
+
+if __name__ == "__main__":
+    sys.stdin.read()
+    end(sys.argv[1])
