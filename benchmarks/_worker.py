@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import by_batch, by_line, idle, stop
+from benchmarks import by_batch, by_line, contain, idle, stop
 from benchmarks._measure import Setting
 
 if TYPE_CHECKING:
@@ -24,7 +24,13 @@ __all__ = ["BACKENDS", "QUESTIONS", "run_side"]
 
 QUESTIONS: dict[str, Question] = {
     question.name: question
-    for question in (by_line.QUESTION, by_batch.QUESTION, idle.QUESTION, stop.QUESTION)
+    for question in (
+        by_line.QUESTION,
+        by_batch.QUESTION,
+        idle.QUESTION,
+        stop.QUESTION,
+        contain.QUESTION,
+    )
 }
 
 BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -67,7 +67,7 @@ class LocalLauncher:
         self._run = os.urandom(8).hex()
         self._with_guard = orphan_guard
         self._guard = OrphanGuard(self._run)
-        self._sweep = Sweep(self._run)
+        self._sweep = Sweep(self._run, self._groups)
         self._starting: list[str] = []
         self._processes: set[LocalProcess] = set()
         self._attempts: Counter[str] = Counter()
@@ -152,7 +152,7 @@ class LocalLauncher:
         if not commands:
             return
         with anyio.CancelScope(shield=grace == 0):  # bounded: by REAP_LIMIT
-            await self._sweep.end(commands, grace, spare=self._groups)
+            await self._sweep.end(commands, grace)
         running = {process.name for process in self._processes}
         for swept, how in commands.items():
             if self._unswept.get(swept) is how and swept not in running:

@@ -33,7 +33,7 @@ if os.name == "posix":  # elsewhere `require_posix` says what is wrong
 __all__ = [
     "ProcessGroup",
     "bytes_in_pipe",
-    "group_of",
+    "group_and_session",
     "process_numbers",
     "require_posix",
     "variable_of",
@@ -170,12 +170,15 @@ def process_numbers() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()] if _HAS_PROC else []
 
 
-def group_of(pid: int) -> int | None:
-    """Return the number of the group that a process is in; None where it is gone."""
+def group_and_session(pid: int) -> tuple[int, int]:
+    """Return the numbers of the group and the session that a process is in.
+
+    Both are 0 for a thread of the kernel's, and for a process that is gone.
+    """
     try:
-        return os.getpgid(pid)
+        return os.getpgid(pid), os.getsid(pid)
     except ProcessLookupError:
-        return None
+        return 0, 0
 
 
 def variable_of(pid: int, name: str) -> str | None:

@@ -25,7 +25,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._errors import CannotStopError
-from currant._posix import ProcessGroup, group_of, process_numbers, variable_of
+from currant._posix import ProcessGroup, group_and_session, process_numbers, variable_of
 from currant._stop import REAP_LIMIT, end_group
 
 if TYPE_CHECKING:
@@ -59,29 +59,27 @@ def mark(run: str, name: str, attempt: int) -> str:
 class Sweep:
     """Finds and ends the escapees of one run.
 
-    Searching all processes costs about 6 µs for each, so those who search at the same time share a
-    search.
+    Reading the environment of a process costs 6 to 18 µs.  So those are passed over who cannot be
+    escapees, which costs 1 µs each, and those who search at the same time share a search.
+
+    Args:
+        run: the run.
+        spare: tells which groups are no escapees' and are left as they are.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, spare: Callable[[], Collection[int]]) -> None:
         self._run = run
+        self._spare = spare
         self._turn = anyio.Lock()
         self._searched_at = -inf
         self._found: dict[int, str] = {}
 
-    async def end(
-        self,
-        commands: Mapping[str, HowToStop],
-        grace: float,
-        *,
-        spare: Callable[[], Collection[int]],
-    ) -> None:
+    async def end(self, commands: Mapping[str, HowToStop], grace: float) -> None:
         """End all groups that come from these commands, in parallel.
 
         Args:
             commands: the commands by their names.
             grace: an upper bound for their graces, in seconds.
-            spare: tells which groups are no escapees' and are left as they are.
 
         Cancellation: leaves them asked, but not forced.
 
@@ -89,7 +87,7 @@ class Sweep:
             CannotStopError: something outlived SIGKILL for seconds.
         """
         began = anyio.current_time()
-        longest = min(grace, max(how.grace for how in commands.values()))
+        over = began + min(grace, max(how.grace for how in commands.values()))
 
         async def end_one(number: int, name: str, how: HowToStop) -> None:
             left = began + min(how.grace, grace) - anyio.current_time()
@@ -98,13 +96,11 @@ class Sweep:
 
         # Again until nothing is found: what is asked to end may start something else.
         while True:
-            time_is_over = anyio.current_time() > began + longest + REAP_LIMIT
-            found = await self._find_by(began + longest + REAP_LIMIT)
-            left_alone = spare()
-            escaped = {n: found[n] for n in found if found[n] in commands and n not in left_alone}
+            now = anyio.current_time()
+            escaped = await self._find_by(over + REAP_LIMIT, commands, at_once=now > over)
             if not escaped:
                 return
-            if time_is_over:  # they are started faster than they can be ended
+            if now > over + REAP_LIMIT:  # they are started faster than they can be ended
                 number, name = next(iter(escaped.items()))
                 raise CannotStopError(name, number, REAP_LIMIT)
             try:
@@ -114,11 +110,21 @@ class Sweep:
             except* CannotStopError as group:
                 raise group.exceptions[0] from None
 
-    async def _find_by(self, deadline: float) -> dict[int, str]:
-        """Find, and try again where no file descriptor is left to look with."""
+    async def _find_by(
+        self, deadline: float, commands: Collection[str], *, at_once: bool
+    ) -> dict[int, str]:
+        """Find those of some commands, and try again where no file is left to look with.
+
+        Args:
+            deadline: when to give that up.
+            commands: whose escapees.
+            at_once: whether each is killed as soon as it is seen: of a chain of processes, of which
+                each starts the next one and ends, none lives until the search is over.
+        """
         while True:
             try:
-                return await self.find()
+                found = await (self._search(doomed=commands) if at_once else self.find())
+                return {number: name for number, name in found.items() if name in commands}
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
@@ -128,7 +134,7 @@ class Sweep:
             await anyio.sleep(PAUSE)
 
     async def find(self) -> dict[int, str]:
-        """Return the groups of all processes that carry the run's mark, and their commands' names.
+        """Return the groups of all escapees by their number, and their commands' names.
 
         Cancellation: harmless.
         """
@@ -140,7 +146,7 @@ class Sweep:
                 self._searched_at = began
         return self._found
 
-    async def _search(self) -> dict[int, str]:
+    async def _search(self, doomed: Collection[str] = ()) -> dict[int, str]:
         found: dict[int, str] = {}
         seen: set[int] = set()
         blank: list[int] = []
@@ -150,24 +156,33 @@ class Sweep:
             if not new:
                 break
             seen.update(new)
-            blank += await self._look_at(new, found)
+            blank += await self._look_at(new, found, doomed)
         # Once more: a process has no environment in the moment in which its program starts.
-        await self._look_at(blank, found)
+        await self._look_at(blank, found, doomed)
         return found
 
-    async def _look_at(self, pids: list[int], found: dict[int, str]) -> list[int]:
-        """Add to `found` what carries the mark; return the processes without any environment."""
+    async def _look_at(
+        self, pids: list[int], found: dict[int, str], doomed: Collection[str]
+    ) -> list[int]:
+        """Add the escapees among `pids` to `found`; return the processes without environment."""
         blank: list[int] = []
+        own_session = os.getsid(0)
+        spare = self._spare()
         for count, pid in enumerate(pids):
-            if count % 100 == 0:  # others have a turn every millisecond
+            if count % 100 == 0:  # others have a turn every millisecond or two
                 await checkpoint()
+                spare = self._spare()
+            group, session = group_and_session(pid)
+            # Every command is started in a session of its own, and nobody joins an old one.
+            if group == 0 or group in spare or session == own_session:
+                continue
             marks = variable_of(pid, VARIABLE)
             if marks == "":
                 blank.append(pid)
             elif marks is not None and (name := self._name_in(marks)) is not None:
-                group = group_of(pid)
-                if group is not None:
-                    found[group] = name
+                found[group] = name
+                if name in doomed:
+                    _kill(group)
         return blank
 
     def _name_in(self, marks: str) -> str | None:
@@ -185,6 +200,12 @@ def _warn_of(error: OSError) -> None:
         RuntimeWarning,
         stacklevel=2,
     )
+
+
+def _kill(number: int) -> None:
+    group = ProcessGroup(number)
+    group.send(signals.SIGKILL)
+    group.close()
 
 
 async def _end(number: int, signal: int, grace: float) -> bool:

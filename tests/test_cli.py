@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable  # noqa: TC003 - NamedTuple looks at it
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import uuid4
@@ -28,6 +29,9 @@ from uuid import uuid4
 import pytest
 
 import currant
+from currant import Runner
+from currant.cli._run import run_commands
+from currant.testing import FakeLauncher, Script
 from tests.lifeline import LIMIT, Gate, Lifeline
 
 if TYPE_CHECKING:
@@ -504,6 +508,17 @@ def test_the_first_failure_in_time_gives_the_status(start: Start, gate: Gate) ->
     cli.until(b"currant: early: exit code 5\n")
     gate.open()
     assert cli.end().status == 5
+
+
+def test_the_first_failure_is_the_first_whatever_the_wall_clock_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clock that is set back between two failures does not change their order."""
+    back = count(10**9, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(back)))
+    scripts = {"late": Script(exit=4, after=0.05), "early": Script(exit=5)}
+    runner = Runner({"early": "x", "late": "x"}, launcher=FakeLauncher(scripts))
+    assert run_commands(runner) == 5
 
 
 def test_an_end_of_another_kind_stops_nobody(start: Start, gate: Gate) -> None:

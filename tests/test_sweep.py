@@ -39,7 +39,7 @@ from tests.reading import first_line, messages_of, read_until
 from tests.streams import HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from currant._sweep import HowToStop
     from tests.kills import Kills
@@ -108,8 +108,8 @@ def test_a_name_of_any_kind_is_read_back_from_its_mark(
 ) -> None:
     """What separates the parts of a mark may stand in a name."""
     monkeypatch.setenv("CURRANT_ID", "outer/host/1")
-    assert Sweep("f00")._name_in(mark("f00", name, 1)) == name
-    assert Sweep("f")._name_in(mark("f00", name, 1)) is None
+    assert Sweep("f00", set)._name_in(mark("f00", name, 1)) == name
+    assert Sweep("f", set)._name_in(mark("f00", name, 1)) is None
 
 
 async def test_each_attempt_has_its_mark_in_its_environment() -> None:
@@ -398,7 +398,7 @@ async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an
     """Who is left behind in spite of SIGKILL is named."""
     monkeypatch.setattr(_sweep, "REAP_LIMIT", 0.05)
     monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
-    monkeypatch.setattr(_sweep._Escapee, "send", lambda escapee, signal: True)
+    monkeypatch.setattr(_posix.ProcessGroup, "send", lambda group, signal: True)
     with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
         async with Runner([escaping(lifeline, gate)], grace=0):
             await until_out(lifeline, gate)
@@ -454,9 +454,9 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     searches: list[None] = []
     search = Sweep._search
 
-    async def count(sweep: Sweep) -> dict[int, str]:
+    async def count(sweep: Sweep, doomed: Collection[str] = ()) -> dict[int, str]:
         searches.append(None)
-        return await search(sweep)
+        return await search(sweep, doomed)
 
     monkeypatch.setattr(Sweep, "_search", count)
     return searches
@@ -471,7 +471,7 @@ async def test_there_is_one_search_at_the_end_of_many_commands(searches: list[No
 
 async def test_commands_that_restart_at_the_same_time_share_a_search(searches: list[None]) -> None:
     """Searches that are asked for while one runs are done by one more."""
-    sweep = Sweep("f00")
+    sweep = Sweep("f00", set)
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(sweep.find)

@@ -1,0 +1,107 @@
+"""What does containment cost: the orphan guard's life and memory, and a search for escapees?
+
+The guard is started by hand, several times, and told at once that it is not needed; its memory is
+read while it waits for its pipe.  The
+peer is the same with a Python interpreter as the helper.  The search looks at the environment of
+all processes of this machine, a thousand of which sleep; the peer is `grep` over the same files.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from anyio import run_process
+
+from benchmarks._measure import Figure, Question, Sample, Samples, Setting
+from currant import Runner, Started
+from currant._guard import SCRIPT
+from currant._posix import process_numbers
+from currant._sweep import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELPERS = {
+    "currant": ["/bin/sh", str(SCRIPT), "f00"],
+    "by hand": [sys.executable, "-ISc", "import sys; sys.stdin.read()"],
+}
+GREP = shutil.which("grep") or "grep"
+STARTS = 10
+
+
+def _count(setting: Setting) -> int:
+    return 100 if setting.quick else 1000
+
+
+async def currant(setting: Setting) -> Sample:
+    """Start the script, and search with `Sweep`."""
+    return await _measure("currant", setting)
+
+
+async def by_hand(setting: Setting) -> Sample:
+    """Start an interpreter, and search with `grep`."""
+    return await _measure("by hand", setting)
+
+
+async def _measure(side: str, setting: Setting) -> Sample:
+    lives = [_life(HELPERS[side]) for _ in range(STARTS)]
+    memories = [_memory(HELPERS[side]) for _ in range(STARTS)]
+    async with Runner([["sleep", "9999"]] * _count(setting)) as runner:
+        missing = _count(setting)
+        async for message in runner:
+            missing -= isinstance(message, Started)
+            if not missing:
+                break
+        began = perf_counter()
+        if side == "currant":
+            await Sweep("f00", set).find()
+        else:
+            files = [f"/proc/{pid}/environ" for pid in process_numbers()]
+            await run_process([GREP, "-ls", "f00/", *files], check=False)
+        seconds = perf_counter() - began
+        runner.kill()
+    return {
+        "life": median(lives) * 1e3,
+        "memory": median(memories),
+        "search": seconds * 1e6 / _count(setting),
+    }
+
+
+def _life(argv: Sequence[str]) -> float:
+    """Return the seconds from the start of a helper to its end, which it is told at once."""
+    began = perf_counter()
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True) as helper:
+        helper.communicate(b".\n")
+    return perf_counter() - began
+
+
+def _memory(argv: Sequence[str]) -> float:
+    """Return the megabytes of a helper that waits for its input."""
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True) as helper:
+        time.sleep(0.1)  # an interpreter needs a fifth of it
+        rollup = Path(f"/proc/{helper.pid}/smaps_rollup").read_text()
+    (line,) = (line for line in rollup.splitlines() if line.startswith("Pss:"))
+    return int(line.split()[1]) / 1e3
+
+
+def _figures(samples: Samples, setting: Setting) -> list[Figure]:
+    helper, search = "a Python interpreter", "grep"
+    rows = [
+        ("start and end the guard", "ms", "life", helper),
+        ("memory of the guard (PSS)", "MB", "memory", helper),
+        (f"search {_count(setting):,} processes", "µs a process", "search", search),
+    ]
+    return [
+        Figure(what, unit, samples.of("currant", of), samples.of("by hand", of), versus)
+        for what, unit, of, versus in rows
+    ]
+
+
+QUESTION = Question("contain", 3, {"currant": currant, "by hand": by_hand}, _figures)
