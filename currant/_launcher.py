@@ -140,8 +140,8 @@ class Sweeper(Protocol):
         """End what has left its process group, as a group is ended, and return when it is gone.
 
         Args:
-            name: whose processes' escapees: of this command, which has no process now, or with None
-                of all commands, which have none.
+            name: whose processes' escapees; None: those of all commands.  A command that runs is
+                left alone: it may end them itself.
             grace: an upper bound in seconds for the graces that the commands were started with; a
                 second call with a shorter one hurries the first.
 

@@ -143,19 +143,15 @@ class LocalLauncher:
         Raises:
             CannotStopError: something outlived SIGKILL for seconds.
         """
-        names = list(self._unswept) if name is None else [name]
-        commands = {
-            name: self._unswept[name]
-            for name in names
-            if name in self._unswept and name not in self._starting
-        }
+        names = set(self._unswept) if name is None else {name}
+        names -= {*self._starting, *(process.name for process in self._processes)}
+        commands = {name: how for name, how in self._unswept.items() if name in names}
         if not commands:
             return
         with anyio.CancelScope(shield=grace == 0):  # bounded: by REAP_LIMIT
             await self._sweep.end(commands, grace)
-        running = {process.name for process in self._processes}
         for swept, how in commands.items():
-            if self._unswept.get(swept) is how and swept not in running:
+            if self._unswept.get(swept) is how:  # else it was started again
                 del self._unswept[swept]
 
     @contextmanager

@@ -57,6 +57,9 @@ Commands: TypeAlias = "Iterable[CommandLike] | Mapping[str, CommandLike]"
 Sink: TypeAlias = "Callable[[ObjectReceiveStream[BatchMessage]], Awaitable[None]]"
 """An async callable that takes all messages from its stream, until that ends."""
 
+LAST_GRACE = 0.2
+"""Seconds that what has left its group has at least to end, where a kill has used up the grace."""
+
 SINK_TIME = 1.0
 """Seconds that sinks have when the block is left early, on top of twice the longest grace."""
 
@@ -336,25 +339,31 @@ class Runner(AsyncContextManagerMixin):
             self._channel.close()
 
     async def _sweep_when_killed(self) -> None:
-        """End what has left its group at the same time as the groups, so that graces do not add up.
+        """Have a kill end, in its time, what has left its group, too.
 
-        A second kill hurries that, and the sweep at the end, too.
+        That is left to its command at first, which may end it itself.  What is still there when its
+        command is gone is ended at the end; but some may have gone long before the last.  A second
+        kill hurries that, too.
         """
         await self._barrier.wait()
-        graces = [job.grace for job in self._jobs.values() if not job.result]
-        self._sweep_deadline = anyio.current_time() + max(graces, default=0.0)
+        grace = max((job.grace for job in self._jobs.values()), default=0.0)
+        self._sweep_deadline = anyio.current_time() + grace
         async with anyio.create_task_group() as sweeping:
-            sweeping.start_soon(self._sweep)
+            sweeping.start_soon(self._sweep_after, grace / 2)
             await self._hurried.wait()
-            self._sweep_deadline = anyio.current_time()
-            sweeping.start_soon(self._sweep)
+            sweeping.cancel_scope.cancel()
+        await self._sweep()
+
+    async def _sweep_after(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        await self._sweep()
 
     async def _sweep(self) -> None:
-        """End what the commands have left behind outside their groups."""
+        """End what has left the groups of the commands that are gone."""
+        left = max(self._sweep_deadline - anyio.current_time(), LAST_GRACE)
         if isinstance(self._launcher, Sweeper):
             try:
-                left = self._sweep_deadline - anyio.current_time()
-                await self._launcher.sweep(None, max(left, 0.0))
+                await self._launcher.sweep(None, 0 if self._hurried.is_set() else left)
             except CannotStopError as error:
                 self._fail(error)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from currant import (
     _sweep,
 )
 from currant._sweep import Sweep, mark
+from currant.testing import FakeLauncher, Script
 from tests.lifeline import Gate
 from tests.reading import first_line, messages_of, read_until
 from tests.streams import HOURS, LIMIT
@@ -290,10 +292,10 @@ anyio.run(main)
 
 
 async def test_a_kill_with_a_deaf_escapee_takes_one_grace(lifeline: Lifeline, gate: Gate) -> None:
-    """Escapees are asked when the groups are, so that their graces do not add up."""
+    """What is left of the grace is theirs, so that graces do not add up."""
     deaf = escaping(lifeline, gate, IGNORES, "trap '' TERM; echo ready; while :; do sleep 9; done")
     with fail_after(LIMIT):
-        async with Runner([deaf], grace=0.5) as runner:
+        async with Runner([deaf], grace=1) as runner:
             await until_out(lifeline, gate)
             await first_line(runner, "c")
             runner.kill()
@@ -302,9 +304,80 @@ async def test_a_kill_with_a_deaf_escapee_takes_one_grace(lifeline: Lifeline, ga
             joined = anyio.current_time()
         left = anyio.current_time()
     assert lifeline.ended() == {"leader", "out"}
-    assert joined - began >= 0.5
+    assert joined - began >= 1
     # No second grace.  Measured against the first one, not against the machine.
     assert left - joined < joined - began
+
+
+async def test_a_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_path: Path) -> None:
+    """As PostgreSQL does with its processes: nobody else interferes before it is gone."""
+    with Gate(tmp_path / "up") as up, Gate(tmp_path / "told") as told:
+        escapee = f"trap 'echo interfered >&9' TERM; echo out >&9; {told.wait}; echo bye >&9"
+        leader = (
+            f'setsid sh -c "$BODY" & trap "echo >{told._path}; wait; exit 0" TERM; {up.wait}; wait'
+        )
+        command = Command.shell(f"{lifeline.hold('leader')}; {leader}", env={"BODY": escapee})
+        with fail_after(LIMIT):
+            async with Runner({"c": command}, grace=HOURS) as runner:
+                await until_out(lifeline, up)
+                runner.kill()
+    assert lifeline.ended() == {"leader", "out", "bye"}
+    assert runner.results["c"].exit == Exit(0, None, stopped=True)
+
+
+class TestOnTheClock:
+    """When a Runner has its launcher sweep, to the second: the clock is trio's, and jumps."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> object:
+        """An event loop whose clock jumps to the next thing to do."""
+        trio_testing = pytest.importorskip("trio.testing")
+        return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
+
+    async def test_what_a_command_left_that_is_gone_need_not_wait_for_the_last_one(self) -> None:
+        """A kill sweeps at half of the grace, and with what is left of it at the end."""
+        launcher = Sweeping({"deaf": Script(exit=None, ignores={SIGTERM})})
+        async with Runner(["deaf", "c"], launcher=launcher, grace=10) as runner:
+            await runner["c"].wait()
+            runner.kill()
+        assert launcher.sweeps == [(5, None, 5), (10, None, 0.2)]
+
+    async def test_the_end_gives_what_is_left_of_the_grace(self) -> None:
+        """Where all commands obey, that is nearly all of it."""
+        launcher = Sweeping({"slow": Script(exit=0, after=3, ignores={SIGTERM})})
+        async with Runner(["slow"], launcher=launcher, grace=10) as runner:
+            await runner["slow"].until_started()
+            runner.kill()
+        assert launcher.sweeps == [(3, None, 7)]
+
+    async def test_a_second_kill_leaves_no_time(self) -> None:
+        """The sweep at half of the grace is put forward, and nobody has any time at the end."""
+        launcher = Sweeping({"deaf": Script(exit=None, ignores={SIGTERM})})
+        async with Runner(["deaf"], launcher=launcher, grace=10) as runner:
+            await runner["deaf"].until_started()
+            runner.kill()
+            await anyio.sleep(1)
+            runner.kill()
+        assert launcher.sweeps == [(1, None, 0), (1, None, 0)]
+
+    async def test_without_a_kill_escapees_have_all_of_their_grace(self) -> None:
+        """A block that ends by itself bounds nothing."""
+        launcher = Sweeping()
+        async with Runner(["c"], launcher=launcher, grace=10):
+            pass
+        assert launcher.sweeps == [(0, None, inf)]
+
+
+class Sweeping(FakeLauncher):
+    """Notes at which second it is told to sweep, and how."""
+
+    def __init__(self, scripts: Mapping[str, Script] | None = None) -> None:
+        super().__init__(scripts)
+        self.sweeps: list[tuple[float, str | None, float]] = []
+
+    async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+        """Note it."""
+        self.sweeps.append((round(anyio.current_time(), 3), name, round(grace, 3)))
 
 
 # ---- before a restart ----
