@@ -21,9 +21,9 @@ from anyio import run_process
 
 from benchmarks._measure import Figure, Question, Sample, Samples, Setting
 from currant import Runner, Started
+from currant._escapees import Escapees
 from currant._guard import SCRIPT
 from currant._posix import process_numbers
-from currant._sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def _count(setting: Setting) -> int:
 
 
 async def currant(setting: Setting) -> Sample:
-    """Start the script, and search with `Sweep`."""
+    """Start the script, and search with `Escapees`."""
     return await _measure("currant", setting)
 
 
@@ -61,7 +61,7 @@ async def _measure(side: str, setting: Setting) -> Sample:
                 break
         began = perf_counter()
         if side == "currant":
-            await Sweep("f00", set).find()
+            await Escapees("f00", set).find(perf_counter() + 60)
         else:
             files = [f"/proc/{pid}/environ" for pid in process_numbers()]
             await run_process([GREP, "-ls", "f00/", *files], check=False)

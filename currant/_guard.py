@@ -3,6 +3,11 @@
 It is a shell script, `_guard.sh`, in a session of its own, which reads from a pipe that only this
 program writes to.  The kernel closes that pipe for whoever dies, even by SIGKILL.
 
+Three things must hold.  A group is told of before anything else is awaited after its start, and
+taken back once, when it is gone.  No other process has the writing end: it is closed by every exec,
+and after a fork by `close_in_fork`.  The end of the pipe without a full stop means death, and
+nothing else does.
+
 Rejected: ``PR_SET_PDEATHSIG``, which fires when the *thread* that started a process ends.  A Python
 interpreter as the helper, which takes 20 times as long to start and 5 times the memory.
 """
@@ -20,7 +25,7 @@ from weakref import WeakSet
 import anyio
 
 if TYPE_CHECKING:
-    from currant._sweep import HowToStop
+    from currant._stop import HowToStop
 
 __all__ = ["OrphanGuard"]
 
@@ -39,15 +44,14 @@ TIME_TO_END = 1.0
 class OrphanGuard:
     """Knows the process groups of one run, and ends them if this program dies before it is closed.
 
-    On Linux it ends all processes that carry the run's mark as well (see `currant._sweep`).  Before
-    it is started, or where it cannot be, it does nothing.
+    On Linux it ends all processes that carry the run's mark as well (see `currant._escapees`).
+    Before it is started, or where it cannot be, it does nothing.
     """
 
     def __init__(self, run: str) -> None:
         self._run = run
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
-        self._known: set[int] = set()
         self._longest = 0
         self._unsent = b""
 
@@ -77,7 +81,10 @@ class OrphanGuard:
             os.close(read_end)
 
     def expect(self, how: HowToStop) -> None:
-        """Tell that a process is about to be started: it is there before its number is known."""
+        """Tell that a process is about to be started: it is there before its number is known.
+
+        Until then it is an escapee, and all escapees have the longest grace there is.
+        """
         ticks = _ticks(how.grace)
         if ticks > self._longest:
             self._longest = ticks
@@ -85,15 +92,11 @@ class OrphanGuard:
 
     def add(self, group: int, how: HowToStop) -> None:
         """Tell of a process group that is there from now on."""
-        if self._pipe is not None:
-            self._known.add(group)
-            self._tell(f"+ {group} {how.signal} {_ticks(how.grace)}\n")
+        self._tell(f"+ {group} {how.signal} {_ticks(how.grace)}\n")
 
     def discard(self, group: int) -> None:
-        """Tell that a process group is gone, if it was known."""
-        if group in self._known:
-            self._known.remove(group)
-            self._tell(f"- {group}\n")
+        """Tell that a process group is gone."""
+        self._tell(f"- {group}\n")
 
     async def aclose(self) -> None:
         """Tell that nothing is left to guard, and wait for the helper's end.
@@ -104,12 +107,13 @@ class OrphanGuard:
             return
         ended_before = self._process.poll() is not None
         self._tell(".\n")
+        if self._unsent:  # it would take the end of its input for our death
+            self._process.kill()
         self._close_pipe()
         try:
-            if not self._unsent:
-                with anyio.move_on_after(TIME_TO_END):
-                    while self._process.poll() is None:  # noqa: ASYNC110 - no loop watches it
-                        await anyio.sleep(0.001)
+            with anyio.move_on_after(TIME_TO_END):
+                while self._process.poll() is None:  # noqa: ASYNC110 - no loop watches it
+                    await anyio.sleep(0.001)
         finally:
             self._process.kill()  # nothing, where it has ended
             self._process.wait()

@@ -3,28 +3,30 @@
 # Usage: sh _guard.sh RUN
 #
 # Standard input comes from the program.  It tells of each process group of its commands:
-#     = TICKS                 one is about to be started that has so long to end
+#     = TICKS                 from now on, escapees have so long to end
 #     + GROUP SIGNAL TICKS    it is there; to end it, ask with SIGNAL, and kill it after TICKS
 #     - GROUP                 it is gone
 #     .                       so is everything: the guard is not needed any more
 # End-of-file without that last line means that the program is dead.  Then all groups that it told of
-# are ended, and on Linux all processes that carry the mark RUN in their environment.
+# are ended, and on Linux all processes that carry the mark RUN in their environment, the escapees.
+# These are asked with SIGTERM: the mark does not tell with what else.
 #
 # For any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  What is known of a group is
-# kept in a variable currant_group_GROUP: lists take a shell seconds where there are thousands.
+# kept in a variable that ends in its number: lists take a shell seconds where there are thousands.
 
 trap '' HUP INT QUIT TERM
 PATH=$PATH:/usr/bin:/bin
 
 run=$1
-longest=0
+sigterm=15
+grace=0          # of escapees, in ticks
+reap_limit=20    # ticks that a group has to be gone after SIGKILL
 
-# After `=`, the number of ticks is in `group`.
-while read -r what group signal ticks; do
+while read -r what first signal ticks; do
     case $what in
-    =) [ "$group" -le "$longest" ] || longest=$group ;;
-    +) eval "currant_group_$group=$signal:$ticks" ;;
-    -) unset "currant_group_$group" ;;
+    =) grace=$first ;;
+    +) eval "currant_told_$first=$signal:$ticks" ;;
+    -) unset "currant_told_$first" ;;
     .) exit 0 ;;
     esac
 done
@@ -32,14 +34,21 @@ done
 # Whether there is a /proc, with the numbers that `kill` takes: not that of a container's host.
 read -r self rest </proc/self/stat && [ "$self" = $$ ] && proc=yes || proc=
 
-# Sets `now`, in ticks.
+# Sets `now`, in ticks.  Where the system does not tell, by the pauses of `finish`.
 clock() {
     if read -r up rest </proc/uptime; then
+        pause=0.05
         fraction=${up#*.}
         now=$((${up%.*} * 10 + ${fraction%?}))
     else
+        pause=0.1
         now=$((now + 1))
     fi
+}
+
+# Prints GROUP:VALUE for each variable currant_NAME_GROUP.
+variables() {
+    set | sed -n "s/^currant_$1_\([0-9]*\)='\{0,1\}\([0-9:]*\)'\{0,1\}\$/\1:\2/p"
 }
 
 # Prints the groups of those who are more than zombies, from files /proc/PID/stat.  A line reads
@@ -48,29 +57,31 @@ groups_alive() {
     sed -n 's/.*) [^ZX] [0-9]* \([0-9]*\)\( -\{0,1\}[0-9]\{1,\}\)\{30,\}$/\1/p' /dev/null "$@"
 }
 
-# Prints GROUP:SIGNAL:DUE for each group.
-groups() {
-    set | sed -n "s/^currant_group_\([0-9]*\)='\{0,1\}\([0-9:]*\)'\{0,1\}\$/\1:\2/p"
-}
-
-# Asks a group to end, and has it killed when the time has come.
+# Asks a group with a signal to end, by a time at which it is killed.
 ask() {
-    eval "currant_group_$1=$2:$3"
+    eval "currant_due_$1=$3"
     kill -s "$2" -- "-$1"
     kill -s CONT -- "-$1"
 }
 
-# Asks the groups that the program did not tell of, of the processes that carry the mark.
+# Asks the groups of all that carry the mark and have not been asked; returns whether there were any.
 sweep() {
+    [ -n "$proc" ] || return
+    found=
     for group in $(groups_alive $(grep -ls "$run/" /proc/[0-9]*/environ | sed 's/environ$/stat/')); do
-        eval "known=\${currant_group_$group-}"
-        [ -n "$known" ] || ask "$group" 15 $((began + longest))
+        eval "due=\${currant_due_$group-}"
+        if [ -z "$due" ]; then
+            found=yes
+            ask "$group" "$sigterm" $((began + grace))
+        fi
     done
+    [ -n "$found" ]
 }
 
 # Notes which groups have a member that is more than a zombie: `kill` takes those for members, too,
 # and nobody may ever reap them.
 see() {
+    [ -n "$proc" ] || return
     for group in $(groups_alive /proc/[0-9]*/stat); do
         eval "currant_seen_$group=$now"
     done
@@ -83,38 +94,34 @@ alive() {
     eval "[ \"\${currant_seen_$1-}\" = $now ]"
 }
 
-# Ends what has been asked; returns when nobody is left, or is beyond help.
+# Kills what was asked when its time has come; returns when nobody is left, or is beyond help.
 finish() {
-    while left=$(groups) && [ -n "$left" ]; do
-        clock
-        [ -z "$proc" ] || see
+    while left=$(variables due) && [ -n "$left" ]; do
+        see
         for entry in $left; do
-            group=${entry%%:*}
-            due=${entry##*:}
-            if ! alive "$group" || [ "$now" -gt "$((due + 20))" ]; then
-                unset "currant_group_$group"
+            group=${entry%:*}
+            due=${entry#*:}
+            if ! alive "$group" || [ "$now" -gt "$((due + reap_limit))" ]; then
+                unset "currant_due_$group"
             elif [ "$now" -ge "$due" ]; then
                 kill -s KILL -- "-$group"
-                waits=yes
-            else
-                waits=yes
             fi
         done
-        [ -z "$waits" ] || sleep 0.05
-        waits=
+        sleep "$pause"
+        clock
     done
 }
 
 now=0
-waits=
 clock
 began=$now
-for entry in $(groups); do
+for entry in $(variables told); do
     how=${entry#*:}
     ask "${entry%%:*}" "${how%:*}" $((began + ${how#*:}))
 done
-# Again: a process carries the mark from the moment in which its program starts, and may start others.
-for round in 1 2 3; do
-    [ -z "$proc" ] || sweep
+sweep
+finish
+# A process carries the mark only from the moment in which its program starts, and may start others.
+while sweep && [ "$now" -le "$((began + grace + reap_limit))" ]; do
     finish
 done

@@ -1,6 +1,6 @@
 """The seam between supervising and running: where a process lives is the launcher's business.
 
-The supervising code knows these two protocols only, so a process may live on this machine, behind a
+The supervising code knows these protocols only, so a process may live on this machine, behind a
 pseudo-terminal or on another host.  What every launcher keeps (tests/launcher_contract.py checks it
 against each):
 

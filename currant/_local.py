@@ -14,7 +14,7 @@ import platform
 import signal as signals
 import subprocess
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -26,11 +26,11 @@ from anyio.lowlevel import checkpoint
 
 from currant._command import name_of
 from currant._errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
+from currant._escapees import VARIABLE, Escapees, mark
 from currant._guard import OrphanGuard
 from currant._messages import Exit
 from currant._posix import ProcessGroup, bytes_in_pipe
-from currant._stop import REAP_LIMIT, end_group
-from currant._sweep import VARIABLE, HowToStop, Sweep, mark
+from currant._stop import REAP_LIMIT, HowToStop, end_group
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -47,7 +47,7 @@ CHUNK = 64 * 1024
 """Most bytes of one read: what a pipe holds on Linux."""
 
 GRACE = 5.0
-"""Seconds of grace for what a command leaves behind that says nothing of its own."""
+"""Seconds of grace where this launcher is used without a Runner, which gives each command one."""
 
 RETRIES = (0.005, 0.01, 0.02, 0.05)
 """Seconds between the tries of a start that fails for a reason that passes."""
@@ -67,7 +67,7 @@ class LocalLauncher:
         self._run = os.urandom(8).hex()
         self._with_guard = orphan_guard
         self._guard = OrphanGuard(self._run)
-        self._sweep = Sweep(self._run, self._groups)
+        self._escapees = Escapees(self._run, self._groups)
         self._starting: list[str] = []
         self._processes: set[LocalProcess] = set()
         self._attempts: Counter[str] = Counter()
@@ -96,7 +96,8 @@ class LocalLauncher:
             async with anyio.create_task_group() as tasks:
                 for process in list(self._processes):
                     tasks.start_soon(process.aclose)
-            await self.sweep(grace=0)
+            with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
+                await self.sweep(grace=0)
         finally:
             await self._guard.aclose()
 
@@ -123,12 +124,14 @@ class LocalLauncher:
         try:
             with self._being_started(name):
                 process = await self._start(name, command)
+        except RuntimeError as error:
+            # The event loop may have failed after the start: Python 3.11's asyncio does where the
+            # thread that waits for the exit cannot be started.
+            with suppress(CannotStopError), anyio.CancelScope(shield=True):  # bounded: REAP_LIMIT
+                await self.sweep(name, 0)
+            raise LaunchError(name, _explain(command, error)) from error
         # Not OSError alone: what is wrong with the arguments, each event loop says in its way.
         except Exception as error:
-            if isinstance(error, RuntimeError):
-                # The event loop may have failed after the start: Python 3.11's asyncio does where
-                # the thread that waits for the exit cannot be started.
-                await self.sweep(name, 0)
             raise LaunchError(name, _explain(command, error)) from error
         if self._left:
             await process.aclose()
@@ -148,8 +151,7 @@ class LocalLauncher:
         commands = {name: how for name, how in self._unswept.items() if name in names}
         if not commands:
             return
-        with anyio.CancelScope(shield=grace == 0):  # bounded: by REAP_LIMIT
-            await self._sweep.end(commands, grace)
+        await self._escapees.end(commands, grace)
         for swept, how in commands.items():
             if self._unswept.get(swept) is how:  # else it was started again
                 del self._unswept[swept]
@@ -234,6 +236,7 @@ class LocalProcess:
         self._process = process
         self._group = ProcessGroup(process.pid)
         self._guard = guard
+        self._guarded = True
         self._forget = forget
         self._asked = False
         self._stopped = False
@@ -288,7 +291,9 @@ class LocalProcess:
         """Wait until the leader has been reaped and the group is empty."""
         await self._process.wait()
         await self._group.vacated()
-        self._guard.discard(self.pid)
+        if self._guarded:  # once: the number may be another one's by now
+            self._guarded = False
+            self._guard.discard(self.pid)
 
     def _is_vacant(self) -> bool:
         return self._process.returncode is not None and self._group.check_vacant()

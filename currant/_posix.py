@@ -2,8 +2,9 @@
 
 The only home of `os.killpg`, ``/proc`` and `sys.platform`.
 
-A group is signalled through a pidfd of its leader where the system can (Linux 6.9 and later): that
-never means a stranger, even after the leader has been reaped.  Elsewhere by its number.
+A group is signalled through a pidfd of its leader where the system can (Linux 6.9 and later):
+opened while the leader is there, that never means a stranger, even after it has been reaped.
+Elsewhere by its number.
 
 Whether a group is alive is read from the states of its members, not from ``killpg(pgid, 0)`` alone:
 that goes on succeeding while zombies are left, and below a PID 1 that reaps late they are left for
@@ -12,9 +13,6 @@ good.  The other way round it is exact and cheap: once it fails, the group is em
 A group's number belongs to it until its leader has been reaped and its last member is gone; from
 then on the system may give it to strangers, so a `ProcessGroup` that was found empty is never
 signalled again.
-
-What leaves its group is found by a variable in its environment, which every process inherits; only
-Linux shows the environments of other processes.
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ if os.name == "posix":  # elsewhere `require_posix` says what is wrong
 __all__ = [
     "ProcessGroup",
     "bytes_in_pipe",
+    "environment_of",
     "group_and_session",
     "process_numbers",
     "require_posix",
-    "variable_of",
 ]
 
 
@@ -108,7 +106,7 @@ class ProcessGroup:
             self._pidfd = None
 
     async def vacated(self) -> None:
-        """Wait until nobody is left; only to be awaited after the leader has been reaped."""
+        """Wait until nobody is left; a leader that is ours has to be reaped by somebody."""
         pause = 0.001
         while not self.check_vacant():
             await anyio.sleep(pause)
@@ -117,13 +115,13 @@ class ProcessGroup:
     def leader_is_alive(self) -> bool:
         """Tell whether the leader runs; only to be asked until it has been reaped."""
         try:
-            return _state(self.id, self.id) in _ALIVE if _HAS_PROC else True
+            return _state_in(self.id, self.id) in _ALIVE if _HAS_PROC else True
         except OSError:  # no file left to look with
             return True
 
     def check_vacant(self) -> bool:
-        """Tell whether nobody is left; only to be asked after the leader has been reaped."""
-        self._vacant = self._vacant or not self._find_members()
+        """Tell whether nobody is left; without /proc, a leader that is a zombie counts as left."""
+        self._vacant = self._vacant or not self._has_members()
         return self._vacant
 
     def _signal(self, signal: int) -> None:
@@ -132,7 +130,7 @@ class ProcessGroup:
         else:
             signals.pidfd_send_signal(self._pidfd, signal, None, _PIDFD_SIGNAL_PROCESS_GROUP)
 
-    def _find_members(self) -> bool:
+    def _has_members(self) -> bool:
         try:
             self._signal(0)
         except ProcessLookupError:
@@ -141,14 +139,14 @@ class ProcessGroup:
             if not _HAS_PROC:
                 return False
         try:
-            return not _HAS_PROC or self._find_alive()
+            return not _HAS_PROC or self._has_live_member()
         except OSError:  # no file left to look with: look again later
             return True
 
-    def _find_alive(self) -> bool:
+    def _has_live_member(self) -> bool:
         """Look for a member that is more than a zombie."""
         # Those seen last time are looked at first: walking all of /proc costs 10 µs a process.
-        if any(_state(pid, self.id) in _ALIVE for pid in self._members):
+        if any(_state_in(pid, self.id) in _ALIVE for pid in self._members):
             return True
         before, now = self._walk_proc(), self._walk_proc()
         self._members = [pid for pid, state in now.items() if state in _ALIVE]
@@ -158,7 +156,7 @@ class ProcessGroup:
 
     def _walk_proc(self) -> dict[int, str]:
         """Return the states of all members by their number."""
-        return {pid: state for pid in process_numbers() if (state := _state(pid, self.id))}
+        return {pid: state for pid in process_numbers() if (state := _state_in(pid, self.id))}
 
 
 def process_numbers() -> list[int]:
@@ -181,24 +179,16 @@ def group_and_session(pid: int) -> tuple[int, int]:
         return 0, 0
 
 
-def variable_of(pid: int, name: str) -> str | None:
-    """Return the value that the variable `name` had when a process's program was started.
+def environment_of(pid: int) -> bytes | None:
+    """Return the variables that a process's program was started with, each ended by NUL.
 
-    Empty where the process has no environment at all, as a zombie and a program that is just
-    starting; None where it has no such variable, is gone, or belongs to somebody else.
+    Empty where there are none, as in the moment in which a program starts; None where the process
+    is gone or a zombie, or belongs to somebody else.
 
     Raises:
         OSError: this process has no file descriptor left to look with.
     """
-    environment = _read(f"/proc/{pid}/environ")
-    if environment is None:
-        return None
-    key = name.encode() + b"="
-    if key in environment:
-        for word in environment.split(b"\0"):
-            if word.startswith(key):
-                return os.fsdecode(word.removeprefix(key))
-    return None if environment else ""
+    return _read(f"/proc/{pid}/environ")
 
 
 def _open_pidfd(leader: int) -> int | None:
@@ -239,7 +229,7 @@ def _read(path: str) -> bytes | None:
         os.close(file)
 
 
-def _state(pid: int, group: int) -> str | None:
+def _state_in(pid: int, group: int) -> str | None:
     """Return the letter of the process's state; None where it is not there, or not of `group`."""
     stat = _read(f"/proc/{pid}/stat")
     if stat is None:

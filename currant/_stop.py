@@ -7,21 +7,28 @@ the group gone.  So hurrying is simply a second call with a shorter grace.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from anyio import move_on_after
 
-__all__ = ["REAP_LIMIT", "Stoppable", "end_group"]
+__all__ = ["REAP_LIMIT", "HowToStop", "Stoppable", "end_group"]
 
 REAP_LIMIT = 2.0
 """Seconds that a group has to be gone after SIGKILL; far more than a process that can die needs."""
+
+
+class HowToStop(NamedTuple):
+    """How the processes of one command are ended: asked with `signal`, killed after `grace` s."""
+
+    signal: int
+    grace: float
 
 
 class Stoppable(Protocol):
     """A process group that can be ended."""
 
     def ask(self, signal: int, /) -> None:
-        """Ask all of it to end; only the first call asks."""
+        """Ask all of it to end; asking again is harmless."""
         ...
 
     def force(self) -> None:
@@ -29,7 +36,7 @@ class Stoppable(Protocol):
         ...
 
     async def gone(self) -> None:
-        """Wait until the leader has been reaped and nobody in the group is alive."""
+        """Wait until nobody in the group is alive, and a leader that is ours has been reaped."""
         ...
 
 

@@ -2,8 +2,9 @@
 
 A `Lifeline` ends when all have ended who hold it.  A command that opens it holds it, and so does
 all that the command starts, wherever that goes; the kernel lets go for whoever dies, however.  So
-its end is the proof that nothing is left.  Rejected: looking process numbers up, which needs
-``/proc``, and takes a zombie or a stranger with the same number for somebody who is left.
+its end is the proof that nothing is left, of those who have opened it before.  Rejected: looking
+process numbers up, which needs ``/proc``, and takes a zombie or a stranger with the same number for
+somebody who is left.
 
 A `Gate` holds a command up until the test opens it, so that nothing has to sleep.
 """

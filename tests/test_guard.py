@@ -22,19 +22,17 @@ import pytest
 
 from currant import Command, Runner, _guard
 from currant._guard import SCRIPT, OrphanGuard
-from currant._sweep import HowToStop
+from currant._stop import HowToStop
 from tests.lifeline import LIMIT, Gate, Lifeline
+from tests.system import needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from anyio.abc import Process
+
 ROOT = Path(__file__).parents[1]
 FOREVER = "exec sleep 9999"
-
-needs_proc = pytest.mark.skipif(
-    not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
-)
-
 
 # ---- when the program dies ----
 
@@ -155,13 +153,15 @@ def test_what_ignores_the_signal_is_killed_after_the_grace(host: Host, lifeline:
     assert time.monotonic() - began >= 0.4  # the guard counts in tenths of a second
 
 
+@needs_proc
 def test_a_stopped_command_is_ended(host: Host, lifeline: Lifeline) -> None:
     """A frozen process gets SIGCONT after its signal."""
-    script = f"{lifeline.hold('a')}; {lifeline.say('ready')}; kill -STOP $$; {FOREVER}"
-    killed = host.start({"a": script})
-    lifeline.wait_for("ready")
+    watch = 'until read -r _ _ state _ <"/proc/$1/stat" && [ "$state" = T ]; do :; done'
+    watch = f"sh -c '{watch}; echo stopped >&9' sh $$ &"
+    killed = host.start({"a": f"{lifeline.hold('a')}; {watch} kill -STOP $$; {FOREVER}"})
+    lifeline.wait_for("stopped")
     killed.kill()
-    assert lifeline.wait_for_end() == {"a", "ready"}
+    assert lifeline.wait_for_end() == {"a", "stopped"}
 
 
 @needs_proc
@@ -187,17 +187,17 @@ def test_a_child_of_the_program_without_a_program_of_its_own_is_no_host(
     assert lifeline.wait_for_end() == {"a"}
 
 
+@pytest.mark.parametrize("first", ["1", "20", "40"])
 def test_a_burst_of_starts_leaves_nobody_whenever_it_is_cut_off(
-    host: Host, lifeline: Lifeline
+    host: Host, lifeline: Lifeline, first: str
 ) -> None:
     """A program that is killed while it starts commands has told of each in time."""
     commands = {str(n): f"{lifeline.hold(str(n))}; {FOREVER}" for n in range(60)}
-    for first in ("1", "20", "40"):
-        killed = host.start(commands)
-        lifeline.wait_for(first)
-        killed.kill()
-        killed.wait()
-        lifeline.wait_for_end()
+    killed = host.start(commands)
+    lifeline.wait_for(first)
+    killed.kill()
+    killed.wait()
+    lifeline.wait_for_end()
 
 
 def test_without_the_guard_commands_outlive_their_program(
@@ -245,10 +245,14 @@ class Groups:
         self._script.stdin.write(line.encode() + b"\n")
         self._script.stdin.flush()
 
-    def die(self) -> int:
-        """Close the pipe, as the system does for a program that is gone; wait for the script."""
+    def die_soon(self) -> None:
+        """Close the pipe, as the system does for a program that is gone."""
         assert self._script.stdin is not None
         self._script.stdin.close()
+
+    def die(self) -> int:
+        """Close the pipe, and wait for the script; nobody reaps the leaders meanwhile."""
+        self.die_soon()
         return self._script.wait(LIMIT)
 
     def exits(self) -> list[int]:
@@ -297,13 +301,15 @@ def test_the_script_kills_what_has_had_its_grace(groups: Groups, lifeline: Lifel
 @needs_proc
 def test_the_script_finds_what_carries_the_mark(groups: Groups, lifeline: Lifeline) -> None:
     """A group that nobody told of is ended, and given the longest grace of those that were."""
-    groups.start(f"{lifeline.hold('told')}; {FOREVER}", grace=0.3)
-    deaf = f"trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
-    groups.start(f"{lifeline.hold('plain')}; {FOREVER}", told=False)
-    groups.start(f"{lifeline.hold('deaf')}; {deaf}", told=False)
-    lifeline.wait_for("told", "plain", "ready")
+    groups.start(f"{lifeline.hold('told')}; {FOREVER}", grace=1)
+    # Longer than the script takes to kill what has no grace.
+    slow = f"trap 'sleep 0.3; exit 5' TERM; {lifeline.say('slow')}; while :; do sleep 0.01; done"
+    deaf = f"trap '' TERM; {lifeline.say('deaf')}; {FOREVER}"
+    groups.start(f"{lifeline.hold('b')}; {slow}", told=False)
+    groups.start(f"{lifeline.hold('c')}; {deaf}", told=False)
+    lifeline.wait_for("told", "slow", "deaf")
     assert groups.die() == 0
-    assert groups.exits() == [-SIGTERM, -SIGTERM, -SIGKILL]
+    assert groups.exits() == [-SIGTERM, 5, -SIGKILL]
 
 
 def test_the_script_leaves_groups_alone_that_are_gone(groups: Groups, lifeline: Lifeline) -> None:
@@ -352,12 +358,37 @@ def test_the_script_reads_no_meaning_into_the_names_of_programs(
     assert groups.exits() == [-SIGTERM, -SIGTERM]
 
 
-def test_the_script_knows_thousands_of_groups(groups: Groups) -> None:
-    """It keeps up with a burst: what was told and taken back again costs it next to nothing."""
-    for _ in range(3):
-        groups.tell("\n".join(f"+ {number} 15 50" for number in range(10**9, 10**9 + 3000)))
-        groups.tell("\n".join(f"- {number}" for number in range(10**9, 10**9 + 3000)))
+def test_the_script_knows_thousands_of_groups(groups: Groups, lifeline: Lifeline) -> None:
+    """What was told and taken back again, or is gone by itself, keeps it from nothing."""
+    groups.start(f"{lifeline.hold('a')}; {FOREVER}")
+    lifeline.wait_for("a")
+    numbers = range(10**9, 10**9 + 3000)
+    groups.tell("\n".join(f"+ {number} 15 50" for number in numbers))
+    groups.tell("\n".join(f"- {number}" for number in numbers[:2000]))
     assert groups.die() == 0
+    assert groups.exits() == [-SIGTERM]
+
+
+def test_the_script_does_without_proc(
+    lifeline: Lifeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere than on Linux it goes by the numbers that it was told, and counts its pauses."""
+    script = tmp_path / "guard.sh"
+    script.write_text(SCRIPT.read_text().replace("/proc/", f"{tmp_path}/no-proc/"))
+    monkeypatch.setattr("tests.test_guard.SCRIPT", script)
+    groups = Groups("sh")
+    try:
+        deaf = f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
+        groups.start(deaf, grace=0.5)
+        groups.start(f"{lifeline.hold('plain')}; {FOREVER}")
+        lifeline.wait_for("ready", "plain")
+        began = time.monotonic()
+        groups.die_soon()
+        assert groups.exits() == [-SIGKILL, -SIGTERM]
+        assert time.monotonic() - began >= 0.5
+        assert groups.die() == 0
+    finally:
+        groups.close()
 
 
 # ---- the guard within a Runner ----
@@ -412,6 +443,7 @@ async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
 
 
 @pytest_anyio
+@needs_proc
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 async def test_a_guard_is_deaf_to_what_asks_programs_to_end(
     guards: list[subprocess.Popen[bytes]], number: int
@@ -427,15 +459,13 @@ async def test_a_guard_is_deaf_to_what_asks_programs_to_end(
 
 def until_it_ignores(pid: int) -> None:
     """Wait until the script has come so far; a moment after its start."""
-    if not os.path.exists("/proc/self/stat"):
-        time.sleep(1)
-        return
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         status = Path(f"/proc/{pid}/status").read_text()
         (ignored,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
         if int(ignored, 16) & 1 << SIGTERM - 1:
             return
+        time.sleep(0.001)
     raise AssertionError("it never ignored SIGTERM")
 
 
@@ -519,10 +549,36 @@ async def test_what_could_not_be_told_at_once_is_told_in_order_later() -> None:
 
 
 @pytest_anyio
-async def test_a_group_is_told_of_before_anything_else_and_taken_back_when_it_is_gone(
+async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The guard never knows of a group that does not exist any more."""
+    """Between the start of a process and the guard's knowledge of it, nothing is awaited."""
+    added: list[int] = []
+    open_process, add = anyio.open_process, OrphanGuard.add
+    started = anyio.Event()
+
+    async def note_start(*args: Any, **options: Any) -> Process:
+        process = await open_process(*args, **options)
+        started.set()
+        return process
+
+    def note_add(guard: OrphanGuard, group: int, how: HowToStop) -> None:
+        added.append(group)
+        add(guard, group, how)
+
+    monkeypatch.setattr(anyio, "open_process", note_start)
+    monkeypatch.setattr(OrphanGuard, "add", note_add)
+    async with Runner({"c": "sleep 9999"}) as runner:
+        await started.wait()
+        assert len(added) == 1
+        runner.kill()
+
+
+@pytest_anyio
+async def test_a_group_is_taken_back_once_when_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The guard never knows of a group that does not exist any more, nor forgets another's."""
     told: list[str] = []
     tell = OrphanGuard._tell
 

@@ -25,6 +25,7 @@ from currant import PIPE, Command, CommandNotFoundError, Exit, LaunchError, Loca
 from currant._posix import ProcessGroup
 from tests.files import files_left
 from tests.streams import HOURS, LIMIT, UVLOOP, read_all, read_until
+from tests.system import needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -39,10 +40,6 @@ MakeCommand: TypeAlias = "Callable[[Path], Command]"
 
 ENV = shutil.which("env") or "/usr/bin/env"
 FOREVER = "exec sleep 9999"
-
-needs_proc = pytest.mark.skipif(
-    not os.path.exists("/proc/self/fd"), reason="looks into processes by way of /proc"
-)
 
 
 @asynccontextmanager

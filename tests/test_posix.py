@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import pytest
 
 from currant import _posix
-from currant._posix import ProcessGroup, require_posix
+from currant._posix import ProcessGroup, environment_of, group_and_session, require_posix
+from tests.system import HAS_PIDFDS, needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from tests.kills import Kills
 
 Child: TypeAlias = "subprocess.Popen[bytes]"
-
-needs_proc = pytest.mark.skipif(
-    not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
-)
 
 
 class Start(Protocol):
@@ -61,21 +58,11 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How groups are signalled: all tests hold for both ways."""
     if request.param == "by number":
         monkeypatch.setattr(_posix, "_open_pidfd", lambda leader: None)
-    elif not PIDFDS_REACH_GROUPS:
+    elif not HAS_PIDFDS:
         pytest.skip("signals to groups through a pidfd need Linux 6.9 or later")
     way: str = request.param
     return way
 
-
-def _pidfds_reach_groups() -> bool:
-    with subprocess.Popen(["cat"], stdin=PIPE, process_group=0) as leader:
-        group = ProcessGroup(leader.pid)
-        reaches = group._pidfd is not None
-        group.close()
-    return reaches
-
-
-PIDFDS_REACH_GROUPS = _pidfds_reach_groups()
 
 NewGroup: TypeAlias = "Callable[[Child], ProcessGroup]"
 
@@ -424,6 +411,36 @@ def test_a_group_shows_its_number_and_whether_it_is_vacant(
     child.wait()
     group.check_vacant()
     assert repr(group) == f"<ProcessGroup {child.pid} vacant>"
+
+
+# ---- processes that are no children ----
+
+
+def test_a_process_tells_its_group_and_its_session(start: Start) -> None:
+    """Both are those of the system; a process that is gone has none."""
+    leader = start(*RUNS)
+    member = start(*RUNS, leader=leader)
+    assert group_and_session(member.pid) == (leader.pid, os.getsid(0))
+    member.kill()
+    member.wait()
+    assert group_and_session(member.pid) == (0, 0)
+
+
+@needs_proc
+def test_a_process_shows_the_environment_of_its_program(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has it from its start on; a zombie has nothing to show, and who is gone even less."""
+    monkeypatch.setenv("CURRANT_A", "x" * 100_000)
+    child = start("/bin/sh", "-c", "echo ready; read end", leader=None)
+    environment = environment_of(child.pid)
+    assert environment is not None
+    assert b"CURRANT_A=" + b"x" * 100_000 in environment.split(b"\0")
+    child.kill()
+    exit_unreaped(child)
+    assert not environment_of(child.pid)
+    child.wait()
+    assert environment_of(child.pid) is None
 
 
 # ---- where there is no /proc ----

@@ -36,10 +36,10 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
+    _escapees,
     _local,
     _posix,
     _stop,
-    _sweep,
 )
 from currant._local import LocalProcess
 from currant._posix import ProcessGroup
@@ -47,6 +47,7 @@ from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.reading import first_line
 from tests.streams import HOURS, LIMIT, UVLOOP
+from tests.system import HAS_PIDFDS, needs_proc
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -58,11 +59,6 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[1]
 AGAIN = RestartPolicy("on-failure", delay=0.01, factor=1.0)
-
-needs_proc = pytest.mark.skipif(
-    not _posix._HAS_PROC, reason="only Linux shows other processes, in /proc"
-)
-
 
 # ---- no files ----
 
@@ -105,17 +101,16 @@ async def test_a_start_that_finds_no_file_is_a_failure_with_backoff() -> None:
     assert runner.results["true"].attempts >= 3
 
 
-@pytest.mark.parametrize("line", ["exec sleep 9999", "sleep 9999 & exit 3"])
-async def test_commands_are_stopped_without_a_free_file(line: str) -> None:
+async def test_commands_are_stopped_without_a_free_file() -> None:
     """A kill needs no file: what cannot be looked at is ended all the same, and told rightly."""
     with anyio.fail_after(LIMIT):
-        async with Runner({"c": Command.shell(line)}) as runner:
+        async with Runner({"c": "sleep 9999"}) as runner:
             await runner["c"].until_started()
             with files_left(0):
                 runner.kill()
                 result = await runner["c"].wait()
-    assert result.status == "stopped" if "exec" in line else result.exit is not None
-    assert result.error is None
+    assert result.exit == Exit(None, signal.SIGTERM, stopped=True)
+    assert result.status == "stopped"
 
 
 async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
@@ -146,7 +141,7 @@ async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
 async def test_a_search_for_escapees_waits_for_a_free_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who cannot look now looks again a moment later."""
     tries: list[None] = []
-    numbers = _sweep.process_numbers  # type: ignore[attr-defined]
+    numbers = _escapees.process_numbers  # type: ignore[attr-defined]
 
     def refuse_at_first() -> list[int]:
         tries.append(None)
@@ -154,8 +149,8 @@ async def test_a_search_for_escapees_waits_for_a_free_file(monkeypatch: pytest.M
             raise OSError(errno.EMFILE, "no file left")
         return list(numbers())
 
-    monkeypatch.setattr(_sweep, "process_numbers", refuse_at_first)
-    monkeypatch.setattr(_sweep, "PAUSE", 0.001)
+    monkeypatch.setattr(_escapees, "process_numbers", refuse_at_first)
+    monkeypatch.setattr(_escapees, "PAUSE", 0.001)
     async with Runner(["true"]) as runner:
         pass
     assert runner.results.ok
@@ -171,8 +166,8 @@ async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
     def refuse() -> None:
         raise OSError(errno.EMFILE, "no file left")
 
-    monkeypatch.setattr(_sweep, "process_numbers", refuse)
-    monkeypatch.setattr(_sweep, "REAP_LIMIT", 0.01)
+    monkeypatch.setattr(_escapees, "process_numbers", refuse)
+    monkeypatch.setattr(_escapees, "REAP_LIMIT", 0.01)
     with pytest.warns(RuntimeWarning, match="cannot look for processes.*no file left"):
         async with Runner(["true"], grace=0) as runner:
             pass
@@ -221,6 +216,7 @@ async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
 
     async def fail_afterwards(*args: Any, **options: Any) -> Process:
         lost.append(await open_process(*args, **options))
+        await anyio.to_thread.run_sync(lifeline.wait_for, "c")
         raise RuntimeError("can't start new thread")
 
     command = Command.shell(f"{lifeline.hold('c')}; exec sleep 9999")
@@ -430,16 +426,8 @@ async def test_a_busy_runner_signals_nobody_but_its_own(
                     runner.kill()
     assert {group for group, _ in kills.sent} <= set().union(*pids.values())
     assert runner.results["leaves"].attempts == 11
-    if not by_number and _local_has_pidfds():
+    if not by_number and HAS_PIDFDS:
         assert {group for group, _ in kills.by_number} <= pids["leaves"]
-
-
-def _local_has_pidfds() -> bool:
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, process_group=0) as leader:
-        group = ProcessGroup(leader.pid)
-        has_pidfd = group._pidfd is not None
-        group.close()
-    return has_pidfd
 
 
 async def test_a_process_that_cannot_be_ended_is_told_in_bounded_time(
@@ -564,7 +552,7 @@ class TestOnTheClock:
 async def test_everything_works_in_a_thread_and_no_handler_is_touched(
     anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
-    """Grace, restart, escapees and the sweep need no main thread and no signal handler."""
+    """Starts, restarts, the grace and the guard need no main thread and no signal handler."""
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     during: list[dict[int, object]] = []
     results: list[currant.Results] = []

@@ -6,7 +6,8 @@ URL.  A Runner below another one appends its own after a colon, so the outer one
 inner one too.
 
 An escapee's group holds nobody but descendants of our commands, since a process can join the groups
-of its own session only.  So it is ended like any other group.
+of its own session only.  So it is ended like any other group; by its number, where its leader is
+gone.
 
 Only Linux shows the environments of other processes; elsewhere nothing is found.
 """
@@ -17,21 +18,24 @@ import errno
 import os
 import signal as signals
 import warnings
+from contextlib import closing
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._errors import CannotStopError
-from currant._posix import ProcessGroup, group_and_session, process_numbers, variable_of
+from currant._posix import ProcessGroup, environment_of, group_and_session, process_numbers
 from currant._stop import REAP_LIMIT, end_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-__all__ = ["VARIABLE", "HowToStop", "Sweep", "mark"]
+    from currant._stop import HowToStop
+
+__all__ = ["VARIABLE", "Escapees", "mark"]
 
 VARIABLE = "CURRANT_ID"
 
@@ -42,13 +46,6 @@ PAUSE = 0.05
 """Seconds between two tries to look where no file descriptor is left."""
 
 
-class HowToStop(NamedTuple):
-    """How the processes of one command are ended: asked with `signal`, killed after `grace` s."""
-
-    signal: int
-    grace: float
-
-
 def mark(run: str, name: str, attempt: int) -> str:
     """Return the ``CURRANT_ID`` of a process, appended to the one that this process has."""
     own = f"{run}/{quote(os.fsencode(name), safe='#')}/{attempt}"
@@ -56,20 +53,20 @@ def mark(run: str, name: str, attempt: int) -> str:
     return f"{outer}:{own}" if outer else own
 
 
-class Sweep:
-    """Finds and ends the escapees of one run.
+class Escapees:
+    """The escapees of one run: finds them and ends them.
 
-    Reading the environment of a process costs 6 to 18 µs.  So those are passed over who cannot be
-    escapees, which costs 1 µs each, and those who search at the same time share a search.
+    Reading the environment of a process costs 6 to 18 µs.  So those are passed over of whom it is
+    known who they are, which costs 1 µs each, and those who search at the same time share a search.
 
     Args:
         run: the run.
-        spare: tells which groups are no escapees' and are left as they are.
+        groups: tells the groups that are no escapees': those of the run's own processes.
     """
 
-    def __init__(self, run: str, spare: Callable[[], Collection[int]]) -> None:
+    def __init__(self, run: str, groups: Callable[[], Collection[int]]) -> None:
         self._run = run
-        self._spare = spare
+        self._groups = groups
         self._turn = anyio.Lock()
         self._searched_at = -inf
         self._found: dict[int, str] = {}
@@ -89,65 +86,76 @@ class Sweep:
         began = anyio.current_time()
         over = began + min(grace, max(how.grace for how in commands.values()))
 
-        async def end_one(number: int, name: str, how: HowToStop) -> None:
+        async def end_one(number: int, name: str) -> None:
+            how = commands[name]
             left = began + min(how.grace, grace) - anyio.current_time()
             if not await _end(number, how.signal, max(left, 0)):
                 raise CannotStopError(name, number, REAP_LIMIT)
 
         # Again until nothing is found: what is asked to end may start something else.
-        while True:
-            now = anyio.current_time()
-            escaped = await self._find_by(over + REAP_LIMIT, commands, at_once=now > over)
+        while anyio.current_time() <= over:
+            found = await self.find(over + REAP_LIMIT)
+            escaped = {number: name for number, name in found.items() if name in commands}
             if not escaped:
                 return
-            if now > over + REAP_LIMIT:  # they are started faster than they can be ended
-                number, name = next(iter(escaped.items()))
-                raise CannotStopError(name, number, REAP_LIMIT)
             try:
                 async with anyio.create_task_group() as tasks:
                     for number, name in escaped.items():
-                        tasks.start_soon(end_one, number, name, commands[name])
+                        tasks.start_soon(end_one, number, name)
             except* CannotStopError as group:
                 raise group.exceptions[0] from None
+        await self._kill_on_sight(commands, over + REAP_LIMIT)
 
-    async def _find_by(
-        self, deadline: float, commands: Collection[str], *, at_once: bool
-    ) -> dict[int, str]:
-        """Find those of some commands, and try again where no file is left to look with.
+    async def _kill_on_sight(self, commands: Collection[str], deadline: float) -> None:
+        """Kill each escapee as soon as it is seen, until none is.
 
-        Args:
-            deadline: when to give that up.
-            commands: whose escapees.
-            at_once: whether each is killed as soon as it is seen: of a chain of processes, of which
-                each starts the next one and ends, none lives until the search is over.
+        Of a chain of processes, of which each starts the next one and ends, none lives until a
+        search is over.
         """
-        while True:
-            try:
-                found = await (self._search(doomed=commands) if at_once else self.find())
-                return {number: name for number, name in found.items() if name in commands}
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-                if anyio.current_time() > deadline:
-                    _warn_of(error)
-                    return {}
-            await anyio.sleep(PAUSE)
 
-    async def find(self) -> dict[int, str]:
+        def kill(number: int, name: str) -> None:
+            if name in commands:
+                seen[number] = name
+                with closing(ProcessGroup(number)) as group:
+                    group.send(signals.SIGKILL)
+
+        while True:
+            seen: dict[int, str] = {}
+            await self._search(kill, deadline)
+            if not seen:
+                return
+            if anyio.current_time() > deadline:
+                number, name = next(iter(seen.items()))
+                raise CannotStopError(name, number, REAP_LIMIT)
+
+    async def find(self, deadline: float) -> dict[int, str]:
         """Return the groups of all escapees by their number, and their commands' names.
 
+        Where this process has no file left to look with, it tries again until `deadline`.
         Cancellation: harmless.
         """
         asked = anyio.current_time()
         async with self._turn:
             if self._searched_at <= asked:
                 began = anyio.current_time()
-                self._found = await self._search()
+                self._found = {}
+                await self._search(self._found.__setitem__, deadline)
                 self._searched_at = began
         return self._found
 
-    async def _search(self, doomed: Collection[str] = ()) -> dict[int, str]:
-        found: dict[int, str] = {}
+    async def _search(self, tell: Callable[[int, str], None], deadline: float) -> None:
+        while True:
+            try:
+                return await self._look_at_all(tell)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                if anyio.current_time() > deadline:
+                    return _warn_of(error)
+            await anyio.sleep(PAUSE)
+
+    async def _look_at_all(self, tell: Callable[[int, str], None]) -> None:
+        """Call `tell` with the group of each escapee, and its command's name."""
         seen: set[int] = set()
         blank: list[int] = []
         for _ in range(MOST_PASSES):
@@ -156,40 +164,41 @@ class Sweep:
             if not new:
                 break
             seen.update(new)
-            blank += await self._look_at(new, found, doomed)
+            blank += await self._look_at(new, tell)
         # Once more: a process has no environment in the moment in which its program starts.
-        await self._look_at(blank, found, doomed)
-        return found
+        await self._look_at(blank, tell)
 
-    async def _look_at(
-        self, pids: list[int], found: dict[int, str], doomed: Collection[str]
-    ) -> list[int]:
-        """Add the escapees among `pids` to `found`; return the processes without environment."""
+    async def _look_at(self, pids: list[int], tell: Callable[[int, str], None]) -> list[int]:
+        """Look at some of all; return those who have no environment (yet)."""
         blank: list[int] = []
         own_session = os.getsid(0)
-        spare = self._spare()
+        known = self._groups()
         for count, pid in enumerate(pids):
             if count % 100 == 0:  # others have a turn every millisecond or two
                 await checkpoint()
-                spare = self._spare()
+                known = self._groups()
             group, session = group_and_session(pid)
             # Every command is started in a session of its own, and nobody joins an old one.
-            if group == 0 or group in spare or session == own_session:
+            if group == 0 or group in known or session == own_session:
                 continue
-            marks = variable_of(pid, VARIABLE)
-            if marks == "":
+            environment = environment_of(pid)
+            if environment == b"":
                 blank.append(pid)
-            elif marks is not None and (name := self._name_in(marks)) is not None:
-                found[group] = name
-                if name in doomed:
-                    _kill(group)
+            elif environment is not None and (name := self._name_in(environment)) is not None:
+                tell(group, name)
         return blank
 
-    def _name_in(self, marks: str) -> str | None:
-        for entry in marks.split(":"):
-            run, _, rest = entry.partition("/")
-            if run == self._run:
-                return os.fsdecode(unquote_to_bytes(rest.partition("/")[0]))
+    def _name_in(self, environment: bytes) -> str | None:
+        """Return the name of the command that a process with that environment comes from."""
+        if self._run.encode() not in environment:
+            return None
+        for word in environment.split(b"\0"):
+            variable, _, marks = word.partition(b"=")
+            if variable == VARIABLE.encode():
+                for entry in marks.split(b":"):
+                    run, _, rest = entry.partition(b"/")
+                    if run == self._run.encode():
+                        return os.fsdecode(unquote_to_bytes(rest.partition(b"/")[0]))
         return None
 
 
@@ -202,19 +211,10 @@ def _warn_of(error: OSError) -> None:
     )
 
 
-def _kill(number: int) -> None:
-    group = ProcessGroup(number)
-    group.send(signals.SIGKILL)
-    group.close()
-
-
 async def _end(number: int, signal: int, grace: float) -> bool:
     """End one group; return whether it is gone."""
-    escapee = _Escapee(number)
-    try:
+    with closing(_Escapee(number)) as escapee:
         return await end_group(escapee, signal, grace)
-    finally:
-        escapee.close()
 
 
 class _Escapee(ProcessGroup):
