@@ -1,12 +1,14 @@
 """Structured concurrency for processes: a task group whose tasks are commands.
 
 To read the package, follow the data: a `Command` (`_command`) is started by a launcher (`_launcher`
-is the seam, `_local` this machine), its bytes become whole lines (`_lines`) in batches, which a
-bounded channel (`_channel`) carries to readers and sinks.  One command's life is `_job`, many
-commands are `_runner`.  How a process is ended is one page, `_stop`; process groups, and who in
-them is alive, are `_posix`; what leaves its group is `_escapees`, and what ends all if this program
-dies is `_guard`.  `_barrier` is the gate that a kill throws, `_output` what is kept of the output.
-The values (`_messages`, `_restart`, `_errors`) are pure.
+is the seam, `_local` this machine, with `_lookup` and `_pipes`), its bytes become whole lines
+(`_lines`) in batches, which a bounded channel (`_channel`) carries to readers and sinks.  One
+command's life is `_job`, many commands are `_runner`.
+
+How a process is ended is one page, `_stop`; process groups, and who in them is alive, are `_posix`;
+what leaves its group is `_escapees`, and what ends all if this program dies is `_guard`.  `_barrier`
+is the gate that a kill throws, `_output` what is kept of the output.  The values (`_messages`,
+`_restart`, `_errors`) are pure.
 """
 
 from currant._barrier import KillBarrier

@@ -21,15 +21,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream
-from anyio.lowlevel import checkpoint
 
 from currant._command import name_of
 from currant._errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
 from currant._escapees import VARIABLE, Escapees, mark
 from currant._guard import OrphanGuard
+from currant._lookup import environment, explain, problem_with
 from currant._messages import Exit
-from currant._posix import ProcessGroup, bytes_in_pipe
+from currant._pipes import pipe_from_child, pipe_to_child
+from currant._posix import ProcessGroup
 from currant._stop import REAP_LIMIT, HowToStop, end_group
 
 if TYPE_CHECKING:
@@ -40,11 +40,9 @@ if TYPE_CHECKING:
     from anyio.abc import Process
 
     from currant._command import Command
+    from currant._pipes import InputPipe, OutputPipe
 
 __all__ = ["LocalLauncher", "LocalProcess"]
-
-CHUNK = 64 * 1024
-"""Most bytes of one read: what a pipe holds on Linux."""
 
 GRACE = 5.0
 """Seconds of grace where this launcher is used without a Runner, which gives each command one."""
@@ -107,7 +105,7 @@ class LocalLauncher:
         Raises:
             CommandNotFoundError: one of them is missing or cannot be used.
         """
-        problem = _problem_with_cwd(command) or _problem_with_program(command)
+        problem = problem_with(command)
         if problem is not None:
             raise CommandNotFoundError(name_of(command), problem)
 
@@ -129,10 +127,10 @@ class LocalLauncher:
             # thread that waits for the exit cannot be started.
             with suppress(CannotStopError), anyio.CancelScope(shield=True):  # bounded: REAP_LIMIT
                 await self.sweep(name, 0)
-            raise LaunchError(name, _explain(command, error)) from error
+            raise LaunchError(name, explain(command, error)) from error
         # Not OSError alone: what is wrong with the arguments, each event loop says in its way.
         except Exception as error:
-            raise LaunchError(name, _explain(command, error)) from error
+            raise LaunchError(name, explain(command, error)) from error
         if self._left:
             await process.aclose()
             raise LaunchError(name, "its launcher has been left meanwhile")
@@ -176,11 +174,11 @@ class LocalLauncher:
                 stdin, child_stdin = None, os.open(os.devnull, os.O_RDONLY)
                 childs.callback(os.close, child_stdin)
             else:
-                stdin, child_stdin = _pipe_to_child(ours, childs)
-            stdout, child_stdout = _pipe_from_child(ours, childs)
+                stdin, child_stdin = pipe_to_child(ours, childs)
+            stdout, child_stdout = pipe_from_child(ours, childs)
             stderr, child_stderr = None, subprocess.STDOUT
             if command.stderr == "separate":
-                stderr, child_stderr = _pipe_from_child(ours, childs)
+                stderr, child_stderr = pipe_from_child(ours, childs)
             self._guard.expect(how)
             started = await _patiently(
                 partial(
@@ -190,7 +188,7 @@ class LocalLauncher:
                     stdout=child_stdout,
                     stderr=child_stderr,
                     cwd=command.cwd,
-                    env=_environment(command) | own_mark,
+                    env=environment(command) | own_mark,
                     start_new_session=True,
                 )
             )
@@ -221,9 +219,9 @@ class LocalProcess:
         self,
         name: str,
         process: Process,
-        stdin: _InputPipe | None,
-        stdout: _OutputPipe,
-        stderr: _OutputPipe | None,
+        stdin: InputPipe | None,
+        stdout: OutputPipe,
+        stderr: OutputPipe | None,
         guard: OrphanGuard,
         forget: Callable[[LocalProcess, bool], None],
     ) -> None:
@@ -303,84 +301,6 @@ class LocalProcess:
         return replace(end, stopped=self._stopped, forced=self._forced)
 
 
-class _Pipe:
-    """Our end of a pipe, set not to block."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    async def aclose(self) -> None:
-        """Close our end: what is unread is lost, and a child that reads comes to end-of-file."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            anyio.notify_closing(fd)
-            os.close(fd)
-        await checkpoint()
-
-
-class _OutputPipe(_Pipe, ByteReceiveStream):
-    """Our end of a pipe that the child writes to."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__(fd)
-        self._deadline = inf
-        self._owed = 0
-        self._waiting = anyio.CancelScope()
-
-    async def receive(self, max_bytes: int = CHUNK) -> bytes:
-        """Return what is there, at most `max_bytes`, waiting for a first byte.
-
-        Where bytes are there it does not yield, which saves 15 % of a busy stream's time: passing
-        them on does (`Subscription.put`).
-        """
-        while True:
-            if self._fd < 0:
-                raise anyio.ClosedResourceError
-            if anyio.current_time() >= self._deadline:
-                max_bytes = min(max_bytes, max(0, self._owed))
-            if not max_bytes:
-                raise anyio.EndOfStream
-            try:
-                data = os.read(self._fd, max_bytes)
-            except BlockingIOError:
-                self._owed = 0
-            else:
-                if not data:
-                    raise anyio.EndOfStream
-                self._owed -= len(data)
-                return data
-            with anyio.CancelScope(deadline=self._deadline) as self._waiting:
-                await anyio.wait_readable(self._fd)
-
-    def end_within(self, seconds: float) -> None:
-        """End the stream by then, but not before all is received that is in the pipe by now."""
-        if self._deadline == inf and self._fd >= 0:
-            self._owed = bytes_in_pipe(self._fd)
-            self._deadline = self._waiting.deadline = anyio.current_time() + seconds
-
-
-class _InputPipe(_Pipe, ByteSendStream):
-    """Our end of a pipe that the child reads from."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__(fd)
-        self._turn = anyio.Lock()
-
-    async def send(self, item: bytes) -> None:
-        """Write all of `item`, waiting while the pipe is full."""
-        async with self._turn:  # two senders do not mix what they send
-            rest = memoryview(item)
-            while rest:
-                if self._fd < 0:
-                    raise anyio.ClosedResourceError
-                try:
-                    rest = rest[os.write(self._fd, rest) :]
-                except BlockingIOError:
-                    await anyio.wait_writable(self._fd)
-                except BrokenPipeError as error:
-                    raise anyio.BrokenResourceError from error
-
-
 async def _patiently(start: Callable[[], Awaitable[Process]]) -> Process:
     """Start a process, again for up to 0.1 s where what is in the way will pass."""
     for pause in RETRIES:
@@ -407,82 +327,3 @@ def _passes(error: OSError | RuntimeError) -> bool:
         return error.errno == errno.ETXTBSY
     # uvloop, where an event loop in another thread starts a process at this moment.
     return "Racing" in str(error)
-
-
-def _pipe_from_child(ours: ExitStack, childs: ExitStack) -> tuple[_OutputPipe, int]:
-    read_end, write_end = os.pipe()
-    ours.callback(os.close, read_end)
-    childs.callback(os.close, write_end)
-    os.set_blocking(read_end, False)
-    return _OutputPipe(read_end), write_end
-
-
-def _pipe_to_child(ours: ExitStack, childs: ExitStack) -> tuple[_InputPipe, int]:
-    read_end, write_end = os.pipe()
-    ours.callback(os.close, write_end)
-    childs.callback(os.close, read_end)
-    os.set_blocking(write_end, False)
-    return _InputPipe(write_end), read_end
-
-
-def _environment(command: Command) -> dict[str, str]:
-    inherited = dict(os.environ) if command.inherit_env else {}
-    return inherited | dict(command.env)
-
-
-def _problem_with_cwd(command: Command) -> str | None:
-    if command.cwd is None or os.path.isdir(command.cwd):
-        return None
-    what = "is not a directory" if os.path.exists(command.cwd) else "does not exist"
-    return f"its working directory {os.fspath(command.cwd)!r} {what}"
-
-
-def _problem_with_program(command: Command) -> str | None:
-    program = os.fspath(command.argv[0])
-    where = os.fspath(command.cwd) if command.cwd is not None else os.curdir
-    if os.sep in program:
-        return _problem_with_file(os.path.join(where, program))
-    folders = os.get_exec_path(_environment(command))
-    found = [os.path.join(where, folder, program) for folder in folders]
-    problems = [_problem_with_file(path) for path in found if os.path.exists(path)]
-    if None in problems:
-        return None
-    if problems:
-        return problems[0]
-    return f"there is no program {program!r} in its PATH ({os.pathsep.join(folders)})"
-
-
-def _problem_with_file(path: str) -> str | None:
-    if not os.path.exists(path):
-        return f"the program {path!r} does not exist"
-    if not os.path.isfile(path):
-        return f"{path!r} is not a program but a directory or a device"
-    if not os.access(path, os.X_OK):
-        return f"{path!r} is not executable; 'chmod +x' makes it so"
-    return None
-
-
-_EXPLAINED = {
-    errno.ENOEXEC: "the program has no '#!' line, so the system does not know how to run it; "
-    "add one, or run it through Command.shell",
-    errno.E2BIG: "its arguments and variables are longer than the system takes",
-    errno.EMFILE: "this process has no file descriptors left; 'ulimit -n' raises the limit",
-    errno.ENFILE: "the system has no file descriptors left",
-    errno.EAGAIN: "the system allows no more processes ('ulimit -u')",
-    errno.ENOMEM: "the system has no memory for another process",
-    errno.ETXTBSY: "its program's file is open for writing; close it, or move a new file there",
-}
-
-
-def _explain(command: Command, error: Exception) -> str:
-    """Say why a start failed, in words that tell its file, its folder and the system apart."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-        problem = _problem_with_cwd(command) or _problem_with_program(command)
-        if problem is not None:
-            return problem
-        if number == errno.ENOENT:
-            return "the interpreter that its '#!' line names does not exist"
-    system = f"{type(error).__name__}: {error}"
-    explained = _EXPLAINED.get(number) if number is not None else None
-    return system if explained is None else f"{explained} ({system})"
