@@ -6,8 +6,8 @@ is the seam, `_local` this machine, with `_lookup` and `_pipes`), its bytes beco
 command's life is `_job`, many commands are `_runner`.
 
 How a process is ended is one page, `_stop`; process groups, and who in them is alive, are `_posix`;
-what leaves its group is `_escapees`, and what ends all if this program dies is `_guard`.  `_barrier`
-is the gate that a kill throws, `_output` what is kept of the output.  The values (`_messages`,
+what leaves its group is `_escapees`, and what ends all if this program dies is `_guard`.  The gate
+that a kill throws is `_barrier`; what is kept of the output is `_output`.  The values (`_messages`,
 `_restart`, `_errors`) are pure.
 """
 

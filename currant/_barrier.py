@@ -56,6 +56,8 @@ class KillBarrier:
     async def wait(self) -> None:
         """Wait until it is thrown; return at once if it has been.
 
+        It is the only wait of currant's that does not count as one for the commands: output that
+        nobody reads makes them wait (see `Dropped`).
         Cancellation: harmless at any time.
         """
         await self._event.wait()

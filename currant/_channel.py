@@ -23,6 +23,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
@@ -308,7 +309,8 @@ class Readers(Subscription):
     def __init__(self, channel: Channel, buffer_size: int) -> None:
         super().__init__(buffer_size)
         self._channel = channel
-        self._tasks: dict[int, anyio.TaskInfo] = {}  # by the reader's id, the task it reads in
+        # By the reader's id, the task of its last step and the one that made it.
+        self._tasks: dict[int, tuple[anyio.TaskInfo, anyio.TaskInfo]] = {}
         self._holding: set[int] = set()  # ids of the readers in the middle of a batch
         self._given_up = False
 
@@ -332,7 +334,7 @@ class Readers(Subscription):
 
     async def next(self, reader: _Reader[T_Message]) -> BatchMessage:
         """Return the oldest message for `reader`; ends when no command is left."""
-        self._tasks[id(reader)] = anyio.get_current_task()
+        self._tasks[id(reader)] = (anyio.get_current_task(), reader.made_in)
         self._holding.discard(id(reader))
         if self.unread:
             await checkpoint()
@@ -357,9 +359,9 @@ class Readers(Subscription):
             self.reconsider()
 
     def _is_there(self, reader: int) -> bool:
-        task = self._tasks[reader]
-        ended = getattr(task.coro, "cr_frame", task) is None
-        return not (self._given_up or ended or self._channel.is_waiting(task.id))
+        # A step may be a task of its own (`asyncio.wait_for`): then it is who made the reader.
+        task = next(filterfalse(_has_ended, self._tasks[reader]), None)
+        return not (self._given_up or task is None or self._channel.is_waiting(task.id))
 
     def give_up(self) -> None:
         """Count nobody as a reader any more: the block is left early."""
@@ -375,26 +377,40 @@ class Readers(Subscription):
         self._receive.close()
 
 
+def _has_ended(task: anyio.TaskInfo) -> bool:
+    return getattr(task.coro, "cr_frame", task) is None
+
+
 class _Reader(Generic[T_Message]):
     """What ``async for`` holds; leaving the loop drops it, and so ends the reading.
 
     A class and not an async generator: that one is not closed by `break`, but later, by the event
     loop, and trio warns of it.
+
+    Attributes:
+        made_in: the task that made it.
     """
 
-    __slots__ = ("_readers",)
+    __slots__ = ("_readers", "made_in")
 
     splits = False
     """Whether it hands a batch on in parts."""
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self.made_in = anyio.get_current_task()
 
     def __aiter__(self) -> Self:
-        return self
+        """Return a reader for one loop: this one may have a name, and outlive the loop."""
+        self.leave()
+        return type(self)(self._readers)
+
+    def leave(self) -> None:
+        """End the reading, and give back what was taken and not passed on."""
+        self._readers.leave(self)
 
     def __del__(self) -> None:
-        self._readers.leave(self)
+        self.leave()
 
 
 class BatchReader(_Reader[BatchMessage]):
@@ -429,7 +445,8 @@ class LineReader(_Reader[Message]):
             self._batch = message
             self._lines = message.lines()
 
-    def __del__(self) -> None:
+    def leave(self) -> None:
+        """End the reading, and give back the lines of a batch that were not passed on."""
         rest = b"".join(line.data + line.ending for line in self._lines)
         unread = None
         if rest and self._batch is not None:

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias, TypedDict, Unpack, cast, get_args
 
 from currant._errors import CommandError, CommandParseError, DuplicateNameError, EmptyCommandError
-from currant._restart import RestartPolicy, RestartWhen
+from currant._restart import RestartPolicy, RestartWhen, is_number
 
 __all__ = [
     "PIPE",
@@ -127,7 +127,10 @@ class Command:
         set_field("env", _checked_env(self.env))
         if self.stderr not in ("separate", "stdout"):
             raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
-        if not (self.stdin is None or isinstance(self.stdin, bytes) or self.stdin == PIPE):
+        if not isinstance(self.inherit_env, bool):
+            raise CommandError(f"inherit_env must be True or False, not {self.inherit_env!r}")
+        is_pipe = isinstance(self.stdin, int) and self.stdin == PIPE
+        if not (self.stdin is None or isinstance(self.stdin, bytes) or is_pipe):
             raise CommandError(f"stdin must be None, bytes or PIPE, not {self.stdin!r}")
         set_field("success_codes", _checked_codes(self.success_codes))
         set_field("stop_signal", checked_signal("stop_signal", self.stop_signal))
@@ -326,7 +329,7 @@ def check_policies(restart: object, kill_others_on: object, grace: object, captu
         raise CommandError(
             f"kill_others_on must be 'failure', 'success' or 'exit', not {kill_others_on!r}"
         )
-    if grace is not None and not (isinstance(grace, (int, float)) and grace >= 0):
+    if grace is not None and not (is_number(grace) and cast("float", grace) >= 0):
         raise CommandError(f"grace must be a number of seconds, at least 0, not {grace!r}")
     if capture is not None and not (isinstance(capture, int) and capture >= 0):
         raise CommandError(

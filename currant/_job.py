@@ -305,7 +305,7 @@ class Job:
             self._error = _first(group)
             self._delay, self._restart_asked = None, False  # not beside what is still there
         finally:
-            self._process, self._watch, self.pid = None, None, None
+            self._process = None
             with anyio.CancelScope(shield=True):  # bounded: the group is gone or cannot be ended
                 await process.aclose()
         if self._exit is not None:
@@ -353,7 +353,7 @@ class Job:
                 # Also when the event loop is torn down around us.  Bounded: grace and REAP_LIMIT.
                 with anyio.CancelScope(shield=True):
                     self._exit = await self._stop(process)
-                self._watch = None
+                self._watch, self.pid = None, None
                 watch.cancel_scope.cancel()
 
     async def _stop_at_barrier(self, process: Process) -> None:
@@ -435,6 +435,8 @@ class Job:
         if self._barrier.thrown:
             return
         await self._send(Restarting(self.name, self.attempts + 1, delay, time.time()))
+        if self._restart_asked:  # while that waited for room
+            return
         with anyio.move_on_after(delay) as self._pause:
             await self._barrier.wait()
         self._pause = None

@@ -66,13 +66,13 @@ class RestartPolicy:
             )
         for field in ("delay", "max_delay", "reset_after"):
             value = getattr(self, field)
-            if not _is_number(value) or value < 0:
+            if not is_number(value) or value < 0:
                 raise ValueError(f"{field} must be a number of seconds, at least 0, not {value!r}")
         if math.isinf(self.delay):
             raise ValueError("delay must be finite; 'never' is how a command is not restarted")
-        if not _is_number(self.factor) or not 1 <= self.factor < math.inf:
+        if not is_number(self.factor) or not 1 <= self.factor < math.inf:
             raise ValueError(f"factor must be a number, at least 1, not {self.factor!r}")
-        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
+        if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
 
 
@@ -80,8 +80,12 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)
+def is_number(value: object) -> bool:
+    """Tell whether `value` is a number that a float can hold, or infinity."""
+    try:
+        return isinstance(value, (int, float)) and not math.isnan(value)
+    except OverflowError:
+        return False
 
 
 def as_restart_policy(value: RestartWhen | RestartPolicy) -> RestartPolicy:

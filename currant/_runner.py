@@ -33,7 +33,7 @@ from currant._command import (
     name_of,
     named,
 )
-from currant._errors import CannotStopError, CommandError, LaunchError
+from currant._errors import CannotStopError, CommandError, CurrantError, LaunchError
 from currant._job import Job, Policies, Surroundings
 from currant._launcher import Checker, Sweeper
 from currant._local import LocalLauncher
@@ -88,7 +88,8 @@ class Runner(AsyncContextManagerMixin):
             may be behind before the commands have to wait for it.
         sinks: async callables that take all messages; each has a subscription of its own, and
             `join` waits for it.  Without a sink, output that nobody iterates over makes the
-            commands wait.
+            commands wait; with one, such output is for the sinks only: iteration that begins, or
+            is taken up, later finds what fits into the buffer, and a `Dropped` for the rest.
         launcher: what starts the processes; None: processes of this machine, with `orphan_guard`.
         orphan_guard: whether a small helper process ends the commands when this program dies
             without leaving the block, even by SIGKILL.  It ends with the block.  Where it cannot be
@@ -130,6 +131,9 @@ class Runner(AsyncContextManagerMixin):
         self._max_processes = max_processes
         self._buffer_size = buffer_size
         self._sinks = tuple(sinks)
+        for sink in self._sinks:
+            if not callable(sink):
+                raise CommandError(f"a sink must be an async callable, not {sink!r}")
         self._launcher = launcher or LocalLauncher(orphan_guard=orphan_guard)
 
         self._barrier = KillBarrier()
@@ -397,8 +401,15 @@ class Runner(AsyncContextManagerMixin):
             with anyio.CancelScope(deadline=self._sink_deadline) as scope:
                 self._sink_scopes.append(scope)
                 await sink(feed)
-        except anyio.get_cancelled_exc_class():
-            raise
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -inf:
+                raise
+            # Of something that the sink awaited.  Passed on, it would end the commands' tasks.
+            problem = CurrantError(
+                f"the sink {sink!r} ended by a cancellation that was not its own"
+            )
+            problem.__cause__ = error
+            self._fail(problem)
         except BaseException as error:  # KeyboardInterrupt too; it is raised again by the block
             self._fail(error)
         finally:
@@ -468,7 +479,11 @@ def _name_all(commands: Commands) -> list[Command]:
     """Return the commands under the names that they go by: given names first, then the default."""
     if isinstance(commands, Mapping):
         given = cast("Mapping[str, CommandLike]", commands)
-        return [replace(as_command(value), name=name) for name, value in given.items()]
+        return [
+            # A key is a name that was given, also where it was another command's default.
+            replace(as_command(value), name=str(name) if isinstance(name, str) else name)
+            for name, value in given.items()
+        ]
     if isinstance(commands, (str, Command)):
         raise CommandError(f"commands must be a list or a mapping of commands, not {commands!r}")
     built = [as_command(value) for value in commands]

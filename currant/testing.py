@@ -13,7 +13,7 @@ from __future__ import annotations
 import signal as signals
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -241,7 +241,8 @@ class FakeProcess:
             return False
         self.signals.append(signal)
         if signal not in self._ignores and signal not in HARMLESS:
-            self._finish(Exit(None, signals.Signals(signal), self._stopped, self._forced))
+            end = Exit.from_returncode(-signal)
+            self._finish(replace(end, stopped=self._stopped, forced=self._forced))
         return True
 
     def _finish(self, end: Exit) -> None:

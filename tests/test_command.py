@@ -115,6 +115,9 @@ FULL_OPTIONS: CommandOptions = {
         ({"grace": -math.inf}, "grace"),
         ({"grace": math.nan}, "grace"),
         ({"grace": "5"}, "grace"),
+        ({"grace": 10**400}, "grace"),
+        ({"inherit_env": "no"}, "inherit_env"),
+        ({"stdin": -1.0}, "stdin"),
     ],
     ids=ascii,
 )

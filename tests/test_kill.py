@@ -415,3 +415,16 @@ async def test_a_host_that_ignores_sigchld_is_told(monkeypatch: pytest.MonkeyPat
                 pytest.fail("the body was entered")
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+async def test_a_process_that_is_gone_has_no_number_however_slow_its_reader_is() -> None:
+    """Job.pid is None as soon as the group is gone: it may be a stranger's by then."""
+    async with Runner({"c": ["seq", "300000"]}, buffer_size=1) as runner:
+        async for message in runner.batches():
+            if isinstance(message, Started):
+                runner.kill()
+                with anyio.fail_after(30):
+                    while runner["c"].pid is not None:  # noqa: ASYNC110 - what it looks for
+                        await anyio.sleep(0.001)
+                assert not await runner["c"].send_signal(0)
+                assert runner["c"].result is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,16 @@ SCRIPTS = {
     Behaviour.READS_STDIN: Script(exit=None),
     Behaviour.CANNOT_START: Script(error="there is no such program"),
 }
+
+
+@pytest.mark.anyio
+async def test_a_fake_process_takes_signals_that_have_no_name() -> None:
+    """As real ones do: real-time signals are told by their number."""
+    async with FakeLauncher(default=Script(exit=None)) as launcher:
+        process = await launcher.launch(Command(["c"]))
+        number = signal.SIGRTMIN + 3
+        assert await process.send_signal(number)
+        assert str(await process.wait()) == f"signal {number}"
 
 
 class TestFakeLauncher(LauncherContract):

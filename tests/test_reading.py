@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -415,3 +416,51 @@ async def test_a_sink_without_end_cannot_hold_a_block_that_is_cancelled_on_entry
         async with Runner(["a"], sinks=[sink], launcher=FakeLauncher()):
             pass
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("kind", ["batches", "lines"])
+async def test_a_named_iterator_whose_loop_was_left_is_no_reader(kind: str) -> None:
+    """What keeps an iterator in a variable has left its loop by break all the same."""
+    command = Command.shell("seq 100000")
+    with anyio.fail_after(60):
+        async with Runner({"c": command}, buffer_size=1) as runner:
+            named = runner.batches() if kind == "batches" else aiter(runner)
+            async for _ in named:
+                break
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(runner.join)
+            left = [message async for message in named]
+    assert isinstance(left[-1], Exited)
+    assert dropped(left) > 0
+
+
+async def test_a_named_iterator_goes_on_where_it_was_left() -> None:
+    """Steps by hand and loops over the same iterator lose nothing, and keep the order."""
+    async with Runner([["seq", "9"]]) as runner:
+        named = aiter(runner)
+        seen = [await anext(named), await anext(named)]
+        async for message in named:
+            seen.append(message)
+            break
+        seen.append(await anext(named))
+        seen += [message async for message in named]
+    lines = [message.text for message in seen if isinstance(message, Line)]
+    assert lines == [str(number) for number in range(1, 10)]
+
+
+async def test_a_reader_whose_steps_are_tasks_of_their_own_is_one() -> None:
+    """As `asyncio.wait_for` makes them on Python 3.11: who made the iterator reads."""
+    seen: list[BatchMessage] = []
+
+    async def step() -> None:
+        with suppress(StopAsyncIteration):
+            seen.append(await anext(messages))
+
+    async with Runner([SEQ], buffer_size=1) as runner, anyio.create_task_group() as tasks:
+        tasks.start_soon(runner["seq"].wait)
+        messages = runner.batches()
+        while not (seen and isinstance(seen[-1], Exited)):
+            async with anyio.create_task_group() as steps:
+                steps.start_soon(step)
+            await anyio.wait_all_tasks_blocked()  # the command is quicker
+    assert written(seen) == NUMBERS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from currant import (
     Command,
@@ -180,3 +181,24 @@ async def test_the_wall_clock_has_no_say(monkeypatch: pytest.MonkeyPatch) -> Non
         with anyio.fail_after(30):
             await runner.join()
     assert 0 <= runner.results["c"].duration < 30
+
+
+async def test_restart_asks_no_delay_of_a_command_that_waits_to_tell_of_it() -> None:
+    """Also where the message before the wait has no room yet, the restart comes at once."""
+    policy = RestartPolicy("always", delay=3600, max_delay=3600)
+    scripts = [Script(stdout=b"x\n", exit=1), Script(exit=None)]
+    async with Runner(
+        restart=policy, launcher=FakeLauncher({"c": scripts}), buffer_size=3
+    ) as runner:
+        job = runner.start_soon("c")
+        async with anyio.create_task_group() as tasks:
+            await anyio.wait_all_tasks_blocked()  # Started, the output and Exited fill the channel
+            tasks.start_soon(job.restart)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(30):
+                while job.attempts < 2:
+                    async for _ in runner:
+                        break
+                    await checkpoint()
+        runner.kill()
+    assert runner.results["c"].attempts == 2

@@ -488,3 +488,15 @@ async def test_a_runners_own_policies_cannot_be_left_open(policy: str) -> None:
     """None stands for the Runner's policy, so the Runner itself needs one."""
     with pytest.raises(CommandError, match="None"):
         Runner(**{policy: None})  # type: ignore[arg-type]
+
+
+async def test_a_default_name_that_is_given_as_a_key_is_a_name_that_was_given() -> None:
+    """A mapping's key is the name, wherever the text comes from."""
+    name = Command(["ls"]).name
+    launcher = FakeLauncher()
+    async with Runner({str(name): "echo a", "echo": "echo b"}, launcher=launcher) as runner:
+        pass
+    assert name is not None
+    async with Runner({name: "echo a", "echo": "echo b"}, launcher=launcher) as again:
+        pass
+    assert list(runner.results) == list(again.results) == ["ls", "echo"]

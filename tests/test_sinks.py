@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import gzip
 import io
@@ -25,6 +26,8 @@ from currant import (
     Batch,
     BatchMessage,
     Command,
+    CommandError,
+    CurrantError,
     Exit,
     Exited,
     Failed,
@@ -39,7 +42,7 @@ from currant.testing import FakeLauncher, Script
 from tests.lifeline import LIMIT, Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from anyio.abc import ObjectReceiveStream
@@ -816,3 +819,34 @@ async def test_a_sink_has_time_for_the_last_output_of_a_block_that_is_left_early
     assert collector.finished
     assert collector.written("a") == b"ready\nbye\n"
     assert isinstance(collector.messages[-1], Exited)
+
+
+@pytest.mark.anyio
+async def test_a_sink_that_ends_by_a_strange_cancellation_stops_all_and_is_told() -> None:
+    """A future that somebody else cancelled is an error of the sink, no cancellation of ours."""
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await messages.receive()
+        raise strange_cancellation()
+
+    with pytest.raises(CurrantError, match=r"sink .* ended by a cancellation"):
+        async with Runner([FOREVER], sinks=[sink]) as runner:
+            await runner.join()
+    assert runner.barrier.thrown
+    assert runner.results["sleep"].exit == Exit(None, signal.SIGTERM, stopped=True)
+
+
+def strange_cancellation() -> BaseException:
+    """Return what a task is given that is cancelled; on trio only trio makes it."""
+    cancelled = anyio.get_cancelled_exc_class()
+    if cancelled is asyncio.CancelledError:
+        return cancelled()
+    create: Callable[[], BaseException] = cancelled._create  # type: ignore[attr-defined]
+    return create()
+
+
+@pytest.mark.parametrize("sink", [3, None, "sink"])
+def test_a_sink_that_cannot_be_called_is_refused(sink: object) -> None:
+    """It is the caller's mistake, told when the Runner is built."""
+    with pytest.raises(CommandError, match="a sink must be an async callable"):
+        Runner(["a"], sinks=[sink])  # type: ignore[list-item]
