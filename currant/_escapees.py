@@ -42,8 +42,8 @@ VARIABLE = "CURRANT_ID"
 MOST_PASSES = 10
 """How often one search lists the processes anew, while there are ones that it has not seen."""
 
-PAUSE = 0.05
-"""Seconds between two tries to look where no file descriptor is left."""
+PATIENCE = 0.3
+"""Seconds for which a search is tried again where no file descriptor is left to look with."""
 
 
 def mark(run: str, name: str, attempt: int) -> str:
@@ -70,6 +70,7 @@ class Escapees:
         self._turn = anyio.Lock()
         self._searched_at = -inf
         self._found: dict[int, str] = {}
+        self._warned = False
 
     async def end(self, commands: Mapping[str, HowToStop], grace: float) -> None:
         """End all groups that come from these commands, in parallel.
@@ -94,7 +95,7 @@ class Escapees:
 
         # Again until nothing is found: what is asked to end may start something else.
         while anyio.current_time() <= over:
-            found = await self.find(over + REAP_LIMIT)
+            found = await self.find()
             escaped = {number: name for number, name in found.items() if name in commands}
             if not escaped:
                 return
@@ -121,17 +122,16 @@ class Escapees:
 
         while True:
             seen: dict[int, str] = {}
-            await self._search(kill, deadline)
+            await self._search(kill)
             if not seen:
                 return
             if anyio.current_time() > deadline:
                 number, name = next(iter(seen.items()))
                 raise CannotStopError(name, number, REAP_LIMIT)
 
-    async def find(self, deadline: float) -> dict[int, str]:
+    async def find(self) -> dict[int, str]:
         """Return the groups of all escapees by their number, and their commands' names.
 
-        Where this process has no file left to look with, it tries again until `deadline`.
         Cancellation: harmless.
         """
         asked = anyio.current_time()
@@ -139,20 +139,33 @@ class Escapees:
             if self._searched_at <= asked:
                 began = anyio.current_time()
                 self._found = {}
-                await self._search(self._found.__setitem__, deadline)
+                await self._search(self._found.__setitem__)
                 self._searched_at = began
         return self._found
 
-    async def _search(self, tell: Callable[[int, str], None], deadline: float) -> None:
+    async def _search(self, tell: Callable[[int, str], None]) -> None:
+        """Look at all, and try again for a while where no file is left to look with."""
+        began = anyio.current_time()
         while True:
             try:
                 return await self._look_at_all(tell)
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-                if anyio.current_time() > deadline:
-                    return _warn_of(error)
-            await anyio.sleep(PAUSE)
+                if anyio.current_time() > began + PATIENCE:
+                    return self._warn_of(error)
+            await anyio.sleep(0.01)
+
+    def _warn_of(self, error: OSError) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"currant cannot look for processes that have left their groups ({error}): "
+            "if there are any, they run on",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     async def _look_at_all(self, tell: Callable[[int, str], None]) -> None:
         """Call `tell` with the group of each escapee, and its command's name."""
@@ -200,15 +213,6 @@ class Escapees:
                     if run == self._run.encode():
                         return os.fsdecode(unquote_to_bytes(rest.partition(b"/")[0]))
         return None
-
-
-def _warn_of(error: OSError) -> None:
-    warnings.warn(
-        f"currant cannot look for processes that have left their groups ({error}): "
-        "if there are any, they run on",
-        RuntimeWarning,
-        stacklevel=2,
-    )
 
 
 async def _end(number: int, signal: int, grace: float) -> bool:

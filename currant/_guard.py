@@ -24,6 +24,8 @@ from weakref import WeakSet
 
 import anyio
 
+from currant._escapees import VARIABLE
+
 if TYPE_CHECKING:
     from currant._stop import HowToStop
 
@@ -69,6 +71,7 @@ class OrphanGuard:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
+                env=_environment(),
                 start_new_session=True,
             )
         except OSError as error:
@@ -140,6 +143,15 @@ class OrphanGuard:
             os.close(self._pipe)
             self._pipe = None
             _OPEN.discard(self)
+
+
+def _environment() -> dict[str, str]:
+    """Return as little as a shell needs: what else there is might be taken for the script's own.
+
+    And the mark of an outer Runner, if there is one, by which that one finds the helper.
+    """
+    inherited = {name: os.environ[name] for name in ("PATH", VARIABLE) if name in os.environ}
+    return inherited | {"LC_ALL": "C"}
 
 
 def _ticks(seconds: float) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
@@ -40,7 +41,13 @@ if TYPE_CHECKING:
     from currant._messages import BatchMessage, Exit, Line, Status, StreamName
     from currant._restart import RestartPolicy
 
-__all__ = ["Job", "JobState", "Policies", "Surroundings"]
+__all__ = ["LAST_GRACE", "Job", "JobState", "Policies", "Surroundings"]
+
+LAST_GRACE = 0.2
+"""Seconds that what has left its group has at least to end, where a kill has used up the grace."""
+
+OUTPUT_TIME = 0.05
+"""Seconds in which output has ended once the group is gone, unless somebody else holds the pipe."""
 
 JobState: TypeAlias = Literal["queued", "running", "restarting", "stopping", "ended"]
 
@@ -104,6 +111,8 @@ class Job:
         self._exit: Exit | None = None
         self._status: Status = "stopped"
         self._error: CurrantError | None = None
+        self._output_ended = anyio.Event()
+        self._stopped_at: float | None = None
 
         # What comes after it.
         self._ends_in_a_row = 0
@@ -271,7 +280,7 @@ class Job:
                 if self._restart_asked or self._delay is not None:
                     self._phase = "restarting"
                     if self._exit is not None:  # else there was no process
-                        await self._end_escapees()
+                        await self._end_escapees_unless_killed()
                 if self._restart_asked:
                     self._delay = 0.0
                 if self._delay is None:
@@ -301,6 +310,8 @@ class Job:
                 await self._see_through(process)
                 if process.stdin is not None:
                     await process.stdin.aclose()  # a stranger may hold the other end
+                if self._stopped_at is not None:
+                    await self._end_who_holds_the_output(self._stopped_at)
         except* CannotStopError as group:
             self._error = _first(group)
             self._delay, self._restart_asked = None, False  # not beside what is still there
@@ -337,6 +348,7 @@ class Job:
         self._capture = Capture(self._policies.capture)
         self._tail = Tail()
         self._exit, self._error, self._delay, self._status = None, None, None, "stopped"
+        self._output_ended, self._stopped_at = anyio.Event(), None
         self._restart_asked = False
 
     async def _see_through(self, process: Process) -> None:
@@ -361,6 +373,8 @@ class Job:
         await self._stop(process)
 
     async def _stop(self, process: Process) -> Exit:
+        if self._barrier.thrown or self._restart_asked:
+            self._stopped_at = self._stopped_at or anyio.current_time()
         at_once = self._hurried or isinstance(self._error, CannotStopError)
         grace = 0.0 if at_once else self._policies.grace
         try:
@@ -380,6 +394,7 @@ class Job:
                 tasks.start_soon(self._read, process.stderr, "stderr")
             if process.stdout is not None:
                 await self._read(process.stdout, "stdout")
+        self._output_ended.set()
 
     async def _read(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Pass on whole lines of one stream until it ends; then what is left of the last one."""
@@ -417,19 +432,30 @@ class Job:
         if self._delay is None and policies.kill_others_on in ("exit", _KIND[status]):
             self._around.barrier.throw(f"{self.name!r} ended: {self._exit or self._error}")
 
-    async def _end_escapees(self) -> None:
-        """End what the last attempt left outside its group; a kill leaves that to the Runner."""
+    async def _end_escapees(self, grace: float = inf) -> None:
+        """End what the last attempt left outside its group."""
         launcher = self._around.launcher
-        if not isinstance(launcher, Sweeper):
-            return
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._cancel_at_barrier, tasks.cancel_scope)
+        if isinstance(launcher, Sweeper):
             try:
-                await launcher.sweep(self.name)
+                await launcher.sweep(self.name, grace)
             except CannotStopError as error:
                 self._error = error
                 self._delay, self._restart_asked = None, False  # not beside what is still there
+
+    async def _end_escapees_unless_killed(self) -> None:
+        """Do so before a restart; a kill leaves it to the Runner."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cancel_at_barrier, tasks.cancel_scope)
+            await self._end_escapees()
             tasks.cancel_scope.cancel()
+
+    async def _end_who_holds_the_output(self, since: float) -> None:
+        """Where output goes on though the group was stopped and is gone, end who has left it."""
+        with anyio.move_on_after(OUTPUT_TIME):
+            await self._output_ended.wait()
+            return
+        left = self._policies.grace - (anyio.current_time() - since)
+        await self._end_escapees(0 if self._hurried else max(left, LAST_GRACE))
 
     async def _wait_to_restart(self, delay: float) -> None:
         if self._barrier.thrown:

@@ -145,7 +145,7 @@ class LocalLauncher:
             CannotStopError: something outlived SIGKILL for seconds.
         """
         names = set(self._unswept) if name is None else {name}
-        names -= {*self._starting, *(process.name for process in self._processes)}
+        names -= {*self._starting, *(p.name for p in self._processes if not p.has_gone)}
         commands = {name: how for name, how in self._unswept.items() if name in names}
         if not commands:
             return
@@ -201,7 +201,7 @@ class LocalLauncher:
 
     def _groups(self) -> set[int]:
         """Return the groups that are no escapees': those that run or cannot be ended."""
-        return {process.pid for process in self._processes} | self._unstoppable
+        return {p.pid for p in self._processes if not p.has_gone} | self._unstoppable
 
     def _forget(self, process: LocalProcess, gone: bool) -> None:
         self._processes.discard(process)
@@ -213,6 +213,9 @@ class LocalProcess:
     """A process on this machine, the leader of its session and process group.
 
     It is two things: a `Process` to those above the seam, and a `Stoppable` to the kill path.
+
+    Attributes:
+        has_gone: whether the leader has been reaped and the group is empty.
     """
 
     def __init__(
@@ -234,7 +237,7 @@ class LocalProcess:
         self._process = process
         self._group = ProcessGroup(process.pid)
         self._guard = guard
-        self._guarded = True
+        self.has_gone = False
         self._forget = forget
         self._asked = False
         self._stopped = False
@@ -289,8 +292,8 @@ class LocalProcess:
         """Wait until the leader has been reaped and the group is empty."""
         await self._process.wait()
         await self._group.vacated()
-        if self._guarded:  # once: the number may be another one's by now
-            self._guarded = False
+        if not self.has_gone:  # once: the number may be another one's by now
+            self.has_gone = True
             self._guard.discard(self.pid)
 
     def _is_vacant(self) -> bool:

@@ -21,8 +21,15 @@ import os
 import signal as signals
 import struct
 import sys
+from collections import defaultdict
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING
 
 import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 if os.name == "posix":  # elsewhere `require_posix` says what is wrong
     import fcntl
@@ -73,13 +80,14 @@ class ProcessGroup:
         id: the group's number, which is its leader's.
     """
 
-    __slots__ = ("_members", "_pidfd", "_vacant", "id")
+    __slots__ = ("_alive", "_pidfd", "_seen", "_vacant", "id")
 
     def __init__(self, leader: int) -> None:
         self.id = leader
         self._pidfd = _open_pidfd(leader)
         self._vacant = False
-        self._members: list[int] = [leader]
+        self._alive: list[int] = [leader]  # those who were when they were looked at last
+        self._seen: tuple[int, dict[int, str]] | None = None
 
     def __repr__(self) -> str:
         return f"<ProcessGroup {self.id}{' vacant' if self._vacant else ''}>"
@@ -108,9 +116,10 @@ class ProcessGroup:
     async def vacated(self) -> None:
         """Wait until nobody is left; a leader that is ours has to be reaped by somebody."""
         pause = 0.001
-        while not self.check_vacant():
+        while not self._vacant and self._has_members(self._has_live_member_by_census):
             await anyio.sleep(pause)
             pause = min(pause * 2, 0.05)
+        self._vacant = True
 
     def leader_is_alive(self) -> bool:
         """Tell whether the leader runs; only to be asked until it has been reaped."""
@@ -121,7 +130,7 @@ class ProcessGroup:
 
     def check_vacant(self) -> bool:
         """Tell whether nobody is left; without /proc, a leader that is a zombie counts as left."""
-        self._vacant = self._vacant or not self._has_members()
+        self._vacant = self._vacant or not self._has_members(self._has_live_member)
         return self._vacant
 
     def _signal(self, signal: int) -> None:
@@ -130,7 +139,7 @@ class ProcessGroup:
         else:
             signals.pidfd_send_signal(self._pidfd, signal, None, _PIDFD_SIGNAL_PROCESS_GROUP)
 
-    def _has_members(self) -> bool:
+    def _has_members(self, has_live_member: Callable[[], bool]) -> bool:
         try:
             self._signal(0)
         except ProcessLookupError:
@@ -139,24 +148,75 @@ class ProcessGroup:
             if not _HAS_PROC:
                 return False
         try:
-            return not _HAS_PROC or self._has_live_member()
+            return not _HAS_PROC or has_live_member()
         except OSError:  # no file left to look with: look again later
             return True
 
-    def _has_live_member(self) -> bool:
-        """Look for a member that is more than a zombie."""
-        # Those seen last time are looked at first: walking all of /proc costs 10 µs a process.
-        if any(_state_in(pid, self.id) in _ALIVE for pid in self._members):
-            return True
-        before, now = self._walk_proc(), self._walk_proc()
-        self._members = [pid for pid, state in now.items() if state in _ALIVE]
-        # Zombies that stay the same are why the system takes the group for one that exists.  Any
-        # change is a member that forked and ended between the listing and the look at it.
-        return bool(self._members) or not now or before != now
+    # The system takes a group of zombies for one that exists.  Zombies that stay the same in two
+    # looks are all there is; any change is a member that forked and ended between the listing of
+    # all processes and the look at it.
 
-    def _walk_proc(self) -> dict[int, str]:
-        """Return the states of all members by their number."""
-        return {pid: state for pid in process_numbers() if (state := _state_in(pid, self.id))}
+    def _has_live_member(self) -> bool:
+        """Look twice, now."""
+        if self._is_still_alive():
+            return True
+        before, now = (self._look_at(_Census().members(self.id)) for _ in range(2))
+        return bool(self._alive) or not now or before != now
+
+    def _has_live_member_by_census(self) -> bool:
+        """Look once, and compare with the last look; groups that wait share a list of processes."""
+        if self._is_still_alive():
+            return True
+        census = _latest_census()
+        before, now = self._seen, self._look_at(census.members(self.id))
+        self._seen = (census.number, now)
+        if before is None or before[0] == census.number:
+            return True  # to be compared with the next one
+        return bool(self._alive) or not now or before[1] != now
+
+    def _is_still_alive(self) -> bool:
+        return any(_state_in(pid, self.id) in _ALIVE for pid in self._alive)
+
+    def _look_at(self, pids: Sequence[int]) -> dict[int, str]:
+        """Return the states of those who are members."""
+        states = {pid: state for pid in pids if (state := _state_in(pid, self.id))}
+        self._alive = [pid for pid, state in states.items() if state in _ALIVE]
+        return states
+
+
+class _Census:
+    """Which processes were in which group at one moment; it takes a few µs for each process.
+
+    Attributes:
+        number: tells censuses apart.
+        taken_at: when it was begun.
+    """
+
+    _numbers = count()
+
+    def __init__(self) -> None:
+        self.number = next(self._numbers)
+        self.taken_at = monotonic()
+        self._members: defaultdict[int, list[int]] = defaultdict(list)
+        for pid in process_numbers():
+            self._members[group_and_session(pid)[0]].append(pid)
+
+    def members(self, group: int) -> Sequence[int]:
+        """Return the numbers of the members of `group`."""
+        return self._members.get(group, ())
+
+
+CENSUS_AGE = 0.01
+"""Seconds after which a census is too old; taking one takes 1 ms where there are 500 processes."""
+
+_census: _Census | None = None
+
+
+def _latest_census() -> _Census:
+    global _census  # noqa: PLW0603 - /proc is the same for all Runners of this process
+    if _census is None or monotonic() - _census.taken_at > CENSUS_AGE:
+        _census = _Census()
+    return _census
 
 
 def process_numbers() -> list[int]:
@@ -188,7 +248,20 @@ def environment_of(pid: int) -> bytes | None:
     Raises:
         OSError: this process has no file descriptor left to look with.
     """
-    return _read(f"/proc/{pid}/environ")
+    environment = _read(f"/proc/{pid}/environ")
+    if not environment:
+        # A process that has lost its first thread, but has others, shows it with those.
+        for thread in _threads_of(pid):
+            environment = environment or _read(f"/proc/{pid}/task/{thread}/environ")
+    return environment
+
+
+def _threads_of(pid: int) -> list[str]:
+    """Return the numbers of a process's threads, but for the first one."""
+    try:
+        return [thread for thread in os.listdir(f"/proc/{pid}/task") if thread != str(pid)]
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
 
 
 def _open_pidfd(leader: int) -> int | None:
@@ -235,5 +308,8 @@ def _state_in(pid: int, group: int) -> str | None:
     if stat is None:
         return None
     # "pid (name) state ppid pgrp …"; the name may hold blanks and parentheses.
-    state, _, pgrp = stat[stat.rindex(b")") + 2 :].split(None, 3)[:3]
-    return state.decode() if int(pgrp) == group else None
+    words = stat[stat.rindex(b")") + 2 :].split(None, 18)
+    if int(words[2]) != group:
+        return None
+    has_threads = int(words[17]) > 1
+    return "R" if words[0] == b"Z" and has_threads else words[0].decode()  # it lost its first one

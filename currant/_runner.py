@@ -34,7 +34,7 @@ from currant._command import (
     named,
 )
 from currant._errors import CannotStopError, CommandError, CurrantError, LaunchError
-from currant._job import Job, Policies, Surroundings
+from currant._job import LAST_GRACE, Job, Policies, Surroundings
 from currant._launcher import Checker, Sweeper
 from currant._local import LocalLauncher
 from currant._messages import BatchMessage, Results
@@ -56,9 +56,6 @@ Commands: TypeAlias = "Iterable[CommandLike] | Mapping[str, CommandLike]"
 
 Sink: TypeAlias = "Callable[[ObjectReceiveStream[BatchMessage]], Awaitable[None]]"
 """An async callable that takes all messages from its stream, until that ends."""
-
-LAST_GRACE = 0.2
-"""Seconds that what has left its group has at least to end, where a kill has used up the grace."""
 
 SINK_TIME = 1.0
 """Seconds that sinks have when the block is left early, on top of twice the longest grace."""

@@ -31,12 +31,14 @@ from currant import (
     Runner,
     Started,
     _escapees,
+    _local,
     _posix,
     _stop,
 )
 from currant._escapees import Escapees, mark
 from currant._stop import HowToStop
 from currant.testing import FakeLauncher, Script
+from tests.headless import headless
 from tests.lifeline import Gate
 from tests.reading import first_line, messages_of, read_until
 from tests.streams import HOURS, LIMIT
@@ -269,6 +271,20 @@ async def test_an_escapee_that_holds_the_output_cannot_keep_the_runner(
     assert lifeline.ended() == {"leader", "out"}
 
 
+@pytest.mark.parametrize("escapes", [False, True])
+async def test_a_process_that_has_lost_its_first_thread_is_ended(
+    lifeline: Lifeline, escapes: bool
+) -> None:
+    """It looks like a zombie without an environment; its other threads run on."""
+    command = Command.shell(f"{lifeline.hold('a')}; {headless(escapes=escapes)}", name="c")
+    with fail_after(LIMIT):
+        async with Runner([command], grace=0.3) as runner:
+            await to_thread.run_sync(lifeline.wait_for, "headless")
+            runner.kill()
+    assert lifeline.ended() == {"a", "headless"}
+    assert runner.results["c"].status == "stopped"
+
+
 async def test_what_a_runner_in_a_command_started_is_found_by_the_outer_one(
     lifeline: Lifeline,
 ) -> None:
@@ -321,6 +337,37 @@ async def test_a_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_pat
                 runner.kill()
     assert lifeline.ended() == {"leader", "out", "bye"}
     assert runner.results["c"].exit == Exit(0, None, stopped=True)
+
+
+async def test_an_escapee_that_holds_the_output_does_not_delay_a_kill(
+    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the output goes on though the group is gone, it is not waited for but looked into."""
+    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
+    script = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; exec sleep 9999"
+    with fail_after(LIMIT):
+        async with Runner({"c": Command.shell(script)}, grace=HOURS) as runner:
+            await until_out(lifeline, gate)
+            runner.kill()
+    assert lifeline.ended() == {"leader", "out"}
+    assert runner.results["c"].status == "stopped"
+
+
+async def test_an_escapee_that_holds_the_output_does_not_delay_a_restart(
+    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where it is a restart by hand that stops the command."""
+    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
+    first = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; exec sleep 9999"
+    script = f'case "$CURRANT_ID" in */2) exec sleep 9999;; esac; {first}'
+    with fail_after(LIMIT):
+        async with Runner(grace=HOURS) as runner:
+            job = await runner.start(Command.shell(script, name="c"))
+            await until_out(lifeline, gate)
+            await job.restart()
+            assert lifeline.ended() == {"leader", "out"}
+            runner.kill()
+    assert runner.results["c"].attempts == 2
 
 
 class TestOnTheClock:
@@ -516,10 +563,10 @@ async def test_what_a_launcher_knows_is_no_escapee(lifeline: Lifeline, gate: Gat
         process = await launcher.launch(Command(["sleep", "9999"], name="runs"))
         await launcher.launch(escaping(lifeline, gate, rest="exec sleep 9999"))
         await until_out(lifeline, gate)
-        ((escapee, name),) = (await launcher._escapees.find(inf)).items()
+        ((escapee, name),) = (await launcher._escapees.find()).items()
         assert name == "c"
         launcher._unstoppable.add(escapee)
-        assert await launcher._escapees.find(inf) == {}
+        assert await launcher._escapees.find() == {}
         launcher._unstoppable.clear()
         await launcher.sweep("runs", 0)
         assert await process.send_signal(0)
@@ -577,7 +624,7 @@ async def test_commands_that_restart_at_the_same_time_share_a_search(searches: l
     escapees = Escapees("f00", set)
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
-            tasks.start_soon(escapees.find, inf)
+            tasks.start_soon(escapees.find)
     assert 1 <= len(searches) <= 2
 
 

@@ -23,6 +23,7 @@ import pytest
 from currant import Command, Runner, _guard
 from currant._guard import SCRIPT, OrphanGuard
 from currant._stop import HowToStop
+from tests.headless import headless
 from tests.lifeline import LIMIT, Gate, Lifeline
 from tests.system import needs_proc
 
@@ -177,6 +178,18 @@ def test_escapees_end_with_the_rest(host: Host, lifeline: Lifeline, deaf: bool) 
     assert lifeline.wait_for_end() == {"a", "out"}
 
 
+@needs_proc
+@pytest.mark.parametrize("escapes", [False, True])
+def test_a_process_that_has_lost_its_first_thread_is_ended(
+    host: Host, lifeline: Lifeline, escapes: bool
+) -> None:
+    """It looks like a zombie without an environment; its other threads run on."""
+    killed = host.start({"a": f"{lifeline.hold('a')}; {headless(escapes=escapes)}"}, grace=0.3)
+    lifeline.wait_for("headless")
+    kill_when_up(killed)
+    assert lifeline.wait_for_end() == {"a", "headless"}
+
+
 def test_a_child_of_the_program_without_a_program_of_its_own_is_no_host(
     host: Host, lifeline: Lifeline
 ) -> None:
@@ -198,6 +211,38 @@ def test_a_burst_of_starts_leaves_nobody_whenever_it_is_cut_off(
     killed.kill()
     killed.wait()
     lifeline.wait_for_end()
+
+
+@needs_proc
+def test_nothing_that_the_program_or_a_stranger_is_called_confuses_the_guard(
+    host: Host, lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the program's variables nor names that are no text in its locale are words for it."""
+    source = (
+        "import os, time\n"
+        "open('/proc/self/comm', 'wb').write(b'\\xff\\xfe odd')\n"
+        "os.write(1, b'named')\n"
+        "time.sleep(9999)\n"
+    )
+    argv = [sys.executable, "-ISc", source]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as stranger:
+        try:
+            assert stranger.stdout is not None
+            assert stranger.stdout.read(5) == b"named"
+            monkeypatch.setenv("LC_ALL", "C.UTF-8")
+            monkeypatch.setenv(
+                "NOTES", f"x\ncurrant_told_{stranger.pid}=15:0\ngroups={stranger.pid}"
+            )
+            monkeypatch.setenv("groups", str(stranger.pid))
+            monkeypatch.setenv(f"currant_told_{stranger.pid}", "15:0")
+            script = f"{lifeline.hold('a')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
+            killed = host.start({"a": script}, grace=0.3)
+            lifeline.wait_for("ready")
+            kill_when_up(killed)
+            assert lifeline.wait_for_end() == {"a", "ready"}
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_without_the_guard_commands_outlive_their_program(
@@ -336,6 +381,26 @@ def test_the_script_ends_without_a_deed_when_it_is_told_to(
         lifeline.ended()
     os.killpg(group, SIGKILL)
     assert groups.exits() == [-SIGKILL]
+
+
+def test_the_script_kills_all_that_it_was_told_of_however_it_ends(
+    lifeline: Lifeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that cannot start a process any more ends at once: then there is no grace."""
+    script = tmp_path / "guard.sh"
+    told = SCRIPT.read_text()
+    assert "\nsweep\nfinish\n" in told
+    script.write_text(told.replace("\nsweep\nfinish\n", "\nexit 2\n"))
+    monkeypatch.setattr("tests.test_guard.SCRIPT", script)
+    groups = Groups("sh")
+    try:
+        deaf = f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
+        groups.start(deaf)
+        lifeline.wait_for("ready")
+        assert groups.die() == 2
+        assert groups.exits() == [-SIGKILL]
+    finally:
+        groups.close()
 
 
 @needs_proc

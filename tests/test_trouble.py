@@ -150,7 +150,6 @@ async def test_a_search_for_escapees_waits_for_a_free_file(monkeypatch: pytest.M
         return list(numbers())
 
     monkeypatch.setattr(_escapees, "process_numbers", refuse_at_first)
-    monkeypatch.setattr(_escapees, "PAUSE", 0.001)
     async with Runner(["true"]) as runner:
         pass
     assert runner.results.ok
@@ -167,7 +166,7 @@ async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
         raise OSError(errno.EMFILE, "no file left")
 
     monkeypatch.setattr(_escapees, "process_numbers", refuse)
-    monkeypatch.setattr(_escapees, "REAP_LIMIT", 0.01)
+    monkeypatch.setattr(_escapees, "PATIENCE", 0.01)
     with pytest.warns(RuntimeWarning, match="cannot look for processes.*no file left"):
         async with Runner(["true"], grace=0) as runner:
             pass

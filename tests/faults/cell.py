@@ -178,13 +178,14 @@ async def _run_cell(cell: Cell, run_mark: str, limit: float) -> Outcome:
             errors.seek(0)
             return Outcome(problem=f"{problem}\n{errors.read().decode(errors='replace')}")
         await anyio.sleep(cell.tool.settles)
+        known = marked.descendants(host.pid)
         began = time.monotonic()
         match EVENTS[cell.event]:
             case Signals() as sent:
                 host.send_signal(sent)
             case word:
                 trigger.write(word)
-        return await _see_what_is_left(mark, began, limit)
+        return await _see_what_is_left(mark, known, began, limit)
 
 
 def _command_line(cell: Cell, folder: Path) -> list[str]:
@@ -214,11 +215,13 @@ async def _start(cell: Cell, host: subprocess.Popen[bytes], up: _Pipe, mark: str
     return ""
 
 
-async def _see_what_is_left(mark: str, began: float, limit: float) -> Outcome:
+async def _see_what_is_left(
+    mark: str, known: dict[int, str], began: float, limit: float
+) -> Outcome:
     """Look until nobody is found, several times in a row, or the time is over."""
     clean_looks: list[float] = []
     while len(clean_looks) < marked.CLEAN_LOOKS:
-        left = marked.find(mark)
+        left = marked.still_there(known) | marked.find(mark)
         seconds = time.monotonic() - began
         if not left:
             clean_looks.append(seconds)

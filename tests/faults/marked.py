@@ -19,7 +19,7 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["end", "find", "swept"]
+__all__ = ["descendants", "end", "find", "still_there", "swept"]
 
 CLEAN_LOOKS = 3
 """How often in a row nobody must be found: one look may miss whoever is being started."""
@@ -44,6 +44,40 @@ def find(mark: str) -> dict[int, str]:
                 words = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
                 found[int(process.name)] = b" ".join(words).decode(errors="replace")
     return found
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Return the children of a process, theirs and so on, by number, with when each was started.
+
+    For those who make themselves another environment.
+    """
+    parents = {process: words for process in _numbers() if (words := _stat(process))}
+    found: dict[int, str] = {}
+    while more := {n: s for n, (p, s) in parents.items() if p in (pid, *found) and n not in found}:
+        found |= more
+    return found
+
+
+def still_there(known: dict[int, str]) -> dict[int, str]:
+    """Return what those are called that are still there, and are no zombies."""
+    return {
+        pid: f"a descendant, started at {started}"
+        for pid, started in known.items()
+        if (words := _stat(pid)) is not None and words[1] == started
+    }
+
+
+def _numbers() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _stat(pid: int) -> tuple[int, str] | None:
+    """Return a process's parent and when it was started; None where it is gone or a zombie."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
+    except OSError:
+        return None
+    return None if words[0] in "ZX" else (int(words[1]), words[19])
 
 
 def end(mark: str) -> int:
