@@ -398,7 +398,7 @@ class _Reader(Generic[T_Message]):
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
-        self.made_in = anyio.get_current_task()
+        self.made_in: anyio.TaskInfo = anyio.get_current_task()
 
     def __aiter__(self) -> Self:
         """Return a reader for one loop: this one may have a name, and outlive the loop."""

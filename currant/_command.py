@@ -127,7 +127,7 @@ class Command:
         set_field("env", _checked_env(self.env))
         if self.stderr not in ("separate", "stdout"):
             raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
-        if not isinstance(self.inherit_env, bool):
+        if self.inherit_env not in (True, False):
             raise CommandError(f"inherit_env must be True or False, not {self.inherit_env!r}")
         is_pipe = isinstance(self.stdin, int) and self.stdin == PIPE
         if not (self.stdin is None or isinstance(self.stdin, bytes) or is_pipe):

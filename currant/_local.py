@@ -320,7 +320,8 @@ async def _uncancelled(start: Callable[[], Awaitable[Process]]) -> Process:
     # Bounded: a fork and an exec.  A cancelled start would lose asyncio's handle.
     with anyio.CancelScope(shield=True):
         process = await start()
-    return process  # noqa: RET504 - mypy takes every scope for one that swallows errors
+    # Both type checkers take every scope for one that swallows errors.
+    return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def _passes(error: OSError | RuntimeError) -> bool:

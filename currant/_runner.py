@@ -478,7 +478,7 @@ def _name_all(commands: Commands) -> list[Command]:
         given = cast("Mapping[str, CommandLike]", commands)
         return [
             # A key is a name that was given, also where it was another command's default.
-            replace(as_command(value), name=str(name) if isinstance(name, str) else name)
+            replace(as_command(value), name=str(name) if isinstance(name, DefaultName) else name)
             for name, value in given.items()
         ]
     if isinstance(commands, (str, Command)):

@@ -111,7 +111,7 @@ class Plan:
     slow_sink: bool
 
 
-COMMANDS = (
+COMMANDS: tuple[str, ...] = (
     "true",
     "sleeps",
     "deaf",

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
@@ -28,7 +28,7 @@ from tests.lifeline import LIMIT, Gate, Lifeline
 from tests.system import needs_proc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from anyio.abc import Process
 
@@ -463,7 +463,7 @@ def test_the_script_does_without_proc(
 def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     """The helper processes that are started from here on."""
     started: list[subprocess.Popen[bytes]] = []
-    popen = subprocess.Popen
+    popen = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
 
     def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
         process = popen(argv, **options)
