@@ -373,8 +373,8 @@ class Job:
         await self._stop(process)
 
     async def _stop(self, process: Process) -> Exit:
-        if self._barrier.thrown or self._restart_asked:
-            self._stopped_at = self._stopped_at or anyio.current_time()
+        if self._stopped_at is None and (self._barrier.thrown or self._restart_asked):
+            self._stopped_at = anyio.current_time()
         at_once = self._hurried or isinstance(self._error, CannotStopError)
         grace = 0.0 if at_once else self._policies.grace
         try:

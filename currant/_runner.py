@@ -131,7 +131,9 @@ class Runner(AsyncContextManagerMixin):
         for sink in self._sinks:
             if not callable(sink):
                 raise CommandError(f"a sink must be an async callable, not {sink!r}")
-        self._launcher = launcher or LocalLauncher(orphan_guard=orphan_guard)
+        if launcher is None:
+            launcher = LocalLauncher(orphan_guard=orphan_guard)
+        self._launcher = launcher
 
         self._barrier = KillBarrier()
         self._killed = False
@@ -340,11 +342,11 @@ class Runner(AsyncContextManagerMixin):
             self._channel.close()
 
     async def _sweep_when_killed(self) -> None:
-        """Have a kill end, in its time, what has left its group, too.
+        """After a kill, end escapees within the grace of that kill.
 
-        That is left to its command at first, which may end it itself.  What is still there when its
-        command is gone is ended at the end; but some may have gone long before the last.  A second
-        kill hurries that, too.
+        While a command runs its escapees are left to it, so most are ended when all commands are
+        gone.  But one slow command must not use up the grace of what the others left behind: at
+        half of it, those of the commands that are gone are asked.  A second kill hurries both.
         """
         await self._barrier.wait()
         grace = max((job.grace for job in self._jobs.values()), default=0.0)

@@ -249,7 +249,7 @@ while True:
     if os.fork():
         os._exit(0)
     os.setsid()
-    time.sleep(0.003)
+    time.sleep(0.02)
 """
     with fail_after(LIMIT):
         async with Runner([escaping(lifeline, gate, body)], grace=0.2):

@@ -22,6 +22,7 @@ import pytest
 
 from currant import Command, Runner, _guard
 from currant._guard import SCRIPT, OrphanGuard
+from currant._posix import environment_of
 from currant._stop import HowToStop
 from tests.headless import headless
 from tests.lifeline import LIMIT, Gate, Lifeline
@@ -495,6 +496,23 @@ async def test_a_guard_has_a_session_of_its_own_and_no_file_of_the_program(
         assert not own & set(files.values()) - {os.devnull}
         assert os.readlink(f"/proc/{guard.pid}/cwd") == "/"
         runner.kill()
+
+
+@pytest_anyio
+@needs_proc
+async def test_a_guard_has_next_to_no_environment_but_an_outer_runner_finds_it(
+    guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark of the Runner around this program stays; what a shell might heed does not."""
+    monkeypatch.setenv("CURRANT_ID", "f00/outer/1")
+    monkeypatch.setenv("ENV", "/nonexistent")
+    async with Runner({"c": "sleep 9999"}) as runner:
+        await runner["c"].until_started()
+        variables = environment_of(guards[0].pid) or b""
+        runner.kill()
+    path = os.environ["PATH"]
+    expected = {f"PATH={path}", "CURRANT_ID=f00/outer/1", "LC_ALL=C", ""}
+    assert set(variables.decode().split("\0")) == expected
 
 
 @pytest_anyio

@@ -257,6 +257,35 @@ def test_a_group_of_zombies_is_vacant(start: Start, group_of: NewGroup) -> None:
 
 
 @needs_proc
+def test_groups_that_wait_for_their_end_share_a_list_of_all_processes(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many wait below a PID 1 that reaps late; a group needs two lists to be found gone."""
+    groups = []
+    for _ in range(3):
+        leader = start(*RUNS)
+        exit_unreaped(start(*EXITS, leader=leader))
+        groups.append(group_of(leader))
+        leader.kill()
+        leader.wait()
+    lists: list[list[int]] = []
+    numbers = _posix.process_numbers
+
+    def count() -> list[int]:
+        lists.append(numbers())
+        return lists[-1]
+
+    monkeypatch.setattr(_posix, "process_numbers", count)
+    monkeypatch.setattr(_posix, "_census", None)
+    monkeypatch.setattr(_posix, "CENSUS_AGE", 3600)
+    for _ in range(3):
+        assert all(group._has_live_member_by_census() for group in groups)
+    assert len(lists) == 1
+    monkeypatch.setattr(_posix, "CENSUS_AGE", -1)
+    assert not any(group._has_live_member_by_census() for group in groups)
+
+
+@needs_proc
 def test_other_groups_do_not_count(start: Start, group_of: NewGroup) -> None:
     """A process that runs in another group keeps none but its own."""
     leader, stranger = start(*RUNS), start(*RUNS)

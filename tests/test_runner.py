@@ -500,3 +500,16 @@ async def test_a_default_name_that_is_given_as_a_key_is_a_name_that_was_given() 
     async with Runner({name: "echo a", "echo": "echo b"}, launcher=launcher) as again:
         pass
     assert list(runner.results) == list(again.results) == ["ls", "echo"]
+
+
+async def test_a_launcher_that_is_given_is_used_whatever_its_truth() -> None:
+    """A launcher may have a length, and be false while it has started nothing."""
+
+    class Counting(FakeLauncher):
+        def __len__(self) -> int:
+            return len(self.launched)
+
+    launcher = Counting()
+    async with Runner(["no-such-program"], launcher=launcher):
+        pass
+    assert len(launcher) == 1
