@@ -6,7 +6,6 @@ longer than the grace, for what the guard does is waited for, too.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -26,6 +25,7 @@ from currant._posix import environment_of
 from currant._stop import HowToStop
 from tests.headless import headless
 from tests.lifeline import LIMIT, Gate, Lifeline
+from tests.programs import Programs
 from tests.system import needs_proc
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
-ROOT = Path(__file__).parents[1]
 FOREVER = "exec sleep 9999"
 
 # ---- when the program dies ----
@@ -65,13 +64,8 @@ anyio.run(main, backend=options["backend"], backend_options=options["backend_opt
 """A program that runs commands until it is killed."""
 
 
-class Host:
-    """Starts `HOST` on one event loop, and ends it with the test."""
-
-    def __init__(self, backend: str, backend_options: dict[str, Any]) -> None:
-        self._backend = backend
-        self._backend_options = backend_options
-        self._started: list[subprocess.Popen[bytes]] = []
+class Host(Programs):
+    """Starts `HOST`."""
 
     def start(
         self,
@@ -83,38 +77,23 @@ class Host:
         fork: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Start it with commands for the shell; `fork`: it forks a child without a program."""
-        options = {
-            "backend": self._backend,
-            "backend_options": self._backend_options,
-            "commands": commands,
-            "grace": grace,
-            "signal": signal,
-            "orphan_guard": orphan_guard,
-            "fork": fork,
-        }
-        host = subprocess.Popen(
-            [sys.executable, "-c", HOST, json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
+        return self.run(
+            {
+                "commands": commands,
+                "grace": grace,
+                "signal": signal,
+                "orphan_guard": orphan_guard,
+                "fork": fork,
+            }
         )
-        self._started.append(host)
-        return host
-
-    def close(self) -> None:
-        """End what a failed test has left."""
-        for host in self._started:
-            host.kill()
-            host.communicate()
 
 
 @pytest.fixture
-def host(anyio_backend: tuple[str, dict[str, Any]]) -> Iterator[Host]:
-    """What starts hosts on each event loop."""
-    name, options = anyio_backend
-    host = Host(name, {"use_uvloop": True} if options.get("use_uvloop") else {})
-    yield host
-    host.close()
+def host(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> Iterator[Host]:
+    """What starts hosts on each event loop, with that loop's own defaults."""
+    use_uvloop = bool(anyio_backend_options.get("use_uvloop"))
+    with Host(HOST, anyio_backend_name, use_uvloop=use_uvloop) as host:
+        yield host
 
 
 def test_commands_end_when_their_program_is_killed(host: Host, lifeline: Lifeline) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import traceback
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
@@ -35,15 +32,16 @@ from currant import (
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import LIMIT, Gate, Lifeline
+from tests.programs import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
 
-ROOT = Path(currant.__file__).parents[1]
 
 FOREVER = "exec sleep 9999"
 
@@ -337,13 +335,8 @@ run()
 """A program that calls `run`."""
 
 
-class Program:
-    """Starts `PROGRAM` on one event loop."""
-
-    def __init__(self, backend: str, *, use_uvloop: bool) -> None:
-        self._backend = backend
-        self._backend_options = {"use_uvloop": True} if use_uvloop else {}
-        self._started: list[subprocess.Popen[bytes]] = []
+class Program(Programs):
+    """Starts `PROGRAM`."""
 
     def start(
         self,
@@ -355,39 +348,23 @@ class Program:
         busy: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Start it with commands for the shell; `caught`: it catches the KeyboardInterrupt."""
-        options = {
-            "backend": self._backend,
-            "backend_options": self._backend_options,
-            "commands": commands,
-            "grace": grace,
-            "restart": restart,
-            "caught": caught,
-            "busy": busy,
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, json.dumps(options)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=ROOT,
+        return self.run(
+            {
+                "commands": commands,
+                "grace": grace,
+                "restart": restart,
+                "caught": caught,
+                "busy": busy,
+            }
         )
-        self._started.append(process)
-        return process
-
-    def close(self) -> None:
-        """End what a failed test has left."""
-        for process in self._started:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
 
 
 @pytest.fixture
 def program(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> Iterator[Program]:
     """A program on each event loop, with that loop's own defaults."""
-    program = Program(anyio_backend_name, use_uvloop=bool(anyio_backend_options.get("use_uvloop")))
-    yield program
-    program.close()
+    use_uvloop = bool(anyio_backend_options.get("use_uvloop"))
+    with Program(PROGRAM, anyio_backend_name, use_uvloop=use_uvloop) as program:
+        yield program
 
 
 def test_ctrl_c_stops_the_commands_and_leaves_a_keyboard_interrupt(

@@ -1,0 +1,55 @@
+"""Programs that tests start as processes of their own, to interrupt or kill them from outside."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+__all__ = ["Programs"]
+
+ROOT = Path(__file__).parents[1]
+
+
+class Programs:
+    """Starts a program on one event loop, any number of times, and ends them all at the end.
+
+    Args:
+        source: the program; its first argument is its options as JSON, ``backend`` and
+            ``backend_options`` among them.
+        backend: as for `anyio.run`.
+        use_uvloop: whether asyncio runs on uvloop.
+    """
+
+    def __init__(self, source: str, backend: str, *, use_uvloop: bool) -> None:
+        options = {"use_uvloop": True} if use_uvloop else {}
+        self._source = source
+        self._loop = {"backend": backend, "backend_options": options}
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+    def run(self, options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        """Start the program with `options`; its three standard files are pipes."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", self._source, json.dumps({**options, **self._loop})],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        self._started.append(process)
+        return process
