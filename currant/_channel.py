@@ -24,19 +24,22 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from itertools import filterfalse
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
+from anyio import TypedAttributeSet, typed_attribute
 from anyio.abc import ObjectReceiveStream
 from anyio.lowlevel import checkpoint
 
 from currant._messages import Batch, BatchMessage, Dropped, Line, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import Self
 
-__all__ = ["BatchReader", "Channel", "LineReader", "SinkFeed", "Subscription"]
+    from currant._command import Command
+
+__all__ = ["BatchReader", "Channel", "LineReader", "SinkAttribute", "SinkFeed", "Subscription"]
 
 KEPT = 10_000
 """Most messages other than output that an abandoned subscription keeps: a few megabytes."""
@@ -47,14 +50,26 @@ LOOK_AGAIN = 1.0
 T_Message = TypeVar("T_Message")
 
 
+class SinkAttribute(TypedAttributeSet):
+    """What a sink can ask its stream for with ``messages.extra(...)``, beside the messages.
+
+    Attributes:
+        commands: the Runner's commands by name, in the order given; it grows as more are started.
+    """
+
+    commands: Mapping[str, Command] = typed_attribute()
+
+
 class Channel:
     """Hands every message to every subscription, and knows which tasks wait for the commands.
 
     Attributes:
+        commands: all commands by name, those to come among them as far as they are known.
         readers: the subscription of those who iterate over the Runner.
     """
 
-    def __init__(self, buffer_size: int) -> None:
+    def __init__(self, buffer_size: int, commands: Mapping[str, Command] | None = None) -> None:
+        self.commands: Mapping[str, Command] = {} if commands is None else commands
         self._buffer_size = buffer_size
         self._producers = 0
         self._waiting: Counter[int] = Counter()
@@ -286,6 +301,20 @@ class SinkFeed(Subscription, ObjectReceiveStream[BatchMessage]):
                 await self.changed()
             finally:
                 self._idle = False
+
+    def receive_nowait(self) -> BatchMessage:
+        """Return the next message where there is one, as a memory object stream does.
+
+        Raises:
+            anyio.WouldBlock: there is none.
+            anyio.EndOfStream: there is none, and none will come.
+        """
+        return self.take()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """What ``messages.extra(SinkAttribute.…)`` tells."""
+        return {cast("Any", SinkAttribute.commands): lambda: self._channel.commands}
 
     def leave(self) -> None:
         """Take nothing more, so that nobody waits for this sink any longer."""

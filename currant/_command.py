@@ -58,6 +58,7 @@ class CommandOptions(TypedDict, total=False):
     kill_others_on: KillOthersOn | None
     stop_signal: int
     grace: float | None
+    color: str | None
 
 
 class DefaultName(str):
@@ -90,6 +91,8 @@ class Command:
             that stops all commands of the Runner.
         stop_signal: what asks the command's process group to stop.
         grace: seconds its group has to end after being asked; then SIGKILL.
+        color: how a console shows its name: a style of the package rich, such as ``"cyan"``,
+            ``"bold #ff8800"`` or ``"white on blue"``; None: the console chooses.
 
     Raises:
         EmptyCommandError: there is no program in `argv`.
@@ -110,6 +113,7 @@ class Command:
     kill_others_on: KillOthersOn | None = None
     stop_signal: int = SIGTERM
     grace: float | None = None
+    color: str | None = None
 
     def __post_init__(self) -> None:
         # A frozen value normalises its own fields once, here; nothing else may set them.
@@ -135,6 +139,7 @@ class Command:
         set_field("success_codes", _checked_codes(self.success_codes))
         set_field("stop_signal", checked_signal("stop_signal", self.stop_signal))
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
+        _check_color(self.color)
 
     @classmethod
     def parse(cls, text: str, **options: Unpack[CommandOptions]) -> Command:
@@ -247,6 +252,11 @@ def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise CommandError(f"name must be a text that is not empty, not {name!r}")
     _check_text("the name", name)
+
+
+def _check_color(color: object) -> None:
+    if not (color is None or isinstance(color, str)):
+        raise CommandError(f"color must be a text or None, not {color!r}")
 
 
 def _checked_argv(argv: object) -> tuple[str, ...]:

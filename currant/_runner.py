@@ -213,6 +213,7 @@ class Runner(AsyncContextManagerMixin):
             self._all_ended = anyio.Event()
         channel.add_producer()
         self._jobs[job.name] = job
+        self._known[job.name] = command
         self._queue.append(job)
         self._start_queued()
         return job
@@ -287,7 +288,8 @@ class Runner(AsyncContextManagerMixin):
             for command in self._commands:
                 self._launcher.check(command)
         self._entered = True
-        self._channel = Channel(self._buffer_size)
+        self._known = {name_of(command): command for command in self._commands}
+        self._channel = Channel(self._buffer_size, MappingProxyType(self._known))
         self._closing, self._ready = anyio.Event(), anyio.Event()
         self._all_ended, self._hurried = anyio.Event(), anyio.Event()
         self._watching = anyio.CancelScope()

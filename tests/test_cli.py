@@ -281,7 +281,7 @@ def test_output_has_the_commands_names_and_stays_on_its_stream(run: Run) -> None
 def test_names_default_to_the_programs(run: Run) -> None:
     """Without --names, a command is called as its program, and #2 and so on where that is taken."""
     ended = run("-m", "1", "echo 1", "/bin/echo 2", "X=3 sh -c 'echo $X'")
-    assert ended == (0, b"echo | 1\necho#2 | 2\nsh | 3\n", b"")
+    assert ended == (0, b"echo   | 1\necho#2 | 2\nsh     | 3\n", b"")
 
 
 def test_a_command_is_a_line_for_the_shell(run: Run) -> None:
@@ -1109,7 +1109,7 @@ def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
 
 
 RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status=$?"'
-SHOWN = ("^web \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db \\| up$")
+SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
 
 
 def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
@@ -1118,7 +1118,7 @@ def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> N
     tmux.type(RUN_THREE)
     tmux.until(*SHOWN)
     tmux("send-keys", "C-c")
-    screen = tmux.until(r"^status=130$", r"^db \| saved$|\^Cdb \| saved$", r"^prompt>\s*\Z")
+    screen = tmux.until(r"^status=130$", r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
     assert lifeline.ended() == {"web", "tick", "db"}
     assert "Traceback" not in screen
     assert "\x1b[" in tmux("capture-pane", "-p", "-e")

@@ -47,6 +47,7 @@ FULL_OPTIONS: CommandOptions = {
     "kill_others_on": "failure",
     "stop_signal": SIGINT,
     "grace": 1.5,
+    "color": "bold red",
 }
 
 
@@ -116,6 +117,7 @@ FULL_OPTIONS: CommandOptions = {
         ({"grace": math.nan}, "grace"),
         ({"grace": "5"}, "grace"),
         ({"grace": 10**400}, "grace"),
+        ({"color": 3}, "color"),
         ({"inherit_env": "no"}, "inherit_env"),
         ({"stdin": -1.0}, "stdin"),
     ],
@@ -221,6 +223,7 @@ def test_the_options_and_their_defaults_are_those_of_the_contract() -> None:
         "kill_others_on": None,
         "stop_signal": SIGTERM,
         "grace": None,
+        "color": None,
     }
 
 

@@ -40,6 +40,7 @@ from currant import (
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import LIMIT, Gate
+from tests.playing import ended, err, out, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,31 +53,6 @@ if TYPE_CHECKING:
 FOREVER = "sleep 9999"
 
 Color = Literal["auto", "always", "never"]
-
-
-def out(name: str, data: bytes) -> Batch:
-    """Make a batch of stdout."""
-    return Batch(name, "stdout", data, 0.0)
-
-
-def err(name: str, data: bytes) -> Batch:
-    """Make a batch of stderr."""
-    return Batch(name, "stderr", data, 0.0)
-
-
-def ended(name: str, end: Exit) -> Exited:
-    """Make the message of an end."""
-    return Exited(name, end, 1, 0.0)
-
-
-async def play(sink: Sink, messages: Sequence[BatchMessage]) -> None:
-    """Have `sink` take `messages`, and no Runner around it."""
-    send, receive = anyio.create_memory_object_stream[BatchMessage](len(messages))
-    async with receive:
-        async with send:
-            for message in messages:
-                send.send_nowait(message)
-        await sink(receive)
 
 
 async def shown(messages: Sequence[BatchMessage], color: Color = "never") -> tuple[bytes, bytes]:

@@ -1,0 +1,68 @@
+"""Messages made up, and sinks that are given them without a Runner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+from anyio.abc import ObjectReceiveStream
+
+from currant import Batch, BatchMessage, Command, Exit, Exited, Started
+from currant.sinks import SinkAttribute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from currant import Sink
+
+__all__ = ["Messages", "begun", "ended", "err", "out", "play"]
+
+
+def out(name: str, data: bytes, time: float = 0.0) -> Batch:
+    """Make a batch of stdout."""
+    return Batch(name, "stdout", data, time)
+
+
+def err(name: str, data: bytes, time: float = 0.0) -> Batch:
+    """Make a batch of stderr."""
+    return Batch(name, "stderr", data, time)
+
+
+def begun(name: str, pid: int = 1, attempt: int = 1, time: float = 0.0) -> Started:
+    """Make the message of a start."""
+    return Started(name, pid, attempt, time)
+
+
+def ended(name: str, end: Exit | int = 0) -> Exited:
+    """Make the message of an end; a number is an exit code."""
+    return Exited(name, Exit(end, None) if isinstance(end, int) else end, 1, 0.0)
+
+
+class Messages(ObjectReceiveStream[BatchMessage]):
+    """A stream of `messages`, one at a time, which tells the `commands` as a Runner's does."""
+
+    def __init__(self, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()) -> None:
+        self._left = list(messages)
+        self._commands = {str(command.name): command for command in commands}
+
+    async def receive(self) -> BatchMessage:
+        """Return the next message."""
+        await anyio.lowlevel.checkpoint()
+        if not self._left:
+            raise anyio.EndOfStream
+        return self._left.pop(0)
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """What is known beside the messages."""
+        return {cast("Any", SinkAttribute.commands): lambda: self._commands}
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+async def play(
+    sink: Sink, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()
+) -> None:
+    """Have `sink` take `messages`, which are those of `commands`."""
+    await sink(Messages(messages, commands))
