@@ -12,12 +12,12 @@ def main() -> None:
     """Run the command that the program's arguments give; ends the program."""
     _open_standard_streams()
     try:
-        from currant.cli._commands import currant  # noqa: PLC0415 - it needs the extra
+        from currant.cli._commands import command_line  # noqa: PLC0415 - it needs the extra
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
         sys.exit("currant: the command line needs its extra: pip install 'currant[cli]'")
-    currant()
+    command_line()
 
 
 def _open_standard_streams() -> None:

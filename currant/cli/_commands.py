@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal as signals
 import sys
 from typing import TYPE_CHECKING, get_args
 
@@ -11,12 +12,51 @@ import click
 from currant._command import KillOthersOn
 from currant._errors import CurrantError
 from currant._restart import RestartWhen
-from currant.cli._run import build, run_commands
+from currant.cli._run import RunOptions, build, run_commands
+from currant.sinks._colors import Color
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
 USAGE_ERROR = 2
+
+
+def command_line() -> None:
+    """Do what the program's arguments say, and end the program; errors of use are one line."""
+    try:
+        status = currant.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = USAGE_ERROR
+    except click.UsageError as error:
+        click.echo(f"currant: {' '.join(error.format_message().split())}", err=True)
+        status = USAGE_ERROR
+    except BrokenPipeError:  # of the help: nobody reads it any more
+        os._exit(128 + signals.SIGPIPE)
+    sys.exit(status)
+
+
+def _signal(text: str) -> int:
+    """Return a signal by its name, with or without SIG, or by its number."""
+    for name in (text.upper(), f"SIG{text.upper()}"):
+        if name in signals.Signals.__members__:
+            return signals.Signals[name]
+    if text.isdecimal() and int(text) in signals.valid_signals():
+        return int(text)
+    raise click.BadParameter(f"{text!r} is no signal.")
+
+
+def _process_count(text: str) -> int:
+    """Return a number, or what share of the CPUs it is: at least 1."""
+    number = text.removesuffix("%")
+    if not number.isdecimal() or int(number) < 1:
+        raise click.BadParameter(f"{text!r} is neither a number from 1 on nor a share like 50%.")
+    if number == text:
+        return int(number)
+    # Only those that this process may use, where the system tells.
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, round((cpus or 1) * int(number) / 100))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,11 +68,57 @@ def currant() -> None:
 @currant.command()
 @click.option("-n", "--names", metavar="A,B,…", help="A name for each command, in order.")
 @click.option(
+    "-c",
+    "--colors",
+    metavar="A,B,…",
+    help="A colour for each command, in order: cyan, bold red, #ff8800; auto or none: any.",
+)
+@click.option(
+    "-p",
+    "--prefix",
+    metavar="TEXT",
+    help="What stands before each line; may have {name}, {pid}, {stream}, {attempt}, {time}, "
+    "{elapsed}.  [default: {name} | ]",
+)
+@click.option("--timestamps", is_flag=True, help="The time of day before each line.")
+@click.option("-r", "--raw", is_flag=True, help="Show output as it is, without prefixes.")
+@click.option("-g", "--group", is_flag=True, help="Show a command's output when it has ended.")
+@click.option(
+    "--color",
+    type=click.Choice(get_args(Color)),
+    default="auto",
+    show_default=True,
+    help="Whether names are coloured; auto: on a terminal.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show what the commands say, and no more.")
+@click.option("--json", is_flag=True, help="Write a JSON object for each line and event instead.")
+@click.option(
+    "--log-dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also add what each command writes to NAME.log there.",
+)
+@click.option(
+    "--cwd",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Run the commands there.",
+)
+@click.option(
     "--restart",
     type=click.Choice(get_args(RestartWhen)),
     default="never",
     show_default=True,
     help="Start a command again that has ended by itself, after a growing wait.",
+)
+@click.option(
+    "--max-restarts", type=click.IntRange(min=0), metavar="N", help="Give up after N restarts."
+)
+@click.option(
+    "--restart-delay",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Seconds before the first restart.  [default: 0.1]",
 )
 @click.option(
     "-k",
@@ -43,9 +129,9 @@ def currant() -> None:
 @click.option(
     "-m",
     "--max-processes",
-    type=click.IntRange(min=1),
+    type=_process_count,
     metavar="N",
-    help="Run at most N at the same time; the others wait their turn.",
+    help="Run at most N at the same time, or 50% of the CPUs; the others wait their turn.",
 )
 @click.option(
     "--grace",
@@ -55,31 +141,24 @@ def currant() -> None:
     metavar="S",
     help="Seconds from asking a command to stop to killing it.",
 )
+@click.option(
+    "--stop-signal",
+    type=_signal,
+    default="TERM",
+    show_default=True,
+    metavar="SIGNAL",
+    help="What asks a command to stop.",
+)
 @click.argument("commands", metavar="COMMAND...", nargs=-1, required=True)
-def run(
-    commands: Sequence[str],
-    names: str | None,
-    restart: RestartWhen,
-    kill_others_on: KillOthersOn | None,
-    max_processes: int | None,
-    grace: float,
-) -> None:
+def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     """Run each COMMAND, one line for the shell, and show what they write.
 
     Ctrl-C stops all of them; a second one kills what does not stop.  The exit status is that of the
     first command that failed, 128 + n where signal n ended it.
     """
     try:
-        runner = build(
-            commands,
-            names=None if names is None else names.split(","),
-            restart=restart,
-            kill_others_on=kill_others_on,
-            max_processes=max_processes,
-            grace=grace,
-        )
-        status = run_commands(runner)
-    except CurrantError as error:
+        status = run_commands(build(commands, options))
+    except (CurrantError, ValueError) as error:
         click.echo(f"currant: {error}", err=True)
         status = USAGE_ERROR
     sys.stdout.flush()

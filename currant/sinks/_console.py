@@ -32,6 +32,9 @@ NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 AT_ONCE = 1 << 20
 """Bytes that are written in one go at most, but for a batch more."""
 
+UNKNOWN_WIDTH = 80
+"""Columns of a terminal that says it has none, as some do before they are shown."""
+
 ERASE = b"\r\x1b[K"
 """What clears the line on which the cursor stands, on a terminal."""
 
@@ -98,7 +101,7 @@ class ConsoleSink(ThreadedSink):
         self._text = Presenter(out.sheet, err.sheet, labels, mode, quiet=quiet)
         # What currant says comes first: nobody may be reading what the commands write.
         self._places = {place.sheet: place for place in (err, out)}
-        self._status = _Status() if progress and err.file.columns else None
+        self._status = _Status() if progress and err.file.columns is not None else None
         if self._status is not None:
             err.status = self._status
 
@@ -188,7 +191,7 @@ class _Status:
             columns: how wide the terminal is.
             fits: whether `data` ends with a line, so that there is room below it.
         """
-        width = max(0, (columns or 0) - 1)
+        width = (columns or UNKNOWN_WIDTH) - 1
         status = self._text[:width].encode() if fits else b""
         if not data and status == self._stands:
             return b""
