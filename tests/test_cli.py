@@ -503,6 +503,20 @@ def test_the_exit_status_is_that_of_the_failure(
     assert run("--names", names, *options, *commands) == (status, b"", note)
 
 
+@pytest.mark.parametrize(
+    ("success", "status"), [("all", 3), ("first", 3), ("last", 0), ("a", 3), ("b", 0), ("c", 4)]
+)
+def test_success_says_whose_failure_counts(run: Run, success: str, status: int) -> None:
+    """The status is that of the command that is asked for, by when it ends or by name."""
+    commands = ("exit 3", "true", "exit 4", "true")
+    assert run("-m", "1", "-n", "a,b,c,d", "--success", success, *commands).status == status
+
+
+def test_what_was_stopped_has_not_failed_whoever_counts(run: Run) -> None:
+    """A command that currant stopped gives 0, though its own end is by a signal."""
+    assert run("-n", "a,b", "-k", "exit", "-s", "b", "exit 3", FOREVER).status == 0
+
+
 def test_the_first_failure_in_time_gives_the_status(start: Start, gate: Gate) -> None:
     """Where several fail, the one that failed first counts, not the one that is named first."""
     cli = start("-n", "late,early", f"{gate.wait}; exit 4", "exit 5")
@@ -1053,6 +1067,7 @@ def test_commands_are_not_asked_for_colours_in_a_pipe(run: Run) -> None:
         (["--restart-delay", "3", "{}"], "--restart"),
         (["--stop-signal", "FOO", "{}"], "'FOO' is no signal"),
         (["--max-processes", "0%", "{}"], "0%"),
+        (["--success", "b", "-n", "a", "{}"], "--success b"),
         (["--cwd", "/no/such/folder", "{}"], "/no/such/folder"),
     ],
 )

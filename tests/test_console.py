@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from currant import BatchMessage
+    from tests.lifeline import Gate
 
 pytestmark = pytest.mark.anyio
 
@@ -432,13 +433,15 @@ class Slow(io.BytesIO):
         return super().write(cast("bytes", data))
 
 
-async def test_what_has_piled_up_is_written_in_one_go() -> None:
+async def test_what_has_piled_up_is_written_in_one_go(gate: Gate) -> None:
     """While one write hangs, the event loop and the command go on; then one write does the rest."""
     file = Slow()
-    command = Command.shell("for n in 1 2 3 4 5 6 7 8; do echo $n; sleep 0.01; done", name="a")
+    rest = "for n in 2 3 4 5 6 7 8; do echo $n; sleep 0.01; done"
+    command = Command.shell(f"echo 1; {gate.wait}; {rest}", name="a")
     with anyio.fail_after(LIMIT):
         async with Runner([command], sinks=[ConsoleSink(file, io.BytesIO())]) as runner:
             await file.entered.wait()
+            gate.open()
             await runner["a"].wait()
             file.let_go.set()
     assert file.getvalue() == b"".join(b"a | %d\n" % n for n in range(1, 9))

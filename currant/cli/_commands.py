@@ -149,15 +149,23 @@ def currant() -> None:
     metavar="SIGNAL",
     help="What asks a command to stop.",
 )
+@click.option(
+    "-s",
+    "--success",
+    default="all",
+    show_default=True,
+    metavar="all|first|last|NAME",
+    help="Whose failure makes the exit status: any, that of the first or last to end, or of NAME.",
+)
 @click.argument("commands", metavar="COMMAND...", nargs=-1, required=True)
 def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     """Run each COMMAND, one line for the shell, and show what they write.
 
     Ctrl-C stops all of them; a second one kills what does not stop.  The exit status is that of the
-    first command that failed, 128 + n where signal n ended it.
+    first command that failed, 128 + n where signal n ended it; what was stopped has not failed.
     """
     try:
-        status = run_commands(build(commands, options))
+        status = run_commands(build(commands, options), options["success"])
     except (CurrantError, ValueError) as error:
         click.echo(f"currant: {error}", err=True)
         status = USAGE_ERROR

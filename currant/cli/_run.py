@@ -59,6 +59,7 @@ class RunOptions(TypedDict):
     max_processes: int | None
     grace: float
     stop_signal: int
+    success: str
 
 
 def build(lines: Sequence[str], options: RunOptions) -> Runner:
@@ -71,6 +72,9 @@ def build(lines: Sequence[str], options: RunOptions) -> Runner:
     names = _names(lines, options["names"])
     colors = _colors(names, options["colors"])
     env = _environment(options)
+    success = options["success"]
+    if success not in ("all", "first", "last", *names):
+        raise CommandError(f"--success {success}: there is no command of that name")
     commands = [
         Command.shell(
             line,
@@ -186,10 +190,15 @@ def _sinks(options: RunOptions, *, progress: bool) -> list[Sink]:
     return sinks
 
 
-def run_commands(runner: Runner) -> int:
-    """Run to the end, and return the exit status."""
+def run_commands(runner: Runner, success: str = "all") -> int:
+    """Run to the end, and return the exit status.
+
+    Args:
+        runner: what to run.
+        success: whose failure counts: ``"all"``, the ``"first"`` or ``"last"`` to end, or a name.
+    """
     try:
-        return anyio.run(_run, runner)
+        return anyio.run(_run, runner, success)
     except CurrantError:
         raise
     except BrokenPipeError:  # of the sink: nobody reads our output any more
@@ -199,7 +208,7 @@ def run_commands(runner: Runner) -> int:
         return 1
 
 
-async def _run(runner: Runner) -> int:
+async def _run(runner: Runner, success: str) -> int:
     received: list[int] = []
     ended: list[Result] = []
 
@@ -224,7 +233,20 @@ async def _run(runner: Runner) -> int:
                     noting.start_soon(note_end, job)
             await runner.join()
             tasks.cancel_scope.cancel()
-    return 128 + received[0] if received else _status(ended)
+    return 128 + received[0] if received else _status(_counting(ended, success))
+
+
+def _counting(ended: Sequence[Result], success: str) -> Sequence[Result]:
+    """Return those of `ended`, in the order of their ends, whose failure counts."""
+    match success:
+        case "all":
+            return ended
+        case "first":
+            return ended[:1]
+        case "last":
+            return ended[-1:]
+        case name:
+            return [result for result in ended if result.command == name]
 
 
 def _status(ended: Iterable[Result]) -> int:
