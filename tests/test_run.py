@@ -132,7 +132,7 @@ def test_options_are_those_of_the_runner() -> None:
     assert results["fails"].attempts == 3
     assert results["stays"].exit == Exit(None, signal.SIGKILL, stopped=True, forced=True)
     assert results["queued"].attempts == 0
-    assert stdout.getvalue() == b"fails | third\n"
+    assert stdout.getvalue() == b"fails  | third\n"
     assert stderr.getvalue().count(b"restarting") == 2
 
 
