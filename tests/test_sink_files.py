@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from currant import Command, Dropped, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import DirectorySink, JSONSink, LoggingSink, WriterSink
+from currant.sinks._files import AnyFile
 from tests.playing import begun, ended, err, out, play
 
 if TYPE_CHECKING:
@@ -121,6 +122,14 @@ async def test_the_writer_loses_nothing_of_a_real_command() -> None:
         assert [line for line in lines if line[0] == name] == [
             f"{name} | {number}" for number in range(1, 20_001)
         ]
+
+
+@pytest.mark.anyio
+async def test_an_empty_chunk_is_not_the_end_of_what_is_written(tmp_path: Path) -> None:
+    """An async file gets all chunks, as a blocking one does."""
+    async with await anyio.open_file(tmp_path / "log", "wb") as file:
+        await AnyFile(file).write(iter([b"1", b"", b"2"]))
+    assert (tmp_path / "log").read_bytes() == b"12"
 
 
 @pytest.mark.parametrize("sink", [WriterSink, JSONSink])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from currant._messages import Exited, Failed, Restarting, Started
 from currant.sinks._colors import color_system_of
 from currant.sinks._files import OpenFile
-from currant.sinks._labels import DEFAULT_PREFIX, Labels, succeeded
+from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS, Labels, succeeded
 from currant.sinks._piles import ThreadedSink
 from currant.sinks._sheet import Sheet
 from currant.sinks._text import Presenter
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from currant.sinks._text import Mode, Piece
 
 __all__ = ["ConsoleSink"]
-
-NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
 AT_ONCE = 1 << 20
 """Bytes that are written in one go at most, but for a batch more."""

@@ -99,7 +99,7 @@ class AnyFile:
         if self._write_sync is not None:
             await in_thread(partial(_write_all, self._write_sync, chunks))
             return
-        while chunk := await in_thread(partial(next, chunks, b"")):
+        while (chunk := await in_thread(partial(next, chunks, None))) is not None:
             await self._send(chunk)
 
     async def _send_to_async_file(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 from string import Formatter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from currant._messages import Batch, Dropped, Exited, Failed, Restarting, Started
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from currant._command import Command
     from currant._messages import BatchMessage
 
-__all__ = ["DEFAULT_PREFIX", "Event", "Labels", "check_prefix", "succeeded"]
+__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Event", "Labels", "check_prefix", "succeeded"]
 
 Event: TypeAlias = Literal["started", "exited", "restarting", "failed", "dropped"]
 
 DEFAULT_PREFIX = "{name} | "
+
+NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
 SHORT_FORMS = {"time": "%H:%M:%S", "elapsed": ".1f", "delay": ".1f"}
 """How a field is written that says nothing about it: the time of day, tenths of a second."""

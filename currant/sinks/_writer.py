@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from currant.sinks._files import AnyFile
-from currant.sinks._labels import DEFAULT_PREFIX, Labels
+from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS, Labels
 from currant.sinks._piles import commands_of, next_pile
 from currant.sinks._sheet import Sheet
 from currant.sinks._text import Presenter
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from currant.sinks._text import Mode
 
 __all__ = ["WriterSink"]
-
-NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
 
 class WriterSink:
