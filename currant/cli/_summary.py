@@ -1,0 +1,48 @@
+"""The table at the end: how each command ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from currant._messages import Result
+    from currant.sinks._colors import Color
+
+__all__ = ["show_summary"]
+
+STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow"}
+
+ENDLESS = 10_000
+"""Columns of what is no terminal: a line is never broken."""
+
+
+def show_summary(results: Iterable[Result], color: Color) -> None:
+    """Write a table of `results` to stderr, in the order given."""
+    from rich.console import Console  # noqa: PLC0415 - it takes 25 ms, and most runs show none
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("name", "status", "exit", box=None, pad_edge=False)
+    for title in ("attempts", "duration"):
+        table.add_column(title, justify="right")
+    for result in results:
+        end = result.error or result.exit or ""
+        table.add_row(
+            Text(result.command),
+            Text(result.status, STYLES[result.status]),
+            Text(str(end)),
+            str(result.attempts),
+            f"{result.duration:.1f} s",
+        )
+    force = {"auto": None, "always": True, "never": False}[color]
+    console = Console(
+        stderr=True,
+        force_terminal=force,
+        no_color=True if color == "never" else None,
+        width=None if sys.stderr.isatty() else ENDLESS,
+        highlight=False,
+    )
+    console.print(table)
