@@ -16,6 +16,8 @@ import inspect
 import os
 import time
 from collections import Counter
+from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGKILL
@@ -27,6 +29,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, settings
 
+from tests.clis import start_on_terminal, start_with_pipes
 from tests.kills import Kills
 from tests.lifeline import Gate, Lifeline
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from _pytest.mark import ParameterSet
+
+    from tests.clis import Ended, Run, Start
 
 # New in each process, so that neither an ancestor nor a test run beside this one carries it.
 RUN_ID = os.environ["CURRANT_TEST"] = str(uuid4())
@@ -256,3 +261,35 @@ async def stray_task_check(anyio_backend: object) -> AsyncIterator[None]:
             return
         await checkpoint()
     pytest.fail("\n".join(f"task left: {task}" for task in strays), pytrace=False)
+
+
+# ---- the command line ----
+
+
+@pytest.fixture
+def processes_of_currant() -> Iterator[ExitStack]:
+    """What ends the processes that a failed test has left."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start(processes_of_currant: ExitStack) -> Start:
+    """Start currant with pipes for what it writes."""
+    return partial(start_with_pipes, processes_of_currant)
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Run currant to its end with pipes for what it writes."""
+
+    def run(*arguments: str | bytes, **options: Any) -> Ended:
+        return start(*arguments, **options).end()
+
+    return run
+
+
+@pytest.fixture
+def on_terminal(processes_of_currant: ExitStack) -> Start:
+    """Start currant on a terminal of its own, whose keyboard is what `type_on` writes to."""
+    return partial(start_on_terminal, processes_of_currant)

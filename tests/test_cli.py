@@ -6,13 +6,10 @@ behind would hold the `Lifeline` open, which is looked at as soon as currant has
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
-import pty
 import re
-import selectors
 import shutil
 import signal
 import subprocess
@@ -20,28 +17,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable  # noqa: TC003 - NamedTuple looks at it
-from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 import pytest
 
-import currant
 from currant import Runner
-from currant.cli._run import run_commands
+from currant.cli._run import _pause_and_go_on, run_commands
 from currant.testing import FakeLauncher, Script
+from tests.clis import CURRANT, ROOT, Cli, environment, lines_of, numbers, plain, type_on
 from tests.lifeline import LIMIT, Gate, Lifeline
+from tests.system import needs_proc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from contextlib import ExitStack
 
-ROOT = Path(currant.__file__).parents[1]
-CURRANT = (sys.executable, "-m", "currant")
+    from tests.clis import Run, Start
 
 FOREVER = "exec sleep 9999"
 """A command that only currant can end."""
@@ -49,229 +44,9 @@ FOREVER = "exec sleep 9999"
 STUBBORN = "trap '' TERM; while :; do sleep 9999; done"
 """A command that only SIGKILL can end."""
 
-TAKE_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""What makes the terminal on stdin that of the session, so that its keys become signals."""
-
 NO_FULL_DISK = pytest.mark.skipif(
     not os.path.exists("/dev/full"), reason="there is no /dev/full: it takes Linux"
 )
-
-
-class Ended(NamedTuple):
-    """How currant ended, and all that it wrote."""
-
-    status: int
-    out: bytes
-    err: bytes
-
-
-class Cli:
-    """One process of currant's, with the open ends of what it writes to."""
-
-    def __init__(self, process: subprocess.Popen[bytes], sources: Mapping[str, int]) -> None:
-        self.process = process
-        self._open = dict(sources)
-        self._written = {"stdout": b"", "stderr": b""}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End what a failed test has left."""
-        for stream in list(self._open):
-            self.close(stream)
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
-            if self.process.poll() is None:
-                self.process.send_signal(number)
-                try:
-                    self.process.wait(5)
-                except subprocess.TimeoutExpired:
-                    continue
-
-    def until(self, *texts: bytes) -> None:
-        """Read until each of `texts` was written, to whichever stream."""
-        deadline = time.monotonic() + LIMIT
-        while not all(any(text in data for data in self._written.values()) for text in texts):
-            assert self._open, f"ended before {texts}: {self._written}"
-            self._read(deadline, f"waiting for {texts}")
-
-    def signal(self, number: int) -> None:
-        """Send currant a signal."""
-        self.process.send_signal(number)
-
-    def close(self, stream: str = "stdout") -> None:
-        """Read no more of `stream`, as ``head`` does when it has enough."""
-        os.close(self._open.pop(stream))
-
-    def wait(self) -> int:
-        """Wait until it has ended, reading nothing; return its status as the shell gives it."""
-        status = self.process.wait(LIMIT)
-        return status if status >= 0 else 128 - status
-
-    def end(self) -> Ended:
-        """Wait until it has ended, reading all that it writes."""
-        deadline = time.monotonic() + LIMIT
-        while self._open:
-            self._read(deadline, "waiting for the end")
-        return Ended(self.wait(), self._written["stdout"], self._written["stderr"])
-
-    def _read(self, deadline: float, what: str) -> None:
-        with selectors.DefaultSelector() as selector:
-            for stream, fd in self._open.items():
-                selector.register(fd, selectors.EVENT_READ, stream)
-            ready = selector.select(max(0, deadline - time.monotonic()))
-        assert ready, f"{what}: {self._written}"
-        for key, _ in ready:
-            data = _read(key.fd)
-            self._written[key.data] += data
-            if not data:
-                self.close(key.data)
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 65536)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        return b""  # how Linux tells that a terminal has nobody left on its other side
-
-
-class Start(Protocol):
-    """Starts currant with the arguments of ``currant run``."""
-
-    def __call__(
-        self,
-        *arguments: str | bytes,
-        stdout: int = subprocess.PIPE,
-        stderr: int = subprocess.PIPE,
-        env: Mapping[str, str] = {},
-    ) -> Cli:
-        """Return it as soon as it was started; a stream that is no pipe is not read."""
-        ...
-
-
-class Run(Protocol):
-    """Runs currant with the arguments of ``currant run``."""
-
-    def __call__(self, *arguments: str | bytes, env: Mapping[str, str] = {}) -> Ended:
-        """Return how it ended, and all that it wrote."""
-        ...
-
-
-@pytest.fixture
-def processes_of_currant() -> Iterator[ExitStack]:
-    """What ends the processes that a failed test has left."""
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def start(processes_of_currant: ExitStack) -> Start:
-    """Start currant with pipes for what it writes."""
-
-    def start(
-        *arguments: str | bytes,
-        stdout: int = subprocess.PIPE,
-        stderr: int = subprocess.PIPE,
-        env: Mapping[str, str] = {},
-    ) -> Cli:
-        process = subprocess.Popen(
-            [*CURRANT, "run", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=ROOT,
-            env=environment(env),
-        )
-        sources = {}
-        for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
-            if pipe is not None:
-                sources[name] = os.dup(pipe.fileno())
-                pipe.close()
-        return processes_of_currant.enter_context(Cli(process, sources))
-
-    return start
-
-
-@pytest.fixture
-def run(start: Start) -> Run:
-    """Run currant to its end with pipes for what it writes."""
-
-    def run(*arguments: str | bytes, env: Mapping[str, str] = {}) -> Ended:
-        return start(*arguments, env=env).end()
-
-    return run
-
-
-@pytest.fixture
-def on_terminal(processes_of_currant: ExitStack) -> Start:
-    """Start currant on a terminal of its own, whose keyboard is what `type_on` writes to."""
-
-    def start(
-        *arguments: str | bytes,
-        stdout: int = subprocess.PIPE,
-        stderr: int = subprocess.PIPE,
-        env: Mapping[str, str] = {},
-    ) -> Cli:
-        ours, terminal = pty.openpty()
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", TAKE_TERMINAL, *CURRANT, "run", *arguments],
-                stdin=terminal,
-                stdout=terminal if stdout == subprocess.PIPE else stdout,
-                stderr=terminal if stderr == subprocess.PIPE else stderr,
-                cwd=ROOT,
-                env=environment({"TERM": "xterm", **env}),
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(ours)
-            raise
-        finally:
-            os.close(terminal)
-        return processes_of_currant.enter_context(Cli(process, {"stdout": ours}))
-
-    return start
-
-
-def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
-    """Return the variables for currant: ours, without those that say something about colours."""
-    unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
-    return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
-
-
-def type_on(cli: Cli, keys: bytes) -> None:
-    """Type `keys` on the terminal of `cli`."""
-    os.write(cli._open["stdout"], keys)
-
-
-def lines_of(name: str, output: bytes) -> list[bytes]:
-    """Return the lines of `output` that have the prefix of `name`, without it."""
-    prefix = f"{name} | ".encode()
-    return [line.removeprefix(prefix) for line in output.splitlines() if line.startswith(prefix)]
-
-
-def numbers(last: int) -> list[bytes]:
-    """Return the lines that ``seq`` writes."""
-    return [b"%d" % number for number in range(1, last + 1)]
-
-
-def plain(output: bytes) -> bytes:
-    """Return what a terminal got without its colours and its carriage returns."""
-    return re.sub(rb"\x1b\[[0-9;]*m", b"", output).replace(b"\r\n", b"\n")
-
-
-# ---- what it shows ----
 
 
 def test_output_has_the_commands_names_and_stays_on_its_stream(run: Run) -> None:
@@ -707,6 +482,78 @@ def test_a_signal_that_is_ignored_stays_so(
     assert lifeline.ended() == {"a"}
 
 
+# ---- paused ----
+
+
+PAUSES = """
+trap 'echo resumed' CONT
+echo $$
+sleep 9999 &
+while :; do wait; done
+"""
+
+
+@needs_proc
+def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
+    """Whoever ignores SIGTSTP is stopped nevertheless; all go on when currant does."""
+    cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
+    cli.until(b"a | ", b"b | ")
+    cli.signal(signal.SIGTSTP)
+    _, status = os.waitpid(cli.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    cli.until(b"\n")
+    for name in ("a", "b"):
+        (number,) = lines_of(name, cli.written("stdout"))
+        _until_state(int(number), "T")
+    cli.signal(signal.SIGCONT)
+    cli.until(b"a | resumed\n")
+    cli.signal(signal.SIGTERM)
+    assert cli.end().status == 143
+
+
+def _until_state(pid: int, state: str) -> None:
+    """Wait until a process is in a state; nothing announces that it is stopped."""
+    deadline = time.monotonic() + LIMIT
+    path = f"/proc/{pid}/stat"
+    while (now := Path(path).read_text().rpartition(")")[2].split()[0]) != state:
+        assert time.monotonic() < deadline, f"{pid} is in state {now}"
+
+
+@pytest.mark.anyio
+async def test_tstp_reaches_the_commands_before_they_are_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They get SIGTSTP, which they may handle, then SIGSTOP; currant is the last to be stopped."""
+    launcher = FakeLauncher({"a": Script(exit=None)})
+    ours: list[tuple[int, int, list[int]]] = []
+    monkeypatch.setattr(
+        os, "kill", lambda pid, number: ours.append((pid, number, [*launcher["a"].signals]))
+    )
+
+    async def arriving() -> AsyncIterator[signal.Signals]:
+        yield signal.SIGTSTP
+        yield signal.SIGCONT
+
+    async with Runner(["a"], launcher=launcher) as runner:
+        await runner["a"].until_started()
+        await _pause_and_go_on(runner, arriving())
+        assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
+        runner.kill()
+    assert ours == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
+
+
+def test_a_signal_ends_what_is_paused(start: Start, lifeline: Lifeline) -> None:
+    """As a shell does for a job that it stops: SIGTERM, then SIGCONT."""
+    cli = start("-n", "a", f"{lifeline.hold('a')}; {FOREVER}")
+    lifeline.wait_for("a")
+    cli.signal(signal.SIGTSTP)
+    os.waitpid(cli.process.pid, os.WUNTRACED)
+    cli.signal(signal.SIGTERM)
+    cli.signal(signal.SIGCONT)
+    assert cli.end().status == 143
+    assert lifeline.ended() == {"a"}
+
+
 # ---- nothing is left, however it ends ----
 
 TREE = """
@@ -842,6 +689,30 @@ def test_head_gets_its_line_in_a_shells_pipeline() -> None:
     assert ended.stderr == b"status=141\n"
 
 
+def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
+    start: Start, lifeline: Lifeline
+) -> None:
+    """Nothing has to be written for it: status 141, nothing on stderr, everything stopped."""
+    cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {FOREVER}" for name in "ab"))
+    lifeline.wait_for("a", "b")
+    cli.close()
+    assert cli.wait() == 141
+    assert lifeline.ended() == {"a", "b"}
+    assert cli.end().err == b""
+
+
+def test_a_closed_pipe_is_one_reason_and_a_signal_another(start: Start, lifeline: Lifeline) -> None:
+    """While commands stop since nobody reads, one signal does not cut their grace short."""
+    asked = f"trap '{lifeline.say('asked')}' TERM; while :; do sleep 9999; done"
+    cli = start("-n", "a", "--grace", "0.5", f"{lifeline.hold('a')}; {asked}")
+    lifeline.wait_for("a")
+    cli.close()
+    lifeline.wait_for("asked")
+    cli.signal(signal.SIGTERM)
+    assert cli.wait() == 141
+    assert lifeline.ended() == {"a", "asked"}
+
+
 @NO_FULL_DISK
 @pytest.mark.parametrize("command", ["echo hi", f"echo hi; {FOREVER}", "seq 100000"])
 def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
@@ -957,16 +828,72 @@ def test_log_dir_has_the_bytes_of_each_command(run: Run, tmp_path: Path) -> None
     assert files == {"a.log": b"1\r\n", "b.log": b""}
 
 
+def test_summary_is_a_table_of_how_commands_ended(run: Run) -> None:
+    """At the end, on stderr, in the order given: name, status, exit, attempts, duration."""
+    commands = ("exit 3", "true", FOREVER, "kill -SEGV $$")
+    options = ("-q", "-n", "fails,works,stays,[dies]", "-m", "4", "--summary", "-s", "works")
+    kill = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
+    # What is restarted ends last, and the success of "works" stops nothing before that.
+    status, out, err = run(*options, *kill, "-k", "failure", *commands)
+    assert (status, out) == (0, b"")
+    table = [line.split() for line in err.decode().splitlines()]
+    assert table[0] == ["name", "status", "exit", "attempts", "duration"]
+    assert [row[0] for row in table[1:]] == ["fails", "works", "stays", "[dies]"]
+    rows = {row[0]: row for row in table}
+    assert rows["works"][1:-2] == ["succeeded", "exit", "code", "0", "1"]
+    assert rows["stays"][1:-2] == ["stopped", "stopped", "(SIGTERM)", "1"]
+    failed = {"fails": ["failed", "exit", "code", "3", "2"], "[dies]": ["failed", "SIGSEGV", "2"]}
+    ended = {name: rows[name][1:-2] for name in failed}
+    assert any(ended[name] == failed[name] for name in failed), ended
+
+
+def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> None:
+    """On a terminal it is coloured by the status, and stands below all output."""
+    cli = on_terminal("-n", "a", "--summary", f"echo ready; {gate.wait}")
+    cli.until(b"ready")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert ended.status == 130
+    assert re.search(rb"\x1b\[33mstopped", ended.out)
+    assert plain(ended.out).splitlines()[-1].split()[:3] == [b"a", b"stopped", b"stopped"]
+
+
+def test_variables_can_come_from_files(run: Run, tmp_path: Path) -> None:
+    """With --env-file, given again for more; a later one wins, and all win over ours."""
+    (tmp_path / "one").write_text("A=1\nB='b b'\nPYTHONUNBUFFERED=\n")
+    (tmp_path / "two").write_text("A=2\n")
+    files = [f"--env-file={tmp_path / name}" for name in ("one", "two")]
+    command = 'echo "$A $B $C [$PYTHONUNBUFFERED]"'
+    assert run("-r", *files, command, env={"A": "0", "C": "3"}).out == b"2 b b 3 []\n"
+
+
+def test_more_commands_than_our_limit_of_files_allows(run: Run) -> None:
+    """The limit is raised to what they need, where the system lets us."""
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", *CURRANT, "run", *["echo $$"] * 100],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert len(ended.stdout.splitlines()) == 100
+
+
 def test_a_log_dir_that_cannot_be_made_is_told(run: Run) -> None:
     """One line that names it; nothing is started."""
     status, _, err = run("-n", "a", "--log-dir", "/dev/null/logs", "echo 1")
     assert (status, err) == (2, b"currant: --log-dir /dev/null/logs: Not a directory\n")
 
 
-def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start) -> None:
+def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start, gate: Gate) -> None:
     """With more commands than may run at once; cleared at the end."""
-    out = on_terminal("-m", "1", "--color", "never", "-n", "a,b", "echo 1", "exit 3").end().out
-    assert b"currant: 1/2 done, 1 running, 0 failed" in out
+    commands = ("echo 1", f"{gate.wait}; exit 3")
+    cli = on_terminal("-m", "1", "--color", "never", "-n", "a,b", *commands)
+    cli.until(b"currant: 1/2 done, 1 running, 0 failed")
+    gate.open()
+    out = cli.end().out
     assert b"currant: 2/2 done, 0 running, 1 failed\r\x1b[K" in out
     short = on_terminal("-m", "2", "-n", "a,b", "echo 1", "exit 3").end().out
     assert b"done" not in short
@@ -1069,6 +996,7 @@ def test_commands_are_not_asked_for_colours_in_a_pipe(run: Run) -> None:
         (["--max-processes", "0%", "{}"], "0%"),
         (["--success", "b", "-n", "a", "{}"], "--success b"),
         (["--cwd", "/no/such/folder", "{}"], "/no/such/folder"),
+        (["--env-file", "/no/such/file", "{}"], "cannot read the variables in /no/such/file"),
     ],
 )
 def test_a_wrong_use_is_told_and_starts_nothing(
@@ -1272,6 +1200,7 @@ def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
             "web": f"{lifeline.hold('web')}; echo listening; {FOREVER}",
             "tick": f"{lifeline.hold('tick')}; seq 3; {FOREVER}",
             "db": f"{lifeline.hold('db')}; {saves}",
+            "pause": f"{lifeline.hold('pause')}; {PAUSES}",
         }
     )
     try:
@@ -1294,6 +1223,20 @@ def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> N
     assert lifeline.ended() == {"web", "tick", "db"}
     assert "Traceback" not in screen
     assert "\x1b[" in tmux("capture-pane", "-p", "-e")
+
+
+def test_ctrl_z_and_fg_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Ctrl-Z gives the prompt back and stops the commands; fg goes on with both."""
+    tmux.until(r"prompt>\s*$")
+    tmux.type('$currant run -n a "$pause"; echo "status=$?"')
+    tmux.until(r"^a \| \d+$")
+    tmux("send-keys", "C-z")
+    tmux.until(r"Stopped", r"^prompt>\s*\Z")
+    tmux.type('fg; echo "status=$?"')
+    tmux.until(r"^a \| resumed$")
+    tmux("send-keys", "C-c")
+    tmux.until(r"status=130$", r"^prompt>\s*\Z")
+    assert lifeline.ended() == {"pause"}
 
 
 def test_a_window_of_tmux_that_is_closed_leaves_nothing(tmux: Tmux, lifeline: Lifeline) -> None:

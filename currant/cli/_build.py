@@ -48,8 +48,11 @@ TEXTS_OF_START: Mapping[Event, str | None] = {
 """What ``currant start`` says besides, as foreman and honcho do: each start and each end."""
 
 
-FILES_OF_A_COMMAND = 4
-"""Descriptors that a running command costs: two pipes and a pidfd, on Python 3.12+ a second one."""
+FILES_OF_A_COMMAND = 6
+"""Descriptors that a command costs while it is being started: both ends of two pipes, and more.
+
+Later it is half of that; but all commands may be started at once.
+"""
 
 OTHER_FILES = 100
 """More than enough for the rest."""

@@ -25,6 +25,11 @@ __all__ = ["run_commands"]
 
 STOP_SIGNALS = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)
 PAUSE_SIGNALS = (signals.SIGTSTP, signals.SIGCONT)
+TIME_TO_PAUSE = 0.1
+"""Seconds that commands have for what they do on SIGTSTP until they are stopped by SIGSTOP."""
+
+STDOUT = 1
+
 CANNOT_RUN = 126
 """The shell's exit status for a command that is there but cannot be run."""
 NOBODY_READS = 128 + signals.SIGPIPE
@@ -64,7 +69,7 @@ async def _run(runner: Runner, success: str) -> int:
                 runner.cancel_scope.cancel()  # nor wait for a terminal or pipe that takes nothing
 
     async def stop_when_nobody_reads() -> None:
-        await _until_nobody_reads(sys.stdout.fileno())
+        await _until_nobody_reads(STDOUT)
         statuses.append(NOBODY_READS)
         runner.kill("nobody reads the output")
 
@@ -75,7 +80,7 @@ async def _run(runner: Runner, success: str) -> int:
         async with runner, anyio.create_task_group() as tasks:
             tasks.start_soon(stop_on_signal)
             tasks.start_soon(_pause_and_go_on, runner, pausing)
-            if _is_pipe(sys.stdout.fileno()):
+            if _is_pipe(STDOUT):
                 tasks.start_soon(stop_when_nobody_reads)
             async with anyio.create_task_group() as noting:
                 for job in runner.jobs.values():
@@ -98,8 +103,9 @@ async def _pause_and_go_on(runner: Runner, arriving: AsyncIterator[signals.Signa
     async for signal in arriving:
         await runner.send_signal(signal)
         if signal == signals.SIGTSTP:
-            # Those who have a handler for it have run it by now, or will; the others would go on,
-            # as the system ignores it where no shell is in the session (POSIX, orphaned groups).
+            # Those who handle it have time for that.  The others would go on: the system ignores
+            # it in a session without a shell (POSIX: orphaned process groups).
+            await anyio.sleep(TIME_TO_PAUSE)
             await runner.send_signal(signals.SIGSTOP)
             os.kill(os.getpid(), signals.SIGSTOP)
 

@@ -1,0 +1,243 @@
+"""The `currant` command as a process with open ends: pipes, or a terminal of its own.
+
+Each step waits for something that is written or that ends, under a deadline.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import currant
+from tests.lifeline import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+    from types import TracebackType
+    from typing import Self
+
+ROOT = Path(currant.__file__).parents[1]
+CURRANT = (sys.executable, "-m", "currant")
+
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""What makes the terminal on stdin that of the session, so that its keys become signals."""
+
+
+class Ended(NamedTuple):
+    """How currant ended, and all that it wrote."""
+
+    status: int
+    out: bytes
+    err: bytes
+
+
+class Cli:
+    """One process of currant's, with the open ends of what it writes to."""
+
+    def __init__(self, process: subprocess.Popen[bytes], sources: Mapping[str, int]) -> None:
+        self.process = process
+        self._open = dict(sources)
+        self._written = {"stdout": b"", "stderr": b""}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End what a failed test has left."""
+        for stream in list(self._open):
+            self.close(stream)
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                try:
+                    self.process.wait(5)
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def until(self, *texts: bytes) -> None:
+        """Read until each of `texts` was written, to whichever stream."""
+        deadline = time.monotonic() + LIMIT
+        while not all(any(text in data for data in self._written.values()) for text in texts):
+            assert self._open, f"ended before {texts}: {self._written}"
+            self._read(deadline, f"waiting for {texts}")
+
+    def written(self, stream: str) -> bytes:
+        """Return what was read of `stream` so far."""
+        return self._written[stream]
+
+    def signal(self, number: int) -> None:
+        """Send currant a signal."""
+        self.process.send_signal(number)
+
+    def close(self, stream: str = "stdout") -> None:
+        """Read no more of `stream`, as ``head`` does when it has enough."""
+        os.close(self._open.pop(stream))
+
+    def wait(self) -> int:
+        """Wait until it has ended, reading nothing; return its status as the shell gives it."""
+        status = self.process.wait(LIMIT)
+        return status if status >= 0 else 128 - status
+
+    def end(self) -> Ended:
+        """Wait until it has ended, reading all that it writes."""
+        deadline = time.monotonic() + LIMIT
+        while self._open:
+            self._read(deadline, "waiting for the end")
+        return Ended(self.wait(), self._written["stdout"], self._written["stderr"])
+
+    def _read(self, deadline: float, what: str) -> None:
+        with selectors.DefaultSelector() as selector:
+            for stream, fd in self._open.items():
+                selector.register(fd, selectors.EVENT_READ, stream)
+            ready = selector.select(max(0, deadline - time.monotonic()))
+        assert ready, f"{what}: {self._written}"
+        for key, _ in ready:
+            data = _read(key.fd)
+            self._written[key.data] += data
+            if not data:
+                self.close(key.data)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""  # how Linux tells that a terminal has nobody left on its other side
+
+
+class Start(Protocol):
+    """Starts currant."""
+
+    def __call__(
+        self,
+        *arguments: str | bytes,
+        subcommand: str = "run",
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] = {},
+    ) -> Cli:
+        """Return it as soon as it was started; a stream that is no pipe is not read."""
+        ...
+
+
+class Run(Protocol):
+    """Runs currant."""
+
+    def __call__(
+        self,
+        *arguments: str | bytes,
+        subcommand: str = "run",
+        cwd: Path = ROOT,
+        env: Mapping[str, str] = {},
+    ) -> Ended:
+        """Return how it ended, and all that it wrote."""
+        ...
+
+
+def start_with_pipes(
+    stack: ExitStack,
+    /,
+    *arguments: str | bytes,
+    subcommand: str = "run",
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] = {},
+) -> Cli:
+    """Start currant with pipes for what it writes; `stack` ends it where a test has not."""
+    process = subprocess.Popen(
+        [*CURRANT, subcommand, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        env=environment(env),
+    )
+    sources = {}
+    for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
+        if pipe is not None:
+            sources[name] = os.dup(pipe.fileno())
+            pipe.close()
+    return stack.enter_context(Cli(process, sources))
+
+
+def start_on_terminal(
+    stack: ExitStack,
+    /,
+    *arguments: str | bytes,
+    subcommand: str = "run",
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] = {},
+) -> Cli:
+    """Start currant on a terminal of its own, on which `type_on` types."""
+    ours, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", TAKE_TERMINAL, *CURRANT, subcommand, *arguments],
+            stdin=terminal,
+            stdout=terminal if stdout == subprocess.PIPE else stdout,
+            stderr=terminal if stderr == subprocess.PIPE else stderr,
+            cwd=cwd,
+            env=environment({"TERM": "xterm", **env}),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(terminal)
+    return stack.enter_context(Cli(process, {"stdout": ours}))
+
+
+def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
+    """Return the variables for currant: ours, without those that say something about colours."""
+    unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
+    return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
+
+
+def type_on(cli: Cli, keys: bytes) -> None:
+    """Type `keys` on the terminal of `cli`."""
+    os.write(cli._open["stdout"], keys)
+
+
+def lines_of(name: str, output: bytes) -> list[bytes]:
+    """Return the lines of `output` that have the prefix of `name`, without it."""
+    prefix = f"{name} | ".encode()
+    return [line.removeprefix(prefix) for line in output.splitlines() if line.startswith(prefix)]
+
+
+def numbers(last: int) -> list[bytes]:
+    """Return the lines that ``seq`` writes."""
+    return [b"%d" % number for number in range(1, last + 1)]
+
+
+def plain(output: bytes) -> bytes:
+    """Return what a terminal got without its colours and its carriage returns."""
+    return re.sub(rb"\x1b\[[0-9;]*m", b"", output).replace(b"\r\n", b"\n")
+
+
+# ---- what it shows ----

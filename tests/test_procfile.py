@@ -1,0 +1,289 @@
+"""``currant start`` and ``currant check``: Procfiles, the variables beside them, real processes."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clis import lines_of, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.clis import Run, Start
+    from tests.lifeline import Gate, Lifeline
+
+FOREVER = "exec sleep 9999"
+
+
+def write(folder: Path, procfile: str, *, env: str | None = None) -> Path:
+    """Write a Procfile, and the file of variables beside it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "Procfile").write_text(procfile)
+    if env is not None:
+        (folder / ".env").write_text(env)
+    return folder
+
+
+def shown(output: bytes) -> set[bytes]:
+    """Return the lines of several processes, in no order."""
+    return set(output.splitlines())
+
+
+# ---- what is started ----
+
+
+def test_each_process_is_a_line_for_the_shell_with_a_port_of_its_own(
+    run: Run, tmp_path: Path
+) -> None:
+    """Blank lines and comments mean nothing; ports are 100 apart, from 5000 on."""
+    write(tmp_path, '# all\n\nweb: echo "$PORT $PS"\r\n  # two\nwork_er-2:echo $PORT | tr 0 o\n')
+    ended = run("-k", "failure", subcommand="start", cwd=tmp_path)
+    assert ended.status == 0
+    assert shown(ended.out) == {b"web.1       | 5000 web.1", b"work_er-2.1 | 51oo"}
+
+
+def test_starts_and_ends_are_told(run: Run, tmp_path: Path) -> None:
+    """Whoever watches sees each process come and go."""
+    write(tmp_path, "web: echo $$")
+    status, out, err = run(subcommand="start", cwd=tmp_path)
+    pid = out.removeprefix(b"web.1 | ").strip()
+    assert status == 0
+    assert err == b"currant: web.1 started (pid %s)\ncurrant: web.1: exit code 0\n" % pid
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_the_first_that_ends_stops_the_others(
+    start: Start, tmp_path: Path, lifeline: Lifeline, gate: Gate, status: int
+) -> None:
+    """Whichever way it ends; a failure of it is the exit status, and the others have not failed."""
+    write(
+        tmp_path,
+        f"web: {lifeline.hold('web')}; {FOREVER}\n"
+        f"worker: {lifeline.hold('worker')}; {gate.wait}; exit {status}\n",
+    )
+    cli = start(subcommand="start", cwd=tmp_path)
+    lifeline.wait_for("web", "worker")
+    gate.open()
+    ended = cli.end()
+    assert ended.status == status
+    assert lifeline.ended() == {"web", "worker"}
+    assert b"currant: web.1: stopped (SIGTERM)\n" in ended.err
+
+
+def test_kill_others_on_says_which_end_stops_the_others(run: Run, tmp_path: Path) -> None:
+    """With -k failure, one that succeeds stops nobody."""
+    write(tmp_path, f"once: exit 0\nweb: {FOREVER}\nfails: while kill -0 $PPID; do exit 4; done\n")
+    ended = run("-k", "failure", "-q", subcommand="start", cwd=tmp_path)
+    assert ended == (4, b"", b"")
+
+
+def test_names_start_only_some_in_their_order(run: Run, tmp_path: Path) -> None:
+    """Ports follow the order in which the processes are named, as with honcho."""
+    write(tmp_path, "a: echo $PORT\nb: echo $PORT\nc: echo $PORT\n")
+    ended = run("-q", "-k", "failure", "c", "a", subcommand="start", cwd=tmp_path)
+    assert shown(ended.out) == {b"c.1 | 5000", b"a.1 | 5100"}
+
+
+@pytest.mark.parametrize(
+    ("formation", "expected"),
+    [
+        ("web=2", {b"web.1 | 5000", b"web.2 | 5001", b"job.1 | 5100"}),
+        ("web=0", {b"job.1 | 5100"}),
+        ("job=3,web=0", {b"job.1 | 5100", b"job.2 | 5101", b"job.3 | 5102"}),
+        ("all=0, web=1", {b"web.1 | 5000"}),
+        ("all=2", {b"web.1 | 5000", b"web.2 | 5001", b"job.1 | 5100", b"job.2 | 5101"}),
+    ],
+)
+@pytest.mark.parametrize("option", ["-m", "--formation", "-c", "--concurrency"])
+def test_a_formation_says_how_many_there_are_of_each(
+    run: Run, tmp_path: Path, option: str, formation: str, expected: set[bytes]
+) -> None:
+    """Those not named are started once; ports of one process are one apart."""
+    write(tmp_path, "web: echo $PORT\njob: echo $PORT\n")
+    ended = run("-q", "-k", "failure", option, formation, subcommand="start", cwd=tmp_path)
+    assert ended.status == 0
+    assert shown(ended.out) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "variables", "port"),
+    [
+        ([], None, {}, b"5000"),
+        ([], None, {"PORT": "7000"}, b"7000"),
+        ([], "PORT=8000", {"PORT": "7000"}, b"8000"),
+        (["-p", "9000"], "PORT=8000", {"PORT": "7000"}, b"9000"),
+        (["--port", "9000"], None, {}, b"9000"),
+        ([], "PORT=", {"PORT": ""}, b"5000"),
+    ],
+)
+def test_the_first_port_is_the_option_or_the_variable(
+    run: Run,
+    tmp_path: Path,
+    options: list[str],
+    env: str | None,
+    variables: dict[str, str],
+    port: bytes,
+) -> None:
+    """The option wins, then the file of variables, then our own variables."""
+    write(tmp_path, "web: echo $PORT", env=env)
+    ended = run("-q", *options, subcommand="start", cwd=tmp_path, env=variables)
+    assert ended == (0, b"web.1 | " + port + b"\n", b"")
+
+
+# ---- files ----
+
+
+def test_variables_beside_the_procfile_are_set(run: Run, tmp_path: Path) -> None:
+    """They win over ours; quotes are taken off, comments and `export` mean nothing, `$` neither."""
+    env = "# a\n\nexport A=1\nB='two words' # b\nC=\"x\\ny\"\nD=$A\nE=\nHOME=/there\nF\n"
+    write(tmp_path, """web: printf '%s.' "$A" "$B" "$C" "$D" "$E" "$HOME" "$F"; echo""", env=env)
+    ended = run("-r", "-q", subcommand="start", cwd=tmp_path, env={"F": "f", "A": "no"})
+    assert ended == (0, b"1.two words.x\ny.$A../there.f.\n", b"")
+
+
+def test_a_procfile_elsewhere_has_its_variables_beside_it_and_is_run_there(
+    run: Run, tmp_path: Path
+) -> None:
+    """As with foreman; --cwd runs the processes in another folder."""
+    folder = write(tmp_path / "deploy", "web: echo $A; pwd", env="A=there")
+    (tmp_path / ".env").write_text("A=here")
+    for options, cwd in (([], folder), (["--cwd", "."], tmp_path)):
+        ended = run("-r", "-q", "-f", "deploy/Procfile", *options, subcommand="start", cwd=tmp_path)
+        assert ended == (0, f"there\n{cwd}\n".encode(), b"")
+
+
+def test_files_of_variables_can_be_named(run: Run, tmp_path: Path) -> None:
+    """Then `.env` is not read unless it is named; a later file wins."""
+    write(tmp_path, "web: echo $A $B $C", env="C=3")
+    (tmp_path / "one").write_text("A=1\nB=1\n")
+    (tmp_path / "two").write_text("B=2\n")
+    assert run("-q", "-e", "one, two", subcommand="start", cwd=tmp_path).out == b"web.1 | 1 2\n"
+    assert run("-q", "-e", ".env", subcommand="start", cwd=tmp_path).out == b"web.1 | 3\n"
+
+
+@pytest.mark.parametrize("where", ["file", "variable"])
+def test_a_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) -> None:
+    """PROCFILE in `.env` wins over ours, and -f over both."""
+    write(tmp_path, "web: echo usual", env="PROCFILE=Procfile.dev" if where == "file" else None)
+    (tmp_path / "Procfile.dev").write_text("web: echo dev")
+    env = {"PROCFILE": "missing" if where == "file" else "Procfile.dev"}
+    assert run("-q", subcommand="start", cwd=tmp_path, env=env).out == b"web.1 | dev\n"
+    ended = run("-q", "-f", "Procfile", subcommand="start", cwd=tmp_path, env=env)
+    assert ended.out == b"web.1 | usual\n"
+
+
+def test_bytes_that_are_no_text_reach_the_shell(run: Run, tmp_path: Path) -> None:
+    """A Procfile need not be UTF-8; a byte order mark is no part of the first name."""
+    (tmp_path / "Procfile").write_bytes(b"\xef\xbb\xbfweb: echo \xff\xc3\xa4\n")
+    assert run("-q", subcommand="start", cwd=tmp_path).out == b"web.1 | \xff\xc3\xa4\n"
+
+
+# ---- errors of use ----
+
+
+@pytest.mark.parametrize(
+    ("procfile", "arguments", "told"),
+    [
+        (None, [], "cannot read the Procfile Procfile: No such file"),
+        (None, ["-f", "there/Proc"], "cannot read the Procfile there/Proc: No such file"),
+        ("a: {}\n\nb {}\n", [], "Procfile, line 3: 'b {}' is not"),
+        ("a: {}\nb:\n", [], "Procfile, line 2: 'b:' is not"),
+        ("a: {}\n:x\n", [], "line 2"),
+        ("a: {}\n b: {}\n", [], "line 2"),
+        ("a.b: {}\n", [], "line 1"),
+        ("a: {}\nb: {}\na: {}\n", [], "line 3: there is a process 'a' already"),
+        ("", [], "no process"),
+        ("# a: {}\n", [], "no process"),
+        ("a: {}\0\n", [], "NUL"),
+        ("a: {}\n", ["b"], "no process 'b'"),
+        ("a: {}\n", ["a", "b"], "no process 'b'"),
+        ("a: {}\n", ["-m", "b=1"], "no process 'b'"),
+        ("a: {}\nb: {}\n", ["-m", "b=1", "a"], "no process 'b'"),
+        ("a: {}\n", ["-m", "a"], "'a' is not of the form"),
+        ("a: {}\n", ["-m", "a=x"], "'a=x' is not of the form"),
+        ("a: {}\n", ["-m", "a=-1"], "'a=-1' is not of the form"),
+        ("a: {}\n", ["-m", "a=0"], "no process to start"),
+        ("a: {}\n", ["-p", "soon"], "--port: 'soon' is no port"),
+        ("a: {}\n", ["-p", "0"], "--port"),
+        ("a: {}\nb: {}\n", ["-p", "65500"], "b.1: '65600' is no port"),
+        ("a: {}\n", ["-e", "none"], "cannot read the variables in none: No such file"),
+        ("a: {}\n", ["-e", "bad"], "bad, line 3: 'X Y' is not of the form"),
+        ("a: {}\n", ["-e", "latin"], "cannot read the variables in latin"),
+        ("a: {}\n", ["-e", "port"], "PORT in the file of variables: 'x' is no port"),
+        ("a: {}\n", ["-s", "a"], "--success a"),
+        ("a: {}\n", ["--raw", "--json"], "--raw and --json"),
+    ],
+)
+def test_a_wrong_use_is_told_and_starts_nothing(
+    run: Run, tmp_path: Path, procfile: str | None, arguments: list[str], told: str
+) -> None:
+    """One line that says what is wrong, and where; status 2."""
+    (tmp_path / "bad").write_text("A=1\n\nX Y\nB=2\n")
+    (tmp_path / "latin").write_bytes(b"A=\xe4\n")
+    (tmp_path / "port").write_text("PORT=x")
+    if procfile is not None:
+        (tmp_path / "Procfile").write_text(procfile.replace("{}", "touch started"))
+        told = told.replace("{}", "touch started")
+    status, out, err = run(*arguments, subcommand="start", cwd=tmp_path)
+    assert (status, out) == (2, b"")
+    assert err.startswith(b"currant: ")
+    assert err.count(b"\n") == 1
+    assert told in err.decode()
+    assert not (tmp_path / "started").exists()
+
+
+# ---- check ----
+
+
+def test_check_lists_the_processes_and_starts_nothing(run: Run, tmp_path: Path) -> None:
+    """A line for each process, in order."""
+    write(tmp_path, "# all\nweb: touch started\nworker: exit 3\n", env="A=1")
+    ended = run(subcommand="check", cwd=tmp_path)
+    assert ended == (0, b"web    | touch started\nworker | exit 3\n", b"")
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize(
+    ("procfile", "env", "told"),
+    [
+        ("web true\n", "", b"currant: Procfile, line 1: 'web true' is not of the form"),
+        ("web: true\n", "A B\n", b"currant: .env, line 1: 'A B' is not of the form"),
+        ("", "", b"currant: Procfile: there is no process in it\n"),
+    ],
+)
+def test_check_tells_what_cannot_be_read(
+    run: Run, tmp_path: Path, procfile: str, env: str, told: bytes
+) -> None:
+    """One line, status 2."""
+    write(tmp_path, procfile, env=env)
+    status, out, err = run(subcommand="check", cwd=tmp_path)
+    assert (status, out) == (2, b"")
+    assert err.startswith(told)
+    assert err.count(b"\n") == 1
+
+
+# ---- ends ----
+
+
+def test_a_signal_stops_all_of_them(start: Start, tmp_path: Path, lifeline: Lifeline) -> None:
+    """As with `currant run`: gracefully, and the status tells the signal."""
+    write(
+        tmp_path,
+        "".join(f"{name}: {lifeline.hold(name)}; {FOREVER}\n" for name in ("web", "worker")),
+    )
+    cli = start(subcommand="start", cwd=tmp_path)
+    lifeline.wait_for("web", "worker")
+    cli.signal(signal.SIGINT)
+    assert cli.end().status == 130
+    assert lifeline.ended() == {"web", "worker"}
+
+
+def test_on_a_terminal_names_are_coloured(on_terminal: Start, tmp_path: Path) -> None:
+    """Each process has a colour, and may use colours itself."""
+    write(tmp_path, "web: echo $FORCE_COLOR")
+    out = on_terminal(subcommand="start", cwd=tmp_path).end().out
+    assert b"\x1b[36mweb.1 | " in out.replace(b"\x1b[0;", b"\x1b[")
+    assert lines_of("web.1", plain(out)) == [b"1"]
