@@ -190,10 +190,11 @@ class Subscription(ABC):
             except anyio.WouldBlock:
                 passed_on = anyio.Event()
                 self._blocked.append((passed_on, message))
+                self._discard_if_abandoned()
                 while not passed_on.is_set():
-                    self._discard_if_abandoned()
                     with anyio.move_on_after(LOOK_AGAIN):
                         await passed_on.wait()
+                    self._discard_if_abandoned()
         self.wake()
 
     def take(self) -> BatchMessage:

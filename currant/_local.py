@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import signal as signals
 import subprocess
 from collections import Counter
@@ -228,7 +227,7 @@ class LocalProcess:
         guard: OrphanGuard,
         forget: Callable[[LocalProcess, bool], None],
     ) -> None:
-        self.host = platform.node()
+        self.host = os.uname().nodename
         self.pid = process.pid
         self.stdin = stdin
         self.stdout = stdout

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
-from currant._posix import bytes_in_pipe
+from currant._posix import bytes_in_pipe, enlarge_pipe
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -22,6 +22,13 @@ __all__ = ["InputPipe", "OutputPipe", "pipe_from_child", "pipe_to_child"]
 
 CHUNK = 64 * 1024
 """Most bytes of one read: what a pipe holds on Linux."""
+
+BUSY_CHUNK = 256 * 1024
+"""The same for a pipe that was found full: what it is enlarged to.
+
+The event loop's work for each read is divided by up to four: 4 × 100 MB in batches take 0.7 s of
+processor time instead of 1.1 s.
+"""
 
 
 class _Pipe:
@@ -44,16 +51,19 @@ class OutputPipe(_Pipe, ByteReceiveStream):
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
+        self._chunk = CHUNK
+        self._may_grow = True
         self._deadline = inf
         self._owed = 0
         self._waiting = anyio.CancelScope()
 
-    async def receive(self, max_bytes: int = CHUNK) -> bytes:
+    async def receive(self, max_bytes: int = BUSY_CHUNK) -> bytes:
         """Return what is there, at most `max_bytes`, waiting for a first byte.
 
         Where bytes are there it does not yield, which saves 15 % of a busy stream's time: passing
         them on does (`Subscription.put`).
         """
+        max_bytes = min(max_bytes, self._chunk)
         while True:
             if self._fd < 0:
                 raise anyio.ClosedResourceError
@@ -69,9 +79,17 @@ class OutputPipe(_Pipe, ByteReceiveStream):
                 if not data:
                     raise anyio.EndOfStream
                 self._owed -= len(data)
+                if self._may_grow and len(data) == CHUNK:
+                    self._grow()
                 return data
             with anyio.CancelScope(deadline=self._deadline) as self._waiting:
                 await anyio.wait_readable(self._fd)
+
+    def _grow(self) -> None:
+        """Hold and take more from now on: the pipe was full, so the command waited for us."""
+        self._may_grow = False
+        if enlarge_pipe(self._fd, BUSY_CHUNK):
+            self._chunk = BUSY_CHUNK
 
     def end_within(self, seconds: float) -> None:
         """End the stream by then, but not before all is received that is in the pipe by now."""

@@ -38,6 +38,7 @@ if os.name == "posix":  # elsewhere `require_posix` says what is wrong
 __all__ = [
     "ProcessGroup",
     "bytes_in_pipe",
+    "enlarge_pipe",
     "environment_of",
     "group_and_session",
     "process_numbers",
@@ -71,6 +72,17 @@ def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes a pipe holds that nobody has read."""
     (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
     return int(count)
+
+
+def enlarge_pipe(fd: int, size: int) -> bool:
+    """Let a pipe hold `size` bytes, where the system can (Linux) and its limits allow it."""
+    if not hasattr(fcntl, "F_SETPIPE_SZ"):
+        return False
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+    except OSError:  # EPERM: /proc/sys/fs/pipe-user-pages-soft, see pipe(7)
+        return False
+    return True
 
 
 class ProcessGroup:

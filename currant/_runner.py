@@ -81,7 +81,7 @@ class Runner(AsyncContextManagerMixin):
             order.  A command keeps its place while it waits for its restart.  None: all.
         capture: whether results carry the output: False, True, or how many last bytes of each
             stream.
-        buffer_size: how many messages (batches of output of up to 128 KiB among them) each reader
+        buffer_size: how many messages (batches of output of up to 320 KiB among them) each reader
             may be behind before the commands have to wait for it.
         sinks: async callables that take all messages; each has a subscription of its own, and
             `join` waits for it.  Without a sink, output that nobody iterates over makes the

@@ -415,6 +415,23 @@ async def test_text_files_are_written_to_as_well() -> None:
     assert (stdout.getvalue(), stderr.getvalue()) == ("a | é\n", "a | \ufffd\n")
 
 
+@pytest.mark.parametrize("at_most", [1, 3, 7, 1000])
+async def test_a_file_may_take_a_part_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at_most: int
+) -> None:
+    """As a pipe does that is nearly full: what it did not take comes next, nothing twice."""
+
+    def writev(fd: int, buffers: Sequence[bytes]) -> int:
+        return os.write(fd, b"".join(buffers)[:at_most])
+
+    monkeypatch.setattr(os, "writev", writev)
+    with (tmp_path / "out").open("wb", buffering=0) as file:
+        messages = [out("a", b"1\n2"), out("b", b"3\n"), err("a", b"4\n"), out("b", b"5\n6\n")]
+        await play(ConsoleSink(file, file), messages)
+    expected = b"a | 1\na | 2\nb | 3\na | 4\nb | 5\nb | 6\n"
+    assert (tmp_path / "out").read_bytes() == expected
+
+
 class Slow(io.BytesIO):
     """A file that takes nothing before it is let go, and counts how often it is written to."""
 

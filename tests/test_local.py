@@ -7,6 +7,7 @@ leaves its group on purpose ends by itself once its stdin is closed, which the l
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import sys
@@ -20,9 +21,19 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 
-from currant import PIPE, Command, CommandNotFoundError, Exit, LaunchError, LocalLauncher, _local
-from currant._posix import ProcessGroup
+from currant import (
+    PIPE,
+    Command,
+    CommandNotFoundError,
+    Exit,
+    LaunchError,
+    LocalLauncher,
+    _local,
+    _pipes,
+)
+from currant._posix import ProcessGroup, bytes_in_pipe
 from tests.files import files_left
 from tests.streams import HOURS, LIMIT, UVLOOP, read_all, read_until
 from tests.system import needs_proc
@@ -768,6 +779,26 @@ async def test_a_stranger_that_goes_on_writing_cannot_either(
                 # Slower than the stranger, so that there is always more.
                 output += await process.stdout.receive(512)
         assert output.count(b"x") == 40000
+
+
+@pytest.mark.parametrize("grows", [True, False])
+async def test_a_pipe_that_was_full_holds_more_from_then_on(
+    monkeypatch: pytest.MonkeyPatch, *, grows: bool
+) -> None:
+    """A busy command's output is taken in larger pieces where the system lets us; all of it."""
+    if not grows:
+        monkeypatch.setattr(_pipes, "enlarge_pipe", lambda _fd, _size: False)
+    elif not hasattr(fcntl, "F_SETPIPE_SZ"):
+        pytest.skip("pipes cannot be made larger here: it takes Linux")
+    sizes = []
+    async with launched(Command.shell("head -c 2000000 /dev/zero; echo end")) as process:
+        for full in (_pipes.CHUNK, _pipes.BUSY_CHUNK if grows else _pipes.CHUNK):
+            while bytes_in_pipe(process.stdout._fd) < full:
+                await checkpoint()
+            sizes.append(len(await process.stdout.receive()))
+            assert sizes[-1] == full
+        sizes += [len(chunk) async for chunk in process.stdout]
+    assert sum(sizes) == 2_000_004
 
 
 # ---- stdin ----

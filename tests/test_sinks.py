@@ -606,11 +606,11 @@ async def test_a_slow_sink_slows_the_commands_and_loses_nothing() -> None:
                     await checkpoint()
                 ahead.append(int(runner["a"].tail[-1].text) - int(taken.split()[-1]))
 
-    async with Runner({"a": "seq 200000"}, sinks=[slow], buffer_size=1) as runner:
+    async with Runner({"a": "seq 1000000"}, sinks=[slow], buffer_size=1) as runner:
         pass
-    assert bytes(taken) == numbers(200_000)
-    # Four batches of at most 64 KiB and a started line: with the sink, in the channel, on its way.
-    assert max(ahead) <= 4 * 65536 // 6 < 100_000
+    assert bytes(taken) == numbers(1_000_000)
+    # Four batches of at most 256 KiB and a started line: with the sink, in the channel, on its way.
+    assert max(ahead) <= 4 * (256 * 1024 + 8) // 6 < 200_000
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from currant._messages import Exited, Failed, Restarting, Started
 from currant.sinks._colors import color_system_of
-from currant.sinks._files import OpenFile
+from currant.sinks._files import AT_ONCE, OpenFile
 from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS, Labels, succeeded
 from currant.sinks._piles import ThreadedSink
 from currant.sinks._sheet import Sheet
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
     from currant._command import Command
     from currant._messages import BatchMessage
     from currant.sinks._colors import Color
-    from currant.sinks._files import SyncFile
+    from currant.sinks._files import Part, SyncFile
     from currant.sinks._labels import Event
     from currant.sinks._text import Mode, Piece
 
 __all__ = ["ConsoleSink"]
-
-AT_ONCE = 1 << 20
-"""Bytes that are written in one go at most, but for a batch more."""
 
 UNKNOWN_WIDTH = 80
 """Columns of a terminal that says it has none, as some do before they are shown."""
@@ -117,8 +114,8 @@ class ConsoleSink(ThreadedSink):
         self._flush()
 
     def _write(self, pieces: Iterable[Piece]) -> None:
-        for sheet, data in pieces:
-            self._places[sheet].add(data)
+        for sheet, part in pieces:
+            self._places[sheet].add(part)
 
     def _flush(self) -> None:
         for place in self._places.values():
@@ -134,25 +131,26 @@ class _Place:
         self.file = OpenFile(file)
         self.sheet = Sheet(color_system, rewinds=self.file.columns is not None)
         self.status: _Status | None = None
-        self._waiting: list[bytes] = []
+        self._waiting: list[Part] = []
         self._size = 0
 
-    def add(self, data: bytes) -> None:
-        """Write `data` with what comes before and after it; at once where it is much."""
-        if data:
-            self._waiting.append(data)
-            self._size += len(data)
+    def add(self, part: Part) -> None:
+        """Write `part` with what comes before and after it; at once where that is much."""
+        self._waiting.append(part)
+        self._size += len(part)
         if self._size >= AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added, and the status below it."""
-        data = b"".join(self._waiting)
+        parts, size = self._waiting, self._size
         self._waiting, self._size = [], 0
         if self.status is not None:
-            data = self.status.below(data, self.file.columns, fits=self.sheet.is_at_line_start)
-        if data:
-            self.file.write(data)
+            fits = self.sheet.is_at_line_start
+            before, below = self.status.around(self.file.columns, fits=fits, changed=size > 0)
+            parts = [before, *parts, below]
+        if any(parts):
+            self.file.write(parts)
 
 
 class _Status:
@@ -180,21 +178,21 @@ class _Status:
         """Show nothing from the next output on."""
         self._text = ""
 
-    def below(self, data: bytes, columns: int | None, *, fits: bool) -> bytes:
-        """Return `data` for a terminal, in place of the status that stands there, and it below.
+    def around(self, columns: int | None, *, fits: bool, changed: bool) -> tuple[bytes, bytes]:
+        """Return what to write before and after some text, so that the status stands below it.
 
         Args:
-            data: what is to be written.
             columns: how wide the terminal is.
-            fits: whether `data` ends with a line, so that there is room below it.
+            fits: whether the text ends with a line, so that there is room below it.
+            changed: whether there is any text.
         """
         width = (columns or UNKNOWN_WIDTH) - 1
         status = self._text[:width].encode() if fits else b""
-        if not data and status == self._stands:
-            return b""
+        if not changed and status == self._stands:
+            return b"", b""
         begin = ERASE if self._stands else b""
         self._stands = status
-        return begin + data + status
+        return begin, status
 
 
 def _state_after(message: BatchMessage, commands: Mapping[str, Command]) -> str | None:

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadedSink", "commands_of", "in_thread", "next_pile"]
 
-PILE = 1 << 20
-"""Bytes of output that make a pile large enough to be dealt with."""
+PILE = 4 << 20
+"""Bytes of output that make a pile large enough to be dealt with.
+
+Each takes a thread's turn: 4 × 100 MB in the console took 0.88 s this way, 0.99 s with 1 MiB.
+"""
 
 T = TypeVar("T")
 

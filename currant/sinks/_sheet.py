@@ -5,14 +5,18 @@ Whole lines only: where a line is unfinished, only its own command and stream ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from currant.sinks._colors import paint
 
 if TYPE_CHECKING:
     from currant._messages import Batch
+    from currant.sinks._files import Part
 
-__all__ = ["Sheet"]
+__all__ = ["Parts", "Sheet"]
+
+Parts: TypeAlias = "tuple[bytes, Part]"
+"""What comes first, and what may be large and is not copied once more."""
 
 ESCAPE = b"\x1b"
 RESET = b"\x1b[0m"
@@ -39,7 +43,7 @@ class Sheet:
         """Whether nothing unfinished stands there."""
         return self._unfinished is None
 
-    def lines(self, batch: Batch, label: str, style: str | None, *, in_place: bool) -> bytes:
+    def lines(self, batch: Batch, label: str, style: str | None, *, in_place: bool) -> Parts:
         """Return the text for `batch`, each of its lines with `label` before it.
 
         Args:
@@ -56,20 +60,19 @@ class Sheet:
                 data = data.replace(b"\r", b"\n")
         begin = self._begin(batch, prefix)
         self._may_be_styled = self._may_be_styled or ESCAPE in data
-        last = data[-1:]
-        if last not in {b"\n", b"\r"}:
-            last = b""
-        self._note_end(batch, last)
-        body = data[: len(data) - len(last)].replace(b"\n", b"\n" + prefix)
+        self._note_end(batch, data[-1:])
+        body = data.replace(b"\n", b"\n" + prefix)
         if in_place:
             body = body.replace(b"\r", b"\r" + prefix)
-        return b"".join((begin, body, last))
+        if data.endswith((b"\n", b"\r")):
+            return begin, memoryview(body)[: len(body) - len(prefix)]  # none after the last line
+        return begin, body
 
-    def as_written(self, batch: Batch) -> bytes:
+    def as_written(self, batch: Batch) -> Parts:
         """Return the bytes of `batch`, after the end of an unfinished line of another one."""
         begin = self._begin(batch, b"")
         self._note_end(batch, batch.data[-1:])
-        return begin + batch.data
+        return begin, batch.data
 
     def note(self, text: str) -> bytes:
         """Return the text for what currant says itself."""

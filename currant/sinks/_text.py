@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
-from weakref import finalize
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from currant._messages import Batch, Exited, Failed, Started
 
@@ -14,6 +12,8 @@ if TYPE_CHECKING:
 
     from currant._command import Command
     from currant._messages import BatchMessage
+    from currant.sinks._files import Part
+    from currant.sinks._held import Held
     from currant.sinks._labels import Labels
     from currant.sinks._sheet import Sheet
 
@@ -21,11 +21,8 @@ __all__ = ["Mode", "Presenter"]
 
 Mode: TypeAlias = Literal["line", "group", "raw"]
 
-Piece: TypeAlias = "tuple[Sheet, bytes]"
-"""Text, and where it is to be written."""
-
-HELD_IN_MEMORY = 1 << 20
-"""Bytes of one command's output that are held in memory until it ends; what is more, on disk."""
+Piece: TypeAlias = "tuple[Sheet, Part]"
+"""Some text, and where it is to be written."""
 
 
 class Presenter:
@@ -50,7 +47,7 @@ class Presenter:
         self._labels = labels
         self._mode = mode
         self._quiet = quiet
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._is_alone = False
 
     def present(
@@ -66,7 +63,7 @@ class Presenter:
                 case Batch() if self._mode == "group":
                     self._hold(message)
                 case Batch():
-                    yield self._output(message)
+                    yield from self._output(message)
                 case Exited() | Failed():
                     yield from self._release(message.command)
                 case _:
@@ -83,40 +80,24 @@ class Presenter:
             for sheet in (self._out, self._err):
                 yield sheet, sheet.end()
 
-    def _output(self, batch: Batch) -> Piece:
+    def _output(self, batch: Batch) -> Iterator[Piece]:
         sheet = self._out if batch.stream == "stdout" else self._err
         if self._mode == "raw":
-            return sheet, sheet.as_written(batch)
-        label, style = self._labels.label(batch)
-        in_place = sheet.rewinds and self._is_alone and self._mode == "line"
-        return sheet, sheet.lines(batch, label, style, in_place=in_place)
+            parts = sheet.as_written(batch)
+        else:
+            label, style = self._labels.label(batch)
+            in_place = sheet.rewinds and self._is_alone and self._mode == "line"
+            parts = sheet.lines(batch, label, style, in_place=in_place)
+        return zip(repeat(sheet), parts)
 
     def _hold(self, batch: Batch) -> None:
+        from currant.sinks._held import Held  # noqa: PLC0415 - only groups need it; it takes 8 ms
+
         if batch.command not in self._held:
-            self._held[batch.command] = _Held()
+            self._held[batch.command] = Held()
         self._held[batch.command].add(batch)
 
     def _release(self, command: str) -> Iterator[Piece]:
         held = self._held.pop(command, None)
         if held is not None:
-            yield from map(self._output, held.release())
-
-
-class _Held:
-    """Batches of one command, kept until it ends."""
-
-    def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(HELD_IN_MEMORY)  # noqa: SIM115 - closed as said next
-        finalize(self, self._file.close)  # also where the sink is left early
-
-    def add(self, batch: Batch) -> None:
-        pickle.dump(batch, self._file)
-
-    def release(self) -> Iterator[Batch]:
-        self._file.seek(0)
-        while True:
-            try:
-                batch = pickle.load(self._file)  # noqa: S301 - it is our own
-            except EOFError:
-                return
-            yield cast("Batch", batch)
+            yield from chain.from_iterable(map(self._output, held.release()))
