@@ -77,7 +77,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Run the fault matrix; takes the arguments of ``python -m tests.faults``, such as --peers."""
-    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "faults"))
+    session.install("-e", ".[test]")
     session.run("python", "-m", "tests.faults", *session.posargs)
 
 

@@ -23,6 +23,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -46,6 +47,9 @@ KEPT = 10_000
 
 LOOK_AGAIN = 1.0
 """Seconds after which those who wait for a reader look whether its task has ended meanwhile."""
+
+AT_ONCE = 64 * 1024
+"""Bytes whose lines are read in one go: between them, other tasks have their turn."""
 
 T_Message = TypeVar("T_Message")
 
@@ -373,6 +377,9 @@ class Readers(Subscription):
                 message = self.take()
                 if reader.splits and isinstance(message, Batch):
                     self._holding.add(id(reader))
+                    message, rest = _cut(message)
+                    if rest is not None:
+                        self._kept.appendleft(rest)
                 return message
             self.wake()
             if not self._channel.producing:
@@ -405,6 +412,14 @@ class Readers(Subscription):
             while True:
                 self._kept.append(self._receive.receive_nowait())
         self._receive.close()
+
+
+def _cut(batch: Batch) -> tuple[Batch, Batch | None]:
+    """Return the first of a batch's lines, as many as one takes in one go, and the other ones."""
+    end = batch.data.rfind(b"\n", 0, AT_ONCE) + 1
+    if len(batch.data) <= AT_ONCE or not end:
+        return batch, None
+    return replace(batch, data=batch.data[:end]), replace(batch, data=batch.data[end:])
 
 
 def _has_ended(task: anyio.TaskInfo) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clis import lines_of, plain
+from tests.clis import environment, lines_of, plain
+from tests.lifeline import LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +134,68 @@ def test_the_first_port_is_the_option_or_the_variable(
     write(tmp_path, "web: echo $PORT", env=env)
     ended = run("-q", *options, subcommand="start", cwd=tmp_path, env=variables)
     assert ended == (0, b"web.1 | " + port + b"\n", b"")
+
+
+# ---- as honcho ----
+
+PROCFILE = """
+# comment
+web: echo "$PORT $NAME"; exit 0
+
+other_1:   printf 'no newline'
+third: echo "out $PORT"; echo err >&2
+"""
+
+
+@pytest.mark.parametrize(
+    ("procfile", "env", "arguments", "concurrency"),
+    [
+        (PROCFILE, None, ["web"], None),
+        (PROCFILE, "NAME='a b' # c\nPORT=6000\n", ["web"], None),
+        (PROCFILE, None, ["third"], "third=1"),
+        (PROCFILE, "PROCFILE=Other\n", [], None),
+        ("web: exit 3", None, [], None),
+        ("web: true\n", "A=1", ["web"], "web=2"),
+        ("slow: sleep 9999\nweb: exit 4\n", None, [], None),
+        ("slow: sleep 9999\nweb: exit 0\n", None, [], None),
+        ("web: echo $PORT $A; exit 5", "A=1", ["-f", "Procfile", "-e", ".env"], None),
+        ("web: echo one | tr o 0 && echo two; exit 6\n", None, [], None),
+    ],
+)
+def test_the_same_files_mean_the_same_to_honcho(
+    run: Run,
+    tmp_path: Path,
+    procfile: str,
+    env: str | None,
+    arguments: list[str],
+    concurrency: str | None,
+) -> None:
+    """The same processes with the same output, and the same exit status."""
+    write(tmp_path, procfile, env=env)
+    (tmp_path / "Other").write_text("web: echo other $PORT")
+    own, theirs = [*arguments], [*arguments]
+    if concurrency is not None:
+        own, theirs = ["-m", concurrency, *own], ["-c", concurrency, *theirs]
+    ended = run("-q", *own, subcommand="start", cwd=tmp_path)
+    honcho = subprocess.run(
+        [sys.executable, "-m", "honcho", "start", *theirs],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert labelled(ended.out + b"\n" + ended.err) == labelled(honcho.stdout, times=True)
+    assert ended.status == honcho.returncode
+
+
+def labelled(output: bytes, *, times: bool = False) -> set[tuple[bytes, bytes]]:
+    """Return names and texts, without those of the program that shows them."""
+    lines = (line for line in output.splitlines() if line)
+    if times:
+        lines = (line.partition(b" ")[2] for line in lines)
+    pairs = (line.partition(b" | ") for line in lines)
+    return {(name.strip(), text) for name, _, text in pairs if name.strip() != b"system"}
 
 
 # ---- files ----

@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 
 import currant._channel
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
+from currant._channel import Channel, LineReader
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
 
@@ -90,6 +91,35 @@ async def test_a_break_loses_nothing_and_iteration_can_be_taken_up_again() -> No
     assert written(seen) == NUMBERS
     assert isinstance(seen[0], Started)
     assert isinstance(seen[-1], Exited)
+
+
+async def test_lines_of_a_large_batch_leave_others_their_turn() -> None:
+    """After the lines of 64 KiB at most other tasks run; what came in one batch is all there."""
+    channel = Channel(1)
+    channel.add_producer()
+    await channel.send(Batch("a", "stdout", NUMBERS, 0.0))
+    channel.remove_producer()
+    turns = last = since = most = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    lines = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count_turns)
+        async for line in LineReader(channel.readers):
+            since = 0 if turns != last else since
+            last = turns
+            lines.append(line)
+            since += len(written([line]))
+            most = max(most, since)
+        tasks.cancel_scope.cancel()
+    channel.close()
+    assert written(lines) == NUMBERS
+    assert most <= 2 * 65536  # the order of two tasks may change from turn to turn
 
 
 async def test_two_tasks_may_share_the_messages() -> None:
