@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import by_batch, by_line, contain, idle, stop
+from benchmarks import by_batch, by_line, command_line, contain, idle, stop
 from benchmarks._measure import Setting
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ QUESTIONS: dict[str, Question] = {
         idle.QUESTION,
         stop.QUESTION,
         contain.QUESTION,
+        command_line.QUESTION,
     )
 }
 
