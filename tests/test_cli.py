@@ -741,6 +741,34 @@ def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) ->
     assert lifeline.ended() == {"a"}
 
 
+@NO_FULL_DISK
+@pytest.mark.parametrize("arguments", [("run", "--help"), ("check",)])
+def test_a_full_disk_for_a_help_or_a_list_is_told_in_one_line(
+    start: Start, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """No traceback, whatever is written."""
+    (tmp_path / "Procfile").write_text("web: true\n")
+    full = os.open("/dev/full", os.O_WRONLY)
+    subcommand, *options = arguments
+    try:
+        status, _, err = start(*options, subcommand=subcommand, cwd=tmp_path, stdout=full).end()
+    finally:
+        os.close(full)
+    assert status == 1
+    assert err == b"currant: cannot write the output: No space left on device\n"
+
+
+@NO_FULL_DISK
+def test_a_summary_that_cannot_be_written_changes_nothing(start: Start) -> None:
+    """The status is that of the commands."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        ended = start("-q", "-n", "a", "--summary", "echo hi; exit 3", stderr=full).end()
+    finally:
+        os.close(full)
+    assert ended == (3, b"a | hi\n", b"")
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_a_stream_that_was_never_open_gives_no_traceback(closed: str) -> None:
     """As ``currant run … >&-``: stderr is not missed, and of stdout one line says so at most."""

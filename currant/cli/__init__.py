@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal as signals
 import sys
 
 __all__ = ["main"]
@@ -25,6 +26,8 @@ def main() -> None:
         if error.name != "click":
             raise
         sys.exit("currant: the command line needs its extra: pip install 'currant[cli]'")
+    except KeyboardInterrupt:
+        sys.exit(128 + signals.SIGINT)
     command_line()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal as signals
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, get_args
 
 import click
@@ -48,9 +49,12 @@ def command_line() -> None:
     except click.UsageError as error:
         click.echo(f"currant: {' '.join(error.format_message().split())}", err=True)
         status = USAGE_ERROR
-    except BrokenPipeError:  # of the help: nobody reads it any more
-        os._exit(128 + signals.SIGPIPE)
-    sys.exit(status)
+    except click.Abort:  # Ctrl-C, before the commands were started or after they had ended
+        status = 128 + signals.SIGINT
+    except OSError as error:  # of the help or a list; BrokenPipeError is click's affair
+        click.echo(f"currant: cannot write the output: {error.strerror}", err=True)
+        status = 1
+    _end(status)
 
 
 def _signal(text: str) -> int:
@@ -287,10 +291,16 @@ def _run_to_the_end(build: Callable[[], Runner], options: Options) -> NoReturn:
         runner = build()
         status = run_commands(runner, options["success"])
         if options["summary"]:
-            show_summary(runner.results.values(), options["color"])
+            with suppress(OSError):  # nobody is left to be told
+                show_summary(runner.results.values(), options["color"])
     except (CurrantError, ValueError) as error:
         click.echo(f"currant: {error}", err=True)
         status = USAGE_ERROR
-    sys.stdout.flush()
-    # Not sys.exit: a thread may still be writing to a file that takes nothing.
-    os._exit(status)
+    _end(status)
+
+
+def _end(status: int | None) -> NoReturn:
+    """End the program at once: a thread may still be writing to a file that takes nothing."""
+    with suppress(OSError):  # a full disk, and that has been told
+        sys.stdout.flush()
+    os._exit(status or 0)
