@@ -96,8 +96,12 @@ class ProcessGroup:
 
     def __init__(self, leader: int) -> None:
         self.id = leader
-        self._pidfd = _open_pidfd(leader)
+        self._pidfd: int | None = None
         self._vacant = False
+        try:
+            self._pidfd = _open_pidfd(leader)
+        except ProcessLookupError:
+            self._vacant = True
         self._alive: list[int] = [leader]  # those who were when they were looked at last
         self._seen: tuple[int, dict[int, str]] | None = None
 
@@ -277,7 +281,11 @@ def _threads_of(pid: int) -> list[str]:
 
 
 def _open_pidfd(leader: int) -> int | None:
-    """Return a pidfd by which the leader's whole group can be signalled; None: there is none."""
+    """Return a pidfd by which the leader's whole group can be signalled; None: there is none.
+
+    Raises:
+        ProcessLookupError: nobody is left in the group.
+    """
     if sys.platform != "linux" or not hasattr(signals, "pidfd_send_signal"):
         return None
     try:
@@ -286,9 +294,11 @@ def _open_pidfd(leader: int) -> int | None:
         return None
     try:
         signals.pidfd_send_signal(pidfd, 0, None, _PIDFD_SIGNAL_PROCESS_GROUP)
-    except OSError:  # a system before 6.9
+    except OSError as error:
         os.close(pidfd)
-        return None
+        if isinstance(error, ProcessLookupError):
+            raise
+        return None  # a system before 6.9
     return pidfd
 
 

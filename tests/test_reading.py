@@ -149,7 +149,7 @@ async def test_a_reader_that_is_slow_slows_the_command() -> None:
 async def test_a_cancelled_reader_loses_nothing() -> None:
     """A reader that is cancelled while it waits takes no message with it."""
     seen: list[Message] = []
-    async with Runner([SEQ]) as runner:
+    async with Runner([SEQ], buffer_size=1) as runner:
         for _ in range(50):
             with anyio.move_on_after(0):
                 async for message in runner:
@@ -160,7 +160,7 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
 
 async def test_join_without_a_reader_ends_and_what_was_discarded_is_counted() -> None:
     """Nobody iterates: output is discarded oldest first and counted; the rest can be read."""
-    async with Runner([SEQ]) as runner:
+    async with Runner([SEQ], buffer_size=1) as runner:
         with anyio.fail_after(60):
             await runner.join()
         messages = await messages_of(runner)
@@ -186,7 +186,8 @@ async def test_a_task_that_waits_frees_commands_that_were_held_up_before() -> No
 async def test_no_call_waits_for_a_reader_that_left(wait: str) -> None:
     """A loop left by break is not iterating: whatever then waits, the commands go on."""
     with anyio.fail_after(60):
-        async with Runner({"seq": SEQ, "cat": Command(["cat"], stdin=-1)}) as runner:
+        commands = {"seq": SEQ, "cat": Command(["cat"], stdin=-1)}
+        async with Runner(commands, buffer_size=1) as runner:
             await first_line(runner, "seq")
             match wait:
                 case "join":
@@ -205,7 +206,7 @@ async def test_no_call_waits_for_a_reader_that_left(wait: str) -> None:
 async def test_a_reader_that_waits_in_its_own_loop_does_not_wait_for_itself() -> None:
     """Inside ``async for``, the task that waits for a command is not the reader it needs."""
     with anyio.fail_after(60):
-        async with Runner([SEQ]) as runner:
+        async with Runner([SEQ], buffer_size=1) as runner:
             async for message in runner:
                 if isinstance(message, Started):
                     await runner["seq"].wait()
@@ -234,7 +235,7 @@ async def test_a_reader_whose_task_is_cancelled_is_not_waited_for() -> None:
     """A reader that went away in the middle frees those who wait."""
     reading = anyio.Event()
     with anyio.fail_after(60):
-        async with Runner([SEQ]) as runner, anyio.create_task_group() as tasks:
+        async with Runner([SEQ], buffer_size=1) as runner, anyio.create_task_group() as tasks:
 
             async def read_a_little() -> None:
                 async for message in runner:

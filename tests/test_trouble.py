@@ -617,3 +617,26 @@ def test_two_hundred_megabytes_without_a_newline_take_little_memory(
     size, grown = map(int, done.stdout.split())
     assert size == 200_000_000
     assert grown < 20_000_000
+
+
+@pytest.mark.skipif(not HAS_PIDFDS, reason="takes pidfds that reach groups: Linux 6.9 or later")
+def test_a_group_that_is_gone_when_it_is_first_looked_at_is_never_signalled(
+    monkeypatch: pytest.MonkeyPatch, kills: Kills
+) -> None:
+    """The leader may end, and be reaped, between its start and our first question."""
+    pidfd_open = os.pidfd_open
+
+    def open_too_late(pid: int, *flags: int) -> int:
+        pidfd = pidfd_open(pid, *flags)
+        leader.kill()
+        leader.wait()
+        return pidfd
+
+    monkeypatch.setattr(os, "pidfd_open", open_too_late)
+    before = len(os.listdir("/dev/fd"))
+    with subprocess.Popen(["sleep", "9999"], process_group=0) as leader:
+        group = ProcessGroup(leader.pid)
+    assert len(os.listdir("/dev/fd")) == before
+    assert not group.send(SIGKILL)
+    assert group.check_vacant()
+    assert kills.sent == [(leader.pid, 0)]
