@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+import anyio
 import pytest
 
-from currant import Runner
+from currant import Exit, Runner
+from currant.cli import _run
 from currant.cli._run import _pause_and_go_on, run_commands
 from currant.testing import FakeLauncher, Script
 from tests.clis import CURRANT, ROOT, Cli, environment, lines_of, numbers, plain, type_on
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
     from tests.clis import Run, Start
 
 FOREVER = "exec sleep 9999"
@@ -464,12 +469,12 @@ def test_two_signals_end_it_though_nobody_reads_its_output(
 
 
 def test_a_signal_that_is_ignored_stays_so(
-    processes_of_currant: ExitStack, lifeline: Lifeline
+    processes_of_currant: ExitStack, lifeline: Lifeline, gate: Gate
 ) -> None:
     """As below ``nohup``: what was ignored when currant was started does not stop it."""
-    command = f"{lifeline.hold('a')}; {FOREVER}"
+    commands = (f"{lifeline.hold('a')}; {FOREVER}", f"{gate.wait}; {lifeline.hold('b')}")
     process = subprocess.Popen(
-        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a", command],
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a,b", *commands],
         stdin=subprocess.DEVNULL,
         cwd=ROOT,
         env=environment(),
@@ -477,9 +482,11 @@ def test_a_signal_that_is_ignored_stays_so(
     cli = processes_of_currant.enter_context(Cli(process, {}))
     lifeline.wait_for("a")
     cli.signal(signal.SIGHUP)
+    gate.open()
+    lifeline.wait_for("b")
     cli.signal(signal.SIGTERM)
-    assert cli.wait() == 143  # and not 129
-    assert lifeline.ended() == {"a"}
+    assert cli.wait() == 143
+    assert lifeline.ended() == {"a", "b"}
 
 
 # ---- paused ----
@@ -536,7 +543,9 @@ async def test_tstp_reaches_the_commands_before_they_are_stopped(
 
     async with Runner(["a"], launcher=launcher) as runner:
         await runner["a"].until_started()
+        began = anyio.current_time()
         await _pause_and_go_on(runner, arriving())
+        assert anyio.current_time() - began >= _run.TIME_TO_PAUSE
         assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
         runner.kill()
     assert ours == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
@@ -711,6 +720,30 @@ def test_a_closed_pipe_is_one_reason_and_a_signal_another(start: Start, lifeline
     cli.signal(signal.SIGTERM)
     assert cli.wait() == 141
     assert lifeline.ended() == {"a", "asked"}
+
+
+@pytest.mark.parametrize("order", ["signal first", "pipe first"])
+def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
+    monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """As Ctrl-C does with ``| tee log``, which ends both: commands have their time; one status."""
+    scripts = Script(exit=0, after=0.05, ignores={signal.SIGTERM})
+
+    async def read_until_killed(pipe: int) -> None:
+        if order == "signal first":
+            await runner.barrier.wait()
+
+    async def interrupt(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await messages.receive()
+        if order == "pipe first":
+            await runner.barrier.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(_run, "_is_pipe", lambda fd: True)
+    monkeypatch.setattr(_run, "_until_nobody_reads", read_until_killed)
+    runner = Runner(["a"], launcher=FakeLauncher(default=scripts), sinks=[interrupt], grace=9999)
+    assert run_commands(runner) == (143 if order == "signal first" else 141)
+    assert runner.results["a"].exit == Exit(0, None, stopped=True)
 
 
 @NO_FULL_DISK

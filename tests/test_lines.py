@@ -128,6 +128,9 @@ def test_a_batch_ends_where_a_line_or_a_full_piece_ends(chunks: list[bytes]) -> 
 
 
 @given(STREAMS.filter(bool))
+@example(b"\n" * 5)
+@example((b"x" * 79 + b"\n") * 20)
+@example((b"x" * 79 + b"\n") * 20 + b"x")
 def test_lines_are_counted_as_they_are_cut(data: bytes) -> None:
     """`count_lines` agrees with `split_lines`."""
     assert count_lines(data) == len(by_the_rule(data))

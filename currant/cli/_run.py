@@ -47,47 +47,48 @@ def run_commands(runner: Runner, success: str = "all") -> int:
         return anyio.run(_run, runner, success)
     except CurrantError:
         raise
-    except BrokenPipeError:  # of the sink
-        return NOBODY_READS
     except OSError as error:
         print(f"currant: cannot write the output: {error.strerror}", file=sys.stderr)
         return 1
 
 
 async def _run(runner: Runner, success: str) -> int:
-    """Run to the end; the first reason to stop that comes from outside makes the exit status."""
-    statuses: list[int] = []
+    """Run to the end; the first reason to stop that came from outside makes the exit status."""
+    reasons: list[int] = []
     ended: list[Result] = []
 
     async def stop_on_signal() -> None:
+        first = True
         async for signal in stopping:
-            # The first asks the commands to stop, a second one ends them at once.
-            hurry = any(status != NOBODY_READS for status in statuses)
-            statuses.append(128 + signal)
-            runner.kill(f"received {signal.name}")
-            if hurry:
+            reasons.append(128 + signal)
+            runner.kill(f"received {signal.name}")  # asks the commands; a second time, ends them
+            if not first:
                 runner.cancel_scope.cancel()  # nor wait for a terminal or pipe that takes nothing
+            first = False
 
     async def stop_when_nobody_reads() -> None:
         await _until_nobody_reads(STDOUT)
-        statuses.append(NOBODY_READS)
-        runner.kill("nobody reads the output")
+        reasons.append(NOBODY_READS)
+        runner.barrier.throw("nobody reads the output")  # not `kill`, which after a signal hurries
 
     async def note_end(job: Job) -> None:
         ended.append(await job.wait())
 
-    with _receiving(STOP_SIGNALS) as stopping, _receiving(PAUSE_SIGNALS) as pausing:
-        async with runner, anyio.create_task_group() as tasks:
-            tasks.start_soon(stop_on_signal)
-            tasks.start_soon(_pause_and_go_on, runner, pausing)
-            if _is_pipe(STDOUT):
-                tasks.start_soon(stop_when_nobody_reads)
-            async with anyio.create_task_group() as noting:
-                for job in runner.jobs.values():
-                    noting.start_soon(note_end, job)
-            await runner.join()
-            tasks.cancel_scope.cancel()
-    return statuses[0] if statuses else _status(_counting(ended, success))
+    try:
+        with _receiving(STOP_SIGNALS) as stopping, _receiving(PAUSE_SIGNALS) as pausing:
+            async with runner, anyio.create_task_group() as tasks:
+                tasks.start_soon(stop_on_signal)
+                tasks.start_soon(_pause_and_go_on, runner, pausing)
+                if _is_pipe(STDOUT):
+                    tasks.start_soon(stop_when_nobody_reads)
+                async with anyio.create_task_group() as noting:
+                    for job in runner.jobs.values():
+                        noting.start_soon(note_end, job)
+                await runner.join()
+                tasks.cancel_scope.cancel()
+    except BrokenPipeError:  # of the sink
+        reasons.append(NOBODY_READS)
+    return reasons[0] if reasons else _status(_counting(ended, success))
 
 
 def _receiving(
