@@ -67,13 +67,25 @@ class SinkAttribute(TypedAttributeSet):
 class Channel:
     """Hands every message to every subscription, and knows which tasks wait for the commands.
 
-    Attributes:
+    Args:
+        buffer_size: how many messages each subscription holds.
         commands: all commands by name, those to come among them as far as they are known.
+        for_sinks_only: whether nobody will ever iterate, so that nothing is kept for that.
+
+    Attributes:
+        commands: as given.
         readers: the subscription of those who iterate over the Runner.
     """
 
-    def __init__(self, buffer_size: int, commands: Mapping[str, Command] | None = None) -> None:
+    def __init__(
+        self,
+        buffer_size: int,
+        commands: Mapping[str, Command] | None = None,
+        *,
+        for_sinks_only: bool = False,
+    ) -> None:
         self.commands: Mapping[str, Command] = {} if commands is None else commands
+        self._for_sinks_only = for_sinks_only
         self._buffer_size = buffer_size
         self._producers = 0
         self._waiting: Counter[int] = Counter()
@@ -119,7 +131,8 @@ class Channel:
         """Hand `message` to all in turn; wait for each that is full and not abandoned."""
         for feed in self._feeds:
             await feed.put(message)
-        await self.readers.put(message)
+        if not self._for_sinks_only:
+            await self.readers.put(message)
 
     @contextmanager
     def waiting(self) -> Generator[None]:

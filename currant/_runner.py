@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
 import anyio
 from anyio import AsyncContextManagerMixin
@@ -102,6 +102,10 @@ class Runner(AsyncContextManagerMixin):
     Cancellation: a kill.  It goes on when all is over: after the longest grace and a few seconds at
     most, and where a sink is slow, after as long again.
     """
+
+    # Whether nothing is kept for iteration.  Of a console's output at full speed, keeping it, and
+    # counting the lines that nobody read, takes a fifth of the time: 0.99 s against 0.81 s.
+    _for_sinks_only: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -289,7 +293,11 @@ class Runner(AsyncContextManagerMixin):
                 self._launcher.check(command)
         self._entered = True
         self._known = {name_of(command): command for command in self._commands}
-        self._channel = Channel(self._buffer_size, MappingProxyType(self._known))
+        self._channel = Channel(
+            self._buffer_size,
+            MappingProxyType(self._known),
+            for_sinks_only=self._for_sinks_only,
+        )
         self._closing, self._ready = anyio.Event(), anyio.Event()
         self._all_ended, self._hurried = anyio.Event(), anyio.Event()
         self._watching = anyio.CancelScope()

@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 import currant._channel
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
 from currant._channel import Channel, LineReader
+from currant.cli._build import SinkRunner
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
 
@@ -345,6 +346,21 @@ async def test_with_a_sink_the_commands_never_wait_for_iteration() -> None:
             await all_taken.wait()
         runner.kill()
     assert taken == NUMBERS + b"end\n"
+
+
+async def test_the_command_lines_runner_keeps_nothing_but_for_its_sinks() -> None:
+    """Nobody iterates over it; its sinks have everything."""
+    taken: list[BatchMessage] = []
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for message in messages:
+            taken.append(message)  # noqa: PERF401 - as they come
+
+    launcher = FakeLauncher(default=Script(stdout=b"hi\n"))
+    async with SinkRunner(["a"], launcher=launcher, sinks=[sink]) as runner:
+        pass
+    assert [type(message) for message in taken] == [Started, Batch, Exited]
+    assert await messages_of(runner) == []
 
 
 async def test_memory_is_bounded_for_a_line_without_end() -> None:

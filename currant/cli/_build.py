@@ -35,6 +35,7 @@ __all__ = [
     "Application",
     "Options",
     "RunOptions",
+    "SinkRunner",
     "StartOptions",
     "of_command_lines",
     "of_procfile",
@@ -56,6 +57,12 @@ Later it is half of that; but all commands may be started at once.
 
 OTHER_FILES = 100
 """More than enough for the rest."""
+
+
+class SinkRunner(Runner):
+    """A Runner over which nobody iterates: its messages are for the sinks."""
+
+    _for_sinks_only = True
 
 
 class Options(TypedDict):
@@ -200,7 +207,7 @@ def _runner(
         raise CommandError(f"--success {success}: there is no command of that name")
     at_a_time = min(len(commands), max_processes or len(commands))
     _raise_file_limit(at_a_time * FILES_OF_A_COMMAND + OTHER_FILES)
-    return Runner(
+    return SinkRunner(
         commands,
         sinks=_sinks(options, texts, progress=at_a_time < len(commands)),
         restart=_restart_policy(options),
