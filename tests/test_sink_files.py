@@ -8,6 +8,7 @@ import json
 import logging
 from pathlib import Path
 from signal import SIGTERM
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -225,11 +226,10 @@ async def test_files_are_rotated_by_size(
 )
 def test_rotated_files_together_are_what_was_written(parts: list[bytes], max_bytes: int) -> None:
     """Whatever the pieces and the size: nothing is lost, and each file is as large as said."""
-    with anyio.from_thread.start_blocking_portal() as portal:
-        folder = Path(str(portal.call(anyio.mkdtemp)))
-        messages: list[BatchMessage] = [out("a", part) for part in parts]
-        portal.call(play, DirectorySink(folder, max_bytes, backups=99), messages)
-    files = rotated(folder)
+    messages: list[BatchMessage] = [out("a", part) for part in parts]
+    with TemporaryDirectory() as folder:
+        anyio.run(play, DirectorySink(folder, max_bytes, backups=99), messages)
+        files = rotated(Path(folder))
     assert b"".join(reversed(files)) == b"".join(parts)
     for content in files:
         assert len(content) <= max_bytes or b"\n" not in content[:-1]
