@@ -10,14 +10,20 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import PurePath
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from currant._command import Command, name_of, unique_name
 from currant._errors import CommandError
 from currant._restart import RestartPolicy
 from currant._runner import Runner
 from currant.cli._env import for_output, port_number, read_env_files
-from currant.cli._procfile import DEFAULT_PORT, counts_of, instances_of, read_procfile, select
+from currant.cli._procfile import (
+    DEFAULT_PORT,
+    counts_of,
+    instances_of,
+    read_application,
+    select,
+)
 from currant.sinks import ConsoleSink, DirectorySink, JSONSink
 from currant.sinks._colors import check_style
 from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS
@@ -32,14 +38,12 @@ if TYPE_CHECKING:
     from currant.sinks._labels import Event
 
 __all__ = [
-    "Application",
     "Options",
     "RunOptions",
     "SinkRunner",
     "StartOptions",
     "of_command_lines",
     "of_procfile",
-    "read_application",
 ]
 
 TEXTS_OF_START: Mapping[Event, str | None] = {
@@ -125,37 +129,6 @@ def of_command_lines(lines: Sequence[str], options: RunOptions) -> Runner:
     return _runner(commands, options, max_processes=options["max_processes"])
 
 
-class Application(NamedTuple):
-    """What a Procfile and the files of variables beside it say."""
-
-    procfile: str
-    processes: Mapping[str, str]
-    variables: Mapping[str, str]
-
-
-def read_application(procfile: str | None, env: str | None) -> Application:
-    """Read a Procfile, and the variables for its processes.
-
-    Args:
-        procfile: its path; None: what ``PROCFILE`` says, first the one in the files of variables;
-            else ``Procfile``.
-        env: paths of files of variables, with commas between them; None: ``.env`` beside the
-            Procfile, if there is one.
-
-    Raises:
-        CommandError: a file cannot be read, or a line of it.
-    """
-    folder = os.path.dirname(procfile or "")
-    beside = os.path.join(folder, ".env")
-    if env is not None:
-        variables = read_env_files(path.strip() for path in env.split(","))
-    else:
-        variables = read_env_files([beside] if os.path.exists(beside) else [])
-    if procfile is None:
-        procfile = variables.get("PROCFILE") or os.environ.get("PROCFILE") or "Procfile"
-    return Application(procfile, read_procfile(procfile), variables)
-
-
 def of_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     """Make a Runner for the processes of a Procfile that have one of `names`; no names: for all.
 
@@ -204,13 +177,14 @@ def _runner(
 ) -> Runner:
     success = options["success"]
     if success not in ("all", "first", "last", *map(name_of, commands)):
-        raise CommandError(f"--success {success}: there is no command of that name")
+        known = ", ".join(map(name_of, commands))
+        raise CommandError(f"--success {success}: there is no command of that name, but {known}")
     at_a_time = min(len(commands), max_processes or len(commands))
     _raise_file_limit(at_a_time * FILES_OF_A_COMMAND + OTHER_FILES)
     return SinkRunner(
         commands,
-        sinks=_sinks(options, texts, progress=at_a_time < len(commands)),
         restart=_restart_policy(options),
+        sinks=_sinks(options, texts, progress=at_a_time < len(commands)),
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],

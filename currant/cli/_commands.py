@@ -21,8 +21,8 @@ from currant.cli._build import (
     StartOptions,
     of_command_lines,
     of_procfile,
-    read_application,
 )
+from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
 from currant.cli._summary import show_summary
 from currant.sinks._colors import Color

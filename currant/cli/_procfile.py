@@ -6,16 +6,24 @@ cannot read, here they are an error.
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from currant._errors import CommandError
-from currant.cli._env import port_number
+from currant.cli._env import port_number, read_env_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["counts_of", "instances_of", "read_procfile", "select"]
+__all__ = [
+    "DEFAULT_PORT",
+    "Application",
+    "counts_of",
+    "instances_of",
+    "read_application",
+    "select",
+]
 
 DEFAULT_PORT = 5000
 PORTS_OF_A_TYPE = 100
@@ -24,7 +32,38 @@ PORTS_OF_A_TYPE = 100
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 
 
-def read_procfile(path: str) -> dict[str, str]:
+class Application(NamedTuple):
+    """What a Procfile and the files of variables beside it say."""
+
+    procfile: str
+    processes: Mapping[str, str]
+    variables: Mapping[str, str]
+
+
+def read_application(procfile: str | None, env: str | None) -> Application:
+    """Read a Procfile, and the variables for its processes.
+
+    Args:
+        procfile: its path; None: what ``PROCFILE`` says, first the one in the files of variables;
+            else ``Procfile``.
+        env: paths of files of variables, with commas between them; None: ``.env`` beside the
+            Procfile, if there is one.
+
+    Raises:
+        CommandError: a file cannot be read, or a line of it.
+    """
+    folder = os.path.dirname(procfile or "")
+    beside = os.path.join(folder, ".env")
+    if env is not None:
+        variables = read_env_files(path.strip() for path in env.split(","))
+    else:
+        variables = read_env_files([beside] if os.path.exists(beside) else [])
+    if procfile is None:
+        procfile = variables.get("PROCFILE") or os.environ.get("PROCFILE") or "Procfile"
+    return Application(procfile, _read_procfile(procfile), variables)
+
+
+def _read_procfile(path: str) -> dict[str, str]:
     """Return the lines for the shell by the name of their process type, in order.
 
     Raises:
