@@ -49,7 +49,7 @@ def command_line() -> None:
     except click.UsageError as error:
         click.echo(f"currant: {' '.join(error.format_message().split())}", err=True)
         status = USAGE_ERROR
-    except click.Abort:  # Ctrl-C, before the commands were started or after they had ended
+    except click.Abort:  # Ctrl-C before the commands were started
         status = 128 + signals.SIGINT
     except OSError as error:  # of the help or a list; BrokenPipeError is click's affair
         click.echo(f"currant: cannot write the output: {error.strerror}", err=True)
@@ -291,6 +291,8 @@ def _run_to_the_end(build: Callable[[], Runner], options: Options) -> NoReturn:
         runner = build()
         status = run_commands(runner, options["success"])
         if options["summary"]:
+            if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
+                signals.signal(signals.SIGINT, signals.SIG_DFL)  # a terminal may take nothing
             with suppress(OSError):  # nobody is left to be told
                 show_summary(runner.results.values(), options["color"])
     except (CurrantError, ValueError) as error:
