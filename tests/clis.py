@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import currant
+from currant._posix import bytes_in_pipe
 from tests.lifeline import LIMIT
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ class Cli:
         while not all(any(text in data for data in self._written.values()) for text in texts):
             assert self._open, f"ended before {texts}: {self._written}"
             self._read(deadline, f"waiting for {texts}")
+
+    def until_full(self, stream: str) -> None:
+        """Wait until a pipe that nobody reads takes no more."""
+        deadline = time.monotonic() + LIMIT
+        while bytes_in_pipe(self._open[stream]) < 65536:
+            assert time.monotonic() < deadline, "the pipe is not full"
 
     def written(self, stream: str) -> bytes:
         """Return what was read of `stream` so far."""
