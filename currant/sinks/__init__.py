@@ -6,7 +6,7 @@ works in a thread: the event loop goes on.  What arrives in the meantime piles u
 subscription's buffer reaches, and is written in one go; what does not fit holds the commands up.
 
 To read the package: `_piles` is what all sinks share, `_files` is how bytes get into a file, and
-`_text` (with `_labels`, `_sheet`, `_colors`) makes of messages what a person reads.
+`_presenter` (with `_labels`, `_sheet`, `_colors`) makes of messages what a person reads.
 """
 
 from currant._channel import SinkAttribute

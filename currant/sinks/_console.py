@@ -11,8 +11,8 @@ from currant.sinks._colors import color_system_of
 from currant.sinks._files import AT_ONCE, OpenFile
 from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS, Labels, succeeded
 from currant.sinks._piles import ThreadedSink
+from currant.sinks._presenter import Presenter
 from currant.sinks._sheet import Sheet
-from currant.sinks._text import Presenter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from currant.sinks._colors import Color
     from currant.sinks._files import Part, SyncFile
     from currant.sinks._labels import Event
-    from currant.sinks._text import Mode, Piece
+    from currant.sinks._presenter import Mode, Piece
 
 __all__ = ["ConsoleSink"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from currant.sinks._files import AnyFile
 from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS, Labels
 from currant.sinks._piles import commands_of, next_pile
+from currant.sinks._presenter import Presenter
 from currant.sinks._sheet import Sheet
-from currant.sinks._text import Presenter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from currant._messages import BatchMessage
     from currant.sinks._files import File
     from currant.sinks._labels import Event
-    from currant.sinks._text import Mode
+    from currant.sinks._presenter import Mode
 
 __all__ = ["WriterSink"]
 
