@@ -64,8 +64,10 @@ class Exit:
         """Build from a return code as `subprocess` has it: below 0 for a signal."""
         if returncode >= 0:
             return cls(returncode, None, stopped)
-        number = -returncode
-        return cls(None, Signals(number) if number in set(Signals) else number, stopped)
+        try:
+            return cls(None, Signals(-returncode), stopped)
+        except ValueError:  # most real-time signals have no name
+            return cls(None, -returncode, stopped)
 
     def __str__(self) -> str:
         if self.signal is None:
