@@ -917,6 +917,14 @@ def test_summary_is_a_table_of_how_commands_ended(run: Run) -> None:
     assert any(ended[name] == failed[name] for name in failed), ended
 
 
+def test_summary_shows_names_of_any_kind_on_one_line(run: Run) -> None:
+    """A newline or an escape in a name is shown and not obeyed; brackets are no markup."""
+    names = "new\nline,\x1b[31mred,[bold]"
+    err = run("-q", "-n", names, "--summary", *["true"] * 3, env={"FORCE_COLOR": ""}).err
+    shown = [line.split()[0] for line in err.decode().splitlines()[1:]]
+    assert shown == ["new\\nline", "\\x1b[31mred", "[bold]"]
+
+
 def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> None:
     """On a terminal it is coloured by the status, and stands below all output."""
     cli = on_terminal("-n", "a", "--summary", f"echo ready; {gate.wait}")

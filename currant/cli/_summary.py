@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from currant.sinks._labels import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -31,7 +33,7 @@ def show_summary(results: Iterable[Result], color: Color) -> None:
     for result in results:
         end = result.error or result.exit or ""
         table.add_row(
-            Text(result.command),
+            Text(printable(result.command)),
             Text(result.status, STYLES[result.status]),
             Text(str(end)),
             str(result.attempts),

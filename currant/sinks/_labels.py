@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from currant._command import Command
     from currant._messages import BatchMessage
 
-__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Event", "Labels", "check_prefix", "succeeded"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "NO_TEXTS",
+    "Event",
+    "Labels",
+    "check_prefix",
+    "printable",
+    "succeeded",
+]
 
 Event: TypeAlias = Literal["started", "exited", "restarting", "failed", "dropped"]
 
@@ -170,8 +178,7 @@ class Labels:
         return text.format_map(fields | {"stream": ""} | more)
 
     def _meet(self, name: str, style: str) -> _Shown:
-        # A name may hold a newline, say, or an escape that the terminal would obey.
-        text = name if name.isprintable() else name.encode("unicode_escape").decode()
+        text = printable(name)
         self._shown[name] = shown = _Shown(text, style if self._in_color else None)
         self._width = max(self._width, _cells(text))
         return shown
@@ -188,6 +195,11 @@ class Labels:
             "time": datetime.fromtimestamp(time, UTC).astimezone(),
             "elapsed": max(0.0, time - began),
         }
+
+
+def printable(name: str) -> str:
+    """Return a name as it is shown: it may hold a newline, or an escape that a terminal obeys."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def succeeded(message: Exited, commands: Mapping[str, Command]) -> bool:
