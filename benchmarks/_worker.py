@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import by_batch, by_line, command_line, contain, idle, spawn, stop
+from benchmarks import by_batch, by_line, command_line, contain, idle, latency, spawn, stop
 from benchmarks._measure import Setting
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ QUESTIONS: dict[str, Question] = {
         contain.QUESTION,
         command_line.QUESTION,
         spawn.QUESTION,
+        latency.QUESTION,
     )
 }
 

@@ -1,0 +1,108 @@
+"""How long is a line on its way, from a command's write until it is read?
+
+A command writes what the monotonic clock says, every two milliseconds; the reader, line by line,
+looks at the same clock.  Once it is alone, once beside a command that writes without end, whose
+lines the same reader takes.  The peer reads lines from the stream of a process of anyio's, alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from statistics import quantiles
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from benchmarks._measure import Figure, Question, Sample, Samples, Setting
+from currant import Exited, Line, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WRITER = """
+import sys, time
+for _ in range(int(sys.argv[1])):
+    time.sleep(0.002)
+    sys.stdout.write(f"{time.monotonic_ns()}\\n")
+    sys.stdout.flush()
+"""
+NEIGHBOUR = ["yes", "x" * 78]
+
+MOST = 5.0
+"""Milliseconds that 99 of 100 lines may take beside a chatty neighbour."""
+
+
+def _argv(setting: Setting) -> list[str]:
+    return [sys.executable, "-c", WRITER, "100" if setting.quick else "1000"]
+
+
+async def currant(setting: Setting) -> Sample:
+    """Iterate over a Runner, line by line."""
+    alone = await _delays(Runner({"writer": _argv(setting)}))
+    beside = await _delays(Runner({"writer": _argv(setting), "neighbour": NEIGHBOUR}))
+    return {**_percentiles("alone", alone), **_percentiles("beside", beside)}
+
+
+async def _delays(runner: Runner) -> list[float]:
+    delays: list[float] = []
+    async with runner:
+        async for message in runner:
+            match message:
+                case Line(command="writer"):
+                    delays.append((time.monotonic_ns() - int(message.data)) / 1e6)
+                case Exited(command="writer"):
+                    runner.kill()
+                case _:
+                    pass
+    return delays
+
+
+async def by_hand(setting: Setting) -> Sample:
+    """Read the process's own stream, which anyio has on each event loop."""
+    delays: list[float] = []
+    async with await anyio.open_process(_argv(setting)) as process:
+        assert process.stdout is not None
+        lines = BufferedByteReceiveStream(process.stdout)
+        try:
+            while True:
+                line = await lines.receive_until(b"\n", 100)
+                delays.append((time.monotonic_ns() - int(line)) / 1e6)
+        except anyio.IncompleteRead:
+            pass
+    return _percentiles("alone", delays)
+
+
+def _percentiles(what: str, delays: Sequence[float]) -> Sample:
+    parts = quantiles(delays, n=100)
+    return {f"{what} p50": parts[49], f"{what} p99": parts[98]}
+
+
+def _figures(samples: Samples, setting: Setting) -> list[Figure]:
+    del setting
+    figures = [
+        Figure(
+            what=f"a line's way, alone, {percentile}",
+            unit="ms",
+            ours=samples.of("currant", f"alone {percentile}"),
+            peer=samples.of("by hand", f"alone {percentile}"),
+            versus="receive_until on the process's stream",
+        )
+        for percentile in ("p50", "p99")
+    ]
+    beside = samples.of("currant", "beside p99")
+    figures.append(
+        Figure(
+            what="a line's way, beside a chatty command, p99",
+            unit="ms",
+            ours=beside,
+            peer=[MOST] * len(beside),
+            versus="the limit",
+            at_most=1,
+        )
+    )
+    return figures
+
+
+QUESTION = Question("latency", 3, {"currant": currant, "by hand": by_hand}, _figures)
