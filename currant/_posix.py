@@ -22,6 +22,8 @@ import signal as signals
 import struct
 import sys
 from collections import defaultdict
+from contextlib import suppress
+from functools import cache
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -41,6 +43,8 @@ __all__ = [
     "enlarge_pipe",
     "environment_of",
     "group_and_session",
+    "has_pidfds",
+    "kill_unreaped",
     "process_numbers",
     "require_posix",
 ]
@@ -85,23 +89,48 @@ def enlarge_pipe(fd: int, size: int) -> bool:
     return True
 
 
+@cache
+def has_pidfds() -> bool:
+    """Tell whether the system has pidfds (Linux 5.3 and later); a container may forbid them."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def kill_unreaped(leader: int) -> None:
+    """Kill the group of a child of ours that has not been reaped, so that it still has its number.
+
+    To be called right after its start only.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signals.SIGKILL)
+
+
 class ProcessGroup:
     """The process group of a leader that was started in a session of its own.
+
+    Args:
+        leader: the leader's number.
+        pidfd: its pidfd, lent until the group is closed; None: the group opens one of its own.
 
     Attributes:
         id: the group's number, which is its leader's.
     """
 
-    __slots__ = ("_alive", "_pidfd", "_seen", "_vacant", "id")
+    __slots__ = ("_alive", "_own_pidfd", "_pidfd", "_seen", "_vacant", "id")
 
-    def __init__(self, leader: int) -> None:
+    def __init__(self, leader: int, pidfd: int | None = None) -> None:
         self.id = leader
-        self._pidfd: int | None = None
         self._vacant = False
+        self._own_pidfd = _open_pidfd(leader) if pidfd is None else None
+        self._pidfd = self._own_pidfd if pidfd is None else pidfd
         try:
-            self._pidfd = _open_pidfd(leader)
+            if self._pidfd is not None and not _reaches_group(self._pidfd):
+                self._let_pidfd_go()
         except ProcessLookupError:
-            self._vacant = True
+            self.close()
         self._alive: list[int] = [leader]  # those who were when they were looked at last
         self._seen: tuple[int, dict[int, str]] | None = None
 
@@ -125,9 +154,7 @@ class ProcessGroup:
     def close(self) -> None:
         """Free the group's handle; it is not signalled again."""
         self._vacant = True
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-            self._pidfd = None
+        self._let_pidfd_go()
 
     async def vacated(self) -> None:
         """Wait until nobody is left; a leader that is ours has to be reaped by somebody."""
@@ -149,11 +176,16 @@ class ProcessGroup:
         self._vacant = self._vacant or not self._has_members(self._has_live_member)
         return self._vacant
 
+    def _let_pidfd_go(self) -> None:
+        if self._own_pidfd is not None:
+            os.close(self._own_pidfd)
+        self._pidfd = self._own_pidfd = None
+
     def _signal(self, signal: int) -> None:
-        if self._pidfd is None:
-            os.killpg(self.id, signal)
-        else:
+        if self._pidfd is not None:
             signals.pidfd_send_signal(self._pidfd, signal, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+        else:
+            os.killpg(self.id, signal)
 
     def _has_members(self, has_live_member: Callable[[], bool]) -> bool:
         try:
@@ -281,25 +313,25 @@ def _threads_of(pid: int) -> list[str]:
 
 
 def _open_pidfd(leader: int) -> int | None:
-    """Return a pidfd by which the leader's whole group can be signalled; None: there is none.
+    try:
+        return os.pidfd_open(leader)
+    except (AttributeError, OSError):  # no such call, no descriptor left, or it has been reaped
+        return None
+
+
+def _reaches_group(pidfd: int) -> bool:
+    """Tell whether signals can be sent by the pidfd of a leader to its whole group.
 
     Raises:
         ProcessLookupError: nobody is left in the group.
     """
-    if sys.platform != "linux" or not hasattr(signals, "pidfd_send_signal"):
-        return None
-    try:
-        pidfd = os.pidfd_open(leader)
-    except OSError:  # no such call, no descriptor left, or the leader has been reaped already
-        return None
     try:
         signals.pidfd_send_signal(pidfd, 0, None, _PIDFD_SIGNAL_PROCESS_GROUP)
-    except OSError as error:
-        os.close(pidfd)
-        if isinstance(error, ProcessLookupError):
-            raise
-        return None  # a system before 6.9
-    return pidfd
+    except ProcessLookupError:
+        raise
+    except (AttributeError, OSError):  # a system before 6.9
+        return False
+    return True
 
 
 def _read(path: str) -> bytes | None:

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
-__all__ = ["HOURS", "LIMIT", "UVLOOP", "read_all", "read_until"]
+__all__ = ["HOURS", "LIMIT", "read_all", "read_until"]
 
 LIMIT = 20.0
 """Seconds after which a test has failed; none needs a tenth of it."""
 
 HOURS = 9999.0
 """A grace that no test lives to see the end of."""
-
-UVLOOP = ("asyncio", {"use_uvloop": True})
-"""The fixture `anyio_backend` where the event loop is uvloop's."""
 
 
 async def read_all(stream: ByteReceiveStream | None) -> bytes:

@@ -7,9 +7,10 @@ import subprocess
 
 import pytest
 
+from currant import _local
 from currant._posix import ProcessGroup
 
-__all__ = ["HAS_PIDFDS", "needs_proc"]
+__all__ = ["HAS_PIDFDS", "needs_proc", "started_by_uvloop"]
 
 needs_proc = pytest.mark.skipif(
     not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
@@ -26,3 +27,14 @@ def _pidfds_reach_groups() -> bool:
 
 HAS_PIDFDS = _pidfds_reach_groups()
 """Whether a pidfd reaches a whole group: Linux 6.9 and later."""
+
+
+def started_by_uvloop(anyio_backend: object) -> bool:
+    """Tell whether processes are started by uvloop itself, which is unlike the others in that.
+
+    Its children have second copies of their three standard files and whatever is inheritable, a
+    script without a first line is run by /bin/sh, and files leak when there are too few.
+    """
+    if _local.start_process is not _local.start_by_event_loop:
+        return False
+    return anyio_backend == ("asyncio", {"use_uvloop": True})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import pytest
 
-from currant import Command, Runner, _guard
+from currant import Command, Runner, _guard, _local
 from currant._guard import SCRIPT, OrphanGuard
 from currant._posix import environment_of
 from currant._stop import HowToStop
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from anyio.abc import Process
+
+    from currant._child import Child, HowToStart
 
 FOREVER = "exec sleep 9999"
 
@@ -616,11 +618,11 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
 ) -> None:
     """Between the start of a process and the guard's knowledge of it, nothing is awaited."""
     added: list[int] = []
-    open_process, add = anyio.open_process, OrphanGuard.add
+    start_process, add = _local.start_process, OrphanGuard.add
     started = anyio.Event()
 
-    async def note_start(*args: Any, **options: Any) -> Process:
-        process = await open_process(*args, **options)
+    async def note_start(how: HowToStart) -> Child | Process:
+        process = await start_process(how)
         started.set()
         return process
 
@@ -628,7 +630,7 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
         added.append(group)
         add(guard, group, how)
 
-    monkeypatch.setattr(anyio, "open_process", note_start)
+    monkeypatch.setattr(_local, "start_process", note_start)
     monkeypatch.setattr(OrphanGuard, "add", note_add)
     async with Runner({"c": "sleep 9999"}) as runner:
         await started.wait()

@@ -12,14 +12,17 @@ import pytest
 
 pytest.register_assert_rewrite("tests.launcher_contract")
 
-from currant import PIPE, Command, LocalLauncher  # noqa: E402
+from currant import PIPE, Command, LocalLauncher, _local  # noqa: E402
+from currant._posix import has_pidfds  # noqa: E402
 from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
 from tests.launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
-from tests.streams import UVLOOP  # noqa: E402
+from tests.system import started_by_uvloop  # noqa: E402
 
 if TYPE_CHECKING:
     from currant import Launcher, Process
 
+
+STARTS = [_local.start_by_event_loop, *([_local.start_child] if has_pidfds() else ())]
 
 FILL_STDOUT = """
 import os
@@ -49,6 +52,11 @@ LINES = {
 class TestLocalLauncher(LauncherContract):
     """Processes of this machine keep the contract."""
 
+    @pytest.fixture(params=STARTS, autouse=True)
+    def way_to_start(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each way to start processes that there is on this system."""
+        monkeypatch.setattr(_local, "start_process", request.param)
+
     def new_launcher(self) -> LocalLauncher:
         """Return a launcher of real processes, and of no other than those that it is told."""
         return LocalLauncher(orphan_guard=False)
@@ -73,7 +81,7 @@ class TestLocalLauncher(LauncherContract):
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
         """Return why not: what closes its stdout may still hold a second copy of it."""
-        if anyio_backend == UVLOOP:
+        if started_by_uvloop(anyio_backend):
             return "uvloop hands its children second copies of 0 to 2, which they never close"
         return None
 

@@ -35,13 +35,14 @@ from currant import (
 )
 from currant._posix import ProcessGroup, bytes_in_pipe
 from tests.files import files_left
-from tests.streams import HOURS, LIMIT, UVLOOP, read_all, read_until
-from tests.system import needs_proc
+from tests.streams import HOURS, LIMIT, read_all, read_until
+from tests.system import needs_proc, started_by_uvloop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from signal import Signals
 
+    from currant._child import HowToStart
     from currant._local import LocalProcess
     from tests.kills import Kills
 
@@ -144,7 +145,7 @@ async def test_a_process_has_the_three_standard_files_and_no_other(
     anyio_backend: object, stdin: int | None
 ) -> None:
     """Of the host's files and of our own pipe ends, a process inherits none but 0 to 2."""
-    if anyio_backend == UVLOOP:
+    if started_by_uvloop(anyio_backend):
         pytest.skip("uvloop hands its children second copies of 0 to 2 and what is inheritable")
     ends = os.pipe()
     try:
@@ -362,7 +363,7 @@ async def test_a_script_without_a_first_line_is_told_to_have_none(
     """A file that the system cannot run says what it lacks, where the event loop lets it."""
     command = Command([_write(tmp_path / "script", "echo ran\n", 0o755)])
     LocalLauncher().check(command)
-    if anyio_backend == UVLOOP:
+    if started_by_uvloop(anyio_backend):
         # Its exec is execvp, which hands such a file to /bin/sh.
         assert await output_of(command) == b"ran\n"
         return
@@ -389,10 +390,10 @@ async def test_a_start_that_the_system_refuses_says_what_is_lacking(
 ) -> None:
     """Whatever goes wrong when a process is started becomes a LaunchError with a reason."""
 
-    async def refuse(*args: object, **options: object) -> None:
+    async def refuse(how: HowToStart) -> None:
         raise error
 
-    monkeypatch.setattr(anyio, "open_process", refuse)
+    monkeypatch.setattr(_local, "start_process", refuse)
     async with LocalLauncher() as launcher:
         for stdin in (None, PIPE):
             with pytest.raises(LaunchError, match=reason) as caught:
@@ -407,10 +408,10 @@ async def test_an_interrupted_start_leaves_no_file_open(monkeypatch: pytest.Monk
     class Interrupt(BaseException):
         pass
 
-    async def interrupt(*args: object, **options: object) -> None:
+    async def interrupt(how: HowToStart) -> None:
         raise Interrupt
 
-    monkeypatch.setattr(anyio, "open_process", interrupt)
+    monkeypatch.setattr(_local, "start_process", interrupt)
     async with LocalLauncher() as launcher:
         with pytest.raises(Interrupt):
             await launcher.launch(Command(["true"], stdin=PIPE))
@@ -422,7 +423,7 @@ async def test_running_out_of_files_at_any_point_of_a_start_leaks_nothing(
     """However many files are left, a start succeeds or says that there are too few."""
     command = Command(["true"], stdin=PIPE)
     # What uvloop opens itself it leaks when the next one fails; so there only our pipes may fail.
-    most = 5 if anyio_backend == UVLOOP else 40
+    most = 5 if started_by_uvloop(anyio_backend) else 40
     outcomes = []
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
@@ -439,7 +440,7 @@ async def test_running_out_of_files_at_any_point_of_a_start_leaks_nothing(
                     await process.aclose()
     assert not any(outcomes[:6])
     assert outcomes == sorted(outcomes)
-    assert outcomes[-1] is (anyio_backend != UVLOOP)
+    assert outcomes[-1] is not started_by_uvloop(anyio_backend)
 
 
 # ---- the whole group ----
@@ -844,7 +845,7 @@ async def test_a_process_that_closes_its_stdin_is_told_from_one_that_does_not_re
     anyio_backend: object,
 ) -> None:
     """Sending to a process that runs but has closed its stdin raises."""
-    if anyio_backend == UVLOOP:
+    if started_by_uvloop(anyio_backend):
         pytest.skip("uvloop hands its children a second copy of stdin, which they never close")
     line = f"exec <&-; echo ready; {FOREVER}"
     async with ready(Command.shell(line, stdin=PIPE)) as process:

@@ -33,6 +33,7 @@ from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import LIMIT, Gate, Lifeline
 from tests.programs import Programs
+from tests.system import started_by_uvloop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -267,12 +268,12 @@ async def test_runs_in_a_worker_thread_of_a_running_event_loop(
     assert results["echo"].stdout == b"hi\n"
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_runs_in_many_threads_at_once(backend: str) -> None:
-    """Threads do not disturb each other, and no signal handler is changed.
-
-    Not on uvloop, which itself refuses to start two processes at the same moment.
-    """
+def test_runs_in_many_threads_at_once(
+    anyio_backend: object, anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> None:
+    """Threads do not disturb each other, and no signal handler is changed."""
+    if started_by_uvloop(anyio_backend):
+        pytest.skip("uvloop itself refuses to start two processes at the same moment")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     results: dict[int, Results] = {}
 
@@ -280,7 +281,8 @@ def test_runs_in_many_threads_at_once(backend: str) -> None:
         results[number] = currant.run(
             {"a": f"echo {number}", "b": ["sh", "-c", "exit 3"]},
             capture=True,
-            backend=backend,
+            backend=anyio_backend_name,
+            backend_options=anyio_backend_options,
         )
 
     threads = [threading.Thread(target=in_thread, args=[number]) for number in range(8)]

@@ -41,17 +41,19 @@ from currant import (
     _posix,
     _stop,
 )
+from currant._child import Child
 from currant._local import LocalProcess
 from currant._posix import ProcessGroup
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.reading import first_line
-from tests.streams import HOURS, LIMIT, UVLOOP
-from tests.system import HAS_PIDFDS, needs_proc
+from tests.streams import HOURS, LIMIT
+from tests.system import HAS_PIDFDS, needs_proc, started_by_uvloop
 
 if TYPE_CHECKING:
     from anyio.abc import Process
 
+    from currant._child import HowToStart
     from tests.kills import Kills
     from tests.lifeline import Lifeline
 
@@ -68,7 +70,7 @@ async def test_a_runner_without_a_free_file_fails_to_start_and_goes_on(
 ) -> None:
     """Whatever the number of files left, a start works or is told; what runs goes on."""
     # What uvloop opens itself it leaks when the next one fails; so there only our pipes may fail.
-    most = 5 if anyio_backend == UVLOOP else 30
+    most = 5 if started_by_uvloop(anyio_backend) else 30
     with anyio.fail_after(LIMIT):
         async with Runner({"cat": Command(["cat"], stdin=currant.PIPE)}) as runner:
             await runner["cat"].until_started()
@@ -181,19 +183,19 @@ async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command is tried again by its policy; those that run do not notice."""
-    open_process = anyio.open_process
+    start_process = _local.start_process
     tries: list[None] = []
 
-    async def refuse_at_first(*args: Any, **options: Any) -> Process:
+    async def refuse_at_first(how: HowToStart) -> Child | Process:
         tries.append(None)
         if len(tries) <= 2:
             raise OSError(number, os.strerror(number))
-        return await open_process(*args, **options)
+        return await start_process(how)
 
     with anyio.fail_after(LIMIT):
         async with Runner(["sleep 9999"]) as runner:
             await runner["sleep"].until_started()
-            monkeypatch.setattr(anyio, "open_process", refuse_at_first)
+            monkeypatch.setattr(_local, "start_process", refuse_at_first)
             runner.start_soon(Command(["true"], restart=AGAIN))
             kinds = []
             async for message in runner:
@@ -210,26 +212,27 @@ async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
     monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
 ) -> None:
     """Python 3.11's asyncio does, where the thread that waits for the exit cannot be started."""
-    open_process = anyio.open_process
-    lost: list[Process] = []
+    start_process = _local.start_process
+    lost: list[Child | Process] = []
 
-    async def fail_afterwards(*args: Any, **options: Any) -> Process:
-        lost.append(await open_process(*args, **options))
+    async def fail_afterwards(how: HowToStart) -> Child | Process:
+        lost.append(await start_process(how))
         await anyio.to_thread.run_sync(lifeline.wait_for, "c")
         raise RuntimeError("can't start new thread")
 
     command = Command.shell(f"{lifeline.hold('c')}; exec sleep 9999")
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
-            monkeypatch.setattr(anyio, "open_process", fail_afterwards)
+            monkeypatch.setattr(_local, "start_process", fail_afterwards)
             with pytest.raises(LaunchError, match="can't start new thread"):
                 await launcher.launch(command)
             if _posix._HAS_PROC:
                 lifeline.ended()
             else:
-                lost[0].kill()
+                os.kill(lost[0].pid, SIGKILL)
         await lost[0].wait()
-        await lost[0].aclose()
+        if isinstance(lost[0], Child):
+            lost[0].close()
 
 
 async def test_a_program_that_is_being_written_is_tried_again(
@@ -238,17 +241,17 @@ async def test_a_program_that_is_being_written_is_tried_again(
     """ETXTBSY passes as soon as whoever writes the file closes it."""
     program = tmp_path / "program"
     shutil.copy(shutil.which("true") or "/bin/true", program)
-    open_process = anyio.open_process
+    start_process = _local.start_process
     tries: list[None] = []
     with program.open("ab") as writer:
 
-        async def close_at_the_second_try(*args: Any, **options: Any) -> Process:
+        async def close_at_the_second_try(how: HowToStart) -> Child | Process:
             tries.append(None)
             if len(tries) == 2:
                 writer.close()
-            return await open_process(*args, **options)
+            return await start_process(how)
 
-        monkeypatch.setattr(anyio, "open_process", close_at_the_second_try)
+        monkeypatch.setattr(_local, "start_process", close_at_the_second_try)
         with anyio.fail_after(LIMIT):
             async with Runner([[program]]) as runner:
                 pass
@@ -268,11 +271,11 @@ async def test_what_does_not_pass_within_a_tenth_of_a_second_is_told(
     """A few tries, then the error."""
     tries: list[None] = []
 
-    async def refuse(*args: object, **options: object) -> None:
+    async def refuse(how: HowToStart) -> None:
         tries.append(None)
         raise error
 
-    monkeypatch.setattr(anyio, "open_process", refuse)
+    monkeypatch.setattr(_local, "start_process", refuse)
     async with Runner(["true"]) as runner:
         pass
     assert reason in str(runner.results["true"].error)
@@ -284,12 +287,12 @@ async def test_a_kill_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a kill there is no further try: stop beats that, too."""
     tries: list[None] = []
 
-    async def refuse(*args: object, **options: object) -> None:
+    async def refuse(how: HowToStart) -> None:
         tries.append(None)
         runner.kill()
         raise OSError(errno.ETXTBSY, "Text file busy")
 
-    monkeypatch.setattr(anyio, "open_process", refuse)
+    monkeypatch.setattr(_local, "start_process", refuse)
     async with Runner(["true"]) as runner:
         pass
     assert len(tries) == 1
@@ -300,19 +303,19 @@ async def test_a_kill_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class HeldStart:
-    """Holds `anyio.open_process` up, before or after the real one."""
+    """Holds `start_process` up, before or after the real one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, before: bool) -> None:
         self.reached, self.released = anyio.Event(), anyio.Event()
         self._before = before
-        self._open_process = anyio.open_process
-        monkeypatch.setattr(anyio, "open_process", self._open)
+        self._start_process = _local.start_process
+        monkeypatch.setattr(_local, "start_process", self._open)
 
-    async def _open(self, *args: Any, **options: Any) -> Process:
+    async def _open(self, how: HowToStart) -> Child | Process:
         if self._before:
             self.reached.set()
             await self.released.wait()
-        process = await self._open_process(*args, **options)
+        process = await self._start_process(how)
         if not self._before:
             self.reached.set()
             await self.released.wait()
@@ -373,14 +376,14 @@ async def test_a_second_kill_while_a_process_is_being_started_skips_its_grace(
 @pytest.mark.parametrize("turns", range(0, 60, 3))
 async def test_no_start_begins_after_a_kill(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a storm of restarts the number of starts does not grow after the kill."""
-    open_process = anyio.open_process
+    start_process = _local.start_process
     begun: list[None] = []
 
-    async def count(*args: Any, **options: Any) -> Process:
+    async def count(how: HowToStart) -> Child | Process:
         begun.append(None)
-        return await open_process(*args, **options)
+        return await start_process(how)
 
-    monkeypatch.setattr(anyio, "open_process", count)
+    monkeypatch.setattr(_local, "start_process", count)
     storm = RestartPolicy("always", delay=0)
     async with Runner([["false"]] * 3, restart=storm) as runner:
         for _ in range(turns):
@@ -403,7 +406,7 @@ async def test_a_busy_runner_signals_nobody_but_its_own(
     have one, and which still has a member.
     """
     if by_number:
-        monkeypatch.setattr(_posix, "_open_pidfd", lambda leader: None)
+        monkeypatch.setattr(_posix, "_reaches_group", lambda pidfd: False)
     commands = {
         "ends": Command(["true"], restart=RestartPolicy("always", delay=0, max_restarts=20)),
         "leaves": Command.shell(
@@ -445,8 +448,8 @@ async def test_a_process_that_cannot_be_ended_is_told_in_bounded_time(
                 runner.kill()
                 await runner["sleep"].wait()
             os.kill(process.pid, SIGKILL)
-        await process._process.wait()
-        await process._process.aclose()
+        while process._process.returncode is None:
+            await checkpoint()
     assert runner.results["sleep"].status == "failed"
     assert isinstance(runner.results["sleep"].error, CannotStopError)
 

@@ -1,0 +1,112 @@
+"""A child process by itself: who may wait for it, who reaps it, and what a failed start leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from signal import SIGKILL
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+
+from currant import Runner
+from currant._child import Child, HowToStart
+from currant._posix import has_pidfds
+from tests.streams import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lifeline import Lifeline
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not has_pidfds(), reason="waits through pidfds: Linux 5.3 or later"),
+]
+
+
+@contextmanager
+def child(*argv: str) -> Iterator[Child]:
+    """Start a child without files; it is killed and reaped at the end."""
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        started = Child(HowToStart(argv, null, null, null, None, dict(os.environb)))
+    finally:
+        os.close(null)
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            os.kill(started.pid, SIGKILL)
+            os.waitpid(started.pid, 0)
+            assert started.returncode is not None
+        started.close()
+
+
+async def test_any_number_of_tasks_wait_for_the_exit_and_some_give_up() -> None:
+    """One task waits for the pidfd; when that one is cancelled, another takes its place."""
+    ends: list[int] = []
+
+    async def wait() -> None:
+        ends.append(await process.wait())
+
+    with child("sleep", "9999") as process, anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as patient:
+            async with anyio.create_task_group() as impatient:
+                impatient.start_soon(wait)
+                await wait_all_tasks_blocked()
+                patient.start_soon(wait)
+                patient.start_soon(wait)
+                await wait_all_tasks_blocked()
+                impatient.cancel_scope.cancel()
+            assert not ends
+            os.kill(process.pid, SIGKILL)
+        assert ends == [-SIGKILL, -SIGKILL]
+        assert await process.wait() == process.returncode == -SIGKILL
+
+
+async def test_whoever_waits_when_it_is_closed_is_told_so() -> None:
+    """A task is not left waiting for a descriptor that somebody else may have by now."""
+
+    async def wait() -> None:
+        with pytest.raises(anyio.ClosedResourceError):
+            await process.wait()
+        told.append("so")
+
+    told: list[str] = []
+    with child("sleep", "9999") as process, anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await wait_all_tasks_blocked()
+            process.close()
+    assert told == ["so"]
+
+
+async def test_an_exit_that_somebody_else_has_taken_is_no_success() -> None:
+    """A program that reaps all children leaves no exit code for us; that is told as a failure."""
+    with anyio.fail_after(LIMIT):
+        async with Runner({"c": "cat"}) as runner:
+            job = runner["c"]
+            await job.until_started()
+            assert job.pid is not None
+            os.waitid(os.P_PID, job.pid, os.WEXITED)  # noqa: ASYNC222 - before anybody else can
+        assert runner.results["c"].status == "failed"
+        assert str(runner.results["c"].exit) == "exit code 255"
+
+
+async def test_a_child_that_gets_no_pidfd_is_ended(
+    monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
+) -> None:
+    """A start that fails after the fork leaves no process, and says what was lacking."""
+
+    def refuse(pid: int) -> int:
+        raise OSError(errno.EMFILE, f"no file left for {pid}")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    line = f"{lifeline.hold('c')}; exec sleep 9999"
+    with pytest.raises(OSError, match="no file left"), child("/bin/sh", "-c", line):
+        pass
+    assert lifeline.ended() <= {"c"}
