@@ -25,6 +25,7 @@ from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import filterfalse
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
@@ -47,6 +48,17 @@ KEPT = 10_000
 
 LOOK_AGAIN = 1.0
 """Seconds after which those who wait for a reader look whether its task has ended meanwhile."""
+
+MOST_BYTES = 256 * 1024
+"""Bytes of output that are held for those who iterate, before a further large batch has to wait.
+
+Who reads line by line comes to a line when those before it are read: behind sixteen batches of a
+command that writes without end that took 20 ms, behind this much 5 ms.  Sinks have no such bound:
+they deal with all that has piled up at once.
+"""
+
+SMALL = 4 * 1024
+"""Bytes of a batch that need not wait behind the large ones of other commands."""
 
 AT_ONCE = 64 * 1024
 """Bytes whose lines are read in one go: between them, other tasks have their turn."""
@@ -173,10 +185,14 @@ class Channel:
 class Subscription(ABC):
     """One bounded memory object stream of messages, with what was set aside before it."""
 
+    most_bytes = inf
+    """Bytes of output that are held before a further large batch has to wait."""
+
     def __init__(self, buffer_size: int) -> None:
         stream = anyio.create_memory_object_stream[BatchMessage](buffer_size)
         self._send, self._receive = stream
         self._blocked: deque[tuple[anyio.Event, BatchMessage]] = deque()
+        self._bytes = 0
         self._kept: deque[BatchMessage] = deque()
         self._dropped: dict[str, int] = {}
         self._change: anyio.Event | None = None
@@ -203,7 +219,7 @@ class Subscription(ABC):
         # then would leave the sender waiting (test_a_reader_whose_task_is_cancelled_...).
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the sink has left
             try:
-                self._send.send_nowait(message)
+                self._pass(message)
             except anyio.WouldBlock:
                 passed_on = anyio.Event()
                 self._blocked.append((passed_on, message))
@@ -214,19 +230,24 @@ class Subscription(ABC):
                     self._discard_if_abandoned()
         self.wake()
 
-    def take(self) -> BatchMessage:
-        """Return the oldest message.
+    def take(self, most: float = inf) -> BatchMessage:
+        """Return the oldest message; of a batch of more than `most` bytes the first lines.
 
         Raises:
             anyio.WouldBlock: there is none.
             anyio.EndOfStream: there is none, and none will come.
         """
         if self._kept:
-            message = self._kept.popleft()
+            message = self._take_kept()
         elif self._dropped:
             message = self._take_dropped(next(iter(self._dropped)))
         else:
             message = self._take_from_stream()
+        if isinstance(message, Batch) and len(message.data) > most:
+            message, rest = _cut(message)
+            if rest is not None:
+                self.put_back(rest)
+        self._pass_blocked()
         self.wake()
         return message
 
@@ -252,17 +273,47 @@ class Subscription(ABC):
         self._send.close()
         self.wake()
 
+    def put_back(self, batch: Batch) -> None:
+        """Have `batch` be the next one that is taken."""
+        self._kept.appendleft(batch)
+        self._bytes += len(batch.data)
+
+    def _pass(self, message: BatchMessage) -> None:
+        """Put `message` into the stream; raises `anyio.WouldBlock` where it has to wait."""
+        size = _size(message)
+        if self._bytes and self._bytes + size > self.most_bytes and not self._may_overtake(message):
+            raise anyio.WouldBlock
+        self._send.send_nowait(message)
+        self._bytes += size
+
+    def _may_overtake(self, message: BatchMessage) -> bool:
+        own = message.command
+        return _size(message) <= SMALL and all(other.command != own for _, other in self._blocked)
+
     def _take_from_stream(self) -> BatchMessage:
         message = self._receive.receive_nowait()
-        if self._blocked:
-            passed_on, waiting = self._blocked.popleft()
-            self._send.send_nowait(waiting)
-            passed_on.set()
+        self._bytes -= _size(message)
         return message
+
+    def _take_kept(self) -> BatchMessage:
+        message = self._kept.popleft()
+        self._bytes -= _size(message)
+        return message
+
+    def _pass_blocked(self) -> None:
+        with suppress(anyio.WouldBlock):
+            while self._blocked:
+                passed_on, waiting = self._blocked[0]
+                self._pass(waiting)
+                self._blocked.popleft()
+                passed_on.set()
 
     def _discard_if_abandoned(self) -> None:
         while self._blocked and self.abandoned:
-            self._set_aside(self._take_from_stream())
+            # What was put back is the oldest.
+            put_back = self._kept and isinstance(self._kept[0], Batch)
+            self._set_aside(self._take_kept() if put_back else self._take_from_stream())
+            self._pass_blocked()
 
     def _set_aside(self, oldest: BatchMessage) -> None:
         """Count `oldest` as discarded if it is output; otherwise keep it, it is small."""
@@ -273,7 +324,7 @@ class Subscription(ABC):
             self._kept.append(self._take_dropped(oldest.command))
         self._kept.append(oldest)
         while len(self._kept) > KEPT:
-            match self._kept.popleft():
+            match self._take_kept():
                 case Dropped(command=command, lines=lines):
                     self._dropped[command] = self._dropped.get(command, 0) + lines
                 case Batch() as batch:
@@ -353,6 +404,8 @@ class SinkFeed(Subscription, ObjectReceiveStream[BatchMessage]):
 class Readers(Subscription):
     """The subscription that all who iterate over the Runner share."""
 
+    most_bytes = MOST_BYTES
+
     def __init__(self, channel: Channel, buffer_size: int) -> None:
         super().__init__(buffer_size)
         self._channel = channel
@@ -387,12 +440,9 @@ class Readers(Subscription):
             await checkpoint()
         while True:
             with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-                message = self.take()
+                message = self.take(AT_ONCE if reader.splits else inf)
                 if reader.splits and isinstance(message, Batch):
                     self._holding.add(id(reader))
-                    message, rest = _cut(message)
-                    if rest is not None:
-                        self._kept.appendleft(rest)
                 return message
             self.wake()
             if not self._channel.producing:
@@ -403,7 +453,7 @@ class Readers(Subscription):
     def leave(self, reader: _Reader[T_Message], unread: Batch | None = None) -> None:
         """End the reading of `reader`, which gives back what it has taken and not passed on."""
         if unread is not None:
-            self._kept.appendleft(unread)
+            self.put_back(unread)
         self._holding.discard(id(reader))
         if self._tasks.pop(id(reader), None) is not None:
             self.reconsider()
@@ -427,10 +477,14 @@ class Readers(Subscription):
         self._receive.close()
 
 
+def _size(message: BatchMessage) -> int:
+    return len(message.data) if isinstance(message, Batch) else 0
+
+
 def _cut(batch: Batch) -> tuple[Batch, Batch | None]:
     """Return the first of a batch's lines, as many as one takes in one go, and the other ones."""
     end = batch.data.rfind(b"\n", 0, AT_ONCE) + 1
-    if len(batch.data) <= AT_ONCE or not end:
+    if not end:
         return batch, None
     return replace(batch, data=batch.data[:end]), replace(batch, data=batch.data[end:])
 

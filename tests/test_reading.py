@@ -122,6 +122,35 @@ async def test_lines_of_a_large_batch_leave_others_their_turn() -> None:
     assert most <= 2 * 65536  # the order of two tasks may change from turn to turn
 
 
+async def test_a_quiet_command_need_not_wait_behind_all_that_a_chatty_one_writes() -> None:
+    """Large batches wait until what is held is read, and small ones of other commands do not."""
+    channel = Channel(16)
+    large, small = b"x" * 4095 + b"\n", b"quiet\n"
+    sent = 0
+
+    async def chat() -> None:
+        nonlocal sent
+        for _ in range(8):
+            await channel.send(Batch("chatty", "stdout", large * 64, 0.0))
+            sent += 1
+        await channel.send(Batch("chatty", "stdout", small, 0.0))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(chat)
+        await anyio.wait_all_tasks_blocked()
+        assert sent == 1
+        lines = LineReader(channel.readers)
+        first = await anext(lines)
+        tasks.start_soon(channel.send, Batch("quiet", "stdout", small, 0.0))
+        await anyio.wait_all_tasks_blocked()
+        # 256 KiB were held when it came, in lines of 4 KiB.
+        before = [await anext(lines) for _ in range(64)]
+        assert [line.command for line in before] == ["chatty"] * 63 + ["quiet"]
+        rest = [await anext(lines) for _ in range(7 * 64 + 1)]
+    channel.close()
+    assert written([first, *before, *rest]) == large * 64 + small + large * 7 * 64 + small
+
+
 async def test_two_tasks_may_share_the_messages() -> None:
     """Every message goes to one of them; together they have all."""
     seen: list[Message] = []
