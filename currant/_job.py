@@ -1,8 +1,10 @@
 """One command's whole life, straight down the page: `Job.live`, and below it what it calls.
 
 A life is a row of attempts with waits between them; an attempt is a process with tasks around it:
-this one follows the process, one waits for it at the kill barrier, two read its output.  The
-position in these coroutines is the state; `Job.state` only shows it.
+this one follows the process, a watcher waits for it at the kill barrier, two read its output.  The
+position in these coroutines is the state; `Job.state` only shows it.  Each task costs a command 30
+to 60 µs of its some 700, and twice that if it is cancelled: so there is one watcher for all
+attempts, which a last throw of the barrier lets go.
 
 Three things must hold whatever comes in between.  Stop beats restart: the barrier is looked at
 right before each launch and, by the watcher task, right after it.  Nothing outlives its attempt:
@@ -14,13 +16,13 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 
-from currant._command import PIPE, checked_signal, name_of
+from currant._command import PIPE, checked_signal, name_of, with_grace
 from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinClosedError
 from currant._launcher import Sweeper
 from currant._lines import LineSplitter
@@ -94,6 +96,7 @@ class Job:
         self.pid: int | None = None
         self.attempts: int = 0
         self.result: Result | None = None
+        self._with_grace = with_grace(command, policies.grace)
         self._policies = policies
         self._around = around
         self._barrier = around.barrier.below()
@@ -105,12 +108,14 @@ class Job:
 
         # Of the current attempt, or of the last one.
         self._process: Process | None = None
-        self._watch: TaskGroup | None = None
+        self._attempt: TaskGroup | None = None  # while the process may have to be stopped
+        self._unless_killed = anyio.CancelScope()  # around what a kill cuts short
         self._capture = Capture(policies.capture)
         self._tail = Tail()
         self._exit: Exit | None = None
         self._status: Status = "stopped"
         self._error: CurrantError | None = None
+        self._open_streams = 0
         self._output_ended = anyio.Event()
         self._stopped_at: float | None = None
 
@@ -180,8 +185,7 @@ class Job:
         if not self._barrier.thrown:
             return
         self._hurried = True  # for a process that is being started, too
-        if self._watch is not None and self._process is not None:
-            self._watch.start_soon(self._process.stop, self.command.stop_signal, 0.0)
+        self._stop_soon()
 
     async def restart(self) -> None:
         """Stop the process if there is one, and return when a new one runs.
@@ -195,9 +199,9 @@ class Job:
         if self.state == "ended" or self._barrier.thrown:
             raise JobEndedError(self.name, "restart")
         self._restart_asked = True
-        if self._watch is not None and self._process is not None:
+        if self._attempt is not None:
             self._phase = "stopping"
-            self._watch.start_soon(self._stop, self._process)
+            self._stop_soon()
         elif self._pause is not None:
             self._pause.cancel()
         await self.until_started()
@@ -271,24 +275,40 @@ class Job:
         """
         began: float | None = None
         started_at: float | None = None
-        try:
-            while not self._barrier.thrown:
-                if began is None:
-                    began, started_at = anyio.current_time(), time.time()
-                self.attempts += 1
-                await self._run_attempt()
-                if self._restart_asked or self._delay is not None:
-                    self._phase = "restarting"
-                    if self._exit is not None:  # else there was no process
-                        await self._end_escapees_unless_killed()
-                if self._restart_asked:
-                    self._delay = 0.0
-                if self._delay is None:
-                    break
-                await self._wait_to_restart(self._delay)
-        finally:
-            duration = 0.0 if began is None else anyio.current_time() - began
-            self._end(duration, started_at)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_at_barrier, name=f"watcher of {self.name}")
+            try:
+                while not self._barrier.thrown:
+                    if began is None:
+                        began, started_at = anyio.current_time(), time.time()
+                    self.attempts += 1
+                    await self._run_attempt()
+                    if self._restart_asked or self._delay is not None:
+                        self._phase = "restarting"
+                        if self._exit is not None:  # else there was no process
+                            await self._end_escapees_unless_killed()
+                    if self._restart_asked:
+                        self._delay = 0.0
+                    if self._delay is None:
+                        break
+                    await self._wait_to_restart(self._delay)
+            finally:
+                duration = 0.0 if began is None else anyio.current_time() - began
+                self._end(duration, started_at)
+                self._barrier.throw()  # for the watcher: there is nothing left to stop
+
+    async def _stop_at_barrier(self) -> None:
+        await self._barrier.wait()
+        self._unless_killed.cancel()
+        self._stop_soon()
+
+    def _stop_soon(self) -> None:
+        """Begin to stop the process, if there is one; where that is under way, with what is left.
+
+        That is: no grace, where the command was hurried meanwhile.
+        """
+        if self._attempt is not None and self._process is not None:
+            self._attempt.start_soon(self._stop, self._process)
 
     async def _run_attempt(self) -> None:
         """Start the process, see it through to its end and the end of its output, tell of it."""
@@ -304,9 +324,12 @@ class Job:
         self._started = anyio.Event()
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._read_output, process)
+                self._attempt = tasks
+                tasks.start_soon(self._read_output, process, tasks)
                 if isinstance(self.command.stdin, bytes) and process.stdin is not None:
                     tasks.start_soon(_write_stdin, process.stdin, self.command.stdin)
+                if self._barrier.thrown:  # while the process was being started
+                    self._stop_soon()
                 await self._see_through(process)
                 if process.stdin is not None:
                     await process.stdin.aclose()  # a stranger may hold the other end
@@ -326,23 +349,16 @@ class Job:
         """Start the process; None where it cannot, or the barrier was thrown before it did."""
         process: Process | None = None
         error: LaunchError | None = None
-        command = replace(self.command, grace=self._policies.grace)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._cancel_at_barrier, tasks.cancel_scope)
+        with anyio.CancelScope() as self._unless_killed:
             try:
-                process = await self._around.launcher.launch(command)
+                process = await self._around.launcher.launch(self._with_grace)
             except LaunchError as raised:
                 error = raised
-            tasks.cancel_scope.cancel()
         if error is not None:
             self._error = error
             self._conclude("stopped" if self._barrier.thrown else "failed", uptime=0.0)
             await self._send(Failed(self.name, error, self.attempts, time.time()))
         return process
-
-    async def _cancel_at_barrier(self, scope: anyio.CancelScope) -> None:
-        await self._barrier.wait()
-        scope.cancel()
 
     def _forget_last_attempt(self) -> None:
         self._capture = Capture(self._policies.capture)
@@ -354,23 +370,15 @@ class Job:
     async def _see_through(self, process: Process) -> None:
         """Wait for the process's end; then end what it has left behind in its group."""
         began = anyio.current_time()
-        async with anyio.create_task_group() as watch:
-            watch.start_soon(self._stop_at_barrier, process, name=f"watcher of {self.name}")
-            self._watch = watch
-            try:
-                self._exit = await process.wait()
-                uptime = anyio.current_time() - began
-                self._conclude(_status(self._exit, self.command), uptime)
-            finally:
-                # Also when the event loop is torn down around us.  Bounded: grace and REAP_LIMIT.
-                with anyio.CancelScope(shield=True):
-                    self._exit = await self._stop(process)
-                self._watch, self.pid = None, None
-                watch.cancel_scope.cancel()
-
-    async def _stop_at_barrier(self, process: Process) -> None:
-        await self._barrier.wait()
-        await self._stop(process)
+        try:
+            self._exit = await process.wait()
+            uptime = anyio.current_time() - began
+            self._conclude(_status(self._exit, self.command), uptime)
+        finally:
+            # Also when the event loop is torn down around us.  Bounded: grace and REAP_LIMIT.
+            with anyio.CancelScope(shield=True):
+                self._exit = await self._stop(process)
+            self._attempt, self.pid = None, None
 
     async def _stop(self, process: Process) -> Exit:
         if self._stopped_at is None and (self._barrier.thrown or self._restart_asked):
@@ -383,20 +391,24 @@ class Job:
             self._error = error  # there is no use in giving it another grace
             raise
 
-    async def _read_output(self, process: Process) -> None:
+    async def _read_output(self, process: Process, tasks: TaskGroup) -> None:
         """Tell of the start, then read both streams to their ends.
 
         Not in the task that follows the process: a full channel must not hold up a stop.
         """
         await self._send(Started(self.name, process.pid, self.attempts, time.time()))
-        async with anyio.create_task_group() as tasks:
-            if process.stderr is not None:
-                tasks.start_soon(self._read, process.stderr, "stderr")
-            if process.stdout is not None:
-                await self._read(process.stdout, "stdout")
-        self._output_ended.set()
+        self._open_streams = 2
+        tasks.start_soon(self._read, process.stderr, "stderr")
+        await self._read(process.stdout, "stdout")
 
-    async def _read(self, source: ByteReceiveStream, stream: StreamName) -> None:
+    async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
+        if source is not None:
+            await self._pass_on(source, stream)
+        self._open_streams -= 1
+        if not self._open_streams:
+            self._output_ended.set()
+
+    async def _pass_on(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Pass on whole lines of one stream until it ends; then what is left of the last one."""
         splitter = LineSplitter()
         async for chunk in source:
@@ -444,10 +456,9 @@ class Job:
 
     async def _end_escapees_unless_killed(self) -> None:
         """Do so before a restart; a kill leaves it to the Runner."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._cancel_at_barrier, tasks.cancel_scope)
-            await self._end_escapees()
-            tasks.cancel_scope.cancel()
+        if not self._barrier.thrown:
+            with anyio.CancelScope() as self._unless_killed:
+                await self._end_escapees()
 
     async def _end_who_holds_the_output(self, since: float) -> None:
         """Where output goes on though the group was stopped and is gone, end who has left it."""

@@ -261,7 +261,7 @@ class LocalProcess:
     async def aclose(self) -> None:
         """End the group at once if it is alive, drop unread output, free everything."""
         with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
-            gone = await end_group(self, signals.SIGKILL, 0)
+            gone = self.has_gone or await end_group(self, signals.SIGKILL, 0)
             for pipe in (self.stdin, self.stdout, self.stderr):
                 if pipe is not None:
                     await pipe.aclose()
@@ -297,22 +297,26 @@ class LocalProcess:
         return self._process.returncode is not None and self._group.check_vacant()
 
     def _exit(self, returncode: int) -> Exit:
-        end = Exit.from_returncode(returncode)
-        return replace(end, stopped=self._stopped, forced=self._forced)
+        end = Exit.from_returncode(returncode, stopped=self._stopped)
+        return replace(end, forced=True) if self._forced else end
 
 
 async def start_by_event_loop(how: HowToStart) -> Process:
     """Start a process by way of the event loop, which learns of its exit in a way of its own."""
     env = cast("Mapping[str, str]", how.env)  # `subprocess` takes both
-    return await anyio.open_process(
-        how.argv,
-        stdin=how.stdin,
-        stdout=how.stdout,
-        stderr=how.stderr,
-        cwd=how.cwd,
-        env=env,
-        start_new_session=True,
-    )
+    # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(
+            how.argv,
+            stdin=how.stdin,
+            stdout=how.stdout,
+            stderr=how.stderr,
+            cwd=how.cwd,
+            env=env,
+            start_new_session=True,
+        )
+    # Both type checkers take every scope for one that swallows errors.
+    return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 async def start_child(how: HowToStart) -> Child:
@@ -328,20 +332,12 @@ async def _patiently(how: HowToStart) -> Child | Process:
     """Start a process, again for up to 0.1 s where what is in the way will pass."""
     for pause in RETRIES:
         try:
-            return await _uncancelled(how)
+            return await start_process(how)
         except (OSError, RuntimeError) as error:
             if not _passes(error):
                 raise
         await anyio.sleep(pause)
-    return await _uncancelled(how)
-
-
-async def _uncancelled(how: HowToStart) -> Child | Process:
-    # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
-    with anyio.CancelScope(shield=True):
-        process = await start_process(how)
-    # Both type checkers take every scope for one that swallows errors.
-    return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]
+    return await start_process(how)
 
 
 def _passes(error: OSError | RuntimeError) -> bool:

@@ -28,10 +28,10 @@ from currant._channel import BatchReader, Channel, LineReader
 from currant._command import (
     Command,
     DefaultName,
+    Names,
     as_command,
     check_policies,
     name_of,
-    named,
 )
 from currant._errors import CannotStopError, CommandError, CurrantError, LaunchError
 from currant._job import LAST_GRACE, Job, Policies, Surroundings
@@ -127,7 +127,8 @@ class Runner(AsyncContextManagerMixin):
             raise CommandError("a Runner's own restart, grace and capture cannot be None")
         _check_count("max_processes", 1 if max_processes is None else max_processes)
         _check_count("buffer_size", buffer_size)
-        self._commands = _name_all(commands)
+        self._names = Names()
+        self._commands = _name_all(commands, self._names)
         self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
         self._max_processes = max_processes
         self._buffer_size = buffer_size
@@ -207,10 +208,14 @@ class Runner(AsyncContextManagerMixin):
             DuplicateNameError: its name was given, and is taken.
             RuntimeError: the Runner has not been entered, or has ended.
         """
-        channel = self._opened_channel()
+        self._opened_channel()
         if self._closing.is_set():
             raise RuntimeError("the Runner has ended; its block starts no more commands")
-        command = named(as_command(command), self._jobs)
+        return self._add(self._names.give(as_command(command)))
+
+    def _add(self, command: Command) -> Job:
+        """Start a command that has the name it goes by."""
+        channel = self._channel
         around = Surroundings(self._launcher, channel, self._barrier, self._take_from_queue)
         job = Job(command, _resolved(command, self._policies), around)
         if not channel.producing:
@@ -311,7 +316,7 @@ class Runner(AsyncContextManagerMixin):
                         await self._ready.wait()
                         self._raise_error()
                         for command in self._commands:
-                            self.start_soon(command)
+                            self._add(command)
                         yield self
                         await self.join()
                     except BaseException as raised:
@@ -484,28 +489,25 @@ def _check_count(what: str, number: object) -> None:
         raise ValueError(f"{what} must be a whole number, at least 1, not {number!r}")
 
 
-def _name_all(commands: Commands) -> list[Command]:
+def _name_all(commands: Commands, names: Names) -> list[Command]:
     """Return the commands under the names that they go by: given names first, then the default."""
     if isinstance(commands, Mapping):
         given = cast("Mapping[str, CommandLike]", commands)
-        return [
-            # A key is a name that was given, also where it was another command's default.
-            replace(as_command(value), name=str(name) if isinstance(name, DefaultName) else name)
-            for name, value in given.items()
-        ]
+        # A key is a name that was given, also where it was another command's default.
+        keys = [str(key) if isinstance(key, DefaultName) else key for key in given]
+        values = [as_command(value) for value in given.values()]
+        pairs = zip(keys, values, strict=True)
+        return [names.give(replace(command, name=name)) for name, command in pairs]
     if isinstance(commands, (str, Command)):
         raise CommandError(f"commands must be a list or a mapping of commands, not {commands!r}")
     built = [as_command(value) for value in commands]
-    taken: set[str] = set()
     for command in built:
         if not isinstance(command.name, DefaultName):
-            taken.add(name_of(named(command, taken)))
-    all_named: list[Command] = []
-    for command in built:
-        unique = named(command, taken) if isinstance(command.name, DefaultName) else command
-        taken.add(name_of(unique))
-        all_named.append(unique)
-    return all_named
+            names.give(command)
+    return [
+        names.give(command) if isinstance(command.name, DefaultName) else command
+        for command in built
+    ]
 
 
 def _resolved(command: Command, defaults: Policies) -> Policies:

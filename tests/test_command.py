@@ -26,7 +26,7 @@ from currant import (
     EmptyCommandError,
     RestartPolicy,
 )
-from currant._command import CommandOptions, as_command, named
+from currant._command import CommandOptions, Names, as_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -437,7 +437,7 @@ def test_the_repr_hides_the_values_of_variables() -> None:
 )
 def test_the_default_name_is_the_last_path_part_of_the_program(argv: list[Any], name: str) -> None:
     """A command that was given no name goes by its program."""
-    assert named(Command(argv), ()).name == name
+    assert Names().give(Command(argv)).name == name
 
 
 @pytest.mark.parametrize(
@@ -456,17 +456,39 @@ def test_a_default_name_that_is_taken_gets_the_next_free_number(
     taken: list[str], name: str
 ) -> None:
     """Default names that clash are told apart by ``#2``, ``#3`` and so on."""
-    command = Command(["/bin/ls"], cwd="/")
-    assert named(command, taken) == Command(["/bin/ls"], cwd="/", name=name)
+    names = Names()
+    for other in taken:
+        names.give(Command(["other"], name=other))
+    named = names.give(Command(["/bin/ls"], cwd="/"))
+    assert named == Command(["/bin/ls"], cwd="/", name=name)
+    with pytest.raises(DuplicateNameError):
+        names.give(named)
 
 
 def test_a_name_that_was_given_is_kept_or_refused_but_never_changed() -> None:
     """Explicit names that clash are a `DuplicateNameError`, which carries the name."""
-    command = Command(["ls"], name="web")
-    assert named(command, ["ls"]) is command
+    names, command = Names(), Command(["ls"], name="web")
+    assert names.give(command) is command
     with pytest.raises(DuplicateNameError, match="'web'") as caught:
-        named(command, ["ls", "web"])
+        names.give(command)
     assert caught.value.name == "web"
+
+
+def test_naming_ten_thousand_commands_of_one_program_is_no_search() -> None:
+    """Each finds its number at once: no name is looked for among those that are taken, again."""
+
+    class Counting(set[str]):
+        looks = 0
+
+        def __contains__(self, name: object) -> bool:
+            self.looks += 1
+            return super().__contains__(name)
+
+    names = Names()
+    names._taken = looked_in = Counting()
+    command = Command(["ls"])
+    assert [names.give(command).name for _ in range(10_000)][-1] == "ls#10000"
+    assert looked_in.looks <= 20_000
 
 
 # ---- what a Runner takes for a command ----

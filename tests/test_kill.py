@@ -422,8 +422,10 @@ async def test_a_process_that_is_gone_has_no_number_however_slow_its_reader_is()
     async with Runner({"c": ["seq", "300000"]}, buffer_size=1) as runner:
         async for message in runner.batches():
             if isinstance(message, Started):
-                runner.kill()
                 with anyio.fail_after(30):
+                    while not runner._channel.readers._blocked:  # noqa: ASYNC110 - as below
+                        await anyio.sleep(0.001)
+                    runner.kill()
                     while runner["c"].pid is not None:  # noqa: ASYNC110 - what it looks for
                         await anyio.sleep(0.001)
                 assert not await runner["c"].send_signal(0)

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypedDict
 
-from currant._command import Command, name_of, unique_name
+from currant._command import Command, Names, name_of
 from currant._errors import CommandError
 from currant._restart import RestartPolicy
 from currant._runner import Runner
@@ -206,10 +206,8 @@ def _raise_file_limit(wanted: int) -> None:
 
 def _names(lines: Sequence[str], given: str | None) -> list[str]:
     if given is None:
-        names: list[str] = []
-        for line in lines:
-            names.append(unique_name(_first_word(line), names))
-        return names
+        taken = Names()
+        return [taken.unique(_first_word(line)) for line in lines]
     names = given.split(",")
     if len(names) != len(lines):
         raise CommandError(f"--names gives {len(names)} names for {len(lines)} commands")
