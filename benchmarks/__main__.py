@@ -1,31 +1,46 @@
-"""The command line: run the questions, print one Markdown table, say what machine it was."""
+"""The command line: run the questions; print a table, write it, all runs, and a plot to files."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
+import subprocess
 import sys
-from dataclasses import asdict
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks._guard import guarded
-from benchmarks._measure import Samples, Setting
-from benchmarks._worker import BACKENDS, QUESTIONS, run_side
+from benchmarks._machine import machine, machine_line
+from benchmarks._measure import BACKENDS, NO_LOOP, LoopSide, Setting, figures_of
+from benchmarks._plot import draw
+from benchmarks._table import insert, table
+from benchmarks._worker import QUESTIONS, run_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from benchmarks._measure import Figure
+    from benchmarks._measure import Figure, PlainSide, Runs, Sample, Trial
 
-Row = tuple[str, "Figure"]
-"""A backend's name, and a figure measured on it."""
+
+@dataclass(slots=True)
+class Report:
+    """What has come of all questions.
+
+    Attributes:
+        figures: the lines of the table.
+        trials: all runs, for the JSON.
+        skipped: the programs and modules that are not installed.
+        failed: the sides that came to no result, and why.
+    """
+
+    figures: list[Figure] = field(default_factory=list)
+    trials: list[dict[str, object]] = field(default_factory=list)
+    skipped: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
 
 
 def main() -> None:
@@ -33,88 +48,135 @@ def main() -> None:
     options = _options()
     if sys.platform != "linux":
         sys.exit("the benchmarks need Linux: they read /proc")
-    rows: list[Row] = []
+    report = Report()
     with TemporaryDirectory(prefix="currant-benchmarks-") as folder, guarded() as env:
         setting = Setting(options.quick, Path(folder))
         for name in options.names or QUESTIONS:
-            for backend in options.backend:
-                rows += [(backend, figure) for figure in _answer(name, backend, setting, env)]
-    print("\n".join(_table(rows)), _machine(), sep="\n\n")
-    if options.quick:
-        print("Quick: these amounts are too small to judge the targets by.")
+            for number, trial in enumerate(QUESTIONS[name].trials):
+                print(f"{name}: {trial.name}", file=sys.stderr)
+                runs = _run(name, number, trial, options.backend, setting, env, report)
+                _add(report, name, trial, setting, runs)
+    text = "\n\n".join(["\n".join(table(report.figures)), *_notes(report, quick=options.quick)])
+    print(text)
     if options.json is not None:
-        figures = [
-            {"backend": backend, "ratio": figure.ratio, "met": figure.met, **asdict(figure)}
-            for backend, figure in rows
-        ]
-        report = {"machine": _machine(), "quick": options.quick, "figures": figures}
-        options.json.write_text(json.dumps(report, indent=2))
+        options.json.write_text(json.dumps(_as_json(report, quick=options.quick), indent=1) + "\n")
+    if options.table is not None:
+        insert(options.table, text)
+    if options.plot is not None:
+        draw(report.figures, options.plot)
+    sys.exit(1 if report.failed else 0)
 
 
 def _options() -> argparse.Namespace:
-    installed = [name for name in BACKENDS if find_spec(name)]
+    installed = ["asyncio", *(name for name in BACKENDS[1:] if find_spec(name))]
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("names", metavar="NAME", nargs="*", help="a question; none: all of them")
     parser.add_argument("--backend", nargs="+", choices=installed, default=installed)
     parser.add_argument("--quick", action="store_true", help="small amounts: does all work?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there as well")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios there, as SVG")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="put the table there, between its two marks"
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(QUESTIONS):
         parser.error(f"no question {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
     return options
 
 
-def _answer(name: str, backend: str, setting: Setting, env: Mapping[str, str]) -> list[Figure]:
+def _run(
+    name: str,
+    number: int,
+    trial: Trial,
+    backends: Sequence[str],
+    setting: Setting,
+    env: Mapping[str, str],
+    report: Report,
+) -> Runs:
     """Run all sides in turn (A B A B), so that what else the machine does meets all of them."""
-    question = QUESTIONS[name]
-    runs: dict[str, list[dict[str, float]]] = {side: [] for side in question.sides}
-    for turn in range(question.runs):
-        print(f"{name}, {backend}: run {turn + 1} of {question.runs}", file=sys.stderr)
-        for side in question.sides:
-            runs[side].append(run_side(name, side, backend, setting, env))
-    return question.figures(Samples(runs), setting)
+    runs: Runs = {}
+    for side, what in trial.sides.items():
+        if what.missing:
+            report.skipped.add(str(what.requires))
+        else:
+            runs |= {(side, backend): [] for backend in _backends(what, backends)}
+    for _ in range(1 if setting.quick else trial.runs):
+        for side, backend in list(runs):
+            sample = _sample(name, number, side, backend, setting, env)
+            if sample is None:
+                report.failed.add(f"{name}, {trial.name}: {side} {backend}".rstrip())
+                del runs[side, backend]
+            else:
+                runs[side, backend].append(sample)
+    return runs
 
 
-def _table(rows: Iterable[Row]) -> Iterable[str]:
-    yield "| what | backend | currant | peer | unit | ratio | target | peer is |"
-    yield "|---|---|---:|---:|---|---:|---:|---|"
-    for backend, figure in rows:
-        cells = (
-            figure.what,
-            backend,
-            _spread(figure.ours),
-            _spread(figure.peer),
-            figure.unit,
-            _short(figure.ratio),
-            _target(figure),
-            figure.versus,
-        )
-        yield f"| {' | '.join(cells)} |"
+def _backends(side: LoopSide | PlainSide, chosen: Sequence[str]) -> Sequence[str]:
+    if isinstance(side, LoopSide):
+        return [backend for backend in chosen if backend in side.backends]
+    return [NO_LOOP]
 
 
-def _spread(runs: Sequence[float]) -> str:
-    return f"{_short(median(runs))} ({_short(min(runs))}–{_short(max(runs))})"
+def _sample(
+    name: str, number: int, side: str, backend: str, setting: Setting, env: Mapping[str, str]
+) -> Sample | None:
+    try:
+        return run_side(name, number, side, backend, setting, env)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        print(error, file=sys.stderr)
+        return None
 
 
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
-def _target(figure: Figure) -> str:
-    if figure.met is None:
-        return ""
-    bound = f"≤ {figure.at_most:g}" if figure.at_least is None else f"≥ {figure.at_least:g}"
-    return bound if figure.met else f"**{bound} missed**"
-
-
-def _machine() -> str:
-    parts = [
-        f"{os.cpu_count()} cores",
-        f"{platform.python_implementation()} {platform.python_version()}",
-        f"{platform.system()} {platform.release()}",
-        *(f"{name} {version(name)}" for name in ("anyio", "trio", "uvloop") if find_spec(name)),
+def _add(report: Report, name: str, trial: Trial, setting: Setting, runs: Runs) -> None:
+    report.figures += figures_of(name, trial.rows(setting), runs)
+    report.trials += [
+        {"question": name, "trial": trial.name, "side": side, "backend": backend, "runs": samples}
+        for (side, backend), samples in runs.items()
     ]
-    return f"Medians (least–most) of runs in turn, each in a new process.  {', '.join(parts)}."
+
+
+def _notes(report: Report, *, quick: bool) -> list[str]:
+    """Return what is to be said below the table."""
+    notes = [
+        (
+            "Medians (least–most) of runs in turn, each in a new process.  The ratio is currant to "
+            "peer, the median over the turns."
+        ),
+        f"{machine_line()}; {datetime.now(UTC):%Y-%m-%d}.",
+    ]
+    if report.skipped:
+        notes.append(f"Skipped, not installed: {', '.join(sorted(report.skipped))}.")
+    if report.failed:
+        notes.append(f"Failed: {'; '.join(sorted(report.failed))}.")
+    if quick:
+        notes.append("Quick: these amounts are too small to judge the targets by.")
+    return notes
+
+
+def _as_json(report: Report, *, quick: bool) -> dict[str, object]:
+    figures = [
+        {
+            "question": figure.question,
+            **asdict(figure.row),
+            "backend": figure.backend or None,
+            "versus": figure.versus,
+            "ours_runs": figure.ours,
+            "peer_runs": figure.peer,
+            "ratio": figure.ratio,
+            "times_as_good": figure.times_as_good,
+            "met": figure.met,
+        }
+        for figure in report.figures
+    ]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "quick": quick,
+        "skipped": sorted(report.skipped),
+        "failed": sorted(report.failed),
+        "figures": figures,
+        "trials": report.trials,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One run of one side of one question, in a process of its own; prints what it measured as JSON."""
+"""One run of one side of one trial, in a process of its own; prints what it measured as JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import by_batch, by_line, command_line, contain, idle, latency, spawn, stop
-from benchmarks._measure import Setting
+from benchmarks import contain, throughput
+from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,38 +20,32 @@ if TYPE_CHECKING:
 
     from benchmarks._measure import Question, Sample
 
-__all__ = ["BACKENDS", "QUESTIONS", "run_side"]
+__all__ = ["QUESTIONS", "run_side"]
 
 QUESTIONS: dict[str, Question] = {
     question.name: question
     for question in (
-        by_line.QUESTION,
-        by_batch.QUESTION,
-        idle.QUESTION,
-        stop.QUESTION,
+        throughput.QUESTION,
         contain.QUESTION,
-        command_line.QUESTION,
-        spawn.QUESTION,
-        latency.QUESTION,
     )
 }
 
-BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
+LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "asyncio": ("asyncio", {"use_uvloop": False}),
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
-"""The backends by the names they have here, with what `anyio.run` takes."""
+"""What `anyio.run` takes for each backend."""
 
-LIMIT = 600.0
+LIMIT = 300.0
 """Seconds that a run may take: ten times what the longest takes on a slow machine."""
 
 
 def run_side(
-    question: str, side: str, backend: str, setting: Setting, env: Mapping[str, str]
+    question: str, trial: int, side: str, backend: str, setting: Setting, env: Mapping[str, str]
 ) -> Sample:
     """Run one side once, in a new process with the variables `env`."""
-    argv = [question, side, backend, str(int(setting.quick)), str(setting.folder)]
+    argv = [question, str(trial), side, backend, str(int(setting.quick)), str(setting.folder)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks._worker", *argv],
         env=env,
@@ -63,15 +57,19 @@ def run_side(
     return cast("Sample", json.loads(done.stdout))
 
 
-def _main(question: str, side: str, backend: str, quick: str, folder: str) -> None:
+def _main(question: str, trial: str, name: str, backend: str, quick: str, folder: str) -> None:
     # A thousand commands take 2,000 pipes, and on some event loops one more descriptor each.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    name, options = BACKENDS[backend]
     setting = Setting(bool(int(quick)), Path(folder))
-    run = QUESTIONS[question].sides[side]
-    print(json.dumps(anyio.run(run, setting, backend=name, backend_options=options)))
+    side = QUESTIONS[question].trials[int(trial)].sides[name]
+    if isinstance(side, LoopSide):
+        loop, options = LOOPS[backend]
+        sample = anyio.run(side.run, setting, backend=loop, backend_options=options)
+    else:
+        sample = side.run(setting)
+    print(json.dumps(sample))
 
 
 if __name__ == "__main__":

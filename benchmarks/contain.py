@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from anyio import run_process
 
-from benchmarks._measure import Figure, Question, Sample, Samples, Setting
+from benchmarks._measure import LoopSide, Question, Row, Sample, Setting, Trial
 from currant import Runner, Started
 from currant._escapees import Escapees
 from currant._guard import SCRIPT
@@ -91,17 +91,14 @@ def _memory(argv: Sequence[str]) -> float:
     return int(line.split()[1]) / 1e3
 
 
-def _figures(samples: Samples, setting: Setting) -> list[Figure]:
-    helper, search = "a Python interpreter", "grep"
-    rows = [
-        ("start and end the guard", "ms", "life", helper),
-        ("memory of the guard (PSS)", "MB", "memory", helper),
-        (f"search {_count(setting):,} processes", "µs a process", "search", search),
-    ]
+def _rows(setting: Setting) -> list[Row]:
+    helper = "a Python interpreter"
     return [
-        Figure(what, unit, samples.of("currant", of), samples.of("by hand", of), versus)
-        for what, unit, of, versus in rows
+        Row("start and end the guard", "ms", "life", "by hand", helper),
+        Row("memory of the guard (PSS)", "MB", "memory", "by hand", helper),
+        Row(f"search {_count(setting):,} processes", "µs a process", "search", "by hand", "grep"),
     ]
 
 
-QUESTION = Question("contain", 3, {"currant": currant, "by hand": by_hand}, _figures)
+SIDES = {"currant": LoopSide(currant), "by hand": LoopSide(by_hand)}
+QUESTION = Question("contain", [Trial("the guard and the search", 3, SIDES, _rows)])

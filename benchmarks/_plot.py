@@ -1,0 +1,106 @@
+"""The ratios as one picture: a bar for each comparison, to the right where currant is better."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from benchmarks._measure import BACKENDS, NO_LOOP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from benchmarks._measure import Figure
+
+__all__ = ["draw"]
+
+COLORS = dict(zip((NO_LOOP, *BACKENDS), ("#666666", "#0072b2", "#d55e00", "#009e73"), strict=True))
+ROW = 0.22
+"""Inches that a line of the picture is high."""
+
+
+def draw(figures: Sequence[Figure], file: Path) -> None:
+    """Draw an SVG, on white, so that it can be read on any page."""
+    figures = [figure for figure in figures if figure.times_as_good]
+    if not figures:
+        raise ValueError("no figure has a peer: there is nothing to draw")
+    if find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("--plot needs matplotlib, which is in the group `bench`")
+    # By name, because it is not installed where types are checked.
+    matplotlib: Any = import_module("matplotlib")
+    matplotlib.use("svg")
+    pyplot: Any = import_module("matplotlib.pyplot")
+    matplotlib.rcParams.update({"svg.hashsalt": "currant", "font.size": 8})
+    groups = [(name, list(group)) for name, group in groupby(figures, lambda each: each.question)]
+    heights = [len(group) + 2 for _, group in groups]
+    picture, axes = pyplot.subplots(
+        len(groups),
+        figsize=(11, ROW * sum(heights) + 1),
+        height_ratios=heights,
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
+        facecolor="white",
+    )
+    for (name, group), (ax,) in zip(groups, axes, strict=True):
+        _bars(ax, name, group)
+    axes[-1][0].set_xlabel("times as good as the peer, logarithmic; a black mark is the target")
+    picture.legend(handles=_legend(pyplot, figures), loc="outside upper right", ncols=4)
+    picture.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _bars(ax: Any, name: str, figures: Sequence[Figure]) -> None:  # noqa: ANN401
+    for place, figure in enumerate(figures):
+        times = figure.times_as_good
+        assert times
+        left, width = min(1.0, times), abs(times - 1)
+        ax.barh(place, width, left=left, height=0.8, color=COLORS[figure.backend])
+        target = _target(figure)
+        if target is not None:
+            ax.plot([target, target], [place - 0.5, place + 0.5], color="black", linewidth=1.5)
+        ax.annotate(
+            f"{times:.3g}",
+            (max(1.0, times), place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
+    ax.set_title(name, loc="left", fontweight="bold")
+    ax.set_yticks(range(len(figures)), list(_labels(figures)))
+    ax.set_ylim(len(figures) - 0.3, -0.7)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.axvline(1, color="black", linewidth=0.8)
+    ax.grid(axis="x", color="#dddddd")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _labels(figures: Iterable[Figure]) -> Iterable[str]:
+    """Make the labels; one that repeats the line above is left out."""
+    last = ""
+    for figure in figures:
+        label = f"{figure.row.what}  vs  {figure.row.versus}"
+        yield "" if label == last else label
+        last = label
+
+
+def _target(figure: Figure) -> float | None:
+    """Return the target on the scale of the picture."""
+    row = figure.row
+    if row.at_least is not None:
+        return row.at_least
+    return None if row.at_most is None else 1 / row.at_most
+
+
+def _legend(pyplot: Any, figures: Sequence[Figure]) -> list[Any]:  # noqa: ANN401
+    used = {figure.backend for figure in figures}
+    return [
+        pyplot.Rectangle((0, 0), 1, 1, color=color, label=backend or "no event loop")
+        for backend, color in COLORS.items()
+        if backend in used
+    ]
