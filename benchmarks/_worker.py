@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import contain, throughput
+from benchmarks import command_line, contain, throughput
 from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ QUESTIONS: dict[str, Question] = {
     question.name: question
     for question in (
         throughput.QUESTION,
+        command_line.QUESTION,
         contain.QUESTION,
     )
 }

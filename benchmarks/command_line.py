@@ -1,77 +1,199 @@
-"""What does `currant run` cost: its start, 400 MB through it, and its memory behind a slow reader?
+"""How fast does `currant run` pass output on, does all of it arrive, and what memory does it take?
 
-The throughput is that of four times `cat` of 100 MB with lines of 79 bytes, into ``/dev/null``; the
-peer is the same through one pipe, `cat | cat`.  The start is that of ``currant run true``, beyond
-that of an interpreter that does nothing.  The memory is the peak of currant's process while a pipe
-is read that takes a pause after each megabyte; there no byte may be missing.
+One command and four, each `cat` of a file with lines of 79 bytes, with stdout at ``/dev/null``, a
+file or a pipe, which is read by a loop of `os.read`.  Measured from before the program is started
+until it has ended and, for a pipe, its last byte has been read; the rate counts the bytes of the
+commands, not the prefixes.  The lines lost are those that were written and did not arrive.
+
+The peers: ``cat FILE ... | cat``, which marks no line, concurrently, honcho (with a Procfile), and
+GNU parallel with ``--line-buffer --tag``.  Those that are slower are given fewer bytes, and one
+that does not end within 20 seconds is cut off: the rate is then that of what had arrived.
+
+The memory is the peak of currant's process while a pipe is read that takes a pause after each
+megabyte; there no byte may be missing.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING, BinaryIO
 
-from benchmarks._measure import Figure, Question, Sample, Samples, Setting
+from benchmarks._measure import CUT_OFF, PlainSide, Question, Row, Sample, Setting, Trial
 
-COMMANDS = 4
-LINE = b"%08d " + b"x" * 69 + b"\n"
-CURRANT = (sys.executable, "-m", "currant", "run", "--quiet")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
-MOST_STARTING = 0.25
-"""Seconds that a start may take longer than the interpreter's."""
+COUNTS = (1, 4)
+LINE = b"%08d " + b"x" * 68 + b"~\n"
+END = b"~"
+"""What each line of a command ends with, and what is nowhere in the lines that programs add."""
 
-MOST_MEMORY = 80.0
+PATIENCE = 20.0
+"""Seconds until a program is cut off."""
+
+MOST_MEMORY = 64
 """Megabytes that currant may have at any time."""
 
-
-def _lines(setting: Setting) -> int:
-    return (10_000_000 if setting.quick else 100_000_000) // len(LINE % 0)
+CURRANT = (sys.executable, "-m", "currant", "run", "--quiet")
 
 
-def _file(setting: Setting) -> Path:
-    file = setting.folder / f"{_lines(setting)}-of-79.txt"
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of the programs that are compared.
+
+    Attributes:
+        argv: makes its arguments, from a folder, and the file and the number of the commands.
+        megabytes: what all commands write together; None: 100 MB each.
+        requires: without what it is skipped.
+    """
+
+    argv: Callable[[Path, Path, int], list[str]]
+    megabytes: int | None = None
+    requires: str | None = None
+
+
+def _currant(_folder: Path, file: Path, count: int) -> list[str]:
+    return [*CURRANT, *[f"exec cat '{file}'"] * count]
+
+
+def _shell(_folder: Path, file: Path, count: int) -> list[str]:
+    return ["/bin/sh", "-c", 'cat "$@" | cat', "sh", *[str(file)] * count]
+
+
+def _concurrently(_folder: Path, file: Path, count: int) -> list[str]:
+    return ["concurrently", *[f"cat '{file}'"] * count]
+
+
+def _honcho(folder: Path, file: Path, count: int) -> list[str]:
+    procfile = folder / f"Procfile-{count}"
+    procfile.write_text("".join(f"cat{n}: cat '{file}'\n" for n in range(count)))
+    return [sys.executable, "-m", "honcho", "--procfile", str(procfile), "start"]
+
+
+def _parallel(_folder: Path, file: Path, count: int) -> list[str]:
+    options = ["--will-cite", "--line-buffer", "--tag", f"--jobs={count}"]
+    return ["parallel", *options, "cat", ":::", *[str(file)] * count]
+
+
+PROGRAMS = {
+    "currant": Program(_currant),
+    "shell": Program(_shell),
+    "concurrently": Program(_concurrently, 40, "concurrently"),
+    "honcho": Program(_honcho, 2, "honcho"),
+    "parallel": Program(_parallel, 20, "parallel"),
+}
+PEERS = [name for name in PROGRAMS if name != "currant"]
+
+
+def _file(megabytes: float, setting: Setting) -> tuple[Path, int]:
+    """Return a file of that size, and how many lines it has."""
+    lines = int(megabytes * 1e6) // len(LINE % 0) // (10 if setting.quick else 1)
+    file = setting.folder / f"{lines}-of-79.txt"
     if not file.exists():
         with file.open("wb") as out:
-            out.writelines(LINE % number for number in range(_lines(setting)))
-    return file
+            out.writelines(LINE % number for number in range(lines))
+    return file, lines
 
 
-async def currant(setting: Setting) -> Sample:
-    """Run currant three times: nothing, into nothing, into a pipe; the event loop has no part."""
-    cats = [f"exec cat '{_file(setting)}'"] * COMMANDS
+def run(name: str, count: int, where: str, setting: Setting) -> Sample:
+    """Run one program once, with its output going where it is to go."""
+    program = PROGRAMS[name]
+    each = 100 if program.megabytes is None else program.megabytes / count
+    file, lines = _file(each, setting)
+    argv = program.argv(setting.folder, file, count)
+    arrived, seconds, cut_off = {
+        "/dev/null": _into_nothing,
+        "a file": _into_a_file,
+        "a pipe": _into_a_pipe,
+    }[where](argv, setting)
+    written = lines * count
+    came = written if arrived is None else arrived
     return {
-        "start": _seconds(*CURRANT, "true"),
-        "throughput": _seconds(*CURRANT, *cats),
-        "memory": _memory_behind_a_slow_reader(setting, cats),
+        "rate": came * len(LINE % 0) / seconds / 1e6,
+        "lost": written - came,
+        CUT_OFF: float(cut_off),
     }
 
 
-async def shell(setting: Setting) -> Sample:
-    """Start an interpreter, and have the shell pass the bytes on."""
-    files = [str(_file(setting))] * COMMANDS
-    return {
-        "start": _seconds(sys.executable, "-c", "pass"),
-        "throughput": _seconds("/bin/sh", "-c", 'cat "$@" | cat', "sh", *files),
-    }
+def _into_nothing(argv: list[str], _setting: Setting) -> tuple[int | None, float, bool]:
+    with Path(os.devnull).open("wb") as out:
+        return None, *_seconds(argv, out)
 
 
-def _seconds(*argv: str) -> float:
-    """Return how long a program takes whose modules are compiled, as after an installation."""
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+def _into_a_file(argv: list[str], setting: Setting) -> tuple[int, float, bool]:
+    path = setting.folder / "output"
+    with path.open("wb") as out:
+        seconds, cut_off = _seconds(argv, out)
+    with path.open("rb") as written:
+        lines = sum(chunk.count(END) for chunk in iter(lambda: written.read(1 << 20), b""))
+    path.unlink()
+    return lines, seconds, cut_off
+
+
+def _seconds(argv: list[str], out: BinaryIO) -> tuple[float, bool]:
+    """Return how long a program takes, and whether it was cut off."""
     began = perf_counter()
-    subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env, check=True)
-    return perf_counter() - began
+    with _start(argv, out) as process:
+        try:
+            process.wait(PATIENCE)
+            return perf_counter() - began, False
+        except subprocess.TimeoutExpired:
+            _end(process)
+            return PATIENCE, True
 
 
-def _memory_behind_a_slow_reader(setting: Setting, commands: list[str]) -> float:
-    """Return the most megabytes that currant had; every line has to arrive."""
-    argv = [*CURRANT, "--raw", *commands]
+def _into_a_pipe(argv: list[str], _setting: Setting) -> tuple[int, float, bool]:
+    began = perf_counter()
+    with _start(argv, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        chunks = _read(process.stdout.fileno(), began + PATIENCE)
+        lines = sum(chunk.count(END) for chunk in chunks)
+        seconds = perf_counter() - began
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, PATIENCE - seconds))
+            return lines, perf_counter() - began, False
+        _end(process)
+        return lines, PATIENCE, True
+
+
+def _read(fd: int, deadline: float) -> Iterable[bytes]:
+    """Read until there is no more, or it is too late."""
+    while select.select([fd], [], [], max(0.0, deadline - perf_counter()))[0]:
+        data = os.read(fd, 1 << 20)
+        if not data:
+            return
+        yield data
+
+
+def _start(argv: list[str], stdout: BinaryIO | int) -> subprocess.Popen[bytes]:
+    """Start a program whose modules are compiled, as after an installation."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=stdout, env=env, start_new_session=True
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def memory(setting: Setting) -> Sample:
+    """Read the output of four commands slowly; every line has to arrive."""
+    file, lines = _file(100, setting)
+    argv = [*CURRANT, "--raw", *[f"exec cat '{file}'"] * 4]
     newlines = size = peak = 0
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    with _start(argv, subprocess.PIPE) as process:
         assert process.stdout is not None
         while data := os.read(process.stdout.fileno(), 1 << 20):
             newlines += data.count(b"\n")
@@ -79,9 +201,9 @@ def _memory_behind_a_slow_reader(setting: Setting, commands: list[str]) -> float
             peak = max(peak, _peak_of(process.pid))
             time.sleep(0.001)
     assert process.returncode == 0, f"currant ended with {process.returncode}"
-    assert newlines == COMMANDS * _lines(setting), f"{newlines} lines came"
-    assert size == COMMANDS * _file(setting).stat().st_size, f"{size} bytes came"
-    return peak * 1024 / 1e6
+    assert newlines == 4 * lines, f"{newlines} lines came"
+    assert size == 4 * file.stat().st_size, f"{size} bytes came"
+    return {"memory": peak * 1024 / 1e6}
 
 
 def _peak_of(pid: int) -> int:
@@ -92,37 +214,49 @@ def _peak_of(pid: int) -> int:
     return max(peaks, default=0)
 
 
-def _figures(samples: Samples, setting: Setting) -> list[Figure]:
-    starts = zip(samples.of("currant", "start"), samples.of("shell", "start"), strict=True)
-    beyond = [ours - theirs for ours, theirs in starts]
-    memory = samples.of("currant", "memory")
-    size = COMMANDS * _file(setting).stat().st_size / 1e6
-    return [
-        Figure(
-            what=f"currant run: {size:.0f} MB into /dev/null",
-            unit="s",
-            ours=samples.of("currant", "throughput"),
-            peer=samples.of("shell", "throughput"),
-            versus="cat … | cat",
-            at_most=4,
-        ),
-        Figure(
-            what="currant run true, beyond python -c pass",
-            unit="s",
-            ours=beyond,
-            peer=[MOST_STARTING] * len(beyond),
-            versus="the limit",
-            at_most=1,
-        ),
-        Figure(
-            what=f"most memory, {size:.0f} MB to a slow reader",
-            unit="MB",
-            ours=memory,
-            peer=[MOST_MEMORY] * len(memory),
-            versus="the limit",
-            at_most=1,
-        ),
-    ]
+def _trial(count: int, where: str) -> Trial:
+    what = f"currant run: {count} × cat to {where}"
+
+    def rows(_setting: Setting) -> list[Row]:
+        targets = {"shell": 1 / 3, "parallel": 4, "honcho": 50} if where == "/dev/null" else {}
+        if where == "a file":
+            targets["concurrently"] = 1
+        if count != 4:
+            targets.clear()
+        rates = [
+            Row(what, "MB/s", "rate", peer, _versus(peer), at_least=targets.get(peer))
+            for peer in PEERS
+        ]
+        if where == "/dev/null":
+            return rates
+        lost = [
+            Row(f"{what}, lost", "lines", "lost", peer, _versus(peer), limit=0) for peer in PEERS
+        ]
+        return [*rates, *lost]
+
+    sides = {
+        name: PlainSide(partial(run, name, count, where), program.requires)
+        for name, program in PROGRAMS.items()
+    }
+    return Trial(what, 5 if count == 4 and where != "a pipe" else 3, sides, rows)
 
 
-QUESTION = Question("command_line", 7, {"currant": currant, "shell": shell}, _figures)
+def _versus(peer: str) -> str:
+    megabytes = PROGRAMS[peer].megabytes
+    name = {"shell": "cat … | cat", "parallel": "GNU parallel --line-buffer --tag"}.get(peer, peer)
+    return name if megabytes is None else f"{name}, with {megabytes} MB"
+
+
+def _memory_rows(setting: Setting) -> list[Row]:
+    size = 40 if setting.quick else 400
+    what = f"currant run: most memory, {size} MB to a slow reader"
+    return [Row(what, "MB", "memory", limit=MOST_MEMORY)]
+
+
+QUESTION = Question(
+    "command_line",
+    [
+        *(_trial(count, where) for where in ("/dev/null", "a file", "a pipe") for count in COUNTS),
+        Trial("memory", 5, {"currant": PlainSide(memory)}, _memory_rows),
+    ],
+)
