@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import command_line, contain, throughput
+from benchmarks import command_line, contain, latency, throughput
 from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ QUESTIONS: dict[str, Question] = {
     for question in (
         throughput.QUESTION,
         command_line.QUESTION,
+        latency.QUESTION,
         contain.QUESTION,
     )
 }

@@ -2,7 +2,8 @@
 
 A command writes what the monotonic clock says, every two milliseconds; the reader, line by line,
 looks at the same clock.  Once it is alone, once beside a command that writes without end, whose
-lines the same reader takes.  The peer reads lines from the stream of a process of anyio's, alone.
+lines the same reader takes.  The peer reads lines from the stream of a process of anyio's; beside
+the chatty command, another task of it takes that one's output, in chunks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from benchmarks._measure import Figure, Question, Sample, Samples, Setting
+from benchmarks._measure import LoopSide, Question, Row, Sample, Setting, Trial
 from currant import Exited, Line, Runner
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ for _ in range(int(sys.argv[1])):
 """
 NEIGHBOUR = ["yes", "x" * 78]
 
-MOST = 5.0
+MOST = 5
 """Milliseconds that 99 of 100 lines may take beside a chatty neighbour."""
 
 
@@ -61,6 +62,15 @@ async def _delays(runner: Runner) -> list[float]:
 
 async def by_hand(setting: Setting) -> Sample:
     """Read the process's own stream, which anyio has on each event loop."""
+    alone = await _delays_by_hand(setting)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_take_neighbour)
+        beside = await _delays_by_hand(setting)
+        tasks.cancel_scope.cancel()
+    return {**_percentiles("alone", alone), **_percentiles("beside", beside)}
+
+
+async def _delays_by_hand(setting: Setting) -> list[float]:
     delays: list[float] = []
     async with await anyio.open_process(_argv(setting)) as process:
         assert process.stdout is not None
@@ -71,7 +81,14 @@ async def by_hand(setting: Setting) -> Sample:
                 delays.append((time.monotonic_ns() - int(line)) / 1e6)
         except anyio.IncompleteRead:
             pass
-    return _percentiles("alone", delays)
+    return delays
+
+
+async def _take_neighbour() -> None:
+    async with await anyio.open_process(NEIGHBOUR) as process:
+        assert process.stdout is not None
+        async for _chunk in process.stdout:
+            pass
 
 
 def _percentiles(what: str, delays: Sequence[float]) -> Sample:
@@ -79,30 +96,21 @@ def _percentiles(what: str, delays: Sequence[float]) -> Sample:
     return {f"{what} p50": parts[49], f"{what} p99": parts[98]}
 
 
-def _figures(samples: Samples, setting: Setting) -> list[Figure]:
-    del setting
-    figures = [
-        Figure(
-            what=f"a line's way, alone, {percentile}",
-            unit="ms",
-            ours=samples.of("currant", f"alone {percentile}"),
-            peer=samples.of("by hand", f"alone {percentile}"),
-            versus="receive_until on the process's stream",
+def _rows(_setting: Setting) -> list[Row]:
+    versus = "receive_until on the process's stream"
+    return [
+        Row(
+            f"a line's way, {where}, {percentile}",
+            "ms",
+            f"{short} {percentile}",
+            "by hand",
+            versus,
+            limit=MOST if (short, percentile) == ("beside", "p99") else None,
         )
+        for short, where in (("alone", "alone"), ("beside", "beside a chatty command"))
         for percentile in ("p50", "p99")
     ]
-    beside = samples.of("currant", "beside p99")
-    figures.append(
-        Figure(
-            what="a line's way, beside a chatty command, p99",
-            unit="ms",
-            ours=beside,
-            peer=[MOST] * len(beside),
-            versus="the limit",
-            at_most=1,
-        )
-    )
-    return figures
 
 
-QUESTION = Question("latency", 3, {"currant": currant, "by hand": by_hand}, _figures)
+SIDES = {"currant": LoopSide(currant), "by hand": LoopSide(by_hand)}
+QUESTION = Question("latency", [Trial("a line's way", 3, SIDES, _rows)])
