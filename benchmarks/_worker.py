@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import command_line, contain, latency, throughput
+from benchmarks import command_line, contain, latency, spawn, throughput
 from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ QUESTIONS: dict[str, Question] = {
         throughput.QUESTION,
         command_line.QUESTION,
         latency.QUESTION,
+        spawn.QUESTION,
         contain.QUESTION,
     )
 }

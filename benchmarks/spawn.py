@@ -1,8 +1,9 @@
 """How many commands a second can be run, and is the event loop held up meanwhile?
 
 A thousand times `true`, 1, 16 and 64 at a time, from before the first start to after the last exit.
-The peers: `subprocess.run` in a loop, which is one at a time, and `xargs -P`.  Beside currant a
-task sleeps for a millisecond again and again: the longest that it was away is what the event loop
+The peers: `subprocess.run` in a loop, which is one at a time and has pipes as currant has, and,
+with output that is the host's own, `xargs -P` and GNU parallel, which is given 300.  Beside currant
+a task sleeps for a millisecond again and again: the longest that it was away is what the event loop
 was held up.
 """
 
@@ -10,38 +11,39 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import partial
 from time import perf_counter
 
 import anyio
 
-from benchmarks._measure import Figure, Question, Sample, Samples, Setting
+from benchmarks._measure import LoopSide, PlainSide, Question, Row, Sample, Setting, Trial
 from currant import Runner
 
-AT_A_TIME = (1, 16, 64)
+AT_LEAST = {1: 0.8, 16: 1.0, 64: None}
+"""The targets for the ratio to `subprocess.run`, by how many run at a time."""
+
+LONGEST_GAP = {1: None, 16: 20, 64: None}
+"""Milliseconds that the event loop may be held up."""
 
 TRUE = shutil.which("true") or "true"
-XARGS = shutil.which("xargs") or "xargs"
 
 
 def _count(setting: Setting) -> int:
     return 100 if setting.quick else 1000
 
 
-async def currant(setting: Setting) -> Sample:
+async def currant(at_a_time: int, setting: Setting) -> Sample:
     """Have a Runner do it; nobody reads."""
-    sample: Sample = {}
-    for number in AT_A_TIME:
-        gaps = [0.0]
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_beat, gaps)
-            began = perf_counter()
-            async with Runner([[TRUE]] * _count(setting), max_processes=number) as runner:
-                pass
-            sample[f"rate {number}"] = _count(setting) / (perf_counter() - began)
-            tasks.cancel_scope.cancel()
-        assert runner.results.ok
-        sample[f"gap {number}"] = max(gaps) * 1e3
-    return sample
+    gaps = [0.0]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_beat, gaps)
+        began = perf_counter()
+        async with Runner([[TRUE]] * _count(setting), max_processes=at_a_time) as runner:
+            pass
+        seconds = perf_counter() - began
+        tasks.cancel_scope.cancel()
+    assert runner.results.ok
+    return {"rate": _count(setting) / seconds, "gap": max(gaps) * 1e3}
 
 
 async def _beat(gaps: list[float]) -> None:
@@ -51,50 +53,52 @@ async def _beat(gaps: list[float]) -> None:
         gaps.append(perf_counter() - began)
 
 
-async def in_a_loop(setting: Setting) -> Sample:
-    """Have `subprocess.run` do it, one after the other; the event loop has no part in this."""
+def in_a_loop(setting: Setting) -> Sample:
+    """Have `subprocess.run` do it, one after the other."""
     began = perf_counter()
     for _ in range(_count(setting)):
         subprocess.run([TRUE], stdin=subprocess.DEVNULL, capture_output=True, check=True)
     return {"rate": _count(setting) / (perf_counter() - began)}
 
 
-async def xargs(setting: Setting) -> Sample:
-    """Have `xargs` do it, with output that is the host's own."""
-    lines = b"\n".join(b"%d" % number for number in range(_count(setting)))
-    sample: Sample = {}
-    for number in AT_A_TIME:
-        began = perf_counter()
-        subprocess.run([XARGS, "-n", "1", "-P", str(number), TRUE], input=lines, check=True)
-        sample[f"rate {number}"] = _count(setting) / (perf_counter() - began)
-    return sample
+def xargs(at_a_time: int, setting: Setting) -> Sample:
+    """Have `xargs` do it."""
+    return _fed(["xargs", "-n", "1", "-P", str(at_a_time), TRUE], _count(setting))
 
 
-def _figures(samples: Samples, setting: Setting) -> list[Figure]:
-    loop = samples.of("in a loop", "rate")
-    figures: list[Figure] = []
-    for number in AT_A_TIME:
-        rate = samples.of("currant", f"rate {number}")
-        what = f"{_count(setting):,} × true, {number} at a time"
-        target = {1: 0.8, 16: 1.0}.get(number)
-        figures += [
-            Figure(what, "commands/s", rate, loop, "subprocess.run in a loop", at_least=target),
-            Figure(what, "commands/s", rate, samples.of("xargs", f"rate {number}"), "xargs -P"),
+def parallel(at_a_time: int, setting: Setting) -> Sample:
+    """Have GNU parallel do it."""
+    argv = ["parallel", "--will-cite", f"--jobs={at_a_time}", TRUE]
+    return _fed(argv, 30 if setting.quick else 300)
+
+
+def _fed(argv: list[str], count: int) -> Sample:
+    """Run a program that starts a command for each line of its input."""
+    lines = b"".join(b"%d\n" % number for number in range(count))
+    began = perf_counter()
+    subprocess.run(argv, input=lines, check=True)
+    return {"rate": count / (perf_counter() - began)}
+
+
+def _trial(at_a_time: int) -> Trial:
+    def rows(setting: Setting) -> list[Row]:
+        what = f"{_count(setting):,} × true, {at_a_time} at a time"
+        target, longest = AT_LEAST[at_a_time], LONGEST_GAP[at_a_time]
+        loop = "subprocess.run in a loop"
+        return [
+            Row(what, "commands/s", "rate", "in a loop", loop, at_least=target),
+            Row(what, "commands/s", "rate", "xargs", "xargs -P"),
+            Row(what, "commands/s", "rate", "parallel", "GNU parallel --jobs"),
+            Row(f"{what}: longest gap of the event loop", "ms", "gap", limit=longest),
         ]
-    gaps = samples.of("currant", "gap 16")
-    figures.append(
-        Figure(
-            what="longest that the event loop was held up, 16 at a time",
-            unit="ms",
-            ours=gaps,
-            peer=[20.0] * len(gaps),
-            versus="the limit",
-            at_most=1,
-        )
-    )
-    return figures
+
+    sides: dict[str, LoopSide | PlainSide] = {
+        "currant": LoopSide(partial(currant, at_a_time)),
+        "in a loop": PlainSide(in_a_loop),
+        "xargs": PlainSide(partial(xargs, at_a_time), "xargs"),
+        "parallel": PlainSide(partial(parallel, at_a_time), "parallel"),
+    }
+    return Trial(f"{at_a_time} at a time", 5 if AT_LEAST[at_a_time] else 3, sides, rows)
 
 
-QUESTION = Question(
-    "spawn", 3, {"currant": currant, "in a loop": in_a_loop, "xargs": xargs}, _figures
-)
+QUESTION = Question("spawn", [_trial(at_a_time) for at_a_time in AT_LEAST])
