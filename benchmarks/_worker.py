@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import command_line, contain, latency, spawn, throughput
+from benchmarks import command_line, contain, kill, latency, spawn, throughput
 from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ QUESTIONS: dict[str, Question] = {
         command_line.QUESTION,
         latency.QUESTION,
         spawn.QUESTION,
+        kill.QUESTION,
         contain.QUESTION,
     )
 }

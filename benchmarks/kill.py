@@ -1,23 +1,28 @@
 """How long does it take to stop commands, and does it take longer for many?
 
-Measured from `Runner.kill` to the return of `Runner.join`, once with commands that end at once on
-SIGTERM (`sleep`), and once with shells that take 0.2 s to end.  The peer of the first is the least
-that has to be done: a signal to each process by hand, and a wait for each.  The peer of the second
-is a single such shell: one after the other, 200 would take 200 times as long.
+Measured from `Runner.kill` to the return of `Runner.join`, with 1, 100 and 1,000 commands that end
+at once on SIGTERM (`sleep`).  The peer is the least that has to be done: sessions started by
+`subprocess.Popen`, `os.killpg` of each, then `Popen.wait` for each.  Then the same with 200 shells
+that take 0.2 s to end, beside a single one: one after the other, they would take 200 times as long.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import anyio
-
-from benchmarks._measure import Figure, Question, Sample, Samples, Setting
+from benchmarks._measure import LoopSide, PlainSide, Question, Row, Sample, Setting, Trial
 from currant import Line, Runner, Started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+COUNTS = (1, 100, 1000)
+SLOW_COUNT = 200
 
 SLEEP = ["sleep", "9999"]
 # It is the child who says that it is ready.  A signal in between the fork and the exec of a child
@@ -26,17 +31,18 @@ CHILD = "/bin/sh -c 'echo ready; exec sleep 9999'"
 SLOW = ["/bin/sh", "-c", f"trap 'sleep 0.2; exit 0' TERM; {CHILD} & wait"]
 
 
-def _counts(setting: Setting) -> list[int]:
-    return [1, 20] if setting.quick else [1, 50, 200]
+def _many(count: int, setting: Setting) -> int:
+    return -(-count // 10) if setting.quick else count
 
 
-async def currant(setting: Setting) -> Sample:
-    """Stop them with `Runner.kill`."""
-    counts = _counts(setting)
-    sample = {f"idle {n}": await _kill_and_join(SLEEP, n, Started) for n in counts}
-    for n in (1, counts[-1]):
-        sample[f"slow {n}"] = await _kill_and_join(SLOW, n, Line)
-    return sample
+async def currant(count: int, setting: Setting) -> Sample:
+    """Stop commands that end at once."""
+    return {"time": await _kill_and_join(SLEEP, _many(count, setting), Started)}
+
+
+async def slow(count: int, setting: Setting) -> Sample:
+    """Stop shells that take their time."""
+    return {"time": await _kill_and_join(SLOW, _many(count, setting), Line)}
 
 
 async def _kill_and_join(command: Sequence[str], count: int, ready: type[Started | Line]) -> float:
@@ -54,44 +60,40 @@ async def _kill_and_join(command: Sequence[str], count: int, ready: type[Started
     return seconds * 1e3
 
 
-async def by_hand(setting: Setting) -> Sample:
-    """Stop them with a signal to each."""
-    return {f"idle {n}": await _terminate_and_wait(n) for n in _counts(setting)}
-
-
-async def _terminate_and_wait(count: int) -> float:
-    processes = [await anyio.open_process(SLEEP) for _ in range(count)]
+def bare(count: int, setting: Setting) -> Sample:
+    """Stop sessions with a signal to each."""
+    processes = [
+        subprocess.Popen(SLEEP, stdin=subprocess.DEVNULL, start_new_session=True)
+        for _ in range(_many(count, setting))
+    ]
     began = perf_counter()
     for process in processes:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
     for process in processes:
-        await process.wait()
-    seconds = perf_counter() - began
-    for process in processes:
-        await process.aclose()
-    return seconds * 1e3
+        process.wait()
+    return {"time": (perf_counter() - began) * 1e3}
 
 
-def _figures(samples: Samples, setting: Setting) -> list[Figure]:
-    most = _counts(setting)[-1]
-    idle = [
-        Figure(
-            what=f"stop {n:,} idle",
-            unit="ms",
-            ours=samples.of("currant", f"idle {n}"),
-            peer=samples.of("by hand", f"idle {n}"),
-            versus="terminate and wait",
-        )
-        for n in _counts(setting)
-    ]
-    slow = Figure(
-        what=f"stop {most:,} that take 0.2 s",
-        unit="ms",
-        ours=samples.of("currant", f"slow {most}"),
-        peer=samples.of("currant", "slow 1"),
-        versus="one of them",
-    )
-    return [*idle, slow]
+def _trial(count: int) -> Trial:
+    def rows(setting: Setting) -> list[Row]:
+        what = f"stop {_many(count, setting):,} × sleep"
+        at_most = 5 if count == 1000 else None
+        return [Row(what, "ms", "time", "bare", "killpg and wait", at_most=at_most)]
+
+    sides: dict[str, LoopSide | PlainSide] = {
+        "currant": LoopSide(partial(currant, count)),
+        "bare": PlainSide(partial(bare, count)),
+    }
+    return Trial(f"{count:,} × sleep", 5, sides, rows)
 
 
-QUESTION = Question("stop", 5, {"currant": currant, "by hand": by_hand}, _figures)
+def _slow_rows(setting: Setting) -> list[Row]:
+    what = f"stop {_many(SLOW_COUNT, setting):,} shells that take 0.2 s"
+    return [Row(what, "ms", "time", "one", "one of them")]
+
+
+SLOW_SIDES = {"currant": LoopSide(partial(slow, SLOW_COUNT)), "one": LoopSide(partial(slow, 1))}
+QUESTION = Question(
+    "kill",
+    [*map(_trial, COUNTS), Trial(f"{SLOW_COUNT} slow shells", 3, SLOW_SIDES, _slow_rows)],
+)
