@@ -193,7 +193,7 @@ def _line_trial(name: str, size: int, count: int) -> Trial:
             for peer, versus in peers.items()
         ]
 
-    sides = {
+    sides: dict[str, LoopSide | PlainSide] = {
         "currant": LoopSide(partial(by_line, size, count)),
         "readline": LoopSide(partial(readline, size, count), backends=ON_ASYNCIO),
         "memory stream": LoopSide(partial(memory_stream, size, count)),
@@ -213,7 +213,7 @@ def _batch_trial(name: str, size: int, count: int) -> Trial:
         time = Row(f"{count} × {each} MB, in batches", "s", "seconds", "shell", versus, at_most=2.5)
         return [time, shown] if judged else [shown]
 
-    sides = {
+    sides: dict[str, LoopSide | PlainSide] = {
         "currant": LoopSide(partial(in_batches, size, count)),
         "shell": PlainSide(partial(shell, size, count)),
     }
