@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import command_line, contain, kill, latency, spawn, start, throughput
+from benchmarks import command_line, contain, cost, kill, latency, spawn, start, throughput
 from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ QUESTIONS: dict[str, Question] = {
         latency.QUESTION,
         spawn.QUESTION,
         kill.QUESTION,
+        cost.QUESTION,
         start.QUESTION,
         contain.QUESTION,
     )

@@ -1,60 +1,100 @@
-"""What do commands cost that do nothing?
+"""What do commands cost: memory, processor time and threads, and does it grow with their number?
 
-Measured with 1,000 times `sleep`, all running: the CPU time of this process over five seconds in
-which nothing happens, and how much its memory (RSS) has grown since before, for each command.  The
-peer holds the same commands by hand: `anyio.open_process`, a task for each of its two streams, and
-one that waits for it.
+1, 10, 100 and 1,000 times `sleep`.  Of each number: how much the memory of this process (RSS) has
+grown since before, how many threads it has while all run, the time from the first start until all
+run, and the time from `Runner.kill` to the return of `Runner.join`; all but the threads for each
+command.  A first command has been run before, so that what one pays once is not counted.  The
+peers: the same commands by hand (`anyio.open_process`, a task for each of their two streams, and one
+that waits for them), and a single command of currant's.
+
+The processor time is that of five seconds in which 1,000 commands do nothing; the peer is the same
+process before they were started.  The memory behind a slow reader is how much the peak (VmHWM) is
+above what there was before, while four commands of 50 MB are read with a pause after each megabyte.
 """
 
 from __future__ import annotations
 
-import os
 import resource
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import anyio
 
-from benchmarks._measure import Figure, Question, Sample, Samples, Setting
-from currant import Runner, Started
+from benchmarks._measure import LoopSide, Question, Row, Sample, Setting, Trial, numbered_lines
+from currant import Batch, Line, Runner, Started
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, TaskStatus
 
 SLEEP = ["sleep", "9999"]
 
+COUNTS = (1, 10, 100, 1000)
+MOST_MEMORY = 50
+"""Kilobytes that an idle command may take."""
 
-def _count(setting: Setting) -> int:
-    return 200 if setting.quick else 1000
+SECONDS = 5.0
+MOST_TIME = 10
+"""Milliseconds of processor time that 1,000 idle commands may take in that time."""
+
+READ = 4
+"""Commands that are read slowly."""
+
+MOST_HELD = 64
+"""Megabytes that they may take."""
+
+MEGABYTE = 1_000_000
+PAUSE = 0.002
 
 
-def _seconds(setting: Setting) -> float:
-    return 2 if setting.quick else 5
+def _many(count: int, setting: Setting) -> int:
+    return -(-count // 10) if setting.quick else count
 
 
-async def currant(setting: Setting) -> Sample:
+async def currant(number: int, setting: Setting) -> Sample:
     """Hold them in a Runner whose messages have all been taken."""
-    before = _resident()
-    async with Runner([SLEEP] * _count(setting)) as runner:
-        started = 0
-        async for message in runner:
-            started += isinstance(message, Started)
-            if started == _count(setting):
-                break
-        sample = await _idle(before, setting)
+    count = _many(number, setting)
+    async with Runner([["true"]]):
+        pass
+    before, began = _status("VmRSS"), perf_counter()
+    async with Runner([SLEEP] * count) as runner:
+        await _all_started(runner, count)
+        started = perf_counter()
+        await anyio.sleep(0.5)  # what the starts have left to do
+        grown, threads = _status("VmRSS") - before, _status("Threads")
+        asked = perf_counter()
         runner.kill()
-    return sample
+        await runner.join()
+        killed = perf_counter()
+    return {
+        "memory": grown * 1.024 / count,
+        "threads": threads,
+        "start": (started - began) * 1e3 / count,
+        "kill": (killed - asked) * 1e3 / count,
+    }
 
 
-async def by_hand(setting: Setting) -> Sample:
+async def _all_started(runner: Runner, count: int) -> None:
+    started = 0
+    async for message in runner:
+        started += isinstance(message, Started)
+        if started == count:
+            break
+
+
+async def by_hand(number: int, setting: Setting) -> Sample:
     """Hold them in a task group."""
-    before = _resident()
+    count = _many(number, setting)
+    await anyio.run_process(["true"])
+    before = _status("VmRSS")
     async with anyio.create_task_group() as tasks:
-        for _ in range(_count(setting)):
+        for _ in range(count):
             await tasks.start(_hold)
-        sample = await _idle(before, setting)
+        await anyio.sleep(0.5)
+        grown, threads = _status("VmRSS") - before, _status("Threads")
         tasks.cancel_scope.cancel()
-    return sample
+    return {"memory": grown * 1.024 / count, "threads": threads}
 
 
 async def _hold(*, task_status: TaskStatus[None]) -> None:
@@ -71,44 +111,137 @@ async def _drain(source: ByteReceiveStream) -> None:
         pass
 
 
-async def _idle(before: int, setting: Setting) -> Sample:
-    await anyio.sleep(0.5)  # what the starts have left to do
-    grown = _resident() - before
-    began = _cpu_time()
-    await anyio.sleep(_seconds(setting))
-    return {
-        "cpu": (_cpu_time() - began) * 1e3,
-        "memory": grown / 1024 / _count(setting),
-    }
+async def processor_time(setting: Setting) -> Sample:
+    """Do nothing, first without commands, then with a thousand."""
+    count = _many(1000, setting)
+    before = await _idle(setting)
+    async with Runner([SLEEP] * count) as runner:
+        await _all_started(runner, count)
+        await anyio.sleep(0.5)
+        during = await _idle(setting)
+        runner.kill()
+    return {"before": before, "during": during}
 
 
-def _cpu_time() -> float:
+async def _idle(setting: Setting) -> float:
+    """Return the milliseconds that this process has worked while it had nothing to do."""
+    began = _processor_time()
+    await anyio.sleep(1 if setting.quick else SECONDS)
+    return (_processor_time() - began) * 1e3
+
+
+def _processor_time() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
-def _resident() -> int:
+async def slowly_by_line(setting: Setting) -> Sample:
+    """Read line by line, with a pause after each megabyte."""
+    before, came, pauses = _status("VmRSS"), 0, 0
+    async with Runner([["cat", _file(setting)]] * READ) as runner:
+        async for message in runner:
+            if isinstance(message, Line):
+                came += len(message.data) + 1
+                if came > pauses * MEGABYTE:
+                    pauses += 1
+                    await anyio.sleep(PAUSE)
+    return _held(before, came, setting)
+
+
+async def slowly_by_batch(setting: Setting) -> Sample:
+    """Read whole batches, with a pause after each megabyte."""
+    before, came, pauses = _status("VmRSS"), 0, 0
+    async with Runner([["cat", _file(setting)]] * READ) as runner:
+        async for message in runner.batches():
+            if isinstance(message, Batch):
+                came += len(message.data)
+                if came > pauses * MEGABYTE:
+                    pauses += 1
+                    await anyio.sleep(PAUSE)
+    return _held(before, came, setting)
+
+
+def _file(setting: Setting) -> Path:
+    return numbered_lines(setting.folder, _many(500_000, setting), 100)
+
+
+def _held(before: int, came: int, setting: Setting) -> Sample:
+    written = READ * _file(setting).stat().st_size
+    assert came == written, f"{came} bytes of {written} came"
+    return {"memory": (_status("VmHWM") - before) * 1024 / 1e6}
+
+
+def _status(name: str) -> int:
+    """Return a number of this process: KiB of memory, or how many threads it has."""
     # Not ru_maxrss: that begins with the peak of the process that we were forked from.
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise LookupError(name)
 
 
-def _figures(samples: Samples, setting: Setting) -> list[Figure]:
-    count, seconds = _count(setting), _seconds(setting)
-    rows = [
-        (f"{count:,} idle commands: CPU time in {seconds:g} s", "ms", "cpu"),
-        (f"{count:,} idle commands: memory of each", "KiB", "memory"),
-    ]
-    return [
-        Figure(
-            what,
+def _number_rows(setting: Setting) -> list[Row]:
+    versus = "a task group of processes"
+    rows: list[Row] = []
+    for number in (100, 1000):
+        ours, peer = f"currant, {number}", f"by hand, {number}"
+        what = f"{_many(number, setting):,} idle commands"
+        rows += [
+            Row(
+                f"{what}: memory of each",
+                "kB",
+                "memory",
+                peer,
+                versus,
+                None,
+                ours,
+                limit=MOST_MEMORY,
+            ),
+            Row(f"{what}: threads of the process", "threads", "threads", peer, versus, None, ours),
+        ]
+    quantities = {"memory": "kB", "start": "ms", "kill": "ms"}
+    rows += [
+        Row(
+            f"{quantity} of each of {_many(number, setting):,}",
             unit,
-            ours=samples.of("currant", quantity),
-            peer=samples.of("by hand", quantity),
-            versus="a task group of processes",
+            quantity,
+            peer="currant, 1",
+            versus="a single command",
+            ours=f"currant, {number}",
         )
-        for what, unit, quantity in rows
+        for quantity, unit in quantities.items()
+        for number in COUNTS[1:]
+    ]
+    return rows
+
+
+def _time_rows(setting: Setting) -> list[Row]:
+    count, seconds = _many(1000, setting), 1 if setting.quick else SECONDS
+    what = f"{count:,} idle commands: processor time in {seconds:g} s"
+    versus = "before they were started"
+    return [Row(what, "ms", "during", "currant", versus, of="before", limit=MOST_TIME)]
+
+
+def _slow_rows(setting: Setting) -> list[Row]:
+    size = READ * _many(500_000, setting) * 100 // MEGABYTE
+    return [
+        Row(
+            f"most memory, {size} MB read slowly {side}", "MB", "memory", ours=side, limit=MOST_HELD
+        )
+        for side in SLOW_SIDES
     ]
 
 
-QUESTION = Question("idle", 3, {"currant": currant, "by hand": by_hand}, _figures)
+NUMBER_SIDES = {
+    **{f"currant, {number}": LoopSide(partial(currant, number)) for number in COUNTS},
+    **{f"by hand, {number}": LoopSide(partial(by_hand, number)) for number in (100, 1000)},
+}
+SLOW_SIDES = {"by line": LoopSide(slowly_by_line), "by batch": LoopSide(slowly_by_batch)}
+QUESTION = Question(
+    "cost",
+    [
+        Trial("idle commands", 3, NUMBER_SIDES, _number_rows),
+        Trial("processor time", 3, {"currant": LoopSide(processor_time)}, _time_rows),
+        Trial("a slow reader", 3, SLOW_SIDES, _slow_rows),
+    ],
+)
