@@ -1,9 +1,10 @@
 """What does containment cost: the orphan guard's life and memory, and a search for escapees?
 
 The guard is started by hand, several times, and told at once that it is not needed; its memory is
-read while it waits for its pipe.  The
-peer is the same with a Python interpreter as the helper.  The search looks at the environment of
-all processes of this machine, a thousand of which sleep; the peer is `grep` over the same files.
+read while it waits for its pipe.  The peer is the same with a Python interpreter as the helper.
+
+The search looks at the environment of all processes of this machine, a thousand of which sleep; it
+is measured from its call to its return, and the peer is `grep` over the same files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from anyio import run_process
 
-from benchmarks._measure import LoopSide, Question, Row, Sample, Setting, Trial
+from benchmarks._measure import LoopSide, PlainSide, Question, Row, Sample, Setting, Trial
 from currant import Runner, Started
 from currant._escapees import Escapees
 from currant._guard import SCRIPT
@@ -36,42 +38,11 @@ GREP = shutil.which("grep") or "grep"
 STARTS = 10
 
 
-def _count(setting: Setting) -> int:
-    return 100 if setting.quick else 1000
-
-
-async def currant(setting: Setting) -> Sample:
-    """Start the script, and search with `Escapees`."""
-    return await _measure("currant", setting)
-
-
-async def by_hand(setting: Setting) -> Sample:
-    """Start an interpreter, and search with `grep`."""
-    return await _measure("by hand", setting)
-
-
-async def _measure(side: str, setting: Setting) -> Sample:
+def guard(side: str, _setting: Setting) -> Sample:
+    """Start and end a helper, several times."""
     lives = [_life(HELPERS[side]) for _ in range(STARTS)]
     memories = [_memory(HELPERS[side]) for _ in range(STARTS)]
-    async with Runner([["sleep", "9999"]] * _count(setting)) as runner:
-        missing = _count(setting)
-        async for message in runner:
-            missing -= isinstance(message, Started)
-            if not missing:
-                break
-        began = perf_counter()
-        if side == "currant":
-            await Escapees("f00", set).find()
-        else:
-            files = [f"/proc/{pid}/environ" for pid in process_numbers()]
-            await run_process([GREP, "-ls", "f00/", *files], check=False)
-        seconds = perf_counter() - began
-        runner.kill()
-    return {
-        "life": median(lives) * 1e3,
-        "memory": median(memories),
-        "search": seconds * 1e6 / _count(setting),
-    }
+    return {"life": median(lives) * 1e3, "memory": median(memories)}
 
 
 def _life(argv: Sequence[str]) -> float:
@@ -91,14 +62,44 @@ def _memory(argv: Sequence[str]) -> float:
     return int(line.split()[1]) / 1e3
 
 
-def _rows(setting: Setting) -> list[Row]:
-    helper = "a Python interpreter"
+async def search(side: str, setting: Setting) -> Sample:
+    """Search beside a thousand commands, with `Escapees` or with `grep`."""
+    missing = count = 100 if setting.quick else 1000
+    async with Runner([["sleep", "9999"]] * count) as runner:
+        async for message in runner:
+            missing -= isinstance(message, Started)
+            if not missing:
+                break
+        began = perf_counter()
+        if side == "currant":
+            await Escapees("f00", set).find()
+        else:
+            files = [f"/proc/{pid}/environ" for pid in process_numbers()]
+            await run_process([GREP, "-ls", "f00/", *files], check=False)
+        seconds = perf_counter() - began
+        runner.kill()
+    return {"search": seconds * 1e6 / count}
+
+
+def _guard_rows(_setting: Setting) -> list[Row]:
+    versus = "a Python interpreter"
     return [
-        Row("start and end the guard", "ms", "life", "by hand", helper),
-        Row("memory of the guard (PSS)", "MB", "memory", "by hand", helper),
-        Row(f"search {_count(setting):,} processes", "µs a process", "search", "by hand", "grep"),
+        Row("start and end the guard", "ms", "life", "by hand", versus),
+        Row("memory of the guard (PSS)", "MB", "memory", "by hand", versus),
     ]
 
 
-SIDES = {"currant": LoopSide(currant), "by hand": LoopSide(by_hand)}
-QUESTION = Question("contain", [Trial("the guard and the search", 3, SIDES, _rows)])
+def _search_rows(setting: Setting) -> list[Row]:
+    what = f"search {100 if setting.quick else 1000:,} processes"
+    return [Row(what, "µs a process", "search", "by hand", "grep")]
+
+
+GUARD_SIDES = {side: PlainSide(partial(guard, side)) for side in HELPERS}
+SEARCH_SIDES = {side: LoopSide(partial(search, side)) for side in HELPERS}
+QUESTION = Question(
+    "contain",
+    [
+        Trial("the guard", 3, GUARD_SIDES, _guard_rows),
+        Trial("the search", 3, SEARCH_SIDES, _search_rows),
+    ],
+)
