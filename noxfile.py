@@ -5,6 +5,8 @@ Without a name: the checks of the code, and the tests on every Python that is in
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -17,6 +19,13 @@ nox.options.sessions = ["lint", "typing", "tests", "lowest"]
 PYPROJECT = nox.project.load_toml(Path(__file__).with_name("pyproject.toml"))
 PYTHONS = nox.project.python_versions(PYPROJECT)
 BACKENDS = ["asyncio", "uvloop", "trio"]
+
+CONCURRENTLY = "concurrently@9.2.5"  # a peer of the benchmarks, from npm
+BENCH_FILES = [
+    "--json=benchmarks/results.json",
+    "--plot=benchmarks/plot.svg",
+    "--table=benchmarks/README.md",
+]
 
 
 @nox.session(python=PYTHONS)
@@ -83,6 +92,15 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure; takes the arguments of ``python -m benchmarks``."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """Measure beside the peers; takes the arguments of ``python -m benchmarks``.
+
+    Without any it writes all that `benchmarks/README.md` shows.
+    """
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))
+    path = os.environ["PATH"]
+    if shutil.which("npm") is not None:
+        tmp = Path(session.create_tmp()).absolute()
+        session.run("npm", "install", f"--prefix={tmp}", CONCURRENTLY, external=True, silent=True)
+        path += os.pathsep + str(tmp / "node_modules/.bin")
+    arguments = session.posargs or BENCH_FILES
+    session.run("python", "-m", "benchmarks", *arguments, env={"PATH": path})
