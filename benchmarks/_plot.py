@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-COLORS = dict(zip((NO_LOOP, *BACKENDS), ("#666666", "#0072b2", "#d55e00", "#009e73"), strict=True))
+COLORS: dict[str, str] = {
+    NO_LOOP: "#666666",
+    **dict(zip(BACKENDS, ("#0072b2", "#d55e00", "#009e73"), strict=True)),
+}
 ROW = 0.22
 """Inches that a line of the picture is high."""
 

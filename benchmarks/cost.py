@@ -4,8 +4,8 @@
 grown since before, how many threads it has while all run, the time from the first start until all
 run, and the time from `Runner.kill` to the return of `Runner.join`; all but the threads for each
 command.  A first command has been run before, so that what one pays once is not counted.  The
-peers: the same commands by hand (`anyio.open_process`, a task for each of their two streams, and one
-that waits for them), and a single command of currant's.
+peers: the same commands by hand (`anyio.open_process`, a task for each of their two streams, and
+one that waits for them), and a single command of currant's.
 
 The processor time is that of five seconds in which 1,000 commands do nothing; the peer is the same
 process before they were started.  The memory behind a slow reader is how much the peak (VmHWM) is

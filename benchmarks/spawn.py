@@ -2,7 +2,7 @@
 
 A thousand times `true`, 1, 16 and 64 at a time, from before the first start to after the last exit.
 The peers: `subprocess.run` in a loop, which is one at a time and has pipes as currant has, and,
-with output that is the host's own, `xargs -P` and GNU parallel, which is given 300.  Beside currant
+with output that is the host's own, `xargs -P` and GNU parallel, which is given 200.  Beside currant
 a task sleeps for a millisecond again and again: the longest that it was away is what the event loop
 was held up.
 """
@@ -69,7 +69,7 @@ def xargs(at_a_time: int, setting: Setting) -> Sample:
 def parallel(at_a_time: int, setting: Setting) -> Sample:
     """Have GNU parallel do it."""
     argv = ["parallel", "--will-cite", f"--jobs={at_a_time}", TRUE]
-    return _fed(argv, 30 if setting.quick else 300)
+    return _fed(argv, 20 if setting.quick else 200)
 
 
 def _fed(argv: list[str], count: int) -> Sample:

@@ -37,7 +37,7 @@ HONCHO = (sys.executable, "-m", "honcho")
 def _medians(*programs: Sequence[str], setting: Setting) -> list[float]:
     """Return the milliseconds that each program takes, run in turn with the others."""
     times: list[list[float]] = [[] for _ in programs]
-    for _ in range(3 if setting.quick else 11):
+    for _ in range(3 if setting.quick else 8):
         for program, taken in zip(programs, times, strict=True):
             taken.append(_milliseconds(program))
     return [median(taken[1:]) for taken in times]  # the first may have had to compile

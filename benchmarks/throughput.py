@@ -49,10 +49,10 @@ COUNTS = (1, 4, 64)
 SIZES = {"short": 30, "long": 1000}
 
 LINES = {
-    "currant": {30: 1_000_000, 1000: 200_000},
-    "readline": {30: 600_000, 1000: 150_000},
-    "memory stream": {30: 128_000, 1000: 64_000},
-    "shellous": {30: 300_000, 1000: 100_000},
+    "currant": {30: 1_000_000, 1000: 100_000},
+    "readline": {30: 600_000, 1000: 100_000},
+    "memory stream": {30: 100_000, 1000: 50_000},
+    "shellous": {30: 200_000, 1000: 50_000},
 }
 """Lines of all commands together, by their size."""
 
