@@ -81,6 +81,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := set(options.names) - set(QUESTIONS):
         parser.error(f"no question {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
+    if options.plot is not None and find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib, which is in the group `bench`")
     return options
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +29,12 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
     figures = [figure for figure in figures if figure.times_as_good]
     if not figures:
         raise ValueError("no figure has a peer: there is nothing to draw")
-    if find_spec("matplotlib") is None:
-        raise ModuleNotFoundError("--plot needs matplotlib, which is in the group `bench`")
     # By name, because it is not installed where types are checked.
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("svg")
     pyplot: Any = import_module("matplotlib.pyplot")
-    matplotlib.rcParams.update({"svg.hashsalt": "currant", "font.size": 8})
+    # Text stays text, which is smaller and can be searched.
+    matplotlib.rcParams.update({"svg.hashsalt": "currant", "svg.fonttype": "none", "font.size": 8})
     groups = [(name, list(group)) for name, group in groupby(figures, lambda each: each.question)]
     heights = [len(group) + 2 for _, group in groups]
     picture, axes = pyplot.subplots(

@@ -89,9 +89,9 @@ def _parallel(_folder: Path, file: Path, count: int) -> list[str]:
 PROGRAMS = {
     "currant": Program(_currant),
     "shell": Program(_shell),
-    "concurrently": Program(_concurrently, 20, "concurrently"),
+    "concurrently": Program(_concurrently, 40, "concurrently"),
     "honcho": Program(_honcho, 2, "honcho"),
-    "parallel": Program(_parallel, 20, "parallel"),
+    "parallel": Program(_parallel, 40, "parallel"),
 }
 PEERS = [name for name in PROGRAMS if name != "currant"]
 

@@ -141,7 +141,7 @@ async def slowly_by_line(setting: Setting) -> Sample:
     async with Runner([["cat", _file(setting)]] * READ) as runner:
         async for message in runner:
             if isinstance(message, Line):
-                came += len(message.data) + 1
+                came += len(message.data) + len(message.ending)
                 if came > pauses * MEGABYTE:
                     pauses += 1
                     await anyio.sleep(PAUSE)
