@@ -58,7 +58,10 @@ they deal with all that has piled up at once.
 """
 
 SMALL = 4 * 1024
-"""Bytes of a batch that need not wait behind the large ones of other commands."""
+"""Most bytes of a batch that need not wait behind the large ones of other commands."""
+
+OVERTAKERS = 16
+"""How many small batches do not wait behind the same large one."""
 
 AT_ONCE = 64 * 1024
 """Bytes whose lines are read in one go: between them, other tasks have their turn."""
@@ -193,6 +196,7 @@ class Subscription(ABC):
         self._send, self._receive = stream
         self._blocked: deque[tuple[anyio.Event, BatchMessage]] = deque()
         self._bytes = 0
+        self._overtakers = 0
         self._kept: deque[BatchMessage] = deque()
         self._dropped: dict[str, int] = {}
         self._change: anyio.Event | None = None
@@ -219,6 +223,8 @@ class Subscription(ABC):
         # then would leave the sender waiting (test_a_reader_whose_task_is_cancelled_...).
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the sink has left
             try:
+                if self._blocked:
+                    self._overtake(message)
                 self._pass(message)
             except anyio.WouldBlock:
                 passed_on = anyio.Event()
@@ -281,14 +287,17 @@ class Subscription(ABC):
     def _pass(self, message: BatchMessage) -> None:
         """Put `message` into the stream; raises `anyio.WouldBlock` where it has to wait."""
         size = _size(message)
-        if self._bytes and self._bytes + size > self.most_bytes and not self._may_overtake(message):
+        if size > SMALL and self._bytes and self._bytes + size > self.most_bytes:
             raise anyio.WouldBlock
         self._send.send_nowait(message)
         self._bytes += size
 
-    def _may_overtake(self, message: BatchMessage) -> bool:
-        own = message.command
-        return _size(message) <= SMALL and all(other.command != own for _, other in self._blocked)
+    def _overtake(self, message: BatchMessage) -> None:
+        """Let `message` pass those that wait; raises `anyio.WouldBlock` where it may not."""
+        waits_itself = any(other.command == message.command for _, other in self._blocked)
+        if waits_itself or _size(message) > SMALL or self._overtakers == OVERTAKERS:
+            raise anyio.WouldBlock
+        self._overtakers += 1
 
     def _take_from_stream(self) -> BatchMessage:
         message = self._receive.receive_nowait()
@@ -306,6 +315,7 @@ class Subscription(ABC):
                 passed_on, waiting = self._blocked[0]
                 self._pass(waiting)
                 self._blocked.popleft()
+                self._overtakers = 0
                 passed_on.set()
 
     def _discard_if_abandoned(self) -> None:

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 import currant._channel
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
-from currant._channel import Channel, LineReader
+from currant._channel import BatchReader, Channel, LineReader
 from currant.cli._build import SinkRunner
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
@@ -149,6 +149,30 @@ async def test_a_quiet_command_need_not_wait_behind_all_that_a_chatty_one_writes
         rest = [await anext(lines) for _ in range(7 * 64 + 1)]
     channel.close()
     assert written([first, *before, *rest]) == large * 64 + small + large * 7 * 64 + small
+
+
+async def test_a_large_batch_does_not_wait_for_ever_behind_small_ones() -> None:
+    """However many small batches others send, only some go before a large one that came first."""
+    channel = Channel(4)
+    channel.add_producer()
+    line = b"x" * 99 + b"\n"
+    commands: list[str] = []
+
+    async def send(command: str, data: bytes) -> None:
+        while True:
+            await channel.send(Batch(command, "stdout", data, 0.0))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(send, f"spammer {number}", line)
+        tasks.start_soon(send, "bulk", line * 3000)
+        async for message in BatchReader(channel.readers):
+            commands.append(message.command)
+            if len(commands) == 1000:
+                break
+        tasks.cancel_scope.cancel()
+    channel.close()
+    assert commands.count("bulk") >= 1000 // (16 + 4 + 3 + 2)  # overtakers, held, tasks in turn
 
 
 async def test_two_tasks_may_share_the_messages() -> None:
