@@ -82,7 +82,9 @@ class Runner(AsyncContextManagerMixin):
         capture: whether results carry the output: False, True, or how many last bytes of each
             stream.
         buffer_size: how many messages (batches of output of up to 320 KiB among them) each reader
-            may be behind before the commands have to wait for it.
+            may be behind before the commands have to wait for it.  Those who iterate may be behind
+            by 256 KiB of output, or one batch if that is more, so that the lines of a quiet command
+            do not wait for long behind those of a chatty one.
         sinks: async callables that take all messages; each has a subscription of its own, and
             `join` waits for it.  Without a sink, output that nobody iterates over makes the
             commands wait; with one, such output is for the sinks only: iteration that begins, or
