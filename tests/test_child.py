@@ -88,10 +88,11 @@ async def test_whoever_waits_when_it_is_closed_is_told_so() -> None:
 async def test_an_exit_that_somebody_else_has_taken_is_no_success() -> None:
     """A program that reaps all children leaves no exit code for us; that is told as a failure."""
     with anyio.fail_after(LIMIT):
-        async with Runner({"c": "cat"}) as runner:
+        async with Runner({"c": "sleep 9999"}) as runner:
             job = runner["c"]
             await job.until_started()
             assert job.pid is not None
+            os.kill(job.pid, SIGKILL)
             os.waitid(os.P_PID, job.pid, os.WEXITED)  # noqa: ASYNC222 - before anybody else can
         assert runner.results["c"].status == "failed"
         assert str(runner.results["c"].exit) == "exit code 255"

@@ -313,13 +313,16 @@ class HeldStart:
 
     async def _open(self, how: HowToStart) -> Child | Process:
         if self._before:
-            self.reached.set()
-            await self.released.wait()
+            await self._hold()
         process = await self._start_process(how)
         if not self._before:
-            self.reached.set()
-            await self.released.wait()
+            await self._hold()
         return process
+
+    async def _hold(self) -> None:
+        self.reached.set()
+        with anyio.CancelScope(shield=True):  # as a start is
+            await self.released.wait()
 
 
 @pytest.mark.parametrize("before", [True, False])
