@@ -1,8 +1,8 @@
 """Structured concurrency for processes: a task group whose tasks are commands.
 
 To read the package, follow the data: a `Command` (`_command`) is started by a launcher (`_launcher`
-is the seam, `_local` this machine, with `_lookup` and `_pipes`), its bytes become whole lines
-(`_lines`) in batches, which a bounded channel (`_channel`) carries to readers and sinks.  One
+is the seam, `_local` this machine, with `_lookup`, `_pipes` and `_child`), its bytes become whole
+lines (`_lines`) in batches, which a bounded channel (`_channel`) carries to readers and sinks.  One
 command's life is `_job`, many commands are `_runner`.
 
 How a process is ended is one page, `_stop`; process groups, and who in them is alive, are `_posix`;

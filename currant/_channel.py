@@ -53,8 +53,8 @@ MOST_BYTES = 256 * 1024
 """Bytes of output that are held for those who iterate, before a further large batch has to wait.
 
 Who reads line by line comes to a line when those before it are read: behind sixteen batches of a
-command that writes without end that took 20 ms, behind this much 5 ms.  Sinks have no such bound:
-they deal with all that has piled up at once.
+command that writes without end that took 20 ms, behind this much 4 to 8 ms.  Sinks have no such
+bound: they deal with all that has piled up at once.
 """
 
 SMALL = 4 * 1024

@@ -40,11 +40,11 @@ class HowToStart(NamedTuple):
     stdout: int
     stderr: int
     cwd: StrOrPath | None
-    env: Mapping[bytes, bytes]
+    env: Mapping[str, str]
 
 
 class Child:
-    """A child process, which is reaped by the first `wait` after its end.
+    """A child process; whoever first waits or asks for its end when it has come reaps it.
 
     Building it starts the process in a session of its own, and blocks until its program runs.
 

@@ -225,7 +225,7 @@ def with_grace(command: Command, grace: float) -> Command:
 def _copied(command: Command, **changes: object) -> Command:
     """Return a copy with some other values, which are known to be good.
 
-    Without checking again what was checked: 4 µs against the 20 µs of `dataclasses.replace`.
+    Without checking again what was checked: 5 µs against the 15 µs of `dataclasses.replace`.
     """
     copied = object.__new__(type(command))
     for spec in fields(command):

@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -32,7 +32,7 @@ from currant._posix import ProcessGroup, has_pidfds
 from currant._stop import REAP_LIMIT, HowToStop, end_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Self
 
@@ -166,7 +166,7 @@ class LocalLauncher:
         how = HowToStop(command.stop_signal, GRACE if command.grace is None else command.grace)
         self._unswept[name] = how
         self._attempts[name] += 1
-        own_mark = {os.fsencode(VARIABLE): mark(self._run, name, self._attempts[name]).encode()}
+        own_mark = {VARIABLE: mark(self._run, name, self._attempts[name])}
         with ExitStack() as ours, ExitStack() as childs:
             if command.stdin is None:
                 stdin, child_stdin = None, os.open(os.devnull, os.O_RDONLY)
@@ -303,7 +303,6 @@ class LocalProcess:
 
 async def start_by_event_loop(how: HowToStart) -> Process:
     """Start a process by way of the event loop, which learns of its exit in a way of its own."""
-    env = cast("Mapping[str, str]", how.env)  # `subprocess` takes both
     # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
     with anyio.CancelScope(shield=True):
         process = await anyio.open_process(
@@ -312,7 +311,7 @@ async def start_by_event_loop(how: HowToStart) -> Process:
             stdout=how.stdout,
             stderr=how.stderr,
             cwd=how.cwd,
-            env=env,
+            env=how.env,
             start_new_session=True,
         )
     # Both type checkers take every scope for one that swallows errors.

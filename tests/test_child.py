@@ -33,7 +33,7 @@ def child(*argv: str) -> Iterator[Child]:
     """Start a child without files; it is killed and reaped at the end."""
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        started = Child(HowToStart(argv, null, null, null, None, dict(os.environb)))
+        started = Child(HowToStart(argv, null, null, null, None, dict(os.environ)))
     finally:
         os.close(null)
     try:

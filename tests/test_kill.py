@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from currant import (
     Command,
@@ -423,8 +424,8 @@ async def test_a_process_that_is_gone_has_no_number_however_slow_its_reader_is()
         async for message in runner.batches():
             if isinstance(message, Started):
                 with anyio.fail_after(30):
-                    while not runner._channel.readers._blocked:  # noqa: ASYNC110 - as below
-                        await anyio.sleep(0.001)
+                    while not runner._channel.readers._blocked:  # its output fills the channel
+                        await checkpoint()
                     runner.kill()
                     while runner["c"].pid is not None:  # noqa: ASYNC110 - what it looks for
                         await anyio.sleep(0.001)
