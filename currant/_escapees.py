@@ -27,7 +27,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._errors import CannotStopError
-from currant._posix import ProcessGroup, environment_of, group_and_session, process_numbers
+from currant._posix import (
+    ProcessGroup,
+    environment_of,
+    group_and_session,
+    is_starting,
+    process_numbers,
+)
 from currant._stop import REAP_LIMIT, end_group
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ MOST_PASSES = 10
 """How often one search lists the processes anew, while there are ones that it has not seen."""
 
 PATIENCE = 0.3
-"""Seconds for which a search is tried again where no file descriptor is left to look with."""
+"""Seconds for which a search looks again: where no descriptor is left, or a program just starts."""
 
 
 def mark(run: str, name: str, attempt: int) -> str:
@@ -178,11 +184,16 @@ class Escapees:
                 break
             seen.update(new)
             blank += await self._look_at(new, tell)
-        # Once more: a process has no environment in the moment in which its program starts.
-        await self._look_at(blank, tell)
+        # Again: a process has no environment in the moment in which its program starts.  On a busy
+        # machine that moment may last.
+        deadline = anyio.current_time() + PATIENCE
+        while blank := await self._look_at(blank, tell):
+            if anyio.current_time() > deadline:
+                break
+            await anyio.sleep(0.001)
 
     async def _look_at(self, pids: list[int], tell: Callable[[int, str], None]) -> list[int]:
-        """Look at some of all; return those who have no environment (yet)."""
+        """Look at some of all; return those who have no environment yet."""
         blank: list[int] = []
         own_session = os.getsid(0)
         known = self._groups()
@@ -195,7 +206,7 @@ class Escapees:
             if group == 0 or group in known or session == own_session:
                 continue
             environment = environment_of(pid)
-            if environment == b"":
+            if environment == b"" and is_starting(pid, group):
                 blank.append(pid)
             elif environment is not None and (name := self._name_in(environment)) is not None:
                 tell(group, name)

@@ -44,6 +44,7 @@ __all__ = [
     "environment_of",
     "group_and_session",
     "has_pidfds",
+    "is_starting",
     "kill_unreaped",
     "process_numbers",
     "require_posix",
@@ -290,8 +291,8 @@ def group_and_session(pid: int) -> tuple[int, int]:
 def environment_of(pid: int) -> bytes | None:
     """Return the variables that a process's program was started with, each ended by NUL.
 
-    Empty where there are none, as in the moment in which a program starts; None where the process
-    is gone or a zombie, or belongs to somebody else.
+    Empty where there are none, as those of a zombie, and in the moment in which a program starts;
+    None where the process is gone or belongs to somebody else.
 
     Raises:
         OSError: this process has no file descriptor left to look with.
@@ -302,6 +303,17 @@ def environment_of(pid: int) -> bytes | None:
         for thread in _threads_of(pid):
             environment = environment or _read(f"/proc/{pid}/task/{thread}/environ")
     return environment
+
+
+def is_starting(pid: int, group: int) -> bool:
+    """Tell whether a process of `group` that shows no environment is in the middle of its exec.
+
+    Then it shows no arguments either, and yet is alive.
+
+    Raises:
+        OSError: this process has no file descriptor left to look with.
+    """
+    return not _read(f"/proc/{pid}/cmdline") and _state_in(pid, group) in _ALIVE
 
 
 def _threads_of(pid: int) -> list[str]:
