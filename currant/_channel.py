@@ -144,6 +144,8 @@ class Channel:
 
     async def send(self, message: BatchMessage) -> None:
         """Hand `message` to all in turn; wait for each that is full and not abandoned."""
+        if isinstance(message, Batch):
+            await checkpoint()  # output may come without end: others have their turn
         for feed in self._feeds:
             await feed.put(message)
         if not self._for_sinks_only:
@@ -218,7 +220,6 @@ class Subscription(ABC):
 
     async def put(self, message: BatchMessage) -> None:
         """Add `message`; where there is no room, wait for a reader, or discard if there is none."""
-        await checkpoint()
         # No `send`, which yields before it looks for room: a subscription that was abandoned just
         # then would leave the sender waiting (test_a_reader_whose_task_is_cancelled_...).
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # the sink has left

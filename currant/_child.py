@@ -87,11 +87,12 @@ class Child:
         For any number of tasks.
         Cancellation: harmless.
         """
-        async with self._turn:  # no event loop lets two tasks wait for one descriptor
-            while (returncode := self.returncode) is None:
-                if self.pidfd < 0:
-                    raise anyio.ClosedResourceError
-                await anyio.wait_readable(self.pidfd)
+        while (returncode := self.returncode) is None:
+            async with self._turn:  # no event loop lets two tasks wait for one descriptor
+                if self.returncode is None:
+                    if self.pidfd < 0:
+                        raise anyio.ClosedResourceError
+                    await anyio.wait_readable(self.pidfd)
         return returncode
 
     def close(self) -> None:

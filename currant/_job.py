@@ -21,6 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from currant._command import PIPE, checked_signal, name_of, with_grace
 from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinClosedError
@@ -72,12 +73,15 @@ class Surroundings:
         launcher: what starts its processes.
         channel: where its messages go.
         barrier: the Runner's; its own barrier is below that one.
+        starting: gives one start its turn after the other: each blocks the event loop for a third
+            of a millisecond, and between two all others have theirs.
         take_from_queue: has a killed job end at once that still waits for its turn.
     """
 
     launcher: Launcher
     channel: Channel
     barrier: KillBarrier
+    starting: anyio.Lock
     take_from_queue: Callable[[Job], None]
 
 
@@ -109,7 +113,7 @@ class Job:
         # Of the current attempt, or of the last one.
         self._process: Process | None = None
         self._attempt: TaskGroup | None = None  # while the process may have to be stopped
-        self._unless_killed = anyio.CancelScope()  # around what a kill cuts short
+        self._unless_killed: anyio.CancelScope | None = None  # around what a kill cuts short
         self._capture = Capture(policies.capture)
         self._tail = Tail()
         self._exit: Exit | None = None
@@ -275,32 +279,46 @@ class Job:
         """
         began: float | None = None
         started_at: float | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop_at_barrier, name=f"watcher of {self.name}")
-            try:
-                while not self._barrier.thrown:
-                    if began is None:
-                        began, started_at = anyio.current_time(), time.time()
-                    self.attempts += 1
-                    await self._run_attempt()
-                    if self._restart_asked or self._delay is not None:
-                        self._phase = "restarting"
-                        if self._exit is not None:  # else there was no process
-                            await self._end_escapees_unless_killed()
-                    if self._restart_asked:
-                        self._delay = 0.0
-                    if self._delay is None:
-                        break
-                    await self._wait_to_restart(self._delay)
-            finally:
-                duration = 0.0 if began is None else anyio.current_time() - began
-                self._end(duration, started_at)
-                self._barrier.throw()  # for the watcher: there is nothing left to stop
+        try:
+            while await self._may_start():
+                if began is None:
+                    began, started_at = anyio.current_time(), time.time()
+                self.attempts += 1
+                await self._run_attempt()
+                if self._restart_asked or self._delay is not None:
+                    self._phase = "restarting"
+                    if self._exit is not None:  # else there was no process
+                        await self._end_escapees_unless_killed()
+                if self._restart_asked:
+                    self._delay = 0.0
+                if self._delay is None:
+                    break
+                await self._wait_to_restart(self._delay)
+        finally:
+            duration = 0.0 if began is None else anyio.current_time() - began
+            self._end(duration, started_at)
+            self._barrier.throw()  # for the watcher: there is nothing left to stop
 
-    async def _stop_at_barrier(self) -> None:
+    async def _may_start(self) -> bool:
+        """Wait for a turn to start; then, in the step that starts it, look at the barrier."""
+        async with self._around.starting:
+            await checkpoint()
+        return not self._barrier.thrown
+
+    async def watch(self) -> None:
+        """Stop the process as soon as the barrier is thrown: the watcher; called as `live` is.
+
+        Cancellation: as that of `live`.
+        """
         await self._barrier.wait()
-        self._unless_killed.cancel()
-        self._stop_soon()
+        if self._unless_killed is not None:
+            self._unless_killed.cancel()
+        attempt, process = self._attempt, self._process
+        if attempt is not None and process is not None:
+            try:
+                await self._stop(process)
+            except CannotStopError:
+                attempt.cancel_scope.cancel()  # who follows the process comes to the same
 
     def _stop_soon(self) -> None:
         """Begin to stop the process, if there is one; where that is under way, with what is left.
@@ -340,8 +358,7 @@ class Job:
             self._delay, self._restart_asked = None, False  # not beside what is still there
         finally:
             self._process = None
-            with anyio.CancelScope(shield=True):  # bounded: the group is gone or cannot be ended
-                await process.aclose()
+            await process.aclose()
         if self._exit is not None:
             await self._send(Exited(self.name, self._exit, self.attempts, time.time()))
 
@@ -354,6 +371,7 @@ class Job:
                 process = await self._around.launcher.launch(self._with_grace)
             except LaunchError as raised:
                 error = raised
+        self._unless_killed = None
         if error is not None:
             self._error = error
             self._conclude("stopped" if self._barrier.thrown else "failed", uptime=0.0)
@@ -459,6 +477,7 @@ class Job:
         if not self._barrier.thrown:
             with anyio.CancelScope() as self._unless_killed:
                 await self._end_escapees()
+            self._unless_killed = None
 
     async def _end_who_holds_the_output(self, since: float) -> None:
         """Where output goes on though the group was stopped and is gone, end who has left it."""

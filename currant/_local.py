@@ -13,7 +13,7 @@ import errno
 import os
 import signal as signals
 from collections import Counter
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
@@ -27,19 +27,18 @@ from currant._escapees import VARIABLE, Escapees, mark
 from currant._guard import OrphanGuard
 from currant._lookup import environment, explain, problem_with
 from currant._messages import Exit
-from currant._pipes import pipe_from_child, pipe_to_child
+from currant._pipes import StandardFiles
 from currant._posix import ProcessGroup, has_pidfds
 from currant._stop import REAP_LIMIT, HowToStop, end_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from anyio.abc import Process
 
     from currant._command import Command
-    from currant._pipes import InputPipe, OutputPipe
 
 __all__ = ["LocalLauncher", "LocalProcess"]
 
@@ -119,8 +118,7 @@ class LocalLauncher:
         """
         name = name_of(command)
         try:
-            with self._being_started(name):
-                process = await self._start(name, command)
+            process = await self._start(name, command)
         except RuntimeError as error:
             # The event loop may have failed after the start: Python 3.11's asyncio does where the
             # thread that waits for the exit cannot be started.
@@ -153,46 +151,32 @@ class LocalLauncher:
             if self._unswept.get(swept) is how:  # else it was started again
                 del self._unswept[swept]
 
-    @contextmanager
-    def _being_started(self, name: str) -> Generator[None]:
-        """Mark a command of which there may be a group that nobody knows of yet."""
-        self._starting.append(name)
-        try:
-            yield
-        finally:
-            self._starting.remove(name)
-
     async def _start(self, name: str, command: Command) -> LocalProcess:
         how = HowToStop(command.stop_signal, GRACE if command.grace is None else command.grace)
         self._unswept[name] = how
         self._attempts[name] += 1
         own_mark = {VARIABLE: mark(self._run, name, self._attempts[name])}
-        with ExitStack() as ours, ExitStack() as childs:
-            if command.stdin is None:
-                stdin, child_stdin = None, os.open(os.devnull, os.O_RDONLY)
-                childs.callback(os.close, child_stdin)
-            else:
-                stdin, child_stdin = pipe_to_child(ours, childs)
-            stdout, child_stdout = pipe_from_child(ours, childs)
-            stderr, child_stderr = None, child_stdout
-            if command.stderr == "separate":
-                stderr, child_stderr = pipe_from_child(ours, childs)
+        files = StandardFiles(
+            writable=command.stdin is not None, separate=command.stderr == "separate"
+        )
+        self._starting.append(name)  # there may be a group that nobody knows of yet
+        try:
+            stdin, stdout, stderr = files.childs
+            variables = environment(command) | own_mark
             self._guard.expect(how)
             started = await _patiently(
-                HowToStart(
-                    argv=command.argv,
-                    stdin=child_stdin,
-                    stdout=child_stdout,
-                    stderr=child_stderr,
-                    cwd=command.cwd,
-                    env=environment(command) | own_mark,
-                )
+                HowToStart(command.argv, stdin, stdout, stderr, command.cwd, variables)
             )
             # Before anything else is awaited: nobody else would end it if we died now.
             self._guard.add(started.pid, how)
-            ours.pop_all()
-        process = LocalProcess(name, started, stdin, stdout, stderr, self._guard, self._forget)
-        self._processes.add(process)
+            process = LocalProcess(name, started, files, self._guard, self._forget)
+            self._processes.add(process)
+        except BaseException:
+            files.close()
+            raise
+        finally:
+            self._starting.remove(name)
+        files.close_childs()
         return process
 
     def _groups(self) -> set[int]:
@@ -218,17 +202,15 @@ class LocalProcess:
         self,
         name: str,
         process: Child | Process,
-        stdin: InputPipe | None,
-        stdout: OutputPipe,
-        stderr: OutputPipe | None,
+        files: StandardFiles,
         guard: OrphanGuard,
         forget: Callable[[LocalProcess, bool], None],
     ) -> None:
         self.host = os.uname().nodename
         self.pid = process.pid
-        self.stdin = stdin
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdin = files.stdin
+        self.stdout = files.stdout
+        self.stderr = files.stderr
         self.name = name
         self._process = process
         pidfd = process.pidfd if isinstance(process, Child) else None
@@ -250,7 +232,7 @@ class LocalProcess:
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
-        gone = await end_group(self, signal, grace)
+        gone = self._has_gone_by_now() or await end_group(self, signal, grace)
         for output in (self.stdout, self.stderr):
             if output is not None:
                 output.end_within(DRAIN_LIMIT)
@@ -260,15 +242,17 @@ class LocalProcess:
 
     async def aclose(self) -> None:
         """End the group at once if it is alive, drop unread output, free everything."""
-        with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
-            gone = self.has_gone or await end_group(self, signals.SIGKILL, 0)
-            for pipe in (self.stdin, self.stdout, self.stderr):
-                if pipe is not None:
-                    await pipe.aclose()
-            self._group.close()
-            if isinstance(self._process, Child):
-                self._process.close()
-            self._forget(self, gone)
+        gone = self._has_gone_by_now()
+        if not gone:
+            with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
+                gone = await end_group(self, signals.SIGKILL, 0)
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe is not None:
+                pipe.close()
+        self._group.close()
+        if isinstance(self._process, Child):
+            self._process.close()
+        self._forget(self, gone)
 
     def ask(self, signal: int) -> None:
         """Ask the group to end, once, and wake it if it is stopped."""
@@ -289,9 +273,13 @@ class LocalProcess:
         """Wait until the leader has been reaped and the group is empty."""
         await self._process.wait()
         await self._group.vacated()
-        if not self.has_gone:  # once: the number may be another one's by now
+        self._has_gone_by_now()
+
+    def _has_gone_by_now(self) -> bool:
+        if not self.has_gone and self._is_vacant():
             self.has_gone = True
-            self._guard.discard(self.pid)
+            self._guard.discard(self.pid)  # once: the number may be another one's from now on
+        return self.has_gone
 
     def _is_vacant(self) -> bool:
         return self._process.returncode is not None and self._group.check_vacant()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from math import inf
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -15,10 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._posix import bytes_in_pipe, enlarge_pipe
 
-if TYPE_CHECKING:
-    from contextlib import ExitStack
-
-__all__ = ["InputPipe", "OutputPipe", "pipe_from_child", "pipe_to_child"]
+__all__ = ["InputPipe", "OutputPipe", "StandardFiles"]
 
 CHUNK = 64 * 1024
 """Most bytes of one read: what a pipe holds on Linux."""
@@ -35,14 +31,19 @@ class _Pipe:
     """Our end of a pipe, set not to block."""
 
     def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
         self._fd = fd
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close our end: what is unread is lost, and a child that reads comes to end-of-file."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             anyio.notify_closing(fd)
             os.close(fd)
+
+    async def aclose(self) -> None:
+        """Close our end; see `close`."""
+        self.close()
         await checkpoint()
 
 
@@ -55,7 +56,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         self._may_grow = True
         self._deadline = inf
         self._owed = 0
-        self._waiting = anyio.CancelScope()
+        self._ended = False
 
     async def receive(self, max_bytes: int = BUSY_CHUNK) -> bytes:
         """Return what is there, at most `max_bytes`, waiting for a first byte.
@@ -77,13 +78,25 @@ class OutputPipe(_Pipe, ByteReceiveStream):
                 self._owed = 0
             else:
                 if not data:
+                    self._ended = True
                     raise anyio.EndOfStream
                 self._owed -= len(data)
                 if self._may_grow and len(data) == CHUNK:
                     self._grow()
                 return data
-            with anyio.CancelScope(deadline=self._deadline) as self._waiting:
+            await self._readable()
+
+    async def _readable(self) -> None:
+        """Wait until there may be something to receive, the deadline has come or been set."""
+        try:
+            if self._deadline == inf:  # with no scope, which costs as much as the wait does
                 await anyio.wait_readable(self._fd)
+            else:
+                with anyio.CancelScope(deadline=self._deadline):
+                    await anyio.wait_readable(self._fd)
+        except anyio.ClosedResourceError:
+            if self._fd < 0:
+                raise
 
     def _grow(self) -> None:
         """Hold and take more from now on: the pipe was full, so the command waited for us."""
@@ -93,9 +106,10 @@ class OutputPipe(_Pipe, ByteReceiveStream):
 
     def end_within(self, seconds: float) -> None:
         """End the stream by then, but not before all is received that is in the pipe by now."""
-        if self._deadline == inf and self._fd >= 0:
+        if self._deadline == inf and self._fd >= 0 and not self._ended:
             self._owed = bytes_in_pipe(self._fd)
-            self._deadline = self._waiting.deadline = anyio.current_time() + seconds
+            self._deadline = anyio.current_time() + seconds
+            anyio.notify_closing(self._fd)  # who waits has to look at the deadline
 
 
 class InputPipe(_Pipe, ByteSendStream):
@@ -120,17 +134,68 @@ class InputPipe(_Pipe, ByteSendStream):
                     raise anyio.BrokenResourceError from error
 
 
-def pipe_from_child(ours: ExitStack, childs: ExitStack) -> tuple[OutputPipe, int]:
-    read_end, write_end = os.pipe()
-    ours.callback(os.close, read_end)
-    childs.callback(os.close, write_end)
-    os.set_blocking(read_end, False)
-    return OutputPipe(read_end), write_end
+class StandardFiles:
+    """What a child has as its stdin, stdout and stderr, and our ends of it.
 
+    Args:
+        writable: whether we write to its stdin, which is empty otherwise.
+        separate: whether its stderr is a pipe of its own, or that of its stdout.
 
-def pipe_to_child(ours: ExitStack, childs: ExitStack) -> tuple[InputPipe, int]:
-    read_end, write_end = os.pipe()
-    ours.callback(os.close, write_end)
-    childs.callback(os.close, read_end)
-    os.set_blocking(write_end, False)
-    return InputPipe(write_end), read_end
+    Attributes:
+        stdin: our end of its stdin; None where that is empty.
+        stdout: our end of its stdout.
+        stderr: our end of its stderr; None where that goes to stdout.
+
+    Raises:
+        OSError: no descriptor is left; nothing is left open.
+    """
+
+    stdin: InputPipe | None = None
+    stdout: OutputPipe
+    stderr: OutputPipe | None = None
+
+    def __init__(self, *, writable: bool, separate: bool) -> None:
+        self._ours: list[_Pipe] = []
+        self._childs: list[int] = []
+        try:
+            if writable:
+                self.stdin = self._to_child()
+            else:
+                self._childs.append(os.open(os.devnull, os.O_RDONLY))
+            self.stdout = self._from_child()
+            if separate:
+                self.stderr = self._from_child()
+        except OSError:
+            self.close()
+            raise
+
+    @property
+    def childs(self) -> tuple[int, int, int]:
+        """The child's ends of its stdin, stdout and stderr."""
+        return self._childs[0], self._childs[1], self._childs[-1]
+
+    def close_childs(self) -> None:
+        """Close the child's ends: it has them, and while we do, its output has no end."""
+        for fd in self._childs:
+            os.close(fd)
+        self._childs.clear()
+
+    def close(self) -> None:
+        """Close all: there is no child."""
+        self.close_childs()
+        for pipe in self._ours:
+            pipe.close()
+
+    def _to_child(self) -> InputPipe:
+        read_end, write_end = os.pipe()
+        self._childs.append(read_end)
+        pipe = InputPipe(write_end)
+        self._ours.append(pipe)
+        return pipe
+
+    def _from_child(self) -> OutputPipe:
+        read_end, write_end = os.pipe()
+        self._childs.append(write_end)
+        pipe = OutputPipe(read_end)
+        self._ours.append(pipe)
+        return pipe

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
 import anyio
 from anyio import AsyncContextManagerMixin
+from anyio.lowlevel import checkpoint
 
 from currant._barrier import KillBarrier
 from currant._channel import BatchReader, Channel, LineReader
@@ -218,8 +219,7 @@ class Runner(AsyncContextManagerMixin):
     def _add(self, command: Command) -> Job:
         """Start a command that has the name it goes by."""
         channel = self._channel
-        around = Surroundings(self._launcher, channel, self._barrier, self._take_from_queue)
-        job = Job(command, _resolved(command, self._policies), around)
+        job = Job(command, _resolved(command, self._policies), self._around)
         if not channel.producing:
             self._all_ended = anyio.Event()
         channel.add_producer()
@@ -305,6 +305,13 @@ class Runner(AsyncContextManagerMixin):
             MappingProxyType(self._known),
             for_sinks_only=self._for_sinks_only,
         )
+        self._around = Surroundings(
+            launcher=self._launcher,
+            channel=self._channel,
+            barrier=self._barrier,
+            starting=anyio.Lock(fast_acquire=True),
+            take_from_queue=self._take_from_queue,
+        )
         self._closing, self._ready = anyio.Event(), anyio.Event()
         self._all_ended, self._hurried = anyio.Event(), anyio.Event()
         self._watching = anyio.CancelScope()
@@ -319,6 +326,7 @@ class Runner(AsyncContextManagerMixin):
                         self._raise_error()
                         for command in self._commands:
                             self._add(command)
+                            await checkpoint()  # there may be thousands: others have their turn
                         yield self
                         await self.join()
                     except BaseException as raised:
@@ -462,6 +470,7 @@ class Runner(AsyncContextManagerMixin):
     def _begin(self, job: Job) -> None:
         self._active += 1
         self._tasks.start_soon(self._run_job, job, name=f"currant job {job.name}")
+        self._tasks.start_soon(job.watch, name=f"watcher of {job.name}")
 
     def _fail(self, error: BaseException) -> None:
         """Stop all because of `error`; the first one leaves the block."""

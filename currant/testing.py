@@ -216,9 +216,10 @@ class FakeProcess:
         """End it at once, whatever its script says."""
         self._deliver(signals.SIGKILL)
         self._finish(Exit(None, signals.SIGKILL, stopped=True, forced=True))
-        for pipe in (self.stdin, self.stdout, self.stderr):
-            if pipe is not None:
-                await pipe.aclose()
+        with anyio.CancelScope(shield=True):  # each is a checkpoint
+            for pipe in (self.stdin, self.stdout, self.stderr):
+                if pipe is not None:
+                    await pipe.aclose()
 
     def ask(self, signal: int) -> None:
         """Ask it to end, once."""

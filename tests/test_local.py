@@ -761,8 +761,9 @@ async def test_a_stranger_may_say_more_than_the_group_until_the_limit_is_over(
         assert await process.stdout.receive() == b"x" * 40000
         await process.stdin.send(b"y")
         assert await process.stdout.receive() == b"y"
-        monkeypatch.setattr(anyio, "current_time", lambda: inf)
-        assert await read_all(process.stdout) == b""
+        with monkeypatch.context() as later:
+            later.setattr(anyio, "current_time", lambda: inf)
+            assert await read_all(process.stdout) == b""
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05])
