@@ -34,6 +34,7 @@ from anyio.abc import ObjectReceiveStream
 from anyio.lowlevel import checkpoint
 
 from currant._messages import Batch, BatchMessage, Dropped, Line, Message
+from currant._notice import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -201,7 +202,7 @@ class Subscription(ABC):
         self._overtakers = 0
         self._kept: deque[BatchMessage] = deque()
         self._dropped: dict[str, int] = {}
-        self._change: anyio.Event | None = None
+        self._change = Notice()
 
     @property
     @abstractmethod
@@ -265,14 +266,10 @@ class Subscription(ABC):
 
     def wake(self) -> None:
         """Have all look again who wait for a change."""
-        if self._change is not None:
-            self._change.set()
-            self._change = None
+        self._change.give()
 
     async def changed(self) -> None:
         """Wait until something was put, taken or closed, or somebody began or ceased to read."""
-        if self._change is None:
-            self._change = anyio.Event()
         await self._change.wait()
 
     def close(self) -> None:

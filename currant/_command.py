@@ -227,11 +227,14 @@ def _copied(command: Command, **changes: object) -> Command:
 
     Without checking again what was checked: 5 µs against the 15 µs of `dataclasses.replace`.
     """
-    copied = object.__new__(type(command))
-    for spec in fields(command):
-        value = changes[spec.name] if spec.name in changes else getattr(command, spec.name)
-        object.__setattr__(copied, spec.name, value)
+    copied = object.__new__(Command)
+    for name in _FIELDS:
+        value = changes[name] if name in changes else getattr(command, name)
+        object.__setattr__(copied, name, value)
     return copied
+
+
+_FIELDS = tuple(spec.name for spec in fields(Command))
 
 
 class Names:

@@ -28,6 +28,7 @@ from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinCl
 from currant._launcher import Sweeper
 from currant._lines import LineSplitter
 from currant._messages import Batch, Exited, Failed, Restarting, Result, Started
+from currant._notice import Notice
 from currant._output import Capture, Tail
 from currant._restart import delay_before_restart, ends_in_a_row
 
@@ -107,8 +108,8 @@ class Job:
         self._killed = False
         self._hurried = False
         self._phase: JobState = "queued"
-        self._started = anyio.Event()  # a new one for each attempt
-        self._ended = anyio.Event()
+        self._starts = 0
+        self._change = Notice()
 
         # Of the current attempt, or of the last one.
         self._process: Process | None = None
@@ -119,8 +120,7 @@ class Job:
         self._exit: Exit | None = None
         self._status: Status = "stopped"
         self._error: CurrantError | None = None
-        self._open_streams = 0
-        self._output_ended = anyio.Event()
+        self._open_streams = 2
         self._stopped_at: float | None = None
 
         # What comes after it.
@@ -168,8 +168,8 @@ class Job:
         Cancellation: harmless; the command goes on.
         """
         with self._around.channel.waiting():
-            await self._ended.wait()
-        assert self.result is not None
+            while self.result is None:
+                await self._change.wait()
         return self.result
 
     def kill(self, reason: str | None = None) -> None:
@@ -218,7 +218,9 @@ class Job:
         Cancellation: harmless.
         """
         with self._around.channel.waiting():
-            await self._started.wait()
+            starts = self._starts
+            while self._starts == starts and self._phase != "ended":
+                await self._change.wait()
 
     async def send_signal(self, signal: int) -> bool:
         """Send `signal` to the command's whole process group; return whether it reached anybody.
@@ -330,7 +332,8 @@ class Job:
 
     async def _run_attempt(self) -> None:
         """Start the process, see it through to its end and the end of its output, tell of it."""
-        self._forget_last_attempt()
+        if self.attempts > 1:
+            self._forget_last_attempt()
         process = await self._launch()
         if process is None:
             return
@@ -338,8 +341,8 @@ class Job:
         self._restart_asked = False  # if it was while this process was being started: here it is
         self.pid = process.pid
         self._phase = "running"
-        self._started.set()
-        self._started = anyio.Event()
+        self._starts += 1
+        self._change.give()
         try:
             async with anyio.create_task_group() as tasks:
                 self._attempt = tasks
@@ -382,8 +385,7 @@ class Job:
         self._capture = Capture(self._policies.capture)
         self._tail = Tail()
         self._exit, self._error, self._delay, self._status = None, None, None, "stopped"
-        self._output_ended, self._stopped_at = anyio.Event(), None
-        self._restart_asked = False
+        self._open_streams, self._stopped_at, self._restart_asked = 2, None, False
 
     async def _see_through(self, process: Process) -> None:
         """Wait for the process's end; then end what it has left behind in its group."""
@@ -415,7 +417,6 @@ class Job:
         Not in the task that follows the process: a full channel must not hold up a stop.
         """
         await self._send(Started(self.name, process.pid, self.attempts, time.time()))
-        self._open_streams = 2
         tasks.start_soon(self._read, process.stderr, "stderr")
         await self._read(process.stdout, "stdout")
 
@@ -423,8 +424,7 @@ class Job:
         if source is not None:
             await self._pass_on(source, stream)
         self._open_streams -= 1
-        if not self._open_streams:
-            self._output_ended.set()
+        self._change.give()
 
     async def _pass_on(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Pass on whole lines of one stream until it ends; then what is left of the last one."""
@@ -482,7 +482,8 @@ class Job:
     async def _end_who_holds_the_output(self, since: float) -> None:
         """Where output goes on though the group was stopped and is gone, end who has left it."""
         with anyio.move_on_after(OUTPUT_TIME):
-            await self._output_ended.wait()
+            while self._open_streams:
+                await self._change.wait()
             return
         left = self._policies.grace - (anyio.current_time() - since)
         await self._end_escapees(0 if self._hurried else max(left, LAST_GRACE))
@@ -516,8 +517,7 @@ class Job:
             tail=self._tail.lines(),
         )
         self._phase = "ended"
-        self._started.set()
-        self._ended.set()
+        self._change.give()
 
 
 _KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}

@@ -25,6 +25,7 @@ from anyio.lowlevel import checkpoint
 from currant._command import name_of
 from currant._errors import CannotStopError, LaunchError
 from currant._messages import Exit
+from currant._notice import Notice
 from currant._stop import REAP_LIMIT, end_group
 
 if TYPE_CHECKING:
@@ -260,15 +261,15 @@ class FakeOutput(ByteReceiveStream):
         self._written = bytearray()
         self._over = False
         self._closed = False
-        self._change = anyio.Event()
+        self._change = Notice()
 
     def add(self, data: bytes) -> None:
         self._written += data
-        self._wake()
+        self._change.give()
 
     def end(self) -> None:
         self._over = True
-        self._wake()
+        self._change.give()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await checkpoint()
@@ -285,12 +286,8 @@ class FakeOutput(ByteReceiveStream):
     async def aclose(self) -> None:
         self._closed = True
         self._written.clear()
-        self._wake()
+        self._change.give()
         await checkpoint()
-
-    def _wake(self) -> None:
-        self._change.set()
-        self._change = anyio.Event()
 
 
 class _FakeInput(ByteSendStream):
