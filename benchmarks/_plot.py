@@ -1,4 +1,4 @@
-"""The ratios as one picture: a bar for each comparison, to the right where currant is better."""
+"""The ratios as one picture: a line for each comparison, to the right where currant is better."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks._measure import BACKENDS, NO_LOOP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from benchmarks._measure import Figure
@@ -36,7 +36,7 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
     # Text stays text, which is smaller and can be searched.
     matplotlib.rcParams.update({"svg.hashsalt": "currant", "svg.fonttype": "none", "font.size": 8})
     groups = [(name, list(group)) for name, group in groupby(figures, lambda each: each.question)]
-    heights = [len(group) + 2 for _, group in groups]
+    heights = [len(set(map(_label, group))) + 2 for _, group in groups]
     picture, axes = pyplot.subplots(
         len(groups),
         figsize=(11, ROW * sum(heights) + 1),
@@ -47,32 +47,25 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
         facecolor="white",
     )
     for (name, group), (ax,) in zip(groups, axes, strict=True):
-        _bars(ax, name, group)
+        _points(ax, name, group)
     axes[-1][0].set_xlabel("times as good as the peer, logarithmic; a black mark is the target")
     picture.legend(handles=_legend(pyplot, figures), loc="outside upper right", ncols=4)
     picture.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _bars(ax: Any, name: str, figures: Sequence[Figure]) -> None:  # noqa: ANN401
-    for place, figure in enumerate(figures):
-        times = figure.times_as_good
+def _points(ax: Any, name: str, figures: Sequence[Figure]) -> None:  # noqa: ANN401
+    labels = list(dict.fromkeys(map(_label, figures)))
+    for figure in figures:
+        times, place = figure.times_as_good, labels.index(_label(figure))
         assert times
-        left, width = min(1.0, times), abs(times - 1)
-        ax.barh(place, width, left=left, height=0.8, color=COLORS[figure.backend])
+        ax.plot([1, times], [place, place], color="#bbbbbb", linewidth=1, zorder=1)
+        ax.scatter(times, place, s=28, color=COLORS[figure.backend], zorder=2)
         target = _target(figure)
         if target is not None:
-            ax.plot([target, target], [place - 0.5, place + 0.5], color="black", linewidth=1.5)
-        ax.annotate(
-            f"{times:.3g}",
-            (max(1.0, times), place),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-        )
+            ax.plot([target, target], [place - 0.4, place + 0.4], color="black", linewidth=1.5)
     ax.set_title(name, loc="left", fontweight="bold")
-    ax.set_yticks(range(len(figures)), list(_labels(figures)))
-    ax.set_ylim(len(figures) - 0.3, -0.7)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.3, -0.7)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.axvline(1, color="black", linewidth=0.8)
@@ -81,13 +74,8 @@ def _bars(ax: Any, name: str, figures: Sequence[Figure]) -> None:  # noqa: ANN40
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _labels(figures: Iterable[Figure]) -> Iterable[str]:
-    """Make the labels; one that repeats the line above is left out."""
-    last = ""
-    for figure in figures:
-        label = f"{figure.row.what}  vs  {figure.row.versus}"
-        yield "" if label == last else label
-        last = label
+def _label(figure: Figure) -> str:
+    return f"{figure.row.what}  vs  {figure.row.versus}"
 
 
 def _target(figure: Figure) -> float | None:
