@@ -2,17 +2,18 @@
 
 To read the package, follow the data: a `Command` (`_command`) is started by a launcher (`_launcher`
 is the seam, `_local` this machine, with `_lookup`, `_pipes` and `_child`), its bytes become whole
-lines (`_lines`) in batches, which a bounded channel (`_channel`) carries to readers and sinks.  One
-command's life is `_job`, many commands are `_runner`.
+lines (`_output`, `_lines`) in batches, which a bounded channel (`_channel`) carries to readers and
+sinks.  One command's life is `_job`; that it gets ready and stays alive is `_care`, by the probes
+of `ready`.  Many commands are `_runner`, and which of them wait for which is `_dependencies`.
 
 How a process is ended is one page, `_stop`; process groups, and who in them is alive, are `_posix`;
 what leaves its group is `_escapees`, and what ends all if this program dies is `_guard`.  The gate
-that a kill throws is `_barrier`; what is kept of the output is `_output`.  The values (`_messages`,
-`_restart`, `_errors`) are pure.
+that a kill throws is `_barrier`, and `_notice` wakes who waits for a change.  The values
+(`_messages`, `_restart`, `_errors`, `_probe`) are pure.
 """
 
 from currant._barrier import KillBarrier
-from currant._command import PIPE, Command
+from currant._command import PIPE, Command, Pty
 from currant._errors import (
     CannotStopError,
     CommandError,
@@ -20,11 +21,15 @@ from currant._errors import (
     CommandNotFoundError,
     CommandParseError,
     CurrantError,
+    DependencyError,
     DuplicateNameError,
     EmptyCommandError,
     JobEndedError,
     LaunchError,
+    NotReadyError,
     StdinClosedError,
+    TimeLimitError,
+    UnresponsiveError,
 )
 from currant._job import Job
 from currant._launcher import Launcher, Process
@@ -36,11 +41,14 @@ from currant._messages import (
     Exit,
     Exited,
     Failed,
+    GivenUp,
     Line,
     Message,
+    Ready,
     Restarting,
     Result,
     Results,
+    Skipped,
     Started,
 )
 from currant._restart import RestartPolicy
@@ -58,12 +66,14 @@ __all__ = [
     "CommandNotFoundError",
     "CommandParseError",
     "CurrantError",
+    "DependencyError",
     "Dropped",
     "DuplicateNameError",
     "EmptyCommandError",
     "Exit",
     "Exited",
     "Failed",
+    "GivenUp",
     "Job",
     "JobEndedError",
     "KillBarrier",
@@ -72,14 +82,20 @@ __all__ = [
     "Line",
     "LocalLauncher",
     "Message",
+    "NotReadyError",
     "Process",
+    "Pty",
+    "Ready",
     "RestartPolicy",
     "Restarting",
     "Result",
     "Results",
     "Runner",
     "Sink",
+    "Skipped",
     "Started",
     "StdinClosedError",
+    "TimeLimitError",
+    "UnresponsiveError",
     "run",
 ]

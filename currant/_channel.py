@@ -21,18 +21,21 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from bisect import insort
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import filterfalse
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import anyio
 from anyio import TypedAttributeSet, typed_attribute
 from anyio.abc import ObjectReceiveStream
 from anyio.lowlevel import checkpoint
 
+from currant._lines import end_of_lines
 from currant._messages import Batch, BatchMessage, Dropped, Line, Message
 from currant._notice import Notice
 
@@ -66,6 +69,9 @@ OVERTAKERS = 16
 
 AT_ONCE = 64 * 1024
 """Bytes whose lines are read in one go: between them, other tasks have their turn."""
+
+Place: TypeAlias = tuple[int, int]
+"""Where a message belongs among others: how many were taken before it, and bytes of its batch."""
 
 T_Message = TypeVar("T_Message")
 
@@ -200,7 +206,8 @@ class Subscription(ABC):
         self._blocked: deque[tuple[anyio.Event, BatchMessage]] = deque()
         self._bytes = 0
         self._overtakers = 0
-        self._kept: deque[BatchMessage] = deque()
+        self._kept: deque[tuple[Place, BatchMessage]] = deque()  # taken from the stream, in order
+        self._taken = 0
         self._dropped: dict[str, int] = {}
         self._change = Notice()
 
@@ -232,32 +239,45 @@ class Subscription(ABC):
                 passed_on = anyio.Event()
                 self._blocked.append((passed_on, message))
                 self._discard_if_abandoned()
-                while not passed_on.is_set():
-                    with anyio.move_on_after(LOOK_AGAIN):
-                        await passed_on.wait()
-                    self._discard_if_abandoned()
+                try:
+                    while not passed_on.is_set():
+                        with anyio.move_on_after(LOOK_AGAIN):
+                            await passed_on.wait()
+                        self._discard_if_abandoned()
+                finally:
+                    if not passed_on.is_set():  # the sender was cancelled
+                        self._blocked.remove((passed_on, message))
         self.wake()
 
-    def take(self, most: float = inf) -> BatchMessage:
-        """Return the oldest message; of a batch of more than `most` bytes the first lines.
+    def take(self) -> BatchMessage:
+        """Return the oldest message.
+
+        Raises:
+            anyio.WouldBlock: there is none.
+            anyio.EndOfStream: there is none, and none will come.
+        """
+        return self.take_part(inf)[1]
+
+    def take_part(self, most: float) -> tuple[Place, BatchMessage]:
+        """Return the oldest message and its place; of a batch of more bytes the first lines.
 
         Raises:
             anyio.WouldBlock: there is none.
             anyio.EndOfStream: there is none, and none will come.
         """
         if self._kept:
-            message = self._take_kept()
+            place, message = self._take_kept()
         elif self._dropped:
-            message = self._take_dropped(next(iter(self._dropped)))
+            place, message = (self._taken, 0), self._take_dropped(next(iter(self._dropped)))
         else:
-            message = self._take_from_stream()
+            place, message = self._take_from_stream()
         if isinstance(message, Batch) and len(message.data) > most:
             message, rest = _cut(message)
             if rest is not None:
-                self.put_back(rest)
+                self.put_back((place[0], place[1] + len(message.data)), rest)
         self._pass_blocked()
         self.wake()
-        return message
+        return place, message
 
     def reconsider(self) -> None:
         """Look again whether the subscription is abandoned: somebody came or went."""
@@ -277,9 +297,9 @@ class Subscription(ABC):
         self._send.close()
         self.wake()
 
-    def put_back(self, batch: Batch) -> None:
-        """Have `batch` be the next one that is taken."""
-        self._kept.appendleft(batch)
+    def put_back(self, place: Place, batch: Batch) -> None:
+        """Have `batch` be taken again, in its place among others that were given back."""
+        insort(self._kept, (place, batch), key=itemgetter(0))
         self._bytes += len(batch.data)
 
     def _pass(self, message: BatchMessage) -> None:
@@ -297,15 +317,16 @@ class Subscription(ABC):
             raise anyio.WouldBlock
         self._overtakers += 1
 
-    def _take_from_stream(self) -> BatchMessage:
+    def _take_from_stream(self) -> tuple[Place, BatchMessage]:
         message = self._receive.receive_nowait()
         self._bytes -= _size(message)
-        return message
+        self._taken += 1
+        return (self._taken, 0), message
 
-    def _take_kept(self) -> BatchMessage:
-        message = self._kept.popleft()
+    def _take_kept(self) -> tuple[Place, BatchMessage]:
+        place, message = self._kept.popleft()
         self._bytes -= _size(message)
-        return message
+        return place, message
 
     def _pass_blocked(self) -> None:
         with suppress(anyio.WouldBlock):
@@ -319,24 +340,24 @@ class Subscription(ABC):
     def _discard_if_abandoned(self) -> None:
         while self._blocked and self.abandoned:
             # What was put back is the oldest.
-            put_back = self._kept and isinstance(self._kept[0], Batch)
-            self._set_aside(self._take_kept() if put_back else self._take_from_stream())
+            put_back = self._kept and isinstance(self._kept[0][1], Batch)
+            self._set_aside(*(self._take_kept() if put_back else self._take_from_stream()))
             self._pass_blocked()
 
-    def _set_aside(self, oldest: BatchMessage) -> None:
+    def _set_aside(self, place: Place, oldest: BatchMessage) -> None:
         """Count `oldest` as discarded if it is output; otherwise keep it, it is small."""
         if isinstance(oldest, Batch):
             self._dropped[oldest.command] = self._dropped.get(oldest.command, 0) + oldest.count()
             return
         if oldest.command in self._dropped:
-            self._kept.append(self._take_dropped(oldest.command))
-        self._kept.append(oldest)
+            self._kept.append((place, self._take_dropped(oldest.command)))
+        self._kept.append((place, oldest))
         while len(self._kept) > KEPT:
             match self._take_kept():
-                case Dropped(command=command, lines=lines):
+                case _, Dropped(command=command, lines=lines):
                     self._dropped[command] = self._dropped.get(command, 0) + lines
-                case Batch() as batch:
-                    self._set_aside(batch)
+                case where, Batch() as batch:
+                    self._set_aside(where, batch)
                 case _:
                     pass
 
@@ -448,9 +469,10 @@ class Readers(Subscription):
             await checkpoint()
         while True:
             with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-                message = self.take(AT_ONCE if reader.splits else inf)
+                place, message = self.take_part(AT_ONCE if reader.splits else inf)
                 if reader.splits and isinstance(message, Batch):
                     self._holding.add(id(reader))
+                reader.place = place
                 return message
             self.wake()
             if not self._channel.producing:
@@ -461,7 +483,7 @@ class Readers(Subscription):
     def leave(self, reader: _Reader[T_Message], unread: Batch | None = None) -> None:
         """End the reading of `reader`, which gives back what it has taken and not passed on."""
         if unread is not None:
-            self.put_back(unread)
+            self.put_back(reader.place, unread)
         self._holding.discard(id(reader))
         if self._tasks.pop(id(reader), None) is not None:
             self.reconsider()
@@ -481,7 +503,7 @@ class Readers(Subscription):
         super().close()
         with suppress(anyio.EndOfStream, anyio.ClosedResourceError):
             while True:
-                self._kept.append(self._receive.receive_nowait())
+                self._kept.append(self._take_from_stream())
         self._receive.close()
 
 
@@ -491,7 +513,7 @@ def _size(message: BatchMessage) -> int:
 
 def _cut(batch: Batch) -> tuple[Batch, Batch | None]:
     """Return the first of a batch's lines, as many as one takes in one go, and the other ones."""
-    end = batch.data.rfind(b"\n", 0, AT_ONCE) + 1
+    end = end_of_lines(batch.data[:AT_ONCE])
     if not end:
         return batch, None
     return replace(batch, data=batch.data[:end]), replace(batch, data=batch.data[end:])
@@ -509,9 +531,10 @@ class _Reader(Generic[T_Message]):
 
     Attributes:
         made_in: the task that made it.
+        place: where what it has taken last belongs.
     """
 
-    __slots__ = ("_readers", "made_in")
+    __slots__ = ("_readers", "made_in", "place")
 
     splits = False
     """Whether it hands a batch on in parts."""
@@ -519,6 +542,7 @@ class _Reader(Generic[T_Message]):
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
         self.made_in: anyio.TaskInfo = anyio.get_current_task()
+        self.place: Place = (0, 0)
 
     def __aiter__(self) -> Self:
         """Return a reader for one loop: this one may have a name, and outlive the loop."""

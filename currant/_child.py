@@ -9,6 +9,10 @@ from loop to loop.  Of 1,000 starts of `true`, one at a time, measured as a shar
 each child in a thread of its own), 0.8 on trio (which starts each from a thread) and 0.2 on uvloop
 (which forks all of this program's memory).  And a start blocks the event loop no longer than
 theirs: the interpreter is locked until the new program runs, in whichever thread that is done.
+
+A process in a terminal is started here on every system: it has to take the terminal between its
+fork and its exec, and `anyio.open_process` has no place for that.  Where there are no pidfds
+(macOS) its exit is looked for again and again.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from currant._posix import kill_unreaped
+from currant._posix import has_pidfds, kill_unreaped, take_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +36,15 @@ UNKNOWN = 255
 """The exit code where the system does not tell it, as asyncio has it: none that means success."""
 
 
+LOOK_AGAIN_AFTER = 0.01
+"""Seconds between two looks for the exit of a process that has no pidfd."""
+
+
 class HowToStart(NamedTuple):
-    """A program, and what it is started with: its arguments, files, folder and variables."""
+    """A program, and what it is started with: its arguments, files, folder and variables.
+
+    Where `in_terminal` is true, its files are a terminal, which is to be its controlling one.
+    """
 
     argv: Sequence[StrOrPath]
     stdin: int
@@ -41,6 +52,7 @@ class HowToStart(NamedTuple):
     stderr: int
     cwd: StrOrPath | None
     env: Mapping[str, str]
+    in_terminal: bool = False
 
 
 class Child:
@@ -50,7 +62,7 @@ class Child:
 
     Attributes:
         pid: its number, which is nobody else's until it has been reaped.
-        pidfd: its pidfd, until it is closed.
+        pidfd: its pidfd, until it is closed; None where the system has none.
 
     Raises:
         OSError: it could not be started; nothing is left behind.
@@ -65,11 +77,15 @@ class Child:
             cwd=how.cwd,
             env=how.env,
             start_new_session=True,
+            preexec_fn=take_terminal() if how.in_terminal else None,  # noqa: PLW1509 - see there
         )
         self.pid = self._process.pid
         self._turn = anyio.Lock(fast_acquire=True)
+        self._closed = False
+        self.pidfd: int | None = None
         try:
-            self.pidfd = os.pidfd_open(self.pid)
+            if has_pidfds():
+                self.pidfd = os.pidfd_open(self.pid)
         except OSError:
             kill_unreaped(self.pid)
             self._reap(0)
@@ -90,15 +106,26 @@ class Child:
         while (returncode := self.returncode) is None:
             async with self._turn:  # no event loop lets two tasks wait for one descriptor
                 if self.returncode is None:
-                    if self.pidfd < 0:
-                        raise anyio.ClosedResourceError
-                    await anyio.wait_readable(self.pidfd)
+                    await self._wait_before_looking_again()
         return returncode
+
+    async def _wait_before_looking_again(self) -> None:
+        if self._closed:
+            raise anyio.ClosedResourceError
+        if self.pidfd is None:
+            await anyio.sleep(LOOK_AGAIN_AFTER)
+            return
+        try:
+            await anyio.wait_readable(self.pidfd)
+        except anyio.ClosedResourceError:
+            if self.returncode is None:
+                raise
 
     def close(self) -> None:
         """Free the pidfd; whoever still waits for the end is told that it is closed."""
-        pidfd, self.pidfd = self.pidfd, -1
-        if pidfd >= 0:
+        self._closed = True
+        pidfd, self.pidfd = self.pidfd, None
+        if pidfd is not None:
             anyio.notify_closing(pidfd)
             os.close(pidfd)
 

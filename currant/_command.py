@@ -12,16 +12,17 @@ import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cache, partial
 from os import PathLike
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from signal import SIGTERM, Signals, valid_signals
 from subprocess import PIPE
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypedDict, Unpack, cast, get_args
 
 from currant._errors import CommandError, CommandParseError, DuplicateNameError, EmptyCommandError
+from currant._probe import Probe, check_seconds
 from currant._restart import RestartPolicy, RestartWhen, is_number
 
 __all__ = [
@@ -29,18 +30,30 @@ __all__ = [
     "Command",
     "CommandLike",
     "CommandOptions",
+    "Condition",
     "DefaultName",
     "KillOthersOn",
     "Names",
+    "Pty",
     "as_command",
     "check_policies",
     "checked_signal",
+    "has_input",
     "name_of",
+    "needs_of",
+    "replicas_of",
     "with_grace",
+    "with_pty",
 ]
 
 StrOrPath: TypeAlias = "str | PathLike[str]"
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
+Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
+After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
+
+
+REPLICA = "CURRANT_REPLICA"
+"""The variable in which each replica finds its number, from 1."""
 
 
 class CommandOptions(TypedDict, total=False):
@@ -51,14 +64,41 @@ class CommandOptions(TypedDict, total=False):
     env: Mapping[str, str]
     inherit_env: bool
     stderr: Literal["separate", "stdout"]
-    stdin: bytes | int | None
+    stdin: bytes | int | PathLike[str] | None
+    pty: bool | Pty
     success_codes: Collection[int]
     capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
     stop_signal: int
     grace: float | None
+    ready: Probe | None
+    alive: Probe | None
+    misses: int
+    after: After
+    timeout: float | None
+    replicas: int
     color: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pty:
+    """A pseudo-terminal for a command, by its size.
+
+    Attributes:
+        rows: how many lines it has, from 1 to 65535.
+        columns: how many characters a line has, from 1 to 65535.
+
+    Raises:
+        CommandError: one of them is something else.
+    """
+
+    rows: int = 24
+    columns: int = 80
+
+    def __post_init__(self) -> None:
+        for what, number in (("rows", self.rows), ("columns", self.columns)):
+            _check_size(what, number)
 
 
 class DefaultName(str):
@@ -69,7 +109,7 @@ class DefaultName(str):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Command:
-    """One command to run: a program with its arguments, and how to treat it.
+    r"""One command to run: a program with its arguments, and how to treat it.
 
     A frozen value: it compares by its fields, can be pickled, and is checked when built.  Where a
     policy (`restart`, `kill_others_on`, `grace`, `capture`) is None, the Runner's holds.
@@ -82,7 +122,16 @@ class Command:
         env: variables set for the command, over those it inherits.
         inherit_env: whether it inherits the host's variables.
         stderr: ``"separate"``, or ``"stdout"`` to have both as one stream, in the order written.
-        stdin: None: ``/dev/null``; bytes: these, then end-of-file; `PIPE`: see `Job.send`.
+        stdin: None: ``/dev/null``; bytes: these, then end-of-file; `PIPE`: see `Job.send`; a path
+            (a `pathlib.Path`, say, no text): that file, opened at each start; a relative one is
+            looked for from `cwd`.  A named pipe is refused, since opening one may wait for ever.
+        pty: whether its stdin, stdout and stderr are one pseudo-terminal, which is its controlling
+            terminal: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs then
+            write line by line, in colour, and ask for passwords.  All output is one stream,
+            "stdout", and its lines end with ``\r\n``.  What is sent (`Job.send`), and bytes given
+            as `stdin`, is as if typed: it is echoed, ``b"\x03"`` interrupts, and a program that
+            reads line by line gets no more than 4095 bytes of a line.  The variable TERM is
+            ``xterm-256color`` where the command would have none.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or how many last bytes of
             each stream.
@@ -91,6 +140,15 @@ class Command:
             that stops all commands of the Runner.
         stop_signal: what asks the command's process group to stop.
         grace: seconds its group has to end after being asked; then SIGKILL.
+        ready: a probe of `currant.ready` that tells that it is ready; None: it is, once it runs.
+        alive: a probe that is asked again and again once it is ready.
+        misses: after so many misses of `alive` in a row, the attempt has failed.
+        after: the commands that it waits for, before it is started: a mapping from their names to
+            ``"started"``, ``"ready"``, ``"succeeded"`` or ``"ended"``; a name alone means ready
+            where that command has a probe, else started.
+        timeout: seconds that each attempt may take; then it is stopped, and has failed.
+        replicas: how many of it are run; ``web`` becomes ``web.1`` to ``web.N``, and each finds its
+            number in the variable ``CURRANT_REPLICA``.
         color: how a console shows its name: a style of the package rich, such as ``"cyan"``,
             ``"bold #ff8800"`` or ``"white on blue"``; None: the console chooses.
 
@@ -106,39 +164,61 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     inherit_env: bool = True
     stderr: Literal["separate", "stdout"] = "separate"
-    stdin: bytes | int | None = None
+    stdin: bytes | int | PathLike[str] | None = None
+    pty: bool | Pty = False
     success_codes: Collection[int] = (0,)
     capture: bool | int | None = None
     restart: RestartWhen | RestartPolicy | None = None
     kill_others_on: KillOthersOn | None = None
     stop_signal: int = SIGTERM
     grace: float | None = None
+    ready: Probe | None = None
+    alive: Probe | None = None
+    misses: int = 3
+    after: After = ()
+    timeout: float | None = None
+    replicas: int = 1
     color: str | None = None
 
     def __post_init__(self) -> None:
-        # A frozen value normalises its own fields once, here; nothing else may set them.
-        def set_field(name: str, value: object) -> None:
-            object.__setattr__(self, name, value)
-
-        set_field("argv", _checked_argv(self.argv))
+        self._set("argv", _checked_argv(self.argv))
         if self.name is None or isinstance(self.name, DefaultName):
             program = os.fspath(self.argv[0])
-            set_field("name", DefaultName(PurePath(program).name or program))
+            self._set("name", DefaultName(PurePath(program).name or program))
         else:
             _check_name(self.name)
+        try:
+            self._check_options()
+        except CommandError as error:
+            raise CommandError(f"command {self.name!r}: {error}") from None
+
+    def _set(self, name: str, value: object) -> None:
+        """Set a field: a frozen value normalises its own, once, and nothing else may do so."""
+        object.__setattr__(self, name, value)
+
+    def _check_options(self) -> None:
         if self.cwd is not None:
-            set_field("cwd", _checked_path("cwd", self.cwd))
-        set_field("env", _checked_env(self.env))
+            self._set("cwd", _checked_path("cwd", self.cwd))
+        self._set("env", _checked_env(self.env))
         if self.stderr not in ("separate", "stdout"):
             raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
         if self.inherit_env not in (True, False):
             raise CommandError(f"inherit_env must be True or False, not {self.inherit_env!r}")
-        is_pipe = isinstance(self.stdin, int) and self.stdin == PIPE
-        if not (self.stdin is None or isinstance(self.stdin, bytes) or is_pipe):
-            raise CommandError(f"stdin must be None, bytes or PIPE, not {self.stdin!r}")
-        set_field("success_codes", _checked_codes(self.success_codes))
-        set_field("stop_signal", checked_signal("stop_signal", self.stop_signal))
+        self._set("stdin", _checked_stdin(self.stdin))
+        self._set("pty", _checked_pty(self.pty))
+        if self.pty and isinstance(self.stdin, PathLike):
+            raise CommandError(
+                f"stdin cannot be a file where pty is set: the terminal is the input; "
+                f"not {self.stdin!r}"
+            )
+        self._set("success_codes", _checked_codes(self.success_codes))
+        self._set("stop_signal", checked_signal("stop_signal", self.stop_signal))
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
+        _check_probes(self.ready, self.alive)
+        _check_count("misses", self.misses)
+        self._set("after", _checked_after(self.after))
+        check_seconds("timeout", self.timeout)
+        _check_count("replicas", self.replicas)
         _check_color(self.color)
 
     @classmethod
@@ -181,7 +261,9 @@ class Command:
         for spec in fields(self)[1:]:
             value = getattr(self, spec.name)
             # No values of variables and no input: they may be secrets, and a repr ends up in logs.
-            if spec.name == "env":
+            if spec.name == "after":
+                shown += [f"after={dict(value)}"] if value else []
+            elif spec.name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
             elif spec.name == "stdin" and isinstance(value, bytes):
                 shown.append(f"stdin=<{len(value)} bytes>")
@@ -197,7 +279,8 @@ class Command:
 
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        return partial(type(self), **values | {"env": dict(self.env)}), ()
+        plain = {name: dict(values[name]) for name in ("env", "after")}
+        return partial(type(self), **values | plain), ()
 
 
 CommandLike: TypeAlias = Command | str | Sequence[StrOrPath]
@@ -217,9 +300,39 @@ def name_of(command: Command) -> str:
     return command.name
 
 
+def needs_of(command: Command) -> Mapping[str, Condition | None]:
+    """Return what the command waits for, by the names of the other commands."""
+    return cast("Mapping[str, Condition | None]", command.after)
+
+
+def replicas_of(command: Command) -> list[Command]:
+    """Return the command as often as it is to be run, each with its own name and number."""
+    if command.replicas == 1:
+        return [command]
+    return [
+        replace(
+            command,
+            name=f"{command.name}.{number}",
+            env={**command.env, REPLICA: str(number)},
+            replicas=1,
+        )
+        for number in range(1, command.replicas + 1)
+    ]
+
+
+def has_input(command: Command) -> bool:
+    """Tell whether we write to the command's stdin: to a pipe, or to its terminal."""
+    return bool(command.pty) or isinstance(command.stdin, (bytes, int))
+
+
 def with_grace(command: Command, grace: float) -> Command:
     """Return `command` with the grace that it has in its Runner."""
     return _copied(command, grace=grace)
+
+
+def with_pty(command: Command, pty: Pty) -> Command:
+    """Return `command` with a terminal of another size."""
+    return _copied(command, pty=pty)
 
 
 def _copied(command: Command, **changes: object) -> Command:
@@ -289,6 +402,41 @@ def _check_color(color: object) -> None:
         raise CommandError(f"color must be a text or None, not {color!r}")
 
 
+def _check_probes(ready: object, alive: object) -> None:
+    for what, probe in (("ready", ready), ("alive", alive)):
+        if not (probe is None or isinstance(probe, Probe)):
+            raise CommandError(f"{what} must be a probe of currant.ready, not {probe!r}")
+    if isinstance(alive, Probe) and not alive.repeats:
+        raise CommandError(f"alive cannot be {alive!r}: it happens once, and tells nothing later")
+
+
+def _check_count(what: str, number: object) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise CommandError(f"{what} must be a whole number, at least 1, not {number!r}")
+
+
+def _checked_after(after: object) -> Mapping[str, Condition | None]:
+    names: object = [after] if isinstance(after, str) else after
+    if not isinstance(names, Iterable):
+        raise CommandError(f"after must be names of commands, not {after!r}")
+    if isinstance(names, Mapping):
+        needs = dict(cast("Mapping[object, object]", names))
+    else:
+        given = list(cast("Iterable[object]", names))
+        if not all(isinstance(name, str) for name in given):
+            raise CommandError(f"after must be names of commands, not {after!r}")
+        needs = dict.fromkeys(given)
+    for name, condition in needs.items():
+        if not isinstance(name, str) or not name:
+            raise CommandError(f"after must name commands, not {name!r}")
+        if condition is not None and condition not in get_args(Condition):
+            raise CommandError(
+                f"after: {name!r} must be 'ready', 'started', 'succeeded' or 'ended', "
+                f"not {condition!r}"
+            )
+    return MappingProxyType(cast("dict[str, Condition | None]", needs))
+
+
 def _checked_argv(argv: object) -> tuple[str, ...]:
     # No mapping and no set either: they have words, but not in an order that is meant.
     unordered = isinstance(argv, (Mapping, AbstractSet))
@@ -319,6 +467,32 @@ def _check_text(what: str, text: str) -> None:
         os.fsencode(text)
     except UnicodeEncodeError:
         raise CommandError(f"{what} holds a lone surrogate, which has no bytes: {text!r}") from None
+
+
+def _checked_stdin(stdin: object) -> object:
+    if isinstance(stdin, str):
+        raise CommandError(
+            f"stdin must be None, bytes, PIPE or a path, not the text {stdin!r}; "
+            "Path(...) names a file, b'...' is what the command reads"
+        )
+    if isinstance(stdin, PathLike):
+        return Path(_checked_path("stdin", cast("object", stdin)))
+    is_pipe = isinstance(stdin, int) and stdin == PIPE
+    if not (stdin is None or isinstance(stdin, bytes) or is_pipe):
+        raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
+    return stdin
+
+
+def _checked_pty(pty: object) -> Pty | Literal[False]:
+    if not isinstance(pty, (bool, Pty)):
+        raise CommandError(f"pty must be True, False or a Pty, not {pty!r}")
+    return Pty() if pty is True else pty
+
+
+def _check_size(what: str, number: object) -> None:
+    is_whole = isinstance(number, int) and not isinstance(number, bool)
+    if not (is_whole and 1 <= cast("int", number) <= 65535):
+        raise CommandError(f"{what} must be a whole number from 1 to 65535, not {number!r}")
 
 
 def _checked_env(env: object) -> Mapping[str, str]:

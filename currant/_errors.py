@@ -12,7 +12,9 @@ from errno import ENOENT
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from currant._messages import Result
+    from collections.abc import Sequence
+
+    from currant._messages import Line, Result
 
 __all__ = [
     "CannotStopError",
@@ -21,11 +23,15 @@ __all__ = [
     "CommandNotFoundError",
     "CommandParseError",
     "CurrantError",
+    "DependencyError",
     "DuplicateNameError",
     "EmptyCommandError",
     "JobEndedError",
     "LaunchError",
+    "NotReadyError",
     "StdinClosedError",
+    "TimeLimitError",
+    "UnresponsiveError",
 ]
 
 
@@ -62,7 +68,7 @@ class CommandParseError(CommandError):
 
 
 class CommandNotFoundError(CommandError, FileNotFoundError):
-    """A command's program or working directory is not there, or is not something that can run.
+    """A command's program, working directory or input file is not there, or cannot be used.
 
     Raised on entry of the Runner, before any process is started.
 
@@ -175,6 +181,81 @@ class StdinClosedError(CurrantError):
         return type(self), (self.name, self.reason)
 
 
+class NotReadyError(CurrantError):
+    """A command did not become ready: it ended, was stopped, or took too long.
+
+    Attributes:
+        name: the command's name.
+        reason: why not.
+        tail: its last lines, at most twenty.
+    """
+
+    def __init__(self, name: str, reason: str, tail: Sequence[Line] = ()) -> None:
+        super().__init__(_with_lines(f"{name!r} is not ready: {reason}", tail))
+        self.name = name
+        self.reason = reason
+        self.tail = tuple(tail)
+
+    def __reduce__(self) -> tuple[type[NotReadyError], tuple[str, str, tuple[Line, ...]]]:
+        return type(self), (self.name, self.reason, self.tail)
+
+
+class UnresponsiveError(CurrantError):
+    """A command that had been ready did not answer its probe `alive` any more.
+
+    Attributes:
+        name: the command's name.
+        misses: how many times in a row.
+        reason: what the last look met.
+    """
+
+    def __init__(self, name: str, misses: int, reason: str) -> None:
+        super().__init__(f"{name!r} is not alive: {misses} misses in a row, the last: {reason}")
+        self.name = name
+        self.misses = misses
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnresponsiveError], tuple[str, int, str]]:
+        return type(self), (self.name, self.misses, self.reason)
+
+
+class TimeLimitError(CurrantError):
+    """A command ran for longer than it may, or than its Runner may.
+
+    Attributes:
+        name: the command's name.
+        seconds: the limit.
+        whose: whose limit it is: ``"command"`` or ``"runner"``.
+    """
+
+    def __init__(self, name: str, seconds: float, whose: str = "command") -> None:
+        limit = "its time limit" if whose == "command" else "the Runner's time limit"
+        super().__init__(f"{name!r} has run into {limit} of {seconds:g} s")
+        self.name = name
+        self.seconds = seconds
+        self.whose = whose
+
+    def __reduce__(self) -> tuple[type[TimeLimitError], tuple[str, float, str]]:
+        return type(self), (self.name, self.seconds, self.whose)
+
+
+class DependencyError(CurrantError):
+    """A command was skipped: what it waited for can no longer come.
+
+    Attributes:
+        name: the command's name.
+        reason: what it waited for, and why that cannot come.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name!r} was skipped: {reason}")
+        self.name = name
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[DependencyError], tuple[str, str]]:
+        return type(self), (self.name, self.reason)
+
+
 class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subprocess's CalledProcess
     """A command ended as a failure; `Results.check` raises a group of these.
 
@@ -183,12 +264,18 @@ class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subpr
     """
 
     def __init__(self, result: Result) -> None:
-        what = (
-            str(result.error) if result.error is not None else f"{result.command!r}: {result.exit}"
-        )
-        lines = [f"    {line.stream}: {line.text}" for line in result.tail]
-        super().__init__("\n".join([what, *lines]))
+        if isinstance(result.error, NotReadyError):  # it shows lines of its own
+            what = f"{result.command!r} is not ready: {result.error.reason}"
+        elif result.error is not None:
+            what = str(result.error)
+        else:
+            what = f"{result.command!r}: {result.exit}"
+        super().__init__(_with_lines(what, result.tail))
         self.result = result
 
     def __reduce__(self) -> tuple[type[CommandFailed], tuple[Result]]:
         return type(self), (self.result,)
+
+
+def _with_lines(what: str, lines: Sequence[Line]) -> str:
+    return "\n".join([what, *(f"    {line.stream}: {line.text}" for line in lines)])

@@ -16,33 +16,42 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._command import PIPE, checked_signal, name_of, with_grace
-from currant._errors import CannotStopError, JobEndedError, LaunchError, StdinClosedError
-from currant._launcher import Sweeper
-from currant._lines import LineSplitter
-from currant._messages import Batch, Exited, Failed, Restarting, Result, Started
+from currant._care import Care, name_of_probes, needs_care
+from currant._command import PIPE, Pty, checked_signal, name_of, with_grace, with_pty
+from currant._errors import (
+    CannotStopError,
+    CommandError,
+    DependencyError,
+    JobEndedError,
+    LaunchError,
+    NotReadyError,
+    StdinClosedError,
+    TimeLimitError,
+)
+from currant._launcher import Resizable, Sweeper
+from currant._messages import Exited, Failed, GivenUp, Ready, Restarting, Result, Skipped, Started
 from currant._notice import Notice
-from currant._output import Capture, Tail
+from currant._output import Output
 from currant._restart import delay_before_restart, ends_in_a_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
+    from anyio.abc import ByteSendStream, TaskGroup
 
     from currant._barrier import KillBarrier
     from currant._channel import Channel
     from currant._command import Command, KillOthersOn
     from currant._errors import CurrantError
     from currant._launcher import Launcher, Process
-    from currant._messages import BatchMessage, Exit, Line, Status, StreamName
+    from currant._messages import BatchMessage, Exit, Line, Status
     from currant._restart import RestartPolicy
 
 __all__ = ["LAST_GRACE", "Job", "JobState", "Policies", "Surroundings"]
@@ -77,6 +86,7 @@ class Surroundings:
         starting: gives one start its turn after the other: each blocks the event loop for a third
             of a millisecond, and between two all others have theirs.
         take_from_queue: has a killed job end at once that still waits for its turn.
+        until_unneeded: waits until all commands have ended that a job's command has to outlive.
     """
 
     launcher: Launcher
@@ -84,6 +94,7 @@ class Surroundings:
     barrier: KillBarrier
     starting: anyio.Lock
     take_from_queue: Callable[[Job], None]
+    until_unneeded: Callable[[Job], Awaitable[None]]
 
 
 class Job:
@@ -109,18 +120,22 @@ class Job:
         self._hurried = False
         self._phase: JobState = "queued"
         self._starts = 0
+        self._times_ready = 0
         self._change = Notice()
 
         # Of the current attempt, or of the last one.
         self._process: Process | None = None
         self._attempt: TaskGroup | None = None  # while the process may have to be stopped
+        self._may_run = False  # from the start on until the group is gone
         self._unless_killed: anyio.CancelScope | None = None  # around what a kill cuts short
-        self._capture = Capture(policies.capture)
-        self._tail = Tail()
+        self._output = self._new_output()
         self._exit: Exit | None = None
         self._status: Status = "stopped"
         self._error: CurrantError | None = None
-        self._open_streams = 2
+        self._fault: CurrantError | None = None  # why we end it, where that is a failure
+        self._ready = False
+        self._told_start = False
+        self._caring: anyio.CancelScope | None = None
         self._stopped_at: float | None = None
 
         # What comes after it.
@@ -158,7 +173,78 @@ class Job:
     @property
     def tail(self) -> tuple[Line, ...]:
         """The last lines of the current or last attempt, both streams, at most twenty."""
-        return self._tail.lines()
+        return self._output.tail
+
+    @property
+    def starts(self) -> int:
+        """How many of its processes have run."""
+        return self._starts
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its process runs and is ready: its probe has said so, or it has none."""
+        runs = self._phase == "running" and self._exit is None
+        return self._ready and runs and not self._barrier.thrown
+
+    @property
+    def times_ready(self) -> int:
+        """How often it has become ready."""
+        return self._times_ready
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has ended or is being stopped for good."""
+        return self._barrier.thrown or self._phase == "ended"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether none of its processes runs, and none will; its output may still be on its way."""
+        return self.is_ending and not self._may_run
+
+    async def changed(self) -> None:
+        """Wait until something about the command has changed.
+
+        Cancellation: harmless.
+        """
+        await self._change.wait()
+
+    async def ready(self) -> None:
+        """Wait until its process is ready; without a probe, until it runs.
+
+        Where no process runs, until the next one is.  While it waits and nobody iterates over the
+        Runner, output that does not fit is discarded (see `Dropped`).
+        Cancellation: harmless.
+
+        Raises:
+            NotReadyError: the process has ended, is being stopped, or has taken too long; it
+                carries the last lines of the output.  A restart does not change that.
+        """
+        times, output = self._times_ready, self._output
+        runs = self._process is not None and self._exit is None
+        start = self._starts if runs else self._starts + 1
+        with self._around.channel.waiting():
+            while not self.is_ready and self._times_ready == times:
+                if self._starts == start:
+                    output = self._output
+                reason = self._why_not_ready(start)
+                if reason is not None:
+                    with anyio.move_on_after(OUTPUT_TIME):
+                        await output.ended()
+                    cause = None if self._fault is None else self._fault.__cause__
+                    raise NotReadyError(self.name, reason, output.tail) from cause
+                await self._change.wait()
+
+    def _why_not_ready(self, start: int) -> str | None:
+        """Return why its process of that number will not become ready; None: it may."""
+        over = self._starts > start or (self._starts == start and self._exit is not None)
+        if self._starts == start and self._fault is not None:
+            fault = self._fault
+            return fault.reason if isinstance(fault, NotReadyError) else str(fault)
+        if self.result is not None or over:
+            return f"it has ended: {self._error or self._exit or self._status}"
+        if self._barrier.thrown or self._phase == "stopping":
+            return "it is being stopped"
+        return None
 
     async def wait(self) -> Result:
         """Wait until the command has ended for good, and return how.
@@ -181,7 +267,10 @@ class Job:
             self.hurry()
         else:
             self._killed = True
+            if self._barrier.thrown:  # with all others: it need not wait for those that need it
+                self._stop_soon()
             self._barrier.throw(reason)
+            self._change.give()
             self._around.take_from_queue(self)
 
     def hurry(self) -> None:
@@ -205,21 +294,25 @@ class Job:
         self._restart_asked = True
         if self._attempt is not None:
             self._phase = "stopping"
+            self._stop_caring()
+            self._change.give()
             self._stop_soon()
         elif self._pause is not None:
             self._pause.cancel()
-        await self.until_started()
+        starts = self._starts
+        with self._around.channel.waiting():
+            while self._starts == starts and self._phase != "ended":
+                await self._change.wait()
         if self._phase == "ended":
             raise JobEndedError(self.name, "restart")
 
     async def until_started(self) -> None:
-        """Wait until the next process runs, or none will any more.
+        """Wait until its process runs, or none will any more; return at once if one does.
 
         Cancellation: harmless.
         """
         with self._around.channel.waiting():
-            starts = self._starts
-            while self._starts == starts and self._phase != "ended":
+            while self._process is None and self._phase != "ended":
                 await self._change.wait()
 
     async def send_signal(self, signal: int) -> bool:
@@ -238,11 +331,13 @@ class Job:
     async def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for its start, and for room in its pipe.
 
+        Where the command has a `pty`, it is typed there, whatever its `stdin` is.
         While it waits and nobody iterates over the Runner, output that does not fit is discarded.
         Cancellation: a part of the data may have been written.
 
         Raises:
-            StdinClosedError: nobody reads it: no ``stdin=PIPE``, no process, or it closed the pipe.
+            StdinClosedError: nobody reads it: neither ``stdin=PIPE`` nor a `pty`, no process, or it
+                closed the pipe.
         """
         stdin = await self._open_stdin()
         if stdin is None:
@@ -257,22 +352,54 @@ class Job:
         """Close the command's stdin: it reads end-of-file.
 
         Waits until the command runs; does nothing where it has ended, or the pipe is closed.
-        Cancellation: the pipe may be open or closed.
+        A terminal (`pty`) stays open: its end-of-file character is typed (^D), which ends the input
+        of a program that reads line by line, not that of one that reads each key.
+        Cancellation: the pipe may be open or closed, the character typed or not.
 
         Raises:
-            StdinClosedError: the command was built without ``stdin=PIPE``.
+            StdinClosedError: the command was built without ``stdin=PIPE`` or a `pty`.
         """
         stdin = await self._open_stdin()
-        if stdin is not None:
+        if stdin is not None and self.command.pty:
+            with self._around.channel.waiting():  # for room: what it has echoed may not be read
+                await stdin.aclose()
+        elif stdin is not None:
             await stdin.aclose()
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of the command's terminal; its programs are told by SIGWINCH.
+
+        While no process runs, the next one is started with that size, and so is each later one.
+        Cancellation: the size may have been set or not.
+
+        Args:
+            rows: how many lines it has, from 1 to 65535.
+            columns: how many characters a line has, from 1 to 65535.
+
+        Raises:
+            CommandError: one of them is something else, or the command was built without a `pty`.
+        """
+        size = Pty(rows, columns)
+        if not self.command.pty:
+            raise CommandError(f"{self.name!r} has no terminal: it was built without a pty")
+        self._with_grace = with_pty(self._with_grace, size)
+        await self._set_size()
 
     async def _open_stdin(self) -> ByteSendStream | None:
         """Return the pipe once the command runs; None where it has ended."""
-        if self.command.stdin != PIPE:
-            raise StdinClosedError(self.name, "the command was built without stdin=PIPE")
+        if self.command.stdin != PIPE and not self.command.pty:
+            raise StdinClosedError(self.name, "the command was built without stdin=PIPE or a pty")
         if self._process is None and self._phase in ("queued", "restarting"):
             await self.until_started()
         return None if self._process is None else self._process.stdin
+
+    async def _set_size(self) -> None:
+        """Give the terminal of the process, if there is one, the size that was asked for last."""
+        process, size = self._process, self._with_grace.pty
+        if process is not None and isinstance(process, Resizable) and isinstance(size, Pty):
+            await process.resize(size.rows, size.columns)
+        else:
+            await checkpoint()
 
     async def live(self) -> None:
         """Run attempts until no further one is wanted; only the Runner calls this, once.
@@ -301,6 +428,17 @@ class Job:
             self._end(duration, started_at)
             self._barrier.throw()  # for the watcher: there is nothing left to stop
 
+    async def skip(self, reason: str) -> None:
+        """End it without a start: what it waits for can no longer come; in place of `live`.
+
+        Cancellation: as that of `live`.
+        """
+        error = DependencyError(self.name, reason)
+        self._error, self._status = error, "skipped"
+        self._end(0.0, None)
+        self._barrier.throw()
+        await self._send(Skipped(self.name, error, time.time()))
+
     async def _may_start(self) -> bool:
         """Wait for a turn to start; then, in the step that starts it, look at the barrier."""
         async with self._around.starting:
@@ -313,13 +451,25 @@ class Job:
         Cancellation: as that of `live`.
         """
         await self._barrier.wait()
+        self._change.give()
+        self._stop_caring()
         if self._unless_killed is not None:
             self._unless_killed.cancel()
+        await self._stop_in_turn()
+
+    def _stop_caring(self) -> None:
+        if self._caring is not None:
+            self._caring.cancel()
+
+    async def _stop_in_turn(self) -> None:
+        """Stop the process, if there is one; where all are stopped, after those that need it."""
+        if self._around.barrier.thrown and not self._killed:
+            await self._around.until_unneeded(self)
         attempt, process = self._attempt, self._process
         if attempt is not None and process is not None:
             try:
                 await self._stop(process)
-            except CannotStopError:
+            except Exception:  # CannotStopError, or of a launcher that keeps no contract
                 attempt.cancel_scope.cancel()  # who follows the process comes to the same
 
     def _stop_soon(self) -> None:
@@ -334,6 +484,7 @@ class Job:
         """Start the process, see it through to its end and the end of its output, tell of it."""
         if self.attempts > 1:
             self._forget_last_attempt()
+        launched = self._with_grace
         process = await self._launch()
         if process is None:
             return
@@ -342,15 +493,18 @@ class Job:
         self.pid = process.pid
         self._phase = "running"
         self._starts += 1
+        if self.command.ready is None:
+            self._ready = True
+            self._times_ready += 1
         self._change.give()
         try:
             async with anyio.create_task_group() as tasks:
                 self._attempt = tasks
-                tasks.start_soon(self._read_output, process, tasks)
-                if isinstance(self.command.stdin, bytes) and process.stdin is not None:
-                    tasks.start_soon(_write_stdin, process.stdin, self.command.stdin)
+                self._start_tasks(process, tasks)
                 if self._barrier.thrown:  # while the process was being started
-                    self._stop_soon()
+                    tasks.start_soon(self._stop_in_turn)
+                if self._with_grace is not launched:  # the same
+                    tasks.start_soon(self._set_size)
                 await self._see_through(process)
                 if process.stdin is not None:
                     await process.stdin.aclose()  # a stranger may hold the other end
@@ -365,16 +519,28 @@ class Job:
         if self._exit is not None:
             await self._send(Exited(self.name, self._exit, self.attempts, time.time()))
 
+    def _start_tasks(self, process: Process, tasks: TaskGroup) -> None:
+        """Begin what goes on beside the process: its output, its input, and who looks after it."""
+        tasks.start_soon(self._tell_and_read, process, tasks)
+        if isinstance(self.command.stdin, bytes) and process.stdin is not None:
+            tasks.start_soon(_write_stdin, process.stdin, self.command.stdin)
+        if needs_care(self.command):
+            self._caring = anyio.CancelScope()
+            tasks.start_soon(self._care_for, process, tasks, self._caring)
+
     async def _launch(self) -> Process | None:
         """Start the process; None where it cannot, or the barrier was thrown before it did."""
         process: Process | None = None
         error: LaunchError | None = None
+        self._may_run = True
         with anyio.CancelScope() as self._unless_killed:
             try:
                 process = await self._around.launcher.launch(self._with_grace)
             except LaunchError as raised:
                 error = raised
         self._unless_killed = None
+        if process is None:
+            self._is_over()
         if error is not None:
             self._error = error
             self._conclude("stopped" if self._barrier.thrown else "failed", uptime=0.0)
@@ -382,26 +548,90 @@ class Job:
         return process
 
     def _forget_last_attempt(self) -> None:
-        self._capture = Capture(self._policies.capture)
-        self._tail = Tail()
+        self._output = self._new_output()
         self._exit, self._error, self._delay, self._status = None, None, None, "stopped"
-        self._open_streams, self._stopped_at, self._restart_asked = 2, None, False
+        self._stopped_at, self._restart_asked = None, False
+        self._fault, self._ready, self._told_start = None, False, False
+
+    def _new_output(self) -> Output:
+        sought = () if self.command.ready is None else self.command.ready.line_probes
+        return Output(self.name, self._policies.capture, sought, self._send)
+
+    async def _care_for(
+        self, process: Process, tasks: TaskGroup, caring: anyio.CancelScope
+    ) -> None:
+        """See that the process becomes ready, stays alive, and keeps its time."""
+
+        def on_ready(after: float) -> None:
+            if self.state != "running":
+                return
+            self._ready = True
+            self._times_ready += 1
+            self._change.give()
+            tasks.start_soon(self._tell, Ready(self.name, after, time.time()))
+
+        launcher, output = self._around.launcher, self._output
+        care = Care(self.command, process, launcher, output, on_ready, self._fail)
+        with caring:
+            await care.look_after()
+
+    async def _tell(self, message: Ready | GivenUp) -> None:
+        while not self._told_start:
+            await self._change.wait()
+        await self._send(message)
+
+    def blame(self, fault: CurrantError) -> None:
+        """Take the stop that is to come for a failure; nothing, where one is under way."""
+        if self._fault is None and self._attempt is not None and self.state == "running":
+            self._fault = fault
+            self._phase = "stopping"
+            self._stop_caring()
+            self._change.give()
+            message = GivenUp(self.name, fault, self.attempts, time.time())
+            self._attempt.start_soon(self._tell, message)
+
+    def _fail(self, fault: CurrantError) -> None:
+        self.blame(fault)
+        self._stop_soon()
 
     async def _see_through(self, process: Process) -> None:
         """Wait for the process's end; then end what it has left behind in its group."""
         began = anyio.current_time()
         try:
-            self._exit = await process.wait()
+            end = await process.wait()
             uptime = anyio.current_time() - began
-            self._conclude(_status(self._exit, self.command), uptime)
+            self._exit = self._with_fault(end)
+            self._conclude(self._status_of(self._exit), uptime)
         finally:
+            self._stop_caring()
+            self._change.give()
             # Also when the event loop is torn down around us.  Bounded: grace and REAP_LIMIT.
             with anyio.CancelScope(shield=True):
-                self._exit = await self._stop(process)
+                self._exit = self._with_fault(await self._stop(process))
             self._attempt, self.pid = None, None
+            self._is_over()
+
+    def _is_over(self) -> None:
+        """Note that none of the attempt's processes runs."""
+        self._may_run = False
+        self._change.give()
+
+    def _with_fault(self, end: Exit) -> Exit:
+        """Return how the process ended, and if its time was up by then, that."""
+        timed_out = isinstance(self._fault, TimeLimitError)
+        return replace(end, timed_out=True) if timed_out else end
+
+    def _status_of(self, end: Exit) -> Status:
+        if self._fault is not None:  # also where it ended by itself meanwhile: it was told of
+            self._error = self._fault
+            return "failed"
+        if end.stopped:
+            return "stopped"
+        return "succeeded" if end.code in self.command.success_codes else "failed"
 
     async def _stop(self, process: Process) -> Exit:
-        if self._stopped_at is None and (self._barrier.thrown or self._restart_asked):
+        asked = self._barrier.thrown or self._restart_asked or self._fault is not None
+        if self._stopped_at is None and asked:
             self._stopped_at = anyio.current_time()
         at_once = self._hurried or isinstance(self._error, CannotStopError)
         grace = 0.0 if at_once else self._policies.grace
@@ -411,35 +641,15 @@ class Job:
             self._error = error  # there is no use in giving it another grace
             raise
 
-    async def _read_output(self, process: Process, tasks: TaskGroup) -> None:
+    async def _tell_and_read(self, process: Process, tasks: TaskGroup) -> None:
         """Tell of the start, then read both streams to their ends.
 
         Not in the task that follows the process: a full channel must not hold up a stop.
         """
         await self._send(Started(self.name, process.pid, self.attempts, time.time()))
-        tasks.start_soon(self._read, process.stderr, "stderr")
-        await self._read(process.stdout, "stdout")
-
-    async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
-        if source is not None:
-            await self._pass_on(source, stream)
-        self._open_streams -= 1
+        self._told_start = True
         self._change.give()
-
-    async def _pass_on(self, source: ByteReceiveStream, stream: StreamName) -> None:
-        """Pass on whole lines of one stream until it ends; then what is left of the last one."""
-        splitter = LineSplitter()
-        async for chunk in source:
-            self._capture.add(stream, chunk)
-            if data := splitter.feed(chunk):
-                await self._send_output(stream, data)
-        if data := splitter.finish():
-            await self._send_output(stream, data)
-
-    async def _send_output(self, stream: StreamName, data: bytes) -> None:
-        batch = Batch(self.name, stream, data, time.time())
-        self._tail.add(batch)
-        await self._send(batch)
+        await self._output.read(process.stdout, process.stderr, tasks)
 
     async def _send(self, message: BatchMessage) -> None:
         await self._around.channel.send(message)
@@ -460,7 +670,7 @@ class Job:
                 random=random.random(),
             )
         if self._delay is None and policies.kill_others_on in ("exit", _KIND[status]):
-            self._around.barrier.throw(f"{self.name!r} ended: {self._exit or self._error}")
+            self._around.barrier.throw(f"{self.name!r} ended: {self._error or self._exit}")
 
     async def _end_escapees(self, grace: float = inf) -> None:
         """End what the last attempt left outside its group."""
@@ -468,6 +678,8 @@ class Job:
         if isinstance(launcher, Sweeper):
             try:
                 await launcher.sweep(self.name, grace)
+                if needs_care(self.command):
+                    await launcher.sweep(name_of_probes(self.name), grace)
             except CannotStopError as error:
                 self._error = error
                 self._delay, self._restart_asked = None, False  # not beside what is still there
@@ -482,8 +694,7 @@ class Job:
     async def _end_who_holds_the_output(self, since: float) -> None:
         """Where output goes on though the group was stopped and is gone, end who has left it."""
         with anyio.move_on_after(OUTPUT_TIME):
-            while self._open_streams:
-                await self._change.wait()
+            await self._output.ended()
             return
         left = self._policies.grace - (anyio.current_time() - since)
         await self._end_escapees(0 if self._hurried else max(left, LAST_GRACE))
@@ -512,21 +723,15 @@ class Job:
             attempts=self.attempts,
             duration=duration,
             started_at=started_at,
-            stdout=self._capture.get("stdout"),
-            stderr=self._capture.get("stderr"),
-            tail=self._tail.lines(),
+            stdout=self._output.captured("stdout"),
+            stderr=self._output.captured("stderr"),
+            tail=self._output.tail,
         )
         self._phase = "ended"
         self._change.give()
 
 
 _KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}
-
-
-def _status(end: Exit, command: Command) -> Status:
-    if end.stopped:
-        return "stopped"
-    return "succeeded" if end.code in command.success_codes else "failed"
 
 
 def _first(group: ExceptionGroup[CannotStopError]) -> CannotStopError:

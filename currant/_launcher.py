@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from currant._command import Command
     from currant._messages import Exit
 
-__all__ = ["Checker", "Launcher", "Process", "Sweeper"]
+__all__ = ["Checker", "Launcher", "Listener", "Process", "Resizable", "Sweeper"]
 
 
 class Process(Protocol):
@@ -32,10 +32,12 @@ class Process(Protocol):
     Attributes:
         host: the name of the machine on which it lives.
         pid: its number there, for display.
-        stdin: its input, where that is a pipe; a send raises `anyio.BrokenResourceError` when
-            nobody reads any more.
+        stdin: its input, where that is a pipe or a terminal; a send raises
+            `anyio.BrokenResourceError` when nobody reads any more.  Closing that of a terminal
+            types its end-of-file character, and it may be written to further; once a stop has
+            ended the group it does nothing.
         stdout: its output.
-        stderr: its error output; None where it goes to stdout.
+        stderr: its error output; None where it goes to stdout, as to a terminal.
     """
 
     @property
@@ -84,11 +86,24 @@ class Process(Protocol):
         ...
 
 
+@runtime_checkable
+class Listener(Protocol):
+    """A process that can tell whether a server is its own."""
+
+    async def listens(self, address: str, port: int, /) -> bool | None:
+        """Tell whether it, or who comes from it, listens on that TCP port of its host.
+
+        None where nobody listens there, or that cannot be told; the address is numeric.
+        Cancellation: harmless.
+        """
+        ...
+
+
 class Launcher(Protocol):
     """Starts processes; an async context manager that ends what is left when it is left.
 
     One launcher belongs to one Runner.  It may have two methods more: `check` (see `Checker`) and
-    `sweep` (see `Sweeper`).
+    `sweep` (see `Sweeper`).  Where it has terminals, the processes in them are `Resizable`.
     """
 
     async def __aenter__(self) -> object: ...
@@ -121,10 +136,23 @@ class Checker(Protocol):
     """
 
     def check(self, command: Command, /) -> None:
-        """Look the command's program and working directory up, without running anything.
+        """Look the command's program, working directory and input file up; run nothing.
 
         Raises:
             CommandNotFoundError: one of them is missing or cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """A process whose terminal's size can be set; called only where its command has a `pty`."""
+
+    async def resize(self, rows: int, columns: int, /) -> None:
+        """Set the size of its terminal, and tell the process of it (SIGWINCH).
+
+        Does nothing where the process has ended.
+        Cancellation: the size may have been set or not.
         """
         ...
 

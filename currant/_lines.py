@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MAX_LINE", "LineSplitter", "count_lines", "split_lines"]
+__all__ = ["MAX_LINE", "LineSplitter", "count_lines", "end_of_lines", "split_lines"]
 
 MAX_LINE = 64 * 1024
 """Most bytes of one line, without its ending, that are kept together."""
@@ -43,7 +43,7 @@ class LineSplitter:
         What is returned ends with a line's ending or with full pieces of a long line.
         """
         # Only the new chunk is searched: a long line costs linear time, however it trickles in.
-        end = _end_of_lines(chunk)
+        end = end_of_lines(chunk)
         if not self._tail and end == len(chunk):
             return chunk  # the common case: whole lines, passed on uncopied
         if end:
@@ -68,7 +68,7 @@ class LineSplitter:
         return data
 
 
-def _end_of_lines(chunk: bytes) -> int:
+def end_of_lines(chunk: bytes) -> int:
     """Return where the last line that is surely complete ends; 0 where there is none."""
     newline = chunk.rfind(b"\n")
     # A \r in the last place may be the first half of a \r\n.

@@ -1,10 +1,10 @@
 """Processes on this machine: the only caller of `anyio.open_process`.
 
-That is for systems without pidfds only (macOS): elsewhere a `Child` starts faster, and is the same
-on each event loop.  Output is read from pipes of our own by readiness, for three reasons: on
-asyncio a process's own streams stop at 64 KiB, the exit would have to be told apart from the end of
-output, and a read by readiness is 2 to 4 times as fast.  The child's ends stay blocking: only our
-ends are set not to.
+That is for systems without pidfds only (macOS), and for processes without a terminal: elsewhere a
+`Child` starts faster, and is the same on each event loop.  Output is read from pipes of our own by
+readiness, for three reasons: on asyncio a process's own streams stop at 64 KiB, the exit would have
+to be told apart from the end of output, and a read by readiness is 2 to 4 times as fast.  The
+child's ends stay blocking: only our ends are set not to.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from currant._child import Child, HowToStart
-from currant._command import name_of
+from currant._command import Pty, has_input, name_of
 from currant._errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
 from currant._escapees import VARIABLE, Escapees, mark
 from currant._guard import OrphanGuard
-from currant._lookup import environment, explain, problem_with
+from currant._lookup import environment, explain, problem_with, stdin_of
 from currant._messages import Exit
-from currant._pipes import StandardFiles
+from currant._pipes import StandardFiles, TerminalFiles, TerminalInput
 from currant._posix import ProcessGroup, has_pidfds
 from currant._stop import REAP_LIMIT, HowToStop, end_group
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from anyio.abc import Process
 
     from currant._command import Command
+    from currant._pipes import Files
 
 __all__ = ["LocalLauncher", "LocalProcess"]
 
@@ -98,7 +100,7 @@ class LocalLauncher:
             await self._guard.aclose()
 
     def check(self, command: Command) -> None:
-        """Look the program and the working directory of `command` up; nothing is run.
+        """Look the program, working directory and input file of `command` up; nothing is run.
 
         Raises:
             CommandNotFoundError: one of them is missing or cannot be used.
@@ -155,21 +157,27 @@ class LocalLauncher:
         how = HowToStop(command.stop_signal, GRACE if command.grace is None else command.grace)
         self._unswept[name] = how
         self._attempts[name] += 1
-        own_mark = {VARIABLE: mark(self._run, name, self._attempts[name])}
-        files = StandardFiles(
-            writable=command.stdin is not None, separate=command.stderr == "separate"
-        )
+        own_mark = mark(self._run, name, self._attempts[name])
+        files = _open_files(command)
         self._starting.append(name)  # there may be a group that nobody knows of yet
         try:
             stdin, stdout, stderr = files.childs
-            variables = environment(command) | own_mark
+            variables = environment(command) | {VARIABLE: own_mark}
             self._guard.expect(how)
             started = await _patiently(
-                HowToStart(command.argv, stdin, stdout, stderr, command.cwd, variables)
+                HowToStart(
+                    command.argv,
+                    stdin,
+                    stdout,
+                    stderr,
+                    command.cwd,
+                    variables,
+                    in_terminal=isinstance(files, TerminalFiles),
+                )
             )
             # Before anything else is awaited: nobody else would end it if we died now.
             self._guard.add(started.pid, how)
-            process = LocalProcess(name, started, files, self._guard, self._forget)
+            process = LocalProcess(name, own_mark, started, files, self._guard, self._forget)
             self._processes.add(process)
         except BaseException:
             files.close()
@@ -192,7 +200,8 @@ class LocalLauncher:
 class LocalProcess:
     """A process on this machine, the leader of its session and process group.
 
-    It is two things: a `Process` to those above the seam, and a `Stoppable` to the kill path.
+    It is two things: a `Process` to those above the seam (and a `Resizable`), and a `Stoppable` to
+    the kill path.
 
     Attributes:
         has_gone: whether the leader has been reaped and the group is empty.
@@ -201,8 +210,9 @@ class LocalProcess:
     def __init__(
         self,
         name: str,
+        own_mark: str,
         process: Child | Process,
-        files: StandardFiles,
+        files: Files,
         guard: OrphanGuard,
         forget: Callable[[LocalProcess, bool], None],
     ) -> None:
@@ -212,6 +222,7 @@ class LocalProcess:
         self.stdout = files.stdout
         self.stderr = files.stderr
         self.name = name
+        self._mark = f"{VARIABLE}={own_mark}".encode()
         self._process = process
         pidfd = process.pidfd if isinstance(process, Child) else None
         self._group = ProcessGroup(process.pid, pidfd)
@@ -236,9 +247,21 @@ class LocalProcess:
         for output in (self.stdout, self.stderr):
             if output is not None:
                 output.end_within(DRAIN_LIMIT)
+        if isinstance(self.stdin, TerminalInput):  # a stranger in it might never make room
+            self.stdin.end()
         if not gone:
             raise CannotStopError(self.name, self.pid, REAP_LIMIT)
         return await self.wait()
+
+    async def listens(self, address: str, port: int) -> bool | None:
+        """Tell whether a server there is its own; see `Listener.listens`."""
+        return self._group.listens(address, port, self._mark)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal; see `Resizable.resize`."""
+        if isinstance(self.stdin, TerminalInput):
+            self.stdin.resize(rows, columns)
+        await checkpoint()
 
     async def aclose(self) -> None:
         """End the group at once if it is alive, drop unread output, free everything."""
@@ -289,6 +312,13 @@ class LocalProcess:
         return replace(end, forced=True) if self._forced else end
 
 
+def _open_files(command: Command) -> Files:
+    if isinstance(command.pty, Pty):
+        return TerminalFiles(command.pty.rows, command.pty.columns)
+    source = None if has_input(command) else stdin_of(command)
+    return StandardFiles(source=source, separate=command.stderr == "separate")
+
+
 async def start_by_event_loop(how: HowToStart) -> Process:
     """Start a process by way of the event loop, which learns of its exit in a way of its own."""
     # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
@@ -317,14 +347,15 @@ start_process = start_child if has_pidfds() else start_by_event_loop
 
 async def _patiently(how: HowToStart) -> Child | Process:
     """Start a process, again for up to 0.1 s where what is in the way will pass."""
+    start = start_child if how.in_terminal else start_process
     for pause in RETRIES:
         try:
-            return await start_process(how)
+            return await start(how)
         except (OSError, RuntimeError) as error:
             if not _passes(error):
                 raise
         await anyio.sleep(pause)
-    return await start_process(how)
+    return await start(how)
 
 
 def _passes(error: OSError | RuntimeError) -> bool:

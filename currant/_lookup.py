@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from currant._posix import TERMINALS, is_named_pipe
 
 if TYPE_CHECKING:
     from currant._command import Command
 
-__all__ = ["environment", "explain", "problem_with"]
+__all__ = ["environment", "explain", "problem_with", "stdin_of"]
 
 
 def environment(command: Command) -> dict[str, str]:
     """Return the variables that the command's process has, but for those of currant's own."""
+    terminal = {"TERM": "xterm-256color"} if command.pty else {}
     inherited = dict(os.environ) if command.inherit_env else {}
-    return inherited | dict(command.env)
+    return terminal | inherited | dict(command.env)
+
+
+def stdin_of(command: Command) -> str:
+    """Return the path of the file that the command reads; ``/dev/null`` where it names none."""
+    where = os.fspath(command.cwd) if command.cwd is not None else os.curdir
+    return os.path.join(where, command.stdin) if isinstance(command.stdin, Path) else os.devnull
 
 
 def problem_with(command: Command) -> str | None:
-    """Return what is wrong with the command's working directory or its program; None: nothing."""
-    return _problem_with_cwd(command) or _problem_with_program(command)
+    """Return what is wrong with the command's folder, program or input file; None: nothing."""
+    return (
+        _problem_with_cwd(command) or _problem_with_program(command) or _problem_with_stdin(command)
+    )
 
 
 def _problem_with_cwd(command: Command) -> str | None:
@@ -60,6 +72,24 @@ def _problem_with_file(path: str) -> str | None:
     return None
 
 
+def _problem_with_stdin(command: Command) -> str | None:
+    if not isinstance(command.stdin, Path):
+        return None
+    path = stdin_of(command)
+    if not os.path.exists(path):
+        return f"the file {path!r}, which is to be its stdin, does not exist"
+    if os.path.isdir(path):
+        return f"{path!r}, which is to be its stdin, is a directory"
+    if is_named_pipe(path):
+        return (
+            f"{path!r}, which is to be its stdin, is a named pipe, and opening one waits for "
+            "somebody to write; have the command open it, through Command.shell"
+        )
+    if not os.access(path, os.R_OK):
+        return f"the file {path!r}, which is to be its stdin, may not be read"
+    return None
+
+
 _EXPLAINED = {
     errno.ENOEXEC: "the program has no '#!' line, so the system does not know how to run it; "
     "add one, or run it through Command.shell",
@@ -75,12 +105,17 @@ _EXPLAINED = {
 def explain(command: Command, error: Exception) -> str:
     """Say why a start failed, in words that tell its file, its folder and the system apart."""
     number = error.errno if isinstance(error, OSError) else None
+    named = error.filename if isinstance(error, OSError) else None
+    system = f"{type(error).__name__}: {error}"
+    if named == TERMINALS:
+        return f"the system has no terminal left for it ({system})"
+    if named == stdin_of(command) and number not in _EXPLAINED:
+        return _problem_with_stdin(command) or f"its stdin cannot be opened ({system})"
     if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
         problem = problem_with(command)
         if problem is not None:
             return problem
         if number == errno.ENOENT:
             return "the interpreter that its '#!' line names does not exist"
-    system = f"{type(error).__name__}: {error}"
     explained = _EXPLAINED.get(number) if number is not None else None
     return system if explained is None else f"{explained} ({system})"

@@ -19,7 +19,7 @@ from currant._errors import CommandFailed
 from currant._lines import count_lines, split_lines
 
 if TYPE_CHECKING:
-    from currant._errors import CurrantError, LaunchError
+    from currant._errors import CurrantError, DependencyError, LaunchError
 
 __all__ = [
     "Batch",
@@ -28,18 +28,21 @@ __all__ = [
     "Exit",
     "Exited",
     "Failed",
+    "GivenUp",
     "Line",
     "Message",
+    "Ready",
     "Restarting",
     "Result",
     "Results",
+    "Skipped",
     "Started",
     "Status",
     "StreamName",
 ]
 
 StreamName: TypeAlias = Literal["stdout", "stderr"]
-Status: TypeAlias = Literal["succeeded", "failed", "stopped"]
+Status: TypeAlias = Literal["succeeded", "failed", "stopped", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,14 @@ class Exit:
             name in Python is its bare number.
         stopped: whether we ended it.
         forced: whether something of its group took SIGKILL, after the grace.
+        timed_out: whether we ended it because its time was up, or its Runner's.
     """
 
     code: int | None
     signal: Signals | int | None
     stopped: bool = False
     forced: bool = False
+    timed_out: bool = False
 
     @classmethod
     def from_returncode(cls, returncode: int, *, stopped: bool = False) -> Exit:
@@ -74,6 +79,8 @@ class Exit:
             how = f"exit code {self.code}"
         else:
             how = self.signal.name if isinstance(self.signal, Signals) else f"signal {self.signal}"
+        if self.timed_out:
+            return f"timed out ({how})"
         return f"stopped ({how})" if self.stopped else how
 
 
@@ -153,6 +160,21 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """The command is ready: its probe `ready` has said so.
+
+    Attributes:
+        command: the command's name.
+        after: seconds since the start of this attempt.
+        time: seconds since the epoch.
+    """
+
+    command: str
+    after: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """An attempt is over, and so is all of its output.
 
@@ -204,6 +226,38 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The process is stopped, and has failed: it was not ready in time, not alive, or out of time.
+
+    Attributes:
+        command: the command's name.
+        error: a `NotReadyError`, `UnresponsiveError` or `TimeLimitError`.
+        attempt: which attempt it was, from 1.
+        time: seconds since the epoch.
+    """
+
+    command: str
+    error: CurrantError
+    attempt: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The command is not started: what it waits for can no longer come.
+
+    Attributes:
+        command: the command's name.
+        error: why not.
+        time: seconds since the epoch.
+    """
+
+    command: str
+    error: DependencyError
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """Lines that nobody read and that were discarded while a task waited for the commands.
 
@@ -218,10 +272,14 @@ class Dropped:
     time: float
 
 
-Message: TypeAlias = Started | Line | Exited | Restarting | Failed | Dropped
+Message: TypeAlias = (
+    Started | Ready | Line | GivenUp | Exited | Restarting | Failed | Skipped | Dropped
+)
 """What ``async for message in runner`` gives."""
 
-BatchMessage: TypeAlias = Started | Batch | Exited | Restarting | Failed | Dropped
+BatchMessage: TypeAlias = (
+    Started | Ready | Batch | GivenUp | Exited | Restarting | Failed | Skipped | Dropped
+)
 """What `Runner.batches` gives, and what a sink receives."""
 
 
@@ -232,8 +290,10 @@ class Result:
     Attributes:
         command: the command's name.
         exit: how its last attempt ended; None where that could not be started or never was.
-        error: why it could not be started, or could not be stopped; None otherwise.
-        status: ``"succeeded"``, ``"failed"`` or ``"stopped"`` (by us; never a failure).
+        error: why it could not be started or stopped, was not ready or not alive, took too long, or
+            was skipped; None otherwise.
+        status: ``"succeeded"``, ``"failed"``, ``"stopped"`` (by us; never a failure) or
+            ``"skipped"`` (never started, since what it waited for cannot come).
         attempts: how often it was started, or tried to be.
         duration: seconds from the first start to the end, waits before restarts included.
         started_at: when it was first started, in seconds since the epoch; None where it never was.

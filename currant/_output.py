@@ -1,16 +1,29 @@
-"""What is kept of a command's output beside what is sent on: captured bytes, and the last lines."""
+"""The output of one attempt: read to its end, passed on as whole lines, and what is kept of it.
+
+That is: what was captured, the last lines, and which of the lines that a probe waits for have come.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from anyio.lowlevel import checkpoint
+
+from currant._lines import LineSplitter
 from currant._messages import Batch
+from currant._notice import Notice
 
 if TYPE_CHECKING:
-    from currant._messages import Line, StreamName
+    from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["Capture", "Tail"]
+    from anyio.abc import ByteReceiveStream, TaskGroup
+
+    from currant._messages import Line, StreamName
+    from currant._probe import LineProbe
+
+__all__ = ["Capture", "Output", "Tail"]
 
 TAIL_LINES = 20
 """How many last lines are remembered, for errors that show them."""
@@ -70,3 +83,84 @@ class Tail:
             # The first line may have lost its beginning; where there are more, it is left out.
             lines += own[1:] or own if is_cut else own
         return tuple(lines[-TAIL_LINES:])
+
+
+class Output:
+    """Both streams of one attempt.
+
+    Args:
+        name: the command's name.
+        capture: whether to keep what is read: False, True, or how many last bytes of each stream.
+        sought: the probes that wait for a line.
+        send: takes each batch of whole lines, and waits while there is no room for it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        capture: bool | int,
+        sought: Sequence[LineProbe],
+        send: Callable[[Batch], Awaitable[None]],
+    ) -> None:
+        self._name = name
+        self._send = send
+        self._sought = list(sought)
+        self._capture = Capture(capture)
+        self._tail = Tail()
+        self._open = 2
+        self._change = Notice()
+
+    @property
+    def tail(self) -> tuple[Line, ...]:
+        """The last lines, at most twenty."""
+        return self._tail.lines()
+
+    def captured(self, stream: StreamName) -> bytes | None:
+        """Return what was kept of `stream`; None where nothing was to be."""
+        return self._capture.get(stream)
+
+    async def read(
+        self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup
+    ) -> None:
+        """Read both to their ends, one of them in a task of its own."""
+        tasks.start_soon(self._read, stderr, "stderr")
+        await self._read(stdout, "stdout")
+
+    async def ended(self) -> None:
+        """Wait until both have come to their ends and all of it has been passed on."""
+        while self._open:
+            await self._change.wait()
+
+    async def line(self, probe: LineProbe) -> None:
+        """Wait until a line has come that `probe` seeks."""
+        while any(sought is probe for sought in self._sought):
+            await self._change.wait()
+
+    async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
+        if source is not None:
+            await self._pass_on(source, stream)
+        self._open -= 1
+        self._change.give()
+
+    async def _pass_on(self, source: ByteReceiveStream, stream: StreamName) -> None:
+        """Pass on whole lines of one stream until it ends; then what is left of the last one."""
+        splitter = LineSplitter()
+        async for chunk in source:
+            self._capture.add(stream, chunk)
+            if data := splitter.feed(chunk):
+                await self._tell(Batch(self._name, stream, data, time.time()))
+            else:
+                await checkpoint()  # a long line may come in small pieces without end
+        if data := splitter.finish():
+            await self._tell(Batch(self._name, stream, data, time.time()))
+
+    async def _tell(self, batch: Batch) -> None:
+        self._tail.add(batch)
+        if self._sought:
+            self._seek(batch)
+        await self._send(batch)
+
+    def _seek(self, batch: Batch) -> None:
+        for line in batch.lines():
+            self._sought = [probe for probe in self._sought if not probe.matches(line)]
+        self._change.give()

@@ -1,10 +1,15 @@
 """Our ends of the pipes to a process: read and written by readiness, never blocking the event loop.
 
 The child's ends stay blocking: what a program does with them is its own affair.
+
+A terminal is read and written in the same way, but through two descriptors of our end of it: no
+event loop lets one be waited for by a reader and a writer.  Its other end is one for all three
+standard files, so it has no end-of-file of its own: that is a character which is typed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from math import inf
 
@@ -12,9 +17,16 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
-from currant._posix import bytes_in_pipe, enlarge_pipe
+from currant._posix import (
+    bytes_in_pipe,
+    end_of_file_character,
+    enlarge_pipe,
+    open_for_reading,
+    open_terminal,
+    resize_terminal,
+)
 
-__all__ = ["InputPipe", "OutputPipe", "StandardFiles"]
+__all__ = ["Files", "InputPipe", "OutputPipe", "StandardFiles", "TerminalFiles", "TerminalInput"]
 
 CHUNK = 64 * 1024
 """Most bytes of one read: what a pipe holds on Linux."""
@@ -73,7 +85,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
             if not max_bytes:
                 raise anyio.EndOfStream
             try:
-                data = os.read(self._fd, max_bytes)
+                data = self._read(max_bytes)
             except BlockingIOError:
                 self._owed = 0
             else:
@@ -85,6 +97,14 @@ class OutputPipe(_Pipe, ByteReceiveStream):
                     self._grow()
                 return data
             await self._readable()
+
+    def _read(self, max_bytes: int) -> bytes:
+        try:
+            return os.read(self._fd, max_bytes)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""  # so Linux says that nobody has a terminal open any longer
 
     async def _readable(self) -> None:
         """Wait until there may be something to receive, the deadline has come or been set."""
@@ -118,6 +138,7 @@ class InputPipe(_Pipe, ByteSendStream):
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
         self._turn = anyio.Lock()
+        self._is_over = False
 
     async def send(self, item: bytes) -> None:
         """Write all of `item`, waiting while the pipe is full."""
@@ -126,48 +147,79 @@ class InputPipe(_Pipe, ByteSendStream):
             while rest:
                 if self._fd < 0:
                     raise anyio.ClosedResourceError
+                if self._is_over:
+                    raise anyio.BrokenResourceError
                 try:
                     rest = rest[os.write(self._fd, rest) :]
                 except BlockingIOError:
-                    await anyio.wait_writable(self._fd)
-                except BrokenPipeError as error:
+                    await self._writable()
+                except OSError as error:
+                    if error.errno not in (errno.EPIPE, errno.EIO):  # EIO: of a terminal
+                        raise
                     raise anyio.BrokenResourceError from error
 
+    async def _writable(self) -> None:
+        """Wait until there may be room, or it is over."""
+        try:
+            await anyio.wait_writable(self._fd)
+        except anyio.ClosedResourceError:
+            if self._fd < 0:
+                raise
 
-class StandardFiles:
+
+class TerminalInput(InputPipe):
+    """Our end of a terminal, by which we type."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._line_has_begun = False
+
+    async def send(self, item: bytes) -> None:
+        """Type all of `item`, waiting while the terminal is full."""
+        await super().send(item)
+        if item:
+            self._line_has_begun = not item.endswith((b"\n", b"\r"))
+
+    async def aclose(self) -> None:
+        """Type the end of the input; more may be typed then.  Nothing where nobody is there.
+
+        In the middle of a line twice: once for that line, and once for the end.
+        """
+        character = end_of_file_character(self._fd) if self._fd >= 0 else b""
+        try:
+            await super().send(character * (2 if self._line_has_begun else 1))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await checkpoint()
+        self._line_has_begun = False
+
+    def end(self) -> None:
+        """Let nobody type any longer, nor wait for room: whom it was for is gone."""
+        self._is_over = True
+        if self._fd >= 0:
+            anyio.notify_closing(self._fd)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the size of the terminal; nothing where it is closed."""
+        if self._fd >= 0:
+            resize_terminal(self._fd, rows, columns)
+
+
+class Files:
     """What a child has as its stdin, stdout and stderr, and our ends of it.
 
-    Args:
-        writable: whether we write to its stdin, which is empty otherwise.
-        separate: whether its stderr is a pipe of its own, or that of its stdout.
-
     Attributes:
-        stdin: our end of its stdin; None where that is empty.
+        stdin: our end of its stdin; None where we do not write to it.
         stdout: our end of its stdout.
         stderr: our end of its stderr; None where that goes to stdout.
-
-    Raises:
-        OSError: no descriptor is left; nothing is left open.
     """
 
     stdin: InputPipe | None = None
     stdout: OutputPipe
     stderr: OutputPipe | None = None
 
-    def __init__(self, *, writable: bool, separate: bool) -> None:
+    def __init__(self) -> None:
         self._ours: list[_Pipe] = []
         self._childs: list[int] = []
-        try:
-            if writable:
-                self.stdin = self._to_child()
-            else:
-                self._childs.append(os.open(os.devnull, os.O_RDONLY))
-            self.stdout = self._from_child()
-            if separate:
-                self.stderr = self._from_child()
-        except OSError:
-            self.close()
-            raise
 
     @property
     def childs(self) -> tuple[int, int, int]:
@@ -176,7 +228,7 @@ class StandardFiles:
 
     def close_childs(self) -> None:
         """Close the child's ends: it has them, and while we do, its output has no end."""
-        for fd in self._childs:
+        for fd in set(self._childs):
             os.close(fd)
         self._childs.clear()
 
@@ -185,6 +237,32 @@ class StandardFiles:
         self.close_childs()
         for pipe in self._ours:
             pipe.close()
+
+
+class StandardFiles(Files):
+    """Pipes, and for stdin perhaps a file.
+
+    Args:
+        source: the file that is its stdin; None: a pipe, to which we write.
+        separate: whether its stderr is a pipe of its own, or that of its stdout.
+
+    Raises:
+        OSError: no descriptor is left, or `source` cannot be read; nothing is left open.
+    """
+
+    def __init__(self, *, source: str | None, separate: bool) -> None:
+        super().__init__()
+        try:
+            if source is None:
+                self.stdin = self._to_child()
+            else:
+                self._childs.append(open_for_reading(source))
+            self.stdout = self._from_child()
+            if separate:
+                self.stderr = self._from_child()
+        except OSError:
+            self.close()
+            raise
 
     def _to_child(self) -> InputPipe:
         read_end, write_end = os.pipe()
@@ -199,3 +277,28 @@ class StandardFiles:
         pipe = OutputPipe(read_end)
         self._ours.append(pipe)
         return pipe
+
+
+class TerminalFiles(Files):
+    """One terminal as all three of them.
+
+    Args:
+        rows: how many lines it has.
+        columns: how many characters a line has.
+
+    Raises:
+        OSError: no terminal or no descriptor is left; nothing is left open.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        ours, childs = open_terminal(rows, columns)
+        self._childs = [childs] * 3
+        self.stdout = OutputPipe(ours)
+        self._ours.append(self.stdout)
+        try:
+            self.stdin = TerminalInput(os.dup(ours))
+        except OSError:
+            self.close()
+            raise
+        self._ours.append(self.stdin)

@@ -17,13 +17,16 @@ signalled again.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal as signals
+import stat
 import struct
 import sys
 from collections import defaultdict
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -31,23 +34,30 @@ from typing import TYPE_CHECKING
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 if os.name == "posix":  # elsewhere `require_posix` says what is wrong
     import fcntl
     import termios
 
 __all__ = [
+    "TERMINALS",
     "ProcessGroup",
     "bytes_in_pipe",
+    "end_of_file_character",
     "enlarge_pipe",
     "environment_of",
     "group_and_session",
     "has_pidfds",
+    "is_named_pipe",
     "is_starting",
     "kill_unreaped",
+    "open_for_reading",
+    "open_terminal",
     "process_numbers",
     "require_posix",
+    "resize_terminal",
+    "take_terminal",
 ]
 
 
@@ -62,6 +72,7 @@ def _has_proc() -> bool:
 
 _HAS_PROC = _has_proc()
 _ALIVE = frozenset("RSDTtIKWP")  # all but Z, a zombie, and X, dead: see proc(5)
+_LISTENS = b"0A"  # TCP_LISTEN, as the tables in /proc/net have it
 _PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2  # <linux/pidfd.h>
 
 
@@ -73,8 +84,91 @@ def require_posix() -> None:
         )
 
 
+TERMINALS = "/dev/ptmx"
+"""The file that an error names where the system has no terminal for us."""
+
+TERMINAL_HOLDS = 64 * 1024
+"""More bytes than a terminal holds that nobody has read; on Linux 6.18 it is 20 kB."""
+
+
+def open_terminal(rows: int, columns: int) -> tuple[int, int]:
+    """Open a pseudo-terminal of that size; return our end and the one for a process.
+
+    Raises:
+        OSError: there is none left; where that is no lack of files, it names `TERMINALS`.
+    """
+    try:
+        ours, childs = os.openpty()
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise OSError(error.errno, error.strerror, TERMINALS) from error
+    try:
+        termios.tcsetwinsize(ours, (rows, columns))
+    except BaseException:
+        os.close(ours)
+        os.close(childs)
+        raise
+    return ours, childs
+
+
+def resize_terminal(fd: int, rows: int, columns: int) -> None:
+    """Set a terminal's size, and have the system tell who is in it, if there is anybody."""
+    with suppress(termios.error):  # nobody is in it any longer
+        termios.tcsetwinsize(fd, (rows, columns))
+
+
+def end_of_file_character(fd: int) -> bytes:
+    """Return what a terminal takes for the end of the input: ^D, unless its program chose another.
+
+    Empty where nobody is in it any longer.
+    """
+    try:
+        character = termios.tcgetattr(fd)[6][termios.VEOF]
+    except termios.error:
+        return b""
+    assert isinstance(character, bytes)
+    return character
+
+
+def take_terminal() -> Callable[[], object]:
+    """Return what has a new process, the leader of its session, take its stdin for its terminal.
+
+    It is a call of the system and nothing else: it runs in a child in which no thread goes on but
+    its own, so nothing there may wait for another one.
+    """
+    return partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
+
+
+def is_named_pipe(path: str) -> bool:
+    """Tell whether `path` leads to a named pipe, whose opening waits for the other side."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def open_for_reading(path: str) -> int:
+    """Open a file that a process is to read, without waiting for anybody.
+
+    Raises:
+        OSError: it cannot be read, or is a directory or a named pipe; the error names it.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if stat.S_ISFIFO(mode):  # opened like this, it would be at its end where nobody writes yet
+        raise OSError(errno.EINVAL, "it is a named pipe", path)
+    # O_NONBLOCK: it may be another file by now.
+    fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    os.set_blocking(fd, True)
+    return fd
+
+
 def bytes_in_pipe(fd: int) -> int:
-    """Return how many bytes a pipe holds that nobody has read."""
+    """Return how many bytes a pipe holds that nobody has read; of a terminal, the most it may."""
+    if os.isatty(fd):  # it tells only of those that have come to its end
+        return TERMINAL_HOLDS
     (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
     return int(count)
 
@@ -164,6 +258,24 @@ class ProcessGroup:
             await anyio.sleep(pause)
             pause = min(pause * 2, 0.05)
         self._vacant = True
+
+    def listens(self, address: str, port: int, mark: bytes) -> bool | None:
+        """Tell whether a member, or who has `mark` among its variables, listens on a TCP port.
+
+        At that address, or at all of them.
+
+        None where nobody does, or the system does not show whose the port is.
+        """
+        sockets = _listening_sockets(address, port) if _HAS_PROC else set[str]()
+        if not sockets:
+            return None
+        members = _Census().members(self.id)
+        if any(_has_open(pid, sockets) for pid in members):
+            return True
+        owners = [pid for pid in process_numbers() if _has_open(pid, sockets)]
+        if not owners:
+            return None
+        return any(mark in (environment_of(pid) or b"") for pid in owners)
 
     def leader_is_alive(self) -> bool:
         """Tell whether the leader runs; only to be asked until it has been reaped."""
@@ -344,6 +456,40 @@ def _reaches_group(pidfd: int) -> bool:
     except (AttributeError, OSError):  # a system before 6.9
         return False
     return True
+
+
+def _listening_sockets(address: str, port: int) -> set[str]:
+    """Return what links to descriptors of sockets look like that listen there: proc(5)."""
+    ip = ip_address(address)
+    wide = IPv6Address(f"::ffff:{ip}") if isinstance(ip, IPv4Address) else ip
+    places = {_as_in_proc(each.packed) for each in (ip, wide)} | {b"0" * 8, b"0" * 32}
+    found: set[str] = set()
+    for table in ("tcp", "tcp6"):
+        for line in (_read(f"/proc/net/{table}") or b"").splitlines()[1:]:
+            words = line.split()
+            place, _, number = words[1].partition(b":")
+            if words[3] == _LISTENS and int(number, 16) == port and place in places:
+                found.add(f"socket:[{words[9].decode()}]")
+    return found
+
+
+def _as_in_proc(address: bytes) -> bytes:
+    """Return an address as the tables in /proc/net have it: 32 bits at a time, as the host does."""
+    words = struct.unpack(f"={len(address) // 4}I", address)
+    return b"".join(b"%08X" % word for word in words)
+
+
+def _has_open(pid: int, links: Collection[str]) -> bool:
+    """Tell whether a process has a descriptor that shows as one of `links`; not known is no."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):  # closed meanwhile
+                if os.readlink(f"{folder}/{name}") in links:
+                    return True
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        pass
+    return False
 
 
 def _read(path: str) -> bytes | None:

@@ -37,6 +37,8 @@ class RunnerOptions(TypedDict, total=False):
     sinks: Iterable[Sink]
     launcher: Launcher | None
     orphan_guard: bool
+    timeout: float | None
+    keep_open: bool
 
 
 def run(

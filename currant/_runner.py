@@ -33,13 +33,24 @@ from currant._command import (
     as_command,
     check_policies,
     name_of,
+    replicas_of,
 )
-from currant._errors import CannotStopError, CommandError, CurrantError, LaunchError
+from currant._dependencies import Dependencies, needs_among
+from currant._errors import (
+    CannotStopError,
+    CommandError,
+    CurrantError,
+    DependencyError,
+    LaunchError,
+    NotReadyError,
+    TimeLimitError,
+)
 from currant._job import LAST_GRACE, Job, Policies, Surroundings
 from currant._launcher import Checker, Sweeper
 from currant._local import LocalLauncher
 from currant._messages import BatchMessage, Results
 from currant._posix import require_posix
+from currant._probe import check_seconds
 from currant._restart import RestartPolicy, RestartWhen, as_restart_policy
 
 if TYPE_CHECKING:
@@ -62,6 +73,10 @@ SINK_TIME = 1.0
 """Seconds that sinks have when the block is left early, on top of twice the longest grace."""
 
 
+AT_ONCE = 50
+"""Commands that are admitted before others have their turn; that takes a millisecond."""
+
+
 class Runner(AsyncContextManagerMixin):
     """Run many commands as one task group; an async context manager for one use.
 
@@ -79,7 +94,8 @@ class Runner(AsyncContextManagerMixin):
             ``"success"`` or ``"exit"``; None: none does.
         grace: seconds that a command has to end after it was asked to, before SIGKILL.
         max_processes: how many commands may run at the same time; the others wait their turn, in
-            order.  A command keeps its place while it waits for its restart.  None: all.
+            order.  A command keeps its place while it waits for its restart.  One that waits for
+            others (`Command.after`) takes none yet; those others need theirs.  None: all.
         capture: whether results carry the output: False, True, or how many last bytes of each
             stream.
         buffer_size: how many messages (batches of output of up to 320 KiB among them) each reader
@@ -94,6 +110,9 @@ class Runner(AsyncContextManagerMixin):
         orphan_guard: whether a small helper process ends the commands when this program dies
             without leaving the block, even by SIGKILL.  It ends with the block.  Where it cannot be
             started, a `RuntimeWarning` says so, and the commands run without it.
+        timeout: seconds that all of it may take; then all commands are stopped, and those that were
+            still running have failed.
+        keep_open: whether it goes on when no command is left, until it is killed.
 
     Raises:
         CommandError: when built: a command or a policy is wrong.
@@ -123,6 +142,8 @@ class Runner(AsyncContextManagerMixin):
         sinks: Iterable[Sink] = (),
         launcher: Launcher | None = None,
         orphan_guard: bool = True,
+        timeout: float | None = None,
+        keep_open: bool = False,
     ) -> None:
         require_posix()
         check_policies(restart, kill_others_on, grace, capture)
@@ -130,8 +151,16 @@ class Runner(AsyncContextManagerMixin):
             raise CommandError("a Runner's own restart, grace and capture cannot be None")
         _check_count("max_processes", 1 if max_processes is None else max_processes)
         _check_count("buffer_size", buffer_size)
+        check_seconds("timeout", timeout)
         self._names = Names()
-        self._commands = _name_all(commands, self._names)
+        self._replicas: dict[str, list[str]] = {}
+        self._commands = _name_all(commands, self._names, self._replicas)
+        self._known = {name_of(command): command for command in self._commands}
+        self._dependencies = Dependencies()
+        for command in self._commands:
+            needs = needs_among(command, self._known, self._replicas)
+            self._dependencies.add(name_of(command), needs)
+        self._dependencies.check()
         self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
         self._max_processes = max_processes
         self._buffer_size = buffer_size
@@ -142,11 +171,14 @@ class Runner(AsyncContextManagerMixin):
         if launcher is None:
             launcher = LocalLauncher(orphan_guard=orphan_guard)
         self._launcher = launcher
+        self._timeout = timeout
+        self._keep_open = keep_open
 
         self._barrier = KillBarrier()
         self._killed = False
         self._jobs: dict[str, Job] = {}
         self._queue: deque[Job] = deque()
+        self._waiting: dict[Job, anyio.CancelScope] = {}  # for other commands
         self._active = 0
         self._error: BaseException | None = None
         self._entered = False
@@ -214,10 +246,20 @@ class Runner(AsyncContextManagerMixin):
         self._opened_channel()
         if self._closing.is_set():
             raise RuntimeError("the Runner has ended; its block starts no more commands")
-        return self._add(self._names.give(as_command(command)))
+        built = as_command(command)
+        if built.replicas != 1:
+            raise CommandError(
+                f"command {name_of(built)!r}: replicas: those are for the commands that a Runner "
+                "is built with; start each one by itself"
+            )
+        needs = needs_among(built, self._known, self._replicas)
+        job = self._register(self._names.give(built))
+        self._dependencies.add(job.name, needs)
+        self._admit(job)
+        return job
 
-    def _add(self, command: Command) -> Job:
-        """Start a command that has the name it goes by."""
+    def _register(self, command: Command) -> Job:
+        """Make the job of a command that has the name it goes by."""
         channel = self._channel
         job = Job(command, _resolved(command, self._policies), self._around)
         if not channel.producing:
@@ -225,24 +267,74 @@ class Runner(AsyncContextManagerMixin):
         channel.add_producer()
         self._jobs[job.name] = job
         self._known[job.name] = command
+        return job
+
+    def _admit(self, job: Job) -> None:
+        """Queue a job, as soon as what it waits for has come true."""
+        if job.name in self._dependencies:
+            self._waiting[job] = scope = anyio.CancelScope()
+            self._tasks.start_soon(self._wait_for_needs, job, scope)
+        else:
+            self._enqueue(job)
+
+    async def _admit_all(self, admitted: anyio.Event) -> None:
+        """Admit the first jobs, also where the block is cancelled meanwhile: each has to end."""
+        for number, job in enumerate(list(self._jobs.values()), 1):
+            self._admit(job)
+            if number % AT_ONCE == 0:
+                await checkpoint()
+        admitted.set()
+
+    def _enqueue(self, job: Job) -> None:
         self._queue.append(job)
         self._start_queued()
-        return job
+
+    async def _wait_for_needs(self, job: Job, scope: anyio.CancelScope) -> None:
+        """Wait in no place of the queue, until all has come true, or something cannot any more."""
+        reason: str | None = None
+        with scope:  # cancelled by a kill: then the job ends at once, as one that was stopped
+            reason = await self._dependencies.come_true(job.name, self._jobs)
+        del self._waiting[job]
+        if scope.cancel_called:
+            self._begin(job)
+        elif reason is None:
+            self._enqueue(job)
+        else:
+            try:
+                await job.skip(reason)
+            finally:
+                self._remove_producer()
+
+    async def _until_unneeded(self, job: Job) -> None:
+        await self._dependencies.until_unneeded(job.name, self._jobs)
 
     async def start(self, command: CommandLike) -> Job:
         """Start one more command, and return once it runs (or was killed before it could).
+
+        Where it has a probe `ready`, once it is ready.
 
         While it waits and nobody iterates, output that does not fit is discarded (see `Dropped`).
         Cancellation: the command stays.
 
         Raises:
             LaunchError: it could not be started, and its restart policy has given up.
+            NotReadyError: it has ended, was stopped or took too long before it was ready.
+            DependencyError: it was skipped: what it waits for cannot come any more.
             CommandError, DuplicateNameError, RuntimeError: as for `start_soon`.
         """
         job = self.start_soon(command)
-        await job.until_started()
-        if job.result is not None and isinstance(job.result.error, LaunchError):
+        problem: NotReadyError | None = None
+        if job.command.ready is None:
+            await job.until_started()
+        else:
+            try:
+                await job.ready()
+            except NotReadyError as error:
+                problem = error
+        if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):
             raise job.result.error
+        if problem is not None:
+            raise problem
         return job
 
     async def join(self) -> Results:
@@ -299,7 +391,6 @@ class Runner(AsyncContextManagerMixin):
             for command in self._commands:
                 self._launcher.check(command)
         self._entered = True
-        self._known = {name_of(command): command for command in self._commands}
         self._channel = Channel(
             self._buffer_size,
             MappingProxyType(self._known),
@@ -311,7 +402,10 @@ class Runner(AsyncContextManagerMixin):
             barrier=self._barrier,
             starting=anyio.Lock(fast_acquire=True),
             take_from_queue=self._take_from_queue,
+            until_unneeded=self._until_unneeded,
         )
+        if self._keep_open:
+            self._channel.add_producer()
         self._closing, self._ready = anyio.Event(), anyio.Event()
         self._all_ended, self._hurried = anyio.Event(), anyio.Event()
         self._watching = anyio.CancelScope()
@@ -325,8 +419,10 @@ class Runner(AsyncContextManagerMixin):
                         await self._ready.wait()
                         self._raise_error()
                         for command in self._commands:
-                            self._add(command)
-                            await checkpoint()  # there may be thousands: others have their turn
+                            self._register(command)
+                        admitted = anyio.Event()
+                        self._tasks.start_soon(self._admit_all, admitted)
+                        await admitted.wait()
                         yield self
                         await self.join()
                     except BaseException as raised:
@@ -334,7 +430,6 @@ class Runner(AsyncContextManagerMixin):
                         error = raised
                         self._leave_early(f"the block was left by {type(raised).__name__}")
                     self._closing.set()
-                    self._watching.cancel()
                     self._channel.begin_to_wait()
             finally:  # so that this leaves, and not what leaving the task group raises
                 if error is not None:
@@ -354,6 +449,8 @@ class Runner(AsyncContextManagerMixin):
                         sinks.start_soon(self._run_sink, sink, self._channel.subscribe())
                     async with anyio.create_task_group() as killing:
                         killing.start_soon(self._sweep_when_killed)
+                        if self._timeout is not None:
+                            killing.start_soon(self._limit_time, self._timeout)
                         async with anyio.create_task_group() as self._tasks:
                             self._ready.set()
                             await self._closing.wait()
@@ -365,6 +462,13 @@ class Runner(AsyncContextManagerMixin):
         finally:
             self._ready.set()
             self._channel.close()
+            self._watching.cancel()
+
+    async def _limit_time(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        for job in self._jobs.values():
+            job.blame(TimeLimitError(job.name, seconds, "runner"))
+        self._barrier.throw(f"the time limit of {seconds:g} s is over")
 
     async def _sweep_when_killed(self) -> None:
         """After a kill, end escapees within the grace of that kill.
@@ -374,7 +478,7 @@ class Runner(AsyncContextManagerMixin):
         half of it, those of the commands that are gone are asked.  A second kill hurries both.
         """
         await self._barrier.wait()
-        grace = max((job.grace for job in self._jobs.values()), default=0.0)
+        grace = self._longest_stop(self._jobs.values())
         self._sweep_deadline = anyio.current_time() + grace
         async with anyio.create_task_group() as sweeping:
             sweeping.start_soon(self._sweep_after, grace / 2)
@@ -398,15 +502,26 @@ class Runner(AsyncContextManagerMixin):
     async def _watch_barrier(self) -> None:
         """Begin, to end at once, what is queued when the barrier is thrown.
 
-        Being cancelled while the block is open means that the block was: then throw it.
+        Being cancelled before all is over means that the block was: then throw it.
         """
         try:
             with self._watching:
                 await self._barrier.wait()
+                self._let_all_end()
+                await anyio.sleep_forever()
         finally:
-            if not self._closing.is_set():
-                self._barrier.throw("the block was cancelled")
-            self._start_queued()
+            if not self._watching.cancel_called:
+                if self._closing.is_set():  # while it waits for the sinks
+                    self._leave_early("the block was cancelled")
+                else:
+                    self._barrier.throw("the block was cancelled")
+            self._let_all_end()
+
+    def _let_all_end(self) -> None:
+        self._start_queued()
+        if self._keep_open:
+            self._keep_open = False
+            self._remove_producer()
 
     def _leave_early(self, reason: str) -> None:
         """Stop everything: the body will take no more messages."""
@@ -415,10 +530,14 @@ class Runner(AsyncContextManagerMixin):
         # The commands are gone after their grace; a sink has as long again for what they wrote.
         grace = 0.0
         if not self._hurried.is_set():
-            grace = max((job.grace for job in self._jobs.values() if not job.result), default=0.0)
+            grace = self._longest_stop(job for job in self._jobs.values() if not job.result)
         self._sink_deadline = anyio.current_time() + 2 * grace + SINK_TIME
         for scope in self._sink_scopes:
             scope.deadline = self._sink_deadline
+
+    def _longest_stop(self, jobs: Iterable[Job]) -> float:
+        """Return the seconds that these may take to end: those that need others go before them."""
+        return self._dependencies.longest_chain({job.name: job.grace for job in jobs})
 
     async def _run_sink(self, sink: Sink, feed: SinkFeed) -> None:
         try:
@@ -448,13 +567,27 @@ class Runner(AsyncContextManagerMixin):
             self._fail(_without_our_groups(error))
         finally:
             self._active -= 1
-            self._channel.remove_producer()
-            if not self._channel.producing:
-                self._all_ended.set()
+            self._remove_producer()
             self._start_queued()
+
+    async def _run_watcher(self, job: Job) -> None:
+        try:
+            await job.watch()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of a launcher that keeps no contract
+            self._fail(error)
+
+    def _remove_producer(self) -> None:
+        self._channel.remove_producer()
+        if not self._channel.producing:
+            self._all_ended.set()
 
     def _start_queued(self) -> None:
         """Begin the lives for which there is room; after a kill all of them, to end at once."""
+        if self._barrier.thrown:
+            for scope in self._waiting.values():
+                scope.cancel()
         while self._queue and (
             self._barrier.thrown
             or self._max_processes is None
@@ -463,14 +596,16 @@ class Runner(AsyncContextManagerMixin):
             self._begin(self._queue.popleft())
 
     def _take_from_queue(self, job: Job) -> None:
-        if job in self._queue:
+        if job in self._waiting:
+            self._waiting[job].cancel()
+        elif job in self._queue:
             self._queue.remove(job)
             self._begin(job)
 
     def _begin(self, job: Job) -> None:
         self._active += 1
         self._tasks.start_soon(self._run_job, job, name=f"currant job {job.name}")
-        self._tasks.start_soon(job.watch, name=f"watcher of {job.name}")
+        self._tasks.start_soon(self._run_watcher, job, name=f"watcher of {job.name}")
 
     def _fail(self, error: BaseException) -> None:
         """Stop all because of `error`; the first one leaves the block."""
@@ -491,7 +626,9 @@ class Runner(AsyncContextManagerMixin):
 def _without_our_groups(error: BaseException) -> BaseException:
     """Return what an attempt's task groups wrapped."""
     while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        wrapped = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        ends = anyio.get_cancelled_exc_class()  # what the error has ended
+        error = next((each for each in wrapped if not isinstance(each, ends)), wrapped[0])
     return error
 
 
@@ -500,18 +637,29 @@ def _check_count(what: str, number: object) -> None:
         raise ValueError(f"{what} must be a whole number, at least 1, not {number!r}")
 
 
-def _name_all(commands: Commands, names: Names) -> list[Command]:
-    """Return the commands under the names that they go by: given names first, then the default."""
+def _name_all(commands: Commands, names: Names, replicas: dict[str, list[str]]) -> list[Command]:
+    """Return the commands under the names that they go by: given names first, then the default.
+
+    Where a command is to be run more than once, the names that it has then go into `replicas`.
+    """
+
+    def each(command: Command) -> list[Command]:
+        several = replicas_of(command)
+        if command.replicas != 1:
+            replicas[name_of(command)] = [name_of(replica) for replica in several]
+        return several
+
     if isinstance(commands, Mapping):
         given = cast("Mapping[str, CommandLike]", commands)
         # A key is a name that was given, also where it was another command's default.
         keys = [str(key) if isinstance(key, DefaultName) else key for key in given]
         values = [as_command(value) for value in given.values()]
         pairs = zip(keys, values, strict=True)
-        return [names.give(replace(command, name=name)) for name, command in pairs]
+        named = [replace(command, name=name) for name, command in pairs]
+        return [names.give(replica) for command in named for replica in each(command)]
     if isinstance(commands, (str, Command)):
         raise CommandError(f"commands must be a list or a mapping of commands, not {commands!r}")
-    built = [as_command(value) for value in commands]
+    built = [replica for value in commands for replica in each(as_command(value))]
     for command in built:
         if not isinstance(command.name, DefaultName):
             names.give(command)

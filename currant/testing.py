@@ -22,7 +22,7 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
-from currant._command import name_of
+from currant._command import Pty, has_input, name_of
 from currant._errors import CannotStopError, LaunchError
 from currant._messages import Exit
 from currant._notice import Notice
@@ -140,12 +140,14 @@ class FakeLauncher(AsyncContextManagerMixin):
 
 
 class FakeProcess:
-    """A process that follows a script; a test may also play it by hand.
+    r"""A process that follows a script; a test may also play it by hand.
 
     Attributes:
         command: what was launched.
         signals: every signal that reached it, in order.
-        received: what was sent to its stdin.
+        received: what was sent to its stdin; where that is a terminal, with ``b"\x04"`` for each
+            time that it was closed.
+        terminal: its terminal, of the size that it has now; None where it has none.
         pid: a number that no other process of its launcher has.
     """
 
@@ -155,9 +157,11 @@ class FakeProcess:
         self.received: bytearray = bytearray()
         self.host: str = "fake"
         self.pid: int = pid
-        self.stdin: ByteSendStream | None = _FakeInput(self) if command.stdin is not None else None
+        self.terminal: Pty | None = command.pty if isinstance(command.pty, Pty) else None
+        self.stdin: ByteSendStream | None = _FakeInput(self) if has_input(command) else None
         self.stdout: FakeOutput = FakeOutput()
-        self.stderr: FakeOutput | None = FakeOutput() if command.stderr == "separate" else None
+        separate = command.stderr == "separate" and self.terminal is None
+        self.stderr: FakeOutput | None = FakeOutput() if separate else None
         self._ignores = frozenset(script.ignores)
         self._end: Exit | None = None
         self._ended = anyio.Event()
@@ -212,6 +216,14 @@ class FakeProcess:
         if not await end_group(self, signal, grace):
             raise CannotStopError(name_of(self.command), self.pid, REAP_LIMIT)
         return await self.wait()
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal another size; SIGWINCH tells it so."""
+        await checkpoint()
+        size = Pty(rows, columns)
+        if self.terminal is not None and self.terminal != size and self.running:
+            self.terminal = size
+            self._deliver(signals.SIGWINCH)
 
     async def aclose(self) -> None:
         """End it at once, whatever its script says."""
@@ -306,5 +318,8 @@ class _FakeInput(ByteSendStream):
         self._process.received += item
 
     async def aclose(self) -> None:
-        self._closed = True
         await checkpoint()
+        if self._process.terminal is None:
+            self._closed = True
+        elif self._process.running:
+            self._process.received += b"\x04"

@@ -22,7 +22,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from currant import PIPE, Exit, LaunchError
+from currant import PIPE, Exit, LaunchError, Pty
+from currant._launcher import Resizable
 from tests.streams import HOURS, LIMIT, read_all, read_until
 
 if TYPE_CHECKING:
@@ -567,3 +568,41 @@ class LauncherContract(ABC):
             for _ in range(2):
                 with pytest.raises(anyio.BrokenResourceError):
                     await process.stdin.send(b"late")
+
+    # ---- terminals ----
+
+    async def test_in_a_terminal_there_is_one_stream(self) -> None:
+        """Both outputs of a process in a terminal are its stdout, in the order written."""
+        async with self.process(Behaviour.SPEAKS, pty=True) as process:
+            assert process.stderr is None
+            output = await read_all(process.stdout)
+            assert output.replace(b"\r\n", b"\n") == b"hi\noops\n"
+            assert await process.wait() == Exit(3, None)
+
+    async def test_a_terminal_takes_another_size_at_any_time(self) -> None:
+        """A process in a terminal is resizable while it runs, and it is no error later."""
+        async with self.entered() as launcher:
+            command = replace(self.command(Behaviour.RUNS), pty=Pty(30, 100))
+            process = await self.start(launcher, command)
+            assert isinstance(process, Resizable)
+            await process.resize(50, 120)
+            await process.resize(50, 120)
+            assert await process.send_signal(0)
+            await process.stop(SIGTERM, HOURS)
+            await process.resize(1, 1)
+            await process.aclose()
+            await process.resize(65535, 65535)
+
+    async def test_a_terminal_stays_open_when_its_end_is_typed(self) -> None:
+        """Closing the stdin of a terminal closes nothing, until the process is gone."""
+        async with self.entered() as launcher:
+            command = replace(self.command(Behaviour.RUNS), pty=True)
+            process = await self.start(launcher, command)
+            assert process.stdin is not None
+            await process.stdin.aclose()
+            await process.stdin.send(b"one\n")
+            await process.stdin.aclose()
+            await process.stop(SIGTERM, HOURS)
+            with pytest.raises(anyio.BrokenResourceError):
+                await process.stdin.send(b"late")
+            await process.stdin.aclose()

@@ -98,6 +98,24 @@ async def test_an_exit_that_somebody_else_has_taken_is_no_success() -> None:
         assert str(runner.results["c"].exit) == "exit code 255"
 
 
+async def test_who_waits_learns_of_an_end_though_the_pidfd_is_closed_at_that_moment() -> None:
+    """All of them do: an end that is known is no closed resource."""
+    with anyio.fail_after(LIMIT), child("sleep", "9999") as process:
+        codes: list[int] = []
+
+        async def wait() -> None:
+            codes.append(await process.wait())
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(wait)
+            await wait_all_tasks_blocked()
+            os.kill(process.pid, SIGKILL)
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - at once
+            process.close()
+        assert codes == [-SIGKILL] * 3
+
+
 async def test_a_child_that_gets_no_pidfd_is_ended(
     monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
 ) -> None:

@@ -8,9 +8,10 @@ import math
 import os
 import pickle
 from dataclasses import FrozenInstanceError, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from signal import SIGINT, SIGKILL, SIGTERM
 from subprocess import DEVNULL
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -24,7 +25,9 @@ from currant import (
     CommandParseError,
     DuplicateNameError,
     EmptyCommandError,
+    Pty,
     RestartPolicy,
+    ready,
 )
 from currant._command import CommandOptions, Names, as_command
 
@@ -41,12 +44,19 @@ FULL_OPTIONS: CommandOptions = {
     "inherit_env": False,
     "stderr": "stdout",
     "stdin": b"hello",
+    "pty": Pty(30, 100),
     "success_codes": (0, 3),
     "capture": 4096,
     "restart": RestartPolicy("always", max_restarts=3),
     "kill_others_on": "failure",
     "stop_signal": SIGINT,
     "grace": 1.5,
+    "ready": ready.line("up", "stdout", timeout=5),
+    "alive": ready.all_of(ready.tcp("::1", 80), ready.command("true"), interval=0.5),
+    "misses": 2,
+    "after": MappingProxyType({"db": "ready", "cache": None}),
+    "timeout": 60,
+    "replicas": 2,
     "color": "bold red",
 }
 
@@ -92,6 +102,15 @@ FULL_OPTIONS: CommandOptions = {
         ({"stdin": DEVNULL}, "stdin"),
         ({"stdin": 7}, "stdin"),
         ({"stdin": bytearray(b"x")}, "stdin"),
+        ({"stdin": "file"}, "Path(...) names a file"),
+        ({"stdin": Path("a\0b")}, "NUL"),
+        ({"stdin": Path(SURROGATE)}, "surrogate"),
+        ({"stdin": Path("file"), "pty": True}, "stdin cannot be a file where pty is set"),
+        ({"stdin": Path("file"), "pty": Pty()}, "stdin cannot be a file where pty is set"),
+        ({"pty": None}, "pty"),
+        ({"pty": 1}, "pty"),
+        ({"pty": (24, 80)}, "pty"),
+        ({"pty": "yes"}, "pty"),
         ({"success_codes": 0}, "success_codes"),
         ({"success_codes": None}, "success_codes"),
         ({"success_codes": "0"}, "exit code"),
@@ -111,6 +130,22 @@ FULL_OPTIONS: CommandOptions = {
         ({"stop_signal": 1000}, "stop_signal"),
         ({"stop_signal": "SIGTERM"}, "stop_signal"),
         ({"stop_signal": None}, "stop_signal"),
+        ({"ready": "up"}, "ready"),
+        ({"alive": 3}, "alive"),
+        ({"alive": ready.line("up")}, "happens once"),
+        ({"alive": ready.any_of(ready.tcp("a", 1), ready.delay(1))}, "happens once"),
+        ({"misses": 0}, "misses"),
+        ({"misses": True}, "misses"),
+        ({"after": 3}, "after"),
+        ({"after": [3]}, "after"),
+        ({"after": [["db"]]}, "after"),
+        ({"after": ""}, "after"),
+        ({"after": {"db": "up"}}, "'db' must be 'ready'"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": math.inf}, "timeout"),
+        ({"timeout": "5"}, "timeout"),
+        ({"replicas": 0}, "replicas"),
+        ({"replicas": 1.0}, "replicas"),
         ({"grace": -1}, "grace"),
         ({"grace": -0.001}, "grace"),
         ({"grace": -math.inf}, "grace"),
@@ -217,12 +252,19 @@ def test_the_options_and_their_defaults_are_those_of_the_contract() -> None:
         "inherit_env": True,
         "stderr": "separate",
         "stdin": None,
+        "pty": False,
         "success_codes": (0,),
         "capture": None,
         "restart": None,
         "kill_others_on": None,
         "stop_signal": SIGTERM,
         "grace": None,
+        "ready": None,
+        "alive": None,
+        "misses": 3,
+        "after": {},
+        "timeout": None,
+        "replicas": 1,
         "color": None,
     }
 
@@ -247,6 +289,11 @@ def test_parse_and_shell_take_the_same_options_as_the_class() -> None:
         {"capture": 0},
         {"stdin": b""},
         {"stdin": PIPE},
+        {"stdin": Path("a/file")},
+        {"pty": False},
+        {"pty": Pty(1, 65535)},
+        {"pty": Pty(), "stdin": PIPE, "stderr": "stdout"},
+        {"pty": Pty(), "stdin": b"typed"},
         {"success_codes": ()},
         {"success_codes": (0, 255)},
         {"stop_signal": SIGKILL},
@@ -313,6 +360,50 @@ def test_bytes_that_are_no_utf8_pass_as_python_reads_them() -> None:
     name = os.fsdecode(b"\xff\xfe")
     command = Command(["ls", name], cwd=name, env={name: name})
     assert command.argv == ("ls", name)
+
+
+@pytest.mark.parametrize("path", [Path("a/file"), PurePath("a/file"), os.fspath], ids=repr)
+def test_a_file_for_stdin_is_any_path_but_no_text(path: Any) -> None:
+    """Whatever class it has, it is kept as a `Path`; bytes and texts mean something else."""
+
+    class Named:
+        def __fspath__(self) -> str:
+            return "a/file"
+
+    command = Command(["cat"], stdin=Named() if path is os.fspath else path)
+    assert command.stdin == Path("a/file")
+    assert type(command.stdin) is type(Path())
+    assert repr(command).endswith(f"stdin={Path('a/file')!r})")
+    assert pickle.loads(pickle.dumps(command)) == command
+
+
+def test_true_means_a_terminal_of_the_usual_size() -> None:
+    """``pty=True`` is ``pty=Pty()``, which is shown."""
+    command = Command(["ls"], pty=True)
+    assert command == Command(["ls"], pty=Pty()) == Command(["ls"], pty=Pty(24, 80))
+    assert command.pty == Pty(rows=24, columns=80)
+    assert repr(command) == "Command(['ls'], pty=Pty(rows=24, columns=80))"
+    assert pickle.loads(pickle.dumps(command)) == command
+    assert command != Command(["ls"])
+
+
+@pytest.mark.parametrize("number", [0, -1, 65536, 1.0, "24", None, True], ids=repr)
+@pytest.mark.parametrize("what", ["rows", "columns"])
+def test_a_terminal_of_an_impossible_size_is_refused(what: str, number: Any) -> None:
+    """A `CommandError` names the number that is wrong."""
+    sizes: dict[str, Any] = {what: number}
+    with pytest.raises(CommandError, match=f"^{what} must be a whole number from 1 to 65535"):
+        Pty(**sizes)
+
+
+def test_a_terminal_is_a_value_of_two_numbers() -> None:
+    """It is frozen, has no other attribute, and can be pickled."""
+    pty = Pty(1, 65535)
+    with pytest.raises(FrozenInstanceError):
+        pty.rows = 2  # type: ignore[misc]
+    assert not hasattr(pty, "__dict__")
+    assert pickle.loads(pickle.dumps(pty)) == pty
+    assert len({pty, Pty(1, 65535), Pty()}) == 2
 
 
 @pytest.mark.parametrize("codes", [[0, 3], (0, 3), {0: "", 3: ""}, range(0, 4, 3)], ids=repr)

@@ -151,7 +151,7 @@ async def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"prefix": "{pid:%H}"}, "prefix '{pid:%H}'"),
         ({"prefix": "{name!x}"}, "prefix '{name!x}'"),
         ({"timestamps": "{"}, "timestamps"),
-        ({"texts": {"ended": "x"}}, "'ended' is none of started, exited"),
+        ({"texts": {"ended": "x"}}, "'ended' is none of started, ready"),
         ({"texts": {"started": "{exit}"}}, "texts['started'] '{exit}': there is no field {exit}"),
         ({"mode": "grouped"}, "mode must be 'line', 'group' or 'raw', not 'grouped'"),
         ({"color": "sometimes"}, "color must be"),

@@ -16,14 +16,18 @@ from currant import (
     CommandNotFoundError,
     CommandParseError,
     CurrantError,
+    DependencyError,
     DuplicateNameError,
     EmptyCommandError,
     Exit,
     JobEndedError,
     LaunchError,
     Line,
+    NotReadyError,
     Result,
     StdinClosedError,
+    TimeLimitError,
+    UnresponsiveError,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +78,35 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         {"name": "web", "reason": "it is closed"},
         "cannot send to the stdin of 'web': it is closed",
     ),
+    (
+        NotReadyError("web", "it has ended: exit code 3", [Line("web", "stdout", b"hi", b"", 0.0)]),
+        {
+            "name": "web",
+            "reason": "it has ended: exit code 3",
+            "tail": (Line("web", "stdout", b"hi", b"", 0.0),),
+        },
+        "'web' is not ready: it has ended: exit code 3\n    stdout: hi",
+    ),
+    (
+        UnresponsiveError("web", 3, "status 500"),
+        {"name": "web", "misses": 3, "reason": "status 500"},
+        "'web' is not alive: 3 misses in a row, the last: status 500",
+    ),
+    (
+        TimeLimitError("web", 5),
+        {"name": "web", "seconds": 5, "whose": "command"},
+        "'web' has run into its time limit of 5 s",
+    ),
+    (
+        TimeLimitError("web", 0.5, "runner"),
+        {"name": "web", "seconds": 0.5, "whose": "runner"},
+        "'web' has run into the Runner's time limit of 0.5 s",
+    ),
+    (
+        DependencyError("web", "'db' was to be ready, and has ended: exit code 1"),
+        {"name": "web", "reason": "'db' was to be ready, and has ended: exit code 1"},
+        "'web' was skipped: 'db' was to be ready, and has ended: exit code 1",
+    ),
     (CommandFailed(FAILED), {"result": FAILED}, "'web': exit code 3"),
 ]
 
@@ -101,6 +134,10 @@ def test_every_public_error_is_looked_at_here() -> None:
         (CannotStopError, {CurrantError}),
         (JobEndedError, {CurrantError}),
         (StdinClosedError, {CurrantError}),
+        (NotReadyError, {CurrantError}),
+        (UnresponsiveError, {CurrantError}),
+        (TimeLimitError, {CurrantError}),
+        (DependencyError, {CurrantError}),
         (CommandFailed, {CurrantError}),
     ],
 )

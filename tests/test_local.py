@@ -30,6 +30,8 @@ from currant import (
     Exit,
     LaunchError,
     LocalLauncher,
+    Runner,
+    StdinClosedError,
     _local,
     _pipes,
 )
@@ -261,6 +263,12 @@ def _write(path: Path, text: str, mode: int) -> str:
     return str(path)
 
 
+def _make_pipe(path: Path) -> Path:
+    if not path.exists():
+        os.mkfifo(path)
+    return path
+
+
 @dataclass(frozen=True)
 class Wrong:
     """A command that cannot be started.
@@ -306,6 +314,21 @@ WRONG = {
             [Path(_write(tmp / "file", "#!/bin/sh\n", 0o644)).name], env={"PATH": str(tmp)}
         ),
         "file' is not executable",
+    ),
+    "no such file for stdin": Wrong(
+        lambda tmp: Command(["cat"], stdin=tmp / "none"),
+        "the file .*none', which is to be its stdin, does not exist",
+    ),
+    "stdin through a file": Wrong(
+        lambda tmp: Command(["cat"], stdin=Path(_write(tmp / "file", "", 0o644)) / "file"),
+        "the file .*file/file', which is to be its stdin, does not exist",
+    ),
+    "a folder for stdin": Wrong(
+        lambda tmp: Command(["cat"], stdin=tmp), "which is to be its stdin, is a directory"
+    ),
+    "a named pipe for stdin": Wrong(
+        lambda tmp: Command(["cat"], stdin=_make_pipe(tmp / "pipe")),
+        "pipe', which is to be its stdin, is a named pipe.*Command.shell",
     ),
     "no such interpreter": Wrong(
         lambda tmp: Command([_write(tmp / "script", "#!/nonexistent/sh\n", 0o755)]),
@@ -804,6 +827,86 @@ async def test_a_pipe_that_was_full_holds_more_from_then_on(
 
 
 # ---- stdin ----
+
+
+async def test_a_file_is_read_from_the_working_directory_at_each_start(tmp_path: Path) -> None:
+    """A path names a file as it is when a process is started, and is relative to `cwd`."""
+    command = Command(["cat"], cwd=tmp_path, stdin=Path("folder/file"))
+    (tmp_path / "folder").mkdir()
+    for text in ("", "one\n", "x" * 1_000_000):
+        (tmp_path / "folder" / "file").write_text(text)
+        LocalLauncher().check(command)
+        async with launched(command) as process:
+            assert process.stdin is None
+            assert await read_all(process.stdout) == text.encode()
+            assert await process.wait() == Exit(0, None)
+
+
+async def test_a_file_for_stdin_may_be_a_device(tmp_path: Path) -> None:
+    """What can be read without waiting for somebody to write is as good as a file; it blocks."""
+    command = Command(["head", "-c", "3"], stdin=Path("/dev/zero"), cwd=tmp_path)
+    LocalLauncher().check(command)
+    assert await output_of(command) == bytes(3)
+    source = "import fcntl, os; print(fcntl.fcntl(0, fcntl.F_GETFL) & os.O_NONBLOCK)"
+    command = Command([sys.executable, "-ISc", source], stdin=Path("/dev/zero"))
+    assert await output_of(command) == b"0\n"
+
+
+async def test_a_file_that_is_gone_meanwhile_fails_that_attempt_only(tmp_path: Path) -> None:
+    """What is missing at a later start is `Failed`, with the words of the check."""
+    file = tmp_path / "file"
+    file.write_text("text")
+    command = Command(["cat"], name="c", stdin=file, capture=True)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command]) as runner:
+            file.unlink()
+            with pytest.raises(StdinClosedError, match="without stdin=PIPE"):
+                await runner["c"].send(b"to nobody")
+            await runner.join()
+    error = runner.results["c"].error
+    assert isinstance(error, LaunchError)
+    assert "which is to be its stdin, does not exist" in str(error)
+
+
+async def test_a_missing_file_for_stdin_is_found_on_entry(tmp_path: Path) -> None:
+    """No command is started where one has nothing to read."""
+    commands = [Command(["touch", tmp_path / "trace"]), Command(["cat"], stdin=tmp_path / "none")]
+    with pytest.raises(CommandNotFoundError, match="none', which is to be its stdin"):
+        async with Runner(commands):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_file_that_may_not_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check finds it, and so does the start; an error of the system's own is shown."""
+    file = tmp_path / "file"
+    file.write_text("text")
+    command = Command(["cat"], stdin=file)
+    really_open = os.open
+    number = errno.EACCES
+
+    def refuse(path: str, *options: int) -> int:  # root may read everything
+        if path == str(file):
+            raise OSError(number, os.strerror(number), path)
+        return really_open(path, *options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    with pytest.raises(CommandNotFoundError, match="may not be read"):
+        LocalLauncher().check(command)
+    async with LocalLauncher() as launcher:
+        with pytest.raises(LaunchError, match="which is to be its stdin, may not be read"):
+            await launcher.launch(command)
+        monkeypatch.undo()
+        monkeypatch.setattr(os, "open", refuse)
+        number = errno.EIO
+        with pytest.raises(LaunchError, match=r"its stdin cannot be opened.*Input/output error"):
+            await launcher.launch(command)
+        number = errno.EMFILE
+        with pytest.raises(LaunchError, match="no file descriptors left"):
+            await launcher.launch(command)
 
 
 async def test_a_closed_stdin_is_the_end_of_the_input() -> None:

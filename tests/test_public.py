@@ -49,10 +49,18 @@ CONTRACT = [
 EXTRAS = [
     "BatchMessage",
     "CannotStopError",
+    "DependencyError",
+    "GivenUp",
     "JobEndedError",
     "Message",
+    "Pty",
+    "NotReadyError",
+    "Ready",
     "Sink",
+    "Skipped",
     "StdinClosedError",
+    "TimeLimitError",
+    "UnresponsiveError",
 ]
 """Types of what the promised names take, give and raise."""
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
 import currant._channel
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
 from currant._channel import BatchReader, Channel, LineReader
+from currant._output import Output
 from currant.cli._build import SinkRunner
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
@@ -120,6 +122,91 @@ async def test_lines_of_a_large_batch_leave_others_their_turn() -> None:
         tasks.cancel_scope.cancel()
     assert written(lines) == NUMBERS + b"end\n"
     assert most <= 2 * 65536  # the order of two tasks may change from turn to turn
+
+
+async def test_what_two_readers_give_back_is_in_order_again() -> None:
+    """In whichever order they leave: each has a part of the same batch."""
+    for leave_first in (0, 1):
+        channel = Channel(2)
+        await channel.send(Batch("a", "stdout", NUMBERS, 0.0))
+        channel.close()
+        readers = [LineReader(channel.readers), LineReader(channel.readers)]
+        heads = [[await anext(reader) for _ in range(3)] for reader in readers]
+        readers[leave_first].leave()
+        readers[1 - leave_first].leave()
+        rest = [line async for line in LineReader(channel.readers)]
+        numbers = [int(line.data) for line in rest if isinstance(line, Line)]
+        assert numbers == sorted(numbers)
+        assert sorted(written([line]) for head in [*heads, rest] for line in head) == sorted(
+            NUMBERS.splitlines(keepends=True)
+        )
+
+
+async def test_lines_that_end_in_any_way_leave_others_their_turn() -> None:
+    """A progress bar's, too: its batches are read in parts as well."""
+    channel = Channel(2)
+    await channel.send(Batch("a", "stdout", b"50 %\r" * 50_000, 0.0))
+    channel.close()
+    place, part = channel.readers.take_part(65536)
+    assert place == (1, 0)
+    assert isinstance(part, Batch)
+    assert 60_000 < len(part.data) <= 65536
+    place, _ = channel.readers.take_part(65536)
+    assert place == (1, len(part.data))
+
+
+async def test_a_long_line_in_small_pieces_leaves_others_their_turn() -> None:
+    """Where nothing can be passed on yet, reading yields nevertheless."""
+
+    class Pieces(ByteReceiveStream):
+        left = 1000
+
+        async def receive(self, max_bytes: int = 65536) -> bytes:
+            self.left -= 1
+            if self.left < 0:
+                raise anyio.EndOfStream
+            return b"x"
+
+        async def aclose(self) -> None:
+            await checkpoint()
+
+    sent: list[Batch] = []
+    turns = 0
+
+    async def send(batch: Batch) -> None:
+        await checkpoint()
+        sent.append(batch)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count_turns)
+        async with anyio.create_task_group() as reading:
+            await Output("a", False, (), send).read(Pieces(), None, reading)
+        tasks.cancel_scope.cancel()
+    assert [batch.data for batch in sent] == [b"x" * 1000]
+    assert turns >= 500
+
+
+async def test_a_sender_that_is_cancelled_leaves_nothing_behind() -> None:
+    """What still waits for room is gone with it; the others are passed on, to the end."""
+    channel = Channel(1)
+    feed = channel.subscribe()
+    await channel.send(Batch("a", "stdout", b"1\n", 0.0))
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(channel.send, Batch(str(number), "stdout", b"2\n", 0.0))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    channel.close()
+    assert written([feed.take()]) == b"1\n"
+    with pytest.raises(anyio.EndOfStream):
+        feed.take()
+    feed.leave()
 
 
 async def test_a_quiet_command_need_not_wait_behind_all_that_a_chatty_one_writes() -> None:

@@ -34,16 +34,30 @@ def test_each_example_runs_as_printed(block: str) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["migrate_and_serve", "test_a_deaf_worker_is_killed"])
+@pytest.mark.parametrize(
+    "name", ["migrate_and_serve", "serve", "ask", "test_a_deaf_worker_is_killed"]
+)
 async def test_each_async_example_does_what_it_says(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The coroutines that examples define run to their end."""
     (block,) = [block for block in BLOCKS if f"async def {name}" in block]
     namespace: dict[str, object] = {}
-    exec(compile(block, str(README), "exec"), namespace)
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    # Another port than the one that may be in use on this machine.
+    exec(compile(block.replace("8765", str(port)), str(README), "exec"), namespace)
     with anyio.fail_after(60):
         await namespace[name]()  # type: ignore[operator]
+    told = capsys.readouterr().out
+    match name:
+        case "serve":
+            assert told == "the api answers\n"
+        case "ask":
+            assert "data=b'40 100', ending=b'\\r\\n'" in told
+            assert told.count("data=b'hello'") == 2
+        case _:
+            pass
 
 
 def test_the_set_up_lines_are_the_ones_that_ci_runs() -> None:

@@ -9,6 +9,7 @@ import threading
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 import currant
 from currant import (
@@ -454,6 +455,32 @@ async def test_a_launcher_that_breaks_its_contract_stops_all_and_is_told() -> No
         async with Runner(["good", "bad"], launcher=launcher) as runner:
             await runner.join()
     assert runner.results["good"].status == "stopped"
+
+
+async def test_a_stop_that_raises_something_of_its_own_stops_all_and_is_told() -> None:
+    """On each event loop the same: no cancellation of the Runner's own gets out."""
+
+    class Broken(FakeLauncher):
+        async def launch(self, command: Command) -> FakeProcess:
+            process = await super().launch(command)
+            if command.name == "bad":
+                monkeypatch.setattr(process, "stop", fail)
+            return process
+
+    async def fail(*_: object) -> None:
+        await checkpoint()
+        raise ConnectionError("connection lost")
+
+    for _ in range(20):
+        launcher = Broken(default=Script(exit=None))
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            with pytest.raises(ConnectionError, match="connection lost"):
+                async with Runner(["good", "bad"], launcher=launcher) as runner:
+                    await runner["bad"].until_started()
+                    await runner["good"].until_started()
+                    runner.kill()
+                    await runner.join()
+            assert runner.results["good"].status == "stopped"
 
 
 async def test_a_launcher_that_cannot_be_entered_is_told() -> None:

@@ -356,7 +356,13 @@ async def test_each_message_is_an_object() -> None:
             "command": "a",
             "time": 0.0,
             "attempt": 1,
-            "exit": {"code": 3, "signal": None, "stopped": False, "forced": False},
+            "exit": {
+                "code": 3,
+                "signal": None,
+                "stopped": False,
+                "forced": False,
+                "timed_out": False,
+            },
         },
         {"type": "restarting", "command": "a", "time": 0.0, "attempt": 2, "delay": 1.0},
         {
@@ -372,7 +378,13 @@ async def test_each_message_is_an_object() -> None:
             "command": "a",
             "time": 0.0,
             "attempt": 1,
-            "exit": {"code": None, "signal": "SIGTERM", "stopped": True, "forced": False},
+            "exit": {
+                "code": None,
+                "signal": "SIGTERM",
+                "stopped": True,
+                "forced": False,
+                "timed_out": False,
+            },
         },
     ]
 

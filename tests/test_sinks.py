@@ -614,6 +614,33 @@ async def test_a_slow_sink_slows_the_commands_and_loses_nothing() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("way", ["scope", "cancel_scope"])
+async def test_a_cancellation_while_a_sink_ends_gives_it_no_more_than_its_time(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All commands have ended, and the block waits for what a sink still has to do."""
+    monkeypatch.setattr("currant._runner.SINK_TIME", 0.05)
+    ending = anyio.Event()
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for _ in messages:
+            pass
+        ending.set()
+        await anyio.sleep_forever()
+
+    async def cancel() -> None:
+        await ending.wait()
+        (scope if way == "scope" else runner.cancel_scope).cancel()
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as scope:
+                async with Runner(["a"], launcher=FakeLauncher(), sinks=[sink], grace=0) as runner:
+                    tasks.start_soon(cancel)
+    assert runner.results["a"].status == "succeeded"
+
+
+@pytest.mark.anyio
 async def test_two_sinks_each_get_everything_in_order() -> None:
     """Both get all of each command: its start, its output in order, its end."""
     first, second = Collector(), Collector()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show_summary"]
 
-STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow"}
+STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow", "skipped": "yellow"}
 
 ENDLESS = 10_000
 """Columns of what is no terminal: a line is never broken."""

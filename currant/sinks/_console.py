@@ -60,10 +60,11 @@ class ConsoleSink(ThreadedSink):
         mode: ``"line"``; ``"group"``: a command's output in one block when it ends, held until then
             in memory up to 1 MiB and else in a temporary file; ``"raw"``: the bytes as the commands
             wrote them, without prefixes.
-        texts: what to say of ``"started"``, ``"exited"``, ``"restarting"``, ``"failed"`` and
-            ``"dropped"``, instead of the default texts; None: nothing.  They may have the fields of
-            the prefix, and ``{exit}``, ``{delay}`` (seconds), ``{error}``, ``{lines}`` where that
-            is what happened.  A text given for ``"exited"`` is shown for every end, the default one
+        texts: what to say of ``"started"``, ``"ready"``, ``"given up"``, ``"exited"``,
+            ``"restarting"``, ``"failed"``, ``"skipped"`` and ``"dropped"``, instead of the default
+            texts; None: nothing.  They may have the fields of the prefix, and ``{exit}``,
+            ``{after}`` and ``{delay}`` (seconds), ``{error}``, ``{lines}`` where that is what
+            happened.  A text given for ``"exited"`` is shown for every end, the default one
             only for those that nobody asked for.
         progress: whether a terminal on stderr shows below the output how many commands are done.
 

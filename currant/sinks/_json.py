@@ -7,7 +7,19 @@ import json
 from signal import Signals
 from typing import TYPE_CHECKING, assert_never
 
-from currant._messages import Batch, Dropped, Exit, Exited, Failed, Line, Restarting, Started
+from currant._messages import (
+    Batch,
+    Dropped,
+    Exit,
+    Exited,
+    Failed,
+    GivenUp,
+    Line,
+    Ready,
+    Restarting,
+    Skipped,
+    Started,
+)
 from currant.sinks._files import AnyFile
 from currant.sinks._piles import next_pile
 
@@ -25,16 +37,20 @@ __all__ = ["JSONSink"]
 class JSONSink:
     r"""Writes one JSON object for each message, a line each, in ASCII.
 
-    All have ``type`` (``"started"``, ``"line"``, ``"exited"``, ``"restarting"``, ``"failed"``,
-    ``"dropped"``), ``command`` and ``time`` (seconds since the epoch), and besides:
+    All have ``type`` (``"started"``, ``"ready"``, ``"line"``, ``"givenup"``, ``"exited"``,
+    ``"restarting"``, ``"failed"``, ``"skipped"``, ``"dropped"``), ``command`` and ``time`` (seconds
+    since the epoch), and besides:
 
     - started: ``pid``, ``attempt``
     - line: ``stream``, ``text`` (without the ending), ``ending`` (``"\n"``, ``"\r\n"``, ``"\r"`` or
       ``""``); where the bytes are no UTF-8 also ``base64``, the bytes, and ``text`` has U+FFFD
+    - ready: ``after``, in seconds
+    - givenup: ``attempt``, ``error``, a text
     - exited: ``attempt``, ``exit``: an object of ``code`` and ``signal`` (one of them is null),
-      ``stopped`` and ``forced``
+      ``stopped``, ``forced`` and ``timed_out``
     - restarting: ``attempt`` (the one to come), ``delay`` in seconds
     - failed: ``attempt``, ``error``, a text
+    - skipped: ``error``, a text
     - dropped: ``lines``, how many
 
     For one Runner at a time.  The file is neither opened nor closed here.
@@ -65,7 +81,7 @@ def _chunks(pile: Sequence[BatchMessage]) -> Iterator[bytes]:
         yield b"".join(json.dumps(_as_json(part)).encode() + b"\n" for part in parts)
 
 
-def _as_json(message: Message) -> dict[str, object]:
+def _as_json(message: Message) -> dict[str, object]:  # noqa: PLR0911 - a row for each message
     """Return what JSON can hold of `message`."""
     shown: dict[str, object] = {
         "type": type(message).__name__.lower(),
@@ -79,6 +95,12 @@ def _as_json(message: Message) -> dict[str, object]:
             return shown | {"stream": message.stream} | _line(message)
         case Exited():
             return shown | {"attempt": message.attempt, "exit": _exit(message.exit)}
+        case Ready():
+            return shown | {"after": message.after}
+        case GivenUp():
+            return shown | {"attempt": message.attempt, "error": str(message.error)}
+        case Skipped():
+            return shown | {"error": str(message.error)}
         case Restarting():
             return shown | {"attempt": message.attempt, "delay": message.delay}
         case Failed():
@@ -100,4 +122,5 @@ def _line(line: Line) -> dict[str, object]:
 
 def _exit(end: Exit) -> dict[str, object]:
     name = end.signal.name if isinstance(end.signal, Signals) else end.signal
-    return {"code": end.code, "signal": name, "stopped": end.stopped, "forced": end.forced}
+    flags = {"stopped": end.stopped, "forced": end.forced, "timed_out": end.timed_out}
+    return {"code": end.code, "signal": name, **flags}

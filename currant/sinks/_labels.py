@@ -13,7 +13,17 @@ from string import Formatter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from currant._messages import Batch, Dropped, Exited, Failed, Restarting, Started
+from currant._messages import (
+    Batch,
+    Dropped,
+    Exited,
+    Failed,
+    GivenUp,
+    Ready,
+    Restarting,
+    Skipped,
+    Started,
+)
 from currant.sinks._colors import Palette, check_style
 
 if TYPE_CHECKING:
@@ -32,13 +42,15 @@ __all__ = [
     "succeeded",
 ]
 
-Event: TypeAlias = Literal["started", "exited", "restarting", "failed", "dropped"]
+Event: TypeAlias = Literal[
+    "started", "ready", "given up", "exited", "restarting", "failed", "skipped", "dropped"
+]
 
 DEFAULT_PREFIX = "{name} | "
 
 NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
-SHORT_FORMS = {"time": "%H:%M:%S", "elapsed": ".1f", "delay": ".1f"}
+SHORT_FORMS = {"time": "%H:%M:%S", "elapsed": ".1f", "after": ".1f", "delay": ".1f"}
 """How a field is written that says nothing about it: the time of day, tenths of a second."""
 
 FIELDS: dict[str, object] = {
@@ -53,17 +65,23 @@ FIELDS: dict[str, object] = {
 
 EVENT_FIELDS: dict[Event, dict[str, object]] = {
     "started": {},
+    "ready": {"after": 0.1},
+    "given up": {"error": "is not ready"},
     "exited": {"exit": "exit code 3"},
     "restarting": {"delay": 0.1},
     "failed": {"error": "cannot start"},
+    "skipped": {"error": "was skipped"},
     "dropped": {"lines": 1},
 }
 """The fields that the text for an event may have besides."""
 
 DEFAULT_TEXTS: dict[Event, str] = {
+    "ready": "{name}: ready after {after} s",
+    "given up": "{error}",
     "exited": "{name}: {exit}",
     "restarting": "{name}: restarting in {delay} s",
     "failed": "{error}",
+    "skipped": "{error}",
     "dropped": "{name}: lines that were discarded: {lines}",
 }
 """What is said where nothing else is asked for; of starts, nothing."""
@@ -149,13 +167,20 @@ class Labels:
         fields["name"] = shown.name + " " * (self._width - _cells(shown.name))
         return self._prefix.format_map(fields), shown.style
 
-    def words(self, message: BatchMessage) -> str | None:
+    def words(self, message: BatchMessage) -> str | None:  # noqa: C901 - a row for each message
         """Return what to say of an event; None for nothing."""
         event: Event
         more: dict[str, object] = {}
         match message:
             case Started():
                 event = "started"
+            case Ready(after=after):
+                event, more = "ready", {"after": after}
+            case GivenUp(error=error):
+                # Its last lines have been shown.
+                event, more = "given up", {"error": str(error).partition("\n")[0]}
+            case Skipped(error=error):
+                event, more = "skipped", {"error": error}
             case Exited(exit=end):
                 expected = end.stopped or succeeded(message, self._commands)
                 if expected and not self._tells_every_end:
@@ -173,7 +198,7 @@ class Labels:
         if text is None:
             return None
         fields = self._fields(self._of(message.command), message.time)
-        if not isinstance(message, Dropped):
+        if not isinstance(message, Ready | Skipped | Dropped):
             fields["attempt"] = message.attempt
         return text.format_map(fields | {"stream": ""} | more)
 

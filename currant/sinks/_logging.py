@@ -5,7 +5,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, assert_never
 
-from currant._messages import Batch, Dropped, Exited, Failed, Restarting, Started
+from currant._messages import (
+    Batch,
+    Dropped,
+    Exited,
+    Failed,
+    GivenUp,
+    Ready,
+    Restarting,
+    Skipped,
+    Started,
+)
 from currant.sinks._labels import succeeded
 from currant.sinks._piles import ThreadedSink
 
@@ -48,7 +58,9 @@ class LoggingSink(ThreadedSink):
         self._logger = logger
         self._levels = {"stdout": stdout, "stderr": stderr}
 
-    def take(self, pile: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
+    def take(  # noqa: C901 - a row for each message
+        self, pile: Sequence[BatchMessage], commands: Mapping[str, Command]
+    ) -> None:
         """Log `pile`."""
         for message in pile:
             match message:
@@ -60,6 +72,10 @@ class LoggingSink(ThreadedSink):
                 case Exited(exit=end):
                     expected = end.stopped or succeeded(message, commands)
                     self._log(logging.INFO if expected else logging.ERROR, message, str(end))
+                case Ready(after=after):
+                    self._log(logging.INFO, message, f"ready after {after:.1f} s")
+                case GivenUp(error=error) | Skipped(error=error):
+                    self._log(logging.ERROR, message, str(error).partition("\n")[0])
                 case Restarting(delay=delay):
                     self._log(logging.WARNING, message, f"restarting in {delay:.1f} s")
                 case Failed(error=error):

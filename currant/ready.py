@@ -1,0 +1,426 @@
+"""Probes: how to tell that a command is ready, and that it is still alive.
+
+    from currant import Command, Runner, ready
+
+    db = Command(["postgres", "-D", "data"], ready=ready.tcp("127.0.0.1", 5432))
+    web = Command(["serve"], ready=ready.http("http://127.0.0.1:8000/health"))
+
+`Command.ready` takes one; `Command.alive` too, but for `line` and `delay`, which happen once.
+
+Each has an `interval` and a `timeout`, in seconds.  Until a command is ready, it is looked at each
+0.1 s, for at most 60 s, and one look may take 5 s.  Then, where it has a probe `alive`, it is
+looked at after each 5 s, and one look may take 1 s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
+from itertools import chain
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.abc import SocketAttribute
+
+from currant._command import Command, CommandLike, as_command
+from currant._errors import CommandError
+from currant._probe import READY_TIMEOUT, Probe, Unmet, check_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import SocketStream
+
+    from currant._messages import Line, StreamName
+    from currant._probe import LineProbe, Subject
+
+__all__ = ["Probe", "all_of", "any_of", "command", "delay", "http", "line", "tcp", "when"]
+
+STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})[ \r\n]")
+LONGEST_STATUS_LINE = 1024
+
+
+def line(
+    pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes],
+    stream: StreamName | None = None,
+    *,
+    interval: float | None = None,
+    timeout: float | None = None,
+) -> Probe:
+    """Return a probe: a line of the output matches a regular expression.
+
+    Args:
+        pattern: searched in each line, as text (UTF-8, U+FFFD for what is not) or in its bytes.
+        stream: ``"stdout"`` or ``"stderr"``; None: both.
+        interval: of no effect: each line is looked at as it comes.
+        timeout: seconds until then; None: 60.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise CommandError(f"line: not a regular expression: {pattern!r} ({error})") from error
+    if stream not in (None, "stdout", "stderr"):
+        raise CommandError(f"line: stream must be 'stdout', 'stderr' or None, not {stream!r}")
+    return _Line(compiled, stream, interval=interval, timeout=timeout)
+
+
+def tcp(
+    host: str, port: int, *, interval: float | None = None, timeout: float | None = None
+) -> Probe:
+    """Return a probe: a TCP port takes connections, and it is the command's.
+
+    On Linux, a server on this machine that does not belong to the command does not count.
+
+    Args:
+        host: a name or address.
+        port: from 1 to 65535.
+        interval: seconds between two looks.
+        timeout: seconds until then; None: 60.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    return _Tcp(*_checked_address("tcp", host, port), interval=interval, timeout=timeout)
+
+
+def http(
+    url: str,
+    status: int | Collection[int] = 200,
+    *,
+    interval: float | None = None,
+    timeout: float | None = None,
+) -> Probe:
+    """Return a probe: a GET is answered with that status, by the command.
+
+    On Linux, a server on this machine that does not belong to the command does not count.
+    Redirects are not followed.
+
+    Args:
+        url: begins with ``http://``.
+        status: the status code, or several.
+        interval: seconds between two looks.
+        timeout: seconds until then; None: 60.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    codes = tuple(status) if isinstance(status, Collection) else (status,)
+    if not codes or not all(code in range(100, 600) for code in codes):
+        raise CommandError(f"http: status must be from 100 to 599, not {status!r}")
+    try:
+        parts = urlsplit(str(url))
+        port = 80 if parts.port is None else parts.port
+    except ValueError as error:
+        raise CommandError(f"http: not a URL: {url!r} ({error})") from error
+    plain = (
+        isinstance(cast("object", url), str)
+        and url.isascii()
+        and url.isprintable()
+        and " " not in url
+    )
+    if parts.scheme != "http" or not parts.hostname or not plain:
+        raise CommandError(f"http: a URL begins with http:// and a host, and is ASCII, not {url!r}")
+    host, port = _checked_address("http", parts.hostname, port)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return _Http(
+        host,
+        port,
+        parts.netloc.rpartition("@")[2],
+        target,
+        codes,
+        interval=interval,
+        timeout=timeout,
+    )
+
+
+def command(
+    argv: CommandLike, *, interval: float | None = None, timeout: float | None = None
+) -> Probe:
+    """Return a probe: another command succeeds, run where the command runs, with its variables.
+
+    Args:
+        argv: as a Runner takes a command: words, a text, or a `Command`.
+        interval: seconds between two runs.
+        timeout: seconds until then; None: 60.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    return _Command(as_command(argv), interval=interval, timeout=timeout)
+
+
+def when(
+    check: Callable[[], Awaitable[object]],
+    *,
+    interval: float | None = None,
+    timeout: float | None = None,
+) -> Probe:
+    """Return a probe: an async function returns something true.
+
+    Args:
+        check: is called without arguments.  An exception means: not yet.  It has to end when it is
+            cancelled: a thread that cannot be is waited for.
+        interval: seconds between two calls.
+        timeout: seconds until then; None: 60.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    if not callable(check):
+        raise CommandError(f"when: takes an async function, not {check!r}")
+    return _When(check, interval=interval, timeout=timeout)
+
+
+def delay(seconds: float, *, interval: float | None = None, timeout: float | None = None) -> Probe:
+    """Return a probe: so many seconds have passed.
+
+    Args:
+        seconds: since the command was started.
+        interval: of no effect.
+        timeout: seconds until it has failed; None: never.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    check_seconds("delay: seconds", seconds, optional=False)
+    return _Delay(seconds, interval=interval, timeout=timeout)
+
+
+def all_of(*probes: Probe, interval: float | None = None, timeout: float | None = None) -> Probe:
+    """Return a probe: all of these answer yes; each is asked in its own interval and time.
+
+    Args:
+        probes: at least one.
+        interval: seconds between two looks at a command that is ready.
+        timeout: seconds until all have; None: what each has.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    return _AllOf(_checked_probes("all_of", probes), interval=interval, timeout=timeout)
+
+
+def any_of(*probes: Probe, interval: float | None = None, timeout: float | None = None) -> Probe:
+    """Return a probe: one of these answers yes; each is asked in its own interval and time.
+
+    Args:
+        probes: at least one.
+        interval: seconds between two looks at a command that is ready.
+        timeout: seconds until one has; None: what each has.
+
+    Raises:
+        CommandError: an argument is wrong.
+    """
+    return _AnyOf(_checked_probes("any_of", probes), interval=interval, timeout=timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line(Probe):
+    pattern: re.Pattern[Any]  # of text or of bytes
+    stream: StreamName | None
+
+    repeats: ClassVar[bool] = False
+
+    @property
+    def line_probes(self) -> tuple[LineProbe, ...]:
+        return (self,)
+
+    async def met(self, subject: Subject) -> Exception | None:
+        with anyio.move_on_after(READY_TIMEOUT if self.timeout is None else self.timeout):
+            await self.look(subject)
+            return None
+        return Unmet(f"no line matches {self.pattern.pattern!r}")
+
+    async def look(self, subject: Subject) -> None:
+        await subject.line(self)
+
+    def matches(self, line: Line) -> bool:
+        if self.stream not in (None, line.stream):
+            return False
+        is_text = isinstance(self.pattern.pattern, str)
+        return self.pattern.search(line.text if is_text else line.data) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tcp(Probe):
+    host: str
+    port: int
+
+    async def look(self, subject: Subject) -> None:
+        stream = await anyio.connect_tcp(self.host, self.port)
+        async with stream:
+            ends = _ends_of(stream)
+        await _check_is_its_own(subject, *ends)
+
+
+@dataclass(frozen=True, slots=True)
+class _Http(Probe):
+    host: str
+    port: int
+    authority: str
+    target: str
+    codes: Collection[int]
+
+    async def look(self, subject: Subject) -> None:
+        request = (
+            f"GET {self.target} HTTP/1.1\r\nHost: {self.authority}\r\n"
+            "User-Agent: currant\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        )
+        answer = b""
+        async with await anyio.connect_tcp(self.host, self.port) as stream:
+            ends = _ends_of(stream)
+            await stream.send(request.encode())
+            while b"\n" not in answer and len(answer) < LONGEST_STATUS_LINE:
+                answer += await stream.receive()
+        status = STATUS_LINE.match(answer)
+        if status is None:
+            raise Unmet("the answer is no HTTP")
+        if int(status[1]) not in self.codes:
+            raise Unmet(f"status {status[1].decode()}")
+        await _check_is_its_own(subject, *ends)
+
+
+End: TypeAlias = tuple[str, int]
+"""An address and a port."""
+
+
+def _ends_of(stream: SocketStream) -> tuple[End, End]:
+    """Return our end of a connection, and the other one."""
+    ours = stream.extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
+    theirs = stream.extra(SocketAttribute.remote_address)  # noqa: S610
+    assert isinstance(ours, tuple)
+    assert isinstance(theirs, tuple)
+    return (ours[0], ours[1]), (theirs[0], theirs[1])
+
+
+async def _check_is_its_own(subject: Subject, ours: End, theirs: End) -> None:
+    """Check that it is the command who listens, as far as that can be told."""
+    if ours == theirs:  # where nobody listens, a connection may happen to reach itself
+        raise Unmet("nobody listens")
+    address, port = theirs[0].partition("%")[0], theirs[1]
+    is_here = ip_address(address).is_loopback or ours[0] == theirs[0]
+    if is_here and await subject.listens(address, port) is False:
+        raise Unmet(f"port {port} is that of another process")
+
+
+@dataclass(frozen=True, slots=True)
+class _Command(Probe):
+    command: Command
+
+    async def look(self, subject: Subject) -> None:
+        end = await subject.run(self.command)
+        if end.code not in self.command.success_codes:
+            raise Unmet(f"{self.command}: {end}")
+
+
+@dataclass(frozen=True, slots=True)
+class _When(Probe):
+    check: Callable[[], Awaitable[object]]
+
+    async def look(self, subject: Subject) -> None:  # noqa: ARG002 - asks somebody else
+        answer = await self.check()
+        if not answer:
+            raise Unmet(f"{getattr(self.check, '__qualname__', self.check)} returned {answer!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Delay(Probe):
+    seconds: float
+
+    repeats: ClassVar[bool] = False
+
+    async def met(self, subject: Subject) -> Exception | None:
+        with anyio.move_on_after(inf if self.timeout is None else self.timeout):
+            await self.look(subject)
+            return None
+        return Unmet(f"{self.seconds:g} s have not passed")
+
+    async def look(self, subject: Subject) -> None:  # noqa: ARG002 - asks nobody
+        await anyio.sleep(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Several(Probe):
+    probes: tuple[Probe, ...]
+
+    @property
+    def repeats(self) -> bool:  # type: ignore[override]
+        """Whether all of them can tell that a command is still alive."""
+        return all(probe.repeats for probe in self.probes)
+
+    @property
+    def line_probes(self) -> tuple[LineProbe, ...]:
+        return tuple(chain.from_iterable(probe.line_probes for probe in self.probes))
+
+    async def met(self, subject: Subject) -> Exception | None:
+        with anyio.move_on_after(inf if self.timeout is None else self.timeout):
+            return await self._ask(partial(_met, subject))
+        return Unmet(f"not within {self.timeout:g} s")
+
+    async def look(self, subject: Subject) -> None:
+        problem = await self._ask(partial(_still_met, subject))
+        if problem is not None:
+            raise problem
+
+    async def _ask(self, ask: Callable[[Probe], Awaitable[Exception | None]]) -> Exception | None:
+        """Ask all at the same time, until the answers decide; return None for yes."""
+        decided: list[Exception | None] = []
+        last: Exception | None = None
+
+        async def ask_one(probe: Probe) -> None:
+            nonlocal last
+            last = await ask(probe)
+            if self._decides(last):
+                decided.append(last)
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for probe in self.probes:
+                tasks.start_soon(ask_one, probe)
+        return decided[0] if decided else last
+
+    def _decides(self, problem: Exception | None) -> bool:
+        raise NotImplementedError
+
+
+async def _met(subject: Subject, probe: Probe) -> Exception | None:
+    return await probe.met(subject)
+
+
+async def _still_met(subject: Subject, probe: Probe) -> Exception | None:
+    return await probe.still_met(subject)
+
+
+@dataclass(frozen=True, slots=True)
+class _AllOf(_Several):
+    def _decides(self, problem: Exception | None) -> bool:
+        return problem is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _AnyOf(_Several):
+    def _decides(self, problem: Exception | None) -> bool:
+        return problem is None
+
+
+def _checked_address(what: str, host: object, port: object) -> tuple[str, int]:
+    if not isinstance(host, str) or not host:
+        raise CommandError(f"{what}: host must be a text, not {host!r}")
+    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+        raise CommandError(f"{what}: port must be from 1 to 65535, not {port!r}")
+    return host, port
+
+
+def _checked_probes(what: str, probes: tuple[object, ...]) -> tuple[Probe, ...]:
+    good = tuple(probe for probe in probes if isinstance(probe, Probe))
+    if not good or good != probes:
+        raise CommandError(f"{what}: takes probes, at least one, not {probes!r}")
+    return good

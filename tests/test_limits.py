@@ -1,0 +1,242 @@
+"""Limits of time, Runners that stay open, many commands in the queue, and control at any moment."""
+
+from __future__ import annotations
+
+import os
+import resource
+from signal import SIGUSR1
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio import fail_after
+
+from currant import (
+    Command,
+    CommandError,
+    GivenUp,
+    RestartPolicy,
+    Runner,
+    Started,
+    TimeLimitError,
+    ready,
+)
+from tests.reading import messages_of
+from tests.streams import HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+pytestmark = pytest.mark.anyio
+
+RUNS = ["sleep", "9999"]
+
+
+# ---- time ----
+
+
+async def test_an_attempt_that_takes_too_long_has_failed() -> None:
+    """Each attempt has its time anew; the exit, the result and a message say why it was stopped."""
+    policy = RestartPolicy("on-failure", max_restarts=1, delay=0)
+    with fail_after(LIMIT):
+        async with Runner([Command(RUNS, timeout=0.05, restart=policy)]) as runner:
+            told = await messages_of(runner)
+    result = runner.results["sleep"]
+    assert (result.status, result.attempts) == ("failed", 2)
+    assert result.exit is not None
+    assert result.exit.timed_out
+    assert str(result.exit) == "timed out (SIGTERM)"
+    assert isinstance(result.error, TimeLimitError)
+    errors = [message.error for message in told if isinstance(message, GivenUp)]
+    assert [str(error) for error in errors] == [str(result.error)] * 2
+    with pytest.raises(ExceptionGroup, match="1 of 1 commands failed"):
+        runner.results.check()
+
+
+async def test_a_command_that_is_in_time_knows_no_limit() -> None:
+    """Nor does its limit hold anybody up."""
+    with fail_after(LIMIT):
+        async with Runner([Command(["true"], timeout=HOURS)]) as runner:
+            pass
+    result = runner.results["true"]
+    assert result.status == "succeeded"
+    assert result.error is None
+
+
+async def test_a_deaf_command_has_its_grace_on_top_of_its_time() -> None:
+    """It is stopped as any other is, and the whole group."""
+    deaf = Command.shell("trap '' TERM; sleep 9999 & wait; wait", timeout=0.05, grace=0.05)
+    with fail_after(LIMIT):
+        async with Runner({"deaf": deaf}) as runner:
+            result = await runner["deaf"].wait()
+    assert result.exit is not None
+    assert result.exit.forced
+    assert result.exit.timed_out
+
+
+async def test_an_end_that_races_with_the_limit_is_what_was_told() -> None:
+    """Where a message has said that the attempt is given up, the result says so too."""
+    for _ in range(30):
+        with fail_after(LIMIT):
+            async with Runner([Command(["sleep", "0.01"], timeout=0.011)]) as runner:
+                told = await messages_of(runner)
+        given_up = any(isinstance(message, GivenUp) for message in told)
+        result = runner.results["sleep"]
+        assert result.status == ("failed" if given_up else "succeeded")
+        assert result.exit is not None
+        assert result.exit.timed_out == given_up
+
+
+async def test_what_is_stopped_already_does_not_run_into_its_limit() -> None:
+    """It was stopped first, so it has not failed."""
+    deaf = Command.shell("trap '' TERM; echo deaf; while :; do sleep 0.01; done", timeout=0.2)
+    with fail_after(LIMIT):
+        async with Runner({"deaf": deaf}, grace=0.5) as runner:
+            async for message in runner:
+                if not isinstance(message, Started):
+                    break
+            runner.kill()
+    result = runner.results["deaf"]
+    assert result.status == "stopped"
+    assert result.exit is not None
+    assert not result.exit.timed_out
+
+
+async def test_a_runner_has_a_limit_for_all(tmp_path: Path) -> None:
+    """Those that run have failed, those that wait are stopped; the barrier says why."""
+    log = tmp_path / "log"
+    slow = f"trap 'sleep 0.05; echo $0 >>{log}; exit' TERM; while :; do sleep 0.01; done"
+    commands = {
+        "done": "true",
+        "a": Command(["sh", "-c", slow, "a"]),
+        "b": Command(["sh", "-c", slow, "b"], after="a"),
+        "never": Command(RUNS, after={"a": "succeeded"}),
+    }
+    with fail_after(LIMIT):
+        async with Runner(commands, timeout=0.5, restart="on-failure") as runner:
+            results = await runner.join()
+    assert runner.barrier.reason == "the time limit of 0.5 s is over"
+    statuses = {name: result.status for name, result in results.items()}
+    assert statuses == {"done": "succeeded", "a": "failed", "b": "failed", "never": "stopped"}
+    assert str(results["a"].error) == "'a' has run into the Runner's time limit of 0.5 s"
+    assert results["a"].exit is not None
+    assert results["a"].exit.timed_out
+    assert log.read_text() == "b\na\n"
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "5", float("inf")])
+def test_a_wrong_limit_is_refused(timeout: Any) -> None:
+    """When the Runner is built."""
+    with pytest.raises(CommandError, match="timeout"):
+        Runner(timeout=timeout)
+
+
+# ---- a Runner that stays open ----
+
+
+async def test_a_runner_that_is_kept_open_ends_when_it_is_killed() -> None:
+    """Not when no command is left; iteration goes on, too."""
+    with fail_after(LIMIT):
+        async with Runner(["true"], keep_open=True) as runner, anyio.create_task_group() as tasks:
+            names: list[str] = []
+
+            async def read() -> None:
+                names.extend([m.command async for m in runner if isinstance(m, Started)])
+
+            tasks.start_soon(read)
+            await runner["true"].wait()
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(3):
+                job = await runner.start("true")
+                await job.wait()
+            with anyio.move_on_after(0.05) as waiting:
+                await runner.join()
+            assert waiting.cancelled_caught
+            runner.kill()
+    assert names == ["true", "true#2", "true#3", "true#4"]
+    assert runner.results.ok
+
+
+@pytest.mark.parametrize("way", ["exception", "cancellation"])
+async def test_a_runner_that_is_kept_open_ends_with_its_block(way: str) -> None:
+    """As any other one does."""
+    with fail_after(LIMIT), pytest.raises(LookupError):
+        with anyio.CancelScope() as scope:
+            async with Runner(keep_open=True):
+                if way == "exception":
+                    raise LookupError
+                scope.cancel()
+                await anyio.sleep_forever()
+        raise LookupError
+
+
+# ---- many ----
+
+
+async def test_a_queued_command_costs_little() -> None:
+    """Ten thousand behind eight: no descriptor, and a few kilobytes each."""
+    commands = [Command(RUNS, name=f"job {number}") for number in range(10_000)]
+
+    def held() -> tuple[int, int]:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[1])
+        return pages * resource.getpagesize(), len(os.listdir("/proc/self/fd"))
+
+    before = held()
+    with fail_after(LIMIT * 3):
+        async with Runner(commands, max_processes=8) as runner:
+            for number in range(8):
+                await runner[f"job {number}"].until_started()
+            after = held()
+            assert runner["job 8"].state == "queued"
+            runner.kill()
+    assert (after[0] - before[0]) / len(commands) <= 10_000
+    assert after[1] - before[1] <= 8 * 6 + 10
+    assert {result.status for result in runner.results.values()} == {"stopped"}
+
+
+# ---- at any moment ----
+
+
+async def test_every_request_is_harmless_in_every_state() -> None:
+    """Queued, waiting for another command, running, stopping and ended."""
+    commands = {
+        "runs": RUNS,
+        "queued": RUNS,
+        "waits": Command(RUNS, after={"runs": "succeeded"}),
+        "slow": Command(RUNS, ready=ready.delay(HOURS)),
+    }
+    with fail_after(LIMIT):
+        async with Runner(commands, max_processes=1) as runner:
+            await runner["runs"].until_started()
+            for name in ("queued", "waits", "slow"):
+                assert not await runner[name].send_signal(SIGUSR1)
+                runner[name].hurry()
+            for name in ("queued", "waits", "slow", "runs"):
+                for _ in range(3):
+                    runner[name].kill()
+                result = await runner[name].wait()
+                assert result.status == "stopped"
+                runner[name].kill()
+                assert not await runner[name].send_signal(SIGUSR1)
+    assert runner.results.ok
+
+
+async def test_a_restart_waits_until_the_old_group_is_empty(tmp_path: Path) -> None:
+    """Two processes of one command are never there at the same time."""
+    lock = tmp_path / "lock"
+    text = (
+        f"mkdir {lock} || exit 7; trap 'sleep 0.1; rmdir {lock}; exit' TERM; echo up; "
+        "while :; do sleep 0.01; done"
+    )
+    with fail_after(LIMIT):
+        async with Runner({"c": Command.shell(text, ready=ready.line("up"))}) as runner:
+            job = runner["c"]
+            await job.ready()
+            for _ in range(3):
+                await job.restart()
+                await job.ready()
+            assert job.restarts == 3
+            runner.kill()
+    assert runner.results["c"].status == "stopped"

@@ -1,0 +1,641 @@
+"""Readiness and liveness: each probe against real processes, and what its answer leads to."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio import fail_after
+
+from currant import (
+    PIPE,
+    Command,
+    CommandError,
+    DependencyError,
+    Exited,
+    GivenUp,
+    LaunchError,
+    NotReadyError,
+    Ready,
+    RestartPolicy,
+    Runner,
+    Started,
+    UnresponsiveError,
+    ready,
+)
+from currant.testing import FakeLauncher, Script
+from tests.lifeline import Gate
+from tests.reading import messages_of
+from tests.streams import HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from currant.ready import Probe
+
+pytestmark = pytest.mark.anyio
+
+SOON = 0.05
+"""Seconds after which a probe that is never met gives up, in a test that waits for that."""
+
+OFTEN = 0.01
+"""Seconds between two looks."""
+
+NUMBER: Any = 3
+TEXT: Any = "80"
+NOTHING: Any = None
+"""Arguments of a wrong type."""
+
+SERVER = """\
+import http.server, itertools, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = itertools.count(1)
+    def do_GET(self):
+        good = next(self.asked) >= 3 and self.path == "/health?full=1"
+        self.send_response(200 if good else 503)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+sys.stdin.readline()
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+print("listens", flush=True)
+server.serve_forever()
+"""
+"""Listens once it is told to; is well from the third question on."""
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What holds a command up."""
+    with Gate(tmp_path / "gate") as gate:
+        yield gate
+
+
+async def free_port() -> int:
+    """Return the number of a TCP port that nobody listens on."""
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        return int(listener.extra(anyio.abc.SocketAttribute.local_port))
+
+
+def shell(text: str, probe: Probe | None, **options: Any) -> Command:
+    """Make a command that is called "c" and has a probe."""
+    return Command.shell(text, name="c", ready=probe, **options)
+
+
+async def start(command: Command, **options: Any) -> NotReadyError:
+    """Start it, and return the error that it is not ready."""
+    with fail_after(LIMIT):
+        async with Runner(**options) as runner:
+            with pytest.raises(NotReadyError) as caught:
+                await runner.start(command)
+            runner.kill()
+    return caught.value
+
+
+# ---- a line ----
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        ready.line(r"^up \d+$"),
+        ready.line(rb"\xff$", "stderr"),
+        ready.line("up", stream="stderr"),
+        ready.all_of(ready.line("one"), ready.line("^up")),
+        ready.any_of(ready.line("never"), ready.line("^up")),
+    ],
+)
+async def test_a_command_is_ready_when_it_says_so(probe: Probe, gate: Gate) -> None:
+    """However much it says before, and though nobody reads it; `start` returns only then."""
+    text = f"seq 20000; echo one; {gate.wait}; echo up 1; printf 'up \\377\\n' >&2; sleep 9999"
+    with fail_after(LIMIT):
+        async with Runner() as runner, anyio.create_task_group() as tasks:
+            job = runner.start_soon(shell(text, probe))
+            await job.until_started()
+            assert not job.is_ready
+            tasks.start_soon(job.ready)
+            await anyio.lowlevel.checkpoint()
+            gate.open()
+            await job.ready()
+            assert job.is_ready
+            await job.ready()
+            runner.kill()
+        assert not job.is_ready
+
+
+async def test_what_happens_is_told_in_order(gate: Gate) -> None:
+    """`Started`, then `Ready` with the seconds it took, once, then `Exited`."""
+    text = f"echo up; {gate.wait}"
+    with fail_after(LIMIT):
+        async with Runner([shell(text, ready.line("up"))]) as runner:
+            await runner["c"].ready()
+            gate.open()
+            told = [m for m in await messages_of(runner) if not hasattr(m, "data")]
+    assert [type(message) for message in told] == [Started, Ready, Exited]
+    assert isinstance(told[1], Ready)
+    assert told[1].after >= 0
+    assert runner.results["c"].status == "succeeded"
+
+
+async def test_without_a_probe_a_command_is_ready_once_it_runs() -> None:
+    """There is no message for that."""
+    with fail_after(LIMIT):
+        async with Runner([["sleep", "9999"]]) as runner:
+            await runner["sleep"].ready()
+            assert runner["sleep"].is_ready
+            runner.kill()
+            told = await messages_of(runner)
+    assert [type(message) for message in told] == [Started, Exited]
+
+
+# ---- it does not become ready ----
+
+
+async def test_who_waits_learns_at_once_that_it_has_ended() -> None:
+    """With its last lines, and however long the probe would have waited."""
+    error = await start(shell("echo one; echo two >&2; exit 3", ready.delay(HOURS)))
+    assert error.name == "c"
+    assert error.reason == "it has ended: exit code 3"
+    assert {(line.stream, line.text) for line in error.tail} == {
+        ("stdout", "one"),
+        ("stderr", "two"),
+    }
+    assert "stdout: one" in str(error)
+
+
+@pytest.mark.parametrize("how", ["job", "runner", "restart"])
+async def test_who_waits_learns_at_once_that_it_is_stopped(how: str) -> None:
+    """Whoever stops it: nobody waits for its grace to be over."""
+    text = "trap '' TERM; echo deaf; while :; do sleep 1; done"
+    with fail_after(LIMIT):
+        async with Runner([shell(text, ready.delay(HOURS))], grace=HOURS) as runner:
+            job = runner["c"]
+            async for message in runner:
+                if not isinstance(message, Started):
+                    break
+            async with anyio.create_task_group() as tasks:
+                if how == "restart":
+                    tasks.start_soon(job.restart)
+                else:
+                    (job if how == "job" else runner).kill()
+                with pytest.raises(NotReadyError, match=r"it is being stopped\n    stdout: deaf"):
+                    await job.ready()
+                tasks.cancel_scope.cancel()
+            runner.kill()
+            runner.kill()
+            runner.kill()
+
+
+async def test_a_command_that_is_not_ready_in_time_has_failed() -> None:
+    """It is stopped, its policy decides whether it is tried again, and each time is told."""
+    policy = RestartPolicy("on-failure", max_restarts=2, delay=0)
+    never = ready.line("never", timeout=SOON)
+    with fail_after(LIMIT):
+        async with Runner([shell("echo hello; exec sleep 9999", never, restart=policy)]) as runner:
+            told = await messages_of(runner)
+    result = runner.results["c"]
+    assert (result.status, result.attempts) == ("failed", 3)
+    assert result.exit is not None
+    assert result.exit.stopped
+    assert isinstance(result.error, NotReadyError)
+    assert "no line matches 'never'" in result.error.reason
+    given_up = [message for message in told if isinstance(message, GivenUp)]
+    assert [message.attempt for message in given_up] == [1, 2, 3]
+    with pytest.raises(ExceptionGroup) as caught:
+        runner.results.check()
+    assert str(caught.value.exceptions[0]).count("hello") == 1
+
+
+async def test_that_it_is_not_ready_stops_the_others_by_their_policy() -> None:
+    """It is a failure like any other."""
+    never = shell("exec sleep 9999", ready.delay(HOURS, timeout=SOON))
+    with fail_after(LIMIT):
+        async with Runner([never, ["sleep", "9999"]], kill_others_on="failure") as runner:
+            pass
+    assert [result.status for result in runner.results.values()] == ["failed", "stopped"]
+
+
+async def test_a_command_that_cannot_be_started_is_not_started_nor_ready(tmp_path: Path) -> None:
+    """`start` tells of that, and not of the probe."""
+    bad = tmp_path / "bad"
+    bad.write_text("#!/no/such/interpreter\n")
+    bad.chmod(0o755)
+    with fail_after(LIMIT):
+        async with Runner() as runner:
+            with pytest.raises(LaunchError, match="interpreter"):
+                await runner.start(Command([bad], ready=ready.delay(HOURS)))
+
+
+async def test_a_start_that_is_tried_again_may_become_ready() -> None:
+    """A start that failed is not the end of who waits, where another one follows."""
+    script = [Script(error="not yet"), Script(stdout=b"up\n", exit=None)]
+    launcher = FakeLauncher({"c": script})
+    policy = RestartPolicy("on-failure", delay=0)
+    with fail_after(LIMIT):
+        async with Runner(launcher=launcher) as runner:
+            job = await runner.start(Command(["c"], ready=ready.line("up"), restart=policy))
+            assert job.attempts == 2
+            runner.kill()
+
+
+async def test_who_waits_learns_at_once_that_the_time_is_up() -> None:
+    """Also where that is the time of the attempt, and the command is deaf."""
+    deaf = shell("trap '' TERM; while :; do sleep 0.01; done", ready.delay(HOURS), timeout=SOON)
+    with fail_after(LIMIT):
+        async with Runner(grace=HOURS) as runner:
+            with pytest.raises(NotReadyError, match=r"time limit of 0.05 s"):
+                await runner.start(deaf)
+            runner.kill()
+            runner.kill()
+    assert runner.results["c"].status == "failed"
+
+
+# ---- ports ----
+
+
+async def test_a_port_is_ready_when_the_command_listens_on_it() -> None:
+    """And not before."""
+    port = await free_port()
+    probe = ready.tcp("127.0.0.1", port, interval=OFTEN)
+    server = Command([sys.executable, "-c", SERVER, str(port)], stdin=PIPE, ready=probe)
+    with fail_after(LIMIT):
+        async with Runner({"c": server}) as runner:
+            await runner["c"].until_started()
+            assert not runner["c"].is_ready
+            await runner["c"].send(b"go\n")
+            await runner["c"].ready()
+            runner.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows whose a port is")
+@pytest.mark.parametrize("protocol", ["tcp", "http"])
+async def test_the_server_of_another_process_is_not_ours(protocol: str) -> None:
+    """A server that was there before does not make the command ready."""
+
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):  # it asks no more
+                if protocol == "http":
+                    await stream.receive()
+                    await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+        tasks.start_soon(listener.serve, answer)
+        if protocol == "tcp":
+            probe = ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=0.5)
+        else:
+            probe = ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=0.5)
+        error = await start(shell("exec sleep 9999", probe))
+        assert f"port {port} is that of another process" in error.reason
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is there on Linux only")
+async def test_a_server_at_another_address_is_not_the_one_that_is_meant() -> None:
+    """The command listens on the same port, but the connection is to somebody else."""
+
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        await stream.aclose()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+        tasks.start_soon(listener.serve, answer)
+        program = SERVER.replace('"127.0.0.1"', '"127.0.0.2"')
+        command = Command(
+            [sys.executable, "-c", program, str(port)],
+            stdin=b"go\n",
+            ready=ready.all_of(
+                ready.line("listens"),
+                ready.tcp("127.0.0.2", port),
+                ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=1),
+            ),
+        )
+        error = await start(command)
+        assert f"port {port} is that of another process" in error.reason
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what has left its group")
+async def test_a_server_that_has_left_its_group_is_the_commands() -> None:
+    """What calls `setsid` has still come from the command."""
+    port = await free_port()
+    text = f"echo go | setsid {sys.executable} -c '{SERVER}' {port} & exec sleep 9999"
+    with fail_after(LIMIT):
+        async with Runner() as runner:
+            await runner.start(shell(text, ready.tcp("127.0.0.1", port, interval=OFTEN)))
+            runner.kill()
+
+
+async def test_a_get_is_answered() -> None:
+    """Until the status is the one that was asked for; the path and the query arrive."""
+    port = await free_port()
+    url = f"http://127.0.0.1:{port}/health?full=1"
+    probe = ready.http(url, interval=OFTEN)
+    server = Command([sys.executable, "-c", SERVER, str(port)], stdin=b"go\n", ready=probe)
+    with fail_after(LIMIT):
+        async with Runner() as runner:
+            await runner.start(server)
+            runner.kill()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", "status 404"),
+        (b"SSH-2.0-x\r\n", "the answer is no HTTP"),
+        (b"x" * 5000, "the answer is no HTTP"),
+        (b"", "EndOfStream"),
+    ],
+)
+async def test_another_answer_is_none(answer: bytes, told: str) -> None:
+    """Whatever a server says, the reason tells it."""
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            if answer:
+                await stream.send(answer)
+
+    class Anybody:
+        """A command of which is not known what it listens on."""
+
+        async def listens(self, address: str, port: int) -> bool | None:
+            await anyio.lowlevel.checkpoint()
+            return None
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+        tasks.start_soon(listener.serve, serve)
+        subject: Any = Anybody()
+        problem = await ready.http(f"http://127.0.0.1:{port}/", timeout=LIMIT).still_met(subject)
+        tasks.cancel_scope.cancel()
+    assert told in repr(problem)
+
+
+# ---- other probes ----
+
+
+async def test_a_command_tells_that_another_one_is_ready(tmp_path: Path, gate: Gate) -> None:
+    """It runs in the same folder, with the same variables."""
+    probe = ready.command(["sh", "-c", 'echo noise; test -e "$FILE"'], interval=OFTEN)
+    text = f'{gate.wait}; touch "$FILE"; exec sleep 9999'
+    command = shell(text, probe, cwd=tmp_path, env={"FILE": "it"})
+    with fail_after(LIMIT):
+        async with Runner([command]) as runner:
+            await runner["c"].until_started()
+            assert not (tmp_path / "it").exists()
+            gate.open()
+            await runner["c"].ready()
+            assert (tmp_path / "it").exists()
+            runner.kill()
+        assert list(runner.results) == ["c"]
+
+
+@pytest.mark.parametrize("probe", ["exit 3", "exec sleep 9999", "kill -9 $$"])
+async def test_a_command_that_does_not_succeed_says_no(probe: str) -> None:
+    """Nor one that does not end; none of them is left behind."""
+    asked = ready.command(["sh", "-c", probe], interval=OFTEN, timeout=0.2)
+    error = await start(shell("exec sleep 9999", asked))
+    assert "was not met within" in error.reason
+
+
+async def test_nothing_is_asked_after_a_kill(tmp_path: Path) -> None:
+    """However long the command takes to end: no further process is started for a probe."""
+    log = tmp_path / "log"
+    deaf = "trap '' TERM; echo deaf; while :; do sleep 0.01; done"
+    alive = ready.command(["sh", "-c", f"echo x >>{log}"], interval=OFTEN)
+    with fail_after(LIMIT):
+        async with Runner([shell(deaf, ready.line("deaf"), alive=alive)], grace=0.2) as runner:
+            await runner["c"].ready()
+            while not log.exists():  # noqa: ASYNC110 - another process makes it
+                await anyio.sleep(OFTEN)
+            runner.kill()
+            await anyio.wait_all_tasks_blocked()
+            asked = log.read_text()
+    assert len(log.read_text()) <= len(asked) + 2  # one that was under way
+
+
+async def test_a_probe_whose_program_is_missing_says_so() -> None:
+    """The reason names it."""
+    error = await start(
+        shell("exec sleep 9999", ready.command("no-such-program", interval=OFTEN, timeout=SOON))
+    )
+    assert "no-such-program" in error.reason
+
+
+async def test_a_function_tells_that_a_command_is_ready() -> None:
+    """An exception means not yet; once it has said yes it is not asked again."""
+    answers: list[object] = [ConnectionError("refused"), 0, None, "yes"]
+    asked: list[object] = []
+
+    async def check() -> object:
+        await anyio.lowlevel.checkpoint()
+        answer = answers[len(asked)]
+        asked.append(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with fail_after(LIMIT):
+        async with Runner() as runner:
+            await runner.start(shell("exec sleep 9999", ready.when(check, interval=OFTEN)))
+            await anyio.wait_all_tasks_blocked()
+            runner.kill()
+    assert asked == answers
+
+
+async def test_the_last_exception_of_a_function_is_told() -> None:
+    """A mistake in it is not hidden by the time that it takes."""
+
+    async def check() -> object:
+        await anyio.lowlevel.checkpoint()
+        raise LookupError("no such user")
+
+    error = await start(shell("exec sleep 9999", ready.when(check, interval=OFTEN, timeout=SOON)))
+    assert "no such user" in error.reason
+    assert isinstance(error.__cause__, LookupError)
+
+
+async def test_a_look_that_hangs_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one may be answered."""
+    monkeypatch.setattr("currant._probe.READY_LOOK", OFTEN)
+    asked: list[None] = []
+
+    async def check() -> bool:
+        asked.append(None)
+        if len(asked) == 1:
+            await anyio.sleep_forever()
+        return True
+
+    with fail_after(LIMIT):
+        async with Runner() as runner:
+            await runner.start(shell("exec sleep 9999", ready.when(check, interval=OFTEN)))
+            runner.kill()
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("probe", "met"),
+    [
+        (ready.all_of(ready.delay(OFTEN), ready.delay(2 * OFTEN)), True),
+        (ready.all_of(ready.delay(OFTEN), ready.delay(HOURS, timeout=SOON)), False),
+        (ready.any_of(ready.delay(HOURS), ready.delay(OFTEN)), True),
+        (ready.any_of(ready.delay(HOURS, timeout=OFTEN), ready.delay(HOURS, timeout=SOON)), False),
+        (ready.any_of(ready.delay(HOURS, timeout=OFTEN), ready.delay(SOON)), True),
+        (ready.all_of(ready.delay(HOURS), timeout=SOON), False),
+        (ready.any_of(ready.all_of(ready.delay(OFTEN)), ready.delay(HOURS)), True),
+    ],
+)
+async def test_several_probes_are_all_of_them_or_any(probe: Probe, *, met: bool) -> None:
+    """Each has its own time; what decides ends the others."""
+    command = shell("exec sleep 9999", probe)
+    if met:
+        with fail_after(LIMIT):
+            async with Runner() as runner:
+                await runner.start(command)
+                runner.kill()
+    else:
+        await start(command)
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (lambda: ready.line("("), "line: not a regular expression"),
+        (lambda: ready.line(NUMBER), "line: not a regular expression"),
+        (lambda: ready.line("a", TEXT), "line: stream"),
+        (lambda: ready.tcp("", 1), "tcp: host"),
+        (lambda: ready.tcp("a", 0), "tcp: port"),
+        (lambda: ready.tcp("a", TEXT), "tcp: port"),
+        (lambda: ready.tcp("a", 80, interval=0), "interval"),
+        (lambda: ready.tcp("a", 80, timeout=-1), "timeout"),
+        (lambda: ready.http("https://a"), "http: a URL"),
+        (lambda: ready.http("a"), "http: a URL"),
+        (lambda: ready.http("http://"), "http: a URL"),
+        (lambda: ready.http("http://a b/"), "http: a URL"),
+        (lambda: ready.http("http://a:99999/"), "http: not a URL"),
+        (lambda: ready.http(NUMBER), "http: a URL"),
+        (lambda: ready.http("http://a", 99), "http: status"),
+        (lambda: ready.http("http://a", ()), "http: status"),
+        (lambda: ready.http("http://a:0"), "http: port"),
+        (lambda: ready.http("http://a", NOTHING), "http: status"),
+        (lambda: ready.delay(NOTHING), "delay: seconds"),
+        (lambda: ready.command([]), "program"),
+        (lambda: ready.when(TEXT), "when: takes"),
+        (lambda: ready.delay(0), "delay: seconds"),
+        (lambda: ready.delay(TEXT), "delay: seconds"),
+        (ready.all_of, "all_of: takes probes"),
+        (lambda: ready.any_of(TEXT), "any_of: takes probes"),
+    ],
+    ids=map(str, range(25)),
+)
+def test_a_wrong_probe_is_refused_when_it_is_built(build: Callable[[], object], told: str) -> None:
+    """In the frame of whoever writes it."""
+    with pytest.raises(CommandError, match=told):
+        build()
+
+
+# ---- alive ----
+
+
+async def test_misses_in_a_row_end_an_attempt_as_failed() -> None:
+    """One answer in between and they are counted anew; then the restart policy decides."""
+    answers = iter([True, False, True, False, False, *[True] * 1000])
+    asked: list[bool] = []
+
+    async def check() -> bool:
+        await anyio.lowlevel.checkpoint()
+        asked.append(next(answers))
+        return asked[-1]
+
+    alive = ready.when(check, interval=OFTEN)
+    policy = RestartPolicy("on-failure", max_restarts=1, delay=0)
+    command = Command(["sleep", "9999"], alive=alive, misses=2, restart=policy)
+    with fail_after(LIMIT):
+        async with Runner([command]) as runner:
+            async for message in runner:
+                if isinstance(message, Started) and message.attempt == 2:
+                    break
+                if isinstance(message, GivenUp):
+                    assert isinstance(message.error, UnresponsiveError)
+                    assert message.error.misses == 2
+                    assert asked == [True, False, True, False, False]
+            runner.kill()
+    assert runner.results["sleep"].status == "stopped"
+    assert runner.results["sleep"].error is None
+
+
+async def test_a_command_is_asked_whether_it_is_alive_once_it_is_ready(gate: Gate) -> None:
+    """Not before: it may take its time to start."""
+
+    async def no() -> bool:
+        await anyio.lowlevel.checkpoint()
+        return False
+
+    alive = ready.when(no, interval=OFTEN)
+    text = f"{gate.wait}; echo up; exec sleep 9999"
+    with fail_after(LIMIT):
+        async with Runner([shell(text, ready.line("up"), alive=alive, misses=1)]) as runner:
+            await runner["c"].until_started()
+            gate.open()
+            await runner["c"].ready()
+            result = await runner["c"].wait()
+    assert result.status == "failed"
+    assert isinstance(result.error, UnresponsiveError)
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": False})])
+async def test_a_cancellation_of_something_else_is_a_miss(anyio_backend: object) -> None:
+    """A function that awaits a task which was cancelled says no; it does not end the command."""
+    asked: list[None] = []
+
+    async def check() -> None:
+        asked.append(None)
+        task = asyncio.ensure_future(asyncio.sleep(HOURS))
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await task
+
+    alive = ready.when(check, interval=OFTEN)
+    with fail_after(LIMIT):
+        async with Runner([Command(["sleep", "9999"], alive=alive)]) as runner:
+            result = await runner["sleep"].wait()
+    assert len(asked) == 3
+    assert result.status == "failed"
+    assert "the last: it was cancelled" in str(result.error)
+
+
+async def test_a_look_at_a_command_that_hangs_is_a_miss() -> None:
+    """A server that takes the question and does not answer is not alive."""
+
+    async def hang() -> None:
+        await anyio.sleep_forever()
+
+    alive = ready.when(hang, interval=OFTEN, timeout=OFTEN)
+    with fail_after(LIMIT):
+        async with Runner([Command(["sleep", "9999"], alive=alive)]) as runner:
+            result = await runner["sleep"].wait()
+    assert isinstance(result.error, UnresponsiveError)
+    assert "no answer within 0.01 s" in str(result.error)
+
+
+async def test_a_dependency_error_is_raised_by_start() -> None:
+    """Where what the command waits for cannot come any more."""
+    with fail_after(LIMIT):
+        async with Runner({"db": "false"}) as runner:
+            with pytest.raises(DependencyError, match="'db' was to be successful"):
+                await runner.start(Command(["true"], after={"db": "succeeded"}))
