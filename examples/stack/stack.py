@@ -1,0 +1,117 @@
+"""A database, a queue, an API and its workers in one program: python stack.py FOLDER.
+
+Each waits for what it needs, is started again when it crashes, and is stopped before what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from signal import SIGINT, SIGTERM
+
+import anyio
+
+from currant import Command, Runner, ready
+from currant.sinks import ConsoleSink
+
+HERE = Path(__file__).parent
+INITDB = """test -e "$PGDATA" || {
+    rm -rf "$PGDATA.new" &&
+    initdb -D "$PGDATA.new" -U "$PGUSER" --auth=trust --encoding=UTF8 --no-locale &&
+    mv "$PGDATA.new" "$PGDATA"
+}"""
+
+
+def free_port() -> int:
+    """Return the number of a port of this machine that nobody has at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def commands(folder: Path) -> dict[str, Command]:
+    """Return what is run, with its data in `folder`."""
+    postgres, redis, api = free_port(), free_port(), free_port()
+    database, queue = folder / "postgres", folder / "redis"
+    for each in (database, queue):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Debian keeps the programs of PostgreSQL out of PATH.  They refuse to be run by root.
+    path = (*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), os.environ["PATH"])
+    by_user = ()
+    if os.geteuid() == 0:
+        shutil.chown(database, "postgres", "postgres")
+        by_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
+    env = {"PATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+    env |= {"PGDATA": str(database / "data"), "PGHOST": "127.0.0.1", "PGPORT": str(postgres)}
+    env |= {"PGUSER": "postgres", "PGDATABASE": "postgres"}
+    env |= {"REDIS_PORT": str(redis), "API_PORT": str(api)}
+    url = f"http://127.0.0.1:{api}"
+    return {
+        "initdb": Command([*by_user, "sh", "-c", INITDB], cwd=database, env=env),
+        "postgres": Command(
+            [*by_user, "postgres", "-h", "127.0.0.1", "-k", database],
+            cwd=database,
+            env=env,
+            after={"initdb": "succeeded"},
+            ready=ready.command("pg_isready --quiet"),
+            restart="always",
+            stop_signal=SIGINT,  # on SIGTERM it would wait until its clients have gone
+            grace=30,
+        ),
+        "redis": Command(
+            ["redis-server", "--bind", "127.0.0.1", "--port", str(redis), "--appendonly", "yes"],
+            cwd=queue,
+            ready=ready.line("Ready to accept connections"),
+            restart="always",
+        ),
+        "migrate": Command(
+            ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", HERE / "schema.sql"],
+            env=env,
+            after=["postgres"],
+        ),
+        "api": Command(
+            [sys.executable, HERE / "api.py"],
+            env=env,
+            after={"migrate": "succeeded", "postgres": "ready", "redis": "ready"},
+            ready=ready.http(f"{url}/ready"),
+            alive=ready.http(f"{url}/alive", timeout=5),
+            restart="always",
+        ),
+        "worker": Command(
+            [sys.executable, HERE / "worker.py"],
+            env=env,
+            replicas=2,
+            after=["api"],
+            ready=ready.line("^ready$"),
+            restart="always",
+        ),
+    }
+
+
+async def main(folder: Path) -> bool:
+    """Run all of it until somebody stops it; return whether nothing has failed."""
+    console = ConsoleSink(texts={"started": "{name}: process {pid}", "exited": "{name}: {exit}"})
+    async with (
+        Runner(commands(folder), kill_others_on="failure", sinks=[console]) as runner,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(stop_when_asked, runner)
+        await runner.join()
+        tasks.cancel_scope.cancel()
+    for name, result in runner.results.items():
+        print(f"{name} {result.status}")
+    return runner.results.ok
+
+
+async def stop_when_asked(runner: Runner) -> None:
+    """Stop all at Ctrl-C or SIGTERM; at the second, at once."""
+    with anyio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        async for number in signals:
+            runner.kill(f"got {number.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(not anyio.run(main, Path(sys.argv[1]).absolute()))

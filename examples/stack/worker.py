@@ -1,0 +1,26 @@
+"""Deals with one text after the other."""
+
+from __future__ import annotations
+
+import json
+
+from stores import ask, queue
+
+DONE = """INSERT INTO texts VALUES (:'name', :'done')
+    ON CONFLICT (name) DO UPDATE SET done = excluded.done"""
+
+
+def main() -> None:
+    """Take texts from the queue until somebody ends the program."""
+    waiting = queue()
+    waiting.ping()
+    print("ready")
+    while True:
+        _, item = waiting.brpop(["waiting"])
+        name, text = json.loads(item)
+        ask(DONE, name=name, done=text[::-1])
+        print("done:", name)
+
+
+if __name__ == "__main__":
+    main()
