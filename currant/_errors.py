@@ -194,7 +194,7 @@ class NotReadyError(CurrantError):
         super().__init__(_with_lines(f"{name!r} is not ready: {reason}", tail))
         self.name = name
         self.reason = reason
-        self.tail = tuple(tail)
+        self.tail: tuple[Line, ...] = tuple(tail)
 
     def __reduce__(self) -> tuple[type[NotReadyError], tuple[str, str, tuple[Line, ...]]]:
         return type(self), (self.name, self.reason, self.tail)

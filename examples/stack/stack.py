@@ -5,14 +5,12 @@ Each waits for what it needs, is started again when it crashes, and is stopped b
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import sys
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 
 import anyio
+from settings import Settings, prepare
 
 from currant import Command, Runner, ready
 from currant.sinks import ConsoleSink
@@ -25,36 +23,14 @@ INITDB = """test -e "$PGDATA" || {
 }"""
 
 
-def free_port() -> int:
-    """Return the number of a port of this machine that nobody has at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
-def commands(folder: Path) -> dict[str, Command]:
-    """Return what is run, with its data in `folder`."""
-    postgres, redis, api = free_port(), free_port(), free_port()
-    database, queue = folder / "postgres", folder / "redis"
-    for each in (database, queue):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Debian keeps the programs of PostgreSQL out of PATH.  They refuse to be run by root.
-    path = (*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), os.environ["PATH"])
-    by_user = ()
-    if os.geteuid() == 0:
-        shutil.chown(database, "postgres", "postgres")
-        by_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
-    env = {"PATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
-    env |= {"PGDATA": str(database / "data"), "PGHOST": "127.0.0.1", "PGPORT": str(postgres)}
-    env |= {"PGUSER": "postgres", "PGDATABASE": "postgres"}
-    env |= {"REDIS_PORT": str(redis), "API_PORT": str(api)}
-    url = f"http://127.0.0.1:{api}"
+def commands(its: Settings) -> dict[str, Command]:
+    """Return what is run."""
     return {
-        "initdb": Command([*by_user, "sh", "-c", INITDB], cwd=database, env=env),
+        "initdb": Command([*its.by_user, "sh", "-c", INITDB], cwd=its.database, env=its.env),
         "postgres": Command(
-            [*by_user, "postgres", "-h", "127.0.0.1", "-k", database],
-            cwd=database,
-            env=env,
+            [*its.by_user, "postgres", "-h", "127.0.0.1", "-k", its.database],
+            cwd=its.database,
+            env=its.env,
             after={"initdb": "succeeded"},
             ready=ready.command("pg_isready --quiet"),
             restart="always",
@@ -62,27 +38,35 @@ def commands(folder: Path) -> dict[str, Command]:
             grace=30,
         ),
         "redis": Command(
-            ["redis-server", "--bind", "127.0.0.1", "--port", str(redis), "--appendonly", "yes"],
-            cwd=queue,
+            [
+                "redis-server",
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                its.redis_port,
+                "--appendonly",
+                "yes",
+            ],
+            cwd=its.queue,
             ready=ready.line("Ready to accept connections"),
             restart="always",
         ),
         "migrate": Command(
             ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", HERE / "schema.sql"],
-            env=env,
+            env=its.env,
             after=["postgres"],
         ),
         "api": Command(
             [sys.executable, HERE / "api.py"],
-            env=env,
+            env=its.env,
             after={"migrate": "succeeded", "postgres": "ready", "redis": "ready"},
-            ready=ready.http(f"{url}/ready"),
-            alive=ready.http(f"{url}/alive", timeout=5),
+            ready=ready.http(f"{its.url}/ready"),
+            alive=ready.http(f"{its.url}/alive", timeout=5),
             restart="always",
         ),
         "worker": Command(
             [sys.executable, HERE / "worker.py"],
-            env=env,
+            env=its.env,
             replicas=2,
             after=["api"],
             ready=ready.line("^ready$"),
@@ -95,7 +79,7 @@ async def main(folder: Path) -> bool:
     """Run all of it until somebody stops it; return whether nothing has failed."""
     console = ConsoleSink(texts={"started": "{name}: process {pid}", "exited": "{name}: {exit}"})
     async with (
-        Runner(commands(folder), kill_others_on="failure", sinks=[console]) as runner,
+        Runner(commands(prepare(folder)), kill_others_on="failure", sinks=[console]) as runner,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(stop_when_asked, runner)

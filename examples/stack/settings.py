@@ -1,0 +1,57 @@
+"""Where the stack's servers listen and keep their data, and how they are told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Settings", "prepare"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the commands are made of.
+
+    Attributes:
+        env: the variables by which all find one another.
+        by_user: what makes a command another user's, where we are root: PostgreSQL refuses root.
+        database, queue: the folders of PostgreSQL and Redis.
+        redis_port: where Redis listens.
+        url: where the API listens.
+    """
+
+    env: dict[str, str]
+    by_user: tuple[str, ...]
+    database: Path
+    queue: Path
+    redis_port: str
+    url: str
+
+
+def prepare(folder: Path) -> Settings:
+    """Choose free ports, and make the folders in `folder`."""
+    postgres, redis, api = (str(free_port()) for _ in range(3))
+    database, queue = folder / "postgres", folder / "redis"
+    for each in (database, queue):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    by_user = ()
+    if os.geteuid() == 0:
+        shutil.chown(database, "postgres", "postgres")
+        by_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
+    # Debian keeps the programs of PostgreSQL out of PATH.
+    path = (*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), os.environ["PATH"])
+    env = {"PATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+    env |= {"PGDATA": str(database / "data"), "PGHOST": "127.0.0.1", "PGPORT": postgres}
+    env |= {"PGUSER": "postgres", "PGDATABASE": "postgres"}
+    env |= {"REDIS_PORT": redis, "API_PORT": api}
+    return Settings(env, by_user, database, queue, redis, f"http://127.0.0.1:{api}")
+
+
+def free_port() -> int:
+    """Return the number of a port of this machine that nobody has at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
