@@ -74,7 +74,7 @@ SINK_TIME = 1.0
 
 
 AT_ONCE = 50
-"""Commands that are admitted before others have their turn; that takes a millisecond."""
+"""Commands that are dealt with before other tasks have their turn; that takes a millisecond."""
 
 
 class Runner(AsyncContextManagerMixin):
@@ -278,7 +278,11 @@ class Runner(AsyncContextManagerMixin):
             self._enqueue(job)
 
     async def _admit_all(self, admitted: anyio.Event) -> None:
-        """Admit the first jobs, also where the block is cancelled meanwhile: each has to end."""
+        """Make the first jobs and admit them, all, also where the block is cancelled meanwhile."""
+        for number, command in enumerate(self._commands, 1):
+            self._register(command)
+            if number % AT_ONCE == 0:
+                await checkpoint()
         for number, job in enumerate(list(self._jobs.values()), 1):
             self._admit(job)
             if number % AT_ONCE == 0:
@@ -418,8 +422,6 @@ class Runner(AsyncContextManagerMixin):
                     try:
                         await self._ready.wait()
                         self._raise_error()
-                        for command in self._commands:
-                            self._register(command)
                         admitted = anyio.Event()
                         self._tasks.start_soon(self._admit_all, admitted)
                         await admitted.wait()
