@@ -338,7 +338,11 @@ async def test_the_end_is_the_character_that_the_program_has_chosen() -> None:
         await until_line(runner, "over")
 
 
-@pytest.mark.parametrize("data", [b"", b"one\n", b"one\ntwo", (b"x" * 99 + b"\n") * 2_000])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"one\n", b"one\ntwo", (b"x" * 99 + b"\n") * 2_000],
+    ids=["nothing", "a line", "two lines", "many lines"],  # pytest puts them into a variable
+)
 async def test_bytes_are_typed_and_then_the_end(data: bytes) -> None:
     """All of them arrive, whether the last line is complete or not."""
     output = await output_of(shell("wc -c; echo over", stdin=data))
