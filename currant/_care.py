@@ -72,7 +72,7 @@ class Care:
     async def look_after(self) -> None:
         """Look after the process until something is wrong or nothing is left to look after.
 
-        Cancellation: ends it; to be cancelled when the process has ended.
+        Cancellation: ends it; to be cancelled when the process has ended or is being stopped.
         """
         async with anyio.create_task_group() as tasks:
             if self._command.timeout is not None:

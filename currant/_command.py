@@ -36,6 +36,7 @@ __all__ = [
     "Names",
     "Pty",
     "as_command",
+    "check_count",
     "check_policies",
     "checked_signal",
     "has_input",
@@ -215,10 +216,10 @@ class Command:
         self._set("stop_signal", checked_signal("stop_signal", self.stop_signal))
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
         _check_probes(self.ready, self.alive)
-        _check_count("misses", self.misses)
+        check_count("misses", self.misses)
         self._set("after", _checked_after(self.after))
         check_seconds("timeout", self.timeout)
-        _check_count("replicas", self.replicas)
+        check_count("replicas", self.replicas)
         _check_color(self.color)
 
     @classmethod
@@ -410,7 +411,8 @@ def _check_probes(ready: object, alive: object) -> None:
         raise CommandError(f"alive cannot be {alive!r}: it happens once, and tells nothing later")
 
 
-def _check_count(what: str, number: object) -> None:
+def check_count(what: str, number: object) -> None:
+    """Raise `CommandError` for what is no whole number of at least 1."""
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise CommandError(f"{what} must be a whole number, at least 1, not {number!r}")
 

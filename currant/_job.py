@@ -86,7 +86,7 @@ class Surroundings:
         starting: gives one start its turn after the other: each blocks the event loop for a third
             of a millisecond, and between two all others have theirs.
         take_from_queue: has a killed job end at once that still waits for its turn.
-        until_unneeded: waits until all commands have ended that a job's command has to outlive.
+        until_unneeded: waits until no process runs of the commands that a job's has to outlive.
     """
 
     launcher: Launcher

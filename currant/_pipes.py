@@ -74,7 +74,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         """Return what is there, at most `max_bytes`, waiting for a first byte.
 
         Where bytes are there it does not yield, which saves 15 % of a busy stream's time: passing
-        them on does (`Subscription.put`).
+        them on does (`Channel.send`).
         """
         max_bytes = min(max_bytes, self._chunk)
         while True:

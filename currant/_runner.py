@@ -31,6 +31,7 @@ from currant._command import (
     DefaultName,
     Names,
     as_command,
+    check_count,
     check_policies,
     name_of,
     replicas_of,
@@ -72,9 +73,8 @@ Sink: TypeAlias = "Callable[[ObjectReceiveStream[BatchMessage]], Awaitable[None]
 SINK_TIME = 1.0
 """Seconds that sinks have when the block is left early, on top of twice the longest grace."""
 
-
 AT_ONCE = 50
-"""Commands that are dealt with before other tasks have their turn; that takes a millisecond."""
+"""Commands dealt with before other tasks have their turn: a thousand in one go took 10 ms."""
 
 
 class Runner(AsyncContextManagerMixin):
@@ -149,8 +149,8 @@ class Runner(AsyncContextManagerMixin):
         check_policies(restart, kill_others_on, grace, capture)
         if any(policy is None for policy in cast("tuple[object, ...]", (restart, grace, capture))):
             raise CommandError("a Runner's own restart, grace and capture cannot be None")
-        _check_count("max_processes", 1 if max_processes is None else max_processes)
-        _check_count("buffer_size", buffer_size)
+        check_count("max_processes", 1 if max_processes is None else max_processes)
+        check_count("buffer_size", buffer_size)
         check_seconds("timeout", timeout)
         self._names = Names()
         self._replicas: dict[str, list[str]] = {}
@@ -632,11 +632,6 @@ def _without_our_groups(error: BaseException) -> BaseException:
         ends = anyio.get_cancelled_exc_class()  # what the error has ended
         error = next((each for each in wrapped if not isinstance(each, ends)), wrapped[0])
     return error
-
-
-def _check_count(what: str, number: object) -> None:
-    if not isinstance(number, int) or number < 1:
-        raise ValueError(f"{what} must be a whole number, at least 1, not {number!r}")
 
 
 def _name_all(commands: Commands, names: Names, replicas: dict[str, list[str]]) -> list[Command]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import ip_address
 from itertools import chain
 from math import inf
@@ -362,11 +361,11 @@ class _Several(Probe):
 
     async def met(self, subject: Subject) -> Exception | None:
         with anyio.move_on_after(inf if self.timeout is None else self.timeout):
-            return await self._ask(partial(_met, subject))
+            return await self._ask(lambda probe: probe.met(subject))
         return Unmet(f"not within {self.timeout:g} s")
 
     async def look(self, subject: Subject) -> None:
-        problem = await self._ask(partial(_still_met, subject))
+        problem = await self._ask(lambda probe: probe.still_met(subject))
         if problem is not None:
             raise problem
 
@@ -389,14 +388,6 @@ class _Several(Probe):
 
     def _decides(self, problem: Exception | None) -> bool:
         raise NotImplementedError
-
-
-async def _met(subject: Subject, probe: Probe) -> Exception | None:
-    return await probe.met(subject)
-
-
-async def _still_met(subject: Subject, probe: Probe) -> Exception | None:
-    return await probe.still_met(subject)
 
 
 @dataclass(frozen=True, slots=True)
