@@ -712,8 +712,8 @@ def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
 
 def test_a_closed_pipe_is_one_reason_and_a_signal_another(start: Start, lifeline: Lifeline) -> None:
     """While commands stop since nobody reads, one signal does not cut their grace short."""
-    asked = f"trap '{lifeline.say('asked')}' TERM; while :; do sleep 9999; done"
-    cli = start("-n", "a", "--grace", "0.5", f"{lifeline.hold('a')}; {asked}")
+    listens = f"trap '{lifeline.say('asked')}' TERM; {lifeline.hold('a')}"
+    cli = start("-n", "a", "--grace", "0.5", f"{listens}; while :; do sleep 0.01; done")
     lifeline.wait_for("a")
     cli.close()
     lifeline.wait_for("asked")
