@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 RUNS = ["sleep", "9999"]
+FOREVER = Script(exit=None)
 
 
 @pytest.fixture
@@ -255,19 +257,18 @@ async def test_a_second_kill_waits_for_no_order() -> None:
 
 async def test_a_stop_in_order_waits_for_no_reader() -> None:
     """A dependency is asked when the processes are gone that need it, however full the channel."""
-    commands = {"db": RUNS, "web": Command(["yes"], after="db")}
+    launcher = FakeLauncher({"web": Script(stdout=b"more than fits\n" * 100_000, exit=None)}, FOREVER)
+    commands = {"db": Command(["db"]), "web": Command(["web"], after="db")}
     with fail_after(LIMIT):
-        async with Runner(commands, buffer_size=1) as runner:
+        async with Runner(commands, buffer_size=1, launcher=launcher) as runner:
             reader = aiter(runner)
             while not isinstance(await anext(reader), Line):
                 pass
-            await anyio.wait_all_tasks_blocked()  # the channel is full
-            pid = runner["db"].pid
-            assert pid is not None
             runner.kill()
             while runner["db"].pid is not None:
                 await runner["db"].changed()
             assert runner["web"].result is None  # its output is still to be read
+            assert SIGTERM in launcher["db"].signals
             del reader
 
 
