@@ -275,7 +275,7 @@ class ProcessGroup:
         owners = [pid for pid in process_numbers() if _has_open(pid, sockets)]
         if not owners:
             return None
-        return any(mark in (environment_of(pid) or b"") for pid in owners)
+        return any(_has_mark(environment_of(pid) or b"", mark) for pid in owners)
 
     def leader_is_alive(self) -> bool:
         """Tell whether the leader runs; only to be asked until it has been reaped."""
@@ -477,6 +477,11 @@ def _as_in_proc(address: bytes) -> bytes:
     """Return an address as the tables in /proc/net have it: 32 bits at a time, as the host does."""
     words = struct.unpack(f"={len(address) // 4}I", address)
     return b"".join(b"%08X" % word for word in words)
+
+
+def _has_mark(environment: bytes, mark: bytes) -> bool:
+    """Tell whether a variable is `mark`, or begins with it and a colon: a Runner's below it."""
+    return any((each + b":").startswith(mark + b":") for each in environment.split(b"\0"))
 
 
 def _has_open(pid: int, links: Collection[str]) -> bool:

@@ -257,7 +257,7 @@ async def test_a_second_kill_waits_for_no_order() -> None:
 
 async def test_a_stop_in_order_waits_for_no_reader() -> None:
     """A dependency is asked when the processes are gone that need it, however full the channel."""
-    launcher = FakeLauncher({"web": Script(stdout=b"more than fits\n" * 100_000, exit=None)}, FOREVER)
+    launcher = FakeLauncher({"web": Script(stdout=b"too much\n" * 100_000, exit=None)}, FOREVER)
     commands = {"db": Command(["db"]), "web": Command(["web"], after="db")}
     with fail_after(LIMIT):
         async with Runner(commands, buffer_size=1, launcher=launcher) as runner:

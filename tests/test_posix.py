@@ -472,6 +472,29 @@ def test_a_process_shows_the_environment_of_its_program(
     assert environment_of(child.pid) is None
 
 
+SERVES = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+print(f"ready\\n{server.getsockname()[1]}", flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize("deeper", ["", ":inner/web/1"])
+def test_a_server_outside_the_group_is_told_by_its_whole_mark(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch, deeper: str
+) -> None:
+    """Not by one that begins like it: the server of the twelfth attempt is not the first one's."""
+    group = group_of(start(*RUNS))
+    monkeypatch.setenv("CURRANT_ID", f"outer/a/1:run/web/12{deeper}")
+    server = start(sys.executable, "-c", SERVES)
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
+    assert group.listens("127.0.0.1", port, b"CURRANT_ID=outer/a/1:run/web/12") is True
+    assert group.listens("127.0.0.1", port, b"CURRANT_ID=outer/a/1:run/web/1") is False
+
+
 # ---- where there is no /proc ----
 
 
