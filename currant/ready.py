@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from itertools import chain
 from math import inf
@@ -146,14 +146,17 @@ def command(
     """Return a probe: another command succeeds, run where the command runs, with its variables.
 
     Args:
-        argv: as a Runner takes a command: words, a text, or a `Command`.
+        argv: as a Runner takes a command: words, a text, or a `Command` of which only `argv`,
+            `cwd`, `env` and `success_codes` may be given.
         interval: seconds between two runs.
         timeout: seconds until then; None: 60.
 
     Raises:
         CommandError: an argument is wrong.
     """
-    return _Command(as_command(argv), interval=interval, timeout=timeout)
+    asked = as_command(argv)
+    _check_only_what_a_probe_takes(asked)
+    return _Command(asked, interval=interval, timeout=timeout)
 
 
 def when(
@@ -408,6 +411,19 @@ def _checked_address(what: str, host: object, port: object) -> tuple[str, int]:
     if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
         raise CommandError(f"{what}: port must be from 1 to 65535, not {port!r}")
     return host, port
+
+
+def _check_only_what_a_probe_takes(command: Command) -> None:
+    """Check that no field is given that would be of no effect, or have the probe wait for ever."""
+    its = {name: getattr(command, name) for name in ("cwd", "env", "success_codes")}
+    plain = Command(command.argv, name=command.name, **its)
+    for spec in fields(command):
+        given = getattr(command, spec.name)
+        if given != getattr(plain, spec.name):
+            raise CommandError(
+                "command: a probe's command takes argv, cwd, env and success_codes, "
+                f"not {spec.name}={given!r}"
+            )
 
 
 def _checked_probes(what: str, probes: tuple[object, ...]) -> tuple[Probe, ...]:

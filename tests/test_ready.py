@@ -545,13 +545,16 @@ async def test_several_probes_are_all_of_them_or_any(probe: Probe, *, met: bool)
         (lambda: ready.http("http://a", NOTHING), "http: status"),
         (lambda: ready.delay(NOTHING), "delay: seconds"),
         (lambda: ready.command([]), "program"),
+        (lambda: ready.command(Command(["a"], stdin=PIPE)), "command: a probe's .* not stdin=-1"),
+        (lambda: ready.command(Command(["a"], timeout=3)), "command: a probe's .* not timeout=3"),
+        (lambda: ready.command(Command(["a"], after="b")), "command: a probe's .* not after"),
         (lambda: ready.when(TEXT), "when: takes"),
         (lambda: ready.delay(0), "delay: seconds"),
         (lambda: ready.delay(TEXT), "delay: seconds"),
         (ready.all_of, "all_of: takes probes"),
         (lambda: ready.any_of(TEXT), "any_of: takes probes"),
     ],
-    ids=map(str, range(25)),
+    ids=map(str, range(28)),
 )
 def test_a_wrong_probe_is_refused_when_it_is_built(build: Callable[[], object], told: str) -> None:
     """In the frame of whoever writes it."""
