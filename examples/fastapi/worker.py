@@ -14,7 +14,10 @@ def main() -> None:
     # All processes are started at once, so the database may not be there yet.
     patience = Retry(ConstantBackoff(0.1), retries=100)
     redis = Redis(
-        unix_socket_path=os.environ["REDIS_SOCKET"], decode_responses=True, retry=patience
+        unix_socket_path=os.environ["REDIS_SOCKET"],
+        decode_responses=True,
+        retry=patience,
+        socket_timeout=None,  # there may be nothing to do for long
     )
     redis.ping()
     print("ready")

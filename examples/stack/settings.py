@@ -8,7 +8,14 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Settings", "prepare"]
+__all__ = ["INITDB", "Settings", "prepare"]
+
+INITDB = """test -e "$PGDATA" || {
+    rm -rf "$PGDATA.new" &&
+    initdb -D "$PGDATA.new" -U "$PGUSER" --auth=trust --encoding=UTF8 --no-locale &&
+    mv "$PGDATA.new" "$PGDATA"
+}"""
+"""A shell's words that make the database, unless it is there: whole, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +23,12 @@ class Settings:
     """What the commands are made of.
 
     Attributes:
-        env: the variables by which all find one another.
         by_user: what makes a command another user's, where we are root: PostgreSQL refuses root.
         database, queue: the folders of PostgreSQL and Redis.
         redis_port: where Redis listens.
         url: where the API listens.
     """
 
-    env: dict[str, str]
     by_user: tuple[str, ...]
     database: Path
     queue: Path
@@ -32,7 +37,7 @@ class Settings:
 
 
 def prepare(folder: Path) -> Settings:
-    """Choose free ports, and make the folders in `folder`."""
+    """Choose free ports, make the folders in `folder`, and set what all commands inherit."""
     postgres, redis, api = (str(free_port()) for _ in range(3))
     database, queue = folder / "postgres", folder / "redis"
     for each in (database, queue):
@@ -43,11 +48,18 @@ def prepare(folder: Path) -> Settings:
         by_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
     # Debian keeps the programs of PostgreSQL out of PATH.
     path = (*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), os.environ["PATH"])
-    env = {"PATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
-    env |= {"PGDATA": str(database / "data"), "PGHOST": "127.0.0.1", "PGPORT": postgres}
-    env |= {"PGUSER": "postgres", "PGDATABASE": "postgres"}
-    env |= {"REDIS_PORT": redis, "API_PORT": api}
-    return Settings(env, by_user, database, queue, redis, f"http://127.0.0.1:{api}")
+    os.environ.update(
+        PATH=os.pathsep.join(path),
+        PYTHONUNBUFFERED="1",
+        PGDATA=str(database / "data"),
+        PGHOST="127.0.0.1",
+        PGPORT=postgres,
+        PGUSER="postgres",
+        PGDATABASE="postgres",
+        REDIS_PORT=redis,
+        API_PORT=api,
+    )
+    return Settings(by_user, database, queue, redis, f"http://127.0.0.1:{api}")
 
 
 def free_port() -> int:

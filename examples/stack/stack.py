@@ -10,76 +10,62 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM
 
 import anyio
-from settings import Settings, prepare
+from settings import INITDB, Settings, prepare
 
 from currant import Command, Runner, ready
 from currant.sinks import ConsoleSink
 
 HERE = Path(__file__).parent
-INITDB = """test -e "$PGDATA" || {
-    rm -rf "$PGDATA.new" &&
-    initdb -D "$PGDATA.new" -U "$PGUSER" --auth=trust --encoding=UTF8 --no-locale &&
-    mv "$PGDATA.new" "$PGDATA"
-}"""
 
 
 def commands(its: Settings) -> dict[str, Command]:
     """Return what is run."""
     return {
-        "initdb": Command([*its.by_user, "sh", "-c", INITDB], cwd=its.database, env=its.env),
+        "initdb": Command([*its.by_user, "sh", "-c", INITDB], cwd=its.database, restart="never"),
         "postgres": Command(
             [*its.by_user, "postgres", "-h", "127.0.0.1", "-k", its.database],
             cwd=its.database,
-            env=its.env,
             after={"initdb": "succeeded"},
             ready=ready.command("pg_isready --quiet"),
-            restart="always",
             stop_signal=SIGINT,  # on SIGTERM it would wait until its clients have gone
             grace=30,
         ),
-        "redis": Command(
-            [
-                "redis-server",
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                its.redis_port,
-                "--appendonly",
-                "yes",
-            ],
+        "redis": Command.parse(
+            f"redis-server --bind 127.0.0.1 --port {its.redis_port} --appendonly yes",
             cwd=its.queue,
             ready=ready.line("Ready to accept connections"),
-            restart="always",
         ),
-        "migrate": Command(
-            ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", HERE / "schema.sql"],
-            env=its.env,
-            after=["postgres"],
+        "migrate": Command.parse(
+            "psql -Xqf schema.sql", cwd=HERE, after="postgres", restart="never"
         ),
         "api": Command(
             [sys.executable, HERE / "api.py"],
-            env=its.env,
             after={"migrate": "succeeded", "postgres": "ready", "redis": "ready"},
             ready=ready.http(f"{its.url}/ready"),
             alive=ready.http(f"{its.url}/alive", timeout=5),
-            restart="always",
         ),
         "worker": Command(
             [sys.executable, HERE / "worker.py"],
-            env=its.env,
             replicas=2,
-            after=["api"],
+            after="api",
             ready=ready.line("^ready$"),
-            restart="always",
         ),
     }
 
 
+async def stop_when_asked(runner: Runner) -> None:
+    """Stop all at Ctrl-C or SIGTERM; at the second, at once."""
+    with anyio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        async for number in signals:
+            runner.kill(f"got {number.name}")
+
+
 async def main(folder: Path) -> bool:
     """Run all of it until somebody stops it; return whether nothing has failed."""
-    console = ConsoleSink(texts={"started": "{name}: process {pid}", "exited": "{name}: {exit}"})
+    its = prepare(folder)
+    log = ConsoleSink(texts={"started": "{name}: process {pid}", "exited": "{name}: {exit}"})
     async with (
-        Runner(commands(prepare(folder)), kill_others_on="failure", sinks=[console]) as runner,
+        Runner(commands(its), restart="always", kill_others_on="failure", sinks=[log]) as runner,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(stop_when_asked, runner)
@@ -88,13 +74,6 @@ async def main(folder: Path) -> bool:
     for name, result in runner.results.items():
         print(f"{name} {result.status}")
     return runner.results.ok
-
-
-async def stop_when_asked(runner: Runner) -> None:
-    """Stop all at Ctrl-C or SIGTERM; at the second, at once."""
-    with anyio.open_signal_receiver(SIGINT, SIGTERM) as signals:
-        async for number in signals:
-            runner.kill(f"got {number.name}")
 
 
 if __name__ == "__main__":

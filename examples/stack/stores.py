@@ -11,10 +11,14 @@ from redis.retry import Retry
 
 
 def queue() -> Redis:
-    """Return the queue.  Who loses it ends, and is started again."""
-    port = int(os.environ["REDIS_PORT"])
-    never = Retry(NoBackoff(), 0)
-    return Redis(port=port, decode_responses=True, retry=never, single_connection_client=True)
+    """Return the queue.  Who loses it ends, and is started again; who waits may wait for long."""
+    return Redis(
+        port=int(os.environ["REDIS_PORT"]),
+        decode_responses=True,
+        retry=Retry(NoBackoff(), 0),
+        single_connection_client=True,
+        socket_timeout=None,
+    )
 
 
 def ask(query: str, **values: str) -> str:
