@@ -454,18 +454,35 @@ def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, g
     assert lifeline.ended() == {"a"}
 
 
-@pytest.mark.parametrize("then", [FOREVER, STUBBORN])
+@pytest.mark.parametrize("then", ["exit", "true"])
 def test_two_signals_end_it_though_nobody_reads_its_output(
     start: Start, lifeline: Lifeline, then: str
 ) -> None:
     """A reader that has stopped (a pager, a stopped process) cannot keep currant from ending."""
-    write = f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}; {then}"
+    listens = f"trap '{lifeline.say('asked')}; {then}' TERM; {lifeline.say('done')}"
+    write = f"{lifeline.hold('begun')}; seq 40000; {listens}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "9999", write)
     lifeline.wait_for("done")
     cli.signal(signal.SIGTERM)
+    lifeline.wait_for("asked")
     cli.signal(signal.SIGINT)
-    assert cli.wait() in (143, 130)
-    assert lifeline.ended() == {"begun", "done"}
+    assert cli.wait() == 143
+    assert lifeline.ended() == {"begun", "done", "asked"}
+
+
+def test_a_request_that_comes_twice_at_once_is_one(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """As that of `timeout`, or of npm beside the terminal: it does not cut the grace short."""
+    slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
+    cli = start("-n", "a", "--grace", "9999", f"{lifeline.hold('a')}; {slow}")
+    cli.until(b"a | ready\n")
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        cli.signal(number)  # both come when it goes on
+    cli.until(b"a | asked\n")
+    gate.open()
+    assert cli.end() == (130, b"a | ready\na | asked\na | done\n", b"")
+    assert lifeline.ended() == {"a"}
 
 
 def test_a_signal_that_is_ignored_stays_so(
@@ -727,7 +744,7 @@ def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
     monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     """As Ctrl-C does with ``| tee log``, which ends both: commands have their time; one status."""
-    scripts = Script(exit=0, after=0.05, ignores={signal.SIGTERM})
+    scripts = Script(exit=0, after=0.5, ignores={signal.SIGTERM})
 
     async def read_until_killed(pipe: int) -> None:
         if order == "signal first":

@@ -25,6 +25,10 @@ __all__ = ["run_commands"]
 
 STOP_SIGNALS = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)
 PAUSE_SIGNALS = (signals.SIGTSTP, signals.SIGCONT)
+TIME_FOR_ECHOES = 0.05
+"""Seconds in which a request to stop may come more than once: `timeout` signals its child and then
+its own group, and a program between a terminal and us passes on what the terminal has sent us too.
+"""
 TIME_TO_PAUSE = 0.1
 """Seconds that commands have for what they do on SIGTSTP until they are stopped by SIGSTOP."""
 
@@ -58,13 +62,15 @@ async def _run(runner: Runner, success: str) -> int:
     ended: list[Result] = []
 
     async def stop_on_signal() -> None:
-        first = True
-        async for signal in stopping:
-            reasons.append(128 + signal)
-            runner.kill(f"received {signal.name}")  # asks the commands; a second time, ends them
-            if not first:
-                runner.cancel_scope.cancel()  # nor wait for a terminal or pipe that takes nothing
-            first = False
+        signal = await anext(stopping)
+        reasons.append(128 + signal)
+        with anyio.move_on_after(TIME_FOR_ECHOES):
+            async for _ in stopping:
+                pass
+        runner.kill(f"received {signal.name}")
+        signal = await anext(stopping)
+        runner.kill(f"received {signal.name}")  # the second time: without what is left of the grace
+        runner.cancel_scope.cancel()  # nor wait for a terminal or pipe that takes nothing
 
     async def stop_when_nobody_reads() -> None:
         await _until_nobody_reads(STDOUT)
