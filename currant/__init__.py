@@ -3,13 +3,14 @@
 To read the package, follow the data: a `Command` (`_command`) is started by a launcher (`_launcher`
 is the seam, `_local` this machine, with `_lookup`, `_pipes` and `_child`), its bytes become whole
 lines (`_output`, `_lines`) in batches, which a bounded channel (`_channel`) carries to readers and
-sinks.  One command's life is `_job`; that it gets ready and stays alive is `_care`, by the probes
-of `ready`.  Many commands are `_runner`, and which of them wait for which is `_dependencies`.
+sinks.  One command's life is `_job`, a row of attempts (`_attempt`); `_health` sees that it gets
+ready and stays alive, by the probes of `ready`.  Many commands are `_runner`, which of them wait
+for which is `_dependencies`, and how they are called is `_names`.
 
 How a process is ended is one page, `_stop`; process groups, and who in them is alive, are `_posix`;
 what leaves its group is `_escapees`, and what ends all if this program dies is `_guard`.  The gate
-that a kill throws is `_barrier`, and `_notice` wakes who waits for a change.  The values
-(`_messages`, `_restart`, `_errors`, `_probe`) are pure.
+that a kill throws is `_barrier`, and `_notice` wakes who waits for a change.  Pure values are
+`_messages`, `_restart` and `_errors`.
 """
 
 from currant._barrier import KillBarrier
@@ -35,13 +36,13 @@ from currant._job import Job
 from currant._launcher import Launcher, Process
 from currant._local import LocalLauncher
 from currant._messages import (
+    Aborted,
     Batch,
     BatchMessage,
     Dropped,
     Exit,
     Exited,
     Failed,
-    GivenUp,
     Line,
     Message,
     Ready,
@@ -57,6 +58,7 @@ from currant._runner import Runner, Sink
 
 __all__ = [
     "PIPE",
+    "Aborted",
     "Batch",
     "BatchMessage",
     "CannotStopError",
@@ -73,7 +75,6 @@ __all__ = [
     "Exit",
     "Exited",
     "Failed",
-    "GivenUp",
     "Job",
     "JobEndedError",
     "KillBarrier",

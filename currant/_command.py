@@ -12,7 +12,7 @@ import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import cache, partial
 from os import PathLike
 from pathlib import Path, PurePath
@@ -21,7 +21,7 @@ from subprocess import PIPE
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypedDict, Unpack, cast, get_args
 
-from currant._errors import CommandError, CommandParseError, DuplicateNameError, EmptyCommandError
+from currant._errors import CommandError, CommandParseError, EmptyCommandError
 from currant._probe import Probe, check_seconds
 from currant._restart import RestartPolicy, RestartWhen, is_number
 
@@ -33,17 +33,17 @@ __all__ = [
     "Condition",
     "DefaultName",
     "KillOthersOn",
-    "Names",
     "Pty",
     "as_command",
     "check_count",
     "check_policies",
     "checked_signal",
+    "grace_of",
     "has_input",
     "name_of",
     "needs_of",
-    "replicas_of",
     "with_grace",
+    "with_name",
     "with_pty",
 ]
 
@@ -51,10 +51,6 @@ StrOrPath: TypeAlias = "str | PathLike[str]"
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
 Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
 After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
-
-
-REPLICA = "CURRANT_REPLICA"
-"""The variable in which each replica finds its number, from 1."""
 
 
 class CommandOptions(TypedDict, total=False):
@@ -301,24 +297,15 @@ def name_of(command: Command) -> str:
     return command.name
 
 
+def grace_of(command: Command) -> float:
+    """Return the command's grace, which it has once it is in a Runner (`with_grace`)."""
+    assert command.grace is not None
+    return command.grace
+
+
 def needs_of(command: Command) -> Mapping[str, Condition | None]:
     """Return what the command waits for, by the names of the other commands."""
     return cast("Mapping[str, Condition | None]", command.after)
-
-
-def replicas_of(command: Command) -> list[Command]:
-    """Return the command as often as it is to be run, each with its own name and number."""
-    if command.replicas == 1:
-        return [command]
-    return [
-        replace(
-            command,
-            name=f"{command.name}.{number}",
-            env={**command.env, REPLICA: str(number)},
-            replicas=1,
-        )
-        for number in range(1, command.replicas + 1)
-    ]
 
 
 def has_input(command: Command) -> bool:
@@ -329,6 +316,11 @@ def has_input(command: Command) -> bool:
 def with_grace(command: Command, grace: float) -> Command:
     """Return `command` with the grace that it has in its Runner."""
     return _copied(command, grace=grace)
+
+
+def with_name(command: Command, name: str) -> Command:
+    """Return `command` under another name."""
+    return _copied(command, name=name)
 
 
 def with_pty(command: Command, pty: Pty) -> Command:
@@ -349,41 +341,6 @@ def _copied(command: Command, **changes: object) -> Command:
 
 
 _FIELDS = tuple(spec.name for spec in fields(Command))
-
-
-class Names:
-    """The names that the commands of one Runner go by.
-
-    A name that was not given gets ``#2``, ``#3``… where it is taken.
-    """
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._numbers: dict[str, int] = {}
-
-    def give(self, command: Command) -> Command:
-        """Return `command` with the name that it goes by from now on.
-
-        Raises:
-            DuplicateNameError: a name that was given is taken.
-        """
-        name = name_of(command)
-        if isinstance(name, DefaultName):
-            return _copied(command, name=self.unique(name))
-        if name in self._taken:
-            raise DuplicateNameError(name)
-        self._taken.add(name)
-        return command
-
-    def unique(self, base: str) -> str:
-        """Take `base`, or where that is taken the next of ``base#2``, ``base#3``…; return it."""
-        name, number = str(base), self._numbers.get(base, 1)
-        while name in self._taken:
-            number += 1
-            name = f"{base}#{number}"
-        self._numbers[base] = number  # so that the ten-thousandth is found as fast as the second
-        self._taken.add(name)
-        return name
 
 
 def _check_is_text(text: object) -> None:

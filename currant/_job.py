@@ -1,66 +1,51 @@
 """One command's whole life, straight down the page: `Job.live`, and below it what it calls.
 
-A life is a row of attempts with waits between them; an attempt is a process with tasks around it:
-this one follows the process, a watcher waits for it at the kill barrier, two read its output.  The
-position in these coroutines is the state; `Job.state` only shows it.  Each task costs a command 30
-to 60 µs of its some 700, and twice that if it is cancelled: so there is one watcher for all
-attempts, which a last throw of the barrier lets go.
+A life is a row of attempts (`_attempt`) with waits between them.  The position in these coroutines
+is the state; `Job.state` only shows it.  Beside them one watcher for all attempts waits at the kill
+barrier; a last throw of the barrier lets it go.
 
-Three things must hold whatever comes in between.  Stop beats restart: the barrier is looked at
-right before each launch and, by the watcher task, right after it.  Nothing outlives its attempt:
-however an attempt is left, its group is ended first.  Stopping never waits for a reader: the task
-that follows the process sends no message, so a full channel cannot hold it up.
+Stop beats restart: the barrier is looked at right before each launch and, by the watcher task,
+right after it.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, replace
-from math import inf
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._care import Care, name_of_probes, needs_care
+from currant._attempt import OUTPUT_TIME, Attempt, Shared
 from currant._command import PIPE, Pty, checked_signal, name_of, with_grace, with_pty
 from currant._errors import (
-    CannotStopError,
     CommandError,
     DependencyError,
     JobEndedError,
     LaunchError,
     NotReadyError,
     StdinClosedError,
-    TimeLimitError,
 )
-from currant._launcher import Resizable, Sweeper
-from currant._messages import Exited, Failed, GivenUp, Ready, Restarting, Result, Skipped, Started
+from currant._messages import Aborted, Exited, Failed, Restarting, Result, Skipped
 from currant._notice import Notice
-from currant._output import Output
 from currant._restart import delay_before_restart, ends_in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from anyio.abc import ByteSendStream, TaskGroup
+    from anyio.abc import ByteSendStream
 
     from currant._barrier import KillBarrier
     from currant._channel import Channel
     from currant._command import Command, KillOthersOn
     from currant._errors import CurrantError
-    from currant._launcher import Launcher, Process
-    from currant._messages import BatchMessage, Exit, Line, Status
+    from currant._launcher import Launcher
+    from currant._messages import BatchMessage, Line, Status
     from currant._restart import RestartPolicy
 
-__all__ = ["LAST_GRACE", "Job", "JobState", "Policies", "Surroundings"]
-
-LAST_GRACE = 0.2
-"""Seconds that what has left its group has at least to end, where a kill has used up the grace."""
-
-OUTPUT_TIME = 0.05
-"""Seconds in which output has ended once the group is gone, unless somebody else holds the pipe."""
+__all__ = ["Job", "JobState", "Policies", "Surroundings"]
 
 JobState: TypeAlias = Literal["queued", "running", "restarting", "stopping", "ended"]
 
@@ -102,43 +87,28 @@ class Job:
 
     Attributes:
         command: the command, with the name that it goes by.
-        pid: the number of its process; None while there is none.
-        attempts: how often it was started, or tried to be.
         result: how it ended; None before.
     """
 
     def __init__(self, command: Command, policies: Policies, around: Surroundings) -> None:
         self.command = command
-        self.pid: int | None = None
-        self.attempts: int = 0
         self.result: Result | None = None
-        self._with_grace = with_grace(command, policies.grace)
         self._policies = policies
         self._around = around
         self._barrier = around.barrier.below()
         self._killed = False
-        self._hurried = False
-        self._phase: JobState = "queued"
-        self._starts = 0
-        self._times_ready = 0
+        self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
         self._change = Notice()
-
-        # Of the current attempt, or of the last one.
-        self._process: Process | None = None
-        self._attempt: TaskGroup | None = None  # while the process may have to be stopped
-        self._may_run = False  # from the start on until the group is gone
+        self._to_launch = with_grace(command, policies.grace)
+        self._shared = Shared(
+            around.launcher, around.channel, self._barrier, self._change, policies.capture
+        )
+        self._attempt = Attempt(self._to_launch, 0, self._shared)
         self._unless_killed: anyio.CancelScope | None = None  # around what a kill cuts short
-        self._output = self._new_output()
-        self._exit: Exit | None = None
-        self._status: Status = "stopped"
-        self._error: CurrantError | None = None
-        self._fault: CurrantError | None = None  # why we end it, where that is a failure
-        self._ready = False
-        self._told_start = False
-        self._caring: anyio.CancelScope | None = None
-        self._stopped_at: float | None = None
+        self._starts = 0
+        self._times_ready = 0  # of the attempts before this one
 
-        # What comes after it.
+        # What comes after this attempt.
         self._ends_in_a_row = 0
         self._delay: float | None = None
         self._restart_asked = False
@@ -154,9 +124,19 @@ class Job:
         return name_of(self.command)
 
     @property
+    def pid(self) -> int | None:
+        """The number of its process; None while there is none."""
+        return self._attempt.pid
+
+    @property
+    def attempts(self) -> int:
+        """How often it was started, or tried to be."""
+        return self._attempt.number
+
+    @property
     def state(self) -> JobState:
         """``"queued"``, ``"running"``, ``"restarting"`` (soon), ``"stopping"`` or ``"ended"``."""
-        if self._barrier.thrown and self._phase != "ended":
+        if self._phase != "ended" and (self._barrier.thrown or self._attempt.is_stopping):
             return "stopping"
         return self._phase
 
@@ -173,7 +153,7 @@ class Job:
     @property
     def tail(self) -> tuple[Line, ...]:
         """The last lines of the current or last attempt, both streams, at most twenty."""
-        return self._output.tail
+        return self._attempt.output.tail
 
     @property
     def starts(self) -> int:
@@ -183,13 +163,12 @@ class Job:
     @property
     def is_ready(self) -> bool:
         """Whether its process runs and is ready: its probe has said so, or it has none."""
-        runs = self._phase == "running" and self._exit is None
-        return self._ready and runs and not self._barrier.thrown
+        return self._attempt.is_ready and self._attempt.runs and self.state == "running"
 
     @property
     def times_ready(self) -> int:
         """How often it has become ready."""
-        return self._times_ready
+        return self._times_ready + self._attempt.is_ready
 
     @property
     def is_ending(self) -> bool:
@@ -199,7 +178,7 @@ class Job:
     @property
     def is_gone(self) -> bool:
         """Whether none of its processes runs, and none will; its output may still be on its way."""
-        return self.is_ending and not self._may_run
+        return self.is_ending and not self._attempt.may_run
 
     async def changed(self) -> None:
         """Wait until something about the command has changed.
@@ -219,32 +198,38 @@ class Job:
             NotReadyError: the process has ended, is being stopped, or has taken too long; it
                 carries the last lines of the output.  A restart does not change that.
         """
-        times, output = self._times_ready, self._output
-        runs = self._process is not None and self._exit is None
-        start = self._starts if runs else self._starts + 1
+        times, start = self.times_ready, self._starts + (not self._attempt.runs)
+        attempt: Attempt | None = None
         with self._around.channel.waiting():
-            while not self.is_ready and self._times_ready == times:
-                if self._starts == start:
-                    output = self._output
-                reason = self._why_not_ready(start)
+            while not self.is_ready and self.times_ready == times:
+                if attempt is None and self._starts == start:
+                    attempt = self._attempt
+                reason = self._why_not_ready(attempt)
                 if reason is not None:
-                    with anyio.move_on_after(OUTPUT_TIME):
-                        await output.ended()
-                    cause = None if self._fault is None else self._fault.__cause__
-                    raise NotReadyError(self.name, reason, output.tail) from cause
+                    await self._raise_not_ready(attempt or self._attempt, reason)
                 await self._change.wait()
 
-    def _why_not_ready(self, start: int) -> str | None:
-        """Return why its process of that number will not become ready; None: it may."""
-        over = self._starts > start or (self._starts == start and self._exit is not None)
-        if self._starts == start and self._fault is not None:
-            fault = self._fault
-            return fault.reason if isinstance(fault, NotReadyError) else str(fault)
-        if self.result is not None or over:
-            return f"it has ended: {self._error or self._exit or self._status}"
-        if self._barrier.thrown or self._phase == "stopping":
+    def _why_not_ready(self, attempt: Attempt | None) -> str | None:
+        """Return why `attempt`, or where it is None the next one, will not be ready; None: may."""
+        if attempt is not None:
+            error = attempt.error
+            if isinstance(error, NotReadyError):
+                return error.reason
+            if error is not None:
+                return str(error)
+            if attempt.exit is not None:
+                return f"it has ended: {attempt.exit}"
+        if self.result is not None:
+            return f"it has ended: {self.result.error or self.result.exit or self.result.status}"
+        if self._barrier.thrown or (attempt is not None and attempt.is_stopping):
             return "it is being stopped"
         return None
+
+    async def _raise_not_ready(self, attempt: Attempt, reason: str) -> None:
+        with anyio.move_on_after(OUTPUT_TIME):  # for the last lines
+            await attempt.output.ended()
+        cause = None if attempt.error is None else attempt.error.__cause__
+        raise NotReadyError(self.name, reason, attempt.output.tail) from cause
 
     async def wait(self) -> Result:
         """Wait until the command has ended for good, and return how.
@@ -254,8 +239,8 @@ class Job:
         Cancellation: harmless; the command goes on.
         """
         with self._around.channel.waiting():
-            while self.result is None:
-                await self._change.wait()
+            await self._change.until(lambda: self.result is not None)
+        assert self.result is not None
         return self.result
 
     def kill(self, reason: str | None = None) -> None:
@@ -268,17 +253,15 @@ class Job:
         else:
             self._killed = True
             if self._barrier.thrown:  # with all others: it need not wait for those that need it
-                self._stop_soon()
+                self._attempt.stop_soon()
             self._barrier.throw(reason)
             self._change.give()
             self._around.take_from_queue(self)
 
     def hurry(self) -> None:
         """Skip what is left of the grace, if the command is stopping; return at once."""
-        if not self._barrier.thrown:
-            return
-        self._hurried = True  # for a process that is being started, too
-        self._stop_soon()
+        if self._barrier.thrown:
+            self._attempt.stop_soon(at_once=True)
 
     async def restart(self) -> None:
         """Stop the process if there is one, and return when a new one runs.
@@ -289,20 +272,15 @@ class Job:
         Raises:
             JobEndedError: the command has ended or is being stopped, or ends before it runs.
         """
-        if self.state == "ended" or self._barrier.thrown:
+        if self.is_ending:
             raise JobEndedError(self.name, "restart")
-        self._restart_asked = True
-        if self._attempt is not None:
-            self._phase = "stopping"
-            self._stop_caring()
-            self._change.give()
-            self._stop_soon()
-        elif self._pause is not None:
-            self._pause.cancel()
         starts = self._starts
+        self._restart_asked = True
+        self._attempt.stop_soon()
+        if self._pause is not None:
+            self._pause.cancel()
         with self._around.channel.waiting():
-            while self._starts == starts and self._phase != "ended":
-                await self._change.wait()
+            await self._change.until(lambda: self._starts > starts or self._phase == "ended")
         if self._phase == "ended":
             raise JobEndedError(self.name, "restart")
 
@@ -312,8 +290,9 @@ class Job:
         Cancellation: harmless.
         """
         with self._around.channel.waiting():
-            while self._process is None and self._phase != "ended":
-                await self._change.wait()
+            await self._change.until(
+                lambda: self._attempt.process is not None or self._phase == "ended"
+            )
 
     async def send_signal(self, signal: int) -> bool:
         """Send `signal` to the command's whole process group; return whether it reached anybody.
@@ -326,7 +305,7 @@ class Job:
         """
         if signal != 0:  # which reaches without doing anything
             checked_signal("signal", signal)
-        return self._process is not None and await self._process.send_signal(signal)
+        return await self._attempt.send_signal(signal)
 
     async def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for its start, and for room in its pipe.
@@ -382,24 +361,24 @@ class Job:
         size = Pty(rows, columns)
         if not self.command.pty:
             raise CommandError(f"{self.name!r} has no terminal: it was built without a pty")
-        self._with_grace = with_pty(self._with_grace, size)
-        await self._set_size()
+        self._to_launch = with_pty(self._to_launch, size)
+        await self._attempt.resize(size)
 
     async def _open_stdin(self) -> ByteSendStream | None:
         """Return the pipe once the command runs; None where it has ended."""
         if self.command.stdin != PIPE and not self.command.pty:
             raise StdinClosedError(self.name, "the command was built without stdin=PIPE or a pty")
-        if self._process is None and self._phase in ("queued", "restarting"):
-            await self.until_started()
-        return None if self._process is None else self._process.stdin
+        with self._around.channel.waiting():
+            await self._change.until(lambda: self._attempt.runs or self._is_done)
+        process = self._attempt.process
+        return process.stdin if process is not None and self._attempt.runs else None
 
-    async def _set_size(self) -> None:
-        """Give the terminal of the process, if there is one, the size that was asked for last."""
-        process, size = self._process, self._with_grace.pty
-        if process is not None and isinstance(process, Resizable) and isinstance(size, Pty):
-            await process.resize(size.rows, size.columns)
-        else:
-            await checkpoint()
+    @property
+    def _is_done(self) -> bool:
+        """Whether no process will be started any more, as far as that is known."""
+        attempt = self._attempt
+        is_over = attempt.exit is not None or isinstance(attempt.error, LaunchError)
+        return self.is_ending or (is_over and not self._wants_another)
 
     async def live(self) -> None:
         """Run attempts until no further one is wanted; only the Runner calls this, once.
@@ -412,21 +391,19 @@ class Job:
             while await self._may_start():
                 if began is None:
                     began, started_at = anyio.current_time(), time.time()
-                self.attempts += 1
                 await self._run_attempt()
-                if self._restart_asked or self._delay is not None:
+                if self._wants_another:
                     self._phase = "restarting"
-                    if self._exit is not None:  # else there was no process
-                        await self._end_escapees_unless_killed()
-                if self._restart_asked:
-                    self._delay = 0.0
-                if self._delay is None:
+                    await self._end_escapees()
+                if not self._wants_another:
                     break
-                await self._wait_to_restart(self._delay)
+                await self._wait_to_restart()
+            if self._attempt.cannot_be_stopped:
+                self._stop_others()
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
-            self._end(duration, started_at)
-            self._barrier.throw()  # for the watcher: there is nothing left to stop
+            status = "stopped" if self._wants_another else self._attempt.status
+            self._end(status, self._attempt.error, duration, started_at)
 
     async def skip(self, reason: str) -> None:
         """End it without a start: what it waits for can no longer come; in place of `live`.
@@ -434,9 +411,7 @@ class Job:
         Cancellation: as that of `live`.
         """
         error = DependencyError(self.name, reason)
-        self._error, self._status = error, "skipped"
-        self._end(0.0, None)
-        self._barrier.throw()
+        self._end("skipped", error)
         await self._send(Skipped(self.name, error, time.time()))
 
     async def _may_start(self) -> bool:
@@ -452,254 +427,98 @@ class Job:
         """
         await self._barrier.wait()
         self._change.give()
-        self._stop_caring()
         if self._unless_killed is not None:
             self._unless_killed.cancel()
         await self._stop_in_turn()
-
-    def _stop_caring(self) -> None:
-        if self._caring is not None:
-            self._caring.cancel()
 
     async def _stop_in_turn(self) -> None:
         """Stop the process, if there is one; where all are stopped, after those that need it."""
         if self._around.barrier.thrown and not self._killed:
             await self._around.until_unneeded(self)
-        attempt, process = self._attempt, self._process
-        if attempt is not None and process is not None:
-            try:
-                await self._stop(process)
-            except Exception:  # CannotStopError, or of a launcher that keeps no contract
-                attempt.cancel_scope.cancel()  # who follows the process comes to the same
+        await self._attempt.stop()
 
-    def _stop_soon(self) -> None:
-        """Begin to stop the process, if there is one; where that is under way, with what is left.
-
-        That is: no grace, where the command was hurried meanwhile.
-        """
-        if self._attempt is not None and self._process is not None:
-            self._attempt.start_soon(self._stop, self._process)
+    def abort(self, fault: CurrantError) -> None:
+        """Take the stop that is to come for a failure; nothing where it was asked to stop."""
+        if self._phase == "restarting" and not self._barrier.thrown:
+            self._attempt.error, self._attempt.status = fault, "failed"
+            self._delay, self._restart_asked = None, False
+        else:
+            self._attempt.abort(fault)
 
     async def _run_attempt(self) -> None:
-        """Start the process, see it through to its end and the end of its output, tell of it."""
-        if self.attempts > 1:
-            self._forget_last_attempt()
-        launched = self._with_grace
-        process = await self._launch()
-        if process is None:
+        """Start a process, see it through to its end and the end of its output, tell of it."""
+        self._restart_asked, self._delay = False, None
+        self._times_ready = self.times_ready
+        launched = self._to_launch
+        self._attempt = attempt = Attempt(launched, self.attempts + 1, self._shared)
+        with anyio.CancelScope() as self._unless_killed:
+            await attempt.launch()
+        self._unless_killed = None
+        if attempt.process is None:
+            await self._note_failed_launch()
             return
-        self._process = process
+        # No `await` until the block is entered: nobody else would end the process.
         self._restart_asked = False  # if it was while this process was being started: here it is
-        self.pid = process.pid
         self._phase = "running"
         self._starts += 1
-        if self.command.ready is None:
-            self._ready = True
-            self._times_ready += 1
         self._change.give()
-        try:
-            async with anyio.create_task_group() as tasks:
-                self._attempt = tasks
-                self._start_tasks(process, tasks)
-                if self._barrier.thrown:  # while the process was being started
-                    tasks.start_soon(self._stop_in_turn)
-                if self._with_grace is not launched:  # the same
-                    tasks.start_soon(self._set_size)
-                await self._see_through(process)
-                if process.stdin is not None:
-                    await process.stdin.aclose()  # a stranger may hold the other end
-                if self._stopped_at is not None:
-                    await self._end_who_holds_the_output(self._stopped_at)
-        except* CannotStopError as group:
-            self._error = _first(group)
-            self._delay, self._restart_asked = None, False  # not beside what is still there
-        finally:
-            self._process = None
-            await process.aclose()
-        if self._exit is not None:
-            await self._send(Exited(self.name, self._exit, self.attempts, time.time()))
+        async with attempt.running():
+            if self._barrier.thrown:  # while it was being started
+                attempt.start_soon(self._stop_in_turn)
+            if self._to_launch is not launched and isinstance(self._to_launch.pty, Pty):
+                await attempt.resize(self._to_launch.pty)
+            uptime = await attempt.ended()
+            self._decide(uptime)
+        if attempt.cannot_be_stopped and attempt.error is not None:
+            await self._send(Aborted(self.name, attempt.error, attempt.number, time.time()))
+        if attempt.exit is not None:
+            await self._send(Exited(self.name, attempt.exit, attempt.number, time.time()))
 
-    def _start_tasks(self, process: Process, tasks: TaskGroup) -> None:
-        """Begin what goes on beside the process: its output, its input, and who looks after it."""
-        tasks.start_soon(self._tell_and_read, process, tasks)
-        if isinstance(self.command.stdin, bytes) and process.stdin is not None:
-            tasks.start_soon(_write_stdin, process.stdin, self.command.stdin)
-        if needs_care(self.command):
-            self._caring = anyio.CancelScope()
-            tasks.start_soon(self._care_for, process, tasks, self._caring)
-
-    async def _launch(self) -> Process | None:
-        """Start the process; None where it cannot, or the barrier was thrown before it did."""
-        process: Process | None = None
-        error: LaunchError | None = None
-        self._may_run = True
-        with anyio.CancelScope() as self._unless_killed:
-            try:
-                process = await self._around.launcher.launch(self._with_grace)
-            except LaunchError as raised:
-                error = raised
-        self._unless_killed = None
-        if process is None:
-            self._is_over()
-        if error is not None:
-            self._error = error
-            self._conclude("stopped" if self._barrier.thrown else "failed", uptime=0.0)
+    async def _note_failed_launch(self) -> None:
+        error = self._attempt.error
+        if isinstance(error, LaunchError):  # else a kill came before
+            self._decide(uptime=0.0)
             await self._send(Failed(self.name, error, self.attempts, time.time()))
-        return process
 
-    def _forget_last_attempt(self) -> None:
-        self._output = self._new_output()
-        self._exit, self._error, self._delay, self._status = None, None, None, "stopped"
-        self._stopped_at, self._restart_asked = None, False
-        self._fault, self._ready, self._told_start = None, False, False
-
-    def _new_output(self) -> Output:
-        sought = () if self.command.ready is None else self.command.ready.line_probes
-        return Output(self.name, self._policies.capture, sought, self._send)
-
-    async def _care_for(
-        self, process: Process, tasks: TaskGroup, caring: anyio.CancelScope
-    ) -> None:
-        """See that the process becomes ready, stays alive, and keeps its time."""
-
-        def on_ready(after: float) -> None:
-            if self.state != "running":
-                return
-            self._ready = True
-            self._times_ready += 1
-            self._change.give()
-            tasks.start_soon(self._tell, Ready(self.name, after, time.time()))
-
-        launcher, output = self._around.launcher, self._output
-        care = Care(self.command, process, launcher, output, on_ready, self._fail)
-        with caring:
-            await care.look_after()
-
-    async def _tell(self, message: Ready | GivenUp) -> None:
-        while not self._told_start:
-            await self._change.wait()
-        await self._send(message)
-
-    def blame(self, fault: CurrantError) -> None:
-        """Take the stop that is to come for a failure; nothing, where one is under way."""
-        if self._fault is None and self._attempt is not None and self.state == "running":
-            self._fault = fault
-            self._phase = "stopping"
-            self._stop_caring()
-            self._change.give()
-            message = GivenUp(self.name, fault, self.attempts, time.time())
-            self._attempt.start_soon(self._tell, message)
-
-    def _fail(self, fault: CurrantError) -> None:
-        self.blame(fault)
-        self._stop_soon()
-
-    async def _see_through(self, process: Process) -> None:
-        """Wait for the process's end; then end what it has left behind in its group."""
-        began = anyio.current_time()
-        try:
-            end = await process.wait()
-            uptime = anyio.current_time() - began
-            self._exit = self._with_fault(end)
-            self._conclude(self._status_of(self._exit), uptime)
-        finally:
-            self._stop_caring()
-            self._change.give()
-            # Also when the event loop is torn down around us.  Bounded: grace and REAP_LIMIT.
-            with anyio.CancelScope(shield=True):
-                self._exit = self._with_fault(await self._stop(process))
-            self._attempt, self.pid = None, None
-            self._is_over()
-
-    def _is_over(self) -> None:
-        """Note that none of the attempt's processes runs."""
-        self._may_run = False
-        self._change.give()
-
-    def _with_fault(self, end: Exit) -> Exit:
-        """Return how the process ended, and if its time was up by then, that."""
-        timed_out = isinstance(self._fault, TimeLimitError)
-        return replace(end, timed_out=True) if timed_out else end
-
-    def _status_of(self, end: Exit) -> Status:
-        if self._fault is not None:  # also where it ended by itself meanwhile: it was told of
-            self._error = self._fault
-            return "failed"
-        if end.stopped:
-            return "stopped"
-        return "succeeded" if end.code in self.command.success_codes else "failed"
-
-    async def _stop(self, process: Process) -> Exit:
-        asked = self._barrier.thrown or self._restart_asked or self._fault is not None
-        if self._stopped_at is None and asked:
-            self._stopped_at = anyio.current_time()
-        at_once = self._hurried or isinstance(self._error, CannotStopError)
-        grace = 0.0 if at_once else self._policies.grace
-        try:
-            return await process.stop(self.command.stop_signal, grace)
-        except CannotStopError as error:
-            self._error = error  # there is no use in giving it another grace
-            raise
-
-    async def _tell_and_read(self, process: Process, tasks: TaskGroup) -> None:
-        """Tell of the start, then read both streams to their ends.
-
-        Not in the task that follows the process: a full channel must not hold up a stop.
-        """
-        await self._send(Started(self.name, process.pid, self.attempts, time.time()))
-        self._told_start = True
-        self._change.give()
-        await self._output.read(process.stdout, process.stderr, tasks)
-
-    async def _send(self, message: BatchMessage) -> None:
-        await self._around.channel.send(message)
-
-    def _conclude(self, status: Status, uptime: float) -> None:
+    def _decide(self, uptime: float) -> None:
         """Decide, as soon as an end is known, what comes next, and whether others are stopped."""
-        self._status = status
+        status = self._attempt.status
         if status == "stopped" or self._restart_asked:
             return
-        policies = self._policies
-        self._ends_in_a_row = ends_in_a_row(policies.restart, self._ends_in_a_row, uptime)
+        policy = self._policies.restart
+        self._ends_in_a_row = ends_in_a_row(policy, self._ends_in_a_row, uptime)
         if not self._barrier.thrown:
             self._delay = delay_before_restart(
-                policies.restart,
+                policy,
                 failed=status == "failed",
                 restarts=self.restarts,
                 in_a_row=self._ends_in_a_row,
                 random=random.random(),
             )
-        if self._delay is None and policies.kill_others_on in ("exit", _KIND[status]):
-            self._around.barrier.throw(f"{self.name!r} ended: {self._error or self._exit}")
+        if self._delay is None:
+            self._stop_others()
 
-    async def _end_escapees(self, grace: float = inf) -> None:
-        """End what the last attempt left outside its group."""
-        launcher = self._around.launcher
-        if isinstance(launcher, Sweeper):
-            try:
-                await launcher.sweep(self.name, grace)
-                if needs_care(self.command):
-                    await launcher.sweep(name_of_probes(self.name), grace)
-            except CannotStopError as error:
-                self._error = error
-                self._delay, self._restart_asked = None, False  # not beside what is still there
+    def _stop_others(self) -> None:
+        """Stop all, if they are to be when this command has ended as it did."""
+        attempt = self._attempt
+        if self._policies.kill_others_on in ("exit", _KIND[attempt.status]):
+            self._around.barrier.throw(f"{self.name!r} ended: {attempt.error or attempt.exit}")
 
-    async def _end_escapees_unless_killed(self) -> None:
-        """Do so before a restart; a kill leaves it to the Runner."""
-        if not self._barrier.thrown:
+    @property
+    def _wants_another(self) -> bool:
+        """Whether there is to be another attempt; not beside what is left of this one."""
+        is_asked = self._restart_asked or self._delay is not None
+        return is_asked and not self._attempt.cannot_be_stopped
+
+    async def _end_escapees(self) -> None:
+        """End what the last attempt has left outside its group; a kill leaves it to the Runner."""
+        if self._attempt.exit is not None and not self._barrier.thrown:
             with anyio.CancelScope() as self._unless_killed:
-                await self._end_escapees()
+                await self._attempt.end_escapees()
             self._unless_killed = None
 
-    async def _end_who_holds_the_output(self, since: float) -> None:
-        """Where output goes on though the group was stopped and is gone, end who has left it."""
-        with anyio.move_on_after(OUTPUT_TIME):
-            await self._output.ended()
-            return
-        left = self._policies.grace - (anyio.current_time() - since)
-        await self._end_escapees(0 if self._hurried else max(left, LAST_GRACE))
-
-    async def _wait_to_restart(self, delay: float) -> None:
+    async def _wait_to_restart(self) -> None:
+        delay = 0.0 if self._restart_asked or self._delay is None else self._delay
         if self._barrier.thrown:
             return
         await self._send(Restarting(self.name, self.attempts + 1, delay, time.time()))
@@ -709,44 +528,32 @@ class Job:
             await self._barrier.wait()
         self._pause = None
 
-    def _end(self, duration: float, started_at: float | None) -> None:
-        status = self._status
-        if isinstance(self._error, CannotStopError):
-            status = "failed"
-        elif self._delay is not None:  # we came before a further start
-            status = "stopped"
+    async def _send(self, message: BatchMessage) -> None:
+        await self._around.channel.send(message)
+
+    def _end(
+        self,
+        status: Status,
+        error: CurrantError | None,
+        duration: float = 0.0,
+        started_at: float | None = None,
+    ) -> None:
+        attempt = self._attempt
         self.result = Result(
             command=self.name,
-            exit=self._exit,
-            error=self._error,
+            exit=attempt.exit,
+            error=error,
             status=status,
             attempts=self.attempts,
             duration=duration,
             started_at=started_at,
-            stdout=self._output.captured("stdout"),
-            stderr=self._output.captured("stderr"),
-            tail=self._output.tail,
+            stdout=attempt.output.captured("stdout"),
+            stderr=attempt.output.captured("stderr"),
+            tail=attempt.output.tail,
         )
         self._phase = "ended"
         self._change.give()
+        self._barrier.throw()  # for the watcher: there is nothing left to stop
 
 
 _KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}
-
-
-def _first(group: ExceptionGroup[CannotStopError]) -> CannotStopError:
-    error: BaseException = group
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, CannotStopError)
-    return error
-
-
-async def _write_stdin(stdin: ByteSendStream, data: bytes) -> None:
-    """Write `data` and end-of-file; a command need not read to the end."""
-    try:
-        await stdin.send(data)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        pass
-    finally:
-        await stdin.aclose()

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from currant._errors import CurrantError, DependencyError, LaunchError
 
 __all__ = [
+    "Aborted",
     "Batch",
     "BatchMessage",
     "Dropped",
     "Exit",
     "Exited",
     "Failed",
-    "GivenUp",
     "Line",
     "Message",
     "Ready",
@@ -226,7 +226,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp:
+class Aborted:
     """The process is stopped, and has failed: it was not ready in time, not alive, or out of time.
 
     Attributes:
@@ -273,12 +273,12 @@ class Dropped:
 
 
 Message: TypeAlias = (
-    Started | Ready | Line | GivenUp | Exited | Restarting | Failed | Skipped | Dropped
+    Started | Ready | Line | Aborted | Exited | Restarting | Failed | Skipped | Dropped
 )
 """What ``async for message in runner`` gives."""
 
 BatchMessage: TypeAlias = (
-    Started | Ready | Batch | GivenUp | Exited | Restarting | Failed | Skipped | Dropped
+    Started | Ready | Batch | Aborted | Exited | Restarting | Failed | Skipped | Dropped
 )
 """What `Runner.batches` gives, and what a sink receives."""
 

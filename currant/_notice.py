@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Notice"]
 
@@ -10,7 +15,6 @@ __all__ = ["Notice"]
 class Notice:
     """Wakes all who wait at that moment; unlike an event, it then is as before.
 
-    Who waits looks in a loop for what it waits for, with no `await` between the look and the wait.
     While nobody waits it costs nothing, and it may be built outside an event loop.
     """
 
@@ -24,6 +28,14 @@ class Notice:
         if self._event is not None:
             self._event.set()
             self._event = None
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` is true, looking now and after each notice.
+
+        Cancellation: harmless.
+        """
+        while not condition():
+            await self.wait()
 
     async def wait(self) -> None:
         """Wait for the next notice.

@@ -94,6 +94,9 @@ class Probe(ABC):
     repeats: ClassVar[bool] = True
     """Whether it can tell as well that a command is still alive."""
 
+    alive_look: ClassVar[float] = ALIVE_LOOK
+    """Seconds that a look at whether a command is alive may take, where no `timeout` is given."""
+
     @property
     def line_probes(self) -> tuple[LineProbe, ...]:
         """Those that have to see the output from its beginning."""
@@ -125,7 +128,7 @@ class Probe(ABC):
         Cancellation: harmless.
         """
         return await self._look_within(
-            ALIVE_LOOK if self.timeout is None else self.timeout, subject
+            self.alive_look if self.timeout is None else self.timeout, subject
         )
 
     async def _look_within(self, seconds: float, subject: Subject) -> Exception | None:

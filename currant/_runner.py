@@ -13,9 +13,7 @@ Rejected: letting the cancellation reach each command's task.  It puts the kill 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
@@ -24,17 +22,15 @@ import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.lowlevel import checkpoint
 
+from currant._attempt import LAST_GRACE
 from currant._barrier import KillBarrier
 from currant._channel import BatchReader, Channel, LineReader
 from currant._command import (
     Command,
-    DefaultName,
-    Names,
     as_command,
     check_count,
     check_policies,
     name_of,
-    replicas_of,
 )
 from currant._dependencies import Dependencies, needs_among
 from currant._errors import (
@@ -46,15 +42,25 @@ from currant._errors import (
     NotReadyError,
     TimeLimitError,
 )
-from currant._job import LAST_GRACE, Job, Policies, Surroundings
+from currant._job import Job, Policies, Surroundings
 from currant._launcher import Checker, Sweeper
 from currant._local import LocalLauncher
 from currant._messages import BatchMessage, Results
+from currant._names import Commands, Names, name_all
 from currant._posix import require_posix
 from currant._probe import check_seconds
 from currant._restart import RestartPolicy, RestartWhen, as_restart_policy
 
 if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Mapping,
+    )
+
     from anyio.abc import ObjectReceiveStream
 
     from currant._channel import SinkFeed
@@ -63,9 +69,6 @@ if TYPE_CHECKING:
     from currant._messages import Message
 
 __all__ = ["Commands", "Runner", "Sink"]
-
-Commands: TypeAlias = "Iterable[CommandLike] | Mapping[str, CommandLike]"
-"""What a Runner runs: commands, or a mapping from their names to them."""
 
 Sink: TypeAlias = "Callable[[ObjectReceiveStream[BatchMessage]], Awaitable[None]]"
 """An async callable that takes all messages from its stream, until that ends."""
@@ -153,8 +156,11 @@ class Runner(AsyncContextManagerMixin):
         check_count("buffer_size", buffer_size)
         check_seconds("timeout", timeout)
         self._names = Names()
-        self._replicas: dict[str, list[str]] = {}
-        self._commands = _name_all(commands, self._names, self._replicas)
+        named = name_all(commands, self._names)
+        self._replicas = {
+            name: [name_of(each) for each in several] for name, several in named.items()
+        }
+        self._commands = [command for several in named.values() for command in several]
         self._known = {name_of(command): command for command in self._commands}
         self._dependencies = Dependencies()
         for command in self._commands:
@@ -182,6 +188,7 @@ class Runner(AsyncContextManagerMixin):
         self._active = 0
         self._error: BaseException | None = None
         self._entered = False
+        self._is_open = False  # for calls: from the moment on in which all jobs are there
         self._channel: Channel  # from the entry on
         self._sink_scopes: list[anyio.CancelScope] = []
         self._sink_deadline = inf
@@ -283,6 +290,8 @@ class Runner(AsyncContextManagerMixin):
             self._register(command)
             if number % AT_ONCE == 0:
                 await checkpoint()
+        self._is_open = True
+        self._registered.set()
         for number, job in enumerate(list(self._jobs.values()), 1):
             self._admit(job)
             if number % AT_ONCE == 0:
@@ -410,7 +419,7 @@ class Runner(AsyncContextManagerMixin):
         )
         if self._keep_open:
             self._channel.add_producer()
-        self._closing, self._ready = anyio.Event(), anyio.Event()
+        self._closing, self._ready, self._registered = anyio.Event(), anyio.Event(), anyio.Event()
         self._all_ended, self._hurried = anyio.Event(), anyio.Event()
         self._watching = anyio.CancelScope()
         error: BaseException | None = None
@@ -469,7 +478,7 @@ class Runner(AsyncContextManagerMixin):
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         for job in self._jobs.values():
-            job.blame(TimeLimitError(job.name, seconds, "runner"))
+            job.abort(TimeLimitError(job.name, seconds, "runner"))
         self._barrier.throw(f"the time limit of {seconds:g} s is over")
 
     async def _sweep_when_killed(self) -> None:
@@ -528,6 +537,7 @@ class Runner(AsyncContextManagerMixin):
     def _leave_early(self, reason: str) -> None:
         """Stop everything: the body will take no more messages."""
         self._barrier.throw(reason)
+        self._registered.set()  # the sinks may still wait for it
         self._channel.abandon()
         # The commands are gone after their grace; a sink has as long again for what they wrote.
         grace = 0.0
@@ -545,6 +555,7 @@ class Runner(AsyncContextManagerMixin):
         try:
             with anyio.CancelScope(deadline=self._sink_deadline) as scope:
                 self._sink_scopes.append(scope)
+                await self._registered.wait()  # so that it finds a Runner that is whole
                 await sink(feed)
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -inf:
@@ -620,7 +631,7 @@ class Runner(AsyncContextManagerMixin):
             raise self._error
 
     def _opened_channel(self) -> Channel:
-        if not self._entered:
+        if not self._is_open:
             raise RuntimeError("the Runner has not been entered; use 'async with Runner(...)'")
         return self._channel
 
@@ -632,38 +643,6 @@ def _without_our_groups(error: BaseException) -> BaseException:
         ends = anyio.get_cancelled_exc_class()  # what the error has ended
         error = next((each for each in wrapped if not isinstance(each, ends)), wrapped[0])
     return error
-
-
-def _name_all(commands: Commands, names: Names, replicas: dict[str, list[str]]) -> list[Command]:
-    """Return the commands under the names that they go by: given names first, then the default.
-
-    Where a command is to be run more than once, the names that it has then go into `replicas`.
-    """
-
-    def each(command: Command) -> list[Command]:
-        several = replicas_of(command)
-        if command.replicas != 1:
-            replicas[name_of(command)] = [name_of(replica) for replica in several]
-        return several
-
-    if isinstance(commands, Mapping):
-        given = cast("Mapping[str, CommandLike]", commands)
-        # A key is a name that was given, also where it was another command's default.
-        keys = [str(key) if isinstance(key, DefaultName) else key for key in given]
-        values = [as_command(value) for value in given.values()]
-        pairs = zip(keys, values, strict=True)
-        named = [replace(command, name=name) for name, command in pairs]
-        return [names.give(replica) for command in named for replica in each(command)]
-    if isinstance(commands, (str, Command)):
-        raise CommandError(f"commands must be a list or a mapping of commands, not {commands!r}")
-    built = [replica for value in commands for replica in each(as_command(value))]
-    for command in built:
-        if not isinstance(command.name, DefaultName):
-            names.give(command)
-    return [
-        names.give(command) if isinstance(command.name, DefaultName) else command
-        for command in built
-    ]
 
 
 def _resolved(command: Command, defaults: Policies) -> Policies:

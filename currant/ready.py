@@ -353,6 +353,8 @@ class _Delay(Probe):
 class _Several(Probe):
     probes: tuple[Probe, ...]
 
+    alive_look: ClassVar[float] = inf  # each of them has its own
+
     @property
     def repeats(self) -> bool:  # type: ignore[override]
         """Whether all of them can tell that a command is still alive."""

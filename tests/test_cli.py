@@ -481,7 +481,9 @@ def test_a_request_that_comes_twice_at_once_is_one(
         cli.signal(number)  # both come when it goes on
     cli.until(b"a | asked\n")
     gate.open()
-    assert cli.end() == (130, b"a | ready\na | asked\na | done\n", b"")
+    status, out, err = cli.end()
+    assert status in (130, 143)  # whichever the system hands over first
+    assert (out, err) == (b"a | ready\na | asked\na | done\n", b"")
     assert lifeline.ended() == {"a"}
 
 

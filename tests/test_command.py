@@ -29,7 +29,8 @@ from currant import (
     RestartPolicy,
     ready,
 )
-from currant._command import CommandOptions, Names, as_command
+from currant._command import CommandOptions, as_command
+from currant._names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

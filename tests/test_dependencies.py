@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,9 +11,11 @@ from anyio import fail_after
 
 from currant import (
     PIPE,
+    CannotStopError,
     Command,
     CommandError,
     DependencyError,
+    DuplicateNameError,
     Exited,
     Line,
     Ready,
@@ -21,10 +23,11 @@ from currant import (
     Runner,
     Skipped,
     Started,
+    _stop,
     ready,
     run,
 )
-from currant.testing import FakeLauncher, Script
+from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.reading import messages_of
 from tests.streams import HOURS, LIMIT
@@ -34,9 +37,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
+
 pytestmark = pytest.mark.anyio
 
 RUNS = ["sleep", "9999"]
+SOON = 0.05
 FOREVER = Script(exit=None)
 
 
@@ -272,6 +280,38 @@ async def test_a_stop_in_order_waits_for_no_reader() -> None:
             del reader
 
 
+async def test_what_cannot_be_stopped_holds_up_no_dependency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What outlives SIGKILL has failed; those that it needed are asked to stop then."""
+    monkeypatch.setattr(_stop, "REAP_LIMIT", SOON)
+    deaf = Script(exit=None, ignores={SIGTERM, SIGKILL})
+    launcher = FakeLauncher({"api": deaf}, FOREVER)
+    commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
+    with fail_after(LIMIT):
+        async with Runner(commands, launcher=launcher, grace=SOON) as runner:
+            await runner["api"].until_started()
+            runner.kill()
+    assert isinstance(runner.results["api"].error, CannotStopError)
+    assert runner.results["db"].status == "stopped"
+    assert launcher["db"].signals[0] == SIGTERM
+
+
+async def test_a_launcher_that_breaks_holds_up_no_dependency() -> None:
+    """Its error leaves the block, though something runs on which the command depended."""
+
+    class Breaks(FakeLauncher):
+        async def launch(self, command: Command) -> FakeProcess:
+            if command.name == "api":
+                raise ZeroDivisionError
+            return await super().launch(command)
+
+    commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
+    with fail_after(LIMIT), pytest.raises(ZeroDivisionError):
+        async with Runner(commands, launcher=Breaks(default=FOREVER)):
+            pass
+
+
 async def test_a_command_that_is_to_be_stopped_alone_waits_for_nobody(gate: Gate) -> None:
     """Also where all are stopped already, and it would have to wait for those that need it."""
     slow = f"trap '{gate.wait}; exit' TERM; echo up; while :; do sleep 0.01; done"
@@ -397,6 +437,25 @@ async def test_a_later_command_waits_under_the_name_that_it_is_given() -> None:
             assert (await job.wait()).status == "succeeded"
 
 
+async def test_a_sink_may_start_what_waits_for_the_first_commands() -> None:
+    """All of them are there when it begins."""
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        runner.start_soon(Command(["later"], after={"web": "succeeded"}))
+        async for _ in messages:
+            pass
+
+    runner = Runner({"web": "web", "b": "b"}, sinks=[sink], launcher=FakeLauncher())
+    with fail_after(LIMIT):
+        async with runner:
+            pass
+    assert {name: result.status for name, result in runner.results.items()} == {
+        "web": "succeeded",
+        "b": "succeeded",
+        "later": "succeeded",
+    }
+
+
 # ---- replicas ----
 
 
@@ -425,6 +484,23 @@ async def test_a_replica_that_fails_keeps_who_waits_from_starting() -> None:
         async with Runner({"web": fails, "b": Command(["true"], after={"web": "succeeded"})}) as r:
             pass
     assert [result.status for result in r.results.values()] == ["succeeded", "failed", "skipped"]
+
+
+async def test_replicas_have_a_default_name_as_any_command_has() -> None:
+    """Where it is taken they get another one; no one was given."""
+    serve = Command(["true"], replicas=2)
+    with fail_after(LIMIT):
+        async with Runner([serve, serve, Command(["true"], name="true#2.1")]) as runner:
+            pass
+    assert list(runner.results) == ["true.1", "true.2", "true#3.1", "true#3.2", "true#2.1"]
+
+
+@pytest.mark.parametrize("other", ["web", "web.2"])
+def test_the_names_of_replicas_are_taken(other: str) -> None:
+    """Each one's, and the one that they have in common."""
+    web = Command(["true"], name="web", replicas=2)
+    with pytest.raises(DuplicateNameError, match=f"'{other}'"):
+        Runner([web, Command(["true"], name=other)])
 
 
 async def test_replicas_are_for_a_runner_that_is_being_built() -> None:

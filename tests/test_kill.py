@@ -13,6 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from currant import (
+    Aborted,
     Command,
     CurrantError,
     Exit,
@@ -22,6 +23,7 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
+    _stop,
 )
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of, read_until
@@ -353,6 +355,27 @@ async def test_what_outlives_sigkill_is_told_and_does_not_hang() -> None:
     assert result.status == "failed"
     assert result.exit is None
     assert "SIGKILL" in str(result.error)
+
+
+async def test_what_outlives_sigkill_is_a_failure_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is a final end like any other, and a message tells of it where no exit will."""
+    monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
+    immortal = Script(exit=None, ignores={signal.SIGTERM, signal.SIGKILL})
+    launcher = FakeLauncher({"d": immortal}, Script(exit=None))
+    with anyio.fail_after(30):
+        async with Runner(
+            ["d", "other"], launcher=launcher, grace=0, kill_others_on="failure"
+        ) as runner:
+            await runner["d"].until_started()
+            runner["d"].kill()
+            told = await messages_of(runner)
+    assert {name: result.status for name, result in runner.results.items()} == {
+        "d": "failed",
+        "other": "stopped",
+    }
+    assert [type(message) for message in told if message.command == "d"] == [Started, Aborted]
 
 
 async def test_a_thousand_stops_that_race_with_exits_raise_nothing() -> None:

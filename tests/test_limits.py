@@ -12,15 +12,18 @@ import pytest
 from anyio import fail_after
 
 from currant import (
+    Aborted,
     Command,
     CommandError,
-    GivenUp,
+    Exit,
+    Exited,
     RestartPolicy,
     Runner,
     Started,
     TimeLimitError,
     ready,
 )
+from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import messages_of
 from tests.streams import HOURS, LIMIT
 
@@ -48,7 +51,7 @@ async def test_an_attempt_that_takes_too_long_has_failed() -> None:
     assert result.exit.timed_out
     assert str(result.exit) == "timed out (SIGTERM)"
     assert isinstance(result.error, TimeLimitError)
-    errors = [message.error for message in told if isinstance(message, GivenUp)]
+    errors = [message.error for message in told if isinstance(message, Aborted)]
     assert [str(error) for error in errors] == [str(result.error)] * 2
     with pytest.raises(ExceptionGroup, match="1 of 1 commands failed"):
         runner.results.check()
@@ -76,16 +79,16 @@ async def test_a_deaf_command_has_its_grace_on_top_of_its_time() -> None:
 
 
 async def test_an_end_that_races_with_the_limit_is_what_was_told() -> None:
-    """Where a message has said that the attempt is given up, the result says so too."""
+    """Where a message has said that the attempt is aborted, the result says so too."""
     for _ in range(30):
         with fail_after(LIMIT):
             async with Runner([Command(["sleep", "0.01"], timeout=0.011)]) as runner:
                 told = await messages_of(runner)
-        given_up = any(isinstance(message, GivenUp) for message in told)
+        aborted = any(isinstance(message, Aborted) for message in told)
         result = runner.results["sleep"]
-        assert result.status == ("failed" if given_up else "succeeded")
+        assert result.status == ("failed" if aborted else "succeeded")
         assert result.exit is not None
-        assert result.exit.timed_out == given_up
+        assert result.exit.timed_out == aborted
 
 
 async def test_what_is_stopped_already_does_not_run_into_its_limit() -> None:
@@ -101,6 +104,47 @@ async def test_what_is_stopped_already_does_not_run_into_its_limit() -> None:
     assert result.status == "stopped"
     assert result.exit is not None
     assert not result.exit.timed_out
+
+
+class TestOnTheClock:
+    """On a clock that jumps to the next thing to happen."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, object]]:
+        """Such a clock."""
+        trio_testing = pytest.importorskip("trio.testing")
+        return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
+
+    async def test_a_limit_that_strikes_after_the_end_changes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The leader has ended; what it left behind takes its time to go."""
+        stop = FakeProcess.stop
+
+        async def stop_late(process: FakeProcess, signal: int, grace: float) -> Exit:
+            await runner.barrier.wait()
+            return await stop(process, signal, grace)
+
+        monkeypatch.setattr(FakeProcess, "stop", stop_late)
+        runner = Runner(["true"], timeout=5, launcher=FakeLauncher())
+        async with runner:
+            told = await messages_of(runner)
+        assert [type(message) for message in told] == [Started, Exited]
+        assert runner.results["true"].exit == Exit(0, None)
+        assert runner.results["true"].status == "succeeded"
+
+    @pytest.mark.parametrize("code", [0, 1])
+    async def test_a_command_that_waits_for_its_restart_is_not_done_in_time(
+        self, code: int
+    ) -> None:
+        """It is to run again, so it has failed, as one that runs."""
+        policy = RestartPolicy("always", delay=HOURS, max_delay=HOURS)
+        launcher = FakeLauncher(default=Script(exit=code))
+        async with Runner(["true"], restart=policy, timeout=5, launcher=launcher) as runner:
+            pass
+        result = runner.results["true"]
+        assert (result.status, result.attempts) == ("failed", 1)
+        assert isinstance(result.error, TimeLimitError)
 
 
 async def test_a_runner_has_a_limit_for_all(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from currant import (
+    Aborted,
     Batch,
     BatchMessage,
     CommandFailed,
@@ -22,7 +23,6 @@ from currant import (
     Exit,
     Exited,
     Failed,
-    GivenUp,
     LaunchError,
     Line,
     Message,
@@ -46,7 +46,7 @@ VALUES: list[tuple[BatchMessage | Line | Exit | Result, str]] = [
     (Batch("web", "stdout", b"a\nb\n", 2.5), "command stream data time"),
     (Exited("web", Exit(3, None), 1, 2.5), "command exit attempt time"),
     (Ready("web", 0.5, 2.5), "command after time"),
-    (GivenUp("web", TimeLimitError("web", 5), 1, 2.5), "command error attempt time"),
+    (Aborted("web", TimeLimitError("web", 5), 1, 2.5), "command error attempt time"),
     (Restarting("web", 2, 0.1, 2.5), "command attempt delay time"),
     (Failed("web", ERROR, 1, 2.5), "command error attempt time"),
     (Skipped("web", DependencyError("web", "no db"), 2.5), "command error time"),
@@ -119,8 +119,8 @@ def test_a_reader_may_match_on_every_kind_of_message() -> None:  # noqa: C901 - 
                 what = f"failed: {message.error}"
             case Ready(after=after):
                 what = f"ready after {after}"
-            case GivenUp(error=error):
-                what = f"given up: {error}"
+            case Aborted(error=error):
+                what = f"aborted: {error}"
             case Skipped(error=error):
                 what = f"skipped: {error}"
             case Dropped(lines=lines):
@@ -132,7 +132,7 @@ def test_a_reader_may_match_on_every_kind_of_message() -> None:  # noqa: C901 - 
     assert told(Started("web", 17, 1, 2.5)) == "web runs as 17"
     assert told(Ready("web", 0.5, 2.5)) == "web ready after 0.5"
     slow = TimeLimitError("web", 5)
-    assert told(GivenUp("web", slow, 1, 2.5)) == f"web given up: {slow}"
+    assert told(Aborted("web", slow, 1, 2.5)) == f"web aborted: {slow}"
     skipped = DependencyError("web", "no db")
     assert told(Skipped("web", skipped, 2.5)) == "web skipped: 'web' was skipped: no db"
     assert told(Line("web", "stderr", b"hi", b"\n", 2.5)) == "web ! hi"

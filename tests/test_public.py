@@ -50,7 +50,7 @@ EXTRAS = [
     "BatchMessage",
     "CannotStopError",
     "DependencyError",
-    "GivenUp",
+    "Aborted",
     "JobEndedError",
     "Message",
     "Pty",

@@ -13,11 +13,11 @@ from anyio import fail_after
 
 from currant import (
     PIPE,
+    Aborted,
     Command,
     CommandError,
     DependencyError,
     Exited,
-    GivenUp,
     LaunchError,
     LocalLauncher,
     NotReadyError,
@@ -206,8 +206,8 @@ async def test_a_command_that_is_not_ready_in_time_has_failed() -> None:
     assert result.exit.stopped
     assert isinstance(result.error, NotReadyError)
     assert "no line matches 'never'" in result.error.reason
-    given_up = [message for message in told if isinstance(message, GivenUp)]
-    assert [message.attempt for message in given_up] == [1, 2, 3]
+    aborted = [message for message in told if isinstance(message, Aborted)]
+    assert [message.attempt for message in aborted] == [1, 2, 3]
     with pytest.raises(ExceptionGroup) as caught:
         runner.results.check()
     assert str(caught.value.exceptions[0]).count("hello") == 1
@@ -583,7 +583,7 @@ async def test_misses_in_a_row_end_an_attempt_as_failed() -> None:
             async for message in runner:
                 if isinstance(message, Started) and message.attempt == 2:
                     break
-                if isinstance(message, GivenUp):
+                if isinstance(message, Aborted):
                     assert isinstance(message.error, UnresponsiveError)
                     assert message.error.misses == 2
                     assert asked == [True, False, True, False, False]
@@ -629,6 +629,40 @@ async def test_a_cancellation_of_something_else_is_a_miss(anyio_backend: object)
     assert len(asked) == 3
     assert result.status == "failed"
     assert "the last: it was cancelled" in str(result.error)
+
+
+class TestOnTheClock:
+    """What is about longer times, on a clock that jumps to the next thing to happen."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, object]]:
+        """Such a clock."""
+        trio_testing = pytest.importorskip("trio.testing")
+        return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
+
+    @pytest.mark.parametrize("several", [ready.all_of, ready.any_of])
+    async def test_each_part_of_a_probe_has_its_own_time(
+        self, several: Callable[..., Probe]
+    ) -> None:
+        """A look at several may take as long as one of them."""
+
+        async def answer_late() -> bool:
+            await anyio.sleep(4)
+            return True
+
+        alive = several(ready.when(answer_late, timeout=5))
+        launcher = FakeLauncher(default=Script(exit=0, after=100))
+        async with Runner([Command(["c"], alive=alive)], launcher=launcher) as runner:
+            pass
+        assert runner.results["c"].status == "succeeded"
+
+    async def test_all_parts_of_a_probe_have_the_time_of_the_whole(self) -> None:
+        """Where it was given one."""
+        alive = ready.all_of(ready.when(anyio.sleep_forever, timeout=HOURS), timeout=2)
+        launcher = FakeLauncher(default=Script(exit=None))
+        async with Runner([Command(["c"], alive=alive)], launcher=launcher) as runner:
+            pass
+        assert "no answer within 2 s" in str(runner.results["c"].error)
 
 
 async def test_a_look_at_a_command_that_hangs_is_a_miss() -> None:

@@ -11,6 +11,8 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from currant import (
+    PIPE,
+    Batch,
     Command,
     Exited,
     Failed,
@@ -20,9 +22,11 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
+    StdinClosedError,
 )
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
+from tests.streams import LIMIT
 
 if TYPE_CHECKING:
     from currant._restart import RestartWhen
@@ -202,3 +206,66 @@ async def test_restart_asks_no_delay_of_a_command_that_waits_to_tell_of_it() -> 
                     await checkpoint()
         runner.kill()
     assert runner.results["c"].attempts == 2
+
+
+TOO_MUCH = b"more than a channel holds\n" * 100_000
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_between_two_processes_everybody_waits_for_the_second(by_hand: bool) -> None:
+    """What was asked of a command that is about to be started again is for the next process."""
+    first = Script(stdout=TOO_MUCH, exit=None if by_hand else 1)
+    launcher = FakeLauncher({"c": [first, Script(exit=None)]})
+    command = Command(["c"], stdin=PIPE, restart="never" if by_hand else AT_ONCE)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=launcher, buffer_size=1) as runner:
+            async with anyio.create_task_group() as tasks:
+                reader = aiter(runner)
+                while not isinstance(await anext(reader), Line):
+                    pass
+                if by_hand:
+                    tasks.start_soon(runner["c"].restart)
+                await anyio.wait_all_tasks_blocked()
+                assert runner["c"].attempts == 1
+                assert runner["c"].pid is None  # but its output is still to be read
+                tasks.start_soon(runner["c"].send, b"hello")
+                tasks.start_soon(runner["c"].ready)
+                await anyio.wait_all_tasks_blocked()
+                async for message in reader:
+                    if isinstance(message, Started):
+                        break
+            assert launcher["c"].received == b"hello"
+            assert runner["c"].attempts == 2
+            runner.kill()
+
+
+async def test_a_restart_of_what_has_not_been_started_is_its_start() -> None:
+    """Where that fails, it was tried once."""
+    launcher = FakeLauncher({"second": Script(error="no memory")}, Script(exit=None))
+
+    async def end_first() -> None:
+        await anyio.wait_all_tasks_blocked()
+        runner["first"].kill()
+
+    runner = Runner(["first", "second"], launcher=launcher, max_processes=1)
+    with anyio.fail_after(LIMIT):
+        async with runner, anyio.create_task_group() as tasks:
+            tasks.start_soon(end_first)
+            with pytest.raises(JobEndedError):
+                await runner["second"].restart()
+    assert runner.results["second"].attempts == 1
+    assert runner.results["second"].status == "failed"
+
+
+async def test_nobody_waits_for_a_second_process_that_is_not_to_come() -> None:
+    """Who sends is told at once, though output is still to be read: nothing of it is discarded."""
+    launcher = FakeLauncher(default=Script(stdout=TOO_MUCH, exit=1))
+    read = bytearray()
+    with anyio.fail_after(LIMIT):
+        async with Runner([Command(["c"], stdin=PIPE)], launcher=launcher) as runner:
+            async for message in runner.batches():
+                if isinstance(message, Batch):
+                    read += message.data
+                    with pytest.raises(StdinClosedError):
+                        await runner["c"].send(b"hello")
+    assert read == TOO_MUCH

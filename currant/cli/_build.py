@@ -12,8 +12,9 @@ from itertools import zip_longest
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypedDict
 
-from currant._command import Command, Names, name_of
+from currant._command import Command, name_of
 from currant._errors import CommandError
+from currant._names import Names
 from currant._restart import RestartPolicy
 from currant._runner import Runner
 from currant.cli._env import for_output, port_number, read_env_files

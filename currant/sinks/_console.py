@@ -60,7 +60,7 @@ class ConsoleSink(ThreadedSink):
         mode: ``"line"``; ``"group"``: a command's output in one block when it ends, held until then
             in memory up to 1 MiB and else in a temporary file; ``"raw"``: the bytes as the commands
             wrote them, without prefixes.
-        texts: what to say of ``"started"``, ``"ready"``, ``"given up"``, ``"exited"``,
+        texts: what to say of ``"started"``, ``"ready"``, ``"aborted"``, ``"exited"``,
             ``"restarting"``, ``"failed"``, ``"skipped"`` and ``"dropped"``, instead of the default
             texts; None: nothing.  They may have the fields of the prefix, and ``{exit}``,
             ``{after}`` and ``{delay}`` (seconds), ``{error}``, ``{lines}`` where that is what

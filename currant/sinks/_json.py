@@ -8,12 +8,12 @@ from signal import Signals
 from typing import TYPE_CHECKING, assert_never
 
 from currant._messages import (
+    Aborted,
     Batch,
     Dropped,
     Exit,
     Exited,
     Failed,
-    GivenUp,
     Line,
     Ready,
     Restarting,
@@ -97,7 +97,7 @@ def _as_json(message: Message) -> dict[str, object]:  # noqa: PLR0911 - a row fo
             return shown | {"attempt": message.attempt, "exit": _exit(message.exit)}
         case Ready():
             return shown | {"after": message.after}
-        case GivenUp():
+        case Aborted():
             return shown | {"attempt": message.attempt, "error": str(message.error)}
         case Skipped():
             return shown | {"error": str(message.error)}

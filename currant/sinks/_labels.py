@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from currant._messages import (
+    Aborted,
     Batch,
     Dropped,
     Exited,
     Failed,
-    GivenUp,
     Ready,
     Restarting,
     Skipped,
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 Event: TypeAlias = Literal[
-    "started", "ready", "given up", "exited", "restarting", "failed", "skipped", "dropped"
+    "started", "ready", "aborted", "exited", "restarting", "failed", "skipped", "dropped"
 ]
 
 DEFAULT_PREFIX = "{name} | "
@@ -66,7 +66,7 @@ FIELDS: dict[str, object] = {
 EVENT_FIELDS: dict[Event, dict[str, object]] = {
     "started": {},
     "ready": {"after": 0.1},
-    "given up": {"error": "is not ready"},
+    "aborted": {"error": "is not ready"},
     "exited": {"exit": "exit code 3"},
     "restarting": {"delay": 0.1},
     "failed": {"error": "cannot start"},
@@ -77,7 +77,7 @@ EVENT_FIELDS: dict[Event, dict[str, object]] = {
 
 DEFAULT_TEXTS: dict[Event, str] = {
     "ready": "{name}: ready after {after} s",
-    "given up": "{error}",
+    "aborted": "{error}",
     "exited": "{name}: {exit}",
     "restarting": "{name}: restarting in {delay} s",
     "failed": "{error}",
@@ -176,9 +176,9 @@ class Labels:
                 event = "started"
             case Ready(after=after):
                 event, more = "ready", {"after": after}
-            case GivenUp(error=error):
+            case Aborted(error=error):
                 # Its last lines have been shown.
-                event, more = "given up", {"error": str(error).partition("\n")[0]}
+                event, more = "aborted", {"error": str(error).partition("\n")[0]}
             case Skipped(error=error):
                 event, more = "skipped", {"error": error}
             case Exited(exit=end):

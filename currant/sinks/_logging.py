@@ -6,11 +6,11 @@ import logging
 from typing import TYPE_CHECKING, assert_never
 
 from currant._messages import (
+    Aborted,
     Batch,
     Dropped,
     Exited,
     Failed,
-    GivenUp,
     Ready,
     Restarting,
     Skipped,
@@ -74,7 +74,7 @@ class LoggingSink(ThreadedSink):
                     self._log(logging.INFO if expected else logging.ERROR, message, str(end))
                 case Ready(after=after):
                     self._log(logging.INFO, message, f"ready after {after:.1f} s")
-                case GivenUp(error=error) | Skipped(error=error):
+                case Aborted(error=error) | Skipped(error=error):
                     self._log(logging.ERROR, message, str(error).partition("\n")[0])
                 case Restarting(delay=delay):
                     self._log(logging.WARNING, message, f"restarting in {delay:.1f} s")

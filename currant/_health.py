@@ -1,7 +1,7 @@
 """What is looked after while a process runs: that it gets ready, stays alive, and keeps its time.
 
-Only commands that ask for it have a `Care`, as a task beside those that read their output.  It ends
-nothing itself: it tells its job what is wrong.
+Only commands that ask for it have a `HealthCheck`, as a task beside those that read their output.
+It ends nothing itself: it tells its attempt what is wrong.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from currant._output import Output
     from currant._probe import LineProbe, Probe
 
-__all__ = ["Care", "name_of_probes", "needs_care"]
+__all__ = ["HealthCheck", "has_checks", "name_of_probes"]
 
 
-def needs_care(command: Command) -> bool:
+def has_checks(command: Command) -> bool:
     """Tell whether there is anything to look after."""
     return not (command.ready is None and command.alive is None and command.timeout is None)
 
@@ -40,7 +40,7 @@ def name_of_probes(name: str) -> str:
     return f"{name}:probe"
 
 
-class Care:
+class HealthCheck:
     """Looks after one process; a `Subject` to the probes.
 
     Args:
@@ -69,7 +69,7 @@ class Care:
         self._on_ready = on_ready
         self._on_fault = on_fault
 
-    async def look_after(self) -> None:
+    async def watch(self) -> None:
         """Look after the process until something is wrong or nothing is left to look after.
 
         Cancellation: ends it; to be cancelled when the process has ended or is being stopped.
