@@ -21,9 +21,10 @@ from subprocess import PIPE
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypedDict, Unpack, cast, get_args
 
+from currant._checks import check_count, check_seconds, is_number
 from currant._errors import CommandError, CommandParseError, EmptyCommandError
-from currant._probe import Probe, check_seconds
-from currant._restart import RestartPolicy, RestartWhen, is_number
+from currant._probe import Probe
+from currant._restart import RestartPolicy, RestartWhen
 
 __all__ = [
     "PIPE",
@@ -35,7 +36,6 @@ __all__ = [
     "KillOthersOn",
     "Pty",
     "as_command",
-    "check_count",
     "check_policies",
     "checked_signal",
     "grace_of",
@@ -366,12 +366,6 @@ def _check_probes(ready: object, alive: object) -> None:
             raise CommandError(f"{what} must be a probe of currant.ready, not {probe!r}")
     if isinstance(alive, Probe) and not alive.repeats:
         raise CommandError(f"alive cannot be {alive!r}: it happens once, and tells nothing later")
-
-
-def check_count(what: str, number: object) -> None:
-    """Raise `CommandError` for what is no whole number of at least 1."""
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise CommandError(f"{what} must be a whole number, at least 1, not {number!r}")
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:

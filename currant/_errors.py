@@ -210,7 +210,7 @@ class UnresponsiveError(CurrantError):
     """
 
     def __init__(self, name: str, misses: int, reason: str) -> None:
-        super().__init__(f"{name!r} is not alive: {misses} misses in a row, the last: {reason}")
+        super().__init__(f"{name!r} has missed its probe `alive` {misses} times in a row: {reason}")
         self.name = name
         self.misses = misses
         self.reason = reason

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._errors import NotReadyError, TimeLimitError, UnresponsiveError
-from currant._launcher import Listener
+from currant._launcher import PortOwner
 from currant._probe import ALIVE_INTERVAL
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def name_of_probes(name: str) -> str:
 
 
 class HealthCheck:
-    """Looks after one process; a `Subject` to the probes.
+    """Looks after one process; a `ProbeTarget` to the probes.
 
     Args:
         command: the command that it runs.
@@ -90,12 +90,12 @@ class HealthCheck:
 
     async def _becomes_ready(self, probe: Probe) -> bool:
         began = anyio.current_time()
-        problem = await probe.met(self)
+        problem = await probe.wait_until_met(self)
         after = anyio.current_time() - began
         if problem is None:
             self._on_ready(after)
             return True
-        reason = f"its probe was not met within {after:.3g} s ({_said(problem)})"
+        reason = f"its probe was not met within {after:.2f} s ({_said(problem)})"
         error = NotReadyError(self._name, reason, self._output.tail)
         error.__cause__ = problem
         self._on_fault(error)
@@ -105,7 +105,7 @@ class HealthCheck:
         misses = 0
         while True:
             await anyio.sleep(ALIVE_INTERVAL if probe.interval is None else probe.interval)
-            problem = await probe.still_met(self)
+            problem = await probe.check_once(self)
             misses = 0 if problem is None else misses + 1
             if problem is not None and misses == self._command.misses:
                 error = UnresponsiveError(self._name, misses, _said(problem))
@@ -141,7 +141,7 @@ class HealthCheck:
 
     async def listens(self, address: str, port: int) -> bool | None:
         """Tell whether the process listens there; None where that cannot be told."""
-        if isinstance(self._process, Listener):
+        if isinstance(self._process, PortOwner):
             return await self._process.listens(address, port)
         return None
 

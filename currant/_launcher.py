@@ -1,7 +1,7 @@
 """The seam between supervising and running: where a process lives is the launcher's business.
 
-The supervising code knows these protocols only, so a process may live on this machine, behind a
-pseudo-terminal or on another host.  What every launcher keeps (tests/launcher_contract.py checks it
+The supervising code knows these protocols only, so a process may live on this machine or on another
+host, with pipes or in a terminal.  What every launcher keeps (tests/launcher_contract.py checks it
 against each):
 
 - Stopping never queues behind reading or launching.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from currant._command import Command
     from currant._messages import Exit
 
-__all__ = ["Checker", "Launcher", "Listener", "Process", "Resizable", "Sweeper"]
+__all__ = ["Checker", "Launcher", "PortOwner", "Process", "Resizable", "Sweeper"]
 
 
 class Process(Protocol):
@@ -87,7 +87,7 @@ class Process(Protocol):
 
 
 @runtime_checkable
-class Listener(Protocol):
+class PortOwner(Protocol):
     """A process that can tell whether a server is its own."""
 
     async def listens(self, address: str, port: int, /) -> bool | None:
@@ -103,7 +103,8 @@ class Launcher(Protocol):
     """Starts processes; an async context manager that ends what is left when it is left.
 
     One launcher belongs to one Runner.  It may have two methods more: `check` (see `Checker`) and
-    `sweep` (see `Sweeper`).  Where it has terminals, the processes in them are `Resizable`.
+    `sweep` (see `Sweeper`).  A process in a terminal is `Resizable`, and one that can tell whose a
+    port is is a `PortOwner`.
     """
 
     async def __aenter__(self) -> object: ...

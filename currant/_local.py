@@ -161,7 +161,7 @@ class LocalLauncher:
         files = _open_files(command)
         self._starting.append(name)  # there may be a group that nobody knows of yet
         try:
-            stdin, stdout, stderr = files.childs
+            stdin, stdout, stderr = files.child_ends
             variables = environment(command) | {VARIABLE: own_mark}
             self._guard.expect(how)
             started = await _patiently(
@@ -184,7 +184,7 @@ class LocalLauncher:
             raise
         finally:
             self._starting.remove(name)
-        files.close_childs()
+        files.close_child_ends()
         return process
 
     def _groups(self) -> set[int]:
@@ -254,7 +254,7 @@ class LocalProcess:
         return await self.wait()
 
     async def listens(self, address: str, port: int) -> bool | None:
-        """Tell whether a server there is its own; see `Listener.listens`."""
+        """Tell whether a server there is its own; see `PortOwner.listens`."""
         return self._group.listens(address, port, self._mark)
 
     async def resize(self, rows: int, columns: int) -> None:

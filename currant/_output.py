@@ -122,7 +122,7 @@ class Output:
     async def read(
         self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup
     ) -> None:
-        """Read both to their ends, one of them in a task of its own."""
+        """Read both, `stderr` in a task of its own, which may go on (see `ended`)."""
         tasks.start_soon(self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
 

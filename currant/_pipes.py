@@ -219,22 +219,22 @@ class Files:
 
     def __init__(self) -> None:
         self._ours: list[_Pipe] = []
-        self._childs: list[int] = []
+        self._child_ends: list[int] = []
 
     @property
-    def childs(self) -> tuple[int, int, int]:
+    def child_ends(self) -> tuple[int, int, int]:
         """The child's ends of its stdin, stdout and stderr."""
-        return self._childs[0], self._childs[1], self._childs[-1]
+        return self._child_ends[0], self._child_ends[1], self._child_ends[-1]
 
-    def close_childs(self) -> None:
+    def close_child_ends(self) -> None:
         """Close the child's ends: it has them, and while we do, its output has no end."""
-        for fd in set(self._childs):
+        for fd in set(self._child_ends):
             os.close(fd)
-        self._childs.clear()
+        self._child_ends.clear()
 
     def close(self) -> None:
         """Close all: there is no child."""
-        self.close_childs()
+        self.close_child_ends()
         for pipe in self._ours:
             pipe.close()
 
@@ -256,7 +256,7 @@ class StandardFiles(Files):
             if source is None:
                 self.stdin = self._to_child()
             else:
-                self._childs.append(open_for_reading(source))
+                self._child_ends.append(open_for_reading(source))
             self.stdout = self._from_child()
             if separate:
                 self.stderr = self._from_child()
@@ -266,14 +266,14 @@ class StandardFiles(Files):
 
     def _to_child(self) -> InputPipe:
         read_end, write_end = os.pipe()
-        self._childs.append(read_end)
+        self._child_ends.append(read_end)
         pipe = InputPipe(write_end)
         self._ours.append(pipe)
         return pipe
 
     def _from_child(self) -> OutputPipe:
         read_end, write_end = os.pipe()
-        self._childs.append(write_end)
+        self._child_ends.append(write_end)
         pipe = OutputPipe(read_end)
         self._ours.append(pipe)
         return pipe
@@ -292,8 +292,8 @@ class TerminalFiles(Files):
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
-        ours, childs = open_terminal(rows, columns)
-        self._childs = [childs] * 3
+        ours, its = open_terminal(rows, columns)
+        self._child_ends = [its] * 3
         self.stdout = OutputPipe(ours)
         self._ours.append(self.stdout)
         try:

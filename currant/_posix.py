@@ -98,7 +98,7 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
         OSError: there is none left; where that is no lack of files, it names `TERMINALS`.
     """
     try:
-        ours, childs = os.openpty()
+        ours, its = os.openpty()
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
@@ -107,9 +107,9 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
         termios.tcsetwinsize(ours, (rows, columns))
     except BaseException:
         os.close(ours)
-        os.close(childs)
+        os.close(its)
         raise
-    return ours, childs
+    return ours, its
 
 
 def resize_terminal(fd: int, rows: int, columns: int) -> None:

@@ -1,7 +1,7 @@
 """What a probe is: a question to a running command, asked again until the answer is yes.
 
 Here is what all probes share; the probes themselves are `currant.ready`.  A probe is a frozen value
-that knows no process: what it may ask of one is the protocol `Subject`.
+that knows no process: what it may ask of one is the protocol `ProbeTarget`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import anyio
 
-from currant._errors import CommandError
-from currant._restart import is_number
+from currant._checks import check_seconds
 
 if TYPE_CHECKING:
     from currant._command import Command
@@ -25,9 +24,8 @@ __all__ = [
     "READY_TIMEOUT",
     "LineProbe",
     "Probe",
-    "Subject",
+    "ProbeTarget",
     "Unmet",
-    "check_seconds",
 ]
 
 READY_INTERVAL = 0.1
@@ -58,7 +56,7 @@ class LineProbe(Protocol):
         ...
 
 
-class Subject(Protocol):
+class ProbeTarget(Protocol):
     """A running command, as a probe sees it."""
 
     async def line(self, probe: LineProbe) -> None:
@@ -106,7 +104,7 @@ class Probe(ABC):
         for what, value in (("interval", self.interval), ("timeout", self.timeout)):
             check_seconds(what, value)
 
-    async def met(self, subject: Subject) -> Exception | None:
+    async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
         """Look until the answer is yes, and return None; or what it was when the time was up.
 
         Cancellation: harmless.
@@ -122,7 +120,7 @@ class Probe(ABC):
                 await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
         return problem
 
-    async def still_met(self, subject: Subject) -> Exception | None:
+    async def check_once(self, subject: ProbeTarget) -> Exception | None:
         """Look once, and return None if the answer is yes; else what it is.
 
         Cancellation: harmless.
@@ -131,7 +129,7 @@ class Probe(ABC):
             self.alive_look if self.timeout is None else self.timeout, subject
         )
 
-    async def _look_within(self, seconds: float, subject: Subject) -> Exception | None:
+    async def _look_within(self, seconds: float, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(seconds):
             try:
                 await self.look(subject)
@@ -145,16 +143,9 @@ class Probe(ABC):
         return Unmet(f"no answer within {seconds:g} s")
 
     @abstractmethod
-    async def look(self, subject: Subject) -> None:
+    async def look(self, subject: ProbeTarget) -> None:
         """Look once, and return if the answer is yes.
 
         Raises:
             Exception: it is not; the text says what is so instead.
         """
-
-
-def check_seconds(what: str, value: object, *, optional: bool = True) -> None:
-    """Raise `CommandError` for a number of seconds that is not above 0."""
-    good = is_number(value) and 0 < cast("float", value) < inf
-    if not good and not (optional and value is None):
-        raise CommandError(f"{what} must be a number of seconds above 0, not {value!r}")

@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from currant._checks import is_number
+
 __all__ = [
     "RestartPolicy",
     "RestartWhen",
@@ -78,14 +80,6 @@ class RestartPolicy:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int)
-
-
-def is_number(value: object) -> bool:
-    """Tell whether `value` is a number that a float can hold, or infinity."""
-    try:
-        return isinstance(value, (int, float)) and not math.isnan(value)
-    except OverflowError:
-        return False
 
 
 def as_restart_policy(value: RestartWhen | RestartPolicy) -> RestartPolicy:

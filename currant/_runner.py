@@ -25,10 +25,10 @@ from anyio.lowlevel import checkpoint
 from currant._attempt import LAST_GRACE
 from currant._barrier import KillBarrier
 from currant._channel import BatchReader, Channel, LineReader
+from currant._checks import check_count, check_seconds
 from currant._command import (
     Command,
     as_command,
-    check_count,
     check_policies,
     name_of,
 )
@@ -48,7 +48,6 @@ from currant._local import LocalLauncher
 from currant._messages import BatchMessage, Results
 from currant._names import Commands, Names, name_all
 from currant._posix import require_posix
-from currant._probe import check_seconds
 from currant._restart import RestartPolicy, RestartWhen, as_restart_policy
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ looked at after each 5 s, and one look may take 1 s.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
@@ -26,9 +27,10 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.abc import SocketAttribute
 
+from currant._checks import check_seconds
 from currant._command import Command, CommandLike, as_command
 from currant._errors import CommandError
-from currant._probe import READY_TIMEOUT, Probe, Unmet, check_seconds
+from currant._probe import READY_TIMEOUT, Probe, Unmet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from anyio.abc import SocketStream
 
     from currant._messages import Line, StreamName
-    from currant._probe import LineProbe, Subject
+    from currant._probe import LineProbe, ProbeTarget
 
 __all__ = ["Probe", "all_of", "any_of", "command", "delay", "http", "line", "tcp", "when"]
 
@@ -224,25 +226,41 @@ def any_of(*probes: Probe, interval: float | None = None, timeout: float | None 
     return _AnyOf(_checked_probes("any_of", probes), interval=interval, timeout=timeout)
 
 
-@dataclass(frozen=True, slots=True)
-class _Line(Probe):
-    pattern: re.Pattern[Any]  # of text or of bytes
-    stream: StreamName | None
+class _Once(Probe):
+    """A probe of what happens once: a single look waits for it."""
+
+    __slots__ = ()
 
     repeats: ClassVar[bool] = False
+
+    async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
+        with anyio.move_on_after(self._limit()):
+            await self.look(subject)
+            return None
+        return Unmet(self._missed())
+
+    def _limit(self) -> float:
+        return READY_TIMEOUT if self.timeout is None else self.timeout
+
+    @abstractmethod
+    def _missed(self) -> str:
+        """Return what has not happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line(_Once):
+    pattern: re.Pattern[Any]  # of text or of bytes
+    stream: StreamName | None
 
     @property
     def line_probes(self) -> tuple[LineProbe, ...]:
         return (self,)
 
-    async def met(self, subject: Subject) -> Exception | None:
-        with anyio.move_on_after(READY_TIMEOUT if self.timeout is None else self.timeout):
-            await self.look(subject)
-            return None
-        return Unmet(f"no line matches {self.pattern.pattern!r}")
-
-    async def look(self, subject: Subject) -> None:
+    async def look(self, subject: ProbeTarget) -> None:
         await subject.line(self)
+
+    def _missed(self) -> str:
+        return f"no line matches {self.pattern.pattern!r}"
 
     def matches(self, line: Line) -> bool:
         if self.stream not in (None, line.stream):
@@ -256,9 +274,8 @@ class _Tcp(Probe):
     host: str
     port: int
 
-    async def look(self, subject: Subject) -> None:
-        stream = await anyio.connect_tcp(self.host, self.port)
-        async with stream:
+    async def look(self, subject: ProbeTarget) -> None:
+        async with await _connected(self.host, self.port) as stream:
             ends = _ends_of(stream)
         await _check_is_its_own(subject, *ends)
 
@@ -271,23 +288,34 @@ class _Http(Probe):
     target: str
     codes: Collection[int]
 
-    async def look(self, subject: Subject) -> None:
+    async def look(self, subject: ProbeTarget) -> None:
         request = (
             f"GET {self.target} HTTP/1.1\r\nHost: {self.authority}\r\n"
             "User-Agent: currant\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         )
         answer = b""
-        async with await anyio.connect_tcp(self.host, self.port) as stream:
+        where = f"http://{self.authority}{self.target}"
+        async with await _connected(self.host, self.port) as stream:
             ends = _ends_of(stream)
-            await stream.send(request.encode())
-            while b"\n" not in answer and len(answer) < LONGEST_STATUS_LINE:
-                answer += await stream.receive()
+            try:
+                await stream.send(request.encode())
+                while b"\n" not in answer and len(answer) < LONGEST_STATUS_LINE:
+                    answer += await stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
+                raise Unmet(f"{where} closed the connection without an answer") from error
         status = STATUS_LINE.match(answer)
         if status is None:
-            raise Unmet("the answer is no HTTP")
+            raise Unmet(f"{where} does not speak HTTP")
         if int(status[1]) not in self.codes:
-            raise Unmet(f"status {status[1].decode()}")
+            raise Unmet(f"{where} answers with status {status[1].decode()}")
         await _check_is_its_own(subject, *ends)
+
+
+async def _connected(host: str, port: int) -> SocketStream:
+    try:
+        return await anyio.connect_tcp(host, port)
+    except OSError as error:
+        raise Unmet(f"nobody answers at {host}, port {port}: {error}") from error
 
 
 End: TypeAlias = tuple[str, int]
@@ -303,7 +331,7 @@ def _ends_of(stream: SocketStream) -> tuple[End, End]:
     return (ours[0], ours[1]), (theirs[0], theirs[1])
 
 
-async def _check_is_its_own(subject: Subject, ours: End, theirs: End) -> None:
+async def _check_is_its_own(subject: ProbeTarget, ours: End, theirs: End) -> None:
     """Check that it is the command who listens, as far as that can be told."""
     if ours == theirs:  # where nobody listens, a connection may happen to reach itself
         raise Unmet("nobody listens")
@@ -317,7 +345,7 @@ async def _check_is_its_own(subject: Subject, ours: End, theirs: End) -> None:
 class _Command(Probe):
     command: Command
 
-    async def look(self, subject: Subject) -> None:
+    async def look(self, subject: ProbeTarget) -> None:
         end = await subject.run(self.command)
         if end.code not in self.command.success_codes:
             raise Unmet(f"{self.command}: {end}")
@@ -327,26 +355,24 @@ class _Command(Probe):
 class _When(Probe):
     check: Callable[[], Awaitable[object]]
 
-    async def look(self, subject: Subject) -> None:  # noqa: ARG002 - asks somebody else
+    async def look(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - asks somebody else
         answer = await self.check()
         if not answer:
             raise Unmet(f"{getattr(self.check, '__qualname__', self.check)} returned {answer!r}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Delay(Probe):
+class _Delay(_Once):
     seconds: float
 
-    repeats: ClassVar[bool] = False
-
-    async def met(self, subject: Subject) -> Exception | None:
-        with anyio.move_on_after(inf if self.timeout is None else self.timeout):
-            await self.look(subject)
-            return None
-        return Unmet(f"{self.seconds:g} s have not passed")
-
-    async def look(self, subject: Subject) -> None:  # noqa: ARG002 - asks nobody
+    async def look(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - asks nobody
         await anyio.sleep(self.seconds)
+
+    def _limit(self) -> float:
+        return inf if self.timeout is None else self.timeout
+
+    def _missed(self) -> str:
+        return f"{self.seconds:g} s have not passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,13 +390,13 @@ class _Several(Probe):
     def line_probes(self) -> tuple[LineProbe, ...]:
         return tuple(chain.from_iterable(probe.line_probes for probe in self.probes))
 
-    async def met(self, subject: Subject) -> Exception | None:
+    async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(inf if self.timeout is None else self.timeout):
-            return await self._ask(lambda probe: probe.met(subject))
+            return await self._ask(lambda probe: probe.wait_until_met(subject))
         return Unmet(f"not within {self.timeout:g} s")
 
-    async def look(self, subject: Subject) -> None:
-        problem = await self._ask(lambda probe: probe.still_met(subject))
+    async def look(self, subject: ProbeTarget) -> None:
+        problem = await self._ask(lambda probe: probe.check_once(subject))
         if problem is not None:
             raise problem
 
@@ -391,8 +417,9 @@ class _Several(Probe):
                 tasks.start_soon(ask_one, probe)
         return decided[0] if decided else last
 
+    @abstractmethod
     def _decides(self, problem: Exception | None) -> bool:
-        raise NotImplementedError
+        """Tell whether the answer of one of them is that of all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     (
         UnresponsiveError("web", 3, "status 500"),
         {"name": "web", "misses": 3, "reason": "status 500"},
-        "'web' is not alive: 3 misses in a row, the last: status 500",
+        "'web' has missed its probe `alive` 3 times in a row: status 500",
     ),
     (
         TimeLimitError("web", 5),

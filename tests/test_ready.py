@@ -352,13 +352,26 @@ async def test_a_get_is_answered() -> None:
             runner.kill()
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "http"])
+async def test_where_nobody_listens_the_reason_tells_where(protocol: str) -> None:
+    """The address is that of the probe, not a word of the event loop's alone."""
+    port = await free_port()
+    probe = (
+        ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=0.3)
+        if protocol == "tcp"
+        else ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=0.3)
+    )
+    error = await start(shell("exec sleep 9999", probe))
+    assert f" s (nobody answers at 127.0.0.1, port {port}: " in error.reason
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "status 404"),
-        (b"SSH-2.0-x\r\n", "the answer is no HTTP"),
-        (b"x" * 5000, "the answer is no HTTP"),
-        (b"", "EndOfStream"),
+        (b"SSH-2.0-x\r\n", "does not speak HTTP"),
+        (b"x" * 5000, "does not speak HTTP"),
+        (b"", "closed the connection without an answer"),
     ],
 )
 async def test_another_answer_is_none(answer: bytes, told: str) -> None:
@@ -384,7 +397,7 @@ async def test_another_answer_is_none(answer: bytes, told: str) -> None:
         port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
         tasks.start_soon(listener.serve, serve)
         subject: Any = Anybody()
-        problem = await ready.http(f"http://127.0.0.1:{port}/", timeout=LIMIT).still_met(subject)
+        problem = await ready.http(f"http://127.0.0.1:{port}/", timeout=LIMIT).check_once(subject)
         tasks.cancel_scope.cancel()
     assert told in repr(problem)
 
@@ -628,7 +641,7 @@ async def test_a_cancellation_of_something_else_is_a_miss(anyio_backend: object)
             result = await runner["sleep"].wait()
     assert len(asked) == 3
     assert result.status == "failed"
-    assert "the last: it was cancelled" in str(result.error)
+    assert "3 times in a row: it was cancelled" in str(result.error)
 
 
 class TestOnTheClock:
