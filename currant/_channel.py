@@ -110,6 +110,7 @@ class Channel:
         self._for_sinks_only = for_sinks_only
         self._buffer_size = buffer_size
         self._producers = 0
+        self._last_producer_left = Notice()
         self._waiting: Counter[int] = Counter()
         self._feeds: list[SinkFeed] = []
         self.readers: Readers = Readers(self, buffer_size)
@@ -148,6 +149,11 @@ class Channel:
         self._producers -= 1
         if not self._producers:
             self.readers.wake()
+            self._last_producer_left.give()
+
+    async def ended(self) -> None:
+        """Wait until no command may send anything any more."""
+        await self._last_producer_left.until(lambda: not self.producing)
 
     async def send(self, message: BatchMessage) -> None:
         """Hand `message` to all in turn; wait for each that is full and not abandoned."""

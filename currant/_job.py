@@ -339,11 +339,9 @@ class Job:
             StdinClosedError: the command was built without ``stdin=PIPE`` or a `pty`.
         """
         stdin = await self._open_stdin()
-        if stdin is not None and self.command.pty:
-            with self._around.channel.waiting():  # for room: what it has echoed may not be read
+        if stdin is not None:
+            with self._around.channel.waiting():  # of a terminal for room to type
                 await stdin.aclose()
-        elif stdin is not None:
-            await stdin.aclose()
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the command's terminal; its programs are told by SIGWINCH.

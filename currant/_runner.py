@@ -157,7 +157,9 @@ class Runner(AsyncContextManagerMixin):
         self._names = Names()
         named = name_all(commands, self._names)
         self._replicas = {
-            name: [name_of(each) for each in several] for name, several in named.items()
+            name: [name_of(each) for each in several]
+            for name, several in named.items()
+            if name_of(several[0]) != name
         }
         self._commands = [command for several in named.values() for command in several]
         self._known = {name_of(command): command for command in self._commands}
@@ -266,11 +268,8 @@ class Runner(AsyncContextManagerMixin):
 
     def _register(self, command: Command) -> Job:
         """Make the job of a command that has the name it goes by."""
-        channel = self._channel
         job = Job(command, _resolved(command, self._policies), self._around)
-        if not channel.producing:
-            self._all_ended = anyio.Event()
-        channel.add_producer()
+        self._channel.add_producer()
         self._jobs[job.name] = job
         self._known[job.name] = command
         return job
@@ -315,7 +314,7 @@ class Runner(AsyncContextManagerMixin):
             try:
                 await job.skip(reason)
             finally:
-                self._remove_producer()
+                self._channel.remove_producer()
 
     async def _until_unneeded(self, job: Job) -> None:
         await self._dependencies.until_unneeded(job.name, self._jobs)
@@ -363,7 +362,7 @@ class Runner(AsyncContextManagerMixin):
         with channel.waiting():
             await channel.settled()
             while channel.producing:
-                await self._all_ended.wait()
+                await channel.ended()
                 await channel.settled()
         return self.results
 
@@ -419,7 +418,7 @@ class Runner(AsyncContextManagerMixin):
         if self._keep_open:
             self._channel.add_producer()
         self._closing, self._ready, self._registered = anyio.Event(), anyio.Event(), anyio.Event()
-        self._all_ended, self._hurried = anyio.Event(), anyio.Event()
+        self._hurried = anyio.Event()
         self._watching = anyio.CancelScope()
         error: BaseException | None = None
         with anyio.CancelScope() as self._scope:
@@ -510,9 +509,10 @@ class Runner(AsyncContextManagerMixin):
                 self._fail(error)
 
     async def _watch_barrier(self) -> None:
-        """Begin, to end at once, what is queued when the barrier is thrown.
+        """When the barrier is thrown, let what is queued begin, so that it ends.
 
-        Being cancelled before all is over means that the block was: then throw it.
+        This is the one task of the Runner's that the cancellation of the block reaches: it takes
+        that for a kill.
         """
         try:
             with self._watching:
@@ -531,7 +531,7 @@ class Runner(AsyncContextManagerMixin):
         self._start_queued()
         if self._keep_open:
             self._keep_open = False
-            self._remove_producer()
+            self._channel.remove_producer()
 
     def _leave_early(self, reason: str) -> None:
         """Stop everything: the body will take no more messages."""
@@ -579,7 +579,7 @@ class Runner(AsyncContextManagerMixin):
             self._fail(_without_our_groups(error))
         finally:
             self._active -= 1
-            self._remove_producer()
+            self._channel.remove_producer()
             self._start_queued()
 
     async def _run_watcher(self, job: Job) -> None:
@@ -589,11 +589,6 @@ class Runner(AsyncContextManagerMixin):
             raise
         except BaseException as error:  # of a launcher that keeps no contract
             self._fail(error)
-
-    def _remove_producer(self) -> None:
-        self._channel.remove_producer()
-        if not self._channel.producing:
-            self._all_ended.set()
 
     def _start_queued(self) -> None:
         """Begin the lives for which there is room; after a kill all of them, to end at once."""

@@ -490,9 +490,9 @@ async def test_replicas_have_a_default_name_as_any_command_has() -> None:
     """Where it is taken they get another one; no one was given."""
     serve = Command(["true"], replicas=2)
     with fail_after(LIMIT):
-        async with Runner([serve, serve, Command(["true"], name="true#2.1")]) as runner:
+        async with Runner([serve, serve, Command(["echo"], name="true")]) as runner:
             pass
-    assert list(runner.results) == ["true.1", "true.2", "true#3.1", "true#3.2", "true#2.1"]
+    assert list(runner.results) == ["true#2.1", "true#2.2", "true#3.1", "true#3.2", "true"]
 
 
 @pytest.mark.parametrize("other", ["web", "web.2"])
