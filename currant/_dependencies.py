@@ -76,15 +76,21 @@ class Dependencies:
         return reasons[0] if reasons else None
 
     async def until_unneeded(self, name: str, jobs: Mapping[str, Job]) -> None:
-        """Wait until no process runs of those that have waited for the command.
+        """Wait until no process runs of those that need the command, if only through others.
 
         Not for their output: a kill waits for no reader.
 
         Cancellation: harmless.
         """
-        for other in self._needed_by.get(name, ()):
-            while not jobs[other].is_gone:
-                await jobs[other].changed()
+        seen = {name}
+        above = [name]
+        while above:
+            for other in self._needed_by.get(above.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    above.append(other)
+                    while not jobs[other].is_gone:
+                        await jobs[other].changed()
 
     def longest_chain(self, seconds: Mapping[str, float]) -> float:
         """Return what the commands of the longest chain take, one after the other.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGKILL, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -246,6 +246,28 @@ async def test_all_are_stopped_in_reverse_order(way: str, tmp_path: Path) -> Non
     assert noted.index("cron gone") < noted.index("db asked")
     assert noted.index("cron asked") < noted.index("web gone")
     assert {runner.results[name].status for name in ("db", "api", "web", "cron")} == {"stopped"}
+
+
+async def test_all_that_stand_on_a_dependency_are_gone_before_it_is_asked() -> None:
+    """Also where those between have ended: who comes after a migration needs the database."""
+    launcher = FakeLauncher(
+        {"migrate": Script(), "worker": Script(exit=None, ignores={SIGTERM})}, FOREVER
+    )
+    commands = {
+        "db": Command(["db"]),
+        "migrate": Command(["migrate"], after="db"),
+        "worker": Command(["worker"], after={"migrate": "succeeded"}),
+    }
+    with fail_after(LIMIT):
+        async with Runner(commands, launcher=launcher, grace=HOURS) as runner:
+            await runner["worker"].until_started()
+            runner.kill()
+            await anyio.wait_all_tasks_blocked()
+            assert launcher["worker"].signals == [SIGTERM, SIGCONT]
+            assert launcher["db"].signals == []
+            launcher["worker"].exit(0)
+            await runner["db"].wait()
+    assert launcher["db"].signals[0] == SIGTERM
 
 
 async def test_a_second_kill_waits_for_no_order() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -474,10 +475,31 @@ def test_a_process_shows_the_environment_of_its_program(
 
 SERVES = """
 import socket, sys
-server = socket.create_server(("127.0.0.1", 0))
+host, port, *only = sys.argv[1:]
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+server = socket.socket(family, socket.SOCK_STREAM)
+if family == socket.AF_INET6:
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, "only" in only)
+server.bind((host, int(port)))
+server.listen()
 print(f"ready\\n{server.getsockname()[1]}", flush=True)
 sys.stdin.read()
 """
+
+
+def port_of(server: Child) -> int:
+    """Return the port on which a `SERVES` listens."""
+    assert server.stdout is not None
+    return int(server.stdout.readline())
+
+
+def has_ipv6() -> bool:
+    """Tell whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 @needs_proc
@@ -488,11 +510,58 @@ def test_a_server_outside_the_group_is_told_by_its_whole_mark(
     """Not by one that begins like it: the server of the twelfth attempt is not the first one's."""
     group = group_of(start(*RUNS))
     monkeypatch.setenv("CURRANT_ID", f"outer/a/1:run/web/12{deeper}")
-    server = start(sys.executable, "-c", SERVES)
-    assert server.stdout is not None
-    port = int(server.stdout.readline())
+    port = port_of(start(sys.executable, "-c", SERVES, "127.0.0.1", "0"))
     assert group.listens("127.0.0.1", port, b"CURRANT_ID=outer/a/1:run/web/12") is True
     assert group.listens("127.0.0.1", port, b"CURRANT_ID=outer/a/1:run/web/1") is False
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("other", "own", "asked"),
+    [
+        (("::1",), ("0.0.0.0",), "::1"),
+        (("127.0.0.1",), ("::", "only"), "127.0.0.1"),
+        (("0.0.0.0",), ("::", "only"), "127.0.0.1"),
+        (("127.0.0.1",), ("::1",), "127.0.0.1"),
+        (("::1",), ("127.0.0.1",), "::1"),
+    ],
+)
+def test_the_server_that_is_reached_counts_not_another_one_on_that_port(
+    start: Start, group_of: NewGroup, other: tuple[str, ...], own: tuple[str, ...], asked: str
+) -> None:
+    """Both listen on the same port; the system chooses who takes connections to an address."""
+    if not has_ipv6():
+        pytest.skip("this machine has no ::1: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+    stranger = start(sys.executable, "-c", SERVES, other[0], "0", *other[1:])
+    port = port_of(stranger)
+    ours = start(sys.executable, "-c", SERVES, own[0], str(port), *own[1:])
+    with socket.create_connection((asked, port)):
+        pass
+    for _ in range(2):  # it remembers
+        assert group_of(ours).listens(asked, port, b"CURRANT_ID=a/b/1") is False
+        assert group_of(stranger).listens(asked, port, b"CURRANT_ID=a/b/1") is True
+
+
+@needs_proc
+@pytest.mark.parametrize(("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1")])
+def test_a_server_at_all_addresses_is_its_own(
+    start: Start, group_of: NewGroup, host: str, asked: str
+) -> None:
+    """Where no other one listens at that very address; also that of IPv6, for IPv4."""
+    if ":" in host and not has_ipv6():
+        pytest.skip("this machine has no ::1: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+    ours = start(sys.executable, "-c", SERVES, host, "0")
+    port = port_of(ours)
+    for address in (asked, f"::ffff:{asked}"):
+        assert group_of(ours).listens(address, port, b"CURRANT_ID=a/b/1") is True
+
+
+@needs_proc
+def test_a_server_below_a_member_is_its_own(start: Start, group_of: NewGroup) -> None:
+    """In a session of its own, with no variables: so `su` starts what it runs."""
+    code = f"import sys; sys.argv[1:] = ['127.0.0.1', '0']; exec({SERVES!r})"
+    leader = start("/bin/sh", "-c", 'setsid env -i "$@"; true', "-", sys.executable, "-c", code)
+    assert group_of(leader).listens("127.0.0.1", port_of(leader), b"CURRANT_ID=a/b/1") is True
 
 
 # ---- where there is no /proc ----
