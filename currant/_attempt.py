@@ -5,6 +5,9 @@ task tells of the start and reads stdout, another one reads stderr, and where th
 it a third looks after the process.  Leaving the block, however that comes, ends what is left of the
 group, lets the output come to its end, and frees everything.
 
+Who ends before it was ready has failed.  A line that a probe waits for counts if it was written,
+however soon after it the process ended: so that is known when the output has ended.
+
 Two things must hold whatever comes in between.  Nothing outlives its attempt: the block ends the
 group behind a shield, for as long as the grace allows.  Stopping never waits for a reader: who
 holds the block open sends no message, so a full channel cannot hold up a stop.
@@ -24,7 +27,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._command import grace_of, name_of
-from currant._errors import CannotStopError, LaunchError, TimeLimitError
+from currant._errors import CannotStopError, LaunchError, NotReadyError, TimeLimitError
 from currant._health import HealthCheck, has_checks, name_of_probes
 from currant._launcher import Resizable, Sweeper
 from currant._messages import Aborted, Ready, Started
@@ -101,7 +104,7 @@ class Attempt:
         self.is_ready = False
         self._command = command
         self._shared = shared
-        self._tasks: TaskGroup | None = None  # while the process may have to be stopped
+        self._tasks: TaskGroup | None = None  # beside the process
         self._told_start = False
         self._checks: anyio.CancelScope | None = None
         self._at_once = False
@@ -116,6 +119,16 @@ class Attempt:
     def runs(self) -> bool:
         """Whether there is a process whose end is not known."""
         return self.process is not None and self.exit is None
+
+    @property
+    def may_become_ready(self) -> bool:
+        """Whether it is not ready, but runs, or has written lines that are still to be read."""
+        return not self.is_ready and (self.runs or self._checks is not None)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether `status` is what it will be, once the leader has ended."""
+        return not (self.status == "succeeded" and self.may_become_ready)
 
     @property
     def is_stopping(self) -> bool:
@@ -161,8 +174,9 @@ class Attempt:
                     with anyio.CancelScope(shield=True):
                         await self._end_group()
                 await self._let_output_end(process)
+            self._judge_readiness()
         finally:
-            self.process = None
+            self.process = self._tasks = None
             await process.aclose()
 
     async def ended(self) -> float:
@@ -179,6 +193,9 @@ class Attempt:
         elif not end.stopped:
             is_success = end.code in self._command.success_codes
             self.status = "succeeded" if is_success else "failed"
+            if not self._may_have_written_what_is_sought():
+                self._cancel_checks()
+                self._judge_readiness()
         return uptime
 
     async def stop(self) -> None:
@@ -186,7 +203,7 @@ class Attempt:
 
         Cancellation: leaves it asked to end.
         """
-        if self._tasks is not None:
+        if self._stoppable is not None:
             self._note_stop()
             await self._stop()
 
@@ -199,24 +216,25 @@ class Attempt:
             at_once: whether nothing is left of it; also for a process that is only being started.
         """
         self._at_once |= at_once
-        if self._tasks is not None:
+        if self._stoppable is not None:
             self._note_stop()
-            self._tasks.start_soon(self._stop)
+            self._stoppable.start_soon(self._stop)
 
-    def abort(self, fault: CurrantError) -> None:
-        """Have it fail by `fault`; the caller then stops it.
+    def abort(self, fault: CurrantError) -> bool:
+        """Have it fail by `fault`, and return whether it does; the caller then stops it.
 
-        Nothing where it is over, has failed, or is being stopped.
+        It does not where it is over, has failed, or is being stopped.
         """
         is_stopped = self.is_stopping or self._shared.barrier.thrown
-        if self._tasks is not None and self.runs and self.error is None and not is_stopped:
-            self.error = fault
-            self._cancel_checks()
-            self._shared.change.give()
-            self._tell_soon(Aborted(name_of(self._command), fault, self.number, time.time()))
+        if self._stoppable is None or not self.runs or self.error is not None or is_stopped:
+            return False
+        self.error = fault
+        self._cancel_checks()
+        self._tell_soon(Aborted(name_of(self._command), fault, self.number, time.time()))
+        return True
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Have `function` done beside the process, where that may still have to be stopped."""
+        """Have `function` done beside the process, if that is not over."""
         if self._tasks is not None:
             self._tasks.start_soon(function)
 
@@ -246,6 +264,11 @@ class Attempt:
         else:
             await checkpoint()
 
+    @property
+    def _stoppable(self) -> TaskGroup | None:
+        """The tasks beside the process, while that may have to be stopped."""
+        return self._tasks if self.may_run else None
+
     def _launched(self) -> Process:
         assert self.process is not None
         return self.process
@@ -271,18 +294,38 @@ class Attempt:
         """See that the process becomes ready, stays alive, and keeps its time."""
 
         def on_ready(after: float) -> None:
-            if self.runs and not (self.is_stopping or self._shared.barrier.thrown):
+            if self._checks is not None:
                 self._note_ready()
                 self._tell_soon(Ready(name_of(self._command), after, time.time()))
 
         def on_fault(fault: CurrantError) -> None:
-            self.abort(fault)
-            self.stop_soon()
+            if self.abort(fault):
+                self.stop_soon()
 
         launcher, output = self._shared.launcher, self.output
         check = HealthCheck(self._command, process, launcher, output, on_ready, on_fault)
         with checks:
             await check.watch()
+        self._cancel_checks()
+
+    def _may_have_written_what_is_sought(self) -> bool:
+        probe = self._command.ready
+        return probe is not None and bool(probe.line_probes) and self.may_become_ready
+
+    async def _check_the_last_lines(self) -> None:
+        """Let the checks go on until all is read that the process wrote."""
+        await self.output.ended()
+        if self.output.has_found:
+            with anyio.move_on_after(OUTPUT_TIME):  # they need a few steps to come to it
+                await self._shared.change.until(lambda: not self.may_become_ready)
+        self._cancel_checks()
+
+    def _judge_readiness(self) -> None:
+        """Have it fail if it has ended, and never became ready."""
+        if self._command.ready is not None and not self.is_ready and self.status == "succeeded":
+            self.status = "failed"
+            reason = f"it has ended: {self.exit}"
+            self.error = NotReadyError(name_of(self._command), reason, self.output.tail)
 
     def _tell_soon(self, message: Ready | Aborted) -> None:
         """Send a message, but after the one that tells of the start."""
@@ -297,15 +340,16 @@ class Attempt:
         await self._shared.channel.send(message)
 
     async def _end_group(self) -> None:
-        self._cancel_checks()
-        self._shared.change.give()
         if self._shared.barrier.thrown:  # also before its turn has come to be stopped
             self._note_stop()
+        if self.exit is not None and self._may_have_written_what_is_sought():
+            self.start_soon(self._check_the_last_lines)
+        else:
+            self._cancel_checks()
         try:
             if not self.cannot_be_stopped:
                 await self._stop()
         finally:
-            self._tasks = None
             self._note_over()
 
     async def _stop(self) -> None:
@@ -339,7 +383,6 @@ class Attempt:
         if self._stopped_at is None:
             self._stopped_at = anyio.current_time()
             self._cancel_checks()
-            self._shared.change.give()
 
     def _note_exit(self, end: Exit) -> None:
         timed_out = isinstance(self.error, TimeLimitError)
@@ -355,12 +398,14 @@ class Attempt:
 
     def _let_go(self) -> None:
         """Let the block be left though the leader has not ended."""
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        if self._stoppable is not None:
+            self._stoppable.cancel_scope.cancel()
 
     def _cancel_checks(self) -> None:
         if self._checks is not None:
             self._checks.cancel()
+            self._checks = None
+        self._shared.change.give()
 
 
 async def _write_stdin(stdin: ByteSendStream, data: bytes) -> None:

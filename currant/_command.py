@@ -138,6 +138,7 @@ class Command:
         stop_signal: what asks the command's process group to stop.
         grace: seconds its group has to end after being asked; then SIGKILL.
         ready: a probe of `currant.ready` that tells that it is ready; None: it is, once it runs.
+            Who ends before has failed, whatever the exit code.
         alive: a probe that is asked again and again once it is ready.
         misses: after so many misses of `alive` in a row, the attempt has failed.
         after: the commands that it waits for, before it is started: a mapping from their names to

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio
 
 from currant._command import name_of, needs_of
-from currant._errors import CommandError
+from currant._errors import CommandError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +138,10 @@ async def _comes_true(job: Job, condition: Condition | None) -> str | None:
     times = job.times_ready
     while not _is_true(job, condition, times):
         if job.result is not None:
-            end = job.result.error or job.result.exit or job.result.status
+            error = job.result.error
+            if isinstance(error, NotReadyError):
+                return f"{job.name!r} was to be {_WORDS[condition]}: {error.reason}"
+            end = error or job.result.exit or job.result.status
             return f"{job.name!r} was to be {_WORDS[condition]}, and has ended: {end}"
         if job.is_ending and condition != "ended":
             return f"{job.name!r} was to be {_WORDS[condition]}, and is being stopped"

@@ -217,7 +217,7 @@ class Job:
                 return error.reason
             if error is not None:
                 return str(error)
-            if attempt.exit is not None:
+            if attempt.exit is not None and not attempt.may_become_ready:
                 return f"it has ended: {attempt.exit}"
         if self.result is not None:
             return f"it has ended: {self.result.error or self.result.exit or self.result.status}"
@@ -460,12 +460,17 @@ class Job:
         self._phase = "running"
         self._starts += 1
         self._change.give()
+        is_decided, uptime = True, 0.0  # where it cannot be stopped, and never ends
         async with attempt.running():
             if self._barrier.thrown:  # while it was being started
                 attempt.start_soon(self._stop_in_turn)
             if self._to_launch is not launched and isinstance(self._to_launch.pty, Pty):
                 await attempt.resize(self._to_launch.pty)
             uptime = await attempt.ended()
+            is_decided = attempt.is_judged
+            if is_decided:
+                self._decide(uptime)
+        if not is_decided:
             self._decide(uptime)
         if attempt.cannot_be_stopped and attempt.error is not None:
             await self._send(Aborted(self.name, attempt.error, attempt.number, time.time()))

@@ -93,6 +93,9 @@ class Output:
         capture: whether to keep what is read: False, True, or how many last bytes of each stream.
         sought: the probes that wait for a line.
         send: takes each batch of whole lines, and waits while there is no room for it.
+
+    Attributes:
+        has_found: whether a line has come that a probe waits for.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Output:
         self._name = name
         self._send = send
         self._sought = list(sought)
+        self.has_found = False
         self._capture = Capture(capture)
         self._tail = Tail()
         self._open = 2
@@ -161,6 +165,8 @@ class Output:
         await self._send(batch)
 
     def _seek(self, batch: Batch) -> None:
+        before = len(self._sought)
         for line in batch.lines():
             self._sought = [probe for probe in self._sought if not probe.matches(line)]
+        self.has_found |= len(self._sought) < before
         self._change.give()

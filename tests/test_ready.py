@@ -575,6 +575,70 @@ def test_a_wrong_probe_is_refused_when_it_is_built(build: Callable[[], object], 
         build()
 
 
+# ---- an end that comes soon ----
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        ready.line("up"),
+        ready.any_of(ready.line("up"), ready.line("never")),
+        ready.all_of(ready.line("up"), ready.line("^u"), ready.delay(0.001)),
+    ],
+    ids=["line", "any", "all"],
+)
+@pytest.mark.parametrize("code", [0, 1])
+async def test_a_line_counts_however_soon_the_process_ends(probe: Probe, code: int) -> None:
+    """It was written, so the command was ready; each time, for who waits as well."""
+    policy = RestartPolicy("on-failure", delay=0, max_restarts=2)
+    commands = {
+        "a": Command(["a"], ready=probe, restart=policy),
+        "b": Command(["b"], after={"a": "ready"}),
+    }
+    launcher = FakeLauncher({"a": Script(stdout=b"up\n", exit=code)})
+    with fail_after(LIMIT):
+        async with Runner(commands, launcher=launcher) as runner:
+            told = await messages_of(runner)
+    its = [type(message) for message in told if message.command == "a"]
+    assert its.count(Ready) == its.count(Started) == (1 if code == 0 else 3)
+    assert its[-1] is Exited
+    assert runner.results["a"].status == ("succeeded" if code == 0 else "failed")
+    assert runner.results["b"].status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        ready.line("up"),
+        ready.tcp("127.0.0.1", 1),
+        ready.all_of(ready.line("never"), ready.delay(HOURS)),
+        ready.all_of(ready.line("soon"), ready.delay(HOURS)),
+    ],
+    ids=["line", "tcp", "none of it", "a part of it"],
+)
+async def test_who_ends_before_it_is_ready_has_failed(probe: Probe) -> None:
+    """Also with exit code 0, as a server that goes on without its first process."""
+    policy = RestartPolicy("on-failure", delay=0, max_restarts=1)
+    commands = {
+        "a": Command(["a"], ready=probe, restart=policy, kill_others_on="success"),
+        "b": Command(["b"], after="a"),
+        "c": Command(["c"]),
+    }
+    launcher = FakeLauncher({"a": Script(stdout=b"soon\n"), "c": Script(exit=None)})
+    with fail_after(LIMIT):
+        async with Runner(commands, launcher=launcher) as runner:
+            with pytest.raises(NotReadyError, match=r"it has ended: exit code 0\n.*soon"):
+                await runner["a"].ready()
+            result = await runner["a"].wait()
+            await runner["b"].wait()
+            assert not runner.barrier.thrown
+            runner.kill()
+    assert (result.status, result.attempts) == ("failed", 2)
+    assert isinstance(result.error, NotReadyError)
+    assert runner.results["b"].status == "skipped"
+    assert str(runner.results["b"].error).endswith("was to be ready: it has ended: exit code 0")
+
+
 # ---- alive ----
 
 
