@@ -109,15 +109,15 @@ class Probe(ABC):
 
         Cancellation: harmless.
         """
-        seconds = READY_TIMEOUT if self.timeout is None else self.timeout
         problem: Exception = Unmet("no answer")
-        with anyio.move_on_after(seconds):
+        with anyio.move_on_after(READY_TIMEOUT if self.timeout is None else self.timeout):
             while True:
                 answer = await self._look_within(READY_LOOK, subject)
                 if answer is None:
                     return None
                 problem = answer
                 await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
+                problem = Unmet(f"no answer to the last look; to the one before: {answer}")
         return problem
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from base64 import b64encode
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from inspect import isawaitable
 from ipaddress import ip_address
 from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import anyio
 from anyio.abc import SocketAttribute
@@ -105,7 +107,8 @@ def http(
     Redirects are not followed.
 
     Args:
-        url: begins with ``http://``.
+        url: begins with ``http://``; a name and password in it (``http://name:word@host``) are sent
+            (RFC 7617).
         status: the status code, or several.
         interval: seconds between two looks.
         timeout: seconds until then; None: 60.
@@ -135,6 +138,7 @@ def http(
         host,
         port,
         parts.netloc.rpartition("@")[2],
+        _credentials(parts.netloc),
         target,
         codes,
         interval=interval,
@@ -162,7 +166,7 @@ def command(
 
 
 def when(
-    check: Callable[[], Awaitable[object]],
+    check: Callable[[], object],
     *,
     interval: float | None = None,
     timeout: float | None = None,
@@ -171,7 +175,8 @@ def when(
 
     Args:
         check: is called without arguments.  An exception means: not yet.  It has to end when it is
-            cancelled: a thread that cannot be is waited for.
+            cancelled: a thread that cannot be is waited for.  A function that is not async may do
+            as well, if it returns at once.
         interval: seconds between two calls.
         timeout: seconds until then; None: 60.
 
@@ -285,20 +290,23 @@ class _Http(Probe):
     host: str
     port: int
     authority: str
+    credentials: str | None = field(repr=False)
     target: str
     codes: Collection[int]
 
     async def look(self, subject: ProbeTarget) -> None:
         request = (
             f"GET {self.target} HTTP/1.1\r\nHost: {self.authority}\r\n"
-            "User-Agent: currant\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            "User-Agent: currant\r\nAccept: */*\r\nConnection: close\r\n"
         )
+        if self.credentials is not None:
+            request += f"Authorization: Basic {self.credentials}\r\n"
         answer = b""
         where = f"http://{self.authority}{self.target}"
         async with await _connected(self.host, self.port) as stream:
             ends = _ends_of(stream)
             try:
-                await stream.send(request.encode())
+                await stream.send(f"{request}\r\n".encode())
                 while b"\n" not in answer and len(answer) < LONGEST_STATUS_LINE:
                     answer += await stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
@@ -353,10 +361,12 @@ class _Command(Probe):
 
 @dataclass(frozen=True, slots=True)
 class _When(Probe):
-    check: Callable[[], Awaitable[object]]
+    check: Callable[[], object]
 
     async def look(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - asks somebody else
-        answer = await self.check()
+        answer = self.check()
+        if isawaitable(answer):
+            answer = await answer
         if not answer:
             raise Unmet(f"{getattr(self.check, '__qualname__', self.check)} returned {answer!r}")
 
@@ -440,6 +450,12 @@ def _checked_address(what: str, host: object, port: object) -> tuple[str, int]:
     if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
         raise CommandError(f"{what}: port must be from 1 to 65535, not {port!r}")
     return host, port
+
+
+def _credentials(netloc: str) -> str | None:
+    """Return the name and password of a URL as HTTP sends them; None where there are none."""
+    user, has_user, _ = netloc.rpartition("@")
+    return b64encode(unquote_to_bytes(user)).decode() if has_user else None
 
 
 def _check_only_what_a_probe_takes(command: Command) -> None:

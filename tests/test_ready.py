@@ -365,6 +365,36 @@ async def test_where_nobody_listens_the_reason_tells_where(protocol: str) -> Non
     assert f" s (nobody answers at 127.0.0.1, port {port}: " in error.reason
 
 
+async def test_a_name_and_a_password_are_sent() -> None:
+    """As the URL has them; and they are shown to nobody."""
+    asked: list[bytes] = []
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            asked.append(await stream.receive())
+            await stream.send(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    class Anybody:
+        async def listens(self, address: str, port: int) -> bool | None:
+            return None
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+        tasks.start_soon(listener.serve, serve)
+        probe = ready.http(f"http://Aladdin:open%20sesame@127.0.0.1:{port}/", timeout=LIMIT)
+        subject: Any = Anybody()
+        assert await probe.check_once(subject) is None
+        tasks.cancel_scope.cancel()
+    assert b"\r\nHost: 127.0.0.1:%d\r\n" % port in asked[0]
+    # The example of RFC 7617.
+    assert b"\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n" in asked[0]
+    assert "sesame" not in repr(probe)
+    assert "QWxh" not in repr(probe)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
@@ -479,6 +509,17 @@ async def test_a_function_tells_that_a_command_is_ready() -> None:
             await anyio.wait_all_tasks_blocked()
             runner.kill()
     assert asked == answers
+
+
+async def test_a_function_that_returns_at_once_need_not_be_async() -> None:
+    """Its answer is the same."""
+    answers = iter([False, True])
+    probe = ready.when(lambda: next(answers), interval=OFTEN)
+    with fail_after(LIMIT):
+        async with Runner([Command(["sleep", "9999"], ready=probe)]) as runner:
+            await runner["sleep"].ready()
+            runner.kill()
+    assert list(answers) == []
 
 
 async def test_the_last_exception_of_a_function_is_told() -> None:
@@ -732,6 +773,22 @@ class TestOnTheClock:
         async with Runner([Command(["c"], alive=alive)], launcher=launcher) as runner:
             pass
         assert runner.results["c"].status == "succeeded"
+
+    async def test_the_reason_is_that_of_the_last_look(self) -> None:
+        """A server that refused at first and then took the question without an answer."""
+        answers = iter([False])
+
+        async def check() -> bool:
+            for answer in answers:
+                return answer
+            await anyio.sleep_forever()
+            return True
+
+        command = Command(["c"], ready=ready.when(check, timeout=3))
+        async with Runner([command], launcher=FakeLauncher(default=Script(exit=None))) as runner:
+            pass
+        assert "no answer to the last look; to the one before: " in str(runner.results["c"].error)
+        assert "returned False" in str(runner.results["c"].error)
 
     async def test_all_parts_of_a_probe_have_the_time_of_the_whole(self) -> None:
         """Where it was given one."""
