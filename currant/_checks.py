@@ -7,7 +7,7 @@ from typing import cast
 
 from currant._errors import CommandError
 
-__all__ = ["check_count", "check_seconds", "is_number"]
+__all__ = ["check_count", "check_flag", "check_seconds", "is_number"]
 
 
 def is_number(value: object) -> bool:
@@ -22,6 +22,12 @@ def check_count(what: str, number: object) -> None:
     """Raise `CommandError` for what is no whole number of at least 1."""
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise CommandError(f"{what} must be a whole number, at least 1, not {number!r}")
+
+
+def check_flag(what: str, value: object) -> None:
+    """Raise `CommandError` for what is neither True nor False."""
+    if value not in (True, False):
+        raise CommandError(f"{what} must be True or False, not {value!r}")
 
 
 def check_seconds(what: str, value: object, *, optional: bool = True) -> None:

@@ -21,7 +21,7 @@ from subprocess import PIPE
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypedDict, Unpack, cast, get_args
 
-from currant._checks import check_count, check_seconds, is_number
+from currant._checks import check_count, check_flag, check_seconds, is_number
 from currant._errors import CommandError, CommandParseError, EmptyCommandError
 from currant._probe import Probe
 from currant._restart import RestartPolicy, RestartWhen
@@ -200,8 +200,7 @@ class Command:
         self._set("env", _checked_env(self.env))
         if self.stderr not in ("separate", "stdout"):
             raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
-        if self.inherit_env not in (True, False):
-            raise CommandError(f"inherit_env must be True or False, not {self.inherit_env!r}")
+        check_flag("inherit_env", self.inherit_env)
         self._set("stdin", _checked_stdin(self.stdin))
         self._set("pty", _checked_pty(self.pty))
         if self.pty and isinstance(self.stdin, PathLike):
@@ -213,6 +212,8 @@ class Command:
         self._set("stop_signal", checked_signal("stop_signal", self.stop_signal))
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
         _check_probes(self.ready, self.alive)
+        if self.ready is not None and (self.pty or self.stderr == "stdout"):
+            _check_seeks_nothing_on_stderr(self.ready)
         check_count("misses", self.misses)
         self._set("after", _checked_after(self.after))
         check_seconds("timeout", self.timeout)
@@ -367,6 +368,11 @@ def _check_probes(ready: object, alive: object) -> None:
             raise CommandError(f"{what} must be a probe of currant.ready, not {probe!r}")
     if isinstance(alive, Probe) and not alive.repeats:
         raise CommandError(f"alive cannot be {alive!r}: it happens once, and tells nothing later")
+
+
+def _check_seeks_nothing_on_stderr(probe: Probe) -> None:
+    if any(sought.stream == "stderr" for sought in probe.line_probes):
+        raise CommandError("ready: a line on stderr cannot come: that goes where stdout does")
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -317,7 +317,10 @@ class Job:
         Raises:
             StdinClosedError: nobody reads it: neither ``stdin=PIPE`` nor a `pty`, no process, or it
                 closed the pipe.
+            CommandError: `data` is no bytes.
         """
+        if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
+            raise CommandError(f"command {self.name!r}: what is sent must be bytes, not {data!r}")
         stdin = await self._open_stdin()
         if stdin is None:
             raise StdinClosedError(self.name, "the command does not run")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from currant._command import Command, DefaultName, as_command, name_of, with_name
-from currant._errors import CommandError, DuplicateNameError
+from currant._errors import CommandError, CommandParseError, DuplicateNameError
 
 if TYPE_CHECKING:
     from currant._command import CommandLike
@@ -85,11 +85,19 @@ def _built(commands: Commands) -> list[Command]:
         given = cast("Mapping[str, CommandLike]", commands)
         # A key is a name that was given, also where it was another command's default.
         keys = [str(key) if isinstance(key, DefaultName) else key for key in given]
-        values = [as_command(value) for value in given.values()]
-        return [replace(command, name=key) for key, command in zip(keys, values, strict=True)]
-    if isinstance(commands, (str, Command)):
+        return [_named(key, value) for key, value in zip(keys, given.values(), strict=True)]
+    if isinstance(commands, (str, Command)) or not isinstance(cast("object", commands), Iterable):
         raise CommandError(f"commands must be a list or a mapping of commands, not {commands!r}")
     return [as_command(value) for value in commands]
+
+
+def _named(name: str, value: CommandLike) -> Command:
+    try:
+        return replace(as_command(value), name=name)
+    except CommandParseError:  # which shows the text
+        raise
+    except CommandError as error:
+        raise type(error)(f"command {name!r}: {error}") from None
 
 
 def _replicas(command: Command) -> list[Command]:

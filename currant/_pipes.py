@@ -178,7 +178,7 @@ class TerminalInput(InputPipe):
         """Type all of `item`, waiting while the terminal is full."""
         await super().send(item)
         if item:
-            self._line_has_begun = not item.endswith((b"\n", b"\r"))
+            self._line_has_begun = bytes(item[-1:]) not in (b"\n", b"\r")
 
     async def aclose(self) -> None:
         """Type the end of the input; more may be typed then.  Nothing where nobody is there.

@@ -17,7 +17,7 @@ from currant._checks import check_seconds
 
 if TYPE_CHECKING:
     from currant._command import Command
-    from currant._messages import Exit, Line
+    from currant._messages import Exit, Line, StreamName
 
 __all__ = [
     "ALIVE_INTERVAL",
@@ -50,6 +50,11 @@ class Unmet(Exception):  # noqa: N818 - an answer, which never leaves currant
 
 class LineProbe(Protocol):
     """A probe that looks at each line of output."""
+
+    @property
+    def stream(self) -> StreamName | None:
+        """The one in which it looks; None: both."""
+        ...
 
     def matches(self, line: Line) -> bool:
         """Tell whether `line` is the one."""

@@ -13,6 +13,7 @@ Rejected: letting the cancellation reach each command's task.  It puts the kill 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from math import inf
 from types import MappingProxyType
@@ -25,7 +26,7 @@ from anyio.lowlevel import checkpoint
 from currant._attempt import LAST_GRACE
 from currant._barrier import KillBarrier
 from currant._channel import BatchReader, Channel, LineReader
-from currant._checks import check_count, check_seconds
+from currant._checks import check_count, check_flag, check_seconds
 from currant._command import (
     Command,
     as_command,
@@ -51,14 +52,7 @@ from currant._posix import require_posix
 from currant._restart import RestartPolicy, RestartWhen, as_restart_policy
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Iterable,
-        Mapping,
-    )
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
     from anyio.abc import ObjectReceiveStream
 
@@ -154,6 +148,8 @@ class Runner(AsyncContextManagerMixin):
         check_count("max_processes", 1 if max_processes is None else max_processes)
         check_count("buffer_size", buffer_size)
         check_seconds("timeout", timeout)
+        check_flag("orphan_guard", orphan_guard)
+        check_flag("keep_open", keep_open)
         self._names = Names()
         named = name_all(commands, self._names)
         self._replicas = {
@@ -171,10 +167,14 @@ class Runner(AsyncContextManagerMixin):
         self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
         self._max_processes = max_processes
         self._buffer_size = buffer_size
+        if not isinstance(cast("object", sinks), Iterable):
+            raise CommandError(f"sinks must be a list of async callables, not {sinks!r}")
         self._sinks = tuple(sinks)
         for sink in self._sinks:
             if not callable(sink):
                 raise CommandError(f"a sink must be an async callable, not {sink!r}")
+        if launcher is not None and not callable(getattr(launcher, "launch", None)):
+            raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         if launcher is None:
             launcher = LocalLauncher(orphan_guard=orphan_guard)
         self._launcher = launcher

@@ -616,6 +616,14 @@ def test_a_wrong_probe_is_refused_when_it_is_built(build: Callable[[], object], 
         build()
 
 
+@pytest.mark.parametrize("options", [{"stderr": "stdout"}, {"pty": True}])
+def test_a_line_on_a_stream_that_is_not_there_is_refused(options: dict[str, Any]) -> None:
+    """It would be waited for in vain."""
+    probe = ready.any_of(ready.line("up", "stderr"), ready.delay(1))
+    with pytest.raises(CommandError, match="command 'a': ready: a line on stderr cannot come"):
+        Command(["a"], ready=probe, **options)
+
+
 # ---- an end that comes soon ----
 
 

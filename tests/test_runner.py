@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 import anyio
 import pytest
@@ -14,10 +15,12 @@ from anyio.lowlevel import checkpoint
 import currant
 from currant import (
     PIPE,
+    Batch,
     Command,
     CommandError,
     CommandNotFoundError,
     DuplicateNameError,
+    EmptyCommandError,
     Exit,
     Exited,
     Failed,
@@ -106,18 +109,46 @@ async def test_two_commands_given_one_name_are_refused() -> None:
         {"capture": -1},
         {"max_processes": 0},
         {"buffer_size": 0},
+        {"timeout": "soon"},
+        {"keep_open": "no"},
+        {"orphan_guard": "no"},
+        {"launcher": 5},
+        {"sinks": 5},
+        {"sinks": [5]},
     ],
 )
 async def test_a_wrong_option_is_refused_when_built(options: dict[str, object]) -> None:
     """Misuse fails in the caller's frame, before anything is started."""
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(CommandError, match=next(iter(options)).rstrip("s")):
         Runner(["true"], **options)  # type: ignore[arg-type]
 
 
-async def test_a_text_instead_of_a_list_of_commands_is_refused() -> None:
+@pytest.mark.parametrize("commands", ["ls -l", Command(["ls"]), 5, None])
+async def test_what_is_no_list_of_commands_is_refused(commands: Any) -> None:
     """``Runner("ls -l")`` would run each letter; it is refused with a text that says so."""
     with pytest.raises(CommandError, match="list"):
-        Runner("ls -l")
+        Runner(commands)
+
+
+@pytest.mark.parametrize("command", [None, "", [], ["x", 1], ["a\0b"], 5])
+async def test_a_wrong_command_is_told_by_its_name(command: Any) -> None:
+    """Where a mapping gives it one."""
+    with pytest.raises(CommandError, match="command 'db': ") as caught:
+        Runner({"web": "true", "db": command})
+    assert isinstance(caught.value, EmptyCommandError) == (command in ("", []))
+
+
+@pytest.mark.parametrize("data", ["text", None, 5, [1]])
+async def test_only_bytes_can_be_sent(data: Any) -> None:
+    """Whatever else is refused in the frame of who gives it."""
+    async with Runner([Command(["cat"], stdin=PIPE)]) as runner:
+        with pytest.raises(CommandError, match="'cat': what is sent must be bytes"):
+            await runner["cat"].send(data)
+        await runner["cat"].send(bytearray(b"all of "))
+        await runner["cat"].send(memoryview(b"it"))
+        await runner["cat"].close_stdin()
+        output = b"".join([m.data async for m in runner.batches() if isinstance(m, Batch)])
+    assert output == b"all of it"
 
 
 async def test_a_missing_program_is_found_before_any_process_starts(
