@@ -57,22 +57,28 @@ class Dependencies:
             circle = " after ".join(repr(name) for name in reversed(error.args[1]))
             raise CommandError(f"after: commands wait for one another: {circle}") from None
 
-    async def come_true(self, name: str, jobs: Mapping[str, Job]) -> str | None:
-        """Wait until all is true that the command needs, and return None; or why it cannot be.
+    async def come_true(self, job: Job, jobs: Mapping[str, Job]) -> str | None:
+        """Wait until all is true that `job` needs, and return None; or why it cannot be.
 
+        Once `job` is to end, it returns as soon as one of the others is to do so as well.
         Cancellation: harmless.
         """
+        needs: list[tuple[Job, Condition | None]] = [
+            (jobs[other], condition) for other, condition in self._needs[job.name].items()
+        ]
+        if len(needs) == 1:  # no task is needed beside this one, which halves the memory
+            return await _comes_true(job, *needs[0])
         reasons: list[str] = []
 
-        async def wait_for(job: Job, condition: Condition | None) -> None:
-            reason = await _comes_true(job, condition)
+        async def wait_for(other: Job, condition: Condition | None) -> None:
+            reason = await _comes_true(job, other, condition)
             if reason is not None:
                 reasons.append(reason)
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
-            for other, condition in self._needs[name].items():
-                tasks.start_soon(wait_for, jobs[other], condition)
+            for need in needs:
+                tasks.start_soon(wait_for, *need)
         return reasons[0] if reasons else None
 
     async def until_unneeded(self, name: str, jobs: Mapping[str, Job]) -> None:
@@ -131,20 +137,20 @@ def needs_among(
     return needs
 
 
-async def _comes_true(job: Job, condition: Condition | None) -> str | None:
+async def _comes_true(waiting: Job, job: Job, condition: Condition | None) -> str | None:
     """Wait until `condition` is true of `job`, and return None; or why it no longer can be."""
     if condition is None:
         condition = "started" if job.command.ready is None else "ready"
     times = job.times_ready
     while not _is_true(job, condition, times):
+        what = f"{job.name!r} was to be {_WORDS[condition]}"
         if job.result is not None:
             error = job.result.error
             if isinstance(error, NotReadyError):
-                return f"{job.name!r} was to be {_WORDS[condition]}: {error.reason}"
-            end = error or job.result.exit or job.result.status
-            return f"{job.name!r} was to be {_WORDS[condition]}, and has ended: {end}"
-        if job.is_ending and condition != "ended":
-            return f"{job.name!r} was to be {_WORDS[condition]}, and is being stopped"
+                return f"{what}: {error.reason}"
+            return f"{what}, and has ended: {error or job.result.exit or job.result.status}"
+        if job.is_ending and (condition != "ended" or waiting.is_ending):
+            return f"{what}, and is being stopped"
         await job.changed()
     return None
 

@@ -406,6 +406,10 @@ class Job:
             status = "stopped" if self._wants_another else self._attempt.status
             self._end(status, self._attempt.error, duration, started_at)
 
+    def end_unstarted(self) -> None:
+        """End it as stopped, since a kill has come before its first start; in place of `live`."""
+        self._end("stopped", None)
+
     async def skip(self, reason: str) -> None:
         """End it without a start: what it waits for can no longer come; in place of `live`.
 

@@ -248,6 +248,26 @@ async def test_all_are_stopped_in_reverse_order(way: str, tmp_path: Path) -> Non
     assert {runner.results[name].status for name in ("db", "api", "web", "cron")} == {"stopped"}
 
 
+@pytest.mark.parametrize("way", ["all", "it alone"])
+@pytest.mark.parametrize("after", [{"db": "ended"}, {"db": "succeeded", "other": "ended"}])
+async def test_who_waits_ends_at_once_when_it_is_killed(after: Any, way: str) -> None:
+    """As one that was stopped, whatever it waits for, and however long that takes to end."""
+    launcher = FakeLauncher(default=Script(exit=None, ignores={SIGTERM}))
+    commands = {"db": "db", "other": "other", "c": Command(["c"], after=after)}
+    with fail_after(LIMIT):
+        async with Runner(commands, launcher=launcher, grace=HOURS) as runner:
+            await runner["other"].until_started()
+            if way == "all":
+                runner.kill()
+            else:
+                runner["c"].kill()
+            assert (await runner["c"].wait()).status == "stopped"
+            assert launcher["db"].running
+            for name in ("db", "other"):
+                launcher[name].exit(0)
+    assert runner.results["c"].attempts == 0
+
+
 async def test_all_that_stand_on_a_dependency_are_gone_before_it_is_asked() -> None:
     """Also where those between have ended: who comes after a migration needs the database."""
     launcher = FakeLauncher(

@@ -144,8 +144,9 @@ async def test_only_bytes_can_be_sent(data: Any) -> None:
     async with Runner([Command(["cat"], stdin=PIPE)]) as runner:
         with pytest.raises(CommandError, match="'cat': what is sent must be bytes"):
             await runner["cat"].send(data)
-        await runner["cat"].send(bytearray(b"all of "))
-        await runner["cat"].send(memoryview(b"it"))
+        more: list[Any] = [bytearray(b"all of "), memoryview(b"it")]
+        for good in more:
+            await runner["cat"].send(good)
         await runner["cat"].close_stdin()
         output = b"".join([m.data async for m in runner.batches() if isinstance(m, Batch)])
     assert output == b"all of it"
