@@ -256,7 +256,8 @@ async def test_who_waits_ends_at_once_when_it_is_killed(after: Any, way: str) ->
     commands = {"db": "db", "other": "other", "c": Command(["c"], after=after)}
     with fail_after(LIMIT):
         async with Runner(commands, launcher=launcher, grace=HOURS) as runner:
-            await runner["other"].until_started()
+            for name in ("db", "other"):
+                await runner[name].until_started()
             if way == "all":
                 runner.kill()
             else:
