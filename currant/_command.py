@@ -124,11 +124,12 @@ class Command:
             looked for from `cwd`.  A named pipe is refused, since opening one may wait for ever.
         pty: whether its stdin, stdout and stderr are one pseudo-terminal, which is its controlling
             terminal: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs then
-            write line by line, in colour, and ask for passwords.  All output is one stream,
-            "stdout", and its lines end with ``\r\n``.  What is sent (`Job.send`), and bytes given
-            as `stdin`, is as if typed: it is echoed, ``b"\x03"`` interrupts, and a program that
-            reads line by line gets no more than 4095 bytes of a line.  The variable TERM is
-            ``xterm-256color`` where the command would have none.
+            write line by line, in colour, and ask for passwords.  A question comes with the rest of
+            its line, when it is answered.  All output is one stream, "stdout", and its lines end
+            with ``\r\n``.  What is sent (`Job.send`), and bytes given as `stdin`, is as if typed:
+            it is echoed, ``b"\x03"`` interrupts, and a program that reads line by line gets no
+            more than 4095 bytes of a line.  The variable TERM is ``xterm-256color`` where the
+            command would have none.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or how many last bytes of
             each stream.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from currant._command import Command, Condition
     from currant._job import Job
 
-__all__ = ["Dependencies", "needs_among"]
+__all__ = ["Dependencies", "Needs", "needs_among"]
 
 Needs: TypeAlias = "dict[str, Condition | None]"
 

@@ -77,6 +77,11 @@ class RestartPolicy:
         if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether a command is started again after each end, however often."""
+        return self.when == "always" and self.max_restarts is None
+
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int)

@@ -33,7 +33,7 @@ from currant._command import (
     check_policies,
     name_of,
 )
-from currant._dependencies import Dependencies, needs_among
+from currant._dependencies import Dependencies, Needs, needs_among
 from currant._errors import (
     CannotStopError,
     CommandError,
@@ -159,12 +159,11 @@ class Runner(AsyncContextManagerMixin):
         }
         self._commands = [command for several in named.values() for command in several]
         self._known = {name_of(command): command for command in self._commands}
+        self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
         self._dependencies = Dependencies()
         for command in self._commands:
-            needs = needs_among(command, self._known, self._replicas)
-            self._dependencies.add(name_of(command), needs)
+            self._dependencies.add(name_of(command), self._needs_of(command))
         self._dependencies.check()
-        self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
         self._max_processes = max_processes
         self._buffer_size = buffer_size
         if not isinstance(cast("object", sinks), Iterable):
@@ -260,11 +259,23 @@ class Runner(AsyncContextManagerMixin):
                 f"command {name_of(built)!r}: replicas: those are for the commands that a Runner "
                 "is built with; start each one by itself"
             )
-        needs = needs_among(built, self._known, self._replicas)
+        needs = self._needs_of(built)
         job = self._register(self._names.give(built))
         self._dependencies.add(job.name, needs)
         self._admit(job)
         return job
+
+    def _needs_of(self, command: Command) -> Needs:
+        """Return what `command` waits for, where there are such commands, and it can come true."""
+        needs = needs_among(command, self._known, self._replicas)
+        for other, condition in needs.items():
+            restart = _resolved(self._known[other], self._policies).restart
+            if condition == "succeeded" and restart.is_endless:
+                raise CommandError(
+                    f"command {name_of(command)!r}: after: {other!r} never has succeeded, since it "
+                    "is always started again; wait until it is 'ready' or 'started'"
+                )
+        return needs
 
     def _register(self, command: Command) -> Job:
         """Make the job of a command that has the name it goes by."""

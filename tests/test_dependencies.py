@@ -480,6 +480,22 @@ async def test_a_later_command_waits_under_the_name_that_it_is_given() -> None:
             assert (await job.wait()).status == "succeeded"
 
 
+@pytest.mark.parametrize("restart", ["always", RestartPolicy("always")])
+async def test_what_is_always_started_again_never_has_succeeded(restart: Any) -> None:
+    """Who waits for that would wait for ever; it is refused, also later, by its policy or ours."""
+    waits = Command(["true"], name="b", after={"a": "succeeded"})
+    with pytest.raises(CommandError, match="command 'b': after: 'a' never has succeeded"):
+        Runner([Command(["true"], name="a", restart=restart), waits])
+    with pytest.raises(CommandError, match="command 'b': after: 'a' never has succeeded"):
+        Runner({"a": "true", "b": waits}, restart=restart)
+    Runner([Command(["true"], name="a", restart=RestartPolicy("always", max_restarts=1)), waits])
+    with fail_after(LIMIT):
+        async with Runner({"a": RUNS}, restart=restart) as runner:
+            with pytest.raises(CommandError, match="command 'b': after: 'a' never has succeeded"):
+                runner.start_soon(waits)
+            runner.kill()
+
+
 async def test_a_sink_may_start_what_waits_for_the_first_commands() -> None:
     """All of them are there when it begins."""
 
