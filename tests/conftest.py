@@ -3,8 +3,8 @@
 Tests start real processes, so a broken kill path would otherwise show as a slow machine and nothing
 else.  After each test there must be no open file, no child and no descendant of this process that
 was not there before.  Descendants that escaped from their parents are known by a variable in their
-environment.  What ends by itself (a process that asyncio's thread is about to reap) has a second to
-do so; what has not is killed and fails the test.
+environment.  What ends by itself (a process that asyncio's thread is about to reap) has time to do
+so, as much as a busy machine may take; what has not is killed and fails the test.
 
 Processes are found in ``/proc``; where there is none (macOS), only files are checked.
 """
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 # New in each process, so that neither an ancestor nor a test run beside this one carries it.
 RUN_ID = os.environ["CURRANT_TEST"] = str(uuid4())
 
-TIME_TO_SETTLE = 1.0
-"""Seconds that what is just ending has until it counts as left over."""
+TIME_TO_SETTLE = 20.0
+"""Seconds that what is just ending has until it counts as left over; only a leftover takes them."""
 
 T = TypeVar("T")
 

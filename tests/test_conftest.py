@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,9 +62,15 @@ async def test_own():
 """
 
 
-def outcomes(folder: Path, tests: str, *options: str) -> tuple[dict[str, str], str]:
+def outcomes(
+    folder: Path, tests: str, *options: str, time_to_settle: float | None = None
+) -> tuple[dict[str, str], str]:
     """Run `tests` in a pytest of their own; return the outcome of each, and the text."""
-    shutil.copy(Path(__file__).with_name("conftest.py"), folder)
+    conftest = Path(__file__).with_name("conftest.py").read_text()
+    if time_to_settle is not None:
+        assert "\nTIME_TO_SETTLE = 20.0\n" in conftest
+        conftest = conftest.replace("TIME_TO_SETTLE = 20.0", f"TIME_TO_SETTLE = {time_to_settle}")
+    (folder / "conftest.py").write_text(conftest)
     (folder / "test_it.py").write_text(tests)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "no_uvloop.py").write_text("import sys; sys.modules['uvloop'] = None\n")
@@ -91,7 +96,7 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.skipif(not os.path.exists("/proc/loadavg"), reason="processes are found in /proc")
 def test_whatever_a_test_leaves_fails_it_and_is_ended(tmp_path: Path) -> None:
     """A file, a child, a zombie, an escaped grandchild and a task: each is seen, none stays."""
-    found, text = outcomes(tmp_path, LEFTOVERS, "-p", "no:pytest_asyncio")
+    found, text = outcomes(tmp_path, LEFTOVERS, "-p", "no:pytest_asyncio", time_to_settle=0.1)
     names = ["file", "child", "zombie", "escaped"]
     names += [f"task[{backend}]" for backend in ("asyncio", "uvloop", "trio")]
     assert found == dict.fromkeys(names, "ERROR"), text
