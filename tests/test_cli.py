@@ -216,14 +216,22 @@ def _make_small(pipe: int) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
 
 
+HELD = 20_000
+"""Lines of ``seq`` that find room though nobody reads what currant shows.
+
+That is 106 KiB, and 185 KiB with prefixes, of which currant's own pipe takes 64 KiB.  The rest is
+in currant and in the command's pipe: 64 KiB each at the least, where each read finds one page only.
+"""
+
+
 def test_what_was_written_while_nobody_read_is_all_there(start: Start, lifeline: Lifeline) -> None:
     """Output waits for a reader who begins only when the commands have ended."""
-    cli = start("-n", "a", f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}")
+    cli = start("-n", "a", f"{lifeline.hold('begun')}; seq {HELD}; {lifeline.say('done')}")
     lifeline.wait_for("done")
     lifeline.wait_for_end()
     status, out, err = cli.end()
     assert (status, err) == (0, b"")
-    assert lines_of("a", out) == numbers(40_000)
+    assert lines_of("a", out) == numbers(HELD)
 
 
 def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
@@ -246,14 +254,14 @@ def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
 
 def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline: Lifeline) -> None:
     """What a command had written when it was stopped is shown, though nobody had read it yet."""
-    write = f"{lifeline.hold('begun')}; seq 40000; {lifeline.say('done')}; {FOREVER}"
+    write = f"{lifeline.hold('begun')}; seq {HELD}; {lifeline.say('done')}; {FOREVER}"
     cli = start("-n", "a", write)
     lifeline.wait_for("done")
     cli.signal(signal.SIGTERM)
     lifeline.wait_for_end()
     status, out, err = cli.end()
     assert (status, err) == (143, b"")
-    assert lines_of("a", out) == numbers(40_000)
+    assert lines_of("a", out) == numbers(HELD)
 
 
 # ---- the exit status, and who is stopped ----
@@ -460,7 +468,7 @@ def test_two_signals_end_it_though_nobody_reads_its_output(
 ) -> None:
     """A reader that has stopped (a pager, a stopped process) cannot keep currant from ending."""
     listens = f"trap '{lifeline.say('asked')}; {then}' TERM; {lifeline.say('done')}"
-    write = f"{lifeline.hold('begun')}; seq 40000; {listens}; while :; do sleep 0.01; done"
+    write = f"{lifeline.hold('begun')}; seq {HELD}; {listens}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "9999", write)
     lifeline.wait_for("done")
     cli.signal(signal.SIGTERM)
