@@ -95,11 +95,11 @@ class Lifeline:
 
 
 class Gate:
-    """A pipe from which a command reads a line that the test writes."""
+    """A pipe from which a command reads a line that the test writes, or another command."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
-        self._path = path
+        self.path = path
         # For both, so that neither side's opening waits for the other.
         self._fd = os.open(path, os.O_RDWR)
 
@@ -117,7 +117,7 @@ class Gate:
     @property
     def wait(self) -> str:
         """The shell's words for a process to wait here, also while it gets signals."""
-        return f"until read _ <'{self._path}'; do :; done"
+        return f"until read _ <'{self.path}'; do :; done"
 
     def open(self) -> None:
         """Let one process go on."""

@@ -329,7 +329,7 @@ async def test_a_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_pat
     with Gate(tmp_path / "up") as up, Gate(tmp_path / "told") as told:
         escapee = f"trap 'echo interfered >&9' TERM; echo out >&9; {told.wait}; echo bye >&9"
         leader = (
-            f'setsid sh -c "$BODY" & trap "echo >{told._path}; wait; exit 0" TERM; {up.wait}; wait'
+            f'setsid sh -c "$BODY" & trap "echo >{told.path}; wait; exit 0" TERM; {up.wait}; wait'
         )
         command = Command.shell(f"{lifeline.hold('leader')}; {leader}", env={"BODY": escapee})
         with fail_after(LIMIT):
