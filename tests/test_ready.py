@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -97,6 +98,15 @@ async def start(command: Command, **options: Any) -> NotReadyError:
                 await runner.start(command)
             runner.kill()
     return caught.value
+
+
+async def unresponsive(command: Command) -> UnresponsiveError:
+    """Run it until its probe `alive` has said no, and return that error."""
+    with fail_after(LIMIT):
+        async with Runner([replace(command, name="c", misses=1)]) as runner:
+            error = (await runner["c"].wait()).error
+    assert isinstance(error, UnresponsiveError)
+    return error
 
 
 # ---- a line ----
@@ -197,8 +207,11 @@ async def test_a_command_that_is_not_ready_in_time_has_failed() -> None:
     """It is stopped, its policy decides whether it is tried again, and each time is told."""
     policy = RestartPolicy("on-failure", max_restarts=2, delay=0)
     never = ready.line("never", timeout=SOON)
+    # It has said that before the time is up, which a real one may not have.
+    launcher = FakeLauncher({"c": Script(stdout=b"hello\n", exit=None)})
+    command = Command(["c"], ready=never, restart=policy)
     with fail_after(LIMIT):
-        async with Runner([shell("echo hello; exec sleep 9999", never, restart=policy)]) as runner:
+        async with Runner([command], launcher=launcher) as runner:
             told = await messages_of(runner)
     result = runner.results["c"]
     assert (result.status, result.attempts) == ("failed", 3)
@@ -277,7 +290,7 @@ async def test_a_port_is_ready_when_the_command_listens_on_it() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows whose a port is")
 @pytest.mark.parametrize("protocol", ["tcp", "http"])
 async def test_the_server_of_another_process_is_not_ours(protocol: str) -> None:
-    """A server that was there before does not make the command ready."""
+    """A server that was there before does not answer for the command."""
 
     async def answer(stream: anyio.abc.SocketStream) -> None:
         async with stream:
@@ -293,10 +306,10 @@ async def test_the_server_of_another_process_is_not_ours(protocol: str) -> None:
         port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
         tasks.start_soon(listener.serve, answer)
         if protocol == "tcp":
-            probe = ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=0.5)
+            probe = ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=LIMIT)
         else:
-            probe = ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=0.5)
-        error = await start(shell("exec sleep 9999", probe))
+            probe = ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=LIMIT)
+        error = await unresponsive(Command(["sleep", "9999"], alive=probe))
         assert f"port {port} is that of another process" in error.reason
         tasks.cancel_scope.cancel()
 
@@ -318,13 +331,10 @@ async def test_a_server_at_another_address_is_not_the_one_that_is_meant() -> Non
         command = Command(
             [sys.executable, "-c", program, str(port)],
             stdin=b"go\n",
-            ready=ready.all_of(
-                ready.line("listens"),
-                ready.tcp("127.0.0.2", port),
-                ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=1),
-            ),
+            ready=ready.tcp("127.0.0.2", port),
+            alive=ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=LIMIT),
         )
-        error = await start(command)
+        error = await unresponsive(command)
         assert f"port {port} is that of another process" in error.reason
         tasks.cancel_scope.cancel()
 
@@ -484,10 +494,9 @@ async def test_nothing_is_asked_after_a_kill(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_probe_whose_program_is_missing_says_so() -> None:
     """The reason names it."""
-    error = await start(
-        shell("exec sleep 9999", ready.command("no-such-program", interval=OFTEN, timeout=SOON))
-    )
-    assert "no-such-program" in error.reason
+    probe = ready.command("no-such-program", interval=OFTEN, timeout=LIMIT)
+    error = await unresponsive(Command(["sleep", "9999"], alive=probe))
+    assert "there is no program 'no-such-program'" in error.reason
 
 
 async def test_a_function_tells_that_a_command_is_ready() -> None:
@@ -525,8 +534,7 @@ async def test_a_function_that_returns_at_once_need_not_be_async() -> None:
 async def test_the_last_exception_of_a_function_is_told() -> None:
     """A mistake in it is not hidden by the time that it takes."""
 
-    async def check() -> object:
-        await anyio.lowlevel.checkpoint()
+    async def check() -> object:  # never waits, so that it cannot be too late
         raise LookupError("no such user")
 
     error = await start(shell("exec sleep 9999", ready.when(check, interval=OFTEN, timeout=SOON)))
