@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 import urllib.request
 from importlib.util import find_spec
@@ -18,8 +17,11 @@ import pytest
 
 from tests.clis import ROOT, plain
 from tests.lifeline import LIMIT
+from tests.ports import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.clis import Cli, Start
 
 MISSING = [name for name in ("fastapi", "uvicorn", "redis") if find_spec(name) is None]
@@ -36,23 +38,16 @@ pytestmark = [
 
 
 @pytest.fixture
-def application(start: Start, tmp_path: Path) -> Cli:
+def application(start: Start, tmp_path: Path) -> Iterator[Cli]:
     """The app of examples/fastapi, started in a copy of its folder, up and waiting."""
     folder = tmp_path / "app"
     shutil.copytree(ROOT / "examples" / "fastapi", folder)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    arguments = ("-p", str(free_port()), "--summary", "--grace", str(LIMIT))
-    cli = start(*arguments, subcommand="start", cwd=folder, env={"PATH": path})
-    cli.until(b"Uvicorn running on", b"worker.1 | ready\n", b"ready to accept connections")
-    return cli
-
-
-def free_port() -> int:
-    """Return the number of a port that nobody has at this moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
+    with free_port() as port:
+        arguments = ("-p", str(port), "--summary", "--grace", str(LIMIT))
+        cli = start(*arguments, subcommand="start", cwd=folder, env={"PATH": path})
+        cli.until(b"Uvicorn running on", b"worker.1 | ready\n", b"ready to accept connections")
+        yield cli
 
 
 def request(cli: Cli, path: str, method: str = "GET") -> object:

@@ -10,6 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.ports import free_port
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
@@ -43,11 +45,9 @@ async def test_each_async_example_does_what_it_says(
     """The coroutines that examples define run to their end."""
     (block,) = [block for block in BLOCKS if f"async def {name}" in block]
     namespace: dict[str, object] = {}
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-        port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    # Another port than the one that may be in use on this machine.
-    exec(compile(block.replace("8765", str(port)), str(README), "exec"), namespace)
-    with anyio.fail_after(60):
+    with free_port() as port, anyio.fail_after(60):
+        # Another port than the one that may be in use on this machine.
+        exec(compile(block.replace("8765", str(port)), str(README), "exec"), namespace)
         await namespace[name]()  # type: ignore[operator]
     told = capsys.readouterr().out
     match name:

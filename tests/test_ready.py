@@ -31,6 +31,7 @@ from currant import (
 )
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Gate
+from tests.ports import free_port
 from tests.reading import messages_of
 from tests.streams import HOURS, LIMIT
 
@@ -79,10 +80,11 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
         yield gate
 
 
-async def free_port() -> int:
-    """Return the number of a TCP port that nobody listens on."""
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-        return int(listener.extra(anyio.abc.SocketAttribute.local_port))
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The number of a TCP port that nobody listens on."""
+    with free_port() as port:
+        yield port
 
 
 def shell(text: str, probe: Probe | None, **options: Any) -> Command:
@@ -273,9 +275,8 @@ async def test_who_waits_learns_at_once_that_the_time_is_up() -> None:
 # ---- ports ----
 
 
-async def test_a_port_is_ready_when_the_command_listens_on_it() -> None:
+async def test_a_port_is_ready_when_the_command_listens_on_it(port: int) -> None:
     """And not before."""
-    port = await free_port()
     probe = ready.tcp("127.0.0.1", port, interval=OFTEN)
     server = Command([sys.executable, "-c", SERVER, str(port)], stdin=PIPE, ready=probe)
     with fail_after(LIMIT):
@@ -340,9 +341,8 @@ async def test_a_server_at_another_address_is_not_the_one_that_is_meant() -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what has left its group")
-async def test_a_server_that_has_left_its_group_is_the_commands() -> None:
+async def test_a_server_that_has_left_its_group_is_the_commands(port: int) -> None:
     """What calls `setsid` has still come from the command."""
-    port = await free_port()
     text = f"echo go | setsid {sys.executable} -c '{SERVER}' {port} & exec sleep 9999"
     with fail_after(LIMIT):
         async with Runner() as runner:
@@ -350,9 +350,8 @@ async def test_a_server_that_has_left_its_group_is_the_commands() -> None:
             runner.kill()
 
 
-async def test_a_get_is_answered() -> None:
+async def test_a_get_is_answered(port: int) -> None:
     """Until the status is the one that was asked for; the path and the query arrive."""
-    port = await free_port()
     url = f"http://127.0.0.1:{port}/health?full=1"
     probe = ready.http(url, interval=OFTEN)
     server = Command([sys.executable, "-c", SERVER, str(port)], stdin=b"go\n", ready=probe)
