@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
-from signal import SIGUSR1
+from signal import SIGTERM, SIGURG, SIGUSR1
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from anyio import fail_after
+from anyio.lowlevel import checkpoint
 
 from currant import (
     Aborted,
@@ -69,7 +70,8 @@ async def test_a_command_that_is_in_time_knows_no_limit() -> None:
 
 async def test_a_deaf_command_has_its_grace_on_top_of_its_time() -> None:
     """It is stopped as any other is, and the whole group."""
-    deaf = Command.shell("trap '' TERM; sleep 9999 & wait; wait", timeout=0.05, grace=0.05)
+    # SIGURG is a signal that nobody heeds, from the start on: a trap may come too late.
+    deaf = Command.shell("sleep 9999 & wait", stop_signal=SIGURG, timeout=0.05, grace=0.05)
     with fail_after(LIMIT):
         async with Runner({"deaf": deaf}) as runner:
             result = await runner["deaf"].wait()
@@ -93,12 +95,12 @@ async def test_an_end_that_races_with_the_limit_is_what_was_told() -> None:
 
 async def test_what_is_stopped_already_does_not_run_into_its_limit() -> None:
     """It was stopped first, so it has not failed."""
-    deaf = Command.shell("trap '' TERM; echo deaf; while :; do sleep 0.01; done", timeout=0.2)
+    launcher = FakeLauncher({"deaf": Script(exit=None, ignores={SIGTERM})})
     with fail_after(LIMIT):
-        async with Runner({"deaf": deaf}, grace=0.5) as runner:
-            async for message in runner:
-                if not isinstance(message, Started):
-                    break
+        async with Runner([Command(["deaf"], timeout=0.2)], grace=0.5, launcher=launcher) as runner:
+            await runner["deaf"].until_started()
+            for _ in range(10):  # its time runs
+                await checkpoint()
             runner.kill()
     result = runner.results["deaf"]
     assert result.status == "stopped"
@@ -147,26 +149,28 @@ class TestOnTheClock:
         assert isinstance(result.error, TimeLimitError)
 
 
-async def test_a_runner_has_a_limit_for_all(tmp_path: Path) -> None:
+async def test_a_runner_has_a_limit_for_all() -> None:
     """Those that run have failed, those that wait are stopped; the barrier says why."""
-    log = tmp_path / "log"
-    slow = f"trap 'sleep 0.05; echo $0 >>{log}; exit' TERM; while :; do sleep 0.01; done"
     commands = {
         "done": "true",
-        "a": Command(["sh", "-c", slow, "a"]),
-        "b": Command(["sh", "-c", slow, "b"], after="a"),
-        "never": Command(RUNS, after={"a": "succeeded"}),
+        "a": Command(["a"]),
+        "b": Command(["b"], after="a", grace=0.05),
+        "never": Command(["never"], after={"a": "succeeded"}),
     }
+    # Real ones may take longer to be up than the limit is.  Were both asked, b would end last.
+    scripts = {"a": Script(exit=None), "b": Script(exit=None, ignores={SIGTERM})}
+    launcher = FakeLauncher(scripts)
     with fail_after(LIMIT):
-        async with Runner(commands, timeout=0.5, restart="on-failure") as runner:
-            results = await runner.join()
+        async with Runner(commands, timeout=0.5, restart="on-failure", launcher=launcher) as runner:
+            told = await messages_of(runner)
+    results = runner.results
     assert runner.barrier.reason == "the time limit of 0.5 s is over"
     statuses = {name: result.status for name, result in results.items()}
     assert statuses == {"done": "succeeded", "a": "failed", "b": "failed", "never": "stopped"}
     assert str(results["a"].error) == "'a' has run into the Runner's time limit of 0.5 s"
     assert results["a"].exit is not None
     assert results["a"].exit.timed_out
-    assert log.read_text() == "b\na\n"
+    assert [message.command for message in told if isinstance(message, Exited)][1:] == ["b", "a"]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "5", float("inf")])
