@@ -59,7 +59,8 @@ async def test_a_task_that_is_cancelled_again_still_waits_for_its_commands() -> 
 async def test_asyncio_timeout_around_a_block_stops_its_commands() -> None:
     """asyncio.timeout gives TimeoutError, after all was stopped."""
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05), Runner([FOREVER]) as runner:
+        async with asyncio.timeout(None) as limit, Runner([FOREVER]) as runner:
+            limit.reschedule(asyncio.get_running_loop().time() + 0.05)  # not on the way in
             await runner.join()
     assert runner.results["sleep"].status == "stopped"
 

@@ -193,7 +193,8 @@ async def test_an_escapee_that_ignores_the_signal_is_killed_after_the_grace(
             await runner["c"].wait()
             began = anyio.current_time()
     assert lifeline.ended() == {"leader", "out"}
-    assert anyio.current_time() - began >= 0.2
+    # To the hundredth: uvloop's clock counts milliseconds, and floats do not add up.
+    assert round(anyio.current_time() - began, 2) >= 0.2
 
 
 async def test_a_second_kill_skips_the_grace_of_an_escapee(
@@ -234,7 +235,7 @@ while True:
     signal.pause()
 """
     with fail_after(LIMIT):
-        async with Runner([escaping(lifeline, gate, body)], grace=0.2):
+        async with Runner([escaping(lifeline, gate, body)], grace=LIMIT / 2):
             await until_out(lifeline, gate)
     assert lifeline.ended() == {"leader", "out", "second"}
 
@@ -316,12 +317,12 @@ async def test_a_kill_with_a_deaf_escapee_takes_one_grace(lifeline: Lifeline, ga
         async with Runner([deaf], grace=1) as runner:
             await until_out(lifeline, gate)
             await first_line(runner, "c")
-            runner.kill()
             began = anyio.current_time()
+            runner.kill()
             await runner.join()
             joined = anyio.current_time()
     assert lifeline.ended() == {"leader", "out"}
-    assert joined - began >= 1
+    assert round(joined - began, 2) >= 1
 
 
 async def test_a_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_path: Path) -> None:
@@ -512,23 +513,21 @@ async def test_an_escapee_that_cannot_be_ended_is_told_and_nothing_is_started_be
 
 
 async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an_error(
-    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    lifeline: Lifeline, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is left behind in spite of SIGKILL is named."""
     monkeypatch.setattr(_escapees, "REAP_LIMIT", 0.05)
     monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
     monkeypatch.setattr(_posix.ProcessGroup, "send", lambda group, signal: True)
-    with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
-        async with Runner([escaping(lifeline, gate)], grace=0):
-            await until_out(lifeline, gate)
-    monkeypatch.undo()
-    with pytest.raises(AssertionError, match="still held"):
-        lifeline.ended()
-    # Its group is empty but for it: the launcher that is left here cannot know it any more.
-    for pid in _posix.process_numbers():
-        if b"BODY=" + STAYS.encode() in (_posix.environment_of(pid) or b"").split(b"\0"):
-            os.kill(pid, SIGKILL)
-    lifeline.wait_for_end()
+    with Gate(tmp_path / "second gate") as second:
+        command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")
+        with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
+            async with Runner([command], grace=0):
+                await until_out(lifeline, gate)
+        with pytest.raises(AssertionError, match="still held"):
+            lifeline.ended()
+        second.open()
+        lifeline.wait_for_end()
 
 
 # ---- what must not be touched, and what it costs ----
