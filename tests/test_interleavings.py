@@ -173,7 +173,9 @@ def check_order(messages: list[BatchMessage]) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    # Those of the profile are not added to these.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     scripts=st.fixed_dictionaries(
