@@ -25,6 +25,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from currant import Exit, Runner
 from currant.cli import _run
@@ -737,16 +738,20 @@ def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
     assert cli.end().err == b""
 
 
-def test_a_closed_pipe_is_one_reason_and_a_signal_another(start: Start, lifeline: Lifeline) -> None:
+def test_a_closed_pipe_is_one_reason_and_a_signal_another(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
     """While commands stop since nobody reads, one signal does not cut their grace short."""
-    listens = f"trap '{lifeline.say('asked')}' TERM; {lifeline.hold('a')}"
-    cli = start("-n", "a", "--grace", "0.5", f"{listens}; while :; do sleep 0.01; done")
+    leave = f"{lifeline.say('asked')}; {gate.wait}; {lifeline.say('bye')}; exit"
+    listens = f"trap '{leave}' TERM; {lifeline.hold('a')}; while :; do sleep 0.01; done"
+    cli = start("-n", "a", "--grace", "60", listens)
     lifeline.wait_for("a")
     cli.close()
     lifeline.wait_for("asked")
     cli.signal(signal.SIGTERM)
+    gate.open()
     assert cli.wait() == 141
-    assert lifeline.ended() == {"a", "asked"}
+    assert lifeline.ended() == {"a", "asked", "bye"}
 
 
 @pytest.mark.parametrize("order", ["signal first", "pipe first"])
@@ -754,7 +759,13 @@ def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
     monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     """As Ctrl-C does with ``| tee log``, which ends both: commands have their time; one status."""
-    scripts = Script(exit=0, after=0.5, ignores={signal.SIGTERM})
+    launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
+    received: list[str | None] = []
+    kill = Runner.kill
+
+    def note(runner: Runner, reason: str | None = None) -> None:
+        kill(runner, reason)
+        received.append(reason)
 
     async def read_until_killed(pipe: int) -> None:
         if order == "signal first":
@@ -765,10 +776,16 @@ def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
         if order == "pipe first":
             await runner.barrier.wait()
         os.kill(os.getpid(), signal.SIGTERM)
+        while not received:
+            await checkpoint()
+        for _ in range(10):  # what the other one leads to is done, too
+            await checkpoint()
+        launcher["a"].exit(0)
 
     monkeypatch.setattr(_run, "_is_pipe", lambda fd: True)
     monkeypatch.setattr(_run, "_until_nobody_reads", read_until_killed)
-    runner = Runner(["a"], launcher=FakeLauncher(default=scripts), sinks=[interrupt], grace=9999)
+    monkeypatch.setattr(Runner, "kill", note)
+    runner = Runner(["a"], launcher=launcher, sinks=[interrupt], grace=9999)
     assert run_commands(runner) == (143 if order == "signal first" else 141)
     assert runner.results["a"].exit == Exit(0, None, stopped=True)
 
@@ -925,14 +942,23 @@ def test_log_dir_has_the_bytes_of_each_command(run: Run, tmp_path: Path) -> None
     assert files == {"a.log": b"1\r\n", "b.log": b""}
 
 
-def test_summary_is_a_table_of_how_commands_ended(run: Run) -> None:
+def test_summary_is_a_table_of_how_commands_ended(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
     """At the end, on stderr, in the order given: name, status, exit, attempts, duration."""
-    commands = ("exit 3", "true", FOREVER, "kill -SEGV $$")
+    fails, dies = f"{gate.wait}; exit 3", f"{gate.wait}; kill -SEGV $$"
+    commands = (fails, lifeline.hold("works"), f"echo up; {FOREVER}", dies)
     options = ("-q", "-n", "fails,works,stays,[dies]", "-m", "4", "--summary", "-s", "works")
     kill = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
-    # What is restarted ends last, and the success of "works" stops nothing before that.
-    status, out, err = run(*options, *kill, "-k", "failure", *commands)
-    assert (status, out) == (0, b"")
+    cli = start(*options, *kill, "-k", "failure", *commands)
+    # The success of "works" stops nothing; what fails for good stops the one that is up.
+    lifeline.wait_for("works")
+    lifeline.wait_for_end()
+    cli.until(b"stays  | up\n")
+    for _ in range(4):
+        gate.open()
+    status, out, err = cli.end()
+    assert (status, out) == (0, b"stays  | up\n")
     table = [line.split() for line in err.decode().splitlines()]
     assert table[0] == ["name", "status", "exit", "attempts", "duration"]
     assert [row[0] for row in table[1:]] == ["fails", "works", "stays", "[dies]"]
