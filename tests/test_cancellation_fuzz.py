@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Command, CurrantError, RestartPolicy, Runner
@@ -44,13 +45,14 @@ CANCELLATIONS = 500
 PHASES = ("starting", "running", "restarting", "stopping")
 """What the commands of a block are about: no process yet, and the states of a `Job`."""
 
-LIMIT = 100
-"""Seconds after which the program shows where it hangs, and gives up."""
+LIMIT = 60
+"""Seconds that a block may take until the program shows where it hangs, and gives up."""
 
 
 # ---- the test ----
 
 
+@pytest.mark.timeout(900)  # there are many blocks; the program itself limits each of them
 def test_cancellations_at_any_moment_leave_nothing(anyio_backend: object, tmp_path: Path) -> None:
     """No process, file, task or warning is left of 500 blocks, however they were cancelled."""
     seed = os.environ.get("CURRANT_FUZZ_SEED") or str(random.SystemRandom().getrandbits(32))
@@ -325,6 +327,7 @@ async def main(backend: str, seed: str, folder: Path) -> None:
                 break
             plan = make_plan(chance, *ways[block_number % len(ways)])
             print(block_number, plan, flush=True)
+            faulthandler.dump_traceback_later(LIMIT, exit=True)
             block = Block(plan, lifeline, broken)
             await block.play()
             if block.hit is not None:
@@ -365,6 +368,5 @@ def files_and_tasks(backend: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(LIMIT, exit=True)
     (backend, options), seed, folder = json.loads(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     anyio.run(main, backend, seed, folder, backend=backend, backend_options=options)
