@@ -14,13 +14,14 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import signal
 import time
 from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -47,6 +48,11 @@ TIME_TO_SETTLE = 20.0
 """Seconds that what is just ending has until it counts as left over; only a leftover takes them."""
 
 T = TypeVar("T")
+
+# Below `nohup` or a shell's `&` some signals are ignored, and all commands would ignore them, too.
+for _number in (SIGHUP, SIGINT, SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == SIGINT else signal.SIG_DFL)
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("currant", deadline=None, suppress_health_check=[HealthCheck.too_slow])
