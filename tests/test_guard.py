@@ -507,9 +507,10 @@ async def test_a_guard_has_next_to_no_environment_but_an_outer_runner_finds_it(
 
 @pytest_anyio
 async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
-    guards: list[subprocess.Popen[bytes]],
+    guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many commands there are; and it has ended by itself, not by a signal."""
+    monkeypatch.setattr(_guard, "TIME_TO_END", LIMIT)
     async with Runner([["true"]] * 20):
         pass
     assert [guard.returncode for guard in guards] == [0]
@@ -519,9 +520,10 @@ async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
 @needs_proc
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 async def test_a_guard_is_deaf_to_what_asks_programs_to_end(
-    guards: list[subprocess.Popen[bytes]], number: int
+    guards: list[subprocess.Popen[bytes]], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal to all processes of a terminal or of a machine that shuts down is not for it."""
+    monkeypatch.setattr(_guard, "TIME_TO_END", LIMIT)
     async with Runner({"c": "sleep 9999"}) as runner:
         await runner["c"].until_started()
         until_it_ignores(guards[0].pid)
