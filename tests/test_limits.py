@@ -223,8 +223,8 @@ async def test_a_runner_that_is_kept_open_ends_with_its_block(way: str) -> None:
 
 
 async def test_a_queued_command_costs_little() -> None:
-    """Ten thousand behind eight: no descriptor, and a few kilobytes each."""
-    commands = [Command(RUNS, name=f"job {number}") for number in range(10_000)]
+    """Five thousand behind eight: no descriptor, and a few kilobytes each."""
+    commands = [Command(RUNS, name=f"job {number}") for number in range(5_000)]
 
     def held() -> tuple[int, int]:
         with open("/proc/self/statm", encoding="ascii") as file:
@@ -232,7 +232,7 @@ async def test_a_queued_command_costs_little() -> None:
         return pages * resource.getpagesize(), len(os.listdir("/proc/self/fd"))
 
     before = held()
-    with fail_after(LIMIT * 3):
+    with fail_after(LIMIT * 5):
         async with Runner(commands, max_processes=8) as runner:
             for number in range(8):
                 await runner[f"job {number}"].until_started()
