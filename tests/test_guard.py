@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from currant._child import Child, HowToStart
 
 FOREVER = "exec sleep 9999"
+
+RUN = uuid4().hex
+"""A run for the script to sweep: not that of the same tests, run beside these by somebody else."""
 
 # ---- when the program dies ----
 
@@ -253,13 +257,13 @@ class Groups:
         if shutil.which(shell) is None:
             pytest.skip(f"there is no {shell} here; install it")
         self._script = subprocess.Popen(
-            [shell, SCRIPT, "f00"], stdin=subprocess.PIPE, start_new_session=True
+            [shell, SCRIPT, RUN], stdin=subprocess.PIPE, start_new_session=True
         )
         self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self, line: str, *, told: bool = True, grace: float = 9999.0) -> int:
         """Start a group, and tell of it or have the script find it by its mark."""
-        env = os.environ | {} if told else os.environ | {"CURRANT_ID": "f00/a/1"}
+        env = os.environ | {} if told else os.environ | {"CURRANT_ID": f"{RUN}/a/1"}
         child = subprocess.Popen(["sh", "-c", line], start_new_session=True, env=env)
         self._children.append(child)
         if told:
@@ -494,14 +498,14 @@ async def test_a_guard_has_next_to_no_environment_but_an_outer_runner_finds_it(
     guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mark of the Runner around this program stays; what a shell might heed does not."""
-    monkeypatch.setenv("CURRANT_ID", "f00/outer/1")
+    monkeypatch.setenv("CURRANT_ID", f"{RUN}/outer/1")
     monkeypatch.setenv("ENV", "/nonexistent")
     async with Runner({"c": "sleep 9999"}) as runner:
         await runner["c"].until_started()
         variables = environment_of(guards[0].pid) or b""
         runner.kill()
     path = os.environ["PATH"]
-    expected = {f"PATH={path}", "CURRANT_ID=f00/outer/1", "LC_ALL=C", ""}
+    expected = {f"PATH={path}", f"CURRANT_ID={RUN}/outer/1", "LC_ALL=C", ""}
     assert set(variables.decode().split("\0")) == expected
 
 
@@ -605,7 +609,7 @@ async def test_a_guard_that_does_not_listen_holds_nobody_up(
 @pytest_anyio
 async def test_what_could_not_be_told_at_once_is_told_in_order_later() -> None:
     """A pipe that was full for a while loses nothing, and tears no line apart."""
-    guard = OrphanGuard("f00")
+    guard = OrphanGuard(RUN)
     read_end, guard._pipe = os.pipe()
     os.set_blocking(guard._pipe, False)
     told = b""
@@ -676,7 +680,7 @@ async def test_a_group_is_taken_back_once_when_it_is_gone(
 @pytest_anyio
 async def test_a_cancelled_end_leaves_no_guard(guards: list[subprocess.Popen[bytes]]) -> None:
     """Closing the guard in a scope that is cancelled kills it, and reaps it."""
-    guard = OrphanGuard("f00")
+    guard = OrphanGuard(RUN)
     guard.start()
     guards[0].send_signal(SIGSTOP)
     with anyio.CancelScope() as scope:
