@@ -256,8 +256,10 @@ class Groups:
     def __init__(self, shell: str) -> None:
         if shutil.which(shell) is None:
             pytest.skip(f"there is no {shell} here; install it")
+        # In the locale that it is written for: a stranger's name may be no text in another one.
+        env = os.environ | {"LC_ALL": "C"}
         self._script = subprocess.Popen(
-            [shell, SCRIPT, RUN], stdin=subprocess.PIPE, start_new_session=True
+            [shell, SCRIPT, RUN], stdin=subprocess.PIPE, start_new_session=True, env=env
         )
         self._children: list[subprocess.Popen[bytes]] = []
 

@@ -362,9 +362,8 @@ async def test_a_get_is_answered(port: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "http"])
-async def test_where_nobody_listens_the_reason_tells_where(protocol: str) -> None:
+async def test_where_nobody_listens_the_reason_tells_where(protocol: str, port: int) -> None:
     """The address is that of the probe, not a word of the event loop's alone."""
-    port = await free_port()
     probe = (
         ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=0.3)
         if protocol == "tcp"
