@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 
 from stores import ask, queue
 
@@ -12,6 +14,7 @@ DONE = """INSERT INTO texts VALUES (:'name', :'done')
 
 def main() -> None:
     """Take texts from the queue until somebody ends the program."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("asked to stop")))
     waiting = queue()
     waiting.ping()
     print("ready")
