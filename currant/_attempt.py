@@ -1,16 +1,16 @@
 """One attempt at running a command: its process, and what goes on beside it until all is over.
 
-An attempt is launched, then seen through in a block (`Attempt.running`).  While that is open, one
-task tells of the start and reads stdout, another one reads stderr, and where the command asks for
-it a third looks after the process.  Leaving the block, however that comes, ends what is left of the
-group, lets the output come to its end, and frees everything.
+An attempt is launched, then seen through.  Beside the process one task tells of the start and reads
+stdout, another one reads stderr, and where the command asks for it a third looks after the process.
+When the leader has ended, what is left of its group is ended, the output comes to its end, and
+everything is freed.
 
 Who ends before it was ready has failed.  A line that a probe waits for counts if it was written,
 however soon after it the process ended: so that is known when the output has ended.
 
-Two things must hold whatever comes in between.  Nothing outlives its attempt: the block ends the
-group behind a shield, for as long as the grace allows.  Stopping never waits for a reader: who
-holds the block open sends no message, so a full channel cannot hold up a stop.
+Two things must hold whatever comes in between.  Nothing outlives its attempt: the group is ended
+behind a shield, for as long as the grace allows.  Stopping never waits for a reader: the task that
+follows the process sends no message, so a full channel cannot hold up a stop.
 
 Each task costs a command 30 to 60 µs of its some 700, and twice that if it is cancelled.
 """
@@ -18,10 +18,9 @@ Each task costs a command 30 to 60 µs of its some 700, and twice that if it is 
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -34,7 +33,7 @@ from currant._messages import Aborted, Ready, Started
 from currant._output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import Callable
 
     from anyio.abc import ByteSendStream, TaskGroup
 
@@ -92,6 +91,26 @@ class Attempt:
         is_ready: whether the process has become ready: its probe has said so, or it has none.
     """
 
+    __slots__ = (
+        "_at_once",
+        "_checks",
+        "_command",
+        "_shared",
+        "_size",
+        "_stop_asked",
+        "_stopped_at",
+        "_tasks",
+        "_told_start",
+        "error",
+        "exit",
+        "is_ready",
+        "may_run",
+        "number",
+        "output",
+        "process",
+        "status",
+    )
+
     def __init__(self, command: Command, number: int, shared: Shared) -> None:
         self.number = number
         self.process: Process | None = None
@@ -107,6 +126,8 @@ class Attempt:
         self._tasks: TaskGroup | None = None  # beside the process
         self._told_start = False
         self._checks: anyio.CancelScope | None = None
+        self._size: Pty | None = None  # that was asked for meanwhile
+        self._stop_asked = False
         self._at_once = False
         self._stopped_at: float | None = None
 
@@ -114,6 +135,11 @@ class Attempt:
     def pid(self) -> int | None:
         """The number of its process, while any of the group may run."""
         return self.process.pid if self.process is not None and self.may_run else None
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether its process is being started."""
+        return self.may_run and self.process is None
 
     @property
     def runs(self) -> bool:
@@ -124,11 +150,6 @@ class Attempt:
     def may_become_ready(self) -> bool:
         """Whether it is not ready, but runs, or has written lines that are still to be read."""
         return not self.is_ready and (self.runs or self._checks is not None)
-
-    @property
-    def is_judged(self) -> bool:
-        """Whether `status` is what it will be, once the leader has ended."""
-        return not (self.status == "succeeded" and self.may_become_ready)
 
     @property
     def is_stopping(self) -> bool:
@@ -155,48 +176,44 @@ class Attempt:
             if self.process is None:
                 self._note_over()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
-        """See the process through; once the block is left, nothing of it is.
+    async def see_through(self, on_end: Callable[[float], None]) -> None:
+        """Wait until all is over: the leader, its group, and the output.
 
-        To be entered in the step in which it was launched: nobody else would end the process.
-        Cancellation: ends it, as leaving the block does.
+        To be called in the step in which it was launched: nobody else would end the process.
+        Cancellation: ends the process.
+
+        Args:
+            on_end: is called as soon as `status` is known, with the seconds that the leader ran;
+                not where it cannot be stopped.
         """
         process = self._launched()
+        began = anyio.current_time()
+        uptime: float | None = None
+        is_judged = False
         try:
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                self._begin_tasks(process, tasks)
+            async with anyio.create_task_group() as self._tasks:
+                self._begin_tasks(process, self._tasks)
                 try:
-                    yield
+                    self._note_exit(await process.wait())
+                    uptime = anyio.current_time() - began
+                    if self._command.ready is not None and self._command.ready.line_probes:
+                        self._tasks.start_soon(self._check_the_last_lines)
+                    else:
+                        self._cancel_checks()
+                    is_judged = self._judge()
+                    if is_judged:
+                        on_end(uptime)
                 finally:
                     # Also when the event loop is torn down.  Bounded: grace and REAP_LIMIT.
                     with anyio.CancelScope(shield=True):
                         await self._end_group()
                 await self._let_output_end(process)
-            self._judge_readiness()
+            if uptime is not None and not is_judged:
+                self._judge()
+                on_end(uptime)
         finally:
             self.process = self._tasks = None
             await process.aclose()
-
-    async def ended(self) -> float:
-        """Wait until the leader has ended, note how, and return for how many seconds it ran.
-
-        Cancellation: harmless.
-        """
-        began = anyio.current_time()
-        end = await self._launched().wait()
-        uptime = anyio.current_time() - began
-        self._note_exit(end)
-        if self.error is not None:  # also where it ended by itself meanwhile: that was told
-            self.status = "failed"
-        elif not end.stopped:
-            is_success = end.code in self._command.success_codes
-            self.status = "succeeded" if is_success else "failed"
-            if not self._may_have_written_what_is_sought():
-                self._cancel_checks()
-                self._judge_readiness()
-        return uptime
 
     async def stop(self) -> None:
         """Stop the process, where it may still run, and return when its group is empty.
@@ -208,13 +225,14 @@ class Attempt:
             await self._stop()
 
     def stop_soon(self, *, at_once: bool = False) -> None:
-        """Begin to stop the process, where it may still run; return at once.
+        """Begin to stop the process, also one that is only being started; return at once.
 
         Where that is under way, it goes on with what is left of the grace.
 
         Args:
-            at_once: whether nothing is left of it; also for a process that is only being started.
+            at_once: whether nothing is left of it.
         """
+        self._stop_asked = True
         self._at_once |= at_once
         if self._stoppable is not None:
             self._note_stop()
@@ -232,11 +250,6 @@ class Attempt:
         self._cancel_checks()
         self._tell_soon(Aborted(name_of(self._command), fault, self.number, time.time()))
         return True
-
-    def start_soon(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Have `function` done beside the process, if that is not over."""
-        if self._tasks is not None:
-            self._tasks.start_soon(function)
 
     async def end_escapees(self, grace: float = inf) -> None:
         """End what has left the group, or note that it cannot be.
@@ -257,7 +270,8 @@ class Attempt:
         return self.process is not None and await self.process.send_signal(signal)
 
     async def resize(self, size: Pty) -> None:
-        """Give the terminal of the process, if there is one, another size."""
+        """Give the terminal of the process, if there is one, another size; else when there is."""
+        self._size = size
         process = self.process
         if process is not None and isinstance(process, Resizable):
             await process.resize(size.rows, size.columns)
@@ -280,6 +294,10 @@ class Attempt:
             tasks.start_soon(_write_stdin, process.stdin, command.stdin)
         if command.ready is None:
             self._note_ready()
+        if self._size is not None:
+            tasks.start_soon(self.resize, self._size)
+        if self._stop_asked:
+            self.stop_soon()
         if has_checks(command):
             self._checks = anyio.CancelScope()
             tasks.start_soon(self._check_health, process, self._checks)
@@ -308,10 +326,6 @@ class Attempt:
             await check.watch()
         self._cancel_checks()
 
-    def _may_have_written_what_is_sought(self) -> bool:
-        probe = self._command.ready
-        return probe is not None and bool(probe.line_probes) and self.may_become_ready
-
     async def _check_the_last_lines(self) -> None:
         """Let the checks go on until all is read that the process wrote."""
         await self.output.ended()
@@ -320,12 +334,24 @@ class Attempt:
                 await self._shared.change.until(lambda: not self.may_become_ready)
         self._cancel_checks()
 
-    def _judge_readiness(self) -> None:
-        """Have it fail if it has ended, and never became ready."""
-        if self._command.ready is not None and not self.is_ready and self.status == "succeeded":
+    def _judge(self) -> bool:
+        """Set `status`, as the leader has ended; return False where its last lines decide that."""
+        assert self.exit is not None
+        if self.error is not None:  # also where it ended by itself meanwhile: that was told
             self.status = "failed"
+        elif self.exit.stopped:
+            self.status = "stopped"
+        elif self.exit.code not in self._command.success_codes:
+            self.status = "failed"
+        elif self.is_ready:
+            self.status = "succeeded"
+        elif self.may_become_ready:
+            return False
+        else:
             reason = f"it has ended: {self.exit}"
             self.error = NotReadyError(name_of(self._command), reason, self.output.tail)
+            self.status = "failed"
+        return True
 
     def _tell_soon(self, message: Ready | Aborted) -> None:
         """Send a message, but after the one that tells of the start."""
@@ -334,7 +360,8 @@ class Attempt:
             await self._shared.change.until(lambda: self._told_start)
             await self._send(message)
 
-        self.start_soon(tell)
+        if self._tasks is not None:
+            self._tasks.start_soon(tell)
 
     async def _send(self, message: BatchMessage) -> None:
         await self._shared.channel.send(message)
@@ -342,9 +369,7 @@ class Attempt:
     async def _end_group(self) -> None:
         if self._shared.barrier.thrown:  # also before its turn has come to be stopped
             self._note_stop()
-        if self.exit is not None and self._may_have_written_what_is_sought():
-            self.start_soon(self._check_the_last_lines)
-        else:
+        if self.exit is None:
             self._cancel_checks()
         try:
             if not self.cannot_be_stopped:

@@ -276,7 +276,8 @@ class Job:
             raise JobEndedError(self.name, "restart")
         starts = self._starts
         self._restart_asked = True
-        self._attempt.stop_soon()
+        if not self._attempt.is_starting:
+            self._attempt.stop_soon()
         if self._pause is not None:
             self._pause.cancel()
         with self._around.channel.waiting():
@@ -440,6 +441,7 @@ class Job:
         """Stop the process, if there is one; where all are stopped, after those that need it."""
         if self._around.barrier.thrown and not self._killed:
             await self._around.until_unneeded(self)
+        await self._change.until(lambda: not self._attempt.is_starting)
         await self._attempt.stop()
 
     def abort(self, fault: CurrantError) -> None:
@@ -454,31 +456,19 @@ class Job:
         """Start a process, see it through to its end and the end of its output, tell of it."""
         self._restart_asked, self._delay = False, None
         self._times_ready = self.times_ready
-        launched = self._to_launch
-        self._attempt = attempt = Attempt(launched, self.attempts + 1, self._shared)
+        self._attempt = attempt = Attempt(self._to_launch, self.attempts + 1, self._shared)
         with anyio.CancelScope() as self._unless_killed:
             await attempt.launch()
         self._unless_killed = None
         if attempt.process is None:
             await self._note_failed_launch()
             return
-        # No `await` until the block is entered: nobody else would end the process.
+        # No `await` until it is seen through: nobody else would end the process.
         self._restart_asked = False  # if it was while this process was being started: here it is
         self._phase = "running"
         self._starts += 1
         self._change.give()
-        is_decided, uptime = True, 0.0  # where it cannot be stopped, and never ends
-        async with attempt.running():
-            if self._barrier.thrown:  # while it was being started
-                attempt.start_soon(self._stop_in_turn)
-            if self._to_launch is not launched and isinstance(self._to_launch.pty, Pty):
-                await attempt.resize(self._to_launch.pty)
-            uptime = await attempt.ended()
-            is_decided = attempt.is_judged
-            if is_decided:
-                self._decide(uptime)
-        if not is_decided:
-            self._decide(uptime)
+        await attempt.see_through(self._decide)
         if attempt.cannot_be_stopped and attempt.error is not None:
             await self._send(Aborted(self.name, attempt.error, attempt.number, time.time()))
         if attempt.exit is not None:

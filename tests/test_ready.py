@@ -370,7 +370,7 @@ async def test_where_nobody_listens_the_reason_tells_where(protocol: str, port: 
         else ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=0.3)
     )
     error = await start(shell("exec sleep 9999", probe))
-    assert f" s (nobody answers at 127.0.0.1, port {port}: " in error.reason
+    assert f"nobody answers at 127.0.0.1, port {port}: " in error.reason
 
 
 async def test_a_name_and_a_password_are_sent() -> None:
