@@ -429,16 +429,14 @@ class Job:
     async def watch(self) -> None:
         """Stop the process as soon as the barrier is thrown: the watcher; called as `live` is.
 
+        Where all are stopped, after those that need it.
+
         Cancellation: as that of `live`.
         """
         await self._barrier.wait()
         self._change.give()
         if self._unless_killed is not None:
             self._unless_killed.cancel()
-        await self._stop_in_turn()
-
-    async def _stop_in_turn(self) -> None:
-        """Stop the process, if there is one; where all are stopped, after those that need it."""
         if self._around.barrier.thrown and not self._killed:
             await self._around.until_unneeded(self)
         await self._change.until(lambda: not self._attempt.is_starting)

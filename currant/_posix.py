@@ -75,6 +75,7 @@ _ALIVE = frozenset("RSDTtIKWP")  # all but Z, a zombie, and X, dead: see proc(5)
 _LISTENS = b"0A"  # TCP_LISTEN, as the tables in /proc/net have it
 _ANY_IPV4, _ANY_IPV6 = b"0" * 8, b"0" * 32  # 0.0.0.0 and ::, the same
 _PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2  # <linux/pidfd.h>
+_NONE = frozenset[str]()
 
 
 def require_posix() -> None:
@@ -228,7 +229,7 @@ class ProcessGroup:
         except ProcessLookupError:
             self.close()
         self._alive: list[int] = [leader]  # those who were when they were looked at last
-        self._foreign: frozenset[str] = frozenset()  # sockets that listen
+        self._foreign = _NONE  # sockets that listen
         self._seen: tuple[int, dict[int, str]] | None = None
 
     def __repr__(self) -> str:

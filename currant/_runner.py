@@ -655,6 +655,8 @@ def _without_our_groups(error: BaseException) -> BaseException:
 def _resolved(command: Command, defaults: Policies) -> Policies:
     """Return the policies of `command`, with those of the Runner where it has none."""
     restart, others = command.restart, command.kill_others_on
+    if (restart, others, command.grace, command.capture) == (None, None, None, None):
+        return defaults
     return Policies(
         restart=defaults.restart if restart is None else as_restart_policy(restart),
         kill_others_on=defaults.kill_others_on if others is None else others,
