@@ -54,6 +54,10 @@ OUTPUT_TIME = 0.05
 """Seconds in which output has ended once its writers are gone, unless a stranger holds the pipe."""
 
 
+LAST_LOOK = 0.5
+"""Seconds in which a probe of several parts has come to a line that it waits for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all attempts at one command share.
@@ -82,11 +86,13 @@ class Attempt:
         shared: what it shares with the other attempts.
 
     Attributes:
+        number: as given.
         process: its process, from the launch until all is over.
         output: what the process writes.
         exit: how the leader ended; None before.
         error: why it has failed, where that is not its exit.
         status: how it ended, as far as that is known.
+        is_judged: whether the leader has ended, and `status` is known.
         may_run: whether any process of it may run.
         is_ready: whether the process has become ready: its probe has said so, or it has none.
     """
@@ -103,6 +109,7 @@ class Attempt:
         "_told_start",
         "error",
         "exit",
+        "is_judged",
         "is_ready",
         "may_run",
         "number",
@@ -119,6 +126,7 @@ class Attempt:
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status = "stopped"
+        self.is_judged = False
         self.may_run = False
         self.is_ready = False
         self._command = command
@@ -164,7 +172,7 @@ class Attempt:
     async def launch(self) -> None:
         """Start the process, or note in `error` why it cannot be.
 
-        Cancellation: there is none, or it is in `process`.
+        Cancellation: no process is left, or it is in `process`.
         """
         self.may_run = True
         try:
@@ -184,36 +192,38 @@ class Attempt:
 
         Args:
             on_end: is called as soon as `status` is known, with the seconds that the leader ran;
-                not where it cannot be stopped.
+                not where its end is not known.
         """
         process = self._launched()
         began = anyio.current_time()
         uptime: float | None = None
-        is_judged = False
         try:
             async with anyio.create_task_group() as self._tasks:
-                self._begin_tasks(process, self._tasks)
                 try:
+                    self._begin_tasks(process, self._tasks)
                     self._note_exit(await process.wait())
                     uptime = anyio.current_time() - began
-                    if self._command.ready is not None and self._command.ready.line_probes:
+                    if self._may_have_written_what_is_sought:
                         self._tasks.start_soon(self._check_the_last_lines)
                     else:
                         self._cancel_checks()
-                    is_judged = self._judge()
-                    if is_judged:
+                    self._judge()
+                    if self.is_judged:
                         on_end(uptime)
                 finally:
                     # Also when the event loop is torn down.  Bounded: grace and REAP_LIMIT.
                     with anyio.CancelScope(shield=True):
                         await self._end_group()
                 await self._let_output_end(process)
-            if uptime is not None and not is_judged:
+            if uptime is not None and not self.is_judged:
                 self._judge()
                 on_end(uptime)
         finally:
             self.process = self._tasks = None
-            await process.aclose()
+            try:
+                await process.aclose()
+            finally:
+                self._note_over()  # also where it did not come to that
 
     async def stop(self) -> None:
         """Stop the process, where it may still run, and return when its group is empty.
@@ -298,7 +308,7 @@ class Attempt:
             tasks.start_soon(self.resize, self._size)
         if self._stop_asked:
             self.stop_soon()
-        if has_checks(command):
+        elif has_checks(command):
             self._checks = anyio.CancelScope()
             tasks.start_soon(self._check_health, process, self._checks)
 
@@ -315,6 +325,8 @@ class Attempt:
             if self._checks is not None:
                 self._note_ready()
                 self._tell_soon(Ready(name_of(self._command), after, time.time()))
+                if self.exit is not None:
+                    self._cancel_checks()
 
         def on_fault(fault: CurrantError) -> None:
             if self.abort(fault):
@@ -326,17 +338,23 @@ class Attempt:
             await check.watch()
         self._cancel_checks()
 
+    @property
+    def _may_have_written_what_is_sought(self) -> bool:
+        probe = self._command.ready
+        return probe is not None and bool(probe.line_probes) and self.may_become_ready
+
     async def _check_the_last_lines(self) -> None:
         """Let the checks go on until all is read that the process wrote."""
         await self.output.ended()
         if self.output.has_found:
-            with anyio.move_on_after(OUTPUT_TIME):  # they need a few steps to come to it
+            with anyio.move_on_after(LAST_LOOK):
                 await self._shared.change.until(lambda: not self.may_become_ready)
         self._cancel_checks()
 
-    def _judge(self) -> bool:
-        """Set `status`, as the leader has ended; return False where its last lines decide that."""
+    def _judge(self) -> None:
+        """Set `status`, as the leader has ended; not yet, where its last lines decide that."""
         assert self.exit is not None
+        is_stopped = self._stopped_at is not None or self._shared.barrier.thrown
         if self.error is not None:  # also where it ended by itself meanwhile: that was told
             self.status = "failed"
         elif self.exit.stopped:
@@ -346,12 +364,14 @@ class Attempt:
         elif self.is_ready:
             self.status = "succeeded"
         elif self.may_become_ready:
-            return False
+            return
+        elif is_stopped:  # before that was known
+            self.status = "stopped"
         else:
             reason = f"it has ended: {self.exit}"
             self.error = NotReadyError(name_of(self._command), reason, self.output.tail)
             self.status = "failed"
-        return True
+        self.is_judged = True
 
     def _tell_soon(self, message: Ready | Aborted) -> None:
         """Send a message, but after the one that tells of the start."""

@@ -178,7 +178,7 @@ class Job:
     @property
     def is_gone(self) -> bool:
         """Whether none of its processes runs, and none will; its output may still be on its way."""
-        return self.is_ending and not self._attempt.may_run
+        return self._phase == "ended" or (self._barrier.thrown and not self._attempt.may_run)
 
     async def changed(self) -> None:
         """Wait until something about the command has changed.
@@ -379,8 +379,8 @@ class Job:
     def _is_done(self) -> bool:
         """Whether no process will be started any more, as far as that is known."""
         attempt = self._attempt
-        is_over = attempt.exit is not None or isinstance(attempt.error, LaunchError)
-        return self.is_ending or (is_over and not self._wants_another)
+        is_decided = attempt.is_judged or isinstance(attempt.error, LaunchError)
+        return self.is_ending or (is_decided and not self._wants_another)
 
     async def live(self) -> None:
         """Run attempts until no further one is wanted; only the Runner calls this, once.
@@ -400,8 +400,10 @@ class Job:
                 if not self._wants_another:
                     break
                 await self._wait_to_restart()
-            if self._attempt.cannot_be_stopped:
+            error = self._attempt.error
+            if self._attempt.cannot_be_stopped and error is not None:
                 self._stop_others()
+                await self._send(Aborted(self.name, error, self.attempts, time.time()))
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
             status = "stopped" if self._wants_another else self._attempt.status
@@ -439,12 +441,12 @@ class Job:
             self._unless_killed.cancel()
         if self._around.barrier.thrown and not self._killed:
             await self._around.until_unneeded(self)
-        await self._change.until(lambda: not self._attempt.is_starting)
+        await self._change.until(lambda: not self._attempt.is_starting or self._phase == "ended")
         await self._attempt.stop()
 
     def abort(self, fault: CurrantError) -> None:
         """Take the stop that is to come for a failure; nothing where it was asked to stop."""
-        if self._phase == "restarting" and not self._barrier.thrown:
+        if self._wants_another and not (self._attempt.runs or self._barrier.thrown):
             self._attempt.error, self._attempt.status = fault, "failed"
             self._delay, self._restart_asked = None, False
         else:
@@ -467,8 +469,6 @@ class Job:
         self._starts += 1
         self._change.give()
         await attempt.see_through(self._decide)
-        if attempt.cannot_be_stopped and attempt.error is not None:
-            await self._send(Aborted(self.name, attempt.error, attempt.number, time.time()))
         if attempt.exit is not None:
             await self._send(Exited(self.name, attempt.exit, attempt.number, time.time()))
 

@@ -490,13 +490,21 @@ def _serving_sockets(address: str, port: int) -> set[str]:
 def _listening_sockets(port: int) -> list[tuple[bytes, str]]:
     """Return the addresses at which somebody listens on a TCP port, with links to the sockets."""
     found: list[tuple[bytes, str]] = []
-    for table in ("tcp", "tcp6"):
-        for line in (_read(f"/proc/net/{table}") or b"").splitlines()[1:]:
-            words = line.split()
-            place, _, number = words[1].partition(b":")
-            if words[3] == _LISTENS and int(number, 16) == port:
-                found.append((place, f"socket:[{words[9].decode()}]"))
+    for line in _lines_in("/proc/net/tcp") + _lines_in("/proc/net/tcp6"):
+        words = line.split()
+        place, _, number = words[1].partition(b":")
+        if words[3] == _LISTENS and int(number, 16) == port:
+            found.append((place, f"socket:[{words[9].decode()}]"))
     return found
+
+
+def _lines_in(table: str) -> list[bytes]:
+    """Return the lines of a table below its head; one read would give the first page of them."""
+    try:
+        with open(table, "rb") as file:
+            return file.readlines()[1:]
+    except OSError:
+        return []
 
 
 def _as_in_proc(address: bytes) -> bytes:

@@ -287,13 +287,15 @@ class Runner(AsyncContextManagerMixin):
 
     def _admit(self, job: Job) -> None:
         """Queue a job, as soon as what it waits for has come true."""
-        if job.name in self._dependencies:
+        if job.is_ending:  # it was killed before
+            self._end_unstarted(job)
+        elif job.name in self._dependencies:
             self._waiting[job] = scope = anyio.CancelScope()
             self._tasks.start_soon(self._wait_for_needs, job, scope)
         else:
             self._enqueue(job)
 
-    async def _admit_all(self, admitted: anyio.Event) -> None:
+    async def _admit_all(self) -> None:
         """Make the first jobs and admit them, all, also where the block is cancelled meanwhile."""
         for number, command in enumerate(self._commands, 1):
             self._register(command)
@@ -305,7 +307,7 @@ class Runner(AsyncContextManagerMixin):
             self._admit(job)
             if number % AT_ONCE == 0:
                 await checkpoint()
-        admitted.set()
+        self._admitted.set()
 
     def _enqueue(self, job: Job) -> None:
         self._queue.append(job)
@@ -431,7 +433,7 @@ class Runner(AsyncContextManagerMixin):
         if self._keep_open:
             self._channel.add_producer()
         self._closing, self._ready, self._registered = anyio.Event(), anyio.Event(), anyio.Event()
-        self._hurried = anyio.Event()
+        self._admitted, self._hurried = anyio.Event(), anyio.Event()
         self._watching = anyio.CancelScope()
         error: BaseException | None = None
         with anyio.CancelScope() as self._scope:
@@ -442,9 +444,9 @@ class Runner(AsyncContextManagerMixin):
                     try:
                         await self._ready.wait()
                         self._raise_error()
-                        admitted = anyio.Event()
-                        self._tasks.start_soon(self._admit_all, admitted)
-                        await admitted.wait()
+                        self._tasks.start_soon(self._admit_all)
+                        await self._admitted.wait()
+                        self._raise_error()
                         yield self
                         await self.join()
                     except BaseException as raised:
@@ -479,10 +481,13 @@ class Runner(AsyncContextManagerMixin):
                         self._channel.close()
                         await self._sweep()
                         killing.cancel_scope.cancel()
-        except Exception as error:  # of the launcher, on entry or exit
-            self._fail(error)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of the launcher, on entry or exit, or Ctrl-C on trio
+            self._fail(_without_our_groups(error))
         finally:
             self._ready.set()
+            self._admitted.set()
             self._channel.close()
             self._watching.cancel()
 
@@ -522,7 +527,7 @@ class Runner(AsyncContextManagerMixin):
                 self._fail(error)
 
     async def _watch_barrier(self) -> None:
-        """When the barrier is thrown, end what is queued.
+        """When the barrier is thrown, end what is queued, and what keeps the Runner open.
 
         This is the one task of the Runner's that the cancellation of the block reaches: it takes
         that for a kill.

@@ -27,7 +27,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from currant import Exit, Runner
+from currant import Command, Exit, Runner, ready
 from currant.cli import _run
 from currant.cli._run import _pause_and_go_on, run_commands
 from currant.testing import FakeLauncher, Script
@@ -752,6 +752,12 @@ def test_a_closed_pipe_is_one_reason_and_a_signal_another(
     gate.open()
     assert cli.wait() == 141
     assert lifeline.ended() == {"a", "asked", "bye"}
+
+
+def test_a_failure_is_told_whatever_the_exit_code() -> None:
+    """One that ends with 0 before it is ready, say."""
+    command = Command(["a"], ready=ready.line("up"))
+    assert run_commands(Runner([command], launcher=FakeLauncher())) == 1
 
 
 @pytest.mark.parametrize("order", ["signal first", "pipe first"])

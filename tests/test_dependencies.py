@@ -497,6 +497,23 @@ async def test_what_is_always_started_again_never_has_succeeded(restart: Any) ->
             runner.kill()
 
 
+async def test_a_sink_may_kill_what_has_not_begun_to_wait() -> None:
+    """It ends as it is, and waits for nothing."""
+    commands = {f"c{number}": Command(["c"]) for number in range(200)}
+    commands["z"] = Command(["z"], after={"c0": "succeeded"})
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        runner["z"].kill()
+        async for _ in messages:
+            pass
+
+    runner = Runner(commands, sinks=[sink], launcher=FakeLauncher(default=FOREVER))
+    with fail_after(LIMIT):
+        async with runner:
+            assert (await runner["z"].wait()).status == "stopped"
+            runner.kill()
+
+
 async def test_a_sink_may_start_what_waits_for_the_first_commands() -> None:
     """All of them are there when it begins."""
 

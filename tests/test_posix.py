@@ -557,6 +557,23 @@ def test_a_server_at_all_addresses_is_its_own(
 
 
 @needs_proc
+def test_a_server_among_many_is_found(start: Start, group_of: NewGroup) -> None:
+    """The system tells of them a page at a time."""
+    with ExitStack() as others:
+        for _ in range(100):
+            others.enter_context(socket.create_server(("127.0.0.1", 0)))
+        servers = [start(sys.executable, "-c", SERVES, "127.0.0.1", "0") for _ in range(2)]
+        for _ in range(100):
+            others.enter_context(socket.create_server(("127.0.0.1", 0)))
+        ports = [port_of(server) for server in servers]
+        for server, port in zip(servers, ports, strict=True):
+            assert group_of(server).listens("127.0.0.1", port, b"CURRANT_ID=a/b/1") is True
+            stranger = others.enter_context(socket.create_server(("127.0.0.1", 0)))
+            place = stranger.getsockname()[1]
+            assert group_of(server).listens("127.0.0.1", place, b"CURRANT_ID=a/b/1") is False
+
+
+@needs_proc
 def test_a_server_below_a_member_is_its_own(start: Start, group_of: NewGroup) -> None:
     """In a session of its own, with no variables: so `su` starts what it runs."""
     code = f"import sys; sys.argv[1:] = ['127.0.0.1', '0']; exec({SERVES!r})"

@@ -18,8 +18,10 @@ from currant import (
     Command,
     CommandError,
     DependencyError,
+    Exit,
     Exited,
     LaunchError,
+    Line,
     LocalLauncher,
     NotReadyError,
     Ready,
@@ -29,16 +31,17 @@ from currant import (
     UnresponsiveError,
     ready,
 )
-from currant.testing import FakeLauncher, Script
+from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.ports import free_port
 from tests.reading import messages_of
 from tests.streams import HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from currant import Message
     from currant._local import LocalProcess
     from currant.ready import Probe
 
@@ -661,6 +664,68 @@ async def test_a_line_counts_however_soon_the_process_ends(probe: Probe, code: i
     assert runner.results["b"].status == "succeeded"
 
 
+MUCH = b"more than a channel holds\n" * 100_000
+
+
+async def unread(runner: Runner) -> Callable[[], Awaitable[list[Message]]]:
+    """Have the process of "c" end while its output is not read; return what reads the rest."""
+    reader = aiter(runner)
+    while not isinstance(await anext(reader), Line):
+        pass
+    await anyio.wait_all_tasks_blocked()
+    assert runner["c"].pid is None
+    assert runner["c"].result is None
+
+    async def read() -> list[Message]:
+        return [message async for message in reader]
+
+    return read
+
+
+@pytest.mark.parametrize(("last", "status"), [(b"up\n", "succeeded"), (b"", "stopped")])
+async def test_a_kill_before_that_is_known_is_no_failure(last: bytes, status: str) -> None:
+    """It has ended by itself, and well; what it wrote is still read."""
+    launcher = FakeLauncher(default=Script(stdout=MUCH + last))
+    command = Command(["c"], ready=ready.line("up"))
+    with fail_after(LIMIT):
+        async with Runner([command], launcher=launcher, buffer_size=1) as runner:
+            read = await unread(runner)
+            runner.kill()
+            await read()
+    result = runner.results["c"]
+    assert (result.status, result.error, result.exit) == (status, None, Exit(0, None))
+
+
+async def test_a_command_that_is_stopped_while_it_starts_is_asked_nothing() -> None:
+    """The process is there, for a launcher cannot always be interrupted, and has to go."""
+    asked: list[None] = []
+
+    class Slow(FakeLauncher):
+        async def launch(self, command: Command) -> FakeProcess:
+            with anyio.CancelScope(shield=True):  # bounded: the test lets it go on
+                await go_on.wait()
+                await super().launch(command)
+            return self.launched[-1]
+
+    def ask() -> bool:
+        asked.append(None)
+        return True
+
+    go_on = anyio.Event()
+    probe = ready.when(ask)
+    with fail_after(LIMIT):
+        async with Runner(
+            [Command(["c"], ready=probe)], launcher=Slow(default=Script(exit=None))
+        ) as runner:
+            await anyio.wait_all_tasks_blocked()
+            runner.kill()
+            runner["c"].kill()
+            go_on.set()
+            told = await messages_of(runner)
+    assert [type(message) for message in told] == [Started, Exited]
+    assert not asked
+
+
 @pytest.mark.parametrize(
     "probe",
     [
@@ -787,6 +852,25 @@ class TestOnTheClock:
         async with Runner([Command(["c"], alive=alive)], launcher=launcher) as runner:
             pass
         assert runner.results["c"].status == "succeeded"
+
+    async def test_nobody_asks_whether_a_command_is_alive_that_has_ended(self) -> None:
+        """However long its output waits for a reader."""
+        asked: list[None] = []
+
+        def ask() -> bool:
+            asked.append(None)
+            return True
+
+        launcher = FakeLauncher(default=Script(stdout=b"up\n" + MUCH, exit=None))
+        command = Command(["c"], ready=ready.line("up"), alive=ready.when(ask))
+        async with Runner([command], launcher=launcher, buffer_size=1) as runner:
+            await runner["c"].ready()
+            launcher["c"].exit(0)
+            read = await unread(runner)
+            before = len(asked)
+            await anyio.sleep(60)
+            assert len(asked) == before
+            await read()
 
     async def test_the_reason_is_that_of_the_last_look(self) -> None:
         """A server that refused at first and then took the question without an answer."""

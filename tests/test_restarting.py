@@ -18,11 +18,13 @@ from currant import (
     Failed,
     JobEndedError,
     Line,
+    Ready,
     Restarting,
     RestartPolicy,
     Runner,
     Started,
     StdinClosedError,
+    ready,
 )
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
@@ -255,6 +257,27 @@ async def test_a_restart_of_what_has_not_been_started_is_its_start() -> None:
                 await runner["second"].restart()
     assert runner.results["second"].attempts == 1
     assert runner.results["second"].status == "failed"
+
+
+async def test_whether_a_second_process_is_to_come_may_show_in_the_last_lines() -> None:
+    """Who sends waits until it is known."""
+    launcher = FakeLauncher({"c": [Script(stdout=TOO_MUCH), Script(stdout=b"up\n", exit=None)]})
+    command = Command(["c"], stdin=PIPE, restart=AT_ONCE, ready=ready.line("up"))
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=launcher, buffer_size=1) as runner:
+            async with anyio.create_task_group() as tasks:
+                reader = aiter(runner)
+                while not isinstance(await anext(reader), Line):
+                    pass
+                await anyio.wait_all_tasks_blocked()
+                assert runner["c"].pid is None  # but its output is still to be read
+                tasks.start_soon(runner["c"].send, b"hello")
+                await anyio.wait_all_tasks_blocked()
+                async for message in reader:
+                    if isinstance(message, Ready):
+                        break
+            assert launcher["c"].received == b"hello"
+            runner.kill()
 
 
 async def test_nobody_waits_for_a_second_process_that_is_not_to_come() -> None:

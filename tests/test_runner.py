@@ -31,6 +31,7 @@ from currant import (
     Started,
     StdinClosedError,
 )
+from currant._attempt import Attempt
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
 
@@ -177,6 +178,43 @@ async def test_the_block_waits_for_all_commands() -> None:
         assert "sh" not in runner.results
     assert runner.results["sh"].exit == Exit(7, None)
     assert runner["sh"].state == "ended"
+
+
+async def test_what_breaks_a_start_from_inside_leaves_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As Ctrl-C may on trio, between any two steps; nobody waits for what will not come."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Attempt, "_begin_tasks", interrupt)
+    commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
+    with anyio.fail_after(30), pytest.raises(KeyboardInterrupt):
+        async with Runner(commands, launcher=FakeLauncher(default=Script(exit=None))):
+            pass
+
+
+@pytest.mark.parametrize("where", ["sweep", "_register", "_wait_for_needs"])
+async def test_no_group_of_ours_leaves_the_block(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """What goes wrong in a task of the Runner's own leaves as it is."""
+
+    class Sweeps(FakeLauncher):
+        async def sweep(self, name: str | None = None, grace: float = 0) -> None:
+            if where == "sweep":
+                raise ZeroDivisionError
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    if where != "sweep":
+        monkeypatch.setattr(Runner, where, fail)
+    commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
+    with anyio.fail_after(30), pytest.raises(ZeroDivisionError):
+        async with Runner(commands, launcher=Sweeps()):
+            pass
 
 
 async def test_the_exception_of_the_body_leaves_unchanged_and_kills() -> None:

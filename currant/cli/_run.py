@@ -153,4 +153,6 @@ def _status(ended: Iterable[Result]) -> int:
     end = failed.exit
     if end is None:
         return CANNOT_RUN
-    return end.code if end.code is not None else 128 + int(end.signal or 0)
+    if end.code is not None:
+        return end.code or 1  # it has failed, though it says nothing of that
+    return 128 + int(end.signal or 0)
