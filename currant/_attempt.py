@@ -97,27 +97,6 @@ class Attempt:
         is_ready: whether the process has become ready: its probe has said so, or it has none.
     """
 
-    __slots__ = (
-        "_at_once",
-        "_checks",
-        "_command",
-        "_shared",
-        "_size",
-        "_stop_asked",
-        "_stopped_at",
-        "_tasks",
-        "_told_start",
-        "error",
-        "exit",
-        "is_judged",
-        "is_ready",
-        "may_run",
-        "number",
-        "output",
-        "process",
-        "status",
-    )
-
     def __init__(self, command: Command, number: int, shared: Shared) -> None:
         self.number = number
         self.process: Process | None = None
@@ -442,7 +421,7 @@ class Attempt:
         self._shared.change.give()
 
     def _let_go(self) -> None:
-        """Let the block be left though the leader has not ended."""
+        """Wait no longer for what will not end: the leader, and its output."""
         if self._stoppable is not None:
             self._stoppable.cancel_scope.cancel()
 

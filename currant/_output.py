@@ -132,13 +132,11 @@ class Output:
 
     async def ended(self) -> None:
         """Wait until both have come to their ends and all of it has been passed on."""
-        while self._open:
-            await self._change.wait()
+        await self._change.until(lambda: not self._open)
 
     async def line(self, probe: LineProbe) -> None:
         """Wait until a line has come that `probe` seeks."""
-        while any(sought is probe for sought in self._sought):
-            await self._change.wait()
+        await self._change.until(lambda: all(sought is not probe for sought in self._sought))
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
         if source is not None:

@@ -166,12 +166,7 @@ class Runner(AsyncContextManagerMixin):
         self._dependencies.check()
         self._max_processes = max_processes
         self._buffer_size = buffer_size
-        if not isinstance(cast("object", sinks), Iterable):
-            raise CommandError(f"sinks must be a list of async callables, not {sinks!r}")
-        self._sinks = tuple(sinks)
-        for sink in self._sinks:
-            if not callable(sink):
-                raise CommandError(f"a sink must be an async callable, not {sink!r}")
+        self._sinks = _checked_sinks(sinks)
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         if launcher is None:
@@ -655,6 +650,16 @@ def _without_our_groups(error: BaseException) -> BaseException:
         ends = anyio.get_cancelled_exc_class()  # what the error has ended
         error = next((each for each in wrapped if not isinstance(each, ends)), wrapped[0])
     return error
+
+
+def _checked_sinks(sinks: Iterable[Sink]) -> tuple[Sink, ...]:
+    if not isinstance(cast("object", sinks), Iterable):
+        raise CommandError(f"sinks must be a list of async callables, not {sinks!r}")
+    checked = tuple(sinks)
+    for sink in checked:
+        if not callable(sink):
+            raise CommandError(f"a sink must be an async callable, not {sink!r}")
+    return checked
 
 
 def _resolved(command: Command, defaults: Policies) -> Policies:

@@ -376,34 +376,54 @@ async def test_where_nobody_listens_the_reason_tells_where(protocol: str, port: 
     assert f"nobody answers at 127.0.0.1, port {port}: " in error.reason
 
 
-async def test_a_name_and_a_password_are_sent() -> None:
-    """As the URL has them; and they are shown to nobody."""
-    asked: list[bytes] = []
+class Anybody:
+    """A command of which is not known what it listens on."""
+
+    async def listens(self, address: str, port: int) -> bool | None:
+        """Say so."""
+        await anyio.lowlevel.checkpoint()
+        return None
+
+
+async def asked_for(url: str, answer: bytes) -> tuple[bytes, Exception | None]:
+    """Have `url` looked at, with PORT that of a server; return what that got, and the problem."""
+    requests: list[bytes] = []
+    problem: Exception | None = None
+    anybody: Any = Anybody()
 
     async def serve(stream: anyio.abc.SocketStream) -> None:
         async with stream:
-            asked.append(await stream.receive())
-            await stream.send(b"HTTP/1.1 200 OK\r\n\r\n")
-
-    class Anybody:
-        async def listens(self, address: str, port: int) -> bool | None:
-            return None
+            requests.append(await stream.receive())
+            if answer:
+                await stream.send(answer)
 
     async with (
         await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
         anyio.create_task_group() as tasks,
     ):
-        port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
         tasks.start_soon(listener.serve, serve)
-        probe = ready.http(f"http://Aladdin:open%20sesame@127.0.0.1:{port}/", timeout=LIMIT)
-        subject: Any = Anybody()
-        assert await probe.check_once(subject) is None
+        probe = ready.http(url.replace("PORT", str(port)), timeout=LIMIT)
+        problem = await probe.check_once(anybody)
         tasks.cancel_scope.cancel()
-    assert b"\r\nHost: 127.0.0.1:%d\r\n" % port in asked[0]
+    return requests[0], problem
+
+
+async def test_a_name_and_a_password_are_sent() -> None:
+    """As the URL has them."""
+    url = "http://Aladdin:open%20sesame@127.0.0.1:PORT/"
+    request, problem = await asked_for(url, b"HTTP/1.1 200 OK\r\n\r\n")
+    assert problem is None
+    assert b"\r\nHost: 127.0.0.1:" in request
     # The example of RFC 7617.
-    assert b"\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n" in asked[0]
-    assert "sesame" not in repr(probe)
-    assert "QWxh" not in repr(probe)
+    assert b"\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n" in request
+
+
+def test_a_name_and_a_password_are_shown_to_nobody() -> None:
+    """A repr ends up in logs."""
+    shown = repr(ready.http("http://Aladdin:open%20sesame@127.0.0.1/"))
+    assert "sesame" not in shown
+    assert "QWxh" not in shown
 
 
 @pytest.mark.parametrize(
@@ -417,29 +437,7 @@ async def test_a_name_and_a_password_are_sent() -> None:
 )
 async def test_another_answer_is_none(answer: bytes, told: str) -> None:
     """Whatever a server says, the reason tells it."""
-
-    async def serve(stream: anyio.abc.SocketStream) -> None:
-        async with stream:
-            await stream.receive()
-            if answer:
-                await stream.send(answer)
-
-    class Anybody:
-        """A command of which is not known what it listens on."""
-
-        async def listens(self, address: str, port: int) -> bool | None:
-            await anyio.lowlevel.checkpoint()
-            return None
-
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
-        tasks.start_soon(listener.serve, serve)
-        subject: Any = Anybody()
-        problem = await ready.http(f"http://127.0.0.1:{port}/", timeout=LIMIT).check_once(subject)
-        tasks.cancel_scope.cancel()
+    _, problem = await asked_for("http://127.0.0.1:PORT/", answer)
     assert told in repr(problem)
 
 
