@@ -206,9 +206,12 @@ class Escapees:
             if group == 0 or group in known or session == own_session:
                 continue
             environment = environment_of(pid)
-            if environment == b"" and is_starting(pid, group):
-                blank.append(pid)
-            elif environment is not None and (name := self._name_in(environment)) is not None:
+            if environment == b"":
+                if is_starting(pid, group):
+                    blank.append(pid)
+                    continue
+                environment = environment_of(pid)  # its program may have started between the looks
+            if environment is not None and (name := self._name_in(environment)) is not None:
                 tell(group, name)
         return blank
 

@@ -91,6 +91,27 @@ async def until_out(lifeline: Lifeline, gate: Gate) -> None:
     gate.open()
 
 
+async def test_an_escapee_whose_program_starts_between_two_looks_is_found(
+    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no environment yet, and has arguments by now: it is not one without variables."""
+    missed: set[int] = set()
+
+    def environment_of(pid: int) -> bytes | None:
+        environment = _posix.environment_of(pid)
+        if not environment or pid in missed:
+            return environment
+        missed.add(pid)
+        return b""
+
+    monkeypatch.setattr(_escapees, "environment_of", environment_of)
+    with fail_after(LIMIT):
+        async with Runner([daemon(lifeline, gate)]) as runner:
+            await until_out(lifeline, gate)
+    assert lifeline.ended() == {"leader", "out"}
+    assert runner.results.ok
+
+
 # ---- the mark ----
 
 
