@@ -23,9 +23,9 @@ from anyio import run_process
 
 from benchmarks._measure import LoopSide, PlainSide, Question, Row, Sample, Setting, Trial
 from currant import Runner, Started
-from currant._escapees import Escapees
-from currant._guard import SCRIPT
-from currant._posix import process_numbers
+from currant._process.escapees import Escapees
+from currant._process.guard import SCRIPT
+from currant._system.proc import process_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,24 +1,23 @@
 """Structured concurrency for processes: a task group whose tasks are commands.
 
-To read the package, follow the data: a `Command` (`_command`) is started by a launcher (`_launcher`
-is the seam, `_local` this machine, with `_lookup`, `_pipes` and `_child`), its bytes become whole
-lines (`_output`, `_lines`) in batches, which a bounded channel (`_channel`) carries to readers and
-sinks.  One command's life is `_job`, a row of attempts (`_attempt`); `_health` sees that it gets
-ready and stays alive, by the probes of `ready`.  Many commands are `_runner`, which of them wait
-for which is `_dependencies`, and how they are called is `_names`.
-
-How a process is ended is one page, `_stop`; process groups, and who in them is alive, are `_posix`;
-what leaves its group is `_escapees`, and what ends all if this program dies is `_guard`.  The gate
-that a kill throws is `_barrier`, and `_notice` wakes who waits for a change.  Pure values are
-`_messages`, `_restart` and `_errors`.
+To read the package, follow the data: a `Command` (`_values`) is started by a launcher (`_process`,
+where `launcher` is the seam and `local` this machine), its bytes become whole lines in batches,
+which a bounded channel (`_channel`) carries to readers and sinks.  One command's life is a row of
+attempts, and many commands are a `Runner` (`_supervisor`).  What the system knows of processes is
+`_system`, and the gate that a kill throws is in `_synchronization`.  Each package says in its
+`__init__` in which order to read it.
 """
 
-from currant._barrier import KillBarrier
-from currant._command import PIPE, Command, Pty
-from currant._errors import (
+from currant._process.launcher import Launcher, Process
+from currant._process.local import LocalLauncher
+from currant._run import run
+from currant._supervisor.job import Job
+from currant._supervisor.runner import Runner, Sink
+from currant._synchronization import KillBarrier
+from currant._values.command import PIPE, Command
+from currant._values.errors import (
     CannotStopError,
     CommandError,
-    CommandFailed,
     CommandNotFoundError,
     CommandParseError,
     CurrantError,
@@ -32,29 +31,23 @@ from currant._errors import (
     TimeLimitError,
     UnresponsiveError,
 )
-from currant._job import Job
-from currant._launcher import Launcher, Process
-from currant._local import LocalLauncher
-from currant._messages import (
+from currant._values.exit import Exit
+from currant._values.launch_spec import Pty
+from currant._values.lines import Batch, Line
+from currant._values.messages import (
     Aborted,
-    Batch,
     BatchMessage,
     Dropped,
-    Exit,
     Exited,
     Failed,
-    Line,
     Message,
     Ready,
     Restarting,
-    Result,
-    Results,
     Skipped,
     Started,
 )
-from currant._restart import RestartPolicy
-from currant._run import run
-from currant._runner import Runner, Sink
+from currant._values.restart import RestartPolicy
+from currant._values.results import CommandFailed, Result, Results
 
 __all__ = [
     "PIPE",

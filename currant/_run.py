@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import anyio
 
-from currant._runner import Runner
+from currant._supervisor.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from currant._command import CommandLike, KillOthersOn
-    from currant._launcher import Launcher
-    from currant._messages import Results
-    from currant._restart import RestartPolicy, RestartWhen
-    from currant._runner import Sink
+    from currant._process.launcher import Launcher
+    from currant._supervisor.runner import Sink
+    from currant._values.command import CommandLike
+    from currant._values.policies import KillOthersOn
+    from currant._values.restart import RestartPolicy, RestartWhen
+    from currant._values.results import Results
 
 __all__ = ["RunnerOptions", "run"]
 

@@ -29,18 +29,18 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import anyio
 from anyio.abc import SocketAttribute
 
-from currant._checks import check_seconds
-from currant._command import Command, CommandLike, as_command
-from currant._errors import CommandError
-from currant._probe import READY_TIMEOUT, Probe, Unmet
+from currant._values.checks import check_seconds
+from currant._values.command import Command, CommandLike, as_command
+from currant._values.errors import CommandError
+from currant._values.probe import READY_TIMEOUT, Probe, Unmet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from anyio.abc import SocketStream
 
-    from currant._messages import Line, StreamName
-    from currant._probe import LineProbe, ProbeTarget
+    from currant._values.lines import Line, StreamName
+    from currant._values.probe import LineProbe, ProbeTarget
 
 __all__ = ["Probe", "all_of", "any_of", "command", "delay", "http", "line", "tcp", "when"]
 

@@ -22,17 +22,18 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
-from currant._command import Pty, has_input, name_of
-from currant._errors import CannotStopError, LaunchError
-from currant._messages import Exit
-from currant._notice import Notice
-from currant._stop import REAP_LIMIT, end_group
+from currant._process.stop import REAP_LIMIT, end_group
+from currant._synchronization import Notice
+from currant._values.command import has_input, name_of
+from currant._values.errors import CannotStopError, LaunchError
+from currant._values.exit import Exit
+from currant._values.launch_spec import Pty
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from currant._command import Command
-    from currant._messages import StreamName
+    from currant._values.command import Command
+    from currant._values.lines import StreamName
 
 __all__ = ["FakeLauncher", "FakeProcess", "Script", "Scripts"]
 

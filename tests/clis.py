@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import currant
-from currant._posix import bytes_in_pipe
+from currant._system.files import bytes_in_pipe
 from tests.lifeline import LIMIT
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Exit, LaunchError, Pty
-from currant._launcher import Resizable
+from currant._process.launcher import Resizable
 from tests.streams import HOURS, LIMIT, read_all, read_until
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
     from currant import Command, Launcher, Process
-    from currant._command import CommandOptions
+    from currant._values.command import CommandOptions
 
 __all__ = ["MEGABYTE", "Behaviour", "LauncherContract"]
 

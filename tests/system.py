@@ -7,14 +7,21 @@ import subprocess
 
 import pytest
 
-from currant import _local
-from currant._posix import ProcessGroup
+from currant._process import local as _local
+from currant._system import groups, listeners, proc
+from currant._system.groups import ProcessGroup
 
-__all__ = ["HAS_PIDFDS", "needs_proc", "started_by_uvloop"]
+__all__ = ["HAS_PIDFDS", "hide_proc", "needs_proc", "started_by_uvloop"]
 
 needs_proc = pytest.mark.skipif(
     not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
 )
+
+
+def hide_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have currant find no ``/proc`` that it can use, as on macOS."""
+    for module in (groups, listeners, proc):
+        monkeypatch.setattr(module, "has_proc", lambda: False)
 
 
 def _pidfds_reach_groups() -> bool:

@@ -13,8 +13,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from currant import Runner
-from currant._child import Child, HowToStart
-from currant._posix import has_pidfds
+from currant._process.child import Child, HowToStart
+from currant._system.groups import has_pidfds
 from tests.streams import LIMIT
 
 if TYPE_CHECKING:

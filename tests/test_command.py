@@ -29,8 +29,8 @@ from currant import (
     RestartPolicy,
     ready,
 )
-from currant._command import CommandOptions, as_command
-from currant._names import Names
+from currant._values.command import CommandOptions, as_command
+from currant._values.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

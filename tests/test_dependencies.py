@@ -23,10 +23,10 @@ from currant import (
     Runner,
     Skipped,
     Started,
-    _stop,
     ready,
     run,
 )
+from currant._process import stop as _stop
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.reading import messages_of

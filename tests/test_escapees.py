@@ -31,18 +31,21 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
-    _escapees,
-    _local,
-    _posix,
-    _stop,
 )
-from currant._escapees import Escapees, mark
-from currant._stop import HowToStop
+from currant._process import escapees as _escapees
+from currant._process import local as _local
+from currant._process import stop as _stop
+from currant._process.escapees import Escapees
+from currant._process.stop import HowToStop
+from currant._system import proc
+from currant._system.groups import ProcessGroup
+from currant._system.marks import mark
 from currant.testing import FakeLauncher, Script
 from tests.headless import headless
 from tests.lifeline import Gate
 from tests.reading import first_line, messages_of, read_until
 from tests.streams import HOURS, LIMIT
+from tests.system import hide_proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(
-        not _posix._HAS_PROC, reason="only Linux shows the environment of other processes, in /proc"
+        not proc.has_proc(), reason="only Linux shows the environment of other processes, in /proc"
     ),
 ]
 
@@ -98,7 +101,7 @@ async def test_an_escapee_whose_program_starts_between_two_looks_is_found(
     missed: set[int] = set()
 
     def environment_of(pid: int) -> bytes | None:
-        environment = _posix.environment_of(pid)
+        environment = proc.environment_of(pid)
         if not environment or pid in missed:
             return environment
         missed.add(pid)
@@ -539,7 +542,7 @@ async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an
     """Who is left behind in spite of SIGKILL is named."""
     monkeypatch.setattr(_escapees, "REAP_LIMIT", 0.05)
     monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
-    monkeypatch.setattr(_posix.ProcessGroup, "send", lambda group, signal: True)
+    monkeypatch.setattr(ProcessGroup, "send", lambda group, signal: True)
     with Gate(tmp_path / "second gate") as second:
         command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")
         with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
@@ -662,7 +665,7 @@ async def test_a_process_that_is_just_starting_its_program_is_looked_at_again(
 ) -> None:
     """In the moment of its exec a process shows nothing, which proves nothing, however it lasts."""
     looks: Counter[str] = Counter()
-    read = _posix._read
+    read = proc._read
 
     def blank_at_first(path: str) -> bytes | None:
         content = read(path)
@@ -672,7 +675,7 @@ async def test_a_process_that_is_just_starting_its_program_is_looked_at_again(
                 return b""
         return content
 
-    monkeypatch.setattr(_posix, "_read", blank_at_first)
+    monkeypatch.setattr(proc, "_read", blank_at_first)
     with fail_after(LIMIT):
         async with Runner([escaping(lifeline, gate)]):
             await until_out(lifeline, gate)
@@ -708,7 +711,7 @@ async def test_where_proc_shows_nothing_only_groups_are_ended(
     monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline, gate: Gate, tmp_path: Path
 ) -> None:
     """Without a /proc of this system's numbers nobody is looked for, and nothing is signalled."""
-    monkeypatch.setattr(_posix, "_HAS_PROC", False)
+    hide_proc(monkeypatch)
     with Gate(tmp_path / "second gate") as second:
         command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")
         with fail_after(LIMIT):

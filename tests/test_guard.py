@@ -20,10 +20,12 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from currant import Command, Runner, _guard, _local
-from currant._guard import SCRIPT, OrphanGuard
-from currant._posix import environment_of
-from currant._stop import HowToStop
+from currant import Command, Runner
+from currant._process import guard as _guard
+from currant._process import local as _local
+from currant._process.guard import SCRIPT, OrphanGuard
+from currant._process.stop import HowToStop
+from currant._system.proc import environment_of
 from tests.headless import headless
 from tests.lifeline import LIMIT, Gate, Lifeline
 from tests.programs import Programs
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
-    from currant._child import Child, HowToStart
+    from currant._process.child import Child, HowToStart
 
 FOREVER = "exec sleep 9999"
 

@@ -23,8 +23,8 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
-    _stop,
 )
+from currant._process import stop as _stop
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of, read_until
 

@@ -12,8 +12,9 @@ import pytest
 
 pytest.register_assert_rewrite("tests.launcher_contract")
 
-from currant import PIPE, Command, LocalLauncher, _local  # noqa: E402
-from currant._posix import has_pidfds  # noqa: E402
+from currant import PIPE, Command, LocalLauncher  # noqa: E402
+from currant._process import local as _local  # noqa: E402
+from currant._system.groups import has_pidfds  # noqa: E402
 from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
 from tests.launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
 from tests.system import started_by_uvloop  # noqa: E402

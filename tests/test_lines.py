@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from currant import _lines
-from currant._lines import MAX_LINE, LineSplitter, count_lines, split_lines
+from currant._values import lines as _lines
+from currant._values.lines import MAX_LINE, LineSplitter, count_lines, split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -32,10 +32,11 @@ from currant import (
     LocalLauncher,
     Runner,
     StdinClosedError,
-    _local,
-    _pipes,
 )
-from currant._posix import ProcessGroup, bytes_in_pipe
+from currant._process import local as _local
+from currant._process import pipes as _pipes
+from currant._system.files import bytes_in_pipe
+from currant._system.groups import ProcessGroup
 from tests.files import files_left
 from tests.streams import HOURS, LIMIT, read_all, read_until
 from tests.system import needs_proc, started_by_uvloop
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from signal import Signals
 
-    from currant._child import HowToStart
-    from currant._local import LocalProcess
+    from currant._process.child import HowToStart
+    from currant._process.local import LocalProcess
     from tests.kills import Kills
 
 pytestmark = pytest.mark.anyio

@@ -36,7 +36,7 @@ from currant import (
 )
 
 if TYPE_CHECKING:
-    from currant._messages import Status
+    from currant._values.results import Status
 
 ERROR = LaunchError("web", "no memory")
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from currant import Batch
-from currant._output import TAIL_BYTES, TAIL_LINES, Capture, Tail
+from currant._channel.output import TAIL_BYTES, TAIL_LINES, Capture, Tail
 
 if TYPE_CHECKING:
-    from currant._messages import StreamName
+    from currant._values.lines import StreamName
 
 
 def tail_of(*batches: bytes, stream: StreamName = "stdout") -> list[bytes]:

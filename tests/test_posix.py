@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import pytest
 
-from currant import _posix
-from currant._posix import ProcessGroup, environment_of, group_and_session, require_posix
-from tests.system import HAS_PIDFDS, needs_proc
+from currant._system import groups, proc
+from currant._system.groups import ProcessGroup, require_posix
+from currant._system.listeners import OwnServers
+from currant._system.proc import environment_of, group_and_session
+from tests.system import HAS_PIDFDS, hide_proc, needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +60,7 @@ def start() -> Iterator[Start]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How groups are signalled: all tests hold for both ways."""
     if request.param == "by number":
-        monkeypatch.setattr(_posix, "_reaches_group", lambda pidfd: False)
+        monkeypatch.setattr(groups, "_reaches_group", lambda pidfd: False)
     elif not HAS_PIDFDS:
         pytest.skip("signals to groups through a pidfd need Linux 6.9 or later")
     way: str = request.param
@@ -270,19 +272,19 @@ def test_groups_that_wait_for_their_end_share_a_list_of_all_processes(
         leader.kill()
         leader.wait()
     lists: list[list[int]] = []
-    numbers = _posix.process_numbers
+    numbers = proc.process_numbers
 
     def count() -> list[int]:
         lists.append(numbers())
         return lists[-1]
 
-    monkeypatch.setattr(_posix, "process_numbers", count)
-    monkeypatch.setattr(_posix, "_census", None)
-    monkeypatch.setattr(_posix, "CENSUS_AGE", 3600)
+    monkeypatch.setattr(proc, "process_numbers", count)
+    monkeypatch.setattr(proc, "_census", None)
+    monkeypatch.setattr(proc, "CENSUS_AGE", 3600)
     for _ in range(3):
         assert all(group._has_live_member_by_census() for group in groups)
     assert len(lists) == 1
-    monkeypatch.setattr(_posix, "CENSUS_AGE", -1)
+    monkeypatch.setattr(proc, "CENSUS_AGE", -1)
     assert not any(group._has_live_member_by_census() for group in groups)
 
 
@@ -493,6 +495,11 @@ def port_of(server: Child) -> int:
     return int(server.stdout.readline())
 
 
+def servers_of(leader: Child, mark: str = "a/b/1") -> OwnServers:
+    """Return the servers of the group of `leader`, whose processes carry `mark`."""
+    return OwnServers(leader.pid, f"CURRANT_ID={mark}".encode())
+
+
 def has_ipv6() -> bool:
     """Tell whether this machine has the loopback address of IPv6."""
     try:
@@ -505,14 +512,14 @@ def has_ipv6() -> bool:
 @needs_proc
 @pytest.mark.parametrize("deeper", ["", ":inner/web/1"])
 def test_a_server_outside_the_group_is_told_by_its_whole_mark(
-    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch, deeper: str
+    start: Start, monkeypatch: pytest.MonkeyPatch, deeper: str
 ) -> None:
     """Not by one that begins like it: the server of the twelfth attempt is not the first one's."""
-    group = group_of(start(*RUNS))
+    leader = start(*RUNS)
     monkeypatch.setenv("CURRANT_ID", f"outer/a/1:run/web/12{deeper}")
     port = port_of(start(sys.executable, "-c", SERVES, "127.0.0.1", "0"))
-    assert group.listens("127.0.0.1", port, b"CURRANT_ID=outer/a/1:run/web/12") is True
-    assert group.listens("127.0.0.1", port, b"CURRANT_ID=outer/a/1:run/web/1") is False
+    assert servers_of(leader, "outer/a/1:run/web/12").listens("127.0.0.1", port) is True
+    assert servers_of(leader, "outer/a/1:run/web/1").listens("127.0.0.1", port) is False
 
 
 @needs_proc
@@ -527,7 +534,7 @@ def test_a_server_outside_the_group_is_told_by_its_whole_mark(
     ],
 )
 def test_the_server_that_is_reached_counts_not_another_one_on_that_port(
-    start: Start, group_of: NewGroup, other: tuple[str, ...], own: tuple[str, ...], asked: str
+    start: Start, other: tuple[str, ...], own: tuple[str, ...], asked: str
 ) -> None:
     """Both listen on the same port; the system chooses who takes connections to an address."""
     if not has_ipv6():
@@ -537,27 +544,26 @@ def test_the_server_that_is_reached_counts_not_another_one_on_that_port(
     ours = start(sys.executable, "-c", SERVES, own[0], str(port), *own[1:])
     with socket.create_connection((asked, port)):
         pass
+    own_servers, strangers = servers_of(ours), servers_of(stranger)
     for _ in range(2):  # it remembers
-        assert group_of(ours).listens(asked, port, b"CURRANT_ID=a/b/1") is False
-        assert group_of(stranger).listens(asked, port, b"CURRANT_ID=a/b/1") is True
+        assert own_servers.listens(asked, port) is False
+        assert strangers.listens(asked, port) is True
 
 
 @needs_proc
 @pytest.mark.parametrize(("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1")])
-def test_a_server_at_all_addresses_is_its_own(
-    start: Start, group_of: NewGroup, host: str, asked: str
-) -> None:
+def test_a_server_at_all_addresses_is_its_own(start: Start, host: str, asked: str) -> None:
     """Where no other one listens at that very address; also that of IPv6, for IPv4."""
     if ":" in host and not has_ipv6():
         pytest.skip("this machine has no ::1: sysctl net.ipv6.conf.lo.disable_ipv6=0")
     ours = start(sys.executable, "-c", SERVES, host, "0")
     port = port_of(ours)
     for address in (asked, f"::ffff:{asked}"):
-        assert group_of(ours).listens(address, port, b"CURRANT_ID=a/b/1") is True
+        assert servers_of(ours).listens(address, port) is True
 
 
 @needs_proc
-def test_a_server_among_many_is_found(start: Start, group_of: NewGroup) -> None:
+def test_a_server_among_many_is_found(start: Start) -> None:
     """The system tells of them a page at a time."""
     with ExitStack() as others:
         for _ in range(100):
@@ -567,18 +573,18 @@ def test_a_server_among_many_is_found(start: Start, group_of: NewGroup) -> None:
             others.enter_context(socket.create_server(("127.0.0.1", 0)))
         ports = [port_of(server) for server in servers]
         for server, port in zip(servers, ports, strict=True):
-            assert group_of(server).listens("127.0.0.1", port, b"CURRANT_ID=a/b/1") is True
+            assert servers_of(server).listens("127.0.0.1", port) is True
             stranger = others.enter_context(socket.create_server(("127.0.0.1", 0)))
             place = stranger.getsockname()[1]
-            assert group_of(server).listens("127.0.0.1", place, b"CURRANT_ID=a/b/1") is False
+            assert servers_of(server).listens("127.0.0.1", place) is False
 
 
 @needs_proc
-def test_a_server_below_a_member_is_its_own(start: Start, group_of: NewGroup) -> None:
+def test_a_server_below_a_member_is_its_own(start: Start) -> None:
     """In a session of its own, with no variables: so `su` starts what it runs."""
     code = f"import sys; sys.argv[1:] = ['127.0.0.1', '0']; exec({SERVES!r})"
     leader = start("/bin/sh", "-c", 'setsid env -i "$@"; true', "-", sys.executable, "-c", code)
-    assert group_of(leader).listens("127.0.0.1", port_of(leader), b"CURRANT_ID=a/b/1") is True
+    assert servers_of(leader).listens("127.0.0.1", port_of(leader)) is True
 
 
 # ---- where there is no /proc ----
@@ -588,7 +594,7 @@ def test_without_proc_the_system_is_asked(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there is no /proc, a group lasts as long as the system knows it."""
-    monkeypatch.setattr(_posix, "_HAS_PROC", False)
+    hide_proc(monkeypatch)
     monkeypatch.setattr(os, "listdir", lambda path: pytest.fail("looked into /proc"))
     child = start(*RUNS)
     group = group_of(child)
@@ -609,7 +615,7 @@ def test_without_proc_a_group_that_refuses_signals_is_one_of_zombies(
     def refuse(group: ProcessGroup, signal: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(_posix, "_HAS_PROC", False)
+    hide_proc(monkeypatch)
     monkeypatch.setattr(ProcessGroup, "_signal", refuse)
     assert group_of(start(*RUNS)).check_vacant()
 

@@ -32,11 +32,11 @@ from currant import (
     Pty,
     Runner,
     StdinClosedError,
-    _child,
-    _local,
 )
-from currant._errors import LaunchError
-from currant._posix import has_pidfds
+from currant._process import child as _child
+from currant._process import local as _local
+from currant._system.groups import has_pidfds
+from currant._values.errors import LaunchError
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.programs import Programs
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Unpack
 
-    from currant._command import CommandOptions
-    from currant._local import LocalProcess
+    from currant._process.local import LocalProcess
+    from currant._values.command import CommandOptions
     from tests.lifeline import Lifeline
 
 pytestmark = pytest.mark.anyio

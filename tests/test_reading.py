@@ -10,10 +10,11 @@ import pytest
 from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
-import currant._channel
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
-from currant._channel import BatchReader, Channel, LineReader
-from currant._output import Output
+from currant._channel import subscription
+from currant._channel.channel import Channel
+from currant._channel.output import Output
+from currant._channel.readers import BatchReader, LineReader
 from currant.cli._build import SinkRunner
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
@@ -438,7 +439,7 @@ async def test_other_messages_are_kept_for_a_late_reader_but_not_without_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Lifecycle messages survive the discarding; their number has a bound."""
-    monkeypatch.setattr(currant._channel, "KEPT", 300)
+    monkeypatch.setattr(subscription, "KEPT", 300)
     launcher = FakeLauncher(default=Script(stdout=b"x\n"))
     async with Runner([f"c{n}" for n in range(100)], launcher=launcher) as runner:
         await runner.join()
@@ -550,7 +551,7 @@ async def test_join_waits_until_each_of_several_readers_has_had_its_lines() -> N
 
 async def test_what_was_counted_as_dropped_stays_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound for small messages, the counts of discarded lines are kept."""
-    monkeypatch.setattr(currant._channel, "KEPT", 10)
+    monkeypatch.setattr(subscription, "KEPT", 10)
     launcher = FakeLauncher(default=Script(stdout=b"hi\n", exit=1))
     policy = RestartPolicy("always", max_restarts=99, delay=0)
     async with Runner(["c"], restart=policy, launcher=launcher) as runner:

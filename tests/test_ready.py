@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from currant import Message
-    from currant._local import LocalProcess
+    from currant._process.local import LocalProcess
     from currant.ready import Probe
 
 pytestmark = pytest.mark.anyio
@@ -543,7 +543,7 @@ async def test_the_last_exception_of_a_function_is_told() -> None:
 
 async def test_a_look_that_hangs_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one may be answered."""
-    monkeypatch.setattr("currant._probe.READY_LOOK", OFTEN)
+    monkeypatch.setattr("currant._values.probe.READY_LOOK", OFTEN)
     asked: list[None] = []
 
     async def check() -> bool:

@@ -12,10 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from currant import RestartPolicy
-from currant._restart import as_restart_policy, delay_before_restart, ends_in_a_row
+from currant._values.restart import as_restart_policy, delay_before_restart, ends_in_a_row
 
 if TYPE_CHECKING:
-    from currant._restart import RestartWhen
+    from currant._values.restart import RestartWhen
 
 
 def delay(

@@ -31,7 +31,7 @@ from tests.reading import first_line, messages_of
 from tests.streams import LIMIT
 
 if TYPE_CHECKING:
-    from currant._restart import RestartWhen
+    from currant._values.restart import RestartWhen
 
 pytestmark = pytest.mark.anyio
 

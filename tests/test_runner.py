@@ -31,7 +31,7 @@ from currant import (
     Started,
     StdinClosedError,
 )
-from currant._attempt import Attempt
+from currant._supervisor.attempt import Attempt
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
 

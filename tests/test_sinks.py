@@ -619,7 +619,7 @@ async def test_a_cancellation_while_a_sink_ends_gives_it_no_more_than_its_time(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All commands have ended, and the block waits for what a sink still has to do."""
-    monkeypatch.setattr("currant._runner.SINK_TIME", 0.05)
+    monkeypatch.setattr("currant._supervisor.runner.SINK_TIME", 0.05)
     ending = anyio.Event()
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:

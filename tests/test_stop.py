@@ -13,13 +13,13 @@ import anyio
 import pytest
 
 from currant import CannotStopError, Command, Exit
-from currant._stop import REAP_LIMIT, end_group
+from currant._process.stop import REAP_LIMIT, end_group
 from currant.testing import FakeLauncher, Script
 
 trio_testing = pytest.importorskip("trio.testing")
 
 if TYPE_CHECKING:
-    from currant._stop import Stoppable
+    from currant._process.stop import Stoppable
 
 pytestmark = pytest.mark.anyio
 

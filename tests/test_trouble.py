@@ -36,14 +36,14 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
-    _escapees,
-    _local,
-    _posix,
-    _stop,
 )
-from currant._child import Child
-from currant._local import LocalProcess
-from currant._posix import ProcessGroup
+from currant._process import escapees as _escapees
+from currant._process import local as _local
+from currant._process import stop as _stop
+from currant._process.child import Child
+from currant._process.local import LocalProcess
+from currant._system import groups, proc
+from currant._system.groups import ProcessGroup
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.reading import first_line
@@ -53,7 +53,7 @@ from tests.system import HAS_PIDFDS, needs_proc, started_by_uvloop
 if TYPE_CHECKING:
     from anyio.abc import Process
 
-    from currant._child import HowToStart
+    from currant._process.child import HowToStart
     from tests.kills import Kills
     from tests.lifeline import Lifeline
 
@@ -127,7 +127,7 @@ async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
     group = ProcessGroup(leader.pid)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(_posix, "_read", refuse)
+            patch.setattr(proc, "_read", refuse)
             assert group.leader_is_alive()
             assert not group.check_vacant()
         leader.kill()
@@ -226,7 +226,7 @@ async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
             monkeypatch.setattr(_local, "start_process", fail_afterwards)
             with pytest.raises(LaunchError, match="can't start new thread"):
                 await launcher.launch(command)
-            if _posix._HAS_PROC:
+            if proc.has_proc():
                 lifeline.ended()
             else:
                 os.kill(lost[0].pid, SIGKILL)
@@ -409,7 +409,7 @@ async def test_a_busy_runner_signals_nobody_but_its_own(
     have one, and which still has a member.
     """
     if by_number:
-        monkeypatch.setattr(_posix, "_reaches_group", lambda pidfd: False)
+        monkeypatch.setattr(groups, "_reaches_group", lambda pidfd: False)
     commands = {
         "ends": Command(["true"], restart=RestartPolicy("always", delay=0, max_restarts=20)),
         "leaves": Command.shell(

@@ -12,11 +12,11 @@ from itertools import zip_longest
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypedDict
 
-from currant._command import Command, name_of
-from currant._errors import CommandError
-from currant._names import Names
-from currant._restart import RestartPolicy
-from currant._runner import Runner
+from currant._supervisor.runner import Runner
+from currant._values.command import Command, name_of
+from currant._values.errors import CommandError
+from currant._values.names import Names
+from currant._values.restart import RestartPolicy
 from currant.cli._env import for_output, port_number, read_env_files
 from currant.cli._procfile import (
     DEFAULT_PORT,
@@ -27,16 +27,16 @@ from currant.cli._procfile import (
 )
 from currant.sinks import ConsoleSink, DirectorySink, JSONSink
 from currant.sinks._colors import check_style
-from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS
+from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from currant._command import KillOthersOn
-    from currant._restart import RestartWhen
-    from currant._runner import Sink
+    from currant._supervisor.runner import Sink
+    from currant._values.policies import KillOthersOn
+    from currant._values.restart import RestartWhen
     from currant.sinks._colors import Color
-    from currant.sinks._labels import Event
+    from currant.sinks._templates import Event
 
 __all__ = [
     "Options",

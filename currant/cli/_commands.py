@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ParamSpec, get_args
 
 import click
 
-from currant._command import KillOthersOn
-from currant._errors import CurrantError
-from currant._restart import RestartWhen
+from currant._values.errors import CurrantError
+from currant._values.policies import KillOthersOn
+from currant._values.restart import RestartWhen
 from currant.cli._build import (
     RunOptions,
     StartOptions,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn, Unpack
 
-    from currant._runner import Runner
+    from currant._supervisor.runner import Runner
     from currant.cli._build import Options
 
 P = ParamSpec("P")

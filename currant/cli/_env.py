@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from currant._errors import CommandError
+from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from currant._errors import CommandError
+from currant._values.errors import CommandError
 from currant.cli._env import port_number, read_env_files
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._errors import CurrantError
+from currant._values.errors import CurrantError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from currant._job import Job
-    from currant._messages import Result
-    from currant._runner import Runner
+    from currant._supervisor.job import Job
+    from currant._supervisor.runner import Runner
+    from currant._values.results import Result
 
 __all__ = ["run_commands"]
 

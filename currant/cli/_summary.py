@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from currant.sinks._labels import printable
+from currant.sinks._templates import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from currant._messages import Result
+    from currant._values.results import Result
     from currant.sinks._colors import Color
 
 __all__ = ["show_summary"]

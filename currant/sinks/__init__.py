@@ -9,7 +9,7 @@ To read the package: `_piles` is what all sinks share, `_files` is how bytes get
 `_presenter` (with `_labels`, `_sheet`, `_colors`) makes of messages what a person reads.
 """
 
-from currant._channel import SinkAttribute
+from currant._channel.feed import SinkAttribute
 from currant.sinks._console import ConsoleSink
 from currant.sinks._directory import DirectorySink
 from currant.sinks._json import JSONSink

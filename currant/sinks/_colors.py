@@ -8,7 +8,7 @@ from importlib import import_module
 from itertools import cycle
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
-from currant._errors import CommandError
+from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

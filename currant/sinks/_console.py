@@ -6,23 +6,23 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from currant._messages import Exited, Failed, Restarting, Started
+from currant._values.messages import Exited, Failed, Restarting, Started
 from currant.sinks._colors import color_system_of
 from currant.sinks._files import AT_ONCE, OpenFile
-from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS, Labels, succeeded
-from currant.sinks._piles import ThreadedSink
-from currant.sinks._presenter import Presenter
-from currant.sinks._sheet import Sheet
+from currant.sinks._formatter import Presenter
+from currant.sinks._line_writer import Sheet
+from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS, Labels, succeeded
+from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from currant._command import Command
-    from currant._messages import BatchMessage
+    from currant._values.command import Command
+    from currant._values.messages import BatchMessage
     from currant.sinks._colors import Color
     from currant.sinks._files import Part, SyncFile
-    from currant.sinks._labels import Event
-    from currant.sinks._presenter import Mode, Piece
+    from currant.sinks._formatter import Mode, Piece
+    from currant.sinks._templates import Event
 
 __all__ = ["ConsoleSink"]
 

@@ -7,15 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from currant._messages import Batch, Started
-from currant.sinks._piles import ThreadedSink
+from currant._values.lines import Batch
+from currant._values.messages import Started
+from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from currant._command import Command
-    from currant._messages import BatchMessage, StreamName
+    from currant._values.command import Command
+    from currant._values.lines import StreamName
+    from currant._values.messages import BatchMessage
 
 __all__ = ["DirectorySink"]
 

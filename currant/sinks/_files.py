@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from anyio.abc import ByteSendStream
 
-from currant.sinks._piles import in_thread
+from currant.sinks._threaded import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence

@@ -7,28 +7,27 @@ import json
 from signal import Signals
 from typing import TYPE_CHECKING, assert_never
 
-from currant._messages import (
+from currant._values.lines import Batch, Line
+from currant._values.messages import (
     Aborted,
-    Batch,
     Dropped,
-    Exit,
     Exited,
     Failed,
-    Line,
     Ready,
     Restarting,
     Skipped,
     Started,
 )
 from currant.sinks._files import AnyFile
-from currant.sinks._piles import next_pile
+from currant.sinks._threaded import next_pile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from anyio.abc import ObjectReceiveStream
 
-    from currant._messages import BatchMessage, Message
+    from currant._values.exit import Exit
+    from currant._values.messages import BatchMessage, Message
     from currant.sinks._files import File
 
 __all__ = ["JSONSink"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, assert_never
 
-from currant._messages import (
+from currant._values.lines import Batch
+from currant._values.messages import (
     Aborted,
-    Batch,
     Dropped,
     Exited,
     Failed,
@@ -16,14 +16,14 @@ from currant._messages import (
     Skipped,
     Started,
 )
-from currant.sinks._labels import succeeded
-from currant.sinks._piles import ThreadedSink
+from currant.sinks._templates import succeeded
+from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from currant._command import Command
-    from currant._messages import BatchMessage, Message
+    from currant._values.command import Command
+    from currant._values.messages import BatchMessage, Message
 
 __all__ = ["LoggingSink"]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from currant.sinks._files import AnyFile
-from currant.sinks._labels import DEFAULT_PREFIX, NO_TEXTS, Labels
-from currant.sinks._piles import commands_of, next_pile
-from currant.sinks._presenter import Presenter
-from currant.sinks._sheet import Sheet
+from currant.sinks._formatter import Presenter
+from currant.sinks._line_writer import Sheet
+from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS, Labels
+from currant.sinks._threaded import commands_of, next_pile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anyio.abc import ObjectReceiveStream
 
-    from currant._messages import BatchMessage
+    from currant._values.messages import BatchMessage
     from currant.sinks._files import File
-    from currant.sinks._labels import Event
-    from currant.sinks._presenter import Mode
+    from currant.sinks._formatter import Mode
+    from currant.sinks._templates import Event
 
 __all__ = ["WriterSink"]
 

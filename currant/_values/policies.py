@@ -1,0 +1,44 @@
+"""How a Runner treats a command: restarts, the end of other commands, grace, capture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast, get_args
+
+from currant._values.checks import is_number
+from currant._values.errors import CommandError
+from currant._values.restart import RestartPolicy, RestartWhen
+
+__all__ = ["KillOthersOn", "Policies", "check_policies"]
+
+
+KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
+
+
+def check_policies(restart: object, kill_others_on: object, grace: object, capture: object) -> None:
+    """Raise `CommandError` for a policy that cannot be meant; None is fine for each of them."""
+    known = restart is None or isinstance(restart, RestartPolicy)
+    if not known and restart not in get_args(RestartWhen):
+        raise CommandError(
+            f"restart must be 'never', 'on-failure', 'always' or a RestartPolicy, not {restart!r}"
+        )
+    if kill_others_on is not None and kill_others_on not in get_args(KillOthersOn):
+        raise CommandError(
+            f"kill_others_on must be 'failure', 'success' or 'exit', not {kill_others_on!r}"
+        )
+    if grace is not None and not (is_number(grace) and cast("float", grace) >= 0):
+        raise CommandError(f"grace must be a number of seconds, at least 0, not {grace!r}")
+    if capture is not None and not (isinstance(capture, int) and capture >= 0):
+        raise CommandError(
+            f"capture must be False, True or a number of bytes, at least 0, not {capture!r}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """How one command is treated, with every question answered."""
+
+    restart: RestartPolicy
+    kill_others_on: KillOthersOn | None
+    grace: float
+    capture: bool | int
