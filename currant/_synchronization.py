@@ -15,7 +15,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KillBarrier", "Notice"]
+__all__ = ["KillBarrier", "Notifier"]
 
 
 class KillBarrier:
@@ -24,12 +24,12 @@ class KillBarrier:
     It may be built outside an event loop; all else belongs to the loop's thread.
     """
 
-    __slots__ = ("_below", "_event", "_reason")
+    __slots__ = ("_children", "_event", "_reason")
 
     def __init__(self) -> None:
         self._event = anyio.Event()
         self._reason: str | None = None
-        self._below: list[KillBarrier] = []
+        self._children: list[KillBarrier] = []
 
     def __repr__(self) -> str:
         state = f"thrown, reason={self.reason!r}" if self.thrown else "closed"
@@ -54,9 +54,9 @@ class KillBarrier:
             return
         self._reason = reason
         self._event.set()
-        for barrier in self._below:
+        for barrier in self._children:
             barrier.throw(reason)
-        self._below.clear()
+        self._children.clear()
 
     async def wait(self) -> None:
         """Wait until it is thrown; return at once if it has been.
@@ -67,17 +67,17 @@ class KillBarrier:
         """
         await self._event.wait()
 
-    def below(self) -> KillBarrier:
+    def child(self) -> KillBarrier:
         """Make a barrier that this one throws along with itself, but that throws alone too."""
         barrier = KillBarrier()
         if self.thrown:
             barrier.throw(self._reason)
         else:
-            self._below.append(barrier)
+            self._children.append(barrier)
         return barrier
 
 
-class Notice:
+class Notifier:
     """Wakes all who wait at that moment; unlike an event, it then is as before.
 
     While nobody waits it costs nothing, and it may be built outside an event loop.
@@ -88,18 +88,18 @@ class Notice:
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
 
-    def give(self) -> None:
+    def notify_all(self) -> None:
         """Wake all who wait; return at once."""
         if self._event is not None:
             self._event.set()
             self._event = None
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` is true, looking now and after each notice.
+    async def wait_for(self, predicate: Callable[[], bool]) -> None:
+        """Wait until `predicate` is true; it is called now and after each notification.
 
         Cancellation: harmless.
         """
-        while not condition():
+        while not predicate():
             await self.wait()
 
     async def wait(self) -> None:

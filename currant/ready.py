@@ -32,7 +32,7 @@ from anyio.abc import SocketAttribute
 from currant._values.checks import check_seconds
 from currant._values.command import Command, CommandLike, as_command
 from currant._values.errors import CommandError
-from currant._values.probe import READY_TIMEOUT, Probe, Unmet
+from currant._values.probe import READY_TIMEOUT, Probe, ProbeCommand, Unmet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,6 +46,15 @@ __all__ = ["Probe", "all_of", "any_of", "command", "delay", "http", "line", "tcp
 
 STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})[ \r\n]")
 LONGEST_STATUS_LINE = 1024
+
+READY_INTERVAL = 0.1
+"""Seconds between two looks at a command that is to become ready."""
+
+READY_LOOK = 5.0
+"""Seconds that one look may take at a command that is to become ready."""
+
+ALIVE_LOOK = 1.0
+"""The same at a command that is ready."""
 
 
 def line(
@@ -160,8 +169,9 @@ def command(
     Raises:
         CommandError: an argument is wrong.
     """
-    asked = as_command(argv)
-    _check_only_what_a_probe_takes(asked)
+    given = as_command(argv)
+    _check_only_what_a_probe_takes(given)
+    asked = ProbeCommand(given.argv, given.cwd, dict(given.env), given.success_codes)
     return _Command(asked, interval=interval, timeout=timeout)
 
 
@@ -231,6 +241,57 @@ def any_of(*probes: Probe, interval: float | None = None, timeout: float | None 
     return _AnyOf(_checked_probes("any_of", probes), interval=interval, timeout=timeout)
 
 
+@dataclass(frozen=True, slots=True)
+class _Polled(Probe):
+    """A probe that looks again and again."""
+
+    async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
+        """Look until the answer is yes, and return None; or what it was when the time was up.
+
+        Cancellation: harmless.
+        """
+        problem: Exception = Unmet("no answer")
+        with anyio.move_on_after(READY_TIMEOUT if self.timeout is None else self.timeout):
+            while True:
+                answer = await self._look_within(READY_LOOK, subject)
+                if answer is None:
+                    return None
+                problem = answer
+                await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
+                problem = Unmet(f"no answer to the last look; to the one before: {answer}")
+        return problem
+
+    async def check_once(self, subject: ProbeTarget) -> Exception | None:
+        """Look once, and return None if the answer is yes; else what it is.
+
+        Cancellation: harmless.
+        """
+        return await self._look_within(
+            ALIVE_LOOK if self.timeout is None else self.timeout, subject
+        )
+
+    async def _look_within(self, seconds: float, subject: ProbeTarget) -> Exception | None:
+        with anyio.move_on_after(seconds):
+            try:
+                await self.look(subject)
+            except anyio.get_cancelled_exc_class():
+                if anyio.current_effective_deadline() == -inf:
+                    raise
+                return Unmet("it was cancelled")  # something that it awaited
+            except Exception as raised:  # whatever the code of others raises: not yet
+                return raised
+            return None
+        return Unmet(f"no answer within {seconds:g} s")
+
+    @abstractmethod
+    async def look(self, subject: ProbeTarget) -> None:
+        """Look once, and return if the answer is yes.
+
+        Raises:
+            Exception: it is not; the text says what is so instead.
+        """
+
+
 class _Once(Probe):
     """A probe of what happens once: a single look waits for it."""
 
@@ -243,6 +304,13 @@ class _Once(Probe):
             await self.look(subject)
             return None
         return Unmet(self._missed())
+
+    async def check_once(self, subject: ProbeTarget) -> Exception | None:
+        return await self.wait_until_met(subject)  # never asked of a command that is ready
+
+    @abstractmethod
+    async def look(self, subject: ProbeTarget) -> None:
+        """Wait until it has happened."""
 
     def _limit(self) -> float:
         return READY_TIMEOUT if self.timeout is None else self.timeout
@@ -275,7 +343,7 @@ class _Line(_Once):
 
 
 @dataclass(frozen=True, slots=True)
-class _Tcp(Probe):
+class _Tcp(_Polled):
     host: str
     port: int
 
@@ -286,7 +354,7 @@ class _Tcp(Probe):
 
 
 @dataclass(frozen=True, slots=True)
-class _Http(Probe):
+class _Http(_Polled):
     host: str
     port: int
     authority: str
@@ -350,8 +418,8 @@ async def _check_is_its_own(subject: ProbeTarget, ours: End, theirs: End) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class _Command(Probe):
-    command: Command
+class _Command(_Polled):
+    command: ProbeCommand
 
     async def look(self, subject: ProbeTarget) -> None:
         end = await subject.run(self.command)
@@ -360,7 +428,7 @@ class _Command(Probe):
 
 
 @dataclass(frozen=True, slots=True)
-class _When(Probe):
+class _When(_Polled):
     check: Callable[[], object]
 
     async def look(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - asks somebody else
@@ -389,8 +457,6 @@ class _Delay(_Once):
 class _Several(Probe):
     probes: tuple[Probe, ...]
 
-    alive_look: ClassVar[float] = inf  # each of them has its own
-
     @property
     def repeats(self) -> bool:  # type: ignore[override]
         """Whether all of them can tell that a command is still alive."""
@@ -405,10 +471,11 @@ class _Several(Probe):
             return await self._ask(lambda probe: probe.wait_until_met(subject))
         return Unmet(f"not within {self.timeout:g} s")
 
-    async def look(self, subject: ProbeTarget) -> None:
-        problem = await self._ask(lambda probe: probe.check_once(subject))
-        if problem is not None:
-            raise problem
+    async def check_once(self, subject: ProbeTarget) -> Exception | None:
+        # Each of them has a limit of its own, too.
+        with anyio.move_on_after(inf if self.timeout is None else self.timeout):
+            return await self._ask(lambda probe: probe.check_once(subject))
+        return Unmet(f"no answer within {self.timeout:g} s")
 
     async def _ask(self, ask: Callable[[Probe], Awaitable[Exception | None]]) -> Exception | None:
         """Ask all at the same time, until the answers decide; return None for yes."""

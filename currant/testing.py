@@ -23,16 +23,16 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
 from currant._process.stop import REAP_LIMIT, end_group
-from currant._synchronization import Notice
-from currant._values.command import has_input, name_of
+from currant._synchronization import Notifier
 from currant._values.errors import CannotStopError, LaunchError
 from currant._values.exit import Exit
-from currant._values.launch_spec import Pty
+from currant._values.launch_spec import Pty, has_input
 
 if TYPE_CHECKING:
     from typing import Self
 
     from currant._values.command import Command
+    from currant._values.launch_spec import LaunchSpec
     from currant._values.lines import StreamName
 
 __all__ = ["FakeLauncher", "FakeProcess", "Script", "Scripts"]
@@ -121,10 +121,10 @@ class FakeLauncher(AsyncContextManagerMixin):
         Raises:
             LaunchError: its script says so.
         """
-        script = self._next_script(name_of(command))
+        script = self._next_script(command.name)
         await anyio.sleep(script.starting)
         if script.error is not None:
-            raise LaunchError(name_of(command), script.error)
+            raise LaunchError(command.name, script.error)
         process = FakeProcess(command, script, next(self._pids))
         self.launched.append(process)
         if script.exit is not None:
@@ -152,7 +152,7 @@ class FakeProcess:
         pid: a number that no other process of its launcher has.
     """
 
-    def __init__(self, command: Command, script: Script, pid: int) -> None:
+    def __init__(self, command: LaunchSpec, script: Script, pid: int) -> None:
         self.command = command
         self.signals: list[int] = []
         self.received: bytearray = bytearray()
@@ -215,7 +215,7 @@ class FakeProcess:
     async def stop(self, signal: int, grace: float) -> Exit:
         """End it; see `currant.Process.stop`."""
         if not await end_group(self, signal, grace):
-            raise CannotStopError(name_of(self.command), self.pid, REAP_LIMIT)
+            raise CannotStopError(self.command.name, self.pid, REAP_LIMIT)
         return await self.wait()
 
     async def resize(self, rows: int, columns: int) -> None:
@@ -274,15 +274,15 @@ class FakeOutput(ByteReceiveStream):
         self._written = bytearray()
         self._over = False
         self._closed = False
-        self._change = Notice()
+        self._change = Notifier()
 
     def add(self, data: bytes) -> None:
         self._written += data
-        self._change.give()
+        self._change.notify_all()
 
     def end(self) -> None:
         self._over = True
-        self._change.give()
+        self._change.notify_all()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await checkpoint()
@@ -299,7 +299,7 @@ class FakeOutput(ByteReceiveStream):
     async def aclose(self) -> None:
         self._closed = True
         self._written.clear()
-        self._change.give()
+        self._change.notify_all()
         await checkpoint()
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import currant
 from currant._system.files import bytes_in_pipe
-from tests.lifeline import LIMIT
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

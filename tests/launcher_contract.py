@@ -24,7 +24,8 @@ from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Exit, LaunchError, Pty
 from currant._process.launcher import Resizable
-from tests.streams import HOURS, LIMIT, read_all, read_until
+from tests.streams import read_all, read_until
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,7 +123,7 @@ class LauncherContract(ABC):
         self, launcher: Launcher, behaviour: Behaviour, **changes: Unpack[CommandOptions]
     ) -> Process:
         """Launch a process that behaves so in `launcher`, and wait until it is ready."""
-        command = replace(self.command(behaviour), **changes)
+        command = replace(self.command(behaviour), **changes)  # type: ignore[arg-type]  # may be wider
         process = await self.start(launcher, command)
         if behaviour in (Behaviour.RUNS, Behaviour.IGNORES_SIGTERM):
             assert await read_until(process.stdout, b"\n") == b"ready\n"
@@ -596,7 +597,7 @@ class LauncherContract(ABC):
     async def test_a_terminal_stays_open_when_its_end_is_typed(self) -> None:
         """Closing the stdin of a terminal closes nothing, until the process is gone."""
         async with self.entered() as launcher:
-            command = replace(self.command(Behaviour.RUNS), pty=True)
+            command = replace(self.command(Behaviour.RUNS), pty=Pty())
             process = await self.start(launcher, command)
             assert process.stdin is not None
             await process.stdin.aclose()

@@ -16,15 +16,14 @@ import select
 import time
 from typing import TYPE_CHECKING
 
+from tests.waiting import LIMIT
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-__all__ = ["LIMIT", "Gate", "Lifeline"]
-
-LIMIT = 30.0
-"""Seconds that anything may take which a test waits for; far more than it needs."""
+__all__ = ["Gate", "Lifeline"]
 
 
 class Lifeline:

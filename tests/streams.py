@@ -1,4 +1,4 @@
-"""What the tests of single processes share: how output is read, and how long anything may take."""
+"""What the tests of single processes share: how output is read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
-__all__ = ["HOURS", "LIMIT", "read_all", "read_until"]
-
-LIMIT = 20.0
-"""Seconds after which a test has failed; none needs a tenth of it."""
-
-HOURS = 9999.0
-"""A grace that no test lives to see the end of."""
+__all__ = ["read_all", "read_until"]
 
 
 async def read_all(stream: ByteReceiveStream | None) -> bytes:

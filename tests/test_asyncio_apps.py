@@ -12,11 +12,10 @@ import pytest
 
 from currant import Command, Exit, Line, RestartPolicy, Runner
 from currant.testing import FakeLauncher, Script
+from tests.waiting import FOREVER
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-FOREVER = "sleep 9999"
 
 
 async def run_forever(runner: Runner, running: asyncio.Event) -> None:

@@ -11,10 +11,10 @@ from anyio.lowlevel import checkpoint
 
 from currant import Command, Exit, Line, RestartPolicy, Runner
 from currant.testing import FakeLauncher, Script
+from tests.waiting import FOREVER
 
 pytestmark = pytest.mark.anyio
 
-FOREVER = "sleep 9999"
 DEAF = "trap '' TERM; echo ready; while :; do sleep 9999; done"
 
 

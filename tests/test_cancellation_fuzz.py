@@ -45,7 +45,7 @@ CANCELLATIONS = 500
 PHASES = ("starting", "running", "restarting", "stopping")
 """What the commands of a block are about: no process yet, and the states of a `Job`."""
 
-LIMIT = 60
+PROGRAM_LIMIT = 60
 """Seconds that a block may take until the program shows where it hangs, and gives up."""
 
 
@@ -327,7 +327,7 @@ async def main(backend: str, seed: str, folder: Path) -> None:
                 break
             plan = make_plan(chance, *ways[block_number % len(ways)])
             print(block_number, plan, flush=True)
-            faulthandler.dump_traceback_later(LIMIT, exit=True)
+            faulthandler.dump_traceback_later(PROGRAM_LIMIT, exit=True)
             block = Block(plan, lifeline, broken)
             await block.play()
             if block.hit is not None:

@@ -13,9 +13,9 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from currant import Runner
-from currant._process.child import Child, HowToStart
+from currant._process.child import Child, SpawnSpec
 from currant._system.groups import has_pidfds
-from tests.streams import LIMIT
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def child(*argv: str) -> Iterator[Child]:
     """Start a child without files; it is killed and reaped at the end."""
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        started = Child(HowToStart(argv, null, null, null, None, dict(os.environ)))
+        started = Child(SpawnSpec(argv, null, null, null, None, dict(os.environ)))
     finally:
         os.close(null)
     try:

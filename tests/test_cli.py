@@ -32,8 +32,8 @@ from currant.cli import _run
 from currant.cli._run import _pause_and_go_on, run_commands
 from currant.testing import FakeLauncher, Script
 from tests.clis import CURRANT, ROOT, Cli, environment, lines_of, numbers, plain, type_on
-from tests.lifeline import LIMIT, Gate, Lifeline
 from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from currant import BatchMessage
     from tests.clis import Run, Start
+    from tests.lifeline import Gate, Lifeline
 
-FOREVER = "exec sleep 9999"
 """A command that only currant can end."""
 
 STUBBORN = "trap '' TERM; while :; do sleep 9999; done"
@@ -255,7 +255,7 @@ def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
 
 def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline: Lifeline) -> None:
     """What a command had written when it was stopped is shown, though nobody had read it yet."""
-    write = f"{lifeline.hold('begun')}; seq {HELD}; {lifeline.say('done')}; {FOREVER}"
+    write = f"{lifeline.hold('begun')}; seq {HELD}; {lifeline.say('done')}; {EXEC_FOREVER}"
     cli = start("-n", "a", write)
     lifeline.wait_for("done")
     cli.signal(signal.SIGTERM)
@@ -277,10 +277,15 @@ def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline
         ([], ["kill -KILL $$"], 137, b"currant: a: SIGKILL\n"),
         ([], ["kill -INT $$"], 130, b"currant: a: SIGINT\n"),
         ([], ["exit 255"], 255, b"currant: a: exit code 255\n"),
-        (["--kill-others-on", "failure"], ["exit 3", FOREVER], 3, b"currant: a: exit code 3\n"),
-        (["--kill-others-on", "success"], ["true", FOREVER], 0, b""),
-        (["--kill-others-on", "exit", "--grace", "0"], ["true", FOREVER, STUBBORN], 0, b""),
-        (["--kill-others-on", "exit"], ["exit 4", FOREVER], 4, b"currant: a: exit code 4\n"),
+        (
+            ["--kill-others-on", "failure"],
+            ["exit 3", EXEC_FOREVER],
+            3,
+            b"currant: a: exit code 3\n",
+        ),
+        (["--kill-others-on", "success"], ["true", EXEC_FOREVER], 0, b""),
+        (["--kill-others-on", "exit", "--grace", "0"], ["true", EXEC_FOREVER, STUBBORN], 0, b""),
+        (["--kill-others-on", "exit"], ["exit 4", EXEC_FOREVER], 4, b"currant: a: exit code 4\n"),
         (["-k", "exit", "-m", "1"], ["exit 4", "exit 5"], 4, b"currant: a: exit code 4\n"),
     ],
 )
@@ -303,7 +308,7 @@ def test_success_says_whose_failure_counts(run: Run, success: str, status: int) 
 
 def test_what_was_stopped_has_not_failed_whoever_counts(run: Run) -> None:
     """A command that currant stopped gives 0, though its own end is by a signal."""
-    assert run("-n", "a,b", "-k", "exit", "-s", "b", "exit 3", FOREVER).status == 0
+    assert run("-n", "a,b", "-k", "exit", "-s", "b", "exit 3", EXEC_FOREVER).status == 0
 
 
 def test_the_first_failure_in_time_gives_the_status(start: Start, gate: Gate) -> None:
@@ -338,7 +343,7 @@ def test_a_shell_that_cannot_be_started_gives_126() -> None:
     """Without file descriptors left, one line says so for the command, and the status is 126."""
     limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *CURRANT, "run", "-k", "failure"]
     ended = subprocess.run(
-        [*limited, *[FOREVER] * 40],
+        [*limited, *[EXEC_FOREVER] * 40],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -500,7 +505,7 @@ def test_a_signal_that_is_ignored_stays_so(
     processes_of_currant: ExitStack, lifeline: Lifeline, gate: Gate
 ) -> None:
     """As below ``nohup``: what was ignored when currant was started does not stop it."""
-    commands = (f"{lifeline.hold('a')}; {FOREVER}", f"{gate.wait}; {lifeline.hold('b')}")
+    commands = (f"{lifeline.hold('a')}; {EXEC_FOREVER}", f"{gate.wait}; {lifeline.hold('b')}")
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a,b", *commands],
         stdin=subprocess.DEVNULL,
@@ -581,7 +586,7 @@ async def test_tstp_reaches_the_commands_before_they_are_stopped(
 
 def test_a_signal_ends_what_is_paused(start: Start, lifeline: Lifeline) -> None:
     """As a shell does for a job that it stops: SIGTERM, then SIGCONT."""
-    cli = start("-n", "a", f"{lifeline.hold('a')}; {FOREVER}")
+    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     cli.signal(signal.SIGTSTP)
     os.waitpid(cli.process.pid, os.WUNTRACED)
@@ -650,7 +655,7 @@ class Way(NamedTuple):
     end: Callable[[Cli, Gate], None]
     status: int
     options: tuple[str, ...] = ("--grace", "0.2")
-    then: str = FOREVER
+    then: str = EXEC_FOREVER
     other: str = "echo ready; exec sleep 9999"
 
 
@@ -670,7 +675,7 @@ WAYS = {
         other="trap 'echo asked' TERM; echo ready; while :; do GATE; done",
     ),
     "nobody reads stdout": Way(_close_stdout, 141),
-    "nobody reads stderr": Way(_close_stderr, 141, then=f"echo more >&2; {FOREVER}"),
+    "nobody reads stderr": Way(_close_stderr, 141, then=f"echo more >&2; {EXEC_FOREVER}"),
 }
 
 
@@ -702,7 +707,7 @@ def test_neither_child_nor_grandchild_is_left(
 def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline: Lifeline) -> None:
     """As in ``currant run … | head -1``: stop everything, status 141, nothing on stderr."""
     endless = f"{lifeline.hold('a')}; while :; do echo line; done"
-    cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {FOREVER}")
+    cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {EXEC_FOREVER}")
     lifeline.wait_for("a", "b")
     cli.until(b"a | line\n")
     cli.close()
@@ -715,7 +720,7 @@ def test_head_gets_its_line_in_a_shells_pipeline() -> None:
     """The pipeline of row 17: head has its line, currant's status is 141, nobody complains."""
     pipeline = '{ "$@"; echo "status=$?" >&2; } | head -1'
     ended = subprocess.run(
-        ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", FOREVER],
+        ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", EXEC_FOREVER],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -730,7 +735,7 @@ def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
     start: Start, lifeline: Lifeline
 ) -> None:
     """Nothing has to be written for it: status 141, nothing on stderr, everything stopped."""
-    cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {FOREVER}" for name in "ab"))
+    cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))
     lifeline.wait_for("a", "b")
     cli.close()
     assert cli.wait() == 141
@@ -797,7 +802,7 @@ def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
 
 
 @NO_FULL_DISK
-@pytest.mark.parametrize("command", ["echo hi", f"echo hi; {FOREVER}", "seq 100000"])
+@pytest.mark.parametrize("command", ["echo hi", f"echo hi; {EXEC_FOREVER}", "seq 100000"])
 def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
     """Output that the disk does not take: one clear line, no traceback, nothing left."""
     full = os.open("/dev/full", os.O_WRONLY)
@@ -816,7 +821,7 @@ def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) ->
     """Where the line itself cannot be written, the status tells; nothing is left."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
-        command = f"{lifeline.hold('a')}; echo err >&2; {FOREVER}"
+        command = f"{lifeline.hold('a')}; echo err >&2; {EXEC_FOREVER}"
         ended = start("-n", "a", command, stderr=full).end()
     finally:
         os.close(full)
@@ -953,7 +958,7 @@ def test_summary_is_a_table_of_how_commands_ended(
 ) -> None:
     """At the end, on stderr, in the order given: name, status, exit, attempts, duration."""
     fails, dies = f"{gate.wait}; exit 3", f"{gate.wait}; kill -SEGV $$"
-    commands = (fails, lifeline.hold("works"), f"echo up; {FOREVER}", dies)
+    commands = (fails, lifeline.hold("works"), f"echo up; {EXEC_FOREVER}", dies)
     options = ("-q", "-n", "fails,works,stays,[dies]", "-m", "4", "--summary", "-s", "works")
     kill = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
     cli = start(*options, *kill, "-k", "failure", *commands)
@@ -1203,7 +1208,7 @@ def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate:
     assert b"Traceback" not in ended.out
 
 
-@pytest.mark.parametrize("command", [FOREVER, "while :; do echo line; done"])
+@pytest.mark.parametrize("command", [EXEC_FOREVER, "while :; do echo line; done"])
 def test_when_the_terminal_is_closed_all_is_stopped(
     on_terminal: Start, lifeline: Lifeline, command: str
 ) -> None:
@@ -1212,7 +1217,7 @@ def test_when_the_terminal_is_closed_all_is_stopped(
     cli.until(b"ready\r\n")
     cli.close()
     # Its output may have failed before the signal came.
-    assert cli.wait() in ((129,) if command == FOREVER else (129, 1))
+    assert cli.wait() in ((129,) if command == EXEC_FOREVER else (129, 1))
     assert lifeline.ended() == {"a"}
 
 
@@ -1336,8 +1341,8 @@ def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
     tmux = Tmux(
         {
             "currant": " ".join(CURRANT),
-            "web": f"{lifeline.hold('web')}; echo listening; {FOREVER}",
-            "tick": f"{lifeline.hold('tick')}; seq 3; {FOREVER}",
+            "web": f"{lifeline.hold('web')}; echo listening; {EXEC_FOREVER}",
+            "tick": f"{lifeline.hold('tick')}; seq 3; {EXEC_FOREVER}",
             "db": f"{lifeline.hold('db')}; {saves}",
             "pause": f"{lifeline.hold('pause')}; {PAUSES}",
         }

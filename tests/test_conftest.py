@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import is_alive
+
 LEFTOVERS = """
 import asyncio, os, subprocess, sys, trio, pytest
 
@@ -82,15 +84,6 @@ def outcomes(
     found = re.findall(r"^(PASSED|ERROR|FAILED) test_it.py::test_(\S+)", done.stdout, re.MULTILINE)
     # A test that passes and then leaves something is listed twice; ERROR comes first and stays.
     return {name: outcome for outcome, name in sorted(found, reverse=True)}, done.stdout
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return not stat.rpartition(")")[2].startswith((" Z", " X"))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/loadavg"), reason="processes are found in /proc")

@@ -15,8 +15,8 @@ import pytest
 
 from currant import Command, CommandError, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import ConsoleSink
-from tests.lifeline import LIMIT
 from tests.playing import begun, ended, err, out, play
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

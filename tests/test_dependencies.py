@@ -30,7 +30,7 @@ from currant._process import stop as _stop
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.reading import messages_of
-from tests.streams import HOURS, LIMIT
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.anyio
 
 RUNS = ["sleep", "9999"]
 SOON = 0.05
-FOREVER = Script(exit=None)
+RUNNING = Script(exit=None)
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ async def test_who_waits_ends_at_once_when_it_is_killed(after: Any, way: str) ->
 async def test_all_that_stand_on_a_dependency_are_gone_before_it_is_asked() -> None:
     """Also where those between have ended: who comes after a migration needs the database."""
     launcher = FakeLauncher(
-        {"migrate": Script(), "worker": Script(exit=None, ignores={SIGTERM})}, FOREVER
+        {"migrate": Script(), "worker": Script(exit=None, ignores={SIGTERM})}, RUNNING
     )
     commands = {
         "db": Command(["db"]),
@@ -309,7 +309,7 @@ async def test_a_second_kill_waits_for_no_order() -> None:
 
 async def test_a_stop_in_order_waits_for_no_reader() -> None:
     """A dependency is asked when the processes are gone that need it, however full the channel."""
-    launcher = FakeLauncher({"web": Script(stdout=b"too much\n" * 100_000, exit=None)}, FOREVER)
+    launcher = FakeLauncher({"web": Script(stdout=b"too much\n" * 100_000, exit=None)}, RUNNING)
     commands = {"db": Command(["db"]), "web": Command(["web"], after="db")}
     with fail_after(LIMIT):
         async with Runner(commands, buffer_size=1, launcher=launcher) as runner:
@@ -330,7 +330,7 @@ async def test_what_cannot_be_stopped_holds_up_no_dependency(
     """What outlives SIGKILL has failed; those that it needed are asked to stop then."""
     monkeypatch.setattr(_stop, "REAP_LIMIT", SOON)
     deaf = Script(exit=None, ignores={SIGTERM, SIGKILL})
-    launcher = FakeLauncher({"api": deaf}, FOREVER)
+    launcher = FakeLauncher({"api": deaf}, RUNNING)
     commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
     with fail_after(LIMIT):
         async with Runner(commands, launcher=launcher, grace=SOON) as runner:
@@ -352,7 +352,7 @@ async def test_a_launcher_that_breaks_holds_up_no_dependency() -> None:
 
     commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
     with fail_after(LIMIT), pytest.raises(ZeroDivisionError):
-        async with Runner(commands, launcher=Breaks(default=FOREVER)):
+        async with Runner(commands, launcher=Breaks(default=RUNNING)):
             pass
 
 
@@ -507,7 +507,7 @@ async def test_a_sink_may_kill_what_has_not_begun_to_wait() -> None:
         async for _ in messages:
             pass
 
-    runner = Runner(commands, sinks=[sink], launcher=FakeLauncher(default=FOREVER))
+    runner = Runner(commands, sinks=[sink], launcher=FakeLauncher(default=RUNNING))
     with fail_after(LIMIT):
         async with runner:
             assert (await runner["z"].wait()).status == "stopped"

@@ -89,8 +89,8 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         UnresponsiveError("web", 3, "status 500"),
-        {"name": "web", "misses": 3, "reason": "status 500"},
-        "'web' has missed its probe `alive` 3 times in a row: status 500",
+        {"name": "web", "failures": 3, "reason": "status 500"},
+        "'web' has failed its probe `alive` 3 times in a row: status 500",
     ),
     (
         TimeLimitError("web", 5),

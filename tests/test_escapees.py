@@ -36,16 +36,16 @@ from currant._process import escapees as _escapees
 from currant._process import local as _local
 from currant._process import stop as _stop
 from currant._process.escapees import Escapees
-from currant._process.stop import HowToStop
+from currant._process.stop import StopSpec
 from currant._system import proc
 from currant._system.groups import ProcessGroup
-from currant._system.marks import mark
+from currant._system.marks import command_of, mark
 from currant.testing import FakeLauncher, Script
 from tests.headless import headless
 from tests.lifeline import Gate
 from tests.reading import first_line, messages_of, read_until
-from tests.streams import HOURS, LIMIT
 from tests.system import hide_proc
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -138,8 +138,8 @@ def test_a_name_of_any_kind_is_read_back_from_its_mark(
     """What separates the parts of a mark may stand in a name."""
     monkeypatch.setenv("CURRANT_ID", "outer/host/1")
     environment = b"A=f00/x/1\0CURRANT_ID=" + os.fsencode(mark("f00", name, 1)) + b"\0B=1\0"
-    assert Escapees("f00", set)._name_in(environment) == name
-    assert Escapees("f", set)._name_in(environment) is None
+    assert command_of(environment, "f00") == name
+    assert command_of(environment, "f") is None
 
 
 async def test_each_attempt_has_its_mark_in_its_environment() -> None:
@@ -518,7 +518,7 @@ async def test_an_escapee_that_cannot_be_ended_is_told_and_nothing_is_started_be
     told: list[str] = []
 
     async def give_up(
-        escapees: Escapees, commands: Mapping[str, HowToStop], *_: object, **__: object
+        escapees: Escapees, commands: Mapping[str, StopSpec], *_: object, **__: object
     ) -> None:
         told.extend(commands)
         if len(told) == 1:
@@ -615,7 +615,7 @@ async def test_what_outlives_the_grace_is_killed_as_soon_as_it_is_seen(
 
     monkeypatch.setattr(Escapees, "_look_at_all", look)
     try:
-        await Escapees("f00", set).end({"c": HowToStop(SIGTERM, 0)}, 0)
+        await Escapees("f00", set).end({"c": StopSpec(SIGTERM, 0)}, 0)
     finally:
         child.kill()
         child.wait()

@@ -17,7 +17,7 @@ from tests.faults.cell import Cell, run_cells
 from tests.faults.kinds import KINDS
 from tests.faults.report import report
 from tests.faults.tools import PEERS, currant, peer
-from tests.lifeline import LIMIT
+from tests.waiting import LIMIT
 
 pytestmark = pytest.mark.skipif(
     not os.path.exists("/proc/self/environ"), reason="finds processes by their environment"

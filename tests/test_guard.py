@@ -24,21 +24,21 @@ from currant import Command, Runner
 from currant._process import guard as _guard
 from currant._process import local as _local
 from currant._process.guard import SCRIPT, OrphanGuard
-from currant._process.stop import HowToStop
+from currant._process.stop import StopSpec
 from currant._system.proc import environment_of
 from tests.headless import headless
-from tests.lifeline import LIMIT, Gate, Lifeline
 from tests.programs import Programs
 from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from anyio.abc import Process
 
-    from currant._process.child import Child, HowToStart
+    from currant._process.child import Child, SpawnSpec
+    from tests.lifeline import Gate, Lifeline
 
-FOREVER = "exec sleep 9999"
 
 RUN = uuid4().hex
 """A run for the script to sweep: not that of the same tests, run beside these by somebody else."""
@@ -106,7 +106,7 @@ def host(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> Iter
 
 def test_commands_end_when_their_program_is_killed(host: Host, lifeline: Lifeline) -> None:
     """A SIGKILL to the program, which it cannot notice, asks its commands to end."""
-    commands = {name: f"{lifeline.hold(name)}; {FOREVER}" for name in "abc"}
+    commands = {name: f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "abc"}
     killed = host.start(commands)
     lifeline.wait_for("a", "b", "c")
     killed.kill()
@@ -133,7 +133,9 @@ def test_a_command_is_asked_with_its_signal_and_may_take_its_leave(
 
 def test_what_ignores_the_signal_is_killed_after_the_grace(host: Host, lifeline: Lifeline) -> None:
     """The grace counts for the whole group, from the death of the program."""
-    script = f"trap '' TERM; (trap '' TERM; {lifeline.say('child')}; {FOREVER}) & {FOREVER}"
+    script = (
+        f"trap '' TERM; (trap '' TERM; {lifeline.say('child')}; {EXEC_FOREVER}) & {EXEC_FOREVER}"
+    )
     killed = host.start({"a": f"{lifeline.hold('a')}; {script}"}, grace=0.5)
     lifeline.wait_for("child")
     began = time.monotonic()
@@ -147,7 +149,7 @@ def test_a_stopped_command_is_ended(host: Host, lifeline: Lifeline) -> None:
     """A frozen process gets SIGCONT after its signal."""
     watch = 'until read -r _ _ state _ <"/proc/$1/stat" && [ "$state" = T ]; do :; done'
     watch = f"sh -c '{watch}; echo stopped >&9' sh $$ &"
-    killed = host.start({"a": f"{lifeline.hold('a')}; {watch} kill -STOP $$; {FOREVER}"})
+    killed = host.start({"a": f"{lifeline.hold('a')}; {watch} kill -STOP $$; {EXEC_FOREVER}"})
     lifeline.wait_for("stopped")
     killed.kill()
     assert lifeline.wait_for_end() == {"a", "stopped"}
@@ -158,8 +160,8 @@ def test_a_stopped_command_is_ended(host: Host, lifeline: Lifeline) -> None:
 def test_escapees_end_with_the_rest(host: Host, lifeline: Lifeline, deaf: bool) -> None:
     """What has left its group is found by its environment, as at the Runner's end."""
     trap = "trap '' TERM; " if deaf else ""
-    escapee = f"{trap}echo out >&9; {FOREVER}"
-    script = f'{lifeline.hold("a")}; setsid sh -c "{escapee}" & {FOREVER}'
+    escapee = f"{trap}echo out >&9; {EXEC_FOREVER}"
+    script = f'{lifeline.hold("a")}; setsid sh -c "{escapee}" & {EXEC_FOREVER}'
     killed = host.start({"a": script}, grace=0.5 if deaf else 9999)
     lifeline.wait_for("out")
     killed.kill()
@@ -182,7 +184,7 @@ def test_a_child_of_the_program_without_a_program_of_its_own_is_no_host(
     host: Host, lifeline: Lifeline
 ) -> None:
     """A fork that outlives the program (multiprocessing) does not hold the guard's pipe open."""
-    killed = host.start({"a": f"{lifeline.hold('a')}; {FOREVER}"}, fork=True)
+    killed = host.start({"a": f"{lifeline.hold('a')}; {EXEC_FOREVER}"}, fork=True)
     lifeline.wait_for("a")
     killed.kill()
     assert lifeline.wait_for_end() == {"a"}
@@ -193,7 +195,7 @@ def test_a_burst_of_starts_leaves_nobody_whenever_it_is_cut_off(
     host: Host, lifeline: Lifeline, first: str
 ) -> None:
     """A program that is killed while it starts commands has told of each in time."""
-    commands = {str(n): f"{lifeline.hold(str(n))}; {FOREVER}" for n in range(60)}
+    commands = {str(n): f"{lifeline.hold(str(n))}; {EXEC_FOREVER}" for n in range(60)}
     killed = host.start(commands)
     lifeline.wait_for(first)
     killed.kill()
@@ -223,7 +225,7 @@ def test_nothing_that_the_program_or_a_stranger_is_called_confuses_the_guard(
             )
             monkeypatch.setenv("groups", str(stranger.pid))
             monkeypatch.setenv(f"currant_told_{stranger.pid}", "15:0")
-            script = f"{lifeline.hold('a')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
+            script = f"{lifeline.hold('a')}; trap '' TERM; {lifeline.say('ready')}; {EXEC_FOREVER}"
             killed = host.start({"a": script}, grace=0.3)
             lifeline.wait_for("ready")
             kill_when_up(killed)
@@ -315,7 +317,7 @@ def test_the_script_ends_groups_and_then_itself_though_nobody_reaps_them(
 ) -> None:
     """Zombies do not hold it up, be the grace without end: below some PID 1 they stay for good."""
     for name in "abc":
-        groups.start(f"{lifeline.hold(name)}; {FOREVER}")
+        groups.start(f"{lifeline.hold(name)}; {EXEC_FOREVER}")
     lifeline.wait_for("a", "b", "c")
     assert groups.die() == 0
     assert lifeline.ended() == {"a", "b", "c"}
@@ -325,9 +327,9 @@ def test_the_script_ends_groups_and_then_itself_though_nobody_reaps_them(
 def test_the_script_kills_what_has_had_its_grace(groups: Groups, lifeline: Lifeline) -> None:
     """What ignores the signal is killed; the others were gone long before."""
     groups.start(
-        f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}", grace=0.3
+        f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {EXEC_FOREVER}", grace=0.3
     )
-    groups.start(f"{lifeline.hold('plain')}; {FOREVER}")
+    groups.start(f"{lifeline.hold('plain')}; {EXEC_FOREVER}")
     lifeline.wait_for("ready", "plain")
     assert groups.die() == 0
     assert groups.exits() == [-SIGKILL, -SIGTERM]
@@ -336,7 +338,7 @@ def test_the_script_kills_what_has_had_its_grace(groups: Groups, lifeline: Lifel
 @needs_proc
 def test_the_script_finds_what_carries_the_mark(groups: Groups, lifeline: Lifeline) -> None:
     """A group that nobody told of is ended, and given the longest grace of those that were."""
-    groups.start(f"{lifeline.hold('told')}; {FOREVER}")
+    groups.start(f"{lifeline.hold('told')}; {EXEC_FOREVER}")
     # Longer than the script takes to kill what has no grace.
     slow = f"trap 'sleep 0.3; exit 5' TERM; {lifeline.say('slow')}; while :; do sleep 0.01; done"
     groups.start(f"{lifeline.hold('b')}; {slow}", told=False)
@@ -348,8 +350,8 @@ def test_the_script_finds_what_carries_the_mark(groups: Groups, lifeline: Lifeli
 @needs_proc
 def test_the_script_kills_what_carries_the_mark(groups: Groups, lifeline: Lifeline) -> None:
     """After the grace of those that it was told of, a group that ignores the signal is killed."""
-    groups.start(f"{lifeline.hold('told')}; {FOREVER}", grace=0.3)
-    deaf = f"trap '' TERM; {lifeline.say('deaf')}; {FOREVER}"
+    groups.start(f"{lifeline.hold('told')}; {EXEC_FOREVER}", grace=0.3)
+    deaf = f"trap '' TERM; {lifeline.say('deaf')}; {EXEC_FOREVER}"
     groups.start(f"{lifeline.hold('b')}; {deaf}", told=False)
     lifeline.wait_for("told", "deaf")
     assert groups.die() == 0
@@ -358,7 +360,7 @@ def test_the_script_kills_what_carries_the_mark(groups: Groups, lifeline: Lifeli
 
 def test_the_script_leaves_groups_alone_that_are_gone(groups: Groups, lifeline: Lifeline) -> None:
     """A number that was taken back may be a stranger's: nothing is sent there."""
-    stranger = groups.start(f"{lifeline.hold('a')}; {FOREVER}")
+    stranger = groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     groups.tell(f"- {stranger}")
     assert groups.die() == 0
@@ -372,7 +374,7 @@ def test_the_script_ends_without_a_deed_when_it_is_told_to(
     groups: Groups, lifeline: Lifeline
 ) -> None:
     """After a full stop nothing is ended, whatever was told before."""
-    group = groups.start(f"{lifeline.hold('a')}; {FOREVER}")
+    group = groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     groups.tell(".")
     assert groups.die() == 0
@@ -393,7 +395,7 @@ def test_the_script_kills_all_that_it_was_told_of_however_it_ends(
     monkeypatch.setattr("tests.test_guard.SCRIPT", script)
     groups = Groups("sh")
     try:
-        deaf = f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
+        deaf = f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {EXEC_FOREVER}"
         groups.start(deaf)
         lifeline.wait_for("ready")
         assert groups.die() == 2
@@ -424,7 +426,7 @@ def test_the_script_reads_no_meaning_into_the_names_of_programs(
 
 def test_the_script_knows_thousands_of_groups(groups: Groups, lifeline: Lifeline) -> None:
     """What was told and taken back again, or is gone by itself, keeps it from nothing."""
-    groups.start(f"{lifeline.hold('a')}; {FOREVER}")
+    groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     numbers = range(10**9, 10**9 + 3000)
     groups.tell("\n".join(f"+ {number} 15 50" for number in numbers))
@@ -442,9 +444,9 @@ def test_the_script_does_without_proc(
     monkeypatch.setattr("tests.test_guard.SCRIPT", script)
     groups = Groups("sh")
     try:
-        deaf = f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {FOREVER}"
+        deaf = f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {EXEC_FOREVER}"
         groups.start(deaf, grace=0.5)
-        groups.start(f"{lifeline.hold('plain')}; {FOREVER}")
+        groups.start(f"{lifeline.hold('plain')}; {EXEC_FOREVER}")
         lifeline.wait_for("ready", "plain")
         began = time.monotonic()
         groups.die_soon()
@@ -605,7 +607,7 @@ async def test_a_guard_that_does_not_listen_holds_nobody_up(
             guards[0].send_signal(SIGSTOP)
             guard = runner._launcher._guard  # type: ignore[attr-defined]
             for number in range(10_000):
-                guard.add(number + 10**9, HowToStop(SIGTERM, 1.0))
+                guard.add(number + 10**9, StopSpec(SIGTERM, 1.0))
             assert (await runner.start_soon("true").wait()).status == "succeeded"
     assert guards[0].returncode == -SIGKILL
 
@@ -619,7 +621,7 @@ async def test_what_could_not_be_told_at_once_is_told_in_order_later() -> None:
     told = b""
     try:
         for number in range(10_000):
-            guard.add(number, HowToStop(SIGTERM, 1.0))
+            guard.add(number, StopSpec(SIGTERM, 1.0))
         while guard._unsent:
             told += os.read(read_end, 65536)
             guard._tell("")  # with it goes what is left
@@ -640,12 +642,12 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
     start_process, add = _local.start_process, OrphanGuard.add
     started = anyio.Event()
 
-    async def note_start(how: HowToStart) -> Child | Process:
+    async def note_start(how: SpawnSpec) -> Child | Process:
         process = await start_process(how)
         started.set()
         return process
 
-    def note_add(guard: OrphanGuard, group: int, how: HowToStop) -> None:
+    def note_add(guard: OrphanGuard, group: int, how: StopSpec) -> None:
         added.append(group)
         add(guard, group, how)
 

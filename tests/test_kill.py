@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -27,24 +26,15 @@ from currant import (
 from currant._process import stop as _stop
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of, read_until
+from tests.waiting import FOREVER, is_alive
 
 if TYPE_CHECKING:
     from currant import Result
 
 pytestmark = pytest.mark.anyio
 
-FOREVER = "sleep 9999"
 DEAF = "trap '' TERM; echo ready; while :; do sleep 9999; done"
 LONG = 3600.0  # a grace that no test waits for
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether there is a process of that number that is no zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 async def test_kill_stops_all_and_returns_at_once() -> None:
@@ -110,9 +100,9 @@ async def test_a_grandchild_that_ignores_the_signal_is_given_the_grace_and_kille
     script = "(trap '' TERM; echo $(exec sh -c 'echo $PPID'); while :; do sleep 9999; done) & wait"
     async with Runner({"c": Command.shell(script)}, grace=0.05) as runner:
         grandchild = int((await first_line(runner, "c")).data)
-        assert is_running(grandchild)
+        assert is_alive(grandchild)
         runner.kill()
-    assert not is_running(grandchild)
+    assert not is_alive(grandchild)
     assert runner.results["c"].exit == Exit(None, signal.SIGTERM, stopped=True, forced=True)
 
 
@@ -124,7 +114,7 @@ async def test_what_a_leader_leaves_behind_is_ended_before_its_exit_is_told() ->
                 case Line(data=data):
                     grandchild = int(data)
                 case Exited(exit=end):
-                    assert not is_running(grandchild)
+                    assert not is_alive(grandchild)
                     assert end == Exit(3, None)
     assert runner.results["c"].status == "failed"
 
@@ -156,7 +146,7 @@ async def test_a_stranger_that_holds_the_pipe_cannot_keep_the_runner() -> None:
         assert len(lines) == 1
         assert runner.results["c"].exit == Exit(0, None)
     finally:
-        if is_running(int(lines[0].data)):
+        if is_alive(int(lines[0].data)):
             os.kill(int(lines[0].data), signal.SIGKILL)
 
 

@@ -26,7 +26,7 @@ from currant import (
 )
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import messages_of
-from tests.streams import HOURS, LIMIT
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -38,14 +38,15 @@ from currant._process import pipes as _pipes
 from currant._system.files import bytes_in_pipe
 from currant._system.groups import ProcessGroup
 from tests.files import files_left
-from tests.streams import HOURS, LIMIT, read_all, read_until
+from tests.streams import read_all, read_until
 from tests.system import needs_proc, started_by_uvloop
+from tests.waiting import EXEC_FOREVER, HOURS, LIMIT, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from signal import Signals
 
-    from currant._process.child import HowToStart
+    from currant._process.child import SpawnSpec
     from currant._process.local import LocalProcess
     from tests.kills import Kills
 
@@ -54,7 +55,6 @@ pytestmark = pytest.mark.anyio
 MakeCommand: TypeAlias = "Callable[[Path], Command]"
 
 ENV = shutil.which("env") or "/usr/bin/env"
-FOREVER = "exec sleep 9999"
 
 
 @asynccontextmanager
@@ -89,18 +89,6 @@ def python(source: str, *words: str, stdin: int | None = None) -> Command:
     return Command([sys.executable, "-ISc", source, *words], name="python", stdin=stdin)
 
 
-def is_alive(pid: int) -> bool:
-    """Tell whether a process is there and is not only a zombie that nobody has reaped."""
-    try:
-        os.kill(pid, 0)
-        stat = Path("/proc", str(pid), "stat").read_bytes()
-    except ProcessLookupError:
-        return False
-    except FileNotFoundError:
-        return not os.path.exists("/proc/self/stat")
-    return stat[stat.rindex(b")") + 2 :][:1] not in (b"Z", b"X")
-
-
 def wait_until(process: LocalProcess, change: int) -> None:
     """Block until the process has stopped or exited; an exit is left for the event loop to see."""
     with suppress(ChildProcessError):  # asyncio's thread has reaped it
@@ -112,7 +100,7 @@ def wait_until(process: LocalProcess, change: int) -> None:
 
 async def test_a_process_leads_a_session_and_a_group_of_its_own() -> None:
     """A process is started in a new session, so it has no terminal and its group is its own."""
-    async with ready(Command.shell(f"echo ready; {FOREVER}")) as process:
+    async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}")) as process:
         assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
 
 
@@ -138,7 +126,7 @@ async def test_without_an_input_stdin_is_at_its_end(stdin_of_the_host: None) -> 
 @needs_proc
 async def test_without_an_input_stdin_is_dev_null(stdin_of_the_host: None) -> None:
     """The stdin nobody gave is /dev/null, not a closed file that the next open would take."""
-    async with ready(Command.shell(f"echo ready; {FOREVER}")) as process:
+    async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}")) as process:
         assert os.readlink(f"/proc/{process.pid}/fd/0") == os.devnull
 
 
@@ -167,7 +155,7 @@ async def test_processes_that_run_together_do_not_hold_each_others_pipes() -> No
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
             reader = await launcher.launch(Command(["cat"], stdin=PIPE))
-            later = await launcher.launch(Command.shell(FOREVER))
+            later = await launcher.launch(Command.shell(EXEC_FOREVER))
             assert reader.stdin is not None
             await reader.stdin.send(b"all")
             await reader.stdin.aclose()
@@ -414,7 +402,7 @@ async def test_a_start_that_the_system_refuses_says_what_is_lacking(
 ) -> None:
     """Whatever goes wrong when a process is started becomes a LaunchError with a reason."""
 
-    async def refuse(how: HowToStart) -> None:
+    async def refuse(how: SpawnSpec) -> None:
         raise error
 
     monkeypatch.setattr(_local, "start_process", refuse)
@@ -432,7 +420,7 @@ async def test_an_interrupted_start_leaves_no_file_open(monkeypatch: pytest.Monk
     class Interrupt(BaseException):
         pass
 
-    async def interrupt(how: HowToStart) -> None:
+    async def interrupt(how: SpawnSpec) -> None:
         raise Interrupt
 
     monkeypatch.setattr(_local, "start_process", interrupt)
@@ -481,7 +469,7 @@ async def test_the_exit_is_known_while_a_grandchild_holds_the_output() -> None:
 
 async def test_a_signal_reaches_the_whole_group() -> None:
     """A signal is sent to the leader and to its children alike."""
-    line = f"({FOREVER})& trap 'wait; exit 7' USR1; echo $!; wait; exit 8"
+    line = f"({EXEC_FOREVER})& trap 'wait; exit 7' USR1; echo $!; wait; exit 8"
     async with launched(Command.shell(line)) as process:
         grandchild = await first_number(process)
         assert await process.send_signal(SIGUSR1)
@@ -492,7 +480,7 @@ async def test_a_signal_reaches_the_whole_group() -> None:
 
 async def test_a_signal_reaches_what_the_leader_has_left_behind() -> None:
     """As long as somebody in the group is alive, signals get there, also without a leader."""
-    async with launched(Command.shell(f"({FOREVER})& echo $!; exit 3")) as process:
+    async with launched(Command.shell(f"({EXEC_FOREVER})& echo $!; exit 3")) as process:
         grandchild = await first_number(process)
         await process.wait()
         assert await process.send_signal(SIGUSR1)
@@ -503,7 +491,7 @@ async def test_a_signal_reaches_what_the_leader_has_left_behind() -> None:
 
 async def test_stop_ends_what_the_leader_has_left_behind() -> None:
     """A grandchild that lives longer than the leader is ended, and changes nothing of the exit."""
-    async with launched(Command.shell(f"({FOREVER})& echo $!; exit 3")) as process:
+    async with launched(Command.shell(f"({EXEC_FOREVER})& echo $!; exit 3")) as process:
         grandchild = await first_number(process)
         assert await process.wait() == Exit(3, None)
         assert is_alive(grandchild)
@@ -513,7 +501,7 @@ async def test_stop_ends_what_the_leader_has_left_behind() -> None:
 
 async def test_stop_forces_what_the_leader_has_left_behind() -> None:
     """A grandchild that ignores the request is killed; the leader was not stopped by that."""
-    line = f"sh -c 'trap \"\" TERM; echo $$; {FOREVER}' & read go; exit 3"
+    line = f"sh -c 'trap \"\" TERM; echo $$; {EXEC_FOREVER}' & read go; exit 3"
     async with launched(Command.shell(line, stdin=PIPE)) as process:
         grandchild = await first_number(process)
         assert process.stdin is not None
@@ -526,7 +514,7 @@ async def test_stop_forces_what_the_leader_has_left_behind() -> None:
 
 async def test_the_grace_counts_for_the_whole_group() -> None:
     """A grandchild that ignores the request is killed after the grace, though the leader ended."""
-    line = f"sh -c 'trap \"\" TERM; echo $$; {FOREVER}' & wait"
+    line = f"sh -c 'trap \"\" TERM; echo $$; {EXEC_FOREVER}' & wait"
     async with launched(Command.shell(line)) as process:
         grandchild = await first_number(process)
         began, grace = anyio.current_time(), 0.05
@@ -540,7 +528,7 @@ async def test_the_grace_counts_for_the_whole_group() -> None:
 async def test_leaving_the_launcher_ends_whole_groups(ignores: bool) -> None:
     """Closing a process ends all of its group, whether the leader is still there or not."""
     trap = "trap '' TERM;" if ignores else ""
-    async with launched(Command.shell(f"{trap} ({FOREVER})& echo $!; exit 3")) as process:
+    async with launched(Command.shell(f"{trap} ({EXEC_FOREVER})& echo $!; exit 3")) as process:
         grandchild = await first_number(process)
         await process.wait()
     assert not is_alive(grandchild)
@@ -566,7 +554,7 @@ os._exit(5)
 
 async def test_a_stopped_process_is_woken_to_end() -> None:
     """A frozen process gets SIGTERM and then SIGCONT, so that it ends when asked, unforced."""
-    async with ready(Command.shell(f"echo ready; {FOREVER}")) as process:
+    async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}")) as process:
         assert await process.send_signal(SIGSTOP)
         wait_until(process, os.WSTOPPED)
         end = await process.stop(SIGTERM, HOURS)
@@ -575,7 +563,7 @@ async def test_a_stopped_process_is_woken_to_end() -> None:
 
 async def test_a_stopped_process_does_not_outlive_its_launcher() -> None:
     """A frozen process is ended by closing it as any other."""
-    async with ready(Command.shell(f"trap '' TERM; echo ready; {FOREVER}")) as process:
+    async with ready(Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")) as process:
         assert await process.send_signal(SIGSTOP)
         wait_until(process, os.WSTOPPED)
     assert not is_alive(process.pid)
@@ -643,7 +631,7 @@ async def test_what_was_forced_stays_so_when_it_is_forced_again(
     def find_nobody(group: ProcessGroup, signal: int) -> None:
         raise ProcessLookupError
 
-    async with ready(Command.shell(f"trap '' TERM; echo ready; {FOREVER}")) as process:
+    async with ready(Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")) as process:
         process.ask(SIGTERM)
         process.force()
         with monkeypatch.context() as patch:
@@ -658,7 +646,7 @@ async def test_what_was_forced_stays_so_when_it_is_forced_again(
 
 async def test_a_group_is_asked_once_however_many_stop_it(kills: Kills) -> None:
     """Several stops send the signal once, then SIGCONT once, and each no more than that."""
-    command = Command.shell(f"trap '' TERM; echo ready; {FOREVER}")
+    command = Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")
     async with ready(command) as process, anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(process.stop, SIGTERM, HOURS)
@@ -669,7 +657,7 @@ async def test_a_group_is_asked_once_however_many_stop_it(kills: Kills) -> None:
     assert set(sent[2:]) == {SIGKILL}
 
 
-@pytest.mark.parametrize("line", ["exit 0", FOREVER, f"({FOREVER})& exit 0"])
+@pytest.mark.parametrize("line", ["exit 0", EXEC_FOREVER, f"({EXEC_FOREVER})& exit 0"])
 async def test_a_group_that_is_gone_is_never_signalled_again(line: str, kills: Kills) -> None:
     """Once the leader is reaped and the group empty, its number may be a stranger's."""
     async with launched(Command.shell(line)) as process:
@@ -687,7 +675,7 @@ async def test_only_groups_of_our_own_are_signalled(kills: Kills) -> None:
     """No signal goes to any group but those of the processes that were started."""
     pids = set()
     for signal in (SIGTERM, SIGKILL):
-        async with launched(Command.shell(FOREVER)) as process:
+        async with launched(Command.shell(EXEC_FOREVER)) as process:
             pids.add(process.pid)
             await process.stop(signal, HOURS)
     assert {group for group, _ in kills.sent} == pids
@@ -928,7 +916,7 @@ async def test_a_closed_stdin_is_the_end_of_the_input() -> None:
 
 async def test_a_send_that_waits_is_told_that_nobody_will_read() -> None:
     """A task that waits for room in the pipe learns of the end of the process."""
-    async with ready(Command.shell(f"echo ready; {FOREVER}", stdin=PIPE)) as process:
+    async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}", stdin=PIPE)) as process:
         told = []
 
         async def feed() -> None:
@@ -952,7 +940,7 @@ async def test_a_process_that_closes_its_stdin_is_told_from_one_that_does_not_re
     """Sending to a process that runs but has closed its stdin raises."""
     if started_by_uvloop(anyio_backend):
         pytest.skip("uvloop hands its children a second copy of stdin, which they never close")
-    line = f"exec <&-; echo ready; {FOREVER}"
+    line = f"exec <&-; echo ready; {EXEC_FOREVER}"
     async with ready(Command.shell(line, stdin=PIPE)) as process:
         assert process.stdin is not None
         with pytest.raises(anyio.BrokenResourceError):

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clis import environment, lines_of, plain
-from tests.lifeline import LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.clis import Run, Start
     from tests.lifeline import Gate, Lifeline
-
-FOREVER = "exec sleep 9999"
 
 
 def write(folder: Path, procfile: str, *, env: str | None = None) -> Path:
@@ -64,7 +62,7 @@ def test_the_first_that_ends_stops_the_others(
     """Whichever way it ends; a failure of it is the exit status, and the others have not failed."""
     write(
         tmp_path,
-        f"web: {lifeline.hold('web')}; {FOREVER}\n"
+        f"web: {lifeline.hold('web')}; {EXEC_FOREVER}\n"
         f"worker: {lifeline.hold('worker')}; {gate.wait}; exit {status}\n",
     )
     cli = start(subcommand="start", cwd=tmp_path)
@@ -78,7 +76,10 @@ def test_the_first_that_ends_stops_the_others(
 
 def test_kill_others_on_says_which_end_stops_the_others(run: Run, tmp_path: Path) -> None:
     """With -k failure, one that succeeds stops nobody."""
-    write(tmp_path, f"once: exit 0\nweb: {FOREVER}\nfails: while kill -0 $PPID; do exit 4; done\n")
+    write(
+        tmp_path,
+        f"once: exit 0\nweb: {EXEC_FOREVER}\nfails: while kill -0 $PPID; do exit 4; done\n",
+    )
     ended = run("-k", "failure", "-q", subcommand="start", cwd=tmp_path)
     assert ended == (4, b"", b"")
 
@@ -337,7 +338,7 @@ def test_a_signal_stops_all_of_them(start: Start, tmp_path: Path, lifeline: Life
     """As with `currant run`: gracefully, and the status tells the signal."""
     write(
         tmp_path,
-        "".join(f"{name}: {lifeline.hold(name)}; {FOREVER}\n" for name in ("web", "worker")),
+        "".join(f"{name}: {lifeline.hold(name)}; {EXEC_FOREVER}\n" for name in ("web", "worker")),
     )
     cli = start(subcommand="start", cwd=tmp_path)
     lifeline.wait_for("web", "worker")

@@ -40,8 +40,9 @@ from currant._values.errors import LaunchError
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.programs import Programs
-from tests.streams import HOURS, LIMIT, read_all
+from tests.streams import read_all
 from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-FOREVER = "exec sleep 9999"
 IN_TERMINAL: CommandOptions = {"name": "c", "pty": True}
 NULL = "<>/dev/null >&0 2>&0"
 
@@ -125,7 +125,7 @@ async def test_without_pidfds_a_command_is_stopped_as_with_them(
 ) -> None:
     """Where the exit has to be looked for, a stop and a wait for it still meet."""
     monkeypatch.setattr(_child, "has_pidfds", lambda: False)
-    async with running(shell(f"echo ready; {FOREVER}")) as runner:
+    async with running(shell(f"echo ready; {EXEC_FOREVER}")) as runner:
         await until_line(runner, "ready")
         runner.kill()
     assert runner.results["c"].exit == Exit(None, SIGTERM, stopped=True)
@@ -209,7 +209,7 @@ async def test_a_command_that_closes_its_terminal_runs_on() -> None:
     """The end of the output is not the exit, and it can be stopped after it."""
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
-            process = await launcher.launch(shell(f"echo last; {FOREVER} {NULL}"))
+            process = await launcher.launch(shell(f"echo last; {EXEC_FOREVER} {NULL}"))
             assert await read_all(process.stdout) == b"last\r\n"
             await process.resize(30, 100)
             assert await process.send_signal(0)
@@ -246,7 +246,7 @@ async def test_a_program_is_told_of_another_size() -> None:
 
 async def test_a_size_stays_for_the_next_attempt() -> None:
     """A process that is started again has the size that was set last."""
-    async with running(shell(f"stty size; {FOREVER}")) as runner:
+    async with running(shell(f"stty size; {EXEC_FOREVER}")) as runner:
         await until_line(runner, "24 80")
         await runner["c"].resize(50, 120)
         await runner["c"].restart()
@@ -285,7 +285,9 @@ async def test_a_size_set_while_no_process_runs_is_that_of_the_next_one() -> Non
 @pytest.mark.parametrize(("rows", "columns", "told"), [(0, 80, "rows"), (24, 65536, "columns")])
 async def test_a_size_that_cannot_be_is_refused(rows: int, columns: int, told: str) -> None:
     """A wrong number is a `CommandError` that names it, and changes nothing."""
-    async with running(shell(FOREVER), launcher=FakeLauncher(default=Script(exit=None))) as runner:
+    async with running(
+        shell(EXEC_FOREVER), launcher=FakeLauncher(default=Script(exit=None))
+    ) as runner:
         with pytest.raises(CommandError, match=told):
             await runner["c"].resize(rows, columns)
         runner.kill()
@@ -362,7 +364,7 @@ async def test_what_is_sent_after_bytes_is_typed_as_well() -> None:
 
 async def test_control_c_interrupts_who_is_in_the_foreground() -> None:
     """The terminal makes a signal of it."""
-    async with running(shell(f"echo ready; {FOREVER}")) as runner:
+    async with running(shell(f"echo ready; {EXEC_FOREVER}")) as runner:
         await until_line(runner, "ready")
         await runner["c"].send(b"\x03")
     assert runner.results["c"].exit == Exit(None, SIGINT)
@@ -393,7 +395,7 @@ async def test_typing_waits_for_who_reads() -> None:
 
 async def test_who_waits_for_room_is_told_of_the_end() -> None:
     """A sender is not left waiting for a program that is gone."""
-    async with running(shell(f"stty -echo; echo ready; {FOREVER}")) as runner:
+    async with running(shell(f"stty -echo; echo ready; {EXEC_FOREVER}")) as runner:
         await until_line(runner, "ready")
         told: list[StdinClosedError] = []
 
@@ -424,7 +426,7 @@ async def test_who_waits_for_room_is_told_of_the_end() -> None:
 async def test_a_kill_ends_it_as_any_other(trap: str, grace: float, end: Exit) -> None:
     """Ask, wait, force: for the whole group, and all that it said is there."""
     async with running(
-        shell(f"{trap}sleep 9999 & echo ready; {FOREVER}"), grace=grace, capture=True
+        shell(f"{trap}sleep 9999 & echo ready; {EXEC_FOREVER}"), grace=grace, capture=True
     ) as runner:
         await until_line(runner, "ready")
         runner.kill()
@@ -512,7 +514,7 @@ async def test_a_stranger_that_reads_nothing_does_not_hold_up_the_end_of_the_inp
 @pytest.mark.parametrize("line", ["setsid sh -c '{inner}' &", "set -m; sh -c '{inner}' &"])
 async def test_what_leaves_the_group_is_ended_at_the_end(line: str, lifeline: Lifeline) -> None:
     """A shell with job control gives each of its jobs a group of its own: none is left."""
-    inner = f'trap "" HUP; echo out >&9; {FOREVER}'
+    inner = f'trap "" HUP; echo out >&9; {EXEC_FOREVER}'
     command = shell(f"{lifeline.hold('c')}; {line.format(inner=inner)} wait")
     async with running(command) as runner:
         await anyio.to_thread.run_sync(lifeline.wait_for, "out")
@@ -546,7 +548,7 @@ def test_it_ends_when_its_program_is_killed(
 ) -> None:
     """The orphan guard ends it; and without one, the terminal that is gone (SIGHUP)."""
     use_uvloop = bool(anyio_backend_options.get("use_uvloop"))
-    line = f"{trap}{lifeline.hold('c')}; {FOREVER}"
+    line = f"{trap}{lifeline.hold('c')}; {EXEC_FOREVER}"
     with Programs(HOST, anyio_backend_name, use_uvloop=use_uvloop) as programs:
         host = programs.run({"line": line, "orphan_guard": guard})
         lifeline.wait_for("c")

@@ -35,7 +35,7 @@ from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.ports import free_port
 from tests.reading import messages_of
-from tests.streams import HOURS, LIMIT
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -108,7 +108,7 @@ async def start(command: Command, **options: Any) -> NotReadyError:
 async def unresponsive(command: Command) -> UnresponsiveError:
     """Run it until its probe `alive` has said no, and return that error."""
     with fail_after(LIMIT):
-        async with Runner([replace(command, name="c", misses=1)]) as runner:
+        async with Runner([replace(command, name="c", failure_threshold=1)]) as runner:
             error = (await runner["c"].wait()).error
     assert isinstance(error, UnresponsiveError)
     return error
@@ -543,7 +543,7 @@ async def test_the_last_exception_of_a_function_is_told() -> None:
 
 async def test_a_look_that_hangs_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one may be answered."""
-    monkeypatch.setattr("currant._values.probe.READY_LOOK", OFTEN)
+    monkeypatch.setattr("currant.ready.READY_LOOK", OFTEN)
     asked: list[None] = []
 
     async def check() -> bool:
@@ -760,7 +760,7 @@ async def test_who_ends_before_it_is_ready_has_failed(probe: Probe) -> None:
 # ---- alive ----
 
 
-async def test_misses_in_a_row_end_an_attempt_as_failed() -> None:
+async def test_failures_in_a_row_end_an_attempt_as_failed() -> None:
     """One answer in between and they are counted anew; then the restart policy decides."""
     answers = iter([True, False, True, False, False, *[True] * 1000])
     asked: list[bool] = []
@@ -772,7 +772,7 @@ async def test_misses_in_a_row_end_an_attempt_as_failed() -> None:
 
     alive = ready.when(check, interval=OFTEN)
     policy = RestartPolicy("on-failure", max_restarts=1, delay=0)
-    command = Command(["sleep", "9999"], alive=alive, misses=2, restart=policy)
+    command = Command(["sleep", "9999"], alive=alive, failure_threshold=2, restart=policy)
     with fail_after(LIMIT):
         async with Runner([command]) as runner:
             async for message in runner:
@@ -780,7 +780,7 @@ async def test_misses_in_a_row_end_an_attempt_as_failed() -> None:
                     break
                 if isinstance(message, Aborted):
                     assert isinstance(message.error, UnresponsiveError)
-                    assert message.error.misses == 2
+                    assert message.error.failures == 2
                     assert asked == [True, False, True, False, False]
             runner.kill()
     assert runner.results["sleep"].status == "stopped"
@@ -797,7 +797,9 @@ async def test_a_command_is_asked_whether_it_is_alive_once_it_is_ready(gate: Gat
     alive = ready.when(no, interval=OFTEN)
     text = f"{gate.wait}; echo up; exec sleep 9999"
     with fail_after(LIMIT):
-        async with Runner([shell(text, ready.line("up"), alive=alive, misses=1)]) as runner:
+        async with Runner(
+            [shell(text, ready.line("up"), alive=alive, failure_threshold=1)]
+        ) as runner:
             await runner["c"].until_started()
             gate.open()
             await runner["c"].ready()

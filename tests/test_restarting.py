@@ -28,7 +28,7 @@ from currant import (
 )
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
-from tests.streams import LIMIT
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from currant._values.restart import RestartWhen

@@ -31,9 +31,9 @@ from currant import (
 )
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
-from tests.lifeline import LIMIT, Gate, Lifeline
 from tests.programs import Programs
 from tests.system import started_by_uvloop
+from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
-
-
-FOREVER = "exec sleep 9999"
+    from tests.lifeline import Gate, Lifeline
 
 
 # ---- what it takes and returns ----
@@ -199,7 +197,7 @@ def test_the_exception_of_a_sink_leaves_unwrapped(
 
     with pytest.raises(LookupError) as caught:
         currant.run(
-            ["sh", "-c", FOREVER],
+            ["sh", "-c", EXEC_FOREVER],
             sinks=[sink],
             backend=anyio_backend_name,
             backend_options=anyio_backend_options,
@@ -386,7 +384,7 @@ def test_an_uncaught_ctrl_c_ends_the_program_by_sigint(
     program: Program, lifeline: Lifeline
 ) -> None:
     """The program ends as every Python program does, with nothing left and one exception told."""
-    commands = {name: f"{lifeline.hold(name)}; {FOREVER}" for name in "abc"}
+    commands = {name: f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "abc"}
     process = program.start(commands)
     lifeline.wait_for("a", "b", "c")
     process.send_signal(signal.SIGINT)
@@ -428,7 +426,7 @@ def test_ctrl_c_kills_after_the_grace(program: Program, lifeline: Lifeline) -> N
 
 def test_ctrl_c_beats_restart(program: Program, lifeline: Lifeline) -> None:
     """Under restart="always" nothing is started again after Ctrl-C."""
-    again = f"{lifeline.hold('a')}; {FOREVER}"
+    again = f"{lifeline.hold('a')}; {EXEC_FOREVER}"
     process = program.start({"a": again, "b": "exit 1"}, restart="always", caught=True)
     lifeline.wait_for("a")
     process.send_signal(signal.SIGINT)

@@ -34,10 +34,9 @@ from currant import (
 from currant._supervisor.attempt import Attempt
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
+from tests.waiting import FOREVER
 
 pytestmark = pytest.mark.anyio
-
-FOREVER = "sleep 9999"
 
 
 async def test_runs_every_command_and_tells_what_they_wrote() -> None:

@@ -39,8 +39,9 @@ from currant import (
 )
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
-from tests.lifeline import LIMIT, Gate
+from tests.lifeline import Gate
 from tests.playing import ended, err, out, play
+from tests.waiting import FOREVER, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from currant import Sink
 
-FOREVER = "sleep 9999"
 
 Color = Literal["auto", "always", "never"]
 

@@ -24,7 +24,7 @@ import pytest
 
 from tests.clis import ROOT, Cli, environment
 from tests.conftest import BACKENDS
-from tests.lifeline import LIMIT
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -47,13 +47,13 @@ from currant._system.groups import ProcessGroup
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.reading import first_line
-from tests.streams import HOURS, LIMIT
 from tests.system import HAS_PIDFDS, needs_proc, started_by_uvloop
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from anyio.abc import Process
 
-    from currant._process.child import HowToStart
+    from currant._process.child import SpawnSpec
     from tests.kills import Kills
     from tests.lifeline import Lifeline
 
@@ -186,7 +186,7 @@ async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(
     start_process = _local.start_process
     tries: list[None] = []
 
-    async def refuse_at_first(how: HowToStart) -> Child | Process:
+    async def refuse_at_first(how: SpawnSpec) -> Child | Process:
         tries.append(None)
         if len(tries) <= 2:
             raise OSError(number, os.strerror(number))
@@ -215,7 +215,7 @@ async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
     start_process = _local.start_process
     lost: list[Child | Process] = []
 
-    async def fail_afterwards(how: HowToStart) -> Child | Process:
+    async def fail_afterwards(how: SpawnSpec) -> Child | Process:
         lost.append(await start_process(how))
         await anyio.to_thread.run_sync(lifeline.wait_for, "c")
         raise RuntimeError("can't start new thread")
@@ -245,7 +245,7 @@ async def test_a_program_that_is_being_written_is_tried_again(
     tries: list[None] = []
     with program.open("ab") as writer:
 
-        async def close_at_the_second_try(how: HowToStart) -> Child | Process:
+        async def close_at_the_second_try(how: SpawnSpec) -> Child | Process:
             tries.append(None)
             if len(tries) == 2:
                 writer.close()
@@ -271,7 +271,7 @@ async def test_what_does_not_pass_within_a_tenth_of_a_second_is_told(
     """A few tries, then the error."""
     tries: list[None] = []
 
-    async def refuse(how: HowToStart) -> None:
+    async def refuse(how: SpawnSpec) -> None:
         tries.append(None)
         raise error
 
@@ -287,7 +287,7 @@ async def test_a_kill_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a kill there is no further try: stop beats that, too."""
     tries: list[None] = []
 
-    async def refuse(how: HowToStart) -> None:
+    async def refuse(how: SpawnSpec) -> None:
         tries.append(None)
         runner.kill()
         raise OSError(errno.ETXTBSY, "Text file busy")
@@ -311,7 +311,7 @@ class HeldStart:
         self._start_process = _local.start_process
         monkeypatch.setattr(_local, "start_process", self._open)
 
-    async def _open(self, how: HowToStart) -> Child | Process:
+    async def _open(self, how: SpawnSpec) -> Child | Process:
         if self._before:
             await self._hold()
         process = await self._start_process(how)
@@ -382,7 +382,7 @@ async def test_no_start_begins_after_a_kill(turns: int, monkeypatch: pytest.Monk
     start_process = _local.start_process
     begun: list[None] = []
 
-    async def count(how: HowToStart) -> Child | Process:
+    async def count(how: SpawnSpec) -> Child | Process:
         begun.append(None)
         return await start_process(how)
 

@@ -29,7 +29,7 @@ from currant._channel.feed import SinkFeed
 from currant._channel.readers import Readers
 from currant._channel.subscription import LOOK_AGAIN
 from currant._channel.waiters import Waiters
-from currant._synchronization import Notice
+from currant._synchronization import Notifier
 from currant._values.lines import Batch
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Channel:
         self._for_sinks_only = for_sinks_only
         self._buffer_size = buffer_size
         self._producers = 0
-        self._last_producer_left = Notice()
+        self._last_producer_left = Notifier()
         self._waiters = Waiters()
         self._feeds: list[SinkFeed] = []
         self.readers: Readers = Readers(
@@ -92,11 +92,11 @@ class Channel:
         self._producers -= 1
         if not self._producers:
             self.readers.wake()
-            self._last_producer_left.give()
+            self._last_producer_left.notify_all()
 
     async def ended(self) -> None:
         """Wait until no command may send anything any more."""
-        await self._last_producer_left.until(lambda: not self.producing)
+        await self._last_producer_left.wait_for(lambda: not self.producing)
 
     async def send(self, message: BatchMessage) -> None:
         """Hand `message` to all in turn; wait for each that is full and not abandoned."""

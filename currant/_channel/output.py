@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
-from currant._synchronization import Notice
+from currant._synchronization import Notifier
 from currant._values.lines import Batch, Line, LineSplitter, StreamName
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Output:
         self._capture = Capture(capture)
         self._tail = Tail()
         self._open = 2
-        self._change = Notice()
+        self._change = Notifier()
 
     @property
     def tail(self) -> tuple[Line, ...]:
@@ -131,17 +131,17 @@ class Output:
 
     async def ended(self) -> None:
         """Wait until both have come to their ends and all of it has been passed on."""
-        await self._change.until(lambda: not self._open)
+        await self._change.wait_for(lambda: not self._open)
 
     async def line(self, probe: LineProbe) -> None:
         """Wait until a line has come that `probe` seeks."""
-        await self._change.until(lambda: all(sought is not probe for sought in self._sought))
+        await self._change.wait_for(lambda: all(sought is not probe for sought in self._sought))
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
         if source is not None:
             await self._pass_on(source, stream)
         self._open -= 1
-        self._change.give()
+        self._change.notify_all()
 
     async def _pass_on(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Pass on whole lines of one stream until it ends; then what is left of the last one."""
@@ -166,4 +166,4 @@ class Output:
         for line in batch.lines():
             self._sought = [probe for probe in self._sought if not probe.matches(line)]
         self.has_found |= len(self._sought) < before
-        self._change.give()
+        self._change.notify_all()

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import anyio
 
-from currant._synchronization import Notice
+from currant._synchronization import Notifier
 from currant._values.lines import Batch, end_of_lines
 from currant._values.messages import BatchMessage, Dropped
 
@@ -54,7 +54,7 @@ class Subscription(ABC):
         self._kept: deque[tuple[Place, BatchMessage]] = deque()  # taken from the stream, in order
         self._taken = 0
         self._dropped: dict[str, int] = {}
-        self._change = Notice()
+        self._change = Notifier()
 
     @property
     @abstractmethod
@@ -131,7 +131,7 @@ class Subscription(ABC):
 
     def wake(self) -> None:
         """Have all look again who wait for a change."""
-        self._change.give()
+        self._change.notify_all()
 
     async def changed(self) -> None:
         """Wait until something was put, taken or closed, or somebody began or ceased to read."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from currant._values.checks import StrOrPath
 
-__all__ = ["Child", "HowToStart"]
+__all__ = ["Child", "SpawnSpec"]
 
 
 UNKNOWN = 255
@@ -41,7 +41,7 @@ LOOK_AGAIN_AFTER = 0.01
 """Seconds between two looks for the exit of a process that has no pidfd."""
 
 
-class HowToStart(NamedTuple):
+class SpawnSpec(NamedTuple):
     """A program, and what it is started with: its arguments, files, folder and variables.
 
     Where `in_terminal` is true, its files are a terminal, which is to be its controlling one.
@@ -69,7 +69,7 @@ class Child:
         OSError: it could not be started; nothing is left behind.
     """
 
-    def __init__(self, how: HowToStart) -> None:
+    def __init__(self, how: SpawnSpec) -> None:
         self._process = subprocess.Popen(
             how.argv,
             stdin=how.stdin,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._process.stop import REAP_LIMIT, HowToStop, end_group, until_vacant
+from currant._process.stop import REAP_LIMIT, StopSpec, end_group, until_vacant
 from currant._system.groups import ProcessGroup
 from currant._system.marks import command_of
 from currant._system.proc import environment_of, group_and_session, is_starting, process_numbers
@@ -63,7 +63,7 @@ class Escapees:
         self._found: dict[int, str] = {}
         self._warned = False
 
-    async def end(self, commands: Mapping[str, HowToStop], grace: float) -> None:
+    async def end(self, commands: Mapping[str, StopSpec], grace: float) -> None:
         """End all groups that come from these commands, in parallel.
 
         Args:

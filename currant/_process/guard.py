@@ -27,7 +27,7 @@ import anyio
 from currant._system.marks import VARIABLE
 
 if TYPE_CHECKING:
-    from currant._process.stop import HowToStop
+    from currant._process.stop import StopSpec
 
 __all__ = ["OrphanGuard"]
 
@@ -84,7 +84,7 @@ class OrphanGuard:
         finally:
             os.close(read_end)
 
-    def expect(self, how: HowToStop) -> None:
+    def expect(self, how: StopSpec) -> None:
         """Tell that a process is about to be started: it is there before its number is known.
 
         Until then it is an escapee, and all escapees have the longest grace there is.
@@ -94,7 +94,7 @@ class OrphanGuard:
             self._longest = ticks
             self._tell(f"= {ticks}\n")
 
-    def add(self, group: int, how: HowToStop) -> None:
+    def add(self, group: int, how: StopSpec) -> None:
         """Tell of a process group that is there from now on."""
         self._tell(f"+ {group} {how.signal} {_ticks(how.grace)}\n")
 

@@ -21,19 +21,18 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._process.child import Child, HowToStart
+from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
 from currant._process.lookup import environment, explain, problem_with, stdin_of
-from currant._process.pipes import Files, StandardFiles, TerminalFiles, TerminalInput
-from currant._process.stop import REAP_LIMIT, HowToStop, end_group, until_vacant
+from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput
+from currant._process.stop import REAP_LIMIT, StopSpec, end_group, until_vacant
 from currant._system.groups import ProcessGroup, has_pidfds
 from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
-from currant._values.command import Command, has_input, name_of
 from currant._values.errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
 from currant._values.exit import Exit
-from currant._values.launch_spec import Pty
+from currant._values.launch_spec import LaunchSpec, Pty, has_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +68,7 @@ class LocalLauncher:
         self._starting: list[str] = []
         self._processes: set[LocalProcess] = set()
         self._attempts: Counter[str] = Counter()
-        self._unswept: dict[str, HowToStop] = {}
+        self._unswept: dict[str, StopSpec] = {}
         self._unstoppable: set[int] = set()
         self._left = False
 
@@ -99,7 +98,7 @@ class LocalLauncher:
         finally:
             await self._guard.aclose()
 
-    def check(self, command: Command) -> None:
+    def check(self, command: LaunchSpec) -> None:
         """Look the program, working directory and input file of `command` up; nothing is run.
 
         Raises:
@@ -107,9 +106,9 @@ class LocalLauncher:
         """
         problem = problem_with(command)
         if problem is not None:
-            raise CommandNotFoundError(name_of(command), problem)
+            raise CommandNotFoundError(command.name, problem)
 
-    async def launch(self, command: Command) -> LocalProcess:
+    async def launch(self, command: LaunchSpec) -> LocalProcess:
         """Start `command` in a new session and return once its program runs.
 
         Cancellation: noticed only while it waits to try again; a start is short, and its process is
@@ -118,7 +117,7 @@ class LocalLauncher:
         Raises:
             LaunchError: it could not be started; nothing is left behind.
         """
-        name = name_of(command)
+        name = command.name
         try:
             process = await self._start(name, command)
         except RuntimeError as error:
@@ -153,8 +152,8 @@ class LocalLauncher:
             if self._unswept.get(swept) is how:  # else it was started again
                 del self._unswept[swept]
 
-    async def _start(self, name: str, command: Command) -> LocalProcess:
-        how = HowToStop(command.stop_signal, GRACE if command.grace is None else command.grace)
+    async def _start(self, name: str, command: LaunchSpec) -> LocalProcess:
+        how = StopSpec(command.stop_signal, GRACE if command.grace is None else command.grace)
         self._unswept[name] = how
         self._attempts[name] += 1
         own_mark = mark(self._run, name, self._attempts[name])
@@ -165,14 +164,14 @@ class LocalLauncher:
             variables = environment(command) | {VARIABLE: own_mark}
             self._guard.expect(how)
             started = await _patiently(
-                HowToStart(
+                SpawnSpec(
                     command.argv,
                     stdin,
                     stdout,
                     stderr,
                     command.cwd,
                     variables,
-                    in_terminal=isinstance(files, TerminalFiles),
+                    in_terminal=isinstance(files, PtyStdio),
                 )
             )
             # Before anything else is awaited: nobody else would end it if we died now.
@@ -212,7 +211,7 @@ class LocalProcess:
         name: str,
         own_mark: str,
         process: Child | Process,
-        files: Files,
+        files: Stdio,
         guard: OrphanGuard,
         forget: Callable[[LocalProcess, bool], None],
     ) -> None:
@@ -312,14 +311,14 @@ class LocalProcess:
         return replace(end, forced=True) if self._forced else end
 
 
-def _open_files(command: Command) -> Files:
+def _open_files(command: LaunchSpec) -> Stdio:
     if isinstance(command.pty, Pty):
-        return TerminalFiles(command.pty.rows, command.pty.columns)
+        return PtyStdio(command.pty.rows, command.pty.columns)
     source = None if has_input(command) else stdin_of(command)
-    return StandardFiles(source=source, separate=command.stderr == "separate")
+    return PipeStdio(source=source, separate=command.stderr == "separate")
 
 
-async def start_by_event_loop(how: HowToStart) -> Process:
+async def start_by_event_loop(how: SpawnSpec) -> Process:
     """Start a process by way of the event loop, which learns of its exit in a way of its own."""
     # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
     with anyio.CancelScope(shield=True):
@@ -336,7 +335,7 @@ async def start_by_event_loop(how: HowToStart) -> Process:
     return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
-async def start_child(how: HowToStart) -> Child:
+async def start_child(how: SpawnSpec) -> Child:
     """Start a process whose exit is learnt of through its pidfd."""
     return Child(how)
 
@@ -345,7 +344,7 @@ start_process = start_child if has_pidfds() else start_by_event_loop
 """Starts a process in a session of its own; returns once its program runs."""
 
 
-async def _patiently(how: HowToStart) -> Child | Process:
+async def _patiently(how: SpawnSpec) -> Child | Process:
     """Start a process, again for up to 0.1 s where what is in the way will pass."""
     start = start_child if how.in_terminal else start_process
     for pause in RETRIES:

@@ -15,41 +15,41 @@ from currant._system.files import is_named_pipe
 from currant._system.terminal import TERMINALS
 
 if TYPE_CHECKING:
-    from currant._values.command import Command
+    from currant._values.launch_spec import LaunchSpec
 
 __all__ = ["environment", "explain", "problem_with", "stdin_of"]
 
 
-def environment(command: Command) -> dict[str, str]:
+def environment(command: LaunchSpec) -> dict[str, str]:
     """Return the variables that the command's process has, but for those of currant's own."""
     terminal = {"TERM": "xterm-256color"} if command.pty else {}
     inherited = dict(os.environ) if command.inherit_env else {}
     return terminal | inherited | dict(command.env)
 
 
-def stdin_of(command: Command) -> str:
+def stdin_of(command: LaunchSpec) -> str:
     """Return the path of the file that the command reads; ``/dev/null`` where it names none."""
-    where = os.fspath(command.cwd) if command.cwd is not None else os.curdir
+    where = command.cwd or os.curdir
     return os.path.join(where, command.stdin) if isinstance(command.stdin, Path) else os.devnull
 
 
-def problem_with(command: Command) -> str | None:
+def problem_with(command: LaunchSpec) -> str | None:
     """Return what is wrong with the command's folder, program or input file; None: nothing."""
     return (
         _problem_with_cwd(command) or _problem_with_program(command) or _problem_with_stdin(command)
     )
 
 
-def _problem_with_cwd(command: Command) -> str | None:
+def _problem_with_cwd(command: LaunchSpec) -> str | None:
     if command.cwd is None or os.path.isdir(command.cwd):
         return None
     what = "is not a directory" if os.path.exists(command.cwd) else "does not exist"
-    return f"its working directory {os.fspath(command.cwd)!r} {what}"
+    return f"its working directory {command.cwd!r} {what}"
 
 
-def _problem_with_program(command: Command) -> str | None:
-    program = os.fspath(command.argv[0])
-    where = os.fspath(command.cwd) if command.cwd is not None else os.curdir
+def _problem_with_program(command: LaunchSpec) -> str | None:
+    program = command.argv[0]
+    where = command.cwd or os.curdir
     if os.sep in program:
         return _problem_with_file(os.path.join(where, program))
     variables = os.environ if command.inherit_env and "PATH" not in command.env else command.env
@@ -73,7 +73,7 @@ def _problem_with_file(path: str) -> str | None:
     return None
 
 
-def _problem_with_stdin(command: Command) -> str | None:
+def _problem_with_stdin(command: LaunchSpec) -> str | None:
     if not isinstance(command.stdin, Path):
         return None
     path = stdin_of(command)
@@ -103,7 +103,7 @@ _EXPLAINED = {
 }
 
 
-def explain(command: Command, error: Exception) -> str:
+def explain(command: LaunchSpec, error: Exception) -> str:
     """Say why a start failed, in words that tell its file, its folder and the system apart."""
     number = error.errno if isinstance(error, OSError) else None
     named = error.filename if isinstance(error, OSError) else None

@@ -20,7 +20,7 @@ from anyio.lowlevel import checkpoint
 from currant._system.files import bytes_in_pipe, enlarge_pipe, open_for_reading
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
-__all__ = ["Files", "InputPipe", "OutputPipe", "StandardFiles", "TerminalFiles", "TerminalInput"]
+__all__ = ["InputPipe", "OutputPipe", "PipeStdio", "PtyStdio", "Stdio", "TerminalInput"]
 
 
 CHUNK = 64 * 1024
@@ -199,7 +199,7 @@ class TerminalInput(InputPipe):
             resize_terminal(self._fd, rows, columns)
 
 
-class Files:
+class Stdio:
     """What a child has as its stdin, stdout and stderr, and our ends of it.
 
     Attributes:
@@ -234,7 +234,7 @@ class Files:
             pipe.close()
 
 
-class StandardFiles(Files):
+class PipeStdio(Stdio):
     """Pipes, and for stdin perhaps a file.
 
     Args:
@@ -274,7 +274,7 @@ class StandardFiles(Files):
         return pipe
 
 
-class TerminalFiles(Files):
+class PtyStdio(Stdio):
     """One terminal as all three of them.
 
     Args:

@@ -14,14 +14,14 @@ from anyio import move_on_after, sleep
 if TYPE_CHECKING:
     from currant._system.groups import ProcessGroup
 
-__all__ = ["REAP_LIMIT", "HowToStop", "Stoppable", "end_group", "until_vacant"]
+__all__ = ["REAP_LIMIT", "StopSpec", "Stoppable", "end_group", "until_vacant"]
 
 
 REAP_LIMIT = 2.0
 """Seconds that a group has to be gone after SIGKILL; far more than a process that can die needs."""
 
 
-class HowToStop(NamedTuple):
+class StopSpec(NamedTuple):
     """How the processes of one command are ended: asked with `signal`, killed after `grace` s."""
 
     signal: int

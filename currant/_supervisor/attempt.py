@@ -28,7 +28,6 @@ from anyio.lowlevel import checkpoint
 from currant._channel.output import Output
 from currant._process.launcher import Launcher, Process, Resizable, Sweeper
 from currant._supervisor.health import HealthCheck, has_checks, name_of_probes
-from currant._values.command import Command, grace_of, name_of
 from currant._values.errors import (
     CannotStopError,
     CurrantError,
@@ -44,12 +43,13 @@ if TYPE_CHECKING:
     from anyio.abc import ByteSendStream, TaskGroup
 
     from currant._channel.channel import Channel
-    from currant._synchronization import KillBarrier, Notice
+    from currant._synchronization import KillBarrier, Notifier
+    from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty
     from currant._values.results import Status
 
-__all__ = ["LAST_GRACE", "OUTPUT_TIME", "Attempt", "Shared"]
+__all__ = ["LAST_GRACE", "OUTPUT_TIME", "Attempt", "AttemptContext"]
 
 
 LAST_GRACE = 0.2
@@ -63,7 +63,7 @@ LAST_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class AttemptContext:
     """What all attempts at one command share.
 
     Attributes:
@@ -71,13 +71,15 @@ class Shared:
         channel: where messages go.
         barrier: the command's kill barrier.
         change: is given whenever something about the command has changed.
+        grace: seconds that the process has to end after it was asked to.
         capture: how much of the output is kept.
     """
 
     launcher: Launcher
     channel: Channel
     barrier: KillBarrier
-    change: Notice
+    change: Notifier
+    grace: float
     capture: bool | int
 
 
@@ -87,7 +89,7 @@ class Attempt:
     Args:
         command: the command, with the grace that it has in its Runner.
         number: which attempt it is, from 1; 0: what there is before the first.
-        shared: what it shares with the other attempts.
+        context: what it shares with the other attempts.
 
     Attributes:
         number: as given.
@@ -101,11 +103,11 @@ class Attempt:
         is_ready: whether the process has become ready: its probe has said so, or it has none.
     """
 
-    def __init__(self, command: Command, number: int, shared: Shared) -> None:
+    def __init__(self, command: Command, number: int, context: AttemptContext) -> None:
         self.number = number
         self.process: Process | None = None
         sought = () if command.ready is None else command.ready.line_probes
-        self.output = Output(name_of(command), shared.capture, sought, shared.channel.send)
+        self.output = Output(command.name, context.capture, sought, context.channel.send)
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status = "stopped"
@@ -113,7 +115,7 @@ class Attempt:
         self.may_run = False
         self.is_ready = False
         self._command = command
-        self._shared = shared
+        self._context = context
         self._tasks: TaskGroup | None = None  # beside the process
         self._told_start = False
         self._checks: anyio.CancelScope | None = None
@@ -159,10 +161,10 @@ class Attempt:
         """
         self.may_run = True
         try:
-            self.process = await self._shared.launcher.launch(self._command)
+            self.process = await self._context.launcher.launch(self._command)
         except LaunchError as error:
             self.error = error
-            self.status = "stopped" if self._shared.barrier.thrown else "failed"
+            self.status = "stopped" if self._context.barrier.thrown else "failed"
         finally:
             if self.process is None:
                 self._note_over()
@@ -236,12 +238,12 @@ class Attempt:
 
         It does not where it is over, has failed, or is being stopped.
         """
-        is_stopped = self.is_stopping or self._shared.barrier.thrown
+        is_stopped = self.is_stopping or self._context.barrier.thrown
         if self._stoppable is None or not self.runs or self.error is not None or is_stopped:
             return False
         self.error = fault
         self._cancel_checks()
-        self._tell_soon(Aborted(name_of(self._command), fault, self.number, time.time()))
+        self._tell_soon(Aborted(self._command.name, fault, self.number, time.time()))
         return True
 
     async def end_escapees(self, grace: float = inf) -> None:
@@ -249,7 +251,7 @@ class Attempt:
 
         Cancellation: leaves it asked to end.
         """
-        launcher, name = self._shared.launcher, name_of(self._command)
+        launcher, name = self._context.launcher, self._command.name
         if isinstance(launcher, Sweeper):
             try:
                 await launcher.sweep(name, grace)
@@ -296,9 +298,9 @@ class Attempt:
             tasks.start_soon(self._check_health, process, self._checks)
 
     async def _tell_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
-        await self._send(Started(name_of(self._command), process.pid, self.number, time.time()))
+        await self._send(Started(self._command.name, process.pid, self.number, time.time()))
         self._told_start = True
-        self._shared.change.give()
+        self._context.change.notify_all()
         await self.output.read(process.stdout, process.stderr, tasks)
 
     async def _check_health(self, process: Process, checks: anyio.CancelScope) -> None:
@@ -307,7 +309,7 @@ class Attempt:
         def on_ready(after: float) -> None:
             if self._checks is not None:
                 self._note_ready()
-                self._tell_soon(Ready(name_of(self._command), after, time.time()))
+                self._tell_soon(Ready(self._command.name, after, time.time()))
                 if self.exit is not None:
                     self._cancel_checks()
 
@@ -315,7 +317,7 @@ class Attempt:
             if self.abort(fault):
                 self.stop_soon()
 
-        launcher, output = self._shared.launcher, self.output
+        launcher, output = self._context.launcher, self.output
         check = HealthCheck(self._command, process, launcher, output, on_ready, on_fault)
         with checks:
             await check.watch()
@@ -331,13 +333,13 @@ class Attempt:
         await self.output.ended()
         if self.output.has_found:
             with anyio.move_on_after(LAST_LOOK):
-                await self._shared.change.until(lambda: not self.may_become_ready)
+                await self._context.change.wait_for(lambda: not self.may_become_ready)
         self._cancel_checks()
 
     def _judge(self) -> None:
         """Set `status`, as the leader has ended; not yet, where its last lines decide that."""
         assert self.exit is not None
-        is_stopped = self._stopped_at is not None or self._shared.barrier.thrown
+        is_stopped = self._stopped_at is not None or self._context.barrier.thrown
         if self.error is not None:  # also where it ended by itself meanwhile: that was told
             self.status = "failed"
         elif self.exit.stopped:
@@ -352,7 +354,7 @@ class Attempt:
             self.status = "stopped"
         else:
             reason = f"it has ended: {self.exit}"
-            self.error = NotReadyError(name_of(self._command), reason, self.output.tail)
+            self.error = NotReadyError(self._command.name, reason, self.output.tail)
             self.status = "failed"
         self.is_judged = True
 
@@ -360,17 +362,17 @@ class Attempt:
         """Send a message, but after the one that tells of the start."""
 
         async def tell() -> None:
-            await self._shared.change.until(lambda: self._told_start)
+            await self._context.change.wait_for(lambda: self._told_start)
             await self._send(message)
 
         if self._tasks is not None:
             self._tasks.start_soon(tell)
 
     async def _send(self, message: BatchMessage) -> None:
-        await self._shared.channel.send(message)
+        await self._context.channel.send(message)
 
     async def _end_group(self) -> None:
-        if self._shared.barrier.thrown:  # also before its turn has come to be stopped
+        if self._context.barrier.thrown:  # also before its turn has come to be stopped
             self._note_stop()
         if self.exit is None:
             self._cancel_checks()
@@ -381,7 +383,7 @@ class Attempt:
             self._note_over()
 
     async def _stop(self) -> None:
-        grace = 0.0 if self._at_once else grace_of(self._command)
+        grace = 0.0 if self._at_once else self._context.grace
         try:
             end = await self._launched().stop(self._command.stop_signal, grace)
         except CannotStopError as error:
@@ -400,12 +402,12 @@ class Attempt:
             with anyio.move_on_after(OUTPUT_TIME):
                 await self.output.ended()
                 return
-            left = grace_of(self._command) - (anyio.current_time() - self._stopped_at)
+            left = self._context.grace - (anyio.current_time() - self._stopped_at)
             await self.end_escapees(0 if self._at_once else max(left, LAST_GRACE))
 
     def _note_ready(self) -> None:
         self.is_ready = True
-        self._shared.change.give()
+        self._context.change.notify_all()
 
     def _note_stop(self) -> None:
         if self._stopped_at is None:
@@ -422,7 +424,7 @@ class Attempt:
 
     def _note_over(self) -> None:
         self.may_run = False
-        self._shared.change.give()
+        self._context.change.notify_all()
 
     def _let_go(self) -> None:
         """Wait no longer for what will not end: the leader, and its output."""
@@ -433,7 +435,7 @@ class Attempt:
         if self._checks is not None:
             self._checks.cancel()
             self._checks = None
-        self._shared.change.give()
+        self._context.change.notify_all()
 
 
 async def _write_stdin(stdin: ByteSendStream, data: bytes) -> None:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from currant._values.command import Command, Condition, name_of, needs_of
 from currant._values.errors import CommandError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from currant._supervisor.job import Job
+    from currant._values.command import Command, Condition
 
 __all__ = ["Dependencies", "Needs", "needs_among"]
 
@@ -125,12 +125,12 @@ def needs_among(
         CommandError: there is no command of such a name.
     """
     needs: Needs = {}
-    for name, condition in needs_of(command).items():
+    for name, condition in command.after.items():
         for each in replicas.get(name, [name]):
             if each not in known:
                 names = ", ".join(repr(other) for other in known) or "none"
                 raise CommandError(
-                    f"command {name_of(command)!r}: after: there is no command {name!r}; "
+                    f"command {command.name!r}: after: there is no command {name!r}; "
                     f"there are: {names}"
                 )
             needs[each] = condition

@@ -6,14 +6,14 @@ It ends nothing itself: it tells its attempt what is wrong.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from currant._process.launcher import Launcher, PortOwner, Process
+from currant._values.command import Command
 from currant._values.errors import CurrantError, NotReadyError, TimeLimitError, UnresponsiveError
-from currant._values.probe import ALIVE_INTERVAL, LineProbe, Probe
+from currant._values.probe import ALIVE_INTERVAL, LineProbe, Probe, ProbeCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
     from currant._channel.output import Output
-    from currant._values.command import Command
     from currant._values.exit import Exit
 
 __all__ = ["HealthCheck", "has_checks", "name_of_probes"]
@@ -99,13 +98,13 @@ class HealthCheck:
         return False
 
     async def _stays_alive(self, probe: Probe) -> None:
-        misses = 0
+        failures = 0
         while True:
             await anyio.sleep(ALIVE_INTERVAL if probe.interval is None else probe.interval)
             problem = await probe.check_once(self)
-            misses = 0 if problem is None else misses + 1
-            if problem is not None and misses == self._command.misses:
-                error = UnresponsiveError(self._name, misses, _said(problem))
+            failures = 0 if problem is None else failures + 1
+            if problem is not None and failures == self._command.failure_threshold:
+                error = UnresponsiveError(self._name, failures, _said(problem))
                 error.__cause__ = problem
                 self._on_fault(error)
                 return
@@ -114,11 +113,11 @@ class HealthCheck:
         """Wait until a line has come that `probe` seeks."""
         await self._output.line(probe)
 
-    async def run(self, command: Command) -> Exit:
+    async def run(self, command: ProbeCommand) -> Exit:
         """Run a command where the process runs, with its variables, and return how that ended."""
         own = self._command
-        beside = replace(
-            command,
+        beside = Command(
+            command.argv,
             name=name_of_probes(self._name),
             cwd=own.cwd if command.cwd is None else command.cwd,
             env={**own.env, **command.env},

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._supervisor.attempt import OUTPUT_TIME, Attempt, Shared
-from currant._synchronization import KillBarrier, Notice
+from currant._supervisor.attempt import OUTPUT_TIME, Attempt, AttemptContext
+from currant._synchronization import KillBarrier, Notifier
 from currant._values.checks import checked_signal
-from currant._values.command import PIPE, Command, name_of, with_grace, with_pty
+from currant._values.command import PIPE, Command, with_grace, with_pty
 from currant._values.errors import (
     CommandError,
     CurrantError,
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from currant._values.lines import Line
     from currant._values.policies import KillOthersOn, Policies
 
-__all__ = ["Job", "JobState", "Surroundings"]
+__all__ = ["Job", "JobContext", "JobState"]
 
 
 JobState: TypeAlias = Literal["queued", "running", "restarting", "stopping", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class JobContext:
     """What a job has from its Runner.
 
     Attributes:
@@ -82,20 +82,25 @@ class Job:
         result: how it ended; None before.
     """
 
-    def __init__(self, command: Command, policies: Policies, around: Surroundings) -> None:
+    def __init__(self, command: Command, policies: Policies, context: JobContext) -> None:
         self.command = command
         self.result: Result | None = None
         self._policies = policies
-        self._around = around
-        self._barrier = around.barrier.below()
+        self._context = context
+        self._barrier = context.barrier.child()
         self._killed = False
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
-        self._change = Notice()
+        self._change = Notifier()
         self._to_launch = with_grace(command, policies.grace)
-        self._shared = Shared(
-            around.launcher, around.channel, self._barrier, self._change, policies.capture
+        self._attempt_context = AttemptContext(
+            context.launcher,
+            context.channel,
+            self._barrier,
+            self._change,
+            policies.grace,
+            policies.capture,
         )
-        self._attempt = Attempt(self._to_launch, 0, self._shared)
+        self._attempt = Attempt(self._to_launch, 0, self._attempt_context)
         self._unless_killed: anyio.CancelScope | None = None  # around what a kill cuts short
         self._starts = 0
         self._times_ready = 0  # of the attempts before this one
@@ -113,7 +118,7 @@ class Job:
     @property
     def name(self) -> str:
         """The name that the command goes by."""
-        return name_of(self.command)
+        return self.command.name
 
     @property
     def pid(self) -> int | None:
@@ -192,7 +197,7 @@ class Job:
         """
         times, start = self.times_ready, self._starts + (not self._attempt.runs)
         attempt: Attempt | None = None
-        with self._around.channel.waiting():
+        with self._context.channel.waiting():
             while not self.is_ready and self.times_ready == times:
                 if attempt is None and self._starts == start:
                     attempt = self._attempt
@@ -230,8 +235,8 @@ class Job:
         Runner, output that does not fit is discarded (see `Dropped`).
         Cancellation: harmless; the command goes on.
         """
-        with self._around.channel.waiting():
-            await self._change.until(lambda: self.result is not None)
+        with self._context.channel.waiting():
+            await self._change.wait_for(lambda: self.result is not None)
         assert self.result is not None
         return self.result
 
@@ -247,8 +252,8 @@ class Job:
             if self._barrier.thrown:  # with all others: it need not wait for those that need it
                 self._attempt.stop_soon()
             self._barrier.throw(reason)
-            self._change.give()
-            self._around.take_from_queue(self)
+            self._change.notify_all()
+            self._context.take_from_queue(self)
 
     def hurry(self) -> None:
         """Skip what is left of the grace, if the command is stopping; return at once."""
@@ -272,8 +277,8 @@ class Job:
             self._attempt.stop_soon()
         if self._pause is not None:
             self._pause.cancel()
-        with self._around.channel.waiting():
-            await self._change.until(lambda: self._starts > starts or self._phase == "ended")
+        with self._context.channel.waiting():
+            await self._change.wait_for(lambda: self._starts > starts or self._phase == "ended")
         if self._phase == "ended":
             raise JobEndedError(self.name, "restart")
 
@@ -282,8 +287,8 @@ class Job:
 
         Cancellation: harmless.
         """
-        with self._around.channel.waiting():
-            await self._change.until(
+        with self._context.channel.waiting():
+            await self._change.wait_for(
                 lambda: self._attempt.process is not None or self._phase == "ended"
             )
 
@@ -317,7 +322,7 @@ class Job:
         stdin = await self._open_stdin()
         if stdin is None:
             raise StdinClosedError(self.name, "the command does not run")
-        with self._around.channel.waiting():
+        with self._context.channel.waiting():
             try:
                 await stdin.send(data)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
@@ -336,7 +341,7 @@ class Job:
         """
         stdin = await self._open_stdin()
         if stdin is not None:
-            with self._around.channel.waiting():  # of a terminal for room to type
+            with self._context.channel.waiting():  # of a terminal for room to type
                 await stdin.aclose()
 
     async def resize(self, rows: int, columns: int) -> None:
@@ -362,8 +367,8 @@ class Job:
         """Return the pipe once the command runs; None where it has ended."""
         if self.command.stdin != PIPE and not self.command.pty:
             raise StdinClosedError(self.name, "the command was built without stdin=PIPE or a pty")
-        with self._around.channel.waiting():
-            await self._change.until(lambda: self._attempt.runs or self._is_done)
+        with self._context.channel.waiting():
+            await self._change.wait_for(lambda: self._attempt.runs or self._is_done)
         process = self._attempt.process
         return process.stdin if process is not None and self._attempt.runs else None
 
@@ -416,7 +421,7 @@ class Job:
 
     async def _may_start(self) -> bool:
         """Wait for a turn to start; then, in the step that starts it, look at the barrier."""
-        async with self._around.starting:
+        async with self._context.starting:
             await checkpoint()
         return not self._barrier.thrown
 
@@ -428,12 +433,12 @@ class Job:
         Cancellation: as that of `live`.
         """
         await self._barrier.wait()
-        self._change.give()
+        self._change.notify_all()
         if self._unless_killed is not None:
             self._unless_killed.cancel()
-        if self._around.barrier.thrown and not self._killed:
-            await self._around.until_unneeded(self)
-        await self._change.until(lambda: not self._attempt.is_starting or self._phase == "ended")
+        if self._context.barrier.thrown and not self._killed:
+            await self._context.until_unneeded(self)
+        await self._change.wait_for(lambda: not self._attempt.is_starting or self._phase == "ended")
         await self._attempt.stop()
 
     def abort(self, fault: CurrantError) -> None:
@@ -448,7 +453,7 @@ class Job:
         """Start a process, see it through to its end and the end of its output, tell of it."""
         self._restart_asked, self._delay = False, None
         self._times_ready = self.times_ready
-        self._attempt = attempt = Attempt(self._to_launch, self.attempts + 1, self._shared)
+        self._attempt = attempt = Attempt(self._to_launch, self.attempts + 1, self._attempt_context)
         with anyio.CancelScope() as self._unless_killed:
             await attempt.launch()
         self._unless_killed = None
@@ -459,7 +464,7 @@ class Job:
         self._restart_asked = False  # if it was while this process was being started: here it is
         self._phase = "running"
         self._starts += 1
-        self._change.give()
+        self._change.notify_all()
         await attempt.see_through(self._decide)
         if attempt.exit is not None:
             await self._send(Exited(self.name, attempt.exit, attempt.number, time.time()))
@@ -492,7 +497,7 @@ class Job:
         """Stop all, if they are to be when this command has ended as it did."""
         attempt = self._attempt
         if self._policies.kill_others_on in ("exit", _KIND[attempt.status]):
-            self._around.barrier.throw(f"{self.name!r} ended: {attempt.error or attempt.exit}")
+            self._context.barrier.throw(f"{self.name!r} ended: {attempt.error or attempt.exit}")
 
     @property
     def _wants_another(self) -> bool:
@@ -519,7 +524,7 @@ class Job:
         self._pause = None
 
     async def _send(self, message: BatchMessage) -> None:
-        await self._around.channel.send(message)
+        await self._context.channel.send(message)
 
     def _end(
         self,
@@ -542,7 +547,7 @@ class Job:
             tail=attempt.output.tail,
         )
         self._phase = "ended"
-        self._change.give()
+        self._change.notify_all()
         self._barrier.throw()  # for the watcher: there is nothing left to stop
 
 

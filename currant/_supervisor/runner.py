@@ -29,11 +29,11 @@ from currant._process.launcher import Checker, Launcher, Sweeper
 from currant._process.local import LocalLauncher
 from currant._supervisor.attempt import LAST_GRACE
 from currant._supervisor.conditions import Dependencies, Needs, needs_among
-from currant._supervisor.job import Job, Surroundings
+from currant._supervisor.job import Job, JobContext
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
 from currant._values.checks import check_count, check_flag, check_seconds
-from currant._values.command import Command, CommandLike, as_command, name_of
+from currant._values.command import Command, CommandLike, as_command
 from currant._values.errors import (
     CannotStopError,
     CommandError,
@@ -147,16 +147,16 @@ class Runner(AsyncContextManagerMixin):
         self._names = Names()
         named = name_all(commands, self._names)
         self._replicas = {
-            name: [name_of(each) for each in several]
+            name: [each.name for each in several]
             for name, several in named.items()
-            if name_of(several[0]) != name
+            if several[0].name != name
         }
         self._commands = [command for several in named.values() for command in several]
-        self._known = {name_of(command): command for command in self._commands}
+        self._known = {command.name: command for command in self._commands}
         self._policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
         self._dependencies = Dependencies()
         for command in self._commands:
-            self._dependencies.add(name_of(command), self._needs_of(command))
+            self._dependencies.add(command.name, self._needs_of(command))
         self._dependencies.check()
         self._max_processes = max_processes
         self._buffer_size = buffer_size
@@ -245,7 +245,7 @@ class Runner(AsyncContextManagerMixin):
         built = as_command(command)
         if built.replicas != 1:
             raise CommandError(
-                f"command {name_of(built)!r}: replicas: those are for the commands that a Runner "
+                f"command {built.name!r}: replicas: those are for the commands that a Runner "
                 "is built with; start each one by itself"
             )
         needs = self._needs_of(built)
@@ -261,14 +261,14 @@ class Runner(AsyncContextManagerMixin):
             restart = _resolved(self._known[other], self._policies).restart
             if condition == "succeeded" and restart.is_endless:
                 raise CommandError(
-                    f"command {name_of(command)!r}: after: {other!r} never has succeeded, since it "
+                    f"command {command.name!r}: after: {other!r} never has succeeded, since it "
                     "is always started again; wait until it is 'ready' or 'started'"
                 )
         return needs
 
     def _register(self, command: Command) -> Job:
         """Make the job of a command that has the name it goes by."""
-        job = Job(command, _resolved(command, self._policies), self._around)
+        job = Job(command, _resolved(command, self._policies), self._context)
         self._channel.add_producer()
         self._jobs[job.name] = job
         self._known[job.name] = command
@@ -411,7 +411,7 @@ class Runner(AsyncContextManagerMixin):
             MappingProxyType(self._known),
             for_sinks_only=self._for_sinks_only,
         )
-        self._around = Surroundings(
+        self._context = JobContext(
             launcher=self._launcher,
             channel=self._channel,
             barrier=self._barrier,

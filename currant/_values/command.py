@@ -8,12 +8,12 @@ it differently and some not at all.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import partial
+from inspect import Parameter, signature
 from os import PathLike
 from pathlib import Path, PurePath
 from signal import SIGTERM
@@ -35,7 +35,7 @@ from currant._values.checks import (
     checked_signal,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
-from currant._values.launch_spec import Pty
+from currant._values.launch_spec import LaunchSpec, Pty
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 
@@ -43,16 +43,13 @@ if TYPE_CHECKING:
     from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = [
+    "PIPE",
     "Command",
     "CommandLike",
     "CommandOptions",
     "Condition",
     "DefaultName",
     "as_command",
-    "grace_of",
-    "has_input",
-    "name_of",
-    "needs_of",
     "with_grace",
     "with_name",
     "with_pty",
@@ -62,6 +59,9 @@ __all__ = [
 Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
 
 After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
+
+
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 class CommandOptions(TypedDict, total=False):
@@ -82,7 +82,7 @@ class CommandOptions(TypedDict, total=False):
     grace: float | None
     ready: Probe | None
     alive: Probe | None
-    misses: int
+    failure_threshold: int
     after: After
     timeout: float | None
     replicas: int
@@ -95,8 +95,8 @@ class DefaultName(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Command:
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Command(LaunchSpec):
     r"""One command to run: a program with its arguments, and how to treat it.
 
     A frozen value: it compares by its fields, can be pickled, and is checked when built.  Where a
@@ -132,7 +132,7 @@ class Command:
         ready: a probe of `currant.ready` that tells that it is ready; None: it is, once it runs.
             Who ends before has failed, whatever the exit code.
         alive: a probe that is asked again and again once it is ready.
-        misses: after so many misses of `alive` in a row, the attempt has failed.
+        failure_threshold: after so many failures of `alive` in a row, the attempt has failed.
         after: the commands that it waits for, before it is started: a mapping from their names to
             ``"started"``, ``"ready"``, ``"succeeded"`` or ``"ended"``; a name alone means ready
             where that command has a probe, else started.
@@ -147,67 +147,92 @@ class Command:
         CommandError: anything else about the command is wrong.
     """
 
-    argv: Sequence[StrOrPath]
-    _: KW_ONLY
-    name: str | None = None
-    cwd: StrOrPath | None = None
-    env: Mapping[str, str] = field(default_factory=dict[str, str])
-    inherit_env: bool = True
-    stderr: Literal["separate", "stdout"] = "separate"
-    stdin: bytes | int | PathLike[str] | None = None
-    pty: bool | Pty = False
-    success_codes: Collection[int] = (0,)
-    capture: bool | int | None = None
-    restart: RestartWhen | RestartPolicy | None = None
-    kill_others_on: KillOthersOn | None = None
-    stop_signal: int = SIGTERM
-    grace: float | None = None
-    ready: Probe | None = None
-    alive: Probe | None = None
-    misses: int = 3
-    after: After = ()
-    timeout: float | None = None
-    replicas: int = 1
-    color: str | None = None
+    success_codes: tuple[int, ...]
+    capture: bool | int | None
+    restart: RestartWhen | RestartPolicy | None
+    kill_others_on: KillOthersOn | None
+    ready: Probe | None
+    alive: Probe | None
+    failure_threshold: int
+    after: Mapping[str, Condition | None]
+    timeout: float | None
+    replicas: int
+    color: str | None
 
-    def __post_init__(self) -> None:
-        self._set("argv", _checked_argv(self.argv))
-        if self.name is None or isinstance(self.name, DefaultName):
-            program = os.fspath(self.argv[0])
-            self._set("name", DefaultName(PurePath(program).name or program))
+    # Written by hand: what may be given is wider than what a built command holds.
+    def __init__(
+        self,
+        argv: Sequence[StrOrPath],
+        *,
+        name: str | None = None,
+        cwd: StrOrPath | None = None,
+        env: Mapping[str, str] = _NO_VARIABLES,
+        inherit_env: bool = True,
+        stderr: Literal["separate", "stdout"] = "separate",
+        stdin: bytes | int | PathLike[str] | None = None,
+        pty: bool | Pty = False,
+        success_codes: Collection[int] = (0,),
+        capture: bool | int | None = None,
+        restart: RestartWhen | RestartPolicy | None = None,
+        kill_others_on: KillOthersOn | None = None,
+        stop_signal: int = SIGTERM,
+        grace: float | None = None,
+        ready: Probe | None = None,
+        alive: Probe | None = None,
+        failure_threshold: int = 3,
+        after: After = (),
+        timeout: float | None = None,
+        replicas: int = 1,
+        color: str | None = None,
+    ) -> None:
+        words = _checked_argv(argv)
+        if name is None or isinstance(name, DefaultName):
+            name = DefaultName(PurePath(words[0]).name or words[0])
         else:
-            check_name(self.name)
+            check_name(name)
         try:
+            _set_fields(
+                self,
+                argv=words,
+                name=name,
+                cwd=None if cwd is None else checked_path("cwd", cwd),
+                env=checked_env(env),
+                inherit_env=inherit_env,
+                stderr=stderr,
+                stdin=_checked_stdin(stdin),
+                pty=_checked_pty(pty),
+                success_codes=checked_codes(success_codes),
+                capture=capture,
+                restart=restart,
+                kill_others_on=kill_others_on,
+                stop_signal=checked_signal("stop_signal", stop_signal),
+                grace=grace,
+                ready=ready,
+                alive=alive,
+                failure_threshold=failure_threshold,
+                after=_checked_after(after),
+                timeout=timeout,
+                replicas=replicas,
+                color=color,
+            )
             self._check_options()
         except CommandError as error:
-            raise CommandError(f"command {self.name!r}: {error}") from None
-
-    def _set(self, name: str, value: object) -> None:
-        """Set a field: a frozen value normalises its own, once, and nothing else may do so."""
-        object.__setattr__(self, name, value)
+            raise CommandError(f"command {name!r}: {error}") from None
 
     def _check_options(self) -> None:
-        if self.cwd is not None:
-            self._set("cwd", checked_path("cwd", self.cwd))
-        self._set("env", checked_env(self.env))
         if self.stderr not in ("separate", "stdout"):
             raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
         check_flag("inherit_env", self.inherit_env)
-        self._set("stdin", _checked_stdin(self.stdin))
-        self._set("pty", _checked_pty(self.pty))
-        if self.pty and isinstance(self.stdin, PathLike):
+        if self.pty and isinstance(self.stdin, Path):
             raise CommandError(
                 f"stdin cannot be a file where pty is set: the terminal is the input; "
                 f"not {self.stdin!r}"
             )
-        self._set("success_codes", checked_codes(self.success_codes))
-        self._set("stop_signal", checked_signal("stop_signal", self.stop_signal))
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
         _check_probes(self.ready, self.alive)
         if self.ready is not None and (self.pty or self.stderr == "stdout"):
             _check_seeks_nothing_on_stderr(self.ready)
-        check_count("misses", self.misses)
-        self._set("after", _checked_after(self.after))
+        check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
         check_count("replicas", self.replicas)
         check_color(self.color)
@@ -249,21 +274,21 @@ class Command:
 
     def __repr__(self) -> str:
         shown = [repr(list(self.argv))]
-        for spec in fields(self)[1:]:
-            value = getattr(self, spec.name)
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
             # No values of variables and no input: they may be secrets, and a repr ends up in logs.
-            if spec.name == "after":
+            if name == "after":
                 shown += [f"after={dict(value)}"] if value else []
-            elif spec.name == "env":
+            elif name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
-            elif spec.name == "stdin" and isinstance(value, bytes):
+            elif name == "stdin" and isinstance(value, bytes):
                 shown.append(f"stdin=<{len(value)} bytes>")
-            elif value != spec.default and not isinstance(value, DefaultName):
-                shown.append(f"{spec.name}={value!r}")
+            elif value != default and not isinstance(value, DefaultName):
+                shown.append(f"{name}={value!r}")
         return f"Command({', '.join(shown)})"
 
     def __str__(self) -> str:
-        return shlex.join(os.fspath(word) for word in self.argv)
+        return shlex.join(self.argv)
 
     def __hash__(self) -> int:
         return hash((self.argv, self.name, self.cwd))
@@ -283,28 +308,6 @@ def as_command(value: CommandLike) -> Command:
     if isinstance(value, Command):
         return value
     return Command.parse(value) if isinstance(value, str) else Command(value)
-
-
-def name_of(command: Command) -> str:
-    """Return the command's name, which every `Command` has once it is built."""
-    assert command.name is not None
-    return command.name
-
-
-def grace_of(command: Command) -> float:
-    """Return the command's grace, which it has once it is in a Runner (`with_grace`)."""
-    assert command.grace is not None
-    return command.grace
-
-
-def needs_of(command: Command) -> Mapping[str, Condition | None]:
-    """Return what the command waits for, by the names of the other commands."""
-    return cast("Mapping[str, Condition | None]", command.after)
-
-
-def has_input(command: Command) -> bool:
-    """Tell whether we write to the command's stdin: to a pipe, or to its terminal."""
-    return bool(command.pty) or isinstance(command.stdin, (bytes, int))
 
 
 def with_grace(command: Command, grace: float) -> Command:
@@ -328,13 +331,24 @@ def _copied(command: Command, **changes: object) -> Command:
     Without checking again what was checked: 5 µs against the 15 µs of `dataclasses.replace`.
     """
     copied = object.__new__(Command)
-    for name in _FIELDS:
-        value = changes[name] if name in changes else getattr(command, name)
-        object.__setattr__(copied, name, value)
+    _set_fields(copied, **{name: getattr(command, name) for name in _FIELDS} | changes)
     return copied
 
 
+def _set_fields(command: Command, **values: object) -> None:
+    """Set the fields of a frozen value that is only being made."""
+    for name, value in values.items():
+        object.__setattr__(command, name, value)
+
+
 _FIELDS = tuple(spec.name for spec in fields(Command))
+
+_DEFAULTS: Mapping[str, object] = {
+    parameter.name: parameter.default
+    for parameter in signature(Command).parameters.values()
+    if parameter.default is not Parameter.empty
+}
+"""The default of each option of a command, by its name."""
 
 
 def _check_probes(ready: object, alive: object) -> None:

@@ -205,18 +205,20 @@ class UnresponsiveError(CurrantError):
 
     Attributes:
         name: the command's name.
-        misses: how many times in a row.
+        failures: how many times in a row.
         reason: what the last look met.
     """
 
-    def __init__(self, name: str, misses: int, reason: str) -> None:
-        super().__init__(f"{name!r} has missed its probe `alive` {misses} times in a row: {reason}")
+    def __init__(self, name: str, failures: int, reason: str) -> None:
+        super().__init__(
+            f"{name!r} has failed its probe `alive` {failures} times in a row: {reason}"
+        )
         self.name = name
-        self.misses = misses
+        self.failures = failures
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[UnresponsiveError], tuple[str, int, str]]:
-        return type(self), (self.name, self.misses, self.reason)
+        return type(self), (self.name, self.failures, self.reason)
 
 
 class TimeLimitError(CurrantError):

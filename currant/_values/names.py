@@ -11,7 +11,6 @@ from currant._values.command import (
     CommandLike,
     DefaultName,
     as_command,
-    name_of,
     with_name,
 )
 from currant._values.errors import CommandError, CommandParseError, DuplicateNameError
@@ -42,7 +41,7 @@ class Names:
         Raises:
             DuplicateNameError: a name that was given is taken.
         """
-        name = name_of(command)
+        name = command.name
         if isinstance(name, DefaultName):
             return with_name(command, self.unique(name))
         if name in self._taken:
@@ -82,7 +81,7 @@ def name_all(commands: Commands, names: Names) -> dict[str, list[Command]]:
             if by_default[place] is turn:
                 places[place] = named = names.give(command)
                 replicas[place] = [names.give(each) for each in _replicas(named)] or [named]
-    return {name_of(places[place]): replicas[place] for place in range(len(built))}
+    return {places[place].name: replicas[place] for place in range(len(built))}
 
 
 def _built(commands: Commands) -> list[Command]:

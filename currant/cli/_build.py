@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, TypedDict
 
 from currant._supervisor.runner import Runner
-from currant._values.command import Command, name_of
+from currant._values.command import Command
 from currant._values.errors import CommandError
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
@@ -177,8 +177,8 @@ def _runner(
     texts: Mapping[Event, str | None] = NO_TEXTS,
 ) -> Runner:
     success = options["success"]
-    if success not in ("all", "first", "last", *map(name_of, commands)):
-        known = ", ".join(map(name_of, commands))
+    if success not in ("all", "first", "last", *(command.name for command in commands)):
+        known = ", ".join(command.name for command in commands)
         raise CommandError(f"--success {success}: there is no command of that name, but {known}")
     at_a_time = min(len(commands), max_processes or len(commands))
     _raise_file_limit(at_a_time * FILES_OF_A_COMMAND + OTHER_FILES)

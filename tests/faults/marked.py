@@ -27,7 +27,7 @@ CLEAN_LOOKS = 3
 PAUSE = 0.005
 """Seconds between two looks."""
 
-LIMIT = 10.0
+SEARCH_LIMIT = 10.0
 """Seconds that what got SIGKILL has to be gone; a fork loop has to be met between two links."""
 
 
@@ -87,7 +87,7 @@ def end(mark: str) -> int:
         RuntimeError: some of them are still there after 10 s.
     """
     killed: set[int] = set()
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + SEARCH_LIMIT
     clean = 0
     while clean < CLEAN_LOOKS:
         found = find(mark)

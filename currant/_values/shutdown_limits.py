@@ -1,0 +1,44 @@
+"""`ShutdownLimits`: how long each step of leaving a Runner's block may take.
+
+Leaving takes at most the longest grace, then `reap` and `drain`, and if sinks are slow as long as
+the grace again and `sinks`.  A launcher may state limits of its own (`currant._process.launcher`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ShutdownLimits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownLimits:
+    """Time limits in seconds.
+
+    Attributes:
+        grace: the grace of a command that a launcher starts without a Runner, which sets its own.
+        reap: how long a process group may exist after SIGKILL: far more than a process that can
+            die needs.
+        drain: how long output may last after the process group is empty, because a process outside
+            the group may hold the pipe open.
+        end_of_output: how soon output ends after its writers are gone, unless another process holds
+            the pipe open.
+        escapee_grace: the least grace of escapees, if a kill has used up that of their command.
+        last_lines: how long a probe with parts may take to see a line that was written before
+            the exit.
+        sinks: how long sinks may take if the block is left early, after twice the longest grace.
+        search: how long a search for escapees looks again, if no file descriptor is left or a
+            program is just being started.
+        guard_exit: how long the orphan guard may take to exit after it was asked to; it needs a
+            thousandth of that.
+    """
+
+    grace: float = 5.0
+    reap: float = 2.0
+    drain: float = 1.0
+    end_of_output: float = 0.05
+    escapee_grace: float = 0.2
+    last_lines: float = 0.5
+    sinks: float = 1.0
+    search: float = 0.3
+    guard_exit: float = 1.0

@@ -1,0 +1,32 @@
+"""How long tests wait, what never ends by itself, and whether a process is alive."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["EXEC_FOREVER", "FOREVER", "HOURS", "LIMIT", "is_alive"]
+
+LIMIT = 30.0
+"""Seconds after which a test fails instead of waiting longer; no wait needs a tenth of it."""
+
+HOURS = 9999.0
+"""A grace or delay that no test waits for."""
+
+FOREVER = "sleep 9999"
+"""A command that runs until it is stopped."""
+
+EXEC_FOREVER = f"exec {FOREVER}"
+"""The same for the end of a shell command: the shell becomes the command."""
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and is not a zombie."""
+    try:
+        os.kill(pid, 0)
+        stat = Path("/proc", str(pid), "stat").read_bytes()
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not os.path.exists("/proc/self/stat")
+    return stat[stat.rindex(b")") + 2 :][:1] not in (b"Z", b"X")
