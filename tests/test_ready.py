@@ -754,7 +754,7 @@ async def test_who_ends_before_it_is_ready_has_failed(probe: Probe) -> None:
     assert (result.status, result.attempts) == ("failed", 2)
     assert isinstance(result.error, NotReadyError)
     assert runner.results["b"].status == "skipped"
-    assert str(runner.results["b"].error).endswith("was to be ready: it has ended: exit code 0")
+    assert str(runner.results["b"].error).endswith("did not become ready: it has ended: exit code 0")
 
 
 # ---- alive ----
@@ -915,5 +915,5 @@ async def test_a_dependency_error_is_raised_by_start() -> None:
     """Where what the command waits for cannot come any more."""
     with fail_after(LIMIT):
         async with Runner({"db": "false"}) as runner:
-            with pytest.raises(DependencyError, match="'db' was to be successful"):
+            with pytest.raises(DependencyError, match="'db' did not succeed"):
                 await runner.start(Command(["true"], after={"db": "succeeded"}))

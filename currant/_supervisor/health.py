@@ -1,7 +1,10 @@
-"""What is looked after while a process runs: that it gets ready, stays alive, and keeps its time.
+"""The checks beside a running process: it becomes ready, stays alive, and keeps its time limit.
 
-Only commands that ask for it have a `HealthCheck`, as a task beside those that read their output.
-It ends nothing itself: it tells its attempt what is wrong.
+A `Health` ends nothing itself: it reports to its attempt.  Only a command with a probe or a time
+limit costs a task.
+
+A readiness line counts even if the process exits right after writing it.  So the checks of an
+attempt may go on after the exit, until all of its output has been read.
 """
 
 from __future__ import annotations
@@ -10,115 +13,184 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._process.launcher import Launcher, PortOwner, Process
+from currant._process.launcher import PortOwner
 from currant._values.command import Command
-from currant._values.errors import CurrantError, NotReadyError, TimeLimitError, UnresponsiveError
-from currant._values.probe import ALIVE_INTERVAL, LineProbe, Probe, ProbeCommand
+from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveError
+from currant._values.probe import ALIVE_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anyio.abc import ByteReceiveStream
+    from anyio.abc import ByteReceiveStream, TaskGroup
 
     from currant._channel.output import Output
+    from currant._process.launcher import Launcher, Process
+    from currant._supervisor.verdict import Readiness
+    from currant._synchronization import Notifier
+    from currant._values.errors import CurrantError
     from currant._values.exit import Exit
+    from currant._values.probe import LineProbe, Probe, ProbeCommand
 
-__all__ = ["HealthCheck", "has_checks", "name_of_probes"]
+__all__ = ["Health", "has_checks", "name_of_probes"]
 
 
 def has_checks(command: Command) -> bool:
-    """Tell whether there is anything to look after."""
+    """Return whether a process of `command` is checked while it runs."""
     return not (command.ready is None and command.alive is None and command.timeout is None)
 
 
 def name_of_probes(name: str) -> str:
-    """Return the name under which the probes of a command run other commands."""
+    """Return the name under which the probes of a command run their own commands."""
     return f"{name}:probe"
 
 
-class HealthCheck:
-    """Looks after one process; a `ProbeTarget` to the probes.
+class Health:
+    """Whether one attempt is ready, and the checks that find out.
 
     Args:
-        command: the command that it runs.
-        process: the process.
-        launcher: starts what a probe runs.
-        output: the process's output.
-        on_ready: is called once it is ready, with the seconds that took.
-        on_fault: is called with what is wrong; then the process is to be stopped, and has failed.
+        command: the command.
+        launcher: starts the commands of probes.
+        output: the output of the attempt.
+        change: is notified when the readiness changes.
+        on_ready: is called when the attempt becomes ready, with the seconds since its start; not
+            for a command without a `ready` probe.
+        on_fault: is called with what is wrong; the attempt then fails.
+
+    Attributes:
+        readiness: whether the attempt is ready, may become so by the checks, or will not.
     """
+
+    __slots__ = (
+        "_change", "_command", "_launcher", "_on_fault", "_on_ready", "_output", "_scope", "readiness",
+    )  # fmt: skip
 
     def __init__(
         self,
         command: Command,
-        process: Process,
         launcher: Launcher,
         output: Output,
+        change: Notifier,
         on_ready: Callable[[float], None],
         on_fault: Callable[[CurrantError], None],
     ) -> None:
+        self.readiness: Readiness = "missed"
         self._command = command
-        self._name = str(command.name)
-        self._process = process
         self._launcher = launcher
         self._output = output
+        self._change = change
         self._on_ready = on_ready
         self._on_fault = on_fault
+        self._scope: anyio.CancelScope | None = None  # of the checks, while there are any
 
-    async def watch(self) -> None:
-        """Look after the process until something is wrong or nothing is left to look after.
+    def start(self, process: Process, tasks: TaskGroup, *, is_stopped: bool) -> None:
+        """Begin the checks of `process`, in `tasks`; a process that is being stopped has none."""
+        if self._command.ready is None:
+            self._set("ready")
+        if has_checks(self._command) and not is_stopped:
+            self._scope = anyio.CancelScope()
+            if self.readiness == "missed":
+                self._set("pending")
+            tasks.start_soon(self._check, process, self._scope)
 
-        Cancellation: ends it; to be cancelled when the process has ended or is being stopped.
+    def cancel(self) -> None:
+        """End the checks; an attempt that is not ready will not become so."""
+        if self._scope is not None:
+            self._scope.cancel()
+            self._scope = None
+        self._set("missed" if self.readiness == "pending" else self.readiness)
+
+    def leader_exited(self, tasks: TaskGroup, patience: float) -> None:
+        """End the checks, or if a readiness line may be unread, let them see the last lines.
+
+        Args:
+            tasks: where they go on; `readiness` is settled when these have ended.
+            patience: seconds in which a probe of several parts reacts to a line.
         """
-        async with anyio.create_task_group() as tasks:
-            if self._command.timeout is not None:
-                tasks.start_soon(self._limit, self._command.timeout)
-            if self._command.ready is not None and not await self._becomes_ready(
-                self._command.ready
-            ):
-                return
-            if self._command.alive is not None:
-                await self._stays_alive(self._command.alive)
+        ready = self._command.ready
+        if self.readiness == "pending" and ready is not None and ready.line_probes:
+            tasks.start_soon(self._check_last_lines, patience)
+        else:
+            self.cancel()
 
-    async def _limit(self, seconds: float) -> None:
+    async def _check_last_lines(self, patience: float) -> None:
+        await self._output.ended()
+        if self._output.has_found:
+            with anyio.move_on_after(patience):
+                await self._change.wait_for(lambda: self.readiness != "pending")
+        self.cancel()
+
+    def _set(self, readiness: Readiness) -> None:
+        self.readiness = readiness
+        self._change.notify_all()
+
+    async def _check(self, process: Process, scope: anyio.CancelScope) -> None:
+        target = _Target(self._command, process, self._launcher, self._output)
+        with scope:
+            async with anyio.create_task_group() as tasks:
+                if self._command.timeout is not None:
+                    tasks.start_soon(self._limit_time, self._command.timeout)
+                if self._command.ready is None or await self._becomes_ready(
+                    self._command.ready, target
+                ):
+                    if self._command.alive is not None:
+                        await self._stays_alive(self._command.alive, target)
+        self.cancel()
+
+    async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
-        self._on_fault(TimeLimitError(self._name, seconds))
+        self._on_fault(TimeLimitError(self._command.name, seconds))
 
-    async def _becomes_ready(self, probe: Probe) -> bool:
+    async def _becomes_ready(self, probe: Probe, target: _Target) -> bool:
         began = anyio.current_time()
-        problem = await probe.wait_until_met(self)
+        problem = await probe.wait_until_met(target)
         after = anyio.current_time() - began
         if problem is None:
-            self._on_ready(after)
+            if self._scope is not None:  # else the checks ended in this moment
+                self._set("ready")
+                self._on_ready(after)
             return True
-        reason = f"its probe was not met within {after:.2f} s ({_said(problem)})"
-        error = NotReadyError(self._name, reason, self._output.tail)
+        reason = f"its probe was not met within {after:.2f} s ({_text_of(problem)})"
+        error = NotReadyError(self._command.name, reason, self._output.tail)
         error.__cause__ = problem
         self._on_fault(error)
         return False
 
-    async def _stays_alive(self, probe: Probe) -> None:
+    async def _stays_alive(self, probe: Probe, target: _Target) -> None:
         failures = 0
         while True:
             await anyio.sleep(ALIVE_INTERVAL if probe.interval is None else probe.interval)
-            problem = await probe.check_once(self)
+            problem = await probe.check_once(target)
             failures = 0 if problem is None else failures + 1
             if problem is not None and failures == self._command.failure_threshold:
-                error = UnresponsiveError(self._name, failures, _said(problem))
+                error = UnresponsiveError(self._command.name, failures, _text_of(problem))
                 error.__cause__ = problem
                 self._on_fault(error)
                 return
 
+
+class _Target:
+    """The process as the probes see it: a `ProbeTarget`."""
+
+    __slots__ = ("_command", "_launcher", "_output", "_process")
+
+    def __init__(
+        self, command: Command, process: Process, launcher: Launcher, output: Output
+    ) -> None:
+        self._command = command
+        self._process = process
+        self._launcher = launcher
+        self._output = output
+
     async def line(self, probe: LineProbe) -> None:
-        """Wait until a line has come that `probe` seeks."""
+        """Wait for a line that `probe` matches."""
         await self._output.line(probe)
 
     async def run(self, command: ProbeCommand) -> Exit:
-        """Run a command where the process runs, with its variables, and return how that ended."""
+        """Run a command beside the process, with its variables, and return how it exited."""
         own = self._command
         beside = Command(
             command.argv,
-            name=name_of_probes(self._name),
+            name=name_of_probes(own.name),
             cwd=own.cwd if command.cwd is None else command.cwd,
             env={**own.env, **command.env},
             inherit_env=own.inherit_env,
@@ -130,24 +202,24 @@ class HealthCheck:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_drain, process.stdout)
                 await process.wait()
-                tasks.cancel_scope.cancel()  # a stranger may hold the pipe
+                tasks.cancel_scope.cancel()  # Another process may hold the pipe open.
             return await process.wait()
         finally:
             await process.aclose()
 
     async def listens(self, address: str, port: int) -> bool | None:
-        """Tell whether the process listens there; None where that cannot be told."""
+        """Return whether the process listens there; None if that cannot be determined."""
         if isinstance(self._process, PortOwner):
             return await self._process.listens(address, port)
         return None
 
 
 async def _drain(output: ByteReceiveStream | None) -> None:
-    """Read all, so that the writer never waits."""
+    """Read and discard all output, so that the process never waits for a reader."""
     if output is not None:
         async for _ in output:
             pass
 
 
-def _said(problem: Exception) -> str:
+def _text_of(problem: Exception) -> str:
     return str(problem) or type(problem).__name__

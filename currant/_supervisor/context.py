@@ -1,0 +1,76 @@
+"""What is shared from above: by all jobs of a Runner, and by all attempts of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import anyio
+
+    from currant._channel.channel import Channel
+    from currant._process.launcher import Launcher
+    from currant._synchronization import KillBarrier, Notifier
+    from currant._values.messages import BatchMessage
+    from currant._values.policies import Policies
+    from currant._values.shutdown_limits import ShutdownLimits
+
+__all__ = ["JobContext", "RunnerContext"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerContext:
+    """What the jobs of one Runner share.
+
+    Attributes:
+        launcher: starts the processes.
+        channel: takes the messages.
+        barrier: the Runner's kill barrier.
+        limits: how long each step of a shutdown may take.
+        starting: lets one process start at a time: each start blocks the event loop for a third of
+            a millisecond, and between two starts other tasks run.
+        withdraw: ends the command of that name at once if it still waits to begin.
+        wait_for_dependents: waits until no process runs of the commands that need the command of
+            that name.
+    """
+
+    launcher: Launcher
+    channel: Channel
+    barrier: KillBarrier
+    limits: ShutdownLimits
+    starting: anyio.Lock
+    withdraw: Callable[[str], None]
+    wait_for_dependents: Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What the attempts of one job share.
+
+    Attributes:
+        runner: what the job shares with the others.
+        barrier: the job's kill barrier; the Runner's throws it, too.
+        change: is notified when something about the command has changed.
+        policies: how the command is treated.
+    """
+
+    runner: RunnerContext
+    barrier: KillBarrier
+    change: Notifier
+    policies: Policies
+
+    @property
+    def launcher(self) -> Launcher:
+        """Starts the processes."""
+        return self.runner.launcher
+
+    @property
+    def limits(self) -> ShutdownLimits:
+        """How long each step of a shutdown may take."""
+        return self.runner.limits
+
+    async def send(self, message: BatchMessage) -> None:
+        """Send a message to all readers and sinks; wait for room."""
+        await self.runner.channel.send(message)

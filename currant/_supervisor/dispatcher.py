@@ -1,0 +1,191 @@
+"""Where commands come from and go to: each is registered, admitted, begun, and let go.
+
+A command is registered (it has a job), then admitted: it waits for what it needs, then in the queue
+of the `scheduler`, then its life runs in a task, with its watcher in another task.  While a command
+is registered and not over, the channel counts it as a producer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from currant._supervisor.conditions import Conditions
+from currant._supervisor.context import RunnerContext
+from currant._supervisor.failure import unwrapped
+from currant._supervisor.job import Job
+from currant._supervisor.lifecycle import Lifecycle
+from currant._supervisor.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from anyio.abc import TaskGroup
+
+    from currant._channel.channel import Channel
+    from currant._process.launcher import Launcher
+    from currant._supervisor.failure import Failure
+    from currant._synchronization import KillBarrier
+    from currant._values.command import Command
+    from currant._values.plan import Plan
+    from currant._values.shutdown_limits import ShutdownLimits
+
+__all__ = ["AT_A_TIME", "Dispatcher"]
+
+AT_A_TIME = 50
+"""Commands that are dealt with before other tasks run: a thousand in a row take 10 ms."""
+
+
+class Dispatcher:
+    """Registers commands and runs their lives.
+
+    Args:
+        plan: the commands, their dependencies and policies.
+        launcher: starts the processes.
+        channel: takes the messages.
+        barrier: the Runner's.
+        limits: how long each step of a shutdown may take.
+        max_processes: how many commands may run at the same time; None: all.
+        tasks: where the lives run.
+        failure: learns of errors that no life handles.
+
+    Attributes:
+        jobs: the handles by name, in the order of registration.
+        lives: the lives by name, in the same order.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        launcher: Launcher,
+        channel: Channel,
+        barrier: KillBarrier,
+        limits: ShutdownLimits,
+        max_processes: int | None,
+        tasks: TaskGroup,
+        failure: Failure,
+    ) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.lives: dict[str, Lifecycle] = {}
+        self._plan = plan
+        self._tasks = tasks
+        self._failure = failure
+        self._conditions = Conditions(plan.dependencies, self.lives)
+        self._scheduler: Scheduler[Lifecycle] = Scheduler(max_processes)
+        self._waits: dict[str, anyio.CancelScope] = {}  # for other commands, by name
+        self._context = RunnerContext(
+            launcher=launcher,
+            channel=channel,
+            barrier=barrier,
+            limits=limits,
+            starting=anyio.Lock(fast_acquire=True),
+            withdraw=self._withdraw,
+            wait_for_dependents=self._conditions.wait_for_dependents,
+        )
+
+    async def admit_all(self, on_registered: Callable[[], None]) -> None:
+        """Register the planned commands, all, then admit them.
+
+        Args:
+            on_registered: is called in between.
+        """
+        for number, command in enumerate(list(self._plan.commands.values()), 1):
+            self._register(command)
+            if number % AT_A_TIME == 0:
+                await checkpoint()
+        on_registered()
+        for number, life in enumerate(list(self.lives.values()), 1):
+            self._admit(life)
+            if number % AT_A_TIME == 0:
+                await checkpoint()
+
+    def add(self, command: Command) -> Job:
+        """Register and admit one more command, which is in the plan."""
+        life = self._register(command)
+        self._admit(life)
+        return self.jobs[life.name]
+
+    def dispatch(self) -> None:
+        """Begin the lives for which there is room; after a kill, end all that have not begun."""
+        step = self._scheduler.decide(is_stopped=self._context.barrier.thrown)
+        for life in step.end:
+            self._end_unstarted(life)
+        for life in step.begin:
+            self._tasks.start_soon(self._run_life, life, name=f"currant job {life.name}")
+            self._tasks.start_soon(self._guarded, life.stop_when_killed, name=f"watcher of {life.name}")
+
+    def hurry(self) -> None:
+        """Cut the grace of all commands short."""
+        for life in self.lives.values():
+            life.hurry()
+
+    def longest_stop(self, lives: Iterable[Lifecycle]) -> float:
+        """Return the seconds that `lives` may take to stop, each after its dependents."""
+        return self._plan.dependencies.longest_chain({life.name: life.grace for life in lives})
+
+    def _register(self, command: Command) -> Lifecycle:
+        life = Lifecycle(command, self._plan.policies_of(command), self._context)
+        self._context.channel.add_producer()
+        self.lives[life.name] = life
+        self.jobs[life.name] = Job(life)
+        return life
+
+    def _admit(self, life: Lifecycle) -> None:
+        """Queue a command, as soon as what it needs has happened."""
+        if life.is_ending:  # A kill came first.
+            self._end_unstarted(life)
+        elif life.name in self._plan.dependencies:
+            self._waits[life.name] = scope = anyio.CancelScope()
+            self._tasks.start_soon(self._wait_for_needs, life, scope)
+        else:
+            self._enqueue(life)
+
+    async def _wait_for_needs(self, life: Lifecycle, scope: anyio.CancelScope) -> None:
+        """Wait outside the queue until all has happened, or something never can."""
+        reason: str | None = None
+        with scope:  # cancelled if the command is killed
+            reason = await self._conditions.wait_for_needs(life)
+        del self._waits[life.name]
+        if life.is_ending:
+            self._end_unstarted(life)
+        elif reason is None:
+            self._enqueue(life)
+        else:
+            try:
+                await life.skip(reason)
+            finally:
+                self._context.channel.remove_producer()
+
+    def _enqueue(self, life: Lifecycle) -> None:
+        self._scheduler.add(life)
+        self.dispatch()
+
+    def _withdraw(self, name: str) -> None:
+        """End a command at once that was killed before it began."""
+        if name in self._waits:
+            self._waits[name].cancel()
+        elif self._scheduler.remove(self.lives[name]):
+            self._end_unstarted(self.lives[name])
+
+    def _end_unstarted(self, life: Lifecycle) -> None:
+        life.end_unstarted()
+        self._context.channel.remove_producer()
+
+    async def _run_life(self, life: Lifecycle) -> None:
+        try:
+            await self._guarded(life.run)
+        finally:
+            self._scheduler.release()
+            self._context.channel.remove_producer()
+            self.dispatch()
+
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run a part of a life; its errors stop all: of a launcher, or Ctrl-C on trio."""
+        try:
+            await part()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            self._failure.note(unwrapped(error))

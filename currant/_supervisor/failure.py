@@ -1,0 +1,48 @@
+"""`Failure`: the first error that stops a whole Runner, and leaves its block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import anyio
+
+if TYPE_CHECKING:
+    from currant._synchronization import KillBarrier
+
+__all__ = ["Failure", "unwrapped"]
+
+
+class Failure:
+    """Keeps the first error, and throws the barrier for each.
+
+    Args:
+        barrier: the Runner's.
+
+    Attributes:
+        error: the first error; None if there was none.
+    """
+
+    def __init__(self, barrier: KillBarrier) -> None:
+        self.error: BaseException | None = None
+        self._barrier = barrier
+
+    def note(self, error: BaseException) -> None:
+        """Stop all commands because of `error`."""
+        if self.error is None:
+            self.error = error
+        self._barrier.throw(f"{type(error).__name__}: {error}")
+
+    def raise_first(self) -> None:
+        """Raise the first error, if there is one."""
+        if self.error is not None:
+            raise self.error
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """Return the error that the task groups of an attempt have wrapped."""
+    while isinstance(error, BaseExceptionGroup):
+        wrapped = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        # The error has cancelled the other tasks of its group.
+        cancelled = anyio.get_cancelled_exc_class()
+        error = next((each for each in wrapped if not isinstance(each, cancelled)), wrapped[0])
+    return error

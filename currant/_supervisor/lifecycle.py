@@ -1,0 +1,382 @@
+"""One command's whole life, straight down the page: `Lifecycle.run`, and below it what it calls.
+
+A life is a row of attempts (`attempt`) with waits between them.  The position in these coroutines
+is the state; `state` only shows it.  Beside them one watcher for all attempts waits at the kill
+barrier; when the life ends it throws its own barrier, which lets the watcher go.
+
+Stop beats restart: the barrier is looked at right before each launch and, by the watcher, right
+after it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from currant._supervisor.attempt import Attempt
+from currant._supervisor.context import JobContext
+from currant._synchronization import Notifier
+from currant._values.command import with_grace, with_pty
+from currant._values.errors import DependencyError, JobEndedError, LaunchError
+from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
+from currant._values.restart import Again, Done, History, decide
+from currant._values.results import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from currant._supervisor.context import RunnerContext
+    from currant._synchronization import KillBarrier
+    from currant._values.command import Command
+    from currant._values.errors import CurrantError
+    from currant._values.launch_spec import Pty
+    from currant._values.policies import KillOthersOn, Policies
+    from currant._values.restart import Decision
+    from currant._values.results import Status
+
+__all__ = ["JobState", "Lifecycle"]
+
+JobState: TypeAlias = Literal["queued", "running", "restarting", "stopping", "ended"]
+
+_DONE = Done()
+
+
+class Lifecycle:
+    """The life of one command in a Runner.
+
+    The Supervisor calls `run` and, beside it, `stop_when_killed`, each once; or, for a command that
+    never starts, `end_unstarted` or `skip`.  The handle (`Job`) looks, and asks for `kill`,
+    `restart` and `resize`.
+
+    Args:
+        command: the command.
+        policies: how it is treated.
+        context: what it shares with the other commands.
+
+    Attributes:
+        command: as given.
+        attempt: the current attempt, or the last one; a placeholder before the first.
+        result: how the command ended; None before.
+        starts: how many of its processes have run.
+    """
+
+    # Thirteen attributes: each is one fact about the life, and none follows from the others.
+    def __init__(self, command: Command, policies: Policies, context: RunnerContext) -> None:
+        self.command = command
+        self.result: Result | None = None
+        self.starts = 0
+        self._context = JobContext(context, context.barrier.child(), Notifier(), policies)
+        self._to_launch = with_grace(command, policies.grace)
+        self.attempt = Attempt(self._to_launch, 0, self._context)
+        self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
+        self._times_ready = 0  # of the attempts before this one
+        self._history = History()
+        self._next: Decision = _DONE  # what follows this attempt
+        self._fault: CurrantError | None = None  # fails the command though no attempt runs
+        self._is_killed = False  # for itself, not with all others
+        self._cut_short: anyio.CancelScope | None = None
+
+    # ---- to look at ----
+
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        return self.command.name
+
+    @property
+    def change(self) -> Notifier:
+        """Is notified when something about the command has changed."""
+        return self._context.change
+
+    @property
+    def runner(self) -> RunnerContext:
+        """What the command shares with the others."""
+        return self._context.runner
+
+    @property
+    def grace(self) -> float:
+        """Seconds that the command has to stop, before SIGKILL."""
+        return self._context.policies.grace
+
+    @property
+    def state(self) -> JobState:
+        """Where the life stands."""
+        if self._phase != "ended" and (self._barrier.thrown or self.attempt.is_stopping):
+            return "stopping"
+        return self._phase
+
+    @property
+    def restarts(self) -> int:
+        """How often the command has been started again."""
+        return max(0, self.attempt.number - 1)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its process runs and is ready."""
+        return self.attempt.is_ready and self.attempt.is_running and self.state == "running"
+
+    @property
+    def times_ready(self) -> int:
+        """How often it has become ready."""
+        return self._times_ready + self.attempt.is_ready
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the life is over."""
+        return self._phase == "ended"
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the command has ended, or is being stopped for good."""
+        return self._barrier.thrown or self.has_ended
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no process runs or will; its output may still be on its way."""
+        return self.has_ended or (self._barrier.thrown and not self.attempt.may_run)
+
+    @property
+    def starts_no_more(self) -> bool:
+        """Whether no further process will be started, as far as that is known."""
+        is_decided = self.attempt.status is not None and not self._wants_another
+        return self.is_ending or is_decided
+
+    # ---- to ask for ----
+
+    def kill(self, reason: str | None = None) -> None:
+        """Stop the command for good; return at once.  A second call hurries."""
+        if self._is_killed:
+            self.hurry()
+            return
+        self._is_killed = True
+        if self._barrier.thrown:  # with all others: it no longer waits for its dependents
+            self.attempt.stop_soon()
+        self._barrier.throw(reason)
+        self.change.notify_all()
+        self.runner.withdraw(self.name)
+
+    def hurry(self) -> None:
+        """Cut the grace short, if the command is being stopped; return at once."""
+        if self._barrier.thrown:
+            self.attempt.stop_soon(hurry=True)
+
+    async def restart(self) -> None:
+        """Stop the process if there is one, and return when a new process runs.
+
+        Cancellation: the restart goes on.
+
+        Raises:
+            JobEndedError: the command has ended or is being stopped, or ends before it runs.
+        """
+        if self.is_ending:
+            raise JobEndedError(self.name, "restart")
+        starts = self.starts
+        self._next = Again(0.0)
+        if not self.attempt.is_starting:
+            self.attempt.stop_soon()
+        self.change.notify_all()
+        await self.change.wait_for(lambda: self.starts > starts or self.has_ended)
+        if self.has_ended:
+            raise JobEndedError(self.name, "restart")
+
+    async def resize(self, size: Pty) -> None:
+        """Set the size of the terminal, for this process and for later ones."""
+        self._to_launch = with_pty(self._to_launch, size)
+        await self.attempt.resize(size)
+
+    def abort(self, fault: CurrantError) -> None:
+        """Count the stop that follows as a failure, unless a stop was requested before."""
+        is_between_attempts = not (self.attempt.is_running or self._barrier.thrown)
+        if self._wants_another and is_between_attempts:
+            self._fault = fault
+        else:
+            self.attempt.abort(fault)
+
+    # ---- for the Supervisor ----
+
+    async def run(self) -> None:
+        """Run attempts until no further attempt is wanted.
+
+        Cancellation: a kill.  The Runner shields this; only the end of an event loop cancels it.
+        """
+        began: float | None = None
+        started_at: float | None = None
+        try:
+            while await self._may_start():
+                if began is None:
+                    began, started_at = anyio.current_time(), time.time()
+                await self._run_attempt()
+                if self._wants_another:
+                    self._phase = "restarting"
+                    await self._end_escapees()
+                if not self._wants_another:
+                    break
+                await self._wait_to_restart()
+            error = self.attempt.error
+            if self.attempt.cannot_be_stopped and error is not None:
+                self._stop_others()
+                await self._context.send(
+                    Aborted(self.name, error, self.attempt.number, time.time())
+                )
+        finally:
+            duration = 0.0 if began is None else anyio.current_time() - began
+            self._end(self._final_status, self._fault or self.attempt.error, duration, started_at)
+
+    async def stop_when_killed(self) -> None:
+        """Stop the process as soon as the barrier is thrown: the watcher.
+
+        If all commands are stopped, this waits for the dependents of this command first.
+        Cancellation: as for `run`.
+        """
+        await self._barrier.wait()
+        self.change.notify_all()
+        if self._cut_short is not None:
+            self._cut_short.cancel()
+        if self.runner.barrier.thrown and not self._is_killed:
+            await self.runner.wait_for_dependents(self.name)
+        await self.change.wait_for(lambda: not self.attempt.is_starting or self.has_ended)
+        await self.attempt.stop()
+
+    def end_unstarted(self) -> None:
+        """End the command as stopped: a kill has come before its first start."""
+        self._end("stopped", None)
+
+    async def skip(self, reason: str) -> None:
+        """End the command without a start: what it waits for can never happen.
+
+        Cancellation: the message may not have been sent.
+        """
+        error = DependencyError(self.name, reason)
+        self._end("skipped", error)
+        await self._context.send(Skipped(self.name, error, time.time()))
+
+    # ---- the steps of `run` ----
+
+    @property
+    def _barrier(self) -> KillBarrier:
+        return self._context.barrier
+
+    @property
+    def _wants_another(self) -> bool:
+        """Whether another attempt is to follow; never beside a process that survived SIGKILL."""
+        return isinstance(self._next, Again) and not self.attempt.cannot_be_stopped
+
+    async def _may_start(self) -> bool:
+        """Wait for a turn to start; then, in the same step as the start, look at the barrier."""
+        async with self.runner.starting:
+            await checkpoint()
+        return not self._barrier.thrown
+
+    async def _run_attempt(self) -> None:
+        """Start a process, follow it until its end and the end of its output, and report it."""
+        self._next = _DONE
+        self._times_ready = self.times_ready
+        self.attempt = attempt = Attempt(self._to_launch, self.attempt.number + 1, self._context)
+        process = None
+        with self._cut_short_by_kill():
+            process = await attempt.launch()
+        if process is None:
+            await self._report_failed_launch()
+            return
+        # No `await` from here to `run_to_completion`: nothing else would stop the process.
+        self._next = _DONE  # A restart that was asked for during the launch: this is it.
+        self._phase = "running"
+        self.starts += 1
+        self.change.notify_all()
+        await attempt.run_to_completion(process, self._decide)
+        if attempt.exit is not None:
+            await self._context.send(Exited(self.name, attempt.exit, attempt.number, time.time()))
+
+    async def _report_failed_launch(self) -> None:
+        error = self.attempt.error
+        if isinstance(error, LaunchError):  # otherwise a kill came first
+            self._decide(uptime=0.0)
+            await self._context.send(Failed(self.name, error, self.attempt.number, time.time()))
+
+    def _decide(self, uptime: float) -> None:
+        """Decide, as soon as an end is known, what follows, and whether others are stopped."""
+        status = self.attempt.status
+        if status == "stopped" or self._wants_another:  # or a restart was asked for
+            return
+        decision, self._history = decide(
+            self._context.policies.restart,
+            replace(self._history, restarts=self.restarts),
+            failed=status == "failed",
+            uptime=uptime,
+            random=random.random(),
+        )
+        if not self._barrier.thrown:
+            self._next = decision
+        if isinstance(self._next, Done):
+            self._stop_others()
+
+    def _stop_others(self) -> None:
+        """Stop all commands, if the policy says so for this command's end."""
+        attempt = self.attempt
+        kind = None if attempt.status is None else _KIND.get(attempt.status)
+        if self._context.policies.kill_others_on in ("exit", kind):
+            self.runner.barrier.throw(f"{self.name!r} ended: {attempt.error or attempt.exit}")
+
+    async def _end_escapees(self) -> None:
+        """End what the last attempt has left outside its group; a kill leaves it to the Runner."""
+        if self.attempt.exit is not None and not self._barrier.thrown:
+            with self._cut_short_by_kill():
+                await self.attempt.end_escapees()
+
+    async def _wait_to_restart(self) -> None:
+        """Announce the restart and wait for its delay; a kill or a request for a restart ends it."""
+        if self._barrier.thrown or isinstance(self._next, Done):
+            return
+        again, number = self._next, self.attempt.number + 1
+        await self._context.send(Restarting(self.name, number, again.delay, time.time()))
+        with anyio.move_on_after(again.delay):
+            await self.change.wait_for(lambda: self._barrier.thrown or self._next is not again)
+
+    @contextmanager
+    def _cut_short_by_kill(self) -> Generator[None]:
+        try:
+            with anyio.CancelScope() as self._cut_short:
+                yield
+        finally:
+            self._cut_short = None
+
+    @property
+    def _final_status(self) -> Status:
+        if self._fault is not None:
+            return "failed"
+        if self._wants_another:  # A kill came before the next start.
+            return "stopped"
+        return self.attempt.status or "stopped"
+
+    def _end(
+        self,
+        status: Status,
+        error: CurrantError | None,
+        duration: float = 0.0,
+        started_at: float | None = None,
+    ) -> None:
+        attempt = self.attempt
+        self.result = Result(
+            command=self.name,
+            exit=attempt.exit,
+            error=error,
+            status=status,
+            attempts=attempt.number,
+            duration=duration,
+            started_at=started_at,
+            stdout=attempt.output.captured("stdout"),
+            stderr=attempt.output.captured("stderr"),
+            tail=attempt.output.tail,
+        )
+        self._phase = "ended"
+        self.change.notify_all()
+        self._barrier.throw()  # for the watcher: there is nothing left to stop
+
+
+_KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}

@@ -1,0 +1,122 @@
+"""What may be waited for of a command, and when waiting is hopeless.
+
+Pure questions about a command at one moment.  `conditions` asks them for dependencies: has a
+command met a condition, or can it never?  `Job.ready` asks them about one attempt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from currant._values.errors import NotReadyError
+
+if TYPE_CHECKING:
+    from currant._values.command import Condition
+    from currant._values.errors import CurrantError
+    from currant._values.exit import Exit
+    from currant._values.results import Result
+
+__all__ = ["AttemptView", "CommandView", "is_met", "why_attempt_not_ready", "why_impossible"]
+
+
+class CommandView(Protocol):
+    """A command as a waiting task sees it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def starts(self) -> int: ...
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def times_ready(self) -> int: ...
+    @property
+    def is_ending(self) -> bool: ...
+    @property
+    def result(self) -> Result | None: ...
+
+
+class AttemptView(Protocol):
+    """An attempt as a waiting task sees it."""
+
+    @property
+    def exit(self) -> Exit | None: ...
+    @property
+    def error(self) -> CurrantError | None: ...
+    @property
+    def may_become_ready(self) -> bool: ...
+    @property
+    def is_stopping(self) -> bool: ...
+
+
+def is_met(command: CommandView, condition: Condition, times_ready_before: int) -> bool:
+    """Return whether `command` meets `condition`.
+
+    Args:
+        command: the command that is waited for.
+        condition: what is waited for.
+        times_ready_before: how often the command had become ready when the wait began, so that a
+            command counts that was ready for a moment.
+    """
+    match condition:
+        case "started":
+            return command.starts > 0
+        case "ready":
+            return command.is_ready or command.times_ready > times_ready_before
+        case "succeeded":
+            return command.result is not None and command.result.status == "succeeded"
+        case "ended":
+            return command.result is not None and command.starts > 0
+
+
+def why_impossible(
+    command: CommandView, condition: Condition, *, waiting_is_ending: bool
+) -> str | None:
+    """Return why `command` can no longer meet `condition`; None if it still can.
+
+    Args:
+        command: the command that is waited for; it does not meet the condition now.
+        condition: what is waited for.
+        waiting_is_ending: whether the command that waits is itself being stopped.
+    """
+    did_not = f"{command.name!r} did not {_VERBS[condition]}"
+    result = command.result
+    if result is not None:
+        if isinstance(result.error, NotReadyError):
+            return f"{did_not}: {result.error.reason}"
+        return f"{did_not}: it has ended: {result.error or result.exit or result.status}"
+    if command.is_ending and (condition != "ended" or waiting_is_ending):
+        return f"{did_not}: it is being stopped"
+    return None
+
+
+def why_attempt_not_ready(
+    command: CommandView, attempt: AttemptView | None
+) -> str | None:
+    """Return why `attempt` will not become ready; None if it still may.
+
+    Args:
+        command: the command.
+        attempt: the attempt that is waited for; None: the next one, which has not begun.
+    """
+    if attempt is not None:
+        if isinstance(attempt.error, NotReadyError):
+            return attempt.error.reason
+        if attempt.error is not None:
+            return str(attempt.error)
+        if attempt.exit is not None and not attempt.may_become_ready:
+            return f"it has ended: {attempt.exit}"
+    result = command.result
+    if result is not None:
+        return f"it has ended: {result.error or result.exit or result.status}"
+    if command.is_ending or (attempt is not None and attempt.is_stopping):
+        return "it is being stopped"
+    return None
+
+
+_VERBS: dict[Condition, str] = {
+    "started": "start",
+    "ready": "become ready",
+    "succeeded": "succeed",
+    "ended": "end",
+}

@@ -1,0 +1,242 @@
+"""What a Runner's block holds, nested in the order in which it has to end.
+
+    launcher                    ends what is left
+      sinks                     have had all messages
+        killing                 the time limit, and the sweep after a kill
+          lives                 all commands
+
+One task, the supervisor, owns these, and is shielded.  So whatever happens to the task of the
+block, a cancelled scope or a native `asyncio.Task.cancel`, there is one way to stop a command: the
+kill barrier, with its grace.  The task of the block yields to the body, throws the barrier if the
+body did not end normally, and waits.
+
+Rejected: letting the cancellation reach each command's task.  That puts the kill path into every
+`except`, and loses the exit and the last output of what was cancelled.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._channel.channel import Channel
+from currant._supervisor.dispatcher import Dispatcher
+from currant._supervisor.failure import Failure, unwrapped
+from currant._supervisor.sink_tasks import SinkTasks
+from currant._supervisor.sweep import FinalSweep
+from currant._values.errors import TimeLimitError
+from currant._values.shutdown_limits import ShutdownLimits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from currant._process.launcher import Launcher
+    from currant._supervisor.job import Job
+    from currant._supervisor.sink_tasks import Sink
+    from currant._synchronization import KillBarrier
+    from currant._values.command import Command
+    from currant._values.plan import Plan
+
+__all__ = ["Settings", "Supervisor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of a `Runner` that are not about single commands; see there."""
+
+    max_processes: int | None
+    buffer_size: int
+    sinks: Sequence[Sink]
+    launcher: Launcher
+    timeout: float | None
+    keep_open: bool
+    iterable: bool
+
+
+class Supervisor:
+    """What runs while the block of a Runner is open.
+
+    Args:
+        plan: the commands.
+        settings: the Runner's options.
+        barrier: the Runner's.
+
+    Attributes:
+        channel: takes the messages of all commands.
+        scope: around the block; cancelling it stops everything, and the block ends normally.
+        dispatcher: holds the jobs.
+        is_open: whether all jobs exist, so that the Runner may be called.
+    """
+
+    # Fourteen attributes: three to look at, four that run, four that end, and three notes.
+    def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
+        limits = ShutdownLimits()
+        self.channel = Channel(
+            settings.buffer_size, plan.commands, for_sinks_only=not settings.iterable
+        )
+        self.scope = anyio.CancelScope()
+        self.is_open = False
+        self._settings = settings
+        self._limits = limits
+        self._barrier = barrier
+        self._failure = Failure(barrier)
+        self._lives = anyio.create_task_group()
+        self._sinks = SinkTasks(settings.sinks, self._failure)
+        self._sweep = FinalSweep(settings.launcher, self._failure, limits)
+        self.dispatcher = Dispatcher(
+            plan,
+            settings.launcher,
+            self.channel,
+            barrier,
+            limits,
+            settings.max_processes,
+            self._lives,
+            self._failure,
+        )
+        self._is_held_open = settings.keep_open
+        self._admitted = anyio.Event()
+        self._closing = anyio.Event()
+        self._watching = anyio.CancelScope()
+        if settings.keep_open:
+            self.channel.add_producer()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the block has been left, so that no more commands may be added."""
+        return self._closing.is_set()
+
+    @asynccontextmanager
+    async def block(self) -> AsyncGenerator[None]:
+        """Run everything; yield to the body, then wait until all is over.
+
+        The body's own exception leaves unchanged.
+        """
+        error: BaseException | None = None
+        with self.scope:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._supervise, name="currant supervisor")
+                    tasks.start_soon(self._watch_barrier, name="currant barrier")
+                    try:
+                        await self._admitted.wait()
+                        self._failure.raise_first()
+                        yield
+                        await self.join()
+                    except BaseException as raised:
+                        # Raised again below; from here the task group would wrap it into a group.
+                        error = raised
+                        self._leave_early(f"the block was left by {type(raised).__name__}")
+                    self._closing.set()
+                    self.channel.begin_to_wait()
+            finally:  # so that this error leaves, and not what leaving the task group raises
+                if error is not None:
+                    try:
+                        raise error
+                    finally:
+                        del error  # It refers to this frame.
+        self._failure.raise_first()
+
+    async def join(self) -> None:
+        """Wait until all commands have ended, and readers and sinks have had all messages."""
+        with self.channel.waiting():
+            await self.channel.settled()
+            while self.channel.producing:
+                await self.channel.ended()
+                await self.channel.settled()
+
+    def add(self, command: Command) -> Job:
+        """Run one more command, which is in the plan."""
+        return self.dispatcher.add(command)
+
+    def kill(self, reason: str | None, *, hurry: bool) -> None:
+        """Stop all commands, and start no more; return at once.
+
+        Args:
+            reason: why.
+            hurry: whether what is left of the grace is skipped.
+        """
+        if hurry:
+            self._sweep.hurry()
+            self.dispatcher.hurry()
+        self._barrier.throw(reason)
+        self.dispatcher.dispatch()
+
+    async def _supervise(self) -> None:
+        """Hold all that the Runner runs; ends when the block is left and all is over."""
+        settings = self._settings
+        try:
+            # Bounded: once the block is left, by the graces, limits.reap and limits.sinks.
+            with anyio.CancelScope(shield=True):
+                async with settings.launcher, anyio.create_task_group() as sinks:
+                    self._sinks.start(self.channel, sinks)
+                    async with anyio.create_task_group() as killing:
+                        killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
+                        if settings.timeout is not None:
+                            killing.start_soon(self._limit_time, settings.timeout)
+                        async with self._lives:
+                            await self.dispatcher.admit_all(self._open)
+                            self._admitted.set()
+                            await self._closing.wait()
+                        self.channel.close()
+                        await self._sweep.run()
+                        killing.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of the launcher, on entry or exit, or Ctrl-C on trio
+            self._failure.note(unwrapped(error))
+        finally:
+            self._admitted.set()
+            self.channel.close()
+            self._watching.cancel()
+
+    def _open(self) -> None:
+        self.is_open = True
+        self._sinks.release()
+
+    async def _limit_time(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        for life in self.dispatcher.lives.values():
+            life.abort(TimeLimitError(life.name, seconds, "runner"))
+        self._barrier.throw(f"the time limit of {seconds:g} s is over")
+
+    def _longest_stop(self) -> float:
+        return self.dispatcher.longest_stop(self.dispatcher.lives.values())
+
+    async def _watch_barrier(self) -> None:
+        """When the barrier is thrown, end what is queued, and what keeps the Runner open.
+
+        Of the Runner's tasks, the cancellation of the block reaches this one alone: it is a kill.
+        """
+        try:
+            with self._watching:
+                await self._barrier.wait()
+                self._let_all_end()
+                await anyio.sleep_forever()
+        finally:
+            if not self._watching.cancel_called:
+                if self.is_closing:  # while it waits for the sinks
+                    self._leave_early("the block was cancelled")
+                else:
+                    self._barrier.throw("the block was cancelled")
+            self._let_all_end()
+
+    def _let_all_end(self) -> None:
+        self.dispatcher.dispatch()
+        if self._is_held_open:
+            self._is_held_open = False
+            self.channel.remove_producer()
+
+    def _leave_early(self, reason: str) -> None:
+        """Stop everything: the body will take no more messages."""
+        self._barrier.throw(reason)
+        self._sinks.release()  # They may still wait for the jobs.
+        self.channel.abandon()
+        # The commands are gone after their grace; a sink has as long again for what they wrote.
+        grace = 0.0
+        if not self._sweep.is_hurried:
+            lives = self.dispatcher.lives.values()
+            grace = self.dispatcher.longest_stop(life for life in lives if not life.has_ended)
+        self._sinks.limit(2 * grace + self._limits.sinks)

@@ -1,0 +1,84 @@
+"""The final sweep: end the escapees of commands that are gone.
+
+While a command runs, its escapees are left to the command, so most are ended after all commands.
+But one slow command must not use up the grace of what the others left behind: after a kill, the
+escapees of commands that are gone are asked to stop at half of the grace.  A second kill hurries.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._process.launcher import Sweeper
+from currant._values.errors import CannotStopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from currant._process.launcher import Launcher
+    from currant._supervisor.failure import Failure
+    from currant._synchronization import KillBarrier
+    from currant._values.shutdown_limits import ShutdownLimits
+
+__all__ = ["FinalSweep"]
+
+
+class FinalSweep:
+    """Ends escapees, after a kill within the grace of that kill.
+
+    Args:
+        launcher: finds the escapees, if it is a `Sweeper`.
+        failure: learns of escapees that cannot be stopped.
+        limits: its `escapee_grace` is the least grace of escapees.
+    """
+
+    def __init__(self, launcher: Launcher, failure: Failure, limits: ShutdownLimits) -> None:
+        self._launcher = launcher
+        self._failure = failure
+        self._least_grace = limits.escapee_grace
+        self._deadline = inf
+        self._hurried = anyio.Event()
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether a second kill has cut the grace short."""
+        return self._hurried.is_set()
+
+    def hurry(self) -> None:
+        """Cut the grace short; a sweep that is under way is asked again, with no grace."""
+        self._hurried.set()
+
+    async def after_kill(self, barrier: KillBarrier, grace: Callable[[], float]) -> None:
+        """Wait for a kill; then sweep at half of its grace, and when it is hurried.
+
+        Args:
+            barrier: is thrown by the kill.
+            grace: returns the seconds that the commands have to stop.
+
+        Cancellation: ends it; `run` sweeps once more.
+        """
+        await barrier.wait()
+        seconds = grace()
+        self._deadline = anyio.current_time() + seconds
+        async with anyio.create_task_group() as sweeping:
+            sweeping.start_soon(self._run_after, seconds / 2)
+            await self._hurried.wait()
+            sweeping.cancel_scope.cancel()
+        await self.run()
+
+    async def run(self) -> None:
+        """End the escapees of the commands that are gone."""
+        if not isinstance(self._launcher, Sweeper):
+            return
+        left = max(self._deadline - anyio.current_time(), self._least_grace)
+        try:
+            await self._launcher.sweep(None, 0 if self.is_hurried else left)
+        except CannotStopError as error:
+            self._failure.note(error)
+
+    async def _run_after(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        await self.run()

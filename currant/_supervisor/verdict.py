@@ -1,0 +1,54 @@
+"""The verdict on an attempt: a pure function from how it ended to its status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from currant._values.errors import CurrantError
+    from currant._values.exit import Exit
+    from currant._values.results import Status
+
+__all__ = ["Ending", "Readiness", "judge"]
+
+Readiness: TypeAlias = Literal["ready", "pending", "missed"]
+"""Whether an attempt has become ready, still may (from lines not read yet), or no longer can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of an attempt when its leader has exited.
+
+    Attributes:
+        exit: how the leader exited.
+        error: why the attempt has failed, whatever the exit says; None otherwise.
+        was_stopped: whether a stop was asked for, also if the process exited by itself first.
+        readiness: whether the attempt has become ready.
+    """
+
+    exit: Exit
+    error: CurrantError | None
+    was_stopped: bool
+    readiness: Readiness
+
+
+def judge(ending: Ending, success_codes: Collection[int]) -> Status | None:
+    """Return the status of an attempt; None while its last lines decide whether it was ready.
+
+    A command that exits before it is ready has failed, whatever its exit code; unless it was
+    stopped before that was known.
+    """
+    if ending.error is not None:  # An error was reported, even if the process then exited by itself.
+        return "failed"
+    if ending.exit.stopped:
+        return "stopped"
+    if ending.exit.code not in success_codes:
+        return "failed"
+    if ending.readiness == "ready":
+        return "succeeded"
+    if ending.readiness == "pending":
+        return None
+    return "stopped" if ending.was_stopped else "failed"

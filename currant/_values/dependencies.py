@@ -1,0 +1,107 @@
+"""Which commands wait for which: a graph of names, and the questions that are asked of it.
+
+Pure: whether a condition is met is asked of a running command, in `currant._supervisor.conditions`.
+Commands are stopped in reverse order, so a command outlives the commands that depend on it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, TypeAlias
+
+from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from currant._values.command import Command, Condition
+
+__all__ = ["Dependencies", "Needs", "needs_among"]
+
+Needs: TypeAlias = "dict[str, Condition | None]"
+"""What a command waits for: the condition of each other command; None: ready, or else started."""
+
+
+class Dependencies:
+    """What the commands of one Runner need of one another, by name."""
+
+    def __init__(self) -> None:
+        self._needs: dict[str, Needs] = {}
+        self._needed_by: defaultdict[str, list[str]] = defaultdict(list)
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether the command waits for any other command."""
+        return name in self._needs
+
+    def __getitem__(self, name: str) -> Needs:
+        """Return what the command needs; empty if it waits for nothing."""
+        return self._needs.get(name, {})
+
+    def add(self, name: str, needs: Needs) -> None:
+        """Remember what the command needs."""
+        if needs:
+            self._needs[name] = needs
+        for other in needs:
+            self._needed_by[other].append(name)
+
+    def check(self) -> None:
+        """Check that no command waits for itself.
+
+        Raises:
+            CommandError: a command does; the text names all of the cycle.
+        """
+        try:
+            TopologicalSorter(self._needs).prepare()
+        except CycleError as error:
+            cycle = " after ".join(repr(name) for name in reversed(error.args[1]))
+            raise CommandError(f"after: commands wait for one another: {cycle}") from None
+
+    def dependents(self, name: str) -> Iterator[str]:
+        """Yield the commands that need the command, directly or through others; each once."""
+        seen = {name}
+        unvisited = [name]
+        while unvisited:
+            for other in self._needed_by.get(unvisited.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    unvisited.append(other)
+                    yield other
+
+    def longest_chain(self, seconds: Mapping[str, float]) -> float:
+        """Return how long the slowest chain of dependent commands takes, one after another.
+
+        Args:
+            seconds: how long each command takes, by name; commands that are missing take no time.
+        """
+        chains = dict(seconds)
+        for name in TopologicalSorter(self._needs).static_order():
+            before = [chains.get(other, 0.0) for other in self[name]]
+            chains[name] = seconds.get(name, 0.0) + max(before, default=0.0)
+        return max(chains.values(), default=0.0)
+
+
+def needs_among(
+    command: Command, known: Mapping[str, Command], replicas: Mapping[str, Sequence[str]]
+) -> Needs:
+    """Return what `command` needs, with the names of replicas in place of their common name.
+
+    Args:
+        command: the command.
+        known: all commands that it may wait for, by name.
+        replicas: the names of the replicas, by their common name.
+
+    Raises:
+        CommandError: `command` waits for a command that does not exist.
+    """
+    needs: Needs = {}
+    for name, condition in command.after.items():
+        for each in replicas.get(name, [name]):
+            if each not in known:
+                names = ", ".join(repr(other) for other in known) or "none"
+                raise CommandError(
+                    f"command {command.name!r}: after: there is no command {name!r}; "
+                    f"there are: {names}"
+                )
+            needs[each] = condition
+    return needs

@@ -1,0 +1,104 @@
+"""`Plan`: what a Runner runs, worked out before anything runs.
+
+Each command has a name of its own, replicas are counted out, and every question about policies and
+dependencies is answered.  Pure: a plan is built when the Runner is, so a mistake is reported there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from currant._values.command import as_command
+from currant._values.dependencies import Dependencies, Needs, needs_among
+from currant._values.errors import CommandError
+from currant._values.names import Names, name_all
+from currant._values.policies import Policies
+from currant._values.restart import as_restart_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from currant._values.command import Command, CommandLike
+    from currant._values.names import Commands
+
+__all__ = ["Plan"]
+
+
+class Plan:
+    """The commands of a Runner by name, their dependencies and their policies.
+
+    Args:
+        commands: what to run, as `Runner` takes it.
+        policies: what holds for a command that has no policy of its own.
+
+    Attributes:
+        dependencies: which commands wait for which.
+
+    Raises:
+        CommandError: a command is wrong, or commands wait for one another.
+        DuplicateNameError: two commands were given the same name.
+    """
+
+    def __init__(self, commands: Commands, policies: Policies) -> None:
+        self._policies = policies
+        self._names = Names()
+        named = name_all(commands, self._names)
+        self._replicas = {
+            name: [each.name for each in several]
+            for name, several in named.items()
+            if several[0].name != name
+        }
+        self._commands = {each.name: each for several in named.values() for each in several}
+        self.dependencies = Dependencies()
+        for command in self._commands.values():
+            self.dependencies.add(command.name, self._needs_of(command))
+        self.dependencies.check()
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """The commands by name, in the order given; the mapping grows as commands are added."""
+        return self._commands
+
+    def add(self, command: CommandLike) -> Command:
+        """Add one more command, and return it with the name that it has in the Runner.
+
+        Raises:
+            CommandError: the command is wrong.
+            DuplicateNameError: the command was given a name that is taken.
+        """
+        built = as_command(command)
+        if built.replicas != 1:
+            raise CommandError(
+                f"command {built.name!r}: replicas are for the commands that a Runner is built "
+                "with; start each replica by itself"
+            )
+        needs = self._needs_of(built)
+        named = self._names.give(built)
+        self._commands[named.name] = named
+        self.dependencies.add(named.name, needs)
+        return named
+
+    def policies_of(self, command: Command) -> Policies:
+        """Return the policies of `command`, with the Runner's for those that it leaves open."""
+        defaults = self._policies
+        restart, others = command.restart, command.kill_others_on
+        if (restart, others, command.grace, command.capture) == (None, None, None, None):
+            return defaults
+        return Policies(
+            restart=defaults.restart if restart is None else as_restart_policy(restart),
+            kill_others_on=defaults.kill_others_on if others is None else others,
+            grace=defaults.grace if command.grace is None else command.grace,
+            capture=defaults.capture if command.capture is None else command.capture,
+        )
+
+    def _needs_of(self, command: Command) -> Needs:
+        """Return what `command` waits for, once it is known that it may happen."""
+        needs = needs_among(command, self._commands, self._replicas)
+        for other, condition in needs.items():
+            restart = self.policies_of(self._commands[other]).restart
+            if condition == "succeeded" and restart.is_endless:
+                raise CommandError(
+                    f"command {command.name!r}: after: {other!r} can never succeed: "
+                    "its restart policy restarts it forever; wait until it is 'ready' or 'started'"
+                )
+        return needs
