@@ -1,4 +1,4 @@
-"""Restart decisions, by tables: what was asked for and what happened, to a delay or None."""
+"""Restart decisions in tables: a policy and a history lead to a decision and a new history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from currant import RestartPolicy
-from currant._values.restart import as_restart_policy, delay_before_restart, ends_in_a_row
+from currant._values.restart import Again, Done, History, as_restart_policy, decide
 
 if TYPE_CHECKING:
     from currant._values.restart import RestartWhen
@@ -26,17 +26,20 @@ def delay(
     in_a_row: int = 1,
     random: float = 0.5,
 ) -> float | None:
-    """Ask for the decision; a `random` in the middle has no jitter."""
-    return delay_before_restart(
-        policy, failed=failed, restarts=restarts, in_a_row=in_a_row, random=random
-    )
+    """Return the decided delay, or None for no restart, after a run too short to reset it.
+
+    `in_a_row` counts this end too.  A `random` in the middle has no jitter.
+    """
+    history = History(restarts, in_a_row - 1)
+    decision, _ = decide(policy, history, failed=failed, uptime=0.0, random=random)
+    return decision.delay if isinstance(decision, Again) else None
 
 
 # ---- the policy ----
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
-    """The fields of a `RestartPolicy` in order, in seconds where they are times."""
+def test_policy_defaults_match_the_contract() -> None:
+    """The fields of `RestartPolicy` have the promised order and defaults; times are in seconds."""
     policy = RestartPolicy("always")
     assert {spec.name: getattr(policy, spec.name) for spec in fields(policy)} == {
         "when": "always",
@@ -50,7 +53,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "field"),
     [
         ({"when": "sometimes"}, "restart"),
         ({"when": None}, "restart"),
@@ -70,10 +73,10 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     ],
     ids=repr,
 )
-def test_a_number_out_of_range_is_refused_when_built(options: dict[str, Any], told: str) -> None:
-    """A policy that cannot be meant is a `ValueError` that names the field."""
+def test_number_out_of_range_is_refused_when_built(options: dict[str, Any], field: str) -> None:
+    """An impossible policy raises a `ValueError` that names the field."""
     fields_: dict[str, Any] = {"when": "always"} | options
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=field):
         RestartPolicy(**fields_)
 
 
@@ -92,14 +95,14 @@ def test_a_number_out_of_range_is_refused_when_built(options: dict[str, Any], to
     ],
     ids=repr,
 )
-def test_a_number_at_the_edge_of_its_range_is_taken(options: dict[str, Any]) -> None:
-    """The ends of each range belong to it."""
+def test_number_at_the_edge_of_its_range_is_accepted(options: dict[str, Any]) -> None:
+    """Both ends of each range are valid."""
     policy = RestartPolicy("always", **options)
     assert {name: getattr(policy, name) for name in options} == options
 
 
-def test_a_policy_is_a_value() -> None:
-    """Policies are frozen, compare, can be keys, and pickle."""
+def test_policy_is_a_value() -> None:
+    """Policies are frozen, comparable, hashable and picklable."""
     policy = RestartPolicy("on-failure", max_restarts=3)
     with pytest.raises(FrozenInstanceError):
         policy.delay = 1.0  # type: ignore[misc]
@@ -109,14 +112,14 @@ def test_a_policy_is_a_value() -> None:
 
 
 @pytest.mark.parametrize("word", ["never", "on-failure", "always"])
-def test_a_word_stands_for_the_policy_with_its_defaults(word: RestartWhen) -> None:
+def test_word_stands_for_the_policy_with_its_defaults(word: RestartWhen) -> None:
     """``restart="always"`` is ``RestartPolicy("always")``; a policy is itself."""
     policy = RestartPolicy(word)
     assert as_restart_policy(word) == policy
     assert as_restart_policy(policy) is policy
 
 
-# ---- whether ----
+# ---- whether to restart ----
 
 
 @pytest.mark.parametrize(
@@ -130,10 +133,10 @@ def test_a_word_stands_for_the_policy_with_its_defaults(word: RestartWhen) -> No
         ("always", False, True),
     ],
 )
-def test_when_says_which_ends_are_followed_by_a_restart(
+def test_when_selects_the_ends_that_lead_to_a_restart(
     when: RestartWhen, failed: bool, again: bool
 ) -> None:
-    """On failure is after a failure only; always is after a success too."""
+    """``"on-failure"`` restarts after a failure only, ``"always"`` after a success too."""
     assert (delay(RestartPolicy(when), failed=failed) is not None) is again
 
 
@@ -150,7 +153,7 @@ def test_when_says_which_ends_are_followed_by_a_restart(
     ],
 )
 @pytest.mark.parametrize("failed", [True, False])
-def test_so_many_restarts_are_made_and_no_more(
+def test_max_restarts_limits_the_restarts(
     max_restarts: int | None, restarts: int, failed: bool, again: bool
 ) -> None:
     """`max_restarts` counts restarts, not attempts; None never gives up."""
@@ -158,12 +161,14 @@ def test_so_many_restarts_are_made_and_no_more(
     assert (delay(policy, failed=failed, restarts=restarts) is not None) is again
 
 
-def test_restarts_are_counted_in_all_whatever_came_between() -> None:
-    """A long run starts the waits anew, not the count of `max_restarts`."""
-    assert delay(RestartPolicy("always", max_restarts=3), restarts=3, in_a_row=1) is None
+def test_long_run_does_not_reset_the_count_of_restarts() -> None:
+    """A long run resets the delay, but not the count that `max_restarts` limits."""
+    policy = RestartPolicy("always", max_restarts=3)
+    decision, _ = decide(policy, History(restarts=3), failed=True, uptime=1e9, random=0.5)
+    assert decision == Done()
 
 
-# ---- after how long ----
+# ---- how long to wait ----
 
 
 @pytest.mark.parametrize(
@@ -179,10 +184,10 @@ def test_restarts_are_counted_in_all_whatever_came_between() -> None:
     ],
     ids=repr,
 )
-def test_each_wait_is_longer_by_the_factor_up_to_the_longest(
+def test_delays_grow_by_the_factor_up_to_max_delay(
     policy: RestartPolicy, delays: list[float]
 ) -> None:
-    """The wait in seconds for the first, second… end in a row, without jitter."""
+    """The delay in seconds after the first, second… end in a row, without jitter."""
     decided = [delay(policy, in_a_row=n + 1) for n in range(len(delays))]
     assert decided == pytest.approx(delays)
 
@@ -200,14 +205,16 @@ def test_each_wait_is_longer_by_the_factor_up_to_the_longest(
         (1.0, 1.0, 20.0),
     ],
 )
-def test_jitter_places_a_wait_in_its_share(jitter: float, random: float, seconds: float) -> None:
-    """The wait is drawn from within ± the share; the random number says from where."""
+def test_jitter_varies_the_delay_within_its_share(
+    jitter: float, random: float, seconds: float
+) -> None:
+    """The random number places the delay within ± the share."""
     policy = RestartPolicy("always", delay=10.0, jitter=jitter)
     assert delay(policy, random=random) == pytest.approx(seconds)
 
 
-def test_jitter_is_on_the_capped_wait_too() -> None:
-    """Commands at the cap do not all come back together either."""
+def test_jitter_varies_the_longest_delay_too() -> None:
+    """Commands that have reached the cap do not all restart at the same moment either."""
     policy = RestartPolicy("always", delay=10.0, max_delay=10.0, jitter=0.5)
     assert delay(policy, in_a_row=9, random=1.0) == pytest.approx(15.0)
     assert delay(policy, in_a_row=9, random=0.0) == pytest.approx(5.0)
@@ -226,10 +233,10 @@ def test_jitter_is_on_the_capped_wait_too() -> None:
     ],
     ids=repr,
 )
-def test_a_storm_of_restarts_does_not_overflow(
+def test_delay_after_many_restarts_does_not_overflow(
     policy: RestartPolicy, in_a_row: int, seconds: float
 ) -> None:
-    """However many ends in a row, the wait is the longest one, and not an error."""
+    """After any number of ends in a row, the delay is at the cap, and no error is raised."""
     assert delay(policy, in_a_row=in_a_row) == pytest.approx(seconds)
 
 
@@ -248,10 +255,10 @@ NUMBERS = st.floats(0, 1e6)
     in_a_row=st.integers(1, 10_000),
     random=st.floats(0, 1),
 )
-def test_a_wait_is_never_negative_nor_longer_than_the_longest_with_jitter(
+def test_delay_is_never_negative_or_above_max_delay_with_jitter(
     policy: RestartPolicy, in_a_row: int, random: float
 ) -> None:
-    """Whatever the numbers, the wait is within [0, max_delay * (1 + jitter)]."""
+    """For any policy, the delay is within [0, max_delay * (1 + jitter)]."""
     seconds = delay(policy, in_a_row=in_a_row, random=random)
     assert seconds is not None
     assert 0 <= seconds <= policy.max_delay * (1 + policy.jitter) * (1 + 1e-9)
@@ -262,8 +269,10 @@ def test_a_wait_is_never_negative_nor_longer_than_the_longest_with_jitter(
     factor=st.floats(1, 10),
     in_a_row=st.integers(1, 2000),
 )
-def test_a_later_wait_is_never_shorter(first: float, factor: float, in_a_row: int) -> None:
-    """Waits only grow while a command keeps ending."""
+def test_delay_never_shrinks_while_a_command_keeps_ending(
+    first: float, factor: float, in_a_row: int
+) -> None:
+    """Without jitter, each delay is at least as long as the one before."""
     policy = RestartPolicy("always", delay=first, factor=factor, jitter=0)
     before, after = delay(policy, in_a_row=in_a_row), delay(policy, in_a_row=in_a_row + 1)
     assert before is not None
@@ -271,7 +280,7 @@ def test_a_later_wait_is_never_shorter(first: float, factor: float, in_a_row: in
     assert before <= after
 
 
-# ---- what counts as in a row ----
+# ---- the history ----
 
 
 @pytest.mark.parametrize(
@@ -287,20 +296,61 @@ def test_a_later_wait_is_never_shorter(first: float, factor: float, in_a_row: in
         (math.inf, 7, 1e9, 8),
     ],
 )
-def test_a_run_that_lasted_starts_the_waits_anew(
-    reset_after: float, before: int, uptime: float, now: int
+@pytest.mark.parametrize("when", ["never", "always"])
+def test_long_run_resets_the_ends_in_a_row(
+    when: RestartWhen, reset_after: float, before: int, uptime: float, now: int
 ) -> None:
-    """An attempt that ran for `reset_after` seconds begins a new row; a shorter one adds to it."""
-    assert ends_in_a_row(RestartPolicy("always", reset_after=reset_after), before, uptime) == now
+    """An attempt of at least `reset_after` seconds counts from one; a shorter one adds one."""
+    policy = RestartPolicy(when, reset_after=reset_after)
+    history = History(ends_in_a_row=before)
+    _, history = decide(policy, history, failed=True, uptime=uptime, random=0.5)
+    assert history.ends_in_a_row == now
+
+
+@pytest.mark.parametrize(
+    ("policy", "decision", "restarts"),
+    [
+        (RestartPolicy("always"), Again(0.4), 3),
+        (RestartPolicy("always", max_restarts=3), Again(0.4), 3),
+        (RestartPolicy("always", max_restarts=2), Done(), 2),
+        (RestartPolicy("on-failure"), Done(), 2),
+        (RestartPolicy("never"), Done(), 2),
+    ],
+    ids=repr,
+)
+def test_only_a_restart_adds_to_the_restarts(
+    policy: RestartPolicy, decision: Again | Done, restarts: int
+) -> None:
+    """Every end counts as an end; only `Again` counts as a restart as well."""
+    decided = decide(policy, History(2, 2), failed=False, uptime=0.0, random=0.5)
+    assert decided == (decision, History(restarts, ends_in_a_row=3))
+
+
+def test_requested_restart_counts_as_a_restart_only() -> None:
+    """A restart on request uses up `max_restarts`, but does not lengthen the delay."""
+    assert History().restarted() == History(restarts=1)
+    assert History(2, 5).restarted() == History(3, 5)
+
+
+def test_policy_is_followed_until_it_gives_up() -> None:
+    """The history that one decision returns is the argument of the next."""
+    policy = RestartPolicy("on-failure", max_restarts=3, delay=1.0, jitter=0)
+    history = History()
+    decisions = []
+    for uptime in (0.0, 2.0, 60.0, 0.0):
+        decision, history = decide(policy, history, failed=True, uptime=uptime, random=0.5)
+        decisions.append(decision)
+    assert decisions == [Again(1.0), Again(2.0), Again(1.0), Done()]
+    assert history == History(restarts=3, ends_in_a_row=2)
 
 
 @given(st.lists(st.floats(0, 20), min_size=1), st.floats(0, 20))
-def test_a_wait_after_a_long_run_is_the_first_one(uptimes: list[float], reset_after: float) -> None:
-    """However often it ended before, a command that stayed up comes back as soon as at first."""
-    policy = RestartPolicy("always", reset_after=reset_after, jitter=0)
-    in_a_row = 0
-    for uptime in uptimes:
-        in_a_row = ends_in_a_row(policy, in_a_row, uptime)
-        assert 1 <= in_a_row <= len(uptimes)
+def test_delay_after_a_long_run_is_the_first_one(uptimes: list[float], reset_after: float) -> None:
+    """A command that stayed up restarts as soon as it did at first, however often it had ended."""
     assume(uptimes[-1] >= reset_after)
-    assert delay(policy, in_a_row=in_a_row) == policy.delay
+    policy = RestartPolicy("always", reset_after=reset_after, jitter=0)
+    history = History()
+    for uptime in uptimes:
+        decision, history = decide(policy, history, failed=True, uptime=uptime, random=0.5)
+        assert 1 <= history.ends_in_a_row <= history.restarts <= len(uptimes)
+    assert decision == Again(policy.delay)

@@ -1,24 +1,30 @@
-"""Whether a command that has ended is started again, and after how long.
+"""The restart decision: whether a command runs again after an attempt has ended, and how soon.
 
-The policy is immutable and the history is passed in, randomness too, so that the decision is a
-function from values to a value: no clock, no state.  The backoff is the one Docker uses (a delay
-that doubles up to a cap and starts anew after a time of staying up); a failed launch counts as an
-end like any other, so that a missing program cannot become a hot loop.
+`decide` is a pure function.  The policy is immutable, the history so far is an argument and so is
+the random number, so tables test every case without a clock.
+
+The delays grow like Docker's: each is a multiple of the one before, up to a cap, and a long enough
+run resets them.  A failed launch counts as an end, so a missing program cannot cause a busy loop.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from currant._values.checks import is_number
 
 __all__ = [
+    "Again",
+    "Decision",
+    "Done",
+    "History",
     "RestartPolicy",
     "RestartWhen",
     "as_restart_policy",
+    "decide",
     "delay_before_restart",
     "ends_in_a_row",
 ]
@@ -29,23 +35,31 @@ RestartWhen: TypeAlias = Literal["never", "on-failure", "always"]
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When a command is started again after it has ended by itself, and how long it waits first.
+    """When to restart a command after it has ended by itself, and how long to wait first.
 
-    The wait before the n-th restart in a row is ``delay * factor ** (n - 1)`` seconds, at most
-    `max_delay`, varied at random by `jitter` so that commands that failed together do not all
-    come back together.  A command that currant stopped is never started again.
+    Restart at most five times, after 1, 2, 4, 8 and 16 seconds::
+
+        from currant import Command, RestartPolicy
+
+        policy = RestartPolicy("on-failure", max_restarts=5, delay=1.0, jitter=0.0)
+        web = Command.parse("python -m http.server 8000", restart=policy)
+
+    The delay before the n-th restart in a row is ``delay * factor ** (n - 1)`` seconds, at most
+    `max_delay`.  `jitter` varies each delay at random, so that commands that failed together do
+    not all restart at the same moment.  A command that currant stopped is never restarted.
 
     Attributes:
         when: ``"never"``, ``"on-failure"`` or ``"always"``.
-        max_restarts: give up after so many restarts of the command in all; None: never give up.
+        max_restarts: the number of restarts before currant gives up, counted over the whole life
+            of the command; None: no limit.
         delay: seconds before the first restart.
-        factor: by what each further wait is multiplied; at least 1.
-        max_delay: the longest wait, in seconds, before `jitter` varies it.
-        jitter: a share of the wait, 0 to 1: the wait is drawn from within ± that share.
-        reset_after: after an attempt of at least so many seconds, the waits start anew at `delay`.
+        factor: multiplies each further delay; at least 1.
+        max_delay: the longest delay in seconds, before `jitter` varies it.
+        jitter: a share from 0 to 1: each delay is drawn from within ± this share of itself.
+        reset_after: an attempt of at least this many seconds resets the delay to `delay`.
 
     Raises:
-        ValueError: a number is out of its range, or `when` is none of the three words.
+        ValueError: a number is out of range, or `when` is not one of the three words.
     """
 
     when: RestartWhen
@@ -61,31 +75,29 @@ class RestartPolicy:
             raise ValueError(
                 f"restart must be 'never', 'on-failure' or 'always', not {self.when!r}"
             )
-        if self.max_restarts is not None and not (
-            _is_count(self.max_restarts) and self.max_restarts >= 0
-        ):
+        if self.max_restarts is not None and not _is_count(self.max_restarts):
             raise ValueError(
-                f"max_restarts must be None or a whole number from 0, not {self.max_restarts!r}"
+                f"max_restarts must be None or an integer >= 0, not {self.max_restarts!r}"
             )
         for field in ("delay", "max_delay", "reset_after"):
             value = getattr(self, field)
             if not is_number(value) or value < 0:
-                raise ValueError(f"{field} must be a number of seconds, at least 0, not {value!r}")
+                raise ValueError(f"{field} must be a number of seconds >= 0, not {value!r}")
         if math.isinf(self.delay):
-            raise ValueError("delay must be finite; 'never' is how a command is not restarted")
+            raise ValueError("delay must be finite; to disable restarts, use 'never'")
         if not is_number(self.factor) or not 1 <= self.factor < math.inf:
-            raise ValueError(f"factor must be a number, at least 1, not {self.factor!r}")
+            raise ValueError(f"factor must be a finite number >= 1, not {self.factor!r}")
         if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
-            raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
+            raise ValueError(f"jitter must be a number from 0 to 1, not {self.jitter!r}")
 
     @property
     def is_endless(self) -> bool:
-        """Whether a command is started again after each end, however often."""
+        """Whether every end leads to a restart, without a limit."""
         return self.when == "always" and self.max_restarts is None
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int)
+    return isinstance(value, int) and value >= 0
 
 
 def as_restart_policy(value: RestartWhen | RestartPolicy) -> RestartPolicy:
@@ -93,33 +105,96 @@ def as_restart_policy(value: RestartWhen | RestartPolicy) -> RestartPolicy:
     return value if isinstance(value, RestartPolicy) else RestartPolicy(value)
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What has happened to one command, as far as the next decision depends on it.
+
+    Attributes:
+        restarts: the number of restarts so far, both by the policy and on request.
+        ends_in_a_row: the number of consecutive attempts that have ended since the last one that
+            ran for `RestartPolicy.reset_after`, that one included.
+    """
+
+    restarts: int = 0
+    ends_in_a_row: int = 0
+
+    def restarted(self) -> History:
+        """Return this history with one more restart."""
+        return replace(self, restarts=self.restarts + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The command is not restarted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The command is restarted.
+
+    Attributes:
+        delay: seconds to wait first.
+    """
+
+    delay: float
+
+
+Decision: TypeAlias = Done | Again
+"""The outcome of `decide`."""
+
+
+def decide(
+    policy: RestartPolicy, history: History, *, failed: bool, uptime: float, random: float
+) -> tuple[Decision, History]:
+    """Decide whether a command runs again after an attempt has ended.
+
+    Args:
+        policy: the command's policy.
+        history: the command's history before this end.
+        failed: whether the attempt failed; a failed launch did.
+        uptime: seconds that the attempt lasted; 0 if it could not be started.
+        random: a number from 0 to 1 that places the delay within the jitter.
+
+    Returns:
+        The decision, and the history with this end and, if there is one, the restart.
+    """
+    in_a_row = 1 if uptime >= policy.reset_after else history.ends_in_a_row + 1
+    ended = replace(history, ends_in_a_row=in_a_row)
+    if not _allows_restart(policy, restarts=history.restarts, failed=failed):
+        return Done(), ended
+    return Again(_jittered(policy, _backoff(policy, in_a_row), random)), ended.restarted()
+
+
+def _allows_restart(policy: RestartPolicy, *, restarts: int, failed: bool) -> bool:
+    if policy.when == "never" or (policy.when == "on-failure" and not failed):
+        return False
+    return policy.max_restarts is None or restarts < policy.max_restarts
+
+
+def _backoff(policy: RestartPolicy, in_a_row: int) -> float:
+    try:
+        growth = float(policy.factor) ** (in_a_row - 1)
+    except OverflowError:  # happens after about a thousand doublings
+        growth = sys.float_info.max
+    return min(policy.delay * growth, policy.max_delay, sys.float_info.max)
+
+
+def _jittered(policy: RestartPolicy, delay: float, random: float) -> float:
+    return delay * (1 + policy.jitter * (2 * random - 1))
+
+
+# The two functions below are what the supervisor calls until it calls `decide`.
+
+
 def ends_in_a_row(policy: RestartPolicy, before: int, uptime: float) -> int:
-    """Count the ends in a row, this one included, after an attempt of `uptime` seconds."""
+    """Count the ends in a row, including this one, after an attempt of `uptime` seconds."""
     return 1 if uptime >= policy.reset_after else before + 1
 
 
 def delay_before_restart(
     policy: RestartPolicy, *, failed: bool, restarts: int, in_a_row: int, random: float
 ) -> float | None:
-    """Decide after an end: the seconds to wait before the next attempt, or None: not again.
-
-    Args:
-        policy: what was asked for.
-        failed: whether the attempt failed (a failed launch did).
-        restarts: how often the command was restarted so far.
-        in_a_row: ends in a row without a long run, this one included (see `ends_in_a_row`).
-        random: a number from 0 to 1 that places the wait within the jitter.
-    """
-    if policy.when == "never" or (policy.when == "on-failure" and not failed):
+    """Return the seconds to wait before the next attempt, or None: no restart."""
+    if not _allows_restart(policy, restarts=restarts, failed=failed):
         return None
-    if policy.max_restarts is not None and restarts >= policy.max_restarts:
-        return None
-    return _backoff(policy, in_a_row) * (1 + policy.jitter * (2 * random - 1))
-
-
-def _backoff(policy: RestartPolicy, in_a_row: int) -> float:
-    try:
-        growth = float(policy.factor) ** (in_a_row - 1)
-    except OverflowError:  # after a thousand doublings
-        growth = sys.float_info.max
-    return min(policy.delay * growth, policy.max_delay, sys.float_info.max)
+    return _jittered(policy, _backoff(policy, in_a_row), random)
