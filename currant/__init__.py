@@ -12,7 +12,8 @@ from currant._process.launcher import Launcher, Process
 from currant._process.local import LocalLauncher
 from currant._run import run
 from currant._supervisor.job import Job
-from currant._supervisor.runner import Runner, Sink
+from currant._supervisor.runner import Runner
+from currant._supervisor.sink_tasks import Sink
 from currant._synchronization import KillBarrier
 from currant._values.command import PIPE, Command
 from currant._values.errors import (

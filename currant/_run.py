@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from currant._process.launcher import Launcher
-    from currant._supervisor.runner import Sink
+    from currant._supervisor.sink_tasks import Sink
     from currant._values.command import CommandLike
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartPolicy, RestartWhen
@@ -64,9 +64,9 @@ def run(
         RuntimeError: an event loop runs already in this thread; use `Runner` there.
     """
     if len(commands) == 1 and isinstance(commands[0], Mapping):
-        runner = Runner(commands[0], **options)
+        runner = Runner(commands[0], iterable=False, **options)
     else:
-        runner = Runner(commands, **options)  # type: ignore[arg-type]
+        runner = Runner(commands, iterable=False, **options)  # type: ignore[arg-type]
 
     async def main() -> Results:
         async with runner:

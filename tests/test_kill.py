@@ -414,7 +414,7 @@ async def test_hurrying_a_command_that_is_not_stopping_does_nothing() -> None:
     launcher = FakeLauncher({"c": Script(exit=None)})
     async with Runner(["c"], launcher=launcher) as runner:
         await runner["c"].until_started()
-        runner["c"].hurry()
+        runner["c"]._life.hurry()
         await anyio.wait_all_tasks_blocked()
         assert launcher["c"].running
         runner.kill()
@@ -436,8 +436,10 @@ async def test_a_process_that_is_gone_has_no_number_however_slow_its_reader_is()
     async with Runner({"c": ["seq", "300000"]}, buffer_size=1) as runner:
         async for message in runner.batches():
             if isinstance(message, Started):
+                supervisor = runner._supervisor
+                assert supervisor is not None
                 with anyio.fail_after(30):
-                    while not runner._channel.readers._blocked:  # its output fills the channel
+                    while not supervisor.channel.readers._blocked:  # its output fills the channel
                         await checkpoint()
                     runner.kill()
                     while runner["c"].pid is not None:  # noqa: ASYNC110 - what it looks for

@@ -260,7 +260,7 @@ async def test_every_request_is_harmless_in_every_state() -> None:
             await runner["runs"].until_started()
             for name in ("queued", "waits", "slow"):
                 assert not await runner[name].send_signal(SIGUSR1)
-                runner[name].hurry()
+                runner[name]._life.hurry()
             for name in ("queued", "waits", "slow", "runs"):
                 for _ in range(3):
                     runner[name].kill()

@@ -15,7 +15,6 @@ from currant._channel import subscription
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
-from currant.cli._build import SinkRunner
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
 
@@ -457,7 +456,8 @@ async def test_iteration_ends_when_no_command_is_left_and_goes_on_with_new_ones(
     """The end of a loop is not the end of the Runner."""
     async with Runner(["a"], launcher=FakeLauncher()) as runner:
         assert [m.command for m in await messages_of(runner)] == ["a", "a"]
-        assert await messages_of(runner) == []
+        with pytest.raises(RuntimeError, match="iterable=False"):
+        await messages_of(runner)
         runner.start_soon("b")
         assert [m.command for m in await messages_of(runner)] == ["b", "b"]
 
@@ -489,8 +489,8 @@ async def test_with_a_sink_the_commands_never_wait_for_iteration() -> None:
     assert taken == NUMBERS + b"end\n"
 
 
-async def test_the_command_lines_runner_keeps_nothing_but_for_its_sinks() -> None:
-    """Nobody iterates over it; its sinks have everything."""
+async def test_runner_that_is_not_iterable_has_messages_for_its_sinks_alone() -> None:
+    """Its sinks have everything; iterating over it is an error."""
     taken: list[BatchMessage] = []
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -498,10 +498,11 @@ async def test_the_command_lines_runner_keeps_nothing_but_for_its_sinks() -> Non
             taken.append(message)  # noqa: PERF401 - as they come
 
     launcher = FakeLauncher(default=Script(stdout=b"hi\n"))
-    async with SinkRunner(["a"], launcher=launcher, sinks=[sink]) as runner:
+    async with Runner(["a"], launcher=launcher, sinks=[sink], iterable=False) as runner:
         pass
     assert [type(message) for message in taken] == [Started, Batch, Exited]
-    assert await messages_of(runner) == []
+    with pytest.raises(RuntimeError, match="iterable=False"):
+        await messages_of(runner)
 
 
 async def test_memory_is_bounded_for_a_line_without_end() -> None:

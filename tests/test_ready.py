@@ -754,7 +754,9 @@ async def test_who_ends_before_it_is_ready_has_failed(probe: Probe) -> None:
     assert (result.status, result.attempts) == ("failed", 2)
     assert isinstance(result.error, NotReadyError)
     assert runner.results["b"].status == "skipped"
-    assert str(runner.results["b"].error).endswith("did not become ready: it has ended: exit code 0")
+    assert str(runner.results["b"].error).endswith(
+        "did not become ready: it has ended: exit code 0"
+    )
 
 
 # ---- alive ----

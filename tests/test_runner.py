@@ -32,6 +32,7 @@ from currant import (
     StdinClosedError,
 )
 from currant._supervisor.attempt import Attempt
+from currant._supervisor.dispatcher import Dispatcher
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
 from tests.waiting import FOREVER
@@ -142,7 +143,7 @@ async def test_a_wrong_command_is_told_by_its_name(command: Any) -> None:
 async def test_only_bytes_can_be_sent(data: Any) -> None:
     """Whatever else is refused in the frame of who gives it."""
     async with Runner([Command(["cat"], stdin=PIPE)]) as runner:
-        with pytest.raises(CommandError, match="'cat': what is sent must be bytes"):
+        with pytest.raises(CommandError, match="command 'cat': send takes bytes"):
             await runner["cat"].send(data)
         more: list[Any] = [bytearray(b"all of "), memoryview(b"it")]
         for good in more:
@@ -187,7 +188,7 @@ async def test_what_breaks_a_start_from_inside_leaves_the_block(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Attempt, "_begin_tasks", interrupt)
+    monkeypatch.setattr(Attempt, "_begin", interrupt)
     commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
     with anyio.fail_after(30), pytest.raises(KeyboardInterrupt):
         async with Runner(commands, launcher=FakeLauncher(default=Script(exit=None))):
@@ -209,7 +210,7 @@ async def test_no_group_of_ours_leaves_the_block(
         raise ZeroDivisionError
 
     if where != "sweep":
-        monkeypatch.setattr(Runner, where, fail)
+        monkeypatch.setattr(Dispatcher, where, fail)
     commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
     with anyio.fail_after(30), pytest.raises(ZeroDivisionError):
         async with Runner(commands, launcher=Sweeps()):

@@ -444,7 +444,7 @@ async def test_a_process_that_cannot_be_ended_is_told_in_bounded_time(
     with anyio.fail_after(LIMIT):
         async with Runner(["sleep 9999"], grace=0.05, orphan_guard=False) as runner:
             await runner["sleep"].until_started()
-            process = runner["sleep"]._attempt.process
+            process = runner["sleep"]._life.attempt.process
             assert isinstance(process, LocalProcess)
             with monkeypatch.context() as patch:
                 patch.setattr(ProcessGroup, "send", lambda group, signal: True)

@@ -27,7 +27,7 @@ from currant._process.launcher import Resizable, Sweeper
 from currant._supervisor.health import Health, has_checks, name_of_probes
 from currant._supervisor.verdict import Ending, judge
 from currant._values.errors import CannotStopError, LaunchError, NotReadyError, TimeLimitError
-from currant._values.messages import Aborted, BatchMessage, Ready, Started
+from currant._values.messages import Aborted, Ready, Started
 from currant._values.stop_request import StopRequest
 
 if TYPE_CHECKING:

@@ -114,7 +114,9 @@ class Dispatcher:
             self._end_unstarted(life)
         for life in step.begin:
             self._tasks.start_soon(self._run_life, life, name=f"currant job {life.name}")
-            self._tasks.start_soon(self._guarded, life.stop_when_killed, name=f"watcher of {life.name}")
+            self._tasks.start_soon(
+                self._guarded, life.stop_when_killed, name=f"watcher of {life.name}"
+            )
 
     def hurry(self) -> None:
         """Cut the grace of all commands short."""

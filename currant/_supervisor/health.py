@@ -61,8 +61,15 @@ class Health:
     """
 
     __slots__ = (
-        "_change", "_command", "_launcher", "_on_fault", "_on_ready", "_output", "_scope", "readiness",
-    )  # fmt: skip
+        "_change",
+        "_command",
+        "_launcher",
+        "_on_fault",
+        "_on_ready",
+        "_output",
+        "_scope",
+        "readiness",
+    )
 
     def __init__(
         self,
@@ -129,11 +136,10 @@ class Health:
             async with anyio.create_task_group() as tasks:
                 if self._command.timeout is not None:
                     tasks.start_soon(self._limit_time, self._command.timeout)
-                if self._command.ready is None or await self._becomes_ready(
-                    self._command.ready, target
-                ):
-                    if self._command.alive is not None:
-                        await self._stays_alive(self._command.alive, target)
+                ready, alive = self._command.ready, self._command.alive
+                is_ready = ready is None or await self._becomes_ready(ready, target)
+                if is_ready and alive is not None:
+                    await self._stays_alive(alive, target)
         self.cancel()
 
     async def _limit_time(self, seconds: float) -> None:

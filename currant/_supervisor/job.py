@@ -1,4 +1,4 @@
-"""`Job`: the public handle of one command in a Runner.  It looks, waits and asks; `lifecycle` acts."""
+"""`Job`: the public handle of one command in a Runner: it looks, waits and asks."""
 
 from __future__ import annotations
 
@@ -65,6 +65,11 @@ class Job:
     def state(self) -> JobState:
         """``"queued"``, ``"running"``, ``"restarting"`` (soon), ``"stopping"`` or ``"ended"``."""
         return self._life.state
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its process runs and is ready; without a probe, whether it runs."""
+        return self._life.is_ready
 
     @property
     def restarts(self) -> int:
@@ -143,9 +148,7 @@ class Job:
         """
         life = self._life
         with life.runner.channel.waiting():
-            await life.change.wait_for(
-                lambda: life.attempt.process is not None or life.has_ended
-            )
+            await life.change.wait_for(lambda: life.attempt.process is not None or life.has_ended)
 
     async def send_signal(self, signal: int) -> bool:
         """Send `signal` to the command's process group; return whether it reached a process.

@@ -330,7 +330,7 @@ class Lifecycle:
                 await self.attempt.end_escapees()
 
     async def _wait_to_restart(self) -> None:
-        """Announce the restart and wait for its delay; a kill or a request for a restart ends it."""
+        """Announce the restart and wait out its delay, unless a kill or a request cuts it."""
         if self._barrier.thrown or isinstance(self._next, Done):
             return
         again, number = self._next, self.attempt.number + 1

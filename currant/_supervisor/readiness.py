@@ -90,9 +90,7 @@ def why_impossible(
     return None
 
 
-def why_attempt_not_ready(
-    command: CommandView, attempt: AttemptView | None
-) -> str | None:
+def why_attempt_not_ready(command: CommandView, attempt: AttemptView | None) -> str | None:
     """Return why `attempt` will not become ready; None if it still may.
 
     Args:

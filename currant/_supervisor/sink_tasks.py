@@ -6,7 +6,6 @@ it has a limited time.  A sink that raises stops everything; its exception leave
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,7 +14,7 @@ import anyio
 from currant._values.errors import CurrantError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.abc import ObjectReceiveStream, TaskGroup
 

@@ -173,7 +173,9 @@ class Supervisor:
                 async with settings.launcher, anyio.create_task_group() as sinks:
                     self._sinks.start(self.channel, sinks)
                     async with anyio.create_task_group() as killing:
-                        killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
+                        killing.start_soon(
+                            self._sweep.after_kill, self._barrier, self._longest_stop
+                        )
                         if settings.timeout is not None:
                             killing.start_soon(self._limit_time, settings.timeout)
                         async with self._lives:

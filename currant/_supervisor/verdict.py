@@ -41,7 +41,9 @@ def judge(ending: Ending, success_codes: Collection[int]) -> Status | None:
     A command that exits before it is ready has failed, whatever its exit code; unless it was
     stopped before that was known.
     """
-    if ending.error is not None:  # An error was reported, even if the process then exited by itself.
+    if (
+        ending.error is not None
+    ):  # An error was reported, even if the process then exited by itself.
         return "failed"
     if ending.exit.stopped:
         return "stopped"

@@ -32,7 +32,7 @@ from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from currant._supervisor.runner import Sink
+    from currant._supervisor.sink_tasks import Sink
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartWhen
     from currant.sinks._colors import Color
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Options",
     "RunOptions",
-    "SinkRunner",
     "StartOptions",
     "of_command_lines",
     "of_procfile",
@@ -62,12 +61,6 @@ Later it is half of that; but all commands may be started at once.
 
 OTHER_FILES = 100
 """More than enough for the rest."""
-
-
-class SinkRunner(Runner):
-    """A Runner over which nobody iterates: its messages are for the sinks."""
-
-    _for_sinks_only = True
 
 
 class Options(TypedDict):
@@ -182,13 +175,14 @@ def _runner(
         raise CommandError(f"--success {success}: there is no command of that name, but {known}")
     at_a_time = min(len(commands), max_processes or len(commands))
     _raise_file_limit(at_a_time * FILES_OF_A_COMMAND + OTHER_FILES)
-    return SinkRunner(
+    return Runner(
         commands,
         restart=_restart_policy(options),
         sinks=_sinks(options, texts, progress=at_a_time < len(commands)),
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],
+        iterable=False,
     )
 
 
