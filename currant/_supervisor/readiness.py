@@ -84,7 +84,7 @@ def why_impossible(
     if result is not None:
         if isinstance(result.error, NotReadyError):
             return f"{did_not}: {result.error.reason}"
-        return f"{did_not}: it has ended: {result.error or result.exit or result.status}"
+        return f"{did_not}: {result.error or result.exit or result.status}"
     if command.is_ending and (condition != "ended" or waiting_is_ending):
         return f"{did_not}: it is being stopped"
     return None
@@ -116,5 +116,5 @@ _VERBS: dict[Condition, str] = {
     "started": "start",
     "ready": "become ready",
     "succeeded": "succeed",
-    "ended": "end",
+    "ended": "run to its end",
 }
