@@ -22,11 +22,12 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
-from currant._process.stop import REAP_LIMIT, end_group
+from currant._process.stop import end_group
 from currant._synchronization import Notifier
 from currant._values.errors import CannotStopError, LaunchError
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty, has_input
+from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from typing import Self
@@ -85,9 +86,18 @@ class FakeLauncher(AsyncContextManagerMixin):
 
     Attributes:
         launched: all processes that were started, in order.
+        limits: how long each step of ending its processes may take; tests of currant itself may
+            set other limits with `_limits`.
     """
 
-    def __init__(self, scripts: Scripts | None = None, default: Script | None = None) -> None:
+    def __init__(
+        self,
+        scripts: Scripts | None = None,
+        default: Script | None = None,
+        *,
+        _limits: ShutdownLimits | None = None,
+    ) -> None:
+        self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self.launched: list[FakeProcess] = []
         self._scripts = dict(scripts or {})
         self._default = default or Script()
@@ -125,7 +135,7 @@ class FakeLauncher(AsyncContextManagerMixin):
         await anyio.sleep(script.starting)
         if script.error is not None:
             raise LaunchError(command.name, script.error)
-        process = FakeProcess(command, script, next(self._pids))
+        process = FakeProcess(command, script, next(self._pids), self.limits)
         self.launched.append(process)
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
@@ -152,7 +162,9 @@ class FakeProcess:
         pid: a number that no other process of its launcher has.
     """
 
-    def __init__(self, command: LaunchSpec, script: Script, pid: int) -> None:
+    def __init__(
+        self, command: LaunchSpec, script: Script, pid: int, limits: ShutdownLimits
+    ) -> None:
         self.command = command
         self.signals: list[int] = []
         self.received: bytearray = bytearray()
@@ -163,6 +175,7 @@ class FakeProcess:
         self.stdout: FakeOutput = FakeOutput()
         separate = command.stderr == "separate" and self.terminal is None
         self.stderr: FakeOutput | None = FakeOutput() if separate else None
+        self._limits = limits
         self._ignores = frozenset(script.ignores)
         self._end: Exit | None = None
         self._ended = anyio.Event()
@@ -214,8 +227,8 @@ class FakeProcess:
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End it; see `currant.Process.stop`."""
-        if not await end_group(self, signal, grace):
-            raise CannotStopError(self.command.name, self.pid, REAP_LIMIT)
+        if not await end_group(self, signal, grace, self._limits.reap):
+            raise CannotStopError(self.command.name, self.pid, self._limits.reap)
         return await self.wait()
 
     async def resize(self, rows: int, columns: int) -> None:

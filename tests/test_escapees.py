@@ -33,13 +33,12 @@ from currant import (
     Started,
 )
 from currant._process import escapees as _escapees
-from currant._process import local as _local
-from currant._process import stop as _stop
 from currant._process.escapees import Escapees
 from currant._process.stop import StopSpec
 from currant._system import proc
 from currant._system.groups import ProcessGroup
 from currant._system.marks import command_of, mark
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.headless import headless
 from tests.lifeline import Gate
@@ -366,13 +365,13 @@ async def test_a_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_pat
 
 
 async def test_an_escapee_that_holds_the_output_does_not_delay_a_kill(
-    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    lifeline: Lifeline, gate: Gate
 ) -> None:
     """Where the output goes on though the group is gone, it is not waited for but looked into."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=HOURS))
     script = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; exec sleep 9999"
     with fail_after(LIMIT):
-        async with Runner({"c": Command.shell(script)}, grace=HOURS) as runner:
+        async with Runner({"c": Command.shell(script)}, grace=HOURS, launcher=launcher) as runner:
             await until_out(lifeline, gate)
             runner.kill()
     assert lifeline.ended() == {"leader", "out"}
@@ -380,14 +379,14 @@ async def test_an_escapee_that_holds_the_output_does_not_delay_a_kill(
 
 
 async def test_an_escapee_that_holds_the_output_does_not_delay_a_restart(
-    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    lifeline: Lifeline, gate: Gate
 ) -> None:
     """The same where it is a restart by hand that stops the command."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=HOURS))
     first = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; exec sleep 9999"
     script = f'case "$CURRANT_ID" in */2) exec sleep 9999;; esac; {first}'
     with fail_after(LIMIT):
-        async with Runner(grace=HOURS) as runner:
+        async with Runner(grace=HOURS, launcher=launcher) as runner:
             job = await runner.start(Command.shell(script, name="c"))
             await until_out(lifeline, gate)
             await job.restart()
@@ -540,13 +539,12 @@ async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an
     lifeline: Lifeline, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is left behind in spite of SIGKILL is named."""
-    monkeypatch.setattr(_escapees, "REAP_LIMIT", 0.05)
-    monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
+    launcher = LocalLauncher(_limits=ShutdownLimits(reap=0.05))
     monkeypatch.setattr(ProcessGroup, "send", lambda group, signal: True)
     with Gate(tmp_path / "second gate") as second:
         command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")
         with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
-            async with Runner([command], grace=0):
+            async with Runner([command], grace=0, launcher=launcher):
                 await until_out(lifeline, gate)
         with pytest.raises(AssertionError, match="still held"):
             lifeline.ended()
@@ -615,7 +613,7 @@ async def test_what_outlives_the_grace_is_killed_as_soon_as_it_is_seen(
 
     monkeypatch.setattr(Escapees, "_look_at_all", look)
     try:
-        await Escapees("f00", set).end({"c": StopSpec(SIGTERM, 0)}, 0)
+        await Escapees("f00", set, ShutdownLimits()).end({"c": StopSpec(SIGTERM, 0)}, 0)
     finally:
         child.kill()
         child.wait()
@@ -645,7 +643,7 @@ async def test_there_is_one_search_at_the_end_of_many_commands(searches: list[No
 
 async def test_commands_that_restart_at_the_same_time_share_a_search(searches: list[None]) -> None:
     """Searches that are asked for while one runs are done by one more."""
-    escapees = Escapees("f00", set)
+    escapees = Escapees("f00", set, ShutdownLimits())
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(escapees.find)
@@ -698,12 +696,11 @@ def without_environment() -> Iterator[None]:
 
 @pytest.mark.usefixtures("without_environment")
 async def test_a_search_does_not_wait_for_those_who_never_have_an_environment(
-    monkeypatch: pytest.MonkeyPatch, searches: list[None]
+    searches: list[None],
 ) -> None:
     """They are not in the middle of the start of a program."""
-    monkeypatch.setattr(_escapees, "PATIENCE", inf)
     with fail_after(LIMIT):
-        await Escapees("f00", set).find()
+        await Escapees("f00", set, ShutdownLimits(search=inf)).find()
     assert len(searches) == 1
 
 

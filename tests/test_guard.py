@@ -20,12 +20,12 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from currant import Command, Runner
-from currant._process import guard as _guard
-from currant._process import local as _local
+from currant import Command, LocalLauncher, Runner
 from currant._process.guard import SCRIPT, OrphanGuard
+from currant._process.spawn import default_start
 from currant._process.stop import StopSpec
 from currant._system.proc import environment_of
+from currant._values.shutdown_limits import ShutdownLimits
 from tests.headless import headless
 from tests.programs import Programs
 from tests.system import needs_proc
@@ -517,11 +517,11 @@ async def test_a_guard_has_next_to_no_environment_but_an_outer_runner_finds_it(
 
 @pytest_anyio
 async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
-    guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    guards: list[subprocess.Popen[bytes]],
 ) -> None:
     """However many commands there are; and it has ended by itself, not by a signal."""
-    monkeypatch.setattr(_guard, "TIME_TO_END", LIMIT)
-    async with Runner([["true"]] * 20):
+    launcher = LocalLauncher(_limits=ShutdownLimits(guard_exit=LIMIT))
+    async with Runner([["true"]] * 20, launcher=launcher):
         pass
     assert [guard.returncode for guard in guards] == [0]
 
@@ -530,11 +530,11 @@ async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
 @needs_proc
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 async def test_a_guard_is_deaf_to_what_asks_programs_to_end(
-    guards: list[subprocess.Popen[bytes]], number: int, monkeypatch: pytest.MonkeyPatch
+    guards: list[subprocess.Popen[bytes]], number: int
 ) -> None:
     """A signal to all processes of a terminal or of a machine that shuts down is not for it."""
-    monkeypatch.setattr(_guard, "TIME_TO_END", LIMIT)
-    async with Runner({"c": "sleep 9999"}) as runner:
+    launcher = LocalLauncher(_limits=ShutdownLimits(guard_exit=LIMIT))
+    async with Runner({"c": "sleep 9999"}, launcher=launcher) as runner:
         await runner["c"].until_started()
         until_it_ignores(guards[0].pid)
         guards[0].send_signal(number)
@@ -598,16 +598,15 @@ async def test_a_guard_that_was_killed_is_told_at_the_end(
 
 @pytest_anyio
 async def test_a_guard_that_does_not_listen_holds_nobody_up(
-    guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    guards: list[subprocess.Popen[bytes]],
 ) -> None:
     """Its pipe may be full: starts go on, and at the end it is killed."""
-    monkeypatch.setattr(_guard, "TIME_TO_END", 0.05)
+    launcher = LocalLauncher(_limits=ShutdownLimits(guard_exit=0.05))
     with anyio.fail_after(LIMIT):
-        async with Runner() as runner:
+        async with Runner(launcher=launcher) as runner:
             guards[0].send_signal(SIGSTOP)
-            guard = runner._launcher._guard  # type: ignore[attr-defined]
             for number in range(10_000):
-                guard.add(number + 10**9, StopSpec(SIGTERM, 1.0))
+                launcher._guard.add(number + 10**9, StopSpec(SIGTERM, 1.0))
             assert (await runner.start_soon("true").wait()).status == "succeeded"
     assert guards[0].returncode == -SIGKILL
 
@@ -615,7 +614,7 @@ async def test_a_guard_that_does_not_listen_holds_nobody_up(
 @pytest_anyio
 async def test_what_could_not_be_told_at_once_is_told_in_order_later() -> None:
     """A pipe that was full for a while loses nothing, and tears no line apart."""
-    guard = OrphanGuard(RUN)
+    guard = OrphanGuard(RUN, LIMIT)
     read_end, guard._pipe = os.pipe()
     os.set_blocking(guard._pipe, False)
     told = b""
@@ -639,11 +638,11 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
 ) -> None:
     """Between the start of a process and the guard's knowledge of it, nothing is awaited."""
     added: list[int] = []
-    start_process, add = _local.start_process, OrphanGuard.add
+    start, add = default_start(), OrphanGuard.add
     started = anyio.Event()
 
-    async def note_start(how: SpawnSpec) -> Child | Process:
-        process = await start_process(how)
+    async def note_start(spec: SpawnSpec) -> Child | Process:
+        process = await start(spec)
         started.set()
         return process
 
@@ -651,9 +650,8 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
         added.append(group)
         add(guard, group, how)
 
-    monkeypatch.setattr(_local, "start_process", note_start)
     monkeypatch.setattr(OrphanGuard, "add", note_add)
-    async with Runner({"c": "sleep 9999"}) as runner:
+    async with Runner({"c": "sleep 9999"}, launcher=LocalLauncher(_start=note_start)) as runner:
         await started.wait()
         assert len(added) == 1
         runner.kill()
@@ -686,7 +684,7 @@ async def test_a_group_is_taken_back_once_when_it_is_gone(
 @pytest_anyio
 async def test_a_cancelled_end_leaves_no_guard(guards: list[subprocess.Popen[bytes]]) -> None:
     """Closing the guard in a scope that is cancelled kills it, and reaps it."""
-    guard = OrphanGuard(RUN)
+    guard = OrphanGuard(RUN, LIMIT)
     guard.start()
     guards[0].send_signal(SIGSTOP)
     with anyio.CancelScope() as scope:

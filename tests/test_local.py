@@ -33,10 +33,10 @@ from currant import (
     Runner,
     StdinClosedError,
 )
-from currant._process import local as _local
 from currant._process import pipes as _pipes
 from currant._system.files import bytes_in_pipe
 from currant._system.groups import ProcessGroup
+from currant._values.shutdown_limits import ShutdownLimits
 from tests.files import files_left
 from tests.streams import read_all, read_until
 from tests.system import needs_proc, started_by_uvloop
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from signal import Signals
 
-    from currant._process.child import SpawnSpec
+    from currant._process.child import Child, SpawnSpec
     from currant._process.local import LocalProcess
     from tests.kills import Kills
 
@@ -58,17 +58,21 @@ ENV = shutil.which("env") or "/usr/bin/env"
 
 
 @asynccontextmanager
-async def launched(command: Command) -> AsyncIterator[LocalProcess]:
+async def launched(
+    command: Command, limits: ShutdownLimits | None = None
+) -> AsyncIterator[LocalProcess]:
     """Launch a process of this machine, with a limit on the time."""
     with anyio.fail_after(LIMIT):
-        async with LocalLauncher() as launcher:
+        async with LocalLauncher(_limits=limits) as launcher:
             yield await launcher.launch(command)
 
 
 @asynccontextmanager
-async def ready(command: Command) -> AsyncIterator[LocalProcess]:
+async def ready(
+    command: Command, limits: ShutdownLimits | None = None
+) -> AsyncIterator[LocalProcess]:
     """Launch a process, and wait until it has said that it is ready."""
-    async with launched(command) as process:
+    async with launched(command, limits) as process:
         assert await read_until(process.stdout, b"ready\n") == b"ready\n"
         yield process
 
@@ -398,15 +402,14 @@ async def test_a_script_without_a_first_line_is_told_to_have_none(
     ],
 )
 async def test_a_start_that_the_system_refuses_says_what_is_lacking(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+    error: Exception, reason: str
 ) -> None:
     """Whatever goes wrong when a process is started becomes a LaunchError with a reason."""
 
-    async def refuse(how: SpawnSpec) -> None:
+    async def refuse(spec: SpawnSpec) -> Child:
         raise error
 
-    monkeypatch.setattr(_local, "start_process", refuse)
-    async with LocalLauncher() as launcher:
+    async with LocalLauncher(_start=refuse) as launcher:
         for stdin in (None, PIPE):
             with pytest.raises(LaunchError, match=reason) as caught:
                 await launcher.launch(Command(["true"], stdin=stdin, name="the name"))
@@ -414,17 +417,16 @@ async def test_a_start_that_the_system_refuses_says_what_is_lacking(
             assert caught.value.name == "the name"
 
 
-async def test_an_interrupted_start_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_interrupted_start_leaves_no_file_open() -> None:
     """What is no error of the start goes on as it is, and the pipes are closed all the same."""
 
     class Interrupt(BaseException):
         pass
 
-    async def interrupt(how: SpawnSpec) -> None:
+    async def interrupt(spec: SpawnSpec) -> Child:
         raise Interrupt
 
-    monkeypatch.setattr(_local, "start_process", interrupt)
-    async with LocalLauncher() as launcher:
+    async with LocalLauncher(_start=interrupt) as launcher:
         with pytest.raises(Interrupt):
             await launcher.launch(Command(["true"], stdin=PIPE))
 
@@ -604,9 +606,8 @@ time.sleep(9999)
         os.killpg(process.pid, 0)
 
 
-async def test_a_group_that_renews_itself_does_not_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_group_that_renews_itself_does_not_escape() -> None:
     """A group whose members start a successor and end is there all the time, and is ended."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
     source = """
 import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -616,7 +617,8 @@ for generation in range(300):
         os._exit(3)
 os.read(0, 1)
 """
-    async with ready(python(source, stdin=PIPE)) as process:
+    limits = ShutdownLimits(drain=HOURS)
+    async with ready(python(source, stdin=PIPE), limits) as process:
         assert await process.wait() == Exit(3, None)
         assert await process.stop(SIGTERM, 0.2) == Exit(3, None)
         # Whoever is left holds the output, and no limit cuts it off.
@@ -726,12 +728,10 @@ does nothing (waits) until the named pipe is closed.
 """
 
 
-async def test_a_stranger_cannot_keep_the_output_from_ending(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_stranger_cannot_keep_the_output_from_ending() -> None:
     """Who left the group and holds the pipe delays the end of the output by a limit at most."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.05)
-    async with launched(python(STRANGER, "echoes", stdin=PIPE)) as process:
+    limits = ShutdownLimits(drain=0.05)
+    async with launched(python(STRANGER, "echoes", stdin=PIPE), limits) as process:
         output: list[bytes] = []
 
         async def read() -> None:
@@ -748,12 +748,10 @@ async def test_a_stranger_cannot_keep_the_output_from_ending(
             assert await read_all(process.stdout) == b""
 
 
-async def test_output_of_the_group_is_received_however_late_it_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_output_of_the_group_is_received_however_late_it_is_read() -> None:
     """The limit cuts off the stranger, not what the group had written before it was gone."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.0)
-    async with launched(python(STRANGER, "echoes", stdin=PIPE)) as process:
+    limits = ShutdownLimits(drain=0)
+    async with launched(python(STRANGER, "echoes", stdin=PIPE), limits) as process:
         assert await process.wait() == Exit(3, None)
         assert await process.stop(SIGTERM, HOURS) == Exit(3, None)
         assert process.stdout is not None
@@ -765,8 +763,8 @@ async def test_a_stranger_may_say_more_than_the_group_until_the_limit_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a stranger writes within the limit is received; after it there is the end, no error."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
-    async with launched(python(STRANGER, "echoes", stdin=PIPE)) as process:
+    limits = ShutdownLimits(drain=HOURS)
+    async with launched(python(STRANGER, "echoes", stdin=PIPE), limits) as process:
         assert process.stdin is not None
         assert await process.wait() == Exit(3, None)
         await process.stop(SIGTERM, HOURS)
@@ -779,12 +777,10 @@ async def test_a_stranger_may_say_more_than_the_group_until_the_limit_is_over(
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05])
-async def test_a_stranger_that_goes_on_writing_cannot_either(
-    limit: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stranger_that_goes_on_writing_cannot_either(limit: float) -> None:
     """A stranger that always has more to say is cut off after the limit, and that is no error."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", limit)
-    async with launched(python(STRANGER, "floods", stdin=PIPE)) as process:
+    limits = ShutdownLimits(drain=limit)
+    async with launched(python(STRANGER, "floods", stdin=PIPE), limits) as process:
         assert await process.wait() == Exit(3, None)
         await process.stop(SIGTERM, HOURS)
         output = bytearray()

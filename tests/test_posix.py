@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import pytest
 
-from currant._system import groups, proc
+from currant._system import proc
 from currant._system.groups import ProcessGroup, require_posix
 from currant._system.listeners import OwnServers
 from currant._system.proc import environment_of, group_and_session
-from tests.system import HAS_PIDFDS, hide_proc, needs_proc
+from tests.system import HAS_PIDFDS, hide_group_pidfds, hide_proc, needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def start() -> Iterator[Start]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How groups are signalled: all tests hold for both ways."""
     if request.param == "by number":
-        monkeypatch.setattr(groups, "_reaches_group", lambda pidfd: False)
+        hide_group_pidfds(monkeypatch)
     elif not HAS_PIDFDS:
         pytest.skip("signals to groups through a pidfd need Linux 6.9 or later")
     way: str = request.param
@@ -410,11 +410,7 @@ def test_on_an_older_system_a_group_is_signalled_by_its_number(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a pidfd stands for the process alone (Linux before 6.9), it is not used, nor kept."""
-
-    def refuse(pidfd: int, signal: int, info: None, flags: int) -> None:
-        raise OSError(errno.EINVAL, "unknown flag")
-
-    monkeypatch.setattr("signal.pidfd_send_signal", refuse, raising=False)
+    hide_group_pidfds(monkeypatch)
     child = start(*RUNS)
     before = len(os.listdir("/dev/fd"))
     group = group_of(child)

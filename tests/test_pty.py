@@ -33,10 +33,10 @@ from currant import (
     Runner,
     StdinClosedError,
 )
-from currant._process import child as _child
-from currant._process import local as _local
+from currant._process.spawn import start_with_pidfd, start_without_pidfd
 from currant._system.groups import has_pidfds
 from currant._values.errors import LaunchError
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.programs import Programs
@@ -69,10 +69,10 @@ def python(source: str, *words: str, **options: Unpack[CommandOptions]) -> Comma
     return Command(argv, **(IN_TERMINAL | options))
 
 
-async def output_of(command: Command) -> bytes:
+async def output_of(command: Command, launcher: LocalLauncher | None = None) -> bytes:
     """Return all that a command prints until it ends."""
     with anyio.fail_after(LIMIT):
-        async with Runner([command], capture=True) as runner:
+        async with Runner([command], capture=True, launcher=launcher) as runner:
             await runner.join()
     output = runner.results["c"].stdout
     assert output is not None
@@ -107,25 +107,19 @@ os.write(terminal, b"directly\\n")
 
 
 @pytest.mark.parametrize("pidfds", [True, False])
-async def test_a_command_has_a_terminal_that_is_its_own(
-    monkeypatch: pytest.MonkeyPatch, *, pidfds: bool
-) -> None:
+async def test_a_command_has_a_terminal_that_is_its_own(*, pidfds: bool) -> None:
     """All three standard files are one terminal, the controlling one, on every kind of system."""
-    if not pidfds:
-        monkeypatch.setattr(_child, "has_pidfds", lambda: False)
-        monkeypatch.setattr(_local, "start_process", _local.start_by_event_loop)
-    elif not has_pidfds():
+    if pidfds and not has_pidfds():
         pytest.skip("waits through pidfds: Linux 5.3 or later")
-    output = await output_of(python(LOOK))
+    launcher = LocalLauncher(_start=start_with_pidfd if pidfds else start_without_pidfd)
+    output = await output_of(python(LOOK), launcher)
     assert output == b"[True, True, True] 1\r\nTrue\r\ndirectly\r\n"
 
 
-async def test_without_pidfds_a_command_is_stopped_as_with_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_without_pidfds_a_command_is_stopped_as_with_them() -> None:
     """Where the exit has to be looked for, a stop and a wait for it still meet."""
-    monkeypatch.setattr(_child, "has_pidfds", lambda: False)
-    async with running(shell(f"echo ready; {EXEC_FOREVER}")) as runner:
+    launcher = LocalLauncher(_start=start_without_pidfd)
+    async with running(shell(f"echo ready; {EXEC_FOREVER}"), launcher=launcher) as runner:
         await until_line(runner, "ready")
         runner.kill()
     assert runner.results["c"].exit == Exit(None, SIGTERM, stopped=True)
@@ -484,12 +478,11 @@ def named_pipe(tmp_path: Any) -> Any:
 
 
 async def test_a_stranger_in_the_terminal_keeps_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch, named_pipe: str, tmp_path: Path
+    named_pipe: str, tmp_path: Path
 ) -> None:
     """Who left the session and holds it delays its end by a limit; what is there is received."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.0)
     with anyio.fail_after(LIMIT):
-        async with LocalLauncher() as launcher:
+        async with LocalLauncher(_limits=ShutdownLimits(drain=0)) as launcher:
             count = tmp_path / "count"
             process = await launcher.launch(python(STRANGER, named_pipe, str(count)))
             assert await process.wait() == Exit(3, None)
@@ -499,13 +492,13 @@ async def test_a_stranger_in_the_terminal_keeps_nobody_waiting(
 
 
 async def test_a_stranger_that_reads_nothing_does_not_hold_up_the_end_of_the_input(
-    monkeypatch: pytest.MonkeyPatch, named_pipe: str, tmp_path: Path
+    named_pipe: str, tmp_path: Path
 ) -> None:
     """Bytes that nobody will read any more are given up with the group."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.05)
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=0.05))
     data = b"a line\n" * 100_000
     command = python(STRANGER, named_pipe, str(tmp_path / "count"), stdin=data)
-    async with running(command) as runner:
+    async with running(command, launcher=launcher) as runner:
         await runner.join()
     assert runner.results["c"].exit == Exit(3, None)
 

@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from currant import CannotStopError, Command, Exit
-from currant._process.stop import REAP_LIMIT, end_group
+from currant._process.stop import end_group
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 
 trio_testing = pytest.importorskip("trio.testing")
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from currant._process.stop import Stoppable
 
 pytestmark = pytest.mark.anyio
+
+REAP_LIMIT = ShutdownLimits().reap
 
 
 @pytest.fixture(params=["trio"])
@@ -85,7 +88,7 @@ async def timed(group: Stoppable, grace: float, after: float = 0) -> tuple[bool,
     """End `group` in `after` seconds; return the outcome, and when it was known."""
     began = anyio.current_time()
     await anyio.sleep(after)
-    return await end_group(group, SIGTERM, grace), elapsed(began)
+    return await end_group(group, SIGTERM, grace, REAP_LIMIT), elapsed(began)
 
 
 async def test_a_group_that_obeys_is_asked_and_never_forced() -> None:
@@ -98,7 +101,7 @@ async def test_a_group_that_obeys_is_asked_and_never_forced() -> None:
 async def test_a_group_is_asked_with_the_signal_given() -> None:
     """Which signal asks is the caller's choice."""
     group = Group(obeys_after=0)
-    assert await end_group(group, SIGUSR1, 5)
+    assert await end_group(group, SIGUSR1, 5, REAP_LIMIT)
     assert group.log == [(0, f"ask {SIGUSR1}")]
 
 
@@ -126,8 +129,8 @@ async def test_a_group_that_outlives_force_is_given_up() -> None:
 async def test_a_group_that_was_given_up_can_be_ended_later() -> None:
     """Giving up is not for good: a later call asks and forces as the first one did."""
     group = Group(dies_after=REAP_LIMIT + 1)
-    assert not await end_group(group, SIGTERM, 5)
-    assert await end_group(group, SIGTERM, 5)
+    assert not await end_group(group, SIGTERM, 5, REAP_LIMIT)
+    assert await end_group(group, SIGTERM, 5, REAP_LIMIT)
     assert group.forced == [5]
 
 
@@ -179,7 +182,7 @@ async def test_groups_that_are_ended_together_take_as_long_as_the_slowest() -> N
     began = anyio.current_time()
     async with anyio.create_task_group() as tasks:
         for grace, group in enumerate(groups):
-            tasks.start_soon(end_group, group, SIGTERM, grace)
+            tasks.start_soon(end_group, group, SIGTERM, grace, REAP_LIMIT)
     assert elapsed(began) == 99
     assert [group.forced for group in groups] == [[grace] for grace in range(100)]
 
@@ -188,7 +191,7 @@ async def test_who_is_cancelled_has_asked_but_does_not_force() -> None:
     """A cancelled call leaves the group as it is, then and when its grace would be over."""
     group = Group()
     with anyio.move_on_after(5) as scope:
-        await end_group(group, SIGTERM, 10)
+        await end_group(group, SIGTERM, 10, REAP_LIMIT)
     assert scope.cancelled_caught
     await anyio.sleep(100)
     assert group.log == [(0, f"ask {SIGTERM}")]
@@ -199,7 +202,7 @@ async def test_a_call_in_a_cancelled_scope_has_asked() -> None:
     group = Group()
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await end_group(group, SIGTERM, 10)
+        await end_group(group, SIGTERM, 10, REAP_LIMIT)
     assert scope.cancelled_caught
     assert group.log == [(0, f"ask {SIGTERM}")]
 
@@ -215,7 +218,7 @@ async def test_one_call_that_is_cancelled_leaves_the_others_at_it() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         with anyio.move_on_after(5):
-            await end_group(group, SIGTERM, 7)
+            await end_group(group, SIGTERM, 7, REAP_LIMIT)
     assert outcomes == [(True, 10)]
     assert group.forced == [10]
 

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from currant._system.groups import has_pidfds, kill_unreaped
+from currant._system.groups import kill_unreaped
 from currant._system.terminal import take_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from currant._values.checks import StrOrPath
 
@@ -55,11 +56,26 @@ class SpawnSpec(NamedTuple):
     env: Mapping[str, str]
     in_terminal: bool = False
 
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments that `Popen` and `anyio.open_process` take alike."""
+        return {
+            "stdin": self.stdin,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "cwd": self.cwd,
+            "env": self.env,
+            "start_new_session": True,
+        }
+
 
 class Child:
     """A child process; whoever first waits or asks for its end when it has come reaps it.
 
     Building it starts the process in a session of its own, and blocks until its program runs.
+
+    Args:
+        spec: what to start.
+        has_pidfd: whether to wait for the exit through a pidfd; if not, `wait` polls.
 
     Attributes:
         pid: its number, which is nobody else's until it has been reaped.
@@ -69,23 +85,19 @@ class Child:
         OSError: it could not be started; nothing is left behind.
     """
 
-    def __init__(self, how: SpawnSpec) -> None:
-        self._process = subprocess.Popen(
-            how.argv,
-            stdin=how.stdin,
-            stdout=how.stdout,
-            stderr=how.stderr,
-            cwd=how.cwd,
-            env=how.env,
-            start_new_session=True,
-            preexec_fn=take_terminal() if how.in_terminal else None,  # noqa: PLW1509 - see there
+    def __init__(self, spec: SpawnSpec, *, has_pidfd: bool = True) -> None:
+        take = take_terminal() if spec.in_terminal else None
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            spec.argv,
+            preexec_fn=take,  # noqa: PLW1509 - see there
+            **spec.options(),
         )
         self.pid = self._process.pid
         self._turn = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.pidfd: int | None = None
         try:
-            if has_pidfds():
+            if has_pidfd:
                 self.pidfd = os.pidfd_open(self.pid)
         except OSError:
             kill_unreaped(self.pid)

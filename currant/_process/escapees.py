@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._process.stop import REAP_LIMIT, StopSpec, end_group, until_vacant
+from currant._process.stop import StopSpec, end_group, until_vacant
 from currant._system.groups import ProcessGroup
 from currant._system.marks import command_of
 from currant._system.proc import environment_of, group_and_session, is_starting, process_numbers
@@ -34,14 +34,13 @@ from currant._values.errors import CannotStopError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from currant._values.shutdown_limits import ShutdownLimits
+
 __all__ = ["Escapees"]
 
 
 MOST_PASSES = 10
 """How often one search lists the processes anew, while there are ones that it has not seen."""
-
-PATIENCE = 0.3
-"""Seconds for which a search looks again: where no descriptor is left, or a program just starts."""
 
 
 class Escapees:
@@ -53,10 +52,14 @@ class Escapees:
     Args:
         run: the run.
         groups: tells the groups that are no escapees': those of the run's own processes.
+        limits: how long a search looks again, and how long a group may exist after SIGKILL.
     """
 
-    def __init__(self, run: str, groups: Callable[[], Collection[int]]) -> None:
+    def __init__(
+        self, run: str, groups: Callable[[], Collection[int]], limits: ShutdownLimits
+    ) -> None:
         self._run = run
+        self._limits = limits
         self._groups = groups
         self._turn = anyio.Lock()
         self._searched_at = -inf
@@ -81,8 +84,8 @@ class Escapees:
         async def end_one(number: int, name: str) -> None:
             how = commands[name]
             left = began + min(how.grace, grace) - anyio.current_time()
-            if not await _end(number, how.signal, max(left, 0)):
-                raise CannotStopError(name, number, REAP_LIMIT)
+            if not await self._end(number, how.signal, max(left, 0)):
+                raise CannotStopError(name, number, self._limits.reap)
 
         # Again until nothing is found: what is asked to end may start something else.
         while anyio.current_time() <= over:
@@ -96,7 +99,12 @@ class Escapees:
                         tasks.start_soon(end_one, number, name)
             except* CannotStopError as group:
                 raise group.exceptions[0] from None
-        await self._kill_on_sight(commands, over + REAP_LIMIT)
+        await self._kill_on_sight(commands, over + self._limits.reap)
+
+    async def _end(self, number: int, signal: int, grace: float) -> bool:
+        """End one group; return whether it is gone."""
+        with closing(_Escapee(number)) as escapee:
+            return await end_group(escapee, signal, grace, self._limits.reap)
 
     async def _kill_on_sight(self, commands: Collection[str], deadline: float) -> None:
         """Kill each escapee as soon as it is seen, until none is.
@@ -118,7 +126,7 @@ class Escapees:
                 return
             if anyio.current_time() > deadline:
                 number, name = next(iter(seen.items()))
-                raise CannotStopError(name, number, REAP_LIMIT)
+                raise CannotStopError(name, number, self._limits.reap)
 
     async def find(self) -> dict[int, str]:
         """Return the groups of all escapees by their number, and their commands' names.
@@ -143,7 +151,7 @@ class Escapees:
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-                if anyio.current_time() > began + PATIENCE:
+                if anyio.current_time() > began + self._limits.search:
                     return self._warn_of(error)
             await anyio.sleep(0.01)
 
@@ -171,7 +179,7 @@ class Escapees:
             blank += await self._look_at(new, tell)
         # Again: a process has no environment in the moment in which its program starts.  On a busy
         # machine that moment may last.
-        deadline = anyio.current_time() + PATIENCE
+        deadline = anyio.current_time() + self._limits.search
         while blank := await self._look_at(blank, tell):
             if anyio.current_time() > deadline:
                 break
@@ -199,12 +207,6 @@ class Escapees:
             if environment is not None and (name := command_of(environment, self._run)) is not None:
                 tell(group, name)
         return blank
-
-
-async def _end(number: int, signal: int, grace: float) -> bool:
-    """End one group; return whether it is gone."""
-    with closing(_Escapee(number)) as escapee:
-        return await end_group(escapee, signal, grace)
 
 
 class _Escapee(ProcessGroup):

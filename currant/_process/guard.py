@@ -40,19 +40,21 @@ TICKS = 10
 ENDLESS = 10**9
 """Ticks that never are over."""
 
-TIME_TO_END = 1.0
-"""Seconds that the script has to end when it is told to; it needs a thousandth."""
-
 
 class OrphanGuard:
     """Knows the process groups of one run, and ends them if this program dies before it is closed.
 
     On Linux it ends all processes that carry the run's mark as well (see `currant._escapees`).
     Before it is started, or where it cannot be, it does nothing.
+
+    Args:
+        run: the run.
+        exit_limit: seconds for which `aclose` waits until the helper has exited.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, exit_limit: float) -> None:
         self._run = run
+        self._exit_limit = exit_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         self._longest = 0
@@ -115,7 +117,7 @@ class OrphanGuard:
             self._process.kill()
         self._close_pipe()
         try:
-            with anyio.move_on_after(TIME_TO_END):
+            with anyio.move_on_after(self._exit_limit):
                 while self._process.poll() is None:  # noqa: ASYNC110 - no loop watches it
                     await anyio.sleep(0.001)
         finally:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
     from currant._values.exit import Exit
+    from currant._values.shutdown_limits import ShutdownLimits
 
-__all__ = ["Checker", "Launcher", "PortOwner", "Process", "Resizable", "Sweeper"]
+__all__ = ["Checker", "Launcher", "Limited", "PortOwner", "Process", "Resizable", "Sweeper"]
 
 
 class Process(Protocol):
@@ -143,6 +144,17 @@ class Checker(Protocol):
             CommandNotFoundError: one of them is missing or cannot be used.
         """
         ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A launcher that states how long each step of ending its processes may take.
+
+    For any other launcher the Runner uses the default `ShutdownLimits`.
+    """
+
+    @property
+    def limits(self) -> ShutdownLimits: ...
 
 
 @runtime_checkable

@@ -1,15 +1,12 @@
-"""Processes on this machine: the only caller of `anyio.open_process`.
+"""Processes on this machine.
 
-That is for systems without pidfds only (macOS), and for processes without a terminal: elsewhere a
-`Child` starts faster, and is the same on each event loop.  Output is read from pipes of our own by
-readiness, for three reasons: on asyncio a process's own streams stop at 64 KiB, the exit would have
-to be told apart from the end of output, and a read by readiness is 2 to 4 times as fast.  The
-child's ends stay blocking: only our ends are set not to.
+Output is read from pipes of our own by readiness, for three reasons: on asyncio a process's own
+streams stop at 64 KiB, the exit would have to be told apart from the end of output, and a read by
+readiness is 2 to 4 times as fast.  The child's ends stay blocking: only our ends are set not to.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import signal as signals
 from collections import Counter
@@ -26,13 +23,15 @@ from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
 from currant._process.lookup import environment, explain, problem_with, stdin_of
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput
-from currant._process.stop import REAP_LIMIT, StopSpec, end_group, until_vacant
-from currant._system.groups import ProcessGroup, has_pidfds
+from currant._process.spawn import StartProcess, default_start, with_retries
+from currant._process.stop import StopSpec, end_group, until_vacant
+from currant._system.groups import ProcessGroup
 from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
 from currant._values.errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
 from currant._values.exit import Exit
 from currant._values.launch_spec import LaunchSpec, Pty, has_input
+from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,28 +42,32 @@ if TYPE_CHECKING:
 __all__ = ["LocalLauncher", "LocalProcess"]
 
 
-GRACE = 5.0
-"""Seconds of grace where this launcher is used without a Runner, which gives each command one."""
-
-RETRIES = (0.005, 0.01, 0.02, 0.05)
-"""Seconds between the tries of a start that fails for a reason that passes."""
-
-DRAIN_LIMIT = 1.0
-"""Seconds that output may take to end once the group is gone: a stranger may hold the pipe."""
-
-
 class LocalLauncher:
     """Starts processes on this machine, each in a session of its own.
 
     Args:
         orphan_guard: whether a helper process ends them when this program dies.
+
+    Attributes:
+        limits: how long each step of ending its processes may take.
+
+    Tests may set other limits with `_limits`, and put `_start` in the place of the function that
+    starts a process.
     """
 
-    def __init__(self, *, orphan_guard: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        orphan_guard: bool = True,
+        _limits: ShutdownLimits | None = None,
+        _start: StartProcess | None = None,
+    ) -> None:
+        self.limits: ShutdownLimits = _limits or ShutdownLimits()
+        self._start_process = _start or default_start()
         self._run = os.urandom(8).hex()
         self._with_guard = orphan_guard
-        self._guard = OrphanGuard(self._run)
-        self._escapees = Escapees(self._run, self._groups)
+        self._guard = OrphanGuard(self._run, self.limits.guard_exit)
+        self._escapees = Escapees(self._run, self._groups, self.limits)
         self._starting: list[str] = []
         self._processes: set[LocalProcess] = set()
         self._attempts: Counter[str] = Counter()
@@ -93,7 +96,7 @@ class LocalLauncher:
             async with anyio.create_task_group() as tasks:
                 for process in list(self._processes):
                     tasks.start_soon(process.aclose)
-            with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
+            with anyio.CancelScope(shield=True):  # bounded: by `limits.reap`
                 await self.sweep(grace=0)
         finally:
             await self._guard.aclose()
@@ -123,7 +126,10 @@ class LocalLauncher:
         except RuntimeError as error:
             # The event loop may have failed after the start: Python 3.11's asyncio does where the
             # thread that waits for the exit cannot be started.
-            with suppress(CannotStopError), anyio.CancelScope(shield=True):  # bounded: REAP_LIMIT
+            with (
+                suppress(CannotStopError),
+                anyio.CancelScope(shield=True),
+            ):  # bounded: `limits.reap`
                 await self.sweep(name, 0)
             raise LaunchError(name, explain(command, error)) from error
         # Not OSError alone: what is wrong with the arguments, each event loop says in its way.
@@ -153,7 +159,8 @@ class LocalLauncher:
                 del self._unswept[swept]
 
     async def _start(self, name: str, command: LaunchSpec) -> LocalProcess:
-        how = StopSpec(command.stop_signal, GRACE if command.grace is None else command.grace)
+        grace = self.limits.grace if command.grace is None else command.grace
+        how = StopSpec(command.stop_signal, grace)
         self._unswept[name] = how
         self._attempts[name] += 1
         own_mark = mark(self._run, name, self._attempts[name])
@@ -163,20 +170,21 @@ class LocalLauncher:
             stdin, stdout, stderr = files.child_ends
             variables = environment(command) | {VARIABLE: own_mark}
             self._guard.expect(how)
-            started = await _patiently(
-                SpawnSpec(
-                    command.argv,
-                    stdin,
-                    stdout,
-                    stderr,
-                    command.cwd,
-                    variables,
-                    in_terminal=isinstance(files, PtyStdio),
-                )
+            spec = SpawnSpec(
+                command.argv,
+                stdin,
+                stdout,
+                stderr,
+                command.cwd,
+                variables,
+                in_terminal=isinstance(files, PtyStdio),
             )
+            started = await with_retries(self._start_process, spec)
             # Before anything else is awaited: nobody else would end it if we died now.
             self._guard.add(started.pid, how)
-            process = LocalProcess(name, own_mark, started, files, self._guard, self._forget)
+            process = LocalProcess(
+                name, own_mark, started, files, self._guard, self.limits, self._forget
+            )
             self._processes.add(process)
         except BaseException:
             files.close()
@@ -213,6 +221,7 @@ class LocalProcess:
         process: Child | Process,
         files: Stdio,
         guard: OrphanGuard,
+        limits: ShutdownLimits,
         forget: Callable[[LocalProcess, bool], None],
     ) -> None:
         self.host = os.uname().nodename
@@ -226,6 +235,7 @@ class LocalProcess:
         self._group = ProcessGroup(process.pid, pidfd)
         self._servers = OwnServers(process.pid, f"{VARIABLE}={own_mark}".encode())
         self._guard = guard
+        self._limits = limits
         self.has_gone = False
         self._forget = forget
         self._asked = False
@@ -242,14 +252,14 @@ class LocalProcess:
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
-        gone = self._has_gone_by_now() or await end_group(self, signal, grace)
+        gone = self._has_gone_by_now() or await end_group(self, signal, grace, self._limits.reap)
         for output in (self.stdout, self.stderr):
             if output is not None:
-                output.end_within(DRAIN_LIMIT)
+                output.end_within(self._limits.drain)
         if isinstance(self.stdin, TerminalInput):  # a stranger in it might never make room
             self.stdin.end()
         if not gone:
-            raise CannotStopError(self.name, self.pid, REAP_LIMIT)
+            raise CannotStopError(self.name, self.pid, self._limits.reap)
         return await self.wait()
 
     async def listens(self, address: str, port: int) -> bool | None:
@@ -266,8 +276,8 @@ class LocalProcess:
         """End the group at once if it is alive, drop unread output, free everything."""
         gone = self._has_gone_by_now()
         if not gone:
-            with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
-                gone = await end_group(self, signals.SIGKILL, 0)
+            with anyio.CancelScope(shield=True):  # bounded: by `limits.reap`
+                gone = await end_group(self, signals.SIGKILL, 0, self._limits.reap)
         for pipe in (self.stdin, self.stdout, self.stderr):
             if pipe is not None:
                 pipe.close()
@@ -316,51 +326,3 @@ def _open_files(command: LaunchSpec) -> Stdio:
         return PtyStdio(command.pty.rows, command.pty.columns)
     source = None if has_input(command) else stdin_of(command)
     return PipeStdio(source=source, separate=command.stderr == "separate")
-
-
-async def start_by_event_loop(how: SpawnSpec) -> Process:
-    """Start a process by way of the event loop, which learns of its exit in a way of its own."""
-    # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
-    with anyio.CancelScope(shield=True):
-        process = await anyio.open_process(
-            how.argv,
-            stdin=how.stdin,
-            stdout=how.stdout,
-            stderr=how.stderr,
-            cwd=how.cwd,
-            env=how.env,
-            start_new_session=True,
-        )
-    # Both type checkers take every scope for one that swallows errors.
-    return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]
-
-
-async def start_child(how: SpawnSpec) -> Child:
-    """Start a process whose exit is learnt of through its pidfd."""
-    return Child(how)
-
-
-start_process = start_child if has_pidfds() else start_by_event_loop
-"""Starts a process in a session of its own; returns once its program runs."""
-
-
-async def _patiently(how: SpawnSpec) -> Child | Process:
-    """Start a process, again for up to 0.1 s where what is in the way will pass."""
-    start = start_child if how.in_terminal else start_process
-    for pause in RETRIES:
-        try:
-            return await start(how)
-        except (OSError, RuntimeError) as error:
-            if not _passes(error):
-                raise
-        await anyio.sleep(pause)
-    return await start(how)
-
-
-def _passes(error: OSError | RuntimeError) -> bool:
-    if isinstance(error, OSError):
-        # The program's file is still open for writing, if only in a child of another thread that is
-        # about to start a program of its own.
-        return error.errno == errno.ETXTBSY
-    # uvloop, where an event loop in another thread starts a process at this moment.
-    return "Racing" in str(error)

@@ -14,11 +14,7 @@ from anyio import move_on_after, sleep
 if TYPE_CHECKING:
     from currant._system.groups import ProcessGroup
 
-__all__ = ["REAP_LIMIT", "StopSpec", "Stoppable", "end_group", "until_vacant"]
-
-
-REAP_LIMIT = 2.0
-"""Seconds that a group has to be gone after SIGKILL; far more than a process that can die needs."""
+__all__ = ["StopSpec", "Stoppable", "end_group", "until_vacant"]
 
 
 class StopSpec(NamedTuple):
@@ -52,11 +48,11 @@ async def until_vacant(group: ProcessGroup) -> None:
         pause = min(pause * 2, 0.05)
 
 
-async def end_group(group: Stoppable, signal: int, grace: float) -> bool:
+async def end_group(group: Stoppable, signal: int, grace: float, reap_limit: float) -> bool:
     """End `group`: ask with `signal`, wait up to `grace` seconds, force, reap.
 
     Returns:
-        Whether it is gone; False where something outlived SIGKILL for `REAP_LIMIT` seconds.
+        Whether it is gone; False where something outlived SIGKILL for `reap_limit` seconds.
 
     Cancellation: leaves the group asked, but not forced.
     """
@@ -65,7 +61,7 @@ async def end_group(group: Stoppable, signal: int, grace: float) -> bool:
         await group.gone()
         return True
     group.force()
-    with move_on_after(REAP_LIMIT):
+    with move_on_after(reap_limit):
         await group.gone()
         return True
     return False

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._channel.channel import Channel
+from currant._process.launcher import Limited
 from currant._supervisor.dispatcher import Dispatcher
 from currant._supervisor.failure import Failure, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
@@ -73,7 +74,8 @@ class Supervisor:
 
     # Fourteen attributes: three to look at, four that run, four that end, and three notes.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
-        limits = ShutdownLimits()
+        launcher = settings.launcher
+        limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
         self.channel = Channel(
             settings.buffer_size, plan.commands, for_sinks_only=not settings.iterable
         )
@@ -85,10 +87,10 @@ class Supervisor:
         self._failure = Failure(barrier)
         self._lives = anyio.create_task_group()
         self._sinks = SinkTasks(settings.sinks, self._failure)
-        self._sweep = FinalSweep(settings.launcher, self._failure, limits)
+        self._sweep = FinalSweep(launcher, self._failure, limits)
         self.dispatcher = Dispatcher(
             plan,
-            settings.launcher,
+            launcher,
             self.channel,
             barrier,
             limits,
