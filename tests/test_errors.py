@@ -1,8 +1,9 @@
-"""The family of errors: what each is besides, what it carries, and that it crosses processes."""
+"""The errors: their base classes, messages and fields, and that they can be pickled."""
 
 from __future__ import annotations
 
 import copy
+import errno
 import pickle
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     (
         DuplicateNameError("web"),
         {"name": "web"},
-        "two commands are named 'web'; give each a name of its own",
+        "two commands are named 'web'; give each a unique name",
     ),
     (
         LaunchError("web", "no memory"),
@@ -64,7 +65,7 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         CannotStopError("web", 17, 2.0),
         {"name": "web", "pid": 17, "waited": 2.0},
         (
-            "'web' (process group 17) is still there 2 s after SIGKILL; "
+            "'web' (process group 17) still exists 2 s after SIGKILL; "
             "look at its state with 'ps': a process in state D waits for the kernel"
         ),
     ),
@@ -90,17 +91,17 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     (
         UnresponsiveError("web", 3, "status 500"),
         {"name": "web", "failures": 3, "reason": "status 500"},
-        "'web' has failed its probe `alive` 3 times in a row: status 500",
+        "'web' failed its `alive` probe 3 times in a row: status 500",
     ),
     (
         TimeLimitError("web", 5),
         {"name": "web", "seconds": 5, "whose": "command"},
-        "'web' has run into its time limit of 5 s",
+        "'web' exceeded its time limit of 5 s",
     ),
     (
         TimeLimitError("web", 0.5, "runner"),
         {"name": "web", "seconds": 0.5, "whose": "runner"},
-        "'web' has run into the Runner's time limit of 0.5 s",
+        "'web' exceeded the Runner's time limit of 0.5 s",
     ),
     (
         DependencyError("web", "'db' was to be ready, and has ended: exit code 1"),
@@ -111,8 +112,8 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
 ]
 
 
-def test_every_public_error_is_looked_at_here() -> None:
-    """A new error has to be added to the table above."""
+def test_every_public_error_is_in_the_table() -> None:
+    """A new error must be added to the table above."""
     public = {
         value
         for value in map(vars(currant).get, currant.__all__)
@@ -141,18 +142,18 @@ def test_every_public_error_is_looked_at_here() -> None:
         (CommandFailed, {CurrantError}),
     ],
 )
-def test_an_error_is_what_a_caller_may_catch_it_as(
+def test_error_has_the_bases_that_callers_catch(
     error: type[CurrantError], bases: set[type[Exception]]
 ) -> None:
-    """One base for all; a caller's mistake is a `ValueError` too, a missing program no surprise."""
+    """One base for all; a mistake is a `ValueError` too, a missing program as in `subprocess`."""
     assert set(error.__bases__) == bases
 
 
 @pytest.mark.parametrize(("error", "kept", "text"), ERRORS, ids=repr)
-def test_an_error_tells_its_fields_and_keeps_them(
+def test_error_shows_its_fields_and_keeps_them(
     error: CurrantError, kept: dict[str, object], text: str
 ) -> None:
-    """The text is built from the fields, and a program can read these."""
+    """The message is built from the fields, which a program can read."""
     assert str(error) == text
     assert vars(error) == kept
 
@@ -163,21 +164,34 @@ def test_an_error_tells_its_fields_and_keeps_them(
     ids=["pickle", "copy", "deepcopy"],
 )
 @pytest.mark.parametrize(("error", "kept", "text"), ERRORS, ids=repr)
-def test_an_error_survives_pickle_and_copy(
+def test_error_survives_pickle_and_copy(
     error: CurrantError,
     kept: dict[str, object],
     text: str,
     duplicate: Callable[[CurrantError], CurrantError],
 ) -> None:
-    """The copy, from another process too, is of the same class with the same fields and text."""
+    """The copy has the same class, fields and message, in another process too."""
     again = duplicate(error)
     assert type(again) is type(error)
     assert str(again) == text
     assert vars(again) == kept
 
 
-def test_a_failed_command_is_told_with_its_exit_and_its_last_lines() -> None:
-    """`CommandFailed` shows how the command ended, and what it said last on which stream."""
+def test_missing_program_has_the_number_of_a_missing_file() -> None:
+    """Code written for `subprocess` finds ENOENT in `errno`, in a copy too."""
+    error = CommandNotFoundError("web", "no program 'web' in PATH")
+    assert error.errno == pickle.loads(pickle.dumps(error)).errno == errno.ENOENT
+
+
+def test_copy_keeps_notes() -> None:
+    """A note that a caller has added survives pickling."""
+    error = LaunchError("web", "no memory")
+    error.add_note("while starting the stack")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["while starting the stack"]
+
+
+def test_failed_command_is_shown_with_its_exit_and_last_lines() -> None:
+    """`CommandFailed` shows how the command ended, and the last lines with their streams."""
     tail = (
         Line("web", "stdout", b"listening", b"\n", 0.0),
         Line("web", "stderr", b"caf\xff", b"", 0.0),
@@ -190,7 +204,7 @@ def test_a_failed_command_is_told_with_its_exit_and_its_last_lines() -> None:
     ]
 
 
-def test_a_command_that_could_not_be_started_is_told_with_the_error() -> None:
-    """`CommandFailed` shows why where there is no exit to show."""
+def test_command_that_could_not_be_started_is_shown_with_the_error() -> None:
+    """`CommandFailed` shows the error if there is no exit to show."""
     result = Result("web", None, LaunchError("web", "no memory"), "failed", 1, 0.0, 0.0)
     assert str(CommandFailed(result)) == "cannot start 'web': no memory"

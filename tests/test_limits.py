@@ -167,7 +167,7 @@ async def test_a_runner_has_a_limit_for_all() -> None:
     assert runner.barrier.reason == "the time limit of 0.5 s is over"
     statuses = {name: result.status for name, result in results.items()}
     assert statuses == {"done": "succeeded", "a": "failed", "b": "failed", "never": "stopped"}
-    assert str(results["a"].error) == "'a' has run into the Runner's time limit of 0.5 s"
+    assert str(results["a"].error) == "'a' exceeded the Runner's time limit of 0.5 s"
     assert results["a"].exit is not None
     assert results["a"].exit.timed_out
     assert [message.command for message in told if isinstance(message, Exited)][1:] == ["b", "a"]

@@ -1,15 +1,14 @@
-"""The family of errors that currant raises; `CurrantError` is the base of all.
+"""The errors that currant raises; `CurrantError` is the base class of all of them.
 
-A class with fields builds its message from them and keeps them, so that a program can look at what
-a person reads.  Errors of a wrong command are `ValueError`s too (they are the caller's mistake), a
-program that does not exist is also a `FileNotFoundError` (what `subprocess` would have raised).
-A class whose arguments are not its message defines `__reduce__`, or pickle would lose them.
+A class with fields builds its message from them and keeps them, so a program can read the same
+facts as a person.  An error about an invalid command is a `ValueError` too, since the caller made
+the mistake.  A missing program is also a `FileNotFoundError`, as `subprocess` would raise.
 """
 
 from __future__ import annotations
 
 from errno import ENOENT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,59 +35,65 @@ __all__ = [
 
 
 class CurrantError(Exception):
-    """Base class of every error that currant raises itself."""
+    """Base class of every error that currant itself raises.
+
+    All of them can be pickled and copied.
+    """
+
+    _fields: ClassVar[tuple[str, ...]] = ()
+    """The arguments of the class, by the names of the attributes that hold them."""
+
+    def __reduce__(self) -> tuple[type[CurrantError], tuple[object, ...], dict[str, Any]]:
+        # BaseException would call the class with `args`, but a class with fields puts the message
+        # there.  The third value restores what was added later: notes, for example.
+        arguments = tuple(getattr(self, name) for name in self._fields)
+        return type(self), arguments or self.args, vars(self)
 
 
 class CommandError(CurrantError, ValueError):
-    """A command was described wrongly: NUL bytes, an `=` in a variable's name, or the like."""
+    """The command is invalid: a NUL byte, an ``=`` in the name of a variable, or the like."""
 
 
 class EmptyCommandError(CommandError):
-    """A command has no program to run: an empty sequence, an empty text, an empty first word."""
+    """The command has no program to run: an empty sequence, text or first word."""
 
     def __init__(self, message: str = "a command needs a program to run, got nothing") -> None:
         super().__init__(message)
 
 
 class CommandParseError(CommandError):
-    """A text does not follow the shell's rules of quoting.
+    """The text of a command does not follow the shell's quoting rules.
 
     Attributes:
         text: the text as given.
-        reason: what is wrong with it.
+        reason: the rule that it breaks.
     """
+
+    _fields = ("text", "reason")
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(f"cannot parse the command {text!r}: {reason}")
         self.text = text
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[CommandParseError], tuple[str, str]]:
-        return type(self), (self.text, self.reason)
-
 
 class CommandNotFoundError(CommandError, FileNotFoundError):
-    """A command's program, working directory or input file is not there, or cannot be used.
+    """A command's program, working directory or input file is missing or cannot be used.
 
     Raised on entry of the Runner, before any process is started.
 
     Attributes:
         name: the command's name.
-        reason: what is missing, and where it was looked for.
+        reason: the path that is missing, and the places searched.
     """
+
+    _fields = ("name", "reason")
+    errno: int | None = ENOENT
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"command {name!r}: {reason}")
-        self.errno: int | None = ENOENT
         self.name = name
         self.reason = reason
-
-    def __str__(self) -> str:
-        # OSError.__str__ would show errno and a file name.
-        return f"command {self.name!r}: {self.reason}"
-
-    def __reduce__(self) -> tuple[type[CommandNotFoundError], tuple[str, str]]:
-        return type(self), (self.name, self.reason)
 
 
 class DuplicateNameError(CommandError):
@@ -98,87 +103,83 @@ class DuplicateNameError(CommandError):
         name: the name that was given twice.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"two commands are named {name!r}; give each a name of its own")
-        self.name = name
+    _fields = ("name",)
 
-    def __reduce__(self) -> tuple[type[DuplicateNameError], tuple[str]]:
-        return type(self), (self.name,)
+    def __init__(self, name: str) -> None:
+        super().__init__(f"two commands are named {name!r}; give each a unique name")
+        self.name = name
 
 
 class LaunchError(CurrantError):
     """A process could not be started; nothing of it is left behind.
 
-    `__cause__` is the operating system's error where there was one.
+    `__cause__` is the operating system's error, if there was one.
 
     Attributes:
         name: the command's name.
-        reason: why, and what to do about it.
+        reason: why it could not be started, and what to do about it.
     """
+
+    _fields = ("name", "reason")
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"cannot start {name!r}: {reason}")
         self.name = name
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[LaunchError], tuple[str, str]]:
-        return type(self), (self.name, self.reason)
-
 
 class CannotStopError(CurrantError):
-    """A process outlived SIGKILL (in uninterruptible sleep, say on a dead network disk).
+    """A process survived SIGKILL, in uninterruptible sleep on a dead network disk for example.
 
     Attributes:
         name: the command's name.
-        pid: the leader of the process group that is still there.
-        waited: how long it was given after SIGKILL, in seconds.
+        pid: the process group that still exists, by the pid of its leader.
+        waited: seconds that currant waited after SIGKILL.
     """
+
+    _fields = ("name", "pid", "waited")
 
     def __init__(self, name: str, pid: int, waited: float) -> None:
         super().__init__(
-            f"{name!r} (process group {pid}) is still there {waited:g} s after SIGKILL; "
+            f"{name!r} (process group {pid}) still exists {waited:g} s after SIGKILL; "
             "look at its state with 'ps': a process in state D waits for the kernel"
         )
         self.name = name
         self.pid = pid
         self.waited = waited
 
-    def __reduce__(self) -> tuple[type[CannotStopError], tuple[str, int, float]]:
-        return type(self), (self.name, self.pid, self.waited)
-
 
 class JobEndedError(CurrantError):
-    """A command that has ended, or is being stopped, was asked to restart.
+    """The request came too late: the command has ended or is being stopped.
 
     Attributes:
         name: the command's name.
-        request: what was asked.
+        request: the request, such as ``"restart"``.
     """
+
+    _fields = ("name", "request")
 
     def __init__(self, name: str, request: str) -> None:
         super().__init__(f"cannot {request} {name!r}: it has ended or is being stopped")
         self.name = name
         self.request = request
 
-    def __reduce__(self) -> tuple[type[JobEndedError], tuple[str, str]]:
-        return type(self), (self.name, self.request)
-
 
 class StdinClosedError(CurrantError):
-    """Bytes were sent to a command that does not read them.
+    """Bytes were sent to a command that does not read its stdin.
 
     Attributes:
         name: the command's name.
-        reason: why nobody reads: it has no pipe, has closed it, or does not run.
+        reason: why no process reads them: the command has no pipe, has closed it, or is not
+            running.
     """
+
+    _fields = ("name", "reason")
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"cannot send to the stdin of {name!r}: {reason}")
         self.name = name
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type[StdinClosedError], tuple[str, str]]:
-        return type(self), (self.name, self.reason)
 
 
 class NotReadyError(CurrantError):
@@ -186,9 +187,11 @@ class NotReadyError(CurrantError):
 
     Attributes:
         name: the command's name.
-        reason: why not.
-        tail: its last lines, at most twenty.
+        reason: why the command is not ready.
+        tail: the last lines of its output, at most twenty.
     """
+
+    _fields = ("name", "reason", "tail")
 
     def __init__(self, name: str, reason: str, tail: Sequence[Line] = ()) -> None:
         super().__init__(with_lines(f"{name!r} is not ready: {reason}", tail))
@@ -196,67 +199,60 @@ class NotReadyError(CurrantError):
         self.reason = reason
         self.tail: tuple[Line, ...] = tuple(tail)
 
-    def __reduce__(self) -> tuple[type[NotReadyError], tuple[str, str, tuple[Line, ...]]]:
-        return type(self), (self.name, self.reason, self.tail)
-
 
 class UnresponsiveError(CurrantError):
-    """A command that had been ready did not answer its probe `alive` any more.
+    """A command that had been ready no longer passes its `alive` probe.
 
     Attributes:
         name: the command's name.
-        failures: how many times in a row.
-        reason: what the last look met.
+        failures: the number of failures in a row.
+        reason: the result of the last probe.
     """
 
+    _fields = ("name", "failures", "reason")
+
     def __init__(self, name: str, failures: int, reason: str) -> None:
-        super().__init__(
-            f"{name!r} has failed its probe `alive` {failures} times in a row: {reason}"
-        )
+        super().__init__(f"{name!r} failed its `alive` probe {failures} times in a row: {reason}")
         self.name = name
         self.failures = failures
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[UnresponsiveError], tuple[str, int, str]]:
-        return type(self), (self.name, self.failures, self.reason)
-
 
 class TimeLimitError(CurrantError):
-    """A command ran for longer than it may, or than its Runner may.
+    """A command exceeded its own time limit or that of its Runner.
 
     Attributes:
         name: the command's name.
         seconds: the limit.
-        whose: whose limit it is: ``"command"`` or ``"runner"``.
+        whose: the owner of the limit: ``"command"`` or ``"runner"``.
     """
+
+    _fields = ("name", "seconds", "whose")
 
     def __init__(self, name: str, seconds: float, whose: str = "command") -> None:
         limit = "its time limit" if whose == "command" else "the Runner's time limit"
-        super().__init__(f"{name!r} has run into {limit} of {seconds:g} s")
+        super().__init__(f"{name!r} exceeded {limit} of {seconds:g} s")
         self.name = name
         self.seconds = seconds
         self.whose = whose
 
-    def __reduce__(self) -> tuple[type[TimeLimitError], tuple[str, float, str]]:
-        return type(self), (self.name, self.seconds, self.whose)
-
 
 class DependencyError(CurrantError):
-    """A command was skipped: what it waited for can no longer come.
+    """A command was skipped, because a condition that it waited for can no longer come true.
 
     Attributes:
         name: the command's name.
-        reason: what it waited for, and why that cannot come.
+        reason: the condition, and why it cannot come true.
     """
+
+    _fields = ("name", "reason")
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name!r} was skipped: {reason}")
         self.name = name
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[DependencyError], tuple[str, str]]:
-        return type(self), (self.name, self.reason)
 
-
-def with_lines(what: str, lines: Sequence[Line]) -> str:
-    return "\n".join([what, *(f"    {line.stream}: {line.text}" for line in lines)])
+def with_lines(message: str, lines: Sequence[Line]) -> str:
+    """Return `message` followed by `lines`, one on each line, indented and with their stream."""
+    return "\n".join([message, *(f"    {line.stream}: {line.text}" for line in lines)])

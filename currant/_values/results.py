@@ -97,6 +97,8 @@ class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subpr
         result: the failed command's `Result`.
     """
 
+    _fields = ("result",)
+
     def __init__(self, result: Result) -> None:
         if isinstance(result.error, NotReadyError):  # it shows lines of its own
             what = f"{result.command!r} is not ready: {result.error.reason}"
@@ -106,6 +108,3 @@ class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subpr
             what = f"{result.command!r}: {result.exit}"
         super().__init__(with_lines(what, result.tail))
         self.result = result
-
-    def __reduce__(self) -> tuple[type[CommandFailed], tuple[Result]]:
-        return type(self), (self.result,)
