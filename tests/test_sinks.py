@@ -37,6 +37,7 @@ from currant import (
     Runner,
     Started,
 )
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Gate
@@ -616,10 +617,10 @@ async def test_a_slow_sink_slows_the_commands_and_loses_nothing() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("way", ["scope", "cancel_scope"])
 async def test_a_cancellation_while_a_sink_ends_gives_it_no_more_than_its_time(
-    way: str, monkeypatch: pytest.MonkeyPatch
+    way: str,
 ) -> None:
     """All commands have ended, and the block waits for what a sink still has to do."""
-    monkeypatch.setattr("currant._supervisor.runner.SINK_TIME", 0.05)
+    launcher = FakeLauncher(_limits=ShutdownLimits(sinks=0.05))
     ending = anyio.Event()
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -635,7 +636,7 @@ async def test_a_cancellation_while_a_sink_ends_gives_it_no_more_than_its_time(
     with anyio.fail_after(LIMIT):
         async with anyio.create_task_group() as tasks:
             with anyio.CancelScope() as scope:
-                async with Runner(["a"], launcher=FakeLauncher(), sinks=[sink], grace=0) as runner:
+                async with Runner(["a"], launcher=launcher, sinks=[sink], grace=0) as runner:
                     tasks.start_soon(cancel)
     assert runner.results["a"].status == "succeeded"
 
