@@ -114,7 +114,7 @@ async def test_a_restarted_command_has_to_be_ready_again(gate: Gate) -> None:
                 )
             )
             gate.open()
-            await job._life.change.wait_for(lambda: job._life.starts == 2)
+            await job._life.context.change.wait_for(lambda: job._life.starts == 2)
             later = runner.start_soon(Command(RUNS, name="later", after="first"))
             await anyio.wait_all_tasks_blocked()
             assert later.state == "queued"
@@ -317,7 +317,7 @@ async def test_a_stop_in_order_waits_for_no_reader() -> None:
                 pass
             runner.kill()
             db = runner["db"]
-            await db._life.change.wait_for(lambda: db.pid is None)
+            await db._life.context.change.wait_for(lambda: db.pid is None)
             assert runner["web"].result is None  # its output is still to be read
             assert SIGTERM in launcher["db"].signals
             del reader

@@ -1,8 +1,9 @@
-"""Many commands: the public `Runner` and `Job`, and what runs below them.
+"""Many commands: the public `Runner` and `Job`, and the tasks below them.
 
-Read `runner` and `supervisor` first: what a block holds, and in which order it ends.  Then follow
-one command: `dispatcher` (with `scheduler` and `conditions`) lets it begin, `lifecycle` is its life
-and `job` its public handle, `attempt` is one run of its process.  `health` runs the probes,
-`verdict` says how an attempt ended, `readiness` what may still be waited for.  `sweep`,
-`sink_tasks` and `failure` are what the supervisor ends with; `context` is what is handed down.
+Read `runner` and `supervisor` first: the tasks of a block, and the order in which they end.  Then
+follow one command.  `dispatcher` starts the command's life, with `scheduler` and `conditions`;
+`lifecycle` is that life, `job` the public handle of it, and `attempt` one run of the process.
+`health` runs the probes, `verdict` judges how an attempt ended, and `readiness` answers whether a
+command can still become ready.  `sweep`, `sink_tasks` and `failure` belong to the supervisor.
+`context` holds the objects that are handed down.
 """

@@ -1,15 +1,15 @@
 """One attempt at running a command: its process, and the tasks beside it until all is over.
 
-Read `run_to_completion`: it is the attempt's life.  Beside the process one task reports the start
-and reads stdout, another task reads stderr, and if the command has probes or a time limit a third
-task checks the process (`health`).  When the leader has exited, what is left of its group is
-stopped, the output is drained, and everything is freed.
+Start with `run_to_completion`.  Beside the process one task reports the start and reads stdout, and
+another task reads stderr.  If the command has probes or a time limit, a third task checks the
+process (`health`).  After the leader has exited, leftover processes of the group are stopped, the
+output is drained, and everything is freed.
 
-Two things hold whatever comes in between.  Nothing outlives its attempt: the group is stopped
-behind a shield, for as long as the grace allows.  Stopping never waits for a reader: the task that
-follows the process sends no message, so a full channel cannot hold up a stop.
+Two invariants hold through every error and cancellation.  No process outlives the attempt: the
+group is stopped behind a shield, bounded by the grace.  Stopping never waits for a reader: the task
+that waits for the process sends no message, so a full channel cannot hold up a stop.
 
-Each task costs a command 30 to 60 µs of about 700, and twice that if it is cancelled.
+Each task costs a command 30 to 60 µs of about 700, and a cancelled task costs twice that.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
-from currant._process.launcher import Resizable, Sweeper
-from currant._supervisor.health import Health, has_checks, name_of_probes
+from currant._process.launcher import Resizable
+from currant._supervisor.health import Health
+from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
 from currant._values.errors import CannotStopError, LaunchError, NotReadyError, TimeLimitError
 from currant._values.messages import Aborted, Ready, Started
@@ -61,7 +62,7 @@ class _Running:
 
 @dataclass(frozen=True, slots=True)
 class _Draining:
-    """The group is gone; its output may still be on its way."""
+    """The group is empty; output may still be unread."""
 
     process: Process
     tasks: TaskGroup
@@ -80,16 +81,16 @@ class Attempt:
     """One attempt at running a command.
 
     Args:
-        command: the command, with the grace that it has in its Runner.
-        number: which attempt it is, from 1; 0: a placeholder before the first.
-        context: what it shares with the other attempts.
+        command: the command, with the grace that holds in this Runner.
+        number: counts the attempts from 1; 0 is a placeholder before the first attempt.
+        context: shared with the other attempts of the job.
 
     Attributes:
         number: as given.
-        output: what the process writes.
+        output: the output of the process.
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
-        status: how it ended; None until that is known.
+        status: how the attempt ended; None until that is known.
     """
 
     def __init__(self, command: Command, number: int, context: JobContext) -> None:
@@ -116,7 +117,7 @@ class Attempt:
 
     @property
     def pid(self) -> int | None:
-        """The leader's number while any process of its group may run."""
+        """The leader's process ID, while any process of the group may run."""
         return self._phase.process.pid if isinstance(self._phase, _Running) else None
 
     @property
@@ -147,7 +148,7 @@ class Attempt:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the process has become ready, by its probe or, without one, by running."""
+        """Whether the process has become ready; without a `ready` probe, whether it has started."""
         return self._health.readiness == "ready"
 
     @property
@@ -166,7 +167,7 @@ class Attempt:
         return isinstance(self.error, CannotStopError)
 
     async def launch(self) -> Process | None:
-        """Start the process and return it; if that fails, note why in `error` and return None.
+        """Start and return the process; if that fails, set `error` and return None.
 
         Cancellation: nothing is left running.
         """
@@ -185,13 +186,13 @@ class Attempt:
     async def run_to_completion(self, process: Process, on_end: Callable[[float], None]) -> None:
         """Wait until all is over: the leader, its group, and the output.
 
-        Call it in the same step as `launch` returned: until then nothing would stop the process.
+        Call this without an `await` after `launch`: until then nothing would stop the process.
         Cancellation: stops the process.
 
         Args:
-            process: what `launch` returned.
-            on_end: is called as soon as `status` is known, with the seconds that the leader ran;
-                not if its exit never becomes known.
+            process: the process that `launch` returned.
+            on_end: called as soon as `status` is known, with the seconds that the leader ran; not
+                called if the exit never becomes known.
         """
         began = anyio.current_time()
         uptime: float | None = None
@@ -220,13 +221,13 @@ class Attempt:
                 self._enter(_OVER)
 
     async def stop(self, *, hurry: bool = False) -> None:
-        """Stop the process, if there is one, and return when its group is empty.
+        """Stop the process, if there is one, and return when the group is empty.
 
-        Called again it joins the stop that is under way, with what is left of the grace.
+        A second call joins the stop that is under way, with the rest of the grace.
         Cancellation: the process has been asked to stop.
 
         Args:
-            hurry: whether the grace is over now, for this stop and for one that is under way.
+            hurry: whether the grace is over now, also for a stop that is under way.
         """
         self._request_stop(hurry=hurry)
         if isinstance(self._phase, _Running):
@@ -242,7 +243,7 @@ class Attempt:
         """Mark the attempt as failed with `fault`; the caller then stops it.
 
         Returns:
-            Whether it was marked: not if it has failed or exited, or is being stopped.
+            False if the attempt has already failed or exited, or is being stopped.
         """
         is_stopped = self.is_stopping or self._context.barrier.thrown
         if not self.may_run or not self.is_running or self.error is not None or is_stopped:
@@ -253,18 +254,14 @@ class Attempt:
         return True
 
     async def end_escapees(self, grace: float = inf) -> None:
-        """Stop what has left the group, or note in `error` that it cannot be stopped.
+        """Stop the escapees of the attempt, or set `error` if they cannot be stopped.
 
         Cancellation: the escapees have been asked to stop.
         """
-        launcher, name = self._context.launcher, self._command.name
-        if isinstance(launcher, Sweeper):
-            try:
-                await launcher.sweep(name, grace)
-                if has_checks(self._command):
-                    await launcher.sweep(name_of_probes(name), grace)
-            except CannotStopError as error:
-                self._note_failure_to_stop(error)
+        try:
+            await end_escapees_of(self._command, self._context.launcher, grace)
+        except CannotStopError as error:
+            self._note_failure_to_stop(error)
 
     async def send_signal(self, signal: int) -> bool:
         """Send a signal to the group; return whether it reached a process."""
@@ -291,7 +288,7 @@ class Attempt:
             tasks.start_soon(self.resize, self._size)
         is_stopped = self._stop_request is not None
         self._health.start(process, tasks, is_stopped=is_stopped)
-        if self._stop_request is not None:  # It was asked to stop while it was being started.
+        if self._stop_request is not None:  # The stop was requested during the launch.
             self._stop_request = replace(self._stop_request, at=anyio.current_time())
             tasks.start_soon(self._stop, running)
 
@@ -303,7 +300,7 @@ class Attempt:
         await self.output.read(process.stdout, process.stderr, tasks)
 
     async def _stop_group(self, running: _Running) -> None:
-        """Stop the group, or what the leader has left of it."""
+        """Stop the group, or after the exit of the leader the leftover processes."""
         if self._context.barrier.thrown:  # A kill may not have reached the watcher yet.
             self._request_stop()
         if self.exit is None:
@@ -315,7 +312,7 @@ class Attempt:
             self._enter(_Draining(running.process, running.tasks))
 
     async def _drain(self, process: Process) -> None:
-        """Let the output end; if the process was stopped, end escapees that hold it open."""
+        """Drain the output; after a stop, end the escapees that hold the pipes open."""
         if process.stdin is not None:
             await process.stdin.aclose()  # Another process may hold the other end.
         if self._stop_request is None:
@@ -329,7 +326,7 @@ class Attempt:
         await self.end_escapees(0 if is_hurried else max(left, limits.escapee_grace))
 
     def _judge(self) -> bool:
-        """Set `status` and return True, unless the last lines are to decide it."""
+        """Set `status` and return True; return False if unread lines still decide the status."""
         assert self.exit is not None
         was_stopped = self._stop_request is not None or self._context.barrier.thrown
         ending = Ending(self.exit, self.error, was_stopped, self._health.readiness)
@@ -359,7 +356,7 @@ class Attempt:
             end = await running.process.stop(self._command.stop_signal, grace)
         except CannotStopError as error:
             self._note_failure_to_stop(error)
-        except Exception:  # A launcher breaks its contract.
+        except Exception:  # The launcher broke its contract.
             running.tasks.cancel_scope.cancel()
             raise
         else:
@@ -370,12 +367,12 @@ class Attempt:
             self.stop_soon()
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
-        """Note that a process survives, and no longer wait for it or for its output."""
+        """Record that a process survived SIGKILL, and wait no longer for its exit and output."""
         self.error, self.status = error, "failed"
         if isinstance(self._phase, _Running):
             self._phase.tasks.cancel_scope.cancel()
 
-    # ---- what is noted and reported ----
+    # ---- records and messages ----
 
     def _enter(self, phase: _Phase) -> None:
         self._phase = phase

@@ -1,7 +1,7 @@
-"""Waiting for other commands: until what a command needs has happened, or never can.
+"""Waiting for other commands: until a dependency is met, or can never be met.
 
-The graph is `currant._values.dependencies`, the questions are `readiness`; here they are asked each
-time a command changes, so a command that can never start is skipped at once.
+The graph is in `currant._values.dependencies`, and the questions are in `readiness`.  This module
+asks them each time a command changes, so a command that can never start is skipped at once.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Conditions:
         self._lives = lives
 
     async def wait_for_needs(self, life: Lifecycle) -> str | None:
-        """Wait until all that `life` needs has happened; return None, or why it never can.
+        """Wait until all dependencies of `life` are met; return None, or why they cannot be.
 
-        If `life` is itself being stopped, this returns as soon as a command that it needs is too.
+        If `life` is being stopped, this returns as soon as a dependency is being stopped too.
         Cancellation: harmless.
         """
         needs = list(self._dependencies[life.name].items())
-        if len(needs) == 1:  # without a task beside this one, which halves the memory
+        if len(needs) == 1:  # A second task would double the memory.
             return await self._wait_for(life, *needs[0])
         reasons: list[str] = []
 
@@ -57,20 +57,20 @@ class Conditions:
         return reasons[0] if reasons else None
 
     async def wait_for_dependents(self, name: str) -> None:
-        """Wait until no process runs of the commands that need this one, directly or not.
+        """Wait until no process runs of the commands that need `name`, directly or indirectly.
 
-        This does not wait for their output: a kill waits for no reader.
+        This does not wait for their output, since a kill never waits for a reader.
         Cancellation: harmless.
         """
         for other in self._dependencies.dependents(name):
             life = self._lives[other]
             while not life.is_gone:
-                await life.change.wait()
+                await life.context.change.wait()
 
     async def _wait_for(
         self, waiting: Lifecycle, name: str, condition: Condition | None
     ) -> str | None:
-        """Wait until the command meets `condition`; return None, or why it no longer can."""
+        """Wait until the command meets `condition`; return None, or why the command cannot."""
         other = self._lives[name]
         if condition is None:
             condition = "started" if other.command.ready is None else "ready"
@@ -79,5 +79,5 @@ class Conditions:
             reason = why_impossible(other, condition, waiting_is_ending=waiting.is_ending)
             if reason is not None:
                 return reason
-            await other.change.wait()
+            await other.context.change.wait()
         return None

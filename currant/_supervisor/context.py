@@ -1,4 +1,4 @@
-"""What is shared from above: by all jobs of a Runner, and by all attempts of a job."""
+"""The objects that all jobs of a Runner share, and the objects that all attempts of a job share."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["JobContext", "RunnerContext"]
 
 @dataclass(frozen=True, slots=True)
 class RunnerContext:
-    """What the jobs of one Runner share.
+    """The objects that the jobs of one Runner share.
 
     Attributes:
         launcher: starts the processes.
         channel: takes the messages.
         barrier: the Runner's kill barrier.
         limits: how long each step of a shutdown may take.
-        starting: lets one process start at a time: each start blocks the event loop for a third of
-            a millisecond, and between two starts other tasks run.
-        withdraw: ends the command of that name at once if it still waits to begin.
+        starting: held while a process starts.  Each start blocks the event loop for a third of a
+            millisecond, and between two starts other tasks run.
+        withdraw: ends the command of that name at once, if the command still waits to begin.
         wait_for_dependents: waits until no process runs of the commands that need the command of
             that name.
     """
@@ -47,11 +47,11 @@ class RunnerContext:
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """What the attempts of one job share.
+    """The objects that the attempts of one job share.
 
     Attributes:
-        runner: what the job shares with the others.
-        barrier: the job's kill barrier; the Runner's throws it, too.
+        runner: shared with the other jobs.
+        barrier: the job's kill barrier, which the Runner's barrier throws too.
         change: is notified when something about the command has changed.
         policies: how the command is treated.
     """

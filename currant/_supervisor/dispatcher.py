@@ -1,8 +1,8 @@
-"""Where commands come from and go to: each is registered, admitted, begun, and let go.
+"""Starts the lives of commands: registers, admits and runs each command.
 
-A command is registered (it has a job), then admitted: it waits for what it needs, then in the queue
-of the `scheduler`, then its life runs in a task, with its watcher in another task.  While a command
-is registered and not over, the channel counts it as a producer.
+A registered command has a job.  An admitted command waits for its dependencies, and then in the
+queue of the `scheduler`.  Then the life of the command runs in a task, and the watcher in another
+task.  From the registration to the end, the channel counts the command as a producer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from currant._supervisor.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
-
-    from anyio.abc import TaskGroup
 
     from currant._channel.channel import Channel
     from currant._process.launcher import Launcher
@@ -48,12 +46,13 @@ class Dispatcher:
         barrier: the Runner's.
         limits: how long each step of a shutdown may take.
         max_processes: how many commands may run at the same time; None: all.
-        tasks: where the lives run.
-        failure: learns of errors that no life handles.
+        failure: records the errors that no life handles.
 
     Attributes:
         jobs: the handles by name, in the order of registration.
         lives: the lives by name, in the same order.
+        tasks: the task group of the lives, which the Supervisor enters.
+        is_complete: whether all planned commands are registered.
     """
 
     def __init__(
@@ -64,13 +63,13 @@ class Dispatcher:
         barrier: KillBarrier,
         limits: ShutdownLimits,
         max_processes: int | None,
-        tasks: TaskGroup,
         failure: Failure,
     ) -> None:
         self.jobs: dict[str, Job] = {}
         self.lives: dict[str, Lifecycle] = {}
+        self.tasks = anyio.create_task_group()
+        self.is_complete = False
         self._plan = plan
-        self._tasks = tasks
         self._failure = failure
         self._conditions = Conditions(plan.dependencies, self.lives)
         self._scheduler: Scheduler[Lifecycle] = Scheduler(max_processes)
@@ -85,24 +84,23 @@ class Dispatcher:
             wait_for_dependents=self._conditions.wait_for_dependents,
         )
 
-    async def admit_all(self, on_registered: Callable[[], None]) -> None:
-        """Register the planned commands, all, then admit them.
-
-        Args:
-            on_registered: is called in between.
-        """
+    async def register_all(self) -> None:
+        """Register all planned commands."""
         for number, command in enumerate(list(self._plan.commands.values()), 1):
             self._register(command)
             if number % AT_A_TIME == 0:
                 await checkpoint()
-        on_registered()
+        self.is_complete = True
+
+    async def admit_all(self) -> None:
+        """Admit all registered commands."""
         for number, life in enumerate(list(self.lives.values()), 1):
             self._admit(life)
             if number % AT_A_TIME == 0:
                 await checkpoint()
 
     def add(self, command: Command) -> Job:
-        """Register and admit one more command, which is in the plan."""
+        """Register and admit one more command of the plan."""
         life = self._register(command)
         self._admit(life)
         return self.jobs[life.name]
@@ -113,10 +111,9 @@ class Dispatcher:
         for life in step.end:
             self._end_unstarted(life)
         for life in step.begin:
-            self._tasks.start_soon(self._run_life, life, name=f"currant job {life.name}")
-            self._tasks.start_soon(
-                self._guarded, life.stop_when_killed, name=f"watcher of {life.name}"
-            )
+            self.tasks.start_soon(self._run_life, life, name=f"currant job {life.name}")
+            watch = life.stop_when_killed
+            self.tasks.start_soon(self._guarded, watch, name=f"watcher of {life.name}")
 
     def hurry(self) -> None:
         """Cut the grace of all commands short."""
@@ -124,8 +121,10 @@ class Dispatcher:
             life.hurry()
 
     def longest_stop(self, lives: Iterable[Lifecycle]) -> float:
-        """Return the seconds that `lives` may take to stop, each after its dependents."""
-        return self._plan.dependencies.longest_chain({life.name: life.grace for life in lives})
+        """Return the seconds that `lives` may take to stop, dependents first."""
+        return self._plan.dependencies.longest_chain(
+            {life.name: life.context.policies.grace for life in lives}
+        )
 
     def _register(self, command: Command) -> Lifecycle:
         life = Lifecycle(command, self._plan.policies_of(command), self._context)
@@ -135,17 +134,17 @@ class Dispatcher:
         return life
 
     def _admit(self, life: Lifecycle) -> None:
-        """Queue a command, as soon as what it needs has happened."""
+        """Queue a command, once the dependencies are met."""
         if life.is_ending:  # A kill came first.
             self._end_unstarted(life)
         elif life.name in self._plan.dependencies:
             self._waits[life.name] = scope = anyio.CancelScope()
-            self._tasks.start_soon(self._wait_for_needs, life, scope)
+            self.tasks.start_soon(self._wait_for_needs, life, scope)
         else:
             self._enqueue(life)
 
     async def _wait_for_needs(self, life: Lifecycle, scope: anyio.CancelScope) -> None:
-        """Wait outside the queue until all has happened, or something never can."""
+        """Wait outside the queue until the dependencies are met, or cannot be."""
         reason: str | None = None
         with scope:  # cancelled if the command is killed
             reason = await self._conditions.wait_for_needs(life)
@@ -165,7 +164,7 @@ class Dispatcher:
         self.dispatch()
 
     def _withdraw(self, name: str) -> None:
-        """End a command at once that was killed before it began."""
+        """End a command that was killed before its life began."""
         if name in self._waits:
             self._waits[name].cancel()
         elif self._scheduler.remove(self.lives[name]):
@@ -184,7 +183,7 @@ class Dispatcher:
             self.dispatch()
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Run a part of a life; its errors stop all: of a launcher, or Ctrl-C on trio."""
+        """Run a part of a life; an error stops all commands: a launcher's, or Ctrl-C on trio."""
         try:
             await part()
         except anyio.get_cancelled_exc_class():

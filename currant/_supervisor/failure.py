@@ -1,4 +1,4 @@
-"""`Failure`: the first error that stops a whole Runner, and leaves its block."""
+"""`Failure`: the first error that stops a whole Runner and leaves the block."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def unwrapped(error: BaseException) -> BaseException:
     """Return the error that the task groups of an attempt have wrapped."""
     while isinstance(error, BaseExceptionGroup):
         wrapped = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        # The error has cancelled the other tasks of its group.
+        # The error has cancelled the other tasks of the group.
         cancelled = anyio.get_cancelled_exc_class()
         error = next((each for each in wrapped if not isinstance(each, cancelled)), wrapped[0])
     return error

@@ -1,10 +1,10 @@
-"""The checks beside a running process: it becomes ready, stays alive, and keeps its time limit.
+"""Checks of a running process: readiness, liveness and the time limit.
 
-A `Health` ends nothing itself: it reports to its attempt.  Only a command with a probe or a time
-limit costs a task.
+A `Health` reports to the attempt, and stops nothing.  Only a command with a probe or a time limit
+needs a task.
 
-A readiness line counts even if the process exits right after writing it.  So the checks of an
-attempt may go on after the exit, until all of its output has been read.
+A readiness line counts even if the process exits right after writing the line.  So the checks may
+go on after the exit, until all output has been read.
 """
 
 from __future__ import annotations
@@ -45,16 +45,15 @@ def name_of_probes(name: str) -> str:
 
 
 class Health:
-    """Whether one attempt is ready, and the checks that find out.
+    """The readiness of one attempt, and the checks that determine it.
 
     Args:
         command: the command.
         launcher: starts the commands of probes.
         output: the output of the attempt.
         change: is notified when the readiness changes.
-        on_ready: is called when the attempt becomes ready, with the seconds since its start; not
-            for a command without a `ready` probe.
-        on_fault: is called with what is wrong; the attempt then fails.
+        on_ready: called when the `ready` probe is met, with the seconds since the start.
+        on_fault: called with the error that makes the attempt fail.
 
     Attributes:
         readiness: whether the attempt is ready, may become so by the checks, or will not.
@@ -110,8 +109,8 @@ class Health:
         """End the checks, or if a readiness line may be unread, let them see the last lines.
 
         Args:
-            tasks: where they go on; `readiness` is settled when these have ended.
-            patience: seconds in which a probe of several parts reacts to a line.
+            tasks: the task group of the attempt; `readiness` is final when the group has ended.
+            patience: seconds in which a probe with several parts reacts to a line.
         """
         ready = self._command.ready
         if self.readiness == "pending" and ready is not None and ready.line_probes:
@@ -175,7 +174,7 @@ class Health:
 
 
 class _Target:
-    """The process as the probes see it: a `ProbeTarget`."""
+    """The `ProbeTarget` of one process."""
 
     __slots__ = ("_command", "_launcher", "_output", "_process")
 
@@ -192,7 +191,7 @@ class _Target:
         await self._output.line(probe)
 
     async def run(self, command: ProbeCommand) -> Exit:
-        """Run a command beside the process, with its variables, and return how it exited."""
+        """Run a command with the environment of the process, and return the exit."""
         own = self._command
         beside = Command(
             command.argv,

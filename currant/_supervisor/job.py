@@ -1,4 +1,4 @@
-"""`Job`: the public handle of one command in a Runner: it looks, waits and asks."""
+"""`Job`: the public handle of one command in a Runner.  `lifecycle` does the work."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from currant._values.errors import CommandError, NotReadyError, StdinClosedError
 from currant._values.launch_spec import Pty
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from anyio.abc import ByteSendStream
 
     from currant._supervisor.attempt import Attempt
@@ -43,7 +45,7 @@ class Job:
 
     @property
     def command(self) -> Command:
-        """The command, under its name in the Runner."""
+        """The command, with the name that it has in the Runner."""
         return self._life.command
 
     @property
@@ -53,12 +55,12 @@ class Job:
 
     @property
     def pid(self) -> int | None:
-        """The number of its process; None while there is none."""
+        """The process ID of the command; None while no process runs."""
         return self._life.attempt.pid
 
     @property
     def attempts(self) -> int:
-        """How often it was started, failed starts included."""
+        """How often the command was started, failed starts included."""
         return self._life.attempt.number
 
     @property
@@ -68,12 +70,12 @@ class Job:
 
     @property
     def is_ready(self) -> bool:
-        """Whether its process runs and is ready; without a probe, whether it runs."""
+        """Whether the process runs and is ready; without a `ready` probe, whether it runs."""
         return self._life.is_ready
 
     @property
     def restarts(self) -> int:
-        """How often it has been started again."""
+        """How often the command has been started again."""
         return self._life.restarts
 
     @property
@@ -82,9 +84,9 @@ class Job:
         return self._life.attempt.output.tail
 
     async def ready(self) -> None:
-        """Wait until its process is ready; without a probe, until it runs.
+        """Wait until the process is ready; without a `ready` probe, until the process runs.
 
-        If no process runs, this waits for the next process.  While it waits and nothing iterates
+        If no process runs, this waits for the next process.  During the wait, if nothing iterates
         over the Runner, output that does not fit is discarded (see `Dropped`).
         Cancellation: harmless.
 
@@ -95,17 +97,17 @@ class Job:
         life = self._life
         times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
         attempt: Attempt | None = None
-        with life.runner.channel.waiting():
+        with self._waiting():
             while not life.is_ready and life.times_ready == times_ready:
                 if attempt is None and life.starts == start:
                     attempt = life.attempt
                 reason = why_attempt_not_ready(life, attempt)
                 if reason is not None:
                     await self._raise_not_ready(attempt or life.attempt, reason)
-                await life.change.wait()
+                await life.context.change.wait()
 
     async def _raise_not_ready(self, attempt: Attempt, reason: str) -> None:
-        with anyio.move_on_after(self._life.runner.limits.end_of_output):  # for the last lines
+        with anyio.move_on_after(self._life.context.limits.end_of_output):  # for the last lines
             await attempt.output.ended()
         cause = None if attempt.error is None else attempt.error.__cause__
         raise NotReadyError(self.name, reason, attempt.output.tail) from cause
@@ -117,15 +119,15 @@ class Job:
         over the Runner, output that does not fit is discarded (see `Dropped`).
         Cancellation: harmless; the command goes on.
         """
-        with self._life.runner.channel.waiting():
-            await self._life.change.wait_for(lambda: self._life.result is not None)
+        with self._waiting():
+            await self._life.context.change.wait_for(lambda: self._life.result is not None)
         assert self.result is not None
         return self.result
 
     def kill(self, reason: str | None = None) -> None:
         """Stop this command and do not start it again; return at once.
 
-        A second call while it is still stopping skips what is left of the grace.
+        A second call while the command is stopping skips the rest of the grace.
         """
         self._life.kill(reason)
 
@@ -138,17 +140,19 @@ class Job:
         Raises:
             JobEndedError: the command has ended or is being stopped, or ends before it runs.
         """
-        with self._life.runner.channel.waiting():
+        with self._waiting():
             await self._life.restart()
 
     async def until_started(self) -> None:
-        """Wait until its process runs, or no process will; return at once if a process runs.
+        """Wait until the process runs, or no process will; return at once if a process runs.
 
         Cancellation: harmless.
         """
         life = self._life
-        with life.runner.channel.waiting():
-            await life.change.wait_for(lambda: life.attempt.process is not None or life.has_ended)
+        with self._waiting():
+            await life.context.change.wait_for(
+                lambda: life.attempt.process is not None or life.has_ended
+            )
 
     async def send_signal(self, signal: int) -> bool:
         """Send `signal` to the command's process group; return whether it reached a process.
@@ -164,15 +168,15 @@ class Job:
         return await self._life.attempt.send_signal(signal)
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data` to the command's stdin; wait for its start, and for room in its pipe.
+        """Write all of `data` to the command's stdin; wait for the start and for room in the pipe.
 
-        If the command has a `pty`, the data is typed there, whatever its `stdin` is.  While this
-        waits and nothing iterates over the Runner, output that does not fit is discarded.
+        If the command has a `pty`, the data is typed there, whatever `stdin` is.  During the wait,
+        if nothing iterates over the Runner, output that does not fit is discarded.
         Cancellation: a part of the data may have been written.
 
         Raises:
-            StdinClosedError: the command does not read it: it has neither ``stdin=PIPE`` nor a
-                `pty`, no process runs, or the process closed the pipe.
+            StdinClosedError: the command cannot read the data: it was built with neither
+                ``stdin=PIPE`` nor a `pty`, no process runs, or the process closed the pipe.
             CommandError: `data` is not bytes.
         """
         if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
@@ -180,7 +184,7 @@ class Job:
         stdin = await self._open_stdin()
         if stdin is None:
             raise StdinClosedError(self.name, "the command does not run")
-        with self._life.runner.channel.waiting():
+        with self._waiting():
             try:
                 await stdin.send(data)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
@@ -189,8 +193,8 @@ class Job:
     async def close_stdin(self) -> None:
         """Close the command's stdin: the command reads end-of-file.
 
-        This waits until the command runs; it does nothing if the command has ended or the pipe is
-        closed.  A terminal (`pty`) stays open: its end-of-file character (^D) is typed, which ends
+        This waits until the command runs, and does nothing if the command has ended or the pipe is
+        closed.  A terminal (`pty`) stays open: the end-of-file character (^D) is typed, which ends
         the input of a program that reads line by line, but not of a program that reads each key.
         Cancellation: the pipe may be open or closed, the character typed or not.
 
@@ -199,11 +203,11 @@ class Job:
         """
         stdin = await self._open_stdin()
         if stdin is not None:
-            with self._life.runner.channel.waiting():  # A terminal may have no room to type.
+            with self._waiting():  # A terminal may have no room to type.
                 await stdin.aclose()
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Set the size of the command's terminal; its programs are told by SIGWINCH.
+        """Set the size of the command's terminal; the programs there get SIGWINCH.
 
         Later processes start with that size, too.
         Cancellation: the size may or may not have been set.
@@ -220,12 +224,18 @@ class Job:
             raise CommandError(f"{self.name!r} has no terminal: it was built without a pty")
         await self._life.resize(size)
 
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Mark this task as waiting for the commands, so that unread output does not block them."""
+        return self._life.context.runner.channel.waiting()
+
     async def _open_stdin(self) -> ByteSendStream | None:
-        """Return the pipe once the command runs; None if the command has ended."""
+        """Wait until the command runs, and return the pipe; None if the command has ended."""
         if self.command.stdin != PIPE and not self.command.pty:
             raise StdinClosedError(self.name, "the command was built without stdin=PIPE or a pty")
         life = self._life
-        with life.runner.channel.waiting():
-            await life.change.wait_for(lambda: life.attempt.is_running or life.starts_no_more)
+        with self._waiting():
+            await life.context.change.wait_for(
+                lambda: life.attempt.is_running or life.starts_no_more
+            )
         process = life.attempt.process
         return process.stdin if process is not None and life.attempt.is_running else None

@@ -1,11 +1,12 @@
-"""One command's whole life, straight down the page: `Lifecycle.run`, and below it what it calls.
+"""The whole life of one command: `Lifecycle.run`, and below it the steps in order.
 
-A life is a row of attempts (`attempt`) with waits between them.  The position in these coroutines
-is the state; `state` only shows it.  Beside them one watcher for all attempts waits at the kill
-barrier; when the life ends it throws its own barrier, which lets the watcher go.
+A life is a series of attempts (`attempt`) with waits between them.  The position in these
+coroutines is the state; the property `state` only shows it.  One watcher, `stop_when_killed`, waits
+at the kill barrier during all attempts.  The end of the life throws the job's own barrier, which
+ends the watcher.
 
-Stop beats restart: the barrier is looked at right before each launch and, by the watcher, right
-after it.
+Stop beats restart: the barrier is checked right before each launch and, by the watcher, right after
+each launch.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from currant._supervisor.context import RunnerContext
-    from currant._synchronization import KillBarrier
     from currant._values.command import Command
     from currant._values.errors import CurrantError
     from currant._values.launch_spec import Pty
@@ -56,30 +56,31 @@ class Lifecycle:
 
     Args:
         command: the command.
-        policies: how it is treated.
-        context: what it shares with the other commands.
+        policies: restart, grace and so on, with the Runner's defaults filled in.
+        context: shared with the other commands.
 
     Attributes:
         command: as given.
-        attempt: the current attempt, or the last one; a placeholder before the first.
+        context: shared by the attempts: the barrier, the policies, and the notifier of changes.
+        attempt: the current or last attempt; a placeholder before the first.
         result: how the command ended; None before.
-        starts: how many of its processes have run.
+        starts: how many processes have run.
     """
 
-    # Thirteen attributes: each is one fact about the life, and none follows from the others.
+    # Thirteen attributes: each is a fact about the life that does not follow from the others.
     def __init__(self, command: Command, policies: Policies, context: RunnerContext) -> None:
         self.command = command
         self.result: Result | None = None
         self.starts = 0
-        self._context = JobContext(context, context.barrier.child(), Notifier(), policies)
+        self.context = JobContext(context, context.barrier.child(), Notifier(), policies)
         self._to_launch = with_grace(command, policies.grace)
-        self.attempt = Attempt(self._to_launch, 0, self._context)
+        self.attempt = Attempt(self._to_launch, 0, self.context)
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
-        self._times_ready = 0  # of the attempts before this one
+        self._times_ready = 0  # by earlier attempts
         self._history = History()
-        self._next: Decision = _DONE  # what follows this attempt
-        self._fault: CurrantError | None = None  # fails the command though no attempt runs
-        self._is_killed = False  # for itself, not with all others
+        self._next: Decision = _DONE  # after this attempt
+        self._fault: CurrantError | None = None  # that came between two attempts
+        self._is_killed = False  # by `kill`, not only by the Runner's barrier
         self._cut_short: anyio.CancelScope | None = None
 
     # ---- to look at ----
@@ -90,24 +91,9 @@ class Lifecycle:
         return self.command.name
 
     @property
-    def change(self) -> Notifier:
-        """Is notified when something about the command has changed."""
-        return self._context.change
-
-    @property
-    def runner(self) -> RunnerContext:
-        """What the command shares with the others."""
-        return self._context.runner
-
-    @property
-    def grace(self) -> float:
-        """Seconds that the command has to stop, before SIGKILL."""
-        return self._context.policies.grace
-
-    @property
     def state(self) -> JobState:
-        """Where the life stands."""
-        if self._phase != "ended" and (self._barrier.thrown or self.attempt.is_stopping):
+        """The state that `Job.state` shows."""
+        if self._phase != "ended" and (self.context.barrier.thrown or self.attempt.is_stopping):
             return "stopping"
         return self._phase
 
@@ -118,12 +104,12 @@ class Lifecycle:
 
     @property
     def is_ready(self) -> bool:
-        """Whether its process runs and is ready."""
+        """Whether the process runs and is ready."""
         return self.attempt.is_ready and self.attempt.is_running and self.state == "running"
 
     @property
     def times_ready(self) -> int:
-        """How often it has become ready."""
+        """How often the command has become ready."""
         return self._times_ready + self.attempt.is_ready
 
     @property
@@ -134,12 +120,12 @@ class Lifecycle:
     @property
     def is_ending(self) -> bool:
         """Whether the command has ended, or is being stopped for good."""
-        return self._barrier.thrown or self.has_ended
+        return self.context.barrier.thrown or self.has_ended
 
     @property
     def is_gone(self) -> bool:
-        """Whether no process runs or will; its output may still be on its way."""
-        return self.has_ended or (self._barrier.thrown and not self.attempt.may_run)
+        """Whether no process runs or will run; output may still be unread."""
+        return self.has_ended or (self.context.barrier.thrown and not self.attempt.may_run)
 
     @property
     def starts_no_more(self) -> bool:
@@ -155,15 +141,15 @@ class Lifecycle:
             self.hurry()
             return
         self._is_killed = True
-        if self._barrier.thrown:  # with all others: it no longer waits for its dependents
+        if self.context.barrier.thrown:  # Do not wait for the dependents any longer.
             self.attempt.stop_soon()
-        self._barrier.throw(reason)
-        self.change.notify_all()
-        self.runner.withdraw(self.name)
+        self.context.barrier.throw(reason)
+        self.context.change.notify_all()
+        self.context.runner.withdraw(self.name)
 
     def hurry(self) -> None:
         """Cut the grace short, if the command is being stopped; return at once."""
-        if self._barrier.thrown:
+        if self.context.barrier.thrown:
             self.attempt.stop_soon(hurry=True)
 
     async def restart(self) -> None:
@@ -180,8 +166,8 @@ class Lifecycle:
         self._next = Again(0.0)
         if not self.attempt.is_starting:
             self.attempt.stop_soon()
-        self.change.notify_all()
-        await self.change.wait_for(lambda: self.starts > starts or self.has_ended)
+        self.context.change.notify_all()
+        await self.context.change.wait_for(lambda: self.starts > starts or self.has_ended)
         if self.has_ended:
             raise JobEndedError(self.name, "restart")
 
@@ -192,7 +178,7 @@ class Lifecycle:
 
     def abort(self, fault: CurrantError) -> None:
         """Count the stop that follows as a failure, unless a stop was requested before."""
-        is_between_attempts = not (self.attempt.is_running or self._barrier.thrown)
+        is_between_attempts = not (self.attempt.is_running or self.context.barrier.thrown)
         if self._wants_another and is_between_attempts:
             self._fault = fault
         else:
@@ -221,9 +207,7 @@ class Lifecycle:
             error = self.attempt.error
             if self.attempt.cannot_be_stopped and error is not None:
                 self._stop_others()
-                await self._context.send(
-                    Aborted(self.name, error, self.attempt.number, time.time())
-                )
+                await self.context.send(Aborted(self.name, error, self.attempt.number, time.time()))
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
             self._end(self._final_status, self._fault or self.attempt.error, duration, started_at)
@@ -234,13 +218,13 @@ class Lifecycle:
         If all commands are stopped, this waits for the dependents of this command first.
         Cancellation: as for `run`.
         """
-        await self._barrier.wait()
-        self.change.notify_all()
+        await self.context.barrier.wait()
+        self.context.change.notify_all()
         if self._cut_short is not None:
             self._cut_short.cancel()
-        if self.runner.barrier.thrown and not self._is_killed:
-            await self.runner.wait_for_dependents(self.name)
-        await self.change.wait_for(lambda: not self.attempt.is_starting or self.has_ended)
+        if self.context.runner.barrier.thrown and not self._is_killed:
+            await self.context.runner.wait_for_dependents(self.name)
+        await self.context.change.wait_for(lambda: not self.attempt.is_starting or self.has_ended)
         await self.attempt.stop()
 
     def end_unstarted(self) -> None:
@@ -248,36 +232,32 @@ class Lifecycle:
         self._end("stopped", None)
 
     async def skip(self, reason: str) -> None:
-        """End the command without a start: what it waits for can never happen.
+        """End the command without a start: a dependency can never be met.
 
         Cancellation: the message may not have been sent.
         """
         error = DependencyError(self.name, reason)
         self._end("skipped", error)
-        await self._context.send(Skipped(self.name, error, time.time()))
+        await self.context.send(Skipped(self.name, error, time.time()))
 
     # ---- the steps of `run` ----
 
     @property
-    def _barrier(self) -> KillBarrier:
-        return self._context.barrier
-
-    @property
     def _wants_another(self) -> bool:
-        """Whether another attempt is to follow; never beside a process that survived SIGKILL."""
+        """Whether another attempt follows; never beside a process that survived SIGKILL."""
         return isinstance(self._next, Again) and not self.attempt.cannot_be_stopped
 
     async def _may_start(self) -> bool:
         """Wait for a turn to start; then, in the same step as the start, look at the barrier."""
-        async with self.runner.starting:
+        async with self.context.runner.starting:
             await checkpoint()
-        return not self._barrier.thrown
+        return not self.context.barrier.thrown
 
     async def _run_attempt(self) -> None:
-        """Start a process, follow it until its end and the end of its output, and report it."""
+        """Run one attempt to its end, and report the exit or the failed launch."""
         self._next = _DONE
         self._times_ready = self.times_ready
-        self.attempt = attempt = Attempt(self._to_launch, self.attempt.number + 1, self._context)
+        self.attempt = attempt = Attempt(self._to_launch, self.attempt.number + 1, self.context)
         process = None
         with self._cut_short_by_kill():
             process = await attempt.launch()
@@ -285,33 +265,33 @@ class Lifecycle:
             await self._report_failed_launch()
             return
         # No `await` from here to `run_to_completion`: nothing else would stop the process.
-        self._next = _DONE  # A restart that was asked for during the launch: this is it.
+        self._next = _DONE  # This launch also serves a restart that was requested meanwhile.
         self._phase = "running"
         self.starts += 1
-        self.change.notify_all()
+        self.context.change.notify_all()
         await attempt.run_to_completion(process, self._decide)
         if attempt.exit is not None:
-            await self._context.send(Exited(self.name, attempt.exit, attempt.number, time.time()))
+            await self.context.send(Exited(self.name, attempt.exit, attempt.number, time.time()))
 
     async def _report_failed_launch(self) -> None:
         error = self.attempt.error
-        if isinstance(error, LaunchError):  # otherwise a kill came first
+        if isinstance(error, LaunchError):  # Otherwise a kill came first.
             self._decide(uptime=0.0)
-            await self._context.send(Failed(self.name, error, self.attempt.number, time.time()))
+            await self.context.send(Failed(self.name, error, self.attempt.number, time.time()))
 
     def _decide(self, uptime: float) -> None:
-        """Decide, as soon as an end is known, what follows, and whether others are stopped."""
+        """Once the status is known, decide whether to restart, and to stop other commands."""
         status = self.attempt.status
-        if status == "stopped" or self._wants_another:  # or a restart was asked for
+        if status == "stopped" or self._wants_another:  # A restart was requested.
             return
         decision, self._history = decide(
-            self._context.policies.restart,
+            self.context.policies.restart,
             replace(self._history, restarts=self.restarts),
             failed=status == "failed",
             uptime=uptime,
             random=random.random(),
         )
-        if not self._barrier.thrown:
+        if not self.context.barrier.thrown:
             self._next = decision
         if isinstance(self._next, Done):
             self._stop_others()
@@ -320,23 +300,27 @@ class Lifecycle:
         """Stop all commands, if the policy says so for this command's end."""
         attempt = self.attempt
         kind = None if attempt.status is None else _KIND.get(attempt.status)
-        if self._context.policies.kill_others_on in ("exit", kind):
-            self.runner.barrier.throw(f"{self.name!r} ended: {attempt.error or attempt.exit}")
+        if self.context.policies.kill_others_on in ("exit", kind):
+            self.context.runner.barrier.throw(
+                f"{self.name!r} ended: {attempt.error or attempt.exit}"
+            )
 
     async def _end_escapees(self) -> None:
-        """End what the last attempt has left outside its group; a kill leaves it to the Runner."""
-        if self.attempt.exit is not None and not self._barrier.thrown:
+        """End the escapees of the attempt; after a kill, the Runner ends them."""
+        if self.attempt.exit is not None and not self.context.barrier.thrown:
             with self._cut_short_by_kill():
                 await self.attempt.end_escapees()
 
     async def _wait_to_restart(self) -> None:
         """Announce the restart and wait out its delay, unless a kill or a request cuts it."""
-        if self._barrier.thrown or isinstance(self._next, Done):
+        if self.context.barrier.thrown or isinstance(self._next, Done):
             return
         again, number = self._next, self.attempt.number + 1
-        await self._context.send(Restarting(self.name, number, again.delay, time.time()))
+        await self.context.send(Restarting(self.name, number, again.delay, time.time()))
         with anyio.move_on_after(again.delay):
-            await self.change.wait_for(lambda: self._barrier.thrown or self._next is not again)
+            await self.context.change.wait_for(
+                lambda: self.context.barrier.thrown or self._next is not again
+            )
 
     @contextmanager
     def _cut_short_by_kill(self) -> Generator[None]:
@@ -361,22 +345,32 @@ class Lifecycle:
         duration: float = 0.0,
         started_at: float | None = None,
     ) -> None:
-        attempt = self.attempt
-        self.result = Result(
-            command=self.name,
-            exit=attempt.exit,
-            error=error,
-            status=status,
-            attempts=attempt.number,
-            duration=duration,
-            started_at=started_at,
-            stdout=attempt.output.captured("stdout"),
-            stderr=attempt.output.captured("stderr"),
-            tail=attempt.output.tail,
-        )
+        self.result = _result(self.attempt, self.name, status, error, duration, started_at)
         self._phase = "ended"
-        self.change.notify_all()
-        self._barrier.throw()  # for the watcher: there is nothing left to stop
+        self.context.change.notify_all()
+        self.context.barrier.throw()  # This ends the watcher.
+
+
+def _result(
+    attempt: Attempt,
+    name: str,
+    status: Status,
+    error: CurrantError | None,
+    duration: float,
+    started_at: float | None,
+) -> Result:
+    return Result(
+        command=name,
+        exit=attempt.exit,
+        error=error,
+        status=status,
+        attempts=attempt.number,
+        duration=duration,
+        started_at=started_at,
+        stdout=attempt.output.captured("stdout"),
+        stderr=attempt.output.captured("stderr"),
+        tail=attempt.output.tail,
+    )
 
 
 _KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}

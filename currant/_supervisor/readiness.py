@@ -1,7 +1,7 @@
-"""What may be waited for of a command, and when waiting is hopeless.
+"""Whether a command meets a condition, and why it can no longer meet the condition.
 
-Pure questions about a command at one moment.  `conditions` asks them for dependencies: has a
-command met a condition, or can it never?  `Job.ready` asks them about one attempt.
+These are pure functions of a command at one moment.  `conditions` uses them for dependencies, and
+`Job.ready` for one attempt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["AttemptView", "CommandView", "is_met", "why_attempt_not_ready", "why
 
 
 class CommandView(Protocol):
-    """A command as a waiting task sees it."""
+    """The properties of a command that a waiting task looks at."""
 
     @property
     def name(self) -> str: ...
@@ -37,7 +37,7 @@ class CommandView(Protocol):
 
 
 class AttemptView(Protocol):
-    """An attempt as a waiting task sees it."""
+    """The properties of an attempt that a waiting task looks at."""
 
     @property
     def exit(self) -> Exit | None: ...
@@ -53,8 +53,8 @@ def is_met(command: CommandView, condition: Condition, times_ready_before: int) 
     """Return whether `command` meets `condition`.
 
     Args:
-        command: the command that is waited for.
-        condition: what is waited for.
+        command: the dependency.
+        condition: the condition that another command waits for.
         times_ready_before: how often the command had become ready when the wait began, so that a
             command counts that was ready for a moment.
     """
@@ -72,11 +72,11 @@ def is_met(command: CommandView, condition: Condition, times_ready_before: int) 
 def why_impossible(
     command: CommandView, condition: Condition, *, waiting_is_ending: bool
 ) -> str | None:
-    """Return why `command` can no longer meet `condition`; None if it still can.
+    """Return why `command` can no longer meet `condition`; None if `command` still can.
 
     Args:
-        command: the command that is waited for; it does not meet the condition now.
-        condition: what is waited for.
+        command: the dependency, which does not meet the condition now.
+        condition: the condition that another command waits for.
         waiting_is_ending: whether the command that waits is itself being stopped.
     """
     did_not = f"{command.name!r} did not {_VERBS[condition]}"
@@ -91,11 +91,11 @@ def why_impossible(
 
 
 def why_attempt_not_ready(command: CommandView, attempt: AttemptView | None) -> str | None:
-    """Return why `attempt` will not become ready; None if it still may.
+    """Return why `attempt` will not become ready; None if `attempt` still may.
 
     Args:
         command: the command.
-        attempt: the attempt that is waited for; None: the next one, which has not begun.
+        attempt: the attempt; None: the next attempt, which has not begun.
     """
     if attempt is not None:
         if isinstance(attempt.error, NotReadyError):

@@ -1,7 +1,7 @@
 """`Runner`: the public task group whose tasks are processes.
 
-It checks what it is given and hands it on: what to run is a `Plan`, and what runs is held by a
-`Supervisor` from the entry of the block on.
+The Runner checks its arguments and builds a `Plan` of the commands.  From the entry of the block on,
+a `Supervisor` runs the plan.
 """
 
 from __future__ import annotations
@@ -47,51 +47,60 @@ __all__ = ["Runner"]
 class Runner(AsyncContextManagerMixin):
     """Run many commands as one task group; an async context manager for one use.
 
-    On entry every command's program and working directory are looked up; then all are started.
-    Leaving the block normally waits for all of them, as `join` does.  When the body raises or is
-    cancelled, all are killed and waited for, at most their grace and a little; then the body's own
-    exception goes on, unchanged.
+    For example, this runs two commands and stops both when one of them fails::
+
+        async def main() -> None:
+            commands = {"disk": ["df", "-h", "/"], "count": Command.shell("seq 3; exit 4")}
+            async with Runner(commands, kill_others_on="failure") as runner:
+                async for message in runner:
+                    print(message)
+            print(runner.results["count"].exit)  # exit code 4
+
+    On entry the program and the working directory of every command are looked up; then all commands
+    are started.  Leaving the block normally waits for all commands, as `join` does.  If the body
+    raises or is cancelled, all commands are stopped, which takes at most their grace and a little;
+    then the body's own exception goes on, unchanged.
 
     Args:
-        commands: what to run: an iterable of `Command`, texts (read as by `Command.parse`) or
-            sequences of words, or a mapping from names to these.
+        commands: an iterable of commands, or a mapping from names to commands.  A command is a
+            `Command`, a str (split as by `Command.parse`) or a sequence of words.
         restart: whether a command that ended by itself is started again: ``"never"``,
             ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
         kill_others_on: the final end of a command that stops all others: ``"failure"``,
-            ``"success"`` or ``"exit"``; None: none does.
-        grace: seconds that a command has to end after it was asked to, before SIGKILL.
-        max_processes: how many commands may run at the same time; the others wait their turn, in
-            order.  A command keeps its place while it waits for its restart.  One that waits for
-            others (`Command.after`) takes none yet; those others need theirs.  None: all.
+            ``"success"`` or ``"exit"``; None: a command's end stops no others.
+        grace: seconds that a command has to stop after the request, before SIGKILL.
+        max_processes: how many commands may run at the same time; the others are queued in order.
+            A command that waits for its restart counts as running.  A command that waits for its
+            dependencies (`Command.after`) does not count.  None: no limit.
         capture: whether results carry the output: False, True, or how many last bytes of each
             stream.
-        buffer_size: how many messages (batches of output of up to 320 KiB among them) each reader
-            may be behind before the commands have to wait for it.  Those who iterate may be behind
-            by 256 KiB of output, or one batch if that is more, so that the lines of a quiet command
-            do not wait for long behind those of a chatty one.
-        sinks: async callables that take all messages; each has a subscription of its own, and
-            `join` waits for it.  Without a sink, output that nobody iterates over makes the
-            commands wait; with one, such output is for the sinks only: iteration that begins, or
-            is taken up, later finds what fits into the buffer, and a `Dropped` for the rest.
-        launcher: what starts the processes; None: processes of this machine, with `orphan_guard`.
-        orphan_guard: whether a small helper process ends the commands when this program dies
-            without leaving the block, even by SIGKILL.  It ends with the block.  Where it cannot be
-            started, a `RuntimeWarning` says so, and the commands run without it.
-        timeout: seconds that all of it may take; then all commands are stopped, and those that were
-            still running have failed.
-        keep_open: whether it goes on when no command is left, until it is killed.
-        iterable: whether messages are kept for iteration.  False: they go to sinks and captures
-            alone, which saves a fifth of the time at full speed.
+        buffer_size: how many messages (among them batches of output of up to 320 KiB) each reader
+            may be behind before the commands wait for the reader.  Iteration may also be behind by
+            256 KiB of output at most, or one larger batch, so that the lines of a quiet command do
+            not wait long behind the lines of a chatty command.
+        sinks: async callables that take all messages.  Each sink has a subscription of its own, and
+            `join` waits for all sinks.  Without a sink, output that nothing iterates over makes the
+            commands wait.  With a sink, such output is discarded for iteration: a loop that begins
+            later finds what fits into the buffer, and a `Dropped` for the rest.
+        launcher: starts the processes; None: a `LocalLauncher` with `orphan_guard`.
+        orphan_guard: whether a small helper process stops the commands if this program dies without
+            leaving the block, even by SIGKILL.  The helper exits with the block.  If the helper
+            cannot be started, a `RuntimeWarning` says so, and the commands run without it.
+        timeout: seconds that the whole Runner may take; then all commands are stopped, and the
+            commands that were still running have failed.
+        keep_open: whether the Runner waits for more commands when none is left, until a kill.
+        iterable: whether messages are kept for iteration.  False: only sinks and captures get the
+            output, which saves a fifth of the time at full speed.
 
     Raises:
-        CommandError: when built: a command or a policy is wrong.
+        CommandError: when built: a command or a policy is invalid.
         DuplicateNameError: when built: two commands were given the same name.
         NotImplementedError: when built: the system has no process groups.
-        CommandNotFoundError: on entry: a program or working directory is missing; nothing is
-            started.
+        CommandNotFoundError: on entry: a program or working directory is missing; no command has
+            been started.
 
-    Cancellation: a kill.  It goes on when all is over: after the longest grace and a few seconds at
-    most, and where a sink is slow, after as long again.
+    Cancellation: a kill.  The cancellation goes on when all is over: after the longest grace and a
+    few seconds at most, or if a sink is slow, after as long again.
     """
 
     def __init__(
@@ -190,8 +199,8 @@ class Runner(AsyncContextManagerMixin):
     def start_soon(self, command: CommandLike) -> Job:
         """Start one more command, or queue it if `max_processes` run; never waits.
 
-        A command that cannot be started is reported by a `Failed` message and in its result.  After
-        a kill, the job ends as ``"stopped"`` and is never started.
+        A command that cannot be started is reported by a `Failed` message and in the results.
+        After a kill, the job ends as ``"stopped"`` and is never started.
 
         Raises:
             CommandError: the command is wrong.
@@ -204,17 +213,17 @@ class Runner(AsyncContextManagerMixin):
         return supervisor.add(self._plan.add(command))
 
     async def start(self, command: CommandLike) -> Job:
-        """Start one more command, and return once it runs; with a `ready` probe, once it is ready.
+        """Start one more command, and wait until it runs; with a `ready` probe, until it is ready.
 
-        This waits for the command's turn, if `max_processes` run, and for what it needs.  While it
-        waits and nothing iterates over the Runner, output that does not fit is discarded (see
+        If `max_processes` run, this waits in the queue, and it waits for dependencies.  During the
+        wait, if nothing iterates over the Runner, output that does not fit is discarded (see
         `Dropped`).
         Cancellation: the command goes on.  After a kill, this returns the stopped job at once.
 
         Raises:
-            LaunchError: the command could not be started, and its restart policy has given up.
+            LaunchError: the command could not be started, and the restart policy has given up.
             NotReadyError: the command exited, was stopped or took too long before it was ready.
-            DependencyError: the command was skipped: what it waits for can never happen.
+            DependencyError: the command was skipped, because a dependency can never be met.
             CommandError, DuplicateNameError, RuntimeError: as for `start_soon`.
         """
         job = self.start_soon(command)
@@ -235,9 +244,9 @@ class Runner(AsyncContextManagerMixin):
     async def join(self) -> Results:
         """Wait until all is over, and return the results.
 
-        That is: every command has ended, every reader has had its messages, and every sink has
-        handled its own.  Any number of tasks may wait, any number of times.  While this waits and
-        nothing iterates, output that does not fit is discarded (see `Dropped`).
+        Then every command has ended, and every reader and sink has had all messages.  Any number of
+        tasks may wait, any number of times.  During the wait, if nothing iterates, output that does
+        not fit is discarded (see `Dropped`).
         Cancellation: harmless; the commands go on.
         """
         await self._opened().join()
@@ -247,14 +256,14 @@ class Runner(AsyncContextManagerMixin):
         """Throw the barrier: stop all commands and start no more; return at once.
 
         This may be called any number of times; a second call while commands are still stopping
-        skips what is left of their grace.  To wait until they are gone, await `join` or leave the
+        skips the rest of the grace.  To wait until all commands are gone, await `join` or leave the
         block.
         """
         self._opened().kill(reason, hurry=self._is_killed)
         self._is_killed = True
 
     async def send_signal(self, signal: int, name: str | None = None) -> int:
-        """Send `signal` to the process group of one command, or of all; return how many it reached.
+        """Send `signal` to the process group of one command, or of all; return how many got it.
 
         A command that does not run is not an error.
         Cancellation: some of the commands may have got the signal.

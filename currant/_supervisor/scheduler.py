@@ -1,7 +1,7 @@
 """Which commands may begin: the queue behind `max_processes`.
 
-It decides and does nothing: `decide` returns what is to begin and what is to end without having
-begun, and the dispatcher acts on that.  So it is tested by tables, without an event loop.
+`decide` returns the commands to begin, and the commands to end without a start; the dispatcher does
+both.  So the scheduler is pure, and tested by tables without an event loop.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[T]):
-    """What the dispatcher is to do now.
+    """The next actions of the dispatcher.
 
     Attributes:
-        begin: items to begin, in order; each takes a slot until it is released.
+        begin: items to begin, in order; each item holds a slot until `release`.
         end: items that a kill has reached before they began.
     """
 
@@ -46,7 +46,7 @@ class Scheduler(Generic[T]):
         self._queue.append(item)
 
     def remove(self, item: T) -> bool:
-        """Take `item` out of the queue; return whether it was there."""
+        """Remove `item` from the queue; return False if the queue did not hold `item`."""
         try:
             self._queue.remove(item)
         except ValueError:
@@ -58,10 +58,10 @@ class Scheduler(Generic[T]):
         self._active -= 1
 
     def decide(self, *, is_stopped: bool) -> Step[T]:
-        """Take out of the queue what is to begin or, after a kill, to end; take the slots.
+        """Remove the items to begin, or after a kill the items to end, from the queue.
 
         Args:
-            is_stopped: whether a kill has come, after which nothing begins.
+            is_stopped: whether a kill has come, so that no item begins.
         """
         if is_stopped:
             ending = tuple(self._queue)

@@ -1,7 +1,8 @@
-"""The tasks of the sinks: each sink runs in a task, over a subscription of its own.
+"""The tasks of the sinks.  Each sink runs in a task, with a subscription of its own.
 
-A sink starts when all commands are known, and runs until it returns.  When the block is left early
-it has a limited time.  A sink that raises stops everything; its exception leaves the block.
+A sink starts when all commands are registered, and runs until it returns.  If the block is left
+early, sinks have a limited time.  A sink that raises stops all commands, and the exception leaves
+the block.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from currant._channel.feed import SinkFeed
     from currant._supervisor.failure import Failure
     from currant._values.messages import BatchMessage
+    from currant._values.shutdown_limits import ShutdownLimits
 
 __all__ = ["Sink", "SinkTasks"]
 
@@ -33,19 +35,21 @@ class SinkTasks:
     """Runs the sinks of one Runner.
 
     Args:
-        sinks: what to run.
-        failure: learns of the exceptions of sinks.
+        sinks: the sinks.
+        failure: records the exceptions of sinks.
+        limits: `limits.sinks` is the least time of a sink if the block is left early.
     """
 
-    def __init__(self, sinks: Sequence[Sink], failure: Failure) -> None:
+    def __init__(self, sinks: Sequence[Sink], failure: Failure, limits: ShutdownLimits) -> None:
         self._sinks = sinks
         self._failure = failure
+        self._least_time = limits.sinks
         self._released = anyio.Event()
         self._scopes: list[anyio.CancelScope] = []
         self._deadline = inf
 
     def start(self, channel: Channel, tasks: TaskGroup) -> None:
-        """Subscribe each sink to the channel, and start its task, which waits for `release`."""
+        """Subscribe each sink to the channel, and start a task that waits for `release`."""
         for sink in self._sinks:
             tasks.start_soon(self._run, sink, channel.subscribe())
 
@@ -53,9 +57,13 @@ class SinkTasks:
         """Let the sinks begin: the Runner is complete."""
         self._released.set()
 
-    def limit(self, seconds: float) -> None:
-        """Cancel the sinks that still run in `seconds`."""
-        self._deadline = anyio.current_time() + seconds
+    def limit(self, grace: float) -> None:
+        """Cancel the sinks in a while: after the commands have stopped, and as long again.
+
+        Args:
+            grace: how long the commands may take to stop, in seconds.
+        """
+        self._deadline = anyio.current_time() + 2 * grace + self._least_time
         for scope in self._scopes:
             scope.deadline = self._deadline
 

@@ -1,17 +1,17 @@
-"""What a Runner's block holds, nested in the order in which it has to end.
+"""`Supervisor`: the tasks of a Runner's block, nested in the order in which they end.
 
-    launcher                    ends what is left
-      sinks                     have had all messages
-        killing                 the time limit, and the sweep after a kill
-          lives                 all commands
+    launcher           ends last, and stops leftover processes
+      sinks            end after the last message
+        killing        the time limit, and the sweep after a kill
+          lives        all commands
 
-One task, the supervisor, owns these, and is shielded.  So whatever happens to the task of the
-block, a cancelled scope or a native `asyncio.Task.cancel`, there is one way to stop a command: the
-kill barrier, with its grace.  The task of the block yields to the body, throws the barrier if the
-body did not end normally, and waits.
+One shielded task, the supervisor, owns these.  So whatever cancels the task of the block, a cancel
+scope or a native `asyncio.Task.cancel`, a command is stopped in one way only: by the kill barrier,
+with the grace.  The task of the block yields to the body, throws the barrier if the body did not
+end normally, and waits.
 
-Rejected: letting the cancellation reach each command's task.  That puts the kill path into every
-`except`, and loses the exit and the last output of what was cancelled.
+Rejected: a cancellation that reaches the task of each command.  Then every `except` is part of the
+kill path, and the exit and the last output of a cancelled command are lost.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["Settings", "Supervisor"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The options of a `Runner` that are not about single commands; see there."""
+    """The options of a `Runner` that do not concern single commands; see `Runner`."""
 
     max_processes: int | None
     buffer_size: int
@@ -58,7 +58,7 @@ class Settings:
 
 
 class Supervisor:
-    """What runs while the block of a Runner is open.
+    """The tasks of one block, from the entry to the exit.
 
     Args:
         plan: the commands.
@@ -67,12 +67,10 @@ class Supervisor:
 
     Attributes:
         channel: takes the messages of all commands.
-        scope: around the block; cancelling it stops everything, and the block ends normally.
+        scope: the cancel scope of the block; a cancellation stops all commands.
         dispatcher: holds the jobs.
-        is_open: whether all jobs exist, so that the Runner may be called.
     """
 
-    # Fourteen attributes: three to look at, four that run, four that end, and three notes.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
@@ -80,13 +78,10 @@ class Supervisor:
             settings.buffer_size, plan.commands, for_sinks_only=not settings.iterable
         )
         self.scope = anyio.CancelScope()
-        self.is_open = False
         self._settings = settings
-        self._limits = limits
         self._barrier = barrier
         self._failure = Failure(barrier)
-        self._lives = anyio.create_task_group()
-        self._sinks = SinkTasks(settings.sinks, self._failure)
+        self._sinks = SinkTasks(settings.sinks, self._failure, limits)
         self._sweep = FinalSweep(launcher, self._failure, limits)
         self.dispatcher = Dispatcher(
             plan,
@@ -95,7 +90,6 @@ class Supervisor:
             barrier,
             limits,
             settings.max_processes,
-            self._lives,
             self._failure,
         )
         self._is_held_open = settings.keep_open
@@ -104,6 +98,11 @@ class Supervisor:
         self._watching = anyio.CancelScope()
         if settings.keep_open:
             self.channel.add_producer()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all jobs exist, so that the Runner may be called."""
+        return self.dispatcher.is_complete
 
     @property
     def is_closing(self) -> bool:
@@ -128,17 +127,17 @@ class Supervisor:
                         yield
                         await self.join()
                     except BaseException as raised:
-                        # Raised again below; from here the task group would wrap it into a group.
+                        # Raised again below, since the task group would wrap the error.
                         error = raised
                         self._leave_early(f"the block was left by {type(raised).__name__}")
                     self._closing.set()
                     self.channel.begin_to_wait()
-            finally:  # so that this error leaves, and not what leaving the task group raises
+            finally:  # This error replaces the error that the task group raised.
                 if error is not None:
                     try:
                         raise error
                     finally:
-                        del error  # It refers to this frame.
+                        del error  # The error refers to this frame.
         self._failure.raise_first()
 
     async def join(self) -> None:
@@ -150,7 +149,7 @@ class Supervisor:
                 await self.channel.settled()
 
     def add(self, command: Command) -> Job:
-        """Run one more command, which is in the plan."""
+        """Run one more command of the plan."""
         return self.dispatcher.add(command)
 
     def kill(self, reason: str | None, *, hurry: bool) -> None:
@@ -158,7 +157,7 @@ class Supervisor:
 
         Args:
             reason: why.
-            hurry: whether what is left of the grace is skipped.
+            hurry: whether to skip the rest of the grace.
         """
         if hurry:
             self._sweep.hurry()
@@ -167,7 +166,7 @@ class Supervisor:
         self.dispatcher.dispatch()
 
     async def _supervise(self) -> None:
-        """Hold all that the Runner runs; ends when the block is left and all is over."""
+        """Run everything; end when the block is left, and all commands and sinks have ended."""
         settings = self._settings
         try:
             # Bounded: once the block is left, by the graces, limits.reap and limits.sinks.
@@ -180,8 +179,10 @@ class Supervisor:
                         )
                         if settings.timeout is not None:
                             killing.start_soon(self._limit_time, settings.timeout)
-                        async with self._lives:
-                            await self.dispatcher.admit_all(self._open)
+                        async with self.dispatcher.tasks:
+                            await self.dispatcher.register_all()
+                            self._sinks.release()
+                            await self.dispatcher.admit_all()
                             self._admitted.set()
                             await self._closing.wait()
                         self.channel.close()
@@ -196,10 +197,6 @@ class Supervisor:
             self.channel.close()
             self._watching.cancel()
 
-    def _open(self) -> None:
-        self.is_open = True
-        self._sinks.release()
-
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         for life in self.dispatcher.lives.values():
@@ -210,9 +207,9 @@ class Supervisor:
         return self.dispatcher.longest_stop(self.dispatcher.lives.values())
 
     async def _watch_barrier(self) -> None:
-        """When the barrier is thrown, end what is queued, and what keeps the Runner open.
+        """When the barrier is thrown, end the queued commands, and end `keep_open`.
 
-        Of the Runner's tasks, the cancellation of the block reaches this one alone: it is a kill.
+        A cancellation of the block reaches only this task, which takes it for a kill.
         """
         try:
             with self._watching:
@@ -221,7 +218,7 @@ class Supervisor:
                 await anyio.sleep_forever()
         finally:
             if not self._watching.cancel_called:
-                if self.is_closing:  # while it waits for the sinks
+                if self.is_closing:  # The block waits for the sinks.
                     self._leave_early("the block was cancelled")
                 else:
                     self._barrier.throw("the block was cancelled")
@@ -234,13 +231,13 @@ class Supervisor:
             self.channel.remove_producer()
 
     def _leave_early(self, reason: str) -> None:
-        """Stop everything: the body will take no more messages."""
+        """Stop everything; the body reads no more messages."""
         self._barrier.throw(reason)
-        self._sinks.release()  # They may still wait for the jobs.
+        self._sinks.release()  # The sinks may not have begun.
         self.channel.abandon()
-        # The commands are gone after their grace; a sink has as long again for what they wrote.
+        # The commands stop within the grace, and sinks have as long again for the output.
         grace = 0.0
         if not self._sweep.is_hurried:
             lives = self.dispatcher.lives.values()
             grace = self.dispatcher.longest_stop(life for life in lives if not life.has_ended)
-        self._sinks.limit(2 * grace + self._limits.sinks)
+        self._sinks.limit(grace)

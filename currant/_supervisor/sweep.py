@@ -1,7 +1,7 @@
 """The final sweep: end the escapees of commands that are gone.
 
-While a command runs, its escapees are left to the command, so most are ended after all commands.
-But one slow command must not use up the grace of what the others left behind: after a kill, the
+The escapees of a running command are left alone, so most escapees are ended after all commands.
+But one slow command must not use up the grace of other commands' escapees.  So after a kill, the
 escapees of commands that are gone are asked to stop at half of the grace.  A second kill hurries.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._process.launcher import Sweeper
+from currant._supervisor.health import has_checks, name_of_probes
 from currant._values.errors import CannotStopError
 
 if TYPE_CHECKING:
@@ -21,18 +22,33 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher
     from currant._supervisor.failure import Failure
     from currant._synchronization import KillBarrier
+    from currant._values.command import Command
     from currant._values.shutdown_limits import ShutdownLimits
 
-__all__ = ["FinalSweep"]
+__all__ = ["FinalSweep", "end_escapees_of"]
+
+
+async def end_escapees_of(command: Command, launcher: Launcher, grace: float) -> None:
+    """End the escapees of one command and of the command's probes.
+
+    Cancellation: the escapees have been asked to stop.
+
+    Raises:
+        CannotStopError: a process survived SIGKILL.
+    """
+    if isinstance(launcher, Sweeper):
+        await launcher.sweep(command.name, grace)
+        if has_checks(command):
+            await launcher.sweep(name_of_probes(command.name), grace)
 
 
 class FinalSweep:
     """Ends escapees, after a kill within the grace of that kill.
 
     Args:
-        launcher: finds the escapees, if it is a `Sweeper`.
-        failure: learns of escapees that cannot be stopped.
-        limits: its `escapee_grace` is the least grace of escapees.
+        launcher: finds the escapees, if the launcher is a `Sweeper`.
+        failure: records escapees that cannot be stopped.
+        limits: `limits.escapee_grace` is the least grace of escapees.
     """
 
     def __init__(self, launcher: Launcher, failure: Failure, limits: ShutdownLimits) -> None:
@@ -48,17 +64,17 @@ class FinalSweep:
         return self._hurried.is_set()
 
     def hurry(self) -> None:
-        """Cut the grace short; a sweep that is under way is asked again, with no grace."""
+        """Cut the grace short, also for a sweep that is under way."""
         self._hurried.set()
 
     async def after_kill(self, barrier: KillBarrier, grace: Callable[[], float]) -> None:
-        """Wait for a kill; then sweep at half of its grace, and when it is hurried.
+        """Wait for a kill; then sweep at half of the grace, and again after a second kill.
 
         Args:
             barrier: is thrown by the kill.
             grace: returns the seconds that the commands have to stop.
 
-        Cancellation: ends it; `run` sweeps once more.
+        Cancellation: harmless; call `run` after it.
         """
         await barrier.wait()
         seconds = grace()

@@ -1,4 +1,4 @@
-"""The verdict on an attempt: a pure function from how it ended to its status."""
+"""The verdict on an attempt: a pure function from the ending to the status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Readiness: TypeAlias = Literal["ready", "pending", "missed"]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is known of an attempt when its leader has exited.
+    """The facts about an attempt when the leader has exited.
 
     Attributes:
         exit: how the leader exited.
@@ -36,10 +36,10 @@ class Ending:
 
 
 def judge(ending: Ending, success_codes: Collection[int]) -> Status | None:
-    """Return the status of an attempt; None while its last lines decide whether it was ready.
+    """Return the status of an attempt; None if unread lines still decide whether it was ready.
 
-    A command that exits before it is ready has failed, whatever its exit code; unless it was
-    stopped before that was known.
+    A command that exits before it is ready has failed, whatever the exit code, unless the command
+    was stopped first.
     """
     if (
         ending.error is not None

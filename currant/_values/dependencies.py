@@ -1,7 +1,7 @@
-"""Which commands wait for which: a graph of names, and the questions that are asked of it.
+"""The dependencies among commands, as a graph of names.
 
-Pure: whether a condition is met is asked of a running command, in `currant._supervisor.conditions`.
-Commands are stopped in reverse order, so a command outlives the commands that depend on it.
+The graph is pure: `currant._supervisor.conditions` asks the running commands whether a condition is
+met.  Commands are stopped in reverse order, so a command outlives the commands that depend on it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Dependencies", "Needs", "needs_among"]
 
 Needs: TypeAlias = "dict[str, Condition | None]"
-"""What a command waits for: the condition of each other command; None: ready, or else started."""
+"""A condition for each dependency, by name; None: ready, or started for one without a probe."""
 
 
 class Dependencies:
-    """What the commands of one Runner need of one another, by name."""
+    """The dependencies among the commands of one Runner."""
 
     def __init__(self) -> None:
         self._needs: dict[str, Needs] = {}
@@ -35,11 +35,11 @@ class Dependencies:
         return name in self._needs
 
     def __getitem__(self, name: str) -> Needs:
-        """Return what the command needs; empty if it waits for nothing."""
+        """Return the dependencies of the command; empty if there are none."""
         return self._needs.get(name, {})
 
     def add(self, name: str, needs: Needs) -> None:
-        """Remember what the command needs."""
+        """Add the dependencies of a command."""
         if needs:
             self._needs[name] = needs
         for other in needs:
@@ -84,11 +84,11 @@ class Dependencies:
 def needs_among(
     command: Command, known: Mapping[str, Command], replicas: Mapping[str, Sequence[str]]
 ) -> Needs:
-    """Return what `command` needs, with the names of replicas in place of their common name.
+    """Return the dependencies of `command`, with replicas in place of their common name.
 
     Args:
         command: the command.
-        known: all commands that it may wait for, by name.
+        known: all commands that may be waited for, by name.
         replicas: the names of the replicas, by their common name.
 
     Raises:

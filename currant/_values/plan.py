@@ -1,7 +1,7 @@
-"""`Plan`: what a Runner runs, worked out before anything runs.
+"""`Plan`: the commands of a Runner, with names, replicas, policies and dependencies resolved.
 
-Each command has a name of its own, replicas are counted out, and every question about policies and
-dependencies is answered.  Pure: a plan is built when the Runner is, so a mistake is reported there.
+A plan is pure, and is built together with the Runner, so that mistakes are reported before any
+command runs.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Plan:
     """The commands of a Runner by name, their dependencies and their policies.
 
     Args:
-        commands: what to run, as `Runner` takes it.
-        policies: what holds for a command that has no policy of its own.
+        commands: the commands, in any form that `Runner` accepts.
+        policies: the defaults for commands without policies of their own.
 
     Attributes:
-        dependencies: which commands wait for which.
+        dependencies: the dependencies among the commands.
 
     Raises:
         CommandError: a command is wrong, or commands wait for one another.
@@ -60,7 +60,7 @@ class Plan:
         return self._commands
 
     def add(self, command: CommandLike) -> Command:
-        """Add one more command, and return it with the name that it has in the Runner.
+        """Add one more command, and return the command with its name in the Runner.
 
         Raises:
             CommandError: the command is wrong.
@@ -79,7 +79,7 @@ class Plan:
         return named
 
     def policies_of(self, command: Command) -> Policies:
-        """Return the policies of `command`, with the Runner's for those that it leaves open."""
+        """Return the policies of `command`, with the Runner's defaults filled in."""
         defaults = self._policies
         restart, others = command.restart, command.kill_others_on
         if (restart, others, command.grace, command.capture) == (None, None, None, None):
@@ -92,7 +92,7 @@ class Plan:
         )
 
     def _needs_of(self, command: Command) -> Needs:
-        """Return what `command` waits for, once it is known that it may happen."""
+        """Return the dependencies of `command`, after a check that they can be met."""
         needs = needs_among(command, self._commands, self._replicas)
         for other, condition in needs.items():
             restart = self.policies_of(self._commands[other]).restart

@@ -1,4 +1,4 @@
-"""`StopRequest`: that a process is to stop, since when, and within which grace."""
+"""`StopRequest`: a request to stop a process, with its time and grace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StopRequest:
     """A request to stop one process.  A second kill is the same request with no grace left.
 
     Attributes:
-        at: when it was made, on the event loop's clock.
+        at: the time of the request, on the event loop's clock.
         grace: seconds from then until SIGKILL.
     """
 
@@ -20,7 +20,7 @@ class StopRequest:
     grace: float
 
     def hurried(self) -> StopRequest:
-        """Return the request with nothing left of its grace."""
+        """Return the same request without any grace."""
         return replace(self, grace=0.0)
 
     def remaining(self, now: float) -> float:
