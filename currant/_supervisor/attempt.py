@@ -17,18 +17,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
 from currant._process.launcher import Resizable
+from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
 from currant._values.errors import CannotStopError, LaunchError, NotReadyError, TimeLimitError
-from currant._values.messages import Aborted, Ready, Started
+from currant._values.messages import Aborted, Ready
 from currant._values.stop_request import StopRequest
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Attempt:
         )
         self._stop_request: StopRequest | None = None
         self._size: Pty | None = None  # asked for while there was no process
-        self._has_reported_start = False
+        self._announcer = Announcer(context)
 
     @property
     def pid(self) -> int | None:
@@ -123,13 +124,7 @@ class Attempt:
     @property
     def process(self) -> Process | None:
         """The process, until all is over."""
-        match self._phase:
-            case _Running(process=process) | _Draining(process=process):
-                return process
-            case _Starting() | _Over():
-                return None
-            case _:
-                assert_never(self._phase)
+        return self._phase.process if isinstance(self._phase, (_Running, _Draining)) else None
 
     @property
     def is_starting(self) -> bool:
@@ -250,7 +245,7 @@ class Attempt:
             return False
         self.error = fault
         self._health.cancel()
-        self._report_soon(Aborted(self._command.name, fault, self.number, time.time()))
+        self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
         return True
 
     async def end_escapees(self, grace: float = inf) -> None:
@@ -276,8 +271,6 @@ class Attempt:
         else:
             await checkpoint()
 
-    # ---- the steps of run_to_completion ----
-
     def _begin(self, running: _Running) -> None:
         process, tasks = running.process, running.tasks
         self._enter(running)
@@ -293,10 +286,7 @@ class Attempt:
             tasks.start_soon(self._stop, running)
 
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
-        name = self._command.name
-        await self._context.send(Started(name, process.pid, self.number, time.time()))
-        self._has_reported_start = True
-        self._context.change.notify_all()
+        await self._announcer.started(self._command.name, process.pid, self.number)
         await self.output.read(process.stdout, process.stderr, tasks)
 
     async def _stop_group(self, running: _Running) -> None:
@@ -337,8 +327,6 @@ class Attempt:
             self.error = NotReadyError(self._command.name, reason, self.output.tail)
         return self.status is not None
 
-    # ---- stopping ----
-
     def _request_stop(self, *, hurry: bool = False) -> None:
         if not self.may_run:
             return
@@ -372,8 +360,6 @@ class Attempt:
         if isinstance(self._phase, _Running):
             self._phase.tasks.cancel_scope.cancel()
 
-    # ---- records and messages ----
-
     def _enter(self, phase: _Phase) -> None:
         self._phase = phase
         self._context.change.notify_all()
@@ -383,19 +369,13 @@ class Attempt:
         self.exit = replace(end, timed_out=True) if timed_out else end
 
     def _report_ready(self, after: float) -> None:
-        self._report_soon(Ready(self._command.name, after, time.time()))
+        self._send_soon(Ready(self._command.name, after, time.time()))
         if self.exit is not None:
             self._health.cancel()
 
-    def _report_soon(self, message: Ready | Aborted) -> None:
-        """Send a message, but after the message that reports the start."""
-
-        async def report() -> None:
-            await self._context.change.wait_for(lambda: self._has_reported_start)
-            await self._context.send(message)
-
+    def _send_soon(self, message: Ready | Aborted) -> None:
         if isinstance(self._phase, (_Running, _Draining)):
-            self._phase.tasks.start_soon(report)
+            self._announcer.soon(message, self._phase.tasks)
 
 
 async def _write_stdin(stdin: ByteSendStream, data: bytes) -> None:

@@ -50,9 +50,8 @@ _DONE = Done()
 class Lifecycle:
     """The life of one command in a Runner.
 
-    The Supervisor calls `run` and, beside it, `stop_when_killed`, each once; or, for a command that
-    never starts, `end_unstarted` or `skip`.  The handle (`Job`) looks, and asks for `kill`,
-    `restart` and `resize`.
+    The Supervisor calls `run` and `stop_when_killed`, once each; or, for a command that never starts,
+    `end_unstarted` or `skip`.
 
     Args:
         command: the command.
@@ -130,8 +129,7 @@ class Lifecycle:
     @property
     def starts_no_more(self) -> bool:
         """Whether no further process will be started, as far as that is known."""
-        is_decided = self.attempt.status is not None and not self._wants_another
-        return self.is_ending or is_decided
+        return self.is_ending or (self.attempt.status is not None and not self._wants_another)
 
     # ---- to ask for ----
 

@@ -1,6 +1,6 @@
 """`Runner`: the public task group whose tasks are processes.
 
-The Runner checks its arguments and builds a `Plan` of the commands.  From the entry of the block on,
+The Runner checks its arguments and builds a `Plan` of the commands.  From the entry of the block,
 a `Supervisor` runs the plan.
 """
 
