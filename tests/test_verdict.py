@@ -72,5 +72,5 @@ def test_hurried_stop_request_has_no_grace_left() -> None:
     request = StopRequest(at=100.0, grace=5.0)
     assert request.remaining(102.0) == 3.0
     assert request.remaining(106.0) == -1.0
-    assert request.hurried() == StopRequest(at=100.0, grace=0.0)
+    assert request.hurried() == StopRequest(at=100.0, grace=0.0, is_hurried=True)
     assert request.hurried().remaining(101.0) == -1.0

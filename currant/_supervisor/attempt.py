@@ -312,8 +312,8 @@ class Attempt:
             await self.output.ended()
             return
         left = self._stop_request.remaining(anyio.current_time())
-        is_hurried = self._stop_request.grace == 0
-        await self.end_escapees(0 if is_hurried else max(left, limits.escapee_grace))
+        least = 0 if self._stop_request.is_hurried else limits.escapee_grace
+        await self.end_escapees(max(left, least))
 
     def _judge(self) -> bool:
         """Set `status` and return True; return False if unread lines still decide the status."""
@@ -328,9 +328,9 @@ class Attempt:
         return self.status is not None
 
     def _request_stop(self, *, hurry: bool = False) -> None:
-        if not self.may_run:
-            return
         if self._stop_request is None:
+            if not self.may_run:
+                return
             grace = self._context.policies.grace
             self._stop_request = StopRequest(anyio.current_time(), grace)
             self._health.cancel()

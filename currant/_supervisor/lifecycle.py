@@ -50,8 +50,8 @@ _DONE = Done()
 class Lifecycle:
     """The life of one command in a Runner.
 
-    The Supervisor calls `run` and `stop_when_killed`, once each; or, for a command that never starts,
-    `end_unstarted` or `skip`.
+    The Supervisor calls `run` and `stop_when_killed`, once each.  For a command that never starts, it
+    calls `end_unstarted` or `skip` instead.
 
     Args:
         command: the command.
@@ -81,8 +81,6 @@ class Lifecycle:
         self._fault: CurrantError | None = None  # that came between two attempts
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
         self._cut_short: anyio.CancelScope | None = None
-
-    # ---- to look at ----
 
     @property
     def name(self) -> str:

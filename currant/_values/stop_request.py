@@ -9,19 +9,21 @@ __all__ = ["StopRequest"]
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """A request to stop one process.  A second kill is the same request with no grace left.
+    """A request to stop one process.  A second kill makes the same request hurried.
 
     Attributes:
         at: the time of the request, on the event loop's clock.
         grace: seconds from then until SIGKILL.
+        is_hurried: whether a second kill has ended the grace.
     """
 
     at: float
     grace: float
+    is_hurried: bool = False
 
     def hurried(self) -> StopRequest:
         """Return the same request without any grace."""
-        return replace(self, grace=0.0)
+        return replace(self, grace=0.0, is_hurried=True)
 
     def remaining(self, now: float) -> float:
         """Return the seconds of grace that are left; negative if the grace is over."""
