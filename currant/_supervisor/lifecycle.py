@@ -50,7 +50,7 @@ _DONE = Done()
 class Lifecycle:
     """The life of one command in a Runner.
 
-    The Supervisor calls `run` and `stop_when_killed`, once each.  For a command that never starts, it
+    The Supervisor calls `run` and `stop_when_killed`, once each.  If the command never starts, it
     calls `end_unstarted` or `skip` instead.
 
     Args:
