@@ -37,12 +37,14 @@ RestartWhen: TypeAlias = Literal["never", "on-failure", "always"]
 class RestartPolicy:
     """When to restart a command after it has ended by itself, and how long to wait first.
 
-    Restart at most five times, after 1, 2, 4, 8 and 16 seconds::
+    Restart after a failure, at most five times, after 1, 2, 4, 8 and 16 seconds::
 
+        import currant
         from currant import Command, RestartPolicy
 
         policy = RestartPolicy("on-failure", max_restarts=5, delay=1.0, jitter=0.0)
-        web = Command.parse("python -m http.server 8000", restart=policy)
+        results = currant.run(Command.parse("test -d .", restart=policy))
+        assert results["test"].attempts == 1
 
     The delay before the n-th restart in a row is ``delay * factor ** (n - 1)`` seconds, at most
     `max_delay`.  `jitter` varies each delay at random, so that commands that failed together do
