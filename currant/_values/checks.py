@@ -1,4 +1,4 @@
-"""Checks of arguments that more than one module makes.
+"""Checks of arguments, shared by several modules.
 
 ``check_x(what, value)`` raises `CommandError` if `value` is invalid.  ``checked_x(what, value)``
 also returns the value in the form in which it is kept.  `what` names the argument in the message.
@@ -39,7 +39,7 @@ def is_number(value: object) -> bool:
 
 
 def check_count(what: str, value: object, maximum: int | None = None) -> None:
-    """Check that `value` is an integer from 1 to `maximum`, if there is one."""
+    """Check that `value` is an integer >= 1 and, if there is a maximum, not above `maximum`."""
     is_int = isinstance(value, int) and not isinstance(value, bool)
     if not is_int or not 1 <= cast("int", value) <= (inf if maximum is None else maximum):
         bounds = ">= 1" if maximum is None else f"from 1 to {maximum}"
@@ -79,7 +79,7 @@ def check_encodable(what: str, text: str) -> None:
 
 
 def checked_path(what: str, value: object) -> str:
-    """Check that `value` is a str, bytes or a path, and return it as a str."""
+    """Check that `value` is a str, bytes or a path, and return the path as a str."""
     if not isinstance(value, (str, bytes, PathLike)):
         raise CommandError(f"{what} must be a str or a path, not {value!r}")
     text = os.fsdecode(cast("StrOrPath | bytes", value))
@@ -88,15 +88,12 @@ def checked_path(what: str, value: object) -> str:
 
 
 def checked_signal(what: str, value: object) -> int:
-    """Check that `value` is the number of a signal, and return it as a `Signals` if it has a name.
-
-    Most real-time signals have no name.
-    """
+    """Check that `value` is the number of a signal; return a `Signals` if the signal has a name."""
     if not isinstance(value, int) or value not in _valid_signals():
         raise CommandError(f"{what} must be a signal, not {value!r}")
     try:
         return Signals(value)
-    except ValueError:
+    except ValueError:  # most real-time signals have no name
         return value
 
 

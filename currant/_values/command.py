@@ -117,14 +117,14 @@ class Command(LaunchSpec):
         argv: the program and its arguments; a path becomes a str.  No shell is involved.
         name: the command's name in messages and results; the default is the last path component of
             ``argv[0]``.
-        cwd: the working directory; None: that of the host.
+        cwd: the working directory; None: that of the host program.
         env: variables to set, in addition to the inherited ones.
-        inherit_env: whether the command inherits the variables of the host.
+        inherit_env: whether the command inherits the variables of the host program.
         stderr: ``"separate"``, or ``"stdout"`` to merge both into one stream, in the order written.
-        stdin: None: ``/dev/null``; bytes: these bytes, then end-of-file; `PIPE`: see `Job.send`; a
-            path (`pathlib.Path` or another path-like object, not a str): the contents of this file,
-            opened at each start.  A relative path starts at `cwd`.  A named pipe is refused,
-            because opening one may block forever.
+        stdin: None: ``/dev/null``; bytes: the input, followed by end-of-file; `PIPE`: see
+            `Job.send`; a path (`pathlib.Path` or another path-like object, not a str): a file,
+            which is opened at each start.  A relative path starts at `cwd`.  A named pipe is
+            refused, because opening a named pipe may block forever.
         pty: whether stdin, stdout and stderr are one pseudo-terminal, the controlling terminal of
             the command: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs
             then write line by line, use colors, and ask for passwords.  A prompt arrives with the
@@ -137,23 +137,23 @@ class Command(LaunchSpec):
         capture: whether the `Result` carries the output: False, True, or the number of last bytes
             of each stream to keep.
         restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
-        kill_others_on: ``"failure"``, ``"success"`` or ``"exit"``: if the command finally ends this
-            way, all commands of the Runner are stopped.
+        kill_others_on: stop all commands of the Runner if the command has ended for good, by
+            ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.
         stop_signal: the signal that requests the process group to stop.
-        grace: seconds between this request and SIGKILL to the group.
-        ready: the probe (see `currant.ready`) that makes the command ready; None: it is ready as
-            soon as it runs.  A command that exits before it is ready has failed, whatever its exit
-            code.
+        grace: seconds between the request to stop and SIGKILL, both sent to the group.
+        ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
+            is ready as soon as it runs.  A command that exits before it is ready has failed,
+            whatever the exit code.
         alive: a probe that is repeated while the command is ready.
         failure_threshold: the number of failures of `alive` in a row after which the attempt has
             failed.
         after: the commands to wait for before the start: a mapping from their names to
             ``"started"``, ``"ready"``, ``"succeeded"`` or ``"ended"``.  A name alone means ready if
             that command has a probe, and started if not.
-        timeout: seconds that each attempt may take; if it takes longer, it is stopped and has
-            failed.
-        replicas: the number of copies to run; ``web`` becomes ``web.1`` to ``web.N``, and each copy
-            finds its number in the variable ``CURRANT_REPLICA``.
+        timeout: seconds that each attempt may take; if an attempt takes longer, it is stopped and
+            has failed.
+        replicas: the number of copies to run: ``web`` becomes ``web.1`` to ``web.N``.  The variable
+            ``CURRANT_REPLICA`` holds the number of each copy.
         color: the style of the name on a console, as the package rich writes styles: ``"cyan"``,
             ``"bold #ff8800"``, ``"white on blue"``; None: the console chooses.
 
@@ -439,7 +439,7 @@ def _check_probes(ready: object, alive: object) -> None:
         if not (probe is None or isinstance(probe, Probe)):
             raise CommandError(f"{what} must be a probe of currant.ready, not {probe!r}")
     if isinstance(alive, Probe) and not alive.repeats:
-        raise CommandError(f"alive cannot be {alive!r}: it happens once, so it cannot be repeated")
+        raise CommandError(f"alive cannot be {alive!r}: it happens once and cannot be repeated")
 
 
 def _check_reads_no_stderr(probe: Probe) -> None:
