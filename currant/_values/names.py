@@ -74,10 +74,8 @@ def name_all(commands: Commands, names: Names) -> dict[str, list[Command]]:
     """
     built = _built(commands)
     named = dict[int, tuple[str, list[Command]]]()
-    by_explicit_name_first = sorted(
-        range(len(built)), key=lambda index: isinstance(built[index].name, DefaultName)
-    )
-    for index in by_explicit_name_first:
+    explicit_first = sorted(range(len(built)), key=lambda n: isinstance(built[n].name, DefaultName))
+    for index in explicit_first:
         command = names.give(built[index])
         replicas = [names.give(replica) for replica in _replicas(command)]
         named[index] = command.name, replicas or [command]
