@@ -1,11 +1,11 @@
 """Structured concurrency for processes: a task group whose tasks are commands.
 
-To read the package, follow the data: a `Command` (`_values`) is started by a launcher (`_process`,
-where `launcher` is the seam and `local` this machine), its bytes become whole lines in batches,
-which a bounded channel (`_channel`) carries to readers and sinks.  One command's life is a row of
-attempts, and many commands are a `Runner` (`_supervisor`).  What the system knows of processes is
-`_system`, and the gate that a kill throws is in `_synchronization`.  Each package says in its
-`__init__` in which order to read it.
+To read the package, follow the data.  A launcher starts the process of a `Command` (`_values`):
+`_process.launcher` is the interface, `_process.local` starts processes on this host.  The output is
+cut into batches of whole lines, and a bounded channel (`_channel`) carries the batches to readers
+and sinks.  A `Runner` (`_supervisor`) runs many commands, each in one or more attempts.  `_system`
+contains all calls about processes to the operating system, and `_synchronization` the barrier that
+a kill throws.  The docstring of each package says in which order to read its modules.
 """
 
 from currant._process.launcher import Launcher, Process

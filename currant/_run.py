@@ -1,4 +1,4 @@
-"""`run`: the synchronous door."""
+"""`run`: the synchronous entry point."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RunnerOptions", "run"]
 
-# Trio raises KeyboardInterrupt in whichever task runs at that moment, where it would end a sink or
-# a reader in the middle; so it is left to the main task, as asyncio does.
+# By default, trio raises KeyboardInterrupt in the task that is running at that moment, which might
+# be a sink or a reader.  With this option, the main task gets it, as on asyncio.
 _BACKEND_DEFAULTS = {"trio": {"restrict_keyboard_interrupt_to_checkpoints": True}}
 
 
 class RunnerOptions(TypedDict, total=False):
-    """The keyword arguments of `Runner`."""
+    """The keyword arguments of `Runner`, for `run`."""
 
     restart: RestartWhen | RestartPolicy
     kill_others_on: KillOthersOn | None
@@ -48,20 +48,30 @@ def run(
     backend_options: dict[str, Any] | None = None,
     **options: Unpack[RunnerOptions],
 ) -> Results:
-    """Run commands to their end in an event loop of its own, and return their results.
+    """Run commands in a new event loop until all have ended, and return their results.
 
-    Output goes to the sinks and, with ``capture=True``, into the results; or else it is lost.
-    Ctrl-C stops the commands, shows their last words, then raises `KeyboardInterrupt`.
+    Stop both commands if one fails::
+
+        import currant
+
+        results = currant.run("true", "python -c 'exit(3)'", kill_others_on="failure")
+        for name, result in results.items():
+            print(name, result.status, result.exit)
+        assert not results.ok
+
+    Output goes to the sinks and, if `capture` is set, into the results; otherwise it is discarded.
+    Ctrl-C stops the commands, waits until the sinks have written all output, then raises
+    `KeyboardInterrupt`.
 
     Args:
-        commands: what to run, each as for `Runner`; or one mapping from names to commands.
+        commands: the commands, each as for `Runner`, or a single mapping from names to commands.
         backend: ``"asyncio"`` or ``"trio"``.
         backend_options: as for `anyio.run`, such as ``{"use_uvloop": True}``.
         options: as for `Runner`.
 
     Raises:
         CommandError, CommandNotFoundError: as for `Runner`.
-        RuntimeError: an event loop runs already in this thread; use `Runner` there.
+        RuntimeError: this thread already runs an event loop; use `Runner` instead.
     """
     if len(commands) == 1 and isinstance(commands[0], Mapping):
         runner = Runner(commands[0], iterable=False, **options)

@@ -1,15 +1,18 @@
-"""Probes: how to tell that a command is ready, and that it is still alive.
+"""Probes: checks of whether a command is ready, and whether it is still alive.
 
-    from currant import Command, Runner, ready
+Pass a probe as `Command.ready`, or as `Command.alive`::
+
+    from currant import Command, ready
 
     db = Command(["postgres", "-D", "data"], ready=ready.tcp("127.0.0.1", 5432))
-    web = Command(["serve"], ready=ready.http("http://127.0.0.1:8000/health"))
+    health = ready.http("http://127.0.0.1:8000/health")
+    web = Command(["serve"], ready=health, alive=health, after="db")
 
-`Command.ready` takes one; `Command.alive` too, but for `line` and `delay`, which happen once.
+`line` and `delay` happen once, so they cannot be `Command.alive`.
 
-Each has an `interval` and a `timeout`, in seconds.  Until a command is ready, it is looked at each
-0.1 s, for at most 60 s, and one look may take 5 s.  Then, where it has a probe `alive`, it is
-looked at after each 5 s, and one look may take 1 s.
+`interval` and `timeout` are in seconds.  By default, `Command.ready` is checked every 0.1 s for at
+most 60 s, and `Command.alive`, once the command is ready, every 5 s.  A single check may take 5 s
+until the command is ready, and 1 s after that.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import anyio
 from anyio.abc import SocketAttribute
 
-from currant._values.checks import check_seconds
+from currant._values.checks import check_count, check_seconds
 from currant._values.command import Command, CommandLike, as_command
 from currant._values.errors import CommandError
 from currant._values.probe import READY_TIMEOUT, Probe, ProbeCommand, Unmet
@@ -48,13 +51,13 @@ STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})[ \r\n]")
 LONGEST_STATUS_LINE = 1024
 
 READY_INTERVAL = 0.1
-"""Seconds between two looks at a command that is to become ready."""
+"""The default seconds between two checks of a command that is not ready yet."""
 
-READY_LOOK = 5.0
-"""Seconds that one look may take at a command that is to become ready."""
+READY_CHECK_TIMEOUT = 5.0
+"""Seconds that a single check may take of a command that is not ready yet."""
 
-ALIVE_LOOK = 1.0
-"""The same at a command that is ready."""
+ALIVE_CHECK_TIMEOUT = 1.0
+"""The default seconds that a single check may take of a command that is ready."""
 
 
 def line(
@@ -64,21 +67,31 @@ def line(
     interval: float | None = None,
     timeout: float | None = None,
 ) -> Probe:
-    """Return a probe: a line of the output matches a regular expression.
+    """Return a probe that waits for a line of output that matches a regular expression.
+
+    Wait until a server writes that it is running::
+
+        from currant import Command, Runner, ready
+
+        async with Runner() as runner:
+            serving = ready.line("^Serving HTTP", "stdout")
+            await runner.start(Command.parse("python -u -m http.server 8000", ready=serving))
+            runner.kill()
 
     Args:
-        pattern: searched in each line, as text (UTF-8, U+FFFD for what is not) or in its bytes.
+        pattern: a regular expression, searched for in each line: in the text if it is a str (UTF-8;
+            U+FFFD replaces invalid bytes), in the bytes if it is bytes.
         stream: ``"stdout"`` or ``"stderr"``; None: both.
-        interval: of no effect: each line is looked at as it comes.
-        timeout: seconds until then; None: 60.
+        interval: no effect, because each line is checked when it arrives.
+        timeout: seconds to wait; None: 60.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     try:
         compiled = re.compile(pattern)
     except (re.error, TypeError) as error:
-        raise CommandError(f"line: not a regular expression: {pattern!r} ({error})") from error
+        raise CommandError(f"line: {pattern!r} is not a regular expression: {error}") from error
     if stream not in (None, "stdout", "stderr"):
         raise CommandError(f"line: stream must be 'stdout', 'stderr' or None, not {stream!r}")
     return _Line(compiled, stream, interval=interval, timeout=timeout)
@@ -87,18 +100,27 @@ def line(
 def tcp(
     host: str, port: int, *, interval: float | None = None, timeout: float | None = None
 ) -> Probe:
-    """Return a probe: a TCP port takes connections, and it is the command's.
+    """Return a probe that connects to a TCP port of the command.
 
-    On Linux, a server on this machine that does not belong to the command does not count.
+    Wait until a server accepts connections::
+
+        from currant import Command, Runner, ready
+
+        async with Runner() as runner:
+            listening = ready.tcp("127.0.0.1", 8000)
+            await runner.start(Command.parse("python -m http.server 8000", ready=listening))
+            runner.kill()
+
+    On Linux, the probe fails if the port belongs to another process of this host.
 
     Args:
-        host: a name or address.
-        port: from 1 to 65535.
-        interval: seconds between two looks.
-        timeout: seconds until then; None: 60.
+        host: a host name or an address.
+        port: 1 to 65535.
+        interval: seconds between two checks.
+        timeout: seconds to wait; None: 60.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     return _Tcp(*_checked_address("tcp", host, port), interval=interval, timeout=timeout)
 
@@ -110,37 +132,46 @@ def http(
     interval: float | None = None,
     timeout: float | None = None,
 ) -> Probe:
-    """Return a probe: a GET is answered with that status, by the command.
+    """Return a probe that sends a GET request to the command and checks the status code.
 
-    On Linux, a server on this machine that does not belong to the command does not count.
-    Redirects are not followed.
+    Wait until a server answers::
+
+        from currant import Command, Runner, ready
+
+        async with Runner() as runner:
+            healthy = ready.http("http://127.0.0.1:8000/", status=(200, 204))
+            await runner.start(Command.parse("python -m http.server 8000", ready=healthy))
+            runner.kill()
+
+    On Linux, the probe fails if the port belongs to another process of this host.  Redirects are
+    not followed.
 
     Args:
-        url: begins with ``http://``; a name and password in it (``http://name:word@host``) are sent
-            (RFC 7617).
-        status: the status code, or several.
-        interval: seconds between two looks.
-        timeout: seconds until then; None: 60.
+        url: a URL that starts with ``http://``; if it contains a user name and a password
+            (``http://user:password@host``), both are sent (RFC 7617).
+        status: the expected status code, or a collection of codes.
+        interval: seconds between two checks.
+        timeout: seconds to wait; None: 60.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     codes = tuple(status) if isinstance(status, Collection) else (status,)
     if not codes or not all(code in range(100, 600) for code in codes):
-        raise CommandError(f"http: status must be from 100 to 599, not {status!r}")
+        raise CommandError(f"http: status must be an integer from 100 to 599, not {status!r}")
     try:
         parts = urlsplit(str(url))
         port = 80 if parts.port is None else parts.port
     except ValueError as error:
-        raise CommandError(f"http: not a URL: {url!r} ({error})") from error
-    plain = (
+        raise CommandError(f"http: {url!r} is not a URL: {error}") from error
+    is_plain = (
         isinstance(cast("object", url), str)
         and url.isascii()
         and url.isprintable()
         and " " not in url
     )
-    if parts.scheme != "http" or not parts.hostname or not plain:
-        raise CommandError(f"http: a URL begins with http:// and a host, and is ASCII, not {url!r}")
+    if parts.scheme != "http" or not parts.hostname or not is_plain:
+        raise CommandError(f"http: url must start with http:// and a host, in ASCII, not {url!r}")
     host, port = _checked_address("http", parts.hostname, port)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return _Http(
@@ -158,21 +189,33 @@ def http(
 def command(
     argv: CommandLike, *, interval: float | None = None, timeout: float | None = None
 ) -> Probe:
-    """Return a probe: another command succeeds, run where the command runs, with its variables.
+    """Return a probe that runs another command and succeeds if that command does.
+
+    Wait until a program has created a file::
+
+        from currant import Command, Runner, ready
+
+        async with Runner() as runner:
+            exists = ready.command("test -e started")
+            await runner.start(Command.shell("touch started; sleep 60", ready=exists))
+            runner.kill()
+
+    The other command runs on the same host, with the working directory and the variables of the
+    command that it checks.
 
     Args:
-        argv: as a Runner takes a command: words, a text, or a `Command` of which only `argv`,
-            `cwd`, `env` and `success_codes` may be given.
+        argv: a str, a sequence of words, or a `Command`, of which only `argv`, `cwd`, `env` and
+            `success_codes` may be set.
         interval: seconds between two runs.
-        timeout: seconds until then; None: 60.
+        timeout: seconds to wait; None: 60.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     given = as_command(argv)
-    _check_only_what_a_probe_takes(given)
-    asked = ProbeCommand(given.argv, given.cwd, dict(given.env), given.success_codes)
-    return _Command(asked, interval=interval, timeout=timeout)
+    _check_sets_only_probe_fields(given)
+    checker = ProbeCommand(given.argv, given.cwd, dict(given.env), given.success_codes)
+    return _Command(checker, interval=interval, timeout=timeout)
 
 
 def when(
@@ -181,158 +224,197 @@ def when(
     interval: float | None = None,
     timeout: float | None = None,
 ) -> Probe:
-    """Return a probe: an async function returns something true.
+    """Return a probe that calls a function of yours and succeeds if the result is true.
+
+    Wait until a program has created a file::
+
+        import anyio
+        from currant import Command, Runner, ready
+
+        async def exists() -> bool:
+            return await anyio.Path("started").exists()
+
+        async with Runner() as runner:
+            await runner.start(Command.shell("touch started; sleep 60", ready=ready.when(exists)))
+            runner.kill()
 
     Args:
-        check: is called without arguments.  An exception means: not yet.  It has to end when it is
-            cancelled: a thread that cannot be is waited for.  A function that is not async may do
-            as well, if it returns at once.
+        check: an async function without parameters.  An exception counts as a failure.  The
+            function must end if it is cancelled; a check in a thread that cannot be cancelled
+            delays the timeout until the thread ends.  A synchronous function works too, if it never
+            blocks.
         interval: seconds between two calls.
-        timeout: seconds until then; None: 60.
+        timeout: seconds to wait; None: 60.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     if not callable(check):
-        raise CommandError(f"when: takes an async function, not {check!r}")
+        raise CommandError(f"when: check must be an async function, not {check!r}")
     return _When(check, interval=interval, timeout=timeout)
 
 
 def delay(seconds: float, *, interval: float | None = None, timeout: float | None = None) -> Probe:
-    """Return a probe: so many seconds have passed.
+    """Return a probe that waits for a number of seconds.
+
+    Wait half a second for a program that gives no sign::
+
+        from currant import Command, Runner, ready
+
+        async with Runner() as runner:
+            await runner.start(Command.parse("sleep 60", ready=ready.delay(0.5)))
+            runner.kill()
 
     Args:
-        seconds: since the command was started.
-        interval: of no effect.
-        timeout: seconds until it has failed; None: never.
+        seconds: the delay since the start of the command.
+        interval: no effect.
+        timeout: seconds after which the probe fails; None: never.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     check_seconds("delay: seconds", seconds, optional=False)
     return _Delay(seconds, interval=interval, timeout=timeout)
 
 
 def all_of(*probes: Probe, interval: float | None = None, timeout: float | None = None) -> Probe:
-    """Return a probe: all of these answer yes; each is asked in its own interval and time.
+    """Return a probe that succeeds if all of its parts do.
+
+    Wait until a server answers and has loaded its data::
+
+        from currant import Command, Runner, ready
+
+        async with Runner() as runner:
+            up = ready.all_of(ready.line("loaded"), ready.tcp("127.0.0.1", 8000))
+            serve = Command.shell("echo loaded; exec python -m http.server 8000", ready=up)
+            await runner.start(serve)
+            runner.kill()
 
     Args:
-        probes: at least one.
-        interval: seconds between two looks at a command that is ready.
-        timeout: seconds until all have; None: what each has.
+        probes: at least one probe; each keeps its own interval and timeout.
+        interval: seconds between two checks of a command that is ready.
+        timeout: seconds until all must have succeeded; None: only the timeouts of the parts.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     return _AllOf(_checked_probes("all_of", probes), interval=interval, timeout=timeout)
 
 
 def any_of(*probes: Probe, interval: float | None = None, timeout: float | None = None) -> Probe:
-    """Return a probe: one of these answers yes; each is asked in its own interval and time.
+    """Return a probe that succeeds if one of its parts does.
+
+    Wait until a server answers, but no longer than ten seconds::
+
+        from currant import Command, Runner, ready
+
+        async with Runner() as runner:
+            up = ready.any_of(ready.tcp("127.0.0.1", 8000), ready.delay(10))
+            await runner.start(Command.parse("python -m http.server 8000", ready=up))
+            runner.kill()
 
     Args:
-        probes: at least one.
-        interval: seconds between two looks at a command that is ready.
-        timeout: seconds until one has; None: what each has.
+        probes: at least one probe; each keeps its own interval and timeout.
+        interval: seconds between two checks of a command that is ready.
+        timeout: seconds until one must have succeeded; None: only the timeouts of the parts.
 
     Raises:
-        CommandError: an argument is wrong.
+        CommandError: an argument is invalid.
     """
     return _AnyOf(_checked_probes("any_of", probes), interval=interval, timeout=timeout)
 
 
 @dataclass(frozen=True, slots=True)
 class _Polled(Probe):
-    """A probe that looks again and again."""
+    """A probe that repeats its check."""
 
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
-        """Look until the answer is yes, and return None; or what it was when the time was up.
+        """Repeat the check until it succeeds; return None, or the last failure at the timeout.
 
         Cancellation: harmless.
         """
         problem: Exception = Unmet("no answer")
         with anyio.move_on_after(READY_TIMEOUT if self.timeout is None else self.timeout):
             while True:
-                answer = await self._look_within(READY_LOOK, subject)
-                if answer is None:
+                failure = await self._check_within(READY_CHECK_TIMEOUT, subject)
+                if failure is None:
                     return None
-                problem = answer
+                problem = failure
                 await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
-                problem = Unmet(f"no answer to the last look; to the one before: {answer}")
+                problem = Unmet(f"no answer to the last check; the check before: {failure}")
         return problem
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
-        """Look once, and return None if the answer is yes; else what it is.
+        """Check once, and return None or the failure.
 
         Cancellation: harmless.
         """
-        return await self._look_within(
-            ALIVE_LOOK if self.timeout is None else self.timeout, subject
-        )
+        timeout = ALIVE_CHECK_TIMEOUT if self.timeout is None else self.timeout
+        return await self._check_within(timeout, subject)
 
-    async def _look_within(self, seconds: float, subject: ProbeTarget) -> Exception | None:
+    async def _check_within(self, seconds: float, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(seconds):
             try:
-                await self.look(subject)
+                await self.check(subject)
             except anyio.get_cancelled_exc_class():
                 if anyio.current_effective_deadline() == -inf:
                     raise
-                return Unmet("it was cancelled")  # something that it awaited
-            except Exception as raised:  # whatever the code of others raises: not yet
+                return Unmet("the check was cancelled")  # by code that the check has called
+            except Exception as raised:  # the caller's code may raise anything
                 return raised
             return None
         return Unmet(f"no answer within {seconds:g} s")
 
     @abstractmethod
-    async def look(self, subject: ProbeTarget) -> None:
-        """Look once, and return if the answer is yes.
+    async def check(self, subject: ProbeTarget) -> None:
+        """Check once, and return if the check succeeds.
 
         Raises:
-            Exception: it is not; the text says what is so instead.
+            Exception: the check failed; the message says what was found instead.
         """
 
 
 class _Once(Probe):
-    """A probe of what happens once: a single look waits for it."""
+    """A probe that waits for an event that happens once."""
 
     __slots__ = ()
 
     repeats: ClassVar[bool] = False
 
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
-        with anyio.move_on_after(self._limit()):
-            await self.look(subject)
+        with anyio.move_on_after(self._time_limit()):
+            await self._wait(subject)
             return None
-        return Unmet(self._missed())
+        return Unmet(self._missing())
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
-        return await self.wait_until_met(subject)  # never asked of a command that is ready
+        return await self.wait_until_met(subject)  # `Command.alive` refuses this probe
 
     @abstractmethod
-    async def look(self, subject: ProbeTarget) -> None:
-        """Wait until it has happened."""
+    async def _wait(self, subject: ProbeTarget) -> None:
+        """Wait for the event."""
 
-    def _limit(self) -> float:
+    def _time_limit(self) -> float:
         return READY_TIMEOUT if self.timeout is None else self.timeout
 
     @abstractmethod
-    def _missed(self) -> str:
-        """Return what has not happened."""
+    def _missing(self) -> str:
+        """Return a description of the event that has not happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line(_Once):
-    pattern: re.Pattern[Any]  # of text or of bytes
+    pattern: re.Pattern[Any]  # of str or of bytes
     stream: StreamName | None
 
     @property
     def line_probes(self) -> tuple[LineProbe, ...]:
         return (self,)
 
-    async def look(self, subject: ProbeTarget) -> None:
+    async def _wait(self, subject: ProbeTarget) -> None:
         await subject.line(self)
 
-    def _missed(self) -> str:
+    def _missing(self) -> str:
         return f"no line matches {self.pattern.pattern!r}"
 
     def matches(self, line: Line) -> bool:
@@ -347,10 +429,10 @@ class _Tcp(_Polled):
     host: str
     port: int
 
-    async def look(self, subject: ProbeTarget) -> None:
-        async with await _connected(self.host, self.port) as stream:
-            ends = _ends_of(stream)
-        await _check_is_its_own(subject, *ends)
+    async def check(self, subject: ProbeTarget) -> None:
+        async with await _connect(self.host, self.port) as stream:
+            addresses = _addresses(stream)
+        await _check_port_owner(subject, *addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,94 +444,96 @@ class _Http(_Polled):
     target: str
     codes: Collection[int]
 
-    async def look(self, subject: ProbeTarget) -> None:
+    async def check(self, subject: ProbeTarget) -> None:
         request = (
             f"GET {self.target} HTTP/1.1\r\nHost: {self.authority}\r\n"
             "User-Agent: currant\r\nAccept: */*\r\nConnection: close\r\n"
         )
         if self.credentials is not None:
             request += f"Authorization: Basic {self.credentials}\r\n"
-        answer = b""
-        where = f"http://{self.authority}{self.target}"
-        async with await _connected(self.host, self.port) as stream:
-            ends = _ends_of(stream)
+        response = b""
+        url = f"http://{self.authority}{self.target}"
+        async with await _connect(self.host, self.port) as stream:
+            addresses = _addresses(stream)
             try:
                 await stream.send(f"{request}\r\n".encode())
-                while b"\n" not in answer and len(answer) < LONGEST_STATUS_LINE:
-                    answer += await stream.receive()
+                while b"\n" not in response and len(response) < LONGEST_STATUS_LINE:
+                    response += await stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-                raise Unmet(f"{where} closed the connection without an answer") from error
-        status = STATUS_LINE.match(answer)
+                raise Unmet(f"{url} closed the connection without a response") from error
+        status = STATUS_LINE.match(response)
         if status is None:
-            raise Unmet(f"{where} does not speak HTTP")
+            raise Unmet(f"{url} sent a response that is not HTTP")
         if int(status[1]) not in self.codes:
-            raise Unmet(f"{where} answers with status {status[1].decode()}")
-        await _check_is_its_own(subject, *ends)
+            raise Unmet(f"{url} responded with status {status[1].decode()}")
+        await _check_port_owner(subject, *addresses)
 
 
-async def _connected(host: str, port: int) -> SocketStream:
+async def _connect(host: str, port: int) -> SocketStream:
     try:
         return await anyio.connect_tcp(host, port)
     except OSError as error:
-        raise Unmet(f"nobody answers at {host}, port {port}: {error}") from error
+        raise Unmet(f"cannot connect to {host}, port {port}: {error}") from error
 
 
-End: TypeAlias = tuple[str, int]
-"""An address and a port."""
+Address: TypeAlias = tuple[str, int]
+"""An IP address and a port."""
 
 
-def _ends_of(stream: SocketStream) -> tuple[End, End]:
-    """Return our end of a connection, and the other one."""
-    ours = stream.extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
-    theirs = stream.extra(SocketAttribute.remote_address)  # noqa: S610
-    assert isinstance(ours, tuple)
-    assert isinstance(theirs, tuple)
-    return (ours[0], ours[1]), (theirs[0], theirs[1])
+def _addresses(stream: SocketStream) -> tuple[Address, Address]:
+    """Return the local and the remote address of a connection."""
+    local = stream.extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
+    remote = stream.extra(SocketAttribute.remote_address)  # noqa: S610
+    assert isinstance(local, tuple)
+    assert isinstance(remote, tuple)
+    return (local[0], local[1]), (remote[0], remote[1])
 
 
-async def _check_is_its_own(subject: ProbeTarget, ours: End, theirs: End) -> None:
-    """Check that it is the command who listens, as far as that can be told."""
-    if ours == theirs:  # where nobody listens, a connection may happen to reach itself
-        raise Unmet("nobody listens")
-    address, port = theirs[0].partition("%")[0], theirs[1]
-    is_here = ip_address(address).is_loopback or ours[0] == theirs[0]
-    if is_here and await subject.listens(address, port) is False:
-        raise Unmet(f"port {port} is that of another process")
+async def _check_port_owner(subject: ProbeTarget, local: Address, remote: Address) -> None:
+    """Check that the remote port belongs to the command, if the system can show the owner."""
+    # If no process listens, the kernel may choose the same port for both ends of the connection.
+    if local == remote:
+        raise Unmet("no process listens")
+    address, port = remote[0].partition("%")[0], remote[1]
+    is_this_host = ip_address(address).is_loopback or local[0] == remote[0]
+    if is_this_host and await subject.listens(address, port) is False:
+        raise Unmet(f"port {port} belongs to another process")
 
 
 @dataclass(frozen=True, slots=True)
 class _Command(_Polled):
     command: ProbeCommand
 
-    async def look(self, subject: ProbeTarget) -> None:
-        end = await subject.run(self.command)
-        if end.code not in self.command.success_codes:
-            raise Unmet(f"{self.command}: {end}")
+    async def check(self, subject: ProbeTarget) -> None:
+        outcome = await subject.run(self.command)
+        if outcome.code not in self.command.success_codes:
+            raise Unmet(f"{self.command}: {outcome}")
 
 
 @dataclass(frozen=True, slots=True)
 class _When(_Polled):
-    check: Callable[[], object]
+    function: Callable[[], object]
 
-    async def look(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - asks somebody else
-        answer = self.check()
-        if isawaitable(answer):
-            answer = await answer
-        if not answer:
-            raise Unmet(f"{getattr(self.check, '__qualname__', self.check)} returned {answer!r}")
+    async def check(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - the function needs none
+        result = self.function()
+        if isawaitable(result):
+            result = await result
+        if not result:
+            name = getattr(self.function, "__qualname__", self.function)
+            raise Unmet(f"{name} returned {result!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Delay(_Once):
     seconds: float
 
-    async def look(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - asks nobody
+    async def _wait(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - a clock is enough
         await anyio.sleep(self.seconds)
 
-    def _limit(self) -> float:
+    def _time_limit(self) -> float:
         return inf if self.timeout is None else self.timeout
 
-    def _missed(self) -> str:
+    def _missing(self) -> str:
         return f"{self.seconds:g} s have not passed"
 
 
@@ -459,7 +543,7 @@ class _Several(Probe):
 
     @property
     def repeats(self) -> bool:  # type: ignore[override]
-        """Whether all of them can tell that a command is still alive."""
+        """Whether all parts can be repeated."""
         return all(probe.repeats for probe in self.probes)
 
     @property
@@ -468,78 +552,79 @@ class _Several(Probe):
 
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(inf if self.timeout is None else self.timeout):
-            return await self._ask(lambda probe: probe.wait_until_met(subject))
-        return Unmet(f"not within {self.timeout:g} s")
+            return await self._run_all(lambda probe: probe.wait_until_met(subject))
+        return Unmet(f"not met within {self.timeout:g} s")
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
-        # Each of them has a limit of its own, too.
+        # Without a timeout here, the timeout of each part is the limit.
         with anyio.move_on_after(inf if self.timeout is None else self.timeout):
-            return await self._ask(lambda probe: probe.check_once(subject))
+            return await self._run_all(lambda probe: probe.check_once(subject))
         return Unmet(f"no answer within {self.timeout:g} s")
 
-    async def _ask(self, ask: Callable[[Probe], Awaitable[Exception | None]]) -> Exception | None:
-        """Ask all at the same time, until the answers decide; return None for yes."""
-        decided: list[Exception | None] = []
+    async def _run_all(
+        self, run: Callable[[Probe], Awaitable[Exception | None]]
+    ) -> Exception | None:
+        """Run all parts concurrently until the outcome is decided; return None or a failure."""
+        decisive: list[Exception | None] = []
         last: Exception | None = None
 
-        async def ask_one(probe: Probe) -> None:
+        async def run_one(probe: Probe) -> None:
             nonlocal last
-            last = await ask(probe)
-            if self._decides(last):
-                decided.append(last)
+            last = await run(probe)
+            if self._is_decisive(last):
+                decisive.append(last)
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             for probe in self.probes:
-                tasks.start_soon(ask_one, probe)
-        return decided[0] if decided else last
+                tasks.start_soon(run_one, probe)
+        return decisive[0] if decisive else last
 
     @abstractmethod
-    def _decides(self, problem: Exception | None) -> bool:
-        """Tell whether the answer of one of them is that of all."""
+    def _is_decisive(self, failure: Exception | None) -> bool:
+        """Return whether the outcome of one part decides the outcome of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AllOf(_Several):
-    def _decides(self, problem: Exception | None) -> bool:
-        return problem is not None
+    def _is_decisive(self, failure: Exception | None) -> bool:
+        return failure is not None
 
 
 @dataclass(frozen=True, slots=True)
 class _AnyOf(_Several):
-    def _decides(self, problem: Exception | None) -> bool:
-        return problem is None
+    def _is_decisive(self, failure: Exception | None) -> bool:
+        return failure is None
 
 
 def _checked_address(what: str, host: object, port: object) -> tuple[str, int]:
     if not isinstance(host, str) or not host:
-        raise CommandError(f"{what}: host must be a text, not {host!r}")
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
-        raise CommandError(f"{what}: port must be from 1 to 65535, not {port!r}")
-    return host, port
+        raise CommandError(f"{what}: host must be a non-empty str, not {host!r}")
+    check_count(f"{what}: port", port, 65535)
+    return host, cast("int", port)
 
 
 def _credentials(netloc: str) -> str | None:
-    """Return the name and password of a URL as HTTP sends them; None where there are none."""
+    """Return the user name and password of a URL as HTTP sends them, or None if there are none."""
     user, has_user, _ = netloc.rpartition("@")
     return b64encode(unquote_to_bytes(user)).decode() if has_user else None
 
 
-def _check_only_what_a_probe_takes(command: Command) -> None:
-    """Check that no field is given that would be of no effect, or have the probe wait for ever."""
-    its = {name: getattr(command, name) for name in ("cwd", "env", "success_codes")}
-    plain = Command(command.argv, name=command.name, **its)
+def _check_sets_only_probe_fields(command: Command) -> None:
+    """Check that no field is set that would have no effect or make the probe wait forever."""
+    options = {name: getattr(command, name) for name in ("cwd", "env", "success_codes")}
+    plain = Command(command.argv, name=command.name, **options)
     for spec in fields(command):
         given = getattr(command, spec.name)
         if given != getattr(plain, spec.name):
             raise CommandError(
-                "command: a probe's command takes argv, cwd, env and success_codes, "
+                "command: only argv, cwd, env and success_codes of the command may be set, "
                 f"not {spec.name}={given!r}"
             )
 
 
 def _checked_probes(what: str, probes: tuple[object, ...]) -> tuple[Probe, ...]:
-    good = tuple(probe for probe in probes if isinstance(probe, Probe))
-    if not good or good != probes:
-        raise CommandError(f"{what}: takes probes, at least one, not {probes!r}")
-    return good
+    checked = tuple(probe for probe in probes if isinstance(probe, Probe))
+    if not checked or checked != probes:
+        raise CommandError(f"{what}: arguments must be one or more probes, not {probes!r}")
+    return checked

@@ -103,11 +103,11 @@ FULL_OPTIONS: CommandOptions = {
         ({"stdin": DEVNULL}, "stdin"),
         ({"stdin": 7}, "stdin"),
         ({"stdin": bytearray(b"x")}, "stdin"),
-        ({"stdin": "file"}, "Path(...) names a file"),
+        ({"stdin": "file"}, "Path(...) for a file"),
         ({"stdin": Path("a\0b")}, "NUL"),
         ({"stdin": Path(SURROGATE)}, "surrogate"),
-        ({"stdin": Path("file"), "pty": True}, "stdin cannot be a file where pty is set"),
-        ({"stdin": Path("file"), "pty": Pty()}, "stdin cannot be a file where pty is set"),
+        ({"stdin": Path("file"), "pty": True}, "stdin cannot be a file if pty is set"),
+        ({"stdin": Path("file"), "pty": Pty()}, "stdin cannot be a file if pty is set"),
         ({"pty": None}, "pty"),
         ({"pty": 1}, "pty"),
         ({"pty": (24, 80)}, "pty"),
@@ -141,7 +141,7 @@ FULL_OPTIONS: CommandOptions = {
         ({"after": [3]}, "after"),
         ({"after": [["db"]]}, "after"),
         ({"after": ""}, "after"),
-        ({"after": {"db": "up"}}, "'db' must be 'ready'"),
+        ({"after": {"db": "up"}}, "of 'db' must be 'ready'"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": math.inf}, "timeout"),
         ({"timeout": "5"}, "timeout"),
@@ -393,7 +393,7 @@ def test_true_means_a_terminal_of_the_usual_size() -> None:
 def test_a_terminal_of_an_impossible_size_is_refused(what: str, number: Any) -> None:
     """A `CommandError` names the number that is wrong."""
     sizes: dict[str, Any] = {what: number}
-    with pytest.raises(CommandError, match=f"^{what} must be a whole number from 1 to 65535"):
+    with pytest.raises(CommandError, match=f"^{what} must be an integer from 1 to 65535"):
         Pty(**sizes)
 
 

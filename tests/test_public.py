@@ -1,4 +1,4 @@
-"""The public names: which they are, and that each is documented."""
+"""The public names: the complete list, their docstrings and signatures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import currant
+from currant import Runner
+from currant._run import RunnerOptions
 
 CONTRACT = [
     "Batch",
@@ -62,11 +64,11 @@ EXTRAS = [
     "TimeLimitError",
     "UnresponsiveError",
 ]
-"""Types of what the promised names take, give and raise."""
+"""Types of the arguments, results and errors of the promised names."""
 
 
 def dotted(members: list[tuple[type, str]]) -> list[str]:
-    """Return what the members are called."""
+    """Return the members as ``Class.name``."""
     return [f"{owner.__name__}.{name}" for owner, name in members]
 
 
@@ -83,8 +85,8 @@ COROUTINES = [
 ]
 
 
-def test_the_public_names_are_those_written_here() -> None:
-    """A name is added or taken away on purpose, and here too."""
+def test_public_names_match_the_lists() -> None:
+    """Adding or removing a name must be a decision, so it must be made here too."""
     assert sorted(currant.__all__) == sorted(CONTRACT + EXTRAS)
 
 
@@ -93,13 +95,13 @@ def test_every_public_name_exists() -> None:
     assert [name for name in currant.__all__ if not hasattr(currant, name)] == []
 
 
-def test_nothing_else_looks_public() -> None:
-    """What can be had from the package without an underscore is public, or a module."""
+def test_no_other_name_looks_public() -> None:
+    """Every attribute of the package without an underscore is a public name or a module."""
     names = {name for name, value in vars(currant).items() if not inspect.ismodule(value)}
     assert {name for name in names if not name.startswith("_")} == set(currant.__all__)
 
 
-def test_the_package_tells_how_to_read_it() -> None:
+def test_every_module_has_a_docstring() -> None:
     """The package and each of its modules open with a docstring."""
     modules = [currant, *(importlib.import_module(name) for name in module_names())]
     assert [module.__name__ for module in modules if not module.__doc__] == []
@@ -107,12 +109,12 @@ def test_the_package_tells_how_to_read_it() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(currant.__all__) - {"PIPE"}))  # subprocess's
 def test_every_public_name_is_documented(name: str) -> None:
-    """A class or function has a docstring of its own, another value one below its assignment."""
+    """A class or function has its own docstring; another value has one below its assignment."""
     value = getattr(currant, name)
     if inspect.isclass(value) or inspect.isfunction(value):
         text = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
         assert text
-        # What a dataclass or a named tuple makes up by itself is a signature.
+        # A dataclass or a named tuple without a docstring gets its signature as docstring.
         assert not text.startswith(f"{name}(")
     else:
         assert name in documented_values()
@@ -120,33 +122,43 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize(("owner", "name"), MEMBERS, ids=dotted(MEMBERS))
 def test_every_public_method_and_property_is_documented(owner: type, name: str) -> None:
-    """A method has a docstring; a property has one, or is told of in its class's."""
+    """A method has a docstring; a property has one, or is listed in that of its class."""
     text = vars(owner)[name].__doc__
-    told = isinstance(vars(owner)[name], property) and f"    {name}:" in str(owner.__doc__)
-    assert text or told
+    listed = isinstance(vars(owner)[name], property) and f"    {name}:" in str(owner.__doc__)
+    assert text or listed
 
 
 @pytest.mark.parametrize("owner", [owner for owner in CLASSES if dataclasses.is_dataclass(owner)])
 def test_every_field_of_a_public_value_is_documented(owner: Any) -> None:
-    """The docstring of a dataclass tells of each of its fields."""
+    """The docstring of a dataclass lists each of its fields."""
     names = [spec.name for spec in dataclasses.fields(owner)]
     assert [name for name in names if f"    {name}:" not in owner.__doc__] == []
 
 
 @pytest.mark.parametrize(("owner", "name"), COROUTINES, ids=dotted(COROUTINES))
-def test_every_public_coroutine_tells_what_cancelling_it_does(owner: type, name: str) -> None:
+def test_every_public_coroutine_documents_its_cancellation(owner: type, name: str) -> None:
     """Cancellation is part of each async method's contract."""
     assert "Cancellation:" in str(vars(owner)[name].__doc__)
 
 
+def test_run_takes_the_options_of_the_runner() -> None:
+    """`RunnerOptions` has the keyword arguments of `Runner`, with the same types."""
+    parameters = list(inspect.signature(Runner).parameters.values())
+    keywords = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    # Annotations are compared as written; a TypedDict keeps them as forward references.
+    options = {name: ref.__forward_arg__ for name, ref in RunnerOptions.__annotations__.items()}
+    assert options == keywords
+    assert not RunnerOptions.__required_keys__
+
+
 def module_names() -> list[str]:
-    """Return the names of the package's modules; not `__main__`, which runs when imported."""
+    """Return the names of all modules except `__main__`, which runs when imported."""
     found = pkgutil.walk_packages(currant.__path__, "currant.")
     return [module.name for module in found if not module.name.endswith("__main__")]
 
 
 def documented_values() -> set[str]:
-    """Return the names that are assigned in the package and followed by a docstring."""
+    """Return the names that have a docstring below their assignment in one of the modules."""
     found = set()
     for module in map(importlib.import_module, module_names()):
         body = ast.parse(inspect.getsource(module)).body

@@ -314,7 +314,7 @@ async def test_the_server_of_another_process_is_not_ours(protocol: str) -> None:
         else:
             probe = ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=LIMIT)
         error = await unresponsive(Command(["sleep", "9999"], alive=probe))
-        assert f"port {port} is that of another process" in error.reason
+        assert f"port {port} belongs to another process" in error.reason
         tasks.cancel_scope.cancel()
 
 
@@ -339,7 +339,7 @@ async def test_a_server_at_another_address_is_not_the_one_that_is_meant() -> Non
             alive=ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=LIMIT),
         )
         error = await unresponsive(command)
-        assert f"port {port} is that of another process" in error.reason
+        assert f"port {port} belongs to another process" in error.reason
         tasks.cancel_scope.cancel()
 
 
@@ -373,7 +373,7 @@ async def test_where_nobody_listens_the_reason_tells_where(protocol: str, port: 
         else ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=0.3)
     )
     error = await start(shell("exec sleep 9999", probe))
-    assert f"nobody answers at 127.0.0.1, port {port}: " in error.reason
+    assert f"cannot connect to 127.0.0.1, port {port}: " in error.reason
 
 
 class Anybody:
@@ -430,9 +430,9 @@ def test_a_name_and_a_password_are_shown_to_nobody() -> None:
     ("answer", "told"),
     [
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "status 404"),
-        (b"SSH-2.0-x\r\n", "does not speak HTTP"),
-        (b"x" * 5000, "does not speak HTTP"),
-        (b"", "closed the connection without an answer"),
+        (b"SSH-2.0-x\r\n", "a response that is not HTTP"),
+        (b"x" * 5000, "a response that is not HTTP"),
+        (b"", "closed the connection without a response"),
     ],
 )
 async def test_another_answer_is_none(answer: bytes, told: str) -> None:
@@ -543,7 +543,7 @@ async def test_the_last_exception_of_a_function_is_told() -> None:
 
 async def test_a_look_that_hangs_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one may be answered."""
-    monkeypatch.setattr("currant.ready.READY_LOOK", OFTEN)
+    monkeypatch.setattr("currant.ready.READY_CHECK_TIMEOUT", OFTEN)
     asked: list[None] = []
 
     async def check() -> bool:
@@ -586,34 +586,34 @@ async def test_several_probes_are_all_of_them_or_any(probe: Probe, *, met: bool)
 @pytest.mark.parametrize(
     ("build", "told"),
     [
-        (lambda: ready.line("("), "line: not a regular expression"),
-        (lambda: ready.line(NUMBER), "line: not a regular expression"),
+        (lambda: ready.line("("), "is not a regular expression"),
+        (lambda: ready.line(NUMBER), "is not a regular expression"),
         (lambda: ready.line("a", TEXT), "line: stream"),
         (lambda: ready.tcp("", 1), "tcp: host"),
         (lambda: ready.tcp("a", 0), "tcp: port"),
         (lambda: ready.tcp("a", TEXT), "tcp: port"),
         (lambda: ready.tcp("a", 80, interval=0), "interval"),
         (lambda: ready.tcp("a", 80, timeout=-1), "timeout"),
-        (lambda: ready.http("https://a"), "http: a URL"),
-        (lambda: ready.http("a"), "http: a URL"),
-        (lambda: ready.http("http://"), "http: a URL"),
-        (lambda: ready.http("http://a b/"), "http: a URL"),
-        (lambda: ready.http("http://a:99999/"), "http: not a URL"),
-        (lambda: ready.http(NUMBER), "http: a URL"),
+        (lambda: ready.http("https://a"), "http: url must start"),
+        (lambda: ready.http("a"), "http: url must start"),
+        (lambda: ready.http("http://"), "http: url must start"),
+        (lambda: ready.http("http://a b/"), "http: url must start"),
+        (lambda: ready.http("http://a:99999/"), "is not a URL"),
+        (lambda: ready.http(NUMBER), "http: url must start"),
         (lambda: ready.http("http://a", 99), "http: status"),
         (lambda: ready.http("http://a", ()), "http: status"),
         (lambda: ready.http("http://a:0"), "http: port"),
         (lambda: ready.http("http://a", NOTHING), "http: status"),
         (lambda: ready.delay(NOTHING), "delay: seconds"),
         (lambda: ready.command([]), "program"),
-        (lambda: ready.command(Command(["a"], stdin=PIPE)), "command: a probe's .* not stdin=-1"),
-        (lambda: ready.command(Command(["a"], timeout=3)), "command: a probe's .* not timeout=3"),
-        (lambda: ready.command(Command(["a"], after="b")), "command: a probe's .* not after"),
-        (lambda: ready.when(TEXT), "when: takes"),
+        (lambda: ready.command(Command(["a"], stdin=PIPE)), "command: only argv, .* not stdin=-1"),
+        (lambda: ready.command(Command(["a"], timeout=3)), "command: only argv, .* not timeout=3"),
+        (lambda: ready.command(Command(["a"], after="b")), "command: only argv, .* not after"),
+        (lambda: ready.when(TEXT), "when: check must be"),
         (lambda: ready.delay(0), "delay: seconds"),
         (lambda: ready.delay(TEXT), "delay: seconds"),
-        (ready.all_of, "all_of: takes probes"),
-        (lambda: ready.any_of(TEXT), "any_of: takes probes"),
+        (ready.all_of, "all_of: arguments must be one or more probes"),
+        (lambda: ready.any_of(TEXT), "any_of: arguments must be one or more probes"),
     ],
     ids=map(str, range(28)),
 )
@@ -627,7 +627,7 @@ def test_a_wrong_probe_is_refused_when_it_is_built(build: Callable[[], object], 
 def test_a_line_on_a_stream_that_is_not_there_is_refused(options: dict[str, Any]) -> None:
     """It would be waited for in vain."""
     probe = ready.any_of(ready.line("up", "stderr"), ready.delay(1))
-    with pytest.raises(CommandError, match="command 'a': ready: a line on stderr cannot come"):
+    with pytest.raises(CommandError, match="command 'a': ready cannot wait for a line on stderr"):
         Command(["a"], ready=probe, **options)
 
 
@@ -827,7 +827,7 @@ async def test_a_cancellation_of_something_else_is_a_miss(anyio_backend: object)
             result = await runner["sleep"].wait()
     assert len(asked) == 3
     assert result.status == "failed"
-    assert "3 times in a row: it was cancelled" in str(result.error)
+    assert "3 times in a row: the check was cancelled" in str(result.error)
 
 
 class TestOnTheClock:
@@ -887,7 +887,7 @@ class TestOnTheClock:
         command = Command(["c"], ready=ready.when(check, timeout=3))
         async with Runner([command], launcher=FakeLauncher(default=Script(exit=None))) as runner:
             pass
-        assert "no answer to the last look; to the one before: " in str(runner.results["c"].error)
+        assert "no answer to the last check; the check before: " in str(runner.results["c"].error)
         assert "returned False" in str(runner.results["c"].error)
 
     async def test_all_parts_of_a_probe_have_the_time_of_the_whole(self) -> None:

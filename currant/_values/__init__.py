@@ -1,7 +1,9 @@
-"""Values: what to run, what happened, and the decisions that depend on nothing else.
+"""Values and pure functions: commands, messages, results, and the decisions about them.
 
-Nothing here imports anyio, reads a clock or looks at the system.  Read `command` and `messages`
-first; `lines` cuts bytes into lines, `restart` decides what follows an exit, and `names`,
-`policies` and `dependencies` are what a Runner is planned from.  `errors` and `checks` are below
-all of them.
+Nothing here imports anyio, reads a clock or calls the system, so tables test all of it.
+
+Read `command` (with `launch_spec` and `policies`) and `messages` first.  `lines` cuts output into
+lines, `restart` decides whether a command runs again, `exit` and `results` describe the end.
+`names`, `dependencies` and `plan` are for the commands of a Runner as a whole, `probe` is the
+interface of a probe.  `errors` and `checks` are below all of them.
 """

@@ -1,9 +1,9 @@
-"""What to run: `Command`, a value that is checked when it is built.
+"""`Command`: a program to run and how to treat it, checked when it is built.
 
-Pure: nothing here looks at the file system or the environment (whether a program exists is the
-launcher's question).  All that ``execve`` would refuse later (a NUL byte, a name with ``=``, text
-that has no bytes) is refused here, in the frame of whoever wrote it, since each event loop reports
-it differently and some not at all.
+Pure: nothing here reads the file system or the environment; the launcher looks up the program.
+Everything that ``execve`` would refuse later (a NUL byte, a variable name with ``=``, text that
+cannot be encoded) raises here, in the caller's frame: each event loop reports these mistakes
+differently, and some do not report all of them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, cast, g
 
 from currant._values.checks import (
     StrOrPath,
-    check_color,
     check_count,
+    check_encodable,
     check_flag,
-    check_is_text,
-    check_name,
     check_seconds,
-    checked_codes,
-    checked_env,
+    check_str,
     checked_path,
     checked_signal,
 )
@@ -90,61 +87,79 @@ class CommandOptions(TypedDict, total=False):
 
 
 class DefaultName(str):
-    """A command's name that nobody gave: a Runner may number it, and it follows `argv`."""
+    """A name that was derived from `argv`.
+
+    A copy with another `argv` gets another name, and a Runner may
+    add a number.
+    """
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Command(LaunchSpec):
-    r"""One command to run: a program with its arguments, and how to treat it.
+    r"""A program to run with its arguments, and how to treat it.
 
-    A frozen value: it compares by its fields, can be pickled, and is checked when built.  Where a
-    policy (`restart`, `kill_others_on`, `grace`, `capture`) is None, the Runner's holds.
+    Pass commands to a `Runner` or to `run`::
+
+        import currant
+        from currant import Command
+
+        build = Command.shell("echo built > app", name="build", timeout=60)
+        show = Command(["cat", "app"], after={"build": "succeeded"}, capture=True)
+        results = currant.run(build, show)
+        assert results["cat"].stdout == b"built\n"
+
+    A command is frozen, compares by its fields and can be pickled.  `restart`, `kill_others_on`,
+    `grace` and `capture` are policies: None stands for the Runner's policy.
 
     Attributes:
-        argv: the program and its arguments; paths become text.  No shell is involved.
-        name: what the command is called in messages and results; the last path part of ``argv[0]``
-            where it is not given.
-        cwd: the working directory; None: the host's.
-        env: variables set for the command, over those it inherits.
-        inherit_env: whether it inherits the host's variables.
-        stderr: ``"separate"``, or ``"stdout"`` to have both as one stream, in the order written.
-        stdin: None: ``/dev/null``; bytes: these, then end-of-file; `PIPE`: see `Job.send`; a path
-            (a `pathlib.Path`, say, no text): that file, opened at each start; a relative one is
-            looked for from `cwd`.  A named pipe is refused, since opening one may wait for ever.
-        pty: whether its stdin, stdout and stderr are one pseudo-terminal, which is its controlling
-            terminal: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs then
-            write line by line, in colour, and ask for passwords.  A question comes with the rest of
-            its line, when it is answered.  All output is one stream, "stdout", and its lines end
-            with ``\r\n``.  What is sent (`Job.send`), and bytes given as `stdin`, is as if typed:
-            it is echoed, ``b"\x03"`` interrupts, and a program that reads line by line gets no
-            more than 4095 bytes of a line.  The variable TERM is ``xterm-256color`` where the
+        argv: the program and its arguments; a path becomes a str.  No shell is involved.
+        name: the command's name in messages and results; the default is the last path component of
+            ``argv[0]``.
+        cwd: the working directory; None: that of the host program.
+        env: variables to set, in addition to the inherited ones.
+        inherit_env: whether the command inherits the variables of the host program.
+        stderr: ``"separate"``, or ``"stdout"`` to merge both into one stream, in the order written.
+        stdin: None: ``/dev/null``; bytes: the input, followed by end-of-file; `PIPE`: see
+            `Job.send`; a path (`pathlib.Path` or another path-like object, not a str): a file,
+            which is opened at each start.  A relative path starts at `cwd`.  A named pipe is
+            refused, because opening a named pipe may block forever.
+        pty: whether stdin, stdout and stderr are one pseudo-terminal, the controlling terminal of
+            the command: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs
+            then write line by line, use colors, and ask for passwords.  A prompt arrives with the
+            rest of its line, after it has been answered.  All output is one stream, "stdout", and
+            its lines end with ``\r\n``.  Input (`Job.send`, or `stdin` as bytes) acts as if typed:
+            the terminal echoes it, ``b"\x03"`` interrupts, and a program that reads line by line
+            gets at most 4095 bytes of a line.  The variable TERM is ``xterm-256color`` if the
             command would have none.
         success_codes: the exit codes that count as success.
-        capture: whether the `Result` carries the output: False, True, or how many last bytes of
-            each stream.
+        capture: whether the `Result` carries the output: False, True, or the number of last bytes
+            of each stream to keep.
         restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
-        kill_others_on: ``"failure"``, ``"success"`` or ``"exit"``: the final end of this command
-            that stops all commands of the Runner.
-        stop_signal: what asks the command's process group to stop.
-        grace: seconds its group has to end after being asked; then SIGKILL.
-        ready: a probe of `currant.ready` that tells that it is ready; None: it is, once it runs.
-            Who ends before has failed, whatever the exit code.
-        alive: a probe that is asked again and again once it is ready.
-        failure_threshold: after so many failures of `alive` in a row, the attempt has failed.
-        after: the commands that it waits for, before it is started: a mapping from their names to
-            ``"started"``, ``"ready"``, ``"succeeded"`` or ``"ended"``; a name alone means ready
-            where that command has a probe, else started.
-        timeout: seconds that each attempt may take; then it is stopped, and has failed.
-        replicas: how many of it are run; ``web`` becomes ``web.1`` to ``web.N``, and each finds its
-            number in the variable ``CURRANT_REPLICA``.
-        color: how a console shows its name: a style of the package rich, such as ``"cyan"``,
-            ``"bold #ff8800"`` or ``"white on blue"``; None: the console chooses.
+        kill_others_on: stop all commands of the Runner if the command has ended for good, by
+            ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.
+        stop_signal: the signal that requests the process group to stop.
+        grace: seconds between the request to stop and SIGKILL, both sent to the group.
+        ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
+            is ready as soon as it runs.  A command that exits before it is ready has failed,
+            whatever the exit code.
+        alive: a probe that is repeated while the command is ready.
+        failure_threshold: the number of failures of `alive` in a row after which the attempt has
+            failed.
+        after: the commands to wait for before the start: a mapping from their names to
+            ``"started"``, ``"ready"``, ``"succeeded"`` or ``"ended"``.  A name alone means ready if
+            that command has a probe, and started if not.
+        timeout: seconds that each attempt may take; if an attempt takes longer, it is stopped and
+            has failed.
+        replicas: the number of copies to run: ``web`` becomes ``web.1`` to ``web.N``.  The variable
+            ``CURRANT_REPLICA`` holds the number of each copy.
+        color: the style of the name on a console, as the package rich writes styles: ``"cyan"``,
+            ``"bold #ff8800"``, ``"white on blue"``; None: the console chooses.
 
     Raises:
-        EmptyCommandError: there is no program in `argv`.
-        CommandError: anything else about the command is wrong.
+        EmptyCommandError: `argv` contains no program.
+        CommandError: another argument is invalid.
     """
 
     success_codes: tuple[int, ...]
@@ -159,7 +174,7 @@ class Command(LaunchSpec):
     replicas: int
     color: str | None
 
-    # Written by hand: what may be given is wider than what a built command holds.
+    # Written by hand, because the parameters accept wider types than the fields have.
     def __init__(
         self,
         argv: Sequence[StrOrPath],
@@ -189,19 +204,19 @@ class Command(LaunchSpec):
         if name is None or isinstance(name, DefaultName):
             name = DefaultName(PurePath(words[0]).name or words[0])
         else:
-            check_name(name)
+            _check_name(name)
         try:
             _set_fields(
                 self,
                 argv=words,
                 name=name,
                 cwd=None if cwd is None else checked_path("cwd", cwd),
-                env=checked_env(env),
+                env=_checked_env(env),
                 inherit_env=inherit_env,
                 stderr=stderr,
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
-                success_codes=checked_codes(success_codes),
+                success_codes=_checked_codes(success_codes),
                 capture=capture,
                 restart=restart,
                 kill_others_on=kill_others_on,
@@ -225,31 +240,32 @@ class Command(LaunchSpec):
         check_flag("inherit_env", self.inherit_env)
         if self.pty and isinstance(self.stdin, Path):
             raise CommandError(
-                f"stdin cannot be a file where pty is set: the terminal is the input; "
+                "stdin cannot be a file if pty is set, because the terminal is the input; "
                 f"not {self.stdin!r}"
             )
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
         _check_probes(self.ready, self.alive)
         if self.ready is not None and (self.pty or self.stderr == "stdout"):
-            _check_seeks_nothing_on_stderr(self.ready)
+            _check_reads_no_stderr(self.ready)
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
         check_count("replicas", self.replicas)
-        check_color(self.color)
+        if self.color is not None:
+            check_str("color", self.color)
 
     @classmethod
     def parse(cls, text: str, **options: Unpack[CommandOptions]) -> Command:
-        """Build a command from one line, split by the shell's rules of quoting, without a shell.
+        """Build a command from a line, split by the shell's quoting rules but run without a shell.
 
         Args:
-            text: such as ``"ls -la 'a b'"``; variables, pipes and patterns mean nothing here.
+            text: a line such as ``"ls -la 'a b'"``; variables, pipes and patterns are not expanded.
             options: as for `Command`.
 
         Raises:
-            CommandParseError: a quotation is not closed; it carries the text.
-            EmptyCommandError: there is nothing in the text.
+            CommandParseError: a quotation is not closed; the error carries the text.
+            EmptyCommandError: the text is blank.
         """
-        check_is_text(text)
+        check_str("a command line", text)
         try:
             argv = shlex.split(text)
         except ValueError as error:
@@ -258,25 +274,25 @@ class Command(LaunchSpec):
 
     @classmethod
     def shell(cls, text: str, **options: Unpack[CommandOptions]) -> Command:
-        """Build a command that has ``/bin/sh -c`` run `text`: pipes, variables, loops.
+        """Build a command that runs `text` with ``/bin/sh -c``: pipes, variables, loops.
 
         Args:
-            text: what the shell is to run.
+            text: the script for the shell.
             options: as for `Command`.
 
         Raises:
-            EmptyCommandError: there is nothing in the text.
+            EmptyCommandError: the text is blank.
         """
-        check_is_text(text)
+        check_str("a shell command", text)
         if not text.strip():
-            raise EmptyCommandError("a shell command needs a text to run, got a blank one")
+            raise EmptyCommandError("a shell command needs a script to run, got a blank one")
         return cls(["/bin/sh", "-c", text], **options)
 
     def __repr__(self) -> str:
         shown = [repr(list(self.argv))]
         for name, default in _DEFAULTS.items():
             value = getattr(self, name)
-            # No values of variables and no input: they may be secrets, and a repr ends up in logs.
+            # Variables and input may be secrets, and a repr ends up in logs, so neither is shown.
             if name == "after":
                 shown += [f"after={dict(value)}"] if value else []
             elif name == "env":
@@ -300,7 +316,7 @@ class Command(LaunchSpec):
 
 
 CommandLike: TypeAlias = Command | str | Sequence[StrOrPath]
-"""What a Runner takes for a command; a `str` is read as by `Command.parse`."""
+"""The forms in which a Runner accepts a command; a `str` is parsed by `Command.parse`."""
 
 
 def as_command(value: CommandLike) -> Command:
@@ -311,7 +327,7 @@ def as_command(value: CommandLike) -> Command:
 
 
 def with_grace(command: Command, grace: float) -> Command:
-    """Return `command` with the grace that it has in its Runner."""
+    """Return `command` with the grace that its Runner has determined."""
     return _copied(command, grace=grace)
 
 
@@ -326,9 +342,9 @@ def with_pty(command: Command, pty: Pty) -> Command:
 
 
 def _copied(command: Command, **changes: object) -> Command:
-    """Return a copy with some other values, which are known to be good.
+    """Return a copy with `changes`, which the caller knows to be valid.
 
-    Without checking again what was checked: 5 µs against the 15 µs of `dataclasses.replace`.
+    The copy is not checked again: that takes 5 µs, `dataclasses.replace` takes 15 µs.
     """
     copied = object.__new__(Command)
     _set_fields(copied, **{name: getattr(command, name) for name in _FIELDS} | changes)
@@ -336,7 +352,7 @@ def _copied(command: Command, **changes: object) -> Command:
 
 
 def _set_fields(command: Command, **values: object) -> None:
-    """Set the fields of a frozen value that is only being made."""
+    """Set the fields of a frozen command that is being built."""
     for name, value in values.items():
         object.__setattr__(command, name, value)
 
@@ -348,7 +364,74 @@ _DEFAULTS: Mapping[str, object] = {
     for parameter in signature(Command).parameters.values()
     if parameter.default is not Parameter.empty
 }
-"""The default of each option of a command, by its name."""
+"""The default of each parameter of `Command`, by name."""
+
+
+def _checked_argv(argv: object) -> tuple[str, ...]:
+    # A mapping or a set has words too, but no order that the caller could have intended.
+    is_unordered = isinstance(argv, (Mapping, AbstractSet))
+    if isinstance(argv, (str, bytes)) or is_unordered or not isinstance(argv, Iterable):
+        raise CommandError(
+            f"argv must be a sequence of str or paths, not {argv!r}; "
+            "Command.parse splits a line, Command.shell runs a line with a shell"
+        )
+    given = cast("Iterable[object]", argv)
+    words = tuple(checked_path("each item of argv", word) for word in given)
+    if not words or not words[0]:
+        raise EmptyCommandError
+    return words
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise CommandError(f"name must be a non-empty str, not {name!r}")
+    check_encodable("name", name)
+
+
+def _checked_env(env: object) -> Mapping[str, str]:
+    if not isinstance(env, Mapping):
+        raise CommandError(f"env must be a mapping from str to str, not {env!r}")
+    given = cast("Mapping[object, object]", env)
+    for key, value in given.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise CommandError(
+                f"env must map str to str, not {key!r} to a value of type {type(value).__name__}"
+            )
+        if not key or "=" in key:
+            raise CommandError(f"the name of a variable must not be empty or contain '=': {key!r}")
+        check_encodable("the name of a variable", key)
+        check_encodable(f"the variable {key}", value)
+    return MappingProxyType(cast("dict[str, str]", dict(given)))
+
+
+def _checked_stdin(stdin: object) -> object:
+    if isinstance(stdin, str):
+        raise CommandError(
+            f"stdin must be None, bytes, PIPE or a path, not the str {stdin!r}; "
+            "use Path(...) for a file, or b'...' for the input itself"
+        )
+    if isinstance(stdin, PathLike):
+        return Path(checked_path("stdin", cast("object", stdin)))
+    is_pipe = isinstance(stdin, int) and stdin == PIPE
+    if not (stdin is None or isinstance(stdin, bytes) or is_pipe):
+        raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
+    return stdin
+
+
+def _checked_pty(pty: object) -> Pty | Literal[False]:
+    if not isinstance(pty, (bool, Pty)):
+        raise CommandError(f"pty must be True, False or a Pty, not {pty!r}")
+    return Pty() if pty is True else pty
+
+
+def _checked_codes(codes: object) -> tuple[int, ...]:
+    if not isinstance(codes, Iterable):
+        raise CommandError(f"success_codes must be a collection of exit codes, not {codes!r}")
+    given = tuple(cast("Iterable[object]", codes))
+    checked = tuple(code for code in given if isinstance(code, int) and 0 <= code <= 255)
+    if checked != given:
+        raise CommandError(f"success_codes must be exit codes from 0 to 255, not {given!r}")
+    return checked
 
 
 def _check_probes(ready: object, alive: object) -> None:
@@ -356,12 +439,12 @@ def _check_probes(ready: object, alive: object) -> None:
         if not (probe is None or isinstance(probe, Probe)):
             raise CommandError(f"{what} must be a probe of currant.ready, not {probe!r}")
     if isinstance(alive, Probe) and not alive.repeats:
-        raise CommandError(f"alive cannot be {alive!r}: it happens once, and tells nothing later")
+        raise CommandError(f"alive cannot be {alive!r}: it happens once and cannot be repeated")
 
 
-def _check_seeks_nothing_on_stderr(probe: Probe) -> None:
-    if any(sought.stream == "stderr" for sought in probe.line_probes):
-        raise CommandError("ready: a line on stderr cannot come: that goes where stdout does")
+def _check_reads_no_stderr(probe: Probe) -> None:
+    if any(line_probe.stream == "stderr" for line_probe in probe.line_probes):
+        raise CommandError("ready cannot wait for a line on stderr: stderr is merged into stdout")
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:
@@ -377,45 +460,10 @@ def _checked_after(after: object) -> Mapping[str, Condition | None]:
         needs = dict.fromkeys(given)
     for name, condition in needs.items():
         if not isinstance(name, str) or not name:
-            raise CommandError(f"after must name commands, not {name!r}")
+            raise CommandError(f"after must be names of commands, not {name!r}")
         if condition is not None and condition not in get_args(Condition):
             raise CommandError(
-                f"after: {name!r} must be 'ready', 'started', 'succeeded' or 'ended', "
-                f"not {condition!r}"
+                f"after: the condition of {name!r} must be 'ready', 'started', 'succeeded' or "
+                f"'ended', not {condition!r}"
             )
     return MappingProxyType(cast("dict[str, Condition | None]", needs))
-
-
-def _checked_argv(argv: object) -> tuple[str, ...]:
-    # No mapping and no set either: they have words, but not in an order that is meant.
-    unordered = isinstance(argv, (Mapping, AbstractSet))
-    if isinstance(argv, (str, bytes)) or unordered or not isinstance(argv, Iterable):
-        raise CommandError(
-            f"argv must be a sequence of words, not {argv!r}; "
-            "Command.parse splits a line, Command.shell has a shell run it"
-        )
-    given = cast("Iterable[object]", argv)
-    words = tuple(checked_path("a word of argv", word) for word in given)
-    if not words or not words[0]:
-        raise EmptyCommandError
-    return words
-
-
-def _checked_stdin(stdin: object) -> object:
-    if isinstance(stdin, str):
-        raise CommandError(
-            f"stdin must be None, bytes, PIPE or a path, not the text {stdin!r}; "
-            "Path(...) names a file, b'...' is what the command reads"
-        )
-    if isinstance(stdin, PathLike):
-        return Path(checked_path("stdin", cast("object", stdin)))
-    is_pipe = isinstance(stdin, int) and stdin == PIPE
-    if not (stdin is None or isinstance(stdin, bytes) or is_pipe):
-        raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
-    return stdin
-
-
-def _checked_pty(pty: object) -> Pty | Literal[False]:
-    if not isinstance(pty, (bool, Pty)):
-        raise CommandError(f"pty must be True, False or a Pty, not {pty!r}")
-    return Pty() if pty is True else pty

@@ -1,8 +1,8 @@
 """The errors that currant raises; `CurrantError` is the base class of all of them.
 
-A class with fields builds its message from them and keeps them, so a program can read the same
-facts as a person.  An error about an invalid command is a `ValueError` too, since the caller made
-the mistake.  A missing program is also a `FileNotFoundError`, as `subprocess` would raise.
+If a class has fields, its message is built from them, so that a program can read the same facts as
+a person.  If a command is invalid, the error is a `ValueError` too, because the caller has made a
+mistake.  If a program is missing, the error is a `FileNotFoundError` too, as in `subprocess`.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ class DuplicateNameError(CommandError):
 
 
 class LaunchError(CurrantError):
-    """A process could not be started; nothing of it is left behind.
+    """A process could not be started, and nothing is left behind.
 
     `__cause__` is the operating system's error, if there was one.
 
     Attributes:
         name: the command's name.
-        reason: why it could not be started, and what to do about it.
+        reason: the cause, and what to do about it.
     """
 
     _fields = ("name", "reason")
@@ -219,7 +219,7 @@ class UnresponsiveError(CurrantError):
 
 
 class TimeLimitError(CurrantError):
-    """A command exceeded its own time limit or that of its Runner.
+    """A command exceeded its own time limit or the limit of the Runner.
 
     Attributes:
         name: the command's name.

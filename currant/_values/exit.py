@@ -1,4 +1,4 @@
-"""How a process ended."""
+"""`Exit`: how a process ended."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ __all__ = ["Exit"]
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: by an exit code or by a signal, one of the two.
+    """How a process ended: with an exit code, or by a signal.
+
+    ``str(exit)`` reads ``exit code 3``, ``SIGSEGV``, ``stopped (SIGTERM)`` or
+    ``timed out (SIGKILL)``.
 
     Attributes:
-        code: the exit code, 0 to 255; None where a signal ended it.
-        signal: the signal that ended it; None where it exited.  A real-time signal that has no
-            name in Python is its bare number.
-        stopped: whether we ended it.
-        forced: whether something of its group took SIGKILL, after the grace.
-        timed_out: whether we ended it because its time was up, or its Runner's.
+        code: the exit code, 0 to 255; None if a signal ended the process.
+        signal: the signal that ended the process; None if it exited.  A real-time signal without a
+            name in Python is an int.
+        stopped: whether currant stopped the process.
+        forced: whether a process of its group was sent SIGKILL after the grace.
+        timed_out: whether currant stopped the process because its time limit, or that of its
+            Runner, was exceeded.
     """
 
     code: int | None
@@ -29,7 +33,7 @@ class Exit:
 
     @classmethod
     def from_returncode(cls, returncode: int, *, stopped: bool = False) -> Exit:
-        """Build from a return code as `subprocess` has it: below 0 for a signal."""
+        """Build from a return code of `subprocess`, which is negative for a signal."""
         if returncode >= 0:
             return cls(returncode, None, stopped)
         try:

@@ -1,7 +1,7 @@
-"""`LaunchSpec`: all that a process is started and stopped with, and nothing else.
+"""`LaunchSpec`: the fields that are needed to start and stop one process.
 
-A `Command` is one with policies.  Whoever starts processes needs no more than this, so a launcher
-on another host can be sent a spec without the rest of the package.
+A `Command` is a `LaunchSpec` with policies.  A launcher needs no more than the spec, so a program
+that starts processes on another host can be sent one without the rest of the package.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Literal
 
-from currant._values.checks import check_size
+from currant._values.checks import check_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,32 +18,35 @@ if TYPE_CHECKING:
 
 __all__ = ["LaunchSpec", "Pty", "has_input"]
 
+MAX_TERMINAL_SIZE = 65535
+"""The most rows or columns of a terminal: the kernel keeps each number in 16 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pty:
-    """A pseudo-terminal for a command, by its size.
+    """The pseudo-terminal of a command, described by its size.
 
     Attributes:
-        rows: how many lines it has, from 1 to 65535.
-        columns: how many characters a line has, from 1 to 65535.
+        rows: the number of lines, 1 to 65535.
+        columns: the number of characters in a line, 1 to 65535.
 
     Raises:
-        CommandError: one of them is something else.
+        CommandError: a number is out of range.
     """
 
     rows: int = 24
     columns: int = 80
 
     def __post_init__(self) -> None:
-        for what, number in (("rows", self.rows), ("columns", self.columns)):
-            check_size(what, number)
+        check_count("rows", self.rows, MAX_TERMINAL_SIZE)
+        check_count("columns", self.columns, MAX_TERMINAL_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """What a process is started and stopped with; see `Command` for each field.
+    """The description of a process: how to start it and how to stop it.
 
-    Nothing is checked here: a `Command` checks what a caller gives.
+    `Command` documents each field.  A spec is not checked when built; a `Command` is.
     """
 
     argv: tuple[str, ...]
@@ -60,11 +63,11 @@ class LaunchSpec:
 
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:
-        """Return these fields of `command` alone, in a form that pickles."""
+        """Return the fields of `command` that belong to a spec, in a form that can be pickled."""
         values = {spec.name: getattr(command, spec.name) for spec in fields(LaunchSpec)}
         return LaunchSpec(**values | {"env": dict(command.env)})
 
 
 def has_input(spec: LaunchSpec) -> bool:
-    """Tell whether we write to the stdin of the process: to a pipe, or to its terminal."""
+    """Return whether currant writes to the stdin of the process: through a pipe or a terminal."""
     return bool(spec.pty) or isinstance(spec.stdin, (bytes, int))

@@ -1,10 +1,10 @@
-"""What is told: the messages of a running command, and the results of an ended one.
+"""The messages of a running command.
 
-All are immutable values that pickle and compare (errors in them by identity).  Times (`time`,
-`started_at`) are seconds since the epoch and for display only; durations are monotonic.
+Messages are immutable, can be pickled and compare by their fields (errors by identity).  `time` is
+in seconds since the epoch and for display only; durations are monotonic.
 
-`Line` is a named tuple, the others frozen dataclasses: a line is made for each line of output, and
-a frozen dataclass takes four times as long to make (measured: 840 ns against 180 ns).
+`Line` is a named tuple, and the others are frozen dataclasses: currant builds a `Line` for each
+line of output, and a frozen dataclass takes four times as long (measured: 840 ns and 180 ns).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The command's process runs.
+    """The process of the command runs.
 
     Attributes:
         command: the command's name.
-        pid: the process's number, where it lives.
-        attempt: 1 for the first start, one more for each restart.
+        pid: the process id on the host where the process runs.
+        attempt: 1 for the first start, plus 1 for each restart.
         time: seconds since the epoch.
     """
 
@@ -51,11 +51,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The command is ready: its probe `ready` has said so.
+    """The command is ready: its probe `ready` has succeeded.
 
     Attributes:
         command: the command's name.
-        after: seconds since the start of this attempt.
+        after: seconds since the start of the attempt.
         time: seconds since the epoch.
     """
 
@@ -66,12 +66,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """An attempt is over, and so is all of its output.
+    """The process has exited, and all of the output has been sent.
 
     Attributes:
         command: the command's name.
         exit: how the process ended.
-        attempt: which attempt it was, from 1.
+        attempt: the number of the attempt, from 1.
         time: seconds since the epoch.
     """
 
@@ -83,12 +83,12 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Restarting:
-    """The command is started again after a wait.
+    """The command will be restarted after a delay.
 
     Attributes:
         command: the command's name.
-        attempt: the attempt to come, from 2.
-        delay: seconds until then.
+        attempt: the number of the next attempt, from 2.
+        delay: seconds until the restart.
         time: seconds since the epoch.
     """
 
@@ -104,8 +104,8 @@ class Failed:
 
     Attributes:
         command: the command's name.
-        error: why.
-        attempt: which attempt it was, from 1.
+        error: the reason, with advice in its text.
+        attempt: the number of the attempt, from 1.
         time: seconds since the epoch.
     """
 
@@ -117,12 +117,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """The process is stopped, and has failed: it was not ready in time, not alive, or out of time.
+    """The attempt has failed and currant is stopping the process.
+
+    The command was not ready in time, did not pass its `alive` probe or exceeded its time limit.
 
     Attributes:
         command: the command's name.
         error: a `NotReadyError`, `UnresponsiveError` or `TimeLimitError`.
-        attempt: which attempt it was, from 1.
+        attempt: the number of the attempt, from 1.
         time: seconds since the epoch.
     """
 
@@ -134,11 +136,11 @@ class Aborted:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The command is not started: what it waits for can no longer come.
+    """The command is not started: a condition that it waits for can no longer come true.
 
     Attributes:
         command: the command's name.
-        error: why not.
+        error: the condition, and why it cannot come true.
         time: seconds since the epoch.
     """
 
@@ -149,11 +151,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Lines that nobody read and that were discarded while a task waited for the commands.
+    """Output was discarded: no reader took it while a task waited for the commands.
 
     Attributes:
         command: the command's name.
-        lines: how many lines, of both streams.
+        lines: the number of discarded lines, both streams together.
         time: seconds since the epoch.
     """
 
@@ -165,9 +167,9 @@ class Dropped:
 Message: TypeAlias = (
     Started | Ready | Line | Aborted | Exited | Restarting | Failed | Skipped | Dropped
 )
-"""What ``async for message in runner`` gives."""
+"""The messages of ``async for message in runner``."""
 
 BatchMessage: TypeAlias = (
     Started | Ready | Batch | Aborted | Exited | Restarting | Failed | Skipped | Dropped
 )
-"""What `Runner.batches` gives, and what a sink receives."""
+"""The messages of `Runner.batches`, which a sink receives too."""

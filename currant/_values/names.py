@@ -1,4 +1,4 @@
-"""The names that the commands of one Runner go by, those of replicas among them."""
+"""The names of the commands and replicas of one Runner."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["Commands", "Names", "name_all"]
 
 
 REPLICA = "CURRANT_REPLICA"
-"""The variable in which each replica finds its number, from 1."""
+"""The variable that holds the number of a replica, from 1."""
 
 Commands: TypeAlias = "Iterable[CommandLike] | Mapping[str, CommandLike]"
-"""What a Runner runs: commands, or a mapping from their names to them."""
+"""The forms in which a Runner accepts its commands; a mapping is from names to commands."""
 
 
 class Names:
-    """The names that the commands of one Runner go by.
+    """The names that are taken in one Runner.
 
-    A name that was not given gets ``#2``, ``#3``… where it is taken.
+    A default name that is taken gets a number: ``#2``, ``#3`` and so on.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class Names:
         self._numbers: dict[str, int] = {}
 
     def give(self, command: Command) -> Command:
-        """Return `command` with the name that it goes by from now on.
+        """Take a name for `command` and return the command with that name.
 
         Raises:
-            DuplicateNameError: a name that was given is taken.
+            DuplicateNameError: the name is explicit, and taken.
         """
         name = command.name
         if isinstance(name, DefaultName):
@@ -50,44 +50,42 @@ class Names:
         return command
 
     def unique(self, base: str) -> str:
-        """Take `base`, or where that is taken the next of ``base#2``, ``base#3``…; return it."""
+        """Take and return the first free name of `base`, ``base#2``, ``base#3`` and so on."""
         name, number = str(base), self._numbers.get(base, 1)
         while name in self._taken:
             number += 1
             name = f"{base}#{number}"
-        self._numbers[base] = number  # so that the ten-thousandth is found as fast as the second
+        self._numbers[base] = number  # makes the ten-thousandth name as fast as the second
         self._taken.add(name)
         return name
 
 
 def name_all(commands: Commands, names: Names) -> dict[str, list[Command]]:
-    """Return the commands under the names that they go by, with their replicas.
+    """Build the commands of a Runner, with their names and replicas.
 
-    What was given a name gets it first; so a default name gives way, wherever it stands.
+    Explicit names are taken first, so a default name gets a number even if its command is earlier.
 
     Returns:
-        In the order given, by each name the command, or the replicas that have it in common.
+        For each name, in the order given, a list with the command or with its replicas.
 
     Raises:
-        CommandError: what was given are no commands.
-        DuplicateNameError: a name that was given is taken.
+        CommandError: an argument is not a command, or is invalid.
+        DuplicateNameError: two commands have the same explicit name.
     """
     built = _built(commands)
-    by_default = [isinstance(command.name, DefaultName) for command in built]
-    places: dict[int, Command] = {}
-    replicas: dict[int, list[Command]] = {}
-    for turn in (False, True):
-        for place, command in enumerate(built):
-            if by_default[place] is turn:
-                places[place] = named = names.give(command)
-                replicas[place] = [names.give(each) for each in _replicas(named)] or [named]
-    return {places[place].name: replicas[place] for place in range(len(built))}
+    named = dict[int, tuple[str, list[Command]]]()
+    explicit_first = sorted(range(len(built)), key=lambda n: isinstance(built[n].name, DefaultName))
+    for index in explicit_first:
+        command = names.give(built[index])
+        replicas = [names.give(replica) for replica in _replicas(command)]
+        named[index] = command.name, replicas or [command]
+    return dict(named[index] for index in range(len(built)))
 
 
 def _built(commands: Commands) -> list[Command]:
     if isinstance(commands, Mapping):
         given = cast("Mapping[str, CommandLike]", commands)
-        # A key is a name that was given, also where it was another command's default.
+        # A key is an explicit name, even if it was the default name of another command.
         keys = [str(key) if isinstance(key, DefaultName) else key for key in given]
         return [_named(key, value) for key, value in zip(keys, given.values(), strict=True)]
     if isinstance(commands, (str, Command)) or not isinstance(cast("object", commands), Iterable):
@@ -98,14 +96,14 @@ def _built(commands: Commands) -> list[Command]:
 def _named(name: str, value: CommandLike) -> Command:
     try:
         return replace(as_command(value), name=name)
-    except CommandParseError:  # which shows the text
+    except CommandParseError:  # its message shows the text already
         raise
     except CommandError as error:
         raise type(error)(f"command {name!r}: {error}") from None
 
 
 def _replicas(command: Command) -> list[Command]:
-    """Return the command as often as it is to be run, each with its own name and number."""
+    """Return the replicas of `command` with their names and numbers; [] if there are none."""
     if command.replicas == 1:
         return []
     return [

@@ -1,4 +1,4 @@
-"""How a Runner treats a command: restarts, the end of other commands, grace, capture."""
+"""The policies of a Runner for one command: restart, end of other commands, grace and capture."""
 
 from __future__ import annotations
 
@@ -15,10 +15,27 @@ __all__ = ["KillOthersOn", "Policies", "check_policies"]
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
 
 
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policies of one command, with the defaults of its Runner filled in.
+
+    Attributes:
+        restart: when to restart the command.
+        kill_others_on: the final end of the command that stops all others; None: no end does.
+        grace: seconds between a request to stop and SIGKILL.
+        capture: whether the result carries the output; an int is a number of bytes per stream.
+    """
+
+    restart: RestartPolicy
+    kill_others_on: KillOthersOn | None
+    grace: float
+    capture: bool | int
+
+
 def check_policies(restart: object, kill_others_on: object, grace: object, capture: object) -> None:
-    """Raise `CommandError` for a policy that cannot be meant; None is fine for each of them."""
-    known = restart is None or isinstance(restart, RestartPolicy)
-    if not known and restart not in get_args(RestartWhen):
+    """Raise `CommandError` if a policy is invalid; each of them may be None."""
+    is_known = restart is None or isinstance(restart, RestartPolicy)
+    if not is_known and restart not in get_args(RestartWhen):
         raise CommandError(
             f"restart must be 'never', 'on-failure', 'always' or a RestartPolicy, not {restart!r}"
         )
@@ -27,18 +44,8 @@ def check_policies(restart: object, kill_others_on: object, grace: object, captu
             f"kill_others_on must be 'failure', 'success' or 'exit', not {kill_others_on!r}"
         )
     if grace is not None and not (is_number(grace) and cast("float", grace) >= 0):
-        raise CommandError(f"grace must be a number of seconds, at least 0, not {grace!r}")
+        raise CommandError(f"grace must be a number of seconds >= 0, not {grace!r}")
     if capture is not None and not (isinstance(capture, int) and capture >= 0):
         raise CommandError(
-            f"capture must be False, True or a number of bytes, at least 0, not {capture!r}"
+            f"capture must be False, True or a number of bytes >= 0, not {capture!r}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """How one command is treated, with every question answered."""
-
-    restart: RestartPolicy
-    kill_others_on: KillOthersOn | None
-    grace: float
-    capture: bool | int

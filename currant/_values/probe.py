@@ -1,7 +1,7 @@
-"""What a probe is: a question to a running command, asked again until the answer is yes.
+"""The interface of a probe: a check of a running command, repeated until it succeeds.
 
-Here is what all probes share; the probes themselves are `currant.ready`.  A probe is a frozen value
-that knows no process: what it may ask of one is the protocol `ProbeTarget`.
+`currant.ready` contains the probes themselves.  A probe is a frozen value and holds no process: it
+reaches the running command through the protocol `ProbeTarget`.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ __all__ = [
 
 
 READY_TIMEOUT = 60.0
-"""Seconds that a command has to become ready."""
+"""The default seconds that a command has to become ready."""
 
 ALIVE_INTERVAL = 5.0
-"""Seconds between two looks at a command that is ready."""
+"""The default seconds between two checks of a command that is ready."""
 
 
-class Unmet(Exception):  # noqa: N818 - an answer, which never leaves currant
-    """What is asked is not so (yet); the text says what is so instead."""
+class Unmet(Exception):  # noqa: N818 - the result of a check, which never leaves currant
+    """The check of a probe failed; the message says what was found instead."""
 
 
 class LineProbe(Protocol):
-    """A probe that looks at each line of output."""
+    """A probe that reads each line of output."""
 
     @property
     def stream(self) -> StreamName | None:
-        """The one in which it looks; None: both."""
+        """The stream that the probe reads; None: both."""
         ...
 
     def matches(self, line: Line) -> bool:
-        """Tell whether `line` is the one."""
+        """Return whether `line` is the line that the probe waits for."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeCommand:
-    """A command that a probe runs, where the command that it asks about runs.
+    """A command that a probe runs to check another command, on the same host.
 
     Attributes:
         argv: the program and its arguments.
-        cwd: the working directory; None: that of the other command.
-        env: variables set over those of the other command.
+        cwd: the working directory; None: that of the checked command.
+        env: variables to set, in addition to those of the checked command.
         success_codes: the exit codes that count as success.
     """
 
@@ -75,32 +75,33 @@ class ProbeCommand:
 
 
 class ProbeTarget(Protocol):
-    """A running command, as a probe sees it."""
+    """The running command that a probe checks."""
 
     async def line(self, probe: LineProbe) -> None:
-        """Wait until a line of its output matches, from its start on.
+        """Wait until a line of the output matches `probe`, from the start of the output on.
 
-        Only for those that the command's probe has named (`Probe.line_probes`).
+        `probe` must be one of the command's `Probe.line_probes`.
         """
         ...
 
     async def run(self, command: ProbeCommand) -> Exit:
-        """Run a command where it runs, with its variables, and return how that ended."""
+        """Run another command on the same host, with the same variables, and return the exit."""
         ...
 
     async def listens(self, address: str, port: int) -> bool | None:
-        """Tell whether it listens on a TCP port at a numeric address; None: that is not known."""
+        """Return whether the command listens on a TCP port at a numeric address; None: unknown."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Probe(ABC):
-    """A question to a running command; made by the functions of `currant.ready`.
+    """A check of a running command; the functions of `currant.ready` make probes.
 
     Attributes:
-        interval: seconds between two looks; None: 0.1 until it is ready, 5 after that.
-        timeout: seconds that the command has to become ready, where a look may take 5; and, where
-            the probe tells whether it is alive, that one look may take; None: 60 and 1.
+        interval: seconds between two checks; None: 0.1 until the command is ready, then 5.
+        timeout: for `Command.ready`, seconds that the command has to become ready (None: 60), of
+            which a single check may take 5; for `Command.alive`, seconds that a single check may
+            take (None: 1).
     """
 
     _: KW_ONLY
@@ -108,11 +109,11 @@ class Probe(ABC):
     timeout: float | None = None
 
     repeats: ClassVar[bool] = True
-    """Whether it can tell as well that a command is still alive."""
+    """Whether the probe can be repeated, as `Command.alive` needs."""
 
     @property
     def line_probes(self) -> tuple[LineProbe, ...]:
-        """Those that have to see the output from its beginning."""
+        """The probe itself or its parts, if they must see the output from the start."""
         return ()
 
     def __post_init__(self) -> None:
@@ -121,14 +122,14 @@ class Probe(ABC):
 
     @abstractmethod
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
-        """Look until the answer is yes, and return None; or what it was when the time was up.
+        """Repeat the check until it succeeds; return None, or the last failure at the timeout.
 
         Cancellation: harmless.
         """
 
     @abstractmethod
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
-        """Look once, and return None if the answer is yes; else what it is.
+        """Check once, and return None or the failure.
 
         Cancellation: harmless.
         """

@@ -1,10 +1,11 @@
 """The restart decision: whether a command runs again after an attempt has ended, and how soon.
 
-`decide` is a pure function.  The policy is immutable, the history so far is an argument and so is
-the random number, so tables test every case without a clock.
+`decide` is a pure function.  The policy is immutable, and the history and the random number are
+arguments, so tables test every case without a clock.
 
-The delays grow like Docker's: each is a multiple of the one before, up to a cap, and a long enough
-run resets them.  A failed launch counts as an end, so a missing program cannot cause a busy loop.
+The delays grow as in Docker: each delay is a multiple of the previous delay, up to a cap, and the
+next delay is the first again if an attempt lasts long enough.  A failed launch counts as an end, so
+a missing program cannot cause a busy loop.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ RestartWhen: TypeAlias = Literal["never", "on-failure", "always"]
 class RestartPolicy:
     """When to restart a command after it has ended by itself, and how long to wait first.
 
-    Restart at most five times, after 1, 2, 4, 8 and 16 seconds::
+    Restart after a failure, at most five times, after 1, 2, 4, 8 and 16 seconds::
 
+        import currant
         from currant import Command, RestartPolicy
 
         policy = RestartPolicy("on-failure", max_restarts=5, delay=1.0, jitter=0.0)
-        web = Command.parse("python -m http.server 8000", restart=policy)
+        results = currant.run(Command.parse("test -d .", restart=policy))
+        assert results["test"].attempts == 1
 
     The delay before the n-th restart in a row is ``delay * factor ** (n - 1)`` seconds, at most
     `max_delay`.  `jitter` varies each delay at random, so that commands that failed together do
@@ -55,8 +58,8 @@ class RestartPolicy:
         delay: seconds before the first restart.
         factor: multiplies each further delay; at least 1.
         max_delay: the longest delay in seconds, before `jitter` varies it.
-        jitter: a share from 0 to 1: each delay is drawn from within ± this share of itself.
-        reset_after: an attempt of at least this many seconds resets the delay to `delay`.
+        jitter: a share from 0 to 1: each delay is varied at random by up to ± that share.
+        reset_after: if an attempt lasts at least this many seconds, the next delay is `delay`.
 
     Raises:
         ValueError: a number is out of range, or `when` is not one of the three words.
@@ -107,12 +110,12 @@ def as_restart_policy(value: RestartWhen | RestartPolicy) -> RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What has happened to one command, as far as the next decision depends on it.
+    """The past of one command, as far as the next decision depends on it.
 
     Attributes:
         restarts: the number of restarts so far, both by the policy and on request.
-        ends_in_a_row: the number of consecutive attempts that have ended since the last one that
-            ran for `RestartPolicy.reset_after`, that one included.
+        ends_in_a_row: the number of attempts that have ended since, and including, the last attempt
+            that lasted `RestartPolicy.reset_after`.
     """
 
     restarts: int = 0
@@ -152,11 +155,11 @@ def decide(
         policy: the command's policy.
         history: the command's history before this end.
         failed: whether the attempt failed; a failed launch did.
-        uptime: seconds that the attempt lasted; 0 if it could not be started.
+        uptime: seconds that the attempt lasted; 0 if the launch failed.
         random: a number from 0 to 1 that places the delay within the jitter.
 
     Returns:
-        The decision, and the history with this end and, if there is one, the restart.
+        The decision, and the history with this end and, if the command runs again, the restart.
     """
     in_a_row = 1 if uptime >= policy.reset_after else history.ends_in_a_row + 1
     ended = replace(history, ends_in_a_row=in_a_row)

@@ -1,4 +1,4 @@
-"""How commands ended: `Result` of one command, `Results` of all."""
+"""`Result`: how a command ended; `Results`: how all commands of a Runner ended."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ class Result:
 
     Attributes:
         command: the command's name.
-        exit: how its last attempt ended; None where that could not be started or never was.
-        error: why it could not be started or stopped, was not ready or not alive, took too long, or
-            was skipped; None otherwise.
-        status: ``"succeeded"``, ``"failed"``, ``"stopped"`` (by us; never a failure) or
-            ``"skipped"`` (never started, since what it waited for cannot come).
-        attempts: how often it was started, or tried to be.
-        duration: seconds from the first start to the end, waits before restarts included.
-        started_at: when it was first started, in seconds since the epoch; None where it never was.
-        stdout: what the last attempt wrote, where `capture` was asked for; None otherwise.
-        stderr: the same of its stderr.
-        tail: the last lines of the last attempt, both streams, at most twenty.
+        exit: how the last attempt ended; None if there was no attempt or its launch failed.
+        error: why the command could not be started or stopped, was not ready or not alive, exceeded
+            a time limit, or was skipped; None otherwise.
+        status: ``"succeeded"``, ``"failed"``, ``"stopped"`` (by currant, never a failure) or
+            ``"skipped"`` (never started, because a condition of `Command.after` could not come
+            true).
+        attempts: the number of starts, failed launches included.
+        duration: seconds from the first start to the end, delays before restarts included.
+        started_at: the time of the first start, in seconds since the epoch; None if the command was
+            never started.
+        stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise.
+        stderr: the stderr of the last attempt in the same way.
+        tail: the last lines of the last attempt, both streams together, at most twenty.
     """
 
     command: str
@@ -50,7 +52,7 @@ class Result:
 
 
 class Results(Mapping[str, Result]):
-    """The results of a Runner's commands by name, in the order in which they were given."""
+    """The results of a Runner's commands: a mapping from their names, in the order given."""
 
     __slots__ = ("_results",)
 
@@ -71,19 +73,19 @@ class Results(Mapping[str, Result]):
 
     @property
     def ok(self) -> bool:
-        """Whether none has failed."""
+        """Whether no command has failed."""
         return not self.failed
 
     @property
     def failed(self) -> Results:
         """The results of the commands that failed."""
-        return Results({n: result for n, result in self.items() if result.status == "failed"})
+        return Results({name: each for name, each in self.items() if each.status == "failed"})
 
     def check(self) -> None:
-        """Return where none has failed.
+        """Raise an error if a command has failed.
 
         Raises:
-            ExceptionGroup: of one `CommandFailed` for each command that has.
+            ExceptionGroup: a group with one `CommandFailed` for each failed command.
         """
         if failed := self.failed:
             errors = [CommandFailed(result) for result in failed.values()]
@@ -91,7 +93,7 @@ class Results(Mapping[str, Result]):
 
 
 class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subprocess's CalledProcess
-    """A command ended as a failure; `Results.check` raises a group of these.
+    """A command has failed; `Results.check` raises a group of them.
 
     Attributes:
         result: the failed command's `Result`.
@@ -100,11 +102,11 @@ class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subpr
     _fields = ("result",)
 
     def __init__(self, result: Result) -> None:
-        if isinstance(result.error, NotReadyError):  # it shows lines of its own
-            what = f"{result.command!r} is not ready: {result.error.reason}"
+        if isinstance(result.error, NotReadyError):  # the message of this error has a tail already
+            message = f"{result.command!r} is not ready: {result.error.reason}"
         elif result.error is not None:
-            what = str(result.error)
+            message = str(result.error)
         else:
-            what = f"{result.command!r}: {result.exit}"
-        super().__init__(with_lines(what, result.tail))
+            message = f"{result.command!r}: {result.exit}"
+        super().__init__(with_lines(message, result.tail))
         self.result = result

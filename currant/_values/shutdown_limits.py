@@ -1,7 +1,8 @@
 """`ShutdownLimits`: how long each step of leaving a Runner's block may take.
 
-Leaving takes at most the longest grace, then `reap` and `drain`, and if sinks are slow as long as
-the grace again and `sinks`.  A launcher may state limits of its own (`currant._process.launcher`).
+Leaving takes at most the longest grace, then `reap` and `drain`.  If sinks are slow, it takes up to
+the longest grace again, and `sinks`.  A launcher may state limits of its own
+(`currant._process.launcher`).
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ class ShutdownLimits:
 
     Attributes:
         grace: the grace of a command that a launcher starts without a Runner, which sets its own.
-        reap: how long a process group may exist after SIGKILL: far more than a process that can
-            die needs.
+        reap: how long a process group may exist after SIGKILL; a process that can die needs far
+            less.
         drain: how long output may last after the process group is empty, because a process outside
             the group may hold the pipe open.
-        end_of_output: how soon output ends after its writers are gone, unless another process holds
-            the pipe open.
-        escapee_grace: the least grace of escapees, if a kill has used up that of their command.
+        end_of_output: how soon output ends after its writers have exited, unless another process
+            holds the pipe open.
+        escapee_grace: the least grace of escapees, if a kill has used up the grace of their
+            command.
         last_lines: how long a probe with parts may take to see a line that was written before
             the exit.
         sinks: how long sinks may take if the block is left early, after twice the longest grace.
-        search: how long a search for escapees looks again, if no file descriptor is left or a
+        search: how long a search for escapees is repeated, if no file descriptor is left or a
             program is just being started.
-        guard_exit: how long the orphan guard may take to exit after it was asked to; it needs a
-            thousandth of that.
+        guard_exit: how long the orphan guard may take to exit on request; it needs a thousandth of
+            this.
     """
 
     grace: float = 5.0
