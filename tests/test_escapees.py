@@ -540,7 +540,7 @@ async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an
 ) -> None:
     """Who is left behind in spite of SIGKILL is named."""
     launcher = LocalLauncher(_limits=ShutdownLimits(reap=0.05))
-    monkeypatch.setattr(ProcessGroup, "send", lambda group, signal: True)
+    monkeypatch.setattr(ProcessGroup, "send", lambda group, *signals: True)
     with Gate(tmp_path / "second gate") as second:
         command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")
         with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
@@ -611,7 +611,7 @@ async def test_what_outlives_the_grace_is_killed_as_soon_as_it_is_seen(
                 tell(child.pid, "c")
                 assert child.wait(LIMIT) == -SIGKILL
 
-    monkeypatch.setattr(Escapees, "_look_at_all", look)
+    monkeypatch.setattr(Escapees, "_scan_all", look)
     try:
         await Escapees("f00", set, ShutdownLimits()).end({"c": StopSpec(SIGTERM, 0)}, 0)
     finally:
@@ -624,13 +624,13 @@ async def test_what_outlives_the_grace_is_killed_as_soon_as_it_is_seen(
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One entry for each search of all processes."""
     searches: list[None] = []
-    look_at_all = Escapees._look_at_all
+    scan_all = Escapees._scan_all
 
     async def count(escapees: Escapees, tell: Callable[[int, str], None]) -> None:
         searches.append(None)
-        await look_at_all(escapees, tell)
+        await scan_all(escapees, tell)
 
-    monkeypatch.setattr(Escapees, "_look_at_all", count)
+    monkeypatch.setattr(Escapees, "_scan_all", count)
     return searches
 
 

@@ -586,7 +586,7 @@ async def test_a_guard_that_was_killed_is_told_at_the_end(
     guards: list[subprocess.Popen[bytes]],
 ) -> None:
     """Who kills it takes the protection away, and gets to know."""
-    with pytest.warns(RuntimeWarning, match="orphan guard ended before it was told to"):
+    with pytest.warns(RuntimeWarning, match="orphan guard exited before it was asked to"):
         async with Runner({"c": "sleep 9999"}) as runner:
             await runner["c"].until_started()
             guards[0].kill()
@@ -606,7 +606,7 @@ async def test_a_guard_that_does_not_listen_holds_nobody_up(
         async with Runner(launcher=launcher) as runner:
             guards[0].send_signal(SIGSTOP)
             for number in range(10_000):
-                launcher._guard.add(number + 10**9, StopSpec(SIGTERM, 1.0))
+                launcher._guard.register(number + 10**9, StopSpec(SIGTERM, 1.0))
             assert (await runner.start_soon("true").wait()).status == "succeeded"
     assert guards[0].returncode == -SIGKILL
 
@@ -620,10 +620,10 @@ async def test_what_could_not_be_told_at_once_is_told_in_order_later() -> None:
     told = b""
     try:
         for number in range(10_000):
-            guard.add(number, StopSpec(SIGTERM, 1.0))
+            guard.register(number, StopSpec(SIGTERM, 1.0))
         while guard._unsent:
             told += os.read(read_end, 65536)
-            guard._tell("")  # with it goes what is left
+            guard._write("")  # with it goes what is left
         guard._close_pipe()
         while data := os.read(read_end, 65536):
             told += data
@@ -638,7 +638,7 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
 ) -> None:
     """Between the start of a process and the guard's knowledge of it, nothing is awaited."""
     added: list[int] = []
-    start, add = default_start(), OrphanGuard.add
+    start, add = default_start(), OrphanGuard.register
     started = anyio.Event()
 
     async def note_start(spec: SpawnSpec) -> Child | Process:
@@ -650,7 +650,7 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
         added.append(group)
         add(guard, group, how)
 
-    monkeypatch.setattr(OrphanGuard, "add", note_add)
+    monkeypatch.setattr(OrphanGuard, "register", note_add)
     async with Runner({"c": "sleep 9999"}, launcher=LocalLauncher(_start=note_start)) as runner:
         await started.wait()
         assert len(added) == 1
@@ -663,13 +663,13 @@ async def test_a_group_is_taken_back_once_when_it_is_gone(
 ) -> None:
     """The guard never knows of a group that does not exist any more, nor forgets another's."""
     told: list[str] = []
-    tell = OrphanGuard._tell
+    tell = OrphanGuard._write
 
     def record(guard: OrphanGuard, line: str) -> None:
         told.append(line)
         tell(guard, line)
 
-    monkeypatch.setattr(OrphanGuard, "_tell", record)
+    monkeypatch.setattr(OrphanGuard, "_write", record)
     async with Runner({"c": Command(["true"], grace=0.25)}) as runner:
         job = await runner.start(Command(["sleep", "9999"], stop_signal=SIGINT, grace=float("inf")))
         pid = job.pid

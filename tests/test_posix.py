@@ -147,7 +147,7 @@ def test_a_group_that_may_not_be_signalled_is_not_empty_for_that(
     leader.kill()
     leader.wait()
     monkeypatch.setattr(ProcessGroup, "_signal", refuse)
-    assert not group.check_vacant()
+    assert not group.is_empty()
 
 
 # ---- who is alive ----
@@ -195,10 +195,10 @@ def test_a_name_of_any_kind_is_no_riddle(
     leader.kill()
     leader.wait()
     group = group_of(leader)
-    assert not group.check_vacant()
+    assert not group.is_empty()
     member.kill()
     exit_unreaped(member)
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
 # ---- who is left ----
@@ -209,7 +209,7 @@ def test_a_group_is_vacant_when_its_last_member_is_reaped(start: Start, group_of
     child = start(*RUNS)
     child.kill()
     child.wait()
-    assert group_of(child).check_vacant()
+    assert group_of(child).is_empty()
 
 
 def test_a_group_is_not_vacant_while_a_member_lives_longer_than_the_leader(
@@ -222,11 +222,11 @@ def test_a_group_is_not_vacant_while_a_member_lives_longer_than_the_leader(
     leader.kill()
     leader.wait()
     for member in members:
-        assert not group.check_vacant()
-        assert not group.check_vacant()
+        assert not group.is_empty()
+        assert not group.is_empty()
         member.kill()
         member.wait()
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
 def test_a_member_that_joins_late_is_found(start: Start, group_of: NewGroup) -> None:
@@ -236,14 +236,14 @@ def test_a_member_that_joins_late_is_found(start: Start, group_of: NewGroup) -> 
     group = group_of(leader)
     leader.kill()
     leader.wait()
-    assert not group.check_vacant()
+    assert not group.is_empty()
     second = start(*RUNS, leader=leader)
     first.kill()
     first.wait()
-    assert not group.check_vacant()
+    assert not group.is_empty()
     second.kill()
     second.wait()
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
 @needs_proc
@@ -256,7 +256,7 @@ def test_a_group_of_zombies_is_vacant(start: Start, group_of: NewGroup) -> None:
     leader.wait()
     group = group_of(leader)
     assert group.send(0)
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
 @needs_proc
@@ -279,13 +279,13 @@ def test_groups_that_wait_for_their_end_share_a_list_of_all_processes(
         return lists[-1]
 
     monkeypatch.setattr(proc, "process_numbers", count)
-    monkeypatch.setattr(proc, "_census", None)
-    monkeypatch.setattr(proc, "CENSUS_AGE", 3600)
+    monkeypatch.setattr(proc, "_snapshot", None)
+    monkeypatch.setattr(proc, "SNAPSHOT_MAX_AGE", 3600)
     for _ in range(3):
-        assert all(group._has_live_member_by_census() for group in groups)
+        assert all(group._has_live_member_in_snapshot() for group in groups)
     assert len(lists) == 1
-    monkeypatch.setattr(proc, "CENSUS_AGE", -1)
-    assert not any(group._has_live_member_by_census() for group in groups)
+    monkeypatch.setattr(proc, "SNAPSHOT_MAX_AGE", -1)
+    assert not any(group._has_live_member_in_snapshot() for group in groups)
 
 
 @needs_proc
@@ -296,8 +296,8 @@ def test_other_groups_do_not_count(start: Start, group_of: NewGroup) -> None:
     exit_unreaped(member)
     leader.kill()
     leader.wait()
-    assert group_of(leader).check_vacant()
-    assert not group_of(stranger).check_vacant()
+    assert group_of(leader).is_empty()
+    assert not group_of(stranger).is_empty()
 
 
 @needs_proc
@@ -321,7 +321,7 @@ def test_a_member_that_forks_while_it_is_looked_for_is_found(
         return names
 
     monkeypatch.setattr(os, "listdir", fork_after_listing)
-    assert not group.check_vacant()
+    assert not group.is_empty()
 
 
 # ---- numbers that are no longer ours ----
@@ -334,11 +334,11 @@ def test_a_vacant_group_is_never_signalled_again(
     child = start(*EXITS)
     child.wait()
     group = group_of(child)
-    assert group.check_vacant()
+    assert group.is_empty()
     kills.sent.clear()
     for signal in (SIGTERM, SIGKILL, 0):
         assert not group.send(signal)
-    assert group.check_vacant()
+    assert group.is_empty()
     assert kills.sent == []
 
 
@@ -356,8 +356,8 @@ def test_a_vacant_group_stays_so_when_its_number_is_taken_again(
 
     monkeypatch.setattr(ProcessGroup, "_signal", answer)
     group = group_of(start(*RUNS))
-    assert group.check_vacant()
-    assert group.check_vacant()
+    assert group.is_empty()
+    assert group.is_empty()
     assert not group.send(SIGTERM)
     assert len(answers) == 2
 
@@ -424,7 +424,7 @@ def test_looking_who_is_left_sends_no_signal(
 ) -> None:
     """Asking whether a group is empty leaves its members alone."""
     child = start(*RUNS)
-    group_of(child).check_vacant()
+    group_of(child).is_empty()
     assert set(kills.sent) <= {(child.pid, 0)}
     assert child.poll() is None
 
@@ -437,8 +437,8 @@ def test_a_group_shows_its_number_and_whether_it_is_vacant(
     group = group_of(child)
     assert repr(group) == f"<ProcessGroup {child.pid}>"
     child.wait()
-    group.check_vacant()
-    assert repr(group) == f"<ProcessGroup {child.pid} vacant>"
+    group.is_empty()
+    assert repr(group) == f"<ProcessGroup {child.pid} empty>"
 
 
 # ---- processes that are no children ----
@@ -595,10 +595,10 @@ def test_without_proc_the_system_is_asked(
     child = start(*RUNS)
     group = group_of(child)
     assert group.leader_is_alive()
-    assert not group.check_vacant()
+    assert not group.is_empty()
     child.kill()
     child.wait()
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
 def test_without_proc_a_group_that_refuses_signals_is_one_of_zombies(
@@ -613,7 +613,7 @@ def test_without_proc_a_group_that_refuses_signals_is_one_of_zombies(
 
     hide_proc(monkeypatch)
     monkeypatch.setattr(ProcessGroup, "_signal", refuse)
-    assert group_of(start(*RUNS)).check_vacant()
+    assert group_of(start(*RUNS)).is_empty()
 
 
 def test_a_system_without_process_groups_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

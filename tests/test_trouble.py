@@ -129,10 +129,10 @@ async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
         with monkeypatch.context() as patch:
             patch.setattr(proc, "_read", refuse)
             assert group.leader_is_alive()
-            assert not group.check_vacant()
+            assert not group.is_empty()
         leader.kill()
         leader.wait()
-        assert group.check_vacant()
+        assert group.is_empty()
     finally:
         leader.kill()
         leader.wait()
@@ -169,7 +169,7 @@ async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
 
     monkeypatch.setattr(_escapees, "process_numbers", refuse)
     launcher = LocalLauncher(_limits=ShutdownLimits(search=0.01))
-    with pytest.warns(RuntimeWarning, match="cannot look for processes.*no file left"):
+    with pytest.warns(RuntimeWarning, match="cannot search for processes.*no file left"):
         async with Runner(["true"], grace=0, launcher=launcher) as runner:
             pass
     assert runner.results.ok
@@ -435,11 +435,11 @@ async def test_a_process_that_cannot_be_ended_is_told_in_bounded_time(
             process = runner["sleep"]._life.attempt.process
             assert isinstance(process, LocalProcess)
             with monkeypatch.context() as patch:
-                patch.setattr(ProcessGroup, "send", lambda group, signal: True)
+                patch.setattr(ProcessGroup, "send", lambda group, *signals: True)
                 runner.kill()
                 await runner["sleep"].wait()
             os.kill(process.pid, SIGKILL)
-        while process._process.returncode is None:
+        while process._group._leader.returncode is None:
             await checkpoint()
     assert runner.results["sleep"].status == "failed"
     assert isinstance(runner.results["sleep"].error, CannotStopError)
@@ -632,5 +632,5 @@ def test_a_group_that_is_gone_when_it_is_first_looked_at_is_never_signalled(
         group = ProcessGroup(leader.pid)
     assert len(os.listdir("/dev/fd")) == before
     assert not group.send(SIGKILL)
-    assert group.check_vacant()
+    assert group.is_empty()
     assert kills.sent == [(leader.pid, 0)]

@@ -52,7 +52,7 @@ async def start_with_pidfd(spec: SpawnSpec) -> Child:
 async def start_without_pidfd(spec: SpawnSpec) -> Child | Process:
     """Start a process by way of the event loop, or one in a terminal that polls for its exit."""
     if spec.in_terminal:
-        return Child(spec, has_pidfd=False)
+        return Child(spec, with_pidfd=False)
     options: dict[str, Any] = spec.options()
     # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
     with anyio.CancelScope(shield=True):
