@@ -28,7 +28,9 @@ PAGES += sorted(ROOT.glob("docs/*.md"))
 PORT = "8000"
 """The port in the examples; tests use a free one instead."""
 
-EXAMPLE = re.compile(r"^```python\n(.*?)^```$(?:\n\nThis prints:\n\n```text\n(.*?)^```$)?", re.M | re.S)
+EXAMPLE = re.compile(
+    r"^```python\n(.*?)^```$(?:\n\nThis prints:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
@@ -111,10 +113,28 @@ async def test_each_coroutine_runs_as_printed(
     with free_port() as port, anyio.fail_after(2 * LIMIT):
         exec(compile(example.at(port), example.page, "exec"), namespace)
         for value in list(namespace.values()):
-            if inspect.iscoroutinefunction(value) and value.__module__ == "example":
-                if not inspect.signature(value).parameters:
-                    await value()
+            if is_own_coroutine_function(value) and not inspect.signature(value).parameters:
+                await value()
     assert example.output in (None, capsys.readouterr().out)
+
+
+def is_own_coroutine_function(value: Any) -> bool:
+    """Return whether a block defines `value`, an async function."""
+    return inspect.iscoroutinefunction(value) and value.__module__ == "example"
+
+
+def test_program_of_the_readme_stops_all_after_a_failure(folder: Path) -> None:
+    """The first program of the README shows one failure, and the other command as stopped."""
+    program = next(example for example in PROGRAMS if example.page == README)
+    with free_port() as port:
+        shown = subprocess.check_output(
+            [sys.executable, "-W", "error", "-c", program.at(port)],
+            cwd=folder,
+            text=True,
+            timeout=2 * LIMIT,
+        )
+    assert "tick exited: exit code 3" in shown
+    assert shown.endswith("stopped\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
