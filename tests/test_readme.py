@@ -1,4 +1,8 @@
-"""The code in README.md and in docs/*.md runs as printed, and every link leads to a file."""
+"""README.md and docs/*.md: their code runs as printed, and their links and options exist.
+
+A block of Python is a program that runs by itself, or it defines coroutine functions, which are run
+on each event loop.  A block of text after "This prints:" is compared with the output.
+"""
 
 from __future__ import annotations
 
@@ -155,6 +159,18 @@ def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     headings = (heading.lower() for heading in HEADING.findall(page.read_text()))
     return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+
+
+def test_each_option_of_the_page_on_the_command_line_exists() -> None:
+    """The page on the command line names no option that ``--help`` does not list."""
+    named = set(re.findall(r"--[a-z-]+", (ROOT / "docs" / "command-line.md").read_text()))
+    listed = set()
+    for subcommand in ("run", "start", "check"):
+        help_ = subprocess.check_output(
+            [sys.executable, "-m", "currant", subcommand, "--help"], text=True, timeout=LIMIT
+        )
+        listed |= set(re.findall(r"--[a-z-]+", help_))
+    assert named - listed == set()
 
 
 def test_each_page_is_linked_from_the_readme() -> None:
