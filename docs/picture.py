@@ -1,4 +1,4 @@
-"""Make the picture in the README, from a real run on a terminal: python docs/picture.py."""
+"""Draw the picture in the README from a real run on a terminal: python docs/picture.py."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ TYPED = """$ currant run --kill-others-on failure --summary --names web,client,t
 
 
 def main() -> None:
-    """Run the commands on a terminal, and draw what it shows."""
+    """Run the commands on a terminal, and draw its screen."""
     console = Console(record=True, width=COLUMNS, file=StringIO())
     console.print(Text(TYPED, "bold"), highlight=False)
     console.print(Text.from_ansi(_shown()), highlight=False)
-    # Without the fonts that would be fetched from elsewhere.
+    # The picture must not load fonts from another server.
     form = re.sub(r"<!--.*?-->|@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     form = form.replace("Fira Code, ", "")
     svg = console.export_svg(title="currant", code_format=form, unique_id="currant")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _shown() -> str:
-    """Return what the terminal gets."""
+    """Return the output that the terminal receives."""
     options = ["--kill-others-on", "failure", "--summary", "--names", ",".join(COMMANDS)]
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (ROWS, COLUMNS))
@@ -75,7 +75,7 @@ def _shown() -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # EIO: nobody is left on its other side
+    except OSError:  # EIO: every process has closed the other end.
         return b""
 
 

@@ -1,63 +1,183 @@
-"""The README's code runs as printed."""
+"""README.md and docs/*.md: their code runs as printed, and their links and options exist.
+
+A block of Python is a program that runs by itself, or it defines coroutine functions, which are run
+on each event loop.  A block of text after "This prints:" is compared with the output.
+"""
 
 from __future__ import annotations
 
+import inspect
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from tests.ports import free_port
+from tests.waiting import LIMIT
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md"))]
+PAGES += sorted(ROOT.glob("docs/*.md"))
+
+PORT = "8000"
+"""The port in the examples; tests use a free one instead."""
+
+EXAMPLE = re.compile(
+    r"^```python\n(.*?)^```$(?:\n\nThis prints:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
+LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_each_example_runs_as_printed(block: str) -> None:
-    """Each block of Python is a program: it runs, and what it defines can be used."""
-    # Another port than the one that may be in use on this machine.
-    program = block.replace("http.server 8000", "http.server 0")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=README.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Example:
+    """A block of Python on a page.
+
+    Attributes:
+        page: the file.
+        line: the line of the block's first line of code.
+        code: the block.
+        output: what the page says that it prints; None: the page does not say.
+    """
+
+    page: Path
+    line: int
+    code: str
+    output: str | None
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is a whole program; otherwise it defines a coroutine to run."""
+        return "async def" not in self.code or "anyio.run" in self.code
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+    def at(self, port: int) -> str:
+        """Return the code with another port; line numbers stay those of the page."""
+        return "\n" * (self.line - 1) + self.code.replace(PORT, str(port))
+
+
+def examples() -> Iterator[Example]:
+    """Yield all examples, in order."""
+    for page in PAGES:
+        text = page.read_text()
+        for block in EXAMPLE.finditer(text):
+            line = text.count("\n", 0, block.start(1)) + 1
+            yield Example(page, line, block[1], block[2])
+
+
+EXAMPLES = list(examples())
+PROGRAMS = [example for example in EXAMPLES if example.is_program]
+COROUTINES = [example for example in EXAMPLES if not example.is_program]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to run examples in, with the two files that they use."""
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("example", PROGRAMS, ids=str)
+def test_each_program_runs_as_printed(example: Example, folder: Path) -> None:
+    """A block that is a program runs by itself without a warning, and prints what the page says."""
+    with free_port() as port:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example.at(port)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=2 * LIMIT,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
-    if "kill_others_on" in block and "anyio.run" in block:
-        assert "tick ended: exit code 3" in done.stdout
-        assert done.stdout.endswith("stopped\n")
+    assert example.output in (None, done.stdout)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    "name", ["migrate_and_serve", "serve", "ask", "test_a_deaf_worker_is_killed"]
-)
-async def test_each_async_example_does_what_it_says(
-    name: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("example", COROUTINES, ids=str)
+async def test_each_coroutine_runs_as_printed(
+    example: Example, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The coroutines that examples define run to their end."""
-    (block,) = [block for block in BLOCKS if f"async def {name}" in block]
-    namespace: dict[str, object] = {}
-    with free_port() as port, anyio.fail_after(60):
-        # Another port than the one that may be in use on this machine.
-        exec(compile(block.replace("8765", str(port)), str(README), "exec"), namespace)
-        await namespace[name]()  # type: ignore[operator]
-    told = capsys.readouterr().out
-    match name:
-        case "serve":
-            assert told == "the api answers\n"
-        case "ask":
-            assert "data=b'40 100', ending=b'\\r\\n'" in told
-            assert told.count("data=b'hello'") == 2
-        case _:
-            pass
+    """The coroutine functions that a block defines run to their end, if they take no argument."""
+    namespace: dict[str, Any] = {"__name__": "example"}
+    with free_port() as port, anyio.fail_after(2 * LIMIT):
+        exec(compile(example.at(port), example.page, "exec"), namespace)
+        for value in list(namespace.values()):
+            if is_own_coroutine_function(value) and not inspect.signature(value).parameters:
+                await value()
+    assert example.output in (None, capsys.readouterr().out)
+
+
+def is_own_coroutine_function(value: Any) -> bool:
+    """Return whether a block defines `value`, an async function."""
+    return inspect.iscoroutinefunction(value) and value.__module__ == "example"
+
+
+def test_program_of_the_readme_stops_all_after_a_failure(folder: Path) -> None:
+    """The first program of the README shows one failure, and the other command as stopped."""
+    program = next(example for example in PROGRAMS if example.page == README)
+    with free_port() as port:
+        shown = subprocess.check_output(
+            [sys.executable, "-W", "error", "-c", program.at(port)],
+            cwd=folder,
+            text=True,
+            timeout=2 * LIMIT,
+        )
+    assert "tick exited: exit code 3" in shown
+    assert shown.endswith("stopped\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_link_leads_to_a_file_or_a_heading(page: Path) -> None:
+    """A link between pages names a file that exists, and a heading in it."""
+    broken = []
+    for link in LINK.findall(page.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = (heading.lower() for heading in HEADING.findall(page.read_text()))
+    return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+
+
+def test_each_option_of_the_page_on_the_command_line_exists() -> None:
+    """The page on the command line names no option that ``--help`` does not list."""
+    named = set(re.findall(r"--[a-z][a-z-]+", (ROOT / "docs" / "command-line.md").read_text()))
+    listed = set()
+    for subcommand in ("run", "start", "check"):
+        help_ = subprocess.check_output(
+            [sys.executable, "-m", "currant", subcommand, "--help"], text=True, timeout=LIMIT
+        )
+        listed |= set(re.findall(r"--[a-z][a-z-]+", help_))
+    assert named - listed == set()
+
+
+def test_each_page_is_linked_from_the_readme() -> None:
+    """A reader of the README finds every page of the documentation."""
+    links = set(LINK.findall(README.read_text()))
+    pages = {str(page.relative_to(ROOT)) for page in PAGES if page != README}
+    assert pages - links == set()
 
 
 def test_the_set_up_lines_are_the_ones_that_ci_runs() -> None:

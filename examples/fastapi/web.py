@@ -1,4 +1,4 @@
-"""Takes texts in, and gives them out when the worker has dealt with them."""
+"""A web API that accepts texts, and returns them when the worker has reversed them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ redis = Redis(unix_socket_path=os.environ["REDIS_SOCKET"], decode_responses=True
 
 @app.post("/texts/{name}")
 async def add(name: str, text: str) -> None:
-    """Leave `text` to the worker."""
+    """Put `text` into the queue of the worker."""
     await redis.hset(f"text:{name}", "given", text)
     await redis.lpush("waiting", name)
 
 
 @app.get("/texts/{name}")
 async def get(name: str) -> str:
-    """Return what the worker made of it."""
+    """Return the reversed text, or 404 if the worker has not reversed it yet."""
     done = await redis.hget(f"text:{name}", "done")
     if done is None:
         raise HTTPException(404, f"{name} is not done")

@@ -1,4 +1,4 @@
-"""Deals with one text after the other."""
+"""A worker that takes texts from a queue and reverses them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from redis.retry import Retry
 
 
 def main() -> None:
-    """Take texts from the list until somebody ends the program."""
-    # All processes are started at once, so the database may not be there yet.
-    patience = Retry(ConstantBackoff(0.1), retries=100)
+    """Reverse the texts in the queue until the process is stopped."""
+    # All processes start at the same time, so the database may not be up yet.
+    retry = Retry(ConstantBackoff(0.1), retries=100)
     redis = Redis(
         unix_socket_path=os.environ["REDIS_SOCKET"],
         decode_responses=True,
-        retry=patience,
-        socket_timeout=None,  # there may be nothing to do for long
+        retry=retry,
+        socket_timeout=None,  # The queue may stay empty for a long time.
     )
     redis.ping()
     print("ready")

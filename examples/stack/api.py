@@ -1,4 +1,4 @@
-"""Takes texts in, and gives them out when a worker has dealt with them."""
+"""An HTTP API that accepts texts, and returns them when a worker has reversed them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from stores import ask, queue
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Handle one request."""
 
     def do_POST(self) -> None:
-        """Leave the text in the body to a worker."""
+        """Put the text in the body into the queue of the workers."""
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
         queue().lpush("waiting", json.dumps([self.path, text]))
         self.answer(HTTPStatus.ACCEPTED)
 
     def do_GET(self) -> None:
-        """Return what a worker made of a text, or how this server is."""
-        if self.path == "/alive":  # says nothing of others: starting this one again helps none
+        """Return a reversed text, or the state of this server."""
+        # Liveness ignores the database and the queue: restarting this server would not repair them.
+        if self.path == "/alive":
             self.answer(HTTPStatus.OK)
         elif self.path == "/ready":
             try:
@@ -38,19 +39,19 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(HTTPStatus.OK if done else HTTPStatus.NOT_FOUND, done.rstrip("\n"))
 
     def answer(self, status: HTTPStatus, text: str = "") -> None:
-        """Send `text`."""
+        """Send a response with `text` as its body."""
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing of each request."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Log nothing for a request."""
 
 
 def main() -> None:
-    """Serve until somebody ends the program."""
+    """Serve requests until the process is stopped."""
     with ThreadingHTTPServer(("127.0.0.1", int(os.environ["API_PORT"])), Handler) as server:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("asked to stop")))
         print("Serving on http://{}:{}".format(*server.server_address))

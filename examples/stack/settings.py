@@ -1,4 +1,4 @@
-"""Where the stack's servers listen and keep their data, and how they are told."""
+"""The ports and data folders of the stack, and the environment that its commands inherit."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ INITDB = """test -e "$PGDATA" || {
     initdb -D "$PGDATA.new" -U "$PGUSER" --auth=trust --encoding=UTF8 --no-locale &&
     mv "$PGDATA.new" "$PGDATA"
 }"""
-"""A shell's words that make the database, unless it is there: whole, or not at all."""
+"""A shell script that creates the database if it does not exist, completely or not at all."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the commands are made of.
+    """The values that the commands are built from.
 
     Attributes:
-        by_user: what makes a command another user's, where we are root: PostgreSQL refuses root.
-        database, queue: the folders of PostgreSQL and Redis.
-        redis_port: where Redis listens.
-        url: where the API listens.
+        as_user: a prefix that runs a command as another user if this program runs as root,
+            because PostgreSQL refuses to run as root; otherwise empty.
+        database: the folder of PostgreSQL.
+        queue: the folder of Redis.
+        redis_port: the port of Redis.
+        url: the URL of the API.
     """
 
-    by_user: tuple[str, ...]
+    as_user: tuple[str, ...]
     database: Path
     queue: Path
     redis_port: str
@@ -37,16 +39,16 @@ class Settings:
 
 
 def prepare(folder: Path) -> Settings:
-    """Choose free ports, make the folders in `folder`, and set what all commands inherit."""
+    """Choose free ports, create the data folders, and set the environment of the commands."""
     postgres, redis, api = (str(free_port()) for _ in range(3))
     database, queue = folder / "postgres", folder / "redis"
     for each in (database, queue):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    by_user = ()
+    as_user = ()
     if os.geteuid() == 0:
         shutil.chown(database, "postgres", "postgres")
-        by_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
-    # Debian keeps the programs of PostgreSQL out of PATH.
+        as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
+    # Debian does not put the programs of PostgreSQL into PATH.
     path = (*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), os.environ["PATH"])
     os.environ.update(
         PATH=os.pathsep.join(path),
@@ -59,11 +61,11 @@ def prepare(folder: Path) -> Settings:
         REDIS_PORT=redis,
         API_PORT=api,
     )
-    return Settings(by_user, database, queue, redis, f"http://127.0.0.1:{api}")
+    return Settings(as_user, database, queue, redis, f"http://127.0.0.1:{api}")
 
 
 def free_port() -> int:
-    """Return the number of a port of this machine that nobody has at this moment."""
+    """Return a port of this machine that no process uses at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port

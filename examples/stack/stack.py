@@ -1,6 +1,6 @@
 """A database, a queue, an API and its workers in one program: python stack.py FOLDER.
 
-Each waits for what it needs, is started again when it crashes, and is stopped before what it needs.
+Each command waits for the commands that it needs, stops before them, and restarts after a crash.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from currant.sinks import ConsoleSink
 HERE = Path(__file__).parent
 
 
-def commands(its: Settings) -> dict[str, Command]:
-    """Return what is run."""
+def commands(settings: Settings) -> dict[str, Command]:
+    """Return the commands of the stack by name."""
     return {
-        "initdb": Command([*its.by_user, "sh", "-c", INITDB], cwd=its.database, restart="never"),
+        "initdb": Command(
+            [*settings.as_user, "sh", "-c", INITDB], cwd=settings.database, restart="never"
+        ),
         "postgres": Command(
-            [*its.by_user, "postgres", "-h", "127.0.0.1", "-k", its.database],
-            cwd=its.database,
+            [*settings.as_user, "postgres", "-h", "127.0.0.1", "-k", settings.database],
+            cwd=settings.database,
             after={"initdb": "succeeded"},
             ready=ready.command("pg_isready --quiet"),
-            stop_signal=SIGINT,  # on SIGTERM it would wait until its clients have gone
+            stop_signal=SIGINT,  # On SIGTERM, PostgreSQL waits until its clients disconnect.
             grace=30,
         ),
         "redis": Command.parse(
-            f"redis-server --bind 127.0.0.1 --port {its.redis_port} --appendonly yes",
-            cwd=its.queue,
+            f"redis-server --bind 127.0.0.1 --port {settings.redis_port} --appendonly yes",
+            cwd=settings.queue,
             ready=ready.line("Ready to accept connections"),
         ),
         "migrate": Command.parse(
@@ -41,8 +43,8 @@ def commands(its: Settings) -> dict[str, Command]:
         "api": Command(
             [sys.executable, HERE / "api.py"],
             after={"migrate": "succeeded", "postgres": "ready", "redis": "ready"},
-            ready=ready.http(f"{its.url}/ready"),
-            alive=ready.http(f"{its.url}/alive", timeout=5),
+            ready=ready.http(f"{settings.url}/ready"),
+            alive=ready.http(f"{settings.url}/alive", timeout=5),
         ),
         "worker": Command(
             [sys.executable, HERE / "worker.py"],
@@ -53,22 +55,22 @@ def commands(its: Settings) -> dict[str, Command]:
     }
 
 
-async def stop_when_asked(runner: Runner) -> None:
-    """Stop all at Ctrl-C or SIGTERM; at the second, at once."""
+async def stop_on_signal(runner: Runner) -> None:
+    """Stop all commands on Ctrl-C or SIGTERM; kill them on the second signal."""
     with anyio.open_signal_receiver(SIGINT, SIGTERM) as signals:
         async for number in signals:
             runner.kill(f"got {number.name}")
 
 
 async def main(folder: Path) -> bool:
-    """Run all of it until somebody stops it; return whether nothing has failed."""
-    its = prepare(folder)
+    """Run the stack until it is stopped; return whether no command failed."""
+    stack = commands(prepare(folder))
     log = ConsoleSink(texts={"started": "{name}: process {pid}", "exited": "{name}: {exit}"})
     async with (
-        Runner(commands(its), restart="always", kill_others_on="failure", sinks=[log]) as runner,
+        Runner(stack, restart="always", kill_others_on="failure", sinks=[log]) as runner,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(stop_when_asked, runner)
+        tasks.start_soon(stop_on_signal, runner)
         await runner.join()
         tasks.cancel_scope.cancel()
     for name, result in runner.results.items():

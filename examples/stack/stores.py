@@ -1,4 +1,4 @@
-"""The two places where the API and its workers keep things."""
+"""Access to the queue and the database, for the API and its workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from redis.retry import Retry
 
 
 def queue() -> Redis:
-    """Return the queue.  Who loses it ends, and is started again; who waits may wait for long."""
+    """Return a connection to the queue.
+
+    It does not reconnect: a process that loses the queue exits, and currant restarts it.  It has no
+    timeout, because the queue may stay empty for a long time.
+    """
     return Redis(
         port=int(os.environ["REDIS_PORT"]),
         decode_responses=True,
@@ -22,10 +26,10 @@ def queue() -> Redis:
 
 
 def ask(query: str, **values: str) -> str:
-    """Return what the database answers; psql finds it by the variables PGHOST and PGPORT.
+    """Run a query and return its output; psql finds the database by PGHOST and PGPORT.
 
     Raises:
-        subprocess.CalledProcessError: it does not answer, or the query is wrong.
+        subprocess.CalledProcessError: the database does not answer, or the query is wrong.
     """
     given = [f"--set={name}={value}" for name, value in values.items()]
     argv = ["psql", "-X", "-q", "-A", "-t", "--set=ON_ERROR_STOP=1", *given]

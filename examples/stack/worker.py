@@ -1,4 +1,4 @@
-"""Deals with one text after the other."""
+"""A worker that takes texts from the queue and writes them, reversed, into the database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DONE = """INSERT INTO texts VALUES (:'name', :'done')
 
 
 def main() -> None:
-    """Take texts from the queue until somebody ends the program."""
+    """Reverse the texts in the queue until the process is stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("asked to stop")))
     waiting = queue()
     waiting.ping()
