@@ -11,8 +11,9 @@ Pass a probe as `Command.ready`, or as `Command.alive`::
 `line` and `delay` happen once, so they cannot be `Command.alive`.
 
 `interval` and `timeout` are in seconds.  By default, `Command.ready` is checked every 0.1 s for at
-most 60 s, and `Command.alive`, once the command is ready, every 5 s.  A single check may take 5 s
-until the command is ready, and 1 s after that.
+most 60 s, of which a single check may take 5 s.  Once the command is ready, `Command.alive` is
+checked every 5 s, and a single check may take 1 s: in `Command.alive`, `timeout` limits a single
+check.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["Probe", "all_of", "any_of", "command", "delay", "http", "line", "tcp", "when"]
 
 STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})[ \r\n]")
-LONGEST_STATUS_LINE = 1024
+MAX_STATUS_LINE = 1024
+"""Bytes after which a response without a line ending is not HTTP."""
 
 READY_INTERVAL = 0.1
 """The default seconds between two checks of a command that is not ready yet."""
@@ -200,8 +202,8 @@ def command(
             await runner.start(Command.shell("touch started; sleep 60", ready=exists))
             runner.kill()
 
-    The other command runs on the same host, with the working directory and the variables of the
-    command that it checks.
+    The other command runs on the same host.  It has the working directory and the variables of the
+    command that it checks, unless it sets others.
 
     Args:
         argv: a str, a sequence of words, or a `Command`, of which only `argv`, `cwd`, `env` and
@@ -257,7 +259,7 @@ def when(
 def delay(seconds: float, *, interval: float | None = None, timeout: float | None = None) -> Probe:
     """Return a probe that waits for a number of seconds.
 
-    Wait half a second for a program that gives no sign::
+    Give a program half a second if there is nothing to check::
 
         from currant import Command, Runner, ready
 
@@ -333,16 +335,16 @@ class _Polled(Probe):
 
         Cancellation: harmless.
         """
-        problem: Exception = Unmet("no answer")
+        last: Exception = Unmet("no answer")
         with anyio.move_on_after(READY_TIMEOUT if self.timeout is None else self.timeout):
             while True:
                 failure = await self._check_within(READY_CHECK_TIMEOUT, subject)
                 if failure is None:
                     return None
-                problem = failure
+                last = failure
                 await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
-                problem = Unmet(f"no answer to the last check; the check before: {failure}")
-        return problem
+                last = Unmet(f"no answer to the last check; the check before: {failure}")
+        return last
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
         """Check once, and return None or the failure.
@@ -457,7 +459,7 @@ class _Http(_Polled):
             addresses = _addresses(stream)
             try:
                 await stream.send(f"{request}\r\n".encode())
-                while b"\n" not in response and len(response) < LONGEST_STATUS_LINE:
+                while b"\n" not in response and len(response) < MAX_STATUS_LINE:
                     response += await stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
                 raise Unmet(f"{url} closed the connection without a response") from error

@@ -1,4 +1,4 @@
-"""`Command`: what may be asked for, and that what cannot be meant is refused when it is built."""
+"""`Command`: valid and invalid arguments, its behavior as a value, and names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SURROGATE = "\ud800"
-"""Half of a pair: there are no bytes for it."""
+"""Half of a surrogate pair, which cannot be encoded."""
 
 FULL_OPTIONS: CommandOptions = {
     "name": "web",
@@ -62,11 +62,11 @@ FULL_OPTIONS: CommandOptions = {
 }
 
 
-# ---- what is refused ----
+# ---- invalid arguments ----
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "text"),
     [
         ({"argv": ["a\0b"]}, "NUL"),
         ({"argv": ["ls", "a\0b"]}, "NUL"),
@@ -159,12 +159,12 @@ FULL_OPTIONS: CommandOptions = {
     ],
     ids=ascii,
 )
-def test_a_wrong_command_is_refused_when_it_is_built(options: dict[str, Any], told: str) -> None:
-    """What could not be run, or cannot be meant, is a `CommandError` that names the mistake."""
+def test_invalid_command_is_refused_when_built(options: dict[str, Any], text: str) -> None:
+    """An argument that cannot work raises a `CommandError` that names it."""
     arguments: dict[str, Any] = {"argv": ["ls"]} | options
     with pytest.raises(CommandError) as caught:
         Command(**arguments)
-    assert told in str(caught.value)
+    assert text in str(caught.value)
     assert type(caught.value) is CommandError
 
 
@@ -186,31 +186,31 @@ def test_a_wrong_command_is_refused_when_it_is_built(options: dict[str, Any], to
         "parse blanks", "parse an empty word", "shell nothing", "shell blanks",
     ],
 )  # fmt: skip
-def test_a_command_without_a_program_is_empty(build: Callable[[], Command]) -> None:
-    """No program to run is an `EmptyCommandError`, whichever way the command is built."""
+def test_command_without_a_program_is_refused(build: Callable[[], Command]) -> None:
+    """Every way to build a command without a program raises `EmptyCommandError`."""
     with pytest.raises(EmptyCommandError, match="needs a"):
         build()
 
 
 @pytest.mark.parametrize("argv", ["ls -la", b"ls -la"], ids=["text", "bytes"])
-def test_a_line_of_text_is_no_argv_and_the_error_tells_what_takes_one(argv: Any) -> None:
-    """A text given as argv is refused, not taken as a row of one-letter words."""
+def test_str_as_argv_is_refused_with_advice(argv: Any) -> None:
+    """A str is not split into one-letter words; the error names `parse` and `shell`."""
     with pytest.raises(CommandError, match=r"Command\.parse .* Command\.shell"):
         Command(argv)
 
 
 @pytest.mark.parametrize("text", [None, 3, b"ls", ["ls"]], ids=repr)
 @pytest.mark.parametrize("build", [Command.parse, Command.shell], ids=["parse", "shell"])
-def test_what_is_no_text_is_refused_by_parse_and_shell(
+def test_parse_and_shell_refuse_other_types_than_str(
     build: Callable[[Any], Command], text: Any
 ) -> None:
-    """Something other than a text is a `CommandError`, not whatever goes wrong first inside."""
+    """Another type raises a `CommandError` rather than an error of `shlex`."""
     with pytest.raises(CommandError):
         build(text)
 
 
 @pytest.mark.parametrize("text", ["echo 'a", 'echo "a', "echo a\\"])
-def test_an_open_quotation_is_a_parse_error_that_carries_the_text(text: str) -> None:
+def test_open_quotation_is_a_parse_error(text: str) -> None:
     """`CommandParseError` keeps the text as given and shows it with the reason."""
     with pytest.raises(CommandParseError) as caught:
         Command.parse(text)
@@ -229,19 +229,19 @@ def test_an_open_quotation_is_a_parse_error_that_carries_the_text(text: str) -> 
     ],
     ids=["Command", "parse", "shell", "option of parse"],
 )
-def test_a_mistake_fails_in_the_callers_frame(build: Callable[[], Command]) -> None:
-    """The error comes out of the line that builds the command; no event loop is needed for that."""
+def test_mistake_fails_in_the_callers_frame(build: Callable[[], Command]) -> None:
+    """The line that builds the command raises the error, without an event loop."""
     with pytest.raises(CommandError) as caught:
         build()
     assert [entry.path for entry in caught.traceback[:2]] == [Path(__file__)] * 2
     assert caught.traceback[1].frame.code.name == "<lambda>"
 
 
-# ---- what is taken ----
+# ---- valid arguments ----
 
 
-def test_the_options_and_their_defaults_are_those_of_the_contract() -> None:
-    """The parameters of `Command` are the ones promised, all but argv by keyword."""
+def test_options_and_defaults_match_the_contract() -> None:
+    """`Command` has the promised parameters, all except `argv` by keyword."""
     parameters = list(inspect.signature(Command).parameters.values())
     assert [p.name for p in parameters] == ["argv", *FULL_OPTIONS]
     assert [p.kind for p in parameters[1:]] == [inspect.Parameter.KEYWORD_ONLY] * len(FULL_OPTIONS)
@@ -270,8 +270,8 @@ def test_the_options_and_their_defaults_are_those_of_the_contract() -> None:
     }
 
 
-def test_parse_and_shell_take_the_same_options_as_the_class() -> None:
-    """Each option of `Command` is one of `Command.parse` and `Command.shell`, and arrives."""
+def test_parse_and_shell_accept_the_options_of_the_class() -> None:
+    """`Command.parse` and `Command.shell` pass each option of `Command` on."""
     assert set(CommandOptions.__annotations__) == {spec.name for spec in fields(Command)[1:]}
     argv = ["ls", "-la"]
     assert Command.parse("ls -la", **FULL_OPTIONS) == Command(argv, **FULL_OPTIONS)
@@ -311,8 +311,8 @@ def test_parse_and_shell_take_the_same_options_as_the_class() -> None:
     ],
     ids=repr,
 )
-def test_each_value_of_an_option_is_kept_as_given(options: dict[str, Any]) -> None:
-    """Values at the edge of what is allowed are allowed, and can be read back."""
+def test_valid_option_is_kept_as_given(options: dict[str, Any]) -> None:
+    """Values at the edge of the valid range are accepted and can be read back."""
     command = Command(["ls"], **options)
     assert {name: getattr(command, name) for name in options} == options
 
@@ -329,43 +329,43 @@ def test_each_value_of_an_option_is_kept_as_given(options: dict[str, Any]) -> No
         ("echo $HOME * | wc > x # y", ("echo", "$HOME", "*", "|", "wc", ">", "x", "#", "y")),
     ],
 )
-def test_parse_splits_by_the_shells_rules_without_a_shell(text: str, argv: tuple[str, ...]) -> None:
-    """Quotes and backslashes mean what they mean to a shell; everything else is a letter."""
+def test_parse_follows_the_shells_quoting_rules(text: str, argv: tuple[str, ...]) -> None:
+    """Quotes and backslashes work as in a shell; every other character is literal."""
     assert Command.parse(text).argv == argv
 
 
-def test_shell_has_a_shell_run_the_text_unchanged() -> None:
+def test_shell_passes_the_text_unchanged() -> None:
     """The text is one argument of ``/bin/sh -c``."""
     text = " while :; do date; done | wc 'a b' "
     assert Command.shell(text).argv == ("/bin/sh", "-c", text)
 
 
 @given(st.lists(st.text("ab \n\t\"'\\$#*;|&ü\udcff", max_size=8), min_size=1, max_size=5))
-def test_the_text_of_a_command_parses_to_the_same_command(argv: list[str]) -> None:
-    """``str(command)`` is its words quoted for a shell: parsing it gives the same argv."""
+def test_str_of_a_command_parses_to_the_same_command(argv: list[str]) -> None:
+    """``str(command)`` quotes the words for a shell, so parsing returns the same argv."""
     argv[0] = argv[0] or "program"
     command = Command(argv)
     assert Command.parse(str(command)) == command
     assert command.argv == tuple(argv)
 
 
-def test_paths_become_text() -> None:
-    """argv and cwd take path-like objects, and hold texts."""
+def test_paths_become_str() -> None:
+    """argv and cwd accept path-like objects and hold str."""
     command = Command([Path("/bin/ls"), "-l", Path("x")], cwd=Path("/tmp"))
     assert command.argv == ("/bin/ls", "-l", "x")
     assert command.cwd == "/tmp"
 
 
-def test_bytes_that_are_no_utf8_pass_as_python_reads_them() -> None:
-    """What `os.fsdecode` makes of any file name has bytes, so it is no lone surrogate to refuse."""
+def test_file_name_that_is_not_utf8_is_accepted() -> None:
+    """A str that `os.fsdecode` returns can be encoded, so it is not refused as a surrogate."""
     name = os.fsdecode(b"\xff\xfe")
     command = Command(["ls", name], cwd=name, env={name: name})
     assert command.argv == ("ls", name)
 
 
 @pytest.mark.parametrize("path", [Path("a/file"), PurePath("a/file"), os.fspath], ids=repr)
-def test_a_file_for_stdin_is_any_path_but_no_text(path: Any) -> None:
-    """Whatever class it has, it is kept as a `Path`; bytes and texts mean something else."""
+def test_stdin_accepts_any_path_except_str(path: Any) -> None:
+    """Every path-like object is kept as a `Path`; bytes and str have another meaning."""
 
     class Named:
         def __fspath__(self) -> str:
@@ -378,8 +378,8 @@ def test_a_file_for_stdin_is_any_path_but_no_text(path: Any) -> None:
     assert pickle.loads(pickle.dumps(command)) == command
 
 
-def test_true_means_a_terminal_of_the_usual_size() -> None:
-    """``pty=True`` is ``pty=Pty()``, which is shown."""
+def test_pty_true_means_the_default_size() -> None:
+    """``pty=True`` equals ``pty=Pty()``, and the repr shows the size."""
     command = Command(["ls"], pty=True)
     assert command == Command(["ls"], pty=Pty()) == Command(["ls"], pty=Pty(24, 80))
     assert command.pty == Pty(rows=24, columns=80)
@@ -390,15 +390,15 @@ def test_true_means_a_terminal_of_the_usual_size() -> None:
 
 @pytest.mark.parametrize("number", [0, -1, 65536, 1.0, "24", None, True], ids=repr)
 @pytest.mark.parametrize("what", ["rows", "columns"])
-def test_a_terminal_of_an_impossible_size_is_refused(what: str, number: Any) -> None:
-    """A `CommandError` names the number that is wrong."""
+def test_impossible_terminal_size_is_refused(what: str, number: Any) -> None:
+    """A `CommandError` names the wrong number."""
     sizes: dict[str, Any] = {what: number}
     with pytest.raises(CommandError, match=f"^{what} must be an integer from 1 to 65535"):
         Pty(**sizes)
 
 
-def test_a_terminal_is_a_value_of_two_numbers() -> None:
-    """It is frozen, has no other attribute, and can be pickled."""
+def test_pty_is_a_value() -> None:
+    """A `Pty` is frozen, has no other attributes and can be pickled."""
     pty = Pty(1, 65535)
     with pytest.raises(FrozenInstanceError):
         pty.rows = 2  # type: ignore[misc]
@@ -408,17 +408,17 @@ def test_a_terminal_is_a_value_of_two_numbers() -> None:
 
 
 @pytest.mark.parametrize("codes", [[0, 3], (0, 3), {0: "", 3: ""}, range(0, 4, 3)], ids=repr)
-def test_success_codes_are_any_collection(codes: Any) -> None:
-    """Whatever holds the codes, two commands with the same codes are equal."""
+def test_success_codes_accept_any_collection(codes: Any) -> None:
+    """Two commands with the same codes are equal, whatever the type of the collection."""
     assert Command(["ls"], success_codes=codes) == Command(["ls"], success_codes=(0, 3))
 
 
-def test_a_stop_signal_given_as_a_number_is_shown_by_its_name() -> None:
-    """`stop_signal` is a `Signals`, whichever way it was given."""
+def test_stop_signal_is_shown_by_name() -> None:
+    """`stop_signal` is a `Signals`, even if it was given as a number."""
     assert repr(Command(["ls"], stop_signal=2).stop_signal) == repr(SIGINT)
 
 
-# ---- a value ----
+# ---- value semantics ----
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in fields(Command)])
@@ -429,8 +429,8 @@ def test_no_field_of_a_command_can_be_set(name: str) -> None:
         setattr(command, name, getattr(command, name))
 
 
-def test_no_part_of_a_command_can_be_changed() -> None:
-    """argv, env and success_codes are copies that cannot be changed either."""
+def test_collections_of_a_command_are_immutable() -> None:
+    """argv, env and success_codes are immutable copies of the arguments."""
     argv, env, codes = ["ls"], {"A": "1"}, {0}
     command = Command(argv, env=env, success_codes=codes)
     argv.append("-l")
@@ -451,10 +451,10 @@ def test_no_part_of_a_command_can_be_changed() -> None:
 @pytest.mark.parametrize(
     "options", [{}, FULL_OPTIONS, {"stdin": PIPE}], ids=["bare", "full", "PIPE"]
 )
-def test_a_command_survives_pickle_and_copy(
+def test_command_survives_pickle_and_copy(
     duplicate: Callable[[Command], Command], options: CommandOptions
 ) -> None:
-    """A copy, from another process too, is equal, of the same hash, and as frozen."""
+    """A copy, in another process too, is equal, has the same hash and is immutable."""
     command = Command(["ls", "-l"], **options)
     again = duplicate(command)
     assert again == command
@@ -472,8 +472,8 @@ def test_commands_that_differ_in_one_field_are_not_equal(name: str) -> None:
     assert Command(["ls"]) != Command(["ls", "-l"])
 
 
-def test_a_subclass_is_built_by_parse_and_shell() -> None:
-    """The other ways to build a command give what they were asked of."""
+def test_parse_and_shell_build_a_subclass() -> None:
+    """Called on a subclass, `parse` and `shell` return an instance of it."""
 
     class Job(Command):
         pass
@@ -484,7 +484,7 @@ def test_a_subclass_is_built_by_parse_and_shell() -> None:
         Job([])
 
 
-# ---- how it is shown ----
+# ---- repr ----
 
 
 @pytest.mark.parametrize(
@@ -499,13 +499,13 @@ def test_a_subclass_is_built_by_parse_and_shell() -> None:
     ],
     ids=repr,
 )
-def test_the_repr_shows_what_was_given_and_no_defaults(command: Command, shown: str) -> None:
-    """``repr(command)`` is the argv and the options that differ from their default."""
+def test_repr_omits_defaults(command: Command, shown: str) -> None:
+    """``repr(command)`` shows the argv and the options that differ from their default."""
     assert repr(command) == shown
 
 
-def test_the_repr_hides_the_values_of_variables() -> None:
-    """A repr ends up in logs, where secrets must not."""
+def test_repr_hides_the_values_of_variables() -> None:
+    """A repr ends up in logs, where secrets must not appear."""
     command = Command(["ls"], env={"TOKEN": "secret"})
     assert "TOKEN" in repr(command)
     assert "secret" not in repr(command)
@@ -527,8 +527,8 @@ def test_the_repr_hides_the_values_of_variables() -> None:
         (["a b/c d"], "c d"),
     ],
 )
-def test_the_default_name_is_the_last_path_part_of_the_program(argv: list[Any], name: str) -> None:
-    """A command that was given no name goes by its program."""
+def test_default_name_is_the_last_path_component_of_the_program(argv: list[Any], name: str) -> None:
+    """A command without a name is named after its program."""
     assert Names().give(Command(argv)).name == name
 
 
@@ -544,10 +544,8 @@ def test_the_default_name_is_the_last_path_part_of_the_program(argv: list[Any], 
         (["ls", *(f"ls#{n}" for n in range(2, 12))], "ls#12"),
     ],
 )
-def test_a_default_name_that_is_taken_gets_the_next_free_number(
-    taken: list[str], name: str
-) -> None:
-    """Default names that clash are told apart by ``#2``, ``#3`` and so on."""
+def test_taken_default_name_gets_the_next_free_number(taken: list[str], name: str) -> None:
+    """Default names that clash become ``ls#2``, ``ls#3`` and so on."""
     names = Names()
     for other in taken:
         names.give(Command(["other"], name=other))
@@ -557,8 +555,8 @@ def test_a_default_name_that_is_taken_gets_the_next_free_number(
         names.give(named)
 
 
-def test_a_name_that_was_given_is_kept_or_refused_but_never_changed() -> None:
-    """Explicit names that clash are a `DuplicateNameError`, which carries the name."""
+def test_explicit_name_is_never_changed() -> None:
+    """Explicit names that clash raise `DuplicateNameError`, which carries the name."""
     names, command = Names(), Command(["ls"], name="web")
     assert names.give(command) is command
     with pytest.raises(DuplicateNameError, match="'web'") as caught:
@@ -566,8 +564,8 @@ def test_a_name_that_was_given_is_kept_or_refused_but_never_changed() -> None:
     assert caught.value.name == "web"
 
 
-def test_naming_ten_thousand_commands_of_one_program_is_no_search() -> None:
-    """Each finds its number at once: no name is looked for among those that are taken, again."""
+def test_naming_many_commands_takes_linear_time() -> None:
+    """The search for a free number continues from the last number."""
 
     class Counting(set[str]):
         looks = 0
@@ -583,11 +581,11 @@ def test_naming_ten_thousand_commands_of_one_program_is_no_search() -> None:
     assert looked_in.looks <= 20_000
 
 
-# ---- what a Runner takes for a command ----
+# ---- other forms of a command ----
 
 
-def test_a_text_is_parsed_and_a_sequence_is_an_argv() -> None:
-    """Beside a `Command` itself, a line and a sequence of words stand for one."""
+def test_str_is_parsed_and_a_sequence_is_an_argv() -> None:
+    """A Runner accepts a `Command`, a line or a sequence of words."""
     command = Command(["ls", "a b"])
     assert as_command(command) is command
     assert as_command("ls 'a b'") == command

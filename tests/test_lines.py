@@ -1,7 +1,7 @@
-"""The line splitter: all that goes in comes out, and is cut by its bytes alone.
+"""The line splitter: all bytes come out, and the cuts depend on the bytes alone.
 
-The cuts are compared with those of a regular expression that says in one line what a line is.
-Long lines are tried with a `MAX_LINE` of a few bytes, and once with the real one.
+The cuts are compared with the matches of a regular expression that defines a line.  Long lines are
+tested with a `MAX_LINE` of a few bytes, and once with the real limit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
 SHORT = 8
-"""`MAX_LINE` where long lines are tried."""
+"""The value of `MAX_LINE` in this module."""
 
 # One letter of each kind, with runs that end just before, at and after multiples of SHORT.
 RUNS = [b"x" * length for length in (7, 8, 9, 15, 16, 17, 40)]
@@ -41,26 +41,26 @@ def chunked(draw: DrawFn) -> list[bytes]:
 
 @pytest.fixture(autouse=True, scope="module")
 def short_lines() -> Iterator[None]:
-    """Have long lines begin at a few bytes in this module."""
+    """Lower `MAX_LINE` to a few bytes in this module."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_lines, "MAX_LINE", SHORT)
         yield
 
 
-def by_the_rule(data: bytes, limit: int = SHORT) -> list[tuple[bytes, bytes]]:
+def expected_lines(data: bytes, limit: int = SHORT) -> list[tuple[bytes, bytes]]:
     """Return the (data, ending) of each line and piece of `data`."""
     line = rb"([^\r\n]{0,%d})(\r\n|\r|\n)|([^\r\n]{1,%d})" % (limit, limit)
     return [(found[1] or found[3] or b"", found[2] or b"") for found in re.finditer(line, data)]
 
 
 def cut(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the (data, ending) of each line and piece as `split_lines` tells them."""
+    """Return the (data, ending) of each line and piece that `split_lines` returns."""
     pieces, endings = split_lines(data)
     return list(zip(pieces, endings, strict=False))
 
 
 def fed(chunks: Iterable[bytes]) -> list[bytes]:
-    """Return the batches that a splitter makes of `chunks`, the last one from its end."""
+    """Return the batches that a splitter returns for `chunks` and for the end of the stream."""
     splitter = LineSplitter()
     return [*map(splitter.feed, chunks), splitter.finish()]
 
@@ -74,8 +74,8 @@ def of_size(size: int, data: bytes) -> list[bytes]:
 
 
 @given(chunked())
-def test_all_that_goes_in_comes_out_in_order(chunks: list[bytes]) -> None:
-    """The batches, put together, are the stream."""
+def test_all_bytes_come_out_in_order(chunks: list[bytes]) -> None:
+    """The batches, joined, equal the stream."""
     assert b"".join(fed(chunks)) == b"".join(chunks)
 
 
@@ -83,21 +83,21 @@ def test_all_that_goes_in_comes_out_in_order(chunks: list[bytes]) -> None:
 @example([b"x" * 8 + b"\r", b"\n"])
 @example([b"x" * 8, b"\r", b"\r", b"\n"])
 @example([b"x", b"x" * 40 + b"\r\n" + b"x" * 9 + b"\r", b"x"])
-def test_where_a_stream_is_cut_does_not_depend_on_its_chunks(chunks: list[bytes]) -> None:
+def test_cuts_do_not_depend_on_the_chunks(chunks: list[bytes]) -> None:
     """The lines of all batches are the lines of the whole stream."""
     lines = [line for batch in fed(chunks) for line in cut(batch)]
-    assert lines == by_the_rule(b"".join(chunks))
+    assert lines == expected_lines(b"".join(chunks))
 
 
 @given(STREAMS)
-def test_the_reader_cuts_as_the_rule_says(data: bytes) -> None:
-    r"""A line ends with ``\n``, ``\r\n`` or ``\r``; one that is too long comes in full pieces."""
-    assert cut(data) == by_the_rule(data)
+def test_split_lines_follows_the_rule(data: bytes) -> None:
+    r"""A line ends with ``\n``, ``\r\n`` or ``\r``; a longer line comes in full pieces."""
+    assert cut(data) == expected_lines(data)
 
 
 @given(chunked())
-def test_what_is_held_back_is_bounded(chunks: list[bytes]) -> None:
-    r"""A splitter never keeps more than a full piece and a ``\r`` whose meaning is open."""
+def test_held_back_bytes_are_bounded(chunks: list[bytes]) -> None:
+    r"""A splitter holds back at most a full piece and a ``\r`` that may become a ``\r\n``."""
     splitter = LineSplitter()
     held = 0
     for chunk in chunks:
@@ -106,8 +106,8 @@ def test_what_is_held_back_is_bounded(chunks: list[bytes]) -> None:
 
 
 @given(chunked())
-def test_nothing_complete_is_held_back(chunks: list[bytes]) -> None:
-    r"""A line is passed on with the chunk that ends it; a ``\r`` at the edge may not be its end."""
+def test_no_complete_line_is_held_back(chunks: list[bytes]) -> None:
+    r"""A line is returned with the chunk that ends it, unless the last byte is a ``\r``."""
     splitter = LineSplitter()
     data = passed_on = b""
     for chunk in chunks:
@@ -119,7 +119,7 @@ def test_nothing_complete_is_held_back(chunks: list[bytes]) -> None:
 
 
 @given(chunked())
-def test_a_batch_ends_where_a_line_or_a_full_piece_ends(chunks: list[bytes]) -> None:
+def test_batch_ends_with_a_line_or_a_full_piece(chunks: list[bytes]) -> None:
     """Only the end of the stream may leave a line unfinished."""
     for batch in fed(chunks)[:-1]:
         if batch:
@@ -131,17 +131,17 @@ def test_a_batch_ends_where_a_line_or_a_full_piece_ends(chunks: list[bytes]) -> 
 @example(b"\n" * 5)
 @example((b"x" * 79 + b"\n") * 20)
 @example((b"x" * 79 + b"\n") * 20 + b"x")
-def test_lines_are_counted_as_they_are_cut(data: bytes) -> None:
-    """`count_lines` agrees with `split_lines`."""
-    assert count_lines(data) == len(by_the_rule(data))
+def test_count_lines_agrees_with_split_lines(data: bytes) -> None:
+    """`count_lines` returns the number of lines of the stream."""
+    assert count_lines(data) == len(expected_lines(data))
 
 
 STREAM = b"a\n\nbc\r\nd\r\re\n\r" + b"x" * 20 + b"\r\n" + b"y" * 8 + b"\r\n" + b"z" * 16 + b"\rend"
 
 
 @pytest.mark.parametrize("size", range(1, len(STREAM) + 1))
-def test_every_size_of_chunk_gives_the_same_lines(size: int) -> None:
-    """From one byte at a time to all at once, the lines are the same."""
+def test_every_chunk_size_gives_the_same_lines(size: int) -> None:
+    """From one byte at a time to the whole stream at once, the lines are the same."""
     lines = [line for batch in fed(of_size(size, STREAM)) for line in cut(batch)]
     assert lines == [
         (b"a", b"\n"),
@@ -161,7 +161,7 @@ def test_every_size_of_chunk_gives_the_same_lines(size: int) -> None:
     ]
 
 
-# ---- cases with a name ----
+# ---- single cases ----
 
 
 @pytest.mark.parametrize(
@@ -185,37 +185,37 @@ def test_every_size_of_chunk_gives_the_same_lines(size: int) -> None:
     ],
     ids=repr,
 )
-def test_each_chunk_passes_on_what_is_complete_with_it(
+def test_each_chunk_returns_the_lines_that_it_completes(
     chunks: list[bytes], batches: list[bytes]
 ) -> None:
-    """Lines are passed on as early as their end is certain, and not earlier."""
+    """A line is returned as soon as its end is certain, and not earlier."""
     assert fed(chunks) == batches
 
 
-def test_whole_lines_pass_uncopied() -> None:
-    """The common case, a chunk of whole lines with nothing held back, costs no copy."""
+def test_chunk_of_whole_lines_is_not_copied() -> None:
+    """The common case, whole lines and nothing held back, costs no copy."""
     chunk = b"a\nb\n"
     assert LineSplitter().feed(chunk) is chunk
 
 
-def test_an_ended_stream_holds_nothing_back() -> None:
-    """`finish` gives what is left once."""
+def test_finish_returns_the_rest_once() -> None:
+    """After `finish`, nothing is held back."""
     splitter = LineSplitter()
     splitter.feed(b"abc")
     assert splitter.finish() == b"abc"
     assert splitter.finish() == b""
 
 
-def test_characters_that_only_text_takes_for_line_ends_are_none() -> None:
-    """Form feeds, vertical tabs and their Unicode kin stay inside a line."""
+def test_line_separators_of_str_do_not_end_a_line() -> None:
+    """Form feeds, vertical tabs and Unicode line separators stay inside a line."""
     data = "a\x0bb\x0c\x1c\x85\u2028".encode()[:SHORT]
     assert cut(data + b"\r") == [(data, b"\r")]
 
 
-def test_a_line_of_the_real_limit_is_whole_and_a_longer_one_comes_in_pieces(
+def test_line_longer_than_64_kib_comes_in_pieces(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The limit is 64 KiB: a line of that length is one, each further byte begins a piece."""
+    """A line of 64 KiB stays whole, and each further byte starts a new piece."""
     assert MAX_LINE == 64 * 1024
     monkeypatch.setattr(_lines, "MAX_LINE", MAX_LINE)
     full = b"x" * MAX_LINE

@@ -1,4 +1,4 @@
-"""Messages, exits and results: what they show, and that they are plain values."""
+"""Messages, exits and results: their fields and texts, and that they are plain values."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ KINDS = [type(value).__name__ for value, _ in VALUES]
 
 
 def result(name: str, status: Status) -> Result:
-    """Make the result of a command that ended as `status`."""
+    """Return the result of a command that ended as `status`."""
     end = Exit(3 if status == "failed" else 0, None, stopped=status == "stopped")
     return Result(name, end, None, status, attempts=1, duration=0.5, started_at=2.5)
 
@@ -70,19 +70,19 @@ def result(name: str, status: Status) -> Result:
 
 
 @pytest.mark.parametrize(("value", "names"), VALUES, ids=KINDS)
-def test_the_fields_are_those_of_the_contract(value: Any, names: str) -> None:
-    """Each message and result has its promised fields, by position in that order."""
+def test_fields_match_the_contract(value: Any, names: str) -> None:
+    """Each message and result has the promised fields, in the promised order."""
     if isinstance(value, Line):
         assert " ".join(value._fields) == names
     else:
         assert " ".join(spec.name for spec in dataclasses.fields(value)) == names
-    # Any word of a pattern may be given by position: `case Started(name, pid)`.
+    # Patterns may use positions: `case Started(name, pid)`.
     assert type(value).__match_args__ == tuple(names.split())
 
 
 @pytest.mark.parametrize(("value", "names"), VALUES, ids=KINDS)
-def test_a_value_can_neither_be_changed_nor_grow(value: Any, names: str) -> None:
-    """Values are frozen: readers and sinks share them."""
+def test_value_is_immutable(value: Any, names: str) -> None:
+    """Values are frozen, because readers and sinks share them."""
     for name in names.split():
         with pytest.raises(AttributeError):
             setattr(value, name, getattr(value, name))
@@ -90,8 +90,8 @@ def test_a_value_can_neither_be_changed_nor_grow(value: Any, names: str) -> None
 
 
 @pytest.mark.parametrize(("value", "names"), VALUES, ids=KINDS)
-def test_a_value_survives_pickle(value: Any, names: str) -> None:
-    """What was told can be sent to another process; errors are compared by what they say."""
+def test_value_survives_pickle(value: Any, names: str) -> None:
+    """A value can be sent to another process; errors compare by their text here."""
     again = pickle.loads(pickle.dumps(value))
     assert type(again) is type(value)
     assert repr(again) == repr(value)
@@ -100,55 +100,55 @@ def test_a_value_survives_pickle(value: Any, names: str) -> None:
         assert hash(again) == hash(value)
 
 
-def test_a_reader_may_match_on_every_kind_of_message() -> None:  # noqa: C901 - each kind
-    """The union `Message` is closed: a `match` over its members leaves nothing over."""
+def test_match_over_all_messages_is_exhaustive() -> None:  # noqa: C901 - each kind
+    """The union `Message` is closed: type checkers accept a `match` over its members."""
 
-    def told(message: Message) -> str:  # noqa: C901 - each kind
+    def described(message: Message) -> str:  # noqa: C901 - each kind
         match message:
             case Line(stream="stderr"):
-                what = f"! {message.text}"
+                text = f"! {message.text}"
             case Line():
-                what = f": {message.text}"
+                text = f": {message.text}"
             case Started(pid=pid):
-                what = f"runs as {pid}"
+                text = f"runs as {pid}"
             case Exited():
-                what = f"ended: {message.exit}"
+                text = f"ended: {message.exit}"
             case Restarting(delay=delay):
-                what = f"again in {delay}"
+                text = f"again in {delay}"
             case Failed():
-                what = f"failed: {message.error}"
+                text = f"failed: {message.error}"
             case Ready(after=after):
-                what = f"ready after {after}"
+                text = f"ready after {after}"
             case Aborted(error=error):
-                what = f"aborted: {error}"
+                text = f"aborted: {error}"
             case Skipped(error=error):
-                what = f"skipped: {error}"
+                text = f"skipped: {error}"
             case Dropped(lines=lines):
-                what = f"lost {lines}"
+                text = f"lost {lines}"
             case _:
                 assert_never(message)
-        return f"{message.command} {what}"
+        return f"{message.command} {text}"
 
-    assert told(Started("web", 17, 1, 2.5)) == "web runs as 17"
-    assert told(Ready("web", 0.5, 2.5)) == "web ready after 0.5"
+    assert described(Started("web", 17, 1, 2.5)) == "web runs as 17"
+    assert described(Ready("web", 0.5, 2.5)) == "web ready after 0.5"
     slow = TimeLimitError("web", 5)
-    assert told(Aborted("web", slow, 1, 2.5)) == f"web aborted: {slow}"
+    assert described(Aborted("web", slow, 1, 2.5)) == f"web aborted: {slow}"
     skipped = DependencyError("web", "no db")
-    assert told(Skipped("web", skipped, 2.5)) == "web skipped: 'web' was skipped: no db"
-    assert told(Line("web", "stderr", b"hi", b"\n", 2.5)) == "web ! hi"
-    assert told(Line("web", "stdout", b"hi", b"\n", 2.5)) == "web : hi"
-    assert told(Exited("web", Exit(3, None), 1, 2.5)) == "web ended: exit code 3"
-    assert told(Restarting("web", 2, 0.1, 2.5)) == "web again in 0.1"
-    assert told(Failed("web", ERROR, 1, 2.5)) == "web failed: cannot start 'web': no memory"
-    assert told(Dropped("web", 4, 2.5)) == "web lost 4"
+    assert described(Skipped("web", skipped, 2.5)) == "web skipped: 'web' was skipped: no db"
+    assert described(Line("web", "stderr", b"hi", b"\n", 2.5)) == "web ! hi"
+    assert described(Line("web", "stdout", b"hi", b"\n", 2.5)) == "web : hi"
+    assert described(Exited("web", Exit(3, None), 1, 2.5)) == "web ended: exit code 3"
+    assert described(Restarting("web", 2, 0.1, 2.5)) == "web again in 0.1"
+    assert described(Failed("web", ERROR, 1, 2.5)) == "web failed: cannot start 'web': no memory"
+    assert described(Dropped("web", 4, 2.5)) == "web lost 4"
 
 
 # ---- lines ----
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""], ids=repr)
-def test_the_text_of_a_line_is_without_its_ending(ending: bytes) -> None:
-    """`Line.text` is the data; the ending is kept apart."""
+def test_text_of_a_line_excludes_the_ending(ending: bytes) -> None:
+    """`Line.text` is the decoded data; the ending is a separate field."""
     assert Line("web", "stdout", "café".encode(), ending, 0.0).text == "café"
 
 
@@ -163,28 +163,28 @@ def test_the_text_of_a_line_is_without_its_ending(ending: bytes) -> None:
     ],
     ids=repr,
 )
-def test_the_text_of_a_line_replaces_what_is_no_utf8(data: bytes, text: str) -> None:
-    """Bytes are the truth; reading them as text never fails."""
+def test_text_of_a_line_replaces_invalid_utf8(data: bytes, text: str) -> None:
+    """Decoding never fails, and `Line.data` keeps the original bytes."""
     line = Line("web", "stdout", data, b"\n", 0.0)
     assert line.text == text
     assert line.data == data
 
 
 @given(st.binary())
-def test_the_text_of_any_line_has_bytes_again(data: bytes) -> None:
-    """`Line.text` never raises, and what it gives can be written anywhere."""
+def test_text_of_any_line_can_be_encoded(data: bytes) -> None:
+    """`Line.text` never raises, and the result can be written anywhere."""
     Line("web", "stdout", data, b"", 0.0).text.encode()
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_the_text_of_a_line_of_utf8_is_that_text(text: str) -> None:
+def test_text_of_a_line_decodes_utf8(text: str) -> None:
     """`Line.text` decodes UTF-8."""
     assert Line("web", "stdout", text.encode(), b"\n", 0.0).text == text
 
 
 @given(st.binary() | st.text("ab\r\n").map(str.encode))
-def test_the_lines_of_a_batch_are_all_of_its_bytes(data: bytes) -> None:
-    """Data and endings of the lines, put together, are the batch; the rest is the batch's."""
+def test_lines_of_a_batch_contain_all_of_its_bytes(data: bytes) -> None:
+    """The data and endings of the lines, joined, equal the data of the batch."""
     lines = list(Batch("web", "stderr", data, 2.5).lines())
     assert b"".join(line.data + line.ending for line in lines) == data
     for line in lines:
@@ -195,21 +195,21 @@ def test_the_lines_of_a_batch_are_all_of_its_bytes(data: bytes) -> None:
 
 
 @given(st.binary(min_size=1) | st.text("a\r\n", min_size=1).map(str.encode))
-def test_the_count_of_a_batch_is_the_number_of_its_lines(data: bytes) -> None:
-    """`Batch.count` tells how many lines there are without making them."""
+def test_count_of_a_batch_is_the_number_of_its_lines(data: bytes) -> None:
+    """`Batch.count` counts the lines without building them."""
     batch = Batch("web", "stdout", data, 2.5)
     assert batch.count() == len(list(batch.lines()))
 
 
-def test_a_batch_of_nothing_has_no_lines() -> None:
-    """No bytes are no line, neither made nor counted."""
+def test_empty_batch_has_no_lines() -> None:
+    """Without bytes there is no line, neither built nor counted."""
     batch = Batch("web", "stdout", b"", 2.5)
     assert not list(batch.lines())
     assert batch.count() == 0
 
 
-def test_a_batch_knows_all_three_endings_and_an_unfinished_line() -> None:
-    """Each line keeps the ending that it was written with."""
+def test_batch_splits_at_all_three_endings() -> None:
+    """Each line keeps the ending with which it was written; the last line may have none."""
     lines = Batch("web", "stdout", b"a\nb\r\n\rc", 2.5).lines()
     assert [(line.data, line.ending) for line in lines] == [
         (b"a", b"\n"),
@@ -235,8 +235,8 @@ def test_a_batch_knows_all_three_endings_and_an_unfinished_line() -> None:
     ],
     ids=repr,
 )
-def test_an_exit_reads_as_a_person_would_tell_it(end: Exit, text: str) -> None:
-    """``str(exit)`` names the code or the signal, and says where we stopped it."""
+def test_text_of_an_exit(end: Exit, text: str) -> None:
+    """``str(exit)`` shows the code or the signal, and whether currant stopped the process."""
     assert str(end) == text
 
 
@@ -250,22 +250,22 @@ def test_an_exit_reads_as_a_person_would_tell_it(end: Exit, text: str) -> None:
         (-50, Exit(None, 50)),
     ],
 )
-def test_an_exit_is_read_from_a_return_code(returncode: int, end: Exit) -> None:
-    """A code is a code, a number below 0 is a signal; one without a name is its number."""
+def test_exit_from_a_return_code(returncode: int, end: Exit) -> None:
+    """A negative number is a signal; a signal without a name stays a number."""
     built = Exit.from_returncode(returncode)
     assert built == end
     assert isinstance(built.signal, Signals) == (returncode in (-11, -9))
     assert Exit.from_returncode(returncode, stopped=True) == dataclasses.replace(end, stopped=True)
 
 
-def test_an_exit_is_not_by_us_unless_told() -> None:
+def test_exit_is_not_stopped_by_default() -> None:
     """Neither `stopped` nor `forced` is set by default."""
     end = Exit(0, None)
     assert (end.stopped, end.forced) == (False, False)
 
 
-def test_a_result_carries_no_output_unless_told() -> None:
-    """`stdout` and `stderr` are None where nothing was captured, which b"" is not."""
+def test_result_has_no_output_by_default() -> None:
+    """`stdout` and `stderr` are None if nothing was captured; b"" means an empty output."""
     bare = result("web", "succeeded")
     assert (bare.stdout, bare.stderr, bare.tail) == (None, None, ())
 
@@ -274,7 +274,7 @@ def test_a_result_carries_no_output_unless_told() -> None:
 
 
 def test_results_are_a_mapping_in_the_order_given() -> None:
-    """`Results` maps names to results, in no order of its own."""
+    """`Results` maps names to results and keeps the order in which they were given."""
     given_in_order = {name: result(name, "succeeded") for name in ("web", "db", "api")}
     results = Results(given_in_order)
     assert isinstance(results, Mapping)
@@ -289,8 +289,8 @@ def test_results_are_a_mapping_in_the_order_given() -> None:
     assert results == given_in_order
 
 
-def test_results_cannot_be_changed() -> None:
-    """They stay what they were, whatever becomes of what they were made from."""
+def test_results_are_immutable() -> None:
+    """A later change of the source mapping does not change the results."""
     source = {"web": result("web", "failed")}
     results = Results(source)
     source.clear()
@@ -307,8 +307,8 @@ def test_results_survive_pickle() -> None:
     assert list(again.items()) == list(results.items())
 
 
-def test_results_show_their_commands() -> None:
-    """The repr shows each result by its name."""
+def test_repr_of_results_shows_each_command() -> None:
+    """The repr shows each result with its name."""
     results = Results({"web": result("web", "failed")})
     assert repr(results) == f"Results({{'web': {results['web']!r}}})"
 
@@ -324,22 +324,22 @@ def test_results_show_their_commands() -> None:
         (["failed", "succeeded", "stopped", "failed"], ["0", "3"]),
     ],
 )
-def test_any_failure_makes_results_not_ok(statuses: list[Status], failed: list[str]) -> None:
-    """A command that we stopped is no failure; no commands are no failure either."""
+def test_results_are_ok_unless_a_command_failed(statuses: list[Status], failed: list[str]) -> None:
+    """A stopped command is not a failure; neither is an empty set of commands."""
     results = Results({str(n): result(str(n), status) for n, status in enumerate(statuses)})
     assert results.ok is not bool(failed)
     assert isinstance(results.failed, Results)
     assert list(results.failed) == failed
 
 
-def test_check_is_silent_where_none_has_failed() -> None:
+def test_check_is_silent_if_no_command_failed() -> None:
     """`Results.check` raises for failures only."""
     Results({}).check()
     Results({"a": result("a", "succeeded"), "b": result("b", "stopped")}).check()
 
 
-def test_check_raises_a_group_of_all_that_failed() -> None:
-    """`Results.check` leaves out none of the failures, and each tells its command."""
+def test_check_raises_a_group_of_all_failures() -> None:
+    """The group has one error for each failed command, which shows its name."""
     statuses: list[Status] = ["failed", "succeeded", "failed"]
     results = Results({str(n): result(str(n), status) for n, status in enumerate(statuses)})
     with pytest.raises(ExceptionGroup, match="2 of 3 commands failed") as caught:

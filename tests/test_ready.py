@@ -1,4 +1,4 @@
-"""Readiness and liveness: each probe against real processes, and what its answer leads to."""
+"""Readiness and liveness: each probe with real processes, and the effects of its outcome."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SOON = 0.05
-"""Seconds after which a probe that is never met gives up, in a test that waits for that."""
+"""The timeout of a probe that never succeeds, in a test that waits for the timeout."""
 
 OFTEN = 0.01
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 NUMBER: Any = 3
 TEXT: Any = "80"
@@ -73,30 +73,30 @@ server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 print("listens", flush=True)
 server.serve_forever()
 """
-"""Listens once it is told to; is well from the third question on."""
+"""Listens after a line on stdin; responds with status 200 from the third request on."""
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    """What holds a command up."""
+    """A gate that keeps a command waiting."""
     with Gate(tmp_path / "gate") as gate:
         yield gate
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The number of a TCP port that nobody listens on."""
+    """The number of a TCP port without a listener."""
     with free_port() as port:
         yield port
 
 
 def shell(text: str, probe: Probe | None, **options: Any) -> Command:
-    """Make a command that is called "c" and has a probe."""
+    """Return a command with the name "c" and a probe."""
     return Command.shell(text, name="c", ready=probe, **options)
 
 
 async def start(command: Command, **options: Any) -> NotReadyError:
-    """Start it, and return the error that it is not ready."""
+    """Start the command and return the error that reports it as not ready."""
     with fail_after(LIMIT):
         async with Runner(**options) as runner:
             with pytest.raises(NotReadyError) as caught:
@@ -106,7 +106,7 @@ async def start(command: Command, **options: Any) -> NotReadyError:
 
 
 async def unresponsive(command: Command) -> UnresponsiveError:
-    """Run it until its probe `alive` has said no, and return that error."""
+    """Run the command until its probe `alive` has failed, and return the error."""
     with fail_after(LIMIT):
         async with Runner([replace(command, name="c", failure_threshold=1)]) as runner:
             error = (await runner["c"].wait()).error
@@ -127,8 +127,8 @@ async def unresponsive(command: Command) -> UnresponsiveError:
         ready.any_of(ready.line("never"), ready.line("^up")),
     ],
 )
-async def test_a_command_is_ready_when_it_says_so(probe: Probe, gate: Gate) -> None:
-    """However much it says before, and though nobody reads it; `start` returns only then."""
+async def test_command_is_ready_after_its_line(probe: Probe, gate: Gate) -> None:
+    """The line counts after much other output and without a reader; `start` waits for it."""
     text = f"seq 20000; echo one; {gate.wait}; echo up 1; printf 'up \\377\\n' >&2; sleep 9999"
     with fail_after(LIMIT):
         async with Runner() as runner, anyio.create_task_group() as tasks:
@@ -145,36 +145,36 @@ async def test_a_command_is_ready_when_it_says_so(probe: Probe, gate: Gate) -> N
         assert not job.is_ready
 
 
-async def test_what_happens_is_told_in_order(gate: Gate) -> None:
-    """`Started`, then `Ready` with the seconds it took, once, then `Exited`."""
+async def test_messages_arrive_in_order(gate: Gate) -> None:
+    """`Started`, then `Ready` once, with its seconds, then `Exited`."""
     text = f"echo up; {gate.wait}"
     with fail_after(LIMIT):
         async with Runner([shell(text, ready.line("up"))]) as runner:
             await runner["c"].ready()
             gate.open()
-            told = [m for m in await messages_of(runner) if not hasattr(m, "data")]
-    assert [type(message) for message in told] == [Started, Ready, Exited]
-    assert isinstance(told[1], Ready)
-    assert told[1].after >= 0
+            messages = [m for m in await messages_of(runner) if not hasattr(m, "data")]
+    assert [type(message) for message in messages] == [Started, Ready, Exited]
+    assert isinstance(messages[1], Ready)
+    assert messages[1].after >= 0
     assert runner.results["c"].status == "succeeded"
 
 
-async def test_without_a_probe_a_command_is_ready_once_it_runs() -> None:
-    """There is no message for that."""
+async def test_command_without_a_probe_is_ready_once_it_runs() -> None:
+    """No `Ready` message is sent for it."""
     with fail_after(LIMIT):
         async with Runner([["sleep", "9999"]]) as runner:
             await runner["sleep"].ready()
             assert runner["sleep"].is_ready
             runner.kill()
-            told = await messages_of(runner)
-    assert [type(message) for message in told] == [Started, Exited]
+            messages = await messages_of(runner)
+    assert [type(message) for message in messages] == [Started, Exited]
 
 
-# ---- it does not become ready ----
+# ---- not ready ----
 
 
-async def test_who_waits_learns_at_once_that_it_has_ended() -> None:
-    """With its last lines, and however long the probe would have waited."""
+async def test_waiting_task_is_woken_when_the_command_ends() -> None:
+    """The error carries the last lines, however long the probe would have waited."""
     error = await start(shell("echo one; echo two >&2; exit 3", ready.delay(HOURS)))
     assert error.name == "c"
     assert error.reason == "it has ended: exit code 3"
@@ -186,8 +186,8 @@ async def test_who_waits_learns_at_once_that_it_has_ended() -> None:
 
 
 @pytest.mark.parametrize("how", ["job", "runner", "restart"])
-async def test_who_waits_learns_at_once_that_it_is_stopped(how: str) -> None:
-    """Whoever stops it: nobody waits for its grace to be over."""
+async def test_waiting_task_is_woken_when_the_command_is_stopped(how: str) -> None:
+    """A waiting task does not wait for the grace, whatever stops the command."""
     text = "trap '' TERM; echo deaf; while :; do sleep 1; done"
     with fail_after(LIMIT):
         async with Runner([shell(text, ready.delay(HOURS))], grace=HOURS) as runner:
@@ -208,31 +208,31 @@ async def test_who_waits_learns_at_once_that_it_is_stopped(how: str) -> None:
             runner.kill()
 
 
-async def test_a_command_that_is_not_ready_in_time_has_failed() -> None:
-    """It is stopped, its policy decides whether it is tried again, and each time is told."""
+async def test_command_that_is_not_ready_in_time_has_failed() -> None:
+    """The command is stopped, and its restart policy applies to each failed attempt."""
     policy = RestartPolicy("on-failure", max_restarts=2, delay=0)
     never = ready.line("never", timeout=SOON)
-    # It has said that before the time is up, which a real one may not have.
+    # A fake process writes its line before the timeout; a real process might not.
     launcher = FakeLauncher({"c": Script(stdout=b"hello\n", exit=None)})
     command = Command(["c"], ready=never, restart=policy)
     with fail_after(LIMIT):
         async with Runner([command], launcher=launcher) as runner:
-            told = await messages_of(runner)
+            messages = await messages_of(runner)
     result = runner.results["c"]
     assert (result.status, result.attempts) == ("failed", 3)
     assert result.exit is not None
     assert result.exit.stopped
     assert isinstance(result.error, NotReadyError)
     assert "no line matches 'never'" in result.error.reason
-    aborted = [message for message in told if isinstance(message, Aborted)]
+    aborted = [message for message in messages if isinstance(message, Aborted)]
     assert [message.attempt for message in aborted] == [1, 2, 3]
     with pytest.raises(ExceptionGroup) as caught:
         runner.results.check()
     assert str(caught.value.exceptions[0]).count("hello") == 1
 
 
-async def test_that_it_is_not_ready_stops_the_others_by_their_policy() -> None:
-    """It is a failure like any other."""
+async def test_command_that_is_not_ready_stops_the_others() -> None:
+    """A missed probe is a failure, so `kill_others_on` applies."""
     never = shell("exec sleep 9999", ready.delay(HOURS, timeout=SOON))
     with fail_after(LIMIT):
         async with Runner([never, ["sleep", "9999"]], kill_others_on="failure") as runner:
@@ -240,8 +240,8 @@ async def test_that_it_is_not_ready_stops_the_others_by_their_policy() -> None:
     assert [result.status for result in runner.results.values()] == ["failed", "stopped"]
 
 
-async def test_a_command_that_cannot_be_started_is_not_started_nor_ready(tmp_path: Path) -> None:
-    """`start` tells of that, and not of the probe."""
+async def test_failed_launch_is_raised_by_start(tmp_path: Path) -> None:
+    """`start` raises the launch error, not an error of the probe."""
     bad = tmp_path / "bad"
     bad.write_text("#!/no/such/interpreter\n")
     bad.chmod(0o755)
@@ -251,8 +251,8 @@ async def test_a_command_that_cannot_be_started_is_not_started_nor_ready(tmp_pat
                 await runner.start(Command([bad], ready=ready.delay(HOURS)))
 
 
-async def test_a_start_that_is_tried_again_may_become_ready() -> None:
-    """A start that failed is not the end of who waits, where another one follows."""
+async def test_command_can_become_ready_after_a_restart() -> None:
+    """A failed launch does not wake a waiting task if a restart follows."""
     script = [Script(error="not yet"), Script(stdout=b"up\n", exit=None)]
     launcher = FakeLauncher({"c": script})
     policy = RestartPolicy("on-failure", delay=0)
@@ -263,8 +263,8 @@ async def test_a_start_that_is_tried_again_may_become_ready() -> None:
             runner.kill()
 
 
-async def test_who_waits_learns_at_once_that_the_time_is_up() -> None:
-    """Also where that is the time of the attempt, and the command is deaf."""
+async def test_waiting_task_is_woken_by_the_time_limit() -> None:
+    """The time limit of the attempt counts too, even if the command ignores SIGTERM."""
     deaf = shell("trap '' TERM; while :; do sleep 0.01; done", ready.delay(HOURS), timeout=SOON)
     with fail_after(LIMIT):
         async with Runner(grace=HOURS) as runner:
@@ -278,8 +278,8 @@ async def test_who_waits_learns_at_once_that_the_time_is_up() -> None:
 # ---- ports ----
 
 
-async def test_a_port_is_ready_when_the_command_listens_on_it(port: int) -> None:
-    """And not before."""
+async def test_port_is_ready_when_the_command_listens(port: int) -> None:
+    """The command is not ready before it listens."""
     probe = ready.tcp("127.0.0.1", port, interval=OFTEN)
     server = Command([sys.executable, "-c", SERVER, str(port)], stdin=PIPE, ready=probe)
     with fail_after(LIMIT):
@@ -291,14 +291,14 @@ async def test_a_port_is_ready_when_the_command_listens_on_it(port: int) -> None
             runner.kill()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows whose a port is")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the owner of a port")
 @pytest.mark.parametrize("protocol", ["tcp", "http"])
-async def test_the_server_of_another_process_is_not_ours(protocol: str) -> None:
-    """A server that was there before does not answer for the command."""
+async def test_server_of_another_process_does_not_count(protocol: str) -> None:
+    """A server that existed before does not make the command ready."""
 
     async def answer(stream: anyio.abc.SocketStream) -> None:
         async with stream:
-            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):  # it asks no more
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):  # the client has closed it
                 if protocol == "http":
                     await stream.receive()
                     await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -318,9 +318,9 @@ async def test_the_server_of_another_process_is_not_ours(protocol: str) -> None:
         tasks.cancel_scope.cancel()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is there on Linux only")
-async def test_a_server_at_another_address_is_not_the_one_that_is_meant() -> None:
-    """The command listens on the same port, but the connection is to somebody else."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+async def test_server_at_another_address_does_not_count() -> None:
+    """The command listens on the same port, but the probe reaches another process."""
 
     async def answer(stream: anyio.abc.SocketStream) -> None:
         await stream.aclose()
@@ -343,9 +343,11 @@ async def test_a_server_at_another_address_is_not_the_one_that_is_meant() -> Non
         tasks.cancel_scope.cancel()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what has left its group")
-async def test_a_server_that_has_left_its_group_is_the_commands(port: int) -> None:
-    """What calls `setsid` has still come from the command."""
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux shows descendants outside the group"
+)
+async def test_server_that_has_left_the_group_counts(port: int) -> None:
+    """A descendant that called `setsid` belongs to the command."""
     text = f"echo go | setsid {sys.executable} -c '{SERVER}' {port} & exec sleep 9999"
     with fail_after(LIMIT):
         async with Runner() as runner:
@@ -353,8 +355,8 @@ async def test_a_server_that_has_left_its_group_is_the_commands(port: int) -> No
             runner.kill()
 
 
-async def test_a_get_is_answered(port: int) -> None:
-    """Until the status is the one that was asked for; the path and the query arrive."""
+async def test_http_probe_waits_for_the_status(port: int) -> None:
+    """The probe repeats its request, with path and query, until the status matches."""
     url = f"http://127.0.0.1:{port}/health?full=1"
     probe = ready.http(url, interval=OFTEN)
     server = Command([sys.executable, "-c", SERVER, str(port)], stdin=b"go\n", ready=probe)
@@ -365,8 +367,8 @@ async def test_a_get_is_answered(port: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "http"])
-async def test_where_nobody_listens_the_reason_tells_where(protocol: str, port: int) -> None:
-    """The address is that of the probe, not a word of the event loop's alone."""
+async def test_refused_connection_shows_the_address(protocol: str, port: int) -> None:
+    """The reason contains the address of the probe, not only the error of the event loop."""
     probe = (
         ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=0.3)
         if protocol == "tcp"
@@ -376,20 +378,20 @@ async def test_where_nobody_listens_the_reason_tells_where(protocol: str, port: 
     assert f"cannot connect to 127.0.0.1, port {port}: " in error.reason
 
 
-class Anybody:
-    """A command of which is not known what it listens on."""
+class AnyTarget:
+    """A command whose ports are unknown."""
 
     async def listens(self, address: str, port: int) -> bool | None:
-        """Say so."""
+        """Return that the owner of the port is unknown."""
         await anyio.lowlevel.checkpoint()
         return None
 
 
-async def asked_for(url: str, answer: bytes) -> tuple[bytes, Exception | None]:
+async def request_to(url: str, answer: bytes) -> tuple[bytes, Exception | None]:
     """Have `url` looked at, with PORT that of a server; return what that got, and the problem."""
     requests: list[bytes] = []
     problem: Exception | None = None
-    anybody: Any = Anybody()
+    target: Any = AnyTarget()
 
     async def serve(stream: anyio.abc.SocketStream) -> None:
         async with stream:
@@ -404,30 +406,30 @@ async def asked_for(url: str, answer: bytes) -> tuple[bytes, Exception | None]:
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
         tasks.start_soon(listener.serve, serve)
         probe = ready.http(url.replace("PORT", str(port)), timeout=LIMIT)
-        problem = await probe.check_once(anybody)
+        problem = await probe.check_once(target)
         tasks.cancel_scope.cancel()
     return requests[0], problem
 
 
-async def test_a_name_and_a_password_are_sent() -> None:
-    """As the URL has them."""
+async def test_user_name_and_password_are_sent() -> None:
+    """The request carries the user name and the password of the URL."""
     url = "http://Aladdin:open%20sesame@127.0.0.1:PORT/"
-    request, problem = await asked_for(url, b"HTTP/1.1 200 OK\r\n\r\n")
+    request, problem = await request_to(url, b"HTTP/1.1 200 OK\r\n\r\n")
     assert problem is None
     assert b"\r\nHost: 127.0.0.1:" in request
     # The example of RFC 7617.
     assert b"\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n" in request
 
 
-def test_a_name_and_a_password_are_shown_to_nobody() -> None:
-    """A repr ends up in logs."""
+def test_repr_hides_the_password() -> None:
+    """A repr ends up in logs, where secrets must not appear."""
     shown = repr(ready.http("http://Aladdin:open%20sesame@127.0.0.1/"))
     assert "sesame" not in shown
     assert "QWxh" not in shown
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("response", "text"),
     [
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "status 404"),
         (b"SSH-2.0-x\r\n", "a response that is not HTTP"),
@@ -435,17 +437,17 @@ def test_a_name_and_a_password_are_shown_to_nobody() -> None:
         (b"", "closed the connection without a response"),
     ],
 )
-async def test_another_answer_is_none(answer: bytes, told: str) -> None:
-    """Whatever a server says, the reason tells it."""
-    _, problem = await asked_for("http://127.0.0.1:PORT/", answer)
-    assert told in repr(problem)
+async def test_unexpected_response_fails_the_probe(response: bytes, text: str) -> None:
+    """The reason describes the response of the server."""
+    _, problem = await request_to("http://127.0.0.1:PORT/", response)
+    assert text in repr(problem)
 
 
 # ---- other probes ----
 
 
-async def test_a_command_tells_that_another_one_is_ready(tmp_path: Path, gate: Gate) -> None:
-    """It runs in the same folder, with the same variables."""
+async def test_probe_command_runs_like_the_command(tmp_path: Path, gate: Gate) -> None:
+    """It runs in the same working directory, with the same variables."""
     probe = ready.command(["sh", "-c", 'echo noise; test -e "$FILE"'], interval=OFTEN)
     text = f'{gate.wait}; touch "$FILE"; exec sleep 9999'
     command = shell(text, probe, cwd=tmp_path, env={"FILE": "it"})
@@ -461,15 +463,15 @@ async def test_a_command_tells_that_another_one_is_ready(tmp_path: Path, gate: G
 
 
 @pytest.mark.parametrize("probe", ["exit 3", "exec sleep 9999", "kill -9 $$"])
-async def test_a_command_that_does_not_succeed_says_no(probe: str) -> None:
-    """Nor one that does not end; none of them is left behind."""
+async def test_probe_command_that_does_not_succeed_fails_the_probe(probe: str) -> None:
+    """A probe command that never exits is a failure too; no process is left behind."""
     asked = ready.command(["sh", "-c", probe], interval=OFTEN, timeout=0.2)
     error = await start(shell("exec sleep 9999", asked))
     assert "was not met within" in error.reason
 
 
-async def test_nothing_is_asked_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the command takes to end: no further process is started for a probe."""
+async def test_no_probe_runs_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the command takes to end, no process is started for a probe."""
     launched: list[None] = []
     asked = anyio.Event()
     launch = LocalLauncher.launch
@@ -488,18 +490,18 @@ async def test_nothing_is_asked_after_a_kill(monkeypatch: pytest.MonkeyPatch) ->
             await asked.wait()
             runner.kill()
             at_kill = len(launched)
-    assert len(launched) <= at_kill + 1  # one whose turn it was in that moment
+    assert len(launched) <= at_kill + 1  # a launch may have been under way
 
 
-async def test_a_probe_whose_program_is_missing_says_so() -> None:
-    """The reason names it."""
+async def test_missing_program_of_a_probe_is_shown() -> None:
+    """The reason names the program."""
     probe = ready.command("no-such-program", interval=OFTEN, timeout=LIMIT)
     error = await unresponsive(Command(["sleep", "9999"], alive=probe))
     assert "there is no program 'no-such-program'" in error.reason
 
 
-async def test_a_function_tells_that_a_command_is_ready() -> None:
-    """An exception means not yet; once it has said yes it is not asked again."""
+async def test_function_makes_a_command_ready() -> None:
+    """An exception counts as a failure; after a success, the function is not called again."""
     answers: list[object] = [ConnectionError("refused"), 0, None, "yes"]
     asked: list[object] = []
 
@@ -519,8 +521,8 @@ async def test_a_function_tells_that_a_command_is_ready() -> None:
     assert asked == answers
 
 
-async def test_a_function_that_returns_at_once_need_not_be_async() -> None:
-    """Its answer is the same."""
+async def test_function_may_be_synchronous() -> None:
+    """The result of a synchronous function counts in the same way."""
     answers = iter([False, True])
     probe = ready.when(lambda: next(answers), interval=OFTEN)
     with fail_after(LIMIT):
@@ -530,10 +532,10 @@ async def test_a_function_that_returns_at_once_need_not_be_async() -> None:
     assert list(answers) == []
 
 
-async def test_the_last_exception_of_a_function_is_told() -> None:
-    """A mistake in it is not hidden by the time that it takes."""
+async def test_last_exception_of_a_function_is_shown() -> None:
+    """The timeout does not hide a mistake in the function."""
 
-    async def check() -> object:  # never waits, so that it cannot be too late
+    async def check() -> object:  # never waits, so it cannot exceed the timeout
         raise LookupError("no such user")
 
     error = await start(shell("exec sleep 9999", ready.when(check, interval=OFTEN, timeout=SOON)))
@@ -541,8 +543,8 @@ async def test_the_last_exception_of_a_function_is_told() -> None:
     assert isinstance(error.__cause__, LookupError)
 
 
-async def test_a_look_that_hangs_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next one may be answered."""
+async def test_check_that_hangs_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next check may succeed."""
     monkeypatch.setattr("currant.ready.READY_CHECK_TIMEOUT", OFTEN)
     asked: list[None] = []
 
@@ -571,8 +573,8 @@ async def test_a_look_that_hangs_is_not_the_last_one(monkeypatch: pytest.MonkeyP
         (ready.any_of(ready.all_of(ready.delay(OFTEN)), ready.delay(HOURS)), True),
     ],
 )
-async def test_several_probes_are_all_of_them_or_any(probe: Probe, *, met: bool) -> None:
-    """Each has its own time; what decides ends the others."""
+async def test_all_of_and_any_of(probe: Probe, *, met: bool) -> None:
+    """Each part has its own timeout; a decisive outcome ends the other parts."""
     command = shell("exec sleep 9999", probe)
     if met:
         with fail_after(LIMIT):
@@ -584,7 +586,7 @@ async def test_several_probes_are_all_of_them_or_any(probe: Probe, *, met: bool)
 
 
 @pytest.mark.parametrize(
-    ("build", "told"),
+    ("build", "text"),
     [
         (lambda: ready.line("("), "is not a regular expression"),
         (lambda: ready.line(NUMBER), "is not a regular expression"),
@@ -617,21 +619,21 @@ async def test_several_probes_are_all_of_them_or_any(probe: Probe, *, met: bool)
     ],
     ids=map(str, range(28)),
 )
-def test_a_wrong_probe_is_refused_when_it_is_built(build: Callable[[], object], told: str) -> None:
-    """In the frame of whoever writes it."""
-    with pytest.raises(CommandError, match=told):
+def test_invalid_probe_is_refused_when_built(build: Callable[[], object], text: str) -> None:
+    """The error is raised in the caller's frame."""
+    with pytest.raises(CommandError, match=text):
         build()
 
 
 @pytest.mark.parametrize("options", [{"stderr": "stdout"}, {"pty": True}])
-def test_a_line_on_a_stream_that_is_not_there_is_refused(options: dict[str, Any]) -> None:
-    """It would be waited for in vain."""
+def test_line_on_a_merged_stream_is_refused(options: dict[str, Any]) -> None:
+    """The line could never arrive."""
     probe = ready.any_of(ready.line("up", "stderr"), ready.delay(1))
     with pytest.raises(CommandError, match="command 'a': ready cannot wait for a line on stderr"):
         Command(["a"], ready=probe, **options)
 
 
-# ---- an end that comes soon ----
+# ---- exit before or right after ready ----
 
 
 @pytest.mark.parametrize(
@@ -644,8 +646,8 @@ def test_a_line_on_a_stream_that_is_not_there_is_refused(options: dict[str, Any]
     ids=["line", "any", "all"],
 )
 @pytest.mark.parametrize("code", [0, 1])
-async def test_a_line_counts_however_soon_the_process_ends(probe: Probe, code: int) -> None:
-    """It was written, so the command was ready; each time, for who waits as well."""
+async def test_line_counts_even_if_the_process_exits_at_once(probe: Probe, code: int) -> None:
+    """The line was written, so the command was ready, in each attempt and for dependents."""
     policy = RestartPolicy("on-failure", delay=0, max_restarts=2)
     commands = {
         "a": Command(["a"], ready=probe, restart=policy),
@@ -654,10 +656,10 @@ async def test_a_line_counts_however_soon_the_process_ends(probe: Probe, code: i
     launcher = FakeLauncher({"a": Script(stdout=b"up\n", exit=code)})
     with fail_after(LIMIT):
         async with Runner(commands, launcher=launcher) as runner:
-            told = await messages_of(runner)
-    its = [type(message) for message in told if message.command == "a"]
-    assert its.count(Ready) == its.count(Started) == (1 if code == 0 else 3)
-    assert its[-1] is Exited
+            messages = await messages_of(runner)
+    kinds = [type(message) for message in messages if message.command == "a"]
+    assert kinds.count(Ready) == kinds.count(Started) == (1 if code == 0 else 3)
+    assert kinds[-1] is Exited
     assert runner.results["a"].status == ("succeeded" if code == 0 else "failed")
     assert runner.results["b"].status == "succeeded"
 
@@ -666,7 +668,7 @@ MUCH = b"more than a channel holds\n" * 100_000
 
 
 async def unread(runner: Runner) -> Callable[[], Awaitable[list[Message]]]:
-    """Have the process of "c" end while its output is not read; return what reads the rest."""
+    """End the process of "c" while its output is unread; return a function that reads the rest."""
     reader = aiter(runner)
     while not isinstance(await anext(reader), Line):
         pass
@@ -681,8 +683,8 @@ async def unread(runner: Runner) -> Callable[[], Awaitable[list[Message]]]:
 
 
 @pytest.mark.parametrize(("last", "status"), [(b"up\n", "succeeded"), (b"", "stopped")])
-async def test_a_kill_before_that_is_known_is_no_failure(last: bytes, status: str) -> None:
-    """It has ended by itself, and well; what it wrote is still read."""
+async def test_kill_before_the_verdict_is_not_a_failure(last: bytes, status: str) -> None:
+    """The process had exited successfully by itself, and its output is still read."""
     launcher = FakeLauncher(default=Script(stdout=MUCH + last))
     command = Command(["c"], ready=ready.line("up"))
     with fail_after(LIMIT):
@@ -694,13 +696,13 @@ async def test_a_kill_before_that_is_known_is_no_failure(last: bytes, status: st
     assert (result.status, result.error, result.exit) == (status, None, Exit(0, None))
 
 
-async def test_a_command_that_is_stopped_while_it_starts_is_asked_nothing() -> None:
-    """The process is there, for a launcher cannot always be interrupted, and has to go."""
+async def test_command_stopped_while_starting_is_not_probed() -> None:
+    """A launch that cannot be interrupted returns a process, which must be ended."""
     asked: list[None] = []
 
     class Slow(FakeLauncher):
         async def launch(self, command: Command) -> FakeProcess:
-            with anyio.CancelScope(shield=True):  # bounded: the test lets it go on
+            with anyio.CancelScope(shield=True):  # bounded: the test sets the event
                 await go_on.wait()
                 await super().launch(command)
             return self.launched[-1]
@@ -719,8 +721,8 @@ async def test_a_command_that_is_stopped_while_it_starts_is_asked_nothing() -> N
             runner.kill()
             runner["c"].kill()
             go_on.set()
-            told = await messages_of(runner)
-    assert [type(message) for message in told] == [Started, Exited]
+            messages = await messages_of(runner)
+    assert [type(message) for message in messages] == [Started, Exited]
     assert not asked
 
 
@@ -734,8 +736,8 @@ async def test_a_command_that_is_stopped_while_it_starts_is_asked_nothing() -> N
     ],
     ids=["line", "tcp", "none of it", "a part of it"],
 )
-async def test_who_ends_before_it_is_ready_has_failed(probe: Probe) -> None:
-    """Also with exit code 0, as a server that goes on without its first process."""
+async def test_exit_before_ready_is_a_failure(probe: Probe) -> None:
+    """Exit code 0 is a failure too, for example of a server whose first process exits."""
     policy = RestartPolicy("on-failure", delay=0, max_restarts=1)
     commands = {
         "a": Command(["a"], ready=probe, restart=policy, kill_others_on="success"),
@@ -762,8 +764,8 @@ async def test_who_ends_before_it_is_ready_has_failed(probe: Probe) -> None:
 # ---- alive ----
 
 
-async def test_failures_in_a_row_end_an_attempt_as_failed() -> None:
-    """One answer in between and they are counted anew; then the restart policy decides."""
+async def test_failures_in_a_row_fail_the_attempt() -> None:
+    """A success in between resets the count; the restart policy applies afterwards."""
     answers = iter([True, False, True, False, False, *[True] * 1000])
     asked: list[bool] = []
 
@@ -789,8 +791,8 @@ async def test_failures_in_a_row_end_an_attempt_as_failed() -> None:
     assert runner.results["sleep"].error is None
 
 
-async def test_a_command_is_asked_whether_it_is_alive_once_it_is_ready(gate: Gate) -> None:
-    """Not before: it may take its time to start."""
+async def test_alive_is_checked_once_the_command_is_ready(gate: Gate) -> None:
+    """A command that takes long to start is not checked before."""
 
     async def no() -> bool:
         await anyio.lowlevel.checkpoint()
@@ -811,8 +813,8 @@ async def test_a_command_is_asked_whether_it_is_alive_once_it_is_ready(gate: Gat
 
 
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": False})])
-async def test_a_cancellation_of_something_else_is_a_miss(anyio_backend: object) -> None:
-    """A function that awaits a task which was cancelled says no; it does not end the command."""
+async def test_cancelled_check_is_a_failure(anyio_backend: object) -> None:
+    """A function that awaits a cancelled task fails, but does not end the command."""
     asked: list[None] = []
 
     async def check() -> None:
@@ -830,20 +832,20 @@ async def test_a_cancellation_of_something_else_is_a_miss(anyio_backend: object)
     assert "3 times in a row: the check was cancelled" in str(result.error)
 
 
-class TestOnTheClock:
-    """What is about longer times, on a clock that jumps to the next thing to happen."""
+class TestWithMockClock:
+    """Checks of longer times, on a clock that jumps to the next event."""
 
     @pytest.fixture
     def anyio_backend(self) -> tuple[str, dict[str, object]]:
-        """Such a clock."""
+        """Trio with a `MockClock`."""
         trio_testing = pytest.importorskip("trio.testing")
         return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
 
     @pytest.mark.parametrize("several", [ready.all_of, ready.any_of])
-    async def test_each_part_of_a_probe_has_its_own_time(
+    async def test_each_part_of_a_probe_has_its_own_timeout(
         self, several: Callable[..., Probe]
     ) -> None:
-        """A look at several may take as long as one of them."""
+        """A check of several parts may take as long as one of its parts."""
 
         async def answer_late() -> bool:
             await anyio.sleep(4)
@@ -855,8 +857,8 @@ class TestOnTheClock:
             pass
         assert runner.results["c"].status == "succeeded"
 
-    async def test_nobody_asks_whether_a_command_is_alive_that_has_ended(self) -> None:
-        """However long its output waits for a reader."""
+    async def test_command_that_has_ended_is_not_checked(self) -> None:
+        """However long its output waits for a reader, no check runs after the exit."""
         asked: list[None] = []
 
         def ask() -> bool:
@@ -874,8 +876,8 @@ class TestOnTheClock:
             assert len(asked) == before
             await read()
 
-    async def test_the_reason_is_that_of_the_last_look(self) -> None:
-        """A server that refused at first and then took the question without an answer."""
+    async def test_reason_shows_the_last_two_checks(self) -> None:
+        """Here a check fails first, and the next check gets no answer."""
         answers = iter([False])
 
         async def check() -> bool:
@@ -890,8 +892,8 @@ class TestOnTheClock:
         assert "no answer to the last check; the check before: " in str(runner.results["c"].error)
         assert "returned False" in str(runner.results["c"].error)
 
-    async def test_all_parts_of_a_probe_have_the_time_of_the_whole(self) -> None:
-        """Where it was given one."""
+    async def test_timeout_of_the_whole_limits_all_parts(self) -> None:
+        """The timeout of `all_of` applies in addition to those of the parts."""
         alive = ready.all_of(ready.when(anyio.sleep_forever, timeout=HOURS), timeout=2)
         launcher = FakeLauncher(default=Script(exit=None))
         async with Runner([Command(["c"], alive=alive)], launcher=launcher) as runner:
@@ -899,8 +901,8 @@ class TestOnTheClock:
         assert "no answer within 2 s" in str(runner.results["c"].error)
 
 
-async def test_a_look_at_a_command_that_hangs_is_a_miss() -> None:
-    """A server that takes the question and does not answer is not alive."""
+async def test_check_that_hangs_is_a_failure() -> None:
+    """A server that accepts a request but does not respond is not alive."""
 
     async def hang() -> None:
         await anyio.sleep_forever()
@@ -913,8 +915,8 @@ async def test_a_look_at_a_command_that_hangs_is_a_miss() -> None:
     assert "no answer within 0.01 s" in str(result.error)
 
 
-async def test_a_dependency_error_is_raised_by_start() -> None:
-    """Where what the command waits for cannot come any more."""
+async def test_start_raises_a_dependency_error() -> None:
+    """It does so if a condition of the command can no longer come true."""
     with fail_after(LIMIT):
         async with Runner({"db": "false"}) as runner:
             with pytest.raises(DependencyError, match="'db' did not succeed"):

@@ -1,4 +1,4 @@
-"""`currant.run`, the synchronous door: what it takes and returns, where it works, Ctrl-C."""
+"""`currant.run`: arguments, results and errors, event loops and threads, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from tests.lifeline import Gate, Lifeline
 
 
-# ---- what it takes and returns ----
+# ---- arguments and results ----
 
 
-def test_returns_the_results_of_all_commands() -> None:
-    """The results are those of a Runner: by name, in the order given, failures among them."""
+def test_run_returns_the_results_of_all_commands() -> None:
+    """The results are the same as those of a Runner: by name, in the order given."""
     results = currant.run("true", ["sh", "-c", "exit 3"], Command.shell("kill -KILL $$", name="c"))
     assert isinstance(results, Results)
     assert {name: result.exit for name, result in results.items()} == {
@@ -61,28 +61,28 @@ def test_returns_the_results_of_all_commands() -> None:
     assert list(results.failed) == ["sh", "c"]
 
 
-def test_a_failure_is_returned_and_not_raised() -> None:
-    """Whether a failure is an error is up to the caller, with `Results.check`."""
+def test_failure_is_returned_and_not_raised() -> None:
+    """`Results.check` raises the failures if the caller asks for that."""
     results = currant.run("false")
     assert not results.ok
     with pytest.raises(ExceptionGroup, match="1 of 1"):
         results.check()
 
 
-def test_takes_a_mapping_from_names_to_commands() -> None:
-    """One mapping names the commands, as for a Runner."""
+def test_run_accepts_a_mapping_from_names_to_commands() -> None:
+    """A single mapping names the commands, as for a Runner."""
     results = currant.run({"a": "true", "b": ["sh", "-c", "exit 2"], "c": Command.shell("exit 3")})
     codes = {name: result.exit and result.exit.code for name, result in results.items()}
     assert codes == {"a": 0, "b": 2, "c": 3}
 
 
-def test_without_commands_returns_at_once() -> None:
-    """Nothing to run is no error."""
+def test_run_without_commands_returns_at_once() -> None:
+    """An empty set of commands is not an error."""
     assert len(currant.run()) == len(currant.run({})) == 0
 
 
-def test_capture_gives_the_output_with_the_results() -> None:
-    """With capture=True the results have all bytes of both streams; with a number the last ones."""
+def test_capture_puts_the_output_into_the_results() -> None:
+    """With True the results have all bytes of both streams, with a number the last ones."""
     command = Command.shell("printf abc; printf 123 >&2", name="a")
     result = currant.run(command, capture=True)["a"]
     assert (result.stdout, result.stderr) == (b"abc", b"123")
@@ -90,15 +90,15 @@ def test_capture_gives_the_output_with_the_results() -> None:
     assert (result.stdout, result.stderr) == (b"bc", b"23")
 
 
-def test_output_that_goes_nowhere_is_discarded(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Without sinks and capture, ten megabytes neither block the command nor are shown."""
+def test_output_without_a_reader_is_discarded(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Without sinks and capture, ten megabytes of output do not block the command."""
     results = currant.run(Command.shell("head -c 10000000 /dev/zero; echo err >&2", name="a"))
     assert results["a"].status == "succeeded"
     assert (results["a"].stdout, results["a"].stderr) == (None, None)
     assert capfdbinary.readouterr() == (b"", b"")
 
 
-def test_commands_run_at_the_same_time(tmp_path: Path) -> None:
+def test_commands_run_concurrently(tmp_path: Path) -> None:
     """Two commands can wait for each other."""
     for name in "12":
         os.mkfifo(tmp_path / name)
@@ -108,8 +108,8 @@ def test_commands_run_at_the_same_time(tmp_path: Path) -> None:
     assert [result.stdout for result in results.values()] == [b"from b\n", b"from a\n"]
 
 
-def test_options_are_those_of_the_runner() -> None:
-    """Policies, limits, sinks and the launcher are passed on."""
+def test_options_reach_the_runner() -> None:
+    """Policies, limits, sinks and the launcher are passed to the Runner."""
     launcher = FakeLauncher(
         {
             "fails": [Script(exit=1), Script(exit=1), Script(exit=4, stdout=b"third\n")],
@@ -135,8 +135,8 @@ def test_options_are_those_of_the_runner() -> None:
     assert stderr.getvalue().count(b"restarting") == 2
 
 
-def test_sinks_have_written_when_it_returns() -> None:
-    """A console shows all output, also of a command that writes much."""
+def test_sinks_have_written_everything_when_run_returns() -> None:
+    """A console shows all output of a command that writes much."""
     stdout = io.BytesIO()
     currant.run({"a": "seq 100000"}, sinks=[ConsoleSink(stdout, io.BytesIO())])
     assert stdout.getvalue().splitlines() == [b"a | %d" % n for n in range(1, 100_001)]
@@ -160,10 +160,10 @@ def test_sinks_have_written_when_it_returns() -> None:
         (["true"], {"no_such_option": 1}, TypeError),
     ],
 )
-def test_a_wrong_use_fails_in_the_callers_frame(
+def test_misuse_fails_in_the_callers_frame(
     commands: list[Any], options: dict[str, Any], error: type[Exception]
 ) -> None:
-    """What is wrong with the arguments is raised before there is an event loop."""
+    """Invalid arguments raise before an event loop is started."""
     with pytest.raises(error) as caught:
         currant.run(*commands, **options)
     places = [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
@@ -171,10 +171,10 @@ def test_a_wrong_use_fails_in_the_callers_frame(
     assert not [place for place in places if "anyio" in place or "asyncio" in place]
 
 
-def test_a_missing_program_starts_nothing(
+def test_missing_program_starts_no_command(
     tmp_path: Path, anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
-    """CommandNotFoundError leaves as it is, and no other command was started."""
+    """CommandNotFoundError is raised unwrapped, and no other command has been started."""
     with pytest.raises(CommandNotFoundError, match="no-such-program"):
         currant.run(
             ["touch", tmp_path / "started"],
@@ -185,10 +185,10 @@ def test_a_missing_program_starts_nothing(
     assert not (tmp_path / "started").exists()
 
 
-def test_the_exception_of_a_sink_leaves_unwrapped(
+def test_exception_of_a_sink_is_raised_unwrapped(
     anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
-    """A sink that raises stops the commands, and its exception is the one that is raised."""
+    """A sink that raises stops the commands, and `run` raises the same exception."""
     error = LookupError("mine")
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -205,19 +205,19 @@ def test_the_exception_of_a_sink_leaves_unwrapped(
     assert caught.value is error
 
 
-def test_an_unknown_backend_is_refused() -> None:
-    """A backend that does not exist is told as anyio tells it, and nothing is started."""
+def test_unknown_backend_is_refused() -> None:
+    """The error for an unknown backend is that of anyio, and no command is started."""
     with pytest.raises(LookupError, match="no-such-loop"):
         currant.run("true", backend="no-such-loop")
 
 
-# ---- where it runs ----
+# ---- event loops and threads ----
 
 
-def test_runs_on_every_event_loop(
+def test_run_works_on_every_event_loop(
     anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
-    """backend and backend_options choose the event loop, in which the sinks run."""
+    """`backend` and `backend_options` choose the event loop, which runs the sinks too."""
     loops = []
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -240,8 +240,8 @@ def test_runs_on_every_event_loop(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-async def test_within_a_running_event_loop_it_is_refused(backend: str, tmp_path: Path) -> None:
-    """There `run` would block the loop: RuntimeError, nothing started, the loop goes on."""
+async def test_run_inside_an_event_loop_is_refused(backend: str, tmp_path: Path) -> None:
+    """`run` would block the loop, so it raises RuntimeError; the loop continues."""
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: 'pip install {backend}'")
     with pytest.raises(RuntimeError, match="running"):
@@ -251,10 +251,10 @@ async def test_within_a_running_event_loop_it_is_refused(backend: str, tmp_path:
 
 
 @pytest.mark.anyio
-async def test_runs_in_a_worker_thread_of_a_running_event_loop(
+async def test_run_works_in_a_worker_thread(
     anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
-    """An async program can call it where it may block: in a thread."""
+    """An async program can call `run` in a thread, where blocking is harmless."""
     results = await anyio.to_thread.run_sync(
         lambda: currant.run(
             "echo hi",
@@ -266,10 +266,10 @@ async def test_runs_in_a_worker_thread_of_a_running_event_loop(
     assert results["echo"].stdout == b"hi\n"
 
 
-def test_runs_in_many_threads_at_once(
+def test_run_works_in_many_threads_at_once(
     anyio_backend: object, anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
-    """Threads do not disturb each other, and no signal handler is changed."""
+    """Threads do not affect each other, and no signal handler is changed."""
     if started_by_uvloop(anyio_backend):
         pytest.skip("uvloop itself refuses to start two processes at the same moment")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -305,7 +305,7 @@ from currant.sinks import ConsoleSink
 options = json.loads(sys.argv[1])
 
 async def interrupts(messages):
-    # As where the user's Ctrl-C comes while Python code runs, and not the event loop's wait.
+    # Simulates Ctrl-C while Python code runs, instead of while the event loop waits.
     async for message in messages:
         if isinstance(message, currant.Batch):
             if message.data == b"ready\\n":
@@ -367,10 +367,10 @@ def program(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> I
         yield program
 
 
-def test_ctrl_c_stops_the_commands_and_leaves_a_keyboard_interrupt(
+def test_ctrl_c_stops_the_commands_and_raises_keyboard_interrupt(
     program: Program, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """SIGINT asks the commands to end, shows their last words, then raises KeyboardInterrupt."""
+    """SIGINT stops the commands, lets the console write all output, then raises."""
     tidy = f"trap 'echo bye; exit 0' TERM; {lifeline.say('ready')}; {gate.wait}"
     process = program.start({"a": f"{lifeline.hold('a')}; {tidy}"}, caught=True)
     lifeline.wait_for("ready")
@@ -380,10 +380,8 @@ def test_ctrl_c_stops_the_commands_and_leaves_a_keyboard_interrupt(
     assert (process.returncode, stdout, stderr) == (7, b"a | bye\ninterrupted\n", b"")
 
 
-def test_an_uncaught_ctrl_c_ends_the_program_by_sigint(
-    program: Program, lifeline: Lifeline
-) -> None:
-    """The program ends as every Python program does, with nothing left and one exception told."""
+def test_uncaught_ctrl_c_ends_the_program_by_sigint(program: Program, lifeline: Lifeline) -> None:
+    """The program ends like every Python program, with one traceback and no leftover process."""
     commands = {name: f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "abc"}
     process = program.start(commands)
     lifeline.wait_for("a", "b", "c")
@@ -395,26 +393,26 @@ def test_an_uncaught_ctrl_c_ends_the_program_by_sigint(
     assert b"ExceptionGroup" not in stderr
 
 
-def test_ctrl_c_that_comes_while_python_code_runs_is_no_other(
+def test_ctrl_c_while_python_code_runs_stops_gracefully(
     program: Program, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """Wherever the signal comes, no task of the Runner or of a sink is cut off by it.
+    """No task of the Runner or of a sink is interrupted in the middle.
 
-    It is a KeyboardInterrupt in no group, after a graceful stop that shows all last words.
+    KeyboardInterrupt is raised outside of a group, after a graceful stop that shows all output.
     """
     tidy = f"trap 'echo bye; exit 0' TERM; echo ready; {gate.wait}"
     process = program.start({"a": f"{lifeline.hold('a')}; {tidy}"}, busy=True)
     stdout, stderr = process.communicate(timeout=LIMIT)
     assert lifeline.ended() == {"a"}
-    told = sorted(stdout.splitlines())
-    assert told == [b"a | bye", b"a | ready", b"sink: bye", b"sink: ready"]
+    lines = sorted(stdout.splitlines())
+    assert lines == [b"a | bye", b"a | ready", b"sink: bye", b"sink: ready"]
     assert process.returncode == -signal.SIGINT
     assert b"KeyboardInterrupt" in stderr.splitlines()
     assert b"ExceptionGroup" not in stderr
 
 
 def test_ctrl_c_kills_after_the_grace(program: Program, lifeline: Lifeline) -> None:
-    """A command that ignores SIGTERM, and its child, end after the grace; none is left."""
+    """A command that ignores SIGTERM ends after the grace, together with its child."""
     stubborn = f"trap '' TERM; sleep 9999 & {lifeline.say('ready')}; wait"
     process = program.start({"a": f"{lifeline.hold('a')}; {stubborn}"}, grace=0.2, caught=True)
     lifeline.wait_for("ready")
@@ -424,8 +422,8 @@ def test_ctrl_c_kills_after_the_grace(program: Program, lifeline: Lifeline) -> N
     assert (process.returncode, stdout, stderr) == (7, b"interrupted\n", b"")
 
 
-def test_ctrl_c_beats_restart(program: Program, lifeline: Lifeline) -> None:
-    """Under restart="always" nothing is started again after Ctrl-C."""
+def test_no_command_restarts_after_ctrl_c(program: Program, lifeline: Lifeline) -> None:
+    """Ctrl-C takes precedence over restart="always"."""
     again = f"{lifeline.hold('a')}; {EXEC_FOREVER}"
     process = program.start({"a": again, "b": "exit 1"}, restart="always", caught=True)
     lifeline.wait_for("a")
@@ -435,17 +433,15 @@ def test_ctrl_c_beats_restart(program: Program, lifeline: Lifeline) -> None:
     assert process.returncode == 7
 
 
-def test_a_second_ctrl_c_leaves_nothing_either(
-    program: Program, lifeline: Lifeline, gate: Gate
-) -> None:
-    """Whoever is impatient gets KeyboardInterrupt no later than the grace, and nothing is left."""
+def test_second_ctrl_c_leaves_no_process(program: Program, lifeline: Lifeline, gate: Gate) -> None:
+    """KeyboardInterrupt is raised no later than the grace, and no process is left."""
     asked = f"trap '{lifeline.say('asked')}' TERM; {lifeline.say('ready')}; {gate.wait}"
     process = program.start({"a": f"{lifeline.hold('a')}; {asked}"}, grace=2.0)
     lifeline.wait_for("ready")
     process.send_signal(signal.SIGINT)
     lifeline.wait_for("asked")
-    # On asyncio the second one is raised wherever it comes, which may be in the middle of anyio.
-    until_idle(process.pid)
+    # On asyncio, the second SIGINT raises at once, which may be in the middle of anyio's code.
+    wait_until_idle(process.pid)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=LIMIT)
     assert lifeline.ended() == {"a", "ready", "asked"}
@@ -453,7 +449,7 @@ def test_a_second_ctrl_c_leaves_nothing_either(
     assert b"KeyboardInterrupt" in stderr.splitlines()
 
 
-def until_idle(pid: int) -> None:
+def wait_until_idle(pid: int) -> None:
     """Wait until the process was seen asleep three times in a row, or ended meanwhile."""
     deadline = time.monotonic() + LIMIT
     seen = ""

@@ -89,8 +89,7 @@ class CommandOptions(TypedDict, total=False):
 class DefaultName(str):
     """A name that was derived from `argv`.
 
-    A copy with another `argv` gets another name, and a Runner may
-    add a number.
+    A copy with another `argv` gets another name, and a Runner may add a number.
     """
 
     __slots__ = ()
