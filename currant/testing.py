@@ -50,9 +50,12 @@ HARMLESS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    r"""What one fake process does.
+    r"""The behaviour of a fake process.
 
-    Example::
+    Describe a server, a process that has to be killed, a crash, and a failed start::
+
+        from signal import SIGTERM
+        from currant.testing import Script
 
         server = Script(stdout=b"ready\n", exit=None)
         deaf = Script(exit=None, ignores={SIGTERM})
@@ -60,13 +63,13 @@ class Script:
         broken = Script(error="the program does not exist")
 
     Attributes:
-        stdout: the bytes that it writes to its stdout at once.
-        stderr: the bytes that it writes to its stderr at once.
-        exit: the code with which it exits by itself; None: it runs until a signal ends it.
-        after: seconds until that exit.
-        ignores: the signals that do not end it; if SIGKILL is among them, nothing ends it.
-        starting: seconds that its start takes.
-        error: the reason why it cannot be started; None: it can.
+        stdout: the bytes that the process writes to stdout at once.
+        stderr: the bytes that the process writes to stderr at once.
+        exit: the exit code; None: the process runs until a signal ends it.
+        after: seconds from the start to the exit.
+        ignores: the signals that do not end the process; with SIGKILL among them, no signal does.
+        starting: seconds that the start takes.
+        error: the reason why the start fails; None: the start succeeds.
     """
 
     stdout: bytes = b""
@@ -79,27 +82,31 @@ class Script:
 
 
 Scripts: TypeAlias = Mapping[str, Script | Sequence[Script]]
-"""Scripts by command name; a sequence is used one per start, and its last script repeats."""
+"""Scripts by command name; in a sequence, each start uses the next script; the last one repeats."""
 
 
 class FakeLauncher(AsyncContextManagerMixin):
-    """A launcher whose processes follow scripts.
+    """A launcher of processes that follow scripts.
 
-    Example::
+    Test how an application reacts when one of its commands fails::
+
+        from signal import SIGTERM
+        from currant import Runner
+        from currant.testing import FakeLauncher, Script
 
         launcher = FakeLauncher({"web": Script(exit=None)}, default=Script(exit=3))
-        async with Runner({"web": "serve", "job": "migrate"}, launcher=launcher) as runner:
-            assert (await runner["job"].wait()).status == "failed"
-            runner.kill()
+        commands = {"web": "serve", "job": "migrate"}
+        async with Runner(commands, launcher=launcher, kill_others_on="failure") as runner:
+            await runner["job"].wait()
         assert launcher["web"].signals == [SIGTERM]
 
     Args:
         scripts: the scripts by command name.
-        default: the script of each command that is not in `scripts`; None: exit at once with 0.
+        default: the script of each other command; None: exit at once with code 0.
 
     Attributes:
         launched: all processes that were started, in order.
-        limits: how long each step of ending its processes may take.
+        limits: how long each step of ending a process may take.
     """
 
     # `_limits` is for tests of currant itself.
@@ -132,7 +139,7 @@ class FakeLauncher(AsyncContextManagerMixin):
                 yield self
             except BaseException as raised:  # raised again below, unwrapped
                 error = raised
-            with anyio.CancelScope(shield=True):  # Bounded: nothing in it waits.
+            with anyio.CancelScope(shield=True):  # Bounded: no call waits.
                 for process in self.launched:
                     await process.aclose()
         if error is not None:
@@ -168,15 +175,15 @@ class FakeProcess:
 
     Attributes:
         command: the command that was launched.
-        signals: all signals that reached it, in order.
-        received: the bytes that were sent to its stdin; each time a terminal's stdin is closed,
-            they get a ``b"\x04"``.
-        terminal: its terminal, with its present size; None if it has no terminal.
+        signals: all signals that arrived, in order.
+        received: the bytes that were sent to stdin, with a ``b"\x04"`` for each time that the stdin
+            of a terminal was closed.
+        terminal: the terminal with the present size; None if there is no terminal.
         host: ``"fake"``.
-        pid: a number that no other process of its launcher has.
-        stdin: its input if that is a pipe or a terminal, else None.
-        stdout: its output.
-        stderr: its error output; None if that goes to stdout.
+        pid: a number that no other process of the launcher has.
+        stdin: the input if that is a pipe or a terminal, else None.
+        stdout: the output.
+        stderr: the error output; None if that goes to stdout.
     """
 
     def __init__(
@@ -207,46 +214,46 @@ class FakeProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it has not exited."""
+        """Whether the process has not exited."""
         return self._group.exit is None
 
     def write(self, data: bytes, stream: StreamName = "stdout") -> None:
-        """Make it write `data`; never waits."""
+        """Write `data`, without waiting."""
         buffer = self._stdout if stream == "stdout" else self._stderr
         buffer.add(data)
 
     def close_output(self) -> None:
-        """Make it close its stdout and stderr; it does not exit."""
+        """Close stdout and stderr; the process goes on running."""
         self._stdout.end()
         self._stderr.end()
 
     def exit(self, code: int) -> None:
-        """Make it exit by itself; does nothing if it has exited."""
+        """Exit with `code` by itself; does nothing if the process has exited."""
         self._group.finish(Exit(code, None))
 
     async def exit_after(self, seconds: float, code: int) -> None:
-        """Make it exit by itself after `seconds`, unless it exits before."""
+        """Exit with `code` after `seconds`; does nothing if the process exits before."""
         with anyio.move_on_after(seconds):
             await self._group.wait_gone()
         self.exit(code)
 
     async def wait(self) -> Exit:
-        """Wait for its exit; see `currant.Process.wait`."""
+        """Wait for the exit; see `currant.Process.wait`."""
         return self._stopper.annotate(await self._group.wait_exit())
 
     async def send_signal(self, signal: int) -> bool:
-        """Send it a signal; return whether it was running."""
+        """Send a signal; return whether the process was running."""
         await checkpoint()
         return self._group.send(signal)
 
     async def stop(self, signal: int, grace: float) -> Exit:
-        """End it; see `currant.Process.stop`."""
+        """End the process; see `currant.Process.stop`."""
         if not await self._stopper.end(signal, grace):
             raise CannotStopError(self.command.name, self.pid, self._limits.reap)
         return await self.wait()
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Set the size of its terminal; it gets SIGWINCH if that is a change."""
+        """Set the size of the terminal; the process gets SIGWINCH if that is a change."""
         await checkpoint()
         size = Pty(rows, columns)
         if self.terminal is not None and self.terminal != size and self.running:
@@ -254,7 +261,7 @@ class FakeProcess:
             self._group.send(signals.SIGWINCH)
 
     async def aclose(self) -> None:
-        """End it at once, whatever its script says."""
+        """End the process at once, whatever the script says."""
         self._group.send(signals.SIGKILL)
         self._group.finish(Exit(None, signals.SIGKILL))
         with anyio.CancelScope(shield=True):  # Bounded: each `aclose` is only a checkpoint.
@@ -264,7 +271,7 @@ class FakeProcess:
 
 
 class _FakeGroup:
-    """The process group of a fake process, which has no other member, as a `Stopper` needs it."""
+    """The process group of a fake process, its only member, in the form that a `Stopper` needs."""
 
     def __init__(
         self, ignores: Collection[int], received: list[int], on_exit: Callable[[], None]
@@ -350,7 +357,7 @@ class _FakeOutput(ByteReceiveStream):
 
 
 class _FakeInput(ByteSendStream):
-    """Passes the bytes that are sent on to its process."""
+    """Passes the bytes that are sent on to the process."""
 
     def __init__(self, process: FakeProcess) -> None:
         self._process = process

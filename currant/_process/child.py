@@ -1,14 +1,14 @@
 """A child process started with `subprocess.Popen`; a pidfd reports its exit.
 
-A pidfd (Linux 5.3 and later) becomes readable when its process exits, so every event loop can wait
-for it as it waits for a pipe: without a signal handler or a thread, and in the same way.
+A pidfd (Linux 5.3 and later) becomes readable when the process exits, so every event loop can wait
+for an exit as it waits for a pipe: without a signal handler or a thread, and in the same way.
 
-`anyio.open_process` costs more and differs between event loops.  For 1,000 starts of `true`, one at
-a time, and relative to `subprocess.run` in a loop, a `Child` reaches a rate of 1.0 on each event
-loop.  `anyio.open_process` reaches 0.8 on asyncio (whose Python 3.11 waits for each child in its
-own thread), 0.8 on trio (which starts each child in a thread) and 0.2 on uvloop (which forks all of
-this program's memory).  A `Child` blocks the event loop no longer: in whichever thread a start
-happens, it holds the interpreter's lock until the new program runs.
+`anyio.open_process` costs more and differs between event loops.  For 1,000 starts of `true` in a
+row, relative to `subprocess.run` in a loop, a `Child` reaches a rate of 1.0 on each event loop.
+`anyio.open_process` reaches 0.8 on asyncio (on Python 3.11, which waits for each child in a
+thread), 0.8 on trio (which starts each child in a thread) and 0.2 on uvloop (which forks all of
+this program's memory).  A `Child` blocks the event loop no longer than that: in whichever thread a
+start happens, the interpreter is locked until the new program runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ POLL_INTERVAL = 0.01
 
 
 class SpawnSpec(NamedTuple):
-    """A program to start, with its arguments, standard files, working directory and environment.
+    """A program to start, with arguments, standard files, a working directory and an environment.
 
     If `in_terminal` is true, the standard files are a terminal, which becomes the controlling
     terminal of the process.
@@ -66,17 +66,17 @@ class SpawnSpec(NamedTuple):
 
 
 class Child:
-    """A child process.  The first wait or look after its exit reaps it.
+    """A child process.  The first wait or look after the exit reaps the child.
 
-    Building it starts the process in a session of its own, and blocks until its program runs.
+    The constructor starts the process in a new session, and blocks until the program runs.
 
     Args:
-        spec: what to start.
+        spec: the program to start.
         with_pidfd: whether to wait for the exit through a pidfd; if not, `wait` polls.
 
     Attributes:
-        pid: its pid, which no other process has until the child is reaped.
-        pidfd: its pidfd until it is closed; None without a pidfd.
+        pid: the pid, which no other process has until the child is reaped.
+        pidfd: its pidfd until it is closed; None if it has no pidfd.
 
     Raises:
         OSError: the process could not be started; nothing is left behind.
@@ -103,7 +103,7 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """The return code in the form of `subprocess`; None while the child runs.  Reaps it."""
+        """The return code, as `subprocess` has it; None while the child runs.  Reading it reaps."""
         self._reap(os.WNOHANG)
         return self._process.returncode
 

@@ -1,13 +1,12 @@
 """Escapees: descendants of a command that left its process group, by `setsid` or a double fork.
 
 Every process has the variable ``CURRANT_ID`` in its environment, and so have all its descendants,
-wherever they go.  Its value is ``<run>/<command>/<attempt>``: a run is one Runner, and the
-command's name is quoted as in a URL.  A Runner inside such a process appends its own mark after a
-colon, so the outer Runner finds the processes of the inner Runner too.
+wherever they go.  The value is ``<run>/<command>/<attempt>``: a run is one Runner, and the
+command's name is quoted as in a URL.  A Runner inside such a process appends a mark of its own
+after a colon, so the outer Runner finds the processes of the inner Runner too.
 
 The group of an escapee contains only descendants of our commands, because a process can join only
-groups of its own session.  So it is ended like any other group; by its number if its leader is
-gone.
+groups of its own session.  So the group is ended like any other; by number if the leader is gone.
 
 Only Linux shows the environments of other processes; on other systems no escapee is found.
 """
@@ -40,14 +39,14 @@ __all__ = ["Escapees"]
 
 
 MAX_PASSES = 10
-"""How often one search lists the processes, as long as each list has new ones."""
+"""How often a search lists the processes, as long as each list has new processes."""
 
 
 class Escapees:
-    """Finds and ends the escapees of one run.
+    """Finds and ends the escapees of a run.
 
-    Reading the environment of a process costs 6 to 18 µs.  So a search skips processes whose group
-    or session is known, at 1 µs each, and tasks that search at the same time share one search.
+    Reading the environment of a process costs 6 to 18 µs.  So a search skips each process with a
+    known group or session, at 1 µs, and tasks that search at the same time share a search.
 
     Args:
         run: the run.
@@ -67,7 +66,7 @@ class Escapees:
         self._has_warned = False
 
     async def end(self, commands: Mapping[str, StopSpec], grace: float) -> None:
-        """End all escapees of these commands, in parallel.
+        """End all escapees of `commands`, in parallel.
 
         Args:
             commands: how to stop the processes of each command, by the command's name.
@@ -89,7 +88,7 @@ class Escapees:
                 if not await stopper.end(spec.signal, max(time_left, 0)):
                     raise CannotStopError(name, number, self._limits.reap)
 
-        # Search until nothing is found: a process that was asked to stop may start another one.
+        # Search until nothing is found: a process that was asked to stop may start another.
         while anyio.current_time() <= deadline:
             found = await self.find()
             escaped = {number: name for number, name in found.items() if name in commands}
@@ -168,14 +167,15 @@ class Escapees:
         seen: set[int] = set()
         blank: list[int] = []
         for _ in range(MAX_PASSES):
-            # A process that forks and exits before its turn is missed, but its child is found.
+            # A process that forks and exits before the scan reaches it is missed; its child is
+            # found.
             new = [pid for pid in process_numbers() if pid not in seen]
             if not new:
                 break
             seen.update(new)
             blank += await self._scan(new, report)
-        # Scan these again: a process has no environment at the moment of its exec, and on a busy
-        # machine that moment may last.
+        # Scan the blank processes again: a process has no environment during an exec, which may
+        # take long on a busy machine.
         deadline = anyio.current_time() + self._limits.search
         while blank := await self._scan(blank, report):
             if anyio.current_time() > deadline:
@@ -183,7 +183,7 @@ class Escapees:
             await anyio.sleep(0.001)
 
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
-        """Scan some processes; return those that have no environment yet."""
+        """Scan some processes; return the pids that show no environment yet."""
         blank: list[int] = []
         own_session = os.getsid(0)
         known = self._known_groups()
@@ -200,14 +200,14 @@ class Escapees:
                 if is_starting(pid, group):
                     blank.append(pid)
                     continue
-                environment = environment_of(pid)  # Its exec may have ended between the two looks.
+                environment = environment_of(pid)  # The exec may be over by now.
             if environment is not None and (name := command_of(environment, self._run)) is not None:
                 report(group, name)
         return blank
 
 
 class _Escapee(ProcessGroup):
-    """A group whose leader is not our child, as a `Stopper` needs it."""
+    """A group whose leader is not our child, in the form that a `Stopper` needs."""
 
     __slots__ = ()
 

@@ -1,12 +1,13 @@
 """The orphan guard: a tiny helper process that ends the commands if this program dies.
 
-The helper is a shell script, `guard.sh`, in a session of its own.  It reads from a pipe that only
-this program writes to, and the kernel closes that pipe when this program dies, even by SIGKILL.
+The helper is a shell script, `guard.sh`, in a session of its own.  The script reads from a pipe
+that only this program writes to; the kernel closes that pipe when this program dies, even by
+SIGKILL.
 
-Three things must hold.  A group is registered before anything else is awaited after its start, and
-unregistered once, when it is gone.  No other process has the write end of the pipe: each exec
-closes it, and so does `close_in_fork` after a fork.  The end of the pipe without a final full stop
-means that this program died, and nothing else has that meaning.
+Three things must hold.  A group is registered before anything else is awaited after the start, and
+unregistered once, when the group is gone.  No other process has the write end of the pipe: each
+exec closes that end, and so does `close_in_fork` after a fork.  The end of the pipe without a final
+full stop means that this program died, and nothing else has that meaning.
 
 Rejected: ``PR_SET_PDEATHSIG``, which fires when the *thread* that started a process ends.  A Python
 interpreter as the helper, which takes 20 times as long to start and 5 times the memory.
@@ -43,10 +44,11 @@ ENDLESS = 10**9
 
 
 class OrphanGuard:
-    """Ends the process groups of one run if this program dies before the guard is closed.
+    """Ends the process groups of a run if this program dies before the guard is closed.
 
-    On Linux it also ends all processes that carry the run's mark (see `currant._process.escapees`).
-    Before `start`, and if the helper cannot be started, it does nothing.
+    On Linux the guard also ends all processes that carry the run's mark (see
+    `currant._process.escapees`).  Before `start`, and if the helper cannot be started, the guard
+    does nothing.
 
     Args:
         run: the run.
@@ -91,7 +93,7 @@ class OrphanGuard:
     def raise_escapee_grace(self, grace: float) -> None:
         """Give escapees at least `grace` seconds to end.
 
-        To be called before a process is started: until its group is registered, the guard treats
+        To be called before a process is started: until the group is registered, the guard treats
         the process as an escapee.
         """
         ticks = _ticks(grace)
@@ -116,7 +118,7 @@ class OrphanGuard:
             return
         exited_early = self._process.poll() is not None
         self._write(".\n")
-        if self._unsent:  # The helper would take the end of its input for our death.
+        if self._unsent:  # The helper would take the end of input for our death.
             self._process.kill()
         self._close_pipe()
         try:
@@ -124,13 +126,13 @@ class OrphanGuard:
                 while self._process.poll() is None:  # noqa: ASYNC110 - no event loop watches it
                     await anyio.sleep(0.001)
         finally:
-            self._process.kill()  # does nothing if it has exited
+            self._process.kill()  # does nothing after an exit
             self._process.wait()
         if exited_early:
             _warn("exited before it was asked to; another process may have killed it")
 
     def close_in_fork(self) -> None:
-        """Close the pipe in a fork of this program, which may outlive it."""
+        """Close the pipe in a fork, which may outlive this program."""
         self._close_pipe()
 
     def _write(self, line: str) -> None:
@@ -154,7 +156,7 @@ class OrphanGuard:
 def _environment() -> dict[str, str]:
     """Return as few variables as a shell needs, because others may change how the script runs.
 
-    The mark of an outer Runner is one of them, so that the outer Runner finds the helper.
+    They include the mark of an outer Runner, so that the outer Runner finds the helper.
     """
     inherited = {name: os.environ[name] for name in ("PATH", VARIABLE) if name in os.environ}
     return inherited | {"LC_ALL": "C"}
@@ -177,7 +179,7 @@ _open_guards: WeakSet[OrphanGuard] = WeakSet()
 
 @cache
 def _register_fork_handler() -> None:
-    """Have all later forks of this program close the pipes of its guards; once per program."""
+    """Have all later forks of this program close the pipes of all guards; once per program."""
     os.register_at_fork(after_in_child=_close_in_fork)
 
 

@@ -1,7 +1,7 @@
-"""The seam between supervising and running: only a launcher knows where its processes live.
+"""The seam between supervising and running: only a launcher knows where processes live.
 
-The supervising code knows only these protocols, so a process may live on this machine or on another
-host, with pipes or in a terminal.  Every launcher keeps these rules, which
+The supervising code knows only the protocols below, so a process may live on this machine or on
+another host, with pipes or in a terminal.  Every launcher keeps these rules, which
 tests/launcher_contract.py checks for each launcher:
 
 - Stopping never queues behind reading or launching.
@@ -28,17 +28,17 @@ __all__ = ["Checker", "Launcher", "Limited", "PortOwner", "Process", "Resizable"
 
 
 class Process(Protocol):
-    """A started process with its process group.
+    """A started process with the process group that it leads.
 
     Attributes:
         host: the name of the machine on which the process lives.
-        pid: its pid there, for display.
-        stdin: its input if that is a pipe or a terminal, else None.  `send` raises
+        pid: the pid there, for display.
+        stdin: the input if that is a pipe or a terminal, else None.  `send` raises
             `anyio.BrokenResourceError` if no process reads the input any more.  Closing a
             terminal's input types the end-of-file character and allows further sends; after a stop
             has ended the group, closing does nothing.
-        stdout: its output.
-        stderr: its error output; None if that goes to stdout, as in a terminal.
+        stdout: the output.
+        stderr: the error output; None if that goes to stdout, as in a terminal.
     """
 
     @property
@@ -53,7 +53,7 @@ class Process(Protocol):
     def stderr(self) -> ByteReceiveStream | None: ...
 
     async def wait(self) -> Exit:
-        """Wait until the process itself has exited, and return its exit.
+        """Wait until the process itself has exited, and return the exit.
 
         Any number of tasks may wait, any number of times; none waits for output to be read.
         Cancellation: harmless.
@@ -61,7 +61,7 @@ class Process(Protocol):
         ...
 
     async def send_signal(self, signal: int, /) -> bool:
-        """Send a signal to the whole group; return whether it reached a process.
+        """Send a signal to the whole group; return whether any process got the signal.
 
         Cancellation: the signal may have been sent or not.
         """
@@ -83,7 +83,7 @@ class Process(Protocol):
     async def aclose(self) -> None:
         """Kill the group if it is alive, drop unread output, and release all resources.
 
-        Cancellation: all of this is done nevertheless; it takes seconds at most.
+        Cancellation: all of this is done nevertheless, within seconds.
         """
         ...
 
@@ -93,7 +93,7 @@ class PortOwner(Protocol):
     """A process that knows whether a server is its own."""
 
     async def listens(self, address: str, port: int, /) -> bool | None:
-        """Return whether the process or a descendant listens on that TCP port of its host.
+        """Return whether the process or a descendant listens on that TCP port of the host.
 
         Return None if no process listens there, or if the owner cannot be determined.  The address
         is numeric.
@@ -103,7 +103,7 @@ class PortOwner(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts processes; an async context manager that ends all its processes on exit.
+    """Starts processes; an async context manager that ends all of them on exit.
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
     `Limited`.  Its processes may be `PortOwner` objects, and in a terminal they are `Resizable`.
@@ -120,7 +120,7 @@ class Launcher(Protocol):
     ) -> bool | None: ...
 
     async def launch(self, command: Command, /) -> Process:
-        """Start `command` and return once its program runs.
+        """Start `command` and return once the program runs.
 
         The command's `name` and `grace` are set.
         Cancellation: nothing is left running.
@@ -142,14 +142,14 @@ class Checker(Protocol):
         """Look up the command's program, working directory and input file; run nothing.
 
         Raises:
-            CommandNotFoundError: one of them is missing or cannot be used.
+            CommandNotFoundError: a file is missing or cannot be used.
         """
         ...
 
 
 @runtime_checkable
 class Limited(Protocol):
-    """A launcher that states how long each step of ending its processes may take.
+    """A launcher that states how long each step of ending a process may take.
 
     For any other launcher the Runner uses the default `ShutdownLimits`.
     """
@@ -160,10 +160,10 @@ class Limited(Protocol):
 
 @runtime_checkable
 class Resizable(Protocol):
-    """A process whose terminal can be resized; only used for a command that has a `pty`."""
+    """A process in a terminal, which can be resized; only used for a command with a `pty`."""
 
     async def resize(self, rows: int, columns: int, /) -> None:
-        """Set the size of its terminal; the process gets SIGWINCH.
+        """Set the size of the terminal; the process gets SIGWINCH.
 
         Does nothing if the process has exited.
         Cancellation: the size may have been set or not.
@@ -182,8 +182,8 @@ class Sweeper(Protocol):
         """End the escapees of a command, as a group is ended, and return when they are gone.
 
         Args:
-            name: the command; None: all commands.  A command that runs is left alone, because it
-                may end its escapees itself.
+            name: the command; None: all commands.  A running command is left alone, because it may
+                end its escapees itself.
             grace: an upper bound in seconds for the graces that the commands were started with; a
                 second call with a shorter grace hurries the first.
 

@@ -1,7 +1,7 @@
-"""Processes on this machine: `LocalLauncher` starts them, `LocalProcess` is one of them.
+"""Processes on this machine: `LocalLauncher` starts them, `LocalProcess` stands for a process.
 
-A `LocalProcess` is what the code above the seam sees: a `Process`, with `resize` and `listens`.
-What the kill path sees is its `_ChildGroup`: a child of ours and the process group that it leads.
+The code above the seam sees a `LocalProcess`: a `Process`, with `resize` and `listens`.  The kill
+path sees the `_ChildGroup` behind it: a child of ours and the process group that the child leads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class LocalLauncher:
         orphan_guard: whether a helper process ends the processes if this program dies.
 
     Attributes:
-        limits: how long each step of ending its processes may take.
+        limits: how long each step of ending a process may take.
     """
 
     # `_limits` and `_start` are for tests: other limits, and another function to start a process.
@@ -102,17 +102,17 @@ class LocalLauncher:
         """Look up the program, working directory and input file of `command`; run nothing.
 
         Raises:
-            CommandNotFoundError: one of them is missing or cannot be used.
+            CommandNotFoundError: a file is missing or cannot be used.
         """
         problem = find_problem(command)
         if problem is not None:
             raise CommandNotFoundError(command.name, problem)
 
     async def launch(self, command: LaunchSpec) -> LocalProcess:
-        """Start `command` in a new session and return once its program runs.
+        """Start `command` in a new session and return once the program runs.
 
-        Cancellation: takes effect only between two attempts to start it.  An attempt is short, and
-        the process that it started is returned.
+        Cancellation: takes effect only between two attempts to start the program.  An attempt is
+        short, and if one succeeds, the process is returned.
 
         Raises:
             LaunchError: the command could not be started; nothing is left behind.
@@ -126,7 +126,7 @@ class LocalLauncher:
             with suppress(CannotStopError), anyio.CancelScope(shield=True):  # Bounded: limits.reap.
                 await self.sweep(name, 0)
             raise LaunchError(name, explain(command, error)) from error
-        # Not only OSError: each event loop rejects wrong arguments with errors of its own.
+        # Not only OSError: each event loop rejects wrong arguments with other errors.
         except Exception as error:
             raise LaunchError(name, explain(command, error)) from error
         if self._left:
@@ -184,7 +184,7 @@ class LocalLauncher:
 
     @contextmanager
     def _no_sweep_of(self, name: str) -> Iterator[None]:
-        """Leave the command alone in sweeps during its start: its group is not known yet."""
+        """Leave the command alone in sweeps during a start: the group is not known yet."""
         self._starting.append(name)
         try:
             yield
@@ -192,7 +192,7 @@ class LocalLauncher:
             self._starting.remove(name)
 
     def _known_groups(self) -> set[int]:
-        """Return the groups that are not escapees: those that run, and those that do not die."""
+        """Return the groups that are not escapees: running groups, and groups that do not die."""
         running = {group.id for group in self._processes.values() if not group.is_gone}
         return running | self._unstoppable
 
@@ -203,14 +203,14 @@ class LocalLauncher:
 
 
 class LocalProcess:
-    """A process on this machine, the leader of its session and process group.
+    """A process on this machine, the leader of a session and a process group of its own.
 
     Attributes:
         host: the name of this machine.
-        pid: its pid.
-        stdin: its input if that is a pipe or a terminal, else None.
-        stdout: its output.
-        stderr: its error output; None if that goes to stdout.
+        pid: the pid.
+        stdin: the input if that is a pipe or a terminal, else None.
+        stdout: the output.
+        stderr: the error output; None if that goes to stdout.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class LocalProcess:
         return self._stopper.annotate(Exit.from_returncode(returncode))
 
     async def send_signal(self, signal: int) -> bool:
-        """Send `signal` to the whole group; return whether it reached a process."""
+        """Send `signal` to the whole group; return whether any process got the signal."""
         return self._group.send(signal)
 
     async def stop(self, signal: int, grace: float) -> Exit:
@@ -250,18 +250,18 @@ class LocalProcess:
         for output in (self.stdout, self.stderr):
             if output is not None:
                 output.set_drain_deadline(self._limits.drain)
-        if isinstance(self.stdin, TerminalInput):  # An escapee in it might never make room.
+        if isinstance(self.stdin, TerminalInput):  # An escapee might never make room.
             self.stdin.break_off()
         if not is_gone:
             raise CannotStopError(self._group.name, self.pid, self._limits.reap)
         return await self.wait()
 
     async def listens(self, address: str, port: int) -> bool | None:
-        """Return whether a server is its own; see `PortOwner.listens`."""
+        """Return whether a server is the process's own; see `PortOwner.listens`."""
         return self._servers.listens(address, port)
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Set the size of its terminal; see `Resizable.resize`."""
+        """Set the size of the terminal; see `Resizable.resize`."""
         if isinstance(self.stdin, TerminalInput):
             self.stdin.resize(rows, columns)
         await checkpoint()
@@ -279,12 +279,12 @@ class LocalProcess:
 
 
 class _ChildGroup:
-    """A child of ours and the process group that it leads, as a `Stopper` needs them.
+    """A child of ours and the process group that it leads, in the form that a `Stopper` needs.
 
     Args:
         name: the command's name.
         leader: the child.
-        on_gone: called once with the group's number, when the group is found to be gone.
+        on_gone: called once, with the number, when the group is found to be gone.
 
     Attributes:
         name: the command's name.
@@ -307,7 +307,7 @@ class _ChildGroup:
         return not self._is_empty() and self._group.send(*signals)
 
     async def wait_leader(self) -> int:
-        """Wait until the leader has been reaped, and return its return code."""
+        """Wait until the leader has been reaped, and return the return code."""
         return await self._leader.wait()
 
     async def wait_gone(self) -> None:

@@ -1,7 +1,7 @@
 """Look up a command's files without running anything, and explain why a start failed.
 
-The system may name one file in its error and mean another: the working directory, or the
-interpreter of a script.  The messages here say which it is.
+An error of the system may name a file and mean another: the working directory, or the interpreter
+of a script.  The messages here say which file it is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def build_environment(command: LaunchSpec) -> dict[str, str]:
 
 
 def stdin_path(command: LaunchSpec) -> str:
-    """Return the path of the command's stdin file; ``/dev/null`` if it names none."""
+    """Return the path of the command's stdin file; ``/dev/null`` if there is none."""
     folder = command.cwd or os.curdir
     return os.path.join(folder, command.stdin) if isinstance(command.stdin, Path) else os.devnull
 
@@ -102,7 +102,7 @@ _EXPLAINED = {
 
 
 def explain(command: LaunchSpec, error: Exception) -> str:
-    """Explain why a start failed, so that its file, its directory and the system are told apart."""
+    """Explain why a start failed: because of a file, of the directory, or of the system."""
     number = error.errno if isinstance(error, OSError) else None
     named = error.filename if isinstance(error, OSError) else None
     original = f"{type(error).__name__}: {error}"

@@ -1,15 +1,15 @@
 """Our ends of the pipes to a process, read and written by readiness: they never block the loop.
 
-We use pipes of our own instead of those of `anyio.open_process` for three reasons: on asyncio a
-process's own streams stop at 64 KiB, they do not report the exit and the end of output separately,
-and a read by readiness is 2 to 4 times as fast.
+We use pipes of our own instead of the streams of `anyio.open_process` for three reasons: on
+asyncio these stop at 64 KiB, they do not report the exit and the end of output separately, and a
+read by readiness is 2 to 4 times as fast.
 
 The child's ends stay blocking, because programs expect that.
 
 A terminal is read and written in the same way, but through two descriptors of our end: no event
-loop lets a reader and a writer wait for the same descriptor.  The child has the same end of it for
-all three standard files, so closing our end is not the end of the input: for that we type the
-end-of-file character.
+loop lets a reader and a writer wait for the same descriptor.  The child uses one end of the
+terminal for all three standard files, so closing our end is not the end of the input: for that we
+type the end-of-file character.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["InputPipe", "OutputPipe", "PipeStdio", "PtyStdio", "Stdio", "Termina
 
 
 CHUNK = 64 * 1024
-"""The most bytes of one read: the capacity of a pipe on Linux."""
+"""The most bytes of a read: the capacity of a pipe on Linux."""
 
 BUSY_CHUNK = 256 * 1024
 """The same for a pipe that was found full, which is enlarged to this capacity.
@@ -78,8 +78,8 @@ class OutputPipe(_Pipe, ByteReceiveStream):
     async def receive(self, max_bytes: int = BUSY_CHUNK) -> bytes:
         """Return the bytes in the pipe, at most `max_bytes`; wait for the first byte.
 
-        If the pipe is not empty, this is no checkpoint, which saves 15 % of a busy stream's time:
-        `Channel.send` is one, and everything received goes through it.
+        If the pipe is not empty, this is no checkpoint, which saves 15 % of a busy stream's time.
+        All received data goes through `Channel.send`, which is a checkpoint.
         """
         max_bytes = min(max_bytes, self._chunk)
         while True:
@@ -124,7 +124,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
                 raise
 
     def _grow(self) -> None:
-        """Enlarge the pipe and the reads from it: the pipe was full, so the command waited."""
+        """Enlarge the pipe and all later reads: the pipe was full, so the command waited."""
         self._may_grow = False
         if enlarge_pipe(self._fd, BUSY_CHUNK):
             self._chunk = BUSY_CHUNK
@@ -176,7 +176,7 @@ class InputPipe(_Pipe, ByteSendStream):
 
 
 class TerminalInput(InputPipe):
-    """Our end of a terminal, as its keyboard."""
+    """Our end of a terminal, as the keyboard."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
@@ -191,8 +191,8 @@ class TerminalInput(InputPipe):
     async def aclose(self) -> None:
         """Type the end-of-file character, after which more may be sent.
 
-        Inside a line it takes two: the first only passes on the unfinished line.  Does nothing if
-        no process has the terminal open any longer.
+        Inside a line it takes two characters: the first only passes on the unfinished line.  Does
+        nothing if no process has the terminal open any longer.
         """
         character = end_of_file_character(self._fd) if self._fd >= 0 else b""
         try:
@@ -208,7 +208,7 @@ class TerminalInput(InputPipe):
             anyio.notify_closing(self._fd)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Set the size of the terminal; does nothing if it is closed."""
+        """Set the size of the terminal; does nothing after `close`."""
         if self._fd >= 0:
             resize_terminal(self._fd, rows, columns)
 
@@ -218,8 +218,8 @@ class Stdio:
 
     Attributes:
         stdin: our end of the child's stdin; None if we do not write to it.
-        stdout: our end of its stdout.
-        stderr: our end of its stderr; None if that goes to stdout.
+        stdout: our end of the child's stdout.
+        stderr: our end of the child's stderr; None if that goes to stdout.
     """
 
     stdin: InputPipe | None = None
@@ -232,10 +232,10 @@ class Stdio:
 
     @contextmanager
     def child_ends(self) -> Iterator[tuple[int, int, int]]:
-        """Give the child's stdin, stdout and stderr to a start, and close them after it.
+        """Give the child's stdin, stdout and stderr to a start, and close them afterwards.
 
-        The child has copies of its own by then, and its output could not end while we hold one.
-        If the start fails, our ends are closed as well.
+        The child has copies by then, and the output could not end while we hold the original.  If
+        the start fails, our ends are closed as well.
         """
         try:
             yield self._child_ends[0], self._child_ends[1], self._child_ends[-1]
@@ -260,7 +260,7 @@ class PipeStdio(Stdio):
 
     Args:
         source: the file to be the child's stdin; None: a pipe that we write to.
-        separate: whether stderr has a pipe of its own; if not, it goes to stdout.
+        separate: whether stderr has a pipe of its own or goes to stdout.
 
     Raises:
         OSError: no descriptor is left, or `source` cannot be read; nothing is left open.

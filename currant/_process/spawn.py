@@ -1,11 +1,11 @@
-"""Starts a process in a session of its own: the only caller of `anyio.open_process`.
+"""Start a process in a new session: the only caller of `anyio.open_process`.
 
 With pidfds (Linux) each process is a `Child`, which starts faster than a process of the event loop
-and behaves the same on every loop.  Without them (macOS) the event loop starts it, because only the
-loop learns of the exit without polling.
+and behaves the same on every loop.  Without pidfds (macOS) the event loop starts the process,
+because only the loop learns of the exit without polling.
 
-A process in a terminal is a `Child` on every system: it has to take the terminal between its fork
-and its exec, and `anyio.open_process` has no hook for that.
+A process in a terminal is a `Child` on every system: the process has to take the terminal between
+fork and exec, and `anyio.open_process` has no hook for that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 StartProcess: TypeAlias = Callable[[SpawnSpec], Awaitable[Child | Process]]
-"""Starts a process in a session of its own and returns once its program runs."""
+"""Starts a process in a new session and returns once the program runs."""
 
 RETRY_DELAYS = (0.005, 0.01, 0.02, 0.05)
 """Seconds between attempts to start a process that failed for a passing reason."""
@@ -45,12 +45,12 @@ def default_start() -> StartProcess:
 
 
 async def start_with_pidfd(spec: SpawnSpec) -> Child:
-    """Start a process whose exit is learnt of through its pidfd."""
+    """Start a process; its pidfd reports the exit."""
     return Child(spec)
 
 
 async def start_without_pidfd(spec: SpawnSpec) -> Child | Process:
-    """Start a process by way of the event loop, or one in a terminal that polls for its exit."""
+    """Start a process by way of the event loop; for a process in a terminal, poll for the exit."""
     if spec.in_terminal:
         return Child(spec, with_pidfd=False)
     options: dict[str, Any] = spec.options()
@@ -62,7 +62,7 @@ async def start_without_pidfd(spec: SpawnSpec) -> Child | Process:
 
 
 async def with_retries(start: StartProcess, spec: SpawnSpec) -> Child | Process:
-    """Start a process; retry for up to 0.1 s if it failed for a reason that will pass."""
+    """Start a process; after a failure that will pass, retry for up to 0.1 s."""
     for delay in RETRY_DELAYS:
         try:
             return await start(spec)

@@ -1,9 +1,8 @@
 """The whole kill path: request, wait, kill, reap.
 
-`Stopper.end` is one straight function over the four steps; a process group that can be signalled
-and waited for is all that it needs.  Each call has its own timer: the call whose grace ends first
-kills the group, and the other calls find it gone.  So hurrying is a second call with a shorter
-grace.
+`Stopper.end` is one straight function over the four steps; it needs a process group that can be
+signalled and waited for.  Each call has a timer: the call whose grace ends first kills the group,
+and the other calls find it gone.  So hurrying is a second call with a shorter grace.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ __all__ = ["StopSpec", "Stoppable", "Stopper", "wait_empty"]
 
 
 class StopSpec(NamedTuple):
-    """How to stop the processes of one command: request with `signal`, kill after `grace` s."""
+    """How to stop the processes of a command: request with `signal`, kill after `grace` s."""
 
     signal: int
     grace: float
@@ -36,9 +35,9 @@ class Stoppable(Protocol):
         ...
 
     def send(self, *signals: int) -> bool:
-        """Send signals, one after the other, to all members; return whether the first reached one.
+        """Send signals in this order to all members; return whether the first was delivered.
 
-        A group that is gone gets no signal: its number may belong to another group.
+        A group that is gone gets no signal: another group may have the number.
         """
         ...
 
@@ -48,7 +47,7 @@ class Stoppable(Protocol):
 
 
 class Stopper:
-    """Stops one process group, however many tasks ask for that, and remembers how far it went.
+    """Stops a process group, for any number of tasks, and remembers which steps were needed.
 
     Args:
         group: the group.
@@ -81,7 +80,7 @@ class Stopper:
         return False
 
     def annotate(self, end: Exit) -> Exit:
-        """Return the leader's exit with `stopped` and `forced` set, which this stopper knows."""
+        """Return the leader's exit with `stopped` and `forced` set as this stopper knows them."""
         return replace(end, stopped=self._stopped, forced=self._forced)
 
     def _request_stop(self, signal: int) -> None:
@@ -89,7 +88,7 @@ class Stopper:
             return
         self._requested = True
         was_alive = self._group.leader_is_alive()
-        # SIGCONT, because a stopped process receives no signal but SIGKILL until it is continued.
+        # SIGCONT, because a suspended process receives no signal but SIGKILL until it is continued.
         self._stopped = self._group.send(signal, SIGCONT) and was_alive
 
     def _kill(self) -> None:

@@ -17,7 +17,7 @@ __all__ = ["bytes_in_pipe", "enlarge_pipe", "is_named_pipe", "open_for_reading"]
 
 
 def is_named_pipe(path: str) -> bool:
-    """Return whether `path` leads to a named pipe; opening one waits for a writer."""
+    """Return whether `path` leads to a named pipe, which waits for a writer when opened."""
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except OSError:
@@ -28,12 +28,12 @@ def open_for_reading(path: str) -> int:
     """Open a file as the stdin of a process, without waiting.
 
     Raises:
-        OSError: the file cannot be read, or is a directory or a named pipe; the error names it.
+        OSError: `path` cannot be read, or is a directory or a named pipe; the error names it.
     """
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if stat.S_ISFIFO(mode):  # Opened without waiting, a pipe without a writer is at its end.
+    if stat.S_ISFIFO(mode):  # Opened without waiting, a pipe without a writer is at end-of-file.
         raise OSError(errno.EINVAL, "it is a named pipe", path)
     # O_NONBLOCK, because the path may lead to a named pipe by now.
     fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)

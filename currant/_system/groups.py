@@ -1,14 +1,14 @@
 """Process groups: send signals to them, and find out whether a member is still alive.
 
-A group is signalled through a pidfd of its leader if the system can do that (Linux 6.9 and later).
+A group is signalled through a pidfd of the leader if the system can do that (Linux 6.9 and later).
 A pidfd that was opened while the leader existed never reaches another process's group, even after
-the leader has been reaped.  On other systems the group is signalled by its number.
+the leader has been reaped.  On other systems the group is signalled by number.
 
-Whether a group is alive is read from the states of its members.  ``killpg(pgid, 0)`` alone does not
-show it: it succeeds while zombies are left, and below a PID 1 that reaps late they may stay for
-good.  Its failure, however, is exact and cheap: once it fails, the group is empty.
+Whether a group is alive is read from the states of its members.  ``killpg(pgid, 0)`` is not
+enough: the call succeeds while zombies are left, and below a PID 1 that reaps late they may stay
+for good.  A failure, however, is exact and cheap: once the call fails, the group is empty.
 
-A group owns its number until its leader has been reaped and its last member is gone.  From then on
+A group owns its number until the leader has been reaped and the last member is gone.  From then on
 the system may give the number to another process, so a `ProcessGroup` that was found empty is never
 signalled again.
 """
@@ -65,7 +65,7 @@ class ProcessGroup:
 
     Args:
         leader: the leader's pid.
-        pidfd: the leader's pidfd, lent until the group is closed; None: the group opens its own.
+        pidfd: the leader's pidfd, lent until the group is closed; None: the group opens a pidfd.
 
     Attributes:
         id: the group's number, which is the leader's pid.
@@ -90,9 +90,9 @@ class ProcessGroup:
         return f"<ProcessGroup {self.id}{' empty' if self._is_empty else ''}>"
 
     def send(self, *numbers: int) -> bool:
-        """Send signals, one after the other, to every member; return whether the first reached one.
+        """Send signals in this order to all members; return whether the first was delivered.
 
-        A member that may not be signalled, because it changed its user, does not count.
+        A member that changed its user, so that we may not signal it, does not count.
         """
         reached = [self._try_to_send(number) for number in numbers]
         return reached[0]
@@ -117,7 +117,7 @@ class ProcessGroup:
     def is_empty_in_snapshot(self) -> bool:
         """Return whether no member is alive, judged by a snapshot that all groups share.
 
-        Repeat the call after a pause until it returns True: the first call only takes a look.
+        Repeat the call after a pause until the result is True: the first call only takes a look.
         """
         self._is_empty = self._is_empty or not self._has_members(self._has_live_member_in_snapshot)
         return self._is_empty
@@ -136,7 +136,7 @@ class ProcessGroup:
             self._is_empty = True  # An unreaped leader would still be found.
             return False
         except PermissionError:
-            # On macOS a group of zombies; on Linux a group whose members all changed their user.
+            # On macOS a group of zombies; on Linux a group of members that all changed their user.
             return False
         return True
 

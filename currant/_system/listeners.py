@@ -1,4 +1,4 @@
-"""Find the process that listens on a TCP port, as ``/proc`` shows it (Linux)."""
+"""Find the process that listens on a TCP port, with the help of ``/proc`` (Linux)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["OwnServers"]
 
 
-_LISTENS = b"0A"  # TCP_LISTEN, as the tables in /proc/net show it
+_LISTENS = b"0A"  # TCP_LISTEN in the tables of /proc/net
 
-_ANY_IPV4, _ANY_IPV6 = b"0" * 8, b"0" * 32  # 0.0.0.0 and ::, as these tables show them
+_ANY_IPV4, _ANY_IPV6 = b"0" * 8, b"0" * 32  # 0.0.0.0 and ::, in the same form
 
 
 class OwnServers:
@@ -68,11 +68,11 @@ class OwnServers:
 
 
 def _serving_sockets(address: str, port: int) -> set[str]:
-    """Return the socket that accepts connections there, as a link to it reads: see proc(5).
+    """Return the sockets that accept connections there, as ``socket:[inode]``: see proc(5).
 
-    The choice is the system's: a socket at exactly this address comes before one at all addresses,
-    and for IPv4 an IPv4 socket comes before an IPv6 socket, which may not accept IPv4.  The result
-    has several sockets if they share the port (SO_REUSEPORT).
+    The choice is the system's: a socket at exactly this address comes before a socket at all
+    addresses, and for IPv4 an IPv4 socket comes before an IPv6 socket, which may not accept IPv4.
+    Several sockets may share the port (SO_REUSEPORT).
     """
     listening = _listening_sockets(port)
     ip = ip_address(address)
@@ -100,7 +100,7 @@ def _listening_sockets(port: int) -> list[tuple[bytes, str]]:
 
 
 def _rows_of(table: str) -> list[bytes]:
-    """Return the lines of a table without its head; a single read would return its first page."""
+    """Return the lines of a table without its head; a single read would return the first page."""
     try:
         with open(table, "rb") as file:
             return file.readlines()[1:]
@@ -109,13 +109,13 @@ def _rows_of(table: str) -> list[bytes]:
 
 
 def _as_in_proc(address: bytes) -> bytes:
-    """Return an address as the tables in /proc/net show it: in 32-bit words of host byte order."""
+    """Return an address in the form of /proc/net: in 32-bit words of host byte order."""
     words = struct.unpack(f"={len(address) // 4}I", address)
     return b"".join(b"%08X" % word for word in words)
 
 
 def _descends_from(pid: int, members: Collection[int]) -> bool:
-    """Return whether a process is one of `members` or a descendant, as a shell is of its `su`."""
+    """Return whether a process is in `members` or a descendant, as a shell is of a `su`."""
     ancestor: int | None = pid
     while ancestor:
         if ancestor in members:
@@ -125,11 +125,11 @@ def _descends_from(pid: int, members: Collection[int]) -> bool:
 
 
 def _has_open(pid: int, links: Collection[str]) -> bool:
-    """Return whether a process has a descriptor that links to one of `links`; False if unknown."""
+    """Return whether a process has one of `links` open; False if that is unknown."""
     folder = f"/proc/{pid}/fd"
     try:
         for name in os.listdir(folder):
-            with suppress(FileNotFoundError):  # The process has closed it since.
+            with suppress(FileNotFoundError):  # closed in the meantime
                 if os.readlink(f"{folder}/{name}") in links:
                     return True
     except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -21,7 +21,7 @@ def mark(run: str, name: str, attempt: int) -> str:
 def has_mark(environment: bytes, mark: bytes) -> bool:
     """Return whether a variable equals `mark`, or starts with `mark` and a colon.
 
-    The colon comes from a Runner inside the process: it appended marks of its own.
+    The colon comes from a Runner inside the process, which appended a mark of its own.
     """
     return any((each + b":").startswith(mark + b":") for each in environment.split(b"\0"))
 

@@ -32,7 +32,7 @@ __all__ = [
 def has_proc() -> bool:
     """Return whether there is a ``/proc`` that shows the pids that system calls take."""
     try:
-        # It may be the /proc of a container's host, which shows other pids.
+        # This may be the /proc of a container's host, which shows other pids.
         return sys.platform == "linux" and os.readlink("/proc/self") == str(os.getpid())
     except OSError:
         return False
@@ -43,11 +43,11 @@ ALIVE = frozenset("RSDTtIKWP")
 
 
 class ProcessSnapshot:
-    """The members of every process group at one moment; taking it costs a few µs per process.
+    """The members of every process group at one moment; it takes a few µs per process.
 
     Attributes:
         number: differs between snapshots.
-        taken_at: the monotonic time at which it was started.
+        taken_at: the monotonic time of the start.
     """
 
     _numbers = count()
@@ -65,7 +65,7 @@ class ProcessSnapshot:
 
 
 SNAPSHOT_MAX_AGE = 0.01
-"""Seconds for which a snapshot is shared; taking one costs 1 ms if there are 500 processes."""
+"""Seconds for which a snapshot is shared; taking it costs 1 ms if there are 500 processes."""
 
 _snapshot: ProcessSnapshot | None = None
 
@@ -102,14 +102,14 @@ def environment_of(pid: int) -> bytes | None:
     """Return the environment with which a process's program started; NUL ends each variable.
 
     The result is empty for a process without variables, for a zombie, and at the moment of an exec.
-    It is None if the process does not exist any more or belongs to another user.
+    The result is None if the process does not exist any more or belongs to another user.
 
     Raises:
         OSError: this process has no file descriptor left to read ``/proc``.
     """
     environment = _read(f"/proc/{pid}/environ")
     if not environment:
-        # If the first thread of a process has ended, only its other threads show the environment.
+        # If the first thread of a process has ended, only the other threads show the environment.
         for thread in _other_threads(pid):
             environment = environment or _read(f"/proc/{pid}/task/{thread}/environ")
     return environment
@@ -118,7 +118,7 @@ def environment_of(pid: int) -> bytes | None:
 def is_starting(pid: int, group: int) -> bool:
     """Return whether a process of `group` that shows no environment is in the middle of an exec.
 
-    If so, it shows no arguments either, yet it is alive.
+    If so, the process shows no arguments either, yet is alive.
 
     Raises:
         OSError: this process has no file descriptor left to read ``/proc``.
@@ -147,7 +147,7 @@ def state_in(pid: int, group: int) -> str | None:
         return None
     state, thread_count = fields[0], int(fields[17])
     if state == b"Z" and thread_count > 1:
-        return "R"  # Only its first thread has ended.
+        return "R"  # Only the first thread has ended.
     return state.decode()
 
 

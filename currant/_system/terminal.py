@@ -54,7 +54,7 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
 
 
 def resize_terminal(fd: int, rows: int, columns: int) -> None:
-    """Set a terminal's size; the system sends SIGWINCH to its foreground group, if there is one."""
+    """Set a terminal's size; the system sends SIGWINCH to the foreground group, if any."""
     with suppress(termios.error):  # No process has the terminal open any longer.
         termios.tcsetwinsize(fd, (rows, columns))
 
@@ -73,9 +73,9 @@ def end_of_file_character(fd: int) -> bytes:
 
 
 def take_terminal() -> Callable[[], object]:
-    """Return a `preexec_fn` for a session leader: it makes its stdin its controlling terminal.
+    """Return a `preexec_fn` that makes the stdin of a session leader its controlling terminal.
 
-    The function is a single system call.  It runs between fork and exec, in a child that has no
-    other thread, so it must not wait for a lock that another thread held.
+    The function is a single system call.  Between fork and exec a child has no other thread, so
+    the function must not wait for a lock that another thread held.
     """
     return partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
