@@ -40,6 +40,7 @@ class RunnerOptions(TypedDict, total=False):
     orphan_guard: bool
     timeout: float | None
     keep_open: bool
+    iterable: bool
 
 
 def run(
@@ -73,10 +74,11 @@ def run(
         CommandError, CommandNotFoundError: as for `Runner`.
         RuntimeError: this thread already runs an event loop; use `Runner` instead.
     """
+    options.setdefault("iterable", False)  # Nothing iterates over this Runner.
     if len(commands) == 1 and isinstance(commands[0], Mapping):
-        runner = Runner(commands[0], iterable=False, **options)
+        runner = Runner(commands[0], **options)
     else:
-        runner = Runner(commands, iterable=False, **options)  # type: ignore[arg-type]
+        runner = Runner(commands, **options)  # type: ignore[arg-type]
 
     async def main() -> Results:
         async with runner:

@@ -26,8 +26,6 @@ __all__ = [
     "RestartWhen",
     "as_restart_policy",
     "decide",
-    "delay_before_restart",
-    "ends_in_a_row",
 ]
 
 
@@ -184,20 +182,3 @@ def _backoff(policy: RestartPolicy, in_a_row: int) -> float:
 
 def _jittered(policy: RestartPolicy, delay: float, random: float) -> float:
     return delay * (1 + policy.jitter * (2 * random - 1))
-
-
-# The two functions below are what the supervisor calls until it calls `decide`.
-
-
-def ends_in_a_row(policy: RestartPolicy, before: int, uptime: float) -> int:
-    """Count the ends in a row, including this one, after an attempt of `uptime` seconds."""
-    return 1 if uptime >= policy.reset_after else before + 1
-
-
-def delay_before_restart(
-    policy: RestartPolicy, *, failed: bool, restarts: int, in_a_row: int, random: float
-) -> float | None:
-    """Return the seconds to wait before the next attempt, or None: no restart."""
-    if not _allows_restart(policy, restarts=restarts, failed=failed):
-        return None
-    return _jittered(policy, _backoff(policy, in_a_row), random)
