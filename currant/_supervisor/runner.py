@@ -49,12 +49,17 @@ class Runner(AsyncContextManagerMixin):
 
     For example, this runs two commands and stops both when one of them fails::
 
+        import anyio
+        from currant import Command, Runner
+
         async def main() -> None:
             commands = {"disk": ["df", "-h", "/"], "count": Command.shell("seq 3; exit 4")}
             async with Runner(commands, kill_others_on="failure") as runner:
                 async for message in runner:
                     print(message)
             print(runner.results["count"].exit)  # exit code 4
+
+        anyio.run(main)
 
     On entry the program and the working directory of every command are looked up; then all commands
     are started.  Leaving the block normally waits for all commands, as `join` does.  If the body
