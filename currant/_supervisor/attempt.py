@@ -193,8 +193,8 @@ class Attempt:
         uptime: float | None = None
         try:
             async with anyio.create_task_group() as tasks:
+                running = _Running(process, tasks)
                 try:
-                    running = _Running(process, tasks)
                     self._begin(running)
                     self._note_exit(await process.wait())
                     uptime = anyio.current_time() - began

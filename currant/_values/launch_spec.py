@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, fields
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from currant._values.checks import check_count
 
@@ -64,8 +64,11 @@ class LaunchSpec:
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:
         """Return the fields of `command` that belong to a spec, in a form that can be pickled."""
-        values = {spec.name: getattr(command, spec.name) for spec in fields(LaunchSpec)}
-        return LaunchSpec(**values | {"env": dict(command.env)})
+        values: dict[str, Any] = {
+            spec.name: getattr(command, spec.name) for spec in fields(LaunchSpec)
+        }
+        values["env"] = dict(command.env)
+        return LaunchSpec(**values)
 
 
 def has_input(spec: LaunchSpec) -> bool:
