@@ -58,11 +58,11 @@ class TestLocalLauncher(LauncherContract):
 
     @pytest.fixture(params=STARTS, autouse=True)
     def way_to_start(self, request: pytest.FixtureRequest) -> None:
-        """Each way to start processes that there is on this system."""
+        """Each way to start processes on this system."""
         self._start = request.param
 
     def new_launcher(self) -> LocalLauncher:
-        """Return a launcher of real processes, and of no other than those that it is told."""
+        """Return a launcher of real processes, without the guard, which is a child as well."""
         return LocalLauncher(orphan_guard=False, _start=self._start)
 
     def command(self, behaviour: Behaviour) -> Command:
@@ -84,7 +84,7 @@ class TestLocalLauncher(LauncherContract):
         return data
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
-        """Return why not: what closes its stdout may still hold a second copy of it."""
+        """A process that closes its stdout may still hold a second copy of it."""
         if started_by_uvloop(anyio_backend, self._start):
             return "uvloop hands its children second copies of 0 to 2, which they never close"
         return None
@@ -118,8 +118,8 @@ SCRIPTS = {
 
 
 @pytest.mark.anyio
-async def test_a_fake_process_takes_signals_that_have_no_name() -> None:
-    """As real ones do: real-time signals are told by their number."""
+async def test_fake_process_accepts_signals_without_a_name() -> None:
+    """Real-time signals appear as their number, as for a real process."""
     async with FakeLauncher(default=Script(exit=None)) as launcher:
         process = await launcher.launch(Command(["c"]))
         number = signal.SIGRTMIN + 3
