@@ -15,9 +15,18 @@ from currant._system import groups, listeners, proc
 from currant._system.groups import ProcessGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from currant._process.spawn import StartProcess
 
-__all__ = ["HAS_PIDFDS", "hide_group_pidfds", "hide_proc", "needs_proc", "started_by_uvloop"]
+__all__ = [
+    "HAS_PIDFDS",
+    "answer_signals",
+    "hide_group_pidfds",
+    "hide_proc",
+    "needs_proc",
+    "started_by_uvloop",
+]
 
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 
@@ -35,6 +44,16 @@ def hide_group_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EINVAL, "unknown flag")
 
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse, raising=False)
+
+
+def answer_signals(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], None]) -> None:
+    """Call `answer` for each signal to a group, by number or by pidfd, instead of sending it."""
+
+    def send(target: int, number: int, info: None = None, flags: int = 0) -> None:
+        answer()
+
+    monkeypatch.setattr(os, "killpg", send)
+    monkeypatch.setattr(signal, "pidfd_send_signal", send, raising=False)
 
 
 def _pidfds_reach_groups() -> bool:

@@ -506,26 +506,23 @@ async def test_kill_does_not_wait_for_the_sweep_before_a_restart(
     assert runner.results["c"].attempts == 1
 
 
-async def test_escapee_that_cannot_be_ended_prevents_a_restart(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_escapee_that_cannot_be_ended_prevents_a_restart() -> None:
     """An escapee that outlives SIGKILL makes the command fail for good."""
-    swept: list[str] = []
+    swept: list[str | None] = []
 
-    async def give_up(
-        escapees: Escapees, commands: Mapping[str, StopSpec], *_: object, **__: object
-    ) -> None:
-        swept.extend(commands)
-        if len(swept) == 1:
-            raise CannotStopError(swept[0], 4711, 2.0)
+    class GivesUpOnce(LocalLauncher):
+        async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+            swept.append(name)
+            if len(swept) == 1:
+                raise CannotStopError("c", 4711, 2.0)
+            await super().sweep(name, grace)
 
-    monkeypatch.setattr(Escapees, "end", give_up)
     with fail_after(LIMIT):
-        async with Runner({"c": "sleep 9999"}) as runner:
+        async with Runner({"c": "sleep 9999"}, launcher=GivesUpOnce()) as runner:
             await runner["c"].until_started()
             with pytest.raises(JobEndedError):
                 await runner["c"].restart()
-    assert swept == ["c", "c"]
+    assert swept[:2] == ["c", None]
     assert runner.results["c"].attempts == 1
     assert runner.results["c"].status == "failed"
     assert "4711" in str(runner.results["c"].error)

@@ -19,7 +19,7 @@ from currant._system import proc
 from currant._system.groups import ProcessGroup, require_posix
 from currant._system.listeners import OwnServers
 from currant._system.proc import environment_of, group_and_session
-from tests.system import HAS_PIDFDS, hide_group_pidfds, hide_proc, needs_proc
+from tests.system import HAS_PIDFDS, answer_signals, hide_group_pidfds, hide_proc, needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,11 +124,11 @@ def test_missing_permission_to_signal_returns_false(
 ) -> None:
     """Members that we may not signal any more raise no error."""
 
-    def refuse(group: ProcessGroup, signal: int) -> None:
+    def refuse() -> None:
         raise PermissionError
 
     group = group_of(start(*RUNS))
-    monkeypatch.setattr(ProcessGroup, "_signal", refuse)
+    answer_signals(monkeypatch, refuse)
     assert not group.send(SIGTERM)
 
 
@@ -138,7 +138,7 @@ def test_group_without_permission_to_signal_is_not_empty(
 ) -> None:
     """A missing permission does not mean that no member is alive."""
 
-    def refuse(group: ProcessGroup, signal: int) -> None:
+    def refuse() -> None:
         raise PermissionError
 
     leader = start(*RUNS)
@@ -146,7 +146,7 @@ def test_group_without_permission_to_signal_is_not_empty(
     group = group_of(leader)
     leader.kill()
     leader.wait()
-    monkeypatch.setattr(ProcessGroup, "_signal", refuse)
+    answer_signals(monkeypatch, refuse)
     assert not group.is_empty()
 
 
@@ -348,12 +348,12 @@ def test_empty_group_stays_empty_when_the_number_is_reused(
     """Another process's group with the same number is not ours."""
     answers: list[Exception | None] = [ProcessLookupError(), None, None]
 
-    def answer(group: ProcessGroup, signal: int) -> None:
+    def answer() -> None:
         if (error := answers.pop(0)) is not None:
             raise error
 
-    monkeypatch.setattr(ProcessGroup, "_signal", answer)
     group = group_of(start(*RUNS))
+    answer_signals(monkeypatch, answer)
     assert group.is_empty()
     assert group.is_empty()
     assert not group.send(SIGTERM)
@@ -598,11 +598,11 @@ def test_group_without_proc_that_refuses_signals_is_empty(
 ) -> None:
     """On macOS a group of zombies cannot be signalled; it counts as gone."""
 
-    def refuse(group: ProcessGroup, signal: int) -> None:
+    def refuse() -> None:
         raise PermissionError
 
     hide_proc(monkeypatch)
-    monkeypatch.setattr(ProcessGroup, "_signal", refuse)
+    answer_signals(monkeypatch, refuse)
     assert group_of(start(*RUNS)).is_empty()
 
 
