@@ -1,4 +1,4 @@
-"""What the system under the tests can do, and the marks for tests that need it."""
+"""The abilities of this system, ways to hide them, and marks for tests that need them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,24 @@ from currant._system import groups, listeners, proc
 from currant._system.groups import ProcessGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from currant._process.spawn import StartProcess
 
-__all__ = ["HAS_PIDFDS", "hide_group_pidfds", "hide_proc", "needs_proc", "started_by_uvloop"]
+__all__ = [
+    "HAS_PIDFDS",
+    "answer_signals",
+    "hide_group_pidfds",
+    "hide_proc",
+    "needs_proc",
+    "started_by_uvloop",
+]
 
-needs_proc = pytest.mark.skipif(
-    not os.path.exists("/proc/self/stat"), reason="looks into processes by way of /proc"
-)
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 
 
 def hide_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have currant find no ``/proc`` that it can use, as on macOS."""
+    """Hide ``/proc`` from currant, as on macOS."""
     for module in (groups, listeners, proc):
         monkeypatch.setattr(module, "has_proc", lambda: False)
 
@@ -37,6 +44,16 @@ def hide_group_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EINVAL, "unknown flag")
 
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse, raising=False)
+
+
+def answer_signals(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], None]) -> None:
+    """Call `answer` for each signal to a group, by number or by pidfd, instead of sending it."""
+
+    def send(target: int, number: int, info: None = None, flags: int = 0) -> None:
+        answer()
+
+    monkeypatch.setattr(os, "killpg", send)
+    monkeypatch.setattr(signal, "pidfd_send_signal", send, raising=False)
 
 
 def _pidfds_reach_groups() -> bool:
@@ -52,10 +69,10 @@ HAS_PIDFDS = _pidfds_reach_groups()
 
 
 def started_by_uvloop(anyio_backend: object, start: StartProcess | None = None) -> bool:
-    """Return whether uvloop itself starts the processes, which is unlike the others in that.
+    """Return whether uvloop itself starts the processes, which differs from the other ways.
 
-    Its children have second copies of their three standard files and whatever is inheritable, a
-    script without a first line is run by /bin/sh, and files leak when there are too few.
+    Its children inherit second copies of their three standard files and all inheritable files, a
+    script without a '#!' line runs with /bin/sh, and a lack of file descriptors leaks files.
     """
     if (start or default_start()) is not start_without_pidfd:
         return False

@@ -1,4 +1,4 @@
-"""The contract of launchers, run against the one of this machine and against the fake."""
+"""The contract of launchers, run against `LocalLauncher` and `FakeLauncher`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import pytest
 pytest.register_assert_rewrite("tests.launcher_contract")
 
 from currant import PIPE, Command, LocalLauncher  # noqa: E402
+from currant._process.launcher import Limited  # noqa: E402
 from currant._process.spawn import start_with_pidfd, start_without_pidfd  # noqa: E402
 from currant._system.groups import has_pidfds  # noqa: E402
+from currant._values.shutdown_limits import ShutdownLimits  # noqa: E402
 from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
 from tests.launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
 from tests.system import started_by_uvloop  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from currant import Launcher, Process
     from currant._process.spawn import StartProcess
 
@@ -43,7 +47,7 @@ while True:
 LINES = {
     Behaviour.SPEAKS: "echo hi; echo oops >&2; exit 3",
     Behaviour.RUNS: "echo ready; exec sleep 9999",
-    # A signal that is ignored stays so after the exec.
+    # An ignored signal stays ignored after the exec.
     Behaviour.IGNORES_SIGTERM: "trap '' TERM; echo ready; exec sleep 9999",
     Behaviour.CLOSES_OUTPUT: "exec sleep 9999 >&- 2>&-",
     Behaviour.WRITES_MEGABYTE: f"head -c {MEGABYTE} /dev/zero | tr '\\0' x",
@@ -58,15 +62,15 @@ class TestLocalLauncher(LauncherContract):
 
     @pytest.fixture(params=STARTS, autouse=True)
     def way_to_start(self, request: pytest.FixtureRequest) -> None:
-        """Each way to start processes that there is on this system."""
+        """Each way to start processes on this system."""
         self._start = request.param
 
     def new_launcher(self) -> LocalLauncher:
-        """Return a launcher of real processes, and of no other than those that it is told."""
+        """Return a launcher of real processes, without the guard, which is a child as well."""
         return LocalLauncher(orphan_guard=False, _start=self._start)
 
     def command(self, behaviour: Behaviour) -> Command:
-        """Return a small program that behaves so."""
+        """Return a small program with that behaviour."""
         match behaviour:
             case Behaviour.CANNOT_START:
                 return Command(["/nonexistent/program"], name=behaviour.name)
@@ -76,7 +80,7 @@ class TestLocalLauncher(LauncherContract):
         return Command.shell(LINES[behaviour], name=behaviour.name, stdin=stdin)
 
     async def read_from_stdin(self, process: Process, count: int) -> bytes:
-        """Return what the process has echoed."""
+        """Return the bytes that the process has echoed."""
         assert process.stdout is not None
         data = b""
         while len(data) < count:
@@ -84,13 +88,13 @@ class TestLocalLauncher(LauncherContract):
         return data
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
-        """Return why not: what closes its stdout may still hold a second copy of it."""
+        """A process that closes its stdout may still hold a second copy of it."""
         if started_by_uvloop(anyio_backend, self._start):
             return "uvloop hands its children second copies of 0 to 2, which they never close"
         return None
 
     def count_alive(self, launcher: Launcher) -> int:
-        """Count the children of this process; where there is no /proc, trust the launcher."""
+        """Count the children of this process; without /proc, trust the launcher."""
         if os.path.exists("/proc/self/stat"):
             return sum(map(_is_child, filter(str.isdecimal, os.listdir("/proc"))))
         assert isinstance(launcher, LocalLauncher)
@@ -117,9 +121,36 @@ SCRIPTS = {
 }
 
 
+SEAM = {
+    *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
+    *("listens", "resize"),
+}
+"""The members of `Process`, `PortOwner` and `Resizable`."""
+
+
 @pytest.mark.anyio
-async def test_a_fake_process_takes_signals_that_have_no_name() -> None:
-    """As real ones do: real-time signals are told by their number."""
+async def test_local_process_shows_only_the_seam() -> None:
+    """The methods of the kill path belong to the group behind the process."""
+    async with LocalLauncher() as launcher:
+        process = await launcher.launch(Command(["true"]))
+        assert {name for name in dir(process) if not name.startswith("_")} == SEAM
+
+
+@pytest.mark.parametrize("launcher", [LocalLauncher, FakeLauncher])
+def test_launcher_states_its_limits(launcher: Callable[..., Launcher]) -> None:
+    """A Runner bounds the end of its block by the limits of its launcher."""
+    limits = ShutdownLimits(reap=0.5)
+    stated = launcher(_limits=limits)
+    assert isinstance(stated, Limited)
+    assert stated.limits is limits
+    default = launcher()
+    assert isinstance(default, Limited)
+    assert default.limits == ShutdownLimits()
+
+
+@pytest.mark.anyio
+async def test_fake_process_accepts_signals_without_a_name() -> None:
+    """Real-time signals appear as their number, as for a real process."""
     async with FakeLauncher(default=Script(exit=None)) as launcher:
         process = await launcher.launch(Command(["c"]))
         number = signal.SIGRTMIN + 3
