@@ -4,7 +4,7 @@ Tests start real processes.  A broken kill path would leave processes behind, an
 would be a slow machine.  So two fixtures run around every test, without being asked for:
 
 - `no_stray_tasks` compares the event loop's tasks before and after an async test;
-- `nothing_left_over` runs last, when the event loop is closed.  It looks for leftover processes, and
+- `nothing_left_over` runs last, when the event loop is closed.  It looks for leftover processes and
   compares the open files of this process before and after the test.
 
 A process counts as leftover if it is a child of this process (running or a zombie), or if its
