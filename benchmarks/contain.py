@@ -26,6 +26,7 @@ from currant import Runner, Started
 from currant._process.escapees import Escapees
 from currant._process.guard import SCRIPT
 from currant._system.proc import process_numbers
+from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ async def search(side: str, setting: Setting) -> Sample:
                 break
         began = perf_counter()
         if side == "currant":
-            await Escapees("f00", set).find()
+            await Escapees("f00", set, ShutdownLimits()).find()
         else:
             files = [f"/proc/{pid}/environ" for pid in process_numbers()]
             await run_process([GREP, "-ls", "f00/", *files], check=False)

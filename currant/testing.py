@@ -1,11 +1,8 @@
-"""`FakeLauncher`: processes that only say what their script says, for tests without real ones.
+"""`FakeLauncher`: processes that follow a script, for tests without real processes.
 
 A fake process keeps the contract of `currant.Process` and goes through the same kill path as a real
-one, so what is decided above it (restarts, kills, who waits for whom) can be tested without a
-program, without the machine's speed and, with trio's `MockClock`, without waiting.
-
-    launcher = FakeLauncher({"web": Script(exit=None, ignores={SIGTERM})}, Script(exit=3))
-    async with Runner({"web": "serve", "job": "migrate"}, launcher=launcher) as runner: ...
+one.  So decisions above the launcher (restarts, kills, dependencies) can be tested without a
+program, independent of the machine's speed and, with trio's `MockClock`, without waiting.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ from __future__ import annotations
 import signal as signals
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,13 +19,15 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
-from currant._process.stop import REAP_LIMIT, end_group
+from currant._process.stop import Stopper
 from currant._synchronization import Notifier
 from currant._values.errors import CannotStopError, LaunchError
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty, has_input
+from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from currant._values.command import Command
@@ -46,21 +45,31 @@ HARMLESS = frozenset(
         in ("SIGCONT", "SIGCHLD", "SIGWINCH", "SIGURG", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU")
     }
 )
-"""Signals that do not end a process which has no handler for them."""
+"""Signals that do not end a process that has no handler for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What one fake process does.
+    r"""The behaviour of a fake process.
+
+    Describe a server, a process that has to be killed, a crash, and a failed start::
+
+        from signal import SIGTERM
+        from currant.testing import Script
+
+        server = Script(stdout=b"ready\n", exit=None)
+        deaf = Script(exit=None, ignores={SIGTERM})
+        crash = Script(stderr=b"no such table\n", exit=1, after=0.01)
+        broken = Script(error="the program does not exist")
 
     Attributes:
-        stdout: what it writes at once.
-        stderr: the same to its stderr.
-        exit: the code it exits with by itself; None: it runs until it is ended.
-        after: seconds until then.
-        ignores: signals that do not end it; with SIGKILL among them nothing does.
-        starting: seconds that it takes to start.
-        error: why it cannot be started; None: it can.
+        stdout: the bytes that the process writes to stdout at once.
+        stderr: the bytes that the process writes to stderr at once.
+        exit: the exit code; None: the process runs until a signal ends it.
+        after: seconds from the start to the exit.
+        ignores: the signals that do not end the process; with SIGKILL among them, no signal does.
+        starting: seconds that the start takes.
+        error: the reason why the start fails; None: the start succeeds.
     """
 
     stdout: bytes = b""
@@ -73,29 +82,50 @@ class Script:
 
 
 Scripts: TypeAlias = Mapping[str, Script | Sequence[Script]]
-"""By a command's name what it does: always the same, or one after the other, the last for good."""
+"""Scripts by command name; in a sequence, each start uses the next script; the last one repeats."""
 
 
 class FakeLauncher(AsyncContextManagerMixin):
-    """A launcher whose processes follow scripts.
+    """A launcher of processes that follow scripts.
+
+    Test how an application reacts when one of its commands fails::
+
+        from signal import SIGTERM
+        from currant import Runner
+        from currant.testing import FakeLauncher, Script
+
+        launcher = FakeLauncher({"web": Script(exit=None)}, default=Script(exit=3))
+        commands = {"web": "serve", "job": "migrate"}
+        async with Runner(commands, launcher=launcher, kill_others_on="failure") as runner:
+            await runner["job"].wait()
+        assert launcher["web"].signals == [SIGTERM]
 
     Args:
-        scripts: by the commands' names what they do.
-        default: what a command does that has no script.
+        scripts: the scripts by command name.
+        default: the script of each other command; None: exit at once with code 0.
 
     Attributes:
         launched: all processes that were started, in order.
+        limits: how long each step of ending a process may take.
     """
 
-    def __init__(self, scripts: Scripts | None = None, default: Script | None = None) -> None:
+    # `_limits` is for tests of currant itself.
+    def __init__(
+        self,
+        scripts: Scripts | None = None,
+        default: Script | None = None,
+        *,
+        _limits: ShutdownLimits | None = None,
+    ) -> None:
+        self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self.launched: list[FakeProcess] = []
         self._scripts = dict(scripts or {})
         self._default = default or Script()
-        self._tries: dict[str, int] = {}
+        self._starts: dict[str, int] = {}
         self._pids = count(1)
 
     def __getitem__(self, name: str) -> FakeProcess:
-        """Return the last process of the command of that name; `KeyError` where there is none."""
+        """Return the last process of a command; raise `KeyError` if none was started."""
         for process in reversed(self.launched):
             if process.command.name == name:
                 return process
@@ -109,7 +139,7 @@ class FakeLauncher(AsyncContextManagerMixin):
                 yield self
             except BaseException as raised:  # raised again below, unwrapped
                 error = raised
-            with anyio.CancelScope(shield=True):  # bounded: nothing in it waits
+            with anyio.CancelScope(shield=True):  # Bounded: no call waits.
                 for process in self.launched:
                     await process.aclose()
         if error is not None:
@@ -119,13 +149,13 @@ class FakeLauncher(AsyncContextManagerMixin):
         """Start a process that follows the script of `command`.
 
         Raises:
-            LaunchError: its script says so.
+            LaunchError: the script has an `error`.
         """
         script = self._next_script(command.name)
         await anyio.sleep(script.starting)
         if script.error is not None:
             raise LaunchError(command.name, script.error)
-        process = FakeProcess(command, script, next(self._pids))
+        process = FakeProcess(command, script, next(self._pids), self.limits)
         self.launched.append(process)
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
@@ -135,24 +165,30 @@ class FakeLauncher(AsyncContextManagerMixin):
         scripts = self._scripts.get(name, self._default)
         if isinstance(scripts, Script):
             return scripts
-        tries = self._tries.get(name, 0)
-        self._tries[name] = tries + 1
-        return scripts[min(tries, len(scripts) - 1)]
+        starts = self._starts.get(name, 0)
+        self._starts[name] = starts + 1
+        return scripts[min(starts, len(scripts) - 1)]
 
 
 class FakeProcess:
     r"""A process that follows a script; a test may also play it by hand.
 
     Attributes:
-        command: what was launched.
-        signals: every signal that reached it, in order.
-        received: what was sent to its stdin; where that is a terminal, with ``b"\x04"`` for each
-            time that it was closed.
-        terminal: its terminal, of the size that it has now; None where it has none.
-        pid: a number that no other process of its launcher has.
+        command: the command that was launched.
+        signals: all signals that arrived, in order.
+        received: the bytes that were sent to stdin, with a ``b"\x04"`` for each time that the stdin
+            of a terminal was closed.
+        terminal: the terminal with the present size; None if there is no terminal.
+        host: ``"fake"``.
+        pid: a number that no other process of the launcher has.
+        stdin: the input if that is a pipe or a terminal, else None.
+        stdout: the output.
+        stderr: the error output; None if that goes to stdout.
     """
 
-    def __init__(self, command: LaunchSpec, script: Script, pid: int) -> None:
+    def __init__(
+        self, command: LaunchSpec, script: Script, pid: int, limits: ShutdownLimits
+    ) -> None:
         self.command = command
         self.signals: list[int] = []
         self.received: bytearray = bytearray()
@@ -160,151 +196,168 @@ class FakeProcess:
         self.pid: int = pid
         self.terminal: Pty | None = command.pty if isinstance(command.pty, Pty) else None
         self.stdin: ByteSendStream | None = _FakeInput(self) if has_input(command) else None
-        self.stdout: FakeOutput = FakeOutput()
         separate = command.stderr == "separate" and self.terminal is None
-        self.stderr: FakeOutput | None = FakeOutput() if separate else None
-        self._ignores = frozenset(script.ignores)
-        self._end: Exit | None = None
-        self._ended = anyio.Event()
-        self._asked = False
-        self._stopped = False
-        self._forced = False
+        self._stdout = _Buffer()
+        self._stderr = _Buffer() if separate else self._stdout
+        self.stdout: ByteReceiveStream = _FakeOutput(self._stdout)
+        self.stderr: ByteReceiveStream | None = _FakeOutput(self._stderr) if separate else None
+        self._group = _FakeGroup(script.ignores, self.signals, on_exit=self.close_output)
+        self._stopper = Stopper(self._group, limits.reap)
+        self._limits = limits
         self.write(script.stdout)
         self.write(script.stderr, "stderr")
 
     def __repr__(self) -> str:
-        return f"<FakeProcess {self.command.name!r} pid={self.pid} {self._end or 'running'}>"
+        end = self._group.exit
+        state = "running" if end is None else self._stopper.annotate(end)
+        return f"<FakeProcess {self.command.name!r} pid={self.pid} {state}>"
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
-        return self._end is None
+        """Whether the process has not exited."""
+        return self._group.exit is None
 
     def write(self, data: bytes, stream: StreamName = "stdout") -> None:
-        """Have it write `data`, never waiting."""
-        output = self.stdout if stream == "stdout" or self.stderr is None else self.stderr
-        output.add(data)
+        """Write `data`, without waiting."""
+        buffer = self._stdout if stream == "stdout" else self._stderr
+        buffer.add(data)
 
     def close_output(self) -> None:
-        """Have it close its stdout and stderr, and run on."""
-        for output in (self.stdout, self.stderr):
-            if output is not None:
-                output.end()
+        """Close stdout and stderr; the process goes on running."""
+        self._stdout.end()
+        self._stderr.end()
 
     def exit(self, code: int) -> None:
-        """Have it exit by itself; does nothing where it has ended."""
-        self._finish(Exit(code, None, self._stopped))
+        """Exit with `code` by itself; does nothing if the process has exited."""
+        self._group.finish(Exit(code, None))
 
     async def exit_after(self, seconds: float, code: int) -> None:
-        """Have it exit by itself in `seconds`, unless it ends before."""
+        """Exit with `code` after `seconds`; does nothing if the process exits before."""
         with anyio.move_on_after(seconds):
-            await self._ended.wait()
+            await self._group.wait_gone()
         self.exit(code)
 
     async def wait(self) -> Exit:
-        """Wait for its end; see `currant.Process.wait`."""
-        await self._ended.wait()
-        assert self._end is not None
-        return self._end
+        """Wait for the exit; see `currant.Process.wait`."""
+        return self._stopper.annotate(await self._group.wait_exit())
 
     async def send_signal(self, signal: int) -> bool:
-        """Send it a signal; return whether it was there to get it."""
+        """Send a signal; return whether the process was running."""
         await checkpoint()
-        return self._deliver(signal)
+        return self._group.send(signal)
 
     async def stop(self, signal: int, grace: float) -> Exit:
-        """End it; see `currant.Process.stop`."""
-        if not await end_group(self, signal, grace):
-            raise CannotStopError(self.command.name, self.pid, REAP_LIMIT)
+        """End the process; see `currant.Process.stop`."""
+        if not await self._stopper.end(signal, grace):
+            raise CannotStopError(self.command.name, self.pid, self._limits.reap)
         return await self.wait()
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Give its terminal another size; SIGWINCH tells it so."""
+        """Set the size of the terminal; the process gets SIGWINCH if that is a change."""
         await checkpoint()
         size = Pty(rows, columns)
         if self.terminal is not None and self.terminal != size and self.running:
             self.terminal = size
-            self._deliver(signals.SIGWINCH)
+            self._group.send(signals.SIGWINCH)
 
     async def aclose(self) -> None:
-        """End it at once, whatever its script says."""
-        self._deliver(signals.SIGKILL)
-        self._finish(Exit(None, signals.SIGKILL, stopped=True, forced=True))
-        with anyio.CancelScope(shield=True):  # each is a checkpoint
+        """End the process at once, whatever the script says."""
+        self._group.send(signals.SIGKILL)
+        self._group.finish(Exit(None, signals.SIGKILL))
+        with anyio.CancelScope(shield=True):  # Bounded: each `aclose` is only a checkpoint.
             for pipe in (self.stdin, self.stdout, self.stderr):
                 if pipe is not None:
                     await pipe.aclose()
 
-    def ask(self, signal: int) -> None:
-        """Ask it to end, once."""
-        if not self._asked and self.running:
-            self._asked = self._stopped = True
-            self._deliver(signal)
-            self._deliver(signals.SIGCONT)
 
-    def force(self) -> None:
-        """Kill it."""
-        self._forced = self._stopped and self.running
-        self._deliver(signals.SIGKILL)
+class _FakeGroup:
+    """The process group of a fake process, its only member, in the form that a `Stopper` needs."""
 
-    async def gone(self) -> None:
-        """Wait until it has ended."""
-        await self._ended.wait()
+    def __init__(
+        self, ignores: Collection[int], received: list[int], on_exit: Callable[[], None]
+    ) -> None:
+        self.exit: Exit | None = None
+        self._ignores = frozenset(ignores)
+        self._received = received
+        self._on_exit = on_exit
+        self._exited = anyio.Event()
 
-    def _deliver(self, signal: int) -> bool:
-        if not self.running:
+    def leader_is_alive(self) -> bool:
+        return self.exit is None
+
+    def send(self, *numbers: int) -> bool:
+        reached = [self._deliver(number) for number in numbers]
+        return reached[0]
+
+    async def wait_gone(self) -> None:
+        await self._exited.wait()
+
+    async def wait_exit(self) -> Exit:
+        await self._exited.wait()
+        assert self.exit is not None
+        return self.exit
+
+    def finish(self, end: Exit) -> None:
+        if self.exit is None:
+            self.exit = end
+            self._on_exit()
+            self._exited.set()
+
+    def _deliver(self, number: int) -> bool:
+        if self.exit is not None:
             return False
-        self.signals.append(signal)
-        if signal not in self._ignores and signal not in HARMLESS:
-            end = Exit.from_returncode(-signal)
-            self._finish(replace(end, stopped=self._stopped, forced=self._forced))
+        self._received.append(number)
+        if number not in self._ignores and number not in HARMLESS:
+            self.finish(Exit.from_returncode(-number))
         return True
 
-    def _finish(self, end: Exit) -> None:
-        if self._end is None:
-            self._end = end
-            self.close_output()
-            self._ended.set()
 
-
-class FakeOutput(ByteReceiveStream):
-    """Bytes that were written and not yet received."""
+class _Buffer:
+    """Bytes that were written to a stream and not yet received."""
 
     def __init__(self) -> None:
-        self._written = bytearray()
-        self._over = False
-        self._closed = False
-        self._change = Notifier()
+        self.data = bytearray()
+        self.is_ended = False
+        self.change = Notifier()
 
     def add(self, data: bytes) -> None:
-        self._written += data
-        self._change.notify_all()
+        self.data += data
+        self.change.notify_all()
 
     def end(self) -> None:
-        self._over = True
-        self._change.notify_all()
+        self.is_ended = True
+        self.change.notify_all()
+
+
+class _FakeOutput(ByteReceiveStream):
+    """The reader's end of an output stream."""
+
+    def __init__(self, buffer: _Buffer) -> None:
+        self._buffer = buffer
+        self._closed = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await checkpoint()
-        while not self._written:
+        buffer = self._buffer
+        while not buffer.data:
             if self._closed:
                 raise anyio.ClosedResourceError
-            if self._over:
+            if buffer.is_ended:
                 raise anyio.EndOfStream
-            await self._change.wait()
-        data = bytes(self._written[:max_bytes])
-        del self._written[:max_bytes]
+            await buffer.change.wait()
+        data = bytes(buffer.data[:max_bytes])
+        del buffer.data[:max_bytes]
         return data
 
     async def aclose(self) -> None:
         self._closed = True
-        self._written.clear()
-        self._change.notify_all()
+        self._buffer.data.clear()
+        self._buffer.change.notify_all()
         await checkpoint()
 
 
 class _FakeInput(ByteSendStream):
-    """Hands what is sent to its process."""
+    """Passes the bytes that are sent on to the process."""
 
     def __init__(self, process: FakeProcess) -> None:
         self._process = process

@@ -1,4 +1,4 @@
-"""How tests take away the files that this process may still open."""
+"""Limit the file descriptors that this process may still open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["files_left"]
 
 @contextmanager
 def files_left(count: int) -> Iterator[None]:
-    """Have the system let this process open so many files more."""
+    """Let this process open only `count` more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = {int(name) for name in os.listdir("/dev/fd")}
     free = (number for number in range(soft) if number not in taken or not _is_open(number))

@@ -1,4 +1,4 @@
-"""A program whose first thread has ended while another one runs on, deaf to SIGTERM."""
+"""A program whose first thread has ended while another thread keeps running and ignores SIGTERM."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ ctypes.CDLL(None).syscall(int(sys.argv[1]), 0)
 """
 
 EXIT_OF_A_THREAD = {"x86_64": 60, "aarch64": 93}
-"""The number of the system call by the machine's kind."""
+"""The number of the system call `exit` by type of machine."""
 
 
 def headless(*, escapes: bool) -> str:
-    """Return the shell's words that run it, in a session of its own where it escapes.
+    """Return a shell command that runs it, in another session if it escapes.
 
-    It says ``headless`` on the lifeline.
+    It writes ``headless`` to the lifeline.
     """
     number = EXIT_OF_A_THREAD.get(platform.machine())
     if number is None:
-        pytest.skip(f"nobody has told the number of a system call on {platform.machine()}")
+        pytest.skip(
+            f"add the number of the system call `exit` on {platform.machine()} to tests/headless.py"
+        )
     words = shlex.join([sys.executable, "-ISc", SOURCE, str(number)])
     return f"setsid {words} & wait" if escapes else f"exec {words}"

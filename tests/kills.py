@@ -1,4 +1,4 @@
-"""A record of the signals that go to process groups, taken where the system is called."""
+"""A record of all signals to process groups, taken at the system calls."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Kills:
     """All signals to groups that this process sends, by number or by pidfd.
 
     Attributes:
-        sent: pairs of group and signal; 0 is only the question whether there is anybody.
-        astray: those of them that were sent after the system had said that the group is gone, when
-            its number may have been a stranger's.
-        by_number: the signals among them that were sent by number, not by a pidfd.
+        sent: pairs of group and signal; signal 0 only asks whether the group exists.
+        astray: the pairs that were sent after the system had reported that the group is gone, when
+            the number might have belonged to another group.
+        by_number: the pairs that were sent by number, not by a pidfd; without signal 0.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,11 +36,11 @@ class Kills:
             monkeypatch.setattr(signal, "pidfd_send_signal", self._by_pidfd)
 
     def of(self, group: int) -> list[int]:
-        """Return the signals that `group` got; not the questions."""
+        """Return the signals that `group` got, without signal 0."""
         return [signal for number, signal in self.sent if signal and number == group]
 
     def any(self, signal: int) -> bool:
-        """Tell whether some group got `signal`."""
+        """Return whether any group got `signal`."""
         return any(sent == signal for _, sent in self.sent)
 
     def _open(self, pid: int, *flags: int) -> int:

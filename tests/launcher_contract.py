@@ -1,11 +1,11 @@
-"""What every launcher keeps, as one class of tests that is run against each of them.
+"""The contract of all launchers, as one class of tests that runs against each launcher.
 
-A launcher's own test module subclasses `LauncherContract` and says two things: how the launcher is
-made, and by which command one of its processes shows each `Behaviour`.  The tests know nothing
-else, so they hold for processes that only play a script as well as for real ones.
+The test module of a launcher subclasses `LauncherContract` and defines two things: how to make the
+launcher, and the command whose process shows each `Behaviour`.  The tests need nothing else, so
+they hold for processes that follow a script as well as for real processes.
 
-No test waits for time to pass: a process that goes on says ``ready`` first, one that is to be
-stopped would go on for hours, and the limit around each test only ends one that has failed.
+No test waits for time to pass: a process that keeps running prints ``ready`` first and runs for
+hours, and the limit around each test only ends a test that has failed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MEGABYTE = 1024 * 1024
 
 
 class Behaviour(Enum):
-    """What a process does that a test is about."""
+    """The behaviour of a process in a test."""
 
     SPEAKS = auto()
     """Prints hi on stdout, then oops on stderr, and exits with code 3."""
@@ -58,7 +58,7 @@ class Behaviour(Enum):
     """Closes its stdout and stderr and runs until a signal ends it."""
 
     FILLS_STDOUT = auto()
-    """Fills its stdout with x, says on stderr how many there are, and goes on writing."""
+    """Fills its stdout with x, prints their number on stderr, and goes on writing."""
 
     WRITES_MEGABYTE = auto()
     """Prints 1 MiB of x and exits with code 0."""
@@ -67,7 +67,7 @@ class Behaviour(Enum):
     """Reads its stdin until a signal ends it, or the end of the input."""
 
     CANNOT_START = auto()
-    """Is not a program that exists."""
+    """Names a program that does not exist."""
 
 
 class LauncherContract(ABC):
@@ -75,7 +75,7 @@ class LauncherContract(ABC):
 
     pytestmark = pytest.mark.anyio
 
-    # ---- what a subclass says ----
+    # ---- to be defined by a subclass ----
 
     @abstractmethod
     def new_launcher(self) -> Launcher:
@@ -83,25 +83,25 @@ class LauncherContract(ABC):
 
     @abstractmethod
     def command(self, behaviour: Behaviour) -> Command:
-        """Return the command whose process behaves so; stdin is a pipe for READS_STDIN only."""
+        """Return the command of that behaviour; only READS_STDIN has stdin=PIPE."""
 
     async def start(self, launcher: Launcher, command: Command) -> Process:
-        """Launch `command`; a process that is played by hand is made to start playing."""
+        """Launch `command`; a fake process is then played by hand if needed."""
         return await launcher.launch(command)
 
     @abstractmethod
     async def read_from_stdin(self, process: Process, count: int) -> bytes:
-        """Return the first `count` bytes that a process that READS_STDIN has read."""
+        """Return the first `count` bytes that a READS_STDIN process has read."""
 
     @abstractmethod
     def count_alive(self, launcher: Launcher) -> int:
-        """Return how many processes there are that `launcher` has started."""
+        """Return how many processes of `launcher` are alive."""
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
-        """Return why the end of output is not seen before the exit; None: it is."""
+        """Return why the end of output cannot be seen before the exit; None if it can."""
         return None
 
-    # ---- what the tests share ----
+    # ---- shared by the tests ----
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[Launcher]:
@@ -115,14 +115,14 @@ class LauncherContract(ABC):
     async def process(
         self, behaviour: Behaviour, **changes: Unpack[CommandOptions]
     ) -> AsyncIterator[Process]:
-        """Launch a process that behaves so; it has said that it is ready where it does."""
+        """Launch a process of that behaviour, and wait until it is ready."""
         async with self.entered() as launcher:
             yield await self.launched(launcher, behaviour, **changes)
 
     async def launched(
         self, launcher: Launcher, behaviour: Behaviour, **changes: Unpack[CommandOptions]
     ) -> Process:
-        """Launch a process that behaves so in `launcher`, and wait until it is ready."""
+        """Launch a process of that behaviour in `launcher`, and wait until it is ready."""
         command = replace(self.command(behaviour), **changes)  # type: ignore[arg-type]  # may be wider
         process = await self.start(launcher, command)
         if behaviour in (Behaviour.RUNS, Behaviour.IGNORES_SIGTERM):
@@ -131,22 +131,22 @@ class LauncherContract(ABC):
 
     # ---- launching ----
 
-    async def test_a_launched_process_has_a_host_and_a_number(self) -> None:
-        """Launching returns a process that runs, with a host and a number to show."""
+    async def test_launched_process_has_a_host_and_a_pid(self) -> None:
+        """Launching returns a running process, with a host and a pid to show."""
         async with self.process(Behaviour.RUNS) as process:
             assert process.host
             assert process.pid > 0
             assert await process.send_signal(0)
 
-    async def test_processes_that_run_at_the_same_time_have_numbers_of_their_own(self) -> None:
-        """Several processes run at the same time, and their numbers tell them apart."""
+    async def test_processes_that_run_together_have_different_pids(self) -> None:
+        """Several processes run at the same time, and their pids differ."""
         async with self.entered() as launcher:
             processes = [await self.launched(launcher, Behaviour.RUNS) for _ in range(3)]
             assert len({process.pid for process in processes}) == 3
             assert self.count_alive(launcher) == 3
 
-    async def test_what_cannot_be_started_is_an_error_that_leaves_nothing_behind(self) -> None:
-        """Launching what is not there raises LaunchError with a name and a reason, nothing else."""
+    async def test_failed_start_raises_and_leaves_no_process(self) -> None:
+        """A command that cannot start raises a LaunchError with its name and a reason."""
         async with self.entered() as launcher:
             command = self.command(Behaviour.CANNOT_START)
             with pytest.raises(LaunchError) as caught:
@@ -155,16 +155,16 @@ class LauncherContract(ABC):
             assert caught.value.reason
             assert not self.count_alive(launcher)
 
-    async def test_a_launcher_goes_on_after_a_start_that_failed(self) -> None:
-        """What could not be started is no trouble for what is started next."""
+    async def test_launcher_works_after_a_failed_start(self) -> None:
+        """A failed start does not affect the next start."""
         async with self.entered() as launcher:
             with pytest.raises(LaunchError):
                 await self.start(launcher, self.command(Behaviour.CANNOT_START))
             process = await self.launched(launcher, Behaviour.SPEAKS)
             assert await process.wait() == Exit(3, None)
 
-    async def test_a_cancelled_launch_leaves_nothing_running(self) -> None:
-        """A launch that is cancelled at any point either leaves nothing, or returns its process."""
+    async def test_cancelled_launch_leaves_no_process(self) -> None:
+        """A launch that is cancelled at any point leaves no process, or returns it."""
         async with self.entered() as launcher:
             started: list[Process] = []
 
@@ -184,28 +184,28 @@ class LauncherContract(ABC):
 
     # ---- output ----
 
-    async def test_stdout_and_stderr_are_apart(self) -> None:
-        """What a process writes to stdout and to stderr arrives on the stream it wrote to."""
+    async def test_stdout_and_stderr_are_separate(self) -> None:
+        """Output arrives on the stream that it was written to."""
         async with self.process(Behaviour.SPEAKS) as process:
             assert await read_all(process.stdout) == b"hi\n"
             assert await read_all(process.stderr) == b"oops\n"
 
-    async def test_stderr_as_stdout_is_one_stream_in_the_order_written(self) -> None:
+    async def test_stderr_to_stdout_is_one_stream_in_order(self) -> None:
         """With stderr="stdout" both arrive on stdout, and there is no stream for stderr."""
         async with self.process(Behaviour.SPEAKS, stderr="stdout") as process:
             assert process.stderr is None
             assert await read_all(process.stdout) == b"hi\noops\n"
 
-    async def test_a_read_returns_at_most_what_was_asked_for(self) -> None:
-        """A read is never longer than its bound, and the next one goes on where it ended."""
+    async def test_receive_returns_at_most_max_bytes(self) -> None:
+        """A read is never longer than its bound, and the next read goes on where it ended."""
         async with self.process(Behaviour.SPEAKS) as process:
             await process.wait()
             assert process.stdout is not None
             assert await process.stdout.receive(1) == b"h"
             assert await process.stdout.receive(2) == b"i\n"
 
-    async def test_the_end_of_output_is_told_again_and_again(self) -> None:
-        """Every read after the end says that it is the end."""
+    async def test_end_of_output_is_repeated(self) -> None:
+        """Every read after the end raises EndOfStream."""
         async with self.process(Behaviour.SPEAKS) as process:
             for stream in (process.stdout, process.stderr):
                 assert stream is not None
@@ -214,14 +214,14 @@ class LauncherContract(ABC):
                     with pytest.raises(anyio.EndOfStream):
                         await stream.receive(1)
 
-    async def test_much_output_arrives_whole(self) -> None:
+    async def test_much_output_is_complete(self) -> None:
         """More output than a pipe holds arrives to the last byte while it is read."""
         async with self.process(Behaviour.WRITES_MEGABYTE) as process:
             assert await read_all(process.stdout) == b"x" * MEGABYTE
             assert await process.wait() == Exit(0, None)
 
-    async def test_output_ends_before_the_exit(self, anyio_backend: object) -> None:
-        """A process that closes its output has ended nothing but its output."""
+    async def test_output_may_end_before_the_exit(self, anyio_backend: object) -> None:
+        """A process that closes its output keeps running."""
         if reason := self.cannot_show_closed_output(anyio_backend):
             pytest.skip(reason)
         async with self.process(Behaviour.CLOSES_OUTPUT) as process:
@@ -230,15 +230,15 @@ class LauncherContract(ABC):
             assert await process.send_signal(0)
             assert (await process.stop(SIGTERM, HOURS)).signal == SIGTERM
 
-    async def test_the_exit_comes_before_the_output_is_read(self) -> None:
-        """Waiting for the exit does not wait for a reader, and takes nothing from it."""
+    async def test_exit_is_known_before_output_is_read(self) -> None:
+        """Waiting for the exit does not wait for a reader, and takes no output from it."""
         async with self.process(Behaviour.SPEAKS) as process:
             assert await process.wait() == Exit(3, None)
             assert await read_all(process.stdout) == b"hi\n"
             assert await read_all(process.stderr) == b"oops\n"
 
-    async def test_a_waiting_reader_learns_of_the_end(self) -> None:
-        """Tasks that wait for output get the end of it when the process is stopped."""
+    async def test_pending_read_ends_with_the_process(self) -> None:
+        """Tasks that wait for output reach its end when the process is stopped."""
         async with self.process(Behaviour.RUNS) as process:
             rest: list[bytes] = []
 
@@ -252,8 +252,8 @@ class LauncherContract(ABC):
                 await process.stop(SIGTERM, HOURS)
             assert rest == [b"", b""]
 
-    async def test_a_cancelled_read_loses_nothing(self) -> None:
-        """A read that is cancelled while it waits has taken nothing from the one after it."""
+    async def test_cancelled_read_loses_no_output(self) -> None:
+        """A read that is cancelled while it waits takes nothing from the next read."""
         async with self.process(Behaviour.READS_STDIN, stderr="stdout") as process:
             assert process.stdin is not None
             async with anyio.create_task_group() as tasks:
@@ -265,8 +265,8 @@ class LauncherContract(ABC):
 
     # ---- waiting ----
 
-    async def test_the_exit_may_be_awaited_by_many_tasks_many_times(self) -> None:
-        """Every waiter gets the same exit, those that wait before it and those that come after."""
+    async def test_many_tasks_may_wait_for_the_exit_many_times(self) -> None:
+        """Every task gets the same exit, whether it waits before or after it."""
         async with self.process(Behaviour.RUNS) as process:
             exits: list[Exit] = []
 
@@ -283,8 +283,8 @@ class LauncherContract(ABC):
             await wait()
             assert exits == [Exit(None, SIGUSR1)] * 5
 
-    async def test_a_cancelled_wait_harms_nobody(self) -> None:
-        """A waiter that is cancelled leaves the process running and the other waiters waiting."""
+    async def test_cancelled_wait_has_no_effect(self) -> None:
+        """The process goes on, and so do other tasks that wait."""
         async with self.process(Behaviour.RUNS) as process:
             exits: list[Exit] = []
 
@@ -305,29 +305,29 @@ class LauncherContract(ABC):
     # ---- signals ----
 
     @pytest.mark.parametrize("signal", [SIGTERM, SIGUSR1, SIGKILL])
-    async def test_a_death_by_a_signal_is_told_as_that(self, signal: Signals) -> None:
-        """A process that a signal ended has no exit code, and was not stopped by us."""
+    async def test_death_by_a_signal_has_no_exit_code(self, signal: Signals) -> None:
+        """The exit has the signal, and the process does not count as stopped."""
         async with self.process(Behaviour.RUNS) as process:
             assert await process.send_signal(signal)
             assert await process.wait() == Exit(None, signal)
 
-    async def test_a_signal_that_is_ignored_ends_nothing(self) -> None:
-        """A signal is told to have reached a process that goes on in spite of it."""
+    async def test_ignored_signal_does_not_end_the_process(self) -> None:
+        """send_signal returns True for a process that ignores the signal."""
         async with self.process(Behaviour.IGNORES_SIGTERM) as process:
             assert await process.send_signal(SIGTERM)
             assert await process.send_signal(SIGCONT)
             assert await process.send_signal(SIGUSR2)
             assert await process.wait() == Exit(None, SIGUSR2)
 
-    async def test_a_signal_after_the_end_reaches_nobody(self) -> None:
-        """A signal to a process that has ended is no error; it is told to have reached nobody."""
+    async def test_signal_after_the_exit_returns_false(self) -> None:
+        """A signal to a process that has exited raises no error."""
         async with self.process(Behaviour.SPEAKS) as process:
             await process.wait()
             assert not await process.send_signal(SIGTERM)
             assert not await process.send_signal(SIGKILL)
 
-    async def test_a_signal_at_any_time_around_the_end_is_no_error(self) -> None:
-        """However a signal and the exit meet, sending it raises nothing and changes no exit."""
+    async def test_signal_at_any_time_around_the_exit_is_no_error(self) -> None:
+        """A signal that races with the exit raises no error and does not change the exit."""
         async with self.process(Behaviour.SPEAKS) as process:
             while await process.send_signal(SIGCONT):
                 await checkpoint()
@@ -337,18 +337,18 @@ class LauncherContract(ABC):
     # ---- stopping ----
 
     @pytest.mark.parametrize("signal", [SIGTERM, SIGUSR2, SIGKILL])
-    async def test_stop_asks_with_the_signal_and_returns_when_it_has_worked(
+    async def test_stop_returns_when_the_signal_has_ended_the_process(
         self, signal: Signals
     ) -> None:
-        """A process that ends when asked was stopped by that signal, not forced, and at once."""
+        """A process that obeys was stopped by that signal, without SIGKILL and at once."""
         async with self.process(Behaviour.RUNS) as process:
             end = await process.stop(signal, HOURS)
             assert end == Exit(None, signal, stopped=True, forced=False)
             assert await process.wait() == end
             assert not await process.send_signal(SIGCONT)
 
-    async def test_what_does_not_end_when_asked_is_forced_after_its_grace(self) -> None:
-        """A process that ignores the request has its whole grace, and is then killed."""
+    async def test_process_that_ignores_the_signal_is_killed_after_its_grace(self) -> None:
+        """A process that ignores the stop signal has its whole grace before SIGKILL."""
         async with self.process(Behaviour.IGNORES_SIGTERM) as process:
             began, grace = anyio.current_time(), 0.05
             end = await process.stop(SIGTERM, grace)
@@ -356,14 +356,14 @@ class LauncherContract(ABC):
             # To the hundredth: uvloop's clock counts milliseconds, and floats do not add up.
             assert round(anyio.current_time() - began, 2) >= grace
 
-    async def test_stop_without_a_grace_forces_at_once(self) -> None:
-        """A grace of nothing is fine: what ignores the request is killed right away."""
+    async def test_stop_without_a_grace_kills_at_once(self) -> None:
+        """A grace of zero is valid: a process that ignores the signal gets SIGKILL at once."""
         async with self.process(Behaviour.IGNORES_SIGTERM) as process:
             end = await process.stop(SIGTERM, 0)
             assert end == Exit(None, SIGKILL, stopped=True, forced=True)
 
-    async def test_a_second_stop_with_a_shorter_grace_hurries_the_first(self) -> None:
-        """Stopping again with less grace ends the wait of the first call, too."""
+    async def test_second_stop_with_a_shorter_grace_hurries_the_first(self) -> None:
+        """A second call with less grace also ends the wait of the first."""
         async with self.process(Behaviour.IGNORES_SIGTERM) as process:
             ends: list[Exit] = []
 
@@ -376,8 +376,8 @@ class LauncherContract(ABC):
                 ends.append(await process.stop(SIGTERM, 0))
             assert ends == [Exit(None, SIGKILL, stopped=True, forced=True)] * 2
 
-    async def test_a_second_stop_with_a_longer_grace_delays_nothing(self) -> None:
-        """Stopping again with more grace gives the process no more time than it had."""
+    async def test_second_stop_with_a_longer_grace_delays_nothing(self) -> None:
+        """A second call with more grace gives the process no more time."""
         async with self.process(Behaviour.IGNORES_SIGTERM) as process:
             ends: list[Exit] = []
 
@@ -390,8 +390,8 @@ class LauncherContract(ABC):
                 tasks.start_soon(stop, HOURS)
             assert ends == [Exit(None, SIGKILL, stopped=True, forced=True)] * 2
 
-    async def test_many_tasks_may_stop_it_at_the_same_time(self) -> None:
-        """All who stop a process get the same exit, and so do those who only wait."""
+    async def test_many_tasks_may_stop_a_process_at_the_same_time(self) -> None:
+        """All tasks that stop the process or wait for it get the same exit."""
         async with self.process(Behaviour.RUNS) as process:
             ends: list[Exit] = []
 
@@ -407,22 +407,22 @@ class LauncherContract(ABC):
                     tasks.start_soon(wait)
             assert ends == [Exit(None, SIGTERM, stopped=True)] * 6
 
-    async def test_what_has_ended_by_itself_was_not_stopped(self) -> None:
-        """Stopping a process that has ended returns how it ended, and does not claim the deed."""
+    async def test_stop_after_the_exit_does_not_count_as_stopped(self) -> None:
+        """Stopping a process that has exited returns its own exit."""
         async with self.process(Behaviour.SPEAKS) as process:
             await process.wait()
             for grace in (HOURS, 0):
                 assert await process.stop(SIGTERM, grace) == Exit(3, None)
 
-    async def test_a_process_that_was_stopped_can_be_stopped_again(self) -> None:
-        """Stopping is idempotent: the exit stays what it was."""
+    async def test_stop_is_idempotent(self) -> None:
+        """A second stop does not change the exit."""
         async with self.process(Behaviour.RUNS) as process:
             end = await process.stop(SIGTERM, HOURS)
             assert await process.stop(SIGKILL, 0) == end
             assert await process.wait() == end
 
-    async def test_a_cancelled_stop_has_asked_but_not_forced(self) -> None:
-        """Who cancels a stop leaves the process as it is; a later stop ends it."""
+    async def test_cancelled_stop_has_not_killed(self) -> None:
+        """A cancelled stop leaves the process as it is; a later stop ends it."""
         async with self.process(Behaviour.IGNORES_SIGTERM) as process:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(process.stop, SIGTERM, HOURS)
@@ -433,21 +433,21 @@ class LauncherContract(ABC):
             assert end == Exit(None, SIGKILL, stopped=True, forced=True)
 
     async def test_stop_does_not_wait_for_a_reader(self) -> None:
-        """A process that is stuck because nobody reads its output is stopped all the same."""
+        """A process that is blocked by unread output is stopped all the same."""
         async with self.process(Behaviour.FILLS_STDOUT) as process:
             await read_until(process.stderr, b"\n")
             assert await process.stop(SIGTERM, HOURS) == Exit(None, SIGTERM, stopped=True)
 
     async def test_stop_does_not_queue_behind_reading_or_launching(self) -> None:
-        """A stop goes on while another task reads and yet another one launches."""
+        """A stop goes on while another task reads and a third one launches."""
         async with self.entered() as launcher, anyio.create_task_group() as tasks:
             process = await self.launched(launcher, Behaviour.RUNS)
             tasks.start_soon(read_all, process.stdout)
             tasks.start_soon(self.start, launcher, self.command(Behaviour.RUNS))
             assert await process.stop(SIGTERM, HOURS) == Exit(None, SIGTERM, stopped=True)
 
-    async def test_output_written_before_the_end_is_received_after_the_stop(self) -> None:
-        """What was in the pipe when the process was stopped is there for who reads it then."""
+    async def test_output_in_the_pipe_is_received_after_the_stop(self) -> None:
+        """Output that was in the pipe when the process was stopped is not lost."""
         async with self.process(Behaviour.FILLS_STDOUT) as process:
             written = int(await read_until(process.stderr, b"\n"))
             await process.stop(SIGTERM, HOURS)
@@ -460,8 +460,8 @@ class LauncherContract(ABC):
     @pytest.mark.parametrize(
         "behaviour", [Behaviour.RUNS, Behaviour.IGNORES_SIGTERM, Behaviour.SPEAKS]
     )
-    async def test_closing_ends_it_and_may_be_repeated(self, behaviour: Behaviour) -> None:
-        """Closing a process ends it, whatever it does; closing it again does nothing."""
+    async def test_aclose_ends_the_process_and_may_be_repeated(self, behaviour: Behaviour) -> None:
+        """A second aclose does nothing."""
         async with self.entered() as launcher:
             process = await self.launched(launcher, behaviour)
             await process.aclose()
@@ -471,15 +471,15 @@ class LauncherContract(ABC):
             await process.aclose()
             assert await process.wait() == end
 
-    async def test_closing_after_the_end_does_not_change_the_exit(self) -> None:
-        """A process that ended by itself has done so after it is closed, too."""
+    async def test_aclose_after_the_exit_does_not_change_the_exit(self) -> None:
+        """A process that exited by itself has the same exit after aclose."""
         async with self.process(Behaviour.SPEAKS) as process:
             end = await process.wait()
             await process.aclose()
             assert await process.wait() == end == Exit(3, None)
 
-    async def test_closing_drops_output_that_nobody_has_read(self) -> None:
-        """A stream of a process that was closed is closed, whatever was in it."""
+    async def test_aclose_drops_unread_output(self) -> None:
+        """The streams of a closed process are closed, whatever was in them."""
         async with self.process(Behaviour.FILLS_STDOUT) as process:
             await read_until(process.stderr, b"\n")
             await process.aclose()
@@ -488,8 +488,8 @@ class LauncherContract(ABC):
             with pytest.raises(anyio.ClosedResourceError):
                 await stream.receive()
 
-    async def test_closing_under_cancellation_ends_it_all_the_same(self) -> None:
-        """A clean-up in a cancelled scope leaves nothing running."""
+    async def test_aclose_in_a_cancelled_scope_ends_the_process(self) -> None:
+        """A clean-up in a cancelled scope leaves no process."""
         async with self.entered() as launcher:
             process = await self.launched(launcher, Behaviour.IGNORES_SIGTERM)
             with anyio.CancelScope() as scope:
@@ -497,8 +497,8 @@ class LauncherContract(ABC):
                 await process.aclose()
             assert not self.count_alive(launcher)
 
-    async def test_leaving_the_launcher_ends_everything(self) -> None:
-        """No process lives longer than the block of its launcher."""
+    async def test_leaving_the_launcher_ends_all_processes(self) -> None:
+        """No process outlives the block of its launcher."""
         async with self.entered() as launcher:
             processes = [
                 await self.launched(launcher, behaviour)
@@ -516,8 +516,8 @@ class LauncherContract(ABC):
             await process.wait()
             assert not await process.send_signal(SIGTERM)
 
-    async def test_leaving_the_launcher_with_an_error_ends_everything(self) -> None:
-        """An exception leaves the block as it was raised, and leaves no process behind."""
+    async def test_leaving_the_launcher_with_an_error_ends_all_processes(self) -> None:
+        """The exception leaves the block unchanged."""
         mine = RuntimeError("mine")
         launchers = []
         with pytest.raises(RuntimeError) as caught:
@@ -528,8 +528,8 @@ class LauncherContract(ABC):
         assert caught.value is mine
         assert not self.count_alive(launchers[0])
 
-    async def test_leaving_the_launcher_by_cancellation_ends_everything(self) -> None:
-        """A launcher whose block is cancelled leaves no process behind."""
+    async def test_leaving_the_launcher_by_cancellation_ends_all_processes(self) -> None:
+        """A launcher whose block is cancelled leaves no process."""
         async with anyio.create_task_group() as tasks, self.entered() as launcher:
             await self.launched(launcher, Behaviour.IGNORES_SIGTERM)
             tasks.cancel_scope.cancel()
@@ -538,13 +538,13 @@ class LauncherContract(ABC):
 
     # ---- stdin ----
 
-    async def test_there_is_no_stdin_where_none_was_asked_for(self) -> None:
-        """Without stdin=PIPE a process has no stream to send to."""
+    async def test_process_without_a_pipe_has_no_stdin(self) -> None:
+        """Without stdin=PIPE there is no stream to send to."""
         async with self.process(Behaviour.RUNS) as process:
             assert process.stdin is None
 
-    async def test_what_is_sent_is_read_in_the_order_sent(self) -> None:
-        """Bytes that are sent arrive at the process, all and in order."""
+    async def test_sent_bytes_are_read_in_order(self) -> None:
+        """All bytes arrive at the process, in the order in which they were sent."""
         async with self.process(Behaviour.READS_STDIN) as process:
             assert process.stdin is not None
             await process.stdin.send(b"one\n")
@@ -552,8 +552,8 @@ class LauncherContract(ABC):
             await process.stdin.send(b"two\n")
             assert await self.read_from_stdin(process, 8) == b"one\ntwo\n"
 
-    async def test_a_closed_stdin_takes_nothing_more(self) -> None:
-        """Closing the stdin twice is fine; sending to it afterwards is an error."""
+    async def test_send_after_closing_stdin_raises(self) -> None:
+        """Closing stdin twice is allowed; sending afterwards is an error."""
         async with self.process(Behaviour.READS_STDIN) as process:
             assert process.stdin is not None
             await process.stdin.aclose()
@@ -561,8 +561,8 @@ class LauncherContract(ABC):
             with pytest.raises(anyio.ClosedResourceError):
                 await process.stdin.send(b"late")
 
-    async def test_sending_to_a_process_that_is_gone_is_told(self) -> None:
-        """A send that nobody will read raises, and goes on raising."""
+    async def test_send_to_a_process_that_is_gone_raises(self) -> None:
+        """Each send that no process will read raises."""
         async with self.process(Behaviour.RUNS, stdin=PIPE) as process:
             assert process.stdin is not None
             await process.stop(SIGTERM, HOURS)
@@ -572,16 +572,16 @@ class LauncherContract(ABC):
 
     # ---- terminals ----
 
-    async def test_in_a_terminal_there_is_one_stream(self) -> None:
-        """Both outputs of a process in a terminal are its stdout, in the order written."""
+    async def test_terminal_has_one_output_stream(self) -> None:
+        """Both outputs of a process in a terminal arrive on stdout, in order."""
         async with self.process(Behaviour.SPEAKS, pty=True) as process:
             assert process.stderr is None
             output = await read_all(process.stdout)
             assert output.replace(b"\r\n", b"\n") == b"hi\noops\n"
             assert await process.wait() == Exit(3, None)
 
-    async def test_a_terminal_takes_another_size_at_any_time(self) -> None:
-        """A process in a terminal is resizable while it runs, and it is no error later."""
+    async def test_terminal_may_be_resized_at_any_time(self) -> None:
+        """A process in a terminal is resizable while it runs; later a resize does nothing."""
         async with self.entered() as launcher:
             command = replace(self.command(Behaviour.RUNS), pty=Pty(30, 100))
             process = await self.start(launcher, command)
@@ -594,8 +594,8 @@ class LauncherContract(ABC):
             await process.aclose()
             await process.resize(65535, 65535)
 
-    async def test_a_terminal_stays_open_when_its_end_is_typed(self) -> None:
-        """Closing the stdin of a terminal closes nothing, until the process is gone."""
+    async def test_terminal_stays_open_after_its_end_is_typed(self) -> None:
+        """Closing the stdin of a terminal closes nothing until the process is gone."""
         async with self.entered() as launcher:
             command = replace(self.command(Behaviour.RUNS), pty=Pty())
             process = await self.start(launcher, command)

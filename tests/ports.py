@@ -1,4 +1,4 @@
-"""Numbers of TCP ports that a program is given to listen on."""
+"""Free TCP ports for programs that listen."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["free_port"]
 
 @contextmanager
 def free_port() -> Iterator[int]:
-    """Give the number of a port of 127.0.0.1 that nobody listens on.
+    """Yield the number of a port of 127.0.0.1 on which no process listens.
 
-    On Linux nobody gets it who only asks for any port: a socket has it that does not listen.  A
-    server may have it beside that where both are ready to share it (``SO_REUSEADDR``), as servers
-    are.
+    On Linux the system gives this port to no other program that asks for any free port, because a
+    socket of ours is bound to it.  A server can still listen on it if both sockets allow sharing
+    (``SO_REUSEADDR``), as servers do.
     """
     with _socket_at(0) as holder:
         port: int = holder.getsockname()[1]
         try:
             with _socket_at(port) as server:
                 server.listen()
-        except OSError:  # other systems do not share
+        except OSError:  # Other systems do not share ports.
             holder.close()
         yield port
 

@@ -1,4 +1,4 @@
-"""What the tests of single processes share: how output is read."""
+"""Read the output of a process in a test."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["read_all", "read_until"]
 
 
 async def read_all(stream: ByteReceiveStream | None) -> bytes:
-    """Return what is received until the end."""
+    """Return all bytes up to the end of the stream."""
     assert stream is not None
     return b"".join([chunk async for chunk in stream])
 
 
 async def read_until(stream: ByteReceiveStream | None, end: bytes) -> bytes:
-    """Return what is received until it ends with `end`."""
+    """Return the bytes up to and including `end`."""
     assert stream is not None
     data = b""
     while not data.endswith(end):

@@ -1,4 +1,4 @@
-"""A child process by itself: who may wait for it, who reaps it, and what a failed start leaves."""
+"""A child process: waiting for its exit, reaping it, and a start that fails after the fork."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def child(*argv: str) -> Iterator[Child]:
         started.close()
 
 
-async def test_any_number_of_tasks_wait_for_the_exit_and_some_give_up() -> None:
-    """One task waits for the pidfd; when that one is cancelled, another takes its place."""
+async def test_many_tasks_wait_for_the_exit_and_some_are_cancelled() -> None:
+    """One task waits for the pidfd; if that task is cancelled, another takes its place."""
     ends: list[int] = []
 
     async def wait() -> None:
@@ -68,25 +68,25 @@ async def test_any_number_of_tasks_wait_for_the_exit_and_some_give_up() -> None:
         assert await process.wait() == process.returncode == -SIGKILL
 
 
-async def test_whoever_waits_when_it_is_closed_is_told_so() -> None:
-    """A task is not left waiting for a descriptor that somebody else may have by now."""
+async def test_close_fails_pending_waits() -> None:
+    """No task goes on waiting for a descriptor whose number may belong to another file by now."""
 
     async def wait() -> None:
         with pytest.raises(anyio.ClosedResourceError):
             await process.wait()
-        told.append("so")
+        failed.append(True)
 
-    told: list[str] = []
+    failed: list[bool] = []
     with child("sleep", "9999") as process, anyio.fail_after(LIMIT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
             await wait_all_tasks_blocked()
             process.close()
-    assert told == ["so"]
+    assert failed == [True]
 
 
-async def test_an_exit_that_somebody_else_has_taken_is_no_success() -> None:
-    """A program that reaps all children leaves no exit code for us; that is told as a failure."""
+async def test_exit_reaped_elsewhere_is_not_a_success() -> None:
+    """A program that reaps all children leaves us no exit code; that counts as a failure."""
     with anyio.fail_after(LIMIT):
         async with Runner({"c": "sleep 9999"}) as runner:
             job = runner["c"]
@@ -98,8 +98,8 @@ async def test_an_exit_that_somebody_else_has_taken_is_no_success() -> None:
         assert str(runner.results["c"].exit) == "exit code 255"
 
 
-async def test_who_waits_learns_of_an_end_though_the_pidfd_is_closed_at_that_moment() -> None:
-    """All of them do: an end that is known is no closed resource."""
+async def test_pending_waits_learn_of_an_exit_right_before_close() -> None:
+    """All waiting tasks get the return code: a known exit is no closed resource."""
     with anyio.fail_after(LIMIT), child("sleep", "9999") as process:
         codes: list[int] = []
 
@@ -116,10 +116,10 @@ async def test_who_waits_learns_of_an_end_though_the_pidfd_is_closed_at_that_mom
         assert codes == [-SIGKILL] * 3
 
 
-async def test_a_child_that_gets_no_pidfd_is_ended(
+async def test_child_without_a_pidfd_is_killed(
     monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
 ) -> None:
-    """A start that fails after the fork leaves no process, and says what was lacking."""
+    """A start that fails after the fork leaves no process, and reports what was missing."""
 
     def refuse(pid: int) -> int:
         raise OSError(errno.EMFILE, f"no file left for {pid}")

@@ -26,7 +26,7 @@ from currant import (
     ready,
     run,
 )
-from currant._process import stop as _stop
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.reading import messages_of
@@ -324,13 +324,10 @@ async def test_a_stop_in_order_waits_for_no_reader() -> None:
             del reader
 
 
-async def test_what_cannot_be_stopped_holds_up_no_dependency(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_cannot_be_stopped_holds_up_no_dependency() -> None:
     """What outlives SIGKILL has failed; those that it needed are asked to stop then."""
-    monkeypatch.setattr(_stop, "REAP_LIMIT", SOON)
     deaf = Script(exit=None, ignores={SIGTERM, SIGKILL})
-    launcher = FakeLauncher({"api": deaf}, RUNNING)
+    launcher = FakeLauncher({"api": deaf}, RUNNING, _limits=ShutdownLimits(reap=SOON))
     commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
     with fail_after(LIMIT):
         async with Runner(commands, launcher=launcher, grace=SOON) as runner:

@@ -1,6 +1,6 @@
-"""Escapees: what leaves its process group is found by its environment, and ended like the rest.
+"""Escapees: a process that leaves its group is found by its environment, and ended like the rest.
 
-Each process of a test holds a lifeline, so its end is the proof that nothing is left.
+Each process of a test holds a lifeline, whose end proves that no process is left.
 """
 
 from __future__ import annotations
@@ -33,13 +33,12 @@ from currant import (
     Started,
 )
 from currant._process import escapees as _escapees
-from currant._process import local as _local
-from currant._process import stop as _stop
 from currant._process.escapees import Escapees
 from currant._process.stop import StopSpec
 from currant._system import proc
 from currant._system.groups import ProcessGroup
 from currant._system.marks import command_of, mark
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.headless import headless
 from tests.lifeline import Gate
@@ -69,13 +68,13 @@ IGNORES = f"trap '' TERM; {STAYS}"
 
 
 def escaping(lifeline: Lifeline, gate: Gate, body: str = STAYS, rest: str = "exit 0") -> Command:
-    """Return a command that starts `body` in a session of its own, without a file of ours.
+    """Return a command that starts `body` in another session, without a file of ours.
 
     Args:
-        lifeline: what all hold; the escapee has to say ``out`` there.
-        gate: what the leader waits at before it does `rest`, so that it does not end first.
-        body: what the escapee does; a Python program where it imports something.
-        rest: what the leader does after that.
+        lifeline: the lifeline that all processes hold; the escapee has to say ``out`` there.
+        gate: the gate at which the leader waits before `rest`, so that it does not exit first.
+        body: the escapee's program: Python if it imports a module, else shell.
+        rest: the leader's last shell command.
     """
     shell = "setsid sh" if not body.startswith("import") else f"{sys.executable} -IS"
     script = f'{lifeline.hold("leader")}; {shell} -c "$BODY" <&- >&- 2>&- & {gate.wait}; {rest}'
@@ -94,10 +93,10 @@ async def until_out(lifeline: Lifeline, gate: Gate) -> None:
     gate.open()
 
 
-async def test_an_escapee_whose_program_starts_between_two_looks_is_found(
+async def test_escapee_whose_exec_ends_between_two_looks_is_found(
     lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It had no environment yet, and has arguments by now: it is not one without variables."""
+    """A process without an environment, but with arguments by now, is looked at again."""
     missed: set[int] = set()
 
     def environment_of(pid: int) -> bytes | None:
@@ -118,32 +117,32 @@ async def test_an_escapee_whose_program_starts_between_two_looks_is_found(
 # ---- the mark ----
 
 
-def test_a_mark_tells_the_run_the_command_and_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mark_names_the_run_the_command_and_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable reads <run>/<command>/<attempt>."""
     monkeypatch.delenv("CURRANT_ID", raising=False)
     assert mark("f00", "web", 2) == "f00/web/2"
     assert mark("f00", "web#2", 1) == "f00/web#2/1"
 
 
-def test_a_mark_is_appended_to_the_one_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below another Runner there are two: the outer one finds what the inner one started."""
+def test_mark_is_appended_to_the_mark_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside another Runner there are two marks, so that the outer Runner finds the process."""
     monkeypatch.setenv("CURRANT_ID", "outer/host/1")
     assert mark("f00", "web", 2) == "outer/host/1:f00/web/2"
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "ü", "a b\n", os.fsdecode(b"\xff"), "%2F", "."])
-def test_a_name_of_any_kind_is_read_back_from_its_mark(
+def test_name_of_any_kind_is_read_back_from_its_mark(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What separates the parts of a mark may stand in a name."""
+    """A name may contain the separators of a mark."""
     monkeypatch.setenv("CURRANT_ID", "outer/host/1")
     environment = b"A=f00/x/1\0CURRANT_ID=" + os.fsencode(mark("f00", name, 1)) + b"\0B=1\0"
     assert command_of(environment, "f00") == name
     assert command_of(environment, "f") is None
 
 
-async def test_each_attempt_has_its_mark_in_its_environment() -> None:
-    """A command sees in CURRANT_ID its name and its attempt; the run is the same for all."""
+async def test_each_attempt_has_a_mark_in_its_environment() -> None:
+    """CURRANT_ID shows a command its name and attempt; the run is the same for all commands."""
     command = Command.shell('echo "$CURRANT_ID"; exit 1', env={"CURRANT_ID": "mine"})
     policy = RestartPolicy("on-failure", delay=0, max_restarts=1)
     async with Runner({"a/b": command, "c": command}, restart=policy) as runner:
@@ -163,10 +162,10 @@ async def test_each_attempt_has_its_mark_in_its_environment() -> None:
 
 
 @pytest.mark.parametrize("escape", [escaping, daemon])
-async def test_an_escapee_does_not_outlive_the_block(
+async def test_escapee_does_not_outlive_the_block(
     escape: Callable[[Lifeline, Gate], Command], lifeline: Lifeline, gate: Gate
 ) -> None:
-    """What left with setsid or a double fork is ended before the block is left."""
+    """A process that left its group by setsid or a double fork ends before the block does."""
     with fail_after(LIMIT):
         async with Runner([escape(lifeline, gate)]) as runner:
             await until_out(lifeline, gate)
@@ -175,10 +174,10 @@ async def test_an_escapee_does_not_outlive_the_block(
 
 
 @pytest.mark.parametrize("way", ["kill", "exception", "cancellation"])
-async def test_an_escapee_does_not_outlive_a_block_that_is_left_early(
+async def test_escapee_does_not_outlive_a_block_that_is_left_early(
     way: str, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """However the block is left, what has escaped is ended with the rest."""
+    """Each way of leaving the block ends the escapees too."""
     with fail_after(LIMIT), anyio.CancelScope() as scope, suppress(LookupError):
         async with Runner([escaping(lifeline, gate, rest="exec sleep 9999")]) as runner:
             await until_out(lifeline, gate)
@@ -194,10 +193,10 @@ async def test_an_escapee_does_not_outlive_a_block_that_is_left_early(
     assert runner.results["c"].status == "stopped"
 
 
-async def test_an_escapee_is_asked_with_the_signal_of_its_command(
+async def test_escapee_gets_the_stop_signal_of_its_command(
     lifeline: Lifeline, gate: Gate, tmp_path: Path
 ) -> None:
-    """It gets the stop signal, and may say good-bye."""
+    """It can handle the signal and clean up."""
     with Gate(tmp_path / "second gate") as never:
         body = f"trap 'echo bye >&9; exit' USR1; echo out >&9; {never.wait}"
         command = replace(escaping(lifeline, gate, body), stop_signal=SIGUSR1, grace=HOURS)
@@ -207,10 +206,10 @@ async def test_an_escapee_is_asked_with_the_signal_of_its_command(
     assert lifeline.ended() == {"leader", "out", "bye"}
 
 
-async def test_an_escapee_that_ignores_the_signal_is_killed_after_the_grace(
+async def test_escapee_that_ignores_the_signal_is_killed_after_the_grace(
     lifeline: Lifeline, gate: Gate
 ) -> None:
-    """The grace is that of its command, from the moment in which it is asked."""
+    """The grace is the command's, and starts with the stop signal."""
     with fail_after(LIMIT):
         async with Runner([escaping(lifeline, gate, IGNORES)], grace=0.2) as runner:
             await until_out(lifeline, gate)
@@ -221,10 +220,10 @@ async def test_an_escapee_that_ignores_the_signal_is_killed_after_the_grace(
     assert round(anyio.current_time() - began, 2) >= 0.2
 
 
-async def test_a_second_kill_skips_the_grace_of_an_escapee(
+async def test_second_kill_skips_the_grace_of_an_escapee(
     lifeline: Lifeline, gate: Gate, kills: Kills
 ) -> None:
-    """Whoever calls kill again is impatient with all that is left."""
+    """A second kill affects all processes that are left."""
     with fail_after(LIMIT):
         async with anyio.create_task_group() as tasks:
 
@@ -240,10 +239,10 @@ async def test_a_second_kill_skips_the_grace_of_an_escapee(
     assert lifeline.ended() == {"leader", "out"}
 
 
-async def test_what_is_born_while_its_parent_is_ended_is_found(
+async def test_process_started_by_a_stopping_escapee_is_found(
     lifeline: Lifeline, gate: Gate
 ) -> None:
-    """An escapee that starts another one when it is asked to end does not save it."""
+    """An escapee that forks when it gets the stop signal does not save its child."""
     body = """import os, signal
 def again(*_):
     if os.fork() == 0:
@@ -264,10 +263,8 @@ while True:
     assert lifeline.ended() == {"leader", "out", "second"}
 
 
-async def test_escapees_that_follow_one_another_without_end_are_met(
-    lifeline: Lifeline, gate: Gate
-) -> None:
-    """A chain of short-lived processes, each in a session of its own, is broken."""
+async def test_endless_chain_of_escapees_is_broken(lifeline: Lifeline, gate: Gate) -> None:
+    """Each process in the chain starts the next in another session, and exits soon."""
     body = """import os, time
 os.setsid()
 os.write(9, b"out\\n")
@@ -283,10 +280,10 @@ while True:
     assert lifeline.ended() == {"leader", "out"}
 
 
-async def test_an_escapee_that_holds_the_output_cannot_keep_the_runner(
+async def test_escapee_that_holds_the_output_does_not_block_join(
     lifeline: Lifeline, gate: Gate
 ) -> None:
-    """join returns though an escapee holds the pipe; what was written before is delivered."""
+    """join returns, and output that was written before is delivered."""
     script = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; echo hi; exit 3"
     with fail_after(LIMIT):
         async with Runner({"c": Command.shell(script)}, capture=True) as runner:
@@ -298,10 +295,8 @@ async def test_an_escapee_that_holds_the_output_cannot_keep_the_runner(
 
 
 @pytest.mark.parametrize("escapes", [False, True])
-async def test_a_process_that_has_lost_its_first_thread_is_ended(
-    lifeline: Lifeline, escapes: bool
-) -> None:
-    """It looks like a zombie without an environment; its other threads run on."""
+async def test_escapee_without_its_first_thread_is_ended(lifeline: Lifeline, escapes: bool) -> None:
+    """It looks like a zombie without an environment, but its other threads still run."""
     command = Command.shell(f"{lifeline.hold('a')}; {headless(escapes=escapes)}", name="c")
     with fail_after(LIMIT):
         async with Runner([command], grace=0.3) as runner:
@@ -311,10 +306,10 @@ async def test_a_process_that_has_lost_its_first_thread_is_ended(
     assert runner.results["c"].status == "stopped"
 
 
-async def test_what_a_runner_in_a_command_started_is_found_by_the_outer_one(
+async def test_outer_runner_finds_processes_of_an_inner_runner(
     lifeline: Lifeline,
 ) -> None:
-    """A command that runs commands itself may be killed at any moment: nothing of it is left."""
+    """A command that runs commands itself leaves none, even after SIGKILL."""
     line = f"{lifeline.hold('out')}; exec sleep 9999"
     program = f"""
 import anyio
@@ -334,8 +329,8 @@ anyio.run(main)
     assert lifeline.ended() == {"host", "out"}
 
 
-async def test_a_kill_with_a_deaf_escapee_takes_one_grace(lifeline: Lifeline, gate: Gate) -> None:
-    """What is left of the grace is theirs, so that graces do not add up."""
+async def test_kill_with_a_deaf_escapee_takes_one_grace(lifeline: Lifeline, gate: Gate) -> None:
+    """Escapees get the rest of the grace, so that graces do not add up."""
     deaf = escaping(lifeline, gate, IGNORES, "trap '' TERM; echo ready; while :; do sleep 9; done")
     with fail_after(LIMIT):
         async with Runner([deaf], grace=1) as runner:
@@ -349,12 +344,12 @@ async def test_a_kill_with_a_deaf_escapee_takes_one_grace(lifeline: Lifeline, ga
     assert round(joined - began, 2) >= 1
 
 
-async def test_a_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_path: Path) -> None:
-    """As PostgreSQL does with its processes: nobody else interferes before it is gone."""
-    with Gate(tmp_path / "up") as up, Gate(tmp_path / "told") as told:
-        escapee = f"trap 'echo interfered >&9' TERM; echo out >&9; {told.wait}; echo bye >&9"
+async def test_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_path: Path) -> None:
+    """PostgreSQL does so: its processes get no signal from us before it is gone."""
+    with Gate(tmp_path / "up") as up, Gate(tmp_path / "asked") as asked:
+        escapee = f"trap 'echo interfered >&9' TERM; echo out >&9; {asked.wait}; echo bye >&9"
         leader = (
-            f'setsid sh -c "$BODY" & trap "echo >{told.path}; wait; exit 0" TERM; {up.wait}; wait'
+            f'setsid sh -c "$BODY" & trap "echo >{asked.path}; wait; exit 0" TERM; {up.wait}; wait'
         )
         command = Command.shell(f"{lifeline.hold('leader')}; {leader}", env={"BODY": escapee})
         with fail_after(LIMIT):
@@ -365,29 +360,29 @@ async def test_a_command_may_end_its_escapees_itself(lifeline: Lifeline, tmp_pat
     assert runner.results["c"].exit == Exit(0, None, stopped=True)
 
 
-async def test_an_escapee_that_holds_the_output_does_not_delay_a_kill(
-    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+async def test_escapee_that_holds_the_output_does_not_delay_a_kill(
+    lifeline: Lifeline, gate: Gate
 ) -> None:
-    """Where the output goes on though the group is gone, it is not waited for but looked into."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
+    """If output goes on after the group is gone, escapees are searched for at once."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=HOURS))
     script = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; exec sleep 9999"
     with fail_after(LIMIT):
-        async with Runner({"c": Command.shell(script)}, grace=HOURS) as runner:
+        async with Runner({"c": Command.shell(script)}, grace=HOURS, launcher=launcher) as runner:
             await until_out(lifeline, gate)
             runner.kill()
     assert lifeline.ended() == {"leader", "out"}
     assert runner.results["c"].status == "stopped"
 
 
-async def test_an_escapee_that_holds_the_output_does_not_delay_a_restart(
-    lifeline: Lifeline, gate: Gate, monkeypatch: pytest.MonkeyPatch
+async def test_escapee_that_holds_the_output_does_not_delay_a_restart(
+    lifeline: Lifeline, gate: Gate
 ) -> None:
-    """The same where it is a restart by hand that stops the command."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
+    """The same for a restart by hand."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=HOURS))
     first = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; exec sleep 9999"
     script = f'case "$CURRANT_ID" in */2) exec sleep 9999;; esac; {first}'
     with fail_after(LIMIT):
-        async with Runner(grace=HOURS) as runner:
+        async with Runner(grace=HOURS, launcher=launcher) as runner:
             job = await runner.start(Command.shell(script, name="c"))
             await until_out(lifeline, gate)
             await job.restart()
@@ -405,24 +400,24 @@ class TestOnTheClock:
         trio_testing = pytest.importorskip("trio.testing")
         return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
 
-    async def test_what_a_command_left_that_is_gone_need_not_wait_for_the_last_one(self) -> None:
-        """A kill sweeps at half of the grace, and with what is left of it at the end."""
+    async def test_kill_sweeps_twice(self) -> None:
+        """A kill sweeps after half of the grace, and with the rest of the grace at the end."""
         launcher = Sweeping({"deaf": Script(exit=None, ignores={SIGTERM})})
         async with Runner(["deaf", "c"], launcher=launcher, grace=10) as runner:
             await runner["c"].wait()
             runner.kill()
         assert launcher.sweeps == [(5, None, 5), (10, None, 0.2)]
 
-    async def test_the_end_gives_what_is_left_of_the_grace(self) -> None:
-        """Where all commands obey, that is nearly all of it."""
+    async def test_final_sweep_gets_the_rest_of_the_grace(self) -> None:
+        """If all commands obey, that is nearly the whole grace."""
         launcher = Sweeping({"slow": Script(exit=0, after=3, ignores={SIGTERM})})
         async with Runner(["slow"], launcher=launcher, grace=10) as runner:
             await runner["slow"].until_started()
             runner.kill()
         assert launcher.sweeps == [(3, None, 7)]
 
-    async def test_a_second_kill_leaves_no_time(self) -> None:
-        """The sweep at half of the grace is put forward, and nobody has any time at the end."""
+    async def test_second_kill_sweeps_without_grace(self) -> None:
+        """The sweep after half of the grace happens at once, and the last sweep has no grace."""
         launcher = Sweeping({"deaf": Script(exit=None, ignores={SIGTERM})})
         async with Runner(["deaf"], launcher=launcher, grace=10) as runner:
             await runner["deaf"].until_started()
@@ -431,8 +426,8 @@ class TestOnTheClock:
             runner.kill()
         assert launcher.sweeps == [(1, None, 0), (1, None, 0)]
 
-    async def test_without_a_kill_escapees_have_all_of_their_grace(self) -> None:
-        """A block that ends by itself bounds nothing."""
+    async def test_escapees_have_their_whole_grace_without_a_kill(self) -> None:
+        """A block that ends by itself sets no bound."""
         launcher = Sweeping()
         async with Runner(["c"], launcher=launcher, grace=10):
             pass
@@ -440,14 +435,14 @@ class TestOnTheClock:
 
 
 class Sweeping(FakeLauncher):
-    """Notes at which second it is told to sweep, and how."""
+    """A launcher that records when it sweeps, and with which grace."""
 
     def __init__(self, scripts: Mapping[str, Script] | None = None) -> None:
         super().__init__(scripts)
         self.sweeps: list[tuple[float, str | None, float]] = []
 
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
-        """Note it."""
+        """Record the call."""
         self.sweeps.append((round(anyio.current_time(), 3), name, round(grace, 3)))
 
 
@@ -455,13 +450,13 @@ class Sweeping(FakeLauncher):
 
 
 @pytest.mark.parametrize("by", ["policy", "hand"])
-async def test_an_escapee_is_gone_before_its_command_starts_again(
+async def test_escapee_is_gone_before_its_command_restarts(
     by: str, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """Nothing of an attempt is left when the next one starts, whoever asked for it."""
+    """No process of an attempt is left when the next attempt starts, whatever the reason."""
     rest = "exit 1" if by == "policy" else "exec sleep 9999"
     first = escaping(lifeline, gate, rest=rest)
-    # The second attempt holds no line: whoever does is left from the first one.
+    # The second attempt does not hold the lifeline, so any holder is left from the first.
     script = f'case "$CURRANT_ID" in */2) echo second; exec sleep 9999;; esac; {first.argv[-1]}'
     command = Command.shell(script, env=first.env, name="c")
     with fail_after(LIMIT):
@@ -476,10 +471,10 @@ async def test_an_escapee_is_gone_before_its_command_starts_again(
     assert runner.results["c"].attempts == 2
 
 
-async def test_the_sweep_before_a_restart_leaves_other_commands_alone(
+async def test_sweep_before_a_restart_leaves_other_commands_alone(
     lifeline: Lifeline, gate: Gate
 ) -> None:
-    """Only what comes from the command that restarts is ended."""
+    """Only escapees of the command that restarts are ended."""
     other = replace(escaping(lifeline, gate, rest="exec sleep 9999"), name="other")
     with fail_after(LIMIT):
         async with Runner([other], grace=HOURS) as runner:
@@ -493,7 +488,7 @@ async def test_the_sweep_before_a_restart_leaves_other_commands_alone(
     assert lifeline.ended() == {"leader", "out"}
 
 
-async def test_a_kill_does_not_wait_for_the_sweep_before_a_restart(
+async def test_kill_does_not_wait_for_the_sweep_before_a_restart(
     lifeline: Lifeline, gate: Gate, kills: Kills
 ) -> None:
     """A stop beats a restart that waits for an escapee's grace."""
@@ -511,18 +506,18 @@ async def test_a_kill_does_not_wait_for_the_sweep_before_a_restart(
     assert runner.results["c"].attempts == 1
 
 
-async def test_an_escapee_that_cannot_be_ended_is_told_and_nothing_is_started_beside_it(
+async def test_escapee_that_cannot_be_ended_prevents_a_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What outlives SIGKILL outside its group makes the command failed, for good."""
-    told: list[str] = []
+    """An escapee that outlives SIGKILL makes the command fail for good."""
+    swept: list[str] = []
 
     async def give_up(
         escapees: Escapees, commands: Mapping[str, StopSpec], *_: object, **__: object
     ) -> None:
-        told.extend(commands)
-        if len(told) == 1:
-            raise CannotStopError(told[0], 4711, 2.0)
+        swept.extend(commands)
+        if len(swept) == 1:
+            raise CannotStopError(swept[0], 4711, 2.0)
 
     monkeypatch.setattr(Escapees, "end", give_up)
     with fail_after(LIMIT):
@@ -530,23 +525,22 @@ async def test_an_escapee_that_cannot_be_ended_is_told_and_nothing_is_started_be
             await runner["c"].until_started()
             with pytest.raises(JobEndedError):
                 await runner["c"].restart()
-    assert told == ["c", "c"]
+    assert swept == ["c", "c"]
     assert runner.results["c"].attempts == 1
     assert runner.results["c"].status == "failed"
     assert "4711" in str(runner.results["c"].error)
 
 
-async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an_error(
+async def test_escapee_that_cannot_be_ended_at_the_end_raises(
     lifeline: Lifeline, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is left behind in spite of SIGKILL is named."""
-    monkeypatch.setattr(_escapees, "REAP_LIMIT", 0.05)
-    monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
-    monkeypatch.setattr(ProcessGroup, "send", lambda group, signal: True)
+    """The error names the process that outlived SIGKILL."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(reap=0.05))
+    monkeypatch.setattr(ProcessGroup, "send", lambda group, *signals: True)
     with Gate(tmp_path / "second gate") as second:
         command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")
         with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
-            async with Runner([command], grace=0):
+            async with Runner([command], grace=0, launcher=launcher):
                 await until_out(lifeline, gate)
         with pytest.raises(AssertionError, match="still held"):
             lifeline.ended()
@@ -554,14 +548,16 @@ async def test_an_escapee_that_cannot_be_ended_at_the_end_leaves_the_block_as_an
         lifeline.wait_for_end()
 
 
-# ---- what must not be touched, and what it costs ----
+# ---- other processes, and the cost of a search ----
 
 
-async def test_strangers_are_left_alone(kills: Kills, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another program's process is no escapee, whatever its environment says."""
+async def test_processes_of_other_programs_are_left_alone(
+    kills: Kills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program's process is no escapee, whatever its environment contains."""
     monkeypatch.delenv("CURRANT_ID", raising=False)
     marks = ["deadbeef/c/1", "c/1", "/c/1", ":", "", "deadbeef"]
-    strangers = [
+    others = [
         subprocess.Popen(  # noqa: ASYNC220 - it blocks nothing that is measured
             ["sleep", "9999"], env={"CURRANT_ID": mark}, start_new_session=True
         )
@@ -574,15 +570,15 @@ async def test_strangers_are_left_alone(kills: Kills, monkeypatch: pytest.Monkey
                 if isinstance(message, Started):
                     pids.add(message.pid)
         assert {group for group, _ in kills.sent} == pids
-        assert [stranger.poll() for stranger in strangers] == [None] * len(marks)
+        assert [other.poll() for other in others] == [None] * len(marks)
     finally:
-        for stranger in strangers:
-            stranger.kill()
-            stranger.wait()
+        for other in others:
+            other.kill()
+            other.wait()
 
 
-async def test_what_a_launcher_knows_is_no_escapee(lifeline: Lifeline, gate: Gate) -> None:
-    """A search passes over the processes that run, and over those that could not be ended."""
+async def test_known_groups_are_no_escapees(lifeline: Lifeline, gate: Gate) -> None:
+    """A search skips the processes that run, and those that could not be ended."""
     async with LocalLauncher() as launcher:
         process = await launcher.launch(Command(["sleep", "9999"], name="runs"))
         await launcher.launch(escaping(lifeline, gate, rest="exec sleep 9999"))
@@ -597,25 +593,25 @@ async def test_what_a_launcher_knows_is_no_escapee(lifeline: Lifeline, gate: Gat
     assert lifeline.ended() == {"leader", "out"}
 
 
-async def test_what_outlives_the_grace_is_killed_as_soon_as_it_is_seen(
+async def test_escapee_is_killed_on_sight_after_the_grace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not when the search is over: it may have started another one and ended by then."""
+    """After the search it would be too late: it may have forked and exited by then."""
     child = subprocess.Popen(["sleep", "9999"], start_new_session=True)  # noqa: ASYNC220
-    steps = iter(["at the first look", "after the grace", "nobody"])
+    steps = iter(["at the first look", "after the grace", "none left"])
 
-    async def look(escapees: Escapees, tell: Callable[[int, str], None]) -> None:
+    async def look(escapees: Escapees, report: Callable[[int, str], None]) -> None:
         await anyio.sleep(0.001)  # the grace is over then
         match next(steps):
             case "at the first look":
-                tell(2**31 - 1, "c")  # a group that is gone already
+                report(2**31 - 1, "c")  # a group that is gone already
             case "after the grace":
-                tell(child.pid, "c")
+                report(child.pid, "c")
                 assert child.wait(LIMIT) == -SIGKILL
 
-    monkeypatch.setattr(Escapees, "_look_at_all", look)
+    monkeypatch.setattr(Escapees, "_scan_all", look)
     try:
-        await Escapees("f00", set).end({"c": StopSpec(SIGTERM, 0)}, 0)
+        await Escapees("f00", set, ShutdownLimits()).end({"c": StopSpec(SIGTERM, 0)}, 0)
     finally:
         child.kill()
         child.wait()
@@ -626,44 +622,44 @@ async def test_what_outlives_the_grace_is_killed_as_soon_as_it_is_seen(
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One entry for each search of all processes."""
     searches: list[None] = []
-    look_at_all = Escapees._look_at_all
+    scan_all = Escapees._scan_all
 
-    async def count(escapees: Escapees, tell: Callable[[int, str], None]) -> None:
+    async def count(escapees: Escapees, report: Callable[[int, str], None]) -> None:
         searches.append(None)
-        await look_at_all(escapees, tell)
+        await scan_all(escapees, report)
 
-    monkeypatch.setattr(Escapees, "_look_at_all", count)
+    monkeypatch.setattr(Escapees, "_scan_all", count)
     return searches
 
 
-async def test_there_is_one_search_at_the_end_of_many_commands(searches: list[None]) -> None:
-    """Ends of commands that are not started again cost no search."""
+async def test_many_commands_share_one_search_at_the_end(searches: list[None]) -> None:
+    """The exit of a command that is not restarted costs no search."""
     async with Runner([["true"]] * 200, max_processes=20):
         pass
     assert len(searches) == 1
 
 
-async def test_commands_that_restart_at_the_same_time_share_a_search(searches: list[None]) -> None:
-    """Searches that are asked for while one runs are done by one more."""
-    escapees = Escapees("f00", set)
+async def test_simultaneous_restarts_share_a_search(searches: list[None]) -> None:
+    """Requests during a search share the next one."""
+    escapees = Escapees("f00", set, ShutdownLimits())
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(escapees.find)
-    # On uvloop, whose clock counts whole milliseconds, a quick one is not used.
+    # uvloop's clock counts whole milliseconds, so a quick search cannot be shared there.
     assert 1 <= len(searches) <= 10
 
 
-async def test_a_launcher_that_started_nothing_searches_nothing(searches: list[None]) -> None:
-    """A Runner without commands costs no walk through all processes."""
+async def test_launcher_that_started_nothing_does_not_search(searches: list[None]) -> None:
+    """A Runner without commands costs no scan of all processes."""
     async with Runner():
         pass
     assert not searches
 
 
-async def test_a_process_that_is_just_starting_its_program_is_looked_at_again(
+async def test_process_in_the_middle_of_an_exec_is_looked_at_again(
     monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """In the moment of its exec a process shows nothing, which proves nothing, however it lasts."""
+    """During an exec a process shows no environment, however long that takes."""
     looks: Counter[str] = Counter()
     read = proc._read
 
@@ -684,7 +680,7 @@ async def test_a_process_that_is_just_starting_its_program_is_looked_at_again(
 
 @pytest.fixture
 def without_environment() -> Iterator[None]:
-    """A zombie, and a program that was started with no variables."""
+    """A zombie, and a program that was started without variables."""
     zombie = subprocess.Popen(["true"], start_new_session=True)
     bare = subprocess.Popen(["sleep", "9999"], env={}, start_new_session=True)
     try:
@@ -697,20 +693,19 @@ def without_environment() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("without_environment")
-async def test_a_search_does_not_wait_for_those_who_never_have_an_environment(
-    monkeypatch: pytest.MonkeyPatch, searches: list[None]
+async def test_search_does_not_wait_for_processes_without_an_environment(
+    searches: list[None],
 ) -> None:
-    """They are not in the middle of the start of a program."""
-    monkeypatch.setattr(_escapees, "PATIENCE", inf)
+    """A zombie, or a program without variables, is not in the middle of an exec."""
     with fail_after(LIMIT):
-        await Escapees("f00", set).find()
+        await Escapees("f00", set, ShutdownLimits(search=inf)).find()
     assert len(searches) == 1
 
 
-async def test_where_proc_shows_nothing_only_groups_are_ended(
+async def test_only_groups_are_ended_without_proc(
     monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline, gate: Gate, tmp_path: Path
 ) -> None:
-    """Without a /proc of this system's numbers nobody is looked for, and nothing is signalled."""
+    """Without a usable /proc no escapee is searched for, and no other process is signalled."""
     hide_proc(monkeypatch)
     with Gate(tmp_path / "second gate") as second:
         command = escaping(lifeline, gate, f"echo out >&9; {second.wait}")

@@ -1,7 +1,7 @@
-"""The orphan guard: whatever happens to the program that runs commands, they do not outlive it.
+"""The orphan guard: commands do not outlive the program that runs them, whatever happens to it.
 
-Each process of a test holds a lifeline, so its end is the proof that nothing is left; that takes no
-longer than the grace, for what the guard does is waited for, too.
+Each process of a test holds a lifeline, whose end proves that no process is left.  That takes no
+longer than the grace, because the tests also wait for the guard.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from currant import Command, Runner
-from currant._process import guard as _guard
-from currant._process import local as _local
+from currant import Command, LocalLauncher, Runner
 from currant._process.guard import SCRIPT, OrphanGuard
+from currant._process.spawn import default_start
 from currant._process.stop import StopSpec
 from currant._system.proc import environment_of
+from currant._values.shutdown_limits import ShutdownLimits
 from tests.headless import headless
 from tests.programs import Programs
 from tests.system import needs_proc
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 RUN = uuid4().hex
-"""A run for the script to sweep: not that of the same tests, run beside these by somebody else."""
+"""A run for the script to sweep: unique, because the same tests may run twice on a machine."""
 
 # ---- when the program dies ----
 
@@ -60,7 +60,7 @@ async def main():
     runner = Runner(commands, grace=options["grace"], orphan_guard=options["orphan_guard"])
     async with runner:
         if options["fork"] and os.fork() == 0:
-            os.read(0, 1)  # as a worker of multiprocessing, which outlives this program
+            os.read(0, 1)  # like a worker of multiprocessing, which outlives this program
             os._exit(0)
         for job in runner.jobs.values():
             await job.until_started()
@@ -84,7 +84,7 @@ class Host(Programs):
         orphan_guard: bool = True,
         fork: bool = False,
     ) -> subprocess.Popen[bytes]:
-        """Start it with commands for the shell; `fork`: it forks a child without a program."""
+        """Start it with commands for the shell; `fork`: it forks a child without an exec."""
         return self.run(
             {
                 "commands": commands,
@@ -104,8 +104,8 @@ def host(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> Iter
         yield host
 
 
-def test_commands_end_when_their_program_is_killed(host: Host, lifeline: Lifeline) -> None:
-    """A SIGKILL to the program, which it cannot notice, asks its commands to end."""
+def test_commands_end_when_the_host_is_killed(host: Host, lifeline: Lifeline) -> None:
+    """SIGKILL to the host, which it cannot handle, stops its commands."""
     commands = {name: f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "abc"}
     killed = host.start(commands)
     lifeline.wait_for("a", "b", "c")
@@ -114,16 +114,16 @@ def test_commands_end_when_their_program_is_killed(host: Host, lifeline: Lifelin
 
 
 def kill_when_up(host: subprocess.Popen[bytes]) -> None:
-    """Kill a host that knows of all its commands that they run."""
+    """Kill a host after all of its commands have started."""
     assert host.stdout is not None
     assert host.stdout.readline() == b"up\n"
     host.kill()
 
 
-def test_a_command_is_asked_with_its_signal_and_may_take_its_leave(
+def test_command_gets_its_stop_signal_and_may_clean_up(
     host: Host, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """The guard ends a command as the Runner would have."""
+    """The guard stops a command as the Runner would."""
     script = f"trap '{lifeline.say('bye')}; exit' USR1; {lifeline.say('ready')}; {gate.wait}"
     killed = host.start({"a": f"{lifeline.hold('a')}; {script}"}, signal=SIGUSR1)
     lifeline.wait_for("ready")
@@ -131,8 +131,10 @@ def test_a_command_is_asked_with_its_signal_and_may_take_its_leave(
     assert lifeline.wait_for_end() == {"a", "ready", "bye"}
 
 
-def test_what_ignores_the_signal_is_killed_after_the_grace(host: Host, lifeline: Lifeline) -> None:
-    """The grace counts for the whole group, from the death of the program."""
+def test_command_that_ignores_the_signal_is_killed_after_the_grace(
+    host: Host, lifeline: Lifeline
+) -> None:
+    """The grace counts for the whole group, from the death of the host."""
     script = (
         f"trap '' TERM; (trap '' TERM; {lifeline.say('child')}; {EXEC_FOREVER}) & {EXEC_FOREVER}"
     )
@@ -145,8 +147,8 @@ def test_what_ignores_the_signal_is_killed_after_the_grace(host: Host, lifeline:
 
 
 @needs_proc
-def test_a_stopped_command_is_ended(host: Host, lifeline: Lifeline) -> None:
-    """A frozen process gets SIGCONT after its signal."""
+def test_suspended_command_is_ended(host: Host, lifeline: Lifeline) -> None:
+    """A suspended process gets SIGCONT after its stop signal."""
     watch = 'until read -r _ _ state _ <"/proc/$1/stat" && [ "$state" = T ]; do :; done'
     watch = f"sh -c '{watch}; echo stopped >&9' sh $$ &"
     killed = host.start({"a": f"{lifeline.hold('a')}; {watch} kill -STOP $$; {EXEC_FOREVER}"})
@@ -158,7 +160,7 @@ def test_a_stopped_command_is_ended(host: Host, lifeline: Lifeline) -> None:
 @needs_proc
 @pytest.mark.parametrize("deaf", [False, True])
 def test_escapees_end_with_the_rest(host: Host, lifeline: Lifeline, deaf: bool) -> None:
-    """What has left its group is found by its environment, as at the Runner's end."""
+    """The guard finds an escapee by its environment, as the Runner does."""
     trap = "trap '' TERM; " if deaf else ""
     escapee = f"{trap}echo out >&9; {EXEC_FOREVER}"
     script = f'{lifeline.hold("a")}; setsid sh -c "{escapee}" & {EXEC_FOREVER}'
@@ -170,20 +172,18 @@ def test_escapees_end_with_the_rest(host: Host, lifeline: Lifeline, deaf: bool) 
 
 @needs_proc
 @pytest.mark.parametrize("escapes", [False, True])
-def test_a_process_that_has_lost_its_first_thread_is_ended(
+def test_process_without_its_first_thread_is_ended(
     host: Host, lifeline: Lifeline, escapes: bool
 ) -> None:
-    """It looks like a zombie without an environment; its other threads run on."""
+    """It looks like a zombie without an environment, but its other threads still run."""
     killed = host.start({"a": f"{lifeline.hold('a')}; {headless(escapes=escapes)}"}, grace=0.3)
     lifeline.wait_for("headless")
     kill_when_up(killed)
     assert lifeline.wait_for_end() == {"a", "headless"}
 
 
-def test_a_child_of_the_program_without_a_program_of_its_own_is_no_host(
-    host: Host, lifeline: Lifeline
-) -> None:
-    """A fork that outlives the program (multiprocessing) does not hold the guard's pipe open."""
+def test_fork_of_the_host_does_not_keep_the_commands_alive(host: Host, lifeline: Lifeline) -> None:
+    """A fork that outlives the host (multiprocessing) does not hold the guard's pipe open."""
     killed = host.start({"a": f"{lifeline.hold('a')}; {EXEC_FOREVER}"}, fork=True)
     lifeline.wait_for("a")
     killed.kill()
@@ -191,10 +191,10 @@ def test_a_child_of_the_program_without_a_program_of_its_own_is_no_host(
 
 
 @pytest.mark.parametrize("first", ["1", "20", "40"])
-def test_a_burst_of_starts_leaves_nobody_whenever_it_is_cut_off(
+def test_host_killed_during_a_burst_of_starts_leaves_no_process(
     host: Host, lifeline: Lifeline, first: str
 ) -> None:
-    """A program that is killed while it starts commands has told of each in time."""
+    """A host that is killed while it starts commands has registered each in time."""
     commands = {str(n): f"{lifeline.hold(str(n))}; {EXEC_FOREVER}" for n in range(60)}
     killed = host.start(commands)
     lifeline.wait_for(first)
@@ -204,10 +204,10 @@ def test_a_burst_of_starts_leaves_nobody_whenever_it_is_cut_off(
 
 
 @needs_proc
-def test_nothing_that_the_program_or_a_stranger_is_called_confuses_the_guard(
+def test_unusual_names_and_variables_do_not_confuse_the_guard(
     host: Host, lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the program's variables nor names that are no text in its locale are words for it."""
+    """Neither the host's variables nor names that are not text in its locale affect the script."""
     source = (
         "import os, time\n"
         "open('/proc/self/comm', 'wb').write(b'\\xff\\xfe odd')\n"
@@ -215,30 +215,28 @@ def test_nothing_that_the_program_or_a_stranger_is_called_confuses_the_guard(
         "time.sleep(9999)\n"
     )
     argv = [sys.executable, "-ISc", source]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as stranger:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as other:
         try:
-            assert stranger.stdout is not None
-            assert stranger.stdout.read(5) == b"named"
+            assert other.stdout is not None
+            assert other.stdout.read(5) == b"named"
             monkeypatch.setenv("LC_ALL", "C.UTF-8")
-            monkeypatch.setenv(
-                "NOTES", f"x\ncurrant_told_{stranger.pid}=15:0\ngroups={stranger.pid}"
-            )
-            monkeypatch.setenv("groups", str(stranger.pid))
-            monkeypatch.setenv(f"currant_told_{stranger.pid}", "15:0")
+            monkeypatch.setenv("NOTES", f"x\ncurrant_spec_{other.pid}=15:0\ngroups={other.pid}")
+            monkeypatch.setenv("groups", str(other.pid))
+            monkeypatch.setenv(f"currant_spec_{other.pid}", "15:0")
             script = f"{lifeline.hold('a')}; trap '' TERM; {lifeline.say('ready')}; {EXEC_FOREVER}"
             killed = host.start({"a": script}, grace=0.3)
             lifeline.wait_for("ready")
             kill_when_up(killed)
             assert lifeline.wait_for_end() == {"a", "ready"}
-            assert stranger.poll() is None
+            assert other.poll() is None
         finally:
-            stranger.kill()
+            other.kill()
 
 
-def test_without_the_guard_commands_outlive_their_program(
+def test_commands_outlive_their_host_without_the_guard(
     host: Host, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """orphan_guard=False turns it off: this is what it is there for."""
+    """orphan_guard=False turns the guard off; this is what it prevents."""
     killed = host.start({"a": f"{lifeline.hold('a')}; {gate.wait}"}, orphan_guard=False)
     lifeline.wait_for("a")
     killed.kill()
@@ -255,49 +253,49 @@ SHELLS = [pytest.param(shell, id=shell) for shell in ("sh", "dash", "bash")]
 
 
 class Groups:
-    """Plays the program to the script, in one shell or another."""
+    """Plays the host to the script, which runs in one shell or another."""
 
     def __init__(self, shell: str) -> None:
         if shutil.which(shell) is None:
             pytest.skip(f"there is no {shell} here; install it")
-        # In the locale that it is written for: a stranger's name may be no text in another one.
+        # The script expects this locale: in another, a process name may not be valid text.
         env = os.environ | {"LC_ALL": "C"}
         self._script = subprocess.Popen(
             [shell, SCRIPT, RUN], stdin=subprocess.PIPE, start_new_session=True, env=env
         )
         self._children: list[subprocess.Popen[bytes]] = []
 
-    def start(self, line: str, *, told: bool = True, grace: float = 9999.0) -> int:
-        """Start a group, and tell of it or have the script find it by its mark."""
-        env = os.environ | {} if told else os.environ | {"CURRANT_ID": f"{RUN}/a/1"}
+    def start(self, line: str, *, registered: bool = True, grace: float = 9999.0) -> int:
+        """Start a group, and register it unless the script has to find it by its mark."""
+        env = os.environ | ({} if registered else {"CURRANT_ID": f"{RUN}/a/1"})
         child = subprocess.Popen(["sh", "-c", line], start_new_session=True, env=env)
         self._children.append(child)
-        if told:
-            self.tell(f"= {round(grace * 10)}\n+ {child.pid} 15 {round(grace * 10)}")
+        if registered:
+            self.write(f"= {round(grace * 10)}\n+ {child.pid} 15 {round(grace * 10)}")
         return child.pid
 
-    def tell(self, line: str) -> None:
+    def write(self, line: str) -> None:
         """Write a line to the script."""
         assert self._script.stdin is not None
         self._script.stdin.write(line.encode() + b"\n")
         self._script.stdin.flush()
 
     def die_soon(self) -> None:
-        """Close the pipe, as the system does for a program that is gone."""
+        """Close the pipe, as the system does when the host dies."""
         assert self._script.stdin is not None
         self._script.stdin.close()
 
     def die(self) -> int:
-        """Close the pipe, and wait for the script; nobody reaps the leaders meanwhile."""
+        """Close the pipe, and wait for the script; the leaders are not reaped until then."""
         self.die_soon()
         return self._script.wait(LIMIT)
 
     def exits(self) -> list[int]:
-        """Return how the leaders have ended; they are reaped only now."""
+        """Reap the leaders, and return their return codes."""
         return [child.wait(LIMIT) for child in self._children]
 
     def close(self) -> None:
-        """End what a failed test has left."""
+        """End the processes that a failed test has left."""
         for child in (self._script, *self._children):
             if child.poll() is None:
                 os.killpg(child.pid, SIGKILL)
@@ -306,16 +304,14 @@ class Groups:
 
 @pytest.fixture(params=SHELLS)
 def groups(request: pytest.FixtureRequest) -> Iterator[Groups]:
-    """The script, in each shell that is here."""
+    """The script, in each shell of this machine."""
     groups = Groups(request.param)
     yield groups
     groups.close()
 
 
-def test_the_script_ends_groups_and_then_itself_though_nobody_reaps_them(
-    groups: Groups, lifeline: Lifeline
-) -> None:
-    """Zombies do not hold it up, be the grace without end: below some PID 1 they stay for good."""
+def test_script_does_not_wait_for_unreaped_zombies(groups: Groups, lifeline: Lifeline) -> None:
+    """Even with an endless grace: below some PID 1 zombies stay for good."""
     for name in "abc":
         groups.start(f"{lifeline.hold(name)}; {EXEC_FOREVER}")
     lifeline.wait_for("a", "b", "c")
@@ -324,8 +320,8 @@ def test_the_script_ends_groups_and_then_itself_though_nobody_reaps_them(
     assert groups.exits() == [-SIGTERM] * 3
 
 
-def test_the_script_kills_what_has_had_its_grace(groups: Groups, lifeline: Lifeline) -> None:
-    """What ignores the signal is killed; the others were gone long before."""
+def test_script_kills_groups_after_their_grace(groups: Groups, lifeline: Lifeline) -> None:
+    """Only the group that ignores the signal gets SIGKILL; the others were gone long before."""
     groups.start(
         f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {EXEC_FOREVER}", grace=0.3
     )
@@ -336,47 +332,35 @@ def test_the_script_kills_what_has_had_its_grace(groups: Groups, lifeline: Lifel
 
 
 @needs_proc
-def test_the_script_finds_what_carries_the_mark(groups: Groups, lifeline: Lifeline) -> None:
-    """A group that nobody told of is ended, and given the longest grace of those that were."""
-    groups.start(f"{lifeline.hold('told')}; {EXEC_FOREVER}")
-    # Longer than the script takes to kill what has no grace.
+def test_script_ends_processes_with_the_mark(groups: Groups, lifeline: Lifeline) -> None:
+    """A group that was not registered is ended, with the longest grace that was given."""
+    groups.start(f"{lifeline.hold('registered')}; {EXEC_FOREVER}")
+    # Longer than the script takes to kill a group without a grace.
     slow = f"trap 'sleep 0.3; exit 5' TERM; {lifeline.say('slow')}; while :; do sleep 0.01; done"
-    groups.start(f"{lifeline.hold('b')}; {slow}", told=False)
-    lifeline.wait_for("told", "slow")
+    groups.start(f"{lifeline.hold('b')}; {slow}", registered=False)
+    lifeline.wait_for("registered", "slow")
     assert groups.die() == 0
     assert groups.exits() == [-SIGTERM, 5]
 
 
 @needs_proc
-def test_the_script_kills_what_carries_the_mark(groups: Groups, lifeline: Lifeline) -> None:
-    """After the grace of those that it was told of, a group that ignores the signal is killed."""
-    groups.start(f"{lifeline.hold('told')}; {EXEC_FOREVER}", grace=0.3)
+def test_script_kills_processes_with_the_mark_after_the_grace(
+    groups: Groups, lifeline: Lifeline
+) -> None:
+    """An unregistered group that ignores the signal gets SIGKILL after the longest grace."""
+    groups.start(f"{lifeline.hold('registered')}; {EXEC_FOREVER}", grace=0.3)
     deaf = f"trap '' TERM; {lifeline.say('deaf')}; {EXEC_FOREVER}"
-    groups.start(f"{lifeline.hold('b')}; {deaf}", told=False)
-    lifeline.wait_for("told", "deaf")
+    groups.start(f"{lifeline.hold('b')}; {deaf}", registered=False)
+    lifeline.wait_for("registered", "deaf")
     assert groups.die() == 0
     assert groups.exits() == [-SIGTERM, -SIGKILL]
 
 
-def test_the_script_leaves_groups_alone_that_are_gone(groups: Groups, lifeline: Lifeline) -> None:
-    """A number that was taken back may be a stranger's: nothing is sent there."""
-    stranger = groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
-    lifeline.wait_for("a")
-    groups.tell(f"- {stranger}")
-    assert groups.die() == 0
-    with pytest.raises(AssertionError, match="still held"):
-        lifeline.ended()
-    os.killpg(stranger, SIGKILL)
-    assert groups.exits() == [-SIGKILL]
-
-
-def test_the_script_ends_without_a_deed_when_it_is_told_to(
-    groups: Groups, lifeline: Lifeline
-) -> None:
-    """After a full stop nothing is ended, whatever was told before."""
+def test_script_leaves_unregistered_groups_alone(groups: Groups, lifeline: Lifeline) -> None:
+    """The number may belong to another group by now, so it gets no signal."""
     group = groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
-    groups.tell(".")
+    groups.write(f"- {group}")
     assert groups.die() == 0
     with pytest.raises(AssertionError, match="still held"):
         lifeline.ended()
@@ -384,14 +368,26 @@ def test_the_script_ends_without_a_deed_when_it_is_told_to(
     assert groups.exits() == [-SIGKILL]
 
 
-def test_the_script_kills_all_that_it_was_told_of_however_it_ends(
+def test_script_that_is_asked_to_exit_ends_no_group(groups: Groups, lifeline: Lifeline) -> None:
+    """After a full stop no group is ended, whatever was registered before."""
+    group = groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
+    lifeline.wait_for("a")
+    groups.write(".")
+    assert groups.die() == 0
+    with pytest.raises(AssertionError, match="still held"):
+        lifeline.ended()
+    os.killpg(group, SIGKILL)
+    assert groups.exits() == [-SIGKILL]
+
+
+def test_script_kills_all_registered_groups_however_it_exits(
     lifeline: Lifeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shell that cannot start a process any more ends at once: then there is no grace."""
+    """A shell that cannot start a process any more exits at once: then there is no grace."""
     script = tmp_path / "guard.sh"
-    told = SCRIPT.read_text()
-    assert "\nsweep\nfinish\n" in told
-    script.write_text(told.replace("\nsweep\nfinish\n", "\nexit 2\n"))
+    text = SCRIPT.read_text()
+    assert "\nsweep\nfinish\n" in text
+    script.write_text(text.replace("\nsweep\nfinish\n", "\nexit 2\n"))
     monkeypatch.setattr("tests.test_guard.SCRIPT", script)
     groups = Groups("sh")
     try:
@@ -406,10 +402,10 @@ def test_the_script_kills_all_that_it_was_told_of_however_it_ends(
 
 @needs_proc
 @pytest.mark.parametrize("name", ["a) Z 1 2 (b", "a\nb", "a) S 1 ;kill 0"])
-def test_the_script_reads_no_meaning_into_the_names_of_programs(
+def test_script_ignores_the_content_of_program_names(
     groups: Groups, lifeline: Lifeline, name: str, tmp_path: Path
 ) -> None:
-    """What a process calls itself is neither taken for its state nor for the shell's words."""
+    """A process's name is taken neither for its state nor for shell code."""
     program = tmp_path / "program"
     program.write_text(
         f"#!{sys.executable} -IS\nimport os, time\n"
@@ -417,28 +413,28 @@ def test_the_script_reads_no_meaning_into_the_names_of_programs(
         "os.write(9, b'named\\n')\ntime.sleep(9999)\n"
     )
     program.chmod(0o755)
-    groups.start(f"{lifeline.hold('a')}; exec '{program}'", told=False)
+    groups.start(f"{lifeline.hold('a')}; exec '{program}'", registered=False)
     groups.start(f"{lifeline.hold('b')}; exec sleep 9999")
     lifeline.wait_for("named", "b")
     assert groups.die() == 0
     assert groups.exits() == [-SIGTERM, -SIGTERM]
 
 
-def test_the_script_knows_thousands_of_groups(groups: Groups, lifeline: Lifeline) -> None:
-    """What was told and taken back again, or is gone by itself, keeps it from nothing."""
+def test_script_handles_thousands_of_groups(groups: Groups, lifeline: Lifeline) -> None:
+    """Unregistered numbers, and groups that are gone, do not slow it down."""
     groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     numbers = range(10**9, 10**9 + 3000)
-    groups.tell("\n".join(f"+ {number} 15 50" for number in numbers))
-    groups.tell("\n".join(f"- {number}" for number in numbers[:2000]))
+    groups.write("\n".join(f"+ {number} 15 50" for number in numbers))
+    groups.write("\n".join(f"- {number}" for number in numbers[:2000]))
     assert groups.die() == 0
     assert groups.exits() == [-SIGTERM]
 
 
-def test_the_script_does_without_proc(
+def test_script_works_without_proc(
     lifeline: Lifeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Elsewhere than on Linux it goes by the numbers that it was told, and counts its pauses."""
+    """On other systems than Linux it uses the registered numbers, and counts its pauses."""
     script = tmp_path / "guard.sh"
     script.write_text(SCRIPT.read_text().replace("/proc/", f"{tmp_path}/no-proc/"))
     monkeypatch.setattr("tests.test_guard.SCRIPT", script)
@@ -481,10 +477,10 @@ pytest_anyio = pytest.mark.anyio
 
 @pytest_anyio
 @needs_proc
-async def test_a_guard_has_a_session_of_its_own_and_no_file_of_the_program(
+async def test_guard_has_its_own_session_and_no_file_of_the_host(
     guards: list[subprocess.Popen[bytes]],
 ) -> None:
-    """It holds neither the program's terminal nor its output, and no folder either."""
+    """It holds neither the host's terminal and output nor its working directory."""
     async with Runner({"c": "sleep 9999"}) as runner:
         await runner["c"].until_started()
         (guard,) = guards
@@ -500,10 +496,10 @@ async def test_a_guard_has_a_session_of_its_own_and_no_file_of_the_program(
 
 @pytest_anyio
 @needs_proc
-async def test_a_guard_has_next_to_no_environment_but_an_outer_runner_finds_it(
+async def test_guard_has_a_minimal_environment_with_the_outer_mark(
     guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mark of the Runner around this program stays; what a shell might heed does not."""
+    """The mark of an outer Runner stays; variables that a shell might use do not."""
     monkeypatch.setenv("CURRANT_ID", f"{RUN}/outer/1")
     monkeypatch.setenv("ENV", "/nonexistent")
     async with Runner({"c": "sleep 9999"}) as runner:
@@ -516,12 +512,12 @@ async def test_a_guard_has_next_to_no_environment_but_an_outer_runner_finds_it(
 
 
 @pytest_anyio
-async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
-    guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+async def test_one_guard_serves_a_whole_runner(
+    guards: list[subprocess.Popen[bytes]],
 ) -> None:
-    """However many commands there are; and it has ended by itself, not by a signal."""
-    monkeypatch.setattr(_guard, "TIME_TO_END", LIMIT)
-    async with Runner([["true"]] * 20):
+    """It serves any number of commands, and exits by itself, not by a signal."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(guard_exit=LIMIT))
+    async with Runner([["true"]] * 20, launcher=launcher):
         pass
     assert [guard.returncode for guard in guards] == [0]
 
@@ -529,12 +525,12 @@ async def test_one_guard_serves_a_whole_runner_and_ends_with_it(
 @pytest_anyio
 @needs_proc
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
-async def test_a_guard_is_deaf_to_what_asks_programs_to_end(
-    guards: list[subprocess.Popen[bytes]], number: int, monkeypatch: pytest.MonkeyPatch
+async def test_guard_ignores_signals_that_end_programs(
+    guards: list[subprocess.Popen[bytes]], number: int
 ) -> None:
-    """A signal to all processes of a terminal or of a machine that shuts down is not for it."""
-    monkeypatch.setattr(_guard, "TIME_TO_END", LIMIT)
-    async with Runner({"c": "sleep 9999"}) as runner:
+    """A signal to all processes of a terminal, or of a machine at shutdown, does not end it."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(guard_exit=LIMIT))
+    async with Runner({"c": "sleep 9999"}, launcher=launcher) as runner:
         await runner["c"].until_started()
         until_it_ignores(guards[0].pid)
         guards[0].send_signal(number)
@@ -543,7 +539,7 @@ async def test_a_guard_is_deaf_to_what_asks_programs_to_end(
 
 
 def until_it_ignores(pid: int) -> None:
-    """Wait until the script has come so far; a moment after its start."""
+    """Wait until the script ignores SIGTERM, a moment after its start."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -555,8 +551,8 @@ def until_it_ignores(pid: int) -> None:
 
 
 @pytest_anyio
-async def test_orphan_guard_false_starts_none(guards: list[subprocess.Popen[bytes]]) -> None:
-    """Who does not want a helper process has none."""
+async def test_orphan_guard_false_starts_no_guard(guards: list[subprocess.Popen[bytes]]) -> None:
+    """There is no helper process."""
     async with Runner({"c": "true"}, orphan_guard=False):
         pass
     assert guards == []
@@ -564,10 +560,10 @@ async def test_orphan_guard_false_starts_none(guards: list[subprocess.Popen[byte
 
 @pytest_anyio
 @pytest.mark.parametrize("fails", ["Popen", "pipe"])
-async def test_a_guard_that_cannot_be_started_is_told_and_commands_run_without_it(
+async def test_guard_that_cannot_be_started_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
-    """The Runner says so in a warning, and goes on."""
+    """The Runner warns, and its commands run without a guard."""
 
     def refuse(*args: object, **options: object) -> None:
         raise OSError(11, "no more processes")
@@ -582,11 +578,11 @@ async def test_a_guard_that_cannot_be_started_is_told_and_commands_run_without_i
 
 
 @pytest_anyio
-async def test_a_guard_that_was_killed_is_told_at_the_end(
+async def test_guard_that_was_killed_is_a_warning_at_the_end(
     guards: list[subprocess.Popen[bytes]],
 ) -> None:
-    """Who kills it takes the protection away, and gets to know."""
-    with pytest.warns(RuntimeWarning, match="orphan guard ended before it was told to"):
+    """The commands had no protection any more, and the user learns of that."""
+    with pytest.warns(RuntimeWarning, match="orphan guard exited before it was asked to"):
         async with Runner({"c": "sleep 9999"}) as runner:
             await runner["c"].until_started()
             guards[0].kill()
@@ -597,53 +593,52 @@ async def test_a_guard_that_was_killed_is_told_at_the_end(
 
 
 @pytest_anyio
-async def test_a_guard_that_does_not_listen_holds_nobody_up(
-    guards: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+async def test_guard_that_does_not_read_blocks_nothing(
+    guards: list[subprocess.Popen[bytes]],
 ) -> None:
     """Its pipe may be full: starts go on, and at the end it is killed."""
-    monkeypatch.setattr(_guard, "TIME_TO_END", 0.05)
+    launcher = LocalLauncher(_limits=ShutdownLimits(guard_exit=0.05))
     with anyio.fail_after(LIMIT):
-        async with Runner() as runner:
+        async with Runner(launcher=launcher) as runner:
             guards[0].send_signal(SIGSTOP)
-            guard = runner._launcher._guard  # type: ignore[attr-defined]
             for number in range(10_000):
-                guard.add(number + 10**9, StopSpec(SIGTERM, 1.0))
+                launcher._guard.register(number + 10**9, StopSpec(SIGTERM, 1.0))
             assert (await runner.start_soon("true").wait()).status == "succeeded"
     assert guards[0].returncode == -SIGKILL
 
 
 @pytest_anyio
-async def test_what_could_not_be_told_at_once_is_told_in_order_later() -> None:
-    """A pipe that was full for a while loses nothing, and tears no line apart."""
-    guard = OrphanGuard(RUN)
+async def test_lines_that_did_not_fit_into_the_pipe_are_sent_later() -> None:
+    """A pipe that was full for a while loses no line, and tears none apart."""
+    guard = OrphanGuard(RUN, LIMIT)
     read_end, guard._pipe = os.pipe()
     os.set_blocking(guard._pipe, False)
-    told = b""
+    sent = b""
     try:
         for number in range(10_000):
-            guard.add(number, StopSpec(SIGTERM, 1.0))
+            guard.register(number, StopSpec(SIGTERM, 1.0))
         while guard._unsent:
-            told += os.read(read_end, 65536)
-            guard._tell("")  # with it goes what is left
+            sent += os.read(read_end, 65536)
+            guard._write("")  # sends the rest as well
         guard._close_pipe()
         while data := os.read(read_end, 65536):
-            told += data
+            sent += data
     finally:
         os.close(read_end)
-    assert told == b"".join(b"+ %d 15 10\n" % number for number in range(10_000))
+    assert sent == b"".join(b"+ %d 15 10\n" % number for number in range(10_000))
 
 
 @pytest_anyio
-async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
+async def test_group_is_registered_before_another_task_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Between the start of a process and the guard's knowledge of it, nothing is awaited."""
+    """Between the start of a process and its registration, nothing is awaited."""
     added: list[int] = []
-    start_process, add = _local.start_process, OrphanGuard.add
+    start, add = default_start(), OrphanGuard.register
     started = anyio.Event()
 
-    async def note_start(how: SpawnSpec) -> Child | Process:
-        process = await start_process(how)
+    async def note_start(spec: SpawnSpec) -> Child | Process:
+        process = await start(spec)
         started.set()
         return process
 
@@ -651,42 +646,41 @@ async def test_a_group_is_told_of_before_anybody_else_has_a_turn(
         added.append(group)
         add(guard, group, how)
 
-    monkeypatch.setattr(_local, "start_process", note_start)
-    monkeypatch.setattr(OrphanGuard, "add", note_add)
-    async with Runner({"c": "sleep 9999"}) as runner:
+    monkeypatch.setattr(OrphanGuard, "register", note_add)
+    async with Runner({"c": "sleep 9999"}, launcher=LocalLauncher(_start=note_start)) as runner:
         await started.wait()
         assert len(added) == 1
         runner.kill()
 
 
 @pytest_anyio
-async def test_a_group_is_taken_back_once_when_it_is_gone(
+async def test_group_is_unregistered_once_when_it_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The guard never knows of a group that does not exist any more, nor forgets another's."""
-    told: list[str] = []
-    tell = OrphanGuard._tell
+    """No group stays registered after its end, and no other group is unregistered."""
+    lines: list[str] = []
+    write = OrphanGuard._write
 
     def record(guard: OrphanGuard, line: str) -> None:
-        told.append(line)
-        tell(guard, line)
+        lines.append(line)
+        write(guard, line)
 
-    monkeypatch.setattr(OrphanGuard, "_tell", record)
+    monkeypatch.setattr(OrphanGuard, "_write", record)
     async with Runner({"c": Command(["true"], grace=0.25)}) as runner:
         job = await runner.start(Command(["sleep", "9999"], stop_signal=SIGINT, grace=float("inf")))
         pid = job.pid
         runner.kill()
-    assert told[-1] == ".\n"
-    assert f"+ {pid} 2 1000000000\n" in told
-    assert f"- {pid}\n" in told
-    assert sum(line.endswith(" 15 3\n") for line in told) == 1
-    assert sum(line.startswith("- ") for line in told) == 2
+    assert lines[-1] == ".\n"
+    assert f"+ {pid} 2 1000000000\n" in lines
+    assert f"- {pid}\n" in lines
+    assert sum(line.endswith(" 15 3\n") for line in lines) == 1
+    assert sum(line.startswith("- ") for line in lines) == 2
 
 
 @pytest_anyio
-async def test_a_cancelled_end_leaves_no_guard(guards: list[subprocess.Popen[bytes]]) -> None:
-    """Closing the guard in a scope that is cancelled kills it, and reaps it."""
-    guard = OrphanGuard(RUN)
+async def test_cancelled_close_leaves_no_guard(guards: list[subprocess.Popen[bytes]]) -> None:
+    """Closing the guard in a cancelled scope kills and reaps the helper."""
+    guard = OrphanGuard(RUN, LIMIT)
     guard.start()
     guards[0].send_signal(SIGSTOP)
     with anyio.CancelScope() as scope:

@@ -23,7 +23,7 @@ from currant import (
     Runner,
     Started,
 )
-from currant._process import stop as _stop
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of, read_until
 from tests.waiting import FOREVER, is_alive
@@ -347,13 +347,11 @@ async def test_what_outlives_sigkill_is_told_and_does_not_hang() -> None:
     assert "SIGKILL" in str(result.error)
 
 
-async def test_what_outlives_sigkill_is_a_failure_for_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_outlives_sigkill_is_a_failure_for_the_others() -> None:
     """It is a final end like any other, and a message tells of it where no exit will."""
-    monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
+    limits = ShutdownLimits(reap=0.05)
     immortal = Script(exit=None, ignores={signal.SIGTERM, signal.SIGKILL})
-    launcher = FakeLauncher({"d": immortal}, Script(exit=None))
+    launcher = FakeLauncher({"d": immortal}, Script(exit=None), _limits=limits)
     with anyio.fail_after(30):
         async with Runner(
             ["d", "other"], launcher=launcher, grace=0, kill_others_on="failure"

@@ -13,7 +13,7 @@ import pytest
 pytest.register_assert_rewrite("tests.launcher_contract")
 
 from currant import PIPE, Command, LocalLauncher  # noqa: E402
-from currant._process import local as _local  # noqa: E402
+from currant._process.spawn import start_with_pidfd, start_without_pidfd  # noqa: E402
 from currant._system.groups import has_pidfds  # noqa: E402
 from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
 from tests.launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
@@ -21,9 +21,10 @@ from tests.system import started_by_uvloop  # noqa: E402
 
 if TYPE_CHECKING:
     from currant import Launcher, Process
+    from currant._process.spawn import StartProcess
 
 
-STARTS = [_local.start_by_event_loop, *([_local.start_child] if has_pidfds() else ())]
+STARTS = [start_without_pidfd, *([start_with_pidfd] if has_pidfds() else ())]
 
 FILL_STDOUT = """
 import os
@@ -53,14 +54,16 @@ LINES = {
 class TestLocalLauncher(LauncherContract):
     """Processes of this machine keep the contract."""
 
+    _start: StartProcess
+
     @pytest.fixture(params=STARTS, autouse=True)
-    def way_to_start(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Each way to start processes that there is on this system."""
-        monkeypatch.setattr(_local, "start_process", request.param)
+    def way_to_start(self, request: pytest.FixtureRequest) -> None:
+        """Each way to start processes on this system."""
+        self._start = request.param
 
     def new_launcher(self) -> LocalLauncher:
-        """Return a launcher of real processes, and of no other than those that it is told."""
-        return LocalLauncher(orphan_guard=False)
+        """Return a launcher of real processes, without the guard, which is a child as well."""
+        return LocalLauncher(orphan_guard=False, _start=self._start)
 
     def command(self, behaviour: Behaviour) -> Command:
         """Return a small program that behaves so."""
@@ -81,8 +84,8 @@ class TestLocalLauncher(LauncherContract):
         return data
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
-        """Return why not: what closes its stdout may still hold a second copy of it."""
-        if started_by_uvloop(anyio_backend):
+        """A process that closes its stdout may still hold a second copy of it."""
+        if started_by_uvloop(anyio_backend, self._start):
             return "uvloop hands its children second copies of 0 to 2, which they never close"
         return None
 
@@ -115,8 +118,8 @@ SCRIPTS = {
 
 
 @pytest.mark.anyio
-async def test_a_fake_process_takes_signals_that_have_no_name() -> None:
-    """As real ones do: real-time signals are told by their number."""
+async def test_fake_process_accepts_signals_without_a_name() -> None:
+    """Real-time signals appear as their number, as for a real process."""
     async with FakeLauncher(default=Script(exit=None)) as launcher:
         process = await launcher.launch(Command(["c"]))
         number = signal.SIGRTMIN + 3

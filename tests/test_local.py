@@ -1,7 +1,7 @@
-"""What is special to processes of this machine; what they share with others is the contract.
+"""Processes on this machine, beyond the contract of all launchers.
 
-Real processes are told to print ``ready`` or a number of one of theirs, and go on for hours.  What
-leaves its group on purpose ends by itself once its stdin is closed, which the launcher's end does.
+The processes print ``ready`` or the pid of a child, and run for hours.  An escapee exits by itself
+when its stdin is closed, which leaving the launcher does.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ from currant import (
     Runner,
     StdinClosedError,
 )
-from currant._process import local as _local
 from currant._process import pipes as _pipes
 from currant._system.files import bytes_in_pipe
-from currant._system.groups import ProcessGroup
+from currant._values.shutdown_limits import ShutdownLimits
 from tests.files import files_left
 from tests.streams import read_all, read_until
 from tests.system import needs_proc, started_by_uvloop
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from signal import Signals
 
-    from currant._process.child import SpawnSpec
+    from currant._process.child import Child, SpawnSpec
     from currant._process.local import LocalProcess
     from tests.kills import Kills
 
@@ -58,17 +57,21 @@ ENV = shutil.which("env") or "/usr/bin/env"
 
 
 @asynccontextmanager
-async def launched(command: Command) -> AsyncIterator[LocalProcess]:
+async def launched(
+    command: Command, limits: ShutdownLimits | None = None
+) -> AsyncIterator[LocalProcess]:
     """Launch a process of this machine, with a limit on the time."""
     with anyio.fail_after(LIMIT):
-        async with LocalLauncher() as launcher:
+        async with LocalLauncher(_limits=limits) as launcher:
             yield await launcher.launch(command)
 
 
 @asynccontextmanager
-async def ready(command: Command) -> AsyncIterator[LocalProcess]:
-    """Launch a process, and wait until it has said that it is ready."""
-    async with launched(command) as process:
+async def ready(
+    command: Command, limits: ShutdownLimits | None = None
+) -> AsyncIterator[LocalProcess]:
+    """Launch a process, and wait until it has printed ``ready``."""
+    async with launched(command, limits) as process:
         assert await read_until(process.stdout, b"ready\n") == b"ready\n"
         yield process
 
@@ -90,16 +93,16 @@ def python(source: str, *words: str, stdin: int | None = None) -> Command:
 
 
 def wait_until(process: LocalProcess, change: int) -> None:
-    """Block until the process has stopped or exited; an exit is left for the event loop to see."""
+    """Block until the process is suspended or has exited, without reaping it."""
     with suppress(ChildProcessError):  # asyncio's thread has reaped it
         os.waitid(os.P_PID, process.pid, change | os.WNOWAIT)
 
 
-# ---- what a process is given ----
+# ---- files, arguments and environment ----
 
 
-async def test_a_process_leads_a_session_and_a_group_of_its_own() -> None:
-    """A process is started in a new session, so it has no terminal and its group is its own."""
+async def test_process_leads_a_new_session_and_group() -> None:
+    """A process starts in a new session, so it has no terminal and leads its own group."""
     async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}")) as process:
         assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
 
@@ -118,30 +121,30 @@ def stdin_of_the_host() -> Iterator[None]:
     os.close(read_end)
 
 
-async def test_without_an_input_stdin_is_at_its_end(stdin_of_the_host: None) -> None:
-    """A process does not read the host's stdin; the one it has is at its end at once."""
+async def test_default_stdin_is_at_end_of_file(stdin_of_the_host: None) -> None:
+    """A process does not read the host's stdin; the stdin that it has is empty."""
     assert await output_of(Command.shell("cat; echo end")) == b"end\n"
 
 
 @needs_proc
-async def test_without_an_input_stdin_is_dev_null(stdin_of_the_host: None) -> None:
-    """The stdin nobody gave is /dev/null, not a closed file that the next open would take."""
+async def test_default_stdin_is_dev_null(stdin_of_the_host: None) -> None:
+    """The default stdin is /dev/null, not a closed file whose number the next open would take."""
     async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}")) as process:
         assert os.readlink(f"/proc/{process.pid}/fd/0") == os.devnull
 
 
 @needs_proc
 @pytest.mark.parametrize("stdin", [None, PIPE])
-async def test_a_process_has_the_three_standard_files_and_no_other(
+async def test_process_inherits_only_the_standard_files(
     anyio_backend: object, stdin: int | None
 ) -> None:
-    """Of the host's files and of our own pipe ends, a process inherits none but 0 to 2."""
+    """Of the host's files and our pipe ends, a process inherits none but 0 to 2."""
     if started_by_uvloop(anyio_backend):
         pytest.skip("uvloop hands its children second copies of 0 to 2 and what is inheritable")
     ends = os.pipe()
     try:
         os.set_inheritable(ends[1], True)
-        # Stopped, since a program that is being loaded opens files of its own.
+        # Suspended, because a program that is still being loaded opens files of its own.
         async with ready(Command.shell("echo ready; kill -STOP $$", stdin=stdin)) as process:
             wait_until(process, os.WSTOPPED)
             assert sorted(os.listdir(f"/proc/{process.pid}/fd")) == ["0", "1", "2"]
@@ -150,8 +153,8 @@ async def test_a_process_has_the_three_standard_files_and_no_other(
             os.close(end)
 
 
-async def test_processes_that_run_together_do_not_hold_each_others_pipes() -> None:
-    """A process that starts later holds no end of another's pipes: each of them can end."""
+async def test_processes_do_not_inherit_pipes_of_other_processes() -> None:
+    """A process that starts later holds no end of another process's pipes: each stream can end."""
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
             reader = await launcher.launch(Command(["cat"], stdin=PIPE))
@@ -164,8 +167,8 @@ async def test_processes_that_run_together_do_not_hold_each_others_pipes() -> No
             assert await later.send_signal(0)
 
 
-async def test_the_files_of_a_process_are_blocking() -> None:
-    """That we read without blocking is nothing that a process can see on its own ends."""
+async def test_standard_files_of_a_process_are_blocking() -> None:
+    """Our non-blocking reads do not change the child's ends of the pipes."""
     source = """
 import fcntl, os
 print([fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK for fd in range(3)], flush=True)
@@ -174,8 +177,8 @@ print([fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK for fd in range(3)], flush
         assert await output_of(python(source, stdin=stdin)) == b"[0, 0, 0]\n"
 
 
-async def test_variables_are_set_over_those_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process has the host's variables as they are now, and the command's own over them."""
+async def test_environment_overrides_the_hosts_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process has the host's variables as they are now, overridden by the command's own."""
     monkeypatch.setenv("CURRANT_A", "of the host")
     monkeypatch.setenv("CURRANT_B", "of the host")
     lines = (await output_of(Command([ENV], env={"CURRANT_B": "my own"}))).splitlines()
@@ -184,26 +187,26 @@ async def test_variables_are_set_over_those_of_the_host(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("env", "expected"), [({}, b""), ({"A": "1"}, b"A=1\n")])
-async def test_without_inheriting_there_are_the_commands_variables_only(
+async def test_inherit_env_false_leaves_only_the_commands_variables(
     env: dict[str, str], expected: bytes
 ) -> None:
-    """With inherit_env=False a process has the variables of its command, be it none."""
+    """With inherit_env=False a process has only the variables of its command, if any."""
     output = await output_of(Command([ENV], env=env, inherit_env=False))
     lines = output.splitlines(keepends=True)
     assert b"".join(line for line in lines if not line.startswith(b"CURRANT_ID=")) == expected
     assert len(lines) == len(env) + 1
 
 
-async def test_words_and_variables_arrive_byte_for_byte() -> None:
-    """A word that is not UTF-8 arrives as the bytes that it was made of, and so does a variable."""
+async def test_arguments_and_variables_arrive_byte_for_byte() -> None:
+    """An argument or variable that is not UTF-8 arrives as the bytes that it was made of."""
     word = os.fsdecode(b"a \xff 'b'\n\xc3\xa9")
     assert await output_of(Command(["printf", "%s", word])) == os.fsencode(word)
     command = Command.shell('printf %s "$WORD"', env={"WORD": word})
     assert await output_of(command) == os.fsencode(word)
 
 
-async def test_a_process_runs_in_its_working_directory(tmp_path: Path) -> None:
-    """A process is started in the directory that its command names."""
+async def test_process_runs_in_its_working_directory(tmp_path: Path) -> None:
+    """A process starts in the directory that its command names."""
     output = await output_of(Command.shell("pwd -P", cwd=tmp_path))
     assert output == os.fsencode(tmp_path.resolve()) + b"\n"
 
@@ -215,26 +218,26 @@ async def test_a_process_runs_in_its_working_directory(tmp_path: Path) -> None:
         pytest.param(Command(["tool"], env={"PATH": "."}), id="a relative folder in its PATH"),
     ],
 )
-async def test_a_program_is_looked_for_from_its_working_directory(
+async def test_relative_program_path_starts_at_the_working_directory(
     tmp_path: Path, command: Command
 ) -> None:
-    """Relative paths are those of the working directory, for the check as for the start."""
+    """Check and start resolve a relative path from the command's working directory."""
     _write(tmp_path / "tool", "#!/bin/sh\necho found\n", 0o755)
     command = Command(command.argv, env=command.env, cwd=tmp_path)
     LocalLauncher().check(command)
     assert await output_of(command) == b"found\n"
 
 
-async def test_a_program_is_looked_for_in_the_path_of_its_command(tmp_path: Path) -> None:
-    """PATH is the one that the process will have, not the host's."""
+async def test_program_is_searched_in_the_commands_path(tmp_path: Path) -> None:
+    """The PATH is the command's, not the host's."""
     _write(tmp_path / "tool", "#!/bin/sh\necho found\n", 0o755)
     command = Command(["tool"], env={"PATH": str(tmp_path)})
     LocalLauncher().check(command)
     assert await output_of(command) == b"found\n"
 
 
-async def test_a_file_in_path_that_cannot_run_hides_no_later_one(tmp_path: Path) -> None:
-    """The look-up passes over what is not executable, as the system does."""
+async def test_search_skips_files_that_are_not_executable(tmp_path: Path) -> None:
+    """A file in PATH that cannot run does not hide a later one, as for the system itself."""
     for folder, mode in (("first", 0o644), ("second", 0o755)):
         (tmp_path / folder).mkdir()
         _write(tmp_path / folder / "tool", f"#!/bin/sh\necho {folder}\n", mode)
@@ -243,7 +246,7 @@ async def test_a_file_in_path_that_cannot_run_hides_no_later_one(tmp_path: Path)
     assert await output_of(command) == b"second\n"
 
 
-# ---- what cannot be started ----
+# ---- failed starts ----
 
 
 def _write(path: Path, text: str, mode: int) -> str:
@@ -263,9 +266,9 @@ class Wrong:
     """A command that cannot be started.
 
     Attributes:
-        make: builds it, with files in the folder given.
-        reason: words that the error has.
-        checked: whether that can be known beforehand.
+        make: builds the command, with files in a folder.
+        reason: a pattern of the error.
+        checked: whether the check finds the problem.
     """
 
     make: MakeCommand
@@ -296,7 +299,7 @@ WRONG = {
     ),
     "not executable": Wrong(
         lambda tmp: Command([_write(tmp / "file", "#!/bin/sh\n", 0o644)]),
-        r"file' is not executable; 'chmod \+x' makes it so",
+        r"file' is not executable; run 'chmod \+x' on it",
     ),
     "not executable in PATH": Wrong(
         lambda tmp: Command(
@@ -306,18 +309,18 @@ WRONG = {
     ),
     "no such file for stdin": Wrong(
         lambda tmp: Command(["cat"], stdin=tmp / "none"),
-        "the file .*none', which is to be its stdin, does not exist",
+        "its stdin file .*none' does not exist",
     ),
     "stdin through a file": Wrong(
         lambda tmp: Command(["cat"], stdin=Path(_write(tmp / "file", "", 0o644)) / "file"),
-        "the file .*file/file', which is to be its stdin, does not exist",
+        "its stdin file .*file/file' does not exist",
     ),
     "a folder for stdin": Wrong(
-        lambda tmp: Command(["cat"], stdin=tmp), "which is to be its stdin, is a directory"
+        lambda tmp: Command(["cat"], stdin=tmp), "its stdin file .* is a directory"
     ),
     "a named pipe for stdin": Wrong(
         lambda tmp: Command(["cat"], stdin=_make_pipe(tmp / "pipe")),
-        "pipe', which is to be its stdin, is a named pipe.*Command.shell",
+        "its stdin file .*pipe' is a named pipe.*Command.shell",
     ),
     "no such interpreter": Wrong(
         lambda tmp: Command([_write(tmp / "script", "#!/nonexistent/sh\n", 0o755)]),
@@ -326,25 +329,25 @@ WRONG = {
     ),
     "too many words": Wrong(
         lambda _: Command(["true", *["x" * 100_000] * 100]),
-        "its arguments and variables are longer than the system takes",
+        "its arguments and environment are longer than the system allows",
         checked=False,
     ),
     "a word too long": Wrong(
         lambda _: Command(["true", "x" * 10_000_000]),
-        "its arguments and variables are longer than the system takes",
+        "its arguments and environment are longer than the system allows",
         checked=False,
     ),
     "variables too long": Wrong(
         lambda _: Command(["true"], env={"A": "x" * 10_000_000}),
-        "its arguments and variables are longer than the system takes",
+        "its arguments and environment are longer than the system allows",
         checked=False,
     ),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-async def test_what_cannot_be_started_says_why(wrong: Wrong, tmp_path: Path) -> None:
-    """The error of a failed start tells the program, its folder and the system apart."""
+async def test_failed_start_explains_the_reason(wrong: Wrong, tmp_path: Path) -> None:
+    """The error of a failed start names the program, its directory or the system as the cause."""
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
             with pytest.raises(LaunchError, match=wrong.reason) as caught:
@@ -353,8 +356,8 @@ async def test_what_cannot_be_started_says_why(wrong: Wrong, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-def test_what_can_be_known_beforehand_is_told_by_the_check(wrong: Wrong, tmp_path: Path) -> None:
-    """The check finds what is missing, in the words of the failed start; it does not guess."""
+def test_check_finds_missing_files_in_advance(wrong: Wrong, tmp_path: Path) -> None:
+    """The check reports missing files as the failed start does, and does not guess."""
     command = wrong.make(tmp_path)
     if wrong.checked:
         with pytest.raises(CommandNotFoundError, match=wrong.reason):
@@ -363,20 +366,20 @@ def test_what_can_be_known_beforehand_is_told_by_the_check(wrong: Wrong, tmp_pat
         LocalLauncher().check(command)
 
 
-def test_the_check_runs_nothing(tmp_path: Path) -> None:
-    """A command that passes the check has not been run by it."""
+def test_check_runs_nothing(tmp_path: Path) -> None:
+    """The check does not run the command."""
     LocalLauncher().check(Command(["touch", tmp_path / "trace"]))
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_script_without_a_first_line_is_told_to_have_none(
+async def test_script_without_a_shebang_line_is_explained(
     tmp_path: Path, anyio_backend: object
 ) -> None:
-    """A file that the system cannot run says what it lacks, where the event loop lets it."""
+    """The error names the missing '#!' line, unless the event loop runs such files with /bin/sh."""
     command = Command([_write(tmp_path / "script", "echo ran\n", 0o755)])
     LocalLauncher().check(command)
     if started_by_uvloop(anyio_backend):
-        # Its exec is execvp, which hands such a file to /bin/sh.
+        # uvloop uses execvp, which runs such a file with /bin/sh.
         assert await output_of(command) == b"ran\n"
         return
     with anyio.fail_after(LIMIT):
@@ -397,16 +400,15 @@ async def test_a_script_without_a_first_line_is_told_to_have_none(
         (IndexError("of trio's making"), "IndexError: of trio's making"),
     ],
 )
-async def test_a_start_that_the_system_refuses_says_what_is_lacking(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+async def test_start_error_of_any_kind_becomes_a_launch_error(
+    error: Exception, reason: str
 ) -> None:
-    """Whatever goes wrong when a process is started becomes a LaunchError with a reason."""
+    """Each error during a start becomes a LaunchError that explains the reason."""
 
-    async def refuse(how: SpawnSpec) -> None:
+    async def refuse(spec: SpawnSpec) -> Child:
         raise error
 
-    monkeypatch.setattr(_local, "start_process", refuse)
-    async with LocalLauncher() as launcher:
+    async with LocalLauncher(_start=refuse) as launcher:
         for stdin in (None, PIPE):
             with pytest.raises(LaunchError, match=reason) as caught:
                 await launcher.launch(Command(["true"], stdin=stdin, name="the name"))
@@ -414,27 +416,26 @@ async def test_a_start_that_the_system_refuses_says_what_is_lacking(
             assert caught.value.name == "the name"
 
 
-async def test_an_interrupted_start_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no error of the start goes on as it is, and the pipes are closed all the same."""
+async def test_interrupted_start_leaves_no_file_open() -> None:
+    """An exception that is not an error of the start passes through, and the pipes are closed."""
 
     class Interrupt(BaseException):
         pass
 
-    async def interrupt(how: SpawnSpec) -> None:
+    async def interrupt(spec: SpawnSpec) -> Child:
         raise Interrupt
 
-    monkeypatch.setattr(_local, "start_process", interrupt)
-    async with LocalLauncher() as launcher:
+    async with LocalLauncher(_start=interrupt) as launcher:
         with pytest.raises(Interrupt):
             await launcher.launch(Command(["true"], stdin=PIPE))
 
 
-async def test_running_out_of_files_at_any_point_of_a_start_leaks_nothing(
+async def test_start_without_enough_file_descriptors_leaks_nothing(
     anyio_backend: object,
 ) -> None:
-    """However many files are left, a start succeeds or says that there are too few."""
+    """With any number of free descriptors, a start succeeds or reports that there are too few."""
     command = Command(["true"], stdin=PIPE)
-    # What uvloop opens itself it leaks when the next one fails; so there only our pipes may fail.
+    # uvloop leaks its own pipes if opening another fails, so there only our pipes may fail.
     most = 5 if started_by_uvloop(anyio_backend) else 40
     outcomes = []
     with anyio.fail_after(LIMIT):
@@ -458,8 +459,8 @@ async def test_running_out_of_files_at_any_point_of_a_start_leaks_nothing(
 # ---- the whole group ----
 
 
-async def test_the_exit_is_known_while_a_grandchild_holds_the_output() -> None:
-    """The exit of the leader waits neither for its children nor for the end of the output."""
+async def test_exit_is_known_while_a_grandchild_holds_the_output() -> None:
+    """The leader's exit waits neither for its children nor for the end of output."""
     async with launched(Command.shell("sleep 9999 & echo hi; exit 3")) as process:
         assert await process.wait() == Exit(3, None)
         assert await process.send_signal(0)
@@ -467,8 +468,8 @@ async def test_the_exit_is_known_while_a_grandchild_holds_the_output() -> None:
         assert await read_all(process.stdout) == b"hi\n"
 
 
-async def test_a_signal_reaches_the_whole_group() -> None:
-    """A signal is sent to the leader and to its children alike."""
+async def test_signal_reaches_the_whole_group() -> None:
+    """The leader and its children get the signal."""
     line = f"({EXEC_FOREVER})& trap 'wait; exit 7' USR1; echo $!; wait; exit 8"
     async with launched(Command.shell(line)) as process:
         grandchild = await first_number(process)
@@ -478,8 +479,8 @@ async def test_a_signal_reaches_the_whole_group() -> None:
         assert not is_alive(grandchild)
 
 
-async def test_a_signal_reaches_what_the_leader_has_left_behind() -> None:
-    """As long as somebody in the group is alive, signals get there, also without a leader."""
+async def test_signal_reaches_leftover_processes() -> None:
+    """While a process of the group is alive, signals reach the group, also without a leader."""
     async with launched(Command.shell(f"({EXEC_FOREVER})& echo $!; exit 3")) as process:
         grandchild = await first_number(process)
         await process.wait()
@@ -489,8 +490,8 @@ async def test_a_signal_reaches_what_the_leader_has_left_behind() -> None:
         assert not await process.send_signal(SIGUSR1)
 
 
-async def test_stop_ends_what_the_leader_has_left_behind() -> None:
-    """A grandchild that lives longer than the leader is ended, and changes nothing of the exit."""
+async def test_stop_ends_leftover_processes() -> None:
+    """A grandchild that outlives the leader is ended; the exit stays the leader's."""
     async with launched(Command.shell(f"({EXEC_FOREVER})& echo $!; exit 3")) as process:
         grandchild = await first_number(process)
         assert await process.wait() == Exit(3, None)
@@ -499,8 +500,8 @@ async def test_stop_ends_what_the_leader_has_left_behind() -> None:
         assert not is_alive(grandchild)
 
 
-async def test_stop_forces_what_the_leader_has_left_behind() -> None:
-    """A grandchild that ignores the request is killed; the leader was not stopped by that."""
+async def test_stop_kills_leftover_processes_that_ignore_the_signal() -> None:
+    """A deaf grandchild gets SIGKILL, which does not make the leader's exit a forced one."""
     line = f"sh -c 'trap \"\" TERM; echo $$; {EXEC_FOREVER}' & read go; exit 3"
     async with launched(Command.shell(line, stdin=PIPE)) as process:
         grandchild = await first_number(process)
@@ -512,8 +513,8 @@ async def test_stop_forces_what_the_leader_has_left_behind() -> None:
         assert not is_alive(grandchild)
 
 
-async def test_the_grace_counts_for_the_whole_group() -> None:
-    """A grandchild that ignores the request is killed after the grace, though the leader ended."""
+async def test_grace_counts_for_the_whole_group() -> None:
+    """A deaf grandchild is killed after the grace, although the leader has exited."""
     line = f"sh -c 'trap \"\" TERM; echo $$; {EXEC_FOREVER}' & wait"
     async with launched(Command.shell(line)) as process:
         grandchild = await first_number(process)
@@ -526,7 +527,7 @@ async def test_the_grace_counts_for_the_whole_group() -> None:
 
 @pytest.mark.parametrize("ignores", [False, True])
 async def test_leaving_the_launcher_ends_whole_groups(ignores: bool) -> None:
-    """Closing a process ends all of its group, whether the leader is still there or not."""
+    """Closing a process ends its whole group, with or without a leader."""
     trap = "trap '' TERM;" if ignores else ""
     async with launched(Command.shell(f"{trap} ({EXEC_FOREVER})& echo $!; exit 3")) as process:
         grandchild = await first_number(process)
@@ -534,9 +535,9 @@ async def test_leaving_the_launcher_ends_whole_groups(ignores: bool) -> None:
     assert not is_alive(grandchild)
 
 
-async def test_a_program_may_take_its_leave_when_it_is_asked_to_stop() -> None:
-    """The exit code and the last words of a process that ends itself when asked are kept."""
-    # A shell may get the signal between two of its commands, and would start the second one.
+async def test_program_may_clean_up_before_it_stops() -> None:
+    """The exit code and the last output of a process that handles the stop signal are kept."""
+    # A shell might get the signal between two commands, and would start the second.
     source = """
 import os, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -552,8 +553,8 @@ os._exit(5)
         assert await read_all(process.stderr) == b"sorry\n"
 
 
-async def test_a_stopped_process_is_woken_to_end() -> None:
-    """A frozen process gets SIGTERM and then SIGCONT, so that it ends when asked, unforced."""
+async def test_suspended_process_is_continued_to_stop() -> None:
+    """A suspended process gets SIGTERM and then SIGCONT, so SIGTERM ends it without SIGKILL."""
     async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}")) as process:
         assert await process.send_signal(SIGSTOP)
         wait_until(process, os.WSTOPPED)
@@ -561,28 +562,28 @@ async def test_a_stopped_process_is_woken_to_end() -> None:
         assert end == Exit(None, SIGTERM, stopped=True, forced=False)
 
 
-async def test_a_stopped_process_does_not_outlive_its_launcher() -> None:
-    """A frozen process is ended by closing it as any other."""
+async def test_suspended_process_does_not_outlive_its_launcher() -> None:
+    """Closing ends a suspended process like any other."""
     async with ready(Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")) as process:
         assert await process.send_signal(SIGSTOP)
         wait_until(process, os.WSTOPPED)
     assert not is_alive(process.pid)
 
 
-async def test_an_exit_that_was_not_noticed_yet_is_no_stop() -> None:
-    """A leader that has exited but was not reaped when it is asked to stop ended by itself."""
+async def test_unnoticed_exit_does_not_count_as_stopped() -> None:
+    """A leader that has exited, but was not reaped before the stop, ended by itself."""
     async with launched(Command.shell("read go; exit 1", stdin=PIPE)) as process:
         assert process.stdin is not None
         await process.stdin.send(b"go\n")
-        # No await from the exit to the stop: the event loop cannot have learned of it.
+        # Without an await between exit and stop, the event loop cannot have noticed the exit.
         wait_until(process, os.WEXITED)
         assert await process.stop(SIGTERM, HOURS) == Exit(1, None)
 
 
 @needs_proc
-async def test_zombies_that_nobody_reaps_count_as_gone() -> None:
-    """A group of zombies only is gone: nobody waits for it, and nobody kills it."""
-    # The parent of the zombie leaves the group, so the group has it until that parent ends, too.
+async def test_group_of_unreaped_zombies_counts_as_gone() -> None:
+    """A stop neither waits for a group of zombies nor kills it."""
+    # The zombie stays in the group until its parent, which has left the group, exits.
     source = """
 import os, time
 if os.fork() == 0:
@@ -599,14 +600,13 @@ time.sleep(9999)
     async with launched(python(source, stdin=PIPE)) as process:
         zombie = await first_number(process)
         assert await process.stop(SIGTERM, HOURS) == Exit(None, SIGTERM, stopped=True)
-        # The proof that the system itself still takes the group for one that exists.
+        # This proves that the group still exists for the system.
         assert os.getpgid(zombie) == process.pid
         os.killpg(process.pid, 0)
 
 
-async def test_a_group_that_renews_itself_does_not_escape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A group whose members start a successor and end is there all the time, and is ended."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
+async def test_group_that_renews_itself_is_ended() -> None:
+    """A group whose members each fork a successor and exit is never taken for empty."""
     source = """
 import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -616,36 +616,19 @@ for generation in range(300):
         os._exit(3)
 os.read(0, 1)
 """
-    async with ready(python(source, stdin=PIPE)) as process:
+    limits = ShutdownLimits(drain=HOURS)
+    async with ready(python(source, stdin=PIPE), limits) as process:
         assert await process.wait() == Exit(3, None)
         assert await process.stop(SIGTERM, 0.2) == Exit(3, None)
-        # Whoever is left holds the output, and no limit cuts it off.
+        # A member that is left would hold the output, and no limit would cut it off.
         assert await read_all(process.stdout) == b""
 
 
-async def test_what_was_forced_stays_so_when_it_is_forced_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A second force that comes too late does not make an ending by the first one a gentle one."""
-
-    def find_nobody(group: ProcessGroup, signal: int) -> None:
-        raise ProcessLookupError
-
-    async with ready(Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")) as process:
-        process.ask(SIGTERM)
-        process.force()
-        with monkeypatch.context() as patch:
-            # asyncio's thread may have reaped the leader before the event loop is told.
-            patch.setattr(ProcessGroup, "_signal", find_nobody)
-            process.force()
-        assert await process.wait() == Exit(None, SIGKILL, stopped=True, forced=True)
+# ---- groups that must not be signalled ----
 
 
-# ---- where signals must not go ----
-
-
-async def test_a_group_is_asked_once_however_many_stop_it(kills: Kills) -> None:
-    """Several stops send the signal once, then SIGCONT once, and each no more than that."""
+async def test_concurrent_stops_send_the_stop_signal_once(kills: Kills) -> None:
+    """Several stops send the stop signal once and SIGCONT once."""
     command = Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")
     async with ready(command) as process, anyio.create_task_group() as tasks:
         for _ in range(3):
@@ -658,8 +641,8 @@ async def test_a_group_is_asked_once_however_many_stop_it(kills: Kills) -> None:
 
 
 @pytest.mark.parametrize("line", ["exit 0", EXEC_FOREVER, f"({EXEC_FOREVER})& exit 0"])
-async def test_a_group_that_is_gone_is_never_signalled_again(line: str, kills: Kills) -> None:
-    """Once the leader is reaped and the group empty, its number may be a stranger's."""
+async def test_group_that_is_gone_is_never_signalled_again(line: str, kills: Kills) -> None:
+    """After the leader is reaped and the group is empty, another group may have the number."""
     async with launched(Command.shell(line)) as process:
         await process.stop(SIGTERM, HOURS)
         kills.sent.clear()
@@ -671,8 +654,8 @@ async def test_a_group_that_is_gone_is_never_signalled_again(line: str, kills: K
     assert kills.sent == []
 
 
-async def test_only_groups_of_our_own_are_signalled(kills: Kills) -> None:
-    """No signal goes to any group but those of the processes that were started."""
+async def test_signals_go_only_to_groups_that_were_started(kills: Kills) -> None:
+    """No other group gets a signal."""
     pids = set()
     for signal in (SIGTERM, SIGKILL):
         async with launched(Command.shell(EXEC_FOREVER)) as process:
@@ -682,8 +665,8 @@ async def test_only_groups_of_our_own_are_signalled(kills: Kills) -> None:
 
 
 @pytest.mark.parametrize("signal", [SIGTERM, SIGKILL])
-async def test_stop_and_exit_may_meet_in_any_order(signal: Signals, kills: Kills) -> None:
-    """A process that ends while it is being stopped is no error, however close the two are."""
+async def test_stop_and_exit_may_race(signal: Signals, kills: Kills) -> None:
+    """A process that exits while it is being stopped raises no error."""
     async with LocalLauncher() as launcher:
         for _ in range(25):
             with anyio.fail_after(LIMIT):
@@ -694,9 +677,9 @@ async def test_stop_and_exit_may_meet_in_any_order(signal: Signals, kills: Kills
                 await process.aclose()
 
 
-# ---- strangers that hold the output ----
+# ---- escapees that hold the output ----
 
-STRANGER = """
+ESCAPEE = """
 import os, sys
 left, leave = os.pipe()
 over, write = os.pipe()
@@ -719,19 +702,17 @@ os.read(left, 1)
 os.write(1, b"x" * 40000)
 os._exit(3)
 """
-"""Leaves a stranger in a session of its own that holds stdin and stdout.
+"""Leaves an escapee that holds stdin and stdout.
 
-It copies the one to the other (echoes) or writes without end (floods) until stdin is closed, or
+The escapee copies stdin to stdout (echoes) or writes without end (floods) until stdin is closed, or
 does nothing (waits) until the named pipe is closed.
 """
 
 
-async def test_a_stranger_cannot_keep_the_output_from_ending(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Who left the group and holds the pipe delays the end of the output by a limit at most."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.05)
-    async with launched(python(STRANGER, "echoes", stdin=PIPE)) as process:
+async def test_output_ends_although_an_escapee_holds_the_pipe() -> None:
+    """An escapee that holds the pipe delays the end of output by a limit at most."""
+    limits = ShutdownLimits(drain=0.05)
+    async with launched(python(ESCAPEE, "echoes", stdin=PIPE), limits) as process:
         output: list[bytes] = []
 
         async def read() -> None:
@@ -748,12 +729,10 @@ async def test_a_stranger_cannot_keep_the_output_from_ending(
             assert await read_all(process.stdout) == b""
 
 
-async def test_output_of_the_group_is_received_however_late_it_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The limit cuts off the stranger, not what the group had written before it was gone."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.0)
-    async with launched(python(STRANGER, "echoes", stdin=PIPE)) as process:
+async def test_output_of_the_group_is_complete_however_late_it_is_read() -> None:
+    """The limit cuts off the escapee, not what the group wrote before it was gone."""
+    limits = ShutdownLimits(drain=0)
+    async with launched(python(ESCAPEE, "echoes", stdin=PIPE), limits) as process:
         assert await process.wait() == Exit(3, None)
         assert await process.stop(SIGTERM, HOURS) == Exit(3, None)
         assert process.stdout is not None
@@ -761,12 +740,12 @@ async def test_output_of_the_group_is_received_however_late_it_is_read(
         assert await read_all(process.stdout) == b"x" * 39000
 
 
-async def test_a_stranger_may_say_more_than_the_group_until_the_limit_is_over(
+async def test_output_of_an_escapee_is_received_until_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What a stranger writes within the limit is received; after it there is the end, no error."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", HOURS)
-    async with launched(python(STRANGER, "echoes", stdin=PIPE)) as process:
+    """Output of an escapee within the limit is received; after the limit the stream ends."""
+    limits = ShutdownLimits(drain=HOURS)
+    async with launched(python(ESCAPEE, "echoes", stdin=PIPE), limits) as process:
         assert process.stdin is not None
         assert await process.wait() == Exit(3, None)
         await process.stop(SIGTERM, HOURS)
@@ -779,27 +758,23 @@ async def test_a_stranger_may_say_more_than_the_group_until_the_limit_is_over(
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05])
-async def test_a_stranger_that_goes_on_writing_cannot_either(
-    limit: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stranger that always has more to say is cut off after the limit, and that is no error."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", limit)
-    async with launched(python(STRANGER, "floods", stdin=PIPE)) as process:
+async def test_output_ends_although_an_escapee_goes_on_writing(limit: float) -> None:
+    """An escapee that writes without end is cut off after the limit, without an error."""
+    limits = ShutdownLimits(drain=limit)
+    async with launched(python(ESCAPEE, "floods", stdin=PIPE), limits) as process:
         assert await process.wait() == Exit(3, None)
         await process.stop(SIGTERM, HOURS)
         output = bytearray()
         with pytest.raises(anyio.EndOfStream):
             while True:
-                # Slower than the stranger, so that there is always more.
+                # Slower than the escapee, so that there is always more.
                 output += await process.stdout.receive(512)
         assert output.count(b"x") == 40000
 
 
 @pytest.mark.parametrize("grows", [True, False])
-async def test_a_pipe_that_was_full_holds_more_from_then_on(
-    monkeypatch: pytest.MonkeyPatch, *, grows: bool
-) -> None:
-    """A busy command's output is taken in larger pieces where the system lets us; all of it."""
+async def test_full_pipe_is_enlarged(monkeypatch: pytest.MonkeyPatch, *, grows: bool) -> None:
+    """A busy command's output is read in larger chunks if the system allows it; none is lost."""
     if not grows:
         monkeypatch.setattr(_pipes, "enlarge_pipe", lambda _fd, _size: False)
     elif not hasattr(fcntl, "F_SETPIPE_SZ"):
@@ -818,8 +793,8 @@ async def test_a_pipe_that_was_full_holds_more_from_then_on(
 # ---- stdin ----
 
 
-async def test_a_file_is_read_from_the_working_directory_at_each_start(tmp_path: Path) -> None:
-    """A path names a file as it is when a process is started, and is relative to `cwd`."""
+async def test_stdin_file_is_opened_at_each_start(tmp_path: Path) -> None:
+    """The path is relative to `cwd`, and the file is read as it is at the start."""
     command = Command(["cat"], cwd=tmp_path, stdin=Path("folder/file"))
     (tmp_path / "folder").mkdir()
     for text in ("", "one\n", "x" * 1_000_000):
@@ -831,8 +806,8 @@ async def test_a_file_is_read_from_the_working_directory_at_each_start(tmp_path:
             assert await process.wait() == Exit(0, None)
 
 
-async def test_a_file_for_stdin_may_be_a_device(tmp_path: Path) -> None:
-    """What can be read without waiting for somebody to write is as good as a file; it blocks."""
+async def test_stdin_file_may_be_a_device(tmp_path: Path) -> None:
+    """A device that can be opened without waiting serves as a file; its descriptor is blocking."""
     command = Command(["head", "-c", "3"], stdin=Path("/dev/zero"), cwd=tmp_path)
     LocalLauncher().check(command)
     assert await output_of(command) == bytes(3)
@@ -841,8 +816,8 @@ async def test_a_file_for_stdin_may_be_a_device(tmp_path: Path) -> None:
     assert await output_of(command) == b"0\n"
 
 
-async def test_a_file_that_is_gone_meanwhile_fails_that_attempt_only(tmp_path: Path) -> None:
-    """What is missing at a later start is `Failed`, with the words of the check."""
+async def test_stdin_file_that_disappears_fails_that_attempt(tmp_path: Path) -> None:
+    """A file that is missing at a later start is a `Failed`, with the text of the check."""
     file = tmp_path / "file"
     file.write_text("text")
     command = Command(["cat"], name="c", stdin=file, capture=True)
@@ -850,43 +825,44 @@ async def test_a_file_that_is_gone_meanwhile_fails_that_attempt_only(tmp_path: P
         async with Runner([command]) as runner:
             file.unlink()
             with pytest.raises(StdinClosedError, match="without stdin=PIPE"):
-                await runner["c"].send(b"to nobody")
+                await runner["c"].send(b"too late")
             await runner.join()
     error = runner.results["c"].error
     assert isinstance(error, LaunchError)
-    assert "which is to be its stdin, does not exist" in str(error)
+    assert "its stdin file" in str(error)
+    assert "does not exist" in str(error)
 
 
-async def test_a_missing_file_for_stdin_is_found_on_entry(tmp_path: Path) -> None:
-    """No command is started where one has nothing to read."""
+async def test_missing_stdin_file_is_found_on_entry(tmp_path: Path) -> None:
+    """No command starts if the stdin file of one is missing."""
     commands = [Command(["touch", tmp_path / "trace"]), Command(["cat"], stdin=tmp_path / "none")]
-    with pytest.raises(CommandNotFoundError, match="none', which is to be its stdin"):
+    with pytest.raises(CommandNotFoundError, match=r"its stdin file .*none'"):
         async with Runner(commands):
             pass
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_file_that_may_not_be_read_is_told(
+async def test_unreadable_stdin_file_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check finds it, and so does the start; an error of the system's own is shown."""
+    """Check and start explain a missing permission; any other error of the system is shown."""
     file = tmp_path / "file"
     file.write_text("text")
     command = Command(["cat"], stdin=file)
     really_open = os.open
     number = errno.EACCES
 
-    def refuse(path: str, *options: int) -> int:  # root may read everything
+    def refuse(path: str, *options: int) -> int:  # root may read every file
         if path == str(file):
             raise OSError(number, os.strerror(number), path)
         return really_open(path, *options)
 
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
-    with pytest.raises(CommandNotFoundError, match="may not be read"):
+    with pytest.raises(CommandNotFoundError, match="is not readable"):
         LocalLauncher().check(command)
     async with LocalLauncher() as launcher:
-        with pytest.raises(LaunchError, match="which is to be its stdin, may not be read"):
+        with pytest.raises(LaunchError, match=r"its stdin file .* is not readable"):
             await launcher.launch(command)
         monkeypatch.undo()
         monkeypatch.setattr(os, "open", refuse)
@@ -898,8 +874,8 @@ async def test_a_file_that_may_not_be_read_is_told(
             await launcher.launch(command)
 
 
-async def test_a_closed_stdin_is_the_end_of_the_input() -> None:
-    """A process reads what was sent, however much, and then the end."""
+async def test_closing_stdin_ends_the_input() -> None:
+    """A process reads all that was sent, and then the end of the input."""
     data = b"0123456789abcdef" * 65536
     async with launched(Command(["cat"], stdin=PIPE)) as process:
 
@@ -914,37 +890,37 @@ async def test_a_closed_stdin_is_the_end_of_the_input() -> None:
         assert await process.wait() == Exit(0, None)
 
 
-async def test_a_send_that_waits_is_told_that_nobody_will_read() -> None:
+async def test_pending_send_fails_when_the_process_ends() -> None:
     """A task that waits for room in the pipe learns of the end of the process."""
     async with ready(Command.shell(f"echo ready; {EXEC_FOREVER}", stdin=PIPE)) as process:
-        told = []
+        errors = []
 
         async def feed() -> None:
             assert process.stdin is not None
             try:
                 await process.stdin.send(bytes(10_000_000))
             except anyio.BrokenResourceError as error:
-                told.append(error)
+                errors.append(error)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed)
             await wait_all_tasks_blocked()
-            assert not told
+            assert not errors
             await process.stop(SIGTERM, HOURS)
-        assert len(told) == 1
+        assert len(errors) == 1
 
 
-async def test_a_process_that_closes_its_stdin_is_told_from_one_that_does_not_read(
+async def test_send_fails_if_the_process_has_closed_its_stdin(
     anyio_backend: object,
 ) -> None:
-    """Sending to a process that runs but has closed its stdin raises."""
+    """Sending to a running process that has closed its stdin raises."""
     if started_by_uvloop(anyio_backend):
         pytest.skip("uvloop hands its children a second copy of stdin, which they never close")
     line = f"exec <&-; echo ready; {EXEC_FOREVER}"
     async with ready(Command.shell(line, stdin=PIPE)) as process:
         assert process.stdin is not None
         with pytest.raises(anyio.BrokenResourceError):
-            await process.stdin.send(b"for nobody")
+            await process.stdin.send(b"unread")
 
 
 @pytest.fixture
@@ -957,21 +933,21 @@ def named_pipe(tmp_path: Path) -> Iterator[str]:
     os.close(fd)
 
 
-async def test_closing_a_process_ends_the_reads_and_sends_that_wait(named_pipe: str) -> None:
-    """Tasks that still use a process which is closed are told so, whoever else holds its pipes."""
-    async with launched(python(STRANGER, "waits", named_pipe, stdin=PIPE)) as process:
-        told: list[str] = []
+async def test_closing_a_process_fails_pending_reads_and_sends(named_pipe: str) -> None:
+    """They raise `ClosedResourceError`, even if an escapee holds the pipes."""
+    async with launched(python(ESCAPEE, "waits", named_pipe, stdin=PIPE)) as process:
+        failed: list[str] = []
 
         async def read() -> None:
             with pytest.raises(anyio.ClosedResourceError):
                 await process.stdout.receive()
-            told.append("the reader")
+            failed.append("the reader")
 
         async def send() -> None:
             assert process.stdin is not None
             with pytest.raises(anyio.ClosedResourceError):
                 await process.stdin.send(bytes(10_000_000))
-            told.append("the sender")
+            failed.append("the sender")
 
         assert await process.wait() == Exit(3, None)
         assert await process.stdout.receive() == b"x" * 40000
@@ -980,4 +956,4 @@ async def test_closing_a_process_ends_the_reads_and_sends_that_wait(named_pipe: 
             tasks.start_soon(send)
             await wait_all_tasks_blocked()
             await process.aclose()
-        assert sorted(told) == ["the reader", "the sender"]
+        assert sorted(failed) == ["the reader", "the sender"]

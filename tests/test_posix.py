@@ -1,4 +1,4 @@
-"""Process groups as the system has them: who is in one, and when its number is no longer ours."""
+"""Process groups: signals, live members, and numbers that are not ours any more."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import pytest
 
-from currant._system import groups, proc
+from currant._system import proc
 from currant._system.groups import ProcessGroup, require_posix
 from currant._system.listeners import OwnServers
 from currant._system.proc import environment_of, group_and_session
-from tests.system import HAS_PIDFDS, hide_proc, needs_proc
+from tests.system import HAS_PIDFDS, hide_group_pidfds, hide_proc, needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,16 +30,16 @@ Child: TypeAlias = "subprocess.Popen[bytes]"
 
 
 class Start(Protocol):
-    """What starts children."""
+    """The type of the fixture `start`."""
 
     def __call__(self, *words: str, leader: Child | None = None) -> Child:
-        """Start one in a group of its own, or in that of `leader`; wait until it is ready."""
+        """Start a child in its own group, or in the group of `leader`; wait until it is ready."""
         ...
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts children, which end with the test."""
+    """Starts children, which are killed at the end of the test."""
     children: list[Child] = []
 
     def start(*words: str, leader: Child | None = None) -> Child:
@@ -60,7 +60,7 @@ def start() -> Iterator[Start]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How groups are signalled: all tests hold for both ways."""
     if request.param == "by number":
-        monkeypatch.setattr(groups, "_reaches_group", lambda pidfd: False)
+        hide_group_pidfds(monkeypatch)
     elif not HAS_PIDFDS:
         pytest.skip("signals to groups through a pidfd need Linux 6.9 or later")
     way: str = request.param
@@ -95,23 +95,23 @@ def exit_unreaped(child: Child) -> None:
 # ---- sending ----
 
 
-def test_a_signal_reaches_a_group_that_runs(start: Start, group_of: NewGroup) -> None:
-    """Sending says that there was somebody, and there was."""
+def test_signal_reaches_a_running_group(start: Start, group_of: NewGroup) -> None:
+    """`send` returns True, and the process gets the signal."""
     child = start(*RUNS)
     assert group_of(child).send(SIGTERM)
     assert child.wait() == -SIGTERM
 
 
-def test_a_signal_reaches_every_member(start: Start, group_of: NewGroup) -> None:
-    """All members of a group get the signal, not the leader alone."""
+def test_signal_reaches_every_member(start: Start, group_of: NewGroup) -> None:
+    """All members of a group get the signal, not only the leader."""
     leader = start(*RUNS)
     member = start(*RUNS, leader=leader)
     assert group_of(leader).send(SIGTERM)
     assert [leader.wait(), member.wait()] == [-SIGTERM, -SIGTERM]
 
 
-def test_a_signal_to_an_empty_group_reaches_nobody(start: Start, group_of: NewGroup) -> None:
-    """A group that has ended is no error; it is told to have nobody in it."""
+def test_signal_to_an_empty_group_returns_false(start: Start, group_of: NewGroup) -> None:
+    """A group that has ended raises no error."""
     child = start(*EXITS)
     child.wait()
     group = group_of(child)
@@ -119,10 +119,10 @@ def test_a_signal_to_an_empty_group_reaches_nobody(start: Start, group_of: NewGr
     assert not group.send(0)
 
 
-def test_a_group_that_may_not_be_signalled_is_no_error(
+def test_missing_permission_to_signal_returns_false(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Members that are not ours to signal any more are told as nobody."""
+    """Members that we may not signal any more raise no error."""
 
     def refuse(group: ProcessGroup, signal: int) -> None:
         raise PermissionError
@@ -133,10 +133,10 @@ def test_a_group_that_may_not_be_signalled_is_no_error(
 
 
 @needs_proc
-def test_a_group_that_may_not_be_signalled_is_not_empty_for_that(
+def test_group_without_permission_to_signal_is_not_empty(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether somebody is there is another question than whether one may send signals."""
+    """A missing permission does not mean that no member is alive."""
 
     def refuse(group: ProcessGroup, signal: int) -> None:
         raise PermissionError
@@ -147,30 +147,28 @@ def test_a_group_that_may_not_be_signalled_is_not_empty_for_that(
     leader.kill()
     leader.wait()
     monkeypatch.setattr(ProcessGroup, "_signal", refuse)
-    assert not group.check_vacant()
+    assert not group.is_empty()
 
 
-# ---- who is alive ----
+# ---- a leader that is alive ----
 
 
-def test_a_leader_that_runs_is_alive(start: Start, group_of: NewGroup) -> None:
-    """A process that runs is not taken for an ended one."""
+def test_running_leader_is_alive(start: Start, group_of: NewGroup) -> None:
+    """A running process is not taken for one that has exited."""
     assert group_of(start(*RUNS)).leader_is_alive()
 
 
 @needs_proc
-def test_a_leader_that_has_exited_is_dead_before_it_is_reaped(
-    start: Start, group_of: NewGroup
-) -> None:
-    """A zombie is known for one."""
+def test_zombie_leader_is_not_alive(start: Start, group_of: NewGroup) -> None:
+    """A leader that has exited is recognized before it is reaped."""
     child = start(*EXITS)
     exit_unreaped(child)
     assert not group_of(child).leader_is_alive()
 
 
 @needs_proc
-def test_a_stopped_leader_is_alive(start: Start, group_of: NewGroup) -> None:
-    """A frozen process is a live one."""
+def test_suspended_leader_is_alive(start: Start, group_of: NewGroup) -> None:
+    """A suspended process counts as alive."""
     child = start("/bin/sh", "-c", "echo ready; kill -STOP $$; exec sleep 9999")
     os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
     group = group_of(child)
@@ -182,10 +180,10 @@ def test_a_stopped_leader_is_alive(start: Start, group_of: NewGroup) -> None:
 @pytest.mark.parametrize(
     "name", ["a b", "a) Z 1 (b", ")", "((", "a) X 0 0 (", "Z", "1 (Z) 2", "new\nline)"]
 )
-def test_a_name_of_any_kind_is_no_riddle(
+def test_program_name_may_contain_anything(
     name: str, start: Start, group_of: NewGroup, tmp_path: Path
 ) -> None:
-    """Blanks, parentheses and what looks like a state in a program's name change nothing."""
+    """Blanks, parentheses and a name that looks like a state change nothing."""
     program = tmp_path / name
     program.write_text("#!/bin/sh\necho ready\nread never\n")
     program.chmod(0o755)
@@ -195,60 +193,60 @@ def test_a_name_of_any_kind_is_no_riddle(
     leader.kill()
     leader.wait()
     group = group_of(leader)
-    assert not group.check_vacant()
+    assert not group.is_empty()
     member.kill()
     exit_unreaped(member)
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
-# ---- who is left ----
+# ---- live members ----
 
 
-def test_a_group_is_vacant_when_its_last_member_is_reaped(start: Start, group_of: NewGroup) -> None:
-    """A leader that was reaped and had nobody else leaves an empty group."""
+def test_group_is_empty_when_the_last_member_is_reaped(start: Start, group_of: NewGroup) -> None:
+    """A reaped leader without other members leaves an empty group."""
     child = start(*RUNS)
     child.kill()
     child.wait()
-    assert group_of(child).check_vacant()
+    assert group_of(child).is_empty()
 
 
-def test_a_group_is_not_vacant_while_a_member_lives_longer_than_the_leader(
+def test_group_is_not_empty_while_a_member_outlives_the_leader(
     start: Start, group_of: NewGroup
 ) -> None:
-    """Members count without their leader; what ends in between is found as well."""
+    """Members count without their leader, and each exit between two looks is noticed."""
     leader = start(*RUNS)
     members = [start(*RUNS, leader=leader) for _ in range(2)]
     group = group_of(leader)
     leader.kill()
     leader.wait()
     for member in members:
-        assert not group.check_vacant()
-        assert not group.check_vacant()
+        assert not group.is_empty()
+        assert not group.is_empty()
         member.kill()
         member.wait()
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
-def test_a_member_that_joins_late_is_found(start: Start, group_of: NewGroup) -> None:
-    """Who was not there at the last look is there at the next one."""
+def test_member_that_joins_late_is_found(start: Start, group_of: NewGroup) -> None:
+    """A process that was not in the group at the last look is found at the next."""
     leader = start(*RUNS)
     first = start(*RUNS, leader=leader)
     group = group_of(leader)
     leader.kill()
     leader.wait()
-    assert not group.check_vacant()
+    assert not group.is_empty()
     second = start(*RUNS, leader=leader)
     first.kill()
     first.wait()
-    assert not group.check_vacant()
+    assert not group.is_empty()
     second.kill()
     second.wait()
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
 @needs_proc
-def test_a_group_of_zombies_is_vacant(start: Start, group_of: NewGroup) -> None:
-    """Zombies that nobody reaps do not keep a group, though the system still signals them."""
+def test_group_of_zombies_is_empty(start: Start, group_of: NewGroup) -> None:
+    """Unreaped zombies do not keep a group alive, although the system still signals them."""
     leader = start(*RUNS)
     member = start(*EXITS, leader=leader)
     exit_unreaped(member)
@@ -256,14 +254,14 @@ def test_a_group_of_zombies_is_vacant(start: Start, group_of: NewGroup) -> None:
     leader.wait()
     group = group_of(leader)
     assert group.send(0)
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
 @needs_proc
-def test_groups_that_wait_for_their_end_share_a_list_of_all_processes(
+def test_waiting_groups_share_a_snapshot(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many wait below a PID 1 that reaps late; a group needs two lists to be found gone."""
+    """All groups that wait below a slow PID 1 share one; each needs two snapshots to be empty."""
     groups = []
     for _ in range(3):
         leader = start(*RUNS)
@@ -279,32 +277,32 @@ def test_groups_that_wait_for_their_end_share_a_list_of_all_processes(
         return lists[-1]
 
     monkeypatch.setattr(proc, "process_numbers", count)
-    monkeypatch.setattr(proc, "_census", None)
-    monkeypatch.setattr(proc, "CENSUS_AGE", 3600)
+    monkeypatch.setattr(proc, "_snapshot", None)
+    monkeypatch.setattr(proc, "SNAPSHOT_MAX_AGE", 3600)
     for _ in range(3):
-        assert all(group._has_live_member_by_census() for group in groups)
+        assert all(group._has_live_member_in_snapshot() for group in groups)
     assert len(lists) == 1
-    monkeypatch.setattr(proc, "CENSUS_AGE", -1)
-    assert not any(group._has_live_member_by_census() for group in groups)
+    monkeypatch.setattr(proc, "SNAPSHOT_MAX_AGE", -1)
+    assert not any(group._has_live_member_in_snapshot() for group in groups)
 
 
 @needs_proc
 def test_other_groups_do_not_count(start: Start, group_of: NewGroup) -> None:
-    """A process that runs in another group keeps none but its own."""
-    leader, stranger = start(*RUNS), start(*RUNS)
+    """A running process keeps only its own group alive."""
+    leader, other_leader = start(*RUNS), start(*RUNS)
     member = start(*EXITS, leader=leader)
     exit_unreaped(member)
     leader.kill()
     leader.wait()
-    assert group_of(leader).check_vacant()
-    assert not group_of(stranger).check_vacant()
+    assert group_of(leader).is_empty()
+    assert not group_of(other_leader).is_empty()
 
 
 @needs_proc
-def test_a_member_that_forks_while_it_is_looked_for_is_found(
+def test_member_that_forks_during_a_look_is_found(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A member that starts another one and ends, all during one look, leaves no empty group."""
+    """A member that forks and exits, all during one look, does not leave an empty group."""
     leader = start(*RUNS)
     first = start(*RUNS, leader=leader)
     group = group_of(leader)
@@ -321,33 +319,33 @@ def test_a_member_that_forks_while_it_is_looked_for_is_found(
         return names
 
     monkeypatch.setattr(os, "listdir", fork_after_listing)
-    assert not group.check_vacant()
+    assert not group.is_empty()
 
 
 # ---- numbers that are no longer ours ----
 
 
-def test_a_vacant_group_is_never_signalled_again(
+def test_empty_group_is_never_signalled_again(
     start: Start, group_of: NewGroup, kills: Kills
 ) -> None:
-    """Once found empty, a group gets nothing more, not even the question who is there."""
+    """Once found empty, a group gets no signal, not even signal 0."""
     child = start(*EXITS)
     child.wait()
     group = group_of(child)
-    assert group.check_vacant()
+    assert group.is_empty()
     kills.sent.clear()
     for signal in (SIGTERM, SIGKILL, 0):
         assert not group.send(signal)
-    assert group.check_vacant()
+    assert group.is_empty()
     assert kills.sent == []
 
 
-def test_a_vacant_group_stays_so_when_its_number_is_taken_again(
+def test_empty_group_stays_empty_when_the_number_is_reused(
     start: Start,
     group_of: NewGroup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stranger's group with the same number is not ours."""
+    """Another process's group with the same number is not ours."""
     answers: list[Exception | None] = [ProcessLookupError(), None, None]
 
     def answer(group: ProcessGroup, signal: int) -> None:
@@ -356,16 +354,14 @@ def test_a_vacant_group_stays_so_when_its_number_is_taken_again(
 
     monkeypatch.setattr(ProcessGroup, "_signal", answer)
     group = group_of(start(*RUNS))
-    assert group.check_vacant()
-    assert group.check_vacant()
+    assert group.is_empty()
+    assert group.is_empty()
     assert not group.send(SIGTERM)
     assert len(answers) == 2
 
 
-def test_a_signal_that_finds_nobody_is_the_last_one(
-    start: Start, group_of: NewGroup, kills: Kills
-) -> None:
-    """A group that the system does not know any more gets no second signal."""
+def test_failed_signal_is_the_last(start: Start, group_of: NewGroup, kills: Kills) -> None:
+    """A group that the system does not find any more gets no second signal."""
     child = start(*EXITS)
     group = group_of(child)
     child.wait()
@@ -373,10 +369,10 @@ def test_a_signal_that_finds_nobody_is_the_last_one(
     assert kills.of(child.pid) == [SIGTERM]
 
 
-def test_a_pidfd_never_means_a_stranger(
+def test_pidfd_replaces_the_number(
     start: Start, group_of: NewGroup, kills: Kills, way: str
 ) -> None:
-    """Where there are pidfds, no group is signalled by its number, and each handle is freed."""
+    """With pidfds no group is signalled by its number, and each pidfd is closed."""
     leader = start(*RUNS)
     member = start(*RUNS, leader=leader)
     group = group_of(leader)
@@ -392,10 +388,10 @@ def test_a_pidfd_never_means_a_stranger(
     assert not group.send(SIGTERM)
 
 
-def test_without_a_free_file_a_group_is_signalled_by_its_number(
+def test_group_without_a_pidfd_is_signalled_by_number(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A group that can have no pidfd is ended all the same."""
+    """A lack of file descriptors does not prevent a signal."""
 
     def refuse(pid: int) -> int:
         raise OSError(errno.EMFILE, "no file left")
@@ -406,15 +402,11 @@ def test_without_a_free_file_a_group_is_signalled_by_its_number(
     assert child.wait() == -SIGTERM
 
 
-def test_on_an_older_system_a_group_is_signalled_by_its_number(
+def test_group_on_an_older_system_is_signalled_by_number(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a pidfd stands for the process alone (Linux before 6.9), it is not used, nor kept."""
-
-    def refuse(pidfd: int, signal: int, info: None, flags: int) -> None:
-        raise OSError(errno.EINVAL, "unknown flag")
-
-    monkeypatch.setattr("signal.pidfd_send_signal", refuse, raising=False)
+    """A pidfd that reaches only the leader (Linux before 6.9) is neither used nor kept."""
+    hide_group_pidfds(monkeypatch)
     child = start(*RUNS)
     before = len(os.listdir("/dev/fd"))
     group = group_of(child)
@@ -423,33 +415,29 @@ def test_on_an_older_system_a_group_is_signalled_by_its_number(
     assert child.wait() == -SIGTERM
 
 
-def test_looking_who_is_left_sends_no_signal(
-    start: Start, group_of: NewGroup, kills: Kills
-) -> None:
-    """Asking whether a group is empty leaves its members alone."""
+def test_is_empty_sends_no_signal(start: Start, group_of: NewGroup, kills: Kills) -> None:
+    """A look leaves the members alone."""
     child = start(*RUNS)
-    group_of(child).check_vacant()
+    group_of(child).is_empty()
     assert set(kills.sent) <= {(child.pid, 0)}
     assert child.poll() is None
 
 
-def test_a_group_shows_its_number_and_whether_it_is_vacant(
-    start: Start, group_of: NewGroup
-) -> None:
-    """The repr says what a person needs who debugs."""
+def test_repr_shows_the_number_and_emptiness(start: Start, group_of: NewGroup) -> None:
+    """The repr helps to debug."""
     child = start(*EXITS)
     group = group_of(child)
     assert repr(group) == f"<ProcessGroup {child.pid}>"
     child.wait()
-    group.check_vacant()
-    assert repr(group) == f"<ProcessGroup {child.pid} vacant>"
+    group.is_empty()
+    assert repr(group) == f"<ProcessGroup {child.pid} empty>"
 
 
 # ---- processes that are no children ----
 
 
-def test_a_process_tells_its_group_and_its_session(start: Start) -> None:
-    """Both are those of the system; a process that is gone has none."""
+def test_group_and_session_of_a_process(start: Start) -> None:
+    """Both are the system's numbers, and 0 for a process that does not exist any more."""
     leader = start(*RUNS)
     member = start(*RUNS, leader=leader)
     assert group_and_session(member.pid) == (leader.pid, os.getsid(0))
@@ -459,10 +447,8 @@ def test_a_process_tells_its_group_and_its_session(start: Start) -> None:
 
 
 @needs_proc
-def test_a_process_shows_the_environment_of_its_program(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has it from its start on; a zombie has nothing to show, and who is gone even less."""
+def test_environment_of_a_process(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is complete from the exec on, empty for a zombie, and None after the process is reaped."""
     monkeypatch.setenv("CURRANT_A", "x" * 100_000)
     child = start("/bin/sh", "-c", "echo ready; read end", leader=None)
     environment = environment_of(child.pid)
@@ -501,7 +487,7 @@ def servers_of(leader: Child, mark: str = "a/b/1") -> OwnServers:
 
 
 def has_ipv6() -> bool:
-    """Tell whether this machine has the loopback address of IPv6."""
+    """Return whether this machine has the loopback address of IPv6."""
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             return True
@@ -511,10 +497,10 @@ def has_ipv6() -> bool:
 
 @needs_proc
 @pytest.mark.parametrize("deeper", ["", ":inner/web/1"])
-def test_a_server_outside_the_group_is_told_by_its_whole_mark(
+def test_server_outside_the_group_needs_the_whole_mark(
     start: Start, monkeypatch: pytest.MonkeyPatch, deeper: str
 ) -> None:
-    """Not by one that begins like it: the server of the twelfth attempt is not the first one's."""
+    """A prefix is not enough: the server of attempt 12 does not belong to attempt 1."""
     leader = start(*RUNS)
     monkeypatch.setenv("CURRANT_ID", f"outer/a/1:run/web/12{deeper}")
     port = port_of(start(sys.executable, "-c", SERVES, "127.0.0.1", "0"))
@@ -533,27 +519,27 @@ def test_a_server_outside_the_group_is_told_by_its_whole_mark(
         (("::1",), ("127.0.0.1",), "::1"),
     ],
 )
-def test_the_server_that_is_reached_counts_not_another_one_on_that_port(
+def test_server_that_would_accept_the_connection_counts(
     start: Start, other: tuple[str, ...], own: tuple[str, ...], asked: str
 ) -> None:
-    """Both listen on the same port; the system chooses who takes connections to an address."""
+    """If two servers listen on one port, the system chooses between them by the address."""
     if not has_ipv6():
         pytest.skip("this machine has no ::1: sysctl net.ipv6.conf.lo.disable_ipv6=0")
-    stranger = start(sys.executable, "-c", SERVES, other[0], "0", *other[1:])
-    port = port_of(stranger)
+    other_leader = start(sys.executable, "-c", SERVES, other[0], "0", *other[1:])
+    port = port_of(other_leader)
     ours = start(sys.executable, "-c", SERVES, own[0], str(port), *own[1:])
     with socket.create_connection((asked, port)):
         pass
-    own_servers, strangers = servers_of(ours), servers_of(stranger)
-    for _ in range(2):  # it remembers
+    own_servers, other_servers = servers_of(ours), servers_of(other_leader)
+    for _ in range(2):  # the second answer is a remembered one
         assert own_servers.listens(asked, port) is False
-        assert strangers.listens(asked, port) is True
+        assert other_servers.listens(asked, port) is True
 
 
 @needs_proc
 @pytest.mark.parametrize(("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1")])
-def test_a_server_at_all_addresses_is_its_own(start: Start, host: str, asked: str) -> None:
-    """Where no other one listens at that very address; also that of IPv6, for IPv4."""
+def test_server_at_all_addresses_counts(start: Start, host: str, asked: str) -> None:
+    """It counts if no other server listens at that address; IPv6 also serves IPv4."""
     if ":" in host and not has_ipv6():
         pytest.skip("this machine has no ::1: sysctl net.ipv6.conf.lo.disable_ipv6=0")
     ours = start(sys.executable, "-c", SERVES, host, "0")
@@ -563,8 +549,8 @@ def test_a_server_at_all_addresses_is_its_own(start: Start, host: str, asked: st
 
 
 @needs_proc
-def test_a_server_among_many_is_found(start: Start) -> None:
-    """The system tells of them a page at a time."""
+def test_server_among_many_is_found(start: Start) -> None:
+    """The system lists them a page at a time."""
     with ExitStack() as others:
         for _ in range(100):
             others.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -574,14 +560,14 @@ def test_a_server_among_many_is_found(start: Start) -> None:
         ports = [port_of(server) for server in servers]
         for server, port in zip(servers, ports, strict=True):
             assert servers_of(server).listens("127.0.0.1", port) is True
-            stranger = others.enter_context(socket.create_server(("127.0.0.1", 0)))
-            place = stranger.getsockname()[1]
+            other_leader = others.enter_context(socket.create_server(("127.0.0.1", 0)))
+            place = other_leader.getsockname()[1]
             assert servers_of(server).listens("127.0.0.1", place) is False
 
 
 @needs_proc
-def test_a_server_below_a_member_is_its_own(start: Start) -> None:
-    """In a session of its own, with no variables: so `su` starts what it runs."""
+def test_server_that_descends_from_a_member_counts(start: Start) -> None:
+    """`su` starts its program so: in another session, without our variables."""
     code = f"import sys; sys.argv[1:] = ['127.0.0.1', '0']; exec({SERVES!r})"
     leader = start("/bin/sh", "-c", 'setsid env -i "$@"; true', "-", sys.executable, "-c", code)
     assert servers_of(leader).listens("127.0.0.1", port_of(leader)) is True
@@ -590,38 +576,38 @@ def test_a_server_below_a_member_is_its_own(start: Start) -> None:
 # ---- where there is no /proc ----
 
 
-def test_without_proc_the_system_is_asked(
+def test_group_without_proc_lasts_as_long_as_signals_succeed(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is no /proc, a group lasts as long as the system knows it."""
+    """If there is no /proc, signal 0 decides whether the group is empty."""
     hide_proc(monkeypatch)
     monkeypatch.setattr(os, "listdir", lambda path: pytest.fail("looked into /proc"))
     child = start(*RUNS)
     group = group_of(child)
     assert group.leader_is_alive()
-    assert not group.check_vacant()
+    assert not group.is_empty()
     child.kill()
     child.wait()
-    assert group.check_vacant()
+    assert group.is_empty()
 
 
-def test_without_proc_a_group_that_refuses_signals_is_one_of_zombies(
+def test_group_without_proc_that_refuses_signals_is_empty(
     start: Start,
     group_of: NewGroup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On macOS a group of zombies cannot be signalled; that counts as gone."""
+    """On macOS a group of zombies cannot be signalled; it counts as gone."""
 
     def refuse(group: ProcessGroup, signal: int) -> None:
         raise PermissionError
 
     hide_proc(monkeypatch)
     monkeypatch.setattr(ProcessGroup, "_signal", refuse)
-    assert group_of(start(*RUNS)).check_vacant()
+    assert group_of(start(*RUNS)).is_empty()
 
 
-def test_a_system_without_process_groups_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are no sessions nothing pretends that there are."""
+def test_system_without_process_groups_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without sessions raises NotImplementedError."""
     require_posix()
     with monkeypatch.context() as patch, pytest.raises(NotImplementedError, match=sys.platform):
         patch.setattr(os, "name", "nt")

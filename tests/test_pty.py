@@ -1,6 +1,6 @@
-"""Commands in a terminal: what programs see of it, what is typed, and that it ends like a pipe.
+"""Commands in a terminal: its properties, its input, and its end, which is like that of a pipe.
 
-Programs are made to wait for what is typed or for a signal, so that no test waits for time to pass.
+Programs wait for input or for a signal, so that no test waits for time to pass.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from currant import (
     Runner,
     StdinClosedError,
 )
-from currant._process import child as _child
-from currant._process import local as _local
+from currant._process.spawn import start_with_pidfd, start_without_pidfd
 from currant._system.groups import has_pidfds
 from currant._values.errors import LaunchError
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.programs import Programs
@@ -69,10 +69,10 @@ def python(source: str, *words: str, **options: Unpack[CommandOptions]) -> Comma
     return Command(argv, **(IN_TERMINAL | options))
 
 
-async def output_of(command: Command) -> bytes:
+async def output_of(command: Command, launcher: LocalLauncher | None = None) -> bytes:
     """Return all that a command prints until it ends."""
     with anyio.fail_after(LIMIT):
-        async with Runner([command], capture=True) as runner:
+        async with Runner([command], capture=True, launcher=launcher) as runner:
             await runner.join()
     output = runner.results["c"].stdout
     assert output is not None
@@ -95,7 +95,7 @@ async def until_line(runner: Runner, text: str) -> None:
     pytest.fail(f"it did not say {text!r}")
 
 
-# ---- what a program sees ----
+# ---- the terminal of a program ----
 
 LOOK = """
 import os
@@ -107,35 +107,29 @@ os.write(terminal, b"directly\\n")
 
 
 @pytest.mark.parametrize("pidfds", [True, False])
-async def test_a_command_has_a_terminal_that_is_its_own(
-    monkeypatch: pytest.MonkeyPatch, *, pidfds: bool
-) -> None:
-    """All three standard files are one terminal, the controlling one, on every kind of system."""
-    if not pidfds:
-        monkeypatch.setattr(_child, "has_pidfds", lambda: False)
-        monkeypatch.setattr(_local, "start_process", _local.start_by_event_loop)
-    elif not has_pidfds():
+async def test_command_has_a_controlling_terminal(*, pidfds: bool) -> None:
+    """All three standard files are one terminal, the controlling terminal, on every system."""
+    if pidfds and not has_pidfds():
         pytest.skip("waits through pidfds: Linux 5.3 or later")
-    output = await output_of(python(LOOK))
+    launcher = LocalLauncher(_start=start_with_pidfd if pidfds else start_without_pidfd)
+    output = await output_of(python(LOOK), launcher)
     assert output == b"[True, True, True] 1\r\nTrue\r\ndirectly\r\n"
 
 
-async def test_without_pidfds_a_command_is_stopped_as_with_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where the exit has to be looked for, a stop and a wait for it still meet."""
-    monkeypatch.setattr(_child, "has_pidfds", lambda: False)
-    async with running(shell(f"echo ready; {EXEC_FOREVER}")) as runner:
+async def test_command_is_stopped_without_pidfds() -> None:
+    """A stop and a wait also work together if the exit is polled for."""
+    launcher = LocalLauncher(_start=start_without_pidfd)
+    async with running(shell(f"echo ready; {EXEC_FOREVER}"), launcher=launcher) as runner:
         await until_line(runner, "ready")
         runner.kill()
     assert runner.results["c"].exit == Exit(None, SIGTERM, stopped=True)
 
 
 @needs_proc
-async def test_a_command_has_no_file_but_its_terminal() -> None:
-    """Our end of its terminal, and the ends of others, are not inherited; and its own blocks."""
+async def test_command_inherits_only_its_terminal() -> None:
+    """No end of our side or of another terminal is inherited, and the child's end is blocking."""
     async with LocalLauncher() as launcher:
-        # Stopped, since a program that is being loaded opens files of its own.
+        # Suspended, because a program that is still being loaded opens files of its own.
         pids = [(await launcher.launch(shell("kill -STOP $$"))).pid for _ in range(2)]
         for pid in pids:
             os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)  # noqa: ASYNC222 - a moment
@@ -145,8 +139,8 @@ async def test_a_command_has_no_file_but_its_terminal() -> None:
             assert not int(flags, 8) & os.O_NONBLOCK
 
 
-async def test_its_lines_end_as_those_of_a_terminal_and_are_all_stdout() -> None:
-    r"""What goes to stderr arrives on stdout, in order, and ``\r\n`` arrives as it is."""
+async def test_all_output_is_stdout_with_line_endings_of_a_terminal() -> None:
+    r"""Output to stderr arrives on stdout, in order, and ``\r\n`` arrives unchanged."""
     async with running(shell("echo one; echo two >&2; echo three")) as runner:
         lines = [message async for message in runner if isinstance(message, Line)]
     assert [(line.stream, line.data, line.ending) for line in lines] == [
@@ -156,8 +150,8 @@ async def test_its_lines_end_as_those_of_a_terminal_and_are_all_stdout() -> None
     ]
 
 
-async def test_a_program_writes_line_by_line() -> None:
-    """A line that a program did not flush is seen while the program goes on."""
+async def test_program_writes_line_by_line() -> None:
+    """A line that a program did not flush arrives while the program runs."""
     source = "import time; print('seen'); time.sleep(9999)"
     async with running(python(source)) as runner:
         await until_line(runner, "seen")
@@ -173,40 +167,40 @@ async def test_a_program_writes_line_by_line() -> None:
         ("of-the-host", {"inherit_env": False}, b"xterm-256color"),
     ],
 )
-async def test_a_terminal_has_a_name_where_nobody_gave_it_one(
+async def test_term_has_a_default(
     monkeypatch: pytest.MonkeyPatch, host: str | None, command: CommandOptions, seen: bytes
 ) -> None:
-    """TERM is what the command or the host say, and else one that programs know."""
+    """TERM comes from the command or the host; if neither sets it, programs know the default."""
     monkeypatch.delenv("TERM", raising=False)
     if host is not None:
         monkeypatch.setenv("TERM", host)
     assert await output_of(shell('echo "$TERM"', **command)) == seen + b"\r\n"
 
 
-async def test_without_a_terminal_a_command_gets_no_name_of_one(
+async def test_term_is_left_alone_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """TERM is left alone where there is no terminal."""
+    """A command without a terminal gets no TERM."""
     monkeypatch.delenv("TERM", raising=False)
     assert await output_of(shell('echo "${TERM-none}"', pty=False)) == b"none\n"
 
 
 @pytest.mark.parametrize("size", [24, 1000])
 async def test_much_output_before_the_exit_is_complete(size: int) -> None:
-    """What is written right before the exit is read to its end, however much it is."""
+    """All output right before the exit is read."""
     line = f"head -c {size * 1000} /dev/zero | tr '\\0' x"
     for _ in range(3):
         assert await output_of(shell(line)) == b"x" * size * 1000
 
 
 async def test_many_lines_before_the_exit_are_complete() -> None:
-    """The same, where each line gets a carriage return on its way."""
+    """No line is lost although the terminal adds a carriage return to each."""
     lines = b"".join(b"%d\r\n" % number for number in range(1, 100_001))
     assert await output_of(shell("seq 1 100000")) == lines
 
 
-async def test_a_command_that_closes_its_terminal_runs_on() -> None:
-    """The end of the output is not the exit, and it can be stopped after it."""
+async def test_command_that_closes_its_terminal_keeps_running() -> None:
+    """The end of output is not the exit, and the command can be stopped after it."""
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
             process = await launcher.launch(shell(f"echo last; {EXEC_FOREVER} {NULL}"))
@@ -220,7 +214,7 @@ async def test_a_command_that_closes_its_terminal_runs_on() -> None:
 
 
 @pytest.mark.parametrize(("pty", "size"), [(True, b"24 80"), (Pty(33, 65535), b"33 65535")])
-async def test_a_terminal_has_the_size_given(pty: bool | Pty, size: bytes) -> None:
+async def test_terminal_has_the_given_size(pty: bool | Pty, size: bytes) -> None:
     """The size is set before the program runs."""
     assert await output_of(shell("stty size", pty=pty)) == size + b"\r\n"
 
@@ -234,17 +228,17 @@ print(*os.get_terminal_size())
 """
 
 
-async def test_a_program_is_told_of_another_size() -> None:
-    """Resizing is seen by SIGWINCH, and the size is there by then."""
+async def test_resize_sends_sigwinch() -> None:
+    """A program gets SIGWINCH, and finds the new size by then."""
     async with running(python(WATCH_SIZE)) as runner:
         await until_line(runner, "ready")
         await runner["c"].resize(50, 120)
         await until_line(runner, "120 50")
-    await runner["c"].resize(1, 1)  # nobody is there, and that is no error
+    await runner["c"].resize(1, 1)  # no process is left, which is no error
     assert runner.results.ok
 
 
-async def test_a_size_stays_for_the_next_attempt() -> None:
+async def test_size_is_kept_for_the_next_attempt() -> None:
     """A process that is started again has the size that was set last."""
     async with running(shell(f"stty size; {EXEC_FOREVER}")) as runner:
         await until_line(runner, "24 80")
@@ -254,8 +248,8 @@ async def test_a_size_stays_for_the_next_attempt() -> None:
         runner.kill()
 
 
-async def test_a_size_set_while_no_process_runs_is_that_of_the_next_one() -> None:
-    """A command that is queued, or in the middle of its start, has it once it runs."""
+async def test_size_set_before_the_start_is_applied() -> None:
+    """A command that is queued or starting has the new size once it runs."""
     scripts = {"first": Script(exit=None), "c": Script(exit=None, starting=0.05)}
     launcher = FakeLauncher(scripts)
     commands = {"first": "first", "c": Command(["c"], pty=True)}
@@ -282,19 +276,19 @@ async def test_a_size_set_while_no_process_runs_is_that_of_the_next_one() -> Non
             runner.kill()
 
 
-@pytest.mark.parametrize(("rows", "columns", "told"), [(0, 80, "rows"), (24, 65536, "columns")])
-async def test_a_size_that_cannot_be_is_refused(rows: int, columns: int, told: str) -> None:
-    """A wrong number is a `CommandError` that names it, and changes nothing."""
+@pytest.mark.parametrize(("rows", "columns", "field"), [(0, 80, "rows"), (24, 65536, "columns")])
+async def test_invalid_size_is_refused(rows: int, columns: int, field: str) -> None:
+    """An invalid number raises a `CommandError` that names the field, and changes nothing."""
     async with running(
         shell(EXEC_FOREVER), launcher=FakeLauncher(default=Script(exit=None))
     ) as runner:
-        with pytest.raises(CommandError, match=told):
+        with pytest.raises(CommandError, match=field):
             await runner["c"].resize(rows, columns)
         runner.kill()
 
 
-async def test_a_command_without_a_terminal_has_no_size() -> None:
-    """The error says what it lacks."""
+async def test_command_without_a_terminal_cannot_be_resized() -> None:
+    """The error says that there is no terminal."""
     async with running(shell("true", pty=False)) as runner:
         with pytest.raises(CommandError, match="'c' has no terminal: it was built without a pty"):
             await runner["c"].resize(24, 80)
@@ -304,7 +298,7 @@ async def test_a_command_without_a_terminal_has_no_size() -> None:
 
 
 @pytest.mark.parametrize("stdin", [None, PIPE])
-async def test_what_is_sent_is_typed_and_the_end_of_it_too(stdin: int | None) -> None:
+async def test_sent_bytes_are_typed_and_close_stdin_types_the_end(stdin: int | None) -> None:
     """Input is echoed and read line by line; close_stdin ends it, as ^D does."""
     async with running(Command(["cat"], name="c", pty=True, stdin=stdin), capture=True) as runner:
         await runner["c"].send(b"hello\n")
@@ -318,8 +312,8 @@ async def test_what_is_sent_is_typed_and_the_end_of_it_too(stdin: int | None) ->
         await runner["c"].send(b"late")
 
 
-async def test_the_end_may_be_typed_several_times() -> None:
-    """A terminal stays open: what one program in it took for its end, the next one does not."""
+async def test_end_of_file_may_be_typed_several_times() -> None:
+    """The terminal stays open: the end for one program in it is not the end for the next."""
     async with running(shell("cat; echo next; cat; echo over"), capture=True) as runner:
         await runner["c"].close_stdin()
         await until_line(runner, "next")
@@ -332,8 +326,8 @@ async def test_the_end_may_be_typed_several_times() -> None:
     assert output.endswith(b"over\r\n")
 
 
-async def test_the_end_is_the_character_that_the_program_has_chosen() -> None:
-    """A terminal may have another one than ^D."""
+async def test_end_of_file_is_the_character_that_the_program_has_set() -> None:
+    """A terminal may use another character than ^D."""
     async with running(shell("stty eof ^A; echo ready; cat; echo over")) as runner:
         await until_line(runner, "ready")
         await runner["c"].close_stdin()
@@ -345,16 +339,16 @@ async def test_the_end_is_the_character_that_the_program_has_chosen() -> None:
     [b"", b"one\n", b"one\ntwo", (b"x" * 99 + b"\n") * 2_000],
     ids=["nothing", "a line", "two lines", "many lines"],  # pytest puts them into a variable
 )
-async def test_bytes_are_typed_and_then_the_end(data: bytes) -> None:
-    """All of them arrive, whether the last line is complete or not."""
+async def test_stdin_bytes_are_typed_before_the_end(data: bytes) -> None:
+    """All bytes arrive, whether the last line is complete or not."""
     output = await output_of(shell("wc -c; echo over", stdin=data))
-    # Not the end of it: the system is in no hurry to echo what is typed, and may leave out some.
+    # Only the start: the system may echo the input late, and not all of it.
     assert re.findall(rb"\d+", output) == [b"%d" % len(data)]
     assert b"over\r\n" in output
 
 
-async def test_what_is_sent_after_bytes_is_typed_as_well() -> None:
-    """The terminal is there whatever `stdin` is."""
+async def test_send_works_in_addition_to_stdin_bytes() -> None:
+    """The terminal accepts input whatever `stdin` is."""
     async with running(shell("cat; cat; echo over", stdin=b"one\n")) as runner:
         await until_line(runner, "one")
         await runner["c"].send(b"two\n")
@@ -362,16 +356,16 @@ async def test_what_is_sent_after_bytes_is_typed_as_well() -> None:
         await until_line(runner, "over")
 
 
-async def test_control_c_interrupts_who_is_in_the_foreground() -> None:
-    """The terminal makes a signal of it."""
+async def test_control_c_interrupts_the_foreground_process() -> None:
+    """The terminal turns the character into a signal."""
     async with running(shell(f"echo ready; {EXEC_FOREVER}")) as runner:
         await until_line(runner, "ready")
         await runner["c"].send(b"\x03")
     assert runner.results["c"].exit == Exit(None, SIGINT)
 
 
-async def test_typing_waits_for_who_reads() -> None:
-    """What a program does not read fills the terminal, and the sender waits; all of it arrives."""
+async def test_send_waits_for_a_program_that_does_not_read() -> None:
+    """Unread input fills the terminal and the sender waits; all of it arrives."""
     data = (b"x" * 99 + b"\n") * 2_000
     line = "stty -echo; echo ready; read go; wc -c"
     async with running(shell(line)) as runner:
@@ -393,24 +387,24 @@ async def test_typing_waits_for_who_reads() -> None:
         assert sent
 
 
-async def test_who_waits_for_room_is_told_of_the_end() -> None:
-    """A sender is not left waiting for a program that is gone."""
+async def test_pending_send_fails_when_the_program_ends() -> None:
+    """A sender does not go on waiting for a program that is gone."""
     async with running(shell(f"stty -echo; echo ready; {EXEC_FOREVER}")) as runner:
         await until_line(runner, "ready")
-        told: list[StdinClosedError] = []
+        errors: list[StdinClosedError] = []
 
         async def send() -> None:
             try:
                 await runner["c"].send(b"a line\n" * 100_000)
             except StdinClosedError as error:
-                told.append(error)
+                errors.append(error)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(send)
             await wait_all_tasks_blocked()
-            assert not told
+            assert not errors
             runner.kill()
-        assert len(told) == 1
+        assert len(errors) == 1
 
 
 # ---- its end ----
@@ -423,8 +417,8 @@ async def test_who_waits_for_room_is_told_of_the_end() -> None:
         ("trap '' TERM; ", 0.05, Exit(None, SIGKILL, stopped=True, forced=True)),
     ],
 )
-async def test_a_kill_ends_it_as_any_other(trap: str, grace: float, end: Exit) -> None:
-    """Ask, wait, force: for the whole group, and all that it said is there."""
+async def test_kill_works_as_without_a_terminal(trap: str, grace: float, end: Exit) -> None:
+    """The whole group gets the stop signal, the grace and SIGKILL; no output is lost."""
     async with running(
         shell(f"{trap}sleep 9999 & echo ready; {EXEC_FOREVER}"), grace=grace, capture=True
     ) as runner:
@@ -434,8 +428,8 @@ async def test_a_kill_ends_it_as_any_other(trap: str, grace: float, end: Exit) -
     assert runner.results["c"].stdout == b"ready\r\n"
 
 
-async def test_each_attempt_has_a_terminal_of_its_own() -> None:
-    """After a restart input and output are those of the new process."""
+async def test_each_attempt_has_a_new_terminal() -> None:
+    """After a restart, input and output are those of the new process."""
     async with running(Command(["cat"], name="c", pty=True)) as runner:
         for text in ("one", "two", "three"):
             await runner["c"].send(text.encode() + b"\n")
@@ -445,7 +439,7 @@ async def test_each_attempt_has_a_terminal_of_its_own() -> None:
     assert runner.results["c"].attempts == 4
 
 
-STRANGER = """
+ESCAPEE = """
 import os, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 left, leave = os.pipe()
@@ -467,7 +461,7 @@ with open(sys.argv[2], "w") as file:
     print(count, file=file)
 os._exit(3)
 """
-"""Leaves a stranger that holds the terminal, and reads nothing, until a named pipe is closed.
+"""Leaves an escapee that holds the terminal, without reading, until a named pipe is closed.
 
 It fills the terminal, and writes to a file how many bytes that took.
 """
@@ -483,37 +477,36 @@ def named_pipe(tmp_path: Any) -> Any:
     os.close(fd)
 
 
-async def test_a_stranger_in_the_terminal_keeps_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch, named_pipe: str, tmp_path: Path
+async def test_output_ends_although_an_escapee_holds_the_terminal(
+    named_pipe: str, tmp_path: Path
 ) -> None:
-    """Who left the session and holds it delays its end by a limit; what is there is received."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.0)
+    """An escapee delays the end of output by a limit at most; earlier output is received."""
     with anyio.fail_after(LIMIT):
-        async with LocalLauncher() as launcher:
+        async with LocalLauncher(_limits=ShutdownLimits(drain=0)) as launcher:
             count = tmp_path / "count"
-            process = await launcher.launch(python(STRANGER, named_pipe, str(count)))
+            process = await launcher.launch(python(ESCAPEE, named_pipe, str(count)))
             assert await process.wait() == Exit(3, None)
             assert await process.stop(SIGTERM, HOURS) == Exit(3, None)
             assert await read_all(process.stdout) == b"x" * int(count.read_text())
             assert await read_all(process.stdout) == b""
 
 
-async def test_a_stranger_that_reads_nothing_does_not_hold_up_the_end_of_the_input(
-    monkeypatch: pytest.MonkeyPatch, named_pipe: str, tmp_path: Path
+async def test_escapee_that_does_not_read_does_not_block_the_input(
+    named_pipe: str, tmp_path: Path
 ) -> None:
-    """Bytes that nobody will read any more are given up with the group."""
-    monkeypatch.setattr(_local, "DRAIN_LIMIT", 0.05)
+    """Bytes that no process will read any more are given up with the group."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=0.05))
     data = b"a line\n" * 100_000
-    command = python(STRANGER, named_pipe, str(tmp_path / "count"), stdin=data)
-    async with running(command) as runner:
+    command = python(ESCAPEE, named_pipe, str(tmp_path / "count"), stdin=data)
+    async with running(command, launcher=launcher) as runner:
         await runner.join()
     assert runner.results["c"].exit == Exit(3, None)
 
 
 @needs_proc
 @pytest.mark.parametrize("line", ["setsid sh -c '{inner}' &", "set -m; sh -c '{inner}' &"])
-async def test_what_leaves_the_group_is_ended_at_the_end(line: str, lifeline: Lifeline) -> None:
-    """A shell with job control gives each of its jobs a group of its own: none is left."""
+async def test_escapees_in_a_terminal_are_ended(line: str, lifeline: Lifeline) -> None:
+    """A shell with job control gives each job its own group: no job is left."""
     inner = f'trap "" HUP; echo out >&9; {EXEC_FOREVER}'
     command = shell(f"{lifeline.hold('c')}; {line.format(inner=inner)} wait")
     async with running(command) as runner:
@@ -539,14 +532,14 @@ anyio.run(main, backend=options["backend"], backend_options=options["backend_opt
 
 
 @pytest.mark.parametrize(("trap", "guard"), [("trap '' HUP; ", True), ("", False)])
-def test_it_ends_when_its_program_is_killed(
+def test_command_ends_when_the_host_is_killed(
     anyio_backend_name: str,
     anyio_backend_options: dict[str, Any],
     lifeline: Lifeline,
     trap: str,
     guard: bool,
 ) -> None:
-    """The orphan guard ends it; and without one, the terminal that is gone (SIGHUP)."""
+    """The orphan guard ends the command; without a guard, the SIGHUP of the lost terminal does."""
     use_uvloop = bool(anyio_backend_options.get("use_uvloop"))
     line = f"{trap}{lifeline.hold('c')}; {EXEC_FOREVER}"
     with Programs(HOST, anyio_backend_name, use_uvloop=use_uvloop) as programs:
@@ -556,11 +549,11 @@ def test_it_ends_when_its_program_is_killed(
         assert lifeline.wait_for_end() == {"c"}
 
 
-# ---- what cannot be started ----
+# ---- failed starts ----
 
 
-async def test_no_terminal_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what is lacking, and nothing is left behind."""
+async def test_lack_of_terminals_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what is missing, and nothing is left behind."""
 
     def refuse() -> tuple[int, int]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -574,8 +567,8 @@ async def test_no_terminal_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(error.__cause__, OSError)
 
 
-async def test_a_terminal_that_cannot_be_sized_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal that was opened is closed again."""
+async def test_terminal_that_cannot_be_sized_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start fails with the system's error."""
 
     def refuse(fd: int, size: tuple[int, int]) -> None:
         raise termios.error(errno.ENOTTY, "no terminal")
@@ -586,15 +579,15 @@ async def test_a_terminal_that_cannot_be_sized_is_told(monkeypatch: pytest.Monke
             await launcher.launch(shell("true"))
 
 
-async def test_a_program_that_is_not_there_leaves_no_terminal() -> None:
-    """The error is that of any start."""
+async def test_missing_program_leaves_no_terminal() -> None:
+    """The error is the same as without a terminal."""
     async with LocalLauncher() as launcher:
         with pytest.raises(LaunchError, match="'/nonexistent/program' does not exist"):
             await launcher.launch(Command(["/nonexistent/program"], pty=True))
 
 
-async def test_running_out_of_files_at_any_point_of_a_start_leaks_nothing() -> None:
-    """However many files are left, a start succeeds or says that there are too few."""
+async def test_start_without_enough_file_descriptors_leaks_nothing() -> None:
+    """With any number of free descriptors, a start succeeds or reports that there are too few."""
     outcomes = []
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
@@ -614,8 +607,8 @@ async def test_running_out_of_files_at_any_point_of_a_start_leaks_nothing() -> N
     assert outcomes[-1]
 
 
-async def test_no_warning_is_shown_where_the_program_has_threads() -> None:
-    """Python warns of a fork in such a program; ours goes on to an exec at once."""
+async def test_fork_in_a_program_with_threads_shows_no_warning() -> None:
+    """Python warns of a fork in such a program, but ours is followed by an exec at once."""
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
     thread.start()

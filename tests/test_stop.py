@@ -1,7 +1,7 @@
-"""The kill path: ask, wait, force, reap, to the second; on a clock that only jumps.
+"""The kill path: request, wait, kill, reap, to the second; on a clock that only jumps.
 
-The groups are made up, and time passes when nobody has anything else to do.  So each test says at
-which second what was done, and takes none.
+The groups are fakes, and time passes only when no task has anything to do.  So each test says at
+which second each step happens, and takes no time itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from currant import CannotStopError, Command, Exit
-from currant._process.stop import REAP_LIMIT, end_group
+from currant._process.stop import Stopper
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 
 trio_testing = pytest.importorskip("trio.testing")
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+REAP_LIMIT = ShutdownLimits().reap
+
+RETURNED = Exit(None, SIGKILL)
+"""The exit of a leader before a `Stopper` has annotated it."""
+
 
 @pytest.fixture(params=["trio"])
 def anyio_backend() -> object:
-    """An event loop whose clock jumps to the next thing to do; a new one for each test."""
+    """An event loop whose clock jumps to the next event; a new one for each test."""
     return "trio", {
         "clock": trio_testing.MockClock(autojump_threshold=0),
         "restrict_keyboard_interrupt_to_checkpoints": True,
@@ -34,46 +40,69 @@ def anyio_backend() -> object:
 
 
 class Group:
-    """A group that ends so many seconds after it is asked or forced, and notes what is done to it.
+    """A group that ends some seconds after a signal, and logs the signals it gets.
 
     Args:
-        obeys_after: seconds from the request to its end; None: it does not care.
-        dies_after: seconds from being forced to its end; None: it outlives that.
+        obeys_after: seconds from a stop signal to its end; None: it ignores the signal.
+        dies_after: seconds from SIGKILL to its end; None: it outlives SIGKILL.
+        leads: whether the leader is alive at first.
+
+    Attributes:
+        log: the time and number of each signal.
+        can_be_found: whether signals reach it.
     """
 
-    def __init__(self, *, obeys_after: float | None = None, dies_after: float | None = 0) -> None:
-        self.log: list[tuple[float, str]] = []
+    def __init__(
+        self,
+        *,
+        obeys_after: float | None = None,
+        dies_after: float | None = 0,
+        leads: bool = True,
+    ) -> None:
+        self.log: list[tuple[float, int]] = []
+        self.can_be_found = True
         self._obeys_after = obeys_after
         self._dies_after = dies_after
+        self._leads = leads
         self._began = anyio.current_time()
         self._end = float("inf")
         self._change = anyio.Event()
 
     @property
-    def forced(self) -> list[float]:
-        """When it was forced."""
-        return [time for time, what in self.log if what == "force"]
+    def kills(self) -> list[float]:
+        """The times of its SIGKILLs."""
+        return [time for time, signal in self.log if signal == SIGKILL]
 
-    def ask(self, signal: int) -> None:
-        """Note the request."""
-        self._note(f"ask {signal}", self._obeys_after)
+    def leader_is_alive(self) -> bool:
+        """Return what the test chose."""
+        return self._leads
 
-    def force(self) -> None:
-        """Note the force."""
-        self._note("force", self._dies_after)
+    def send(self, *signals: int) -> bool:
+        """Log the signals, and obey them."""
+        for signal in signals:
+            self.log.append((elapsed(self._began), signal))
+            if signal == SIGKILL:
+                self._end_in(self._dies_after)
+            elif signal != SIGCONT:
+                self._end_in(self._obeys_after)
+        return self.can_be_found
 
-    async def gone(self) -> None:
-        """Wait until the end that is due, which may come nearer."""
+    async def wait_gone(self) -> None:
+        """Wait until its end, which may come nearer."""
         while anyio.current_time() < self._end:
             with anyio.CancelScope(deadline=self._end):
                 await self._change.wait()
 
-    def _note(self, what: str, ends_after: float | None) -> None:
-        self.log.append((elapsed(self._began), what))
-        if ends_after is not None:
-            self._end = min(self._end, anyio.current_time() + ends_after)
+    def _end_in(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._end = min(self._end, anyio.current_time() + seconds)
             self._change.set()
             self._change = anyio.Event()
+
+
+def requested(signal: int = SIGTERM) -> list[tuple[float, int]]:
+    """Return the log of a request to stop, at second 0."""
+    return [(0, signal), (0, SIGCONT)]
 
 
 def elapsed(began: float) -> float:
@@ -81,91 +110,98 @@ def elapsed(began: float) -> float:
     return round(anyio.current_time() - began, 6)
 
 
-async def timed(group: Stoppable, grace: float, after: float = 0) -> tuple[bool, float]:
-    """End `group` in `after` seconds; return the outcome, and when it was known."""
+def stopper_of(group: Stoppable) -> Stopper:
+    """Return a stopper with the usual limit."""
+    return Stopper(group, REAP_LIMIT)
+
+
+async def timed(stopper: Stopper, grace: float, after: float = 0) -> tuple[bool, float]:
+    """End the group in `after` seconds; return the outcome and its time."""
     began = anyio.current_time()
     await anyio.sleep(after)
-    return await end_group(group, SIGTERM, grace), elapsed(began)
+    return await stopper.end(SIGTERM, grace), elapsed(began)
 
 
-async def test_a_group_that_obeys_is_asked_and_never_forced() -> None:
-    """A group that ends within its grace is waited for exactly as long as it takes."""
+async def test_a_group_that_obeys_is_not_killed() -> None:
+    """The stopper waits exactly as long as the group takes to end, if that is within its grace."""
     group = Group(obeys_after=3)
-    assert await timed(group, grace=5) == (True, 3)
-    assert group.log == [(0, f"ask {SIGTERM}")]
+    assert await timed(stopper_of(group), grace=5) == (True, 3)
+    assert group.log == requested()
 
 
-async def test_a_group_is_asked_with_the_signal_given() -> None:
-    """Which signal asks is the caller's choice."""
+async def test_the_caller_chooses_the_stop_signal() -> None:
+    """The group gets the signal of the caller, then SIGCONT."""
     group = Group(obeys_after=0)
-    assert await end_group(group, SIGUSR1, 5)
-    assert group.log == [(0, f"ask {SIGUSR1}")]
+    assert await stopper_of(group).end(SIGUSR1, 5)
+    assert group.log == requested(SIGUSR1)
 
 
 @pytest.mark.parametrize("grace", [0, 0.5, 5, 3600])
-async def test_a_group_that_does_not_obey_is_forced_when_its_grace_is_over(grace: float) -> None:
-    """Force comes at the end of the grace, not before and not after, and once."""
+async def test_a_group_that_does_not_obey_is_killed_after_its_grace(grace: float) -> None:
+    """SIGKILL is sent once, exactly at the end of the grace."""
     group = Group()
-    assert await timed(group, grace) == (True, grace)
-    assert group.log == [(0, f"ask {SIGTERM}"), (grace, "force")]
+    assert await timed(stopper_of(group), grace) == (True, grace)
+    assert group.log == [*requested(), (grace, SIGKILL)]
 
 
-async def test_a_group_that_takes_long_to_die_is_waited_for() -> None:
-    """After force, the group has a little time to be gone."""
+async def test_a_group_that_dies_slowly_is_waited_for() -> None:
+    """After SIGKILL, the group has a little time to be gone."""
     group = Group(dies_after=REAP_LIMIT / 2)
-    assert await timed(group, grace=5) == (True, 5 + REAP_LIMIT / 2)
+    assert await timed(stopper_of(group), grace=5) == (True, 5 + REAP_LIMIT / 2)
 
 
-async def test_a_group_that_outlives_force_is_given_up() -> None:
-    """What outlives SIGKILL is told as not gone after a limit, so that nothing waits for ever."""
+async def test_the_wait_for_a_group_that_outlives_sigkill_is_bounded() -> None:
+    """A group that outlives SIGKILL is reported as not gone after a limit."""
     group = Group(dies_after=None)
-    assert await timed(group, grace=5) == (False, 5 + REAP_LIMIT)
-    assert group.log == [(0, f"ask {SIGTERM}"), (5, "force")]
+    assert await timed(stopper_of(group), grace=5) == (False, 5 + REAP_LIMIT)
+    assert group.log == [*requested(), (5, SIGKILL)]
 
 
-async def test_a_group_that_was_given_up_can_be_ended_later() -> None:
-    """Giving up is not for good: a later call asks and forces as the first one did."""
+async def test_a_group_that_outlived_sigkill_can_be_ended_later() -> None:
+    """Giving up is not final: a later call waits again, and sends no second stop signal."""
     group = Group(dies_after=REAP_LIMIT + 1)
-    assert not await end_group(group, SIGTERM, 5)
-    assert await end_group(group, SIGTERM, 5)
-    assert group.forced == [5]
+    stopper = stopper_of(group)
+    assert not await stopper.end(SIGTERM, 5)
+    assert await stopper.end(SIGTERM, 5)
+    assert group.log == [*requested(), (5, SIGKILL)]
 
 
 async def test_a_second_call_with_a_shorter_grace_hurries_the_first() -> None:
-    """The grace that is over first counts, and both callers learn of the end then."""
+    """The grace that ends first counts, and both callers learn of the end at that time."""
     group = Group()
     outcomes = await _both(group, (100, 0), (1, 5))
     assert outcomes == [(True, 6), (True, 6)]
-    assert group.forced == [6]
+    assert group.kills == [6]
 
 
-async def test_a_second_call_without_a_grace_forces_at_once() -> None:
-    """Hurrying with no grace at all is SIGKILL now."""
+async def test_a_second_call_without_a_grace_kills_at_once() -> None:
+    """A grace of zero means SIGKILL now."""
     group = Group()
     assert await _both(group, (100, 0), (0, 5)) == [(True, 5), (True, 5)]
-    assert group.forced == [5]
+    assert group.kills == [5]
 
 
 async def test_a_second_call_with_a_longer_grace_delays_nothing() -> None:
-    """Nobody can give a group more time than somebody else is ready to give it."""
+    """No caller can give a group more time than another caller does."""
     group = Group()
     assert await _both(group, (10, 0), (100, 5)) == [(True, 10), (True, 10)]
-    assert group.forced == [10]
+    assert group.kills == [10]
 
 
-async def test_every_caller_learns_that_a_group_cannot_be_ended() -> None:
-    """Each caller gives up on its own, after its own grace and the limit."""
+async def test_each_caller_learns_that_a_group_cannot_be_ended() -> None:
+    """Each caller gives up after its own grace and the limit."""
     group = Group(dies_after=None)
     outcomes = await _both(group, (10, 0), (1, 5))
     assert outcomes == [(False, 10 + REAP_LIMIT), (False, 6 + REAP_LIMIT)]
 
 
 async def _both(group: Stoppable, *calls: tuple[float, float]) -> list[tuple[bool, float]]:
-    """End `group` by several tasks, each with a grace of its own and after a while of its own."""
+    """End `group` from several tasks, each with its own grace and after its own delay."""
+    stopper = stopper_of(group)
     outcomes: dict[int, tuple[bool, float]] = {}
 
     async def call(number: int, grace: float, after: float) -> None:
-        outcomes[number] = await timed(group, grace, after)
+        outcomes[number] = await timed(stopper, grace, after)
 
     async with anyio.create_task_group() as tasks:
         for number, (grace, after) in enumerate(calls):
@@ -174,64 +210,103 @@ async def _both(group: Stoppable, *calls: tuple[float, float]) -> list[tuple[boo
 
 
 async def test_groups_that_are_ended_together_take_as_long_as_the_slowest() -> None:
-    """A kill of many takes the longest grace, not the sum of all."""
+    """A kill of many groups takes the longest grace, not the sum of all graces."""
     groups = [Group() for _ in range(100)]
     began = anyio.current_time()
     async with anyio.create_task_group() as tasks:
         for grace, group in enumerate(groups):
-            tasks.start_soon(end_group, group, SIGTERM, grace)
+            tasks.start_soon(stopper_of(group).end, SIGTERM, grace)
     assert elapsed(began) == 99
-    assert [group.forced for group in groups] == [[grace] for grace in range(100)]
+    assert [group.kills for group in groups] == [[grace] for grace in range(100)]
 
 
-async def test_who_is_cancelled_has_asked_but_does_not_force() -> None:
-    """A cancelled call leaves the group as it is, then and when its grace would be over."""
+async def test_a_cancelled_call_has_requested_the_stop_and_does_not_kill() -> None:
+    """A cancelled call leaves the group as it is, then and at the end of its grace."""
     group = Group()
     with anyio.move_on_after(5) as scope:
-        await end_group(group, SIGTERM, 10)
+        await stopper_of(group).end(SIGTERM, 10)
     assert scope.cancelled_caught
     await anyio.sleep(100)
-    assert group.log == [(0, f"ask {SIGTERM}")]
+    assert group.log == requested()
 
 
-async def test_a_call_in_a_cancelled_scope_has_asked() -> None:
-    """Asking comes before the first wait, so it is done however soon the cancellation comes."""
+async def test_a_call_in_a_cancelled_scope_has_requested_the_stop() -> None:
+    """The request comes before the first wait, so no cancellation is too early for it."""
     group = Group()
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await end_group(group, SIGTERM, 10)
+        await stopper_of(group).end(SIGTERM, 10)
     assert scope.cancelled_caught
-    assert group.log == [(0, f"ask {SIGTERM}")]
+    assert group.log == requested()
 
 
-async def test_one_call_that_is_cancelled_leaves_the_others_at_it() -> None:
-    """A caller that gives up takes nothing from those that do not."""
+async def test_a_cancelled_call_does_not_affect_other_calls() -> None:
+    """The other call goes on until the end of its own grace."""
     group = Group()
+    stopper = stopper_of(group)
     outcomes: list[tuple[bool, float]] = []
 
     async def call() -> None:
-        outcomes.append(await timed(group, 10))
+        outcomes.append(await timed(stopper, 10))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         with anyio.move_on_after(5):
-            await end_group(group, SIGTERM, 7)
+            await stopper.end(SIGTERM, 7)
     assert outcomes == [(True, 10)]
-    assert group.forced == [10]
+    assert group.kills == [10]
 
 
-async def test_an_endless_grace_forces_never() -> None:
-    """A group with no limit on its grace is waited for as long as it takes."""
+async def test_an_endless_grace_never_ends_in_a_kill() -> None:
+    """A group without a limit on its grace is waited for as long as it takes."""
     group = Group(obeys_after=1_000_000)
-    assert await timed(group, float("inf")) == (True, 1_000_000)
-    assert not group.forced
+    assert await timed(stopper_of(group), float("inf")) == (True, 1_000_000)
+    assert not group.kills
+
+
+# ---- what is said of the leader's exit ----
+
+
+async def test_an_exit_after_the_request_counts_as_stopped() -> None:
+    """A leader that was alive at the request was stopped; without SIGKILL it was not forced."""
+    stopper = stopper_of(Group(obeys_after=1))
+    assert stopper.annotate(RETURNED) == RETURNED
+    await stopper.end(SIGTERM, 5)
+    assert stopper.annotate(RETURNED) == Exit(None, SIGKILL, stopped=True)
+
+
+async def test_an_exit_after_sigkill_counts_as_forced() -> None:
+    """A group that needed SIGKILL makes the exit forced."""
+    stopper = stopper_of(Group())
+    await stopper.end(SIGTERM, 5)
+    assert stopper.annotate(RETURNED) == Exit(None, SIGKILL, stopped=True, forced=True)
+
+
+async def test_an_exit_before_the_request_is_the_leaders_own() -> None:
+    """If only the rest of its group was killed, the leader was neither stopped nor forced."""
+    stopper = stopper_of(Group(leads=False))
+    await stopper.end(SIGTERM, 5)
+    assert stopper.annotate(RETURNED) == RETURNED
+
+
+async def test_a_second_kill_that_reaches_no_process_leaves_the_exit_forced() -> None:
+    """The system may have reaped the leader before the event loop learns of its exit."""
+    group = Group(dies_after=1)
+    stopper = stopper_of(group)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stopper.end, SIGTERM, 5)
+        await anyio.sleep(5.5)
+        group.can_be_found = False
+        await stopper.end(SIGTERM, 0)
+    assert group.kills == [5, 5.5]
+    assert stopper.annotate(RETURNED) == Exit(None, SIGKILL, stopped=True, forced=True)
 
 
 # ---- the same through a process ----
 
 
 async def test_a_process_that_outlives_sigkill_is_an_error_that_names_it() -> None:
-    """What cannot be stopped raises after its grace and the limit, with its name and number."""
+    """After the grace and the limit, `stop` raises an error with the command's name and pid."""
     script = Script(exit=None, ignores={SIGTERM, SIGKILL})
     async with FakeLauncher({"undead": script}) as launcher:
         process = await launcher.launch(Command(["program"], name="undead"))
@@ -244,8 +319,8 @@ async def test_a_process_that_outlives_sigkill_is_an_error_that_names_it() -> No
         assert process.signals == [SIGTERM, SIGCONT, SIGKILL]
 
 
-async def test_a_process_that_is_stopped_by_many_is_asked_once() -> None:
-    """Whoever comes second does not ask again; who has the least patience forces."""
+async def test_a_process_that_many_tasks_stop_gets_the_stop_signal_once() -> None:
+    """Later calls send no second stop signal; the shortest grace ends in SIGKILL."""
     async with FakeLauncher({"deaf": Script(exit=None, ignores={SIGTERM})}) as launcher:
         process = await launcher.launch(Command(["program"], name="deaf"))
         began = anyio.current_time()
@@ -257,8 +332,8 @@ async def test_a_process_that_is_stopped_by_many_is_asked_once() -> None:
         assert await process.wait() == Exit(None, SIGKILL, stopped=True, forced=True)
 
 
-async def test_a_process_that_ends_by_itself_while_it_is_waited_for_is_not_forced() -> None:
-    """A process that takes its own time within the grace was stopped, with the code it chose."""
+async def test_a_process_that_exits_within_its_grace_is_not_killed() -> None:
+    """A process that takes its time within the grace was stopped, with the exit code it chose."""
     script = Script(exit=4, after=3, ignores={SIGTERM})
     async with FakeLauncher({"slow": script}) as launcher:
         process = await launcher.launch(Command(["program"], name="slow"))

@@ -38,16 +38,16 @@ from currant import (
     Started,
 )
 from currant._process import escapees as _escapees
-from currant._process import local as _local
-from currant._process import stop as _stop
 from currant._process.child import Child
 from currant._process.local import LocalProcess
-from currant._system import groups, proc
+from currant._process.spawn import RETRY_DELAYS, default_start
+from currant._system import proc
 from currant._system.groups import ProcessGroup
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.reading import first_line
-from tests.system import HAS_PIDFDS, needs_proc, started_by_uvloop
+from tests.system import HAS_PIDFDS, hide_group_pidfds, needs_proc, started_by_uvloop
 from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
@@ -129,10 +129,10 @@ async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
         with monkeypatch.context() as patch:
             patch.setattr(proc, "_read", refuse)
             assert group.leader_is_alive()
-            assert not group.check_vacant()
+            assert not group.is_empty()
         leader.kill()
         leader.wait()
-        assert group.check_vacant()
+        assert group.is_empty()
     finally:
         leader.kill()
         leader.wait()
@@ -168,9 +168,9 @@ async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
         raise OSError(errno.EMFILE, "no file left")
 
     monkeypatch.setattr(_escapees, "process_numbers", refuse)
-    monkeypatch.setattr(_escapees, "PATIENCE", 0.01)
-    with pytest.warns(RuntimeWarning, match="cannot look for processes.*no file left"):
-        async with Runner(["true"], grace=0) as runner:
+    launcher = LocalLauncher(_limits=ShutdownLimits(search=0.01))
+    with pytest.warns(RuntimeWarning, match="cannot search for processes.*no file left"):
+        async with Runner(["true"], grace=0, launcher=launcher) as runner:
             pass
     assert runner.results.ok
 
@@ -179,23 +179,21 @@ async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
-async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(number: int) -> None:
     """The command is tried again by its policy; those that run do not notice."""
-    start_process = _local.start_process
     tries: list[None] = []
 
-    async def refuse_at_first(how: SpawnSpec) -> Child | Process:
-        tries.append(None)
-        if len(tries) <= 2:
-            raise OSError(number, os.strerror(number))
-        return await start_process(how)
+    async def refuse_at_first(spec: SpawnSpec) -> Child | Process:
+        if spec.argv[0] == "true":
+            tries.append(None)
+            if len(tries) <= 2:
+                raise OSError(number, os.strerror(number))
+        return await default_start()(spec)
 
     with anyio.fail_after(LIMIT):
-        async with Runner(["sleep 9999"]) as runner:
+        launcher = LocalLauncher(_start=refuse_at_first)
+        async with Runner(["sleep 9999"], launcher=launcher) as runner:
             await runner["sleep"].until_started()
-            monkeypatch.setattr(_local, "start_process", refuse_at_first)
             runner.start_soon(Command(["true"], restart=AGAIN))
             kinds = []
             async for message in runner:
@@ -209,21 +207,19 @@ async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(
 
 
 async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
-    monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
+    lifeline: Lifeline,
 ) -> None:
     """Python 3.11's asyncio does, where the thread that waits for the exit cannot be started."""
-    start_process = _local.start_process
     lost: list[Child | Process] = []
 
-    async def fail_afterwards(how: SpawnSpec) -> Child | Process:
-        lost.append(await start_process(how))
+    async def fail_afterwards(spec: SpawnSpec) -> Child | Process:
+        lost.append(await default_start()(spec))
         await anyio.to_thread.run_sync(lifeline.wait_for, "c")
         raise RuntimeError("can't start new thread")
 
     command = Command.shell(f"{lifeline.hold('c')}; exec sleep 9999")
     with anyio.fail_after(LIMIT):
-        async with LocalLauncher() as launcher:
-            monkeypatch.setattr(_local, "start_process", fail_afterwards)
+        async with LocalLauncher(_start=fail_afterwards) as launcher:
             with pytest.raises(LaunchError, match="can't start new thread"):
                 await launcher.launch(command)
             if proc.has_proc():
@@ -235,25 +231,22 @@ async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
             lost[0].close()
 
 
-async def test_a_program_that_is_being_written_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_program_that_is_being_written_is_tried_again(tmp_path: Path) -> None:
     """ETXTBSY passes as soon as whoever writes the file closes it."""
     program = tmp_path / "program"
     shutil.copy(shutil.which("true") or "/bin/true", program)
-    start_process = _local.start_process
     tries: list[None] = []
     with program.open("ab") as writer:
 
-        async def close_at_the_second_try(how: SpawnSpec) -> Child | Process:
+        async def close_at_the_second_try(spec: SpawnSpec) -> Child | Process:
             tries.append(None)
             if len(tries) == 2:
                 writer.close()
-            return await start_process(how)
+            return await default_start()(spec)
 
-        monkeypatch.setattr(_local, "start_process", close_at_the_second_try)
+        launcher = LocalLauncher(_start=close_at_the_second_try)
         with anyio.fail_after(LIMIT):
-            async with Runner([[program]]) as runner:
+            async with Runner([[program]], launcher=launcher) as runner:
                 pass
     assert runner.results["program"].status == "succeeded"
 
@@ -266,34 +259,32 @@ async def test_a_program_that_is_being_written_is_tried_again(
     ],
 )
 async def test_what_does_not_pass_within_a_tenth_of_a_second_is_told(
-    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+    error: Exception, reason: str
 ) -> None:
     """A few tries, then the error."""
     tries: list[None] = []
 
-    async def refuse(how: SpawnSpec) -> None:
+    async def refuse(spec: SpawnSpec) -> Child:
         tries.append(None)
         raise error
 
-    monkeypatch.setattr(_local, "start_process", refuse)
-    async with Runner(["true"]) as runner:
+    async with Runner(["true"], launcher=LocalLauncher(_start=refuse)) as runner:
         pass
     assert reason in str(runner.results["true"].error)
-    assert len(tries) == len(_local.RETRIES) + 1
-    assert sum(_local.RETRIES) < 0.1
+    assert len(tries) == len(RETRY_DELAYS) + 1
+    assert sum(RETRY_DELAYS) < 0.1
 
 
-async def test_a_kill_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kill_ends_the_tries() -> None:
     """After a kill there is no further try: stop beats that, too."""
     tries: list[None] = []
 
-    async def refuse(how: SpawnSpec) -> None:
+    async def refuse(spec: SpawnSpec) -> Child:
         tries.append(None)
         runner.kill()
         raise OSError(errno.ETXTBSY, "Text file busy")
 
-    monkeypatch.setattr(_local, "start_process", refuse)
-    async with Runner(["true"]) as runner:
+    async with Runner(["true"], launcher=LocalLauncher(_start=refuse)) as runner:
         pass
     assert len(tries) == 1
     assert runner.results["true"].status == "stopped"
@@ -303,18 +294,17 @@ async def test_a_kill_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class HeldStart:
-    """Holds `start_process` up, before or after the real one."""
+    """Starts a process, and holds the start up before or after that."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, before: bool) -> None:
+    def __init__(self, *, before: bool) -> None:
         self.reached, self.released = anyio.Event(), anyio.Event()
         self._before = before
-        self._start_process = _local.start_process
-        monkeypatch.setattr(_local, "start_process", self._open)
 
-    async def _open(self, how: SpawnSpec) -> Child | Process:
+    async def __call__(self, spec: SpawnSpec) -> Child | Process:
+        """Start a process."""
         if self._before:
             await self._hold()
-        process = await self._start_process(how)
+        process = await default_start()(spec)
         if not self._before:
             await self._hold()
         return process
@@ -328,11 +318,12 @@ class HeldStart:
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("way", ["kill", "job", "cancel", "raise"])
 async def test_a_stop_while_a_process_is_being_started_ends_it_right_after(
-    before: bool, way: str, monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
+    before: bool, way: str, lifeline: Lifeline
 ) -> None:
     """A start that is under way is finished and its process ended at once, with no second one."""
     command = Command.shell(f"{lifeline.hold('c')}; exec sleep 9999", restart="always")
-    start = HeldStart(monkeypatch, before=before)
+    start = HeldStart(before=before)
+    launcher = LocalLauncher(_start=start)
     with anyio.fail_after(LIMIT), anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
 
@@ -343,7 +334,7 @@ async def test_a_stop_while_a_process_is_being_started_ends_it_right_after(
                     start.released.set()
 
             with suppress(LookupError):
-                async with Runner({"c": command}, grace=HOURS) as runner:
+                async with Runner({"c": command}, grace=HOURS, launcher=launcher) as runner:
                     await start.reached.wait()
                     tasks.start_soon(release)
                     match way:
@@ -361,14 +352,13 @@ async def test_a_stop_while_a_process_is_being_started_ends_it_right_after(
 
 
 @pytest.mark.parametrize("way", ["runner", "job"])
-async def test_a_second_kill_while_a_process_is_being_started_skips_its_grace(
-    way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_second_kill_while_a_process_is_being_started_skips_its_grace(way: str) -> None:
     """Two kills before the process is there are two kills for it."""
     deaf = Command(["sleep", "9999"], stop_signal=SIGURG)  # which nobody heeds
-    start = HeldStart(monkeypatch, before=True)
+    start = HeldStart(before=True)
+    launcher = LocalLauncher(_start=start)
     with anyio.fail_after(LIMIT):
-        async with Runner({"c": deaf}, grace=HOURS) as runner:
+        async with Runner({"c": deaf}, grace=HOURS, launcher=launcher) as runner:
             await start.reached.wait()
             for _ in range(2):
                 runner.kill() if way == "runner" else runner["c"].kill()
@@ -377,18 +367,17 @@ async def test_a_second_kill_while_a_process_is_being_started_skips_its_grace(
 
 
 @pytest.mark.parametrize("turns", range(0, 60, 3))
-async def test_no_start_begins_after_a_kill(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_start_begins_after_a_kill(turns: int) -> None:
     """In a storm of restarts the number of starts does not grow after the kill."""
-    start_process = _local.start_process
     begun: list[None] = []
 
-    async def count(how: SpawnSpec) -> Child | Process:
+    async def count(spec: SpawnSpec) -> Child | Process:
         begun.append(None)
-        return await start_process(how)
+        return await default_start()(spec)
 
-    monkeypatch.setattr(_local, "start_process", count)
+    launcher = LocalLauncher(_start=count)
     storm = RestartPolicy("always", delay=0)
-    async with Runner([["false"]] * 3, restart=storm) as runner:
+    async with Runner([["false"]] * 3, restart=storm, launcher=launcher) as runner:
         for _ in range(turns):
             await checkpoint()
         runner.kill()
@@ -409,7 +398,7 @@ async def test_a_busy_runner_signals_nobody_but_its_own(
     have one, and which still has a member.
     """
     if by_number:
-        monkeypatch.setattr(groups, "_reaches_group", lambda pidfd: False)
+        hide_group_pidfds(monkeypatch)
     commands = {
         "ends": Command(["true"], restart=RestartPolicy("always", delay=0, max_restarts=20)),
         "leaves": Command.shell(
@@ -439,19 +428,18 @@ async def test_a_process_that_cannot_be_ended_is_told_in_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What outlives SIGKILL (state D) makes its command failed; the block is left."""
-    monkeypatch.setattr(_local, "REAP_LIMIT", 0.05)
-    monkeypatch.setattr(_stop, "REAP_LIMIT", 0.05)
+    launcher = LocalLauncher(orphan_guard=False, _limits=ShutdownLimits(reap=0.05))
     with anyio.fail_after(LIMIT):
-        async with Runner(["sleep 9999"], grace=0.05, orphan_guard=False) as runner:
+        async with Runner(["sleep 9999"], grace=0.05, launcher=launcher) as runner:
             await runner["sleep"].until_started()
             process = runner["sleep"]._attempt.process
             assert isinstance(process, LocalProcess)
             with monkeypatch.context() as patch:
-                patch.setattr(ProcessGroup, "send", lambda group, signal: True)
+                patch.setattr(ProcessGroup, "send", lambda group, *signals: True)
                 runner.kill()
                 await runner["sleep"].wait()
             os.kill(process.pid, SIGKILL)
-        while process._process.returncode is None:
+        while process._group._leader.returncode is None:
             await checkpoint()
     assert runner.results["sleep"].status == "failed"
     assert isinstance(runner.results["sleep"].error, CannotStopError)
@@ -644,5 +632,5 @@ def test_a_group_that_is_gone_when_it_is_first_looked_at_is_never_signalled(
         group = ProcessGroup(leader.pid)
     assert len(os.listdir("/dev/fd")) == before
     assert not group.send(SIGKILL)
-    assert group.check_vacant()
+    assert group.is_empty()
     assert kills.sent == [(leader.pid, 0)]

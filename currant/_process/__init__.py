@@ -1,6 +1,13 @@
 """One process on this machine, and the seam behind which processes may live elsewhere.
 
-Read `launcher` first: it is the seam.  Then `stop`, the kill path on one page, and `local`, which
-starts processes with `child` and `pipes`.  `lookup` explains why a start fails, `escapees` finds
-descendants that left their process group, and `guard` ends all if this program dies.
+Read `launcher`, the seam, first.  Then `stop`, the kill path on one page, and `local`, which runs
+processes.  `spawn` starts a process, as a `child` or by way of the event loop; `pipes` are our ends
+of the input and output.  `lookup` explains why a start fails, `escapees` finds descendants that
+left their process group, and `guard` ends all commands if this program dies.
+
+A remote agent may run these modules on a small stand-in for anyio, so they use few of its names:
+`BrokenResourceError`, `CancelScope`, `ClosedResourceError`, `EndOfStream`, `Lock`,
+`create_task_group`, `current_time`, `move_on_after`, `notify_closing`, `open_process`, `sleep`,
+`wait_readable`, `wait_writable`, `abc.ByteReceiveStream`, `abc.ByteSendStream`, `abc.Process` and
+`lowlevel.checkpoint`.
 """

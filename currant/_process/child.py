@@ -1,18 +1,14 @@
-"""A process of our own: started with `subprocess.Popen`, its exit learnt of through a pidfd.
+"""A child process started with `subprocess.Popen`; a pidfd reports its exit.
 
-A pidfd (Linux 5.3 and later) becomes readable when its process has ended, so every event loop can
-wait for it as it waits for a pipe: no signal handler, no thread, and the same on all of them.
+A pidfd (Linux 5.3 and later) becomes readable when the process exits, so every event loop can wait
+for an exit as it waits for a pipe: without a signal handler or a thread, and in the same way.
 
-Where there are pidfds this takes the place of `anyio.open_process`, which costs more and differs
-from loop to loop.  Of 1,000 starts of `true`, one at a time, measured as a share of the rate of
-`subprocess.run` in a loop: 1.0 on each loop, against 0.8 on asyncio (whose Python 3.11 waits for
-each child in a thread of its own), 0.8 on trio (which starts each from a thread) and 0.2 on uvloop
-(which forks all of this program's memory).  And a start blocks the event loop no longer than
-theirs: the interpreter is locked until the new program runs, in whichever thread that is done.
-
-A process in a terminal is started here on every system: it has to take the terminal between its
-fork and its exec, and `anyio.open_process` has no place for that.  Where there are no pidfds
-(macOS) its exit is looked for again and again.
+`anyio.open_process` costs more and differs between event loops.  For 1,000 starts of `true` in a
+row, relative to `subprocess.run` in a loop, a `Child` reaches a rate of 1.0 on each event loop.
+`anyio.open_process` reaches 0.8 on asyncio (on Python 3.11, which waits for each child in a
+thread), 0.8 on trio (which starts each child in a thread) and 0.2 on uvloop (which forks all of
+this program's memory).  A `Child` blocks the event loop no longer than that: in whichever thread a
+start happens, the interpreter is locked until the new program runs.
 """
 
 from __future__ import annotations
@@ -23,11 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from currant._system.groups import has_pidfds, kill_unreaped
+from currant._system.groups import kill_unreaped
 from currant._system.terminal import take_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from currant._values.checks import StrOrPath
 
@@ -35,16 +32,17 @@ __all__ = ["Child", "SpawnSpec"]
 
 
 UNKNOWN = 255
-"""The exit code where the system does not tell it, as asyncio has it: none that means success."""
+"""The exit code if the system cannot report it; as in asyncio, and never a success."""
 
-LOOK_AGAIN_AFTER = 0.01
+POLL_INTERVAL = 0.01
 """Seconds between two looks for the exit of a process that has no pidfd."""
 
 
 class SpawnSpec(NamedTuple):
-    """A program, and what it is started with: its arguments, files, folder and variables.
+    """A program to start, with arguments, standard files, a working directory and an environment.
 
-    Where `in_terminal` is true, its files are a terminal, which is to be its controlling one.
+    If `in_terminal` is true, the standard files are a terminal, which becomes the controlling
+    terminal of the process.
     """
 
     argv: Sequence[StrOrPath]
@@ -55,37 +53,48 @@ class SpawnSpec(NamedTuple):
     env: Mapping[str, str]
     in_terminal: bool = False
 
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments for `Popen` and `anyio.open_process`, which are the same."""
+        return {
+            "stdin": self.stdin,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "cwd": self.cwd,
+            "env": self.env,
+            "start_new_session": True,
+        }
+
 
 class Child:
-    """A child process; whoever first waits or asks for its end when it has come reaps it.
+    """A child process.  The first wait or look after the exit reaps the child.
 
-    Building it starts the process in a session of its own, and blocks until its program runs.
+    The constructor starts the process in a new session, and blocks until the program runs.
+
+    Args:
+        spec: the program to start.
+        with_pidfd: whether to wait for the exit through a pidfd; if not, `wait` polls.
 
     Attributes:
-        pid: its number, which is nobody else's until it has been reaped.
-        pidfd: its pidfd, until it is closed; None where the system has none.
+        pid: the pid, which no other process has until the child is reaped.
+        pidfd: its pidfd until it is closed; None if it has no pidfd.
 
     Raises:
-        OSError: it could not be started; nothing is left behind.
+        OSError: the process could not be started; nothing is left behind.
     """
 
-    def __init__(self, how: SpawnSpec) -> None:
-        self._process = subprocess.Popen(
-            how.argv,
-            stdin=how.stdin,
-            stdout=how.stdout,
-            stderr=how.stderr,
-            cwd=how.cwd,
-            env=how.env,
-            start_new_session=True,
-            preexec_fn=take_terminal() if how.in_terminal else None,  # noqa: PLW1509 - see there
+    def __init__(self, spec: SpawnSpec, *, with_pidfd: bool = True) -> None:
+        take = take_terminal() if spec.in_terminal else None
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            spec.argv,
+            preexec_fn=take,  # noqa: PLW1509 - `take_terminal` says why it is safe
+            **spec.options(),
         )
         self.pid = self._process.pid
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._wait_lock = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.pidfd: int | None = None
         try:
-            if has_pidfds():
+            if with_pidfd:
                 self.pidfd = os.pidfd_open(self.pid)
         except OSError:
             kill_unreaped(self.pid)
@@ -94,27 +103,27 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """How it ended, as `subprocess` has it; None while it runs.  Asking reaps it."""
+        """The return code, as `subprocess` has it; None while the child runs.  Reading it reaps."""
         self._reap(os.WNOHANG)
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Wait until it has ended, and return how.
+        """Wait for the exit and return the return code.
 
-        For any number of tasks.
+        Any number of tasks may wait.
         Cancellation: harmless.
         """
         while (returncode := self.returncode) is None:
-            async with self._turn:  # no event loop lets two tasks wait for one descriptor
+            async with self._wait_lock:  # An event loop lets one task at a time wait for a file.
                 if self.returncode is None:
-                    await self._wait_before_looking_again()
+                    await self._wait_for_change()
         return returncode
 
-    async def _wait_before_looking_again(self) -> None:
+    async def _wait_for_change(self) -> None:
         if self._closed:
             raise anyio.ClosedResourceError
         if self.pidfd is None:
-            await anyio.sleep(LOOK_AGAIN_AFTER)
+            await anyio.sleep(POLL_INTERVAL)
             return
         try:
             await anyio.wait_readable(self.pidfd)
@@ -123,7 +132,7 @@ class Child:
                 raise
 
     def close(self) -> None:
-        """Free the pidfd; whoever still waits for the end is told that it is closed."""
+        """Close the pidfd; a task that still waits for the exit gets `ClosedResourceError`."""
         self._closed = True
         pidfd, self.pidfd = self.pidfd, None
         if pidfd is not None:
@@ -133,7 +142,8 @@ class Child:
     def _reap(self, options: int) -> None:
         if self._process.returncode is not None:
             return
-        # Not `Popen.poll`: where another one has reaped our child, it says that it succeeded.
+        # We do not use `Popen.poll`: if another part of the program reaped the child, it reports
+        # success.
         try:
             pid, status = os.waitpid(self.pid, options)
         except ChildProcessError:

@@ -1,31 +1,30 @@
-"""Escapees: what has left its process group, with `setsid` or a double fork.
+"""Escapees: descendants of a command that left its process group, by `setsid` or a double fork.
 
-Every process carries the variable ``CURRANT_ID``, and so do all its descendants, wherever they go.
-It is ``<run>/<command>/<attempt>``: a run is one Runner, and the command's name is quoted as in a
-URL.  A Runner below another one appends its own after a colon, so the outer one finds those of the
-inner one too.
+Every process has the variable ``CURRANT_ID`` in its environment, and so have all its descendants,
+wherever they go.  The value is ``<run>/<command>/<attempt>``: a run is one Runner, and the
+command's name is quoted as in a URL.  A Runner inside such a process appends a mark of its own
+after a colon, so the outer Runner finds the processes of the inner Runner too.
 
-An escapee's group holds nobody but descendants of our commands, since a process can join the groups
-of its own session only.  So it is ended like any other group; by its number, where its leader is
-gone.
+The group of an escapee contains only descendants of our commands, because a process can join only
+groups of its own session.  So the group is ended like any other; by number if the leader is gone.
 
-Only Linux shows the environments of other processes; elsewhere nothing is found.
+Only Linux shows the environments of other processes; on other systems no escapee is found.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import signal as signals
 import warnings
 from contextlib import closing
 from math import inf
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._process.stop import REAP_LIMIT, StopSpec, end_group, until_vacant
+from currant._process.stop import Stopper, StopSpec, wait_empty
 from currant._system.groups import ProcessGroup
 from currant._system.marks import command_of
 from currant._system.proc import environment_of, group_and_session, is_starting, process_numbers
@@ -34,58 +33,63 @@ from currant._values.errors import CannotStopError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from currant._values.shutdown_limits import ShutdownLimits
+
 __all__ = ["Escapees"]
 
 
-MOST_PASSES = 10
-"""How often one search lists the processes anew, while there are ones that it has not seen."""
-
-PATIENCE = 0.3
-"""Seconds for which a search looks again: where no descriptor is left, or a program just starts."""
+MAX_PASSES = 10
+"""How often a search lists the processes, as long as each list has new processes."""
 
 
 class Escapees:
-    """The escapees of one run: finds them and ends them.
+    """Finds and ends the escapees of a run.
 
-    Reading the environment of a process costs 6 to 18 µs.  So those are passed over of whom it is
-    known who they are, which costs 1 µs each, and those who search at the same time share a search.
+    Reading the environment of a process costs 6 to 18 µs.  So a search skips each process with a
+    known group or session, at 1 µs, and tasks that search at the same time share a search.
 
     Args:
         run: the run.
-        groups: tells the groups that are no escapees': those of the run's own processes.
+        known_groups: returns the groups of the run's own processes, which are not escapees.
+        limits: how long a search is repeated, and how long a group may exist after SIGKILL.
     """
 
-    def __init__(self, run: str, groups: Callable[[], Collection[int]]) -> None:
+    def __init__(
+        self, run: str, known_groups: Callable[[], Collection[int]], limits: ShutdownLimits
+    ) -> None:
         self._run = run
-        self._groups = groups
-        self._turn = anyio.Lock()
+        self._known_groups = known_groups
+        self._limits = limits
+        self._search_lock = anyio.Lock()
         self._searched_at = -inf
         self._found: dict[int, str] = {}
-        self._warned = False
+        self._has_warned = False
 
     async def end(self, commands: Mapping[str, StopSpec], grace: float) -> None:
-        """End all groups that come from these commands, in parallel.
+        """End all escapees of `commands`, in parallel.
 
         Args:
-            commands: the commands by their names.
-            grace: an upper bound for their graces, in seconds.
+            commands: how to stop the processes of each command, by the command's name.
+            grace: an upper bound for the graces of the commands, in seconds.
 
-        Cancellation: leaves them asked, but not forced.
+        Cancellation: the stop was requested, but nothing was killed.
 
         Raises:
-            CannotStopError: something outlived SIGKILL for seconds.
+            CannotStopError: an escapee outlived SIGKILL for seconds.
         """
         began = anyio.current_time()
-        over = began + min(grace, max(how.grace for how in commands.values()))
+        deadline = began + min(grace, max(spec.grace for spec in commands.values()))
 
-        async def end_one(number: int, name: str) -> None:
-            how = commands[name]
-            left = began + min(how.grace, grace) - anyio.current_time()
-            if not await _end(number, how.signal, max(left, 0)):
-                raise CannotStopError(name, number, REAP_LIMIT)
+        async def end_group(number: int, name: str) -> None:
+            spec = commands[name]
+            time_left = began + min(spec.grace, grace) - anyio.current_time()
+            with closing(_Escapee(number)) as escapee:
+                stopper = Stopper(escapee, self._limits.reap)
+                if not await stopper.end(spec.signal, max(time_left, 0)):
+                    raise CannotStopError(name, number, self._limits.reap)
 
-        # Again until nothing is found: what is asked to end may start something else.
-        while anyio.current_time() <= over:
+        # Search until nothing is found: a process that was asked to stop may start another.
+        while anyio.current_time() <= deadline:
             found = await self.find()
             escaped = {number: name for number, name in found.items() if name in commands}
             if not escaped:
@@ -93,23 +97,23 @@ class Escapees:
             try:
                 async with anyio.create_task_group() as tasks:
                     for number, name in escaped.items():
-                        tasks.start_soon(end_one, number, name)
+                        tasks.start_soon(end_group, number, name)
             except* CannotStopError as group:
                 raise group.exceptions[0] from None
-        await self._kill_on_sight(commands, over + REAP_LIMIT)
+        await self._kill_on_sight(commands, deadline + self._limits.reap)
 
     async def _kill_on_sight(self, commands: Collection[str], deadline: float) -> None:
-        """Kill each escapee as soon as it is seen, until none is.
+        """Kill each escapee during the search that finds it, until a search finds none.
 
-        Of a chain of processes, of which each starts the next one and ends, none lives until a
-        search is over.
+        In a chain of processes, each of which starts the next one and exits, no process lives until
+        the search is over.
         """
 
         def kill(number: int, name: str) -> None:
             if name in commands:
                 seen[number] = name
                 with closing(ProcessGroup(number)) as group:
-                    group.send(signals.SIGKILL)
+                    group.send(SIGKILL)
 
         while True:
             seen: dict[int, str] = {}
@@ -118,76 +122,77 @@ class Escapees:
                 return
             if anyio.current_time() > deadline:
                 number, name = next(iter(seen.items()))
-                raise CannotStopError(name, number, REAP_LIMIT)
+                raise CannotStopError(name, number, self._limits.reap)
 
     async def find(self) -> dict[int, str]:
-        """Return the groups of all escapees by their number, and their commands' names.
+        """Return the group numbers of all escapees, each with the name of its command.
 
         Cancellation: harmless.
         """
-        asked = anyio.current_time()
-        async with self._turn:
-            if self._searched_at <= asked:
+        called = anyio.current_time()
+        async with self._search_lock:
+            if self._searched_at <= called:
                 began = anyio.current_time()
                 self._found = {}
                 await self._search(self._found.__setitem__)
                 self._searched_at = began
         return self._found
 
-    async def _search(self, tell: Callable[[int, str], None]) -> None:
-        """Look at all, and try again for a while where no file is left to look with."""
+    async def _search(self, report: Callable[[int, str], None]) -> None:
+        """Scan all processes; retry for a while if no file descriptor is left to read with."""
         began = anyio.current_time()
         while True:
             try:
-                return await self._look_at_all(tell)
+                return await self._scan_all(report)
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-                if anyio.current_time() > began + PATIENCE:
-                    return self._warn_of(error)
+                if anyio.current_time() > began + self._limits.search:
+                    return self._warn(error)
             await anyio.sleep(0.01)
 
-    def _warn_of(self, error: OSError) -> None:
-        if self._warned:
+    def _warn(self, error: OSError) -> None:
+        if self._has_warned:
             return
-        self._warned = True
+        self._has_warned = True
         warnings.warn(
-            f"currant cannot look for processes that have left their groups ({error}): "
-            "if there are any, they run on",
+            "currant cannot search for processes that have left their process group, "
+            f"so they may keep running ({error})",
             RuntimeWarning,
             stacklevel=2,
         )
 
-    async def _look_at_all(self, tell: Callable[[int, str], None]) -> None:
-        """Call `tell` with the group of each escapee, and its command's name."""
+    async def _scan_all(self, report: Callable[[int, str], None]) -> None:
+        """Call `report` with each escapee's group and the name of its command."""
         seen: set[int] = set()
         blank: list[int] = []
-        for _ in range(MOST_PASSES):
-            # What forks and ends before it is looked at is not found itself; what it started is.
+        for _ in range(MAX_PASSES):
+            # A process that forks and exits before the scan reaches it is missed; its child is
+            # found.
             new = [pid for pid in process_numbers() if pid not in seen]
             if not new:
                 break
             seen.update(new)
-            blank += await self._look_at(new, tell)
-        # Again: a process has no environment in the moment in which its program starts.  On a busy
-        # machine that moment may last.
-        deadline = anyio.current_time() + PATIENCE
-        while blank := await self._look_at(blank, tell):
+            blank += await self._scan(new, report)
+        # Scan the blank processes again: a process has no environment during an exec, which may
+        # take long on a busy machine.
+        deadline = anyio.current_time() + self._limits.search
+        while blank := await self._scan(blank, report):
             if anyio.current_time() > deadline:
                 break
             await anyio.sleep(0.001)
 
-    async def _look_at(self, pids: list[int], tell: Callable[[int, str], None]) -> list[int]:
-        """Look at some of all; return those who have no environment yet."""
+    async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
+        """Scan some processes; return the pids that show no environment yet."""
         blank: list[int] = []
         own_session = os.getsid(0)
-        known = self._groups()
+        known = self._known_groups()
         for count, pid in enumerate(pids):
-            if count % 100 == 0:  # others have a turn every millisecond or two
+            if count % 100 == 0:  # Other tasks get a turn every millisecond or two.
                 await checkpoint()
-                known = self._groups()
+                known = self._known_groups()
             group, session = group_and_session(pid)
-            # Every command is started in a session of its own, and nobody joins an old one.
+            # Every command starts in a session of its own, and no process joins an old session.
             if group == 0 or group in known or session == own_session:
                 continue
             environment = environment_of(pid)
@@ -195,29 +200,16 @@ class Escapees:
                 if is_starting(pid, group):
                     blank.append(pid)
                     continue
-                environment = environment_of(pid)  # its program may have started between the looks
+                environment = environment_of(pid)  # The exec may be over by now.
             if environment is not None and (name := command_of(environment, self._run)) is not None:
-                tell(group, name)
+                report(group, name)
         return blank
 
 
-async def _end(number: int, signal: int, grace: float) -> bool:
-    """End one group; return whether it is gone."""
-    with closing(_Escapee(number)) as escapee:
-        return await end_group(escapee, signal, grace)
-
-
 class _Escapee(ProcessGroup):
-    """A group whose leader is no child of ours, as the kill path needs it."""
+    """A group whose leader is not our child, in the form that a `Stopper` needs."""
 
     __slots__ = ()
 
-    def ask(self, signal: int) -> None:
-        self.send(signal)
-        self.send(signals.SIGCONT)
-
-    def force(self) -> None:
-        self.send(signals.SIGKILL)
-
-    async def gone(self) -> None:
-        await until_vacant(self)
+    async def wait_gone(self) -> None:
+        await wait_empty(self)

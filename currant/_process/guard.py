@@ -1,12 +1,13 @@
-"""The orphan guard: a tiny helper process that ends the commands when this program is gone.
+"""The orphan guard: a tiny helper process that ends the commands if this program dies.
 
-It is a shell script, `guard.sh`, in a session of its own, which reads from a pipe that only this
-program writes to.  The kernel closes that pipe for whoever dies, even by SIGKILL.
+The helper is a shell script, `guard.sh`, in a session of its own.  The script reads from a pipe
+that only this program writes to; the kernel closes that pipe when this program dies, even by
+SIGKILL.
 
-Three things must hold.  A group is told of before anything else is awaited after its start, and
-taken back once, when it is gone.  No other process has the writing end: it is closed by every exec,
-and after a fork by `close_in_fork`.  The end of the pipe without a full stop means death, and
-nothing else does.
+Three things must hold.  A group is registered before anything else is awaited after the start, and
+unregistered once, when the group is gone.  No other process has the write end of the pipe: each
+exec closes that end, and so does `close_in_fork` after a fork.  The end of the pipe without a final
+full stop means that this program died, and nothing else has that meaning.
 
 Rejected: ``PR_SET_PDEATHSIG``, which fires when the *thread* that started a process ends.  A Python
 interpreter as the helper, which takes 20 times as long to start and 5 times the memory.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import os
 import subprocess
 import warnings
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,28 +36,31 @@ __all__ = ["OrphanGuard"]
 
 SCRIPT = Path(__file__).with_name("guard.sh")
 
-TICKS = 10
-"""Ticks of the script in a second."""
+TICKS_PER_SECOND = 10
+"""The script's unit of time."""
 
 ENDLESS = 10**9
-"""Ticks that never are over."""
-
-TIME_TO_END = 1.0
-"""Seconds that the script has to end when it is told to; it needs a thousandth."""
+"""A number of ticks that never passes."""
 
 
 class OrphanGuard:
-    """Knows the process groups of one run, and ends them if this program dies before it is closed.
+    """Ends the process groups of a run if this program dies before the guard is closed.
 
-    On Linux it ends all processes that carry the run's mark as well (see `currant._escapees`).
-    Before it is started, or where it cannot be, it does nothing.
+    On Linux the guard also ends all processes that carry the run's mark (see
+    `currant._process.escapees`).  Before `start`, and if the helper cannot be started, the guard
+    does nothing.
+
+    Args:
+        run: the run.
+        exit_limit: how long `aclose` waits for the exit of the helper, in seconds.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, exit_limit: float) -> None:
         self._run = run
+        self._exit_limit = exit_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
-        self._longest = 0
+        self._escapee_ticks = 0
         self._unsent = b""
 
     def start(self) -> None:
@@ -80,62 +85,64 @@ class OrphanGuard:
             _warn(f"could not be started ({error})")
         else:
             os.set_blocking(self._pipe, False)
-            _OPEN.add(self)
+            _register_fork_handler()
+            _open_guards.add(self)
         finally:
             os.close(read_end)
 
-    def expect(self, how: StopSpec) -> None:
-        """Tell that a process is about to be started: it is there before its number is known.
+    def raise_escapee_grace(self, grace: float) -> None:
+        """Give escapees at least `grace` seconds to end.
 
-        Until then it is an escapee, and all escapees have the longest grace there is.
+        To be called before a process is started: until the group is registered, the guard treats
+        the process as an escapee.
         """
-        ticks = _ticks(how.grace)
-        if ticks > self._longest:
-            self._longest = ticks
-            self._tell(f"= {ticks}\n")
+        ticks = _ticks(grace)
+        if ticks > self._escapee_ticks:
+            self._escapee_ticks = ticks
+            self._write(f"= {ticks}\n")
 
-    def add(self, group: int, how: StopSpec) -> None:
-        """Tell of a process group that is there from now on."""
-        self._tell(f"+ {group} {how.signal} {_ticks(how.grace)}\n")
+    def register(self, group: int, spec: StopSpec) -> None:
+        """Have the guard end a process group if this program dies."""
+        self._write(f"+ {group} {spec.signal} {_ticks(spec.grace)}\n")
 
-    def discard(self, group: int) -> None:
-        """Tell that a process group is gone."""
-        self._tell(f"- {group}\n")
+    def unregister(self, group: int) -> None:
+        """Have the guard forget a process group, which is gone."""
+        self._write(f"- {group}\n")
 
     async def aclose(self) -> None:
-        """Tell that nothing is left to guard, and wait for the helper's end.
+        """Ask the helper to exit, and wait for that.
 
         Cancellation: the helper is killed.
         """
         if self._process is None:
             return
-        ended_before = self._process.poll() is not None
-        self._tell(".\n")
-        if self._unsent:  # it would take the end of its input for our death
+        exited_early = self._process.poll() is not None
+        self._write(".\n")
+        if self._unsent:  # The helper would take the end of input for our death.
             self._process.kill()
         self._close_pipe()
         try:
-            with anyio.move_on_after(TIME_TO_END):
-                while self._process.poll() is None:  # noqa: ASYNC110 - no loop watches it
+            with anyio.move_on_after(self._exit_limit):
+                while self._process.poll() is None:  # noqa: ASYNC110 - no event loop watches it
                     await anyio.sleep(0.001)
         finally:
-            self._process.kill()  # nothing, where it has ended
+            self._process.kill()  # does nothing after an exit
             self._process.wait()
-        if ended_before:
-            _warn("ended before it was told to; who killed it?")
+        if exited_early:
+            _warn("exited before it was asked to; another process may have killed it")
 
     def close_in_fork(self) -> None:
-        """Close the pipe in a child without a program of its own, which may outlive this one."""
+        """Close the pipe in a fork, which may outlive this program."""
         self._close_pipe()
 
-    def _tell(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         if self._pipe is None:
             return
         self._unsent += line.encode()
         try:
             self._unsent = self._unsent[os.write(self._pipe, self._unsent) :]
         except BlockingIOError:
-            pass  # the helper is slow, or stopped: together with the next line
+            pass  # The helper is slow or stopped; the rest goes out with the next line.
         except BrokenPipeError:
             self._close_pipe()
 
@@ -143,36 +150,39 @@ class OrphanGuard:
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
-            _OPEN.discard(self)
+            _open_guards.discard(self)
 
 
 def _environment() -> dict[str, str]:
-    """Return as little as a shell needs: what else there is might be taken for the script's own.
+    """Return as few variables as a shell needs, because others may change how the script runs.
 
-    And the mark of an outer Runner, if there is one, by which that one finds the helper.
+    They include the mark of an outer Runner, so that the outer Runner finds the helper.
     """
     inherited = {name: os.environ[name] for name in ("PATH", VARIABLE) if name in os.environ}
     return inherited | {"LC_ALL": "C"}
 
 
 def _ticks(seconds: float) -> int:
-    return ENDLESS if seconds * TICKS >= ENDLESS else ceil(seconds * TICKS)
+    return ENDLESS if seconds * TICKS_PER_SECOND >= ENDLESS else ceil(seconds * TICKS_PER_SECOND)
 
 
 def _warn(problem: str) -> None:
     warnings.warn(
-        f"currant's orphan guard {problem}: if this program is killed, its commands run on",
+        f"currant's orphan guard {problem}: if this program is killed, its commands keep running",
         RuntimeWarning,
         stacklevel=2,
     )
 
 
-_OPEN: WeakSet[OrphanGuard] = WeakSet()
+_open_guards: WeakSet[OrphanGuard] = WeakSet()
+
+
+@cache
+def _register_fork_handler() -> None:
+    """Have all later forks of this program close the pipes of all guards; once per program."""
+    os.register_at_fork(after_in_child=_close_in_fork)
 
 
 def _close_in_fork() -> None:
-    for guard in list(_OPEN):
+    for guard in list(_open_guards):
         guard.close_in_fork()
-
-
-os.register_at_fork(after_in_child=_close_in_fork)

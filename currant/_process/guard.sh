@@ -1,64 +1,64 @@
-# The orphan guard: ends the commands of a program that is gone, however it went.
+# The orphan guard: ends the commands of a program that died, for whatever reason.
 #
 # Usage: sh guard.sh RUN
 #
-# Standard input comes from the program.  It tells of each process group of its commands:
-#     = TICKS                 from now on, escapees have so long to end
-#     + GROUP SIGNAL TICKS    it is there; to end it, ask with SIGNAL, and kill it after TICKS
-#     - GROUP                 it is gone
-#     .                       so is everything: the guard is not needed any more
-# End-of-file without that last line means that the program is dead.  Then all groups that it told of
-# are ended, and on Linux all processes that carry the mark RUN in their environment, the escapees.
-# These are asked with SIGTERM: the mark does not tell with what else.
+# The program writes to standard input.  It registers each process group of its commands:
+#     = TICKS                 from now on, the grace of escapees is TICKS
+#     + GROUP SIGNAL TICKS    GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS
+#     - GROUP                 GROUP is gone
+#     .                       all groups are gone, and the guard has to exit
+# End-of-file without that last line means that the program is dead.  Then the guard ends all
+# registered groups, and on Linux the escapees: all processes with the mark RUN in their environment.
+# Escapees get SIGTERM, because the mark does not contain the stop signal.
 #
-# For any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  What the program told of a
-# group is kept in a variable that ends in its number; `groups` lists the numbers.
+# This script runs in any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  A variable for
+# each group holds SIGNAL and TICKS; its name ends in the group's number.  `groups` lists the numbers.
 #
-# This may be the moment in which no process can be started any more: all that was told of is asked
-# to end without one, and killed at the least, however this script ends.
+# The system may be unable to start a process at this moment.  So the script sends the stop signals
+# without starting one, and sends at least SIGKILL to all registered groups, however it exits.
 
 trap '' HUP INT QUIT TERM
 PATH=$PATH:/usr/bin:/bin
 
 run=$1
 sigterm=15
-grace=0          # of escapees, in ticks
-reap_limit=20    # ticks that a group has to be gone after SIGKILL
+grace=0          # the grace of escapees, in ticks
+reap_limit=20    # ticks for which a group may exist after SIGKILL
 groups=
-listed=0         # numbers in `groups`, those of groups that are gone among them
-most=100         # numbers at which it is gone through
+listed=0         # how many numbers `groups` has, including groups that are gone
+most=100         # how many numbers it may have before groups that are gone are removed
 
 while read -r what first signal ticks; do
     case $what in
     =) grace=$first ;;
     +)
-        eval "currant_told_$first=$signal:$ticks"
+        eval "currant_spec_$first=$signal:$ticks"
         groups="$groups $first"
         listed=$((listed + 1))
         ;;
-    -) unset "currant_told_$first" ;;
+    -) unset "currant_spec_$first" ;;
     .) exit 0 ;;
     esac
     if [ "$listed" -ge "$most" ]; then
         left=
         listed=0
         for group in $groups; do
-            eval "told=\${currant_told_$group-}"
-            [ -z "$told" ] || { left="$left $group" listed=$((listed + 1)); }
+            eval "spec=\${currant_spec_$group-}"
+            [ -z "$spec" ] || { left="$left $group" listed=$((listed + 1)); }
         done
         groups=$left
         most=$((2 * listed + 100))
     fi
 done
 
-# Asks a group with a signal to end, by a time at which it is killed.
-ask() {
+# Sends a stop signal to a group, and sets the time at which the group gets SIGKILL.
+request_stop() {
     eval "currant_due_$1=$3"
     kill -s "$2" -- "-$1"
     kill -s CONT -- "-$1"
 }
 
-# A shell that cannot fork ends at once.
+# A shell that cannot fork exits at once.
 kill_all() {
     for group in $groups; do
         eval "due=\${currant_due_$group-}"
@@ -67,10 +67,10 @@ kill_all() {
 }
 trap kill_all EXIT
 
-# Whether there is a /proc, with the numbers that `kill` takes: not that of a container's host.
+# Sets `proc` if /proc shows the pids that `kill` takes: it may be the /proc of a container's host.
 read -r self rest </proc/self/stat && [ "$self" = $$ ] && proc=yes || proc=
 
-# Sets `now`, in ticks.  Where the system does not tell, by the pauses of `finish`.
+# Sets `now`, in ticks.  If the system does not show the time, it counts the pauses of `finish`.
 clock() {
     if read -r up rest </proc/uptime; then
         pause=0.05
@@ -82,9 +82,10 @@ clock() {
     fi
 }
 
-# Prints the groups of those who are more than zombies, from files /proc/PID/stat.  A line reads
-# "pid (name) state ppid pgrp ..." with dozens of numbers; the name may hold anything, but not so much.
-# The 20th of them counts the threads: a zombie with several has only lost its first one.
+# Prints the groups of processes that are alive, from files /proc/PID/stat.  A line reads
+# "pid (name) state ppid pgrp ..." with dozens of numbers; a name may contain anything, but is too
+# short for so many.  The 20th number is the thread count: a zombie with several threads is alive,
+# and only its first thread has ended.
 groups_alive() {
     rest='\( -\{0,1\}[0-9]\{1,\}\)'
     sed -n -e "s/.*) [^ZX] [0-9]* \([0-9]*\)$rest\{30,\}\$/\1/p" \
@@ -92,15 +93,15 @@ groups_alive() {
         /dev/null "$@"
 }
 
-# Prints the folders of processes that have lost their first thread, and those of all their threads.
+# Prints the task folders of all threads of processes whose first thread has ended.
 without_first_thread() {
     rest='\( -\{0,1\}[0-9]\{1,\}\)'
     sed -n "s/^\([0-9]*\) (.*) Z$rest\{16\} \([2-9]\|1[0-9]\)[0-9]*$rest\{20,\}\$/\/proc\/\1\/task\/*/p" \
         /dev/null "$@"
 }
 
-# Asks the groups of all that carry the mark and have not been asked, or kills them when the time is
-# over; returns whether there were any.
+# Sends the stop signal to each group with a marked process that did not get it yet, and SIGKILL if
+# the grace is over; succeeds if there was such a group.
 sweep() {
     [ -n "$proc" ] || return
     found=
@@ -114,16 +115,15 @@ sweep() {
         if [ -z "$due" ]; then
             found=yes
             groups="$groups $group"
-            ask "$group" "$sigterm" $((began + grace))
+            request_stop "$group" "$sigterm" $((began + grace))
             [ "$now" -lt "$((began + grace))" ] || kill -s KILL -- "-$group"
         fi
     done
     [ -n "$found" ]
 }
 
-# Notes which groups have a member that is more than a zombie: `kill` takes those for members, too,
-# and nobody may ever reap them.
-see() {
+# Notes which groups have a live member.  `kill` finds zombies as well, and they may never be reaped.
+look() {
     [ -n "$proc" ] || return
     seen=$(groups_alive /proc/[0-9]*/stat)
     for group in $seen; do
@@ -131,17 +131,17 @@ see() {
     done
 }
 
-# Whether somebody in a group is alive.  Where nobody at all was seen, looking has failed.
+# Succeeds if a group has a live member.  If no process at all was seen, the look has failed.
 alive() {
     kill -s 0 -- "-$1" || return
     [ -n "$proc" ] && [ -n "$seen" ] || return 0
     eval "[ \"\${currant_seen_$1-}\" = $now ]"
 }
 
-# Kills what was asked when its time has come; returns when nobody is left, or is beyond help.
+# Kills each group when its grace is over; returns when all groups are gone, or outlived SIGKILL.
 finish() {
     while :; do
-        see
+        look
         left=
         for group in $groups; do
             eval "due=\${currant_due_$group-}"
@@ -164,12 +164,13 @@ now=0
 clock
 began=$now
 for group in $groups; do
-    eval "how=\${currant_told_$group-}"
-    [ -z "$how" ] || ask "$group" "${how%:*}" $((began + ${how#*:}))
+    eval "spec=\${currant_spec_$group-}"
+    [ -z "$spec" ] || request_stop "$group" "${spec%:*}" $((began + ${spec#*:}))
 done
 sweep
 finish
-# A process carries the mark only from the moment in which its program starts, and may start others.
+# A process has the mark only from its exec on, and may start other processes: sweep until none is
+# found.
 while sweep && [ "$now" -le "$((began + grace + reap_limit))" ]; do
     finish
 done

@@ -1,13 +1,13 @@
-"""The seam between supervising and running: where a process lives is the launcher's business.
+"""The seam between supervising and running: only a launcher knows where processes live.
 
-The supervising code knows these protocols only, so a process may live on this machine or on another
-host, with pipes or in a terminal.  What every launcher keeps (tests/launcher_contract.py checks it
-against each):
+The supervising code knows only the protocols below, so a process may live on this machine or on
+another host, with pipes or in a terminal.  Every launcher keeps these rules, which
+tests/launcher_contract.py checks for each launcher:
 
 - Stopping never queues behind reading or launching.
 - The exit and the end of output are two events, in either order.
-- Each output stream ends: at the latest a second after the process's group is gone, whoever else
-  holds the pipe; and not before all that the group wrote has been received.
+- Each output stream ends at most a second after the process group is gone, even if another process
+  holds the pipe open; but not before all output of the group has been received.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
     from currant._values.exit import Exit
+    from currant._values.shutdown_limits import ShutdownLimits
 
-__all__ = ["Checker", "Launcher", "PortOwner", "Process", "Resizable", "Sweeper"]
+__all__ = ["Checker", "Launcher", "Limited", "PortOwner", "Process", "Resizable", "Sweeper"]
 
 
 class Process(Protocol):
-    """One started process with all that belongs to its process group.
+    """A started process with the process group that it leads.
 
     Attributes:
-        host: the name of the machine on which it lives.
-        pid: its number there, for display.
-        stdin: its input, where that is a pipe or a terminal; a send raises
-            `anyio.BrokenResourceError` when nobody reads any more.  Closing that of a terminal
-            types its end-of-file character, and it may be written to further; once a stop has
-            ended the group it does nothing.
-        stdout: its output.
-        stderr: its error output; None where it goes to stdout, as to a terminal.
+        host: the name of the machine on which the process lives.
+        pid: the pid there, for display.
+        stdin: the input if that is a pipe or a terminal, else None.  `send` raises
+            `anyio.BrokenResourceError` if no process reads the input any more.  Closing a
+            terminal's input types the end-of-file character and allows further sends; after a stop
+            has ended the group, closing does nothing.
+        stdout: the output.
+        stderr: the error output; None if that goes to stdout, as in a terminal.
     """
 
     @property
@@ -52,59 +53,60 @@ class Process(Protocol):
     def stderr(self) -> ByteReceiveStream | None: ...
 
     async def wait(self) -> Exit:
-        """Wait until the process itself has ended, and return how.
+        """Wait until the process itself has exited, and return the exit.
 
-        For any number of tasks, any number of times; does not wait for output to be read.
+        Any number of tasks may wait, any number of times; none waits for output to be read.
         Cancellation: harmless.
         """
         ...
 
     async def send_signal(self, signal: int, /) -> bool:
-        """Send a signal to the whole group; return whether there was anybody to get it.
+        """Send a signal to the whole group; return whether any process got the signal.
 
-        Cancellation: it may have been sent or not.
+        Cancellation: the signal may have been sent or not.
         """
         ...
 
     async def stop(self, signal: int, grace: float, /) -> Exit:
-        """End the whole group: ask with `signal`, wait up to `grace` seconds, force, reap.
+        """End the whole group: request with `signal`, wait up to `grace` seconds, kill, reap.
 
-        Does only what is left to do: when the process has ended by itself it ends the rest of the
-        group, and when all are gone it returns at once.  A second call with a shorter grace hurries
-        the first.  Cancellation: leaves the group asked, but not forced.
+        Only the steps that are left are done: if the process has exited by itself, the rest of the
+        group is ended; if the group is gone, the call returns at once.  A second call with a
+        shorter grace hurries the first.
+        Cancellation: the stop was requested, but nothing was killed.
 
         Raises:
-            CannotStopError: something outlived SIGKILL for seconds.
+            CannotStopError: a process of the group outlived SIGKILL for seconds.
         """
         ...
 
     async def aclose(self) -> None:
-        """End the group at once if it is alive, drop unread output, free everything.
+        """Kill the group if it is alive, drop unread output, and release all resources.
 
-        Cancellation: all of it is done nevertheless; that takes seconds at most.
+        Cancellation: all of this is done nevertheless, within seconds.
         """
         ...
 
 
 @runtime_checkable
 class PortOwner(Protocol):
-    """A process that can tell whether a server is its own."""
+    """A process that knows whether a server is its own."""
 
     async def listens(self, address: str, port: int, /) -> bool | None:
-        """Tell whether it, or who comes from it, listens on that TCP port of its host.
+        """Return whether the process or a descendant listens on that TCP port of the host.
 
-        None where nobody listens there, or that cannot be told; the address is numeric.
+        Return None if no process listens there, or if the owner cannot be determined.  The address
+        is numeric.
         Cancellation: harmless.
         """
         ...
 
 
 class Launcher(Protocol):
-    """Starts processes; an async context manager that ends what is left when it is left.
+    """Starts processes; an async context manager that ends all of them on exit.
 
-    One launcher belongs to one Runner.  It may have two methods more: `check` (see `Checker`) and
-    `sweep` (see `Sweeper`).  A process in a terminal is `Resizable`, and one that can tell whose a
-    port is is a `PortOwner`.
+    One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
+    `Limited`.  Its processes may be `PortOwner` objects, and in a terminal they are `Resizable`.
     """
 
     async def __aenter__(self) -> object: ...
@@ -118,41 +120,52 @@ class Launcher(Protocol):
     ) -> bool | None: ...
 
     async def launch(self, command: Command, /) -> Process:
-        """Start `command` and return once its program runs.
+        """Start `command` and return once the program runs.
 
         The command's `name` and `grace` are set.
         Cancellation: nothing is left running.
 
         Raises:
-            LaunchError: it could not be started; nothing is left behind.
+            LaunchError: the command could not be started; nothing is left behind.
         """
         ...
 
 
 @runtime_checkable
 class Checker(Protocol):
-    """A launcher that can tell beforehand that a command cannot be started.
+    """A launcher that can find out in advance that a command cannot be started.
 
-    The Runner asks it for each command on entry.
+    The Runner calls `check` for each command on entry.
     """
 
     def check(self, command: Command, /) -> None:
-        """Look the command's program, working directory and input file up; run nothing.
+        """Look up the command's program, working directory and input file; run nothing.
 
         Raises:
-            CommandNotFoundError: one of them is missing or cannot be used.
+            CommandNotFoundError: a file is missing or cannot be used.
         """
         ...
 
 
 @runtime_checkable
+class Limited(Protocol):
+    """A launcher that states how long each step of ending a process may take.
+
+    For any other launcher the Runner uses the default `ShutdownLimits`.
+    """
+
+    @property
+    def limits(self) -> ShutdownLimits: ...
+
+
+@runtime_checkable
 class Resizable(Protocol):
-    """A process whose terminal's size can be set; called only where its command has a `pty`."""
+    """A process in a terminal, which can be resized; only used for a command with a `pty`."""
 
     async def resize(self, rows: int, columns: int, /) -> None:
-        """Set the size of its terminal, and tell the process of it (SIGWINCH).
+        """Set the size of the terminal; the process gets SIGWINCH.
 
-        Does nothing where the process has ended.
+        Does nothing if the process has exited.
         Cancellation: the size may have been set or not.
         """
         ...
@@ -160,23 +173,23 @@ class Resizable(Protocol):
 
 @runtime_checkable
 class Sweeper(Protocol):
-    """A launcher that can find what left the process group of the command that started it.
+    """A launcher that can find escapees: descendants of a command that left its process group.
 
-    The Runner has it do so before a command's restart, and at its end.
+    The Runner calls `sweep` before a command's restart, and at its own end.
     """
 
     async def sweep(self, name: str | None = None, grace: float = inf, /) -> None:
-        """End what has left its process group, as a group is ended, and return when it is gone.
+        """End the escapees of a command, as a group is ended, and return when they are gone.
 
         Args:
-            name: whose processes' escapees; None: those of all commands.  A command that runs is
-                left alone: it may end them itself.
+            name: the command; None: all commands.  A running command is left alone, because it may
+                end its escapees itself.
             grace: an upper bound in seconds for the graces that the commands were started with; a
-                second call with a shorter one hurries the first.
+                second call with a shorter grace hurries the first.
 
-        Cancellation: leaves them asked, but not forced.
+        Cancellation: the stop was requested, but nothing was killed.
 
         Raises:
-            CannotStopError: something outlived SIGKILL for seconds.
+            CannotStopError: an escapee outlived SIGKILL for seconds.
         """
         ...

@@ -1,20 +1,15 @@
-"""Processes on this machine: the only caller of `anyio.open_process`.
+"""Processes on this machine: `LocalLauncher` starts them, `LocalProcess` stands for a process.
 
-That is for systems without pidfds only (macOS), and for processes without a terminal: elsewhere a
-`Child` starts faster, and is the same on each event loop.  Output is read from pipes of our own by
-readiness, for three reasons: on asyncio a process's own streams stop at 64 KiB, the exit would have
-to be told apart from the end of output, and a read by readiness is 2 to 4 times as fast.  The
-child's ends stay blocking: only our ends are set not to.
+The code above the seam sees a `LocalProcess`: a `Process`, with `resize` and `listens`.  The kill
+path sees the `_ChildGroup` behind it: a child of ours and the process group that the child leads.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import signal as signals
 from collections import Counter
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Self
 
@@ -24,18 +19,20 @@ from anyio.lowlevel import checkpoint
 from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
-from currant._process.lookup import environment, explain, problem_with, stdin_of
+from currant._process.lookup import build_environment, explain, find_problem, stdin_path
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput
-from currant._process.stop import REAP_LIMIT, StopSpec, end_group, until_vacant
-from currant._system.groups import ProcessGroup, has_pidfds
+from currant._process.spawn import StartProcess, default_start, with_retries
+from currant._process.stop import Stopper, StopSpec, wait_empty
+from currant._system.groups import ProcessGroup
 from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
 from currant._values.errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
 from currant._values.exit import Exit
 from currant._values.launch_spec import LaunchSpec, Pty, has_input
+from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from anyio.abc import Process
@@ -43,30 +40,32 @@ if TYPE_CHECKING:
 __all__ = ["LocalLauncher", "LocalProcess"]
 
 
-GRACE = 5.0
-"""Seconds of grace where this launcher is used without a Runner, which gives each command one."""
-
-RETRIES = (0.005, 0.01, 0.02, 0.05)
-"""Seconds between the tries of a start that fails for a reason that passes."""
-
-DRAIN_LIMIT = 1.0
-"""Seconds that output may take to end once the group is gone: a stranger may hold the pipe."""
-
-
 class LocalLauncher:
     """Starts processes on this machine, each in a session of its own.
 
     Args:
-        orphan_guard: whether a helper process ends them when this program dies.
+        orphan_guard: whether a helper process ends the processes if this program dies.
+
+    Attributes:
+        limits: how long each step of ending a process may take.
     """
 
-    def __init__(self, *, orphan_guard: bool = True) -> None:
+    # `_limits` and `_start` are for tests: other limits, and another function to start a process.
+    def __init__(
+        self,
+        *,
+        orphan_guard: bool = True,
+        _limits: ShutdownLimits | None = None,
+        _start: StartProcess | None = None,
+    ) -> None:
+        self.limits: ShutdownLimits = _limits or ShutdownLimits()
+        self._start_process = _start or default_start()
         self._run = os.urandom(8).hex()
         self._with_guard = orphan_guard
-        self._guard = OrphanGuard(self._run)
-        self._escapees = Escapees(self._run, self._groups)
+        self._guard = OrphanGuard(self._run, self.limits.guard_exit)
+        self._escapees = Escapees(self._run, self._known_groups, self.limits)
         self._starting: list[str] = []
-        self._processes: set[LocalProcess] = set()
+        self._processes: dict[LocalProcess, _ChildGroup] = {}
         self._attempts: Counter[str] = Counter()
         self._unswept: dict[str, StopSpec] = {}
         self._unstoppable: set[int] = set()
@@ -75,8 +74,9 @@ class LocalLauncher:
     async def __aenter__(self) -> Self:
         if signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN:
             raise CurrantError(
-                "SIGCHLD is ignored in this program, so the system forgets how its children end; "
-                "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before it runs commands"
+                "SIGCHLD is ignored in this program, so the system discards the exit status of its "
+                "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
+                "commands"
             )
         if self._with_guard:
             self._guard.start()
@@ -93,274 +93,247 @@ class LocalLauncher:
             async with anyio.create_task_group() as tasks:
                 for process in list(self._processes):
                     tasks.start_soon(process.aclose)
-            with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
+            with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
                 await self.sweep(grace=0)
         finally:
             await self._guard.aclose()
 
     def check(self, command: LaunchSpec) -> None:
-        """Look the program, working directory and input file of `command` up; nothing is run.
+        """Look up the program, working directory and input file of `command`; run nothing.
 
         Raises:
-            CommandNotFoundError: one of them is missing or cannot be used.
+            CommandNotFoundError: a file is missing or cannot be used.
         """
-        problem = problem_with(command)
+        problem = find_problem(command)
         if problem is not None:
             raise CommandNotFoundError(command.name, problem)
 
     async def launch(self, command: LaunchSpec) -> LocalProcess:
-        """Start `command` in a new session and return once its program runs.
+        """Start `command` in a new session and return once the program runs.
 
-        Cancellation: noticed only while it waits to try again; a start is short, and its process is
-        returned.
+        Cancellation: takes effect only between two attempts to start the program.  An attempt is
+        short, and if one succeeds, the process is returned.
 
         Raises:
-            LaunchError: it could not be started; nothing is left behind.
+            LaunchError: the command could not be started; nothing is left behind.
         """
         name = command.name
         try:
-            process = await self._start(name, command)
+            process = await self._start(command)
         except RuntimeError as error:
-            # The event loop may have failed after the start: Python 3.11's asyncio does where the
+            # The event loop may have failed after the fork: asyncio on Python 3.11 does if the
             # thread that waits for the exit cannot be started.
-            with suppress(CannotStopError), anyio.CancelScope(shield=True):  # bounded: REAP_LIMIT
+            with suppress(CannotStopError), anyio.CancelScope(shield=True):  # Bounded: limits.reap.
                 await self.sweep(name, 0)
             raise LaunchError(name, explain(command, error)) from error
-        # Not OSError alone: what is wrong with the arguments, each event loop says in its way.
+        # Not only OSError: each event loop rejects wrong arguments with other errors.
         except Exception as error:
             raise LaunchError(name, explain(command, error)) from error
         if self._left:
             await process.aclose()
-            raise LaunchError(name, "its launcher has been left meanwhile")
+            raise LaunchError(name, "its launcher was left during the start")
         return process
 
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
-        """End what has left its process group; see `Sweeper.sweep`.
+        """End the escapees of a command, or of all; see `Sweeper.sweep`.
 
-        Cancellation: leaves it asked to end, but not forced.
+        Cancellation: the stop was requested, but nothing was killed.
 
         Raises:
-            CannotStopError: something outlived SIGKILL for seconds.
+            CannotStopError: an escapee outlived SIGKILL for seconds.
         """
         names = set(self._unswept) if name is None else {name}
-        names -= {*self._starting, *(p.name for p in self._processes if not p.has_gone)}
-        commands = {name: how for name, how in self._unswept.items() if name in names}
+        running = (group.name for group in self._processes.values() if not group.is_gone)
+        names -= {*self._starting, *running}
+        commands = {name: spec for name, spec in self._unswept.items() if name in names}
         if not commands:
             return
         await self._escapees.end(commands, grace)
-        for swept, how in commands.items():
-            if self._unswept.get(swept) is how:  # else it was started again
+        for swept, spec in commands.items():
+            if self._unswept.get(swept) is spec:  # If not, the command was started again.
                 del self._unswept[swept]
 
-    async def _start(self, name: str, command: LaunchSpec) -> LocalProcess:
-        how = StopSpec(command.stop_signal, GRACE if command.grace is None else command.grace)
-        self._unswept[name] = how
+    async def _start(self, command: LaunchSpec) -> LocalProcess:
+        name = command.name
+        grace = self.limits.grace if command.grace is None else command.grace
+        stop_spec = StopSpec(command.stop_signal, grace)
+        self._unswept[name] = stop_spec
         self._attempts[name] += 1
         own_mark = mark(self._run, name, self._attempts[name])
-        files = _open_files(command)
-        self._starting.append(name)  # there may be a group that nobody knows of yet
-        try:
-            stdin, stdout, stderr = files.child_ends
-            variables = environment(command) | {VARIABLE: own_mark}
-            self._guard.expect(how)
-            started = await _patiently(
-                SpawnSpec(
-                    command.argv,
-                    stdin,
-                    stdout,
-                    stderr,
-                    command.cwd,
-                    variables,
-                    in_terminal=isinstance(files, PtyStdio),
-                )
+        variables = build_environment(command) | {VARIABLE: own_mark}
+        stdio = _open_stdio(command)
+        with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
+            spec = SpawnSpec(
+                command.argv,
+                stdin,
+                stdout,
+                stderr,
+                command.cwd,
+                variables,
+                in_terminal=isinstance(stdio, PtyStdio),
             )
-            # Before anything else is awaited: nobody else would end it if we died now.
-            self._guard.add(started.pid, how)
-            process = LocalProcess(name, own_mark, started, files, self._guard, self._forget)
-            self._processes.add(process)
-        except BaseException:
-            files.close()
-            raise
-        finally:
-            self._starting.remove(name)
-        files.close_child_ends()
+            self._guard.raise_escapee_grace(grace)
+            child = await with_retries(self._start_process, spec)
+            # Before anything else is awaited: only the guard would end the group if we died now.
+            self._guard.register(child.pid, stop_spec)
+            group = _ChildGroup(name, child, self._guard.unregister)
+            servers = OwnServers(child.pid, f"{VARIABLE}={own_mark}".encode())
+            process = LocalProcess(group, stdio, servers, self.limits, self._forget)
+            self._processes[process] = group
         return process
 
-    def _groups(self) -> set[int]:
-        """Return the groups that are no escapees': those that run or cannot be ended."""
-        return {p.pid for p in self._processes if not p.has_gone} | self._unstoppable
+    @contextmanager
+    def _no_sweep_of(self, name: str) -> Iterator[None]:
+        """Leave the command alone in sweeps during a start: the group is not known yet."""
+        self._starting.append(name)
+        try:
+            yield
+        finally:
+            self._starting.remove(name)
 
-    def _forget(self, process: LocalProcess, gone: bool) -> None:
-        self._processes.discard(process)
-        if not gone:
-            self._unstoppable.add(process.pid)
+    def _known_groups(self) -> set[int]:
+        """Return the groups that are not escapees: running groups, and groups that do not die."""
+        running = {group.id for group in self._processes.values() if not group.is_gone}
+        return running | self._unstoppable
+
+    def _forget(self, process: LocalProcess) -> None:
+        group = self._processes.pop(process, None)
+        if group is not None and not group.is_gone:
+            self._unstoppable.add(group.id)
 
 
 class LocalProcess:
-    """A process on this machine, the leader of its session and process group.
-
-    It is two things: a `Process` to those above the seam (and a `Resizable`), and a `Stoppable` to
-    the kill path.
+    """A process on this machine, the leader of a session and a process group of its own.
 
     Attributes:
-        has_gone: whether the leader has been reaped and the group is empty.
+        host: the name of this machine.
+        pid: the pid.
+        stdin: the input if that is a pipe or a terminal, else None.
+        stdout: the output.
+        stderr: the error output; None if that goes to stdout.
     """
 
     def __init__(
         self,
-        name: str,
-        own_mark: str,
-        process: Child | Process,
-        files: Stdio,
-        guard: OrphanGuard,
-        forget: Callable[[LocalProcess, bool], None],
+        group: _ChildGroup,
+        stdio: Stdio,
+        servers: OwnServers,
+        limits: ShutdownLimits,
+        on_close: Callable[[LocalProcess], None],
     ) -> None:
         self.host = os.uname().nodename
-        self.pid = process.pid
-        self.stdin = files.stdin
-        self.stdout = files.stdout
-        self.stderr = files.stderr
-        self.name = name
-        self._process = process
-        pidfd = process.pidfd if isinstance(process, Child) else None
-        self._group = ProcessGroup(process.pid, pidfd)
-        self._servers = OwnServers(process.pid, f"{VARIABLE}={own_mark}".encode())
-        self._guard = guard
-        self.has_gone = False
-        self._forget = forget
-        self._asked = False
-        self._stopped = False
-        self._forced = False
+        self.pid = group.id
+        self.stdin = stdio.stdin
+        self.stdout = stdio.stdout
+        self.stderr = stdio.stderr
+        self._group = group
+        self._stopper = Stopper(group, limits.reap)
+        self._servers = servers
+        self._limits = limits
+        self._on_close = on_close
+
+    def __repr__(self) -> str:
+        return f"<LocalProcess {self._group.name!r} pid={self.pid}>"
 
     async def wait(self) -> Exit:
-        """Wait until the leader has ended and been reaped; see `Process.wait`."""
-        return self._exit(await self._process.wait())
+        """Wait until the leader has exited and been reaped; see `Process.wait`."""
+        returncode = await self._group.wait_leader()
+        return self._stopper.annotate(Exit.from_returncode(returncode))
 
     async def send_signal(self, signal: int) -> bool:
-        """Send `signal` to the whole group; return whether there was anybody to get it."""
-        return not self._is_vacant() and self._group.send(signal)
+        """Send `signal` to the whole group; return whether any process got the signal."""
+        return self._group.send(signal)
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
-        gone = self._has_gone_by_now() or await end_group(self, signal, grace)
+        is_gone = self._group.check_gone() or await self._stopper.end(signal, grace)
         for output in (self.stdout, self.stderr):
             if output is not None:
-                output.end_within(DRAIN_LIMIT)
-        if isinstance(self.stdin, TerminalInput):  # a stranger in it might never make room
-            self.stdin.end()
-        if not gone:
-            raise CannotStopError(self.name, self.pid, REAP_LIMIT)
+                output.set_drain_deadline(self._limits.drain)
+        if isinstance(self.stdin, TerminalInput):  # An escapee might never make room.
+            self.stdin.break_off()
+        if not is_gone:
+            raise CannotStopError(self._group.name, self.pid, self._limits.reap)
         return await self.wait()
 
     async def listens(self, address: str, port: int) -> bool | None:
-        """Tell whether a server there is its own; see `PortOwner.listens`."""
+        """Return whether a server is the process's own; see `PortOwner.listens`."""
         return self._servers.listens(address, port)
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Set the size of its terminal; see `Resizable.resize`."""
+        """Set the size of the terminal; see `Resizable.resize`."""
         if isinstance(self.stdin, TerminalInput):
             self.stdin.resize(rows, columns)
         await checkpoint()
 
     async def aclose(self) -> None:
-        """End the group at once if it is alive, drop unread output, free everything."""
-        gone = self._has_gone_by_now()
-        if not gone:
-            with anyio.CancelScope(shield=True):  # bounded: by REAP_LIMIT
-                gone = await end_group(self, signals.SIGKILL, 0)
+        """Kill the group if it is alive, drop unread output, and release all resources."""
+        if not self._group.check_gone():
+            with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
+                await self._stopper.end(signals.SIGKILL, 0)
         for pipe in (self.stdin, self.stdout, self.stderr):
             if pipe is not None:
                 pipe.close()
         self._group.close()
-        if isinstance(self._process, Child):
-            self._process.close()
-        self._forget(self, gone)
-
-    def ask(self, signal: int) -> None:
-        """Ask the group to end, once, and wake it if it is stopped."""
-        if self._asked or self._is_vacant():
-            return
-        self._asked = True
-        runs = self._process.returncode is None and self._group.leader_is_alive()
-        self._stopped = self._group.send(signal) and runs
-        # A stopped process gets no signal but SIGKILL until it is continued.
-        self._group.send(signals.SIGCONT)
-
-    def force(self) -> None:
-        """Kill the group."""
-        if not self._is_vacant():
-            self._forced |= self._group.send(signals.SIGKILL) and self._stopped
-
-    async def gone(self) -> None:
-        """Wait until the leader has been reaped and the group is empty."""
-        await self._process.wait()
-        await until_vacant(self._group)
-        self._has_gone_by_now()
-
-    def _has_gone_by_now(self) -> bool:
-        if not self.has_gone and self._is_vacant():
-            self.has_gone = True
-            self._guard.discard(self.pid)  # once: the number may be another one's from now on
-        return self.has_gone
-
-    def _is_vacant(self) -> bool:
-        return self._process.returncode is not None and self._group.check_vacant()
-
-    def _exit(self, returncode: int) -> Exit:
-        end = Exit.from_returncode(returncode, stopped=self._stopped)
-        return replace(end, forced=True) if self._forced else end
+        self._on_close(self)
 
 
-def _open_files(command: LaunchSpec) -> Stdio:
+class _ChildGroup:
+    """A child of ours and the process group that it leads, in the form that a `Stopper` needs.
+
+    Args:
+        name: the command's name.
+        leader: the child.
+        on_gone: called once, with the number, when the group is found to be gone.
+
+    Attributes:
+        name: the command's name.
+        id: the group's number, which is the leader's pid.
+        is_gone: whether the leader has been reaped and the group was found empty.
+    """
+
+    def __init__(self, name: str, leader: Child | Process, on_gone: Callable[[int], None]) -> None:
+        self.name = name
+        self.id = leader.pid
+        self.is_gone = False
+        self._leader = leader
+        self._group = ProcessGroup(leader.pid, leader.pidfd if isinstance(leader, Child) else None)
+        self._on_gone = on_gone
+
+    def leader_is_alive(self) -> bool:
+        return self._leader.returncode is None and self._group.leader_is_alive()
+
+    def send(self, *signals: int) -> bool:
+        return not self._is_empty() and self._group.send(*signals)
+
+    async def wait_leader(self) -> int:
+        """Wait until the leader has been reaped, and return the return code."""
+        return await self._leader.wait()
+
+    async def wait_gone(self) -> None:
+        await self._leader.wait()
+        await wait_empty(self._group)
+        self.check_gone()
+
+    def check_gone(self) -> bool:
+        """Look whether the group is gone, and return `is_gone`."""
+        if not self.is_gone and self._is_empty():
+            self.is_gone = True
+            self._on_gone(self.id)  # Only now: from here on, another process may get the number.
+        return self.is_gone
+
+    def close(self) -> None:
+        """Release the pidfd; the group is not signalled again."""
+        self._group.close()
+        if isinstance(self._leader, Child):
+            self._leader.close()
+
+    def _is_empty(self) -> bool:
+        return self._leader.returncode is not None and self._group.is_empty()
+
+
+def _open_stdio(command: LaunchSpec) -> Stdio:
     if isinstance(command.pty, Pty):
         return PtyStdio(command.pty.rows, command.pty.columns)
-    source = None if has_input(command) else stdin_of(command)
+    source = None if has_input(command) else stdin_path(command)
     return PipeStdio(source=source, separate=command.stderr == "separate")
-
-
-async def start_by_event_loop(how: SpawnSpec) -> Process:
-    """Start a process by way of the event loop, which learns of its exit in a way of its own."""
-    # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
-    with anyio.CancelScope(shield=True):
-        process = await anyio.open_process(
-            how.argv,
-            stdin=how.stdin,
-            stdout=how.stdout,
-            stderr=how.stderr,
-            cwd=how.cwd,
-            env=how.env,
-            start_new_session=True,
-        )
-    # Both type checkers take every scope for one that swallows errors.
-    return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]
-
-
-async def start_child(how: SpawnSpec) -> Child:
-    """Start a process whose exit is learnt of through its pidfd."""
-    return Child(how)
-
-
-start_process = start_child if has_pidfds() else start_by_event_loop
-"""Starts a process in a session of its own; returns once its program runs."""
-
-
-async def _patiently(how: SpawnSpec) -> Child | Process:
-    """Start a process, again for up to 0.1 s where what is in the way will pass."""
-    start = start_child if how.in_terminal else start_process
-    for pause in RETRIES:
-        try:
-            return await start(how)
-        except (OSError, RuntimeError) as error:
-            if not _passes(error):
-                raise
-        await anyio.sleep(pause)
-    return await start(how)
-
-
-def _passes(error: OSError | RuntimeError) -> bool:
-    if isinstance(error, OSError):
-        # The program's file is still open for writing, if only in a child of another thread that is
-        # about to start a program of its own.
-        return error.errno == errno.ETXTBSY
-    # uvloop, where an event loop in another thread starts a process at this moment.
-    return "Racing" in str(error)

@@ -1,17 +1,24 @@
-"""Our ends of the pipes to a process: read and written by readiness, never blocking the event loop.
+"""Our ends of the pipes to a process, read and written by readiness: they never block the loop.
 
-The child's ends stay blocking: what a program does with them is its own affair.
+We use pipes of our own instead of the streams of `anyio.open_process` for three reasons: on
+asyncio these stop at 64 KiB, they do not report the exit and the end of output separately, and a
+read by readiness is 2 to 4 times as fast.
 
-A terminal is read and written in the same way, but through two descriptors of our end of it: no
-event loop lets one be waited for by a reader and a writer.  Its other end is one for all three
-standard files, so it has no end-of-file of its own: that is a character which is typed.
+The child's ends stay blocking, because programs expect that.
+
+A terminal is read and written in the same way, but through two descriptors of our end: no event
+loop lets a reader and a writer wait for the same descriptor.  The child uses one end of the
+terminal for all three standard files, so closing our end is not the end of the input: for that we
+type the end-of-file character.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from contextlib import contextmanager
 from math import inf
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -20,29 +27,32 @@ from anyio.lowlevel import checkpoint
 from currant._system.files import bytes_in_pipe, enlarge_pipe, open_for_reading
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["InputPipe", "OutputPipe", "PipeStdio", "PtyStdio", "Stdio", "TerminalInput"]
 
 
 CHUNK = 64 * 1024
-"""Most bytes of one read: what a pipe holds on Linux."""
+"""The most bytes of a read: the capacity of a pipe on Linux."""
 
 BUSY_CHUNK = 256 * 1024
-"""The same for a pipe that was found full: what it is enlarged to.
+"""The same for a pipe that was found full, which is enlarged to this capacity.
 
-The event loop's work for each read is divided by up to four: 4 × 100 MB in batches take 0.7 s of
+The event loop's work per read is divided by up to four: 4 × 100 MB in batches take 0.7 s of
 processor time instead of 1.1 s.
 """
 
 
 class _Pipe:
-    """Our end of a pipe, set not to block."""
+    """Our end of a pipe, made non-blocking."""
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
 
     def close(self) -> None:
-        """Close our end: what is unread is lost, and a child that reads comes to end-of-file."""
+        """Close our end: unread bytes are lost, and a child that reads reaches end-of-file."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             anyio.notify_closing(fd)
@@ -62,36 +72,36 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         self._chunk = CHUNK
         self._may_grow = True
         self._deadline = inf
-        self._owed = 0
+        self._bytes_to_drain = 0
         self._ended = False
 
     async def receive(self, max_bytes: int = BUSY_CHUNK) -> bytes:
-        """Return what is there, at most `max_bytes`, waiting for a first byte.
+        """Return the bytes in the pipe, at most `max_bytes`; wait for the first byte.
 
-        Where bytes are there it does not yield, which saves 15 % of a busy stream's time: passing
-        them on does (`Channel.send`).
+        If the pipe is not empty, this is no checkpoint, which saves 15 % of a busy stream's time.
+        All received data goes through `Channel.send`, which is a checkpoint.
         """
         max_bytes = min(max_bytes, self._chunk)
         while True:
             if self._fd < 0:
                 raise anyio.ClosedResourceError
             if anyio.current_time() >= self._deadline:
-                max_bytes = min(max_bytes, max(0, self._owed))
+                max_bytes = min(max_bytes, max(0, self._bytes_to_drain))
             if not max_bytes:
                 raise anyio.EndOfStream
             try:
                 data = self._read(max_bytes)
             except BlockingIOError:
-                self._owed = 0
+                self._bytes_to_drain = 0
             else:
                 if not data:
                     self._ended = True
                     raise anyio.EndOfStream
-                self._owed -= len(data)
+                self._bytes_to_drain -= len(data)
                 if self._may_grow and len(data) == CHUNK:
                     self._grow()
                 return data
-            await self._readable()
+            await self._wait_readable()
 
     def _read(self, max_bytes: int) -> bytes:
         try:
@@ -99,12 +109,12 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            return b""  # so Linux says that nobody has a terminal open any longer
+            return b""  # On Linux, EIO means that no process has the terminal open any longer.
 
-    async def _readable(self) -> None:
-        """Wait until there may be something to receive, the deadline has come or been set."""
+    async def _wait_readable(self) -> None:
+        """Wait until the pipe is readable, the deadline has passed, or a deadline is set."""
         try:
-            if self._deadline == inf:  # with no scope, which costs as much as the wait does
+            if self._deadline == inf:  # without a cancel scope, which costs as much as the wait
                 await anyio.wait_readable(self._fd)
             else:
                 with anyio.CancelScope(deadline=self._deadline):
@@ -114,17 +124,20 @@ class OutputPipe(_Pipe, ByteReceiveStream):
                 raise
 
     def _grow(self) -> None:
-        """Hold and take more from now on: the pipe was full, so the command waited for us."""
+        """Enlarge the pipe and all later reads: the pipe was full, so the command waited."""
         self._may_grow = False
         if enlarge_pipe(self._fd, BUSY_CHUNK):
             self._chunk = BUSY_CHUNK
 
-    def end_within(self, seconds: float) -> None:
-        """End the stream by then, but not before all is received that is in the pipe by now."""
+    def set_drain_deadline(self, seconds: float) -> None:
+        """End the stream in `seconds`, but not before all bytes now in the pipe are received.
+
+        Only the first call has an effect.
+        """
         if self._deadline == inf and self._fd >= 0 and not self._ended:
-            self._owed = bytes_in_pipe(self._fd)
+            self._bytes_to_drain = bytes_in_pipe(self._fd)
             self._deadline = anyio.current_time() + seconds
-            anyio.notify_closing(self._fd)  # who waits has to look at the deadline
+            anyio.notify_closing(self._fd)  # A waiting reader has to look at the deadline.
 
 
 class InputPipe(_Pipe, ByteSendStream):
@@ -132,29 +145,29 @@ class InputPipe(_Pipe, ByteSendStream):
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
-        self._turn = anyio.Lock()
-        self._is_over = False
+        self._send_lock = anyio.Lock()
+        self._is_broken = False
 
     async def send(self, item: bytes) -> None:
         """Write all of `item`, waiting while the pipe is full."""
-        async with self._turn:  # two senders do not mix what they send
+        async with self._send_lock:  # so that the bytes of two senders do not mix
             rest = memoryview(item)
             while rest:
                 if self._fd < 0:
                     raise anyio.ClosedResourceError
-                if self._is_over:
+                if self._is_broken:
                     raise anyio.BrokenResourceError
                 try:
                     rest = rest[os.write(self._fd, rest) :]
                 except BlockingIOError:
-                    await self._writable()
+                    await self._wait_writable()
                 except OSError as error:
-                    if error.errno not in (errno.EPIPE, errno.EIO):  # EIO: of a terminal
+                    if error.errno not in (errno.EPIPE, errno.EIO):  # EIO comes from a terminal.
                         raise
                     raise anyio.BrokenResourceError from error
 
-    async def _writable(self) -> None:
-        """Wait until there may be room, or it is over."""
+    async def _wait_writable(self) -> None:
+        """Wait until the pipe has room, or is broken."""
         try:
             await anyio.wait_writable(self._fd)
         except anyio.ClosedResourceError:
@@ -163,49 +176,50 @@ class InputPipe(_Pipe, ByteSendStream):
 
 
 class TerminalInput(InputPipe):
-    """Our end of a terminal, by which we type."""
+    """Our end of a terminal, as the keyboard."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
-        self._line_has_begun = False
+        self._is_inside_line = False
 
     async def send(self, item: bytes) -> None:
         """Type all of `item`, waiting while the terminal is full."""
         await super().send(item)
         if item:
-            self._line_has_begun = bytes(item[-1:]) not in (b"\n", b"\r")
+            self._is_inside_line = bytes(item[-1:]) not in (b"\n", b"\r")
 
     async def aclose(self) -> None:
-        """Type the end of the input; more may be typed then.  Nothing where nobody is there.
+        """Type the end-of-file character, after which more may be sent.
 
-        In the middle of a line twice: once for that line, and once for the end.
+        Inside a line it takes two characters: the first only passes on the unfinished line.  Does
+        nothing if no process has the terminal open any longer.
         """
         character = end_of_file_character(self._fd) if self._fd >= 0 else b""
         try:
-            await super().send(character * (2 if self._line_has_begun else 1))
+            await super().send(character * (2 if self._is_inside_line else 1))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             await checkpoint()
-        self._line_has_begun = False
+        self._is_inside_line = False
 
-    def end(self) -> None:
-        """Let nobody type any longer, nor wait for room: whom it was for is gone."""
-        self._is_over = True
+    def break_off(self) -> None:
+        """Fail pending and later sends: the process is gone."""
+        self._is_broken = True
         if self._fd >= 0:
             anyio.notify_closing(self._fd)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Set the size of the terminal; nothing where it is closed."""
+        """Set the size of the terminal; does nothing after `close`."""
         if self._fd >= 0:
             resize_terminal(self._fd, rows, columns)
 
 
 class Stdio:
-    """What a child has as its stdin, stdout and stderr, and our ends of it.
+    """The stdin, stdout and stderr of a child, and our ends of them.
 
     Attributes:
-        stdin: our end of its stdin; None where we do not write to it.
-        stdout: our end of its stdout.
-        stderr: our end of its stderr; None where that goes to stdout.
+        stdin: our end of the child's stdin; None if we do not write to it.
+        stdout: our end of the child's stdout.
+        stderr: our end of the child's stderr; None if that goes to stdout.
     """
 
     stdin: InputPipe | None = None
@@ -213,33 +227,40 @@ class Stdio:
     stderr: OutputPipe | None = None
 
     def __init__(self) -> None:
-        self._ours: list[_Pipe] = []
+        self._our_ends: list[_Pipe] = []
         self._child_ends: list[int] = []
 
-    @property
-    def child_ends(self) -> tuple[int, int, int]:
-        """The child's ends of its stdin, stdout and stderr."""
-        return self._child_ends[0], self._child_ends[1], self._child_ends[-1]
+    @contextmanager
+    def child_ends(self) -> Iterator[tuple[int, int, int]]:
+        """Give the child's stdin, stdout and stderr to a start, and close them afterwards.
 
-    def close_child_ends(self) -> None:
-        """Close the child's ends: it has them, and while we do, its output has no end."""
+        The child has copies by then, and the output could not end while we hold the original.  If
+        the start fails, our ends are closed as well.
+        """
+        try:
+            yield self._child_ends[0], self._child_ends[1], self._child_ends[-1]
+        except BaseException:
+            self._close()
+            raise
+        self._close_child_ends()
+
+    def _close_child_ends(self) -> None:
         for fd in set(self._child_ends):
             os.close(fd)
         self._child_ends.clear()
 
-    def close(self) -> None:
-        """Close all: there is no child."""
-        self.close_child_ends()
-        for pipe in self._ours:
+    def _close(self) -> None:
+        self._close_child_ends()
+        for pipe in self._our_ends:
             pipe.close()
 
 
 class PipeStdio(Stdio):
-    """Pipes, and for stdin perhaps a file.
+    """Pipes, and perhaps a file as stdin.
 
     Args:
-        source: the file that is its stdin; None: a pipe, to which we write.
-        separate: whether its stderr is a pipe of its own, or that of its stdout.
+        source: the file to be the child's stdin; None: a pipe that we write to.
+        separate: whether stderr has a pipe of its own or goes to stdout.
 
     Raises:
         OSError: no descriptor is left, or `source` cannot be read; nothing is left open.
@@ -249,37 +270,37 @@ class PipeStdio(Stdio):
         super().__init__()
         try:
             if source is None:
-                self.stdin = self._to_child()
+                self.stdin = self._open_input()
             else:
                 self._child_ends.append(open_for_reading(source))
-            self.stdout = self._from_child()
+            self.stdout = self._open_output()
             if separate:
-                self.stderr = self._from_child()
+                self.stderr = self._open_output()
         except OSError:
-            self.close()
+            self._close()
             raise
 
-    def _to_child(self) -> InputPipe:
+    def _open_input(self) -> InputPipe:
         read_end, write_end = os.pipe()
         self._child_ends.append(read_end)
         pipe = InputPipe(write_end)
-        self._ours.append(pipe)
+        self._our_ends.append(pipe)
         return pipe
 
-    def _from_child(self) -> OutputPipe:
+    def _open_output(self) -> OutputPipe:
         read_end, write_end = os.pipe()
         self._child_ends.append(write_end)
         pipe = OutputPipe(read_end)
-        self._ours.append(pipe)
+        self._our_ends.append(pipe)
         return pipe
 
 
 class PtyStdio(Stdio):
-    """One terminal as all three of them.
+    """One terminal as all three standard files.
 
     Args:
-        rows: how many lines it has.
-        columns: how many characters a line has.
+        rows: the number of lines of the terminal.
+        columns: the number of characters in a line.
 
     Raises:
         OSError: no terminal or no descriptor is left; nothing is left open.
@@ -287,13 +308,13 @@ class PtyStdio(Stdio):
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
-        ours, its = open_terminal(rows, columns)
-        self._child_ends = [its] * 3
-        self.stdout = OutputPipe(ours)
-        self._ours.append(self.stdout)
+        our_end, child_end = open_terminal(rows, columns)
+        self._child_ends = [child_end] * 3
+        self.stdout = OutputPipe(our_end)
+        self._our_ends.append(self.stdout)
         try:
-            self.stdin = TerminalInput(os.dup(ours))
+            self.stdin = TerminalInput(os.dup(our_end))
         except OSError:
-            self.close()
+            self._close()
             raise
-        self._ours.append(self.stdin)
+        self._our_ends.append(self.stdin)

@@ -1,71 +1,104 @@
-"""The whole kill path: ask, wait, force, reap.
+"""The whole kill path: request, wait, kill, reap.
 
-One straight function over the four steps; what a group is and how one signals it, its caller knows.
-Each caller has a clock of its own: the one whose grace is over first forces, and the others find
-the group gone.  So hurrying is simply a second call with a shorter grace.
+`Stopper.end` is one straight function over the four steps; it needs a process group that can be
+signalled and waited for.  Each call has a timer: the call whose grace ends first kills the group,
+and the other calls find it gone.  So hurrying is a second call with a shorter grace.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from signal import SIGCONT, SIGKILL
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyio import move_on_after, sleep
 
 if TYPE_CHECKING:
     from currant._system.groups import ProcessGroup
+    from currant._values.exit import Exit
 
-__all__ = ["REAP_LIMIT", "StopSpec", "Stoppable", "end_group", "until_vacant"]
-
-
-REAP_LIMIT = 2.0
-"""Seconds that a group has to be gone after SIGKILL; far more than a process that can die needs."""
+__all__ = ["StopSpec", "Stoppable", "Stopper", "wait_empty"]
 
 
 class StopSpec(NamedTuple):
-    """How the processes of one command are ended: asked with `signal`, killed after `grace` s."""
+    """How to stop the processes of a command: request with `signal`, kill after `grace` s."""
 
     signal: int
     grace: float
 
 
 class Stoppable(Protocol):
-    """A process group that can be ended."""
+    """A process group that can be stopped."""
 
-    def ask(self, signal: int, /) -> None:
-        """Ask all of it to end; asking again is harmless."""
+    def leader_is_alive(self) -> bool:
+        """Return whether the leader has not exited yet."""
         ...
 
-    def force(self) -> None:
-        """End all of it at once."""
+    def send(self, *signals: int) -> bool:
+        """Send signals in this order to all members; return whether the first was delivered.
+
+        A group that is gone gets no signal: another group may have the number.
+        """
         ...
 
-    async def gone(self) -> None:
-        """Wait until nobody in the group is alive, and a leader that is ours has been reaped."""
+    async def wait_gone(self) -> None:
+        """Wait until no member is alive, and a leader that is our child has been reaped."""
         ...
 
 
-async def until_vacant(group: ProcessGroup) -> None:
-    """Wait until nobody is left in `group`; a leader that is ours has to be reaped by somebody."""
+class Stopper:
+    """Stops a process group, for any number of tasks, and remembers which steps were needed.
+
+    Args:
+        group: the group.
+        reap_limit: how long the group may exist after SIGKILL, in seconds.
+    """
+
+    def __init__(self, group: Stoppable, reap_limit: float) -> None:
+        self._group = group
+        self._reap_limit = reap_limit
+        self._requested = False
+        self._stopped = False
+        self._forced = False
+
+    async def end(self, signal: int, grace: float) -> bool:
+        """End the group: request with `signal`, wait up to `grace` seconds, kill, reap.
+
+        Returns:
+            Whether the group is gone; False if a member outlived SIGKILL for `reap_limit` seconds.
+
+        Cancellation: the stop was requested, but nothing was killed.
+        """
+        self._request_stop(signal)
+        with move_on_after(grace):
+            await self._group.wait_gone()
+            return True
+        self._kill()
+        with move_on_after(self._reap_limit):
+            await self._group.wait_gone()
+            return True
+        return False
+
+    def annotate(self, end: Exit) -> Exit:
+        """Return the leader's exit with `stopped` and `forced` set as this stopper knows them."""
+        return replace(end, stopped=self._stopped, forced=self._forced)
+
+    def _request_stop(self, signal: int) -> None:
+        if self._requested:
+            return
+        self._requested = True
+        was_alive = self._group.leader_is_alive()
+        # SIGCONT, because a suspended process receives no signal but SIGKILL until it is continued.
+        self._stopped = self._group.send(signal, SIGCONT) and was_alive
+
+    def _kill(self) -> None:
+        if self._group.send(SIGKILL) and self._stopped:
+            self._forced = True
+
+
+async def wait_empty(group: ProcessGroup) -> None:
+    """Wait until no member of `group` is alive; a leader that is our child must be reaped first."""
     pause = 0.001
-    while not group.is_vacant_by_census():
+    while not group.is_empty_in_snapshot():
         await sleep(pause)
         pause = min(pause * 2, 0.05)
-
-
-async def end_group(group: Stoppable, signal: int, grace: float) -> bool:
-    """End `group`: ask with `signal`, wait up to `grace` seconds, force, reap.
-
-    Returns:
-        Whether it is gone; False where something outlived SIGKILL for `REAP_LIMIT` seconds.
-
-    Cancellation: leaves the group asked, but not forced.
-    """
-    group.ask(signal)
-    with move_on_after(grace):
-        await group.gone()
-        return True
-    group.force()
-    with move_on_after(REAP_LIMIT):
-        await group.gone()
-        return True
-    return False

@@ -196,7 +196,7 @@ class Attempt:
                     if self.is_judged:
                         on_end(uptime)
                 finally:
-                    # Also when the event loop is torn down.  Bounded: grace and REAP_LIMIT.
+                    # Also when the event loop is torn down.  Bounded: grace and `limits.reap`.
                     with anyio.CancelScope(shield=True):
                         await self._end_group()
                 await self._let_output_end(process)

@@ -455,7 +455,7 @@ class Runner(AsyncContextManagerMixin):
     async def _supervise(self) -> None:
         """Hold all that the Runner runs; ends when the block is left and all is over."""
         try:
-            # Bounded: once the block is left, by the graces, REAP_LIMIT and the sinks' time.
+            # Bounded: once the block is left, by the graces, `limits.reap` and the sinks' time.
             with anyio.CancelScope(shield=True):
                 async with self._launcher, anyio.create_task_group() as sinks:
                     for sink in self._sinks:

@@ -1,7 +1,8 @@
-"""The kernel, with the standard library alone: process groups, ``/proc``, terminals, files.
+"""The kernel, through the standard library alone: process groups, ``/proc``, terminals, files.
 
-The only home of `os.killpg`, ``/proc``, pidfds and `sys.platform`.  Read `groups` first: it says
-when a process group is empty.  `proc` reads what it needs for that, `listeners` finds the process
-that has a port, `marks` is the variable that each process carries, and `terminal` and `files` wrap
-a few system calls.
+This package is the only home of `os.killpg`, ``/proc``, pidfds and `sys.platform`.  Each module can
+be read alone.  Read `groups` first, which decides when a process group is empty.  `proc` reads the
+state of processes from ``/proc``, `listeners` finds the process that owns a TCP port, and `marks`
+is the environment variable that every process carries.  `terminal` and `files` wrap a few system
+calls.
 """

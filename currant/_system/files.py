@@ -1,4 +1,4 @@
-"""Files and pipes: open for reading without waiting, and look into a pipe."""
+"""Files and pipes: open a file without waiting, and query or enlarge a pipe."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import stat
 import struct
 
-from currant._system.terminal import TERMINAL_HOLDS
+from currant._system.terminal import TERMINAL_CAPACITY
 
-if os.name == "posix":  # elsewhere `require_posix` says what is wrong
+if os.name == "posix":  # On other systems `require_posix` raises a clear error later.
     import fcntl
     import termios
 
@@ -17,7 +17,7 @@ __all__ = ["bytes_in_pipe", "enlarge_pipe", "is_named_pipe", "open_for_reading"]
 
 
 def is_named_pipe(path: str) -> bool:
-    """Tell whether `path` leads to a named pipe, whose opening waits for the other side."""
+    """Return whether `path` leads to a named pipe, which waits for a writer when opened."""
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except OSError:
@@ -25,32 +25,35 @@ def is_named_pipe(path: str) -> bool:
 
 
 def open_for_reading(path: str) -> int:
-    """Open a file that a process is to read, without waiting for anybody.
+    """Open a file as the stdin of a process, without waiting.
 
     Raises:
-        OSError: it cannot be read, or is a directory or a named pipe; the error names it.
+        OSError: `path` cannot be read, or is a directory or a named pipe; the error names it.
     """
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if stat.S_ISFIFO(mode):  # opened like this, it would be at its end where nobody writes yet
+    if stat.S_ISFIFO(mode):  # Opened without waiting, a pipe without a writer is at end-of-file.
         raise OSError(errno.EINVAL, "it is a named pipe", path)
-    # O_NONBLOCK: it may be another file by now.
+    # O_NONBLOCK, because the path may lead to a named pipe by now.
     fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     os.set_blocking(fd, True)
     return fd
 
 
 def bytes_in_pipe(fd: int) -> int:
-    """Return how many bytes a pipe holds that nobody has read; of a terminal, the most it may."""
-    if os.isatty(fd):  # it tells only of those that have come to its end
-        return TERMINAL_HOLDS
+    """Return the number of unread bytes in a pipe, or the most that a terminal may hold."""
+    if os.isatty(fd):  # FIONREAD misses bytes that have not passed through the terminal yet.
+        return TERMINAL_CAPACITY
     (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
     return int(count)
 
 
 def enlarge_pipe(fd: int, size: int) -> bool:
-    """Let a pipe hold `size` bytes, where the system can (Linux) and its limits allow it."""
+    """Set the capacity of a pipe to `size` bytes; return False if the system refuses.
+
+    Only Linux can, and only within the user's limit.
+    """
     if not hasattr(fcntl, "F_SETPIPE_SZ"):
         return False
     try:

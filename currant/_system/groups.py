@@ -1,17 +1,15 @@
-"""Process groups as the operating system has them: signals to them, and who is alive in them.
+"""Process groups: send signals to them, and find out whether a member is still alive.
 
-The only home of `os.killpg`, ``/proc`` and `sys.platform`.
+A group is signalled through a pidfd of the leader if the system can do that (Linux 6.9 and later).
+A pidfd that was opened while the leader existed never reaches another process's group, even after
+the leader has been reaped.  On other systems the group is signalled by number.
 
-A group is signalled through a pidfd of its leader where the system can (Linux 6.9 and later):
-opened while the leader is there, that never means a stranger, even after it has been reaped.
-Elsewhere by its number.
+Whether a group is alive is read from the states of its members.  ``killpg(pgid, 0)`` is not
+enough: the call succeeds while zombies are left, and below a PID 1 that reaps late they may stay
+for good.  A failure, however, is exact and cheap: once the call fails, the group is empty.
 
-Whether a group is alive is read from the states of its members, not from ``killpg(pgid, 0)`` alone:
-that goes on succeeding while zombies are left, and below a PID 1 that reaps late they are left for
-good.  The other way round it is exact and cheap: once it fails, the group is empty.
-
-A group's number belongs to it until its leader has been reaped and its last member is gone; from
-then on the system may give it to strangers, so a `ProcessGroup` that was found empty is never
+A group owns its number until the leader has been reaped and the last member is gone.  From then on
+the system may give the number to another process, so a `ProcessGroup` that was found empty is never
 signalled again.
 """
 
@@ -24,13 +22,7 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from currant._system.proc import (
-    ALIVE,
-    Census,
-    has_proc,
-    latest_census,
-    state_in,
-)
+from currant._system.proc import ALIVE, ProcessSnapshot, has_proc, latest_snapshot, state_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +34,7 @@ _PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2  # <linux/pidfd.h>
 
 
 def require_posix() -> None:
-    """Raise `NotImplementedError` where there are no sessions and process groups."""
+    """Raise `NotImplementedError` on a system without sessions and process groups."""
     if os.name != "posix":
         raise NotImplementedError(
             f"currant runs processes on Linux and macOS; {sys.platform} has no process groups"
@@ -51,18 +43,18 @@ def require_posix() -> None:
 
 @cache
 def has_pidfds() -> bool:
-    """Tell whether the system has pidfds (Linux 5.3 and later); a container may forbid them."""
+    """Return whether the system has pidfds (Linux 5.3 and later) and allows them."""
     try:
         os.close(os.pidfd_open(os.getpid()))
-    except (AttributeError, OSError):
+    except (AttributeError, OSError):  # OSError: a container may forbid them.
         return False
     return True
 
 
 def kill_unreaped(leader: int) -> None:
-    """Kill the group of a child of ours that has not been reaped, so that it still has its number.
+    """Kill the group of a child of ours that has not been reaped, and so still has its number.
 
-    To be called right after its start only.
+    Only for a leader that was started just now.
     """
     with suppress(ProcessLookupError):
         os.killpg(leader, signals.SIGKILL)
@@ -72,74 +64,81 @@ class ProcessGroup:
     """The process group of a leader that was started in a session of its own.
 
     Args:
-        leader: the leader's number.
-        pidfd: its pidfd, lent until the group is closed; None: the group opens one of its own.
+        leader: the leader's pid.
+        pidfd: the leader's pidfd, lent until the group is closed; None: the group opens a pidfd.
 
     Attributes:
-        id: the group's number, which is its leader's.
+        id: the group's number, which is the leader's pid.
     """
 
-    __slots__ = ("_alive", "_own_pidfd", "_pidfd", "_seen", "_vacant", "id")
+    __slots__ = ("_alive", "_is_empty", "_last_states", "_own_pidfd", "_pidfd", "id")
 
     def __init__(self, leader: int, pidfd: int | None = None) -> None:
         self.id = leader
-        self._vacant = False
+        self._is_empty = False
         self._own_pidfd = _open_pidfd(leader) if pidfd is None else None
         self._pidfd = self._own_pidfd if pidfd is None else pidfd
         try:
             if self._pidfd is not None and not _reaches_group(self._pidfd):
-                self._let_pidfd_go()
+                self._release_pidfd()
         except ProcessLookupError:
             self.close()
-        self._alive: list[int] = [leader]  # those who were when they were looked at last
-        self._seen: tuple[int, dict[int, str]] | None = None
+        self._alive: list[int] = [leader]  # the members that were alive at the last look
+        self._last_states: tuple[int, dict[int, str]] | None = None
 
     def __repr__(self) -> str:
-        return f"<ProcessGroup {self.id}{' vacant' if self._vacant else ''}>"
+        return f"<ProcessGroup {self.id}{' empty' if self._is_empty else ''}>"
 
-    def send(self, signal: int) -> bool:
-        """Send `signal` to every member; return whether there was one."""
-        if self._vacant:
+    def send(self, *numbers: int) -> bool:
+        """Send signals in this order to all members; return whether the first was delivered.
+
+        A member that changed its user, so that we may not signal it, does not count.
+        """
+        reached = [self._try_to_send(number) for number in numbers]
+        return reached[0]
+
+    def close(self) -> None:
+        """Release the group's pidfd; the group is not signalled again."""
+        self._is_empty = True
+        self._release_pidfd()
+
+    def leader_is_alive(self) -> bool:
+        """Return whether the leader runs.  Only valid until the leader has been reaped."""
+        try:
+            return state_in(self.id, self.id) in ALIVE if has_proc() else True
+        except OSError:  # No file descriptor is left to look with.
+            return True
+
+    def is_empty(self) -> bool:
+        """Return whether no member is alive; without ``/proc``, a zombie leader counts as alive."""
+        self._is_empty = self._is_empty or not self._has_members(self._has_live_member)
+        return self._is_empty
+
+    def is_empty_in_snapshot(self) -> bool:
+        """Return whether no member is alive, judged by a snapshot that all groups share.
+
+        Repeat the call after a pause until the result is True: the first call only takes a look.
+        """
+        self._is_empty = self._is_empty or not self._has_members(self._has_live_member_in_snapshot)
+        return self._is_empty
+
+    def _release_pidfd(self) -> None:
+        if self._own_pidfd is not None:
+            os.close(self._own_pidfd)
+        self._pidfd = self._own_pidfd = None
+
+    def _try_to_send(self, signal: int) -> bool:
+        if self._is_empty:
             return False
         try:
             self._signal(signal)
         except ProcessLookupError:
-            self._vacant = True  # the system would say so of a leader that nobody has reaped
+            self._is_empty = True  # An unreaped leader would still be found.
             return False
         except PermissionError:
-            # On macOS a group of zombies; on Linux one whose members all changed their user.
+            # On macOS a group of zombies; on Linux a group of members that all changed their user.
             return False
         return True
-
-    def close(self) -> None:
-        """Free the group's handle; it is not signalled again."""
-        self._vacant = True
-        self._let_pidfd_go()
-
-    def is_vacant_by_census(self) -> bool:
-        """Tell whether nobody is left, from a list of processes that all groups share.
-
-        To be asked again after a while until it is: the first time it only looks.
-        """
-        self._vacant = self._vacant or not self._has_members(self._has_live_member_by_census)
-        return self._vacant
-
-    def leader_is_alive(self) -> bool:
-        """Tell whether the leader runs; only to be asked until it has been reaped."""
-        try:
-            return state_in(self.id, self.id) in ALIVE if has_proc() else True
-        except OSError:  # no file left to look with
-            return True
-
-    def check_vacant(self) -> bool:
-        """Tell whether nobody is left; without /proc, a leader that is a zombie counts as left."""
-        self._vacant = self._vacant or not self._has_members(self._has_live_member)
-        return self._vacant
-
-    def _let_pidfd_go(self) -> None:
-        if self._own_pidfd is not None:
-            os.close(self._own_pidfd)
-        self._pidfd = self._own_pidfd = None
 
     def _signal(self, signal: int) -> None:
         if self._pidfd is not None:
@@ -157,36 +156,36 @@ class ProcessGroup:
                 return False
         try:
             return not has_proc() or has_live_member()
-        except OSError:  # no file left to look with: look again later
+        except OSError:  # No file descriptor is left to look with; the caller looks again later.
             return True
 
-    # The system takes a group of zombies for one that exists.  Zombies that stay the same in two
-    # looks are all there is; any change is a member that forked and ended between the listing of
-    # all processes and the look at it.
+    # To the system a group of zombies exists.  If two looks find the same zombies and no other
+    # member, the group is gone.  A difference means that a member forked and ended between the
+    # listing of all processes and the look at that member.
 
     def _has_live_member(self) -> bool:
         """Look twice, now."""
         if self._is_still_alive():
             return True
-        before, now = (self._look_at(Census().members(self.id)) for _ in range(2))
+        before, now = (self._read_states(ProcessSnapshot().members(self.id)) for _ in range(2))
         return bool(self._alive) or not now or before != now
 
-    def _has_live_member_by_census(self) -> bool:
-        """Look once, and compare with the last look; groups that wait share a list of processes."""
+    def _has_live_member_in_snapshot(self) -> bool:
+        """Look once, and compare with the last look; all waiting groups share a snapshot."""
         if self._is_still_alive():
             return True
-        census = latest_census()
-        before, now = self._seen, self._look_at(census.members(self.id))
-        self._seen = (census.number, now)
-        if before is None or before[0] == census.number:
-            return True  # to be compared with the next one
+        snapshot = latest_snapshot()
+        before, now = self._last_states, self._read_states(snapshot.members(self.id))
+        self._last_states = (snapshot.number, now)
+        if before is None or before[0] == snapshot.number:
+            return True  # The next snapshot decides.
         return bool(self._alive) or not now or before[1] != now
 
     def _is_still_alive(self) -> bool:
         return any(state_in(pid, self.id) in ALIVE for pid in self._alive)
 
-    def _look_at(self, pids: Sequence[int]) -> dict[int, str]:
-        """Return the states of those who are members."""
+    def _read_states(self, pids: Sequence[int]) -> dict[int, str]:
+        """Return the states of those `pids` that are members."""
         states = {pid: state for pid in pids if (state := state_in(pid, self.id))}
         self._alive = [pid for pid, state in states.items() if state in ALIVE]
         return states
@@ -195,20 +194,20 @@ class ProcessGroup:
 def _open_pidfd(leader: int) -> int | None:
     try:
         return os.pidfd_open(leader)
-    except (AttributeError, OSError):  # no such call, no descriptor left, or it has been reaped
+    except (AttributeError, OSError):  # No such call, no descriptor left, or a reaped leader.
         return None
 
 
 def _reaches_group(pidfd: int) -> bool:
-    """Tell whether signals can be sent by the pidfd of a leader to its whole group.
+    """Return whether the pidfd of a leader can signal the leader's whole group.
 
     Raises:
-        ProcessLookupError: nobody is left in the group.
+        ProcessLookupError: the group is empty.
     """
     try:
         signals.pidfd_send_signal(pidfd, 0, None, _PIDFD_SIGNAL_PROCESS_GROUP)
     except ProcessLookupError:
         raise
-    except (AttributeError, OSError):  # a system before 6.9
+    except (AttributeError, OSError):  # Linux before 6.9
         return False
     return True

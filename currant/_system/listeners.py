@@ -1,4 +1,4 @@
-"""Whose server it is that listens on a TCP port, as ``/proc`` shows (Linux)."""
+"""Find the process that listens on a TCP port, with the help of ``/proc`` (Linux)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from currant._system.marks import has_mark
-from currant._system.proc import Census, environment_of, has_proc, parent_of, process_numbers
+from currant._system.proc import (
+    ProcessSnapshot,
+    environment_of,
+    has_proc,
+    parent_of,
+    process_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,56 +23,56 @@ if TYPE_CHECKING:
 __all__ = ["OwnServers"]
 
 
-_LISTENS = b"0A"  # TCP_LISTEN, as the tables in /proc/net have it
+_LISTENS = b"0A"  # TCP_LISTEN in the tables of /proc/net
 
-_ANY_IPV4, _ANY_IPV6 = b"0" * 8, b"0" * 32  # 0.0.0.0 and ::, the same
+_ANY_IPV4, _ANY_IPV6 = b"0" * 8, b"0" * 32  # 0.0.0.0 and ::, in the same form
 
 
 class OwnServers:
-    """Tells the servers that belong to one command from those of other processes.
+    """Distinguishes the servers of one command from the servers of other processes.
 
     Args:
         group: the number of the command's process group.
-        mark: what its processes have among their variables.
+        mark: a variable, as ``name=value``, in the environment of all processes of the command.
     """
 
-    __slots__ = ("_foreign", "_group", "_mark")
+    __slots__ = ("_foreign_sockets", "_group", "_mark")
 
     def __init__(self, group: int, mark: bytes) -> None:
         self._group = group
         self._mark = mark
-        self._foreign = frozenset[str]()  # sockets that listen
+        self._foreign_sockets = frozenset[str]()
 
     def listens(self, address: str, port: int) -> bool | None:
-        """Tell whether it is its own process that takes connections to an address and TCP port.
+        """Return whether a process of the command accepts connections to an address and TCP port.
 
-        That is: a member of the group, who comes from one, or who has the mark among its variables.
-        None where nobody listens there, or the system does not show who.
+        A process counts if it is in the group, descends from a member, or has the mark in its
+        environment.  Return None if no process listens there, or if the system does not show which.
         """
         sockets = _serving_sockets(address, port) if has_proc() else set[str]()
         if not sockets:
             return None
-        if sockets <= self._foreign:  # looking through all processes takes 0.1 ms for each
+        if sockets <= self._foreign_sockets:  # Searching all processes takes 0.1 ms for each.
             return False
-        members = set(Census().members(self._group))
+        members = set(ProcessSnapshot().members(self._group))
         if any(_has_open(pid, sockets) for pid in members):
             return True
         owners = [pid for pid in process_numbers() if _has_open(pid, sockets)]
         if not owners:
             return None
         for pid in owners:
-            if _comes_from(pid, members) or has_mark(environment_of(pid) or b"", self._mark):
+            if _descends_from(pid, members) or has_mark(environment_of(pid) or b"", self._mark):
                 return True
-        self._foreign |= sockets
+        self._foreign_sockets |= sockets
         return False
 
 
 def _serving_sockets(address: str, port: int) -> set[str]:
-    """Return what a link to the socket looks like that takes connections there: proc(5).
+    """Return the sockets that accept connections there, as ``socket:[inode]``: see proc(5).
 
-    As the system chooses it: the one at that very address comes before one at all addresses, and
-    for IPv4 that of IPv4 before that of IPv6, which may not take them.  Several where they share
-    the port (SO_REUSEPORT).
+    The choice is the system's: a socket at exactly this address comes before a socket at all
+    addresses, and for IPv4 an IPv4 socket comes before an IPv6 socket, which may not accept IPv4.
+    Several sockets may share the port (SO_REUSEPORT).
     """
     listening = _listening_sockets(port)
     ip = ip_address(address)
@@ -76,25 +82,25 @@ def _serving_sockets(address: str, port: int) -> set[str]:
     else:
         mapped = IPv6Address(f"::ffff:{ip}")
         choices = [{_as_in_proc(ip.packed), _as_in_proc(mapped.packed)}, {_ANY_IPV4}, {_ANY_IPV6}]
-    for places in choices:
-        if sockets := {socket for place, socket in listening if place in places}:
+    for addresses in choices:
+        if sockets := {socket for bound, socket in listening if bound in addresses}:
             return sockets
     return set()
 
 
 def _listening_sockets(port: int) -> list[tuple[bytes, str]]:
-    """Return the addresses at which somebody listens on a TCP port, with links to the sockets."""
+    """Return the addresses of all sockets that listen on a TCP port, with links to the sockets."""
     found: list[tuple[bytes, str]] = []
-    for line in _lines_in("/proc/net/tcp") + _lines_in("/proc/net/tcp6"):
+    for line in _rows_of("/proc/net/tcp") + _rows_of("/proc/net/tcp6"):
         words = line.split()
-        place, _, number = words[1].partition(b":")
+        address, _, number = words[1].partition(b":")
         if words[3] == _LISTENS and int(number, 16) == port:
-            found.append((place, f"socket:[{words[9].decode()}]"))
+            found.append((address, f"socket:[{words[9].decode()}]"))
     return found
 
 
-def _lines_in(table: str) -> list[bytes]:
-    """Return the lines of a table below its head; one read would give the first page of them."""
+def _rows_of(table: str) -> list[bytes]:
+    """Return the lines of a table without its head; a single read would return the first page."""
     try:
         with open(table, "rb") as file:
             return file.readlines()[1:]
@@ -103,27 +109,27 @@ def _lines_in(table: str) -> list[bytes]:
 
 
 def _as_in_proc(address: bytes) -> bytes:
-    """Return an address as the tables in /proc/net have it: 32 bits at a time, as the host does."""
+    """Return an address in the form of /proc/net: in 32-bit words of host byte order."""
     words = struct.unpack(f"={len(address) // 4}I", address)
     return b"".join(b"%08X" % word for word in words)
 
 
-def _comes_from(pid: int, members: Collection[int]) -> bool:
-    """Tell whether one of `members` is above a process, as `su` is above its user's shell."""
-    above: int | None = pid
-    while above:
-        if above in members:
+def _descends_from(pid: int, members: Collection[int]) -> bool:
+    """Return whether a process is in `members` or a descendant, as a shell is of a `su`."""
+    ancestor: int | None = pid
+    while ancestor:
+        if ancestor in members:
             return True
-        above = parent_of(above)
+        ancestor = parent_of(ancestor)
     return False
 
 
 def _has_open(pid: int, links: Collection[str]) -> bool:
-    """Tell whether a process has a descriptor that shows as one of `links`; not known is no."""
+    """Return whether a process has one of `links` open; False if that is unknown."""
     folder = f"/proc/{pid}/fd"
     try:
         for name in os.listdir(folder):
-            with suppress(FileNotFoundError):  # closed meanwhile
+            with suppress(FileNotFoundError):  # closed in the meantime
                 if os.readlink(f"{folder}/{name}") in links:
                     return True
     except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -12,26 +12,29 @@ VARIABLE = "CURRANT_ID"
 
 
 def mark(run: str, name: str, attempt: int) -> str:
-    """Return the ``CURRANT_ID`` of a process, appended to the one that this process has."""
+    """Return the ``CURRANT_ID`` of a process, appended to the ``CURRANT_ID`` of this process."""
     own = f"{run}/{quote(os.fsencode(name), safe='#')}/{attempt}"
     outer = os.environ.get(VARIABLE)
     return f"{outer}:{own}" if outer else own
 
 
 def has_mark(environment: bytes, mark: bytes) -> bool:
-    """Tell whether a variable is `mark`, or begins with it and a colon: a Runner's below it."""
+    """Return whether a variable equals `mark`, or starts with `mark` and a colon.
+
+    The colon comes from a Runner inside the process, which appended a mark of its own.
+    """
     return any((each + b":").startswith(mark + b":") for each in environment.split(b"\0"))
 
 
 def command_of(environment: bytes, run: str) -> str | None:
-    """Return the name of the command of `run` that a process with that environment comes from."""
+    """Return the command of `run` that started a process with this environment, if any did."""
     if run.encode() not in environment:
         return None
-    for word in environment.split(b"\0"):
-        variable, _, marks = word.partition(b"=")
-        if variable == VARIABLE.encode():
+    for variable in environment.split(b"\0"):
+        name, _, marks = variable.partition(b"=")
+        if name == VARIABLE.encode():
             for entry in marks.split(b":"):
-                own_run, _, rest = entry.partition(b"/")
-                if own_run == run.encode():
+                entry_run, _, rest = entry.partition(b"/")
+                if entry_run == run.encode():
                     return os.fsdecode(unquote_to_bytes(rest.partition(b"/")[0]))
     return None

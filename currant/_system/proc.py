@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIVE",
-    "CENSUS_AGE",
-    "Census",
+    "SNAPSHOT_MAX_AGE",
+    "ProcessSnapshot",
     "environment_of",
     "group_and_session",
     "has_proc",
     "is_starting",
-    "latest_census",
+    "latest_snapshot",
     "parent_of",
     "process_numbers",
     "state_in",
@@ -30,23 +30,24 @@ __all__ = [
 
 @cache
 def has_proc() -> bool:
-    """Tell whether there is a ``/proc``, and its numbers are those that the system calls take."""
+    """Return whether there is a ``/proc`` that shows the pids that system calls take."""
     try:
-        # It may be that of a container's host, with other numbers.
+        # This may be the /proc of a container's host, which shows other pids.
         return sys.platform == "linux" and os.readlink("/proc/self") == str(os.getpid())
     except OSError:
         return False
 
 
-ALIVE = frozenset("RSDTtIKWP")  # all but Z, a zombie, and X, dead: see proc(5)
+ALIVE = frozenset("RSDTtIKWP")
+"""All states but Z, a zombie, and X, dead: see proc(5)."""
 
 
-class Census:
-    """Which processes were in which group at one moment; it takes a few µs for each process.
+class ProcessSnapshot:
+    """The members of every process group at one moment; it takes a few µs per process.
 
     Attributes:
-        number: tells censuses apart.
-        taken_at: when it was begun.
+        number: differs between snapshots.
+        taken_at: the monotonic time of the start.
     """
 
     _numbers = count()
@@ -59,36 +60,37 @@ class Census:
             self._members[group_and_session(pid)[0]].append(pid)
 
     def members(self, group: int) -> Sequence[int]:
-        """Return the numbers of the members of `group`."""
+        """Return the pids of the members of `group`."""
         return self._members.get(group, ())
 
 
-CENSUS_AGE = 0.01
-"""Seconds after which a census is too old; taking one takes 1 ms where there are 500 processes."""
+SNAPSHOT_MAX_AGE = 0.01
+"""Seconds for which a snapshot is shared; taking it costs 1 ms if there are 500 processes."""
 
-_census: Census | None = None
+_snapshot: ProcessSnapshot | None = None
 
 
-def latest_census() -> Census:
-    global _census  # noqa: PLW0603 - /proc is the same for all Runners of this process
-    if _census is None or monotonic() - _census.taken_at > CENSUS_AGE:
-        _census = Census()
-    return _census
+def latest_snapshot() -> ProcessSnapshot:
+    """Return a snapshot that is not too old; all groups of this process share it."""
+    global _snapshot  # noqa: PLW0603 - /proc is the same for all Runners of this process
+    if _snapshot is None or monotonic() - _snapshot.taken_at > SNAPSHOT_MAX_AGE:
+        _snapshot = ProcessSnapshot()
+    return _snapshot
 
 
 def process_numbers() -> list[int]:
-    """Return the numbers of all processes; none where the system does not show them.
+    """Return the pids of all processes; none if the system does not show them.
 
     Raises:
-        OSError: this process has no file descriptor left to look with.
+        OSError: this process has no file descriptor left to read ``/proc``.
     """
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()] if has_proc() else []
 
 
 def group_and_session(pid: int) -> tuple[int, int]:
-    """Return the numbers of the group and the session that a process is in.
+    """Return the numbers of the process group and the session of a process.
 
-    Both are 0 for a thread of the kernel's, and for a process that is gone.
+    Both are 0 for a kernel thread, and for a process that does not exist any more.
     """
     try:
         return os.getpgid(pid), os.getsid(pid)
@@ -97,35 +99,35 @@ def group_and_session(pid: int) -> tuple[int, int]:
 
 
 def environment_of(pid: int) -> bytes | None:
-    """Return the variables that a process's program was started with, each ended by NUL.
+    """Return the environment with which a process's program started; NUL ends each variable.
 
-    Empty where there are none, as those of a zombie, and in the moment in which a program starts;
-    None where the process is gone or belongs to somebody else.
+    The result is empty for a process without variables, for a zombie, and at the moment of an exec.
+    The result is None if the process does not exist any more or belongs to another user.
 
     Raises:
-        OSError: this process has no file descriptor left to look with.
+        OSError: this process has no file descriptor left to read ``/proc``.
     """
     environment = _read(f"/proc/{pid}/environ")
     if not environment:
-        # A process that has lost its first thread, but has others, shows it with those.
-        for thread in _threads_of(pid):
+        # If the first thread of a process has ended, only the other threads show the environment.
+        for thread in _other_threads(pid):
             environment = environment or _read(f"/proc/{pid}/task/{thread}/environ")
     return environment
 
 
 def is_starting(pid: int, group: int) -> bool:
-    """Tell whether a process of `group` that shows no environment is in the middle of its exec.
+    """Return whether a process of `group` that shows no environment is in the middle of an exec.
 
-    Then it shows no arguments either, and yet is alive.
+    If so, the process shows no arguments either, yet is alive.
 
     Raises:
-        OSError: this process has no file descriptor left to look with.
+        OSError: this process has no file descriptor left to read ``/proc``.
     """
     return not _read(f"/proc/{pid}/cmdline") and state_in(pid, group) in ALIVE
 
 
-def _threads_of(pid: int) -> list[str]:
-    """Return the numbers of a process's threads, but for the first one."""
+def _other_threads(pid: int) -> list[str]:
+    """Return the numbers of all threads of a process but the first."""
     try:
         return [thread for thread in os.listdir(f"/proc/{pid}/task") if thread != str(pid)]
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -133,14 +135,33 @@ def _threads_of(pid: int) -> list[str]:
 
 
 def parent_of(pid: int) -> int | None:
+    """Return the pid of a process's parent; None if the process does not exist any more."""
+    fields = _stat_fields(pid, 2)
+    return None if fields is None else int(fields[1])
+
+
+def state_in(pid: int, group: int) -> str | None:
+    """Return the state of a process as a letter; None if the process is not in `group`."""
+    fields = _stat_fields(pid, 18)
+    if fields is None or int(fields[2]) != group:
+        return None
+    state, thread_count = fields[0], int(fields[17])
+    if state == b"Z" and thread_count > 1:
+        return "R"  # Only the first thread has ended.
+    return state.decode()
+
+
+def _stat_fields(pid: int, count: int) -> list[bytes] | None:
+    """Return at least `count` fields of ``/proc/PID/stat``, from the state on."""
     stat = _read(f"/proc/{pid}/stat")
-    return None if stat is None else int(stat[stat.rindex(b")") + 2 :].split(None, 2)[1])
+    # "pid (name) state ppid pgrp …"; the name may contain blanks and parentheses.
+    return None if stat is None else stat[stat.rindex(b")") + 2 :].split(None, count)
 
 
 def _read(path: str) -> bytes | None:
-    """Return what is in a file of a process, in a third of the time that `open` takes.
+    """Return the content of a process's file, in a third of the time that `open` takes.
 
-    None where that process is gone, or is somebody else's.
+    Return None if the process does not exist any more or belongs to another user.
     """
     try:
         file = os.open(path, os.O_RDONLY)
@@ -157,16 +178,3 @@ def _read(path: str) -> bytes | None:
         return content
     finally:
         os.close(file)
-
-
-def state_in(pid: int, group: int) -> str | None:
-    """Return the letter of the process's state; None where it is not there, or not of `group`."""
-    stat = _read(f"/proc/{pid}/stat")
-    if stat is None:
-        return None
-    # "pid (name) state ppid pgrp …"; the name may hold blanks and parentheses.
-    words = stat[stat.rindex(b")") + 2 :].split(None, 18)
-    if int(words[2]) != group:
-        return None
-    has_threads = int(words[17]) > 1
-    return "R" if words[0] == b"Z" and has_threads else words[0].decode()  # it lost its first one

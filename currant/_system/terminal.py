@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-if os.name == "posix":  # elsewhere `require_posix` says what is wrong
+if os.name == "posix":  # On other systems `require_posix` raises a clear error later.
     import fcntl
     import termios
 
 __all__ = [
-    "TERMINALS",
-    "TERMINAL_HOLDS",
+    "PTMX",
+    "TERMINAL_CAPACITY",
     "end_of_file_character",
     "open_terminal",
     "resize_terminal",
@@ -25,44 +25,44 @@ __all__ = [
 ]
 
 
-TERMINALS = "/dev/ptmx"
-"""The file that an error names where the system has no terminal for us."""
+PTMX = "/dev/ptmx"
+"""The file that an error names if the system has no terminal left."""
 
-TERMINAL_HOLDS = 64 * 1024
-"""More bytes than a terminal holds that nobody has read; on Linux 6.18 it is 20 kB."""
+TERMINAL_CAPACITY = 64 * 1024
+"""An upper bound for the unread bytes in a terminal; Linux 6.18 holds 20 kB."""
 
 
 def open_terminal(rows: int, columns: int) -> tuple[int, int]:
-    """Open a pseudo-terminal of that size; return our end and the one for a process.
+    """Open a pseudo-terminal of that size; return our end and the process's end.
 
     Raises:
-        OSError: there is none left; where that is no lack of files, it names `TERMINALS`.
+        OSError: no terminal is left, in which case the error names `PTMX`, or no file descriptor.
     """
     try:
-        ours, its = os.openpty()
+        our_end, child_end = os.openpty()
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
-        raise OSError(error.errno, error.strerror, TERMINALS) from error
+        raise OSError(error.errno, error.strerror, PTMX) from error
     try:
-        termios.tcsetwinsize(ours, (rows, columns))
+        termios.tcsetwinsize(our_end, (rows, columns))
     except BaseException:
-        os.close(ours)
-        os.close(its)
+        os.close(our_end)
+        os.close(child_end)
         raise
-    return ours, its
+    return our_end, child_end
 
 
 def resize_terminal(fd: int, rows: int, columns: int) -> None:
-    """Set a terminal's size, and have the system tell who is in it, if there is anybody."""
-    with suppress(termios.error):  # nobody is in it any longer
+    """Set a terminal's size; the system sends SIGWINCH to the foreground group, if any."""
+    with suppress(termios.error):  # No process has the terminal open any longer.
         termios.tcsetwinsize(fd, (rows, columns))
 
 
 def end_of_file_character(fd: int) -> bytes:
-    """Return what a terminal takes for the end of the input: ^D, unless its program chose another.
+    """Return the character that ends the input of a terminal: ^D unless its program changed it.
 
-    Empty where nobody is in it any longer.
+    Return no character if no process has the terminal open any longer.
     """
     try:
         character = termios.tcgetattr(fd)[6][termios.VEOF]
@@ -73,9 +73,9 @@ def end_of_file_character(fd: int) -> bytes:
 
 
 def take_terminal() -> Callable[[], object]:
-    """Return what has a new process, the leader of its session, take its stdin for its terminal.
+    """Return a `preexec_fn` that makes the stdin of a session leader its controlling terminal.
 
-    It is a call of the system and nothing else: it runs in a child in which no thread goes on but
-    its own, so nothing there may wait for another one.
+    The function is a single system call.  Between fork and exec a child has no other thread, so
+    the function must not wait for a lock that another thread held.
     """
     return partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
