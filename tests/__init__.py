@@ -1,1 +1,1 @@
-"""The tests; see `conftest` for what they all check."""
+"""The tests of currant; `conftest` holds the leak checks that run around each of them."""

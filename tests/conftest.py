@@ -1,12 +1,20 @@
-"""What all tests share: the event loops they run on, and the check that each leaves nothing over.
+"""Fixtures of all tests: the event loops to run on, and the checks that no test leaks anything.
 
-Tests start real processes, so a broken kill path would otherwise show as a slow machine and nothing
-else.  After each test there must be no open file, no child and no descendant of this process that
-was not there before.  Descendants that escaped from their parents are known by a variable in their
-environment.  What ends by itself (a process that asyncio's thread is about to reap) has time to do
-so, as much as a busy machine may take; what has not is killed and fails the test.
+Tests start real processes.  A broken kill path would leave processes behind, and the only symptom
+would be a slow machine.  So two fixtures run around every test, without being asked for:
 
-Processes are found in ``/proc``; where there is none (macOS), only files are checked.
+- `no_stray_tasks` compares the event loop's tasks before and after an async test;
+- `nothing_left_over` runs last, when the event loop is closed.  It looks for leftover processes and
+  compares the open files of this process before and after the test.
+
+A process counts as leftover if it is a child of this process (running or a zombie), or if its
+environment has the variable ``CURRANT_TEST`` with the value of this run.  Descendants inherit that
+variable, so the search finds an escaped descendant too.
+
+A file or process that is about to go (such as a zombie that asyncio's thread is about to reap) has
+`TIME_TO_SETTLE` to do so.  After that, each leftover process is killed, and the test fails.
+
+Processes are found in ``/proc``.  On a system without it (macOS), only files and tasks are checked.
 """
 
 from __future__ import annotations
@@ -41,20 +49,24 @@ if TYPE_CHECKING:
 
     from tests.clis import Ended, Run, Start
 
-# New in each process, so that neither an ancestor nor a test run beside this one carries it.
+# The value is new in each process, so neither an ancestor nor a concurrent test run carries it.
 RUN_ID = os.environ["CURRANT_TEST"] = str(uuid4())
 
 TIME_TO_SETTLE = 20.0
-"""Seconds that what is just ending has until it counts as left over; only a leftover takes them."""
+"""Seconds until a file or process counts as leftover.
+
+Long enough for a busy machine; a test waits that long only if it fails.
+"""
 
 T = TypeVar("T")
 
-# Below `nohup` or a shell's `&` some signals are ignored, and all commands would ignore them, too.
+# If pytest was started by `nohup` or a shell's `&`, it ignores some signals, and every command that
+# a test starts would inherit that.
 for _number in (SIGHUP, SIGINT, SIGQUIT):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == SIGINT else signal.SIG_DFL)
 
-# How long an example takes says nothing on a busy machine.
+# Hypothesis must not judge how long an example takes: the machine may be busy.
 settings.register_profile("currant", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("currant")
 
@@ -79,7 +91,7 @@ BACKENDS = (
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def anyio_backend(request: pytest.FixtureRequest) -> object:
-    """The event loop of a test that is marked with ``pytest.mark.anyio``: each of the three."""
+    """Run a test that is marked with ``pytest.mark.anyio`` on each of the three event loops."""
     return request.param
 
 
@@ -94,7 +106,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests on event loops that were not asked for, chosen by the test or not."""
+    """Deselect tests on other event loops than ``--backend`` names, whoever parametrized them."""
     wanted = config.getoption("--backend")
     if wanted:
         unwanted = [item for item in items if _backend_of(item) not in (None, *wanted)]
@@ -103,6 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _backend_of(item: pytest.Item) -> str | None:
+    """Return the event loop that a test runs on; None if the test is synchronous."""
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     match params.get("anyio_backend"):
         case (str(), {"use_uvloop": True}):
@@ -112,19 +125,22 @@ def _backend_of(item: pytest.Item) -> str | None:
     return None
 
 
-# ---- nothing is left over ----
+# ---- leak checks: processes and files ----
 
 
 class Processes:
-    """Tells which processes this one has started, however indirectly, and that still exist."""
+    """Finds the processes that this process started, directly or indirectly."""
 
     def __init__(self) -> None:
         self._last_pid = ""
 
     def left(self) -> dict[int, str]:
-        """Return them by their number; zombies that nobody but this process can reap among them."""
+        """Return a description of each process that still exists, by PID.
+
+        Zombies are included if they are children of this process: no other process can reap them.
+        """
         last_pid = _last_pid()
-        # Nothing was there last time and nothing was started since: the walk is saved.
+        # The last search found no process, and none was started since: skip the walk over /proc.
         if last_pid == self._last_pid:
             return {}
         found = dict(filter(None, map(_ours, filter(str.isdecimal, os.listdir("/proc")))))
@@ -133,55 +149,58 @@ class Processes:
 
 
 def _last_pid() -> str:
-    """Return the number that the kernel gave to a process last; "" where it does not tell."""
+    """Return the PID that the kernel assigned last; a unique text if the kernel hides it."""
     number = Path("/proc/loadavg").read_text().split()[-1]
     return number if number != "0" else f"unknown {uuid4()}"
 
 
 def _ours(pid: str) -> tuple[int, str] | None:
+    """Return a process's PID and a description; None unless this process started it."""
     try:
-        # "pid (name) state ppid …"; the name may hold blanks and parentheses.
+        # The format is "pid (name) state ppid …"; the name may contain blanks and parentheses.
         name, _, rest = Path("/proc", pid, "stat").read_bytes().rpartition(b")")
         state, parent = rest.split(None, 2)[:2]
         is_child = int(parent) == os.getpid()
         if not is_child and RUN_ID.encode() not in Path("/proc", pid, "environ").read_bytes():
             return None
-    except OSError:  # it has ended, or is not ours to look at
+    except OSError:  # The process has ended, or belongs to another user.
         return None
     if int(pid) == os.getpid():
         return None
     return int(pid), f"{name.decode()}) in state {state.decode()}, child of {parent.decode()}"
 
 
-def _end(pid: int) -> None:
+def _kill(pid: int) -> None:
+    """Kill a process, and reap it if it is a child."""
     try:
         os.kill(pid, SIGKILL)
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
-        pass  # it was quicker, or is not our child
+        pass  # The process has ended by itself, or is not a child of this process.
 
 
 def _open_files() -> Counter[str]:
-    """Count this process's open files by what they are, such as ``pipe:[4711]`` or a path."""
+    """Count the open files of this process by their target, such as ``pipe:[4711]`` or a path."""
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     return Counter(filter(None, (_target(folder, name) for name in os.listdir(folder))))
 
 
 def _target(folder: str, name: str) -> str | None:
+    """Return the target of a file descriptor; None if it has been closed."""
     try:
         os.fstat(int(name))
     except OSError:
-        return None  # the folder that is being listed
+        return None  # This was the descriptor that `os.listdir` used for the folder itself.
     try:
         return os.readlink(f"{folder}/{name}")
     except OSError:
-        return f"file descriptor {name}"  # macOS does not tell
+        return f"file descriptor {name}"  # macOS does not show the target.
 
 
-def _settled(look: Callable[[], T]) -> T:
-    """Return what `look` finds, after it has had time to find nothing."""
+def _settled(find: Callable[[], T]) -> T:
+    """Call `find` until it finds nothing or the time is up; return the last result."""
     deadline = time.monotonic() + TIME_TO_SETTLE
-    while (found := look()) and time.monotonic() < deadline:
+    while (found := find()) and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.01)
     return found
@@ -189,78 +208,60 @@ def _settled(look: Callable[[], T]) -> T:
 
 @pytest.fixture(scope="session")
 def processes() -> Processes | None:
-    """What finds leftover processes; None where there is no ``/proc``."""
+    """Return the finder of leftover processes; None on a system without ``/proc``."""
     return Processes() if os.path.exists("/proc/loadavg") else None
 
 
 @pytest.fixture(scope="session")
 def libuv_signal_pipe() -> None:
-    """Have libuv open the pipe that it keeps from its first loop on, if it is there."""
+    """Start uvloop once: libuv opens a pipe for its first loop and never closes it."""
     if find_spec("uvloop") is not None:
         anyio.run(checkpoint, backend_options={"use_uvloop": True})
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_over(processes: Processes | None, libuv_signal_pipe: None) -> Iterator[None]:
-    """Fail a test that leaves an open file or a process behind, and end the process."""
+    """Fail a test that leaves a process or an open file behind; kill the process."""
     files = _open_files()
     yield
     problems = []
     if processes is not None and (left := _settled(processes.left)):
-        problems += [f"process left: {what}" for what in left.values()]
+        problems += [f"process left: {process}" for process in left.values()]
         for pid in left:
-            _end(pid)
+            _kill(pid)
     leaked = _settled(lambda: _open_files() - files)
-    problems += [f"open file left: {what}" for what in leaked.elements()]
+    problems += [f"open file left: {file}" for file in leaked.elements()]
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
+
+
+# ---- leak checks: tasks ----
 
 
 @pytest.fixture(autouse=True)
 def no_stray_tasks(request: pytest.FixtureRequest, nothing_left_over: None) -> None:
     """Fail an async test that leaves a task running."""
-    # After `nothing_left_over`, so that the event loop is closed when files are counted.
+    # This fixture requests `nothing_left_over`, so pytest tears that one down later: files are
+    # counted once the event loop is closed.
     function = getattr(request, "function", None)
     if "anyio_backend" in request.fixturenames and inspect.iscoroutinefunction(function):
         request.getfixturevalue("stray_task_check")
 
 
 @pytest.fixture
-def kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kills]:
-    """All signals to process groups from here on; one to a group that is gone fails the test."""
-    kills = Kills(monkeypatch)
-    yield kills
-    assert kills.astray == []
-
-
-@pytest.fixture
-def lifeline(tmp_path: Path) -> Iterator[Lifeline]:
-    """What all commands of a test hold open."""
-    with Lifeline(tmp_path / "lifeline") as lifeline:
-        yield lifeline
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """What holds one command up."""
-    with Gate(tmp_path / "gate") as gate:
-        yield gate
-
-
-@pytest.fixture
 async def stray_task_check(anyio_backend: object) -> AsyncIterator[None]:
     """Compare the tasks of the event loop before and after the test."""
-    # Kept, so that no later task's coroutine can have the same id.
+    # The list keeps the coroutines alive, so no later coroutine can have the same id.
     before = anyio.get_running_tasks()
     known = {id(task.coro) for task in before}
     yield
     strays: list[anyio.TaskInfo] = []
-    for _ in range(10):  # what only has to return gets its turn
+    for _ in range(10):  # A task that only has to return gets the time to do so.
         strays = [
             task
             for task in anyio.get_running_tasks()
             if id(task.coro) not in known
-            # On asyncio the runner makes one for each call.
+            # On asyncio, anyio's test runner itself starts a task for each call.
             and getattr(task.coro, "__name__", "") != "_call_in_runner_task"
         ]
         if not strays:
@@ -269,25 +270,50 @@ async def stray_task_check(anyio_backend: object) -> AsyncIterator[None]:
     pytest.fail("\n".join(f"task left: {task}" for task in strays), pytrace=False)
 
 
+# ---- tools for tests ----
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kills]:
+    """Record all signals to process groups; a signal to a group that is gone fails the test."""
+    kills = Kills(monkeypatch)
+    yield kills
+    assert kills.astray == []
+
+
+@pytest.fixture
+def lifeline(tmp_path: Path) -> Iterator[Lifeline]:
+    """Return a pipe that commands hold open, so that its end proves that all have ended."""
+    with Lifeline(tmp_path / "lifeline") as lifeline:
+        yield lifeline
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Return a pipe at which one command waits until the test opens it."""
+    with Gate(tmp_path / "gate") as gate:
+        yield gate
+
+
 # ---- the command line ----
 
 
 @pytest.fixture
 def processes_of_currant() -> Iterator[ExitStack]:
-    """What ends the processes that a failed test has left."""
+    """Collect the processes of a test; end those that a failed test has not ended."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def start(processes_of_currant: ExitStack) -> Start:
-    """Start currant with pipes for what it writes."""
+    """Start ``currant`` with pipes as its stdout and stderr."""
     return partial(start_with_pipes, processes_of_currant)
 
 
 @pytest.fixture
 def run(start: Start) -> Run:
-    """Run currant to its end with pipes for what it writes."""
+    """Run ``currant`` until it exits, with pipes as its stdout and stderr."""
 
     def run(*arguments: str | bytes, **options: Any) -> Ended:
         return start(*arguments, **options).end()
@@ -297,5 +323,5 @@ def run(start: Start) -> Run:
 
 @pytest.fixture
 def on_terminal(processes_of_currant: ExitStack) -> Start:
-    """Start currant on a terminal of its own, whose keyboard is what `type_on` writes to."""
+    """Start ``currant`` on a new terminal; `type_on` writes to its keyboard."""
     return partial(start_on_terminal, processes_of_currant)

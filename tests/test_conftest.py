@@ -1,4 +1,4 @@
-"""The checks that every test ends with, seen to fail; and the choice of event loops."""
+"""Tests of `conftest`: each leak check fails a leaking test; ``--backend`` selects event loops."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_task(anyio_backend_name):
         asyncio.get_running_loop().create_task(asyncio.sleep(9999))
 """
 
-NOTHING = """
+CLEAN = """
 import asyncio, os, subprocess, anyio, pytest
 
 def test_file():
@@ -67,7 +67,7 @@ async def test_own():
 def outcomes(
     folder: Path, tests: str, *options: str, time_to_settle: float | None = None
 ) -> tuple[dict[str, str], str]:
-    """Run `tests` in a pytest of their own; return the outcome of each, and the text."""
+    """Run `tests` in a separate pytest; return the outcome of each, and the output."""
     conftest = Path(__file__).with_name("conftest.py").read_text()
     if time_to_settle is not None:
         assert "\nTIME_TO_SETTLE = 20.0\n" in conftest
@@ -82,26 +82,26 @@ def outcomes(
         pytest_, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     found = re.findall(r"^(PASSED|ERROR|FAILED) test_it.py::test_(\S+)", done.stdout, re.MULTILINE)
-    # A test that passes and then leaves something is listed twice; ERROR comes first and stays.
+    # pytest lists a test twice if it passes and then fails a leak check; ERROR wins here.
     return {name: outcome for outcome, name in sorted(found, reverse=True)}, done.stdout
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/loadavg"), reason="processes are found in /proc")
-def test_whatever_a_test_leaves_fails_it_and_is_ended(tmp_path: Path) -> None:
-    """A file, a child, a zombie, an escaped grandchild and a task: each is seen, none stays."""
+def test_leftovers_fail_their_test_and_leftover_processes_are_killed(tmp_path: Path) -> None:
+    """The checks find a file, a child, a zombie, an escaped grandchild and a task."""
     found, text = outcomes(tmp_path, LEFTOVERS, "-p", "no:pytest_asyncio", time_to_settle=0.1)
     names = ["file", "child", "zombie", "escaped"]
     names += [f"task[{backend}]" for backend in ("asyncio", "uvloop", "trio")]
     assert found == dict.fromkeys(names, "ERROR"), text
-    # Output is shown once for the pass and once for the error.
+    # pytest shows the output twice, once for the pass and once for the error; hence a set.
     pids = {int(pid) for pid in re.findall(r"^pid (\d+)", text, re.MULTILINE)}
     assert len(pids) == 3
     assert [pid for pid in pids if is_alive(pid)] == []
 
 
-def test_a_test_that_leaves_nothing_passes(tmp_path: Path) -> None:
-    """What was opened and closed, started and awaited, is no leftover."""
-    found, text = outcomes(tmp_path, NOTHING)
+def test_a_test_without_leftovers_passes(tmp_path: Path) -> None:
+    """A closed file, a reaped child, an awaited process and a cancelled task are no leftovers."""
+    found, text = outcomes(tmp_path, CLEAN)
     names = ["file", "child", "own[own_trio]", "own[own_asyncio]"]
     names += [f"task[{backend}]" for backend in ("asyncio", "uvloop", "trio")]
     assert found == dict.fromkeys(names, "PASSED"), text
@@ -122,10 +122,10 @@ def test_a_test_that_leaves_nothing_passes(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_async_tests_run_on_the_event_loops_asked_for(
+def test_async_tests_run_on_the_selected_event_loops(
     tmp_path: Path, options: list[str], names: list[str]
 ) -> None:
-    """``--backend`` leaves the others out; one that is not installed is skipped with a hint."""
-    found, text = outcomes(tmp_path, NOTHING, *options)
+    """``--backend`` deselects the other loops; a missing loop is skipped with a hint."""
+    found, text = outcomes(tmp_path, CLEAN, *options)
     assert found == dict.fromkeys(["file", "child", *names], "PASSED"), text
     assert ("pip install uvloop" in text) is ("no_uvloop" in options)

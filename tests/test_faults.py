@@ -1,6 +1,7 @@
-"""The part of the fault matrix that is small enough for every run; `nox -s faults` runs all of it.
+"""The part of the fault matrix that is small enough for every test run; ``nox -s faults`` runs all.
 
-What a cell leaves is ended by the matrix itself; here nothing depends on how fast the machine is.
+The matrix itself kills the processes that a cell leaves.  No test here depends on the machine's
+speed.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("event", ["another fails", "SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_nothing_is_left_of_any_kind_of_command(backend: str, event: str) -> None:
-    """Whether the program stops its commands or dies: what they started is gone, all of it."""
+def test_no_process_is_left_of_any_kind_of_command(backend: str, event: str) -> None:
+    """All descendants are gone, whether the program stops its commands or is killed itself."""
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: 'pip install {backend}'")
     cells = [Cell(currant(backend, 0.3), kind, event) for kind in KINDS.values()]
@@ -37,8 +38,8 @@ def test_nothing_is_left_of_any_kind_of_command(backend: str, event: str) -> Non
     assert all(outcome.is_clean for outcome in outcomes.values()), report(outcomes)
 
 
-def test_the_matrix_finds_what_is_left_and_ends_it() -> None:
-    """A program that does nothing about its escapees is told so; and then nothing is left."""
+def test_the_matrix_finds_and_kills_leftover_processes() -> None:
+    """The report shows the escapees of a program without containment; then they are gone."""
     script = peer("script", None, 0)
     assert script is not None
     cells = [Cell(script, KINDS["setsid"], "SIGKILL"), Cell(script, KINDS["plain"], "cancel")]
@@ -50,22 +51,22 @@ def test_the_matrix_finds_what_is_left_and_ends_it() -> None:
     assert not left.is_clean
     assert any(line == "sleep 9999" for _, line in left.left)
     assert clean.is_clean
-    told = report(outcomes)
-    assert "**script**: 1 of 2 cells clean" in told
-    assert f"| setsid | left {len(left.left)} | – |" in told
+    text = report(outcomes)
+    assert "**script**: 1 of 2 cells clean" in text
+    assert f"| setsid | left {len(left.left)} | – |" in text
 
 
 def test_a_cell_that_cannot_be_measured_is_broken_and_not_clean() -> None:
-    """A tool that ends before all is up says why."""
+    """If the tool exits before all commands are up, the outcome has its error message."""
     broken = currant("no-such-event-loop", 1)
     (outcome,) = run_cells([Cell(broken, KINDS["plain"], "cancel")], jobs=1).values()
     assert not outcome.is_clean
-    assert "before all was up" in outcome.problem
+    assert "before all commands were up" in outcome.problem
     assert "no-such-event-loop" in outcome.problem
 
 
-def test_the_command_line_runs_what_is_asked_for_and_fails_with_it() -> None:
-    """Its exit status is that of currant's cells; a peer is there to be compared with."""
+def test_the_command_line_runs_the_selected_cells() -> None:
+    """The exit status depends on the cells of currant only, and not on those of its peers."""
     argv = ["--tool", "currant", "--tool", "script", "--kind", "plain", "--event", "SIGKILL"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults", "--backend", "asyncio", "--grace", "20", *argv],
@@ -78,8 +79,8 @@ def test_the_command_line_runs_what_is_asked_for_and_fails_with_it() -> None:
     assert "| cells clean | 1 of 1 | 0 of 1 |" in done.stdout
 
 
-def test_every_peer_knows_its_command_line() -> None:
-    """A peer that is not installed is None, and one that nobody knows an error."""
+def test_every_peer_has_a_command_line() -> None:
+    """`peer` returns None for a program that is not installed, and rejects an unknown name."""
     assert peer("honcho", "/nonexistent", 1) is None
     for name in PEERS[1:]:
         tool = peer(name, sys.executable, 1)

@@ -1,4 +1,4 @@
-"""The Runner as a task group: what it takes, what it starts, how it ends, what it tells."""
+"""The Runner as a task group: its arguments, starts, messages, results and errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.waiting import FOREVER
 pytestmark = pytest.mark.anyio
 
 
-async def test_runs_every_command_and_tells_what_they_wrote() -> None:
+async def test_runner_runs_all_commands_and_reports_their_output() -> None:
     """Each command's stdout and stderr arrive as lines under its name, and its exit as a result."""
     async with Runner(
         {"a": Command.shell("echo out; echo err >&2"), "b": Command.shell("exit 3")}
@@ -56,8 +56,8 @@ async def test_runs_every_command_and_tells_what_they_wrote() -> None:
     assert not runner.results.ok
 
 
-async def test_a_command_is_told_in_order_started_output_exited() -> None:
-    """Per command: Started, then all of its output, then Exited."""
+async def test_messages_of_a_command_arrive_in_order() -> None:
+    """The order for each command is Started, then all of its output, then Exited."""
     async with Runner([Command.shell("seq 1000; seq 1000 >&2", name="seq")]) as runner:
         messages = await messages_of(runner)
     assert isinstance(messages[0], Started)
@@ -68,15 +68,17 @@ async def test_a_command_is_told_in_order_started_output_exited() -> None:
 
 
 @pytest.mark.parametrize("spec", ["echo 'a  b'", ["echo", "a  b"], Command(["echo", "a  b"])])
-async def test_takes_texts_word_lists_and_commands(spec: currant.Command | str | list[str]) -> None:
-    """A text is split by the shell's rules; words and Commands are taken as they are."""
+async def test_runner_takes_strings_argument_lists_and_commands(
+    spec: currant.Command | str | list[str],
+) -> None:
+    """A str is split by the shell's rules; argument lists and Commands are taken unchanged."""
     async with Runner([spec], capture=True) as runner:
         await runner.join()
     assert runner.results["echo"].stdout == b"a  b\n"
 
 
-async def test_default_names_that_clash_are_numbered_and_given_names_stay() -> None:
-    """Default names get #2, #3…; a given name is never moved, wherever it stands."""
+async def test_duplicate_default_names_are_numbered_and_explicit_names_stay() -> None:
+    """Duplicate default names get #2, #3…; an explicit name stays, even if it comes later."""
     commands: list[Command | str] = [
         "true",
         "true",
@@ -90,8 +92,8 @@ async def test_default_names_that_clash_are_numbered_and_given_names_stay() -> N
     assert list(runner.jobs) == ["true#2", "true#4", "true", "true#5", "true#3"]
 
 
-async def test_two_commands_given_one_name_are_refused() -> None:
-    """Explicit names that clash raise when the Runner is built, and at start_soon."""
+async def test_duplicate_explicit_names_are_rejected() -> None:
+    """Two equal explicit names raise in the Runner's constructor, and in start_soon."""
     with pytest.raises(DuplicateNameError):
         Runner([Command(["a"], name="x"), Command(["b"], name="x")])
     async with Runner({"x": "true"}, launcher=FakeLauncher()) as runner:
@@ -118,30 +120,30 @@ async def test_two_commands_given_one_name_are_refused() -> None:
         {"sinks": [5]},
     ],
 )
-async def test_a_wrong_option_is_refused_when_built(options: dict[str, object]) -> None:
-    """Misuse fails in the caller's frame, before anything is started."""
+async def test_invalid_options_are_rejected_by_the_constructor(options: dict[str, object]) -> None:
+    """Misuse fails in the caller's frame, before any process is started."""
     with pytest.raises(CommandError, match=next(iter(options)).rstrip("s")):
         Runner(["true"], **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("commands", ["ls -l", Command(["ls"]), 5, None])
-async def test_what_is_no_list_of_commands_is_refused(commands: Any) -> None:
-    """``Runner("ls -l")`` would run each letter; it is refused with a text that says so."""
+async def test_a_value_that_is_not_a_list_of_commands_is_rejected(commands: Any) -> None:
+    """``Runner("ls -l")`` would run each letter as a command; the error mentions a list."""
     with pytest.raises(CommandError, match="list"):
         Runner(commands)
 
 
 @pytest.mark.parametrize("command", [None, "", [], ["x", 1], ["a\0b"], 5])
-async def test_a_wrong_command_is_told_by_its_name(command: Any) -> None:
-    """Where a mapping gives it one."""
+async def test_an_invalid_command_is_reported_by_its_name(command: Any) -> None:
+    """If a mapping names the command, the error message has that name."""
     with pytest.raises(CommandError, match="command 'db': ") as caught:
         Runner({"web": "true", "db": command})
     assert isinstance(caught.value, EmptyCommandError) == (command in ("", []))
 
 
 @pytest.mark.parametrize("data", ["text", None, 5, [1]])
-async def test_only_bytes_can_be_sent(data: Any) -> None:
-    """Whatever else is refused in the frame of who gives it."""
+async def test_send_takes_bytes_only(data: Any) -> None:
+    """Any other type raises in the caller's frame; bytearray and memoryview are accepted."""
     async with Runner([Command(["cat"], stdin=PIPE)]) as runner:
         with pytest.raises(CommandError, match="command 'cat': send takes bytes"):
             await runner["cat"].send(data)
@@ -156,7 +158,7 @@ async def test_only_bytes_can_be_sent(data: Any) -> None:
 async def test_a_missing_program_is_found_before_any_process_starts(
     tmp_path: os.PathLike[str],
 ) -> None:
-    """On entry all programs are looked up; one that is missing means that none is started."""
+    """Entering the block looks up all programs; if one is missing, no process is started."""
     trace = os.path.join(tmp_path, "started")
     with pytest.raises(CommandNotFoundError, match="no-such-program") as caught:
         async with Runner([["touch", trace], "no-such-program"]):
@@ -165,8 +167,8 @@ async def test_a_missing_program_is_found_before_any_process_starts(
     assert not os.path.exists(trace)
 
 
-async def test_a_missing_working_directory_is_told_as_that() -> None:
-    """A missing cwd is not told as a missing program."""
+async def test_a_missing_working_directory_is_named_in_the_error() -> None:
+    """A missing cwd is not mistaken for a missing program."""
     with pytest.raises(CommandNotFoundError, match="working directory '/no/such/place'"):
         async with Runner([Command(["true"], cwd="/no/such/place")]):
             pytest.fail("the body was entered")
@@ -180,10 +182,10 @@ async def test_the_block_waits_for_all_commands() -> None:
     assert runner["sh"].state == "ended"
 
 
-async def test_what_breaks_a_start_from_inside_leaves_the_block(
+async def test_an_exception_inside_a_start_leaves_the_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As Ctrl-C may on trio, between any two steps; nobody waits for what will not come."""
+    """A KeyboardInterrupt may hit trio between any two steps; a dependent must not wait forever."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -196,10 +198,10 @@ async def test_what_breaks_a_start_from_inside_leaves_the_block(
 
 
 @pytest.mark.parametrize("where", ["sweep", "_register", "_wait_for_needs"])
-async def test_no_group_of_ours_leaves_the_block(
+async def test_an_exception_of_an_internal_task_is_not_wrapped_in_a_group(
     monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """What goes wrong in a task of the Runner's own leaves as it is."""
+    """An exception in one of the Runner's own tasks leaves the block unchanged."""
 
     class Sweeps(FakeLauncher):
         async def sweep(self, name: str | None = None, grace: float = 0) -> None:
@@ -217,8 +219,8 @@ async def test_no_group_of_ours_leaves_the_block(
             pass
 
 
-async def test_the_exception_of_the_body_leaves_unchanged_and_kills() -> None:
-    """A body that raises kills all; its own exception goes on as the same object, in no group."""
+async def test_an_exception_of_the_body_kills_all_commands_and_is_not_wrapped() -> None:
+    """The same exception object leaves the block, outside any group and without a context."""
     error = LookupError("mine")
     with pytest.raises(LookupError) as caught:
         async with Runner([FOREVER, FOREVER]) as runner:
@@ -230,7 +232,7 @@ async def test_the_exception_of_the_body_leaves_unchanged_and_kills() -> None:
 
 
 async def test_join_can_be_awaited_by_many_tasks_and_many_times() -> None:
-    """Each of them gets the same results, also after the block."""
+    """Each call returns the same results, also after the block."""
     async with Runner(["true"], launcher=FakeLauncher()) as runner:
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
@@ -240,7 +242,7 @@ async def test_join_can_be_awaited_by_many_tasks_and_many_times() -> None:
 
 
 async def test_more_commands_can_be_started_after_a_join() -> None:
-    """join is not an end: the block can go on to start commands, and they can be joined again."""
+    """join does not end the Runner: later commands can be started, and joined again."""
     async with Runner(["true"], launcher=FakeLauncher()) as runner:
         assert list(await runner.join()) == ["true"]
         runner.start_soon("false")
@@ -259,8 +261,8 @@ async def test_start_returns_once_the_process_runs() -> None:
     assert job.pid is None
 
 
-async def test_start_raises_where_the_program_cannot_start_and_the_others_go_on() -> None:
-    """A program that cannot start later gives Failed and a result with the error."""
+async def test_start_raises_if_the_program_cannot_start_and_others_continue() -> None:
+    """start raises LaunchError; start_soon leads to Failed and a result with the error."""
     async with Runner({"good": "cat"}, launcher=None) as runner:
         with pytest.raises(LaunchError, match="no-such-program"):
             await runner.start("no-such-program")
@@ -276,8 +278,8 @@ async def test_start_raises_where_the_program_cannot_start_and_the_others_go_on(
     assert runner.results["good"].status == "succeeded"
 
 
-async def test_max_processes_bounds_how_many_run_and_keeps_the_order() -> None:
-    """Never more than so many run; the others wait their turn in the order given."""
+async def test_max_processes_limits_the_running_commands_and_keeps_their_order() -> None:
+    """At most two run at a time; queued commands start in the order given."""
     launcher = FakeLauncher(default=Script(exit=None))
     async with Runner([f"c{n}" for n in range(5)], max_processes=2, launcher=launcher) as runner:
         for _ in range(5):
@@ -286,13 +288,13 @@ async def test_max_processes_bounds_how_many_run_and_keeps_the_order() -> None:
             assert len(running) == min(2, 5 - (len(launcher.launched) - len(running)))
             running[0].exit(0)
     names = [process.command.name for process in launcher.launched]
-    # Those that start in the same turn have no order on trio.
+    # Commands that start in the same turn of the event loop have no order on trio.
     assert [set(names[:2]), *names[2:]] == [{"c0", "c1"}, "c2", "c3", "c4"]
     assert runner.results.ok
 
 
-async def test_a_queued_command_tells_its_state() -> None:
-    """A command that waits for its turn is queued and has no pid."""
+async def test_a_queued_command_has_no_pid() -> None:
+    """A command that waits for its turn has the state queued, and pid is None."""
     launcher = FakeLauncher(default=Script(exit=None))
     async with Runner(["a", "b"], max_processes=1, launcher=launcher) as runner:
         await anyio.wait_all_tasks_blocked()
@@ -302,8 +304,8 @@ async def test_a_queued_command_tells_its_state() -> None:
         runner.kill()
 
 
-async def test_capture_keeps_the_output_whoever_else_reads_it() -> None:
-    """With capture the result has all bytes; an int keeps the last ones; otherwise None."""
+async def test_capture_keeps_the_output_that_a_reader_takes() -> None:
+    """True captures all bytes, an int the last ones; without capture the result has None."""
     script = "printf abcdef; printf 123456 >&2"
     async with Runner(
         {
@@ -323,8 +325,8 @@ async def test_capture_keeps_the_output_whoever_else_reads_it() -> None:
     }
 
 
-async def test_success_codes_decide_what_a_success_is() -> None:
-    """An exit code among success_codes is a success, any other is a failure, 0 too."""
+async def test_success_codes_define_success() -> None:
+    """An exit code in success_codes is a success; any other is a failure, including 0."""
     async with Runner(
         {
             "one": Command.shell("exit 1", success_codes=(0, 1)),
@@ -336,8 +338,8 @@ async def test_success_codes_decide_what_a_success_is() -> None:
     assert runner.results["zero"].status == "failed"
 
 
-async def test_death_by_a_signal_is_told_as_the_signal() -> None:
-    """A command that a signal ended has that signal, and has failed; we did not stop it."""
+async def test_death_by_a_signal_is_a_failure_with_that_signal() -> None:
+    """The exit has the signal; the command failed, since it was not asked to stop."""
     async with Runner([Command.shell("kill -SEGV $$", name="c")]) as runner:
         pass
     assert runner.results["c"].exit == Exit(None, signal.SIGSEGV)
@@ -345,7 +347,7 @@ async def test_death_by_a_signal_is_told_as_the_signal() -> None:
 
 
 async def test_check_shows_the_exit_and_the_last_lines() -> None:
-    """Results.check raises a group with what a person needs to see."""
+    """Results.check raises a group; each error has the exit and the last lines of output."""
     async with Runner(
         [Command.shell("echo working; echo no disk >&2; exit 9", name="c")]
     ) as runner:
@@ -357,8 +359,8 @@ async def test_check_shows_the_exit_and_the_last_lines() -> None:
     assert "no disk" in text
 
 
-async def test_stdin_is_empty_unless_asked_for() -> None:
-    """stdin is /dev/null by default; bytes are fed, then end-of-file."""
+async def test_stdin_is_dev_null_by_default() -> None:
+    """By default a command reads end-of-file; bytes for stdin are followed by end-of-file."""
     async with Runner(
         {"null": "cat", "bytes": Command(["cat"], stdin=b"x" * 300_000)}, capture=True
     ) as runner:
@@ -368,7 +370,7 @@ async def test_stdin_is_empty_unless_asked_for() -> None:
 
 
 async def test_a_command_need_not_read_its_stdin() -> None:
-    """Bytes that the command does not want are no error."""
+    """Bytes that the command never reads are no error."""
     async with Runner([Command(["true"], stdin=b"x" * 1_000_000)]) as runner:
         await runner.join()
     assert runner.results.ok
@@ -386,8 +388,8 @@ async def test_send_reaches_the_stdin_of_a_command() -> None:
     assert runner.results.ok
 
 
-async def test_sending_to_nobody_is_one_clear_error() -> None:
-    """No pipe, a closed pipe and an ended command each give StdinClosedError, which says why."""
+async def test_send_without_a_reader_raises_stdin_closed_error() -> None:
+    """Without stdin=PIPE, and after the command's exit, the error says why."""
     async with Runner({"plain": "true", "pipe": Command(["true"], stdin=PIPE)}) as runner:
         with pytest.raises(StdinClosedError, match="stdin=PIPE"):
             await runner["plain"].send(b"x")
@@ -396,9 +398,9 @@ async def test_sending_to_nobody_is_one_clear_error() -> None:
             await runner["pipe"].send(b"x")
 
 
-async def test_sending_to_a_command_that_has_closed_its_stdin_is_an_error() -> None:
-    """A broken pipe is told as StdinClosedError; the command goes on."""
-    # uvloop leaves duplicates of its stdin open in a child, hence closerange.
+async def test_send_to_a_command_that_closed_its_stdin_raises() -> None:
+    """A broken pipe becomes StdinClosedError; the command continues."""
+    # uvloop leaves duplicates of the child's stdin open in the child, hence closerange.
     script = (
         "import os, time; os.close(0); os.closerange(3, 999); "
         "os.write(1, b'closed\\n'); time.sleep(9999)"
@@ -411,9 +413,9 @@ async def test_sending_to_a_command_that_has_closed_its_stdin_is_an_error() -> N
         runner.kill()
 
 
-async def test_signals_reach_one_command_or_all() -> None:
-    """send_signal returns how many groups it reached; what has ended is no error."""
-    # The group's other member dies of the signal, which its shell tells on stderr.
+async def test_send_signal_reaches_one_command_or_all() -> None:
+    """send_signal returns how many groups it reached; a command that has ended is no error."""
+    # The signal also kills the shell's child, which the shell would report on stderr.
     script = "exec 2>/dev/null; trap 'echo got it' USR1; echo ready; while :; do sleep 0.01; done"
     async with Runner(
         {"a": Command.shell(script), "b": Command.shell(script), "c": "true"}
@@ -431,8 +433,8 @@ async def test_signals_reach_one_command_or_all() -> None:
         runner.kill()
 
 
-async def test_a_runner_is_for_one_use() -> None:
-    """Entering twice, and asking for its messages before, are errors that say what to do."""
+async def test_a_runner_can_be_entered_once() -> None:
+    """A use before, after or in a second block raises an error that says what to do."""
     runner = Runner(["true"], launcher=FakeLauncher())
     with pytest.raises(RuntimeError, match="async with"):
         runner.start_soon("true")
@@ -448,7 +450,7 @@ async def test_a_runner_is_for_one_use() -> None:
 
 
 async def test_an_empty_runner_ends_at_once() -> None:
-    """Without commands there is nothing to read and nothing to wait for."""
+    """Without commands there are no messages and no results, and the block is left at once."""
     async with Runner() as runner:
         assert await messages_of(runner) == []
         assert len(await runner.join()) == 0
@@ -456,7 +458,7 @@ async def test_an_empty_runner_ends_at_once() -> None:
 
 
 async def test_the_tail_of_a_job_has_the_last_lines() -> None:
-    """Job.tail is bounded to the last lines, also of one that goes on."""
+    """Job.tail keeps a limited number of lines, also while the command runs."""
     async with Runner([Command.shell("seq 1000; echo ready; exec sleep 9999", name="c")]) as runner:
         while (await first_line(runner, "c")).text != "ready":
             pass
@@ -468,7 +470,7 @@ async def test_the_tail_of_a_job_has_the_last_lines() -> None:
 
 
 async def test_a_job_that_has_ended_cannot_be_restarted() -> None:
-    """restart of what has ended, or is being stopped, is one clear error."""
+    """restart raises JobEndedError if the job has ended or is being stopped."""
     launcher = FakeLauncher({"a": Script(), "b": Script(exit=None, ignores={signal.SIGTERM})})
     async with Runner(["a", "b"], launcher=launcher, grace=0.01) as runner:
         await runner["a"].wait()
@@ -479,10 +481,10 @@ async def test_a_job_that_has_ended_cannot_be_restarted() -> None:
             await runner["b"].restart()
 
 
-async def test_works_in_a_thread_that_is_not_the_main_one(
+async def test_run_works_outside_the_main_thread(
     anyio_backend_name: str, anyio_backend_options: dict[str, object]
 ) -> None:
-    """currant installs no signal handlers and runs wherever an event loop runs."""
+    """currant installs no signal handlers, so it runs wherever an event loop runs."""
     results: list[currant.Results] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -503,16 +505,16 @@ async def test_works_in_a_thread_that_is_not_the_main_one(
     assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
-async def test_a_system_without_process_groups_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere than on POSIX, Runner says that it does not run there."""
+async def test_a_system_without_process_groups_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system other than POSIX, Runner raises NotImplementedError."""
     monkeypatch.setattr(os, "name", "nt")
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(NotImplementedError, match="win32"):
         Runner()
 
 
-async def test_a_launcher_that_breaks_its_contract_stops_all_and_is_told() -> None:
-    """An exception that is no LaunchError leaves the block as it is, after all was stopped."""
+async def test_an_unexpected_error_of_the_launcher_stops_all_and_propagates() -> None:
+    """An exception other than LaunchError leaves the block unchanged, after all have stopped."""
 
     class Broken(FakeLauncher):
         async def launch(self, command: Command) -> FakeProcess:
@@ -527,8 +529,8 @@ async def test_a_launcher_that_breaks_its_contract_stops_all_and_is_told() -> No
     assert runner.results["good"].status == "stopped"
 
 
-async def test_a_stop_that_raises_something_of_its_own_stops_all_and_is_told() -> None:
-    """On each event loop the same: no cancellation of the Runner's own gets out."""
+async def test_an_unexpected_error_of_a_stop_stops_all_and_propagates() -> None:
+    """The error, not the Runner's own cancellation, leaves the block on each event loop."""
 
     class Broken(FakeLauncher):
         async def launch(self, command: Command) -> FakeProcess:
@@ -553,8 +555,8 @@ async def test_a_stop_that_raises_something_of_its_own_stops_all_and_is_told() -
             assert runner.results["good"].status == "stopped"
 
 
-async def test_a_launcher_that_cannot_be_entered_is_told() -> None:
-    """What its entry raises leaves the block unwrapped; the body is not run."""
+async def test_an_error_on_entering_the_launcher_propagates() -> None:
+    """The launcher's exception leaves the block unwrapped, and the body does not run."""
 
     class Broken(FakeLauncher):
         async def __aenter__(self) -> FakeLauncher:  # type: ignore[override, misc]
@@ -568,7 +570,7 @@ async def test_a_launcher_that_cannot_be_entered_is_told() -> None:
             pytest.fail("the body was entered")
 
 
-async def test_two_tasks_may_send_at_once_and_their_bytes_are_not_mixed() -> None:
+async def test_concurrent_sends_are_not_interleaved() -> None:
     """Each send is written as a whole."""
     command = Command.shell("sleep 0.1; exec cat", stdin=PIPE, capture=True)
     sizes = (b"A" * 300_000, b"B" * 300_000)
@@ -581,14 +583,14 @@ async def test_two_tasks_may_send_at_once_and_their_bytes_are_not_mixed() -> Non
 
 
 @pytest.mark.parametrize("policy", ["restart", "grace", "capture"])
-async def test_a_runners_own_policies_cannot_be_left_open(policy: str) -> None:
-    """None stands for the Runner's policy, so the Runner itself needs one."""
+async def test_the_policies_of_a_runner_cannot_be_none(policy: str) -> None:
+    """In a Command, None means the Runner's policy; so the Runner needs a value."""
     with pytest.raises(CommandError, match="None"):
         Runner(**{policy: None})  # type: ignore[arg-type]
 
 
-async def test_a_default_name_that_is_given_as_a_key_is_a_name_that_was_given() -> None:
-    """A mapping's key is the name, wherever the text comes from."""
+async def test_a_default_name_used_as_a_key_is_an_explicit_name() -> None:
+    """A key of the mapping is an explicit name, even if it is the default name of a command."""
     name = Command(["ls"]).name
     launcher = FakeLauncher()
     async with Runner({str(name): "echo a", "echo": "echo b"}, launcher=launcher) as runner:
@@ -599,8 +601,8 @@ async def test_a_default_name_that_is_given_as_a_key_is_a_name_that_was_given() 
     assert list(runner.results) == list(again.results) == ["ls", "echo"]
 
 
-async def test_a_launcher_that_is_given_is_used_whatever_its_truth() -> None:
-    """A launcher may have a length, and be false while it has started nothing."""
+async def test_an_explicit_launcher_may_be_falsy() -> None:
+    """A launcher with a length is false until it has started a process; it is used anyway."""
 
     class Counting(FakeLauncher):
         def __len__(self) -> int:

@@ -1,7 +1,7 @@
-"""The fault matrix: what is left of a tree of processes, whatever the tree and whatever happens.
+"""The fault matrix: does a process tree survive, for each kind of tree and each event?
 
-``python -m tests.faults`` runs one cell for each kind of command (`kinds`), event (`cell`) and
-tool that runs commands (`tools`).  A cell starts the tool with that command and one more, waits
-until all of it is up, causes the event, and looks for processes that are left (`marked`).  It
-relies on nothing of currant's: currant is only one of the programs that it starts.
+``python -m tests.faults`` runs one cell for each combination of a kind of command (`kinds`), an
+event (`cell`) and a tool that runs commands (`tools`).  A cell starts the tool with that command
+and a second one, waits until both are up, causes the event, and then searches for leftover
+processes (`marked`).  The matrix does not use currant itself: currant is only one of the tools.
 """

@@ -1,4 +1,4 @@
-"""The command line: run the cells that are asked for, a few at a time, and print the report."""
+"""The command line: run the selected cells, a few at a time, and print the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults.tools import PEERS, Tool, currant, peer
 
 
 def main() -> None:
-    """Run what the command line asks for; exit with 1 where a cell of currant's is not clean."""
+    """Run the selected cells; exit with 1 if a cell of currant is not clean."""
     options = _options()
     if sys.platform != "linux":
         sys.exit("the fault matrix needs Linux: it finds processes in /proc")
@@ -25,7 +25,7 @@ def main() -> None:
         for event in options.event or EVENTS
         if (cell := Cell(tool, KINDS[kind], event)).has_meaning
     ]
-    outcomes = run_cells(cells, jobs=options.jobs, tell=lambda line: print(line, file=sys.stderr))
+    outcomes = run_cells(cells, jobs=options.jobs, show=lambda line: print(line, file=sys.stderr))
     print(report(outcomes))
     ours = [outcome for cell, outcome in outcomes.items() if not cell.tool.is_peer]
     sys.exit(0 if all(outcome.is_clean for outcome in ours) else 1)
@@ -35,22 +35,24 @@ def _options() -> argparse.Namespace:
     installed = [name for name in ("asyncio", "trio") if name == "asyncio" or find_spec(name)]
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults",
-        description="What is left of a tree of processes, whatever the tree and whatever happens? "
-        "All options may be repeated; without them: currant with everything.",
+        description="Search for leftover processes, for each kind of command and each event. "
+        "All options may be repeated; default: all cells of currant.",
     )
 
     def choice(option: str, values: list[str], text: str) -> None:
         parser.add_argument(option, action="append", choices=values, help=text)
 
     choice("--backend", installed, "event loop of currant")
-    choice("--tool", ["currant", *PEERS], "what runs the commands")
+    choice("--tool", ["currant", *PEERS], "tool that runs the commands")
     choice("--kind", list(KINDS), "kind of command")
-    choice("--event", list(EVENTS), "what happens")
-    parser.add_argument("--peers", action="store_true", help="all tools that are installed")
+    choice("--event", list(EVENTS), "event to cause")
+    parser.add_argument("--peers", action="store_true", help="also run all installed peers")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="cells at a time")
-    parser.add_argument("--grace", type=float, default=1.0, help="seconds; honcho has its own")
+    parser.add_argument("--grace", type=float, default=1.0, help="seconds; fixed for honcho")
     for name in PEERS[1:]:
-        parser.add_argument(f"--{name}", metavar="PATH", help=f"{name}, if it is not in the PATH")
+        parser.add_argument(
+            f"--{name}", metavar="PATH", help=f"path of {name}; default: look in PATH"
+        )
     options = parser.parse_args()
     options.backend = options.backend or installed
     options.tool = options.tool or ["currant", *(PEERS if options.peers else ())]

@@ -1,4 +1,4 @@
-"""One cell of the matrix: start a tool, wait until all is up, cause an event, see what is left."""
+"""One cell of the matrix: start a tool, wait until it is up, cause an event, find the leftovers."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ EVENTS: dict[str, str | Signals] = {
     "SIGHUP": signal.SIGHUP,
     "SIGKILL": signal.SIGKILL,
 }
-"""What happens: the word that the other command is told, or the signal that the tool gets."""
+"""The event: a word that the other command receives, or a signal that the tool receives."""
 
 NEEDS_A_PROGRAM = frozenset({"cancel", "exception"})
-"""Events that a command-line tool does not know."""
+"""Events that need a program with a cancel scope; a command-line tool has none."""
 
 LEEWAY = 1.0
-"""Seconds on top of a tool's grace until what is there counts as left."""
+"""Seconds after the tool's grace until a process counts as leftover."""
 
 START_LIMIT = 60.0
-"""Seconds that a tool and its commands have to be up; far more than they need."""
+"""Seconds until a tool and its commands must be up; far more than they need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A tool that runs a kind of command while something happens."""
+    """A combination of tool, kind of command and event."""
 
     tool: Tool
     kind: Kind
@@ -63,18 +63,18 @@ class Cell:
 
     @property
     def has_meaning(self) -> bool:
-        """Whether this can happen to that tool."""
+        """Whether the event can happen to the tool."""
         return self.tool.is_program or self.event not in NEEDS_A_PROGRAM
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What has come of a cell.
+    """The outcome of a cell.
 
     Attributes:
-        seconds: how long after the event the last process was gone; None: it was not.
-        left: the command lines of those that were left, by number.
-        problem: why it could not be measured.
+        seconds: time from the event until the last process was gone; None if one was left.
+        left: PID and command line of each leftover process.
+        problem: why the cell could not be measured; "" if it was.
     """
 
     seconds: float | None = None
@@ -83,7 +83,7 @@ class Outcome:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was left."""
+        """Whether no process was left."""
         return self.seconds is not None
 
     def __str__(self) -> str:
@@ -97,31 +97,32 @@ def run_cells(
     *,
     jobs: int,
     limit: float | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    show: Callable[[str], None] = lambda line: None,
 ) -> dict[Cell, Outcome]:
-    """Run cells, `jobs` of them at a time, and end whatever they leave, also where this is ended.
+    """Run cells, and kill the processes that they leave, even if this process is killed.
 
     Args:
-        cells: what to run.
-        jobs: how many at a time.
-        limit: seconds after the event until what is there counts as left; None: the tool's grace
-            and a second.
-        tell: is called with each cell's outcome as soon as that is known.
+        cells: the cells to run.
+        jobs: how many cells run at a time.
+        limit: seconds after the event until a process counts as leftover; None: the tool's grace
+            plus `LEEWAY`.
+        show: is called with a line about each cell as soon as its outcome is known.
     """
     outcomes: dict[Cell, Outcome] = {}
     with marked.swept() as mark, _signals_that_end():
-        anyio.run(_run_all, cells, jobs, limit, mark, outcomes, tell)
+        anyio.run(_run_all, cells, jobs, limit, mark, outcomes, show)
     return {cell: outcomes[cell] for cell in cells}
 
 
 @contextmanager
 def _signals_that_end() -> Iterator[None]:
-    """Have the signals of the matrix end this program like a Ctrl-C.
+    """Make SIGTERM and SIGHUP end this program as Ctrl-C does.
 
-    And have the tools start with none of them ignored, as below ``nohup`` or a shell's ``&``.
+    This also makes sure that the tools inherit no ignored signal: ``nohup`` and a shell's ``&``
+    ignore some of them.
     """
-    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in asked}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
@@ -135,7 +136,7 @@ async def _run_all(
     limit: float | None,
     mark: str,
     outcomes: dict[Cell, Outcome],
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> None:
     limiter = anyio.CapacityLimiter(jobs)
 
@@ -143,7 +144,7 @@ async def _run_all(
         async with limiter:
             within = cell.tool.grace + LEEWAY if limit is None else limit
             outcomes[cell] = await _run_cell(cell, mark, within)
-            tell(f"{len(outcomes)} of {len(cells)}: {cell}: {outcomes[cell]}")
+            show(f"{len(outcomes)} of {len(cells)}: {cell}: {outcomes[cell]}")
 
     async with anyio.create_task_group() as tasks:
         for cell in cells:
@@ -151,7 +152,7 @@ async def _run_all(
 
 
 async def _run_cell(cell: Cell, run_mark: str, limit: float) -> Outcome:
-    """Run one cell; however this is left, nothing of it is."""
+    """Run one cell; kill all of its processes at the end, also after an error."""
     mark = f"FAULTS_CELL={uuid4().hex}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="currant-faults-")))
@@ -161,10 +162,10 @@ async def _run_cell(cell: Cell, run_mark: str, limit: float) -> Outcome:
             "FAULTS_UP": str(up.path),
             "FAULTS_TRIGGER": str(trigger.path),
             "TMPDIR": str(folder),
-            "PARALLEL_HOME": str(folder),  # or it makes a folder in the user's home
+            "PARALLEL_HOME": str(folder),  # By default, GNU parallel makes a folder in the home.
         }
         host = stack.enter_context(
-            subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds, of nobody's time
+            subprocess.Popen(  # noqa: ASYNC220 - takes a few ms, and no timing is affected
                 _command_line(cell, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -185,11 +186,11 @@ async def _run_cell(cell: Cell, run_mark: str, limit: float) -> Outcome:
                 host.send_signal(sent)
             case word:
                 trigger.write(word)
-        return await _see_what_is_left(mark, known, began, limit)
+        return await _find_leftovers(mark, known, began, limit)
 
 
 def _command_line(cell: Cell, folder: Path) -> list[str]:
-    """Write the scripts, and return the command line of the tool that runs them."""
+    """Write the scripts; return the command line of the tool that runs them."""
     commands: dict[str, str] = {}
     for name, kind in (("subject", cell.kind), ("other", OTHER)):
         script = folder / f"{name}.sh"
@@ -201,24 +202,22 @@ def _command_line(cell: Cell, folder: Path) -> list[str]:
 
 
 async def _start(cell: Cell, host: subprocess.Popen[bytes], up: _Pipe, mark: str) -> str:
-    """Wait until all is up; return what is wrong, if anything is."""
+    """Wait until both commands are up; return the problem, or "" if there is none."""
     missing = cell.kind.words | OTHER.words
     deadline = time.monotonic() + START_LIMIT
     while missing:
         missing -= await up.read()
         if host.poll() is not None:
-            return f"the tool ended with {host.returncode} before all was up"
+            return f"the tool exited with {host.returncode} before all commands were up"
         if time.monotonic() > deadline:
-            return f"never said: {', '.join(missing)}"
+            return f"never written by the commands: {', '.join(missing)}"
     if host.pid not in marked.find(mark):
-        return "the tool does not show its environment, so nothing can be found by it"
+        return "the environment of the tool cannot be read, so its processes cannot be found"
     return ""
 
 
-async def _see_what_is_left(
-    mark: str, known: dict[int, str], began: float, limit: float
-) -> Outcome:
-    """Look until nobody is found, several times in a row, or the time is over."""
+async def _find_leftovers(mark: str, known: dict[int, str], began: float, limit: float) -> Outcome:
+    """Search until several searches in a row find no process, or the time is over."""
     clean_looks: list[float] = []
     while len(clean_looks) < marked.CLEAN_LOOKS:
         left = marked.still_there(known) | marked.find(mark)
@@ -234,7 +233,7 @@ async def _see_what_is_left(
 
 
 class _Pipe:
-    """A named pipe, open at this end for both, so that nobody's opening has to wait."""
+    """A named pipe, open here for reading and writing, so that opening it blocks no process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -249,7 +248,7 @@ class _Pipe:
         os.close(self._fd)
 
     async def read(self) -> set[str]:
-        """Return the words that were written, waiting for them for a tenth of a second."""
+        """Return the words that were written; wait at most a tenth of a second for them."""
         with anyio.move_on_after(0.1):
             await anyio.wait_readable(self._fd)
             return set(os.read(self._fd, 65536).decode().split())

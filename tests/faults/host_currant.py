@@ -1,7 +1,7 @@
-"""What a user of currant writes: a Runner, a loop over its messages, no handlers for signals.
+"""A plain program that uses currant: a Runner, a loop over its messages, no signal handlers.
 
-``python -m tests.faults.host_currant BACKEND GRACE COMMAND…``.  It leaves its block in one way or
-another when a command writes ``cancel`` or ``raise``.
+Usage: ``python -m tests.faults.host_currant BACKEND GRACE COMMAND…``.  If a command writes
+``cancel`` or ``raise``, the body cancels the scope around the Runner or raises an exception.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What one writes without a library for it: a task group with a process in each task.
+"""A plain program without a library for process trees: a task group, one process in each task.
 
-``python -m tests.faults.host_script COMMAND…``.  It leaves its task group in one way or another
-when a command writes ``cancel`` or ``raise``.
+Usage: ``python -m tests.faults.host_script COMMAND…``.  If a command writes ``cancel`` or
+``raise``, its task cancels the task group or raises an exception.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import anyio
 
 
 async def run(command: str, scope: anyio.CancelScope) -> None:
-    """Run one command and read what it writes; it is an error where it fails."""
+    """Run one command and read its output; raise an exception if the command fails."""
     async with await anyio.open_process(shlex.split(command), stderr=None) as process:
         assert process.stdout is not None
         async for data in process.stdout:

@@ -1,8 +1,8 @@
-"""The kinds of command: small shell scripts that end badly, each in a way of its own.
+"""The kinds of command: small shell scripts, each hard to stop in a different way.
 
-A script says a word once a part of it is what it is meant to be; when every word in it was said,
-it is fully up.  It calls itself, with an argument, for the processes that it starts.  None of them
-ever ends by itself.
+A script writes a word as soon as one of its processes is up; when all of its words are written, the
+command is up.  To start another process, a script runs itself with an argument.  None of the
+processes exits by itself.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Kind:
     """A kind of command.
 
     Attributes:
-        name: what it is called, on the command line too.
-        body: what it does, in the shell's language.
+        name: its name in the report and on the command line.
+        body: the shell script, without the definition of ``say``.
     """
 
     name: str
@@ -30,18 +30,18 @@ class Kind:
 
     @property
     def script(self) -> str:
-        """The whole script."""
+        """The complete shell script."""
         return PRELUDE + self.body
 
     @property
     def words(self) -> frozenset[str]:
-        """What it has said when it is fully up."""
+        """The words that the command has written when it is up."""
         return frozenset(re.findall(r"\bsay (\w+)", self.body))
 
 
 OTHER = Kind(
     "other",
-    # The command that runs beside: it fails when it is told to, or passes on what it is told.
+    # The second command of each cell: on ``fail`` it exits with 3; it prints any other word.
     """
     say other
     read -r word <"$FAULTS_TRIGGER"
@@ -79,7 +79,7 @@ _KINDS = (
     ),
     Kind(
         "deaf grandchild",
-        # The leader ends when it is asked to; who does not is no child of the tool's.
+        # The leader exits on SIGTERM; its child, which the tool does not know, ignores the signal.
         """
         case $1 in
         '') sh "$0" deaf & say leader; wait ;;
@@ -89,7 +89,7 @@ _KINDS = (
     ),
     Kind(
         "setsid",
-        # Out of the session and the group, with no pipe of the tool's.
+        # The escapee has left the session and the group, and holds no pipe of the tool.
         """
         case $1 in
         '') setsid sh "$0" escapee </dev/null >/dev/null 2>&1 & say leader; exec sleep 9999 ;;
@@ -99,7 +99,7 @@ _KINDS = (
     ),
     Kind(
         "daemon",
-        # Two forks, a new session, no open files: nothing of it leads back to the tool.
+        # Two forks, a new session and no open files: the daemon has no link back to the tool.
         """
         case $1 in
         '') (setsid sh "$0" daemon &); say leader; exec sleep 9999 ;;
@@ -109,7 +109,8 @@ _KINDS = (
     ),
     Kind(
         "stopped",
-        # It gets no signal but SIGKILL until it is continued.  Proc(5) tells when it has stopped.
+        # A stopped process gets no signal but SIGKILL until it is continued.  The watcher reads
+        # its state in proc(5).
         """
         case $1 in
         '') sh "$0" watch $$ & kill -STOP $$; exec sleep 9999 ;;
@@ -127,8 +128,8 @@ _KINDS = (
     ),
     Kind(
         "fork loop",
-        # A process number is stale as soon as it is read, of the loop's children and of the chain,
-        # in which each link starts the next one and ends.
+        # PIDs become stale as soon as they are read: the loop starts short-lived children, and each
+        # link of the chain starts the next link and exits.
         """
         case $1 in
         '') sh "$0" chain & say leader; while :; do sleep 0.02; done ;;

@@ -1,7 +1,7 @@
-"""Processes found by a mark, a variable in their environment, wherever they have escaped to.
+"""Find processes by a mark: a variable in their environment, which escapees have, too.
 
-All descendants of a process inherit its environment; who makes himself a new one is not found.
-Only Linux lets one look at the environment of others, in ``/proc``.
+All descendants of a process inherit its environment.  A process that replaces its environment is
+not found.  Linux only: the environment of other processes is read from ``/proc``.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["descendants", "end", "find", "still_there", "swept"]
 
 CLEAN_LOOKS = 3
-"""How often in a row nobody must be found: one look may miss whoever is being started."""
+"""How many searches in a row must find no process: one search may miss a process being started."""
 
 PAUSE = 0.005
-"""Seconds between two looks."""
+"""Seconds between two searches."""
 
 SEARCH_LIMIT = 10.0
-"""Seconds that what got SIGKILL has to be gone; a fork loop has to be met between two links."""
+"""Seconds until killed processes must be gone; a fork loop has to be hit between two links."""
 
 
 def find(mark: str) -> dict[int, str]:
-    """Return the command lines of those whose environment contains ``name=value``, by number.
+    """Return the command lines of all processes with `mark` (``name=value``), by PID.
 
-    A zombie is nobody: it has no environment any more.
+    A zombie is not included: it has no environment.
     """
     wanted = os.fsencode(mark)
     found: dict[int, str] = {}
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is somebody else's
+        with suppress(OSError):  # The process has ended, or is another user's.
             if wanted in (process / "environ").read_bytes().split(b"\0"):
                 words = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
                 found[int(process.name)] = b" ".join(words).decode(errors="replace")
@@ -47,9 +47,9 @@ def find(mark: str) -> dict[int, str]:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Return the children of a process, theirs and so on, by number, with when each was started.
+    """Return the start time of each descendant of a process, by PID.
 
-    For those who make themselves another environment.
+    This also finds descendants that replaced their environment.
     """
     parents = {process: words for process in _numbers() if (words := _stat(process))}
     found: dict[int, str] = {}
@@ -59,7 +59,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def still_there(known: dict[int, str]) -> dict[int, str]:
-    """Return what those are called that are still there, and are no zombies."""
+    """Return a description of each process in `known` that still runs and is not a zombie."""
     return {
         pid: f"a descendant, started at {started}"
         for pid, started in known.items()
@@ -72,7 +72,7 @@ def _numbers() -> list[int]:
 
 
 def _stat(pid: int) -> tuple[int, str] | None:
-    """Return a process's parent and when it was started; None where it is gone or a zombie."""
+    """Return a process's parent and start time; None if the process is gone or a zombie."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
     except OSError:
@@ -81,10 +81,10 @@ def _stat(pid: int) -> tuple[int, str] | None:
 
 
 def end(mark: str) -> int:
-    """Kill all of them, and return how many that were.
+    """Kill all processes with `mark`, and return their number.
 
     Raises:
-        RuntimeError: some of them are still there after 10 s.
+        RuntimeError: a process still exists after 10 s.
     """
     killed: set[int] = set()
     deadline = time.monotonic() + SEARCH_LIMIT
@@ -104,17 +104,17 @@ def end(mark: str) -> int:
 
 @contextmanager
 def swept() -> Iterator[str]:
-    """Give a mark of which nobody is left, even where this process is killed before the end.
+    """Yield a mark; kill all processes with that mark at the end, even if this process is killed.
 
-    A helper waits for the end of its stdin, which comes in any case, and ends them then.
+    A helper process waits until its stdin is closed, which happens in either case, and kills them.
     """
     mark = f"FAULTS_RUN={uuid4().hex}"
     with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.marked", mark],
         stdin=subprocess.PIPE,
-        start_new_session=True,  # a Ctrl-C is not for it
+        start_new_session=True,  # Ctrl-C must not reach the helper.
     ):
-        yield mark  # leaving the block closes its stdin and waits for it
+        yield mark  # Leaving the block closes the helper's stdin and waits for its exit.
 
 
 if __name__ == "__main__":

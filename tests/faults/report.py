@@ -1,4 +1,4 @@
-"""The report: a table for each tool, one that compares them, and what was left."""
+"""The report: a table for each tool, a table that compares them, and the leftover processes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 LEGEND = (
-    "Seconds from the event until every process was gone, the tool's own too; `left 2`: so many "
-    "were there when the grace and a second were over; –: it cannot happen to that tool. Signals "
-    "go to the tool only."
+    "Seconds from the event until every process was gone, including the tool; `left 2`: two "
+    "processes were left one second after the grace; –: the event cannot happen to that tool. "
+    "Signals are sent to the tool only."
 )
 
 
 def report(outcomes: Mapping[Cell, Outcome]) -> str:
-    """Return all that there is to say, in Markdown."""
+    """Return the whole report in Markdown."""
     tools = list(dict.fromkeys(cell.tool for cell in outcomes))
     parts = [
         LEGEND,
         *("\n".join(_table_of_one(tool, outcomes)) for tool in tools),
-        "Which events left something behind:",
+        "Events after which a process was left:",
         "\n".join(_table_of_all(tools, outcomes)),
         "\n".join(_details(outcomes)),
     ]

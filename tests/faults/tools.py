@@ -1,6 +1,6 @@
-"""The tools that run commands: currant on its event loops, and those it is measured against.
+"""The tools that run commands: currant on its event loops, and the peers to compare it with.
 
-Each runs two commands and is told, in its own words, to stop the other one when one fails.
+Each tool runs two commands; its options say to stop the other command if one fails.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Tool:
     """A program that runs commands.
 
     Attributes:
-        name: what it is called in the report.
-        argv: its command line, in which ``{subject}``, ``{other}`` and ``{folder}`` stand for the
-            two commands and for the folder with a ``Procfile`` of them.
-        grace: seconds that it gives commands to end before it kills them.
-        grace_from: what says so.
+        name: its name in the report.
+        argv: its command line; ``{subject}``, ``{other}`` and ``{folder}`` are replaced by the two
+            commands and by the folder with their ``Procfile``.
+        grace: seconds between its request to stop and its SIGKILL.
+        grace_from: the option or constant that sets the grace.
         is_program: whether it has a scope to cancel and a body that can raise.
-        is_peer: whether it is there to be compared with.
+        is_peer: whether currant is compared with it.
     """
 
     name: str
@@ -38,15 +38,15 @@ class Tool:
 
     @property
     def settles(self) -> float:
-        """Seconds that it has, once all is up, before anything happens.
+        """Seconds to wait after all commands are up, before the event.
 
-        To the peers' advantage: honcho, for one, cannot deal with a signal in its first moments.
+        This favours the peers: honcho, for example, cannot handle a signal right after its start.
         """
         return 0.5 if self.is_peer else 0.0
 
 
 def currant(backend: str, grace: float) -> Tool:
-    """Return a program that uses currant on that event loop."""
+    """Return a program that uses currant on the event loop `backend`."""
     program = (sys.executable, "-m", "tests.faults.host_currant", backend, str(grace))
     return Tool(
         f"currant, {backend}",
@@ -59,29 +59,29 @@ def currant(backend: str, grace: float) -> Tool:
 
 
 def peer(name: str, path: str | None, grace: float) -> Tool | None:
-    """Return the peer of that name; None where it is not installed.
+    """Return the peer of that name; None if it is not installed.
 
     Args:
         name: one of `PEERS`.
-        path: its program; None: look for it in the PATH.
-        grace: seconds that commands get, where the peer has an option for it.
+        path: the path of its program; None: look in PATH.
+        grace: the grace in seconds, if the peer has an option for it.
     """
     if name == "script":
         script = (sys.executable, "-m", "tests.faults.host_script", "{subject}", "{other}")
-        return Tool(name, script, 0.0, "it kills at once", is_program=True)
+        return Tool(name, script, 0.0, "kills at once", is_program=True)
     program = shutil.which(path or name)
     if program is None:
         return None
     milliseconds = round(grace * 1000)
-    # These run a shell, and some shells stay as the parent of their last command.  To the peers'
-    # advantage they are spared that process, which would catch the signals.
+    # These peers run each command in a shell, and some shells stay as the parent of their last
+    # command and would catch the signals.  ``exec`` avoids that process, which favours the peers.
     commands = ("exec {subject}", "exec {other}")
     options: tuple[str, ...]
     match name:
         case "concurrently":
             options = ("--kill-others-on-fail", "--kill-timeout", str(milliseconds))
             return Tool(name, (program, *options, *commands), grace, shlex.join(options[1:]))
-        case "honcho":  # it has no option for the grace, and needs none to stop the others
+        case "honcho":  # It has no option for the grace, and always stops the others.
             options = ("start", "--procfile", "{folder}/Procfile")
             return Tool(name, (program, *options), 5.0, "its KILL_WAIT")
         case "parallel":
