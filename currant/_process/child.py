@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import anyio
 
@@ -84,11 +84,12 @@ class Child:
 
     def __init__(self, spec: SpawnSpec, *, with_pidfd: bool = True) -> None:
         take = take_terminal() if spec.in_terminal else None
-        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+        process = subprocess.Popen(
             spec.argv,
             preexec_fn=take,  # noqa: PLW1509 - `take_terminal` says why it is safe
             **spec.options(),
         )
+        self._process = cast("subprocess.Popen[bytes]", process)
         self.pid = self._process.pid
         self._wait_lock = anyio.Lock(fast_acquire=True)
         self._closed = False

@@ -32,7 +32,7 @@ from currant._values.launch_spec import LaunchSpec, Pty, has_input
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from anyio.abc import Process
@@ -183,7 +183,7 @@ class LocalLauncher:
         return process
 
     @contextmanager
-    def _no_sweep_of(self, name: str) -> Iterator[None]:
+    def _no_sweep_of(self, name: str) -> Generator[None]:
         """Leave the command alone in sweeps during a start: the group is not known yet."""
         self._starting.append(name)
         try:

@@ -28,7 +28,7 @@ from currant._system.files import bytes_in_pipe, enlarge_pipe, open_for_reading
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["InputPipe", "OutputPipe", "PipeStdio", "PtyStdio", "Stdio", "TerminalInput"]
 
@@ -231,7 +231,7 @@ class Stdio:
         self._child_ends: list[int] = []
 
     @contextmanager
-    def child_ends(self) -> Iterator[tuple[int, int, int]]:
+    def child_ends(self) -> Generator[tuple[int, int, int]]:
         """Give the child's stdin, stdout and stderr to a start, and close them afterwards.
 
         The child has copies by then, and the output could not end while we hold the original.  If
