@@ -107,7 +107,7 @@ class Output:
         self._name = name
         self._send = send
         self._sought = list(sought)
-        self.has_found = False
+        self.has_found: bool = False
         self._capture = Capture(capture)
         self._tail = Tail()
         self._open = 2

@@ -97,7 +97,9 @@ class Attempt:
     def __init__(self, command: Command, number: int, context: JobContext) -> None:
         self.number = number
         line_probes = () if command.ready is None else command.ready.line_probes
-        self.output = Output(command.name, context.policies.capture, line_probes, context.send)
+        self.output: Output = Output(
+            command.name, context.policies.capture, line_probes, context.send
+        )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
@@ -158,7 +160,7 @@ class Attempt:
 
     @property
     def cannot_be_stopped(self) -> bool:
-        """Whether a process of the attempt has survived SIGKILL."""
+        """Whether a process survived SIGKILL."""
         return isinstance(self.error, CannotStopError)
 
     async def launch(self) -> Process | None:
@@ -279,8 +281,7 @@ class Attempt:
             tasks.start_soon(_write_stdin, process.stdin, self._command.stdin)
         if self._size is not None:
             tasks.start_soon(self.resize, self._size)
-        is_stopped = self._stop_request is not None
-        self._health.start(process, tasks, is_stopped=is_stopped)
+        self._health.start(process, tasks, is_stopped=self._stop_request is not None)
         if self._stop_request is not None:  # The stop was requested during the launch.
             self._stop_request = replace(self._stop_request, at=anyio.current_time())
             tasks.start_soon(self._stop, running)

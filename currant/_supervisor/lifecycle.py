@@ -24,7 +24,7 @@ from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
 from currant._synchronization import Notifier
 from currant._values.command import with_grace, with_pty
-from currant._values.errors import DependencyError, JobEndedError, LaunchError
+from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.restart import Again, Done, History, decide
 from currant._values.results import Result
@@ -70,10 +70,12 @@ class Lifecycle:
     def __init__(self, command: Command, policies: Policies, context: RunnerContext) -> None:
         self.command = command
         self.result: Result | None = None
-        self.starts = 0
-        self.context = JobContext(context, context.barrier.child(), Notifier(), policies)
+        self.starts: int = 0
+        self.context: JobContext = JobContext(
+            context, context.barrier.child(), Notifier(), policies
+        )
         self._to_launch = with_grace(command, policies.grace)
-        self.attempt = Attempt(self._to_launch, 0, self.context)
+        self.attempt: Attempt = Attempt(self._to_launch, 0, self.context)
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
         self._times_ready = 0  # by earlier attempts
         self._history = History()
@@ -200,8 +202,7 @@ class Lifecycle:
                 if not self._wants_another:
                     break
                 await self._wait_to_restart()
-            error = self.attempt.error
-            if self.attempt.cannot_be_stopped and error is not None:
+            if isinstance(error := self.attempt.error, CannotStopError):
                 self._stop_others()
                 await self.context.send(Aborted(self.name, error, self.attempt.number, time.time()))
         finally:
@@ -253,7 +254,8 @@ class Lifecycle:
         """Run one attempt to its end, and report the exit or the failed launch."""
         self._next = _DONE
         self._times_ready = self.times_ready
-        self.attempt = attempt = Attempt(self._to_launch, self.attempt.number + 1, self.context)
+        attempt = Attempt(self._to_launch, self.attempt.number + 1, self.context)
+        self.attempt = attempt
         process = None
         with self._cut_short_by_kill():
             process = await attempt.launch()
@@ -303,9 +305,10 @@ class Lifecycle:
 
     async def _end_escapees(self) -> None:
         """End the escapees of the attempt; after a kill, the Runner ends them."""
-        if self.attempt.exit is not None and not self.context.barrier.thrown:
-            with self._cut_short_by_kill():
-                await self.attempt.end_escapees()
+        if self.attempt.exit is None or self.context.barrier.thrown:
+            return
+        with self._cut_short_by_kill():
+            await self.attempt.end_escapees()
 
     async def _wait_to_restart(self) -> None:
         """Announce the restart and wait out its delay, unless a kill or a request cuts it."""
