@@ -9,6 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from currant import KillBarrier
+from currant._synchronization import ChildBarrier
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +129,7 @@ def run(anyio_backend: Any, main: Any) -> None:
 def test_it_may_be_built_before_the_event_loop_runs(anyio_backend: Any) -> None:
     """A barrier that was built outside works inside as any other."""
     barrier = KillBarrier()
-    below = barrier.child()
+    below = ChildBarrier(barrier)
 
     async def main() -> None:
         with anyio.fail_after(LONG):
@@ -147,7 +148,7 @@ def test_it_may_be_built_before_the_event_loop_runs(anyio_backend: Any) -> None:
 def test_one_that_was_thrown_before_the_event_loop_runs_is_thrown(anyio_backend: Any) -> None:
     """A kill may come before there is anything to kill."""
     barrier = KillBarrier()
-    below = barrier.child()
+    below = ChildBarrier(barrier)
     barrier.throw("early")
     assert (barrier.thrown, barrier.reason, below.thrown, below.reason) == (True, "early") * 2
 
@@ -155,7 +156,7 @@ def test_one_that_was_thrown_before_the_event_loop_runs_is_thrown(anyio_backend:
         with anyio.fail_after(LONG):
             await barrier.wait()
             await below.wait()
-            await barrier.child().wait()
+            await ChildBarrier(barrier).wait()
 
     run(anyio_backend, main)
 
@@ -166,8 +167,8 @@ def test_one_that_was_thrown_before_the_event_loop_runs_is_thrown(anyio_backend:
 async def test_a_barrier_throws_those_below_it() -> None:
     """Who waits for a command's barrier passes when the Runner's is thrown, reason included."""
     upper = KillBarrier()
-    middle = upper.child()
-    lower = middle.child()
+    middle = ChildBarrier(upper)
+    lower = ChildBarrier(middle)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lower.wait)
         tasks.start_soon(middle.wait)
@@ -181,7 +182,7 @@ async def test_a_barrier_throws_those_below_it() -> None:
 async def test_those_below_are_thrown_in_the_same_step() -> None:
     """There is no moment at which the upper barrier is thrown and a lower one is not."""
     upper = KillBarrier()
-    lower = [upper.child().child() for _ in range(3)]
+    lower = [ChildBarrier(ChildBarrier(upper)) for _ in range(3)]
     upper.throw()
     assert all(barrier.thrown for barrier in lower)
 
@@ -189,7 +190,7 @@ async def test_those_below_are_thrown_in_the_same_step() -> None:
 async def test_a_barrier_below_throws_alone() -> None:
     """Stopping one command stops neither the others nor the Runner."""
     upper = KillBarrier()
-    one, other = upper.child(), upper.child()
+    one, other = ChildBarrier(upper), ChildBarrier(upper)
     one.throw("only me")
     await checkpoint()
     assert (one.thrown, other.thrown, upper.thrown) == (True, False, False)
@@ -201,7 +202,7 @@ async def test_a_barrier_below_a_thrown_one_is_thrown_from_the_start() -> None:
     """A command that comes after the kill is stopped like the ones before, for the same reason."""
     upper = KillBarrier()
     upper.throw("all")
-    late = upper.child()
+    late = ChildBarrier(upper)
     assert (late.thrown, late.reason) == (True, "all")
     with anyio.fail_after(LONG):
         await late.wait()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from currant import Batch
-from currant._channel.output import TAIL_BYTES, TAIL_LINES, Capture, Tail
+from currant._channel.capture import Capture
+from currant._channel.tail import TAIL_BYTES, TAIL_LINES, Tail
 
 if TYPE_CHECKING:
     from currant._values.lines import StreamName

@@ -11,7 +11,7 @@ from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
-from currant._channel import subscription
+from currant._channel import buffer
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
@@ -133,8 +133,8 @@ async def test_what_two_readers_give_back_is_in_order_again() -> None:
         channel.close()
         readers = [LineReader(channel.readers), LineReader(channel.readers)]
         heads = [[await anext(reader) for _ in range(3)] for reader in readers]
-        readers[leave_first].leave()
-        readers[1 - leave_first].leave()
+        readers.pop(leave_first)
+        readers.pop()
         rest = [line async for line in LineReader(channel.readers)]
         numbers = [int(line.data) for line in rest if isinstance(line, Line)]
         assert numbers == sorted(numbers)
@@ -148,12 +148,12 @@ async def test_lines_that_end_in_any_way_leave_others_their_turn() -> None:
     channel = Channel(2)
     await channel.send(Batch("a", "stdout", b"50 %\r" * 50_000, 0.0))
     channel.close()
-    place, part = channel.readers.take_part(65536)
-    assert place == (1, 0)
+    position, part = channel.readers.take(65536)
+    assert position == (1, 0)
     assert isinstance(part, Batch)
     assert 60_000 < len(part.data) <= 65536
-    place, _ = channel.readers.take_part(65536)
-    assert place == (1, len(part.data))
+    position, _ = channel.readers.take(65536)
+    assert position == (1, len(part.data))
 
 
 async def test_a_long_line_in_small_pieces_leaves_others_their_turn() -> None:
@@ -204,10 +204,10 @@ async def test_a_sender_that_is_cancelled_leaves_nothing_behind() -> None:
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     channel.close()
-    assert written([feed.take()]) == b"1\n"
+    assert written([feed.receive_nowait()]) == b"1\n"
     with pytest.raises(anyio.EndOfStream):
-        feed.take()
-    feed.leave()
+        feed.receive_nowait()
+    feed.close()
 
 
 async def test_a_quiet_command_need_not_wait_behind_all_that_a_chatty_one_writes() -> None:
@@ -439,7 +439,7 @@ async def test_other_messages_are_kept_for_a_late_reader_but_not_without_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Lifecycle messages survive the discarding; their number has a bound."""
-    monkeypatch.setattr(subscription, "KEPT", 300)
+    monkeypatch.setattr(buffer, "MAX_EVENTS_KEPT", 300)
     launcher = FakeLauncher(default=Script(stdout=b"x\n"))
     async with Runner([f"c{n}" for n in range(100)], launcher=launcher) as runner:
         await runner.join()
@@ -551,7 +551,7 @@ async def test_join_waits_until_each_of_several_readers_has_had_its_lines() -> N
 
 async def test_what_was_counted_as_dropped_stays_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound for small messages, the counts of discarded lines are kept."""
-    monkeypatch.setattr(subscription, "KEPT", 10)
+    monkeypatch.setattr(buffer, "MAX_EVENTS_KEPT", 10)
     launcher = FakeLauncher(default=Script(stdout=b"hi\n", exit=1))
     policy = RestartPolicy("always", max_restarts=99, delay=0)
     async with Runner(["c"], restart=policy, launcher=launcher) as runner:
