@@ -331,7 +331,7 @@ class Attempt:
     async def _check_the_last_lines(self) -> None:
         """Let the checks go on until all is read that the process wrote."""
         await self.output.ended()
-        if self.output.has_found:
+        if self.output.matched:
             with anyio.move_on_after(LAST_LOOK):
                 await self._context.change.wait_for(lambda: not self.may_become_ready)
         self._cancel_checks()

@@ -19,7 +19,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._supervisor.attempt import OUTPUT_TIME, Attempt, AttemptContext
-from currant._synchronization import KillBarrier, Notifier
+from currant._synchronization import ChildBarrier, KillBarrier, Notifier
 from currant._values.checks import checked_signal
 from currant._values.command import PIPE, Command, with_grace, with_pty
 from currant._values.errors import (
@@ -87,7 +87,7 @@ class Job:
         self.result: Result | None = None
         self._policies = policies
         self._context = context
-        self._barrier = context.barrier.child()
+        self._barrier = ChildBarrier(context.barrier)
         self._killed = False
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
         self._change = Notifier()

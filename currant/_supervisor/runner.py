@@ -575,7 +575,7 @@ class Runner(AsyncContextManagerMixin):
         except BaseException as error:  # KeyboardInterrupt too; it is raised again by the block
             self._fail(error)
         finally:
-            feed.leave()
+            feed.close()
 
     async def _run_job(self, job: Job) -> None:
         try:
