@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import pytest
@@ -20,9 +20,12 @@ from currant._values.exit import Exit
 from currant.sinks import SinkAttribute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from currant import BatchMessage
+    from currant._channel.buffer import Position
+
+    MakeBuffer: TypeAlias = Callable[..., Buffer]
 
 LINE = b"x" * 99 + b"\n"
 
@@ -38,7 +41,7 @@ def started(attempt: int = 1, command: str = "a") -> Started:
 
 
 @pytest.fixture(name="make_buffer")
-def make_closing_buffer() -> Iterator[Any]:
+def make_closing_buffer() -> Iterator[MakeBuffer]:
     """A factory of buffers that are closed at the end of the test."""
     buffers: list[Buffer] = []
 
@@ -49,6 +52,13 @@ def make_closing_buffer() -> Iterator[Any]:
     yield make
     for buffer in buffers:
         buffer.close()
+
+
+def take_batch(buffer: Buffer, max_bytes: int | None = None) -> tuple[Position, Batch]:
+    """Take a message that is a batch."""
+    position, message = buffer.take(max_bytes)
+    assert isinstance(message, Batch)
+    return position, message
 
 
 def take_all(buffer: Buffer) -> list[BatchMessage]:
@@ -62,7 +72,7 @@ def take_all(buffer: Buffer) -> list[BatchMessage]:
 # ---- the buffer: room ----
 
 
-def test_buffer_bounds_the_number_of_messages(make_buffer: Any) -> None:
+def test_buffer_bounds_the_number_of_messages(make_buffer: MakeBuffer) -> None:
     """A full buffer has no room, not even for a small message, until a message is taken."""
     buffer = make_buffer(2)
     assert not buffer
@@ -87,7 +97,7 @@ def test_buffer_bounds_the_number_of_messages(make_buffer: Any) -> None:
     ids=["empty", "small", "within", "small beyond", "large beyond"],
 )
 def test_buffer_bounds_the_bytes_of_large_batches(
-    make_buffer: Any, held: int, size: int, fits: bool
+    make_buffer: MakeBuffer, held: int, size: int, fits: bool
 ) -> None:
     """The bound on bytes holds for large batches only, and an empty buffer accepts any batch."""
     buffer = make_buffer(16, 10_000)
@@ -96,11 +106,11 @@ def test_buffer_bounds_the_bytes_of_large_batches(
     assert buffer.has_room(batch_of(b"x" * size)) is fits
 
 
-def test_bytes_that_were_returned_count_against_the_bound(make_buffer: Any) -> None:
+def test_bytes_that_were_returned_count_against_the_bound(make_buffer: MakeBuffer) -> None:
     """A batch that a reader returns occupies room again."""
     buffer = make_buffer(16, 10_000)
     buffer.append(batch_of(b"x" * 9_000))
-    position, message = buffer.take()
+    position, message = take_batch(buffer)
     assert buffer.has_room(batch_of(b"x" * 9_000))
     buffer.unread(position, message)
     assert not buffer.has_room(batch_of(b"x" * 9_000))
@@ -121,15 +131,17 @@ def test_returned_batches_keep_the_order(counts: list[int], data: st.DataObject)
             buffer.append(batch_of(b"".join(b"%06d\n" % (number + n) for n in range(count))))
             number += count
         while buffer:
-            taken.append(buffer.take(data.draw(st.integers(7, 30))))
+            taken.append(take_batch(buffer, data.draw(st.integers(7, 30))))
         assert [position for position, _ in taken] == sorted(position for position, _ in taken)
         for position, message in data.draw(st.permutations(taken)):
             buffer.unread(position, message)
-        lines = b"".join(message.data for message in take_all(buffer)).splitlines()
+        lines = []
+        while buffer:
+            lines += take_batch(buffer)[1].data.splitlines()
     assert [int(line) for line in lines] == list(range(number))
 
 
-def test_line_longer_than_the_limit_is_taken_whole(make_buffer: Any) -> None:
+def test_line_longer_than_the_limit_is_taken_whole(make_buffer: MakeBuffer) -> None:
     """A batch is cut between lines only."""
     buffer = make_buffer(4)
     buffer.append(batch_of(LINE))
@@ -140,7 +152,7 @@ def test_line_longer_than_the_limit_is_taken_whole(make_buffer: Any) -> None:
 # ---- the buffer: discarding ----
 
 
-def test_discarding_counts_output_and_keeps_events(make_buffer: Any) -> None:
+def test_discarding_counts_output_and_keeps_events(make_buffer: MakeBuffer) -> None:
     """The oldest lines are counted and reported in their place; events stay."""
     buffer = make_buffer(4)
     for message in (started(), batch_of(LINE * 3), batch_of(LINE * 2), batch_of(b"last\n")):
@@ -154,19 +166,19 @@ def test_discarding_counts_output_and_keeps_events(make_buffer: Any) -> None:
     assert last == batch_of(b"last\n")
 
 
-def test_returned_batches_are_discarded_first(make_buffer: Any) -> None:
+def test_returned_batches_are_discarded_first(make_buffer: MakeBuffer) -> None:
     """A batch that a reader returned is older than the messages in the stream."""
     buffer = make_buffer(4)
     buffer.append(batch_of(b"old\n"))
     buffer.append(batch_of(b"new\n"))
-    buffer.unread(*buffer.take())
+    buffer.unread(*take_batch(buffer))
     buffer.discard_oldest()
     count, last = take_all(buffer)
     assert isinstance(count, Dropped)
     assert last == batch_of(b"new\n")
 
 
-def test_kept_events_are_bounded(make_buffer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_events_are_bounded(make_buffer: MakeBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the oldest event is dropped, but no count of lines is lost."""
     monkeypatch.setattr(buffer_module, "MAX_EVENTS_KEPT", 3)
     buffer = make_buffer(1)
@@ -180,7 +192,7 @@ def test_kept_events_are_bounded(make_buffer: Any, monkeypatch: pytest.MonkeyPat
     assert sum(message.lines for message in left if isinstance(message, Dropped)) == 10
 
 
-def test_closed_buffer_reports_dropped_lines_before_later_messages(make_buffer: Any) -> None:
+def test_closed_buffer_reports_dropped_lines_before_later_messages(make_buffer: MakeBuffer) -> None:
     """Closing changes no order: the count comes before the messages that were not discarded."""
     buffer = make_buffer(2)
     buffer.append(batch_of(LINE))
