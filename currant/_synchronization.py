@@ -1,14 +1,14 @@
 """Two ways to wait: the kill barrier, which is thrown once, and a notifier, which repeats.
 
-The kill barrier holds each watcher task until its command must stop.  It comes from the Rust crate
-`currant`, where a kill is a gate that opens once: all current waiters pass, and all later waiters
-pass at once.  So a process that is started after the kill is stopped like the processes before it.
-Here each command has a barrier of its own, a child of the Runner's barrier.  Throwing the parent
-throws every child in the same step, so a watcher waits for one barrier only, whether the kill was
-meant for its command or for all.
+The kill barrier holds each watcher task until the command must stop.  The Rust crate `currant` has
+the same barrier: a gate that opens once, lets all current waiters pass, and lets all later waiters
+pass at once.  So a process that is started after a kill is stopped like every earlier process.
+Here each command has a separate barrier, a child of the Runner's barrier.  Throwing the parent
+throws every child in the same step, so a watcher waits for a single barrier, even if the kill is
+meant for all commands.
 
 The notifier announces that some state has changed.  Rejected: `anyio.Condition`.  A caller must
-hold its lock to notify, and most changes are made in plain functions, which cannot wait for a lock.
+hold a lock to notify, and most changes are made in plain functions, which cannot wait for a lock.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class KillBarrier:
         self._children.clear()
 
     async def wait(self) -> None:
-        """Wait until the barrier is thrown; return at once if it has been.
+        """Wait until the barrier is thrown; return at once if that has happened.
 
         Unlike every other wait in currant, this one does not count as waiting for the commands: if
         no reader takes their output, the commands wait rather than discard it (see `Dropped`).
@@ -81,7 +81,7 @@ class ChildBarrier(KillBarrier):
     """A barrier that is thrown along with its parent, and may be thrown alone.
 
     Args:
-        parent: if it has been thrown, the child is thrown from the start, for the same reason.
+        parent: if already thrown, the child is thrown from the start, for the same reason.
     """
 
     __slots__ = ()
@@ -112,7 +112,7 @@ class Notifier:
             self._event = None
 
     async def wait_for(self, predicate: Callable[[], bool]) -> None:
-        """Wait until `predicate` returns true; call it now and after each notification.
+        """Wait until `predicate` returns true; check now and after each notification.
 
         Cancellation: harmless at any time.
         """

@@ -1,12 +1,12 @@
-"""The messages of one subscription, in order and within bounds.
+"""The messages of a subscription, in order and within bounds.
 
 New messages go into an anyio memory object stream, which bounds their number.  A second bound
 limits their bytes.  In front of the stream is a deque of messages that were *set aside*: batches
 that a reader returned, and events (all messages other than output) that were passed over to make
 room.  Discarded lines are only counted; a `Dropped` message later reports the count.
 
-This module only stores messages.  It never waits: `Subscription` asks `has_room` before it appends,
-and checks for emptiness before it takes, so the stream never raises `WouldBlock`.
+This module only stores messages and never waits.  `Subscription` asks `has_room` before adding a
+message and checks for emptiness before taking one, so the stream never raises `WouldBlock`.
 
 Invariants: a reader takes the messages that were set aside first, then the counts, then the stream.
 Set-aside messages are sorted by position.  Until the buffer is closed, batches among them are older
@@ -37,7 +37,7 @@ SMALL_BATCH = 4 * 1024
 """Bytes up to which a batch ignores the byte bound, and may overtake large batches."""
 
 Position: TypeAlias = tuple[int, int]
-"""The place of a message in the order: messages taken so far, and bytes of its batch before it."""
+"""The place of a message in the order: messages taken so far, and offset in the batch."""
 
 
 class Buffer:
@@ -97,7 +97,7 @@ class Buffer:
         return position, message
 
     def unread(self, position: Position, batch: Batch) -> None:
-        """Return a `batch` that was taken but not used; it will be taken again, in order."""
+        """Return a `batch` that was taken but not used, to be taken again in order."""
         insort(self._set_aside, (position, batch), key=itemgetter(0))
         self._bytes += len(batch.data)
 
@@ -113,7 +113,7 @@ class Buffer:
             self._keep(position, message)
 
     def close(self) -> None:
-        """Close the stream; the messages in it stay here, to be read later or never."""
+        """Close the stream; if messages are left, they stay here and can still be taken."""
         for command in list(self._dropped):
             self._set_aside.append(((self._position, 0), self._take_dropped(command)))
         while self._in_stream:
@@ -132,7 +132,7 @@ class Buffer:
         self._dropped[batch.command] += batch.count()
 
     def _keep(self, position: Position, event: BatchMessage) -> None:
-        """Set `event` aside, after the count of its command's dropped lines; drop the oldest."""
+        """Set `event` aside, after the count of lines dropped before it; drop the oldest events."""
         if event.command in self._dropped:
             self._set_aside.append((position, self._take_dropped(event.command)))
         self._set_aside.append((position, event))
@@ -155,7 +155,7 @@ def size_of(message: BatchMessage) -> int:
 
 
 def _cut(batch: Batch, max_bytes: int) -> tuple[Batch, Batch | None]:
-    """Split `batch` after the last line that ends within `max_bytes`; keep a longer line whole."""
+    """Split `batch` after the last line that ends within `max_bytes`, but never inside a line."""
     end = end_of_lines(batch.data[:max_bytes])
     if not end:
         return batch, None

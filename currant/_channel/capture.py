@@ -1,4 +1,4 @@
-"""The captured output of one attempt, for `Result.stdout` and `Result.stderr`."""
+"""The captured output of an attempt, for `Result.stdout` and `Result.stderr`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Capture"]
 
 
 class Capture:
-    """Keeps the output of one attempt: all of it, its last bytes, or none.
+    """Keeps the output of an attempt: everything, the last bytes, or nothing.
 
     Memory is bounded: with a limit, each stream holds at most twice that many bytes and one chunk.
     Trimming at twice the limit, not at each chunk, keeps the cost of a byte constant.

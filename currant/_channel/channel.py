@@ -1,18 +1,18 @@
 """The bounded channel from the commands to their readers, which cannot deadlock.
 
-Every message goes to each `Subscription`: the iterators over the Runner share one, and each sink
-has its own.  A subscription is an anyio memory object stream of whole-line batches, so a slow
-reader slows the commands (backpressure).  A memory stream alone would deadlock if a task waited for
-the commands while no reader took their output.  So a subscription knows its readers, and the
-channel knows which tasks wait.  If a task waits and no reader is present, the subscription is
+Every message goes to each `Subscription`: all iterators over the Runner share a subscription, and
+each sink has its own.  A subscription is an anyio memory object stream of whole-line batches, so a
+slow reader slows the commands (backpressure).  A memory stream alone would deadlock if a task
+waited for the commands while no reader took their output.  So a subscription knows its readers, and
+the channel knows which tasks wait.  If a task waits and no reader is present, the subscription is
 *abandoned*: output that does not fit is discarded, oldest first, and counted.
 
-If there are sinks, they are the readers that matter: an iteration that was never begun, or that was
-left, does not hold them up.
+If there are sinks, only the sinks and the readers that are present count: an iteration that was
+never begun, or that was left, does not hold up the sinks.
 
 Rejected: `MemoryObjectReceiveStream.receive`, which hands a message to a sleeping reader.  A native
 `asyncio.Task.cancel` between the hand-over and the wake-up loses that message.  Here a reader is
-only woken; it takes the message in the step in which it returns the message.
+only woken, and takes the message in the same step in which it returns the message.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Channel:
         await self._last_producer_left.wait_for(lambda: not self.producing)
 
     async def send(self, message: BatchMessage) -> None:
-        """Hand `message` to each subscription in turn; wait if one is full and not abandoned."""
+        """Hand `message` to each subscription in turn; wait if it is full and not abandoned."""
         if isinstance(message, Batch):
             await checkpoint()  # a command may write without pause: other tasks need their turn
         for subscription in self._sinks:
@@ -116,7 +116,7 @@ class Channel:
             self._waiters.remove_current_task()
 
     def begin_to_wait(self) -> None:
-        """Mark the current task as waiting from now on: it is leaving the block."""
+        """Mark the current task as waiting from now on: the task is leaving the block."""
         self._waiters.add_current_task()
         for subscription in (self.readers, *self._sinks):
             subscription.recheck()

@@ -1,7 +1,10 @@
-"""The stream that a sink is called with, and the subscription behind it.
+"""The stream that a sink is called with, and the subscription behind that stream.
 
-They are two objects, so that a sink sees a plain `ObjectReceiveStream` and cannot reach the
-machinery of the channel through it.
+A sink sees a plain `ObjectReceiveStream`.  The machinery of the channel is in a second object, and
+no public name of the stream leads there.
+
+A sink is *settled* if all its work is done: it asks for the next message and there is none.  `join`
+waits for that.
 """
 
 from __future__ import annotations
@@ -37,14 +40,14 @@ class SinkAttribute(TypedAttributeSet):
 
 
 class SinkFeed(ObjectReceiveStream[BatchMessage]):
-    """The messages of a Runner, as one sink receives them."""
+    """The messages of a Runner, as a sink receives them."""
 
     def __init__(self, subscription: SinkSubscription, commands: Mapping[str, Command]) -> None:
         self._subscription = subscription
         self._commands = commands
 
     async def receive(self) -> BatchMessage:
-        """Wait for the next message and return it.
+        """Wait for the next message and return that message.
 
         Raises:
             anyio.EndOfStream: the Runner has ended, and every message was received.
@@ -80,7 +83,7 @@ class SinkFeed(ObjectReceiveStream[BatchMessage]):
 
 
 class SinkSubscription(Subscription):
-    """The subscription of one sink."""
+    """The subscription of a sink."""
 
     def __init__(self, waiters: Waiters, buffer_size: int) -> None:
         super().__init__(Buffer(buffer_size))
@@ -91,7 +94,7 @@ class SinkSubscription(Subscription):
 
     @property
     def abandoned(self) -> bool:
-        """Whether the sink itself waits for the commands; otherwise it reads until it leaves."""
+        """Whether the sink itself waits for the commands; otherwise the sink reads on."""
         return self._task is not None and self._task in self._waiters
 
     @property
@@ -100,7 +103,7 @@ class SinkSubscription(Subscription):
         return self._has_left or self.abandoned or (self._is_idle and not self.has_messages)
 
     async def receive(self) -> BatchMessage:
-        """Wait for the next message and return it; raises as `SinkFeed.receive` does."""
+        """Wait for the next message; raise the errors of `SinkFeed.receive`."""
         self._task = anyio.get_current_task().id
         await checkpoint()
         while not (self.has_messages or self._is_closed):
@@ -113,7 +116,7 @@ class SinkSubscription(Subscription):
         return self.receive_nowait()
 
     def receive_nowait(self) -> BatchMessage:
-        """Return the next message; raises as `SinkFeed.receive_nowait` does."""
+        """Return the next message; raise the errors of `SinkFeed.receive_nowait`."""
         if self._has_left:
             raise anyio.ClosedResourceError
         if self.has_messages:

@@ -1,6 +1,6 @@
-"""The output of one attempt: bytes are read to their end and sent on as batches of whole lines.
+"""The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
-Both streams are read at the same time, stderr in a task of its own.  On the way, `Capture` and
+Both streams are read at the same time, stderr in a separate task.  On the way, `Capture` and
 `Tail` keep their share, and each batch is matched against the probes that wait for a line.  A line
 is matched before the batch is sent, so a slow reader does not delay readiness.
 
@@ -31,7 +31,7 @@ __all__ = ["Output"]
 
 
 class Output:
-    """Both output streams of one attempt.
+    """Both output streams of an attempt.
 
     Args:
         name: the command's name.
@@ -40,7 +40,7 @@ class Output:
         send: is called with each batch of whole lines, and waits while there is no room.
 
     Attributes:
-        matched: whether a line has matched one of the probes.
+        matched: whether a line has matched a probe.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The iterators over a Runner, and the subscription that they share.
 
-A reader counts as *present* from the first step of its loop until the loop ends or is left by
-`break`.  It does not count while its own task waits for the commands, or after that task has ended:
-it could not make room.
+A reader is *present* from the first step of its loop until the loop ends or is left by `break`.  A
+reader is not present if its task waits for the commands or has ended, because such a task cannot
+make room.
 
 Rejected: async generators.  `break` does not close an async generator; the event loop does so
 later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
@@ -46,7 +46,7 @@ T_Message = TypeVar("T_Message")
 
 
 class Iteration:
-    """The state of one loop over a Runner; belongs to one reader.
+    """The state of one loop over a Runner; belongs to a reader.
 
     Attributes:
         max_bytes: how much of a batch to take at a time; None for all of it.
@@ -69,8 +69,8 @@ class Iteration:
     def task(self) -> anyio.TaskInfo | None:
         """The task that reads; None if that task has ended.
 
-        A step may run in a task of its own (`asyncio.wait_for` on Python 3.11).  When that task has
-        ended, the task that made the reader is the one that reads.
+        A step may run in a separate task (`asyncio.wait_for` on Python 3.11).  If that task has
+        ended, the task that made the reader counts.
         """
         for task in (self.stepped_by, self.created_by):
             if task is not None and not _has_ended(task):
@@ -139,7 +139,7 @@ class Readers(Subscription):
         return message
 
     def leave(self, iteration: Iteration, unread: Batch | None = None) -> None:
-        """End `iteration`; `unread` is the part of its last batch that the loop has not seen."""
+        """End `iteration`; `unread` is the part of the last batch that the loop has not seen."""
         if unread is not None:
             self._buffer.unread(iteration.position, unread)
         iteration.is_mid_batch = False
@@ -176,7 +176,7 @@ class _Reader(Generic[T_Message]):
         self._iteration.created_by = anyio.get_current_task()
 
     def __aiter__(self) -> Self:
-        """Return a reader for one loop: a variable may hold this one after its loop was left."""
+        """Return a new reader for each loop: a variable may hold this reader after its loop."""
         self._leave()
         return type(self)(self._readers)
 

@@ -1,14 +1,14 @@
-"""One subscription to the channel: who waits for room, and when output is discarded instead.
+"""A subscription to the channel: senders wait for room, or output is discarded.
 
 Each sink has a subscription, and all iterators over a Runner share one.  A `Buffer` holds the
 messages.  A sender waits if there is no room, so a slow reader slows the commands.  But if the
 subscription is *abandoned* (no reader will ever make room), the sender discards the oldest output.
 
-Senders are admitted in the order in which they came, with one exception.  A small batch need not
-wait behind the large batches of other commands, so that a chatty command does not delay a quiet
-one.  It never overtakes output of its own command.
+Senders are admitted in the order in which they came, with an exception: if a large batch waits, a
+small batch of another command may overtake it.  So a chatty command does not delay a quiet command.
+A batch never overtakes output of its own command.
 
-Rejected: `MemoryObjectSendStream.send`.  It yields before it looks for room.  If the subscription
+Rejected: `MemoryObjectSendStream.send`, which yields before looking for room.  If the subscription
 were abandoned during that yield, the sender would wait forever
 (test_reader_whose_task_is_cancelled_does_not_block_join).
 """
@@ -47,7 +47,7 @@ class _Sender:
 
 
 class Subscription(ABC):
-    """A buffer of messages, the senders that wait for room in it, and the rule when none must."""
+    """A buffer of messages, and the senders that wait for room in the buffer."""
 
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer

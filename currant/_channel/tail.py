@@ -1,7 +1,7 @@
-"""The last lines of one attempt, for `Job.tail` and for errors that show them.
+"""The last lines of an attempt, for `Job.tail` and for errors that show them.
 
-Batches are kept, not lines: splitting each batch when it is read would cost as much as reading line
-by line.  So a batch is only cut to its last bytes, and split when the tail is asked for.
+Batches are kept, not lines: splitting every batch would cost as much as reading line by line.  So a
+batch is only cut to its last bytes; if a caller asks for the tail, the rest is split into lines.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ TAIL_LINES = 20
 """How many last lines are kept."""
 
 TAIL_BYTES = 4096
-"""How many last bytes of one batch are kept."""
+"""How many last bytes of a batch are kept."""
 
 
 class Tail:
-    """Keeps the last lines of one attempt, both streams in the order in which they were read."""
+    """Keeps the last lines of an attempt, both streams in the order in which they were read."""
 
     __slots__ = ("_batches",)
 
@@ -34,7 +34,7 @@ class Tail:
 
     def add(self, batch: Batch) -> None:
         """Add a batch that was read; keep only the end of its data."""
-        # This runs for every batch, so it stores a tuple: a frozen dataclass takes longer to make.
+        # This runs for every batch, so keep a tuple: a frozen dataclass takes longer to make.
         end = batch.data[-TAIL_BYTES:]
         is_cut = len(end) < len(batch.data)
         self._batches.append((batch.command, batch.stream, end, is_cut, batch.time))
@@ -44,6 +44,6 @@ class Tail:
         lines: list[Line] = []
         for command, stream, data, is_cut, when in self._batches:
             of_batch = list(Batch(command, stream, data, when).lines())
-            # The first line of a cut batch may lack its beginning; show it only if it is alone.
+            # The first line of a cut batch may lack its beginning; show it only if alone.
             lines += of_batch[1:] or of_batch if is_cut else of_batch
         return tuple(lines[-TAIL_LINES:])

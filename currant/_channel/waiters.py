@@ -2,7 +2,7 @@
 
 A task in `join`, in `Job.wait` or at the end of the block cannot read at the same time.  A
 subscription asks here whether to wait for its reader or to discard output.  A counter, not a set,
-because the waits of one task may nest.
+because the waits of a task may nest.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Waiters:
         return task in self._tasks
 
     def add_current_task(self) -> None:
-        """Mark the current task as waiting; call `remove_current_task` to undo one mark."""
+        """Mark the current task as waiting; call `remove_current_task` to undo that."""
         self._tasks[anyio.get_current_task().id] += 1
 
     def remove_current_task(self) -> None:
-        """Remove one mark from the current task."""
+        """Undo one call of `add_current_task` by the current task."""
         task = anyio.get_current_task().id
         self._tasks[task] -= 1
         if not self._tasks[task]:
