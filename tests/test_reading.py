@@ -469,6 +469,19 @@ async def test_unread_messages_can_be_read_after_the_block() -> None:
     assert [type(message) for message in await messages_of(runner)] == [Started, Line, Exited]
 
 
+async def test_dropped_lines_are_reported_in_order_after_the_block() -> None:
+    """A Runner that is read after its block counts the lost lines before the later ones."""
+    with anyio.fail_after(60):
+        async with Runner([SEQ], buffer_size=1) as runner:
+            pass
+    messages = await messages_of(runner)
+    kinds = [type(message) for message in messages]
+    assert kinds[:2] == [Started, Dropped]
+    assert kinds[-1] is Exited
+    lines = [int(message.data) for message in messages if isinstance(message, Line)]
+    assert lines == list(range(dropped(messages) + 1, MANY + 1))
+
+
 async def test_commands_with_a_sink_never_wait_for_iteration() -> None:
     """As in a web app: a sink takes the output, no task iterates, the body waits elsewhere."""
     taken = bytearray()
