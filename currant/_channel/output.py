@@ -1,8 +1,8 @@
 """The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
 Both streams are read at the same time, stderr in a separate task.  On the way, `Capture` and
-`Tail` keep their share, and each batch is matched against the probes that wait for a line.  A line
-is matched before the batch is sent, so a slow reader does not delay readiness.
+`Tail` keep their share, and each batch is matched against the probes that wait for a line.  That
+happens before the batch is sent, so readiness does not wait for room for that batch.
 
 Invariant: the batches of a stream, joined, are the bytes that the process wrote, in order.
 """
