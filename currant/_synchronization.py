@@ -1,9 +1,14 @@
-"""The kill barrier: the gate that holds each watcher task until the commands are to be stopped.
+"""Two ways to wait: the kill barrier, which is thrown once, and a notifier, which repeats.
 
-From the Rust crate `currant`, where a kill is a gate that opens once: it lets through all who wait
-and, at once, all who come later, so that a process started after the kill is stopped like the ones
-before.  Here each command has a barrier of its own below the Runner's; what throws the Runner's
-throws them all, so a watcher needs to wait for one only, whoever asked for the kill.
+The kill barrier holds each watcher task until the command must stop.  The Rust crate `currant` has
+the same barrier: a gate that opens once, lets all current waiters pass, and lets all later waiters
+pass at once.  So a process that is started after a kill is stopped like every earlier process.
+Here each command has a separate barrier, a child of the Runner's barrier.  Throwing the parent
+throws every child in the same step, so a watcher waits for a single barrier, even if the kill is
+meant for all commands.
+
+The notifier announces that some state has changed.  Rejected: `anyio.Condition`.  A caller must
+hold a lock to notify, and most changes are made in plain functions, which cannot wait for a lock.
 """
 
 from __future__ import annotations
@@ -15,13 +20,13 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KillBarrier", "Notifier"]
+__all__ = ["ChildBarrier", "KillBarrier", "Notifier"]
 
 
 class KillBarrier:
     """A gate that is thrown open once and never closes again.
 
-    It may be built outside an event loop; all else belongs to the loop's thread.
+    A barrier may be built outside an event loop; call its methods in the event loop's thread only.
     """
 
     __slots__ = ("_children", "_event", "_reason")
@@ -29,7 +34,7 @@ class KillBarrier:
     def __init__(self) -> None:
         self._event = anyio.Event()
         self._reason: str | None = None
-        self._children: list[KillBarrier] = []
+        self._children: list[ChildBarrier] = []
 
     def __repr__(self) -> str:
         state = f"thrown, reason={self.reason!r}" if self.thrown else "closed"
@@ -37,50 +42,62 @@ class KillBarrier:
 
     @property
     def thrown(self) -> bool:
-        """Whether it has been thrown."""
+        """Whether the barrier has been thrown."""
         return self._event.is_set()
 
     @property
     def reason(self) -> str | None:
-        """What the first `throw` gave as its reason; None before, or where it gave none."""
+        """The reason given to the first `throw`; None before that, or if there was no reason."""
         return self._reason
 
     def throw(self, reason: str | None = None) -> None:
-        """Let all through who wait and all who come later; only the first call counts.
+        """Let all current and later waiters pass; only the first call counts.
 
-        Returns at once; waiters go on when the caller next yields to the event loop.
+        Returns at once; waiters continue when the caller next yields to the event loop.
+
+        Args:
+            reason: why the commands are stopped, for `reason`.
         """
         if self.thrown:
             return
         self._reason = reason
         self._event.set()
-        for barrier in self._children:
-            barrier.throw(reason)
+        for child in self._children:
+            child.throw(reason)
         self._children.clear()
 
     async def wait(self) -> None:
-        """Wait until it is thrown; return at once if it has been.
+        """Wait until the barrier is thrown; return at once if that has happened.
 
-        It is the only wait of currant's that does not count as one for the commands: output that
-        nobody reads makes them wait (see `Dropped`).
+        Unlike every other wait in currant, this one does not count as waiting for the commands: if
+        no reader takes their output, the commands wait rather than discard it (see `Dropped`).
+
         Cancellation: harmless at any time.
         """
         await self._event.wait()
 
-    def child(self) -> KillBarrier:
-        """Make a barrier that this one throws along with itself, but that throws alone too."""
-        barrier = KillBarrier()
-        if self.thrown:
-            barrier.throw(self._reason)
+
+class ChildBarrier(KillBarrier):
+    """A barrier that is thrown along with its parent, and may be thrown alone.
+
+    Args:
+        parent: if already thrown, the child is thrown from the start, for the same reason.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, parent: KillBarrier) -> None:
+        super().__init__()
+        if parent.thrown:
+            self.throw(parent.reason)
         else:
-            self._children.append(barrier)
-        return barrier
+            parent._children.append(self)  # noqa: SLF001 - the other half of the same class
 
 
 class Notifier:
-    """Wakes all who wait at that moment; unlike an event, it then is as before.
+    """Wakes every task that waits at that moment; later waiters wait for the next call.
 
-    While nobody waits it costs nothing, and it may be built outside an event loop.
+    A notifier costs nothing if no task waits, and may be built outside an event loop.
     """
 
     __slots__ = ("_event",)
@@ -89,23 +106,23 @@ class Notifier:
         self._event: anyio.Event | None = None
 
     def notify_all(self) -> None:
-        """Wake all who wait; return at once."""
+        """Wake every waiting task; return at once."""
         if self._event is not None:
             self._event.set()
             self._event = None
 
     async def wait_for(self, predicate: Callable[[], bool]) -> None:
-        """Wait until `predicate` is true; it is called now and after each notification.
+        """Wait until `predicate` returns true; check now and after each notification.
 
-        Cancellation: harmless.
+        Cancellation: harmless at any time.
         """
         while not predicate():
             await self.wait()
 
     async def wait(self) -> None:
-        """Wait for the next notice.
+        """Wait for the next notification.
 
-        Cancellation: harmless.
+        Cancellation: harmless at any time.
         """
         if self._event is None:
             self._event = anyio.Event()

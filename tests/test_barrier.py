@@ -1,4 +1,4 @@
-"""The kill barrier: it holds all who wait until it is thrown, and nobody after."""
+"""The kill barrier holds every waiter until it is thrown, and none after."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from currant import KillBarrier
+from currant._synchronization import ChildBarrier
 
 pytestmark = pytest.mark.anyio
 
 LONG = 30
-"""Seconds after which something that should have happened has not."""
+"""Seconds after which a wait counts as a deadlock."""
 
 
 # ---- throwing ----
 
 
-def test_a_new_barrier_is_closed() -> None:
-    """Nothing is thrown by itself, and there is no reason yet."""
+def test_new_barrier_is_closed() -> None:
+    """A new barrier is not thrown and has no reason."""
     barrier = KillBarrier()
     assert barrier.thrown is False
     assert barrier.reason is None
 
 
-async def test_all_who_wait_pass_when_it_is_thrown() -> None:
-    """However many tasks wait, none passes before the throw, and all do after."""
+async def test_all_waiters_pass_when_the_barrier_is_thrown() -> None:
+    """However many tasks wait, no task passes before the throw, and all pass after it."""
     barrier = KillBarrier()
     passed = []
 
@@ -45,8 +46,8 @@ async def test_all_who_wait_pass_when_it_is_thrown() -> None:
     assert sorted(passed) == list(range(10))
 
 
-async def test_all_who_come_later_pass_at_once() -> None:
-    """A thrown barrier holds nobody up, any number of times: it never closes again."""
+async def test_later_waiters_pass_at_once() -> None:
+    """A thrown barrier holds up no waiter and never closes again."""
     barrier = KillBarrier()
     barrier.throw()
     with anyio.fail_after(LONG):
@@ -58,8 +59,8 @@ async def test_all_who_come_later_pass_at_once() -> None:
     assert barrier.thrown is True
 
 
-async def test_throwing_returns_before_anybody_has_passed() -> None:
-    """`throw` only opens the gate: the waiters go on when the caller yields to the event loop."""
+async def test_throw_returns_before_any_waiter_has_passed() -> None:
+    """`throw` only opens the gate: waiters continue when the caller yields to the event loop."""
     barrier = KillBarrier()
     passed = anyio.Event()
 
@@ -78,16 +79,16 @@ async def test_throwing_returns_before_anybody_has_passed() -> None:
 
 
 @pytest.mark.parametrize("reason", [None, "", "the disk is full"])
-async def test_the_first_reason_is_the_one_that_counts(reason: str | None) -> None:
-    """Throwing again is allowed and changes nothing, even where no reason was given first."""
+async def test_first_reason_counts(reason: str | None) -> None:
+    """A second throw is allowed and changes nothing, even if the first gave no reason."""
     barrier = KillBarrier()
     barrier.throw(reason)
     barrier.throw("something else")
     assert barrier.reason == reason
 
 
-async def test_a_cancelled_waiter_leaves_the_barrier_as_it_was() -> None:
-    """Waiting may be given up at any time; the others go on waiting."""
+async def test_cancelled_waiter_does_not_change_the_barrier() -> None:
+    """A waiter may be cancelled at any time; the other waiters go on waiting."""
     barrier = KillBarrier()
     passed = anyio.Event()
 
@@ -108,8 +109,8 @@ async def test_a_cancelled_waiter_leaves_the_barrier_as_it_was() -> None:
             barrier.throw()
 
 
-async def test_the_repr_tells_the_state() -> None:
-    """A closed and a thrown barrier can be told apart in a log, with the reason."""
+async def test_repr_shows_the_state() -> None:
+    """A log can tell a closed barrier from a thrown barrier, and shows the reason."""
     barrier = KillBarrier()
     assert repr(barrier) == "<KillBarrier closed>"
     barrier.throw("enough")
@@ -120,88 +121,94 @@ async def test_the_repr_tells_the_state() -> None:
 
 
 def run(anyio_backend: Any, main: Any) -> None:
-    """Run `main` in an event loop that a test has not got yet."""
+    """Run `main` in an event loop of its own."""
     name, options = anyio_backend
     anyio.run(main, backend=name, backend_options=options)
 
 
-def test_it_may_be_built_before_the_event_loop_runs(anyio_backend: Any) -> None:
-    """A barrier that was built outside works inside as any other."""
+def test_barrier_may_be_built_before_the_event_loop_runs(anyio_backend: Any) -> None:
+    """A barrier that was built outside an event loop works inside like any other."""
     barrier = KillBarrier()
-    below = barrier.child()
+    child = ChildBarrier(barrier)
 
     async def main() -> None:
         with anyio.fail_after(LONG):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(barrier.wait)
-                tasks.start_soon(below.wait)
+                tasks.start_soon(child.wait)
                 await anyio.wait_all_tasks_blocked()
                 assert not barrier.thrown
                 barrier.throw("now")
-        assert below.reason == "now"
+        assert child.reason == "now"
 
     run(anyio_backend, main)
     assert barrier.thrown
 
 
-def test_one_that_was_thrown_before_the_event_loop_runs_is_thrown(anyio_backend: Any) -> None:
-    """A kill may come before there is anything to kill."""
+def test_barrier_may_be_thrown_before_the_event_loop_runs(anyio_backend: Any) -> None:
+    """A kill may come before there is a command to kill."""
     barrier = KillBarrier()
-    below = barrier.child()
+    child = ChildBarrier(barrier)
     barrier.throw("early")
-    assert (barrier.thrown, barrier.reason, below.thrown, below.reason) == (True, "early") * 2
+    assert (barrier.thrown, barrier.reason, child.thrown, child.reason) == (True, "early") * 2
 
     async def main() -> None:
         with anyio.fail_after(LONG):
             await barrier.wait()
-            await below.wait()
-            await barrier.child().wait()
+            await child.wait()
+            await ChildBarrier(barrier).wait()
 
     run(anyio_backend, main)
 
 
-# ---- one below another ----
+# ---- children ----
 
 
-async def test_a_barrier_throws_those_below_it() -> None:
-    """Who waits for a command's barrier passes when the Runner's is thrown, reason included."""
-    upper = KillBarrier()
-    middle = upper.child()
-    lower = middle.child()
+async def test_barrier_throws_its_children() -> None:
+    """A task that waits for a command's barrier passes when the Runner's is thrown."""
+    parent = KillBarrier()
+    child = ChildBarrier(parent)
+    grandchild = ChildBarrier(child)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lower.wait)
-        tasks.start_soon(middle.wait)
+        tasks.start_soon(grandchild.wait)
+        tasks.start_soon(child.wait)
         await anyio.wait_all_tasks_blocked()
-        upper.throw("all")
+        parent.throw("all")
         with anyio.fail_after(LONG):
-            await lower.wait()
-    assert [(b.thrown, b.reason) for b in (upper, middle, lower)] == [(True, "all")] * 3
+            await grandchild.wait()
+    assert [(b.thrown, b.reason) for b in (parent, child, grandchild)] == [(True, "all")] * 3
 
 
-async def test_those_below_are_thrown_in_the_same_step() -> None:
-    """There is no moment at which the upper barrier is thrown and a lower one is not."""
-    upper = KillBarrier()
-    lower = [upper.child().child() for _ in range(3)]
-    upper.throw()
-    assert all(barrier.thrown for barrier in lower)
+async def test_children_are_thrown_in_the_same_step() -> None:
+    """There is no moment at which the parent is thrown and a child is not."""
+    parent = KillBarrier()
+    grandchildren = [ChildBarrier(ChildBarrier(parent)) for _ in range(3)]
+    parent.throw()
+    assert all(barrier.thrown for barrier in grandchildren)
 
 
-async def test_a_barrier_below_throws_alone() -> None:
-    """Stopping one command stops neither the others nor the Runner."""
-    upper = KillBarrier()
-    one, other = upper.child(), upper.child()
+async def test_child_barrier_is_thrown_alone() -> None:
+    """Stopping one command stops neither the other commands nor the Runner."""
+    parent = KillBarrier()
+    one, other = ChildBarrier(parent), ChildBarrier(parent)
     one.throw("only me")
     await checkpoint()
-    assert (one.thrown, other.thrown, upper.thrown) == (True, False, False)
-    upper.throw("all")
+    assert (one.thrown, other.thrown, parent.thrown) == (True, False, False)
+    parent.throw("all")
     assert (one.reason, other.reason) == ("only me", "all")
 
 
-async def test_a_barrier_below_a_thrown_one_is_thrown_from_the_start() -> None:
-    """A command that comes after the kill is stopped like the ones before, for the same reason."""
-    upper = KillBarrier()
-    upper.throw("all")
-    late = upper.child()
+async def test_child_of_a_thrown_barrier_is_thrown_from_the_start() -> None:
+    """A command that comes after the kill is stopped like those before, for the same reason."""
+    parent = KillBarrier()
+    parent.throw("all")
+    late = ChildBarrier(parent)
     assert (late.thrown, late.reason) == (True, "all")
     with anyio.fail_after(LONG):
         await late.wait()
+
+
+def test_public_barrier_shows_only_its_contract() -> None:
+    """A user finds the four names of the contract, and nothing that links barriers."""
+    public = {name for name in dir(KillBarrier()) if not name.startswith("_")}
+    assert public == {"wait", "throw", "thrown", "reason"}

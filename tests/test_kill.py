@@ -437,7 +437,8 @@ async def test_a_process_that_is_gone_has_no_number_however_slow_its_reader_is()
                 supervisor = runner._supervisor
                 assert supervisor is not None
                 with anyio.fail_after(30):
-                    while not supervisor.channel.readers._blocked:  # its output fills the channel
+                    # Wait until the output fills the channel.
+                    while not supervisor.channel.readers._waiting_senders:
                         await checkpoint()
                     runner.kill()
                     while runner["c"].pid is not None:  # noqa: ASYNC110 - what it looks for

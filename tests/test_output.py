@@ -1,4 +1,4 @@
-"""What is kept of the output: captured bytes, and the last lines; both bounded."""
+"""Captured bytes and the last lines of an attempt, both bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from currant import Batch
-from currant._channel.output import TAIL_BYTES, TAIL_LINES, Capture, Tail
+from currant._channel.capture import Capture
+from currant._channel.tail import TAIL_BYTES, TAIL_LINES, Tail
 
 if TYPE_CHECKING:
     from currant._values.lines import StreamName
@@ -27,8 +28,8 @@ def tail_of(*batches: bytes, stream: StreamName = "stdout") -> list[bytes]:
 # ---- capture ----
 
 
-def test_nothing_is_captured_unless_asked_for() -> None:
-    """Without a capture there is None, which an empty output is not."""
+def test_capture_is_none_unless_asked_for() -> None:
+    """Without a capture the result is None, unlike empty output."""
     capture = Capture(False)
     capture.add("stdout", b"abc")
     assert capture.get("stdout") is None
@@ -36,13 +37,13 @@ def test_nothing_is_captured_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("how", [True, 0, 1, 100])
-def test_a_capture_of_no_output_is_empty(how: bool | int) -> None:
+def test_capture_of_no_output_is_empty(how: bool | int) -> None:
     """A command that wrote nothing has captured b"" on both streams."""
     assert Capture(how).get("stdout") == b""
     assert Capture(how).get("stderr") == b""
 
 
-def test_the_streams_are_captured_apart() -> None:
+def test_streams_are_captured_separately() -> None:
     """Each stream has its own bytes, in order."""
     capture = Capture(True)
     capture.add("stdout", b"a")
@@ -53,7 +54,7 @@ def test_the_streams_are_captured_apart() -> None:
 
 
 @given(st.lists(st.binary(max_size=30)))
-def test_a_full_capture_is_all_that_was_written(chunks: list[bytes]) -> None:
+def test_full_capture_keeps_all_bytes(chunks: list[bytes]) -> None:
     """``capture=True`` keeps everything."""
     capture = Capture(True)
     for chunk in chunks:
@@ -62,8 +63,8 @@ def test_a_full_capture_is_all_that_was_written(chunks: list[bytes]) -> None:
 
 
 @given(st.lists(st.binary(max_size=30)), st.integers(0, 50))
-def test_a_bounded_capture_is_the_last_bytes(chunks: list[bytes], limit: int) -> None:
-    """A number keeps so many last bytes of each stream, at any time and whatever the chunks."""
+def test_bounded_capture_keeps_the_last_bytes(chunks: list[bytes], limit: int) -> None:
+    """A number keeps that many last bytes of each stream, at any time and for any chunks."""
     capture = Capture(limit)
     written = b""
     for chunk in chunks:
@@ -72,15 +73,15 @@ def test_a_bounded_capture_is_the_last_bytes(chunks: list[bytes], limit: int) ->
         assert capture.get("stderr") == written[max(0, len(written) - limit) :]
 
 
-def test_a_capture_of_one_byte_is_not_a_capture_of_all() -> None:
-    """1 is a number of bytes, though it equals True."""
+def test_capture_of_one_byte_is_not_a_full_capture() -> None:
+    """1 is a number of bytes, although it equals True."""
     capture = Capture(1)
     capture.add("stdout", b"abc")
     assert capture.get("stdout") == b"c"
 
 
-def test_a_bounded_capture_takes_bounded_memory() -> None:
-    """However much is written, little more than twice the limit is held (as its pickle shows)."""
+def test_bounded_capture_uses_bounded_memory() -> None:
+    """A capture holds little more than twice its limit (as its pickle shows)."""
     capture = Capture(1000)
     for _ in range(1000):
         capture.add("stdout", b"x" * 999)
@@ -90,13 +91,13 @@ def test_a_bounded_capture_takes_bounded_memory() -> None:
 # ---- tail ----
 
 
-def test_the_tail_of_no_output_is_empty() -> None:
-    """There are no last lines where there are no lines."""
+def test_tail_of_no_output_is_empty() -> None:
+    """Without lines there are no last lines."""
     assert tail_of() == []
 
 
-def test_the_tail_is_the_last_lines_of_both_streams_as_they_were_read() -> None:
-    """Twenty lines are remembered, whichever stream they came on."""
+def test_tail_holds_the_last_lines_of_both_streams_in_order() -> None:
+    """The tail holds twenty lines, whichever stream they came on."""
     tail = Tail()
     streams: list[StreamName] = ["stdout", "stderr"]
     for number in range(50):
@@ -108,43 +109,43 @@ def test_the_tail_is_the_last_lines_of_both_streams_as_they_were_read() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=30), max_size=30))
-def test_the_tail_does_not_depend_on_the_batches(batches: list[list[int]]) -> None:
-    """Short lines are remembered one by one, however many came at a time."""
+def test_tail_does_not_depend_on_the_batches(batches: list[list[int]]) -> None:
+    """Short lines are kept one by one, however many came in a batch."""
     written = [[b"%d\n" % number for number in batch] for batch in batches]
     lines = [line for batch in written for line in batch]
     assert tail_of(*map(b"".join, written)) == lines[-TAIL_LINES:]
 
 
-def test_a_batch_that_is_too_big_is_cut_at_the_start_of_a_line() -> None:
-    """What is remembered of a big batch are whole lines, its last ones."""
+def test_large_batch_is_cut_at_the_start_of_a_line() -> None:
+    """The tail of a large batch consists of whole lines, its last ones."""
     line = b"x" * 299 + b"\n"
     assert tail_of(line * 1000) == [line] * (TAIL_BYTES // 300)
 
 
 @pytest.mark.parametrize("ending", [b"\r", b"\r\n"], ids=repr)
-def test_a_big_batch_is_cut_at_the_start_of_a_line_with_any_ending(ending: bytes) -> None:
-    r"""Lines that end with ``\r``, as progress bars do, are whole lines too."""
+def test_large_batch_is_cut_at_the_start_of_a_line_with_any_ending(ending: bytes) -> None:
+    r"""Lines that end with a CR, as progress bars write them, are whole lines too."""
     line = b"x" * 299 + ending
     assert set(tail_of(line * 1000)) == {line}
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""], ids=repr)
-def test_of_a_line_that_is_too_long_the_end_is_remembered(ending: bytes) -> None:
-    """A last line that does not fit is better cut than lost."""
+def test_tail_keeps_the_end_of_a_long_line(ending: bytes) -> None:
+    """A last line that does not fit is cut rather than lost."""
     (line,) = tail_of(b"first\n" + b"x" * 10_000 + ending)
     assert line == (b"x" * TAIL_BYTES + ending)[-TAIL_BYTES:]
 
 
-def test_the_tail_takes_bounded_memory() -> None:
-    """However much is written, a few kilobytes are held for each line (as the pickle shows)."""
+def test_tail_uses_bounded_memory() -> None:
+    """The tail holds a few kilobytes for each line (as the pickle shows)."""
     tail = Tail()
     for _ in range(100):
         tail.add(Batch("web", "stdout", b"x" * 100_000 + b"\n", 0.0))
     assert len(pickle.dumps(tail)) < TAIL_LINES * (TAIL_BYTES + 500)
 
 
-def test_a_tail_that_was_read_goes_on() -> None:
-    """Reading the last lines takes nothing away."""
+def test_reading_the_tail_does_not_consume_it() -> None:
+    """The tail keeps its lines and accepts more after it was read."""
     tail = Tail()
     tail.add(Batch("web", "stdout", b"a\n", 0.0))
     assert [line.text for line in tail.lines()] == ["a"]

@@ -1,4 +1,4 @@
-"""Reading: nothing is lost, a slow reader slows the commands, and nobody waits in vain."""
+"""Reading: nothing is lost, a slow reader slows the commands, and no wait can deadlock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
 from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
-from currant._channel import subscription
+from currant._channel import buffer
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
@@ -33,7 +33,7 @@ SEQ = ["seq", str(MANY)]
 
 
 def written(messages: Iterable[Message | BatchMessage], stream: str = "stdout") -> bytes:
-    """Return the bytes of one stream that the messages tell of."""
+    """Return the bytes of one stream that the messages carry."""
     parts = []
     for message in messages:
         match message:
@@ -45,12 +45,12 @@ def written(messages: Iterable[Message | BatchMessage], stream: str = "stdout") 
 
 
 def dropped(messages: Iterable[Message | BatchMessage]) -> int:
-    """Return how many lines the messages say were discarded."""
+    """Return how many lines the messages report as discarded."""
     return sum(message.lines for message in messages if isinstance(message, Dropped))
 
 
 async def test_all_bytes_arrive_by_line_and_by_batch() -> None:
-    """What the lines and what the batches hold, endings included, is what was written."""
+    """Lines and batches, endings included, add up to the bytes that the command wrote."""
     async with Runner([SEQ]) as runner:
         assert written(await messages_of(runner)) == NUMBERS
     async with Runner([SEQ]) as runner:
@@ -70,16 +70,16 @@ async def test_all_bytes_arrive_by_line_and_by_batch() -> None:
     ],
     ids=["binary", "utf-8", "unterminated", "endings", "long lines"],
 )
-async def test_bytes_of_any_kind_make_the_round_trip(data: bytes) -> None:
-    """NUL, invalid UTF-8, cut characters, CR and long lines: bytes are the truth."""
+async def test_any_bytes_survive_the_round_trip(data: bytes) -> None:
+    """NUL, invalid UTF-8, cut characters, CR and long lines arrive unchanged."""
     async with Runner([Command(["cat"], stdin=data)]) as runner:
         messages = await messages_of(runner)
     assert written(messages) == data
     assert max(len(message.data) for message in messages if isinstance(message, Line)) <= 65536
 
 
-async def test_a_break_loses_nothing_and_iteration_can_be_taken_up_again() -> None:
-    """A loop that was left goes on where it was, by line or by batch, in the middle of a batch."""
+async def test_iteration_resumes_after_break_without_loss() -> None:
+    """A new loop continues where the last one stopped, by line or by batch, even inside a batch."""
     seen: list[Message | BatchMessage] = []
     async with Runner([SEQ]) as runner:
         for _ in range(20):
@@ -96,8 +96,8 @@ async def test_a_break_loses_nothing_and_iteration_can_be_taken_up_again() -> No
     assert isinstance(seen[-1], Exited)
 
 
-async def test_lines_of_a_large_batch_leave_others_their_turn() -> None:
-    """After the lines of 64 KiB at most other tasks run; what came in one batch is all there."""
+async def test_reading_a_large_batch_yields_to_other_tasks() -> None:
+    """Other tasks run after at most 64 KiB of lines, and the whole batch is read."""
     channel = Channel(2)
     await channel.send(Batch("a", "stdout", NUMBERS, 0.0))
     await channel.send(Batch("a", "stdout", b"end\n", 0.0))
@@ -124,16 +124,16 @@ async def test_lines_of_a_large_batch_leave_others_their_turn() -> None:
     assert most <= 2 * 65536  # the order of two tasks may change from turn to turn
 
 
-async def test_what_two_readers_give_back_is_in_order_again() -> None:
-    """In whichever order they leave: each has a part of the same batch."""
+async def test_batches_returned_by_two_readers_are_in_order() -> None:
+    """Two readers hold parts of the same batch and may leave in either order."""
     for leave_first in (0, 1):
         channel = Channel(2)
         await channel.send(Batch("a", "stdout", NUMBERS, 0.0))
         channel.close()
         readers = [LineReader(channel.readers), LineReader(channel.readers)]
         heads = [[await anext(reader) for _ in range(3)] for reader in readers]
-        readers[leave_first].leave()
-        readers[1 - leave_first].leave()
+        readers.pop(leave_first)
+        readers.pop()
         rest = [line async for line in LineReader(channel.readers)]
         numbers = [int(line.data) for line in rest if isinstance(line, Line)]
         assert numbers == sorted(numbers)
@@ -142,23 +142,23 @@ async def test_what_two_readers_give_back_is_in_order_again() -> None:
         )
 
 
-async def test_lines_that_end_in_any_way_leave_others_their_turn() -> None:
-    """A progress bar's, too: its batches are read in parts as well."""
+async def test_large_batch_of_cr_lines_is_read_in_parts() -> None:
+    """A batch of a progress bar is cut between lines, too."""
     channel = Channel(2)
     await channel.send(Batch("a", "stdout", b"50 %\r" * 50_000, 0.0))
     channel.close()
-    place, part = channel.readers.take_part(65536)
-    assert place == (1, 0)
+    position, part = channel.readers.take(65536)
+    assert position == (1, 0)
     assert isinstance(part, Batch)
     assert 60_000 < len(part.data) <= 65536
-    place, _ = channel.readers.take_part(65536)
-    assert place == (1, len(part.data))
+    position, _ = channel.readers.take(65536)
+    assert position == (1, len(part.data))
 
 
-async def test_a_long_line_in_small_pieces_leaves_others_their_turn() -> None:
-    """Where nothing can be passed on yet, reading yields nevertheless."""
+async def test_reading_a_long_line_in_small_chunks_yields() -> None:
+    """Reading yields even if no line is complete yet."""
 
-    class Pieces(ByteReceiveStream):
+    class SmallChunks(ByteReceiveStream):
         left = 1000
 
         async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -186,14 +186,14 @@ async def test_a_long_line_in_small_pieces_leaves_others_their_turn() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(count_turns)
         async with anyio.create_task_group() as reading:
-            await Output("a", False, (), send).read(Pieces(), None, reading)
+            await Output("a", False, (), send).read(SmallChunks(), None, reading)
         tasks.cancel_scope.cancel()
     assert [batch.data for batch in sent] == [b"x" * 1000]
     assert turns >= 500
 
 
-async def test_a_sender_that_is_cancelled_leaves_nothing_behind() -> None:
-    """What still waits for room is gone with it; the others are passed on, to the end."""
+async def test_message_of_a_cancelled_sender_is_not_delivered() -> None:
+    """A cancelled sender withdraws its message; the messages before it are delivered to the end."""
     channel = Channel(1)
     feed = channel.subscribe()
     await channel.send(Batch("a", "stdout", b"1\n", 0.0))
@@ -203,14 +203,14 @@ async def test_a_sender_that_is_cancelled_leaves_nothing_behind() -> None:
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     channel.close()
-    assert written([feed.take()]) == b"1\n"
+    assert written([feed.receive_nowait()]) == b"1\n"
     with pytest.raises(anyio.EndOfStream):
-        feed.take()
-    feed.leave()
+        feed.receive_nowait()
+    feed.close()
 
 
-async def test_a_quiet_command_need_not_wait_behind_all_that_a_chatty_one_writes() -> None:
-    """Large batches wait until what is held is read, and small ones of other commands do not."""
+async def test_small_batch_overtakes_large_batches_of_other_commands() -> None:
+    """A large batch waits until the buffer is read; small batches of other commands do not wait."""
     channel = Channel(16)
     large, small = b"x" * 4095 + b"\n", b"quiet\n"
     sent = 0
@@ -230,7 +230,7 @@ async def test_a_quiet_command_need_not_wait_behind_all_that_a_chatty_one_writes
         first = await anext(lines)
         tasks.start_soon(channel.send, Batch("quiet", "stdout", small, 0.0))
         await anyio.wait_all_tasks_blocked()
-        # 256 KiB were held when it came, in lines of 4 KiB.
+        # The buffer held 256 KiB, in lines of 4 KiB, when the small batch came.
         before = [await anext(lines) for _ in range(64)]
         assert [line.command for line in before] == ["chatty"] * 63 + ["quiet"]
         rest = [await anext(lines) for _ in range(7 * 64 + 1)]
@@ -238,8 +238,8 @@ async def test_a_quiet_command_need_not_wait_behind_all_that_a_chatty_one_writes
     assert written([first, *before, *rest]) == large * 64 + small + large * 7 * 64 + small
 
 
-async def test_a_large_batch_does_not_wait_for_ever_behind_small_ones() -> None:
-    """However many small batches others send, only some go before a large one that came first."""
+async def test_large_batch_is_overtaken_a_bounded_number_of_times() -> None:
+    """However many small batches other commands send, a waiting large batch gets its turn."""
     channel = Channel(4)
     channel.add_producer()
     line = b"x" * 99 + b"\n"
@@ -259,16 +259,16 @@ async def test_a_large_batch_does_not_wait_for_ever_behind_small_ones() -> None:
                 break
         tasks.cancel_scope.cancel()
     channel.close()
-    assert commands.count("bulk") >= 1000 // (16 + 4 + 3 + 2)  # overtakers, held, tasks in turn
+    assert commands.count("bulk") >= 1000 // (16 + 4 + 3 + 2)  # overtakes, buffer, tasks in turn
 
 
-async def test_two_tasks_may_share_the_messages() -> None:
-    """Every message goes to one of them; together they have all."""
+async def test_two_tasks_share_the_messages() -> None:
+    """Each message goes to one of the two tasks; together they receive every message."""
     seen: list[Message] = []
 
     async def read() -> None:
         async for message in runner:
-            seen.append(message)  # noqa: PERF401 - both tasks see where the other is
+            seen.append(message)  # noqa: PERF401 - the two tasks share the list
 
     async with Runner([SEQ]) as runner, anyio.create_task_group() as tasks:
         tasks.start_soon(read)
@@ -277,8 +277,8 @@ async def test_two_tasks_may_share_the_messages() -> None:
     assert lines == list(range(1, MANY + 1))
 
 
-async def test_a_reader_that_is_slow_slows_the_command() -> None:
-    """Output that nobody takes yet is neither lost nor piled up: the command has to wait."""
+async def test_slow_reader_slows_the_command() -> None:
+    """Output that is not read yet is neither lost nor piled up: the command has to wait."""
     async with Runner([SEQ], buffer_size=1) as runner:
         await first_line(runner, "seq")
         await anyio.wait_all_tasks_blocked()
@@ -286,20 +286,20 @@ async def test_a_reader_that_is_slow_slows_the_command() -> None:
         assert written([m async for m in runner]) == NUMBERS[2:]
 
 
-async def test_a_cancelled_reader_loses_nothing() -> None:
+async def test_cancelled_reader_loses_nothing() -> None:
     """A reader that is cancelled while it waits takes no message with it."""
     seen: list[Message] = []
     async with Runner([SEQ], buffer_size=1) as runner:
         for _ in range(50):
             with anyio.move_on_after(0):
                 async for message in runner:
-                    seen.append(message)  # noqa: PERF401 - kept when cancelled
+                    seen.append(message)  # noqa: PERF401 - must survive the cancellation
         seen += await messages_of(runner)
     assert written(seen) == NUMBERS
 
 
-async def test_join_without_a_reader_ends_and_what_was_discarded_is_counted() -> None:
-    """Nobody iterates: output is discarded oldest first and counted; the rest can be read."""
+async def test_join_without_a_reader_discards_and_counts_output() -> None:
+    """Without a reader, the oldest output is discarded and counted; the rest can be read later."""
     async with Runner([SEQ], buffer_size=1) as runner:
         with anyio.fail_after(60):
             await runner.join()
@@ -312,8 +312,8 @@ async def test_join_without_a_reader_ends_and_what_was_discarded_is_counted() ->
     assert kinds[-1] is Exited
 
 
-async def test_a_task_that_waits_frees_commands_that_were_held_up_before() -> None:
-    """The full channel of a body that never read is given up the moment that it waits."""
+async def test_waiting_task_releases_a_command_blocked_on_a_full_channel() -> None:
+    """A full channel without a reader is abandoned as soon as a task waits for a command."""
     async with Runner([SEQ], buffer_size=1) as runner:
         await runner["seq"].until_started()
         await anyio.wait_all_tasks_blocked()
@@ -324,7 +324,7 @@ async def test_a_task_that_waits_frees_commands_that_were_held_up_before() -> No
 
 @pytest.mark.parametrize("wait", ["join", "wait", "start", "exit", "send"])
 async def test_no_call_waits_for_a_reader_that_left(wait: str) -> None:
-    """A loop left by break is not iterating: whatever then waits, the commands go on."""
+    """A loop left by `break` is not a reader: the commands go on, whichever call waits."""
     with anyio.fail_after(60):
         commands = {"seq": SEQ, "cat": Command(["cat"], stdin=-1)}
         async with Runner(commands, buffer_size=1) as runner:
@@ -343,8 +343,8 @@ async def test_no_call_waits_for_a_reader_that_left(wait: str) -> None:
     assert runner.results.ok
 
 
-async def test_a_reader_that_waits_in_its_own_loop_does_not_wait_for_itself() -> None:
-    """Inside ``async for``, the task that waits for a command is not the reader it needs."""
+async def test_waiting_inside_the_reading_loop_does_not_deadlock() -> None:
+    """A task that waits for a command inside ``async for`` does not count as a reader."""
     with anyio.fail_after(60):
         async with Runner([SEQ], buffer_size=1) as runner:
             async for message in runner:
@@ -354,8 +354,8 @@ async def test_a_reader_that_waits_in_its_own_loop_does_not_wait_for_itself() ->
     assert runner.results.ok
 
 
-async def test_join_waits_for_a_reader_that_is_there() -> None:
-    """While another task iterates nothing is discarded, and join returns after its last message."""
+async def test_join_waits_for_a_reader_that_is_present() -> None:
+    """While another task iterates, nothing is discarded; join returns after the last message."""
     seen: list[Message] = []
 
     async def read() -> None:
@@ -371,8 +371,8 @@ async def test_join_waits_for_a_reader_that_is_there() -> None:
     assert written(seen) == NUMBERS
 
 
-async def test_a_reader_whose_task_is_cancelled_is_not_waited_for() -> None:
-    """A reader that went away in the middle frees those who wait."""
+async def test_reader_whose_task_is_cancelled_does_not_block_join() -> None:
+    """Cancelling the task of a reader in mid-loop releases the tasks that wait."""
     reading = anyio.Event()
     with anyio.fail_after(60):
         async with Runner([SEQ], buffer_size=1) as runner, anyio.create_task_group() as tasks:
@@ -393,8 +393,8 @@ async def test_a_reader_whose_task_is_cancelled_is_not_waited_for() -> None:
     assert runner.results.ok
 
 
-async def test_a_kill_works_however_full_the_channel_is() -> None:
-    """10 MB that nobody reads, then kill and join: the command is stopped, nothing hangs."""
+async def test_kill_works_with_a_full_channel() -> None:
+    """A command that writes without pause and without a reader is stopped; join returns."""
     async with Runner({"c": Command.shell("yes 0123456789")}) as runner:
         await anyio.wait_all_tasks_blocked()
         runner.kill()
@@ -402,8 +402,8 @@ async def test_a_kill_works_however_full_the_channel_is() -> None:
             assert (await runner.join())["c"].status == "stopped"
 
 
-async def test_a_present_but_slow_reader_gets_all_of_a_killed_command() -> None:
-    """A kill cuts nothing off: what was written before it is read after it, in order."""
+async def test_slow_reader_gets_all_output_of_a_killed_command() -> None:
+    """Output written before a kill is read after it, complete and in order."""
     script = "seq 50000; echo done >&2; exec sleep 9999"
     async with Runner({"c": Command.shell(script)}, buffer_size=1) as runner:
         seen: list[BatchMessage] = []
@@ -418,8 +418,8 @@ async def test_a_present_but_slow_reader_gets_all_of_a_killed_command() -> None:
     assert isinstance(seen[-1], Exited)
 
 
-async def test_the_block_that_is_left_by_an_exception_waits_for_no_reader() -> None:
-    """Another task's unfinished loop cannot hold up a block whose body has failed."""
+async def test_block_left_by_an_exception_waits_for_no_reader() -> None:
+    """Another task's unfinished loop does not hold up a block whose body has failed."""
     async with anyio.create_task_group() as tasks:
 
         async def read_slowly() -> None:
@@ -434,11 +434,11 @@ async def test_the_block_that_is_left_by_an_exception_waits_for_no_reader() -> N
         tasks.cancel_scope.cancel()
 
 
-async def test_other_messages_are_kept_for_a_late_reader_but_not_without_bound(
+async def test_lifecycle_messages_are_kept_for_a_late_reader_within_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Lifecycle messages survive the discarding; their number has a bound."""
-    monkeypatch.setattr(subscription, "KEPT", 300)
+    """Lifecycle messages are not discarded with the output; their number has a bound."""
+    monkeypatch.setattr(buffer, "MAX_EVENTS_KEPT", 300)
     launcher = FakeLauncher(default=Script(stdout=b"x\n"))
     async with Runner([f"c{n}" for n in range(100)], launcher=launcher) as runner:
         await runner.join()
@@ -452,7 +452,7 @@ async def test_other_messages_are_kept_for_a_late_reader_but_not_without_bound(
         assert 300 <= len(await messages_of(runner)) <= 300 + 16
 
 
-async def test_iteration_ends_when_no_command_is_left_and_goes_on_with_new_ones() -> None:
+async def test_iteration_ends_with_the_last_command_and_resumes_with_the_next() -> None:
     """The end of a loop is not the end of the Runner."""
     async with Runner(["a"], launcher=FakeLauncher()) as runner:
         assert [m.command for m in await messages_of(runner)] == ["a", "a"]
@@ -461,15 +461,28 @@ async def test_iteration_ends_when_no_command_is_left_and_goes_on_with_new_ones(
         assert [m.command for m in await messages_of(runner)] == ["b", "b"]
 
 
-async def test_what_nobody_read_can_be_read_after_the_block() -> None:
+async def test_unread_messages_can_be_read_after_the_block() -> None:
     """The last messages are not lost with the block."""
     async with Runner(["a"], launcher=FakeLauncher(default=Script(stdout=b"hi\n"))) as runner:
         pass
     assert [type(message) for message in await messages_of(runner)] == [Started, Line, Exited]
 
 
-async def test_with_a_sink_the_commands_never_wait_for_iteration() -> None:
-    """As in a web app: a sink takes the output, nobody iterates, the body waits elsewhere."""
+async def test_dropped_lines_are_reported_in_order_after_the_block() -> None:
+    """A Runner that is read after its block counts the lost lines before the later ones."""
+    with anyio.fail_after(60):
+        async with Runner([SEQ], buffer_size=1) as runner:
+            pass
+    messages = await messages_of(runner)
+    kinds = [type(message) for message in messages]
+    assert kinds[:2] == [Started, Dropped]
+    assert kinds[-1] is Exited
+    lines = [int(message.data) for message in messages if isinstance(message, Line)]
+    assert lines == list(range(dropped(messages) + 1, MANY + 1))
+
+
+async def test_commands_with_a_sink_never_wait_for_iteration() -> None:
+    """As in a web app: a sink takes the output, no task iterates, the body waits elsewhere."""
     taken = bytearray()
     all_taken = anyio.Event()
 
@@ -494,7 +507,7 @@ async def test_runner_that_is_not_iterable_has_messages_for_its_sinks_alone() ->
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         async for message in messages:
-            taken.append(message)  # noqa: PERF401 - as they come
+            taken.append(message)  # noqa: PERF401 - the list grows while the sink runs
 
     launcher = FakeLauncher(default=Script(stdout=b"hi\n"))
     async with Runner(["a"], launcher=launcher, sinks=[sink], iterable=False) as runner:
@@ -504,8 +517,8 @@ async def test_runner_that_is_not_iterable_has_messages_for_its_sinks_alone() ->
         await messages_of(runner)
 
 
-async def test_memory_is_bounded_for_a_line_without_end() -> None:
-    """20 MB without a newline come in pieces of at most 64 KiB, all of them."""
+async def test_endless_line_arrives_in_bounded_pieces() -> None:
+    """20 MB without a newline arrive in pieces of at most 64 KiB."""
     size = 0
     async with Runner({"c": Command.shell("head -c 20000000 /dev/zero")}) as runner:
         async for message in runner:
@@ -516,8 +529,8 @@ async def test_memory_is_bounded_for_a_line_without_end() -> None:
     assert size == 20_000_000
 
 
-async def test_a_reader_that_outlives_its_task_is_not_waited_for() -> None:
-    """An iterator that somebody keeps, though the task that read it has ended, is no reader."""
+async def test_iterator_whose_task_has_ended_does_not_block_join() -> None:
+    """An iterator in a variable is not a reader if the task that read from it has ended."""
     kept = []
 
     async def read_one() -> None:
@@ -533,8 +546,8 @@ async def test_a_reader_that_outlives_its_task_is_not_waited_for() -> None:
     assert runner.results["c"].status == "stopped"
 
 
-async def test_join_waits_until_each_of_several_readers_has_had_its_lines() -> None:
-    """A reader in the middle of a batch has not had all, though nothing is left in the channel."""
+async def test_join_waits_until_all_readers_have_read_their_lines() -> None:
+    """A reader in the middle of a batch is not done, even if the channel is empty."""
     seen: list[Message] = []
 
     async def read() -> None:
@@ -549,9 +562,9 @@ async def test_join_waits_until_each_of_several_readers_has_had_its_lines() -> N
         assert len([message for message in seen if isinstance(message, Line)]) == 300
 
 
-async def test_what_was_counted_as_dropped_stays_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound for small messages, the counts of discarded lines are kept."""
-    monkeypatch.setattr(subscription, "KEPT", 10)
+async def test_dropped_counts_survive_the_bound_on_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound on lifecycle messages, the counts of discarded lines are kept."""
+    monkeypatch.setattr(buffer, "MAX_EVENTS_KEPT", 10)
     launcher = FakeLauncher(default=Script(stdout=b"hi\n", exit=1))
     policy = RestartPolicy("always", max_restarts=99, delay=0)
     async with Runner(["c"], restart=policy, launcher=launcher) as runner:
@@ -560,8 +573,8 @@ async def test_what_was_counted_as_dropped_stays_counted(monkeypatch: pytest.Mon
     assert dropped(messages) + len([m for m in messages if isinstance(m, Line)]) == 100
 
 
-async def test_a_sink_that_waits_for_the_commands_is_not_waited_for() -> None:
-    """A sink may wait for a command or for all: it holds up nobody in the meantime."""
+async def test_sink_that_waits_for_the_commands_does_not_block_them() -> None:
+    """A sink may wait for one command or for all without holding up the others."""
     waits = anyio.Event()
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -572,17 +585,17 @@ async def test_a_sink_that_waits_for_the_commands_is_not_waited_for() -> None:
 
     with anyio.fail_after(60):
         async with Runner(["yes"], sinks=[sink], buffer_size=1, grace=0.5) as runner:
-            # Not until all tasks are blocked: that may never be, with output that is discarded.
+            # Not `wait_all_tasks_blocked`: a command whose output is discarded never blocks.
             await waits.wait()
             runner.kill()
     assert runner.results.ok
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-async def test_an_exit_that_a_sink_raises_leaves_the_block_as_it_is(
+async def test_system_exit_raised_by_a_sink_leaves_the_block_unwrapped(
     error: type[BaseException],
 ) -> None:
-    """KeyboardInterrupt and SystemExit in a sink are no cancellation: they leave unwrapped."""
+    """KeyboardInterrupt and SystemExit in a sink are not cancellations: they leave unwrapped."""
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         raise error("mine")
@@ -592,8 +605,8 @@ async def test_an_exit_that_a_sink_raises_leaves_the_block_as_it_is(
             pass
 
 
-async def test_a_sink_without_end_cannot_hold_a_block_that_is_cancelled_on_entry() -> None:
-    """The time that sinks have is bounded, also for those that begin after the cancellation."""
+async def test_endless_sink_does_not_hold_a_block_cancelled_on_entry() -> None:
+    """The time limit of sinks also covers sinks that begin after the cancellation."""
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         await anyio.sleep_forever()
@@ -606,8 +619,8 @@ async def test_a_sink_without_end_cannot_hold_a_block_that_is_cancelled_on_entry
 
 
 @pytest.mark.parametrize("kind", ["batches", "lines"])
-async def test_a_named_iterator_whose_loop_was_left_is_no_reader(kind: str) -> None:
-    """What keeps an iterator in a variable has left its loop by break all the same."""
+async def test_iterator_in_a_variable_is_no_reader_after_break(kind: str) -> None:
+    """A loop over an iterator in a variable ends at `break`, although the iterator lives on."""
     command = Command.shell("seq 100000")
     with anyio.fail_after(60):
         async with Runner({"c": command}, buffer_size=1) as runner:
@@ -621,8 +634,8 @@ async def test_a_named_iterator_whose_loop_was_left_is_no_reader(kind: str) -> N
     assert dropped(left) > 0
 
 
-async def test_a_named_iterator_goes_on_where_it_was_left() -> None:
-    """Steps by hand and loops over the same iterator lose nothing, and keep the order."""
+async def test_iterator_in_a_variable_resumes_where_it_stopped() -> None:
+    """Single steps and loops over the same iterator lose nothing and keep the order."""
     async with Runner([["seq", "9"]]) as runner:
         named = aiter(runner)
         seen = [await anext(named), await anext(named)]
@@ -635,8 +648,8 @@ async def test_a_named_iterator_goes_on_where_it_was_left() -> None:
     assert lines == [str(number) for number in range(1, 10)]
 
 
-async def test_a_reader_whose_steps_are_tasks_of_their_own_is_one() -> None:
-    """As `asyncio.wait_for` makes them on Python 3.11: who made the iterator reads."""
+async def test_reader_whose_steps_run_in_their_own_tasks_is_present() -> None:
+    """As with `asyncio.wait_for` on Python 3.11: the task that made the iterator is the reader."""
     seen: list[BatchMessage] = []
 
     async def step() -> None:
@@ -649,5 +662,5 @@ async def test_a_reader_whose_steps_are_tasks_of_their_own_is_one() -> None:
         while not (seen and isinstance(seen[-1], Exited)):
             async with anyio.create_task_group() as steps:
                 steps.start_soon(step)
-            await anyio.wait_all_tasks_blocked()  # the command is quicker
+            await anyio.wait_all_tasks_blocked()  # let the command fill the channel
     assert written(seen) == NUMBERS

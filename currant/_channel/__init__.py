@@ -1,6 +1,8 @@
-"""From bytes to readers: output is read, cut into whole lines, and handed to every subscription.
+"""From bytes to readers: cut output into whole lines and deliver them to every subscription.
 
-Read `output` first, then `channel`, and `subscription` for what happens when a reader is slow or
-absent.  `readers` are the iterators over a Runner, `feed` is the stream of a sink, and `waiters`
-knows which tasks wait for the commands.
+Read `output` first: it turns the bytes of a process into batches, with `capture` and `tail` for
+the output that a `Result` or an error shows.  Then read `channel`, which hands each message to
+every subscription.  `subscription` decides when a sender waits and when output is discarded;
+`buffer` holds the messages.  The two kinds of subscription are `readers` (the iterators over a
+Runner) and `feed` (the stream of a sink).  `waiters` records the tasks that wait for the commands.
 """

@@ -1,20 +1,18 @@
-"""The bounded channel from the commands to their readers, and the rule that nobody waits in vain.
+"""The bounded channel from the commands to their readers, which cannot deadlock.
 
-Every message goes to each `Subscription`: one for those who iterate over the Runner, and one for
-each sink.  A subscription is an anyio memory object stream of whole-line batches, so a reader that
-is slow slows the commands (backpressure).  What a memory stream alone gets wrong is the reader that
-is not there: who waits for the commands to end, while nobody takes their output, would wait for
-ever.  So a subscription knows who reads it, and which tasks wait.  While nobody reads and somebody
-waits it is *abandoned*: what does not fit is discarded, oldest output first, and counted.
+Every message goes to each `Subscription`: all iterators over the Runner share a subscription, and
+each sink has its own.  A subscription is an anyio memory object stream of whole-line batches, so a
+slow reader slows the commands (backpressure).  A memory stream alone would deadlock if a task
+waited for the commands while no reader took their output.  So a subscription knows its readers, and
+the channel knows which tasks wait.  If a task waits and no reader is present, the subscription is
+*abandoned*: output that does not fit is discarded, oldest first, and counted.
 
-Who reads?  What ``async for`` holds is a reader from its first step until it ends or is dropped, as
-`break` drops it, except while its own task waits for the commands, and after that has ended.
-Where there are sinks, they are where output goes: iteration that nobody has begun, or that was
-left, does not hold them up.
+If there are sinks, only the sinks and the readers that are present count: an iteration that was
+never begun, or that was left, does not hold up the sinks.
 
 Rejected: `MemoryObjectReceiveStream.receive`, which hands a message to a sleeping reader.  A native
-`asyncio.Task.cancel` between the hand-over and the wake-up loses it.  Here a reader is woken only,
-and takes the message in the step in which it returns it.
+`asyncio.Task.cancel` between the hand-over and the wake-up loses that message.  Here a reader is
+only woken, and takes the message in the same step in which it returns the message.
 """
 
 from __future__ import annotations
@@ -25,9 +23,9 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.feed import SinkFeed
+from currant._channel.feed import SinkFeed, SinkSubscription
 from currant._channel.readers import Readers
-from currant._channel.subscription import LOOK_AGAIN
+from currant._channel.subscription import RECHECK_INTERVAL
 from currant._channel.waiters import Waiters
 from currant._synchronization import Notifier
 from currant._values.lines import Batch
@@ -46,12 +44,13 @@ class Channel:
 
     Args:
         buffer_size: how many messages each subscription holds.
-        commands: all commands by name, those to come among them as far as they are known.
-        for_sinks_only: whether nobody will ever iterate, so that nothing is kept for that.
+        commands: all commands by name, for the sinks; may grow.
+        for_sinks_only: whether the Runner is never iterated over, so that no messages are kept for
+            readers.
 
     Attributes:
         commands: as given.
-        readers: the subscription of those who iterate over the Runner.
+        readers: the subscription that all iterators over the Runner share.
     """
 
     def __init__(
@@ -67,49 +66,49 @@ class Channel:
         self._producers = 0
         self._last_producer_left = Notifier()
         self._waiters = Waiters()
-        self._feeds: list[SinkFeed] = []
+        self._sinks: list[SinkSubscription] = []
         self.readers: Readers = Readers(
-            self._waiters, buffer_size, lambda: self.producing, lambda: bool(self._feeds)
+            self._waiters, buffer_size, lambda: self.producing, lambda: bool(self._sinks)
         )
 
     @property
     def producing(self) -> bool:
-        """Whether a command may still send something."""
+        """Whether a command may still send a message."""
         return self._producers > 0
 
     def subscribe(self) -> SinkFeed:
-        """Make a subscription for a sink."""
-        feed = SinkFeed(self._waiters, self.commands, self._buffer_size)
-        self._feeds.append(feed)
-        return feed
+        """Make a subscription for a sink and return its stream, which the caller must close."""
+        subscription = SinkSubscription(self._waiters, self._buffer_size)
+        self._sinks.append(subscription)
+        return SinkFeed(subscription, self.commands)
 
     def add_producer(self) -> None:
-        """Announce a command: until it is removed, readers do not come to an end."""
+        """Announce a command; loops over the Runner go on until the command is removed."""
         self._producers += 1
 
     def remove_producer(self) -> None:
-        """Take the announcement back; with the last one, readers come to an end."""
+        """Remove a command; if it was the last, loops over the Runner end."""
         self._producers -= 1
         if not self._producers:
             self.readers.wake()
             self._last_producer_left.notify_all()
 
     async def ended(self) -> None:
-        """Wait until no command may send anything any more."""
+        """Wait until no command may send any more messages."""
         await self._last_producer_left.wait_for(lambda: not self.producing)
 
     async def send(self, message: BatchMessage) -> None:
-        """Hand `message` to all in turn; wait for each that is full and not abandoned."""
+        """Hand `message` to each subscription in turn; wait if it is full and not abandoned."""
         if isinstance(message, Batch):
-            await checkpoint()  # output may come without end: others have their turn
-        for feed in self._feeds:
-            await feed.put(message)
+            await checkpoint()  # a command may write without pause: other tasks need their turn
+        for subscription in self._sinks:
+            await subscription.put(message)
         if not self._for_sinks_only:
             await self.readers.put(message)
 
     @contextmanager
     def waiting(self) -> Generator[None]:
-        """Mark the current task as one that waits for the commands, and so does not read."""
+        """Mark the current task as waiting for the commands, and so not reading."""
         self.begin_to_wait()
         try:
             yield
@@ -117,24 +116,23 @@ class Channel:
             self._waiters.remove_current_task()
 
     def begin_to_wait(self) -> None:
-        """Mark the current task as one that waits for good: it is leaving the block."""
+        """Mark the current task as waiting from now on: the task is leaving the block."""
         self._waiters.add_current_task()
-        for subscription in (self.readers, *self._feeds):
-            subscription.reconsider()
+        for subscription in (self.readers, *self._sinks):
+            subscription.recheck()
 
     def abandon(self) -> None:
-        """Let nothing wait for those who iterate any longer."""
-        self.readers.give_up()
+        """Never again wait for an iteration over the Runner."""
+        self.readers.ignore_readers()
 
     async def settled(self) -> None:
-        """Wait until every reader has had its messages and every sink has dealt with its own."""
-        for subscription in (self.readers, *self._feeds):
+        """Wait until every reader and every sink has dealt with its messages."""
+        for subscription in (self.readers, *self._sinks):
             while not subscription.settled:
-                with anyio.move_on_after(LOOK_AGAIN):
+                with anyio.move_on_after(RECHECK_INTERVAL):
                     await subscription.changed()
 
     def close(self) -> None:
-        """Nothing more will be sent: readers and sinks come to an end after what is left."""
-        self.readers.close()
-        for feed in self._feeds:
-            feed.close()
+        """Accept no more messages; readers and sinks end after the messages already here."""
+        for subscription in (self.readers, *self._sinks):
+            subscription.close()

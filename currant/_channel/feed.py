@@ -1,4 +1,11 @@
-"""The stream of a sink: its own subscription."""
+"""The stream that a sink is called with, and the subscription behind that stream.
+
+A sink sees a plain `ObjectReceiveStream`.  The machinery of the channel is in a second object, and
+no public name of the stream leads there.
+
+A sink is *settled* if all its work is done: it asks for the next message and there is none.  `join`
+waits for that.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,7 @@ from anyio import TypedAttributeSet, typed_attribute
 from anyio.abc import ObjectReceiveStream
 from anyio.lowlevel import checkpoint
 
+from currant._channel.buffer import Buffer
 from currant._channel.subscription import Subscription
 from currant._values.messages import BatchMessage
 
@@ -18,80 +26,105 @@ if TYPE_CHECKING:
     from currant._channel.waiters import Waiters
     from currant._values.command import Command
 
-__all__ = ["SinkAttribute", "SinkFeed"]
+__all__ = ["SinkAttribute", "SinkFeed", "SinkSubscription"]
 
 
 class SinkAttribute(TypedAttributeSet):
-    """What a sink can ask its stream for with ``messages.extra(...)``, beside the messages.
+    """The extra attributes of a sink's stream, for ``messages.extra(...)``.
 
     Attributes:
-        commands: the Runner's commands by name, in the order given; it grows as more are started.
+        commands: the Runner's commands by name, in the order given; grows as more are started.
     """
 
     commands: Mapping[str, Command] = typed_attribute()
 
 
-class SinkFeed(Subscription, ObjectReceiveStream[BatchMessage]):
-    """The subscription of one sink, which is the stream that the sink is called with."""
+class SinkFeed(ObjectReceiveStream[BatchMessage]):
+    """The messages of a Runner, as a sink receives them."""
 
-    def __init__(self, waiters: Waiters, commands: Mapping[str, Command], buffer_size: int) -> None:
-        super().__init__(buffer_size)
-        self._waiters = waiters
+    def __init__(self, subscription: SinkSubscription, commands: Mapping[str, Command]) -> None:
+        self._subscription = subscription
         self._commands = commands
-        self._task: int | None = None
-        self._idle = False
-        self._left = False
+
+    async def receive(self) -> BatchMessage:
+        """Wait for the next message and return that message.
+
+        Raises:
+            anyio.EndOfStream: the Runner has ended, and every message was received.
+            anyio.ClosedResourceError: the stream was closed here.
+
+        Cancellation: no message is lost.
+        """
+        return await self._subscription.receive()
+
+    def receive_nowait(self) -> BatchMessage:
+        """Return the next message without waiting, as a memory object stream does.
+
+        Raises:
+            anyio.WouldBlock: there is no message now.
+            anyio.EndOfStream: the Runner has ended, and every message was received.
+            anyio.ClosedResourceError: the stream was closed here.
+        """
+        return self._subscription.receive_nowait()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The values of `SinkAttribute`, for ``messages.extra(...)``."""
+        return {cast("Any", SinkAttribute.commands): lambda: self._commands}
+
+    def close(self) -> None:
+        """Receive no more messages, so that the commands no longer wait for this sink."""
+        self._subscription.leave()
+
+    async def aclose(self) -> None:
+        """Do the same as `close`."""
+        self.close()
+        await checkpoint()
+
+
+class SinkSubscription(Subscription):
+    """The subscription of a sink."""
+
+    def __init__(self, waiters: Waiters, buffer_size: int) -> None:
+        super().__init__(Buffer(buffer_size))
+        self._waiters = waiters
+        self._task: int | None = None  # the id of the task that received last
+        self._is_idle = False
+        self._has_left = False
 
     @property
     def abandoned(self) -> bool:
-        """Whether the sink itself waits for the commands; else it reads until it leaves."""
+        """Whether the sink itself waits for the commands; otherwise the sink reads on."""
         return self._task is not None and self._task in self._waiters
 
     @property
     def settled(self) -> bool:
-        """Whether the sink has come back for more with nothing left, has ended, or waits itself."""
-        return self._left or self.abandoned or (self._idle and not self.unread)
+        """Whether the sink asks for more and there is nothing, has left, or waits itself."""
+        return self._has_left or self.abandoned or (self._is_idle and not self.has_messages)
 
     async def receive(self) -> BatchMessage:
-        """Return the next message; ends when the Runner does."""
+        """Wait for the next message; raise the errors of `SinkFeed.receive`."""
         self._task = anyio.get_current_task().id
         await checkpoint()
-        while True:
-            try:
-                return self.take()
-            except anyio.WouldBlock:
-                self._idle = True
-                self.wake()
+        while not (self.has_messages or self._is_closed):
+            self._is_idle = True
+            self.wake()
             try:
                 await self.changed()
             finally:
-                self._idle = False
+                self._is_idle = False
+        return self.receive_nowait()
 
     def receive_nowait(self) -> BatchMessage:
-        """Return the next message where there is one, as a memory object stream does.
-
-        Raises:
-            anyio.WouldBlock: there is none.
-            anyio.EndOfStream: there is none, and none will come.
-        """
-        return self.take()
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """What ``messages.extra(SinkAttribute.…)`` tells."""
-        return {cast("Any", SinkAttribute.commands): lambda: self._commands}
+        """Return the next message; raise the errors of `SinkFeed.receive_nowait`."""
+        if self._has_left:
+            raise anyio.ClosedResourceError
+        if self.has_messages:
+            _, message = self.take()
+            return message
+        raise anyio.EndOfStream if self._is_closed else anyio.WouldBlock
 
     def leave(self) -> None:
-        """Take nothing more, so that nobody waits for this sink any longer."""
-        self._left = True
-        self._receive.close()
-        self._send.close()
-        for passed_on, _ in self._blocked:
-            passed_on.set()
-        self._blocked.clear()
-        self.wake()
-
-    async def aclose(self) -> None:
-        """Leave the stream before its end."""
-        self.leave()
-        await checkpoint()
+        """Take no more messages."""
+        self._has_left = True
+        self.close()

@@ -1,116 +1,62 @@
-"""The output of one attempt: read to its end, passed on as whole lines, and what is kept of it.
+"""The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
-That is: what was captured, the last lines, and which of the lines that a probe waits for have come.
+Both streams are read at the same time, stderr in a separate task.  On the way, `Capture` and
+`Tail` keep their share, and each batch is matched against the probes that wait for a line.  That
+happens before the batch is sent, so readiness does not wait for room for that batch.
+
+Invariant: the batches of a stream, joined, are the bytes that the process wrote, in order.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
+from currant._channel.capture import Capture
+from currant._channel.tail import Tail
 from currant._synchronization import Notifier
-from currant._values.lines import Batch, Line, LineSplitter, StreamName
+from currant._values.lines import Batch, LineSplitter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.abc import ByteReceiveStream, TaskGroup
 
+    from currant._values.lines import Line, StreamName
     from currant._values.probe import LineProbe
 
-__all__ = ["Capture", "Output", "Tail"]
-
-
-TAIL_LINES = 20
-"""How many last lines are remembered, for errors that show them."""
-
-TAIL_BYTES = 4096
-"""Most bytes of one batch that are remembered for that."""
-
-
-class Capture:
-    """The output of one attempt: all of it, its last bytes, or nothing."""
-
-    __slots__ = ("_kept", "_limit")
-
-    def __init__(self, capture: bool | int) -> None:
-        self._limit = None if capture is True else int(capture)
-        self._kept: dict[StreamName, bytearray] = {}
-        if capture is not False:
-            self._kept = {"stdout": bytearray(), "stderr": bytearray()}
-
-    def add(self, stream: StreamName, chunk: bytes) -> None:
-        """Take a chunk that was read."""
-        if stream in self._kept:
-            kept = self._kept[stream]
-            kept += chunk
-            if self._limit is not None and len(kept) > 2 * self._limit:
-                del kept[: len(kept) - self._limit]
-
-    def get(self, stream: StreamName) -> bytes | None:
-        """Return what is kept of `stream`; None where nothing was asked for."""
-        if stream not in self._kept:
-            return None
-        kept = bytes(self._kept[stream])
-        return kept if self._limit is None else kept[max(0, len(kept) - self._limit) :]
-
-
-class Tail:
-    """The last lines of one attempt, both streams in the order in which they were read."""
-
-    __slots__ = ("_batches",)
-
-    def __init__(self) -> None:
-        # A batch has at least one line, so this many hold enough of them.
-        self._batches: deque[tuple[str, StreamName, bytes, bool, float]] = deque(maxlen=TAIL_LINES)
-
-    def add(self, batch: Batch) -> None:
-        """Take a batch that was read; all but its end is let go at once."""
-        # Tuples, split only when asked for: this is done for every batch.
-        end = batch.data[-TAIL_BYTES:]
-        is_cut = len(end) < len(batch.data)
-        self._batches.append((batch.command, batch.stream, end, is_cut, batch.time))
-
-    def lines(self) -> tuple[Line, ...]:
-        """Return the last lines."""
-        lines: list[Line] = []
-        for command, stream, data, is_cut, when in self._batches:
-            own = list(Batch(command, stream, data, when).lines())
-            # The first line may have lost its beginning; where there are more, it is left out.
-            lines += own[1:] or own if is_cut else own
-        return tuple(lines[-TAIL_LINES:])
+__all__ = ["Output"]
 
 
 class Output:
-    """Both streams of one attempt.
+    """Both output streams of an attempt.
 
     Args:
         name: the command's name.
-        capture: whether to keep what is read: False, True, or how many last bytes of each stream.
-        sought: the probes that wait for a line.
-        send: takes each batch of whole lines, and waits while there is no room for it.
+        capture: False to keep no output, True to keep all, or how many last bytes of each stream.
+        line_probes: the probes that wait for a line.
+        send: is called with each batch of whole lines, and waits while there is no room.
 
     Attributes:
-        has_found: whether a line has come that a probe waits for.
+        matched: whether a line has matched a probe.
     """
 
     def __init__(
         self,
         name: str,
         capture: bool | int,
-        sought: Sequence[LineProbe],
+        line_probes: Sequence[LineProbe],
         send: Callable[[Batch], Awaitable[None]],
     ) -> None:
         self._name = name
         self._send = send
-        self._sought = list(sought)
-        self.has_found: bool = False
+        self._unmatched = list(line_probes)
+        self.matched: bool = False
         self._capture = Capture(capture)
         self._tail = Tail()
-        self._open = 2
+        self._open_streams = 2
         self._change = Notifier()
 
     @property
@@ -119,51 +65,54 @@ class Output:
         return self._tail.lines()
 
     def captured(self, stream: StreamName) -> bytes | None:
-        """Return what was kept of `stream`; None where nothing was to be."""
+        """Return the captured bytes of `stream`; None if the caller asked for no capture."""
         return self._capture.get(stream)
 
     async def read(
         self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup
     ) -> None:
-        """Read both, `stderr` in a task of its own, which may go on (see `ended`)."""
+        """Read both streams; return at the end of `stdout`.
+
+        A task in `tasks` reads `stderr`, perhaps for longer: wait for `ended`.
+        """
         tasks.start_soon(self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
 
     async def ended(self) -> None:
-        """Wait until both have come to their ends and all of it has been passed on."""
-        await self._change.wait_for(lambda: not self._open)
+        """Wait until both streams have ended and all of their output was sent."""
+        await self._change.wait_for(lambda: not self._open_streams)
 
     async def line(self, probe: LineProbe) -> None:
-        """Wait until a line has come that `probe` seeks."""
-        await self._change.wait_for(lambda: all(sought is not probe for sought in self._sought))
+        """Wait until a line has matched `probe`."""
+        await self._change.wait_for(lambda: all(other is not probe for other in self._unmatched))
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
         if source is not None:
-            await self._pass_on(source, stream)
-        self._open -= 1
+            await self._send_lines(source, stream)
+        self._open_streams -= 1
         self._change.notify_all()
 
-    async def _pass_on(self, source: ByteReceiveStream, stream: StreamName) -> None:
-        """Pass on whole lines of one stream until it ends; then what is left of the last one."""
+    async def _send_lines(self, source: ByteReceiveStream, stream: StreamName) -> None:
+        """Send whole lines until the stream ends, then the rest of the last line."""
         splitter = LineSplitter()
         async for chunk in source:
             self._capture.add(stream, chunk)
             if data := splitter.feed(chunk):
-                await self._tell(Batch(self._name, stream, data, time.time()))
+                await self._send_batch(Batch(self._name, stream, data, time.time()))
             else:
-                await checkpoint()  # a long line may come in small pieces without end
+                await checkpoint()  # a long line may arrive in many small chunks
         if data := splitter.finish():
-            await self._tell(Batch(self._name, stream, data, time.time()))
+            await self._send_batch(Batch(self._name, stream, data, time.time()))
 
-    async def _tell(self, batch: Batch) -> None:
+    async def _send_batch(self, batch: Batch) -> None:
         self._tail.add(batch)
-        if self._sought:
-            self._seek(batch)
+        if self._unmatched:
+            self._match_probes(batch)
         await self._send(batch)
 
-    def _seek(self, batch: Batch) -> None:
-        before = len(self._sought)
+    def _match_probes(self, batch: Batch) -> None:
+        before = len(self._unmatched)
         for line in batch.lines():
-            self._sought = [probe for probe in self._sought if not probe.matches(line)]
-        self.has_found |= len(self._sought) < before
+            self._unmatched = [probe for probe in self._unmatched if not probe.matches(line)]
+        self.matched |= len(self._unmatched) < before
         self._change.notify_all()

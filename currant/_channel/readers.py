@@ -1,16 +1,23 @@
-"""Those who iterate over the Runner: the subscription that they share, and the iterators."""
+"""The iterators over a Runner, and the subscription that they share.
+
+A reader is *present* from the first step of its loop until the loop ends or is left by `break`.  A
+reader is not present if its task waits for the commands or has ended, because such a task cannot
+make room.
+
+Rejected: async generators.  `break` does not close an async generator; the event loop does so
+later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
+`__del__` returns the lines that the loop has not seen.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from itertools import filterfalse
-from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.subscription import AT_ONCE, Place, Subscription
+from currant._channel.buffer import Buffer
+from currant._channel.subscription import Subscription
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Message
 
@@ -18,26 +25,68 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
+    from currant._channel.buffer import Position
     from currant._channel.waiters import Waiters
     from currant._values.lines import Line
 
 __all__ = ["BatchReader", "LineReader", "Readers"]
 
-MOST_BYTES = 256 * 1024
-"""Bytes of output that are held for those who iterate, before a further large batch has to wait.
+MAX_BUFFERED_BYTES = 256 * 1024
+"""Bytes of output that are held for the readers before a further large batch has to wait.
 
-Who reads line by line comes to a line when those before it are read: behind sixteen batches of a
-command that writes without end that took 20 ms, behind this much 4 to 8 ms.  Sinks have no such
-bound: they deal with all that has piled up at once.
+A line reaches its reader only after everything buffered before it.  With sixteen batches of a
+command that writes without pause, that took 20 ms; with this bound, 4 to 8 ms.  Sinks have no such
+bound, because they take the whole backlog at once.
 """
+
+BYTES_PER_TURN = 64 * 1024
+"""Bytes of lines that a reader gets before other tasks have their turn."""
 
 T_Message = TypeVar("T_Message")
 
 
-class Readers(Subscription):
-    """The subscription that all who iterate over the Runner share."""
+class Iteration:
+    """The state of one loop over a Runner; belongs to a reader.
 
-    most_bytes = MOST_BYTES
+    Attributes:
+        max_bytes: how much of a batch to take at a time; None for all of it.
+        created_by: the task that made the reader.
+        stepped_by: the task of the last step.
+        position: the position of the message that was taken last.
+        is_mid_batch: whether the reader may still hold lines of that message.
+    """
+
+    __slots__ = ("created_by", "is_mid_batch", "max_bytes", "position", "stepped_by")
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self.max_bytes = max_bytes
+        self.created_by: anyio.TaskInfo | None = None
+        self.stepped_by: anyio.TaskInfo | None = None
+        self.position: Position = (0, 0)
+        self.is_mid_batch = False
+
+    @property
+    def task(self) -> anyio.TaskInfo | None:
+        """The task that reads; None if that task has ended.
+
+        A step may run in a separate task (`asyncio.wait_for` on Python 3.11).  If that task has
+        ended, the task that made the reader counts.
+        """
+        for task in (self.stepped_by, self.created_by):
+            if task is not None and not _has_ended(task):
+                return task
+        return None
+
+
+class Readers(Subscription):
+    """The subscription that all iterators over a Runner share.
+
+    Args:
+        waiters: the tasks that wait for the commands.
+        buffer_size: how many messages to hold.
+        is_producing: returns whether a command may still send a message.
+        has_sinks: returns whether the output also goes to sinks.
+    """
 
     def __init__(
         self,
@@ -46,74 +95,68 @@ class Readers(Subscription):
         is_producing: Callable[[], bool],
         has_sinks: Callable[[], bool],
     ) -> None:
-        super().__init__(buffer_size)
+        super().__init__(Buffer(buffer_size, MAX_BUFFERED_BYTES))
         self._waiters = waiters
         self._is_producing = is_producing
         self._has_sinks = has_sinks
-        # By the reader's id, the task of its last step and the one that made it.
-        self._tasks: dict[int, tuple[anyio.TaskInfo, anyio.TaskInfo]] = {}
-        self._holding: set[int] = set()  # ids of the readers in the middle of a batch
-        self._given_up = False
-
-    @property
-    def being_read(self) -> bool:
-        """Whether somebody is in the middle of an iteration."""
-        return any(map(self._is_there, self._tasks))
+        self._iterations: set[Iteration] = set()
+        self._ignores_readers = False
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody reads, though somebody waits or the output goes elsewhere."""
-        return not self.being_read and (self._given_up or bool(self._waiters) or self._has_sinks())
+        """Whether no reader is present, although a task waits or the output goes to sinks."""
+        if any(map(self._is_present, self._iterations)):
+            return False
+        return self._ignores_readers or bool(self._waiters) or self._has_sinks()
 
     @property
     def settled(self) -> bool:
-        """Whether nobody reads, or there is nothing left to read."""
-        return not (self.unread and self.being_read) and not any(map(self._is_there, self._holding))
+        """Whether every reader that is present has had all messages."""
+        return not any(
+            (self.has_messages or iteration.is_mid_batch) and self._is_present(iteration)
+            for iteration in self._iterations
+        )
 
-    async def next(self, reader: _Reader[T_Message]) -> BatchMessage:
-        """Return the oldest message for `reader`; ends when no command is left."""
-        self._tasks[id(reader)] = (anyio.get_current_task(), reader.made_in)
-        self._holding.discard(id(reader))
-        if self.unread:
+    async def next(self, iteration: Iteration) -> BatchMessage:
+        """Return the oldest message.
+
+        Raises:
+            StopAsyncIteration: no command is left that may send a message.
+        """
+        iteration.stepped_by = anyio.get_current_task()
+        iteration.is_mid_batch = False
+        self._iterations.add(iteration)
+        if self.has_messages:
             await checkpoint()
-        while True:
-            with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-                place, message = self.take_part(AT_ONCE if reader.splits else inf)
-                if reader.splits and isinstance(message, Batch):
-                    self._holding.add(id(reader))
-                reader.place = place
-                return message
+        while not self.has_messages:
             self.wake()
             if not self._is_producing():
-                self.leave(reader)
+                self.leave(iteration)
                 raise StopAsyncIteration
             await self.changed()
+        iteration.position, message = self.take(iteration.max_bytes)
+        iteration.is_mid_batch = iteration.max_bytes is not None and isinstance(message, Batch)
+        return message
 
-    def leave(self, reader: _Reader[T_Message], unread: Batch | None = None) -> None:
-        """End the reading of `reader`, which gives back what it has taken and not passed on."""
+    def leave(self, iteration: Iteration, unread: Batch | None = None) -> None:
+        """End `iteration`; `unread` is the part of the last batch that the loop has not seen."""
         if unread is not None:
-            self.put_back(reader.place, unread)
-        self._holding.discard(id(reader))
-        if self._tasks.pop(id(reader), None) is not None:
-            self.reconsider()
+            self._buffer.unread(iteration.position, unread)
+        iteration.is_mid_batch = False
+        if iteration in self._iterations:
+            self._iterations.remove(iteration)
+            self.recheck()
 
-    def _is_there(self, reader: int) -> bool:
-        # A step may be a task of its own (`asyncio.wait_for`): then it is who made the reader.
-        task = next(filterfalse(_has_ended, self._tasks[reader]), None)
-        return not (self._given_up or task is None or task.id in self._waiters)
+    def ignore_readers(self) -> None:
+        """Count no reader as present any more: the block is left early."""
+        self._ignores_readers = True
+        self.recheck()
 
-    def give_up(self) -> None:
-        """Count nobody as a reader any more: the block is left early."""
-        self._given_up = True
-        self.reconsider()
-
-    def close(self) -> None:
-        """Nothing more will be put; what is left stays there to be read."""
-        super().close()
-        with suppress(anyio.EndOfStream, anyio.ClosedResourceError):
-            while True:
-                self._kept.append(self._take_from_stream())
-        self._receive.close()
+    def _is_present(self, iteration: Iteration) -> bool:
+        if self._ignores_readers:
+            return False
+        task = iteration.task
+        return task is not None and task.id not in self._waiters
 
 
 def _has_ended(task: anyio.TaskInfo) -> bool:
@@ -121,75 +164,65 @@ def _has_ended(task: anyio.TaskInfo) -> bool:
 
 
 class _Reader(Generic[T_Message]):
-    """What ``async for`` holds; leaving the loop drops it, and so ends the reading.
+    """The object that ``async for`` holds; a loop that is left drops it, which ends the reading."""
 
-    A class and not an async generator: that one is not closed by `break`, but later, by the event
-    loop, and trio warns of it.
+    __slots__ = ("_iteration", "_readers")
 
-    Attributes:
-        made_in: the task that made it.
-        place: where what it has taken last belongs.
-    """
-
-    __slots__ = ("_readers", "made_in", "place")
-
-    splits = False
-    """Whether it hands a batch on in parts."""
+    _max_bytes: ClassVar[int | None] = None
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
-        self.made_in: anyio.TaskInfo = anyio.get_current_task()
-        self.place: Place = (0, 0)
+        self._iteration = Iteration(self._max_bytes)
+        self._iteration.created_by = anyio.get_current_task()
 
     def __aiter__(self) -> Self:
-        """Return a reader for one loop: this one may have a name, and outlive the loop."""
-        self.leave()
+        """Return a new reader for each loop: a variable may hold this reader after its loop."""
+        self._leave()
         return type(self)(self._readers)
 
-    def leave(self) -> None:
-        """End the reading, and give back what was taken and not passed on."""
-        self._readers.leave(self)
+    def _leave(self) -> None:
+        self._readers.leave(self._iteration)
 
     def __del__(self) -> None:
-        self.leave()
+        self._leave()
 
 
 class BatchReader(_Reader[BatchMessage]):
-    """Iterates over messages, output in whole batches."""
+    """Iterates over messages, with output in whole batches."""
 
     __slots__ = ()
 
     async def __anext__(self) -> BatchMessage:
-        return await self._readers.next(self)
+        return await self._readers.next(self._iteration)
 
 
 class LineReader(_Reader[Message]):
-    """Iterates over messages, output line by line."""
+    """Iterates over messages, with output line by line."""
 
     __slots__ = ("_batch", "_lines")
 
-    splits = True
+    _max_bytes = BYTES_PER_TURN
 
     def __init__(self, readers: Readers) -> None:
-        super().__init__(readers)
         self._batch: Batch | None = None
         self._lines: Iterator[Line] = iter(())
+        super().__init__(readers)  # last: this raises outside an event loop, then `__del__` runs
 
     async def __anext__(self) -> Message:
         while True:
             # The hot path: most calls end here, without a checkpoint, once for each line.
             for line in self._lines:
                 return line
-            message = await self._readers.next(self)
+            message = await self._readers.next(self._iteration)
             if not isinstance(message, Batch):
                 return message
             self._batch = message
             self._lines = message.lines()
 
-    def leave(self) -> None:
-        """End the reading, and give back the lines of a batch that were not passed on."""
+    def _leave(self) -> None:
+        """End the reading, and return the lines of the batch that the loop has not seen."""
         rest = b"".join(line.data + line.ending for line in self._lines)
         unread = None
         if rest and self._batch is not None:
             unread = Batch(self._batch.command, self._batch.stream, rest, self._batch.time)
-        self._readers.leave(self, unread)
+        self._readers.leave(self._iteration, unread)

@@ -1,4 +1,9 @@
-"""Which tasks wait for the commands."""
+"""The tasks that wait for the commands.
+
+A task in `join`, in `Job.wait` or at the end of the block cannot read at the same time.  A
+subscription asks here whether to wait for its reader or to discard output.  A counter, not a set,
+because the waits of a task may nest.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +15,25 @@ __all__ = ["Waiters"]
 
 
 class Waiters:
-    """Knows which tasks wait for the commands, and so do not read."""
+    """The set of tasks that wait for the commands and therefore do not read."""
 
     def __init__(self) -> None:
         self._tasks: Counter[int] = Counter()
 
     def __bool__(self) -> bool:
-        """Tell whether a task waits for the commands."""
+        """Return whether any task waits for the commands."""
         return bool(self._tasks)
 
     def __contains__(self, task: int) -> bool:
-        """Tell whether the task of that id waits for the commands."""
+        """Return whether the task with this id waits for the commands."""
         return task in self._tasks
 
     def add_current_task(self) -> None:
-        """Mark the current task as one that waits for good: it is leaving the block."""
+        """Mark the current task as waiting; call `remove_current_task` to undo that."""
         self._tasks[anyio.get_current_task().id] += 1
 
     def remove_current_task(self) -> None:
-        """Take one mark of the current task back."""
+        """Undo one call of `add_current_task` by the current task."""
         task = anyio.get_current_task().id
         self._tasks[task] -= 1
         if not self._tasks[task]:

@@ -120,7 +120,7 @@ class Health:
 
     async def _check_last_lines(self, patience: float) -> None:
         await self._output.ended()
-        if self._output.has_found:
+        if self._output.matched:
             with anyio.move_on_after(patience):
                 await self._change.wait_for(lambda: self.readiness != "pending")
         self.cancel()

@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
-from currant._synchronization import Notifier
+from currant._synchronization import ChildBarrier, Notifier
 from currant._values.command import with_grace, with_pty
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
@@ -71,9 +71,8 @@ class Lifecycle:
         self.command = command
         self.result: Result | None = None
         self.starts: int = 0
-        self.context: JobContext = JobContext(
-            context, context.barrier.child(), Notifier(), policies
-        )
+        barrier = ChildBarrier(context.barrier)
+        self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
         self._to_launch = with_grace(command, policies.grace)
         self.attempt: Attempt = Attempt(self._to_launch, 0, self.context)
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"

@@ -86,4 +86,4 @@ class SinkTasks:
         except BaseException as error:  # KeyboardInterrupt too; the block raises it again
             self._failure.note(error)
         finally:
-            feed.leave()
+            feed.close()

@@ -1,0 +1,49 @@
+"""The last lines of an attempt, for `Job.tail` and for errors that show them.
+
+Batches are kept, not lines: splitting every batch would cost as much as reading line by line.  So a
+batch is only cut to its last bytes; if a caller asks for the tail, the rest is split into lines.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from currant._values.lines import Batch
+
+if TYPE_CHECKING:
+    from currant._values.lines import Line, StreamName
+
+__all__ = ["Tail"]
+
+TAIL_LINES = 20
+"""How many last lines are kept."""
+
+TAIL_BYTES = 4096
+"""How many last bytes of a batch are kept."""
+
+
+class Tail:
+    """Keeps the last lines of an attempt, both streams in the order in which they were read."""
+
+    __slots__ = ("_batches",)
+
+    def __init__(self) -> None:
+        # Each batch has at least one line, so TAIL_LINES batches are enough.
+        self._batches: deque[tuple[str, StreamName, bytes, bool, float]] = deque(maxlen=TAIL_LINES)
+
+    def add(self, batch: Batch) -> None:
+        """Add a batch that was read; keep only the end of its data."""
+        # This runs for every batch, so keep a tuple: a frozen dataclass takes longer to make.
+        end = batch.data[-TAIL_BYTES:]
+        is_cut = len(end) < len(batch.data)
+        self._batches.append((batch.command, batch.stream, end, is_cut, batch.time))
+
+    def lines(self) -> tuple[Line, ...]:
+        """Return the last lines, oldest first."""
+        lines: list[Line] = []
+        for command, stream, data, is_cut, when in self._batches:
+            of_batch = list(Batch(command, stream, data, when).lines())
+            # The first line of a cut batch may lack its beginning; show it only if alone.
+            lines += of_batch[1:] or of_batch if is_cut else of_batch
+        return tuple(lines[-TAIL_LINES:])

@@ -1,0 +1,287 @@
+"""The channel's buffer, and what its streams and iterators show to a user."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+import pytest
+from anyio.abc import ObjectReceiveStream
+from hypothesis import given
+from hypothesis import strategies as st
+
+from currant import Batch, Dropped, Exited, Started
+from currant._channel import buffer as buffer_module
+from currant._channel.buffer import SMALL_BATCH, Buffer
+from currant._channel.channel import Channel
+from currant._channel.readers import BatchReader, LineReader
+from currant._values.exit import Exit
+from currant.sinks import SinkAttribute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from currant import BatchMessage
+    from currant._channel.buffer import Position
+
+    MakeBuffer: TypeAlias = Callable[..., Buffer]
+
+LINE = b"x" * 99 + b"\n"
+
+
+def batch_of(data: bytes, command: str = "a") -> Batch:
+    """Return a batch of stdout."""
+    return Batch(command, "stdout", data, 0.0)
+
+
+def started(attempt: int = 1, command: str = "a") -> Started:
+    """Return an event that is told apart by its attempt."""
+    return Started(command, 1, attempt, 0.0)
+
+
+@pytest.fixture(name="make_buffer")
+def make_closing_buffer() -> Iterator[MakeBuffer]:
+    """A factory of buffers that are closed at the end of the test."""
+    buffers: list[Buffer] = []
+
+    def make(*args: Any) -> Buffer:
+        buffers.append(Buffer(*args))
+        return buffers[-1]
+
+    yield make
+    for buffer in buffers:
+        buffer.close()
+
+
+def take_batch(buffer: Buffer, max_bytes: int | None = None) -> tuple[Position, Batch]:
+    """Take a message that is a batch."""
+    position, message = buffer.take(max_bytes)
+    assert isinstance(message, Batch)
+    return position, message
+
+
+def take_all(buffer: Buffer) -> list[BatchMessage]:
+    """Empty the buffer."""
+    messages = []
+    while buffer:
+        messages.append(buffer.take()[1])
+    return messages
+
+
+# ---- the buffer: room ----
+
+
+def test_buffer_bounds_the_number_of_messages(make_buffer: MakeBuffer) -> None:
+    """A full buffer has no room, not even for a small message, until a message is taken."""
+    buffer = make_buffer(2)
+    assert not buffer
+    for number in range(2):
+        assert buffer.has_room(started())
+        buffer.append(started(number))
+    assert buffer
+    assert not buffer.has_room(started())
+    assert buffer.take() == ((1, 0), started(0))
+    assert buffer.has_room(started())
+
+
+@pytest.mark.parametrize(
+    ("held", "size", "fits"),
+    [
+        (0, 50_000, True),
+        (100, SMALL_BATCH, True),
+        (100, SMALL_BATCH + 1, True),
+        (9_900, SMALL_BATCH, True),
+        (9_900, SMALL_BATCH + 1, False),
+    ],
+    ids=["empty", "small", "within", "small beyond", "large beyond"],
+)
+def test_buffer_bounds_the_bytes_of_large_batches(
+    make_buffer: MakeBuffer, held: int, size: int, fits: bool
+) -> None:
+    """The bound on bytes holds for large batches only, and an empty buffer accepts any batch."""
+    buffer = make_buffer(16, 10_000)
+    if held:
+        buffer.append(batch_of(b"x" * held))
+    assert buffer.has_room(batch_of(b"x" * size)) is fits
+
+
+def test_bytes_that_were_returned_count_against_the_bound(make_buffer: MakeBuffer) -> None:
+    """A batch that a reader returns occupies room again."""
+    buffer = make_buffer(16, 10_000)
+    buffer.append(batch_of(b"x" * 9_000))
+    position, message = take_batch(buffer)
+    assert buffer.has_room(batch_of(b"x" * 9_000))
+    buffer.unread(position, message)
+    assert not buffer.has_room(batch_of(b"x" * 9_000))
+    assert take_all(buffer) == [message]
+    assert buffer.has_room(batch_of(b"x" * 9_000))
+
+
+# ---- the buffer: order ----
+
+
+@given(st.lists(st.integers(1, 8)), st.data())
+def test_returned_batches_keep_the_order(counts: list[int], data: st.DataObject) -> None:
+    """Readers take parts and return them in any order; the bytes come out as they went in."""
+    number = 0
+    taken = []
+    with closing(Buffer(100)) as buffer:
+        for count in counts:
+            buffer.append(batch_of(b"".join(b"%06d\n" % (number + n) for n in range(count))))
+            number += count
+        while buffer:
+            taken.append(take_batch(buffer, data.draw(st.integers(7, 30))))
+        assert [position for position, _ in taken] == sorted(position for position, _ in taken)
+        for position, message in data.draw(st.permutations(taken)):
+            buffer.unread(position, message)
+        lines = []
+        while buffer:
+            lines += take_batch(buffer)[1].data.splitlines()
+    assert [int(line) for line in lines] == list(range(number))
+
+
+def test_line_longer_than_the_limit_is_taken_whole(make_buffer: MakeBuffer) -> None:
+    """A batch is cut between lines only."""
+    buffer = make_buffer(4)
+    buffer.append(batch_of(LINE))
+    assert buffer.take(50) == ((1, 0), batch_of(LINE))
+    assert not buffer
+
+
+# ---- the buffer: discarding ----
+
+
+def test_discarding_counts_output_and_keeps_events(make_buffer: MakeBuffer) -> None:
+    """The oldest lines are counted and reported in their place; events stay."""
+    buffer = make_buffer(4)
+    for message in (started(), batch_of(LINE * 3), batch_of(LINE * 2), batch_of(b"last\n")):
+        buffer.append(message)
+    for _ in range(3):
+        buffer.discard_oldest()
+    first, count, last = take_all(buffer)
+    assert first == started()
+    assert isinstance(count, Dropped)
+    assert (count.command, count.lines) == ("a", 5)
+    assert last == batch_of(b"last\n")
+
+
+def test_returned_batches_are_discarded_first(make_buffer: MakeBuffer) -> None:
+    """A batch that a reader returned is older than the messages in the stream."""
+    buffer = make_buffer(4)
+    buffer.append(batch_of(b"old\n"))
+    buffer.append(batch_of(b"new\n"))
+    buffer.unread(*take_batch(buffer))
+    buffer.discard_oldest()
+    count, last = take_all(buffer)
+    assert isinstance(count, Dropped)
+    assert last == batch_of(b"new\n")
+
+
+def test_kept_events_are_bounded(make_buffer: MakeBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound the oldest event is dropped, but no count of lines is lost."""
+    monkeypatch.setattr(buffer_module, "MAX_EVENTS_KEPT", 3)
+    buffer = make_buffer(1)
+    for number in range(10):
+        for message in (batch_of(LINE), started(number)):
+            buffer.append(message)
+            buffer.discard_oldest()
+    left = take_all(buffer)
+    assert started(9) in left
+    assert started(0) not in left
+    assert sum(message.lines for message in left if isinstance(message, Dropped)) == 10
+
+
+def test_closed_buffer_reports_dropped_lines_before_later_messages(make_buffer: MakeBuffer) -> None:
+    """Closing changes no order: the count comes before the messages that were not discarded."""
+    buffer = make_buffer(2)
+    buffer.append(batch_of(LINE))
+    buffer.discard_oldest()
+    end = Exited("a", Exit(0, None), 1, 0.0)
+    buffer.append(batch_of(b"last\n"))
+    buffer.append(end)
+    buffer.close()
+    buffer.close()  # does nothing
+    count, *rest = take_all(buffer)
+    assert isinstance(count, Dropped)
+    assert rest == [batch_of(b"last\n"), end]
+
+
+# ---- what a user sees ----
+
+
+def public_names(thing: object) -> set[str]:
+    """Return the names that completion offers."""
+    return {name for name in dir(thing) if not name.startswith("_")}
+
+
+@pytest.mark.anyio
+async def test_stream_of_a_sink_shows_only_a_receive_stream() -> None:
+    """A sink cannot reach the channel's machinery by a public name."""
+    channel = Channel(1)
+    feed = channel.subscribe()
+    assert public_names(feed) == {
+        "aclose",
+        "close",
+        "extra",
+        "extra_attributes",
+        "receive",
+        "receive_nowait",
+    }
+    assert isinstance(feed, ObjectReceiveStream)
+    assert feed.extra(SinkAttribute.commands) == {}
+    await feed.aclose()
+    channel.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("reader", [LineReader, BatchReader])
+async def test_iterator_shows_nothing_but_iteration(reader: type[Any]) -> None:
+    """The object that ``async for`` holds has no public name."""
+    channel = Channel(1)
+    assert public_names(reader(channel.readers)) == set()
+    channel.close()
+
+
+@pytest.mark.parametrize("reader", [LineReader, BatchReader])
+def test_iterator_outside_an_event_loop_is_an_error(reader: type[Any]) -> None:
+    """The error is anyio's, and dropping the half-built iterator raises nothing more."""
+    channel = Channel(1)
+    with pytest.raises(RuntimeError):
+        reader(channel.readers)
+    channel.close()
+
+
+@pytest.mark.anyio
+async def test_closed_stream_of_a_sink_receives_nothing() -> None:
+    """After its own end the stream raises, as anyio's streams do, and releases its senders."""
+    channel = Channel(1, for_sinks_only=True)
+    feed = channel.subscribe()
+    await channel.send(started(1))
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(channel.send, started(2))
+            await anyio.wait_all_tasks_blocked()
+            feed.close()
+        await channel.send(started(3))
+    with pytest.raises(anyio.ClosedResourceError):
+        await feed.receive()
+    with pytest.raises(anyio.ClosedResourceError):
+        feed.receive_nowait()
+    channel.close()
+
+
+@pytest.mark.anyio
+async def test_stream_of_a_sink_ends_after_its_last_message() -> None:
+    """Messages that were sent before the channel closed are received first."""
+    channel = Channel(2)
+    feed = channel.subscribe()
+    with pytest.raises(anyio.WouldBlock):
+        feed.receive_nowait()
+    await channel.send(started(1))
+    await channel.send(started(2))
+    channel.close()
+    assert [message async for message in feed] == [started(1), started(2)]
+    with pytest.raises(anyio.EndOfStream):
+        feed.receive_nowait()
+    feed.close()
