@@ -216,7 +216,7 @@ async def test_commands_are_stopped_in_reverse_order_of_dependencies(way: str, g
     """A dependency is asked to stop once its dependents are gone; others stop concurrently."""
     log = gate.path.with_name("log")
     up = ready.line("up")
-    # web does not exit until cron is asked to stop, so the test passes only if both are asked at once.
+    # web exits once cron is asked to stop, so the test passes only if both are asked at once.
     open_gate = f"echo go >{gate.path}"
     commands = {
         "db": Command.shell(log_stop("db", log), ready=up),
