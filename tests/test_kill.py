@@ -358,12 +358,12 @@ async def test_a_process_that_survives_sigkill_stops_the_others() -> None:
         ) as runner:
             await runner["d"].until_started()
             runner["d"].kill()
-            told = await messages_of(runner)
+            messages = await messages_of(runner)
     assert {name: result.status for name, result in runner.results.items()} == {
         "d": "failed",
         "other": "stopped",
     }
-    assert [type(message) for message in told if message.command == "d"] == [Started, Aborted]
+    assert [type(message) for message in messages if message.command == "d"] == [Started, Aborted]
 
 
 async def test_stops_that_race_with_exits_raise_no_error() -> None:
