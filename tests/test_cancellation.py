@@ -1,4 +1,4 @@
-"""Cancellation is a kill: at any moment, it leaves no process behind, and it propagates."""
+"""Cancellation is a kill: at any moment, no process is left, and the cancellation propagates."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_cancelling_the_scope_of_the_runner_ends_the_block_normally() -> N
 
 
 async def test_another_task_may_cancel_a_runner_whose_body_has_ended() -> None:
-    """While the block waits for its commands, its scope can still be cancelled."""
+    """While the block waits for the commands, runner.cancel_scope can still be cancelled."""
     async with anyio.create_task_group() as tasks:
 
         async def cancel() -> None:
@@ -93,9 +93,8 @@ async def test_a_cancellation_while_the_block_waits_kills_the_remaining_commands
     """With a deadline around a block that only waits, all commands are gone after the block."""
     with anyio.CancelScope() as scope:
         async with Runner([FOREVER]) as runner:
-            scope.deadline = (
-                anyio.current_time() + 0.05
-            )  # Set here, so that it cannot strike on entry.
+            # The deadline is set inside the block, because it must not end the entry.
+            scope.deadline = anyio.current_time() + 0.05
     assert scope.cancelled_caught
     assert runner.results["sleep"].status == "stopped"
 

@@ -133,7 +133,7 @@ async def test_a_restarted_command_must_become_ready_again(gate: Gate) -> None:
 async def test_an_impossible_condition_skips_the_command_at_once(
     first: Command, condition: Any
 ) -> None:
-    """Its dependents are skipped too; each has one Skipped message and no process."""
+    """All dependents down the chain are skipped; each has one Skipped message and no process."""
     commands = {
         "third": Command(RUNS, after={"second": "ended"}),
         "second": Command(RUNS, after={"first": condition}),
@@ -188,7 +188,7 @@ async def test_a_command_that_restarts_may_still_succeed() -> None:
 
 @pytest.mark.parametrize("how", ["runner", "job", "exception"])
 async def test_a_killed_command_that_waits_ends_as_stopped(how: str) -> None:
-    """It ends at once, without having been started."""
+    """The command ends at once, without having been started."""
     commands = {"first": RUNS, "second": Command(RUNS, after={"first": "ended"})}
     with fail_after(LIMIT):
         with pytest.raises(LookupError) if how == "exception" else fail_after(LIMIT):
@@ -204,7 +204,7 @@ async def test_a_killed_command_that_waits_ends_as_stopped(how: str) -> None:
 
 
 def log_stop(name: str, log: Path, before_exit: str = "sleep 0.1") -> str:
-    """Return a shell script that logs when it is asked to stop and when it ends."""
+    """Return a shell script that logs the request to stop and the end of the script."""
     return (
         f"trap 'echo {name} asked >>{log}; {before_exit}; echo {name} gone >>{log}; exit' TERM; "
         "echo up; while :; do sleep 0.01; done"
@@ -213,7 +213,7 @@ def log_stop(name: str, log: Path, before_exit: str = "sleep 0.1") -> str:
 
 @pytest.mark.parametrize("way", ["kill", "exception", "failure"])
 async def test_commands_are_stopped_in_reverse_order_of_dependencies(way: str, gate: Gate) -> None:
-    """A dependency is asked to stop once its dependents are gone; others stop concurrently."""
+    """A dependency is asked to stop once all dependents are gone; others stop concurrently."""
     log = gate.path.with_name("log")
     up = ready.line("up")
     # web exits once cron is asked to stop, so the test passes only if both are asked at once.
@@ -247,7 +247,7 @@ async def test_commands_are_stopped_in_reverse_order_of_dependencies(way: str, g
 @pytest.mark.parametrize("way", ["runner", "job"])
 @pytest.mark.parametrize("after", [{"db": "ended"}, {"db": "succeeded", "other": "ended"}])
 async def test_a_killed_command_does_not_wait_for_its_dependencies(after: Any, way: str) -> None:
-    """It ends as stopped at once, however long its dependencies take to end."""
+    """The command ends as stopped at once, however long the dependencies take to end."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={SIGTERM}))
     commands = {"db": "db", "other": "other", "c": Command(["c"], after=after)}
     with fail_after(LIMIT):
@@ -288,7 +288,7 @@ async def test_indirect_dependents_end_before_a_dependency_is_stopped() -> None:
 
 
 async def test_a_second_kill_ignores_the_order() -> None:
-    """It kills all commands at once."""
+    """A second kill ends dependencies and dependents at once."""
     deaf = "trap '' TERM; echo up; while :; do sleep 0.01; done"
     commands = {
         "db": Command.shell(deaf, ready=ready.line("up")),
@@ -314,13 +314,13 @@ async def test_a_stop_in_order_does_not_wait_for_a_reader() -> None:
             runner.kill()
             while runner["db"].pid is not None:
                 await checkpoint()
-            assert runner["web"].result is None  # Its output has not been read yet.
+            assert runner["web"].result is None  # The output has not been read yet.
             assert SIGTERM in launcher["db"].signals
             del reader
 
 
 async def test_a_command_that_survives_sigkill_does_not_block_its_dependency() -> None:
-    """The command has failed, and its dependencies are asked to stop then."""
+    """The command has failed, and then the dependency is asked to stop."""
     deaf = Script(exit=None, ignores={SIGTERM, SIGKILL})
     launcher = FakeLauncher({"api": deaf}, RUNNING, _limits=ShutdownLimits(reap=SOON))
     commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
@@ -366,7 +366,7 @@ async def test_a_job_that_is_killed_does_not_wait_for_its_dependents(gate: Gate)
 
 
 async def test_a_command_is_skipped_as_soon_as_its_dependency_is_being_stopped() -> None:
-    """It does not wait until the grace of the dependency is over."""
+    """The waiting command ends before the grace of the dependency is over."""
     deaf = "trap '' TERM; echo deaf; while :; do sleep 0.01; done"
     commands = {
         "db": Command.shell(deaf, ready=ready.all_of(ready.line("deaf"), ready.delay(HOURS))),
@@ -383,7 +383,7 @@ async def test_a_command_is_skipped_as_soon_as_its_dependency_is_being_stopped()
 
 
 async def test_a_dependency_that_was_ready_meets_the_condition_after_its_end() -> None:
-    """It counts even if the dependency has ended before the waiting task runs."""
+    """Readiness counts even if the dependency has ended before the waiting task runs."""
     launcher = FakeLauncher({"db": Script(stdout=b"up\n", exit=0)}, Script())
     commands = {"web": Command(["web"], after="db"), "db": Command(["db"], ready=ready.line("up"))}
     for _ in range(20):
@@ -441,7 +441,7 @@ async def test_sinks_get_time_for_the_longest_chain_of_graces() -> None:
 def test_cycles_and_unknown_names_are_rejected_by_the_constructor(
     after: Mapping[str, list[str]], text: str
 ) -> None:
-    """The error names the whole cycle, starting at any of its commands."""
+    """The error names the whole cycle, starting at any command of the cycle."""
     with pytest.raises(CommandError) as caught:
         Runner({name: Command(["true"], after=names) for name, names in after.items()})
     cycle = text.split(" after ")
@@ -450,7 +450,7 @@ def test_cycles_and_unknown_names_are_rejected_by_the_constructor(
 
 
 async def test_a_later_command_depends_on_existing_commands_only() -> None:
-    """Its own name is unknown at that time."""
+    """The name of the command itself is not known yet."""
     with fail_after(LIMIT):
         async with Runner({"a": RUNS}) as runner:
             with pytest.raises(CommandError, match="there is no command 'b'; there are: 'a'"):
@@ -461,7 +461,7 @@ async def test_a_later_command_depends_on_existing_commands_only() -> None:
 
 
 async def test_a_later_command_with_a_numbered_name_still_waits() -> None:
-    """Its default name is taken, so it has another name; its dependency is unchanged."""
+    """The default name is taken, so the command gets a number; the dependency is unchanged."""
     with fail_after(LIMIT):
         async with Runner({"true": RUNS}) as runner:
             job = runner.start_soon(Command(["true"], after={"true": "ended"}))

@@ -147,7 +147,7 @@ class Play:
         return [p for p in self.launcher.launched if p.command.name == name and p.running]
 
     async def wait_briefly(self, wait: Callable[[], Awaitable[object]]) -> None:
-        """Call `wait`, and cancel it soon."""
+        """Call `wait`, and cancel the call soon."""
         with anyio.move_on_after(0.0005):
             await wait()
 

@@ -348,7 +348,7 @@ async def test_a_process_that_survives_sigkill_does_not_hang_the_runner() -> Non
 
 
 async def test_a_process_that_survives_sigkill_stops_the_others() -> None:
-    """It counts as a failure; the message Aborted takes the place of Exited."""
+    """The command has failed, and the message Aborted takes the place of Exited."""
     limits = ShutdownLimits(reap=0.05)
     immortal = Script(exit=None, ignores={signal.SIGTERM, signal.SIGKILL})
     launcher = FakeLauncher({"d": immortal}, Script(exit=None), _limits=limits)

@@ -99,7 +99,7 @@ async def test_a_time_limit_during_a_stop_has_no_effect() -> None:
     with fail_after(LIMIT):
         async with Runner([Command(["deaf"], timeout=0.2)], grace=0.5, launcher=launcher) as runner:
             await runner["deaf"].until_started()
-            for _ in range(10):  # Its time limit begins to run.
+            for _ in range(10):  # The time limit begins to run.
                 await checkpoint()
             runner.kill()
     result = runner.results["deaf"]
@@ -212,7 +212,7 @@ async def test_a_runner_with_keep_open_ends_when_it_is_killed() -> None:
 
 @pytest.mark.parametrize("way", ["exception", "cancellation"])
 async def test_a_runner_with_keep_open_ends_if_its_body_fails(way: str) -> None:
-    """An exception and a cancellation end it, as any Runner."""
+    """An exception or a cancellation of the body ends the Runner, as without keep_open."""
     with fail_after(LIMIT), pytest.raises(LookupError):
         with anyio.CancelScope() as scope:
             async with Runner(keep_open=True):

@@ -158,7 +158,7 @@ async def test_restart_ends_the_delay_of_the_backoff() -> None:
 
 
 async def test_a_kill_has_priority_over_a_restart_by_hand() -> None:
-    """A kill while the old process is being replaced ends it; no new process is started."""
+    """If a kill comes while the old process is being replaced, no new process is started."""
     launcher = FakeLauncher({"c": Script(exit=None, ignores={signal.SIGTERM})})
     async with Runner(["c"], launcher=launcher, grace=3600) as runner:
         await runner["c"].until_started()
@@ -229,7 +229,7 @@ async def test_requests_between_two_processes_apply_to_the_second(by_hand: bool)
                     tasks.start_soon(runner["c"].restart)
                 await anyio.wait_all_tasks_blocked()
                 assert runner["c"].attempts == 1
-                assert runner["c"].pid is None  # Its output has not been read yet.
+                assert runner["c"].pid is None  # The output has not been read yet.
                 tasks.start_soon(runner["c"].send, b"hello")
                 tasks.start_soon(runner["c"].ready)
                 await anyio.wait_all_tasks_blocked()
@@ -270,7 +270,7 @@ async def test_send_waits_until_the_last_lines_decide_about_a_restart() -> None:
                 while not isinstance(await anext(reader), Line):
                     pass
                 await anyio.wait_all_tasks_blocked()
-                assert runner["c"].pid is None  # Its output has not been read yet.
+                assert runner["c"].pid is None  # The output has not been read yet.
                 tasks.start_soon(runner["c"].send, b"hello")
                 await anyio.wait_all_tasks_blocked()
                 async for message in reader:

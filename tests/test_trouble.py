@@ -72,8 +72,8 @@ async def test_a_runner_without_free_file_descriptors_continues(
     anyio_backend: object,
 ) -> None:
     """With any number of free descriptors a start works or fails; running commands continue."""
-    # If uvloop itself cannot open a file while it starts a process, it leaks the files that it has
-    # opened.  So on uvloop this test stops at the number that currant's own pipes need.
+    # If uvloop itself cannot open a file while starting a process, uvloop leaks the files that are
+    # already open.  So on uvloop this test stops at the number that currant's own pipes need.
     most = 5 if started_by_uvloop(anyio_backend) else 30
     with anyio.fail_after(LIMIT):
         async with Runner({"cat": Command(["cat"], stdin=currant.PIPE)}) as runner:
@@ -213,7 +213,7 @@ async def test_a_failed_fork_is_retried_with_backoff_and_others_continue(number:
 async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
     lifeline: Lifeline,
 ) -> None:
-    """On Python 3.11, asyncio fails if it cannot start its thread that waits for the exit."""
+    """asyncio on Python 3.11 fails if the thread that waits for the exit cannot be started."""
     lost: list[Child | Process] = []
 
     async def fail_afterwards(spec: SpawnSpec) -> Child | Process:
