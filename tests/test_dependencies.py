@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Any
 
@@ -186,20 +188,24 @@ async def test_a_command_that_restarts_may_still_succeed() -> None:
 # ---- kills and the order of stops ----
 
 
+def error_if(raises: bool) -> AbstractContextManager[object]:
+    """Expect the body to raise `LookupError` if `raises` is true."""
+    return pytest.raises(LookupError) if raises else nullcontext()
+
+
 @pytest.mark.parametrize("how", ["runner", "job", "exception"])
 async def test_a_killed_command_that_waits_ends_as_stopped(how: str) -> None:
     """The command ends at once, without having been started."""
     commands = {"first": RUNS, "second": Command(RUNS, after={"first": "ended"})}
-    with fail_after(LIMIT):
-        with pytest.raises(LookupError) if how == "exception" else fail_after(LIMIT):
-            async with Runner(commands) as runner:
-                await runner["first"].until_started()
-                if how == "exception":
-                    raise LookupError
-                (runner["second"] if how == "job" else runner).kill()
-                result = await runner["second"].wait()
-                assert (result.status, result.attempts) == ("stopped", 0)
-                runner.kill()
+    with fail_after(LIMIT), error_if(how == "exception"):
+        async with Runner(commands) as runner:
+            await runner["first"].until_started()
+            if how == "exception":
+                raise LookupError
+            (runner["second"] if how == "job" else runner).kill()
+            result = await runner["second"].wait()
+            assert (result.status, result.attempts) == ("stopped", 0)
+            runner.kill()
     assert runner.results["second"].status == "stopped"
 
 
@@ -225,18 +231,17 @@ async def test_commands_are_stopped_in_reverse_order_of_dependencies(way: str, g
         "cron": Command.shell(log_stop("cron", log, open_gate), ready=up, after="db"),
         "bad": Command.shell("read line; exit 1", stdin=PIPE),
     }
-    with fail_after(LIMIT):
-        with pytest.raises(LookupError) if way == "exception" else fail_after(LIMIT):
-            async with Runner(commands, kill_others_on="failure", grace=LIMIT / 2) as runner:
-                for name in ("web", "cron"):
-                    await runner[name].ready()
-                match way:
-                    case "kill":
-                        runner.kill()
-                    case "exception":
-                        raise LookupError
-                    case _:
-                        await runner["bad"].close_stdin()
+    with fail_after(LIMIT), error_if(way == "exception"):
+        async with Runner(commands, kill_others_on="failure", grace=LIMIT / 2) as runner:
+            for name in ("web", "cron"):
+                await runner[name].ready()
+            match way:
+                case "kill":
+                    runner.kill()
+                case "exception":
+                    raise LookupError
+                case _:
+                    await runner["bad"].close_stdin()
     logged = log.read_text().split("\n")
     assert logged.index("web gone") < logged.index("api asked")
     assert logged.index("api gone") < logged.index("db asked")
@@ -549,10 +554,15 @@ async def test_each_replica_has_its_own_name_and_number() -> None:
 async def test_a_failed_replica_makes_its_dependents_skipped() -> None:
     """One failed replica is enough."""
     fails = Command.shell('test "$CURRANT_REPLICA" = 1', name="web", replicas=2)
+    after_web = Command(["true"], after={"web": "succeeded"})
     with fail_after(LIMIT):
-        async with Runner({"web": fails, "b": Command(["true"], after={"web": "succeeded"})}) as r:
+        async with Runner({"web": fails, "b": after_web}) as runner:
             pass
-    assert [result.status for result in r.results.values()] == ["succeeded", "failed", "skipped"]
+    assert [result.status for result in runner.results.values()] == [
+        "succeeded",
+        "failed",
+        "skipped",
+    ]
 
 
 async def test_replicas_may_have_a_default_name() -> None:

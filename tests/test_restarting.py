@@ -31,6 +31,9 @@ from tests.reading import first_line, messages_of
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from currant import Message
     from currant._values.restart import RestartWhen
 
 pytestmark = pytest.mark.anyio
@@ -203,14 +206,19 @@ async def test_restart_skips_the_delay_while_restarting_waits_for_room() -> None
             await anyio.wait_all_tasks_blocked()
             with anyio.fail_after(30):
                 while job.attempts < 2:
-                    async for _ in runner:
-                        break
+                    await anext(aiter(runner))
                     await checkpoint()
         runner.kill()
     assert runner.results["c"].attempts == 2
 
 
 TOO_MUCH = b"more than a channel holds\n" * 100_000
+
+
+async def read_until(kind: type[object], reader: AsyncIterator[Message]) -> None:
+    """Read until a message of the type `kind`."""
+    while not isinstance(await anext(reader), kind):
+        pass
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
@@ -223,8 +231,7 @@ async def test_requests_between_two_processes_apply_to_the_second(by_hand: bool)
         async with Runner([command], launcher=launcher, buffer_size=1) as runner:
             async with anyio.create_task_group() as tasks:
                 reader = aiter(runner)
-                while not isinstance(await anext(reader), Line):
-                    pass
+                await read_until(Line, reader)
                 if by_hand:
                     tasks.start_soon(runner["c"].restart)
                 await anyio.wait_all_tasks_blocked()
@@ -233,9 +240,7 @@ async def test_requests_between_two_processes_apply_to_the_second(by_hand: bool)
                 tasks.start_soon(runner["c"].send, b"hello")
                 tasks.start_soon(runner["c"].ready)
                 await anyio.wait_all_tasks_blocked()
-                async for message in reader:
-                    if isinstance(message, Started):
-                        break
+                await read_until(Started, reader)
             assert launcher["c"].received == b"hello"
             assert runner["c"].attempts == 2
             runner.kill()
@@ -267,15 +272,12 @@ async def test_send_waits_until_the_last_lines_decide_about_a_restart() -> None:
         async with Runner([command], launcher=launcher, buffer_size=1) as runner:
             async with anyio.create_task_group() as tasks:
                 reader = aiter(runner)
-                while not isinstance(await anext(reader), Line):
-                    pass
+                await read_until(Line, reader)
                 await anyio.wait_all_tasks_blocked()
                 assert runner["c"].pid is None  # The output has not been read yet.
                 tasks.start_soon(runner["c"].send, b"hello")
                 await anyio.wait_all_tasks_blocked()
-                async for message in reader:
-                    if isinstance(message, Ready):
-                        break
+                await read_until(Ready, reader)
             assert launcher["c"].received == b"hello"
             runner.kill()
 
@@ -287,8 +289,9 @@ async def test_send_raises_at_once_if_no_second_process_will_follow() -> None:
     with anyio.fail_after(LIMIT):
         async with Runner([Command(["c"], stdin=PIPE)], launcher=launcher) as runner:
             async for message in runner.batches():
-                if isinstance(message, Batch):
-                    read += message.data
-                    with pytest.raises(StdinClosedError):
-                        await runner["c"].send(b"hello")
+                if not isinstance(message, Batch):
+                    continue
+                read += message.data
+                with pytest.raises(StdinClosedError):
+                    await runner["c"].send(b"hello")
     assert read == TOO_MUCH

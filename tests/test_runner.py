@@ -552,14 +552,16 @@ async def test_an_unexpected_error_of_a_stop_stops_all_and_propagates() -> None:
 
     for _ in range(20):
         launcher = Broken(default=Script(exit=None))
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            with pytest.raises(ConnectionError, match="connection lost"):
-                async with Runner(["good", "bad"], launcher=launcher) as runner:
-                    await runner["bad"].until_started()
-                    await runner["good"].until_started()
-                    runner.kill()
-                    await runner.join()
-            assert runner.results["good"].status == "stopped"
+        with (
+            pytest.MonkeyPatch.context() as monkeypatch,
+            pytest.raises(ConnectionError, match="connection lost"),
+        ):
+            async with Runner(["good", "bad"], launcher=launcher) as runner:
+                await runner["bad"].until_started()
+                await runner["good"].until_started()
+                runner.kill()
+                await runner.join()
+        assert runner.results["good"].status == "stopped"
 
 
 async def test_an_error_on_entering_the_launcher_propagates() -> None:

@@ -97,11 +97,7 @@ async def test_a_start_without_a_free_file_descriptor_is_retried_with_backoff() 
         async with Runner(restart=AGAIN) as runner:
             with files_left(0):
                 runner.start_soon("true")
-                kinds = []
-                async for message in runner:
-                    kinds.append(type(message))
-                    if len(kinds) == 4:
-                        break
+                kinds = [type(await anext(aiter(runner))) for _ in range(4)]
             assert kinds == [Failed, Restarting, Failed, Restarting]
     assert runner.results["true"].status == "succeeded"
     assert runner.results["true"].attempts >= 3
