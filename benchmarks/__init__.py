@@ -1,14 +1,14 @@
-"""Benchmarks: each file asks one question, and answers it beside a peer as a ratio.
+"""Benchmarks: each file asks one question, and answers it as a ratio to a peer.
 
-``python -m benchmarks [--backend NAME ...] [--quick] [--json FILE] [--plot FILE] [--table FILE]
-[NAME ...]`` runs them and prints one Markdown table.  A figure in seconds says as much about the
-machine as about currant; a ratio to what one would pick instead, measured in turn with it, carries
-over to other machines.
+Usage: ``python -m benchmarks [--backend NAME ...] [--quick] [--json FILE] [--plot FILE] [--table
+FILE] [NAME ...]``.  The program runs the questions and prints one Markdown table.  A figure in
+seconds describes the machine as much as currant.  A ratio to a tool that a user might choose
+instead, measured in turn with that tool, holds on other machines too.
 
-A question is a `Question` of trials; a trial has sides, which are run in turn, and rows, which say
-what is told of them.  A side that needs an event loop is run on each, one that does not only once a
-turn.  Each run of a side has a process of its own (`_worker`), so that neither the memory nor the
-warm caches of one are found by the next.  What is shared is in `_measure`; `__main__` runs and
-reports, with `_table`, `_plot` and `_machine`; `_guard` sees to it that no process is left behind,
-whatever happens.  Needs Linux: several files read ``/proc``.
+A `Question` consists of trials.  A trial has sides, which run in turn, and rows, which say what to
+report.  A side that needs an event loop runs on each loop, any other side once per turn.  Each run
+of a side is a separate process (`_worker`), so no run finds the memory or the warm caches of
+another.  `_measure` holds the shared types; `__main__` runs and reports, with `_table`, `_plot` and
+`_machine`; `_guard` makes sure that no process is left behind, however the benchmarks end.  Linux
+only: several files read ``/proc``.
 """

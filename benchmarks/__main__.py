@@ -1,4 +1,4 @@
-"""The command line: run the questions; print a table, write it, all runs, and a plot to files."""
+"""The command line: run the questions, print the table, and write table, runs and plot to files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Report:
-    """What has come of all questions.
+    """The outcome of all questions.
 
     Attributes:
         figures: the lines of the table.
-        trials: all runs, for the JSON.
+        trials: all runs, for the JSON file.
         skipped: the programs and modules that are not installed.
-        failed: the sides that came to no result, and why.
+        failed: the sides that failed, each with its question, trial and backend.
     """
 
     figures: list[Figure] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Report:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the selected questions."""
     options = _options()
     if sys.platform != "linux":
         sys.exit("the benchmarks need Linux: they read /proc")
@@ -70,19 +70,23 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     installed = ["asyncio", *(name for name in BACKENDS[1:] if find_spec(name))]
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("names", metavar="NAME", nargs="*", help="a question; none: all of them")
-    parser.add_argument("--backend", nargs="+", choices=installed, default=installed)
-    parser.add_argument("--quick", action="store_true", help="small amounts: does all work?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios there, as SVG")
     parser.add_argument(
-        "--table", type=Path, metavar="FILE", help="put the table there, between its two marks"
+        "names", metavar="NAME", nargs="*", help="a question; default: all questions"
+    )
+    parser.add_argument("--backend", nargs="+", choices=installed, default=installed)
+    parser.add_argument(
+        "--quick", action="store_true", help="use small amounts, to check that all works"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs to FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios to FILE, as SVG")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="put the table into FILE, between its two marks"
     )
     options = parser.parse_args()
     if unknown := set(options.names) - set(QUESTIONS):
         parser.error(f"no question {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
     if options.plot is not None and find_spec("matplotlib") is None:
-        parser.error("--plot needs matplotlib, which is in the group `bench`")
+        parser.error("--plot needs matplotlib, which is in the dependency group `bench`")
     return options
 
 
@@ -95,21 +99,21 @@ def _run(
     env: Mapping[str, str],
     report: Report,
 ) -> Runs:
-    """Run all sides in turn (A B A B), so that what else the machine does meets all of them."""
+    """Run all sides in turn (A B A B), so that other load on the machine affects all of them."""
     runs: Runs = {}
-    for side, what in trial.sides.items():
-        if what.missing:
-            report.skipped.add(str(what.requires))
+    for name_of_side, side in trial.sides.items():
+        if side.missing:
+            report.skipped.add(str(side.requires))
         else:
-            runs |= {(side, backend): [] for backend in _backends(what, backends)}
+            runs |= {(name_of_side, backend): [] for backend in _backends(side, backends)}
     for _ in range(1 if setting.quick else trial.runs):
-        for side, backend in list(runs):
-            sample = _sample(name, number, side, backend, setting, env)
+        for name_of_side, backend in list(runs):
+            sample = _sample(name, number, name_of_side, backend, setting, env)
             if sample is None:
-                report.failed.add(f"{name}, {trial.name}: {side} {backend}".rstrip())
-                del runs[side, backend]
+                report.failed.add(f"{name}, {trial.name}: {name_of_side} {backend}".rstrip())
+                del runs[name_of_side, backend]
             else:
-                runs[side, backend].append(sample)
+                runs[name_of_side, backend].append(sample)
     return runs
 
 
@@ -138,11 +142,11 @@ def _add(report: Report, name: str, trial: Trial, setting: Setting, runs: Runs) 
 
 
 def _notes(report: Report, *, quick: bool) -> list[str]:
-    """Return what is to be said below the table."""
+    """Return the paragraphs below the table."""
     notes = [
         (
-            "Medians (least–most) of runs in turn, each in a new process.  The ratio is currant to "
-            "peer, the median over the turns."
+            "Medians (least–most) of several runs, taken in turn, each in a new process.  The "
+            "ratio is that of currant to the peer: the median of the ratios of all turns."
         ),
         f"{machine_line()}; {datetime.now(UTC):%Y-%m-%d}.",
     ]
@@ -151,7 +155,7 @@ def _notes(report: Report, *, quick: bool) -> list[str]:
     if report.failed:
         notes.append(f"Failed: {'; '.join(sorted(report.failed))}.")
     if quick:
-        notes.append("Quick: these amounts are too small to judge the targets by.")
+        notes.append("Quick run: the amounts are too small to judge the targets.")
     return notes
 
 

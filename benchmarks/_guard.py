@@ -1,8 +1,8 @@
-"""Leave no process behind: a helper that outlives the benchmarks, however they end.
+"""A helper process that kills leftover processes of the benchmarks, however the benchmarks end.
 
-It waits for the end of its stdin, which comes when the benchmarks close it or are killed.  Then it
-kills whatever carries their mark in its environment, and prints how many that were.  It relies on
-nothing of currant's: it has to work while currant does not.
+The helper waits until its stdin is closed, because the benchmarks have ended or were killed.  Then
+it kills every process with their mark in its environment, and prints the number.  It does not use
+currant, because it must work even if currant does not.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ __all__ = ["guarded"]
 
 MARK = "CURRANT_BENCHMARKS"
 PASSES = 500
-"""Most looks for processes: one that is being started may be missed by the first."""
+"""Maximum number of searches: the first one may miss a process that is being started."""
 
 
 @contextmanager
 def guarded() -> Iterator[dict[str, str]]:
-    """Give the environment to start processes with; end those that are left at the end."""
+    """Yield the environment for new processes; kill those that are left at the end."""
     value = uuid.uuid4().hex
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks._guard", f"{MARK}={value}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # a Ctrl-C is not for it
+        start_new_session=True,  # Ctrl-C must not reach the helper.
     ) as helper:
         try:
             yield os.environ | {MARK: value}
         finally:
             left = int(helper.communicate()[0])
             if left:
-                print(f"{left} processes were left behind, and have been killed", file=sys.stderr)
+                print(f"killed {left} leftover processes", file=sys.stderr)
 
 
 def _kill_marked(mark: bytes) -> int:
@@ -62,12 +62,12 @@ def _kill_marked(mark: bytes) -> int:
 def _has(process: Path, mark: bytes) -> bool:
     try:
         return mark in (process / "environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended, or is somebody else's
+    except OSError:  # The process has ended, or is another user's.
         return False
 
 
 if __name__ == "__main__":
     sys.stdin.read()
     count = _kill_marked(os.fsencode(sys.argv[1]))
-    with suppress(BrokenPipeError):  # the benchmarks were killed: nobody asks
+    with suppress(BrokenPipeError):  # The benchmarks were killed, so no process reads.
         os.write(sys.stdout.fileno(), str(count).encode())

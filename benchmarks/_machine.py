@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describe the machine and the programs that were measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRAMS = ("concurrently", "parallel")
 
 
 def machine() -> dict[str, str | int]:
-    """Return what is known of the machine and of the programs that are compared."""
+    """Return the properties of the machine, and the versions of the compared programs."""
     return {
         "cores": os.cpu_count() or 0,
         "processor": _value("/proc/cpuinfo", "model name"),
@@ -29,7 +29,7 @@ def machine() -> dict[str, str | int]:
 
 
 def machine_line() -> str:
-    """Return the same for people."""
+    """Return the same as one line for people."""
     known = machine()
     known["cores"] = f"{known['cores']} cores"
     known["memory"] = f"{int(str(known['memory']).split()[0]) / 1e6:.1f} GB of memory"

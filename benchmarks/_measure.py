@@ -1,4 +1,4 @@
-"""What a question is, and what its answer is made of: runs, medians, ratios, targets."""
+"""The types of questions and answers: trials, sides, rows; runs, medians, ratios, targets."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ __all__ = [
 ]
 
 BACKENDS = ("asyncio", "uvloop", "trio")
-"""The event loops, by the names they have here."""
+"""The names of the event loops."""
 
 NO_LOOP = ""
-"""What stands for the backend of a side that has nothing to do with an event loop."""
+"""The backend of a side that uses no event loop."""
 
 CUT_OFF = "cut off"
-"""The quantity that is 1 in a sample of a run that had to be ended before its time."""
+"""The name of a quantity that is 1 if a run was ended early, because it took too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What each run is told.
+    """The setting of each run.
 
     Attributes:
-        quick: whether to take a small amount, to see that all works rather than to measure.
-        folder: where temporary files go; all runs have the same one.
+        quick: whether to use a small amount, to check that all works rather than to measure.
+        folder: the folder of temporary files, shared by all runs.
     """
 
     quick: bool
@@ -53,7 +53,7 @@ class Setting:
 
 
 Sample: TypeAlias = dict[str, float]
-"""What one run of one side has measured, by the name of the quantity."""
+"""The values that one run of one side has measured, by the name of the quantity."""
 
 Runs: TypeAlias = dict[tuple[str, str], list[Sample]]
 """The samples of each side on each backend, in the order of the runs."""
@@ -61,12 +61,12 @@ Runs: TypeAlias = dict[tuple[str, str], list[Sample]]
 
 @dataclass(frozen=True, slots=True)
 class LoopSide:
-    """A side that runs in an event loop, once on each.
+    """A side that needs an event loop; it runs on each.
 
     Attributes:
-        run: one run.
-        requires: a module or program without which it is skipped.
-        backends: the event loops that it knows.
+        run: does one run.
+        requires: a module or program; if it is not installed, the side is skipped.
+        backends: the event loops that the side supports.
     """
 
     run: Callable[[Setting], Awaitable[Sample]]
@@ -75,17 +75,17 @@ class LoopSide:
 
     @property
     def missing(self) -> bool:
-        """Whether it has to be skipped."""
+        """Whether the required module or program is not installed."""
         return not _installed(self.requires)
 
 
 @dataclass(frozen=True, slots=True)
 class PlainSide:
-    """A side that has nothing to do with an event loop.
+    """A side that needs no event loop.
 
     Attributes:
-        run: one run.
-        requires: a module or program without which it is skipped.
+        run: does one run.
+        requires: a module or program; if it is not installed, the side is skipped.
     """
 
     run: Callable[[Setting], Sample]
@@ -93,7 +93,7 @@ class PlainSide:
 
     @property
     def missing(self) -> bool:
-        """Whether it has to be skipped."""
+        """Whether the required module or program is not installed."""
         return not _installed(self.requires)
 
 
@@ -103,17 +103,17 @@ def _installed(name: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is to be told of the samples: one figure for each backend of our side.
+    """A row to report: one figure for each backend of our side.
 
     Attributes:
-        what: what was measured.
-        unit: the unit of both; one that ends with "/s" is a rate, of which more is better.
-        quantity: which of the quantities.
-        peer: the side that is compared with; None: none is.
-        versus: what the peer is.
-        of: the peer's quantity, where that has another name.
-        ours: our side.
-        at_least, at_most: the target for the ratio of ours to the peer's.
+        what: a description of the measurement.
+        unit: the unit of both figures; if it ends with "/s", more is better, otherwise less.
+        quantity: the name of the quantity in the samples.
+        peer: the side to compare with; None: no peer.
+        versus: a description of the peer.
+        of: the name of the peer's quantity, if that differs.
+        ours: the name of our side.
+        at_least, at_most: the target for the ratio of our figure to the peer's.
         limit: the target for our figure itself.
     """
 
@@ -131,13 +131,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Sides that are run in turn, and what is told of them.
+    """Sides that run in turn, and the rows to report.
 
     Attributes:
-        name: what it is called in the JSON.
-        runs: how often each side is run.
+        name: its name in the JSON file.
+        runs: the number of runs of each side.
         sides: the sides by name.
-        rows: the rows, by the amounts that a setting means.
+        rows: returns the rows for a setting, on which the amounts depend.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question: its name on the command line, and the trials that answer it."""
+    """A question: its name on the command line, and the trials that answer it."""
 
     name: str
     trials: Sequence[Trial]
@@ -160,11 +160,11 @@ class Figure:
 
     Attributes:
         question: the name of the question.
-        row: what is told.
+        row: the row that it belongs to.
         backend: the event loop of our side, or `NO_LOOP`.
         ours: our figures, one for each run.
-        peer: those of the peer, each measured in the same turn; empty where there is none.
-        versus: what the peer is, and whether its runs had to be cut off.
+        peer: the peer's figures, each measured in the same turn; empty without a peer.
+        versus: a description of the peer, and how many of its runs were cut off.
     """
 
     question: str
@@ -176,14 +176,14 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to the peer's: the median over pairs from one turn, which had the same noise."""
+        """Our figure to the peer's: the median over pairs of one turn, which had the same noise."""
         if not self.peer or not all(self.peer):
             return None
         return median(ours / peer for ours, peer in zip(self.ours, self.peer, strict=True))
 
     @property
     def times_as_good(self) -> float | None:
-        """The ratio, or its reciprocal where less is better."""
+        """The ratio, or its reciprocal if less is better."""
         ratio = self.ratio
         if ratio is None or self.row.unit.endswith("/s"):
             return ratio
@@ -191,9 +191,9 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None without a target."""
         row, ratio = self.row, self.ratio
-        if row.limit is not None:  # of nothing, no run may have more
+        if row.limit is not None:  # If the limit is 0, every run must meet it.
             return (median(self.ours) if row.limit else max(self.ours)) <= row.limit
         if ratio is not None and row.at_least is not None:
             return ratio >= row.at_least
@@ -201,7 +201,7 @@ class Figure:
 
 
 def figures_of(question: str, rows: Sequence[Row], runs: Runs) -> Iterator[Figure]:
-    """Make the figures of one trial; rows whose peer did not run are left out."""
+    """Yield the figures of one trial, without the rows whose peer did not run."""
     for row in rows:
         for (side, backend), samples in runs.items():
             if side != row.ours:
@@ -219,7 +219,7 @@ def figures_of(question: str, rows: Sequence[Row], runs: Runs) -> Iterator[Figur
 
 
 def _peer_of(row: Row, backend: str, runs: Runs) -> tuple[Sequence[Sample], str]:
-    """Return the peer's samples on `backend`, without any, or else on asyncio; and its name."""
+    """Return the samples and description of the peer: on `backend`, on no loop, or on asyncio."""
     versus = row.versus
     for candidate in (backend, NO_LOOP, "asyncio"):
         samples = runs.get((row.peer or "", candidate))
@@ -233,10 +233,10 @@ def _peer_of(row: Row, backend: str, runs: Runs) -> tuple[Sequence[Sample], str]
 
 
 def numbered_lines(folder: Path, count: int, size: int) -> Path:
-    """Return a file of `count` lines of about `size` bytes, made by the first who asks for it.
+    """Return a file of `count` lines of about `size` bytes; create it if it does not exist.
 
-    They differ in length, by 40 bytes, so that what is read at a time ends amid a line, and not
-    always in the same place.
+    The lengths of the lines differ by up to 40 bytes, so a read usually ends amid a line, and not
+    always at the same place.
     """
     file = folder / f"{count}-of-{size}.txt"
     if not file.exists():

@@ -1,4 +1,4 @@
-"""The ratios as one picture: a line for each comparison, to the right where currant is better."""
+"""The ratios as one picture: one row per comparison; to the right of 1, currant is better."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ COLORS: dict[str, str] = {
     **dict(zip(BACKENDS, ("#0072b2", "#d55e00", "#009e73"), strict=True)),
 }
 ROW = 0.22
-"""Inches that a line of the picture is high."""
+"""The height of a row of the picture, in inches."""
 
 
 def draw(figures: Sequence[Figure], file: Path) -> None:
-    """Draw an SVG, on white, so that it can be read on any page."""
+    """Draw an SVG on a white background, which is readable on any page."""
     figures = [figure for figure in figures if figure.times_as_good]
     if not figures:
         raise ValueError("no figure has a peer: there is nothing to draw")
-    # By name, because it is not installed where types are checked.
+    # Imported by name, because types are checked without matplotlib.
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("svg")
     pyplot: Any = import_module("matplotlib.pyplot")
-    # Text stays text, which is smaller and can be searched.
+    # Keep text as text, which is smaller than paths and can be searched.
     matplotlib.rcParams.update({"svg.hashsalt": "currant", "svg.fonttype": "none", "font.size": 8})
     groups = [(name, list(group)) for name, group in groupby(figures, lambda each: each.question)]
     heights = [len(set(map(_label, group))) + 2 for _, group in groups]
@@ -48,7 +48,9 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
     )
     for (name, group), (ax,) in zip(groups, axes, strict=True):
         _points(ax, name, group)
-    axes[-1][0].set_xlabel("times as good as the peer, logarithmic; a black mark is the target")
+    axes[-1][0].set_xlabel(
+        "times as good as the peer (logarithmic scale); a black mark is the target"
+    )
     picture.legend(handles=_legend(pyplot, figures), loc="outside upper right", ncols=4)
     picture.savefig(file, format="svg", metadata={"Date": None})
 

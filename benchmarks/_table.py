@@ -17,7 +17,7 @@ BEGIN, END = "<!-- table -->\n", "<!-- end -->"
 
 
 def table(figures: Iterable[Figure]) -> Iterable[str]:
-    """Make the lines of the table."""
+    """Yield the lines of the table."""
     yield "| question | what | backend | currant | peer | unit | ratio | target | peer is |"
     yield "|---|---|---|---:|---:|---|---:|---:|---|"
     for figure in figures:

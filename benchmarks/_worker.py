@@ -1,4 +1,4 @@
-"""One run of one side of one trial, in a process of its own; prints what it measured as JSON."""
+"""One run of one side of one trial in a separate process, which prints its sample as JSON."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
-"""What `anyio.run` takes for each backend."""
+"""The backend and options of `anyio.run` for each name."""
 
 LIMIT = 300.0
-"""Seconds that a run may take: ten times what the longest takes on a slow machine."""
+"""Time limit of a run in seconds: ten times the longest run on a slow machine."""
 
 
 def run_side(
     question: str, trial: int, side: str, backend: str, setting: Setting, env: Mapping[str, str]
 ) -> Sample:
-    """Run one side once, in a new process with the variables `env`."""
+    """Run one side once, in a new process with the environment `env`."""
     argv = [question, str(trial), side, backend, str(int(setting.quick)), str(setting.folder)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks._worker", *argv],
@@ -64,7 +64,7 @@ def run_side(
 
 
 def _main(question: str, trial: str, name: str, backend: str, quick: str, folder: str) -> None:
-    # A thousand commands take 2,000 pipes, and on some event loops one more descriptor each.
+    # A thousand commands need 2,000 pipes, and on some event loops one more descriptor each.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -1,17 +1,18 @@
-"""How fast does `currant run` pass output on, does all of it arrive, and what memory does it take?
+"""How fast does `currant run` forward output, does any get lost, and how much memory does it need?
 
-One command and four, each `cat` of a file with lines of 79 bytes, with stdout at ``/dev/null``, a
-file or a pipe, which is read by a loop of `os.read`.  Measured from before the program is started
-until it has ended and, for a pipe, its last byte has been read; the rate counts the bytes of the
-commands, not the prefixes.  The lines lost are those that were written and did not arrive.
+One command and four commands, each `cat` of a file with lines of 79 bytes, with stdout at
+``/dev/null``, a file or a pipe, which a loop of `os.read` reads.  The time runs from before the
+start of the program until its exit, or, with a pipe, until its last byte has been read, if that is
+later.  The rate counts the bytes of the commands, without the prefixes.  Lost lines are those that
+were written and did not arrive.
 
-The peers: ``cat FILE ... | cat``, which marks no line, concurrently, honcho (with a Procfile), and
-GNU parallel with ``--line-buffer --tag``.  Those that are slower are given fewer bytes, and one
-that does not end within 20 seconds is cut off: the rate is then that of what had arrived, and for
-``/dev/null``, where nobody counts, the most that it can have been.
+The peers are ``cat FILE ... | cat``, which adds no prefixes, concurrently, honcho (with a Procfile)
+and GNU parallel with ``--line-buffer --tag``.  Slower peers get fewer bytes, and a run that takes
+longer than 20 seconds is cut off.  Its rate is then that of the bytes that had arrived; with
+``/dev/null``, where arriving bytes cannot be counted, it is the most that the rate can have been.
 
-The memory is the peak of currant's process while a pipe is read that takes a pause after each
-megabyte; there no byte may be missing.
+The memory is the peak of currant's process while a slow reader pauses after each megabyte from the
+pipe.  In that trial no byte may be lost.
 """
 
 from __future__ import annotations
@@ -37,25 +38,25 @@ if TYPE_CHECKING:
 COUNTS = (1, 4)
 LINE = b"%08d " + b"x" * 68 + b"~\n"
 END = b"~"
-"""What each line of a command ends with, and what is nowhere in the lines that programs add."""
+"""The end of each line of a command; it occurs in no line that a program adds."""
 
 PATIENCE = 20.0
-"""Seconds until a program is cut off."""
+"""Seconds after which a program is cut off."""
 
 MOST_MEMORY = 64
-"""Megabytes that currant may have at any time."""
+"""The peak of currant's memory must stay below this number of megabytes."""
 
 CURRANT = (sys.executable, "-m", "currant", "run", "--quiet")
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One of the programs that are compared.
+    """A program to compare.
 
     Attributes:
-        argv: makes its arguments, from a folder, and the file and the number of the commands.
-        megabytes: what all commands write together; None: 100 MB each.
-        requires: without what it is skipped.
+        argv: returns its command line for a folder, the file and the number of commands.
+        megabytes: the total output of all commands; None: 100 MB for each command.
+        requires: a module or program; if it is not installed, the program is skipped.
     """
 
     argv: Callable[[Path, Path, int], list[str]]
@@ -97,7 +98,7 @@ PEERS = [name for name in PROGRAMS if name != "currant"]
 
 
 def _file(megabytes: float, setting: Setting) -> tuple[Path, int]:
-    """Return a file of that size, and how many lines it has."""
+    """Return a file of `megabytes` MB, and the number of its lines."""
     lines = int(megabytes * 1e6) // len(LINE % 0) // (10 if setting.quick else 1)
     file = setting.folder / f"{lines}-of-79.txt"
     if not file.exists():
@@ -107,7 +108,7 @@ def _file(megabytes: float, setting: Setting) -> tuple[Path, int]:
 
 
 def run(name: str, count: int, where: str, setting: Setting) -> Sample:
-    """Run one program once, with its output going where it is to go."""
+    """Run one program once, with its stdout at `where`."""
     program = PROGRAMS[name]
     each = 100 if program.megabytes is None else program.megabytes / count
     file, lines = _file(each, setting)
@@ -142,7 +143,7 @@ def _into_a_file(argv: list[str], setting: Setting) -> tuple[int, float, bool]:
 
 
 def _seconds(argv: list[str], out: BinaryIO) -> tuple[float, bool]:
-    """Return how long a program takes, and whether it was cut off."""
+    """Return the seconds that a program takes, and whether it was cut off."""
     began = perf_counter()
     with _start(argv, out) as process:
         try:
@@ -168,7 +169,7 @@ def _into_a_pipe(argv: list[str], _setting: Setting) -> tuple[int, float, bool]:
 
 
 def _read(fd: int, deadline: float) -> Iterable[bytes]:
-    """Read until there is no more, or it is too late."""
+    """Read until end-of-file or the deadline."""
     while select.select([fd], [], [], max(0.0, deadline - perf_counter()))[0]:
         data = os.read(fd, 1 << 20)
         if not data:
@@ -177,7 +178,7 @@ def _read(fd: int, deadline: float) -> Iterable[bytes]:
 
 
 def _start(argv: list[str], stdout: BinaryIO | int) -> subprocess.Popen[bytes]:
-    """Start a program whose modules are compiled, as after an installation."""
+    """Start a program; let Python write compiled modules, as after an installation."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=stdout, env=env, start_new_session=True
@@ -190,7 +191,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def memory(setting: Setting) -> Sample:
-    """Read the output of four commands slowly; every line has to arrive."""
+    """Read the output of four commands slowly, and check that every line arrives."""
     file, lines = _file(100, setting)
     argv = [*CURRANT, "--raw", *[f"exec cat '{file}'"] * 4]
     newlines = size = peak = 0
@@ -208,8 +209,8 @@ def memory(setting: Setting) -> Sample:
 
 
 def _peak_of(pid: int) -> int:
-    """Return the most KiB that a process has had so far."""
-    # Not ru_maxrss: that begins with the peak of the process that we were forked from.
+    """Return the peak memory of a process in KiB."""
+    # We do not use ru_maxrss: it starts with the peak of the process that forked this one.
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
     return max(peaks, default=0)

@@ -1,10 +1,10 @@
-"""What does containment cost: the orphan guard's life and memory, and a search for escapees?
+"""What does containment cost: the orphan guard's time and memory, and a search for escapees?
 
-The guard is started by hand, several times, and told at once that it is not needed; its memory is
-read while it waits for its pipe.  The peer is the same with a Python interpreter as the helper.
+The guard is started by hand, several times, and is informed at once that it is not needed.  Its
+memory is read while it waits for its pipe.  The peer is a Python interpreter in the same role.
 
-The search looks at the environment of all processes of this machine, a thousand of which sleep; it
-is measured from its call to its return, and the peer is `grep` over the same files.
+The search reads the environment of all processes on this machine, a thousand of which sleep.  The
+time runs from the call to its return.  The peer is `grep` over the same files.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ STARTS = 10
 
 
 def guard(side: str, _setting: Setting) -> Sample:
-    """Start and end a helper, several times."""
+    """Start and end a helper several times."""
     lives = [_life(HELPERS[side]) for _ in range(STARTS)]
     memories = [_memory(HELPERS[side]) for _ in range(STARTS)]
     return {"life": median(lives) * 1e3, "memory": median(memories)}
 
 
 def _life(argv: Sequence[str]) -> float:
-    """Return the seconds from the start of a helper to its end, which it is told at once."""
+    """Return the seconds from the start of a helper to its exit, which is requested at once."""
     began = perf_counter()
     with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True) as helper:
         helper.communicate(b".\n")
@@ -55,16 +55,16 @@ def _life(argv: Sequence[str]) -> float:
 
 
 def _memory(argv: Sequence[str]) -> float:
-    """Return the megabytes of a helper that waits for its input."""
+    """Return the memory of a helper that waits for its input, in megabytes."""
     with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True) as helper:
-        time.sleep(0.1)  # an interpreter needs a fifth of it
+        time.sleep(0.1)  # An interpreter starts in a fifth of that time.
         rollup = Path(f"/proc/{helper.pid}/smaps_rollup").read_text()
     (line,) = (line for line in rollup.splitlines() if line.startswith("Pss:"))
     return int(line.split()[1]) / 1e3
 
 
 async def search(side: str, setting: Setting) -> Sample:
-    """Search beside a thousand commands, with `Escapees` or with `grep`."""
+    """Search while a thousand commands run, with `Escapees` or with `grep`."""
     missing = count = 100 if setting.quick else 1000
     async with Runner([["sleep", "9999"]] * count) as runner:
         async for message in runner:

@@ -1,15 +1,15 @@
-"""What do commands cost: memory, processor time and threads, and does it grow with their number?
+"""What do commands cost in memory, processor time and threads, and how does their number matter?
 
-1, 10, 100 and 1,000 times `sleep`.  Of each number: how much the memory of this process (RSS) has
-grown since before, how many threads it has while all run, the time from the first start until all
-run, and the time from `Runner.kill` to the return of `Runner.join`; all but the threads for each
-command.  A first command has been run before, so that what one pays once is not counted.  The
-peers: the same commands by hand (`anyio.open_process`, a task for each of their two streams, and
-one that waits for them), and a single command of currant's.
+The commands are 1, 10, 100 and 1,000 times `sleep`.  For each number, the sample has the growth of
+this process's memory (RSS), the number of threads while all commands run, the time from the first
+start until all run, and the time from `Runner.kill` to the return of `Runner.join`.  All but the
+threads are divided by the number of commands.  One command runs before, so that one-time costs are
+not counted.  The peers are the same commands by hand (`anyio.open_process`, a task for each of
+their two streams, and a task that waits for their exit), and a single command of currant.
 
-The processor time is that of five seconds in which 1,000 commands do nothing; the peer is the same
-process before they were started.  The memory behind a slow reader is how much the peak (VmHWM) is
-above what there was before, while four commands of 50 MB are read with a pause after each megabyte.
+The processor time is that of five seconds in which 1,000 commands are idle; the peer is the same
+process before they were started.  The memory behind a slow reader is the growth of the peak (VmHWM)
+while four commands write 50 MB each and the reader pauses after each megabyte.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ SLEEP = ["sleep", "9999"]
 
 COUNTS = (1, 10, 100, 1000)
 MOST_MEMORY = 50
-"""Kilobytes that an idle command may take."""
+"""The memory of an idle command must stay below this number of kilobytes."""
 
 SECONDS = 5.0
 MOST_TIME = 10
-"""Milliseconds of processor time that 1,000 idle commands may take in that time."""
+"""Milliseconds of processor time that 1,000 idle commands may take in `SECONDS`."""
 
 READ = 4
-"""Commands that are read slowly."""
+"""Number of commands for the slow reader."""
 
 MOST_HELD = 64
-"""Megabytes that they may take."""
+"""Megabytes that those commands may take."""
 
 MEGABYTE = 1_000_000
 PAUSE = 0.002
@@ -53,7 +53,7 @@ def _many(count: int, setting: Setting) -> int:
 
 
 async def currant(number: int, setting: Setting) -> Sample:
-    """Hold them in a Runner whose messages have all been taken."""
+    """Run the commands in a Runner whose messages have all been read."""
     count = _many(number, setting)
     async with Runner([["true"]]):
         pass
@@ -61,7 +61,7 @@ async def currant(number: int, setting: Setting) -> Sample:
     async with Runner([SLEEP] * count) as runner:
         await _all_started(runner, count)
         started = perf_counter()
-        await anyio.sleep(0.5)  # what the starts have left to do
+        await anyio.sleep(0.5)  # Let the work of the starts end.
         grown, threads = _status("VmRSS") - before, _status("Threads")
         asked = perf_counter()
         runner.kill()
@@ -84,7 +84,7 @@ async def _all_started(runner: Runner, count: int) -> None:
 
 
 async def by_hand(number: int, setting: Setting) -> Sample:
-    """Hold them in a task group."""
+    """Run the commands in a task group of `anyio.open_process`."""
     count = _many(number, setting)
     await anyio.run_process(["true"])
     before = _status("VmRSS")
@@ -112,7 +112,7 @@ async def _drain(source: ByteReceiveStream) -> None:
 
 
 async def processor_time(setting: Setting) -> Sample:
-    """Do nothing, first without commands, then with a thousand."""
+    """Stay idle, first without commands, then with a thousand."""
     count = _many(1000, setting)
     before = await _idle(setting)
     async with Runner([SLEEP] * count) as runner:
@@ -124,7 +124,7 @@ async def processor_time(setting: Setting) -> Sample:
 
 
 async def _idle(setting: Setting) -> float:
-    """Return the milliseconds that this process has worked while it had nothing to do."""
+    """Return the processor time of this process during an idle period, in milliseconds."""
     began = _processor_time()
     await anyio.sleep(1 if setting.quick else SECONDS)
     return (_processor_time() - began) * 1e3
@@ -172,8 +172,8 @@ def _held(before: int, came: int, setting: Setting) -> Sample:
 
 
 def _status(name: str) -> int:
-    """Return a number of this process: KiB of memory, or how many threads it has."""
-    # Not ru_maxrss: that begins with the peak of the process that we were forked from.
+    """Return a field of this process's status: memory in KiB, or the number of threads."""
+    # We do not use ru_maxrss: it starts with the peak of the process that forked this one.
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1])

@@ -1,12 +1,14 @@
 """How long does it take to stop commands, and does it take longer for many?
 
-Measured from `Runner.kill` to the return of `Runner.join`, with 1, 100 and 1,000 commands that end
-at once on SIGTERM (`sleep`).  The peer is the least that has to be done: sessions started by
-`subprocess.Popen`, `os.killpg` of each, then `Popen.wait` for each.  Then the same with 200 shells
-that take 0.2 s to end, beside a single one: one after the other, they would take 200 times as long.
+The time runs from `Runner.kill` to the return of `Runner.join`, with 1, 100 and 1,000 commands that
+exit at once on SIGTERM (`sleep`).  The peer does the minimum: it starts sessions with
+`subprocess.Popen`, then calls `os.killpg` for each and `Popen.wait` for each.  A second trial has
+200 shells that take 0.2 s to exit, compared with a single one: one after the other, they would take
+200 times as long.
 
-Each begins after a garbage collection.  Else it is chance whether a full one, which takes 0.13 s
-while 1,000 commands run on trio, falls into the stop: a few objects more at the start decide it.
+Each measurement begins after a garbage collection.  A full collection takes 0.13 s while 1,000
+commands run on trio.  Otherwise chance would decide whether one happens during the stop: a few more
+objects at the start are enough.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ COUNTS = (1, 100, 1000)
 SLOW_COUNT = 200
 
 SLEEP = ["sleep", "9999"]
-# It is the child who says that it is ready.  A signal in between the fork and the exec of a child
-# can get lost in dash, and what has not got it is there until the grace is over.
+# The child itself writes "ready".  In dash, a signal between the fork and the exec of a child can
+# get lost, and then the child runs until the grace is over.
 CHILD = "/bin/sh -c 'echo ready; exec sleep 9999'"
 SLOW = ["/bin/sh", "-c", f"trap 'sleep 0.2; exit 0' TERM; {CHILD} & wait"]
 
@@ -40,12 +42,12 @@ def _many(count: int, setting: Setting) -> int:
 
 
 async def currant(count: int, setting: Setting) -> Sample:
-    """Stop commands that end at once."""
+    """Stop commands that exit at once."""
     return {"time": await _kill_and_join(SLEEP, _many(count, setting), Started)}
 
 
 async def slow(count: int, setting: Setting) -> Sample:
-    """Stop shells that take their time."""
+    """Stop shells that take 0.2 s to exit."""
     return {"time": await _kill_and_join(SLOW, _many(count, setting), Line)}
 
 
@@ -66,7 +68,7 @@ async def _kill_and_join(command: Sequence[str], count: int, ready: type[Started
 
 
 def bare(count: int, setting: Setting) -> Sample:
-    """Stop sessions with a signal to each."""
+    """Send a signal to each session, then wait for each."""
     processes = [
         subprocess.Popen(SLEEP, stdin=subprocess.DEVNULL, start_new_session=True)
         for _ in range(_many(count, setting))

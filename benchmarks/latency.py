@@ -1,9 +1,10 @@
-"""How long is a line on its way, from a command's write until it is read?
+"""How long does a line take from the command's write to the reader?
 
-A command writes what the monotonic clock says, every two milliseconds; the reader, line by line,
-looks at the same clock.  Once it is alone, once beside a command that writes without end, whose
-lines the same reader takes.  The peer reads lines from the stream of a process of anyio's; beside
-the chatty command, another task of it takes that one's output, in chunks.
+A command writes the time of the monotonic clock every two milliseconds.  The reader iterates line
+by line, and compares each line with the same clock.  It does so twice: once with that command
+alone, and once with a second command that writes without end to the same reader.  The peer reads
+lines from the stream of an anyio process; beside the chatty command, a second task reads the output
+of that one in chunks.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ for _ in range(int(sys.argv[1])):
 NEIGHBOUR = ["yes", "x" * 78]
 
 MOST = 5
-"""Milliseconds that 99 of 100 lines may take beside a chatty neighbour."""
+"""Milliseconds that 99 of 100 lines may take beside a chatty command."""
 
 
 def _argv(setting: Setting) -> list[str]:
@@ -61,10 +62,10 @@ async def _delays(runner: Runner) -> list[float]:
 
 
 async def by_hand(setting: Setting) -> Sample:
-    """Read the process's own stream, which anyio has on each event loop."""
+    """Read the stream of an anyio process, which exists on each event loop."""
     alone = await _delays_by_hand(setting)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_take_neighbour)
+        tasks.start_soon(_read_neighbour)
         beside = await _delays_by_hand(setting)
         tasks.cancel_scope.cancel()
     return {**_percentiles("alone", alone), **_percentiles("beside", beside)}
@@ -84,7 +85,7 @@ async def _delays_by_hand(setting: Setting) -> list[float]:
     return delays
 
 
-async def _take_neighbour() -> None:
+async def _read_neighbour() -> None:
     async with await anyio.open_process(NEIGHBOUR) as process:
         assert process.stdout is not None
         async for _chunk in process.stdout:

@@ -1,10 +1,10 @@
-"""How many commands a second can be run, and is the event loop held up meanwhile?
+"""How many commands per second can be run, and how long does that block the event loop?
 
-A thousand times `true`, 1, 16 and 64 at a time, from before the first start to after the last exit.
-The peers: `subprocess.run` in a loop, which is one at a time and has pipes as currant has, and,
-with output that is the host's own, `xargs -P` and GNU parallel, which is given 200.  Beside currant
-a task sleeps for a millisecond again and again: the longest that it was away is what the event loop
-was held up.
+A thousand times `true`, 1, 16 and 64 at a time.  The time runs from before the first start until
+after the last exit.  The peers are `subprocess.run` in a loop, which runs one command at a time and
+uses pipes as currant does; and `xargs -P` and GNU parallel, whose commands inherit the output.  GNU
+parallel runs only 200 commands.  Beside currant, a task sleeps for a millisecond again and again;
+its longest sleep is the longest time that the event loop was blocked.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from benchmarks._measure import LoopSide, PlainSide, Question, Row, Sample, Sett
 from currant import Runner
 
 AT_LEAST = {1: 0.8, 16: 1.0, 64: None}
-"""The targets for the ratio to `subprocess.run`, by how many run at a time."""
+"""The targets for the ratio to `subprocess.run`, by the number of commands at a time."""
 
 LONGEST_GAP = {1: None, 16: 20, 64: None}
-"""Milliseconds that the event loop may be held up."""
+"""Milliseconds that the event loop may be blocked, by the number of commands at a time."""
 
 TRUE = shutil.which("true") or "true"
 
@@ -33,7 +33,7 @@ def _count(setting: Setting) -> int:
 
 
 async def currant(at_a_time: int, setting: Setting) -> Sample:
-    """Have a Runner do it; nobody reads."""
+    """Run the commands in a Runner without a reader."""
     gaps = [0.0]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_beat, gaps)
@@ -54,7 +54,7 @@ async def _beat(gaps: list[float]) -> None:
 
 
 def in_a_loop(setting: Setting) -> Sample:
-    """Have `subprocess.run` do it, one after the other."""
+    """Run the commands with `subprocess.run`, one after the other."""
     began = perf_counter()
     for _ in range(_count(setting)):
         subprocess.run([TRUE], stdin=subprocess.DEVNULL, capture_output=True, check=True)
@@ -62,18 +62,18 @@ def in_a_loop(setting: Setting) -> Sample:
 
 
 def xargs(at_a_time: int, setting: Setting) -> Sample:
-    """Have `xargs` do it."""
+    """Run the commands with `xargs`."""
     return _fed(["xargs", "-n", "1", "-P", str(at_a_time), TRUE], _count(setting))
 
 
 def parallel(at_a_time: int, setting: Setting) -> Sample:
-    """Have GNU parallel do it."""
+    """Run the commands with GNU parallel."""
     argv = ["parallel", "--will-cite", f"--jobs={at_a_time}", TRUE]
     return _fed(argv, 20 if setting.quick else 200)
 
 
 def _fed(argv: list[str], count: int) -> Sample:
-    """Run a program that starts a command for each line of its input."""
+    """Run a program that starts one command for each line of its input."""
     lines = b"".join(b"%d\n" % number for number in range(count))
     began = perf_counter()
     subprocess.run(argv, input=lines, check=True)

@@ -1,9 +1,9 @@
-"""How long does it take to import currant, and until `currant run` has run a command?
+"""How long does it take to import currant, and to run a command with `currant run`?
 
-All times are those of processes whose modules are compiled, as after an installation, from before
-their start to after their end; each is the median of several, taken in turn with the others.  The
-import is what ``python -c 'import currant'`` takes beyond ``python -c 'import anyio'``; the peer is
-what that one takes beyond ``python -c pass``.
+All times are those of processes whose modules are compiled, as after an installation.  They run
+from before the start of the process until after its exit; each is the median of several, taken in
+turn with the others.  The import is the time of ``python -c 'import currant'`` minus that of
+``python -c 'import anyio'``; the peer is the time of the latter minus that of ``python -c pass``.
 
 The start is that of ``currant run true``.  The peers do the same: ``honcho run true``, ``honcho
 start`` with a Procfile of `true`, ``concurrently true`` and ``parallel true ::: 1``.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST = 250
-"""Milliseconds that `currant run true` may take beyond the interpreter's start."""
+"""Milliseconds that `currant run true` may take in addition to the start of the interpreter."""
 
 PASS = (sys.executable, "-c", "pass")
 ANYIO = (sys.executable, "-c", "import anyio")
@@ -35,12 +35,12 @@ HONCHO = (sys.executable, "-m", "honcho")
 
 
 def _medians(*programs: Sequence[str], setting: Setting) -> list[float]:
-    """Return the milliseconds that each program takes, run in turn with the others."""
+    """Return the median time of each program in milliseconds; run the programs in turn."""
     times: list[list[float]] = [[] for _ in programs]
     for _ in range(3 if setting.quick else 8):
         for program, taken in zip(programs, times, strict=True):
             taken.append(_milliseconds(program))
-    return [median(taken[1:]) for taken in times]  # the first may have had to compile
+    return [median(taken[1:]) for taken in times]  # The first run may have compiled modules.
 
 
 def _milliseconds(argv: Sequence[str]) -> float:
@@ -51,19 +51,19 @@ def _milliseconds(argv: Sequence[str]) -> float:
 
 
 def imports(setting: Setting) -> Sample:
-    """Import nothing, anyio and currant."""
+    """Run programs that import nothing, anyio and currant."""
     nothing, anyio, currant = _medians(PASS, ANYIO, IMPORT, setting=setting)
     return {"currant": currant - anyio, "anyio": anyio - nothing}
 
 
 def start(setting: Setting) -> Sample:
-    """Run nothing, and `currant run`."""
+    """Run an empty program and `currant run`."""
     nothing, currant = _medians(PASS, CURRANT, setting=setting)
     return {"time": currant, "beyond": currant - nothing}
 
 
 def peer(argv: Sequence[str], setting: Setting) -> Sample:
-    """Run one of the others, beside which there may be a Procfile."""
+    """Run a peer; the word ``PROCFILE`` in its arguments stands for the path of a Procfile."""
     procfile = setting.folder / "Procfile"
     procfile.write_text("true: true\n")
     program = [str(procfile) if word == "PROCFILE" else word for word in argv]

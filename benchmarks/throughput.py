@@ -1,19 +1,20 @@
-"""How fast does the output of commands come to a reader, line by line and in whole batches?
+"""How fast does the output of commands reach a reader, line by line and in batches?
 
-Measured from before the commands are started to after the last byte of the last: 1, 4 and 64 times
-`cat` of a file, with lines of about 30 bytes and of about 1,000.  By line, the peers are
+The time runs from before the start of the commands until after the last byte of the last command.
+The commands are 1, 4 and 64 times `cat` of a file, with lines of about 30 bytes and of about 1,000.
+The peers of reading line by line are
 
 - `readline` of asyncio: a task for each command awaits ``process.stdout.readline()`` and counts;
-- a memory stream of lines: what one would write by hand with anyio.  A task for each command splits
-  its output, and sends line by line into one stream of anyio's, with room for 1,000 lines, so that
-  the tasks take turns seldom; the reader counts;
-- shellous: a task for each command iterates over its lines, and counts.
+- a memory stream of lines, as one would write by hand with anyio: a task for each command splits
+  the output and sends line by line into one anyio stream, and the reader counts.  The stream has
+  room for 1,000 lines, so that the event loop seldom switches between the tasks;
+- shellous: a task for each command iterates over its lines and counts.
 
-What is compared are the lines of one second; the memory stream has fewer of them to carry, which
-take it longer still.
+The figures to compare are the lines per second.  The memory stream gets fewer lines, and still
+takes longer for them.
 
-In batches the peer is the shell, ``cat FILE ... | cat >/dev/null``: it copies each byte into a pipe
-and out of it once, as currant has to, and does nothing else with it.
+The peer of batches is the shell, ``cat FILE ... | cat >/dev/null``: it copies each byte into a pipe
+and out of it once, as currant must, and does nothing else.
 """
 
 from __future__ import annotations
@@ -50,19 +51,19 @@ COUNTS = (1, 4, 64)
 SIZES = {"short": 30, "long": 1000}
 
 LINES = {30: 600_000, 1000: 100_000}
-"""Lines of all commands together, by their size."""
+"""The number of lines of all commands together, by the size of a line."""
 
 STREAM_LINES = {30: 100_000, 1000: 50_000}
-"""The same for the memory stream, which takes as long for them."""
+"""The same for the memory stream, which takes about as long for these."""
 
 MEGABYTES = 400
-"""Bytes in batches, of all commands together."""
+"""The output of all commands together for the trials of batches."""
 
 ON_ASYNCIO = ("asyncio", "uvloop")
 
 
 def _file(total: int, size: int, count: int, setting: Setting) -> tuple[Path, int]:
-    """Return what each of `count` commands writes, and the number of its lines."""
+    """Return the file that each of `count` commands writes, and the number of its lines."""
     lines = total // count // (10 if setting.quick else 1)
     return numbered_lines(setting.folder, lines, size), lines
 
@@ -73,7 +74,7 @@ def _rate(lines: int, expected: int, seconds: float) -> Sample:
 
 
 async def by_line(size: int, count: int, setting: Setting) -> Sample:
-    """Count the lines that ``async for message in runner`` gives."""
+    """Count the lines of ``async for message in runner``."""
     file, lines = _file(LINES[size], size, count, setting)
     began, came = perf_counter(), 0
     async with Runner([["cat", file]] * count) as runner:
@@ -84,7 +85,7 @@ async def by_line(size: int, count: int, setting: Setting) -> Sample:
 
 
 async def readline(size: int, count: int, setting: Setting) -> Sample:
-    """Count the lines that asyncio's own streams give."""
+    """Count the lines of asyncio's own streams."""
     file, lines = _file(LINES[size], size, count, setting)
     began = perf_counter()
     came = await asyncio.gather(*(_readline(file) for _ in range(count)))
@@ -131,9 +132,9 @@ async def _split(source: ByteReceiveStream, send: MemoryObjectSendStream[bytes])
 
 
 async def shellous(size: int, count: int, setting: Setting) -> Sample:
-    """Count the lines that shellous gives."""
-    logging.getLogger("shellous").setLevel(logging.ERROR)  # it tells how long each start took
-    sh: Any = import_module("shellous").sh  # by name: it is not installed where types are checked
+    """Count the lines of shellous."""
+    logging.getLogger("shellous").setLevel(logging.ERROR)  # It logs the duration of each start.
+    sh: Any = import_module("shellous").sh  # By name: types are checked without it.
     file, lines = _file(LINES[size], size, count, setting)
     began = perf_counter()
     came = await asyncio.gather(*(_iterate(sh("cat", file)) for _ in range(count)))
@@ -148,7 +149,7 @@ async def _iterate(command: Any) -> int:  # noqa: ANN401
 
 
 async def in_batches(size: int, count: int, setting: Setting) -> Sample:
-    """Add up the sizes of what `Runner.batches` gives."""
+    """Add up the sizes of the batches of `Runner.batches`."""
     file = _big_file(size, count, setting)
     began, came = perf_counter(), 0
     async with Runner([["cat", file]] * count) as runner:
@@ -162,7 +163,7 @@ async def in_batches(size: int, count: int, setting: Setting) -> Sample:
 
 
 def shell(size: int, count: int, setting: Setting) -> Sample:
-    """Have the shell pass the bytes on."""
+    """Let the shell copy the bytes."""
     file = _big_file(size, count, setting)
     script = 'cat "$@" | cat >/dev/null'
     began = perf_counter()

@@ -1,4 +1,4 @@
-"""Cancellation is a kill: whenever it comes, nothing is left and the cancellation goes on."""
+"""Cancellation is a kill: at any moment, no process is left, and the cancellation propagates."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.anyio
 DEAF = "trap '' TERM; echo ready; while :; do sleep 9999; done"
 
 
-async def test_a_cancelled_surrounding_scope_stops_all_and_the_cancellation_goes_on() -> None:
-    """The commands are stopped gracefully within the scope, which is then left as cancelled."""
+async def test_cancelling_an_outer_scope_stops_all_commands_and_propagates() -> None:
+    """The commands are stopped with their grace, then the outer scope is left as cancelled."""
     with anyio.move_on_after(3600) as scope:
         async with Runner([FOREVER]) as runner:
             await runner.start(FOREVER)
@@ -31,8 +31,8 @@ async def test_a_cancelled_surrounding_scope_stops_all_and_the_cancellation_goes
     }
 
 
-async def test_cancelling_the_runners_own_scope_ends_the_block_normally() -> None:
-    """runner.cancel_scope stops everything as kill does; code after the block goes on."""
+async def test_cancelling_the_scope_of_the_runner_ends_the_block_normally() -> None:
+    """runner.cancel_scope stops all commands as kill does; code after the block runs."""
     async with Runner([FOREVER]) as runner:
         await runner.start(FOREVER)
         runner.cancel_scope.cancel()
@@ -41,7 +41,7 @@ async def test_cancelling_the_runners_own_scope_ends_the_block_normally() -> Non
 
 
 async def test_another_task_may_cancel_a_runner_whose_body_has_ended() -> None:
-    """While the block waits for its commands, its scope can still be cancelled."""
+    """While the block waits for the commands, runner.cancel_scope can still be cancelled."""
     async with anyio.create_task_group() as tasks:
 
         async def cancel() -> None:
@@ -55,7 +55,7 @@ async def test_another_task_may_cancel_a_runner_whose_body_has_ended() -> None:
 
 
 async def test_commands_are_stopped_while_the_body_is_shielded() -> None:
-    """A body that shields itself does not delay the kill, as in any task group."""
+    """A shielded body does not delay the kill, as in any task group."""
     launcher = FakeLauncher({"c": Script(exit=None)})
     with anyio.CancelScope() as scope:
         async with Runner(["c"], launcher=launcher) as runner:
@@ -67,8 +67,8 @@ async def test_commands_are_stopped_while_the_body_is_shielded() -> None:
     assert scope.cancel_called
 
 
-async def test_a_cancelled_scope_starts_nothing() -> None:
-    """Entered in a scope that is cancelled already, no command is ever started."""
+async def test_a_runner_entered_in_a_cancelled_scope_starts_no_command() -> None:
+    """If the outer scope is already cancelled, no process is ever started."""
     launcher = FakeLauncher(default=Script(exit=None))
     runner = Runner(["a", "b"], launcher=launcher)
     with anyio.CancelScope() as scope:
@@ -80,7 +80,7 @@ async def test_a_cancelled_scope_starts_nothing() -> None:
 
 
 async def test_the_grace_bounds_a_cancelled_block() -> None:
-    """What ignores the signal is killed after its grace, inside the shield."""
+    """A command that ignores the signal is killed after its grace, inside the shield."""
     with anyio.fail_after(30), anyio.CancelScope() as scope:
         async with Runner({"deaf": Command.shell(DEAF)}, grace=0.05) as runner:
             async for message in runner:
@@ -89,17 +89,18 @@ async def test_the_grace_bounds_a_cancelled_block() -> None:
     assert runner.results["deaf"].exit == Exit(None, signal.SIGKILL, stopped=True, forced=True)
 
 
-async def test_a_cancellation_during_the_exit_kills_what_is_left() -> None:
-    """A deadline around a block that only waits: the commands are gone when it is left."""
+async def test_a_cancellation_while_the_block_waits_kills_the_remaining_commands() -> None:
+    """With a deadline around a block that only waits, all commands are gone after the block."""
     with anyio.CancelScope() as scope:
         async with Runner([FOREVER]) as runner:
-            scope.deadline = anyio.current_time() + 0.05  # not on the way in
+            # The deadline is set inside the block, because it must not end the entry.
+            scope.deadline = anyio.current_time() + 0.05
     assert scope.cancelled_caught
     assert runner.results["sleep"].status == "stopped"
 
 
-async def test_the_bodys_error_wins_over_a_cancellation_during_the_kill() -> None:
-    """A body that has raised leaves with its own exception, though its scope is cancelled then."""
+async def test_an_error_of_the_body_wins_over_a_cancellation_during_the_kill() -> None:
+    """The body's exception leaves the block, even if its scope is cancelled during the kill."""
     launcher = FakeLauncher({"c": Script(exit=None, ignores={signal.SIGTERM})})
     with anyio.CancelScope() as scope, pytest.raises(KeyError, match="mine"):
         async with Runner(["c"], launcher=launcher, grace=0.05) as runner:
@@ -108,8 +109,8 @@ async def test_the_bodys_error_wins_over_a_cancellation_during_the_kill() -> Non
             raise KeyError("mine")
 
 
-async def test_cancelling_a_wait_leaves_the_commands_alone() -> None:
-    """join, wait and start can be given up; what they waited for goes on."""
+async def test_cancelling_a_wait_does_not_stop_a_command() -> None:
+    """join, wait and start can be cancelled; the commands continue."""
     launcher = FakeLauncher(default=Script(exit=None))
     async with Runner(["a"], launcher=launcher) as runner:
         for wait in (runner.join, runner["a"].wait):
@@ -123,7 +124,7 @@ async def test_cancelling_a_wait_leaves_the_commands_alone() -> None:
 
 
 async def test_runners_can_be_nested() -> None:
-    """A Runner in the block of another is over before that one goes on."""
+    """An inner Runner ends before the body of the outer one continues."""
     async with Runner([FOREVER]) as outer:
         async with Runner([FOREVER]) as inner:
             await inner.start(FOREVER)
@@ -134,12 +135,12 @@ async def test_runners_can_be_nested() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_cancellation_at_any_moment_leaves_nothing(seed: int) -> None:
-    """Random moments around entry, start, reading, restart, stop and exit: nothing remains.
+async def test_a_cancellation_at_a_random_moment_leaves_nothing(seed: int) -> None:
+    """The moments are around entry, start, reading, restart, stop and exit.
 
-    What remains (a process, an open file, a task) the fixtures of all tests find.
+    The fixtures of all tests find a process, an open file or a task that is left.
     """
-    moments = random.Random(seed)
+    chance = random.Random(seed)
     commands = {
         "quick": Command(["true"], restart=RestartPolicy("always", delay=0.001)),
         "chatty": Command(["yes"]),
@@ -148,13 +149,23 @@ async def test_a_cancellation_at_any_moment_leaves_nothing(seed: int) -> None:
     }
     for _ in range(30):
         runner = Runner(commands, buffer_size=1)
-        with anyio.move_on_after(moments.uniform(0, 0.03)):
+        with anyio.move_on_after(chance.uniform(0, 0.03)):
             async with runner:
-                await runner.start("true")
-                for _ in range(moments.randrange(50)):
-                    async for message in runner:
-                        if isinstance(message, Line):
-                            break
-                if moments.random() < 0.5:
-                    runner.kill()
+                await start_read_and_kill(runner, chance)
         assert {job.state for job in runner.jobs.values()} <= {"ended"}
+
+
+async def start_read_and_kill(runner: Runner, chance: random.Random) -> None:
+    """Start one more command, read a random number of lines, and kill all or not."""
+    await runner.start("true")
+    for _ in range(chance.randrange(50)):
+        await read_a_line(runner)
+    if chance.random() < 0.5:
+        runner.kill()
+
+
+async def read_a_line(runner: Runner) -> None:
+    """Subscribe to the messages, and unsubscribe after the first line."""
+    async for message in runner:
+        if isinstance(message, Line):
+            return

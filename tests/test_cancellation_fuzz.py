@@ -1,12 +1,12 @@
-"""Cancellations at random times, hundreds on each event loop: nothing is left, and nothing is said.
+"""Cancellations at random moments, hundreds on each event loop, leave nothing and print nothing.
 
-This file is also the program that the test runs, as ``python -X dev -W error -m``: a warning, an
-exception that no task's owner fetched and one in a destructor all end up on the stderr of a Python
-of its own, which has to stay empty.  After each block the program looks for processes (it has no
-child, and nobody holds its lifeline), open files and tasks.
+This file is also the program that the test starts, as ``python -X dev -W error -m``.  In that mode,
+a warning, an exception that no task retrieved, and an exception in a destructor all appear on
+stderr, which must stay empty.  After each block the program checks that there is no process (it has
+no child, and no process holds its lifeline), no new open file and no new task.
 
-The moments do not depend on the machine's speed alone: beside random delays there are numbers of
-turns of the event loop, and phases of the commands' lives that the canceller waits to see.
+The moments do not depend on the machine's speed alone.  Some are random delays; others are numbers
+of turns of the event loop, or phases of the commands for which the canceller waits.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
     from currant import BatchMessage
 
 CANCELLATIONS = 500
-"""How many blocks are hit by a cancellation, on each event loop."""
+"""How many blocks must be hit by a cancellation, on each event loop."""
 
 PHASES = ("starting", "running", "restarting", "stopping")
-"""What the commands of a block are about: no process yet, and the states of a `Job`."""
+"""The phases of a block's commands: no process yet ("starting"), or a state of a `Job`."""
 
 PROGRAM_LIMIT = 60
-"""Seconds that a block may take until the program shows where it hangs, and gives up."""
+"""Seconds that a block may take; then the program prints where it hangs, and exits."""
 
 
 # ---- the test ----
 
 
-@pytest.mark.timeout(900)  # there are many blocks; the program itself limits each of them
+@pytest.mark.timeout(900)  # The program itself limits each of its many blocks.
 def test_cancellations_at_any_moment_leave_nothing(anyio_backend: object, tmp_path: Path) -> None:
-    """No process, file, task or warning is left of 500 blocks, however they were cancelled."""
+    """No process, file, task or warning is left of 500 blocks, for each way of cancelling."""
     seed = os.environ.get("CURRANT_FUZZ_SEED") or str(random.SystemRandom().getrandbits(32))
     words = [json.dumps(anyio_backend), seed, str(tmp_path)]
     program = [sys.executable, "-X", "dev", "-W", "error", "-m", __name__]
@@ -65,15 +65,15 @@ def test_cancellations_at_any_moment_leave_nothing(anyio_backend: object, tmp_pa
         text=True,
         check=False,
     )
-    *plans, last = ended.stdout.splitlines() or ["it did not begin"]
-    told = f"again with CURRANT_FUZZ_SEED={seed}; block {len(plans)} was {last}\n{ended.stderr}"
-    assert (ended.returncode, ended.stderr) == (0, ""), told
+    *plans, last = ended.stdout.splitlines() or ["no block"]
+    report = f"to repeat: CURRANT_FUZZ_SEED={seed}; block {len(plans)} was {last}\n{ended.stderr}"
+    assert (ended.returncode, ended.stderr) == (0, ""), report
     hits = Counter(json.loads(last))
-    assert hits.total() >= CANCELLATIONS, told
-    assert all(hits[phase] >= CANCELLATIONS / 20 for phase in PHASES), told
+    assert hits.total() >= CANCELLATIONS, report
+    assert all(hits[phase] >= CANCELLATIONS / 20 for phase in PHASES), report
 
 
-# ---- the program: what is cancelled, how and when ----
+# ---- the program: plans ----
 
 HOW = ("scope", "own scope", "deadline", "task")
 WHEN = ("delay", "turns", *PHASES)
@@ -83,21 +83,21 @@ WHAT = (*WAITING, "breaks", "sleeps", "starts", "sends", "raises")
 
 @dataclass(frozen=True)
 class Plan:
-    """One block, and the cancellation that is meant to hit it.
+    """One block, and the cancellation that should hit it.
 
     Attributes:
-        how: what is cancelled: the scope around the block by a call or by its deadline, the
+        how: one of `HOW`: cancel the scope around the block (by a call or a deadline), the
             Runner's own scope, or the asyncio task.
-        when: after a delay, after some turns of the event loop, or in a phase.
-        delay: seconds.
-        turns: the turns, or how many more after the phase has begun.
-        twice: whether it is cancelled again a turn later.
-        what: what the body does in the meantime.
-        commands: what runs.
+        when: one of `WHEN`: after a delay, after some turns of the event loop, or in a phase.
+        delay: the delay in seconds.
+        turns: turns of the event loop; if `when` is a phase, turns after the phase has begun.
+        twice: whether to cancel again one turn later.
+        what: one of `WHAT`: the activity of the body.
+        commands: the commands to run, by their names in `COMMANDS`.
         pause: seconds before a restart.
         max_processes: as for a Runner.
         buffer_size: as for a Runner.
-        slow_sink: whether there is a sink, which is slow.
+        slow_sink: whether the Runner has a (slow) sink.
     """
 
     how: str
@@ -127,7 +127,7 @@ COMMANDS: tuple[str, ...] = (
 
 
 def make_plan(chance: random.Random, how: str, when: str) -> Plan:
-    """Draw a block in which the phase that is asked for is sure to come."""
+    """Draw a block that is certain to reach the phase `when`."""
     commands = chance.choices(COMMANDS, k=chance.randint(1, 3))
     first = {"running": "sleeps", "restarting": "fails", "stopping": "sleeps"}.get(when)
     return Plan(
@@ -136,7 +136,7 @@ def make_plan(chance: random.Random, how: str, when: str) -> Plan:
         delay=chance.uniform(0, 0.04),
         turns=int(150 * chance.random() ** 2) if when == "turns" else chance.choice([0, 0, 1, 5]),
         twice=chance.random() < 0.3,
-        # A full channel without a reader holds up what comes before a restart.
+        # Without a reader, a full channel could block the messages before a restart.
         what=chance.choice(WAITING if when == "restarting" else WHAT),
         commands=commands if first is None else [first, *commands],
         pause=3600.0 if when == "restarting" else chance.choice([0.0, 0.001, 0.01]),
@@ -147,11 +147,11 @@ def make_plan(chance: random.Random, how: str, when: str) -> Plan:
 
 
 class Block:
-    """The block of one plan, in which phase it is, and in which it was cancelled.
+    """The block of one plan; records the phase in which it was cancelled.
 
     Attributes:
-        runner: what it runs.
-        hit: the phase in which the cancellation came; None before, and where it came too late.
+        runner: the Runner of the block.
+        hit: the phase in which the cancellation came; None if it came too late, or not yet.
     """
 
     def __init__(self, plan: Plan, lifeline: Lifeline, broken: Path) -> None:
@@ -171,29 +171,38 @@ class Block:
         self._left = False
 
     async def play(self) -> None:
-        """Run the block and cancel it, if it is still there when the time has come."""
-        if self.plan.how == "task":
-            task = asyncio.create_task(self._run())
-            await self._cancel_when_due(task.cancel)
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.result()
-                assert self.hit is None or self.plan.what == "raises", "the cancellation was lost"
-            return
+        """Run the block, and cancel it unless it ends before."""
+        match self.plan.how:
+            case "task":
+                await self._play_in_a_task()
+            case "deadline":
+                await self._play_with_a_deadline()
+            case _:
+                await self._play_in_a_scope()
+
+    async def _play_in_a_task(self) -> None:
+        task = asyncio.create_task(self._run())
+        await self._cancel_when_due(task.cancel)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+            assert self.hit is None or self.plan.what == "raises", "the cancellation was lost"
+
+    async def _play_with_a_deadline(self) -> None:
+        with anyio.move_on_after(self.plan.delay) as scope:
+            await self._run()
+        if scope.cancelled_caught:
+            self.hit = "deadline"
+
+    async def _play_in_a_scope(self) -> None:
         async with anyio.create_task_group() as tasks:
-            deadline = anyio.current_time() + self.plan.delay
-            with anyio.CancelScope(
-                deadline=deadline if self.plan.how == "deadline" else inf
-            ) as scope:
-                if self.plan.how == "scope":
-                    tasks.start_soon(self._cancel_when_due, scope.cancel)
-                elif self.plan.how == "own scope":
-                    tasks.start_soon(self._cancel_when_due, self._cancel_runner)
+            with anyio.CancelScope() as scope:
+                is_own = self.plan.how == "own scope"
+                cancel = self._cancel_runner if is_own else scope.cancel
+                tasks.start_soon(self._cancel_when_due, cancel)
                 await self._run()
-                # The Runner ended with the scope, or before it was cancelled.
-            if scope.cancelled_caught and self.plan.how == "deadline":
-                self.hit = "deadline"
-            assert self.plan.how != "own scope" or not scope.cancelled_caught
+            # A Runner whose own scope is cancelled ends normally.
+            assert not (is_own and scope.cancelled_caught)
             tasks.cancel_scope.cancel()
 
     async def _run(self) -> None:
@@ -236,7 +245,7 @@ class Block:
                     await job.send(bytes(1_000_000))
                     await job.close_stdin()
                 except CurrantError:
-                    pass  # it was stopped
+                    pass  # The command was stopped.
 
     async def _cancel_when_due(self, cancel: Callable[[], object]) -> None:
         when = self.plan.when
@@ -267,17 +276,17 @@ class Block:
             await checkpoint()
 
     def _phases(self) -> set[str]:
-        """Tell in which phases the commands are; before there are any, that they are starting."""
+        """Return the phases of all commands; {"starting"} before there is any."""
         states = {str(job.state) for job in self.runner.jobs.values()} or {"queued"}
         return {"starting" if state == "queued" else state for state in states}
 
 
 class BodyError(Exception):
-    """What a body raises."""
+    """The exception that a body raises."""
 
 
 def command(word: str, lifeline: Lifeline, broken: Path) -> Command:
-    """Make one of `COMMANDS`; those that live longer or start others hold the lifeline."""
+    """Make one of `COMMANDS`; each that runs a shell holds the lifeline."""
     lines = {
         "deaf": "trap '' TERM; while :; do sleep 99; done",
         "noisy": "exec yes",
@@ -295,19 +304,19 @@ def command(word: str, lifeline: Lifeline, broken: Path) -> Command:
 
 
 async def slow_sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
-    """Take all messages, with a pause after each."""
+    """Receive all messages, with a pause after each."""
     async for _ in messages:
         await anyio.sleep(0.001)
 
 
-# ---- the program: what is left ----
+# ---- the program: checks ----
 
 
 async def main(backend: str, seed: str, folder: Path) -> None:
-    """Cancel blocks until enough were hit; write what each was, and last the phases of the hits."""
+    """Cancel blocks until enough were hit; print each plan, and finally the phases of the hits."""
     chance = random.Random(seed)
     if backend == "asyncio":
-        asyncio.get_running_loop().slow_callback_duration = inf  # a slow machine is no error
+        asyncio.get_running_loop().slow_callback_duration = inf  # Do not warn of a slow machine.
     broken = folder / "broken"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)
@@ -320,7 +329,7 @@ async def main(backend: str, seed: str, folder: Path) -> None:
     hits: Counter[str] = Counter()
     with Lifeline(folder / "lifeline") as lifeline:
         async with Runner(["true"]):
-            pass  # what the event loop opens once and keeps
+            pass  # Now the event loop has opened the files that it keeps.
         before = files_and_tasks(backend)
         for block_number in range(4 * CANCELLATIONS):
             if hits.total() >= CANCELLATIONS:
@@ -341,16 +350,16 @@ async def main(backend: str, seed: str, folder: Path) -> None:
 async def check_nothing_left(
     runner: Runner, lifeline: Lifeline, backend: str, before: tuple[int, int]
 ) -> None:
-    """Raise where a command, a process, an open file or a task is left."""
+    """Raise if a command still runs, or a process, an open file or a task is left."""
     assert all(job.state == "ended" and job.result for job in runner.jobs.values())
     lifeline.ended()
     try:
-        pid, _ = os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+        pid, _ = os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - does not block
     except ChildProcessError:
         pass
     else:
-        raise AssertionError(f"a process is left: {pid or 'it runs'}")
-    for _ in range(10):  # what only has to return gets its turn
+        raise AssertionError(f"a process is left: {pid or 'it still runs'}")
+    for _ in range(10):  # A task that only has to return gets the time to do so.
         if files_and_tasks(backend) == before:
             return
         await checkpoint()
@@ -358,11 +367,11 @@ async def check_nothing_left(
 
 
 def files_and_tasks(backend: str) -> tuple[int, int]:
-    """Count what this process has open, and the tasks of the event loop."""
+    """Count the open files of this process, and the tasks of the event loop."""
     files = len(os.listdir("/dev/fd"))
     if backend == "asyncio":
         return files, len(asyncio.all_tasks())
-    import trio  # noqa: PLC0415 - only where it is asked for, it need not be installed
+    import trio  # noqa: PLC0415 - trio may not be installed
 
     return files, trio.lowlevel.current_statistics().tasks_living
 

@@ -1,13 +1,15 @@
-"""What commands wait for before they start, and in which order all are stopped."""
+"""Dependencies: the conditions that a command waits for, the order of stops, and replicas."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from anyio import fail_after
+from anyio.lowlevel import checkpoint
 
 from currant import (
     PIPE,
@@ -28,18 +30,19 @@ from currant import (
 )
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, FakeProcess, Script
-from tests.lifeline import Gate
 from tests.reading import messages_of
 from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Any
 
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
+    from tests.lifeline import Gate
 
 pytestmark = pytest.mark.anyio
 
@@ -48,14 +51,7 @@ SOON = 0.05
 RUNNING = Script(exit=None)
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """What holds a command up."""
-    with Gate(tmp_path / "gate") as gate:
-        yield gate
-
-
-# ---- before the start ----
+# ---- waiting for a condition ----
 
 
 @pytest.mark.parametrize(
@@ -69,8 +65,8 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
         ({"first": None}, "echo up; exec sleep 9999"),
     ],
 )
-async def test_a_command_waits_for_what_it_needs(after: Any, text: str, gate: Gate) -> None:
-    """In whatever order they are given, and it takes no place while it waits."""
+async def test_a_command_waits_for_its_dependency(after: Any, text: str, gate: Gate) -> None:
+    """The order in the list does not matter, and a waiting command takes no process slot."""
     probe = ready.line("up") if "up" in text else None
     first = Command.shell(f"{gate.wait}; {text}", ready=probe)
     with fail_after(LIMIT):
@@ -88,8 +84,8 @@ async def test_a_command_waits_for_what_it_needs(after: Any, text: str, gate: Ga
     assert runner.results["second"].status == "stopped"
 
 
-async def test_started_means_that_it_has_run_at_some_time() -> None:
-    """A name alone means that, where there is no probe; it may have ended meanwhile."""
+async def test_started_also_holds_after_the_command_has_ended() -> None:
+    """A name alone means "started" if the command has no probe."""
     with fail_after(LIMIT):
         async with Runner({"first": "true"}) as runner:
             await runner["first"].wait()
@@ -97,24 +93,24 @@ async def test_started_means_that_it_has_run_at_some_time() -> None:
             assert (await job.wait()).status == "succeeded"
 
 
-async def test_a_restarted_command_has_to_be_ready_again(gate: Gate) -> None:
-    """What was ready before does not count."""
+async def test_a_restarted_command_must_become_ready_again(gate: Gate) -> None:
+    """The readiness of an earlier attempt does not count."""
     text = (
         f"test -e once || {{ touch once; echo up; {gate.wait}; exit 1; }}; {gate.wait}; echo up; "
     )
     first = Command.shell(
-        text + "exec sleep 9999", ready=ready.line("up"), restart=RestartPolicy("always", delay=0)
+        text + "exec sleep 9999",
+        cwd=gate.path.parent,
+        ready=ready.line("up"),
+        restart=RestartPolicy("always", delay=0),
     )
-    path = str(gate.path.parent)
     with fail_after(LIMIT):
-        async with Runner() as runner:
-            job = await runner.start(
-                Command(
-                    first.argv, name="first", cwd=path, ready=first.ready, restart=first.restart
-                )
-            )
+        async with Runner({"first": first}) as runner:
+            await runner["first"].until_started()
             gate.open()
-            await job._life.context.change.wait_for(lambda: job._life.starts == 2)
+            async for message in runner:
+                if isinstance(message, Started) and message.attempt == 2:
+                    break
             later = runner.start_soon(Command(RUNS, name="later", after="first"))
             await anyio.wait_all_tasks_blocked()
             assert later.state == "queued"
@@ -123,7 +119,7 @@ async def test_a_restarted_command_has_to_be_ready_again(gate: Gate) -> None:
             runner.kill()
 
 
-# ---- what can no longer come true ----
+# ---- conditions that can no longer be met ----
 
 
 @pytest.mark.parametrize(
@@ -136,8 +132,10 @@ async def test_a_restarted_command_has_to_be_ready_again(gate: Gate) -> None:
         (Command(RUNS, timeout=0.05), "succeeded"),
     ],
 )
-async def test_who_waits_in_vain_is_skipped_at_once(first: Command, condition: Any) -> None:
-    """With all that wait for it in turn; each is told once, and none was started."""
+async def test_an_impossible_condition_skips_the_command_at_once(
+    first: Command, condition: Any
+) -> None:
+    """All dependents down the chain are skipped; each has one Skipped message and no process."""
     commands = {
         "third": Command(RUNS, after={"second": "ended"}),
         "second": Command(RUNS, after={"first": condition}),
@@ -145,7 +143,7 @@ async def test_who_waits_in_vain_is_skipped_at_once(first: Command, condition: A
     }
     with fail_after(LIMIT):
         async with Runner(commands) as runner:
-            told = await messages_of(runner)
+            messages = await messages_of(runner)
     for name in ("second", "third"):
         result = runner.results[name]
         assert (result.status, result.attempts, result.exit) == ("skipped", 0, None)
@@ -153,12 +151,12 @@ async def test_who_waits_in_vain_is_skipped_at_once(first: Command, condition: A
         assert isinstance(result.error, DependencyError)
     assert "'first' did not" in str(runner.results["second"].error)
     assert "'second' did not" in str(runner.results["third"].error)
-    assert [m.command for m in told if isinstance(m, Skipped)] == ["second", "third"]
+    assert [m.command for m in messages if isinstance(m, Skipped)] == ["second", "third"]
     assert "second" not in runner.results.failed
 
 
-async def test_a_command_that_cannot_be_started_is_none_to_wait_for() -> None:
-    """It has not run, so those that need it to are skipped."""
+async def test_the_dependents_of_a_command_that_cannot_start_are_skipped() -> None:
+    """A failed start meets neither "started" nor "ended"."""
     launcher = FakeLauncher({"first": Script(error="no memory")})
     commands = {
         "first": "first",
@@ -173,7 +171,7 @@ async def test_a_command_that_cannot_be_started_is_none_to_wait_for() -> None:
 
 
 async def test_a_command_that_restarts_may_still_succeed() -> None:
-    """Only its final end decides."""
+    """Only the final end of a dependency decides."""
     script = [Script(exit=1), Script(exit=1), Script(exit=0)]
     launcher = FakeLauncher({"first": script})
     policy = RestartPolicy("on-failure", delay=0)
@@ -187,78 +185,81 @@ async def test_a_command_that_restarts_may_still_succeed() -> None:
     assert runner.results["second"].status == "succeeded"
 
 
-# ---- kills ----
+# ---- kills and the order of stops ----
+
+
+def error_if(raises: bool) -> AbstractContextManager[object]:
+    """Expect the body to raise `LookupError` if `raises` is true."""
+    return pytest.raises(LookupError) if raises else nullcontext()
 
 
 @pytest.mark.parametrize("how", ["runner", "job", "exception"])
-async def test_who_waits_ends_as_stopped_when_it_is_killed(how: str) -> None:
-    """At once, and without a start."""
+async def test_a_killed_command_that_waits_ends_as_stopped(how: str) -> None:
+    """The command ends at once, without having been started."""
     commands = {"first": RUNS, "second": Command(RUNS, after={"first": "ended"})}
-    with fail_after(LIMIT):
-        with pytest.raises(LookupError) if how == "exception" else fail_after(LIMIT):
-            async with Runner(commands) as runner:
-                await runner["first"].until_started()
-                if how == "exception":
-                    raise LookupError
-                (runner["second"] if how == "job" else runner).kill()
-                result = await runner["second"].wait()
-                assert (result.status, result.attempts) == ("stopped", 0)
-                runner.kill()
+    with fail_after(LIMIT), error_if(how == "exception"):
+        async with Runner(commands) as runner:
+            await runner["first"].until_started()
+            if how == "exception":
+                raise LookupError
+            (runner["second"] if how == "job" else runner).kill()
+            result = await runner["second"].wait()
+            assert (result.status, result.attempts) == ("stopped", 0)
+            runner.kill()
     assert runner.results["second"].status == "stopped"
 
 
-def asks(name: str, log: Path, and_then: str = "sleep 0.1") -> str:
-    """Return what a shell does that notes when it is asked to stop and when it has ended."""
+def log_stop(name: str, log: Path, before_exit: str = "sleep 0.1") -> str:
+    """Return a shell script that logs the request to stop and the end of the script."""
     return (
-        f"trap 'echo {name} asked >>{log}; {and_then}; echo {name} gone >>{log}; exit' TERM; "
+        f"trap 'echo {name} asked >>{log}; {before_exit}; echo {name} gone >>{log}; exit' TERM; "
         "echo up; while :; do sleep 0.01; done"
     )
 
 
 @pytest.mark.parametrize("way", ["kill", "exception", "failure"])
-async def test_all_are_stopped_in_reverse_order(way: str, gate: Gate) -> None:
-    """Who needs a command is gone before that one is asked; others end at the same time."""
+async def test_commands_are_stopped_in_reverse_order_of_dependencies(way: str, gate: Gate) -> None:
+    """A dependency is asked to stop once all dependents are gone; others stop concurrently."""
     log = gate.path.with_name("log")
     up = ready.line("up")
-    # Unless cron is asked while web ends, web never does.
-    lets_go = f"echo go >{gate.path}"
+    # web exits once cron is asked to stop, so the test passes only if both are asked at once.
+    open_gate = f"echo go >{gate.path}"
     commands = {
-        "db": Command.shell(asks("db", log), ready=up),
-        "api": Command.shell(asks("api", log), ready=up, after="db"),
-        "web": Command.shell(asks("web", log, gate.wait), ready=up, after=["db", "api"]),
-        "cron": Command.shell(asks("cron", log, lets_go), ready=up, after="db"),
+        "db": Command.shell(log_stop("db", log), ready=up),
+        "api": Command.shell(log_stop("api", log), ready=up, after="db"),
+        "web": Command.shell(log_stop("web", log, gate.wait), ready=up, after=["db", "api"]),
+        "cron": Command.shell(log_stop("cron", log, open_gate), ready=up, after="db"),
         "bad": Command.shell("read line; exit 1", stdin=PIPE),
     }
-    with fail_after(LIMIT):
-        with pytest.raises(LookupError) if way == "exception" else fail_after(LIMIT):
-            async with Runner(commands, kill_others_on="failure", grace=LIMIT / 2) as runner:
-                for name in ("web", "cron"):
-                    await runner[name].ready()
-                match way:
-                    case "kill":
-                        runner.kill()
-                    case "exception":
-                        raise LookupError
-                    case _:
-                        await runner["bad"].close_stdin()
-    noted = log.read_text().split("\n")
-    assert noted.index("web gone") < noted.index("api asked")
-    assert noted.index("api gone") < noted.index("db asked")
-    assert noted.index("cron gone") < noted.index("db asked")
+    with fail_after(LIMIT), error_if(way == "exception"):
+        async with Runner(commands, kill_others_on="failure", grace=LIMIT / 2) as runner:
+            for name in ("web", "cron"):
+                await runner[name].ready()
+            match way:
+                case "kill":
+                    runner.kill()
+                case "exception":
+                    raise LookupError
+                case _:
+                    await runner["bad"].close_stdin()
+    logged = log.read_text().split("\n")
+    assert logged.index("web gone") < logged.index("api asked")
+    assert logged.index("api gone") < logged.index("db asked")
+    assert logged.index("cron gone") < logged.index("db asked")
     assert {runner.results[name].status for name in ("db", "api", "web", "cron")} == {"stopped"}
 
 
-@pytest.mark.parametrize("way", ["all", "it alone"])
+@pytest.mark.parametrize("way", ["runner", "job"])
 @pytest.mark.parametrize("after", [{"db": "ended"}, {"db": "succeeded", "other": "ended"}])
-async def test_who_waits_ends_at_once_when_it_is_killed(after: Any, way: str) -> None:
-    """As one that was stopped, whatever it waits for, and however long that takes to end."""
+async def test_a_killed_command_does_not_wait_for_its_dependencies(after: Any, way: str) -> None:
+    """The command ends as stopped at once, however long the dependencies take to end."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={SIGTERM}))
     commands = {"db": "db", "other": "other", "c": Command(["c"], after=after)}
     with fail_after(LIMIT):
         async with Runner(commands, launcher=launcher, grace=HOURS) as runner:
             for name in ("db", "other"):
                 await runner[name].until_started()
-            if way == "all":
+            if way == "runner":
                 runner.kill()
             else:
                 runner["c"].kill()
@@ -269,8 +270,8 @@ async def test_who_waits_ends_at_once_when_it_is_killed(after: Any, way: str) ->
     assert runner.results["c"].attempts == 0
 
 
-async def test_all_that_stand_on_a_dependency_are_gone_before_it_is_asked() -> None:
-    """Also where those between have ended: who comes after a migration needs the database."""
+async def test_indirect_dependents_end_before_a_dependency_is_stopped() -> None:
+    """This also holds if the command between has ended, such as a database migration."""
     launcher = FakeLauncher(
         {"migrate": Script(), "worker": Script(exit=None, ignores={SIGTERM})}, RUNNING
     )
@@ -291,8 +292,8 @@ async def test_all_that_stand_on_a_dependency_are_gone_before_it_is_asked() -> N
     assert launcher["db"].signals[0] == SIGTERM
 
 
-async def test_a_second_kill_waits_for_no_order() -> None:
-    """It ends all now."""
+async def test_a_second_kill_ignores_the_order() -> None:
+    """A second kill ends dependencies and dependents at once."""
     deaf = "trap '' TERM; echo up; while :; do sleep 0.01; done"
     commands = {
         "db": Command.shell(deaf, ready=ready.line("up")),
@@ -306,8 +307,8 @@ async def test_a_second_kill_waits_for_no_order() -> None:
     assert all(result.exit and result.exit.forced for result in runner.results.values())
 
 
-async def test_a_stop_in_order_waits_for_no_reader() -> None:
-    """A dependency is asked when the processes are gone that need it, however full the channel."""
+async def test_a_stop_in_order_does_not_wait_for_a_reader() -> None:
+    """A dependency stops once its dependents' processes are gone, however full the channel is."""
     launcher = FakeLauncher({"web": Script(stdout=b"too much\n" * 100_000, exit=None)}, RUNNING)
     commands = {"db": Command(["db"]), "web": Command(["web"], after="db")}
     with fail_after(LIMIT):
@@ -316,15 +317,15 @@ async def test_a_stop_in_order_waits_for_no_reader() -> None:
             while not isinstance(await anext(reader), Line):
                 pass
             runner.kill()
-            db = runner["db"]
-            await db._life.context.change.wait_for(lambda: db.pid is None)
-            assert runner["web"].result is None  # its output is still to be read
+            while runner["db"].pid is not None:
+                await checkpoint()
+            assert runner["web"].result is None  # The output has not been read yet.
             assert SIGTERM in launcher["db"].signals
             del reader
 
 
-async def test_what_cannot_be_stopped_holds_up_no_dependency() -> None:
-    """What outlives SIGKILL has failed; those that it needed are asked to stop then."""
+async def test_a_command_that_survives_sigkill_does_not_block_its_dependency() -> None:
+    """The command has failed, and then the dependency is asked to stop."""
     deaf = Script(exit=None, ignores={SIGTERM, SIGKILL})
     launcher = FakeLauncher({"api": deaf}, RUNNING, _limits=ShutdownLimits(reap=SOON))
     commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
@@ -337,8 +338,8 @@ async def test_what_cannot_be_stopped_holds_up_no_dependency() -> None:
     assert launcher["db"].signals[0] == SIGTERM
 
 
-async def test_a_launcher_that_breaks_holds_up_no_dependency() -> None:
-    """Its error leaves the block, though something runs on which the command depended."""
+async def test_an_error_of_the_launcher_does_not_block_the_stop_of_a_dependency() -> None:
+    """The error leaves the block, although a dependency of the failing command runs."""
 
     class Breaks(FakeLauncher):
         async def launch(self, command: Command) -> FakeProcess:
@@ -352,8 +353,8 @@ async def test_a_launcher_that_breaks_holds_up_no_dependency() -> None:
             pass
 
 
-async def test_a_command_that_is_to_be_stopped_alone_waits_for_nobody(gate: Gate) -> None:
-    """Also where all are stopped already, and it would have to wait for those that need it."""
+async def test_a_job_that_is_killed_does_not_wait_for_its_dependents(gate: Gate) -> None:
+    """This also holds during a kill of the Runner, in which the job would wait for them."""
     slow = f"trap '{gate.wait}; exit' TERM; echo up; while :; do sleep 0.01; done"
     commands = {
         "db": RUNS,
@@ -369,8 +370,8 @@ async def test_a_command_that_is_to_be_stopped_alone_waits_for_nobody(gate: Gate
             gate.open()
 
 
-async def test_who_waits_is_skipped_when_a_dependency_is_being_stopped() -> None:
-    """At once, and not when its grace is over."""
+async def test_a_command_is_skipped_as_soon_as_its_dependency_is_being_stopped() -> None:
+    """The waiting command ends before the grace of the dependency is over."""
     deaf = "trap '' TERM; echo deaf; while :; do sleep 0.01; done"
     commands = {
         "db": Command.shell(deaf, ready=ready.all_of(ready.line("deaf"), ready.delay(HOURS))),
@@ -386,20 +387,20 @@ async def test_who_waits_is_skipped_when_a_dependency_is_being_stopped() -> None
             runner["db"].kill()
 
 
-async def test_ready_once_is_ready_for_who_waited() -> None:
-    """Also where the command has ended by the time that those who waited have their turn."""
+async def test_a_dependency_that_was_ready_meets_the_condition_after_its_end() -> None:
+    """Readiness counts even if the dependency has ended before the waiting task runs."""
     launcher = FakeLauncher({"db": Script(stdout=b"up\n", exit=0)}, Script())
     commands = {"web": Command(["web"], after="db"), "db": Command(["db"], ready=ready.line("up"))}
     for _ in range(20):
         with fail_after(LIMIT):
             async with Runner(commands, launcher=launcher) as runner:
-                told = await messages_of(runner)
-        was_ready = any(isinstance(message, Ready) for message in told)
+                messages = await messages_of(runner)
+        was_ready = any(isinstance(message, Ready) for message in messages)
         assert runner.results["web"].status == ("succeeded" if was_ready else "skipped")
 
 
-async def test_a_single_command_is_stopped_without_those_that_need_it() -> None:
-    """That is what was asked for."""
+async def test_killing_a_job_does_not_stop_its_dependents() -> None:
+    """Job.kill stops that job only."""
     commands = {"db": RUNS, "api": Command(RUNS, after="db")}
     with fail_after(LIMIT):
         async with Runner(commands) as runner:
@@ -410,8 +411,8 @@ async def test_a_single_command_is_stopped_without_those_that_need_it() -> None:
             runner.kill()
 
 
-async def test_a_block_that_is_left_has_time_for_the_whole_chain() -> None:
-    """A sink is waited for as long as the longest chain of graces takes, and a little."""
+async def test_sinks_get_time_for_the_longest_chain_of_graces() -> None:
+    """After an error, a sink gets the sum of the graces along the longest chain, and a margin."""
     slow = "trap 'sleep 0.2; exit' TERM; echo up; while :; do sleep 0.01; done"
     up = ready.line("up")
     commands = {
@@ -430,11 +431,11 @@ async def test_a_block_that_is_left_has_time_for_the_whole_chain() -> None:
     assert ended == ["3", "2", "1", "0"]
 
 
-# ---- what is refused ----
+# ---- invalid dependencies ----
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "text"),
     [
         ({"a": ["a"]}, "'a' after 'a'"),
         ({"a": ["b"], "b": ["a"]}, "wait for one another"),
@@ -442,19 +443,19 @@ async def test_a_block_that_is_left_has_time_for_the_whole_chain() -> None:
         ({"a": ["z"]}, "command 'a': after: there is no command 'z'; there are: 'a'"),
     ],
 )
-def test_what_can_never_be_is_refused_when_the_runner_is_built(
-    after: Mapping[str, list[str]], told: str
+def test_cycles_and_unknown_names_are_rejected_by_the_constructor(
+    after: Mapping[str, list[str]], text: str
 ) -> None:
-    """Circles and unknown names; the circle is named, from any of its commands."""
+    """The error names the whole cycle, starting at any command of the cycle."""
     with pytest.raises(CommandError) as caught:
         Runner({name: Command(["true"], after=names) for name, names in after.items()})
-    circle = told.split(" after ")
-    turns = [circle[n:-1] + circle[: n + 1] for n in range(len(circle) - 1)] or [circle]
+    cycle = text.split(" after ")
+    turns = [cycle[n:-1] + cycle[: n + 1] for n in range(len(cycle) - 1)] or [cycle]
     assert any(" after ".join(turn) in str(caught.value) for turn in turns)
 
 
-async def test_a_later_command_waits_for_those_that_there_are() -> None:
-    """Its own name is none of them."""
+async def test_a_later_command_depends_on_existing_commands_only() -> None:
+    """The name of the command itself is not known yet."""
     with fail_after(LIMIT):
         async with Runner({"a": RUNS}) as runner:
             with pytest.raises(CommandError, match="there is no command 'b'; there are: 'a'"):
@@ -464,8 +465,8 @@ async def test_a_later_command_waits_for_those_that_there_are() -> None:
             runner.kill()
 
 
-async def test_a_later_command_waits_under_the_name_that_it_is_given() -> None:
-    """Where its own is taken it has another one, and waits all the same."""
+async def test_a_later_command_with_a_numbered_name_still_waits() -> None:
+    """The default name is taken, so the command gets a number; the dependency is unchanged."""
     with fail_after(LIMIT):
         async with Runner({"true": RUNS}) as runner:
             job = runner.start_soon(Command(["true"], after={"true": "ended"}))
@@ -478,8 +479,8 @@ async def test_a_later_command_waits_under_the_name_that_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("restart", ["always", RestartPolicy("always")])
-async def test_what_is_always_started_again_never_has_succeeded(restart: Any) -> None:
-    """Who waits for that would wait for ever; it is refused, also later, by its policy or ours."""
+async def test_waiting_for_the_success_of_an_endless_command_is_rejected(restart: Any) -> None:
+    """A command that always restarts cannot succeed, by its own policy or the Runner's."""
     waits = Command(["true"], name="b", after={"a": "succeeded"})
     with pytest.raises(CommandError, match="command 'b': after: 'a' can never succeed"):
         Runner([Command(["true"], name="a", restart=restart), waits])
@@ -493,8 +494,8 @@ async def test_what_is_always_started_again_never_has_succeeded(restart: Any) ->
             runner.kill()
 
 
-async def test_a_sink_may_kill_what_has_not_begun_to_wait() -> None:
-    """It ends as it is, and waits for nothing."""
+async def test_a_sink_may_kill_a_command_before_it_waits() -> None:
+    """The command ends as stopped, and waits for no dependency."""
     commands = {f"c{number}": Command(["c"]) for number in range(200)}
     commands["z"] = Command(["z"], after={"c0": "succeeded"})
 
@@ -510,8 +511,8 @@ async def test_a_sink_may_kill_what_has_not_begun_to_wait() -> None:
             runner.kill()
 
 
-async def test_a_sink_may_start_what_waits_for_the_first_commands() -> None:
-    """All of them are there when it begins."""
+async def test_a_sink_may_start_a_command_that_depends_on_the_first_commands() -> None:
+    """All commands of the constructor are registered before a sink starts."""
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         runner.start_soon(Command(["later"], after={"web": "succeeded"}))
@@ -532,35 +533,40 @@ async def test_a_sink_may_start_what_waits_for_the_first_commands() -> None:
 # ---- replicas ----
 
 
-async def test_replicas_have_names_and_numbers_of_their_own() -> None:
-    """And who waits for them waits for all."""
+async def test_each_replica_has_its_own_name_and_number() -> None:
+    """A command that depends on replicas waits for all of them."""
     commands = [
         Command.shell('echo "$CURRANT_REPLICA"', name="web", replicas=3, capture=True),
         Command(["true"], name="after", after={"web": "succeeded"}),
     ]
     with fail_after(LIMIT):
         async with Runner(commands) as runner:
-            told = await messages_of(runner)
+            messages = await messages_of(runner)
     assert list(runner.results) == ["web.1", "web.2", "web.3", "after"]
     outputs = [result.stdout for result in runner.results.values()]
     assert outputs == [b"1\n", b"2\n", b"3\n", None]
-    started = [message.command for message in told if isinstance(message, Started)]
+    started = [message.command for message in messages if isinstance(message, Started)]
     assert started[-1] == "after"
-    ended = [message.command for message in told if isinstance(message, Exited)]
+    ended = [message.command for message in messages if isinstance(message, Exited)]
     assert set(ended[:3]) == {"web.1", "web.2", "web.3"}
 
 
-async def test_a_replica_that_fails_keeps_who_waits_from_starting() -> None:
-    """One of them is enough."""
+async def test_a_failed_replica_makes_its_dependents_skipped() -> None:
+    """One failed replica is enough."""
     fails = Command.shell('test "$CURRANT_REPLICA" = 1', name="web", replicas=2)
+    after_web = Command(["true"], after={"web": "succeeded"})
     with fail_after(LIMIT):
-        async with Runner({"web": fails, "b": Command(["true"], after={"web": "succeeded"})}) as r:
+        async with Runner({"web": fails, "b": after_web}) as runner:
             pass
-    assert [result.status for result in r.results.values()] == ["succeeded", "failed", "skipped"]
+    assert [result.status for result in runner.results.values()] == [
+        "succeeded",
+        "failed",
+        "skipped",
+    ]
 
 
-async def test_replicas_have_a_default_name_as_any_command_has() -> None:
-    """Where it is taken they get another one; no one was given."""
+async def test_replicas_may_have_a_default_name() -> None:
+    """If the default name is taken, the replicas get a numbered one."""
     serve = Command(["true"], replicas=2)
     with fail_after(LIMIT):
         async with Runner([serve, serve, Command(["echo"], name="true")]) as runner:
@@ -569,23 +575,23 @@ async def test_replicas_have_a_default_name_as_any_command_has() -> None:
 
 
 @pytest.mark.parametrize("other", ["web", "web.2"])
-def test_the_names_of_replicas_are_taken(other: str) -> None:
-    """Each one's, and the one that they have in common."""
+def test_the_names_of_replicas_cannot_be_used_again(other: str) -> None:
+    """Both the common name and the name of each replica are taken."""
     web = Command(["true"], name="web", replicas=2)
     with pytest.raises(DuplicateNameError, match=f"'{other}'"):
         Runner([web, Command(["true"], name=other)])
 
 
-async def test_replicas_are_for_a_runner_that_is_being_built() -> None:
-    """A later start is one job."""
+async def test_start_soon_rejects_replicas() -> None:
+    """start_soon starts one job."""
     with fail_after(LIMIT):
         async with Runner() as runner:
             with pytest.raises(CommandError, match="replicas"):
                 runner.start_soon(Command(["true"], replicas=2))
 
 
-def test_run_takes_all_of_it() -> None:
-    """The synchronous door, too."""
+def test_run_supports_dependencies_and_replicas() -> None:
+    """`currant.run` takes the same commands as a Runner."""
     results = run({"a": "true", "b": Command(["true"], after={"a": "succeeded"}, replicas=2)})
     assert list(results) == ["a", "b.1", "b.2"]
     assert results.ok

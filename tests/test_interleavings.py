@@ -1,7 +1,7 @@
-"""Random interleavings of what can happen to a Runner, checked against the rules that always hold.
+"""Random interleavings of the events in a Runner's life, checked against rules that always hold.
 
-Hypothesis draws the events (exits, restarts, kills, joins, readers that come, leave and are
-cancelled, new commands, signals) on fake processes, so that only the order of things is at work.
+Hypothesis draws the events: exits, restarts, kills, joins, signals, new commands, and readers that
+start, end and are cancelled.  The processes are fake, so only the order of events matters.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ events = st.one_of(
 
 
 class Play:
-    """One Runner on fake processes, and what was seen of it."""
+    """A Runner on fake processes, the events that happen to it, and the messages that were read."""
 
     def __init__(self, launcher: FakeLauncher, runner: Runner, tasks: TaskGroup) -> None:
         self.launcher = launcher
@@ -77,21 +77,21 @@ class Play:
         self.attempts_at_kill: int | None = None
 
     async def do(self, event: str, name: str) -> None:
-        """Have one thing happen: the method of that name."""
+        """Let one event happen: call the method of that name."""
         await getattr(self, event.replace(" ", "_"))(name)
 
     async def exit(self, name: str) -> None:
-        """Have the command's process fail by itself."""
+        """Let the command's process exit with 1."""
         for process in self.running(name):
             process.exit(1)
 
     async def write(self, name: str) -> None:
-        """Have the command's process write."""
+        """Let the command's process write a line."""
         for process in self.running(name):
             process.write(b"more\n")
 
     async def restart(self, name: str) -> None:
-        """Restart by hand, whatever state the command is in."""
+        """Restart the command, whatever its state."""
 
         async def restart() -> None:
             with suppress(CurrantError):
@@ -104,59 +104,59 @@ class Play:
         self.runner[name].kill()
 
     async def signal(self, name: str) -> None:
-        """Send one a signal."""
+        """Send a signal to one command."""
         await self.runner.send_signal(signal.SIGUSR1, name)
 
     async def wait(self, name: str) -> None:
-        """Wait for one command in a task of its own, which is cancelled soon."""
-        self.tasks.start_soon(self.give_up_soon, self.runner[name].wait)
+        """Wait for one command in a task that is cancelled soon."""
+        self.tasks.start_soon(self.wait_briefly, self.runner[name].wait)
 
     async def start(self, name: str) -> None:
-        """Start one more."""
+        """Start one more command."""
         self.runner.start_soon(Command([name]))
 
     async def kill_all(self, _: str) -> None:
-        """Kill all."""
+        """Kill all commands."""
         self.runner.kill()
         if self.attempts_at_kill is None:
             self.attempts_at_kill = sum(job.attempts for job in self.runner.jobs.values())
 
     async def join(self, _: str) -> None:
-        """Wait for all in a task of its own, which is cancelled soon."""
-        self.tasks.start_soon(self.give_up_soon, self.runner.join)
+        """Wait for all commands in a task that is cancelled soon."""
+        self.tasks.start_soon(self.wait_briefly, self.runner.join)
 
     async def read(self, _: str) -> None:
-        """Read one message, cancelled where none comes: all that runs may be silent for good."""
+        """Read one message; give up soon, since the running commands may never send one."""
         with anyio.move_on_after(0.0005):
             async for message in self.runner:
                 self.seen.append(message)
                 break
 
     async def read_batches(self, _: str) -> None:
-        """Read what is there in batches, cancelled when there is no more."""
+        """Read the available batches."""
         with anyio.move_on_after(0):
             async for batch in self.runner.batches():
                 self.seen.append(batch)
 
     async def turn(self, _: str) -> None:
-        """Let the others have a turn."""
+        """Let other tasks run."""
         await checkpoint()
 
     def running(self, name: str) -> list[FakeProcess]:
-        """Return the command's processes that run: one or none."""
+        """Return the running processes of a command: one or none."""
         return [p for p in self.launcher.launched if p.command.name == name and p.running]
 
-    async def give_up_soon(self, wait: Callable[[], Awaitable[object]]) -> None:
-        """Wait, and be cancelled in the middle."""
+    async def wait_briefly(self, wait: Callable[[], Awaitable[object]]) -> None:
+        """Call `wait`, and cancel the call soon."""
         with anyio.move_on_after(0.0005):
             await wait()
 
 
 def check_order(messages: list[BatchMessage]) -> None:
-    """Check that each command tells Started, output, Exited, Restarting… in that order."""
-    told: dict[str, list[BatchMessage]] = defaultdict(list)
+    """Check the order of each command's messages: Started, output, Exited, Restarting and so on."""
+    by_command: dict[str, list[BatchMessage]] = defaultdict(list)
     for message in messages:
-        told[message.command].append(message)
+        by_command[message.command].append(message)
     follows: dict[type, set[type]] = {
         Started: {Batch, Exited},
         Batch: {Batch, Exited},
@@ -164,7 +164,7 @@ def check_order(messages: list[BatchMessage]) -> None:
         Restarting: {Started, Failed},
         Failed: {Restarting},
     }
-    for own in told.values():
+    for own in by_command.values():
         assert type(own[0]) in (Started, Failed)
         for before, after in pairwise(own):
             assert type(after) in follows[type(before)], (before, after)
@@ -174,7 +174,7 @@ def check_order(messages: list[BatchMessage]) -> None:
 
 @settings(
     max_examples=60,
-    # Those of the profile are not added to these.
+    # Hypothesis does not add the profile's own list to this one.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
@@ -186,14 +186,14 @@ def check_order(messages: list[BatchMessage]) -> None:
     max_processes=st.sampled_from([None, 1, 2]),
     happenings=st.lists(events, max_size=25),
 )
-async def test_the_rules_hold_whatever_happens_in_whatever_order(
+async def test_the_rules_hold_for_any_order_of_events(
     scripts: dict[str, list[Script]],
     policies: tuple[RestartPolicy, ...],
     kill_others_on: str | None,
     max_processes: int | None,
     happenings: list[tuple[str, str]],
 ) -> None:
-    """Everything ends; stop beats restart; order and completeness of messages; states fit."""
+    """All ends, a stop beats a restart, messages are complete and in order, and states agree."""
     launcher = FakeLauncher(scripts)
     taken: list[BatchMessage] = []
 
@@ -224,7 +224,7 @@ async def test_the_rules_hold_whatever_happens_in_whatever_order(
 
     assert not any(process.running for process in launcher.launched)
     attempts = sum(job.attempts for job in runner.jobs.values())
-    assert attempts == play.attempts_at_kill, "spawned after the kill"
+    assert attempts == play.attempts_at_kill, "a process was started after the kill"
     assert {job.state for job in runner.jobs.values()} == {"ended"}
     check_order(taken)
     for name, job in runner.jobs.items():

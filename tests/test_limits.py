@@ -1,4 +1,4 @@
-"""Limits of time, Runners that stay open, many commands in the queue, and control at any moment."""
+"""Time limits, Runners that stay open, long queues, and requests in every state."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ pytestmark = pytest.mark.anyio
 RUNS = ["sleep", "9999"]
 
 
-# ---- time ----
+# ---- time limits ----
 
 
-async def test_an_attempt_that_takes_too_long_has_failed() -> None:
-    """Each attempt has its time anew; the exit, the result and a message say why it was stopped."""
+async def test_an_attempt_that_exceeds_its_time_limit_fails() -> None:
+    """The limit applies to each attempt; the exit, the result and a message have the reason."""
     policy = RestartPolicy("on-failure", max_restarts=1, delay=0)
     with fail_after(LIMIT):
         async with Runner([Command(RUNS, timeout=0.05, restart=policy)]) as runner:
-            told = await messages_of(runner)
+            messages = await messages_of(runner)
     result = runner.results["sleep"]
     assert (result.status, result.attempts) == ("failed", 2)
     assert result.exit is not None
     assert result.exit.timed_out
     assert str(result.exit) == "timed out (SIGTERM)"
     assert isinstance(result.error, TimeLimitError)
-    errors = [message.error for message in told if isinstance(message, Aborted)]
+    errors = [message.error for message in messages if isinstance(message, Aborted)]
     assert [str(error) for error in errors] == [str(result.error)] * 2
     with pytest.raises(ExceptionGroup, match="1 of 1 commands failed"):
         runner.results.check()
 
 
-async def test_a_command_that_is_in_time_knows_no_limit() -> None:
-    """Nor does its limit hold anybody up."""
+async def test_a_command_that_ends_in_time_is_not_affected_by_its_limit() -> None:
+    """An unused limit delays nothing."""
     with fail_after(LIMIT):
         async with Runner([Command(["true"], timeout=HOURS)]) as runner:
             pass
@@ -68,9 +68,9 @@ async def test_a_command_that_is_in_time_knows_no_limit() -> None:
     assert result.error is None
 
 
-async def test_a_deaf_command_has_its_grace_on_top_of_its_time() -> None:
-    """It is stopped as any other is, and the whole group."""
-    # SIGURG is a signal that nobody heeds, from the start on: a trap may come too late.
+async def test_the_grace_follows_the_time_limit() -> None:
+    """After its time limit, a group is stopped as usual: a request, the grace, then SIGKILL."""
+    # SIGURG does nothing by default.  A trap in the shell could be set too late.
     deaf = Command.shell("sleep 9999 & wait", stop_signal=SIGURG, timeout=0.05, grace=0.05)
     with fail_after(LIMIT):
         async with Runner({"deaf": deaf}) as runner:
@@ -80,26 +80,26 @@ async def test_a_deaf_command_has_its_grace_on_top_of_its_time() -> None:
     assert result.exit.timed_out
 
 
-async def test_an_end_that_races_with_the_limit_is_what_was_told() -> None:
-    """Where a message has said that the attempt is aborted, the result says so too."""
+async def test_an_exit_that_races_with_the_time_limit_matches_its_messages() -> None:
+    """If the message Aborted was sent, the result says failed, and otherwise succeeded."""
     for _ in range(30):
         with fail_after(LIMIT):
             async with Runner([Command(["sleep", "0.01"], timeout=0.011)]) as runner:
-                told = await messages_of(runner)
-        aborted = any(isinstance(message, Aborted) for message in told)
+                messages = await messages_of(runner)
+        aborted = any(isinstance(message, Aborted) for message in messages)
         result = runner.results["sleep"]
         assert result.status == ("failed" if aborted else "succeeded")
         assert result.exit is not None
         assert result.exit.timed_out == aborted
 
 
-async def test_what_is_stopped_already_does_not_run_into_its_limit() -> None:
-    """It was stopped first, so it has not failed."""
+async def test_a_time_limit_during_a_stop_has_no_effect() -> None:
+    """The command was stopped first, so it has not failed."""
     launcher = FakeLauncher({"deaf": Script(exit=None, ignores={SIGTERM})})
     with fail_after(LIMIT):
         async with Runner([Command(["deaf"], timeout=0.2)], grace=0.5, launcher=launcher) as runner:
             await runner["deaf"].until_started()
-            for _ in range(10):  # its time runs
+            for _ in range(10):  # The time limit begins to run.
                 await checkpoint()
             runner.kill()
     result = runner.results["deaf"]
@@ -109,18 +109,18 @@ async def test_what_is_stopped_already_does_not_run_into_its_limit() -> None:
 
 
 class TestOnTheClock:
-    """On a clock that jumps to the next thing to happen."""
+    """Tests on trio's mock clock, which jumps to the next deadline."""
 
     @pytest.fixture
     def anyio_backend(self) -> tuple[str, dict[str, object]]:
-        """Such a clock."""
+        """Use trio with that clock."""
         trio_testing = pytest.importorskip("trio.testing")
         return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
 
-    async def test_a_limit_that_strikes_after_the_end_changes_nothing(
+    async def test_a_runner_time_limit_after_the_exit_changes_nothing(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The leader has ended; what it left behind takes its time to go."""
+        """The leader has exited; only the stop of its leftover processes takes longer."""
         stop = FakeProcess.stop
 
         async def stop_late(process: FakeProcess, signal: int, grace: float) -> Exit:
@@ -130,16 +130,16 @@ class TestOnTheClock:
         monkeypatch.setattr(FakeProcess, "stop", stop_late)
         runner = Runner(["true"], timeout=5, launcher=FakeLauncher())
         async with runner:
-            told = await messages_of(runner)
-        assert [type(message) for message in told] == [Started, Exited]
+            messages = await messages_of(runner)
+        assert [type(message) for message in messages] == [Started, Exited]
         assert runner.results["true"].exit == Exit(0, None)
         assert runner.results["true"].status == "succeeded"
 
     @pytest.mark.parametrize("code", [0, 1])
-    async def test_a_command_that_waits_for_its_restart_is_not_done_in_time(
+    async def test_a_command_that_waits_for_its_restart_exceeds_the_time_limit(
         self, code: int
     ) -> None:
-        """It is to run again, so it has failed, as one that runs."""
+        """The command would run again, so it fails as a running command does."""
         policy = RestartPolicy("always", delay=HOURS, max_delay=HOURS)
         launcher = FakeLauncher(default=Script(exit=code))
         async with Runner(["true"], restart=policy, timeout=5, launcher=launcher) as runner:
@@ -149,20 +149,21 @@ class TestOnTheClock:
         assert isinstance(result.error, TimeLimitError)
 
 
-async def test_a_runner_has_a_limit_for_all() -> None:
-    """Those that run have failed, those that wait are stopped; the barrier says why."""
+async def test_the_time_limit_of_a_runner_applies_to_all_commands() -> None:
+    """Running commands fail, waiting commands are stopped, and the barrier has the reason."""
     commands = {
         "done": "true",
         "a": Command(["a"]),
         "b": Command(["b"], after="a", grace=0.05),
         "never": Command(["never"], after={"a": "succeeded"}),
     }
-    # Real ones may take longer to be up than the limit is.  Were both asked, b would end last.
+    # The processes are fake because a real one could take longer to start than the limit.  If both
+    # were asked to stop at the same time, b would end last.
     scripts = {"a": Script(exit=None), "b": Script(exit=None, ignores={SIGTERM})}
     launcher = FakeLauncher(scripts)
     with fail_after(LIMIT):
         async with Runner(commands, timeout=0.5, restart="on-failure", launcher=launcher) as runner:
-            told = await messages_of(runner)
+            messages = await messages_of(runner)
     results = runner.results
     assert runner.barrier.reason == "the time limit of 0.5 s is over"
     statuses = {name: result.status for name, result in results.items()}
@@ -170,12 +171,15 @@ async def test_a_runner_has_a_limit_for_all() -> None:
     assert str(results["a"].error) == "'a' exceeded the Runner's time limit of 0.5 s"
     assert results["a"].exit is not None
     assert results["a"].exit.timed_out
-    assert [message.command for message in told if isinstance(message, Exited)][1:] == ["b", "a"]
+    assert [message.command for message in messages if isinstance(message, Exited)][1:] == [
+        "b",
+        "a",
+    ]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "5", float("inf")])
-def test_a_wrong_limit_is_refused(timeout: Any) -> None:
-    """When the Runner is built."""
+def test_an_invalid_time_limit_is_rejected(timeout: Any) -> None:
+    """The constructor of the Runner raises."""
     with pytest.raises(CommandError, match="timeout"):
         Runner(timeout=timeout)
 
@@ -183,8 +187,8 @@ def test_a_wrong_limit_is_refused(timeout: Any) -> None:
 # ---- a Runner that stays open ----
 
 
-async def test_a_runner_that_is_kept_open_ends_when_it_is_killed() -> None:
-    """Not when no command is left; iteration goes on, too."""
+async def test_a_runner_with_keep_open_ends_when_it_is_killed() -> None:
+    """join and iteration continue when no command is left."""
     with fail_after(LIMIT):
         async with Runner(["true"], keep_open=True) as runner, anyio.create_task_group() as tasks:
             names: list[str] = []
@@ -207,8 +211,8 @@ async def test_a_runner_that_is_kept_open_ends_when_it_is_killed() -> None:
 
 
 @pytest.mark.parametrize("way", ["exception", "cancellation"])
-async def test_a_runner_that_is_kept_open_ends_with_its_block(way: str) -> None:
-    """As any other one does."""
+async def test_a_runner_with_keep_open_ends_if_its_body_fails(way: str) -> None:
+    """An exception or a cancellation of the body ends the Runner, as without keep_open."""
     with fail_after(LIMIT), pytest.raises(LookupError):
         with anyio.CancelScope() as scope:
             async with Runner(keep_open=True):
@@ -219,24 +223,25 @@ async def test_a_runner_that_is_kept_open_ends_with_its_block(way: str) -> None:
         raise LookupError
 
 
-# ---- many ----
+# ---- long queues ----
 
 
-async def test_a_queued_command_costs_little() -> None:
-    """Five thousand behind eight: no descriptor, and a few kilobytes each."""
+async def test_a_queued_command_needs_little_memory_and_no_file_descriptor() -> None:
+    """Five thousand commands wait behind eight; each takes a few kilobytes."""
     commands = [Command(RUNS, name=f"job {number}") for number in range(5_000)]
 
-    def held() -> tuple[int, int]:
+    def used() -> tuple[int, int]:
+        """Return the memory in bytes and the number of open files."""
         with open("/proc/self/statm", encoding="ascii") as file:
             pages = int(file.read().split()[1])
         return pages * resource.getpagesize(), len(os.listdir("/proc/self/fd"))
 
-    before = held()
+    before = used()
     with fail_after(LIMIT * 5):
         async with Runner(commands, max_processes=8) as runner:
             for number in range(8):
                 await runner[f"job {number}"].until_started()
-            after = held()
+            after = used()
             assert runner["job 8"].state == "queued"
             runner.kill()
     assert (after[0] - before[0]) / len(commands) <= 10_000
@@ -244,11 +249,11 @@ async def test_a_queued_command_costs_little() -> None:
     assert {result.status for result in runner.results.values()} == {"stopped"}
 
 
-# ---- at any moment ----
+# ---- requests in every state ----
 
 
-async def test_every_request_is_harmless_in_every_state() -> None:
-    """Queued, waiting for another command, running, stopping and ended."""
+async def test_requests_are_harmless_in_every_state() -> None:
+    """The states are queued, waiting for another command, running, stopping and ended."""
     commands = {
         "runs": RUNS,
         "queued": RUNS,
@@ -272,7 +277,7 @@ async def test_every_request_is_harmless_in_every_state() -> None:
 
 
 async def test_a_restart_waits_until_the_old_group_is_empty(tmp_path: Path) -> None:
-    """Two processes of one command are never there at the same time."""
+    """Two processes of one command never run at the same time."""
     lock = tmp_path / "lock"
     text = (
         f"mkdir {lock} || exit 7; trap 'sleep 0.1; rmdir {lock}; exit' TERM; echo up; "

@@ -1,4 +1,4 @@
-"""Restarts: when, how often, after how long, and that a stop beats them."""
+"""Restarts: conditions, limits and delays; a stop has priority over a restart."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ from tests.reading import first_line, messages_of
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from currant import Message
     from currant._values.restart import RestartWhen
 
 pytestmark = pytest.mark.anyio
@@ -43,10 +46,10 @@ NEVER_AGAIN = RestartPolicy("on-failure", delay=3600, max_delay=3600)
     ("when", "exits", "attempts"),
     [("never", [1], 1), ("on-failure", [1, 1, 0], 3), ("always", [0, 1, 0], 4)],
 )
-async def test_the_policy_decides_after_which_ends_a_command_starts_again(
+async def test_the_policy_decides_after_which_exits_a_command_restarts(
     when: RestartWhen, exits: list[int], attempts: int
 ) -> None:
-    """never, on-failure and always, until a kill or the end that the policy accepts."""
+    """A command restarts until a kill, or until an exit that its policy accepts."""
     launcher = FakeLauncher({"c": [*(Script(exit=code) for code in exits), Script(exit=None)]})
     async with Runner(["c"], restart=RestartPolicy(when, delay=0), launcher=launcher) as runner:
         await anyio.wait_all_tasks_blocked()
@@ -57,8 +60,8 @@ async def test_the_policy_decides_after_which_ends_a_command_starts_again(
     assert runner.results["c"].attempts == attempts
 
 
-async def test_a_restart_is_told_before_the_wait() -> None:
-    """Per attempt: Started, output, Exited; between attempts Restarting with what is to come."""
+async def test_restarting_is_sent_before_the_delay() -> None:
+    """Each attempt has Started, output and Exited; Restarting between has the next attempt."""
     launcher = FakeLauncher({"c": [Script(stdout=b"one\n", exit=1), Script(stdout=b"two\n")]})
     async with Runner(["c"], restart=AT_ONCE, launcher=launcher) as runner:
         messages = await messages_of(runner)
@@ -69,8 +72,8 @@ async def test_a_restart_is_told_before_the_wait() -> None:
     assert (restarting.attempt, restarting.delay) == (2, 0.0)
 
 
-async def test_giving_up_is_the_failure_it_is() -> None:
-    """After max_restarts the last failure stands."""
+async def test_the_last_failure_counts_after_max_restarts() -> None:
+    """If the policy allows no further restart, the command has failed."""
     async with Runner(
         ["false"], restart=RestartPolicy("on-failure", max_restarts=2, delay=0)
     ) as runner:
@@ -79,8 +82,8 @@ async def test_giving_up_is_the_failure_it_is() -> None:
     assert runner.results["false"].attempts == 3
 
 
-async def test_a_failed_launch_counts_and_waits_like_a_failed_exit() -> None:
-    """A program that cannot start is no hot loop: it has attempts and a backoff."""
+async def test_a_failed_start_counts_and_backs_off_like_a_failed_exit() -> None:
+    """A program that cannot start does not cause a busy loop."""
     launcher = FakeLauncher({"c": [Script(error="nope"), Script(error="nope"), Script()]})
     async with Runner(
         ["c"], restart=RestartPolicy("on-failure", delay=0.001, jitter=0), launcher=launcher
@@ -93,8 +96,8 @@ async def test_a_failed_launch_counts_and_waits_like_a_failed_exit() -> None:
     assert runner.results["c"].status == "succeeded"
 
 
-async def test_a_commands_own_policy_comes_before_the_runners() -> None:
-    """A policy that a Command has holds for it, the Runner's for all others."""
+async def test_the_policy_of_a_command_overrides_that_of_the_runner() -> None:
+    """The Runner's policy applies to commands without one."""
     launcher = FakeLauncher(default=Script(exit=1))
     async with Runner(
         [Command(["own"], restart="never"), "other"],
@@ -106,8 +109,8 @@ async def test_a_commands_own_policy_comes_before_the_runners() -> None:
     assert runner.results["other"].attempts == 2
 
 
-async def test_a_kill_ends_the_wait_for_a_restart() -> None:
-    """Stop beats restart: a command that waits ends at once, as stopped, with its last exit."""
+async def test_a_kill_ends_the_delay_before_a_restart() -> None:
+    """A command that is waiting ends as stopped at once, with its last exit."""
     launcher = FakeLauncher({"c": Script(exit=1)})
     async with Runner(["c"], restart=NEVER_AGAIN, launcher=launcher) as runner:
         await anyio.wait_all_tasks_blocked()
@@ -122,7 +125,7 @@ async def test_a_kill_ends_the_wait_for_a_restart() -> None:
 
 
 async def test_a_stopped_command_is_not_restarted() -> None:
-    """A death by our signal is no failure to restart after, whatever the policy."""
+    """An exit after a stop is not a failure, whatever the policy."""
     launcher = FakeLauncher({"c": Script(exit=None)})
     async with Runner(["c"], restart="always", launcher=launcher) as runner:
         await runner["c"].until_started()
@@ -131,7 +134,7 @@ async def test_a_stopped_command_is_not_restarted() -> None:
     assert runner.results["c"].status == "stopped"
 
 
-async def test_restart_replaces_the_process_and_returns_when_the_new_one_runs() -> None:
+async def test_restart_replaces_the_process_and_waits_for_the_new_one() -> None:
     """Job.restart stops the old group first; the new process has another pid."""
     async with Runner({"c": Command.shell("echo $$; exec sleep 9999")}) as runner:
         old = int((await first_line(runner, "c")).data)
@@ -146,8 +149,8 @@ async def test_restart_replaces_the_process_and_returns_when_the_new_one_runs() 
     assert runner.results["c"].status == "stopped"
 
 
-async def test_restart_ends_the_wait_of_the_backoff() -> None:
-    """Asked for by hand, a command that waits starts now."""
+async def test_restart_ends_the_delay_of_the_backoff() -> None:
+    """Job.restart starts a waiting command at once."""
     launcher = FakeLauncher({"c": [Script(exit=1), Script(exit=None)]})
     async with Runner(["c"], restart=NEVER_AGAIN, launcher=launcher) as runner:
         await anyio.wait_all_tasks_blocked()
@@ -157,8 +160,8 @@ async def test_restart_ends_the_wait_of_the_backoff() -> None:
         runner.kill()
 
 
-async def test_a_kill_beats_a_restart_by_hand() -> None:
-    """A kill while the old process is being replaced ends it; no new one is started."""
+async def test_a_kill_has_priority_over_a_restart_by_hand() -> None:
+    """If a kill comes while the old process is being replaced, no new process is started."""
     launcher = FakeLauncher({"c": Script(exit=None, ignores={signal.SIGTERM})})
     async with Runner(["c"], launcher=launcher, grace=3600) as runner:
         await runner["c"].until_started()
@@ -176,8 +179,8 @@ async def test_a_kill_beats_a_restart_by_hand() -> None:
     assert runner.results["c"].status == "stopped"
 
 
-async def test_the_wall_clock_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that jumps changes no wait and no duration."""
+async def test_restarts_do_not_depend_on_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wall clock that jumps changes no delay and no duration."""
     jumps = iter(range(10**9, 0, -(10**6)))
     monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
     launcher = FakeLauncher({"c": [Script(exit=1), Script()]})
@@ -189,8 +192,8 @@ async def test_the_wall_clock_has_no_say(monkeypatch: pytest.MonkeyPatch) -> Non
     assert 0 <= runner.results["c"].duration < 30
 
 
-async def test_restart_asks_no_delay_of_a_command_that_waits_to_tell_of_it() -> None:
-    """Also where the message before the wait has no room yet, the restart comes at once."""
+async def test_restart_skips_the_delay_while_restarting_waits_for_room() -> None:
+    """If the channel has no room yet for Restarting, Job.restart still skips the delay."""
     policy = RestartPolicy("always", delay=3600, max_delay=3600)
     scripts = [Script(stdout=b"x\n", exit=1), Script(exit=None)]
     async with Runner(
@@ -198,13 +201,12 @@ async def test_restart_asks_no_delay_of_a_command_that_waits_to_tell_of_it() -> 
     ) as runner:
         job = runner.start_soon("c")
         async with anyio.create_task_group() as tasks:
-            await anyio.wait_all_tasks_blocked()  # Started, the output and Exited fill the channel
+            await anyio.wait_all_tasks_blocked()  # Started, Line and Exited fill the channel.
             tasks.start_soon(job.restart)
             await anyio.wait_all_tasks_blocked()
             with anyio.fail_after(30):
                 while job.attempts < 2:
-                    async for _ in runner:
-                        break
+                    await anext(aiter(runner))
                     await checkpoint()
         runner.kill()
     assert runner.results["c"].attempts == 2
@@ -213,9 +215,15 @@ async def test_restart_asks_no_delay_of_a_command_that_waits_to_tell_of_it() -> 
 TOO_MUCH = b"more than a channel holds\n" * 100_000
 
 
+async def read_until(kind: type[object], reader: AsyncIterator[Message]) -> None:
+    """Read until a message of the type `kind`."""
+    while not isinstance(await anext(reader), kind):
+        pass
+
+
 @pytest.mark.parametrize("by_hand", [True, False])
-async def test_between_two_processes_everybody_waits_for_the_second(by_hand: bool) -> None:
-    """What was asked of a command that is about to be started again is for the next process."""
+async def test_requests_between_two_processes_apply_to_the_second(by_hand: bool) -> None:
+    """send and ready wait for the next process while output of the first is unread."""
     first = Script(stdout=TOO_MUCH, exit=None if by_hand else 1)
     launcher = FakeLauncher({"c": [first, Script(exit=None)]})
     command = Command(["c"], stdin=PIPE, restart="never" if by_hand else AT_ONCE)
@@ -223,26 +231,23 @@ async def test_between_two_processes_everybody_waits_for_the_second(by_hand: boo
         async with Runner([command], launcher=launcher, buffer_size=1) as runner:
             async with anyio.create_task_group() as tasks:
                 reader = aiter(runner)
-                while not isinstance(await anext(reader), Line):
-                    pass
+                await read_until(Line, reader)
                 if by_hand:
                     tasks.start_soon(runner["c"].restart)
                 await anyio.wait_all_tasks_blocked()
                 assert runner["c"].attempts == 1
-                assert runner["c"].pid is None  # but its output is still to be read
+                assert runner["c"].pid is None  # The output has not been read yet.
                 tasks.start_soon(runner["c"].send, b"hello")
                 tasks.start_soon(runner["c"].ready)
                 await anyio.wait_all_tasks_blocked()
-                async for message in reader:
-                    if isinstance(message, Started):
-                        break
+                await read_until(Started, reader)
             assert launcher["c"].received == b"hello"
             assert runner["c"].attempts == 2
             runner.kill()
 
 
-async def test_a_restart_of_what_has_not_been_started_is_its_start() -> None:
-    """Where that fails, it was tried once."""
+async def test_a_restart_of_a_queued_command_waits_for_its_first_start() -> None:
+    """If that start fails, restart raises, and the command had one attempt."""
     launcher = FakeLauncher({"second": Script(error="no memory")}, Script(exit=None))
 
     async def end_first() -> None:
@@ -259,36 +264,34 @@ async def test_a_restart_of_what_has_not_been_started_is_its_start() -> None:
     assert runner.results["second"].status == "failed"
 
 
-async def test_whether_a_second_process_is_to_come_may_show_in_the_last_lines() -> None:
-    """Who sends waits until it is known."""
+async def test_send_waits_until_the_last_lines_decide_about_a_restart() -> None:
+    """The unread last lines may meet the probe, which decides whether the command failed."""
     launcher = FakeLauncher({"c": [Script(stdout=TOO_MUCH), Script(stdout=b"up\n", exit=None)]})
     command = Command(["c"], stdin=PIPE, restart=AT_ONCE, ready=ready.line("up"))
     with anyio.fail_after(LIMIT):
         async with Runner([command], launcher=launcher, buffer_size=1) as runner:
             async with anyio.create_task_group() as tasks:
                 reader = aiter(runner)
-                while not isinstance(await anext(reader), Line):
-                    pass
+                await read_until(Line, reader)
                 await anyio.wait_all_tasks_blocked()
-                assert runner["c"].pid is None  # but its output is still to be read
+                assert runner["c"].pid is None  # The output has not been read yet.
                 tasks.start_soon(runner["c"].send, b"hello")
                 await anyio.wait_all_tasks_blocked()
-                async for message in reader:
-                    if isinstance(message, Ready):
-                        break
+                await read_until(Ready, reader)
             assert launcher["c"].received == b"hello"
             runner.kill()
 
 
-async def test_nobody_waits_for_a_second_process_that_is_not_to_come() -> None:
-    """Who sends is told at once, though output is still to be read: nothing of it is discarded."""
+async def test_send_raises_at_once_if_no_second_process_will_follow() -> None:
+    """Output that is still unread does not delay the error, and none of it is discarded."""
     launcher = FakeLauncher(default=Script(stdout=TOO_MUCH, exit=1))
     read = bytearray()
     with anyio.fail_after(LIMIT):
         async with Runner([Command(["c"], stdin=PIPE)], launcher=launcher) as runner:
             async for message in runner.batches():
-                if isinstance(message, Batch):
-                    read += message.data
-                    with pytest.raises(StdinClosedError):
-                        await runner["c"].send(b"hello")
+                if not isinstance(message, Batch):
+                    continue
+                read += message.data
+                with pytest.raises(StdinClosedError):
+                    await runner["c"].send(b"hello")
     assert read == TOO_MUCH

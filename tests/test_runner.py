@@ -31,7 +31,6 @@ from currant import (
     Started,
     StdinClosedError,
 )
-from currant._supervisor.attempt import Attempt
 from currant._supervisor.dispatcher import Dispatcher
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
@@ -182,18 +181,27 @@ async def test_the_block_waits_for_all_commands() -> None:
     assert runner["sh"].state == "ended"
 
 
-async def test_an_exception_inside_a_start_leaves_the_block(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_an_exception_inside_a_start_leaves_the_block() -> None:
     """A KeyboardInterrupt may hit trio between any two steps; a dependent must not wait forever."""
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    class Interrupted:
+        """A process; Ctrl-C comes when the Runner asks for its stdin, right after the start."""
 
-    monkeypatch.setattr(Attempt, "_begin", interrupt)
-    commands = {"db": Command(["db"]), "api": Command(["api"], after="db")}
+        def __init__(self, process: FakeProcess) -> None:
+            self._process = process
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "stdin":
+                raise KeyboardInterrupt
+            return getattr(self._process, name)
+
+    class Interrupting(FakeLauncher):
+        async def launch(self, command: Command) -> Any:
+            return Interrupted(await super().launch(command))
+
+    commands = {"db": Command(["db"], stdin=b"input"), "api": Command(["api"], after="db")}
     with anyio.fail_after(30), pytest.raises(KeyboardInterrupt):
-        async with Runner(commands, launcher=FakeLauncher(default=Script(exit=None))):
+        async with Runner(commands, launcher=Interrupting(default=Script(exit=None))):
             pass
 
 
@@ -545,14 +553,16 @@ async def test_an_unexpected_error_of_a_stop_stops_all_and_propagates() -> None:
 
     for _ in range(20):
         launcher = Broken(default=Script(exit=None))
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            with pytest.raises(ConnectionError, match="connection lost"):
-                async with Runner(["good", "bad"], launcher=launcher) as runner:
-                    await runner["bad"].until_started()
-                    await runner["good"].until_started()
-                    runner.kill()
-                    await runner.join()
-            assert runner.results["good"].status == "stopped"
+        with (
+            pytest.MonkeyPatch.context() as monkeypatch,
+            pytest.raises(ConnectionError, match="connection lost"),
+        ):
+            async with Runner(["good", "bad"], launcher=launcher) as runner:
+                await runner["bad"].until_started()
+                await runner["good"].until_started()
+                runner.kill()
+                await runner.join()
+        assert runner.results["good"].status == "stopped"
 
 
 async def test_an_error_on_entering_the_launcher_propagates() -> None:

@@ -1,6 +1,7 @@
-"""A system in trouble: no files, no processes, no clock, nobody who reaps; the commands are real.
+"""A Runner on a system in trouble: no file descriptors, no processes, a bad clock, no reaper.
 
-What a single start does then is tested in `test_local`; here it is a Runner that has to go on.
+The commands are real.  `test_local` tests what a single start does in such cases; the tests here
+check that the Runner continues.
 """
 
 from __future__ import annotations
@@ -39,20 +40,22 @@ from currant import (
 )
 from currant._process import escapees as _escapees
 from currant._process.child import Child
-from currant._process.local import LocalProcess
 from currant._process.spawn import RETRY_DELAYS, default_start
 from currant._system import proc
 from currant._system.groups import ProcessGroup
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
-from tests.reading import first_line
+from tests.reading import first_line, messages_of
 from tests.system import HAS_PIDFDS, hide_group_pidfds, needs_proc, started_by_uvloop
 from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anyio.abc import Process
 
+    from currant import Message
     from currant._process.child import SpawnSpec
     from tests.kills import Kills
     from tests.lifeline import Lifeline
@@ -62,14 +65,15 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[1]
 AGAIN = RestartPolicy("on-failure", delay=0.01, factor=1.0)
 
-# ---- no files ----
+# ---- no free file descriptor ----
 
 
-async def test_a_runner_without_a_free_file_fails_to_start_and_goes_on(
+async def test_a_runner_without_free_file_descriptors_continues(
     anyio_backend: object,
 ) -> None:
-    """Whatever the number of files left, a start works or is told; what runs goes on."""
-    # What uvloop opens itself it leaks when the next one fails; so there only our pipes may fail.
+    """With any number of free descriptors a start works or fails; running commands continue."""
+    # If uvloop itself cannot open a file while starting a process, uvloop leaks the files that are
+    # already open.  So on uvloop this test stops at the number that currant's own pipes need.
     most = 5 if started_by_uvloop(anyio_backend) else 30
     with anyio.fail_after(LIMIT):
         async with Runner({"cat": Command(["cat"], stdin=currant.PIPE)}) as runner:
@@ -87,24 +91,20 @@ async def test_a_runner_without_a_free_file_fails_to_start_and_goes_on(
     assert runner.results["cat"].status == "succeeded"
 
 
-async def test_a_start_that_finds_no_file_is_a_failure_with_backoff() -> None:
-    """Under a restart policy it is tried again, after the wait, until there are files."""
+async def test_a_start_without_a_free_file_descriptor_is_retried_with_backoff() -> None:
+    """The restart policy applies until a descriptor is free."""
     with anyio.fail_after(LIMIT):
         async with Runner(restart=AGAIN) as runner:
             with files_left(0):
                 runner.start_soon("true")
-                kinds = []
-                async for message in runner:
-                    kinds.append(type(message))
-                    if len(kinds) == 4:
-                        break
+                kinds = [type(await anext(aiter(runner))) for _ in range(4)]
             assert kinds == [Failed, Restarting, Failed, Restarting]
     assert runner.results["true"].status == "succeeded"
     assert runner.results["true"].attempts >= 3
 
 
-async def test_commands_are_stopped_without_a_free_file() -> None:
-    """A kill needs no file: what cannot be looked at is ended all the same, and told rightly."""
+async def test_commands_are_stopped_without_a_free_file_descriptor() -> None:
+    """A kill opens no file: the process ends, and its exit and status are right."""
     with anyio.fail_after(LIMIT):
         async with Runner({"c": "sleep 9999"}) as runner:
             await runner["c"].until_started()
@@ -115,10 +115,10 @@ async def test_commands_are_stopped_without_a_free_file() -> None:
     assert result.status == "stopped"
 
 
-async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
+async def test_a_group_is_not_empty_while_proc_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A group that cannot be looked at counts as one that somebody is in, until it can."""
+    """Without a free descriptor, a group counts as not empty until ``/proc`` can be read again."""
 
     def refuse(*args: object) -> None:
         raise OSError(errno.EMFILE, "no file left")
@@ -140,8 +140,10 @@ async def test_without_a_file_it_is_not_known_who_is_left_in_a_group(
 
 
 @needs_proc
-async def test_a_search_for_escapees_waits_for_a_free_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who cannot look now looks again a moment later."""
+async def test_a_search_for_escapees_waits_for_a_free_file_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A search that fails for lack of a descriptor is repeated a moment later."""
     tries: list[None] = []
     numbers = _escapees.process_numbers  # type: ignore[attr-defined]
 
@@ -159,10 +161,10 @@ async def test_a_search_for_escapees_waits_for_a_free_file(monkeypatch: pytest.M
 
 
 @needs_proc
-async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
+async def test_a_search_for_escapees_gives_up_with_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The block is left, in bounded time, with a warning of what may be there."""
+    """If no descriptor becomes free in bounded time, a warning says that escapees may be left."""
 
     def refuse() -> None:
         raise OSError(errno.EMFILE, "no file left")
@@ -175,12 +177,12 @@ async def test_a_search_that_never_finds_a_file_is_given_up_and_told(
     assert runner.results.ok
 
 
-# ---- no processes ----
+# ---- no new process ----
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
-async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(number: int) -> None:
-    """The command is tried again by its policy; those that run do not notice."""
+async def test_a_failed_fork_is_retried_with_backoff_and_others_continue(number: int) -> None:
+    """The restart policy applies to the command; running commands are not affected."""
     tries: list[None] = []
 
     async def refuse_at_first(spec: SpawnSpec) -> Child | Process:
@@ -195,12 +197,10 @@ async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(numb
         async with Runner(["sleep 9999"], launcher=launcher) as runner:
             await runner["sleep"].until_started()
             runner.start_soon(Command(["true"], restart=AGAIN))
-            kinds = []
-            async for message in runner:
-                if message.command == "true":
-                    kinds.append(type(message))
-                    if isinstance(message, Exited):
-                        runner.kill()
+            await runner["true"].wait()
+            runner.kill()
+            messages = await messages_of(runner)
+    kinds = [type(message) for message in messages if message.command == "true"]
     assert kinds == [*[Failed, Restarting] * 2, Started, Exited]
     assert runner.results["true"].status == "succeeded"
     assert runner.results["sleep"].exit == Exit(None, signal.SIGTERM, stopped=True)
@@ -209,7 +209,7 @@ async def test_a_fork_that_fails_is_a_failure_with_backoff_and_others_go_on(numb
 async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
     lifeline: Lifeline,
 ) -> None:
-    """Python 3.11's asyncio does, where the thread that waits for the exit cannot be started."""
+    """asyncio on Python 3.11 fails if the thread that waits for the exit cannot be started."""
     lost: list[Child | Process] = []
 
     async def fail_afterwards(spec: SpawnSpec) -> Child | Process:
@@ -231,8 +231,8 @@ async def test_an_event_loop_that_fails_after_the_fork_leaves_no_process(
             lost[0].close()
 
 
-async def test_a_program_that_is_being_written_is_tried_again(tmp_path: Path) -> None:
-    """ETXTBSY passes as soon as whoever writes the file closes it."""
+async def test_a_start_is_retried_while_the_program_is_open_for_writing(tmp_path: Path) -> None:
+    """ETXTBSY ends as soon as the writer closes the file."""
     program = tmp_path / "program"
     shutil.copy(shutil.which("true") or "/bin/true", program)
     tries: list[None] = []
@@ -258,10 +258,10 @@ async def test_a_program_that_is_being_written_is_tried_again(tmp_path: Path) ->
         (RuntimeError("Racing with another loop to spawn a process."), "Racing"),
     ],
 )
-async def test_what_does_not_pass_within_a_tenth_of_a_second_is_told(
+async def test_an_error_that_persists_for_a_tenth_of_a_second_is_reported(
     error: Exception, reason: str
 ) -> None:
-    """A few tries, then the error."""
+    """After a few retries the start fails with the error."""
     tries: list[None] = []
 
     async def refuse(spec: SpawnSpec) -> Child:
@@ -275,8 +275,8 @@ async def test_what_does_not_pass_within_a_tenth_of_a_second_is_told(
     assert sum(RETRY_DELAYS) < 0.1
 
 
-async def test_a_kill_ends_the_tries() -> None:
-    """After a kill there is no further try: stop beats that, too."""
+async def test_a_kill_ends_the_retries_of_a_start() -> None:
+    """A kill has priority over a retry: no further try follows."""
     tries: list[None] = []
 
     async def refuse(spec: SpawnSpec) -> Child:
@@ -294,11 +294,12 @@ async def test_a_kill_ends_the_tries() -> None:
 
 
 class HeldStart:
-    """Starts a process, and holds the start up before or after that."""
+    """Starts a process, and blocks before or after the start until `until` returns true."""
 
-    def __init__(self, *, before: bool) -> None:
-        self.reached, self.released = anyio.Event(), anyio.Event()
+    def __init__(self, *, before: bool, until: Callable[[], bool]) -> None:
+        self.reached = anyio.Event()
         self._before = before
+        self._until = until
 
     async def __call__(self, spec: SpawnSpec) -> Child | Process:
         """Start a process."""
@@ -311,64 +312,56 @@ class HeldStart:
 
     async def _hold(self) -> None:
         self.reached.set()
-        with anyio.CancelScope(shield=True):  # as a start is
-            await self.released.wait()
+        with anyio.CancelScope(shield=True):  # A real start cannot be cancelled either.
+            while not self._until():
+                await checkpoint()
 
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("way", ["kill", "job", "cancel", "raise"])
-async def test_a_stop_while_a_process_is_being_started_ends_it_right_after(
+async def test_a_stop_during_a_start_ends_the_process_right_after_the_start(
     before: bool, way: str, lifeline: Lifeline
 ) -> None:
-    """A start that is under way is finished and its process ended at once, with no second one."""
+    """The start completes, its process ends at once, and no second process is started."""
     command = Command.shell(f"{lifeline.hold('c')}; exec sleep 9999", restart="always")
-    start = HeldStart(before=before)
-    launcher = LocalLauncher(_start=start)
-    with anyio.fail_after(LIMIT), anyio.CancelScope() as scope:
-        async with anyio.create_task_group() as tasks:
-
-            async def release() -> None:
-                with anyio.CancelScope(shield=True):
-                    while runner["c"].state != "stopping":
-                        await checkpoint()
-                    start.released.set()
-
-            with suppress(LookupError):
-                async with Runner({"c": command}, grace=HOURS, launcher=launcher) as runner:
-                    await start.reached.wait()
-                    tasks.start_soon(release)
-                    match way:
-                        case "kill":
-                            runner.kill()
-                        case "job":
-                            runner["c"].kill()
-                        case "cancel":
-                            scope.cancel()
-                        case _:
-                            raise LookupError
+    start = HeldStart(before=before, until=lambda: runner["c"].state == "stopping")
+    runner = Runner({"c": command}, grace=HOURS, launcher=LocalLauncher(_start=start))
+    with anyio.fail_after(LIMIT), anyio.CancelScope() as scope, suppress(LookupError):
+        async with runner:
+            await start.reached.wait()
+            match way:
+                case "kill":
+                    runner.kill()
+                case "job":
+                    runner["c"].kill()
+                case "cancel":
+                    scope.cancel()
+                case _:
+                    raise LookupError
     assert lifeline.ended() <= {"c"}
     assert runner.results["c"].status == "stopped"
     assert runner.results["c"].attempts == 1
 
 
 @pytest.mark.parametrize("way", ["runner", "job"])
-async def test_a_second_kill_while_a_process_is_being_started_skips_its_grace(way: str) -> None:
-    """Two kills before the process is there are two kills for it."""
-    deaf = Command(["sleep", "9999"], stop_signal=SIGURG)  # which nobody heeds
-    start = HeldStart(before=True)
+async def test_a_second_kill_during_a_start_skips_the_grace(way: str) -> None:
+    """Two kills before the process exists count as two kills of the process."""
+    deaf = Command(["sleep", "9999"], stop_signal=SIGURG)  # SIGURG does nothing by default.
+    killed_twice = anyio.Event()
+    start = HeldStart(before=True, until=killed_twice.is_set)
     launcher = LocalLauncher(_start=start)
     with anyio.fail_after(LIMIT):
         async with Runner({"c": deaf}, grace=HOURS, launcher=launcher) as runner:
             await start.reached.wait()
             for _ in range(2):
                 runner.kill() if way == "runner" else runner["c"].kill()
-            start.released.set()
+            killed_twice.set()
     assert runner.results["c"].exit == Exit(None, SIGKILL, stopped=True, forced=True)
 
 
 @pytest.mark.parametrize("turns", range(0, 60, 3))
 async def test_no_start_begins_after_a_kill(turns: int) -> None:
-    """In a storm of restarts the number of starts does not grow after the kill."""
+    """During a storm of restarts, the number of starts does not grow after the kill."""
     begun: list[None] = []
 
     async def count(spec: SpawnSpec) -> Child | Process:
@@ -385,17 +378,17 @@ async def test_no_start_begins_after_a_kill(turns: int) -> None:
     assert len(begun) == at_kill
 
 
-# ---- where signals go ----
+# ---- destinations of signals ----
 
 
 @pytest.mark.parametrize("by_number", [False, True])
-async def test_a_busy_runner_signals_nobody_but_its_own(
+async def test_a_busy_runner_signals_only_its_own_groups(
     by_number: bool, monkeypatch: pytest.MonkeyPatch, kills: Kills
 ) -> None:
-    """Exits, restarts, stops and leftover children, all at once: no signal to a group that is gone.
+    """No signal goes to a group that is gone, amid exits, restarts, stops and leftover children.
 
-    And where there are pidfds, by number only to a group whose leader was reaped before it could
-    have one, and which still has a member.
+    If pidfds reach groups, a signal is sent by number only if the leader was reaped before currant
+    could open its pidfd, and the group still has a member.
     """
     if by_number:
         hide_group_pidfds(monkeypatch)
@@ -407,47 +400,56 @@ async def test_a_busy_runner_signals_nobody_but_its_own(
         "runs": Command(["sleep", "9999"]),
     }
     pids: dict[str, set[int]] = defaultdict(set)
+
+    def react(message: Message) -> None:
+        if isinstance(message, Started):
+            pids[message.command].add(message.pid)
+            if message.command.startswith("stopped"):
+                runner[message.command].kill()
+        if runner["leaves"].state == "ended" and runner["ends"].state == "ended":
+            runner.kill()
+
     with anyio.fail_after(LIMIT):
         async with Runner(commands, max_processes=10) as runner:
             for number in range(100):
                 runner.start_soon(Command(["true"], name=f"stopped {number}"))
             async for message in runner:
-                if isinstance(message, Started):
-                    pids[message.command].add(message.pid)
-                    if message.command.startswith("stopped"):
-                        runner[message.command].kill()
-                if runner["leaves"].state == "ended" and runner["ends"].state == "ended":
-                    runner.kill()
+                react(message)
     assert {group for group, _ in kills.sent} <= set().union(*pids.values())
     assert runner.results["leaves"].attempts == 11
     if not by_number and HAS_PIDFDS:
         assert {group for group, _ in kills.by_number} <= pids["leaves"]
 
 
-async def test_a_process_that_cannot_be_ended_is_told_in_bounded_time(
+async def test_a_process_that_survives_sigkill_fails_in_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What outlives SIGKILL (state D) makes its command failed; the block is left."""
-    launcher = LocalLauncher(orphan_guard=False, _limits=ShutdownLimits(reap=0.05))
+    """A process in state D survives SIGKILL: its command fails, and the block is left."""
+    started: list[Child | Process] = []
+
+    async def start(spec: SpawnSpec) -> Child | Process:
+        started.append(await default_start()(spec))
+        return started[-1]
+
+    limits = ShutdownLimits(reap=0.05)
+    launcher = LocalLauncher(orphan_guard=False, _start=start, _limits=limits)
     with anyio.fail_after(LIMIT):
         async with Runner(["sleep 9999"], grace=0.05, launcher=launcher) as runner:
             await runner["sleep"].until_started()
-            process = runner["sleep"]._life.attempt.process
-            assert isinstance(process, LocalProcess)
             with monkeypatch.context() as patch:
                 patch.setattr(ProcessGroup, "send", lambda group, *signals: True)
                 runner.kill()
                 await runner["sleep"].wait()
-            os.kill(process.pid, SIGKILL)
-        while process._group._leader.returncode is None:
+            os.kill(started[0].pid, SIGKILL)
+        while started[0].returncode is None:
             await checkpoint()
     assert runner.results["sleep"].status == "failed"
     assert isinstance(runner.results["sleep"].error, CannotStopError)
 
 
-# ---- nobody who reaps ----
+# ---- no reaper ----
 
-BELOW_PID_1 = """
+UNDER_PID_1 = """
 import anyio, sys, time
 from currant import Command, Runner
 
@@ -466,16 +468,16 @@ anyio.run(main, backend=sys.argv[1], backend_options={"use_uvloop": True} if sys
 """
 
 
-def test_below_a_pid_1_that_never_reaps_a_group_of_zombies_is_gone(
+def test_a_group_of_zombies_is_gone_under_a_pid_1_that_never_reaps(
     anyio_backend: tuple[str, dict[str, Any]],
 ) -> None:
-    """Zombies that nobody takes are no reason to wait for the grace, nor to hang."""
+    """Zombies that PID 1 never reaps do not make a stop wait for its grace, or hang."""
     unshare = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc"]
     probe = subprocess.run([*unshare, "true"], check=False, capture_output=True)
     if shutil.which("unshare") is None or probe.returncode != 0:
-        pytest.skip("needs util-linux's unshare and the right to make a PID namespace")
+        pytest.skip("needs util-linux's unshare and the permission to create a PID namespace")
     name, options = anyio_backend
-    # PID 1 of the new namespace waits for one child only.
+    # PID 1 of the new namespace reaps only its own child.
     pid_1 = (
         "import os, sys\n"
         "child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)\n"
@@ -485,7 +487,7 @@ def test_below_a_pid_1_that_never_reaps_a_group_of_zombies_is_gone(
         "print('zombies:', states.count('Z') > 0, flush=True)\n"
         "os._exit(code)\n"
     )
-    host = [sys.executable, "-c", BELOW_PID_1, name, "y" if options.get("use_uvloop") else ""]
+    host = [sys.executable, "-c", UNDER_PID_1, name, "y" if options.get("use_uvloop") else ""]
     done = subprocess.run(
         [*unshare, sys.executable, "-ISc", pid_1, *host],
         cwd=ROOT,
@@ -502,19 +504,19 @@ def test_below_a_pid_1_that_never_reaps_a_group_of_zombies_is_gone(
 
 
 class TestOnTheClock:
-    """Waits are exact, and long ones cost nothing: the clock is trio's, and jumps."""
+    """Tests on trio's mock clock, which skips idle time: waits are exact, and cost no time."""
 
     @pytest.fixture
     def anyio_backend(self) -> object:
-        """An event loop whose clock jumps to the next thing to do."""
+        """Use trio with a clock that jumps to the next deadline."""
         trio_testing = pytest.importorskip("trio.testing")
         return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
 
     @pytest.mark.parametrize("script", [Script(exit=1), Script(error="no such interpreter")])
-    async def test_a_storm_of_failures_becomes_a_breeze(
+    async def test_the_default_backoff_limits_the_starts_of_a_failing_command(
         self, script: Script, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """By the default policy ten minutes see few starts, whatever the wall clock does."""
+        """About 29 starts happen in ten minutes, even if the wall clock jumps."""
         launcher = FakeLauncher({"c": script})
         jumps = iter(range(10**9, 0, -(10**6)))
         monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
@@ -522,12 +524,13 @@ class TestOnTheClock:
             with anyio.move_on_after(600):
                 await runner.join()
             runner.kill()
-        # 0.1 + 0.2 + … + 25.6 takes 51 s and nine starts; the rest one in 30 s, give or take 10 %.
+        # The delays 0.1 + 0.2 + … + 25.6 take 51 s and nine starts; after that, one start in
+        # 30 s, plus or minus 10 %.
         assert 26 <= runner.results["c"].attempts <= 32
         assert 600 <= runner.results["c"].duration < 601
 
-    async def test_who_stayed_up_for_a_while_starts_over_with_short_waits(self) -> None:
-        """A process that ran for `reset_after` ends the row of failures."""
+    async def test_the_backoff_starts_over_after_a_long_run(self) -> None:
+        """A process that ran for `reset_after` ends the series of failures."""
         crashes = [Script(exit=1)] * 5
         launcher = FakeLauncher({"c": [*crashes, Script(exit=1, after=20), Script(exit=None)]})
         delays: list[float] = []
@@ -542,10 +545,10 @@ class TestOnTheClock:
         assert delays[5] < 0.2
 
 
-async def test_everything_works_in_a_thread_and_no_handler_is_touched(
+async def test_a_runner_works_in_a_thread_and_leaves_signal_handlers_alone(
     anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
-    """Starts, restarts, the grace and the guard need no main thread and no signal handler."""
+    """Starts, restarts, the grace and the guard need neither the main thread nor a handler."""
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     during: list[dict[int, object]] = []
     results: list[currant.Results] = []
@@ -599,7 +602,7 @@ anyio.run(main, backend=sys.argv[1], backend_options={"use_uvloop": True} if sys
 def test_two_hundred_megabytes_without_a_newline_take_little_memory(
     anyio_backend: tuple[str, dict[str, Any]],
 ) -> None:
-    """Nothing of a line without end is lost, and its length costs nothing."""
+    """No byte of an endless line is lost, and memory does not grow with its length."""
     name, options = anyio_backend
     done = subprocess.run(
         [sys.executable, "-c", LONG_LINE, name, "y" if options.get("use_uvloop") else ""],
@@ -614,10 +617,10 @@ def test_two_hundred_megabytes_without_a_newline_take_little_memory(
 
 
 @pytest.mark.skipif(not HAS_PIDFDS, reason="takes pidfds that reach groups: Linux 6.9 or later")
-def test_a_group_that_is_gone_when_it_is_first_looked_at_is_never_signalled(
+def test_a_group_that_ended_before_its_pidfd_was_opened_gets_no_signal(
     monkeypatch: pytest.MonkeyPatch, kills: Kills
 ) -> None:
-    """The leader may end, and be reaped, between its start and our first question."""
+    """The leader may exit and be reaped between its start and currant's first check."""
     pidfd_open = os.pidfd_open
 
     def open_too_late(pid: int, *flags: int) -> int:
