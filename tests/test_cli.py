@@ -1127,7 +1127,7 @@ def test_commands_are_not_asked_for_colours_in_a_pipe(run: Run) -> None:
         (["--names", "a,", "{}", "{}"], "name"),
         (["{}", ""], "blank"),
         (["{}", " "], "blank"),
-        (["--prefix", "{nmae}", "{}"], "no field {nmae}"),
+        (["--prefix", "{nmae}", "{}"], "unknown field {nmae}"),
         (["--colors", "blurple", "{}"], "blurple"),
         (["--colors", "red,red", "{}"], "2 colours for 1 command"),
         (["--raw", "--group", "{}"], "--raw and --group"),

@@ -142,17 +142,17 @@ async def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             {"prefix": "{nmae} "},
-            "prefix '{nmae} ': there is no field {nmae}, there are {name}, {pid}",
+            "prefix '{nmae} ': unknown field {nmae}; the fields are {name}, {pid}",
         ),
-        ({"prefix": "{name.x}"}, "no field {name.x}"),
-        ({"prefix": "{name[0]}"}, "no field {name[0]}"),
-        ({"prefix": "{} "}, "no field {}"),
+        ({"prefix": "{name.x}"}, "unknown field {name.x}"),
+        ({"prefix": "{name[0]}"}, "unknown field {name[0]}"),
+        ({"prefix": "{} "}, "unknown field {}"),
         ({"prefix": "{name"}, "prefix '{name'"),
         ({"prefix": "{pid:%H}"}, "prefix '{pid:%H}'"),
         ({"prefix": "{name!x}"}, "prefix '{name!x}'"),
         ({"timestamps": "{"}, "timestamps"),
-        ({"texts": {"ended": "x"}}, "'ended' is none of started, ready"),
-        ({"texts": {"started": "{exit}"}}, "texts['started'] '{exit}': there is no field {exit}"),
+        ({"texts": {"ended": "x"}}, "'ended' is not one of started, ready"),
+        ({"texts": {"started": "{exit}"}}, "texts['started'] '{exit}': unknown field {exit}"),
         ({"mode": "grouped"}, "mode must be 'line', 'group' or 'raw', not 'grouped'"),
         ({"color": "sometimes"}, "color must be"),
     ],
@@ -372,7 +372,7 @@ async def test_neighbours_have_different_colours(given: list[str]) -> None:
 
 async def test_a_colour_that_there_is_not_is_told_with_its_command() -> None:
     """The block ends with an error that names both."""
-    with pytest.raises(CommandError, match=r"the color of 'b' is none .*'blurple'"):
+    with pytest.raises(CommandError, match=r"command 'b': color is not a style of the package rich: .*'blurple'"):
         async with Runner(
             ["sleep 9999", Command(["sleep", "9999"], name="b", color="blurple")],
             sinks=[ConsoleSink(io.BytesIO(), io.BytesIO(), color="always")],

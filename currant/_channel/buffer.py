@@ -26,9 +26,9 @@ from typing import TypeAlias
 import anyio
 
 from currant._values.lines import Batch, end_of_lines
-from currant._values.messages import BatchMessage, Dropped
+from currant._values.messages import BatchMessage, Dropped, size_of
 
-__all__ = ["SMALL_BATCH", "Buffer", "Position", "size_of"]
+__all__ = ["SMALL_BATCH", "Buffer", "Position"]
 
 MAX_EVENTS_KEPT = 10_000
 """How many messages are set aside at most while nothing reads: a few megabytes."""
@@ -147,11 +147,6 @@ class Buffer:
 
     def _take_dropped(self, command: str) -> Dropped:
         return Dropped(command, self._dropped.pop(command), time.time())
-
-
-def size_of(message: BatchMessage) -> int:
-    """Return how many bytes of output `message` carries."""
-    return len(message.data) if isinstance(message, Batch) else 0
 
 
 def _cut(batch: Batch, max_bytes: int) -> tuple[Batch, Batch | None]:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._channel.buffer import SMALL_BATCH, size_of
+from currant._channel.buffer import SMALL_BATCH
 from currant._synchronization import Notifier
+from currant._values.messages import size_of
 
 if TYPE_CHECKING:
     from currant._channel.buffer import Buffer, Position

@@ -29,6 +29,7 @@ __all__ = [
     "Restarting",
     "Skipped",
     "Started",
+    "size_of",
 ]
 
 
@@ -173,3 +174,8 @@ BatchMessage: TypeAlias = (
     Started | Ready | Batch | Aborted | Exited | Restarting | Failed | Skipped | Dropped
 )
 """The messages of `Runner.batches`, which a sink receives too."""
+
+
+def size_of(message: BatchMessage) -> int:
+    """Return how many bytes of output `message` carries."""
+    return len(message.data) if isinstance(message, Batch) else 0

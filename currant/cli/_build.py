@@ -25,9 +25,13 @@ from currant.cli._procfile import (
     read_application,
     select,
 )
-from currant.sinks import ConsoleSink, DirectorySink, JSONSink
-from currant.sinks._colors import check_style
-from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS
+from currant.sinks import (
+    DEFAULT_PREFIX,
+    ConsoleSink,
+    DirectorySink,
+    JSONSink,
+    check_style,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +39,7 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartWhen
-    from currant.sinks._colors import Color
-    from currant.sinks._templates import Event
+    from currant.sinks import Color, Event
 
 __all__ = [
     "Options",
@@ -45,6 +48,8 @@ __all__ = [
     "of_command_lines",
     "of_procfile",
 ]
+
+NO_TEXTS: Mapping[Event, str | None] = {}
 
 TEXTS_OF_START: Mapping[Event, str | None] = {
     "started": "{name} started (pid {pid})",

@@ -25,7 +25,7 @@ from currant.cli._build import (
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
 from currant.cli._summary import show_summary
-from currant.sinks._colors import Color
+from currant.sinks import Color
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from currant._values.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from currant.sinks._colors import Color
+    from currant.sinks import Color
 
 __all__ = ["for_output", "port_number", "read_env_files"]
 

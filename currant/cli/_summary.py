@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from currant.sinks._templates import printable
+from currant.sinks import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from currant._values.results import Result
-    from currant.sinks._colors import Color
+    from currant.sinks import Color
 
 __all__ = ["show_summary"]
 

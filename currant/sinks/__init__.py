@@ -1,26 +1,38 @@
-"""Sinks: where output goes without anybody iterating over the Runner.
+"""Sinks: places for the output if no task iterates over the Runner.
 
-A sink is an async callable over a stream of messages; each has its own subscription, and `join`
-waits for it.  What a sink writes to may be slow (a terminal, a pipe, a disk), so each of these
-works in a thread: the event loop goes on.  What arrives in the meantime piles up, as far as the
-subscription's buffer reaches, and is written in one go; what does not fit holds the commands up.
+A sink is an async callable that takes a stream of messages.  Each sink has a subscription of its
+own, and `join` waits for all sinks.  The file of a sink may be slow (a terminal, a pipe, a disk),
+so these sinks write in a thread, and the event loop goes on.  Messages that arrive during a write
+wait in the buffer of the subscription, and are written together; if the buffer is full, the
+commands wait.
 
-To read the package: `_piles` is what all sinks share, `_files` is how bytes get into a file, and
-`_presenter` (with `_labels`, `_sheet`, `_colors`) makes of messages what a person reads.
+To read the package: `_threaded` is the base of the sinks, and `_files` writes bytes to files.
+`_formatter` turns messages into text, with `_templates` (labels and texts), `_events` (a
+description of each message), `_line_writer`, `_colors`, `_progress` and `_spool`.
 """
 
 from currant._channel.feed import SinkAttribute
+from currant.sinks._colors import Color, check_style
 from currant.sinks._console import ConsoleSink
 from currant.sinks._directory import DirectorySink
+from currant.sinks._events import Event
+from currant.sinks._formatter import Mode
 from currant.sinks._json import JSONSink
 from currant.sinks._logging import LoggingSink
+from currant.sinks._templates import DEFAULT_PREFIX, printable
 from currant.sinks._writer import WriterSink
 
 __all__ = [
+    "DEFAULT_PREFIX",
+    "Color",
     "ConsoleSink",
     "DirectorySink",
+    "Event",
     "JSONSink",
     "LoggingSink",
+    "Mode",
     "SinkAttribute",
     "WriterSink",
+    "check_style",
+    "printable",
 ]

@@ -1,4 +1,4 @@
-"""Colours, by way of rich, which comes with the extra ``cli``; without it there are none."""
+"""Colours, which need the package rich (the extra ``cli``)."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ __all__ = ["COLORS", "Color", "Palette", "check_style", "color_system_of", "pain
 Color: TypeAlias = Literal["auto", "always", "never"]
 
 COLORS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow", "red")
-"""Colours for the names of those commands that were given none, in order."""
+"""Colours for the names of commands without a color of their own, in order."""
 
 
 class Palette:
-    """Gives each in a row of commands a colour that its neighbours do not have."""
+    """Gives each command a colour that differs from the neighbours' colours."""
 
     def __init__(self) -> None:
         self._free: Iterator[str] = cycle(COLORS)
         self._last: str | None = None
 
     def next(self, own: str | None, own_of_next: str | None = None) -> str:
-        """Return the next command's colour: its own, or one that differs from those beside it."""
+        """Return the next command's own colour, or a colour that differs from its neighbours'."""
         taken = (self._last, own_of_next)
         self._last = own or next(color for color in self._free if color not in taken)
         return self._last
 
 
 def color_system_of(file: object, color: Color) -> str | None:
-    """Return which colours `file` is given, by rich's name for the system; None for none at all.
+    """Return the colours to use for `file`, by rich's name; None: no colours.
 
     Raises:
-        ModuleNotFoundError: colours are asked for, and rich is not there.
-        ValueError: `color` is none of the three.
+        ModuleNotFoundError: `color` is ``"always"``, and rich is not installed.
+        ValueError: `color` is not a `Color`.
     """
     if color not in get_args(Color):
         raise ValueError(f"color must be 'auto', 'always' or 'never', not {color!r}")
@@ -52,7 +52,7 @@ def color_system_of(file: object, color: Color) -> str | None:
         if color == "always":
             raise
         return None
-    # Rich only asks it whether it is a terminal, and for that any file will do.
+    # Rich only checks whether the file is a terminal, so any file will do.
     console = console_class(
         file=cast("IO[str]", file), force_terminal=True if color == "always" else None
     )
@@ -62,14 +62,14 @@ def color_system_of(file: object, color: Color) -> str | None:
 
 
 def _may_be_terminal(file: object) -> bool:
-    """Tell whether rich has to be asked; to import it takes 25 ms."""
+    """Return whether rich has to decide; the import of rich takes 25 ms."""
     isatty = getattr(file, "isatty", None)
     is_terminal = isatty is not None and isatty()
     return is_terminal or "FORCE_COLOR" in os.environ or "TTY_COMPATIBLE" in os.environ
 
 
 def check_style(style: str, name: str) -> None:
-    """Raise `CommandError` where `style`, which the command `name` was given, is none of rich's."""
+    """Raise `CommandError` if the style of the command `name` is not a style of rich."""
     from rich.errors import StyleSyntaxError
     from rich.style import Style
 
@@ -77,17 +77,17 @@ def check_style(style: str, name: str) -> None:
         Style.parse(style)
     except StyleSyntaxError as error:
         raise CommandError(
-            f"the color of {name!r} is none that the package rich knows: {error}"
+            f"command {name!r}: color is not a style of the package rich: {error}"
         ) from error
 
 
 @lru_cache
 def paint(style: str, color_system: str) -> tuple[bytes, bytes]:
-    """Return what to write before and after a text, so that it is shown in `style`."""
+    """Return the escape sequences that begin and end `style`."""
     from rich.console import COLOR_SYSTEMS
     from rich.style import Style
 
     shown = Style.parse(style).render("|", color_system=COLOR_SYSTEMS[color_system])
     before, _, after = shown.encode().partition(b"|")
-    # What a command's own text has turned on, and left so, must not show in its name.
+    # A style that the output of a command left on must not show in the label.
     return before.replace(b"\x1b[", b"\x1b[0;", 1), after

@@ -1,4 +1,4 @@
-"""`DirectorySink`: what each command writes, in a file of its own."""
+"""`DirectorySink`: the output of each command, in a file of its own."""
 
 from __future__ import annotations
 
@@ -23,24 +23,32 @@ __all__ = ["DirectorySink"]
 
 
 class DirectorySink(ThreadedSink):
-    """Adds what each command writes, byte for byte, to ``NAME.log`` in a directory.
+    """Appends the output of each command, byte for byte, to ``NAME.log`` in a directory.
 
-    A file is there from the command's start on, and is opened for each write anew: it costs no
-    descriptor while the command is silent, and other programs may move it away.  A ``/`` or ``%``
-    in a name is written as in a URL.
+    Keep at most 40 MB of logs for each command::
+
+        import currant
+        from currant.sinks import DirectorySink
+
+        sink = DirectorySink("logs", max_bytes=10_000_000, backups=3)
+        currant.run({"web": "echo hello"}, sinks=[sink])  # in logs/web.log
+
+    A file exists from the start of the command on.  The sink opens the file for each write, so a
+    silent command costs no descriptor, and other programs may move the file away.  In the name of a
+    file, ``/`` and ``%`` are escaped as in a URL.
 
     Args:
-        path: the directory; it is made where there is none.
-        max_bytes: how large a file may become before it is rotated: renamed to ``NAME.log.1``, the
-            older ones to ``.2`` and so on, and begun anew.  Lines are not cut: a file grows larger
-            by the one line that alone is longer.  None: no limit.
-        backups: how many rotated files are kept of each; the oldest is deleted.
-        stderr: ``"stdout"``: in the same file as stdout, in the order in which it was read;
+        path: the directory, which is created if necessary.
+        max_bytes: the size at which a file is rotated: renamed to ``NAME.log.1``, and older files
+            to ``.2`` and so on.  Lines are not cut, so one long line may exceed the size.  None: no
+            limit.
+        backups: how many rotated files are kept for each command; the oldest file is deleted.
+        stderr: ``"stdout"``: in the same file, in the order in which the output was read;
             ``"separate"``: in ``NAME.err.log``.
 
     Raises:
-        ValueError: when built: an option is wrong.
-        OSError: the directory or a file cannot be made or written to.
+        ValueError: when built: an option is invalid.
+        OSError: the directory or a file cannot be created or written to.
     """
 
     def __init__(
@@ -63,15 +71,14 @@ class DirectorySink(ThreadedSink):
         self._backups = backups
         self._separate = stderr == "separate"
 
-    def take(
+    def _handle(
         self,
-        pile: Sequence[BatchMessage],
-        commands: Mapping[str, Command],  # noqa: ARG002 - of no use here
+        backlog: Sequence[BatchMessage],
+        commands: Mapping[str, Command],  # noqa: ARG002 - not needed here
     ) -> None:
-        """Add `pile` to the files that it belongs to."""
         self._folder.mkdir(parents=True, exist_ok=True)
         parts: dict[Path, list[bytes]] = {}
-        for message in pile:
+        for message in backlog:
             match message:
                 case Started():
                     for stream in ("stdout", "stderr"):
@@ -86,7 +93,7 @@ class DirectorySink(ThreadedSink):
 
     def _file(self, command: str, stream: StreamName) -> Path:
         kind = "err.log" if stream == "stderr" and self._separate else "log"
-        # Only what a file's name cannot hold is replaced, and what marks such a replacement.
+        # These are the character that a name cannot hold, and the character of the escape.
         name = command.replace("%", "%25").replace("/", "%2F")
         return self._folder / f"{name}.{kind}"
 
@@ -101,13 +108,13 @@ class DirectorySink(ThreadedSink):
             self._rotate(file)
 
     def _fitting(self, data: bytes, filled: int) -> int:
-        """Return how many bytes of `data` go to a file that holds `filled` bytes."""
+        """Return how many bytes of `data` fit into a file that holds `filled` bytes."""
         if self._max_bytes is None or filled + len(data) <= self._max_bytes:
             return len(data)
         lines = data.rfind(b"\n", 0, max(0, self._max_bytes - filled)) + 1
         if lines or filled:
             return lines
-        return data.find(b"\n") + 1 or len(data)  # one line that is longer than a file may be
+        return data.find(b"\n") + 1 or len(data)  # One line is longer than a file may be.
 
     def _rotate(self, file: Path) -> None:
         names = [file, *(file.with_name(f"{file.name}.{n + 1}") for n in range(self._backups))]

@@ -1,4 +1,4 @@
-"""From messages to what a person reads: whose text it is, and in which file it belongs."""
+"""`Formatter`: from messages to the text of two files, for stdout and for stderr."""
 
 from __future__ import annotations
 
@@ -13,92 +13,94 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
-    from currant.sinks._files import Part
-    from currant.sinks._line_writer import Sheet
-    from currant.sinks._spool import Held
-    from currant.sinks._templates import Labels
+    from currant.sinks._files import Chunk
+    from currant.sinks._line_writer import LineWriter
+    from currant.sinks._spool import OutputSpool
+    from currant.sinks._templates import Templates
 
-__all__ = ["Mode", "Presenter"]
+__all__ = ["Formatter", "Mode"]
 
 Mode: TypeAlias = Literal["line", "group", "raw"]
 
-Piece: TypeAlias = "tuple[Sheet, Part]"
-"""Some text, and where it is to be written."""
+Output: TypeAlias = "tuple[LineWriter, Chunk]"
+"""Some text, and the file that it belongs to."""
 
 
-class Presenter:
-    """Turns messages into the text of two files, which may be the same one.
+class Formatter:
+    """Turns messages into the text of two files, which may be the same file.
 
     Args:
         out: the file for stdout.
-        err: the file for stderr, and for what currant says itself.
-        labels: what is added to the output.
-        mode: ``"line"``: whole lines with their labels, as they come; ``"group"``: those of one
-            command at a time, when it has ended; ``"raw"``: the bytes as written.
-        quiet: whether currant says nothing itself.
+        err: the file for stderr and for texts about events.
+        templates: labels and texts.
+        mode: ``"line"``: whole lines with labels, as they come; ``"group"``: all lines of a command
+            together, after the exit; ``"raw"``: the bytes as written.
+        quiet: whether texts about events are left out.
 
     Raises:
-        ValueError: there is no such mode.
+        ValueError: the mode is unknown.
     """
 
-    def __init__(self, out: Sheet, err: Sheet, labels: Labels, mode: Mode, *, quiet: bool) -> None:
+    def __init__(
+        self, out: LineWriter, err: LineWriter, templates: Templates, mode: Mode, *, quiet: bool
+    ) -> None:
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be 'line', 'group' or 'raw', not {mode!r}")
         self._out, self._err = out, err
-        self._labels = labels
+        self._templates = templates
         self._mode = mode
         self._quiet = quiet
-        self._held: dict[str, Held] = {}
+        self._spools: dict[str, OutputSpool] = {}
         self._is_alone = False
 
-    def present(
-        self, pile: Iterable[BatchMessage], commands: Mapping[str, Command]
-    ) -> Iterator[Piece]:
-        """Yield the text for `pile`, piece by piece."""
-        self._labels.meet(commands)
+    def format(
+        self, backlog: Iterable[BatchMessage], commands: Mapping[str, Command]
+    ) -> Iterator[Output]:
+        """Yield the text for `backlog`, part by part."""
+        self._templates.add_commands(commands)
         self._is_alone = len(commands) == 1
-        for message in pile:
+        for message in backlog:
             match message:
                 case Started():
-                    self._labels.follow(message)
+                    self._templates.started(message)
                 case Batch() if self._mode == "group":
-                    self._hold(message)
+                    self._spool(message)
                 case Batch():
-                    yield from self._output(message)
+                    yield from self._formatted(message)
                 case Exited() | Failed():
-                    yield from self._release(message.command)
+                    yield from self._replay(message.command)
                 case _:
                     pass
-            words = None if self._quiet else self._labels.words(message)
-            if words is not None:
-                yield self._err, self._err.note(f"currant: {words}")
+            text = None if self._quiet else self._templates.event_text(message)
+            if text is not None:
+                yield self._err, self._err.note(f"currant: {text}")
 
-    def finish(self) -> Iterator[Piece]:
-        """Yield what is still held, and the end of an unfinished line."""
-        for command in list(self._held):
-            yield from self._release(command)
+    def finish(self) -> Iterator[Output]:
+        """Yield the output that is still spooled, and the end of an unfinished line."""
+        for command in list(self._spools):
+            yield from self._replay(command)
         if self._mode != "raw":
-            for sheet in (self._out, self._err):
-                yield sheet, sheet.end()
+            for writer in (self._out, self._err):
+                yield writer, writer.end()
 
-    def _output(self, batch: Batch) -> Iterator[Piece]:
-        sheet = self._out if batch.stream == "stdout" else self._err
+    def _formatted(self, batch: Batch) -> Iterator[Output]:
+        writer = self._out if batch.stream == "stdout" else self._err
         if self._mode == "raw":
-            parts = sheet.as_written(batch)
+            parts = writer.as_written(batch)
         else:
-            label, style = self._labels.label(batch)
-            in_place = sheet.rewinds and self._is_alone and self._mode == "line"
-            parts = sheet.lines(batch, label, style, in_place=in_place)
-        return zip(repeat(sheet), parts)
+            label, style = self._templates.label(batch)
+            in_place = writer.rewinds and self._is_alone and self._mode == "line"
+            parts = writer.lines(batch, label, style, in_place=in_place)
+        return zip(repeat(writer), parts)
 
-    def _hold(self, batch: Batch) -> None:
-        from currant.sinks._spool import Held  # noqa: PLC0415 - only groups need it; it takes 8 ms
+    def _spool(self, batch: Batch) -> None:
+        from currant.sinks._spool import OutputSpool  # noqa: PLC0415 - 8 ms, for groups only
 
-        if batch.command not in self._held:
-            self._held[batch.command] = Held()
-        self._held[batch.command].add(batch)
+        if batch.command not in self._spools:
+            self._spools[batch.command] = OutputSpool()
+        self._spools[batch.command].add(batch)
 
-    def _release(self, command: str) -> Iterator[Piece]:
-        held = self._held.pop(command, None)
-        if held is not None:
-            yield from chain.from_iterable(map(self._output, held.release()))
+    def _replay(self, command: str) -> Iterator[Output]:
+        spool = self._spools.pop(command, None)
+        if spool is not None:
+            yield from chain.from_iterable(map(self._formatted, spool.replay()))

@@ -1,64 +1,59 @@
-"""`JSONSink`: messages for other programs, one JSON object on a line."""
+"""`JSONSink`: messages for other programs, one JSON object on each line."""
 
 from __future__ import annotations
 
-import base64
 import json
-from signal import Signals
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from currant._values.lines import Batch, Line
-from currant._values.messages import (
-    Aborted,
-    Dropped,
-    Exited,
-    Failed,
-    Ready,
-    Restarting,
-    Skipped,
-    Started,
-)
+from currant._values.lines import Batch
+from currant._values.wire import encode
 from currant.sinks._files import AnyFile
-from currant.sinks._threaded import next_pile
+from currant.sinks._threaded import receive_available
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from anyio.abc import ObjectReceiveStream
 
-    from currant._values.exit import Exit
-    from currant._values.messages import BatchMessage, Message
+    from currant._values.messages import BatchMessage
     from currant.sinks._files import File
 
 __all__ = ["JSONSink"]
 
 
 class JSONSink:
-    r"""Writes one JSON object for each message, a line each, in ASCII.
+    r"""Writes one JSON object for each message, one object on each line, in ASCII.
 
-    All have ``type`` (``"started"``, ``"ready"``, ``"line"``, ``"givenup"``, ``"exited"``,
-    ``"restarting"``, ``"failed"``, ``"skipped"``, ``"dropped"``), ``command`` and ``time`` (seconds
-    since the epoch), and besides:
+    Write what a command does into a file that other programs can read::
+
+        import currant
+        from currant.sinks import JSONSink
+
+        with open("log.jsonl", "wb") as file:
+            currant.run("seq 3", sinks=[JSONSink(file)])
+
+    Every object has ``type``, ``command`` and ``time`` (seconds since the epoch).  The other keys
+    depend on the type:
 
     - started: ``pid``, ``attempt``
     - line: ``stream``, ``text`` (without the ending), ``ending`` (``"\n"``, ``"\r\n"``, ``"\r"`` or
-      ``""``); where the bytes are no UTF-8 also ``base64``, the bytes, and ``text`` has U+FFFD
+      ``""``).  If the bytes are not UTF-8, ``base64`` holds them, and ``text`` has U+FFFD.
     - ready: ``after``, in seconds
-    - givenup: ``attempt``, ``error``, a text
-    - exited: ``attempt``, ``exit``: an object of ``code`` and ``signal`` (one of them is null),
+    - aborted: ``attempt``, ``error``, a text
+    - exited: ``attempt``, ``exit``: an object with ``code`` and ``signal`` (one of them is null),
       ``stopped``, ``forced`` and ``timed_out``
-    - restarting: ``attempt`` (the one to come), ``delay`` in seconds
+    - restarting: ``attempt`` (the next one), ``delay`` in seconds
     - failed: ``attempt``, ``error``, a text
     - skipped: ``error``, a text
-    - dropped: ``lines``, how many
+    - dropped: ``lines``, a number
 
-    For one Runner at a time.  The file is neither opened nor closed here.
+    Use one sink for one Runner at a time.  The sink neither opens nor closes the file.
 
     Args:
         file: as for `WriterSink`.
 
     Raises:
-        TypeError: when built: the file is nothing to write to.
+        TypeError: when built: `file` has no method to write with.
         OSError: the file cannot be written to.
     """
 
@@ -66,60 +61,15 @@ class JSONSink:
         self._file = AnyFile(file)
 
     async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
-        """Write all messages until there are no more.
+        """Write all messages until the stream ends.
 
-        Cancellation: what is being written may be written in part.
+        Cancellation: the last write may be incomplete.
         """
-        while pile := await next_pile(messages):
-            await self._file.write(_chunks(pile))
+        while backlog := await receive_available(messages):
+            await self._file.write(_encoded(backlog))
 
 
-def _chunks(pile: Sequence[BatchMessage]) -> Iterator[bytes]:
-    for message in pile:
+def _encoded(backlog: Sequence[BatchMessage]) -> Iterator[bytes]:
+    for message in backlog:
         parts = message.lines() if isinstance(message, Batch) else (message,)
-        yield b"".join(json.dumps(_as_json(part)).encode() + b"\n" for part in parts)
-
-
-def _as_json(message: Message) -> dict[str, object]:  # noqa: PLR0911 - a row for each message
-    """Return what JSON can hold of `message`."""
-    shown: dict[str, object] = {
-        "type": type(message).__name__.lower(),
-        "command": message.command,
-        "time": message.time,
-    }
-    match message:
-        case Started():
-            return shown | {"pid": message.pid, "attempt": message.attempt}
-        case Line():
-            return shown | {"stream": message.stream} | _line(message)
-        case Exited():
-            return shown | {"attempt": message.attempt, "exit": _exit(message.exit)}
-        case Ready():
-            return shown | {"after": message.after}
-        case Aborted():
-            return shown | {"attempt": message.attempt, "error": str(message.error)}
-        case Skipped():
-            return shown | {"error": str(message.error)}
-        case Restarting():
-            return shown | {"attempt": message.attempt, "delay": message.delay}
-        case Failed():
-            return shown | {"attempt": message.attempt, "error": str(message.error)}
-        case Dropped():
-            return shown | {"lines": message.lines}
-        case _:
-            assert_never(message)
-
-
-def _line(line: Line) -> dict[str, object]:
-    shown: dict[str, object] = {"text": line.text, "ending": line.ending.decode()}
-    try:
-        line.data.decode()
-    except UnicodeDecodeError:
-        shown["base64"] = base64.b64encode(line.data).decode()
-    return shown
-
-
-def _exit(end: Exit) -> dict[str, object]:
-    name = end.signal.name if isinstance(end.signal, Signals) else end.signal
-    flags = {"stopped": end.stopped, "forced": end.forced, "timed_out": end.timed_out}
-    return {"code": end.code, "signal": name, **flags}
+        yield b"".join(json.dumps(encode(part)).encode() + b"\n" for part in parts)

@@ -1,6 +1,6 @@
-"""What stands in one file so far, as far as it matters for what comes next.
+"""`LineWriter`: the text of one file, which knows whether the file ends in an unfinished line.
 
-Whole lines only: where a line is unfinished, only its own command and stream may go on with it.
+Only the same command and stream may continue an unfinished line; other output starts a new line.
 """
 
 from __future__ import annotations
@@ -11,46 +11,46 @@ from currant.sinks._colors import paint
 
 if TYPE_CHECKING:
     from currant._values.lines import Batch
-    from currant.sinks._files import Part
+    from currant.sinks._files import Chunk
 
-__all__ = ["Parts", "Sheet"]
+__all__ = ["Chunks", "LineWriter"]
 
-Parts: TypeAlias = "tuple[bytes, Part]"
-"""What comes first, and what may be large and is not copied once more."""
+Chunks: TypeAlias = "tuple[bytes, Chunk]"
+"""A beginning, and a body that may be large and is not copied again."""
 
 ESCAPE = b"\x1b"
 RESET = b"\x1b[0m"
 
 
-class Sheet:
-    """Makes the text of one file, line by line.
+class LineWriter:
+    """Builds the text of one file, line by line.
 
     Args:
-        color_system: which colours it takes; None: none.
-        rewinds: whether it is a terminal, on which text after a lone carriage return is written
-            over what was there before.
+        color_system: the colours that the file takes, by rich's name; None: no colours.
+        rewinds: whether the file is a terminal, on which text after a lone carriage return
+            overwrites the line.
     """
 
     def __init__(self, color_system: str | None = None, *, rewinds: bool = False) -> None:
         self._color_system = color_system
         self.rewinds = rewinds
-        self._unfinished: tuple[str, str] | None = None  # of which command, and which stream
-        self._may_be_styled = False  # by what a command wrote
-        self._rewound = False  # whether it stands at the beginning of that line again
+        self._unfinished: tuple[str, str] | None = None  # the command and the stream
+        self._may_be_styled = False  # by the output of a command
+        self._rewound = False  # after a lone carriage return
 
     @property
     def is_at_line_start(self) -> bool:
-        """Whether nothing unfinished stands there."""
+        """Whether the file does not end in an unfinished line."""
         return self._unfinished is None
 
-    def lines(self, batch: Batch, label: str, style: str | None, *, in_place: bool) -> Parts:
-        """Return the text for `batch`, each of its lines with `label` before it.
+    def lines(self, batch: Batch, label: str, style: str | None, *, in_place: bool) -> Chunks:
+        """Return the text for `batch`, with `label` before each line.
 
         Args:
             batch: the lines.
-            label: what stands before each; may be empty.
-            style: that of the label.
-            in_place: whether a lone carriage return may rewind the line; or else it ends it.
+            label: the label; may be empty.
+            style: the style of the label; None: no colour.
+            in_place: whether a lone carriage return rewinds the line; if not, it ends the line.
         """
         prefix = self._styled(label, style)
         data = batch.data
@@ -65,21 +65,23 @@ class Sheet:
         if in_place:
             body = body.replace(b"\r", b"\r" + prefix)
         if data.endswith((b"\n", b"\r")):
-            return begin, memoryview(body)[: len(body) - len(prefix)]  # none after the last line
+            return begin, memoryview(body)[
+                : len(body) - len(prefix)
+            ]  # The last line has no label after it.
         return begin, body
 
-    def as_written(self, batch: Batch) -> Parts:
-        """Return the bytes of `batch`, after the end of an unfinished line of another one."""
+    def as_written(self, batch: Batch) -> Chunks:
+        """Return the bytes of `batch`, after the end of another command's unfinished line."""
         begin = self._begin(batch, b"")
         self._note_end(batch, batch.data[-1:])
         return begin, batch.data
 
     def note(self, text: str) -> bytes:
-        """Return the text for what currant says itself."""
+        """Return a line with a text of currant's own."""
         return self.end() + text.encode(errors="backslashreplace") + b"\n"
 
     def end(self) -> bytes:
-        """Return what ends an unfinished line, and the style that a command has left on."""
+        """Return the bytes that end an unfinished line, and a style that a command left on."""
         rest = b"" if self._unfinished is None else b"\n"
         if self._may_be_styled and self._color_system is not None:
             rest = RESET + rest

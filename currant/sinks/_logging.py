@@ -1,22 +1,13 @@
-"""`LoggingSink`: output as records of the standard library's logging."""
+"""`LoggingSink`: output and events as records of the standard library's logging."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from currant._values.lines import Batch
-from currant._values.messages import (
-    Aborted,
-    Dropped,
-    Exited,
-    Failed,
-    Ready,
-    Restarting,
-    Skipped,
-    Started,
-)
-from currant.sinks._templates import succeeded
+from currant._values.messages import Exited
+from currant.sinks._events import describe, is_expected
 from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
@@ -24,25 +15,57 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage, Message
+    from currant.sinks._events import Event
 
 __all__ = ["LoggingSink"]
+
+TEXTS: dict[Event, str] = {
+    "started": "started (pid {pid})",
+    "ready": "ready after {after:.1f} s",
+    "aborted": "{error}",
+    "exited": "{exit}",
+    "restarting": "restarting in {delay:.1f} s",
+    "failed": "{error}",
+    "skipped": "{error}",
+    "dropped": "{lines} lines discarded",
+}
+
+LEVELS: dict[Event, int] = {
+    "started": logging.DEBUG,
+    "ready": logging.INFO,
+    "aborted": logging.ERROR,
+    "exited": logging.ERROR,  # INFO if the exit is expected
+    "restarting": logging.WARNING,
+    "failed": logging.ERROR,
+    "skipped": logging.ERROR,
+    "dropped": logging.WARNING,
+}
+
+ATTRIBUTES = ("command", "time", "stream", "pid", "attempt")
+"""The fields of messages that records have as attributes."""
 
 
 class LoggingSink(ThreadedSink):
     """Logs each line of output, and each event, as one record.
 
-    Each record has ``command``, the name, as an attribute (``extra``), beside ``time`` (seconds
-    since the epoch, when it was read) and what else its message tells: ``stream`` of a line,
-    ``pid`` and ``attempt`` of events.  A line's text is the record's message; what is no UTF-8 is
-    U+FFFD.  Starts are logged as DEBUG, ends as INFO, failures as ERROR, restarts and lines that
-    were discarded as WARNING.
+    Log the output of a worker under the name of the app::
+
+        import currant
+        from currant.sinks import LoggingSink
+
+        currant.run({"worker": "echo ready"}, sinks=[LoggingSink("app.workers")])
+
+    Each record has the attributes ``command`` (the name) and ``time`` (seconds since the epoch,
+    when the line was read).  A line also has ``stream``; events may have ``pid`` and ``attempt``.
+    The text of a line is the message of the record, with U+FFFD for bytes that are not UTF-8.
+    Starts are DEBUG, ends INFO, failures ERROR; restarts and discarded lines are WARNING.
 
     Handlers run in a worker thread, and may be slow.
 
     Args:
-        logger: where to log to, or its name; None: the logger ``currant``.
-        stdout: the level of what commands write to stdout.
-        stderr: the level of what they write to stderr.
+        logger: a logger or the name of one; None: the logger ``currant``.
+        stdout: the level of lines on stdout.
+        stderr: the level of lines on stderr.
     """
 
     def __init__(
@@ -58,34 +81,17 @@ class LoggingSink(ThreadedSink):
         self._logger = logger
         self._levels = {"stdout": stdout, "stderr": stderr}
 
-    def take(  # noqa: C901 - a row for each message
-        self, pile: Sequence[BatchMessage], commands: Mapping[str, Command]
-    ) -> None:
-        """Log `pile`."""
-        for message in pile:
-            match message:
-                case Batch(stream=stream):
-                    for line in message.lines():
-                        self._log(self._levels[stream], line, line.text)
-                case Started(pid=pid):
-                    self._log(logging.DEBUG, message, f"started (pid {pid})")
-                case Exited(exit=end):
-                    expected = end.stopped or succeeded(message, commands)
-                    self._log(logging.INFO if expected else logging.ERROR, message, str(end))
-                case Ready(after=after):
-                    self._log(logging.INFO, message, f"ready after {after:.1f} s")
-                case Aborted(error=error) | Skipped(error=error):
-                    self._log(logging.ERROR, message, str(error).partition("\n")[0])
-                case Restarting(delay=delay):
-                    self._log(logging.WARNING, message, f"restarting in {delay:.1f} s")
-                case Failed(error=error):
-                    self._log(logging.ERROR, message, str(error))
-                case Dropped(lines=lines):
-                    self._log(logging.WARNING, message, f"lines that were discarded: {lines}")
-                case _:
-                    assert_never(message)
+    def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
+        for message in backlog:
+            if isinstance(message, Batch):
+                for line in message.lines():
+                    self._log(self._levels[line.stream], line, line.text)
+            elif (described := describe(message)) is not None:
+                event, fields = described
+                is_fine = isinstance(message, Exited) and is_expected(message, commands)
+                level = logging.INFO if is_fine else LEVELS[event]
+                self._log(level, message, TEXTS[event].format_map(fields))
 
     def _log(self, level: int, message: Message, text: str) -> None:
-        fields = ("command", "time", "stream", "pid", "attempt")
-        extra = {name: getattr(message, name) for name in fields if hasattr(message, name)}
+        extra = {name: getattr(message, name) for name in ATTRIBUTES if hasattr(message, name)}
         self._logger.log(level, text, extra=extra)

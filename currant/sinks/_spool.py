@@ -1,4 +1,4 @@
-"""Output that is held back until its command ends, in memory or on disk."""
+"""`OutputSpool`: the output of a command, held back until its exit, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
 
     from currant._values.lines import Batch
 
-__all__ = ["Held"]
+__all__ = ["OutputSpool"]
 
-HELD_IN_MEMORY = 1 << 20
-"""Bytes of one command's output that are held in memory until it ends; what is more, on disk."""
+MAX_IN_MEMORY = 1 << 20
+"""Bytes of one command's output that are held in memory; larger output goes to disk."""
 
 
-class Held:
-    """Batches of one command, kept until it ends."""
+class OutputSpool:
+    """The batches of one command until its exit."""
 
     def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(HELD_IN_MEMORY)  # noqa: SIM115 - closed as said next
-        finalize(self, self._file.close)  # also where the sink is left early
+        self._file = SpooledTemporaryFile(MAX_IN_MEMORY)  # noqa: SIM115 - closed by `finalize`
+        finalize(self, self._file.close)  # This closes the file also if the sink is cancelled.
 
     def add(self, batch: Batch) -> None:
-        """Keep `batch`."""
+        """Append a batch."""
         pickle.dump(batch, self._file)
 
-    def release(self) -> Iterator[Batch]:
-        """Yield all that was kept, in order."""
+    def replay(self) -> Iterator[Batch]:
+        """Yield all batches in order."""
         self._file.seek(0)
         while True:
             try:
-                batch = pickle.load(self._file)  # noqa: S301 - it is our own
+                batch = pickle.load(self._file)  # noqa: S301 - this program wrote the file
             except EOFError:
                 return
             yield cast("Batch", batch)

@@ -1,7 +1,7 @@
-"""What currant adds to the output: the label before each line, and its own words on what happens.
+"""The text that currant adds to the output: the label before each line, and texts for events.
 
-Both are texts with fields, such as ``{name} | ``, checked when they are given and not when they are
-first shown.
+Both are templates with fields, such as ``{name} | ``.  A template is checked when it is given, not
+when it is first used.
 """
 
 from __future__ import annotations
@@ -11,57 +11,42 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from string import Formatter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, get_args
 
 from currant._values.lines import Batch
-from currant._values.messages import (
-    Aborted,
-    Dropped,
-    Exited,
-    Failed,
-    Ready,
-    Restarting,
-    Skipped,
-    Started,
-)
+from currant._values.messages import BatchMessage, Dropped, Exited, Ready, Skipped, Started
 from currant.sinks._colors import Palette, check_style
+from currant.sinks._events import Event, describe, is_expected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from currant._values.command import Command
-    from currant._values.messages import BatchMessage
 
 __all__ = [
     "DEFAULT_PREFIX",
     "NO_TEXTS",
-    "Event",
-    "Labels",
+    "Templates",
     "check_prefix",
     "printable",
-    "succeeded",
-]
-
-Event: TypeAlias = Literal[
-    "started", "ready", "aborted", "exited", "restarting", "failed", "skipped", "dropped"
 ]
 
 DEFAULT_PREFIX = "{name} | "
 
 NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
-SHORT_FORMS = {"time": "%H:%M:%S", "elapsed": ".1f", "after": ".1f", "delay": ".1f"}
-"""How a field is written that says nothing about it: the time of day, tenths of a second."""
+DEFAULT_FORMATS = {"time": "%H:%M:%S", "elapsed": ".1f", "after": ".1f", "delay": ".1f"}
+"""The format of a field that has none: the time of day, or tenths of a second."""
 
 FIELDS: dict[str, object] = {
     "name": "a",
     "pid": 1,
     "stream": "stdout",
     "attempt": 1,
-    "time": datetime.now(UTC),
+    "time": datetime.fromtimestamp(0, UTC),
     "elapsed": 0.0,
 }
-"""The fields that every text may have, with examples."""
+"""The fields that every template may have, with examples."""
 
 EVENT_FIELDS: dict[Event, dict[str, object]] = {
     "started": {},
@@ -73,7 +58,7 @@ EVENT_FIELDS: dict[Event, dict[str, object]] = {
     "skipped": {"error": "was skipped"},
     "dropped": {"lines": 1},
 }
-"""The fields that the text for an event may have besides."""
+"""More fields that the template for an event may have."""
 
 DEFAULT_TEXTS: dict[Event, str] = {
     "ready": "{name}: ready after {after} s",
@@ -82,14 +67,14 @@ DEFAULT_TEXTS: dict[Event, str] = {
     "restarting": "{name}: restarting in {delay} s",
     "failed": "{error}",
     "skipped": "{error}",
-    "dropped": "{name}: lines that were discarded: {lines}",
+    "dropped": "{name}: {lines} lines discarded",
 }
-"""What is said where nothing else is asked for; of starts, nothing."""
+"""The templates that are used by default; a start has none."""
 
 
 @dataclass(slots=True)
-class _Shown:
-    """How a command is shown, and what is known of its present attempt."""
+class _CommandStyle:
+    """The name and style of a command, and facts about the current attempt."""
 
     name: str
     style: str | None = None
@@ -98,17 +83,17 @@ class _Shown:
     started_at: float | None = None
 
 
-class Labels:
-    """Knows what to write before a line of output, and what to say of an event.
+class Templates:
+    """The label before each line of output, and the text for each event.
 
     Args:
-        prefix: the template of the label before each line.
-        timestamps: True for the time of day before that, or a format of `time.strftime`.
-        texts: templates for events instead of the default ones; None to say nothing.
-        in_color: whether styles are of use.
+        prefix: the template of the label.
+        timestamps: True for the time of day before the label, or a format of `time.strftime`.
+        texts: templates for events in place of the defaults; None for no text.
+        in_color: whether labels are coloured.
 
     Raises:
-        ValueError: a template has a field that there is not, or cannot be read.
+        ValueError: a template has an unknown field, or cannot be read.
     """
 
     def __init__(
@@ -121,97 +106,79 @@ class Labels:
     ) -> None:
         self._prefix = check_prefix(prefix)
         if timestamps:
-            form = SHORT_FORMS["time"] if timestamps is True else timestamps
+            form = DEFAULT_FORMATS["time"] if timestamps is True else timestamps
             self._prefix = _checked("timestamps", f"{{time:{form}}} ", FIELDS) + self._prefix
         if unknown := set(texts) - set(get_args(Event)):
-            raise ValueError(f"texts: {unknown.pop()!r} is none of {', '.join(get_args(Event))}")
+            raise ValueError(f"texts: {unknown.pop()!r} is not one of {', '.join(get_args(Event))}")
         self._texts = {
             event: _checked(f"texts[{event!r}]", text, FIELDS | EVENT_FIELDS[event])
             for event, text in (DEFAULT_TEXTS | dict(texts)).items()
             if text is not None
         }
-        self._tells_every_end = "exited" in texts
+        self._shows_every_exit = "exited" in texts
         self._in_color = in_color
         self._palette = Palette()
-        self._shown: dict[str, _Shown] = {}
+        self._styles: dict[str, _CommandStyle] = {}
         self._width = 0
         self._commands: Mapping[str, Command] = {}
-        self._met = 0
+        self._known = 0
 
-    def meet(self, commands: Mapping[str, Command]) -> None:
-        """Give those of `commands` that are new a colour, and all a width that holds them.
+    def add_commands(self, commands: Mapping[str, Command]) -> None:
+        """Give each new command a colour, and all names the same width.
 
         Raises:
-            CommandError: the color of one is none that there is.
+            CommandError: the color of a command is not a style of rich.
         """
-        if self._commands is commands and self._met == len(commands):
+        if self._commands is commands and self._known == len(commands):
             return
-        self._commands, self._met = commands, len(commands)
-        new = [name for name in commands if name not in self._shown]
+        self._commands, self._known = commands, len(commands)
+        new = [name for name in commands if name not in self._styles]
         for name, following in zip_longest(new, new[1:]):
             own = commands[name].color
             if own is not None and self._in_color:
                 check_style(own, name)
             next_own = None if following is None else commands[following].color
-            self._meet(name, self._palette.next(own, next_own))
+            self._add(name, self._palette.next(own, next_own))
 
-    def follow(self, started: Started) -> None:
-        """Note that an attempt began."""
-        shown = self._of(started.command)
-        shown.pid, shown.attempt, shown.started_at = started.pid, started.attempt, started.time
+    def started(self, message: Started) -> None:
+        """Record the start of an attempt."""
+        style = self._of(message.command)
+        style.pid, style.attempt, style.started_at = message.pid, message.attempt, message.time
 
     def label(self, batch: Batch) -> tuple[str, str | None]:
-        """Return what to write before each line of `batch`, and in which style."""
+        """Return the label for the lines of `batch`, and the style of the label."""
         shown = self._of(batch.command)
         fields = self._fields(shown, batch.time) | {"stream": batch.stream}
         fields["name"] = shown.name + " " * (self._width - _cells(shown.name))
         return self._prefix.format_map(fields), shown.style
 
-    def words(self, message: BatchMessage) -> str | None:  # noqa: C901 - a row for each message
-        """Return what to say of an event; None for nothing."""
-        event: Event
-        more: dict[str, object] = {}
-        match message:
-            case Started():
-                event = "started"
-            case Ready(after=after):
-                event, more = "ready", {"after": after}
-            case Aborted(error=error):
-                # Its last lines have been shown.
-                event, more = "aborted", {"error": str(error).partition("\n")[0]}
-            case Skipped(error=error):
-                event, more = "skipped", {"error": error}
-            case Exited(exit=end):
-                expected = end.stopped or succeeded(message, self._commands)
-                if expected and not self._tells_every_end:
-                    return None
-                event, more = "exited", {"exit": end}
-            case Restarting(delay=delay):
-                event, more = "restarting", {"delay": delay}
-            case Failed(error=error):
-                event, more = "failed", {"error": error}
-            case Dropped(lines=lines):
-                event, more = "dropped", {"lines": lines}
-            case Batch():
-                return None
+    def event_text(self, message: BatchMessage) -> str | None:
+        """Return the text for a message; None if no text is to be shown."""
+        described = describe(message)
+        if described is None:
+            return None
+        event, fields = described
         text = self._texts.get(event)
         if text is None:
             return None
-        fields = self._fields(self._of(message.command), message.time)
-        if not isinstance(message, Ready | Skipped | Dropped):
-            fields["attempt"] = message.attempt
-        return text.format_map(fields | {"stream": ""} | more)
+        is_hidden = isinstance(message, Exited) and is_expected(message, self._commands)
+        if is_hidden and not self._shows_every_exit:
+            return None
+        common = self._fields(self._of(message.command), message.time) | {"stream": ""}
+        if not isinstance(message, Ready | Skipped | Dropped | Batch):
+            common["attempt"] = message.attempt
+        return text.format_map(common | fields)
 
-    def _meet(self, name: str, style: str) -> _Shown:
+    def _add(self, name: str, style: str) -> _CommandStyle:
         text = printable(name)
-        self._shown[name] = shown = _Shown(text, style if self._in_color else None)
+        self._styles[name] = shown = _CommandStyle(text, style if self._in_color else None)
         self._width = max(self._width, _cells(text))
         return shown
 
-    def _of(self, name: str) -> _Shown:
-        return self._shown.get(name) or self._meet(name, self._palette.next(None))
+    def _of(self, name: str) -> _CommandStyle:
+        return self._styles.get(name) or self._add(name, self._palette.next(None))
 
-    def _fields(self, shown: _Shown, time: float) -> dict[str, object]:
+    def _fields(self, shown: _CommandStyle, time: float) -> dict[str, object]:
         began = time if shown.started_at is None else shown.started_at
         return {
             "name": shown.name,
@@ -223,50 +190,44 @@ class Labels:
 
 
 def printable(name: str) -> str:
-    """Return a name as it is shown: it may hold a newline, or an escape that a terminal obeys."""
+    """Return a name without newlines and escapes, which a terminal would obey."""
     return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
-def succeeded(message: Exited, commands: Mapping[str, Command]) -> bool:
-    """Tell whether an end that we did not bring about is a success."""
-    command = commands.get(message.command)
-    return message.exit.code in ((0,) if command is None else command.success_codes)
-
-
 def check_prefix(template: str) -> str:
-    """Return a template for the label before a line, its fields in their short forms.
+    """Return the template of a label, with the formats that its fields have by default.
 
     Raises:
-        ValueError: it has a field that there is not, or cannot be read.
+        ValueError: the template has an unknown field, or cannot be read.
     """
     return _checked("prefix", template, FIELDS)
 
 
 def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:
     try:
-        checked = "".join(_with_short_forms(template, examples))
+        checked = "".join(_with_default_formats(template, examples))
         checked.format_map(examples)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"{what} {template!r}: {error}") from None
     return checked
 
 
-def _with_short_forms(template: str, known: Iterable[str]) -> Iterator[str]:
+def _with_default_formats(template: str, known: Iterable[str]) -> Iterator[str]:
     for text, field, form, conversion in Formatter().parse(template):
         yield text.replace("{", "{{").replace("}", "}}")
         if field is None:
             continue
         if field not in known:
             fields = ", ".join(f"{{{name}}}" for name in known)
-            raise ValueError(f"there is no field {{{field}}}, there are {fields}")
+            raise ValueError(f"unknown field {{{field}}}; the fields are {fields}")
         if conversion:
             yield f"{{{field}!{conversion}:{form}}}"
         else:
-            yield f"{{{field}:{form or SHORT_FORMS.get(field, '')}}}"
+            yield f"{{{field}:{form or DEFAULT_FORMATS.get(field, '')}}}"
 
 
 def _cells(text: str) -> int:
-    """Return how many columns of a terminal `text` takes."""
+    """Return how many columns `text` takes on a terminal."""
     if not text.isascii():
         try:
             from rich.cells import cell_len

@@ -1,8 +1,8 @@
-"""What all sinks share: they take what has piled up in one go, and deal with it in a thread.
+"""The base of sinks that write to slow files: they take all messages at hand, and use a thread.
 
-The event loop is never blocked, however slow the file, and the slower it is the more is written at
-once.  A pile is taken only when the last one has been dealt with, so that a sink that comes back
-for more has written all it had: that is what `join` waits for.
+So the event loop is never blocked, however slow the file is, and a slower file gets larger writes.
+A sink receives more messages only after the last write.  So when a sink is waiting for messages,
+everything has been written, and that is what `join` waits for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import anyio
 from anyio import to_thread
 
 from currant._channel.feed import SinkAttribute
-from currant._values.lines import Batch
+from currant._values.messages import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,84 +27,89 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
 
-__all__ = ["ThreadedSink", "commands_of", "in_thread", "next_pile"]
+__all__ = ["ThreadedSink", "commands_of", "in_thread", "receive_available"]
 
-PILE = 4 << 20
-"""Bytes of output that make a pile large enough to be dealt with.
+MAX_BACKLOG = 4 << 20
+"""Bytes of output after which a backlog is handled, even if more messages are waiting.
 
-Each takes a thread's turn: 4 × 100 MB in the console took 0.88 s this way, 0.99 s with 1 MiB.
+Each backlog costs a switch to a thread: 4 × 100 MB in the console took 0.88 s with this size, and
+0.99 s with 1 MiB.
 """
 
 T = TypeVar("T")
 
 
 class ThreadedSink(ABC):
-    """A sink whose work is done in a worker thread, one pile of messages after another.
+    """A sink that handles messages in a worker thread, one backlog after another.
 
-    It may be given to several Runners, also to such that run at the same time.
+    One sink may serve several Runners, even at the same time.
     """
 
     def __init__(self) -> None:
-        self._at_work = Lock()
+        self._lock = Lock()
 
     async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
-        """Deal with all messages until there are no more.
+        """Handle all messages until the stream ends.
 
-        Cancellation: what is being written is left to its thread, which may be stuck in it.
+        Cancellation: a thread that is stuck in a write is left alone, with its part of the output.
         """
         commands = commands_of(messages)
-        await self._work(partial(self.take, (), commands))  # what is wrong is told at once
-        while pile := await next_pile(messages):
-            await self._work(partial(self.take, pile, commands))
-        await self._work(self.finish)
+        await self._run(
+            partial(self._handle, (), commands)
+        )  # This reports errors before any output.
+        while backlog := await receive_available(messages):
+            await self._run(partial(self._handle, backlog, commands))
+        await self._run(self._finish)
 
     @abstractmethod
-    def take(self, pile: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
-        """Deal with `pile`, however long it takes; `commands` are those of the Runner."""
+    def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
+        """Handle messages in a worker thread; this may block.
 
-    def finish(self) -> None:  # noqa: B027 - a sink that holds nothing back needs none
-        """Deal with what was held back until the end of all messages."""
+        Args:
+            backlog: the messages; empty in the first call.
+            commands: the commands of the Runner by name.
+        """
 
-    async def _work(self, work: Callable[[], None]) -> None:
-        def work_alone() -> None:
-            with self._at_work:
+    def _finish(self) -> None:  # noqa: B027 - optional for subclasses
+        """Write what was held back until the end of the stream."""
+
+    async def _run(self, work: Callable[[], None]) -> None:
+        def run_alone() -> None:
+            with self._lock:
                 work()
 
-        await in_thread(work_alone)
+        await in_thread(run_alone)
 
 
 def commands_of(messages: ObjectReceiveStream[BatchMessage]) -> Mapping[str, Command]:
-    """Return the commands whose messages these are, as far as the stream tells."""
+    """Return the commands of the Runner that sends `messages`; empty for any other stream."""
     none: Mapping[str, Command] = {}
     return messages.extra(SinkAttribute.commands, none)  # noqa: S610 - anyio's, not Django's
 
 
-async def next_pile(messages: ObjectReceiveStream[BatchMessage]) -> list[BatchMessage]:
-    """Wait for the next message and return it with those behind it; nothing at the end."""
+async def receive_available(messages: ObjectReceiveStream[BatchMessage]) -> list[BatchMessage]:
+    """Wait for a message; return it with the messages behind it, or nothing at the end."""
     try:
-        pile = [await messages.receive()]
+        backlog = [await messages.receive()]
     except anyio.EndOfStream:
         return []
-    # Streams of a Runner have it, and memory object streams; of others, messages come one by one.
+    # The stream of a Runner has this method, as memory object streams do.  From any other stream,
+    # messages are received one by one.
     receive_nowait = getattr(messages, "receive_nowait", None)
-    size = _size(pile[0])
+    size = size_of(backlog[0])
     with suppress(anyio.WouldBlock, anyio.EndOfStream):
-        while receive_nowait is not None and size < PILE:
+        while receive_nowait is not None and size < MAX_BACKLOG:
             message = receive_nowait()
-            pile.append(message)
-            size += _size(message)
-    return pile
+            backlog.append(message)
+            size += size_of(message)
+    return backlog
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Do `work` in a worker thread that nobody else waits for, and return what it returns.
+    """Call `work` in a worker thread, and return the result.
 
-    Cancellation: a thread cannot be interrupted; it is left to what it does.
+    Cancellation: a thread cannot be interrupted, so the thread goes on alone.
     """
-    # A limiter of its own: neither do slow files take the threads of the host's other work, nor
-    # does that work hold the output up.
+    # With a limiter of its own, a slow file takes no thread from the rest of the program, and the
+    # rest of the program does not delay the output.
     return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
-
-
-def _size(message: BatchMessage) -> int:
-    return len(message.data) if isinstance(message, Batch) else 0

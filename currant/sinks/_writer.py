@@ -1,14 +1,14 @@
-"""`WriterSink`: the console's text, in any file."""
+"""`WriterSink`: the text of the console, in any file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from currant.sinks._files import AnyFile
-from currant.sinks._formatter import Presenter
-from currant.sinks._line_writer import Sheet
-from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS, Labels
-from currant.sinks._threaded import commands_of, next_pile
+from currant.sinks._formatter import Formatter
+from currant.sinks._line_writer import LineWriter
+from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS, Templates
+from currant.sinks._threaded import commands_of, receive_available
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,26 +16,35 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
 
     from currant._values.messages import BatchMessage
+    from currant.sinks._events import Event
     from currant.sinks._files import File
     from currant.sinks._formatter import Mode
-    from currant.sinks._templates import Event
 
 __all__ = ["WriterSink"]
 
 
 class WriterSink:
-    """Writes the text of `ConsoleSink` without colours to one file, both streams in one.
+    """Writes the text of `ConsoleSink`, without colours and with both streams, to one file.
 
-    For one Runner at a time.  The file is neither opened nor closed here.
+    Write the output of two commands into one log::
+
+        import currant
+        from currant.sinks import WriterSink
+
+        with open("all.log", "wb") as file:
+            commands = {"a": "echo one", "b": "echo two"}
+            currant.run(commands, sinks=[WriterSink(file, timestamps=True)])
+
+    Use one sink for one Runner at a time.  The sink neither opens nor closes the file.
 
     Args:
-        file: a binary or text file, a `anyio.abc.ByteSendStream`, or an async file, as those of
-            `anyio.open_file`.  A text file gets U+FFFD for what is no UTF-8.
+        file: a binary or text file, an `anyio.abc.ByteSendStream`, or an async file such as
+            `anyio.open_file` returns.  A text file gets U+FFFD for bytes that are not UTF-8.
         prefix, timestamps, quiet, mode, texts: as for `ConsoleSink`.
 
     Raises:
-        TypeError: when built: the file is nothing to write to.
-        ValueError: when built: a template or an option is wrong.
+        TypeError: when built: `file` has no method to write with.
+        ValueError: when built: a template or an option is invalid.
         OSError: the file cannot be written to.
     """
 
@@ -49,17 +58,17 @@ class WriterSink:
         mode: Mode = "line",
         texts: Mapping[Event, str | None] = NO_TEXTS,
     ) -> None:
-        labels = Labels(prefix, timestamps, texts, in_color=False)
-        sheet = Sheet()
-        self._text = Presenter(sheet, sheet, labels, mode, quiet=quiet)
+        templates = Templates(prefix, timestamps, texts, in_color=False)
+        writer = LineWriter()
+        self._formatter = Formatter(writer, writer, templates, mode, quiet=quiet)
         self._file = AnyFile(file)
 
     async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
-        """Write all messages until there are no more.
+        """Write all messages until the stream ends.
 
-        Cancellation: what is being written may be written in part.
+        Cancellation: the last write may be incomplete.
         """
         commands = commands_of(messages)
-        while pile := await next_pile(messages):
-            await self._file.write(data for _, data in self._text.present(pile, commands))
-        await self._file.write(data for _, data in self._text.finish())
+        while backlog := await receive_available(messages):
+            await self._file.write(data for _, data in self._formatter.format(backlog, commands))
+        await self._file.write(data for _, data in self._formatter.finish())
