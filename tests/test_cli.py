@@ -1134,7 +1134,7 @@ def test_commands_are_not_asked_for_colours_in_a_pipe(run: Run) -> None:
         (["--json", "--raw", "{}"], "--raw and --json"),
         (["--max-restarts", "3", "{}"], "--restart"),
         (["--restart-delay", "3", "{}"], "--restart"),
-        (["--stop-signal", "FOO", "{}"], "'FOO' is no signal"),
+        (["--stop-signal", "FOO", "{}"], "unknown signal 'FOO'"),
         (["--max-processes", "0%", "{}"], "0%"),
         (["--success", "b", "-n", "a", "{}"], "--success b"),
         (["--cwd", "/no/such/folder", "{}"], "/no/such/folder"),
