@@ -29,7 +29,7 @@ from anyio.lowlevel import checkpoint
 
 from currant import Command, Exit, Runner, ready
 from currant.cli import _run
-from currant.cli._run import _pause_and_go_on, run_commands
+from currant.cli._run import _pause_and_resume, run_commands
 from currant.testing import FakeLauncher, Script
 from tests.clis import CURRANT, ROOT, Cli, environment, lines_of, numbers, plain, type_on
 from tests.system import needs_proc
@@ -577,8 +577,8 @@ async def test_tstp_reaches_the_commands_before_they_are_stopped(
     async with Runner(["a"], launcher=launcher) as runner:
         await runner["a"].until_started()
         began = anyio.current_time()
-        await _pause_and_go_on(runner, arriving())
-        assert anyio.current_time() - began > _run.TIME_TO_PAUSE / 2  # clocks are coarse
+        await _pause_and_resume(runner, arriving())
+        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # clocks are coarse
         assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
         runner.kill()
     assert ours == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
@@ -794,7 +794,7 @@ def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
         launcher["a"].exit(0)
 
     monkeypatch.setattr(_run, "_is_pipe", lambda fd: True)
-    monkeypatch.setattr(_run, "_until_nobody_reads", read_until_killed)
+    monkeypatch.setattr(_run, "_wait_reader_gone", read_until_killed)
     monkeypatch.setattr(Runner, "kill", note)
     runner = Runner(["a"], launcher=launcher, sinks=[interrupt], grace=9999)
     assert run_commands(runner) == (143 if order == "signal first" else 141)
@@ -1134,7 +1134,7 @@ def test_commands_are_not_asked_for_colours_in_a_pipe(run: Run) -> None:
         (["--json", "--raw", "{}"], "--raw and --json"),
         (["--max-restarts", "3", "{}"], "--restart"),
         (["--restart-delay", "3", "{}"], "--restart"),
-        (["--stop-signal", "FOO", "{}"], "'FOO' is no signal"),
+        (["--stop-signal", "FOO", "{}"], "unknown signal 'FOO'"),
         (["--max-processes", "0%", "{}"], "0%"),
         (["--success", "b", "-n", "a", "{}"], "--success b"),
         (["--cwd", "/no/such/folder", "{}"], "/no/such/folder"),

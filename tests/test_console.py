@@ -372,7 +372,9 @@ async def test_neighbours_have_different_colours(given: list[str]) -> None:
 
 async def test_a_colour_that_there_is_not_is_told_with_its_command() -> None:
     """The block ends with an error that names both."""
-    with pytest.raises(CommandError, match=r"command 'b': color is not a style of the package rich: .*'blurple'"):
+    with pytest.raises(
+        CommandError, match=r"command 'b': color is not a style of the package rich: .*'blurple'"
+    ):
         async with Runner(
             ["sleep 9999", Command(["sleep", "9999"], name="b", color="blurple")],
             sinks=[ConsoleSink(io.BytesIO(), io.BytesIO(), color="always")],

@@ -1,4 +1,4 @@
-"""From the options of the command line to a Runner."""
+"""Build a Runner, its commands and its sinks from the options of the command line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from currant._values.command import Command
 from currant._values.errors import CommandError
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
-from currant.cli._env import for_output, port_number, read_env_files
+from currant.cli._env import output_variables, parse_port, read_env_files
 from currant.cli._procfile import (
     DEFAULT_PORT,
-    counts_of,
-    instances_of,
+    expand_instances,
+    parse_formation,
     read_application,
-    select,
+    select_processes,
 )
 from currant.sinks import (
     DEFAULT_PREFIX,
@@ -45,31 +45,30 @@ __all__ = [
     "Options",
     "RunOptions",
     "StartOptions",
-    "of_command_lines",
-    "of_procfile",
+    "runner_from_command_lines",
+    "runner_from_procfile",
 ]
 
 NO_TEXTS: Mapping[Event, str | None] = {}
 
-TEXTS_OF_START: Mapping[Event, str | None] = {
+START_TEXTS: Mapping[Event, str | None] = {
     "started": "{name} started (pid {pid})",
     "exited": "{name}: {exit}",
 }
-"""What ``currant start`` says besides, as foreman and honcho do: each start and each end."""
+"""Messages of ``currant start`` for each start and each exit, as foreman and honcho show them."""
 
+FILES_PER_COMMAND = 6
+"""File descriptors that a starting command needs, for both ends of two pipes among others.
 
-FILES_OF_A_COMMAND = 6
-"""Descriptors that a command costs while it is being started: both ends of two pipes, and more.
-
-Later it is half of that; but all commands may be started at once.
+A running command needs half as many, but all commands may start at the same time.
 """
 
 OTHER_FILES = 100
-"""More than enough for the rest."""
+"""File descriptors for everything else; currant needs fewer."""
 
 
 class Options(TypedDict):
-    """The options that ``currant run`` and ``currant start`` share, as click reads them."""
+    """Options of both ``currant run`` and ``currant start``, as click parses them."""
 
     prefix: str | None
     timestamps: bool
@@ -108,66 +107,70 @@ class StartOptions(Options):
     port: str | None
 
 
-def of_command_lines(lines: Sequence[str], options: RunOptions) -> Runner:
-    """Make a Runner that shows what the shell makes of `lines`.
+def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runner:
+    """Return a Runner that runs each command line in a shell and shows the output.
 
     Raises:
-        CommandError: a line is empty, a file of variables cannot be read, or the options do not fit
-            the lines or each other.
-        ValueError: a prefix cannot be read.
+        CommandError: a line is blank, a file of variables cannot be read, or the options do not fit
+            the lines or one another.
+        ValueError: the prefix is not a valid template.
     """
-    names = _names(lines, options["names"])
-    colors = _colors(names, options["colors"])
+    names = _choose_names(lines, options["names"])
+    colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
-    env = for_output(variables, options["color"], shown=not options["json"]) | variables
+    env = output_variables(variables, options["color"], shown=not options["json"]) | variables
     signal = options["stop_signal"]
     commands = [
         Command.shell(line, name=name, color=color, cwd=options["cwd"], env=env, stop_signal=signal)
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
-    return _runner(commands, options, max_processes=options["max_processes"])
+    return _build_runner(commands, options, max_processes=options["max_processes"])
 
 
-def of_procfile(names: Sequence[str], options: StartOptions) -> Runner:
-    """Make a Runner for the processes of a Procfile that have one of `names`; no names: for all.
+def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
+    """Return a Runner for the processes of a Procfile.
+
+    Args:
+        names: the process types to start; empty: all.
+        options: the options of ``currant start``.
 
     Raises:
-        CommandError: a file cannot be read, or a line of it; a name is unknown; the options do not
-            fit.
-        ValueError: a prefix cannot be read.
+        CommandError: a file cannot be read, a line cannot be parsed, the Procfile has no process
+            with one of the names, or the options do not fit one another.
+        ValueError: the prefix is not a valid template.
     """
     procfile, processes, variables = read_application(options["procfile"], options["env"])
-    processes = select(processes, names)
-    counts = counts_of(options["formation"], processes)
-    env = for_output(variables, options["color"], shown=not options["json"]) | dict(variables)
+    processes = select_processes(processes, names)
+    counts = parse_formation(options["formation"], processes)
+    env = output_variables(variables, options["color"], shown=not options["json"]) | dict(variables)
     cwd = options["cwd"] or os.path.dirname(procfile) or None
     signal = options["stop_signal"]
     commands = [
         Command.shell(
-            line,
-            name=name,
+            instance.line,
+            name=instance.name,
             cwd=cwd,
-            env=env | {"PORT": str(port), "PS": name},
+            env=env | {"PORT": str(instance.port), "PS": instance.name},
             stop_signal=signal,
         )
-        for name, line, port in instances_of(processes, counts, _first_port(options, variables))
+        for instance in expand_instances(processes, counts, _first_port(options, variables))
     ]
     if not commands:
-        raise CommandError(f"--formation {options['formation']}: there is no process to start")
-    return _runner(commands, options, texts=TEXTS_OF_START)
+        raise CommandError(f"--formation {options['formation']} leaves no process to start")
+    return _build_runner(commands, options, texts=START_TEXTS)
 
 
 def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
-    """Return the first process's port: from the option, the files, our own variables."""
+    """Return the first port, from ``--port``, the files of variables or currant's environment."""
     given = (
         ("--port", options["port"]),
         ("PORT in the file of variables", variables.get("PORT")),
         ("the variable PORT", os.environ.get("PORT")),
     )
-    return next((port_number(port, where) for where, port in given if port), DEFAULT_PORT)
+    return next((parse_port(port, source) for source, port in given if port), DEFAULT_PORT)
 
 
-def _runner(
+def _build_runner(
     commands: Sequence[Command],
     options: Options,
     *,
@@ -177,13 +180,13 @@ def _runner(
     success = options["success"]
     if success not in ("all", "first", "last", *(command.name for command in commands)):
         known = ", ".join(command.name for command in commands)
-        raise CommandError(f"--success {success}: there is no command of that name, but {known}")
+        raise CommandError(f"--success {success}: there is no command with this name, only {known}")
     at_a_time = min(len(commands), max_processes or len(commands))
-    _raise_file_limit(at_a_time * FILES_OF_A_COMMAND + OTHER_FILES)
+    _raise_file_limit(at_a_time * FILES_PER_COMMAND + OTHER_FILES)
     return Runner(
         commands,
         restart=_restart_policy(options),
-        sinks=_sinks(options, texts, progress=at_a_time < len(commands)),
+        sinks=_build_sinks(options, texts, progress=at_a_time < len(commands)),
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],
@@ -192,43 +195,49 @@ def _runner(
 
 
 def _raise_file_limit(wanted: int) -> None:
-    """Allow ourselves so many descriptors, as far as the system lets us.
+    """Raise the soft limit of open files to `wanted`, or as far as the system allows.
 
-    The commands inherit the limit, so it stays as it is where it is high enough.
+    The commands inherit the limit, so a limit that is high enough stays unchanged.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has a limit of its own below the hard one
+        with suppress(OSError, ValueError):  # macOS has another limit below the hard limit.
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _names(lines: Sequence[str], given: str | None) -> list[str]:
+def _choose_names(lines: Sequence[str], given: str | None) -> list[str]:
     if given is None:
         taken = Names()
-        return [taken.unique(_first_word(line)) for line in lines]
+        return [taken.unique(_program_name(line)) for line in lines]
     names = given.split(",")
     if len(names) != len(lines):
-        raise CommandError(f"--names gives {len(names)} names for {len(lines)} commands")
+        raise CommandError(f"--names gives {_count(names, 'name')} for {_count(lines, 'command')}")
     return names
 
 
-def _first_word(line: str) -> str:
-    """Return what to call a command line: its program's name, without the folder."""
+def _count(items: Sequence[str], noun: str) -> str:
+    return f"{len(items)} {noun}" + ("s" if len(items) != 1 else "")
+
+
+def _program_name(line: str) -> str:
+    """Return the file name of the program that a command line runs; ``sh`` if none is found."""
     try:
         words = shlex.split(line)
-    except ValueError:  # the shell may understand it nevertheless, and says so if not
+    except ValueError:  # The shell may still accept the line; otherwise it reports the error.
         words = line.split()
     programs = [word for word in words if "=" not in word]
     return PurePath(programs[0]).name or "sh" if programs else "sh"
 
 
-def _colors(names: Sequence[str], given: str | None) -> list[str | None]:
-    """Return a colour for each command; None where one is to be chosen."""
+def _choose_colors(names: Sequence[str], given: str | None) -> list[str | None]:
+    """Return the colour of each command; None if the sink chooses the colour."""
     colors = [color.strip() for color in ([] if given is None else given.split(","))]
     if len(colors) > len(names):
-        raise CommandError(f"--colors gives {len(colors)} colours for {len(names)} commands")
+        raise CommandError(
+            f"--colors gives {_count(colors, 'colour')} for {_count(names, 'command')}"
+        )
     chosen: list[str | None] = []
     for name, color in zip_longest(names, colors, fillvalue="auto"):
         chosen.append(None if color in ("", "auto") else color)
@@ -238,15 +247,17 @@ def _colors(names: Sequence[str], given: str | None) -> list[str | None]:
 
 
 def _restart_policy(options: Options) -> RestartPolicy:
-    """Return when to restart.
+    """Return the policy of ``--restart`` and its companion options.
 
     Raises:
-        CommandError: it is said how to restart, and not when.
+        CommandError: a companion option is given without ``--restart``.
     """
     if options["restart"] == "never":
         for option in ("max_restarts", "restart_delay"):
             if options[option] is not None:
-                raise CommandError(f"--{option.replace('_', '-')} has no meaning without --restart")
+                raise CommandError(
+                    f"--{option.replace('_', '-')} requires --restart on-failure or always"
+                )
     delay = options["restart_delay"]
     policy = RestartPolicy(options["restart"], max_restarts=options["max_restarts"])
     if delay is None:
@@ -254,16 +265,18 @@ def _restart_policy(options: Options) -> RestartPolicy:
     return replace(policy, delay=delay, max_delay=max(delay, policy.max_delay))
 
 
-def _sinks(options: Options, texts: Mapping[Event, str | None], *, progress: bool) -> list[Sink]:
-    """Return where the output goes.
+def _build_sinks(
+    options: Options, texts: Mapping[Event, str | None], *, progress: bool
+) -> list[Sink]:
+    """Return the sinks that the output goes to.
 
     Raises:
-        CommandError: two options do not go together, or the log directory cannot be made.
-        ValueError: the prefix cannot be read.
+        CommandError: two options exclude each other, or the log directory cannot be created.
+        ValueError: the prefix is not a valid template.
     """
-    forms = [f"--{form}" for form in ("raw", "group", "json") if options[form]]
-    if len(forms) > 1:
-        raise CommandError(f"{' and '.join(forms)} do not go together")
+    formats = [f"--{name}" for name in ("raw", "group", "json") if options[name]]
+    if len(formats) > 1:
+        raise CommandError(f"{' and '.join(formats)} cannot be combined")
     sinks: list[Sink] = []
     if options["json"]:
         sinks.append(JSONSink(sys.stdout))

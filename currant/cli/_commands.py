@@ -1,6 +1,6 @@
-"""The options of `currant`, as click reads them.
+"""The subcommands of `currant` and their options, declared for click.
 
-What they mean is in `currant.cli._build`, what then happens in `currant.cli._run`.
+`currant.cli._build` turns the options into a Runner, and `currant.cli._run` runs the Runner.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from currant._values.restart import RestartWhen
 from currant.cli._build import (
     RunOptions,
     StartOptions,
-    of_command_lines,
-    of_procfile,
+    runner_from_command_lines,
+    runner_from_procfile,
 )
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
@@ -39,8 +39,11 @@ P = ParamSpec("P")
 USAGE_ERROR = 2
 
 
-def command_line() -> None:
-    """Do what the program's arguments say, and end the program; errors of use are one line."""
+def run_command_line() -> None:
+    """Run the subcommand that the program's arguments name, and end the program.
+
+    A usage error is reported in one line on stderr.
+    """
     try:
         status = currant.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -49,32 +52,34 @@ def command_line() -> None:
     except click.UsageError as error:
         click.echo(f"currant: {' '.join(error.format_message().split())}", err=True)
         status = USAGE_ERROR
-    except click.Abort:  # Ctrl-C before the commands were started
+    except click.Abort:  # Ctrl-C arrived before the commands were started.
         status = 128 + signals.SIGINT
-    except OSError as error:  # of the help or a list; BrokenPipeError is click's affair
+    except OSError as error:  # Writing the help or a list failed; click handles BrokenPipeError.
         click.echo(f"currant: cannot write the output: {error.strerror}", err=True)
         status = 1
-    _end(status)
+    _exit(status)
 
 
-def _signal(text: str) -> int:
-    """Return a signal by its name, with or without SIG, or by its number."""
+def _parse_signal(text: str) -> int:
+    """Return the number of a signal, given by number or by name, with or without SIG."""
     for name in (text.upper(), f"SIG{text.upper()}"):
         if name in signals.Signals.__members__:
             return signals.Signals[name]
     if text.isdecimal() and int(text) in signals.valid_signals():
         return int(text)
-    raise click.BadParameter(f"{text!r} is no signal.")
+    raise click.BadParameter(f"unknown signal {text!r}")
 
 
-def _process_count(text: str) -> int:
-    """Return a number, or what share of the CPUs it is: at least 1."""
+def _parse_process_count(text: str) -> int:
+    """Return a number of processes, given as a number or as a share of the CPUs; at least 1."""
     number = text.removesuffix("%")
     if not number.isdecimal() or int(number) < 1:
-        raise click.BadParameter(f"{text!r} is neither a number from 1 on nor a share like 50%.")
+        raise click.BadParameter(
+            f"{text!r} must be an integer >= 1, or a share of the CPUs such as 50%"
+        )
     if number == text:
         return int(number)
-    # Only those that this process may use, where the system tells.
+    # Count only the CPUs that this process may use, if the system reports them.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, round((cpus or 1) * int(number) / 100))
 
@@ -82,36 +87,39 @@ def _process_count(text: str) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="currant")
 def currant() -> None:
-    """Run many commands at once; nothing of them is left behind."""
+    """Run many commands at once, and leave no process behind."""
 
 
-def _shared(function: Callable[P, None]) -> Callable[P, None]:
-    """Add the options of all commands that run commands."""
+def _add_shared_options(function: Callable[P, None]) -> Callable[P, None]:
+    """Add the options that `run` and `start` share."""
     for option in reversed(_SHARED_OPTIONS):
         function = option(function)
     return function
 
 
 _SHARED_OPTIONS = (
-    click.option("--timestamps", is_flag=True, help="The time of day before each line."),
-    click.option("-r", "--raw", is_flag=True, help="Show output as it is, without prefixes."),
-    click.option("-g", "--group", is_flag=True, help="Show a command's output when it has ended."),
+    click.option("--timestamps", is_flag=True, help="Show the time of day before each line."),
+    click.option("-r", "--raw", is_flag=True, help="Show the output unchanged, without prefixes."),
+    click.option(
+        "-g",
+        "--group",
+        is_flag=True,
+        help="Show the output of each command in one block, when the command has ended.",
+    ),
     click.option(
         "--color",
         type=click.Choice(get_args(Color)),
         default="auto",
         show_default=True,
-        help="Whether names are coloured; auto: on a terminal.",
+        help="When to colour the names; auto: on a terminal.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Show what the commands say, and no more."),
-    click.option(
-        "--json", is_flag=True, help="Write a JSON object for each line and event instead."
-    ),
+    click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages."),
+    click.option("--json", is_flag=True, help="Write each line and event as a JSON object."),
     click.option(
         "--log-dir",
         type=click.Path(file_okay=False),
         metavar="DIR",
-        help="Also add what each command writes to NAME.log there.",
+        help="Also append the output of each command to DIR/NAME.log.",
     ),
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(
@@ -119,7 +127,7 @@ _SHARED_OPTIONS = (
         type=click.Choice(get_args(RestartWhen)),
         default="never",
         show_default=True,
-        help="Start a command again that has ended by itself, after a growing wait.",
+        help="Restart a command that has exited by itself, after a growing delay.",
     ),
     click.option(
         "--max-restarts", type=click.IntRange(min=0), metavar="N", help="Give up after N restarts."
@@ -136,15 +144,15 @@ _SHARED_OPTIONS = (
         default=5.0,
         show_default=True,
         metavar="S",
-        help="Seconds from asking a command to stop to killing it.",
+        help="Seconds between the request to stop and SIGKILL.",
     ),
     click.option(
         "--stop-signal",
-        type=_signal,
+        type=_parse_signal,
         default="TERM",
         show_default=True,
         metavar="SIGNAL",
-        help="What asks a command to stop.",
+        help="Signal that asks a command to stop.",
     ),
     click.option(
         "-s",
@@ -152,43 +160,44 @@ _SHARED_OPTIONS = (
         default="all",
         show_default=True,
         metavar="all|first|last|NAME",
-        help="Whose failure makes the exit status: any, that of the first or last to end, or of "
-        "NAME.",
+        help="Which command's failure sets the exit status: any command (all), the first or last "
+        "to end, or NAME.",
     ),
 )
 
 _PREFIX_HELP = (
-    "What stands before each line; may have {name}, {pid}, {stream}, {attempt}, {time}, "
-    "{elapsed}.  [default: {name} | ]"
+    "Prefix of each line; fields: {name}, {pid}, {stream}, {attempt}, {time}, {elapsed}.  "
+    "[default: {name} | ]"
 )
 
-_procfile = click.option(
+_procfile_option = click.option(
     "-f",
     "--procfile",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="The Procfile.  [default: what PROCFILE says, or Procfile]",
+    help="The Procfile.  [default: the variable PROCFILE, or Procfile]",
 )
-_env = click.option(
+_env_option = click.option(
     "-e",
     "--env",
     "--env-file",
     "env",
     metavar="FILE,…",
-    help="Files of variables for the processes.  [default: .env beside the Procfile]",
+    help="Files of variables for the processes, one NAME=value per line.  "
+    "[default: .env beside the Procfile]",
 )
 
 
-def _cwd(where: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+def _cwd_option(default: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return click.option(
         "--cwd",
         type=click.Path(exists=True, file_okay=False),
         metavar="DIR",
-        help=f"Run the commands there.  [default: {where}]",
+        help=f"Run the commands in this directory.  [default: {default}]",
     )
 
 
-def _kill_others_on(
+def _kill_others_on_option(
     default: KillOthersOn | None,
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return click.option(
@@ -197,48 +206,49 @@ def _kill_others_on(
         type=click.Choice(get_args(KillOthersOn)),
         default=default,
         show_default=True,
-        help="Stop all when one command ends this way.",
+        help="Stop all commands when one ends this way.",
     )
 
 
 @currant.command()
-@click.option("-n", "--names", metavar="A,B,…", help="A name for each command, in order.")
+@click.option("-n", "--names", metavar="A,B,…", help="The name of each command, in order.")
 @click.option(
     "-c",
     "--colors",
     metavar="A,B,…",
-    help="A colour for each command, in order: cyan, bold red, #ff8800; auto or none: any.",
+    help="The colour of each command, in order: cyan, bold red, #ff8800; auto or empty: any.",
 )
 @click.option(
     "-m",
     "--max-processes",
-    type=_process_count,
+    type=_parse_process_count,
     metavar="N",
-    help="Run at most N at the same time, or 50% of the CPUs; the others wait their turn.",
+    help="Run at most N commands at a time, or a share of the CPUs such as 50%; the others wait.",
 )
-@_kill_others_on(None)
+@_kill_others_on_option(None)
 @click.option(
     "--env-file",
     multiple=True,
     metavar="FILE",
-    help="A file of variables for the commands, NAME=value a line; may be given again.",
+    help="A file of variables for the commands, one NAME=value per line; may be repeated.",
 )
-@_cwd("here")
+@_cwd_option("the current one")
 @click.option("-p", "--prefix", metavar="TEXT", help=_PREFIX_HELP)
-@_shared
+@_add_shared_options
 @click.argument("commands", metavar="COMMAND...", nargs=-1, required=True)
 def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
-    """Run each COMMAND, one line for the shell, and show what they write.
+    """Run each COMMAND in a shell and show the output.
 
-    Ctrl-C stops all of them; a second one kills what does not stop.  The exit status is that of the
-    first command that failed, 128 + n where signal n ended it; what was stopped has not failed.
+    Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is the exit code of the
+    first command that failed, or 128 + n if signal n killed the command.  A command that currant
+    stopped has not failed.
     """
-    _run_to_the_end(lambda: of_command_lines(commands, options), options)
+    _run_and_exit(lambda: runner_from_command_lines(commands, options), options)
 
 
 @currant.command()
-@_procfile
-@_env
+@_procfile_option
+@_env_option
 @click.option(
     "-m",
     "-c",
@@ -247,35 +257,35 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     "formation",
     default="",
     metavar="A=N,…",
-    help="How many of each process to start, such as web=2,worker=0; all=N: of those not named.  "
+    help="How many of each process to start, such as web=2,worker=0; all=N sets the others.  "
     "[default: 1]",
 )
 @click.option(
     "-p",
     "--port",
     metavar="N",
-    help="PORT of the first process; each further one has 100 more, its instances 1 more.  "
-    "[default: what PORT says, or 5000]",
+    help="PORT of the first process type; 100 more for each further type, 1 more for each "
+    "instance.  [default: the variable PORT, or 5000]",
 )
-@_kill_others_on("exit")
-@_cwd("the Procfile's folder")
+@_kill_others_on_option("exit")
+@_cwd_option("the Procfile's")
 @click.option("--prefix", metavar="TEXT", help=_PREFIX_HELP)
-@_shared
+@_add_shared_options
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> None:
-    """Start the processes of a Procfile, or those called NAME.
+    """Start the processes of a Procfile: all, or each NAME.
 
-    When one of them ends, the others are stopped; Ctrl-C stops all of them, and a second one kills
-    what does not stop.  The exit status is as for `run`.
+    When one process ends, currant stops the others.  Ctrl-C stops all processes; a second Ctrl-C
+    kills them.  The exit status is as for `run`.
     """
-    _run_to_the_end(lambda: of_procfile(names, options), options)
+    _run_and_exit(lambda: runner_from_procfile(names, options), options)
 
 
 @currant.command()
-@_procfile
-@_env
+@_procfile_option
+@_env_option
 def check(procfile: str | None, env: str | None) -> None:
-    """Read a Procfile and list its processes; start nothing."""
+    """Check a Procfile and list its processes; start nothing."""
     try:
         application = read_application(procfile, env)
     except CurrantError as error:
@@ -285,24 +295,26 @@ def check(procfile: str | None, env: str | None) -> None:
         click.echo(f"{name:{width}} | {line}")
 
 
-def _run_to_the_end(build: Callable[[], Runner], options: Options) -> NoReturn:
-    """Run what `build` makes of the options, and end the program."""
+def _run_and_exit(build: Callable[[], Runner], options: Options) -> NoReturn:
+    """Run the Runner that `build` returns, and end the program with the exit status."""
     try:
         runner = build()
         status = run_commands(runner, options["success"])
         if options["summary"]:
             if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
-                signals.signal(signals.SIGINT, signals.SIG_DFL)  # a terminal may take nothing
-            with suppress(OSError):  # nobody is left to be told
+                # Writing the table may block, for example on a terminal that accepts no output.
+                # Ctrl-C must still end the program.
+                signals.signal(signals.SIGINT, signals.SIG_DFL)
+            with suppress(OSError):  # stderr cannot be written, so the error cannot be reported.
                 show_summary(runner.results.values(), options["color"])
     except (CurrantError, ValueError) as error:
         click.echo(f"currant: {error}", err=True)
         status = USAGE_ERROR
-    _end(status)
+    _exit(status)
 
 
-def _end(status: int | None) -> NoReturn:
-    """End the program at once: a thread may still be writing to a file that takes nothing."""
-    with suppress(OSError):  # a full disk, and that has been told
+def _exit(status: int | None) -> NoReturn:
+    """End the program without a wait for threads: one may be blocked in a write."""
+    with suppress(OSError):  # The disk may be full, but that error has been reported.
         sys.stdout.flush()
     os._exit(status or 0)

@@ -1,4 +1,7 @@
-"""The variables that commands get: from files, and those by which their output reaches a person."""
+"""The environment of the commands.
+
+Variables come from files, and from `output_variables`, so that output appears at once and coloured.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ if TYPE_CHECKING:
 
     from currant.sinks import Color
 
-__all__ = ["for_output", "port_number", "read_env_files"]
+__all__ = ["output_variables", "parse_port", "read_env_files"]
 
 
 def read_env_files(paths: Iterable[str]) -> dict[str, str]:
-    """Return the variables that the files set, a later file over an earlier one.
+    """Return the variables that files set; a later file overrides an earlier file.
 
-    They are read as by the package python-dotenv, but ``$`` means nothing in them.
+    The syntax is that of the package python-dotenv, except that ``$`` has no special meaning.
 
     Raises:
-        CommandError: a file cannot be read, or a line of it.
+        CommandError: a file cannot be read, or a line is not of the form ``NAME=value``.
     """
     variables: dict[str, str] = {}
     for path in paths:
@@ -31,7 +34,7 @@ def read_env_files(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _read_env_file(path: str) -> dict[str, str]:
-    from dotenv.parser import parse_stream  # noqa: PLC0415 - most runs have no use for it
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - most runs read no such file
 
     variables: dict[str, str] = {}
     try:
@@ -48,31 +51,35 @@ def _read_env_file(path: str) -> dict[str, str]:
     except OSError as error:
         raise CommandError(f"cannot read the variables in {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CommandError(f"cannot read the variables in {path}: it is no UTF-8") from error
+        raise CommandError(f"cannot read the variables in {path}: is not valid UTF-8") from error
     return variables
 
 
-def port_number(text: str, where: str) -> int:
-    """Return `text` as the number of a port.
+def parse_port(text: str, source: str) -> int:
+    """Return a port as a number.
+
+    Args:
+        text: the port in decimal.
+        source: the option, variable or process that the port belongs to, for the error message.
 
     Raises:
-        CommandError: it is none; `where` says whose it is.
+        CommandError: `text` is not a valid port.
     """
     if not text.isdecimal() or not 0 < int(text) < 1 << 16:
-        raise CommandError(f"{where}: {text!r} is no port number")
+        raise CommandError(f"{source}: {text!r} is not a valid port")
     return int(text)
 
 
-def for_output(given: Mapping[str, str], color: Color, *, shown: bool) -> dict[str, str]:
-    """Return the variables that commands get besides those that are `given` and our own.
+def output_variables(given: Mapping[str, str], color: Color, *, shown: bool) -> dict[str, str]:
+    """Return variables that make programs write to currant as they would write to its terminal.
 
-    Python keeps what it prints to itself for long where stdout is no terminal, and most programs
-    show no colours there; but it is we who pass it on to one.
+    Python buffers its output if stdout is not a terminal, and most programs write without colours
+    then.  The commands write into pipes, but currant forwards their output to a terminal.
 
     Args:
-        given: variables that commands get anyway, over ours.
-        color: what was asked for.
-        shown: whether their output is shown as it is.
+        given: variables from files; they and currant's own environment take precedence.
+        color: the value of ``--color``.
+        shown: False if the output is not shown as text (``--json``), so that colours are unwanted.
     """
     known = {**os.environ, **given}
     env: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""Procfiles, as foreman and honcho read them: a process type a line, ``name: what the shell runs``.
+"""Read Procfiles as foreman and honcho do: one process type per line, ``name: command line``.
 
-Blank lines and lines that begin with ``#`` mean nothing; honcho passes over all other lines that it
-cannot read, here they are an error.
+Blank lines and lines that begin with ``#`` are ignored.  honcho also skips any other line that it
+cannot parse; currant reports an error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from currant._values.errors import CommandError
-from currant.cli._env import port_number, read_env_files
+from currant.cli._env import parse_port, read_env_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,38 +19,50 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PORT",
     "Application",
-    "counts_of",
-    "instances_of",
+    "Instance",
+    "expand_instances",
+    "parse_formation",
     "read_application",
-    "select",
+    "select_processes",
 ]
 
 DEFAULT_PORT = 5000
-PORTS_OF_A_TYPE = 100
-"""How far the first port of a process type is from that of the one before it."""
+PORTS_PER_TYPE = 100
+"""The distance between the first ports of two successive process types."""
 
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 
 
 class Application(NamedTuple):
-    """What a Procfile and the files of variables beside it say."""
+    """A Procfile and the variables for its processes."""
 
     procfile: str
+    """The path of the Procfile."""
     processes: Mapping[str, str]
+    """The command line of each process type, by name, in the order of the Procfile."""
     variables: Mapping[str, str]
+
+
+class Instance(NamedTuple):
+    """One process to start, such as ``web.1``."""
+
+    name: str
+    line: str
+    """The command line for the shell."""
+    port: int
 
 
 def read_application(procfile: str | None, env: str | None) -> Application:
     """Read a Procfile, and the variables for its processes.
 
     Args:
-        procfile: its path; None: what ``PROCFILE`` says, first the one in the files of variables;
-            else ``Procfile``.
-        env: paths of files of variables, with commas between them; None: ``.env`` beside the
-            Procfile, if there is one.
+        procfile: the path of the Procfile; None: the value of ``PROCFILE`` in the files of
+            variables, or else in currant's environment, or else ``Procfile``.
+        env: paths of files of variables, separated by commas; None: ``.env`` beside the Procfile,
+            if this file exists.
 
     Raises:
-        CommandError: a file cannot be read, or a line of it.
+        CommandError: a file cannot be read, or a line cannot be parsed.
     """
     folder = os.path.dirname(procfile or "")
     beside = os.path.join(folder, ".env")
@@ -64,14 +76,14 @@ def read_application(procfile: str | None, env: str | None) -> Application:
 
 
 def _read_procfile(path: str) -> dict[str, str]:
-    """Return the lines for the shell by the name of their process type, in order.
+    """Return the command line of each process type, by name, in the order of the file.
 
     Raises:
-        CommandError: the file cannot be read, a line is none, a name stands twice, or there is no
-            process at all.
+        CommandError: the file cannot be read, a line cannot be parsed, a name occurs twice, or the
+            file defines no process.
     """
     try:
-        # Bytes that are no UTF-8 reach the shell as they are.
+        # Bytes that are not valid UTF-8 reach the shell unchanged.
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             lines = file.read().split("\n")
     except OSError as error:
@@ -88,34 +100,35 @@ def _read_procfile(path: str) -> dict[str, str]:
             )
         name, command = match.groups()
         if name in processes:
-            raise CommandError(f"{path}, line {number}: there is a process {name!r} already")
+            raise CommandError(f"{path}, line {number}: process {name!r} is already defined")
         processes[name] = command
     if not processes:
-        raise CommandError(f"{path}: there is no process in it")
+        raise CommandError(f"{path} defines no process")
     return processes
 
 
-def select(processes: Mapping[str, str], names: Sequence[str]) -> Mapping[str, str]:
-    """Return those of `processes` that have one of `names`, in the order of these; no names: all.
+def select_processes(processes: Mapping[str, str], names: Sequence[str]) -> Mapping[str, str]:
+    """Return the processes with the given names, in the order of `names`; all if `names` is empty.
 
     Raises:
-        CommandError: there is no process of a name.
+        CommandError: the Procfile has no process with one of the names.
     """
     if not names:
         return processes
-    _check_known(names, processes)
+    _check_defined(names, processes)
     return {name: processes[name] for name in names}
 
 
-def counts_of(formation: str, processes: Mapping[str, str]) -> dict[str, int]:
-    """Return how many of each of `processes` there are to be.
+def parse_formation(formation: str, processes: Mapping[str, str]) -> dict[str, int]:
+    """Return the number of instances of each process type.
 
     Args:
-        formation: such as ``"web=2,worker=0"``; ``all`` is each that is not named, otherwise 1.
-        processes: those that there are.
+        formation: such as ``"web=2,worker=0"``.  ``all`` sets the number for each process type that
+            the formation does not name; the default is 1.
+        processes: the process types that may be named.
 
     Raises:
-        CommandError: it cannot be read, or there is no process of a name.
+        CommandError: the formation cannot be parsed, or names a process that does not exist.
     """
     given: dict[str, int] = {}
     for part in formation.split(",") if formation else ():
@@ -123,27 +136,28 @@ def counts_of(formation: str, processes: Mapping[str, str]) -> dict[str, int]:
         if not count.strip().isdecimal():
             raise CommandError(f"--formation: {part!r} is not of the form 'name=number'")
         given[name.strip()] = int(count)
-    for_all = given.pop("all", 1) if "all" not in processes else 1
-    _check_known(given, processes)
-    return {name: given.get(name, for_all) for name in processes}
+    default = given.pop("all", 1) if "all" not in processes else 1
+    _check_defined(given, processes)
+    return {name: given.get(name, default) for name in processes}
 
 
-def instances_of(
-    processes: Mapping[str, str], counts: Mapping[str, int], port: int
-) -> Iterator[tuple[str, str, int]]:
-    """Yield the name (``web.1``), the line for the shell and the port of each process to start.
+def expand_instances(
+    processes: Mapping[str, str], counts: Mapping[str, int], first_port: int
+) -> Iterator[Instance]:
+    """Yield each process to start, with its own port.
 
     Raises:
-        CommandError: there are no ports left.
+        CommandError: a port would be above 65535.
     """
-    for place, (name, line) in enumerate(processes.items()):
-        for index in range(counts[name]):
-            number = port + place * PORTS_OF_A_TYPE + index
-            yield f"{name}.{index + 1}", line, port_number(str(number), f"{name}.{index + 1}")
+    for place, (process_type, line) in enumerate(processes.items()):
+        for index in range(counts[process_type]):
+            name = f"{process_type}.{index + 1}"
+            port = first_port + place * PORTS_PER_TYPE + index
+            yield Instance(name, line, parse_port(str(port), name))
 
 
-def _check_known(names: Iterable[str], processes: Mapping[str, str]) -> None:
+def _check_defined(names: Iterable[str], processes: Mapping[str, str]) -> None:
     for name in names:
         if name not in processes:
-            known = ", ".join(processes)
-            raise CommandError(f"there is no process {name!r} in the Procfile, there are {known}")
+            defined = ", ".join(processes)
+            raise CommandError(f"there is no process {name!r} in the Procfile, only {defined}")

@@ -1,4 +1,7 @@
-"""Runs a Runner to its end: signals, a terminal or pipe that goes away, and the exit status."""
+"""Run a Runner until all commands have ended.
+
+This module handles signals, a terminal or pipe that goes away, and the exit status.
+"""
 
 from __future__ import annotations
 
@@ -25,27 +28,30 @@ __all__ = ["run_commands"]
 
 STOP_SIGNALS = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)
 PAUSE_SIGNALS = (signals.SIGTSTP, signals.SIGCONT)
-TIME_FOR_ECHOES = 0.05
-"""Seconds in which a request to stop may come more than once: `timeout` signals its child and then
-its own group, and a program between a terminal and us passes on what the terminal has sent us too.
+DUPLICATE_SIGNAL_WINDOW = 0.05
+"""Seconds in which further signals count as the same request to stop.
+
+`timeout` signals its child and then its own process group, and a program between a terminal and
+currant forwards a signal that the terminal has already sent to currant.
 """
-TIME_TO_PAUSE = 0.1
-"""Seconds that commands have for what they do on SIGTSTP until they are stopped by SIGSTOP."""
+PAUSE_GRACE = 0.1
+"""Seconds that commands have to handle SIGTSTP before they get SIGSTOP."""
 
 STDOUT = 1
 
-CANNOT_RUN = 126
-"""The shell's exit status for a command that is there but cannot be run."""
-NOBODY_READS = 128 + signals.SIGPIPE
-"""The shell's exit status for a program whose output nobody reads any more."""
+STATUS_CANNOT_START = 126
+"""The shell's exit status for a command that exists but cannot be started."""
+STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
+"""The shell's exit status for a program that wrote into a pipe without a reader."""
 
 
 def run_commands(runner: Runner, success: str = "all") -> int:
-    """Run to the end, and return the exit status.
+    """Run all commands of a Runner until they have ended, and return the exit status.
 
     Args:
-        runner: what to run.
-        success: whose failure counts: ``"all"``, the ``"first"`` or ``"last"`` to end, or a name.
+        runner: a Runner that has not been entered yet.
+        success: which command's failure sets the exit status: ``"all"``, the ``"first"`` or the
+            ``"last"`` command to end, or the name of a command.
     """
     try:
         return anyio.run(_run, runner, success)
@@ -57,102 +63,116 @@ def run_commands(runner: Runner, success: str = "all") -> int:
 
 
 async def _run(runner: Runner, success: str) -> int:
-    """Run to the end; the first reason to stop that came from outside makes the exit status."""
-    reasons: list[int] = []
-    ended: list[Result] = []
+    """Run until all commands have ended, and return the exit status.
+
+    The first reason from outside (a signal, or a reader that is gone) sets the status.  Without
+    such a reason, the commands set the status.
+    """
+    outside_reasons: list[int] = []
+    results: list[Result] = []
 
     async def stop_on_signal() -> None:
-        signal = await anext(stopping)
-        reasons.append(128 + signal)
-        with anyio.move_on_after(TIME_FOR_ECHOES):
-            async for _ in stopping:
+        signal = await anext(stop_signals)
+        outside_reasons.append(128 + signal)
+        with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
+            async for _ in stop_signals:
                 pass
         runner.kill(f"received {signal.name}")
-        signal = await anext(stopping)
-        runner.kill(f"received {signal.name}")  # the second time: without what is left of the grace
-        runner.cancel_scope.cancel()  # nor wait for a terminal or pipe that takes nothing
+        signal = await anext(stop_signals)
+        runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.
+        runner.cancel_scope.cancel()  # Do not wait for a terminal or pipe that accepts no output.
 
-    async def stop_when_nobody_reads() -> None:
-        await _until_nobody_reads(STDOUT)
-        reasons.append(NOBODY_READS)
-        runner.barrier.throw("nobody reads the output")  # not `kill`, which after a signal hurries
+    async def stop_without_reader() -> None:
+        await _wait_reader_gone(STDOUT)
+        outside_reasons.append(STATUS_BROKEN_PIPE)
+        # `Runner.kill` would cut the grace short if a signal has already called `kill`.
+        runner.barrier.throw("the reader of the output is gone")
 
-    async def note_end(job: Job) -> None:
-        ended.append(await job.wait())
+    async def record_result(job: Job) -> None:
+        results.append(await job.wait())
 
     try:
-        with _receiving(STOP_SIGNALS) as stopping, _receiving(PAUSE_SIGNALS) as pausing:
+        with (
+            _receive_signals(STOP_SIGNALS) as stop_signals,
+            _receive_signals(PAUSE_SIGNALS) as pause_signals,
+        ):
             async with runner, anyio.create_task_group() as tasks:
                 tasks.start_soon(stop_on_signal)
-                tasks.start_soon(_pause_and_go_on, runner, pausing)
+                tasks.start_soon(_pause_and_resume, runner, pause_signals)
                 if _is_pipe(STDOUT):
-                    tasks.start_soon(stop_when_nobody_reads)
-                async with anyio.create_task_group() as noting:
+                    tasks.start_soon(stop_without_reader)
+                async with anyio.create_task_group() as recorders:
                     for job in runner.jobs.values():
-                        noting.start_soon(note_end, job)
+                        recorders.start_soon(record_result, job)
                 await runner.join()
                 tasks.cancel_scope.cancel()
-    except BrokenPipeError:  # of the sink
-        reasons.append(NOBODY_READS)
-    return reasons[0] if reasons else _status(_counting(ended, success))
+    except BrokenPipeError:  # A sink raises this error.
+        outside_reasons.append(STATUS_BROKEN_PIPE)
+    if outside_reasons:
+        return outside_reasons[0]
+    return _exit_status(_select_results(results, success))
 
 
-def _receiving(
+def _receive_signals(
     numbers: Iterable[signals.Signals],
 ) -> AbstractContextManager[AsyncIterator[signals.Signals]]:
-    """Receive those of the signals that were not ignored before us: these stay so (nohup)."""
-    heeded = [number for number in numbers if signals.getsignal(number) != signals.SIG_IGN]
-    return anyio.open_signal_receiver(*heeded)
+    """Receive signals, except those that were ignored before currant started (as by ``nohup``).
+
+    An ignored signal stays ignored.
+    """
+    not_ignored = [number for number in numbers if signals.getsignal(number) != signals.SIG_IGN]
+    return anyio.open_signal_receiver(*not_ignored)
 
 
-async def _pause_and_go_on(runner: Runner, arriving: AsyncIterator[signals.Signals]) -> None:
-    """Pass Ctrl-Z on, and what ``fg`` and ``bg`` send afterwards."""
-    async for signal in arriving:
+async def _pause_and_resume(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:
+    """Forward SIGTSTP (Ctrl-Z) and SIGCONT (``fg``, ``bg``) to the commands."""
+    async for signal in received:
         await runner.send_signal(signal)
         if signal == signals.SIGTSTP:
-            # Those who handle it have time for that.  The others would go on: the system ignores
-            # it in a session without a shell (POSIX: orphaned process groups).
-            await anyio.sleep(TIME_TO_PAUSE)
+            # A command that handles SIGTSTP gets time for its handler.  The default action of
+            # SIGTSTP has no effect in a session without a shell (POSIX: an orphaned process group),
+            # so only SIGSTOP pauses the other commands.
+            await anyio.sleep(PAUSE_GRACE)
             await runner.send_signal(signals.SIGSTOP)
             os.kill(os.getpid(), signals.SIGSTOP)
 
 
 def _is_pipe(fd: int) -> bool:
-    """Tell whether `fd` is the end of a pipe that can only be written to."""
-    writes_only = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
-    return writes_only and stat.S_ISFIFO(os.fstat(fd).st_mode)
+    """Return True if `fd` is the write-only end of a pipe."""
+    is_write_only = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+    return is_write_only and stat.S_ISFIFO(os.fstat(fd).st_mode)
 
 
-async def _until_nobody_reads(pipe: int) -> None:
-    """Wait until the other end of a pipe that is written to is closed, however long we are silent.
+async def _wait_reader_gone(pipe: int) -> None:
+    """Wait until the read end of a pipe is closed, even if the commands write nothing.
 
-    There is nothing to read from this end, ever, so it is "readable" when there is an error to tell
-    (Linux: ``EPOLLERR``, poll(2)).
+    The write end of a pipe never has data to read.  It becomes "readable" only if it has an error
+    to report (Linux: ``EPOLLERR``, poll(2)).
     """
     await anyio.wait_readable(pipe)
 
 
-def _counting(ended: Sequence[Result], success: str) -> Sequence[Result]:
-    """Return those of `ended`, in the order of their ends, whose failure counts."""
+def _select_results(results: Sequence[Result], success: str) -> Sequence[Result]:
+    """Return the results that `success` selects; `results` are in the order of the exits."""
     match success:
         case "all":
-            return ended
+            return results
         case "first":
-            return ended[:1]
+            return results[:1]
         case "last":
-            return ended[-1:]
+            return results[-1:]
         case name:
-            return [result for result in ended if result.command == name]
+            return [result for result in results if result.command == name]
 
 
-def _status(ended: Iterable[Result]) -> int:
-    """Return the exit status of the first one that failed, in the order of their ends."""
-    failed = next((result for result in ended if result.status == "failed"), None)
+def _exit_status(results: Iterable[Result]) -> int:
+    """Return the exit status for the first failure in `results`; 0 if no command failed."""
+    failed = next((result for result in results if result.status == "failed"), None)
     if failed is None:
         return 0
     end = failed.exit
     if end is None:
-        return CANNOT_RUN
+        return STATUS_CANNOT_START
     if end.code is not None:
-        return end.code or 1  # it has failed, though it says nothing of that
+        return end.code or 1  # A command may exit with code 0 and have failed nevertheless.
     return 128 + int(end.signal or 0)

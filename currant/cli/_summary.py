@@ -1,4 +1,4 @@
-"""The table at the end: how each command ended."""
+"""The table of ``--summary``, which shows how each command ended."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["show_summary"]
 
 STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow", "skipped": "yellow"}
 
-ENDLESS = 10_000
-"""Columns of what is no terminal: a line is never broken."""
+UNLIMITED_WIDTH = 10_000
+"""Columns of the table if stderr is not a terminal, so that rich breaks no line."""
 
 
 def show_summary(results: Iterable[Result], color: Color) -> None:
-    """Write a table of `results` to stderr, in the order given."""
-    from rich.console import Console  # noqa: PLC0415 - it takes 25 ms, and most runs show none
+    """Write a table of `results` to stderr, in the order of the argument."""
+    from rich.console import Console  # noqa: PLC0415 - the import takes 25 ms, and most runs show no table
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -44,7 +44,7 @@ def show_summary(results: Iterable[Result], color: Color) -> None:
         stderr=True,
         force_terminal=force,
         no_color=True if color == "never" else None,
-        width=None if sys.stderr.isatty() else ENDLESS,
+        width=None if sys.stderr.isatty() else UNLIMITED_WIDTH,
         highlight=False,
     )
     console.print(table)
