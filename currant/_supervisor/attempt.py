@@ -212,10 +212,8 @@ class Attempt:
                 self._judge()
                 on_end(uptime)
         finally:
-            try:
-                await process.aclose()
-            finally:
-                self._enter(_OVER)
+            self._enter(_OVER)
+            await process.aclose()
 
     async def stop(self, *, hurry: bool = False) -> None:
         """Stop the process, if there is one, and return when the group is empty.
@@ -240,15 +238,19 @@ class Attempt:
         """Mark the attempt as failed with `fault`; the caller then stops it.
 
         Returns:
-            False if the attempt has already failed or exited, or is being stopped.
+            False if the attempt has failed or exited, or is being stopped.
         """
         is_stopped = self.is_stopping or self._context.barrier.thrown
-        if not self.may_run or not self.is_running or self.error is not None or is_stopped:
+        if not (self.may_run and self.is_running) or self.error is not None or is_stopped:
             return False
         self.error = fault
         self._health.cancel()
         self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
         return True
+
+    def fail(self, fault: CurrantError) -> None:
+        """Mark an attempt as failed with `fault`, whatever the exit."""
+        self.error, self.status = fault, "failed"
 
     async def end_escapees(self, grace: float = inf) -> None:
         """Stop the escapees of the attempt, or set `error` if they cannot be stopped.
@@ -357,7 +359,7 @@ class Attempt:
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""
-        self.error, self.status = error, "failed"
+        self.fail(error)
         if isinstance(self._phase, _Running):
             self._phase.tasks.cancel_scope.cancel()
 

@@ -140,8 +140,7 @@ class Job:
         Raises:
             JobEndedError: the command has ended or is being stopped, or ends before it runs.
         """
-        with self._waiting():
-            await self._life.restart()
+        await self._life.restart()
 
     async def until_started(self) -> None:
         """Wait until the process runs, or no process will; return at once if a process runs.

@@ -66,7 +66,6 @@ class Lifecycle:
         starts: how many processes have run.
     """
 
-    # Thirteen attributes: each is a fact about the life that does not follow from the others.
     def __init__(self, command: Command, policies: Policies, context: RunnerContext) -> None:
         self.command = command
         self.result: Result | None = None
@@ -79,7 +78,6 @@ class Lifecycle:
         self._times_ready = 0  # by earlier attempts
         self._history = History()
         self._next: Decision = _DONE  # after this attempt
-        self._fault: CurrantError | None = None  # that came between two attempts
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
         self._cut_short: anyio.CancelScope | None = None
 
@@ -164,7 +162,8 @@ class Lifecycle:
         if not self.attempt.is_starting:
             self.attempt.stop_soon()
         self.context.change.notify_all()
-        await self.context.change.wait_for(lambda: self.starts > starts or self.has_ended)
+        with self.context.runner.channel.waiting():
+            await self.context.change.wait_for(lambda: self.starts > starts or self.has_ended)
         if self.has_ended:
             raise JobEndedError(self.name, "restart")
 
@@ -177,7 +176,8 @@ class Lifecycle:
         """Count the stop that follows as a failure, unless a stop was requested before."""
         is_between_attempts = not (self.attempt.is_running or self.context.barrier.thrown)
         if self._wants_another and is_between_attempts:
-            self._fault = fault
+            self._next = _DONE
+            self.attempt.fail(fault)
         else:
             self.attempt.abort(fault)
 
@@ -206,7 +206,9 @@ class Lifecycle:
                 await self.context.send(Aborted(self.name, error, self.attempt.number, time.time()))
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
-            self._end(self._final_status, self._fault or self.attempt.error, duration, started_at)
+            # If another attempt is wanted, a kill came before its start.
+            status = "stopped" if self._wants_another else self.attempt.status
+            self._end(status or "stopped", self.attempt.error, duration, started_at)
 
     async def stop_when_killed(self) -> None:
         """Stop the process as soon as the barrier is thrown: the watcher.
@@ -297,7 +299,8 @@ class Lifecycle:
         """Stop all commands, if the policy says so for this command's end."""
         attempt = self.attempt
         kind = None if attempt.status is None else _KIND.get(attempt.status)
-        if self.context.policies.kill_others_on in ("exit", kind):
+        policy = self.context.policies.kill_others_on
+        if policy is not None and policy in ("exit", kind):
             self.context.runner.barrier.throw(
                 f"{self.name!r} ended: {attempt.error or attempt.exit}"
             )
@@ -327,14 +330,6 @@ class Lifecycle:
                 yield
         finally:
             self._cut_short = None
-
-    @property
-    def _final_status(self) -> Status:
-        if self._fault is not None:
-            return "failed"
-        if self._wants_another:  # A kill came before the next start.
-            return "stopped"
-        return self.attempt.status or "stopped"
 
     def _end(
         self,

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 import anyio
 from anyio import AsyncContextManagerMixin
-from anyio.lowlevel import checkpoint
 
 from currant._channel.readers import BatchReader, LineReader, Readers
-from currant._process.launcher import Checker
 from currant._process.local import LocalLauncher
-from currant._supervisor.dispatcher import AT_A_TIME
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
@@ -31,7 +27,8 @@ from currant._values.restart import RestartPolicy, RestartWhen, as_restart_polic
 from currant._values.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from currant._process.launcher import Launcher
     from currant._supervisor.job import Job
@@ -280,23 +277,11 @@ class Runner(AsyncContextManagerMixin):
         jobs = list(self.jobs.values()) if name is None else [self.jobs[name]]
         return sum([await job.send_signal(signal) for job in jobs])
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Runner]:
-        if self._supervisor is not None:
+    def __asynccontextmanager__(self) -> AbstractAsyncContextManager[Runner]:
+        if self._supervisor is not None and self._supervisor.has_begun:
             raise RuntimeError("a Runner is for one use; build another one")
-        await self._check_commands()
         self._supervisor = Supervisor(self._plan, self._settings, self._barrier)
-        async with self._supervisor.block():
-            yield self
-
-    async def _check_commands(self) -> None:
-        """Look up the programs and files of all commands, if the launcher can."""
-        launcher = self._settings.launcher
-        if isinstance(launcher, Checker):
-            for number, command in enumerate(self._plan.commands.values(), 1):
-                launcher.check(command)
-                if number % AT_A_TIME == 0:
-                    await checkpoint()
+        return self._supervisor.block(self)
 
     def _opened(self) -> Supervisor:
         if self._supervisor is None or not self._supervisor.is_open:

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
-from currant._process.launcher import Limited
-from currant._supervisor.dispatcher import Dispatcher
+from currant._process.launcher import Checker, Limited
+from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
 from currant._supervisor.failure import Failure, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from currant._values.plan import Plan
 
 __all__ = ["Settings", "Supervisor"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +108,26 @@ class Supervisor:
         return self.dispatcher.is_complete
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the block was entered, after all commands were found."""
+        return self.is_open or self.is_closing
+
+    @property
     def is_closing(self) -> bool:
         """Whether the block has been left, so that no more commands may be added."""
         return self._closing.is_set()
 
     @asynccontextmanager
-    async def block(self) -> AsyncGenerator[None]:
-        """Run everything; yield to the body, then wait until all is over.
+    async def block(self, runner: T) -> AsyncGenerator[T]:
+        """Run everything; yield `runner` to the body, then wait until all is over.
 
         The body's own exception leaves unchanged.
         """
+        try:
+            await self._check_commands()
+        except BaseException:
+            self.channel.close()
+            raise
         error: BaseException | None = None
         with self.scope:
             try:
@@ -124,7 +137,7 @@ class Supervisor:
                     try:
                         await self._admitted.wait()
                         self._failure.raise_first()
-                        yield
+                        yield runner
                         await self.join()
                     except BaseException as raised:
                         # Raised again below, since the task group would wrap the error.
@@ -147,6 +160,15 @@ class Supervisor:
             while self.channel.producing:
                 await self.channel.ended()
                 await self.channel.settled()
+
+    async def _check_commands(self) -> None:
+        """Look up the programs and files of all commands, if the launcher can."""
+        launcher = self._settings.launcher
+        if isinstance(launcher, Checker):
+            for number, command in enumerate(self.channel.commands.values(), 1):
+                launcher.check(command)
+                if number % AT_A_TIME == 0:
+                    await checkpoint()
 
     def add(self, command: Command) -> Job:
         """Run one more command of the plan."""
@@ -180,9 +202,10 @@ class Supervisor:
                         if settings.timeout is not None:
                             killing.start_soon(self._limit_time, settings.timeout)
                         async with self.dispatcher.tasks:
-                            await self.dispatcher.register_all()
-                            self._sinks.release()
-                            await self.dispatcher.admit_all()
+                            if not self.is_closing:  # The block may be cancelled already.
+                                await self.dispatcher.register_all()
+                                self._sinks.release()
+                                await self.dispatcher.admit_all()
                             self._admitted.set()
                             await self._closing.wait()
                         self.channel.close()
