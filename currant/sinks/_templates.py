@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, get_args
 
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Dropped, Exited, Ready, Skipped, Started
+from currant._values.state import is_expected
 from currant.sinks._colors import Palette, check_style
-from currant.sinks._events import Event, describe, is_expected
+from currant.sinks._events import Event, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -161,9 +162,10 @@ class Templates:
         text = self._texts.get(event)
         if text is None:
             return None
-        is_hidden = isinstance(message, Exited) and is_expected(message, self._commands)
-        if is_hidden and not self._shows_every_exit:
-            return None
+        if isinstance(message, Exited) and not self._shows_every_exit:
+            command = self._commands.get(message.command)
+            if is_expected(message.exit, command):
+                return None
         common = self._fields(self._of(message.command), message.time) | {"stream": ""}
         if not isinstance(message, Ready | Skipped | Dropped | Batch):
             common["attempt"] = message.attempt
