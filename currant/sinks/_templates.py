@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Dropped, Exited, Ready, Skipped, Started
+from currant._values.names import printable
 from currant._values.state import is_expected
 from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe
@@ -24,15 +25,10 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
 
-__all__ = [
-    "DEFAULT_PREFIX",
-    "NO_TEXTS",
-    "Templates",
-    "check_prefix",
-    "printable",
-]
+__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates"]
 
 DEFAULT_PREFIX = "{name} | "
+"""The label before each line, unless `prefix` replaces it."""
 
 NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
@@ -105,7 +101,7 @@ class Templates:
         *,
         in_color: bool,
     ) -> None:
-        self._prefix = check_prefix(prefix)
+        self._prefix = _checked("prefix", prefix, FIELDS)
         if timestamps:
             form = DEFAULT_FORMATS["time"] if timestamps is True else timestamps
             self._prefix = _checked("timestamps", f"{{time:{form}}} ", FIELDS) + self._prefix
@@ -191,21 +187,12 @@ class Templates:
         }
 
 
-def printable(name: str) -> str:
-    """Return a name without newlines and escapes, which a terminal would obey."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
-
-
-def check_prefix(template: str) -> str:
-    """Return the template of a label, with the formats that its fields have by default.
+def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:
+    """Return a template with the default formats of its fields.
 
     Raises:
         ValueError: the template has an unknown field, or cannot be read.
     """
-    return _checked("prefix", template, FIELDS)
-
-
-def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:
     try:
         checked = "".join(_with_default_formats(template, examples))
         checked.format_map(examples)
