@@ -5,5 +5,6 @@ Nothing here imports anyio, reads a clock or calls the system, so tables test al
 Read `command` (with `launch_spec` and `policies`) and `messages` first.  `lines` cuts output into
 lines, `restart` decides whether a command runs again, `exit` and `results` describe the end.
 `names`, `dependencies` and `plan` are for the commands of a Runner as a whole, `probe` is the
-interface of a probe.  `errors` and `checks` are below all of them.
+interface of a probe.  `wire` writes messages as JSON and reads them back, and `state` folds them
+into the state of a command.  `errors` and `checks` are below all of them.
 """

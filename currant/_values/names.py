@@ -15,7 +15,7 @@ from currant._values.command import (
 )
 from currant._values.errors import CommandError, CommandParseError, DuplicateNameError
 
-__all__ = ["Commands", "Names", "name_all"]
+__all__ = ["Commands", "Names", "name_all", "printable"]
 
 
 REPLICA = "CURRANT_REPLICA"
@@ -115,3 +115,8 @@ def _replicas(command: Command) -> list[Command]:
         )
         for number in range(1, command.replicas + 1)
     ]
+
+
+def printable(name: str) -> str:
+    """Return a name without newlines and escapes, which a terminal would obey."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()

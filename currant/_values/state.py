@@ -1,9 +1,19 @@
-"""The state of a command, folded from its messages."""
+"""The state of a command, folded from its messages.
+
+`state_after` takes a state and the next message, and returns the next state.  A program that
+receives the messages of a command therefore knows the state of the command without the Runner.
+
+The phase after an exit agrees with the status of the `Result`, with one exception.  If a command
+that is not ready is asked to stop and then exits by itself with success, its result is
+``"stopped"``; the messages do not contain that request, so its phase is ``"failed"``.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
+from currant._values.errors import CannotStopError
 from currant._values.lines import Batch, Line
 from currant._values.messages import (
     Aborted,
@@ -17,46 +27,97 @@ from currant._values.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
+    from currant._values.command import Command
+    from currant._values.errors import CurrantError
     from currant._values.exit import Exit
-    from currant._values.messages import BatchMessage, Message
+    from currant._values.messages import BatchMessage
 
-__all__ = ["CommandState", "is_success", "state_after"]
+__all__ = ["QUEUED", "CommandState", "Phase", "is_expected", "state_after"]
 
-CommandState: TypeAlias = Literal["queued", "running", "succeeded", "failed", "stopped", "skipped"]
-"""Where a command stands.  A command is queued before its first message, and before a restart."""
+Phase: TypeAlias = Literal[
+    "queued", "running", "ready", "restarting", "succeeded", "failed", "stopped", "skipped"
+]
+"""The phase of a command: queued until the first start, at the end the status of the `Result`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandState:
+    """The facts that the messages of a command contain so far.
+
+    Attributes:
+        phase: the phase of the command.
+        attempt: the number of the last attempt; 0 before the first.
+        pid: the process id of the last attempt; None if it has not started.
+        started_at: the start of the last attempt in seconds since the epoch; None if it has not
+            started.
+        exit: the exit of the last attempt; None before the exit, or if the attempt has not started.
+        error: the error of the last `Aborted`, `Failed` or `Skipped`; None otherwise, as after an
+            exit before the command was ready, for which there is no message.
+    """
+
+    phase: Phase = "queued"
+    attempt: int = 0
+    pid: int | None = None
+    started_at: float | None = None
+    exit: Exit | None = None
+    error: CurrantError | None = None
+
+
+QUEUED = CommandState()
+"""The state of a command before its first message."""
 
 
 def state_after(  # noqa: PLR0911 - one case for each message
-    message: Message | BatchMessage, before: CommandState, success_codes: Collection[int]
+    message: BatchMessage | Line, before: CommandState = QUEUED, command: Command | None = None
 ) -> CommandState:
     """Return the state of a command after one of its messages.
 
     Args:
         message: the message.
-        before: the state before the message; ``"queued"`` before the first.
-        success_codes: the exit codes that count as success for this command.
+        before: the state before the message.
+        command: the command; None if it is unknown: 0 is then the only success, and a process is
+            ready when it has started.
     """
     match message:
-        case Started():
-            return "running"
-        case Restarting():
-            return "queued"
-        case Failed():
-            return "failed"
-        case Skipped():
-            return "skipped"
-        case Exited(exit=end) if end.stopped:
-            return "stopped"
+        case Started(pid=pid, attempt=attempt, time=time):
+            return CommandState("running", attempt, pid, time)
+        case Ready():
+            return replace(before, phase="ready")
+        case Aborted(error=CannotStopError() as error):
+            # No other message follows.
+            return replace(before, phase="failed", error=error)
+        case Aborted(error=error):
+            # The process is still running; its exit will be a failure.
+            return replace(before, error=error)
         case Exited(exit=end):
-            return "succeeded" if is_success(end, success_codes) else "failed"
-        case Ready() | Batch() | Line() | Aborted() | Dropped():
+            return replace(before, phase=_phase_after_exit(end, before, command), exit=end)
+        case Restarting():
+            return replace(before, phase="restarting")
+        case Failed(error=error, attempt=attempt):
+            return CommandState("failed", attempt, error=error)
+        case Skipped(error=error):
+            return replace(before, phase="skipped", error=error)
+        case Line() | Batch() | Dropped():
             return before
         case _:
             assert_never(message)
 
 
-def is_success(end: Exit, success_codes: Collection[int]) -> bool:
-    """Return whether a process that currant did not stop has exited with success."""
-    return end.code in success_codes
+def is_expected(end: Exit, command: Command | None) -> bool:
+    """Return whether an exit is a success of `command`, or was caused by currant."""
+    return end.stopped or _is_success(end, command)
+
+
+def _phase_after_exit(end: Exit, before: CommandState, command: Command | None) -> Phase:
+    if before.error is not None:
+        return "failed"
+    if end.stopped:
+        return "stopped"
+    must_be_ready = command is not None and command.ready is not None
+    if must_be_ready and before.phase != "ready":
+        return "failed"
+    return "succeeded" if _is_success(end, command) else "failed"
+
+
+def _is_success(end: Exit, command: Command | None) -> bool:
+    return end.code in ((0,) if command is None else command.success_codes)

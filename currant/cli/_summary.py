@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from currant.sinks import printable
+from currant._values.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

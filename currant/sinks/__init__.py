@@ -16,10 +16,11 @@ from currant.sinks._colors import Color, check_style
 from currant.sinks._console import ConsoleSink
 from currant.sinks._directory import DirectorySink
 from currant.sinks._events import Event
+from currant.sinks._files import File
 from currant.sinks._formatter import Mode
 from currant.sinks._json import JSONSink
 from currant.sinks._logging import LoggingSink
-from currant.sinks._templates import DEFAULT_PREFIX, printable
+from currant.sinks._templates import DEFAULT_PREFIX
 from currant.sinks._writer import WriterSink
 
 __all__ = [
@@ -28,11 +29,11 @@ __all__ = [
     "ConsoleSink",
     "DirectorySink",
     "Event",
+    "File",
     "JSONSink",
     "LoggingSink",
     "Mode",
     "SinkAttribute",
     "WriterSink",
     "check_style",
-    "printable",
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["COLORS", "Color", "Palette", "check_style", "color_system_of", "paint"]
 
 Color: TypeAlias = Literal["auto", "always", "never"]
+"""When to use colours; ``"auto"``: if the file is a terminal."""
 
 COLORS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow", "red")
 """Colours for the names of commands without a color of their own, in order."""

@@ -93,7 +93,7 @@ class DirectorySink(ThreadedSink):
 
     def _file(self, command: str, stream: StreamName) -> Path:
         kind = "err.log" if stream == "stderr" and self._separate else "log"
-        # These are the character that a name cannot hold, and the character of the escape.
+        # A file name cannot hold the slash; the percent sign marks an escape.
         name = command.replace("%", "%25").replace("/", "%2F")
         return self._folder / f"{name}.{kind}"
 

@@ -18,15 +18,11 @@ from currant._values.messages import (
     Skipped,
     Started,
 )
-from currant._values.state import is_success
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from currant._values.command import Command
     from currant._values.messages import BatchMessage
 
-__all__ = ["Event", "describe", "is_expected"]
+__all__ = ["Event", "describe"]
 
 Event: TypeAlias = Literal[
     "started", "ready", "aborted", "exited", "restarting", "failed", "skipped", "dropped"
@@ -51,7 +47,7 @@ def describe(  # noqa: PLR0911 - one case for each message
         case Aborted(error=error):
             return "aborted", {"error": _first_line(error)}
         case Skipped(error=error):
-            return "skipped", {"error": _first_line(error)}
+            return "skipped", {"error": error}
         case Exited(exit=end):
             return "exited", {"exit": end}
         case Restarting(delay=delay):
@@ -62,13 +58,6 @@ def describe(  # noqa: PLR0911 - one case for each message
             return "dropped", {"lines": lines}
         case _:
             assert_never(message)
-
-
-def is_expected(message: Exited, commands: Mapping[str, Command]) -> bool:
-    """Return whether an exit is a success, or was caused by currant."""
-    command = commands.get(message.command)
-    success_codes = (0,) if command is None else command.success_codes
-    return message.exit.stopped or is_success(message.exit, success_codes)
 
 
 def _first_line(error: Exception) -> str:

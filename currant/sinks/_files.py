@@ -33,7 +33,10 @@ faults and a second more.
 """
 
 SyncFile: TypeAlias = "IO[bytes] | IO[str]"
+"""The files that `ConsoleSink` writes to: binary or text, with blocking writes."""
+
 File: TypeAlias = "SyncFile | ByteSendStream | AsyncFile[bytes] | AsyncFile[str]"
+"""The files that `WriterSink` and `JSONSink` write to, with blocking or async writes."""
 
 
 class OpenFile:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from currant._values.lines import Batch
-from currant._values.wire import encode
+from currant._values.wire import encode_each
 from currant.sinks._files import AnyFile
 from currant.sinks._threaded import receive_available
 
@@ -32,8 +31,8 @@ class JSONSink:
         with open("log.jsonl", "wb") as file:
             currant.run("seq 3", sinks=[JSONSink(file)])
 
-    Every object has ``type``, ``command`` and ``time`` (seconds since the epoch).  The other keys
-    depend on the type:
+    Every object has ``type`` (a word of the list below), ``command`` and ``time`` (in seconds since
+    the epoch).  The other keys depend on the type:
 
     - started: ``pid``, ``attempt``
     - line: ``stream``, ``text`` (without the ending), ``ending`` (``"\n"``, ``"\r\n"``, ``"\r"`` or
@@ -71,5 +70,4 @@ class JSONSink:
 
 def _encoded(backlog: Sequence[BatchMessage]) -> Iterator[bytes]:
     for message in backlog:
-        parts = message.lines() if isinstance(message, Batch) else (message,)
-        yield b"".join(json.dumps(encode(part)).encode() + b"\n" for part in parts)
+        yield b"".join(json.dumps(each).encode() + b"\n" for each in encode_each(message))

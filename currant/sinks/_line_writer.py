@@ -65,9 +65,8 @@ class LineWriter:
         if in_place:
             body = body.replace(b"\r", b"\r" + prefix)
         if data.endswith((b"\n", b"\r")):
-            return begin, memoryview(body)[
-                : len(body) - len(prefix)
-            ]  # The last line has no label after it.
+            # No line follows the last ending, so no label does.
+            return begin, memoryview(body)[: len(body) - len(prefix)]
         return begin, body
 
     def as_written(self, batch: Batch) -> Chunks:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from currant._values.lines import Batch
 from currant._values.messages import Exited
-from currant.sinks._events import describe, is_expected
+from currant._values.state import is_expected
+from currant.sinks._events import describe
 from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
@@ -88,8 +89,10 @@ class LoggingSink(ThreadedSink):
                     self._log(self._levels[line.stream], line, line.text)
             elif (described := describe(message)) is not None:
                 event, fields = described
-                is_fine = isinstance(message, Exited) and is_expected(message, commands)
-                level = logging.INFO if is_fine else LEVELS[event]
+                level = LEVELS[event]
+                command = commands.get(message.command)
+                if isinstance(message, Exited) and is_expected(message.exit, command):
+                    level = logging.INFO
                 self._log(level, message, TEXTS[event].format_map(fields))
 
     def _log(self, level: int, message: Message, text: str) -> None:

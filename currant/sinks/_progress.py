@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from currant._values.state import state_after
+from currant._values.state import QUEUED, state_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
-    from currant._values.state import CommandState
+    from currant._values.state import CommandState, Phase
 
 __all__ = ["ProgressLine"]
 
@@ -28,25 +28,24 @@ class ProgressLine:
 
     def __init__(self) -> None:
         self._states: dict[str, CommandState] = {}
-        self._counts: Counter[CommandState] = Counter()
+        self._counts: Counter[Phase] = Counter()
         self._text = ""
         self._shown = b""
 
     def follow(self, backlog: Iterable[BatchMessage], commands: Mapping[str, Command]) -> None:
         """Count the commands by their states after `backlog`."""
         for message in backlog:
-            command = commands.get(message.command)
-            codes = (0,) if command is None else command.success_codes
-            before = self._states.get(message.command, "queued")
-            after = state_after(message, before, codes)
-            self._counts[before] -= 1
-            self._counts[after] += 1
-            self._states[message.command] = after
+            name = message.command
+            before = self._states.get(name, QUEUED)
+            after = state_after(message, before, commands.get(name))
+            self._states[name] = after
+            self._counts[before.phase] -= 1
+            self._counts[after.phase] += 1
         counts = self._counts
         done = sum(counts[end] for end in ("succeeded", "failed", "stopped", "skipped"))
+        running = counts["running"] + counts["ready"]
         self._text = (
-            f"currant: {done}/{len(commands)} done, "
-            f"{counts['running']} running, {counts['failed']} failed"
+            f"currant: {done}/{len(commands)} done, {running} running, {counts['failed']} failed"
         )
 
     def clear(self) -> None:

@@ -15,23 +15,20 @@ from typing import TYPE_CHECKING, get_args
 
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Dropped, Exited, Ready, Skipped, Started
+from currant._values.names import printable
+from currant._values.state import is_expected
 from currant.sinks._colors import Palette, check_style
-from currant.sinks._events import Event, describe, is_expected
+from currant.sinks._events import Event, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from currant._values.command import Command
 
-__all__ = [
-    "DEFAULT_PREFIX",
-    "NO_TEXTS",
-    "Templates",
-    "check_prefix",
-    "printable",
-]
+__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates"]
 
 DEFAULT_PREFIX = "{name} | "
+"""The label before each line, unless `prefix` replaces it."""
 
 NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
@@ -104,7 +101,7 @@ class Templates:
         *,
         in_color: bool,
     ) -> None:
-        self._prefix = check_prefix(prefix)
+        self._prefix = _checked("prefix", prefix, FIELDS)
         if timestamps:
             form = DEFAULT_FORMATS["time"] if timestamps is True else timestamps
             self._prefix = _checked("timestamps", f"{{time:{form}}} ", FIELDS) + self._prefix
@@ -161,9 +158,10 @@ class Templates:
         text = self._texts.get(event)
         if text is None:
             return None
-        is_hidden = isinstance(message, Exited) and is_expected(message, self._commands)
-        if is_hidden and not self._shows_every_exit:
-            return None
+        if isinstance(message, Exited) and not self._shows_every_exit:
+            command = self._commands.get(message.command)
+            if is_expected(message.exit, command):
+                return None
         common = self._fields(self._of(message.command), message.time) | {"stream": ""}
         if not isinstance(message, Ready | Skipped | Dropped | Batch):
             common["attempt"] = message.attempt
@@ -189,21 +187,12 @@ class Templates:
         }
 
 
-def printable(name: str) -> str:
-    """Return a name without newlines and escapes, which a terminal would obey."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()
-
-
-def check_prefix(template: str) -> str:
-    """Return the template of a label, with the formats that its fields have by default.
+def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:
+    """Return a template with the default formats of its fields.
 
     Raises:
         ValueError: the template has an unknown field, or cannot be read.
     """
-    return _checked("prefix", template, FIELDS)
-
-
-def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:
     try:
         checked = "".join(_with_default_formats(template, examples))
         checked.format_map(examples)

@@ -54,9 +54,8 @@ class ThreadedSink(ABC):
         Cancellation: a thread that is stuck in a write is left alone, with its part of the output.
         """
         commands = commands_of(messages)
-        await self._run(
-            partial(self._handle, (), commands)
-        )  # This reports errors before any output.
+        # An empty backlog reports an error, such as an invalid color, before the first message.
+        await self._run(partial(self._handle, (), commands))
         while backlog := await receive_available(messages):
             await self._run(partial(self._handle, backlog, commands))
         await self._run(self._finish)
