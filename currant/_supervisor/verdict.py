@@ -41,9 +41,7 @@ def judge(ending: Ending, success_codes: Collection[int]) -> Status | None:
     A command that exits before it is ready has failed, whatever the exit code, unless the command
     was stopped first.
     """
-    if (
-        ending.error is not None
-    ):  # An error was reported, even if the process then exited by itself.
+    if ending.error is not None:  # A reported error counts, even if the process then exits.
         return "failed"
     if ending.exit.stopped:
         return "stopped"
