@@ -1,6 +1,6 @@
-"""All that CI runs, one session each; ``nox -l`` lists them.
+"""All checks that CI runs, one session each; ``nox -l`` lists the sessions.
 
-Without a name: the checks of the code, and the tests on every Python that is installed.
+Without a session's name, nox checks the code and runs the tests on every Python that is installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,19 @@ PYPROJECT = nox.project.load_toml(Path(__file__).with_name("pyproject.toml"))
 PYTHONS = nox.project.python_versions(PYPROJECT)
 BACKENDS = ["asyncio", "uvloop", "trio"]
 
-CONCURRENTLY = "concurrently@9.2.5"  # a peer of the benchmarks, from npm
+SLOW_TESTS = [
+    "tests/test_cancellation_fuzz.py",  # cancels hundreds of runs at random moments
+    "tests/test_cli_*.py",  # the next two as well: each test starts a Python of its own
+    "tests/test_procfile.py",
+    "tests/test_examples.py",
+    "tests/test_faults.py",  # the fault matrix
+    "tests/test_guard.py",  # kills whole programs
+    "tests/test_interleavings.py",  # random orders of events
+    "tests/test_stack.py",  # real database servers that crash
+]
+"""Files that `quick` leaves out."""
+
+CONCURRENTLY = "concurrently@9.2.5"  # npm installs this peer of the benchmarks.
 BENCH_FILES = [
     "--json=benchmarks/results.json",
     "--plot=benchmarks/plot.svg",
@@ -31,9 +43,25 @@ BENCH_FILES = [
 @nox.session(python=PYTHONS)
 @nox.parametrize("backend", BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
-    """Run the tests on one event loop; takes pytest's arguments."""
+    """Run the tests on one event loop; pass pytest's arguments after ``--``."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", f"--backend={backend}", *session.posargs)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """Check the style, the imports and the types, and run the tests on asyncio alone.
+
+    For use before a commit.  Left out: pyright, the other event loops, and the tests that take long
+    (`SLOW_TESTS`): the command line, the orphan guard, the fault matrix, the examples, random
+    cancellations and random orders of events.  Pass pytest's arguments after ``--``.
+    """
+    groups = nox.project.dependency_groups(PYPROJECT, "lint", "typing")
+    session.install("-e", ".[test]", *groups)
+    _lint(session)
+    session.run("mypy")
+    left_out = [f"--ignore-glob={pattern}" for pattern in SLOW_TESTS]
+    session.run("python", "-m", "pytest", "-q", "--backend=asyncio", *left_out, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
@@ -49,8 +77,12 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style, and which module imports which."""
+    """Check the style, and that imports follow the layers."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    _lint(session)
+
+
+def _lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
@@ -58,7 +90,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(name="format")
 def format_(session: nox.Session) -> None:
-    """Format the code, and mend what can be mended without a thought."""
+    """Format the code, and apply the safe fixes of the linter."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", "--fix")
     session.run("ruff", "format")
@@ -66,7 +98,7 @@ def format_(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check the types, and that no public name lacks one."""
+    """Check the types, and that each public name has a type."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "typing"))
     session.run("mypy")
     session.run("pyright")
@@ -75,7 +107,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests and show what they leave out; takes pytest's arguments."""
+    """Run the tests and list the lines they do not reach; pass pytest's arguments after ``--``."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "coverage"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
@@ -85,16 +117,16 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Run the fault matrix; takes the arguments of ``python -m tests.faults``, such as --peers."""
+    """Run the fault matrix; pass arguments of ``python -m tests.faults`` (--peers) after ``--``."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.faults", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers; takes the arguments of ``python -m benchmarks``.
+    """Compare the speed with other tools; pass arguments of ``python -m benchmarks`` after ``--``.
 
-    Without any it writes all that `benchmarks/README.md` shows.
+    Without arguments, the session writes all figures and the plot in `benchmarks/README.md`.
     """
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     path = os.environ["PATH"]

@@ -37,6 +37,28 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 """What makes the terminal on stdin that of the session, so that its keys become signals."""
 
+COLOR = re.compile(rb"\x1b\[([0-9;]+)m(\w+ \| )\x1b\[0m")
+"""A coloured prefix: the codes of the colour, and the prefix."""
+
+BUFFERED = 20_000
+"""Lines of ``seq`` that fit into the buffers although the test does not read currant's output.
+
+They are 106 KiB, and 185 KiB with prefixes.  The pipe that currant writes to holds 64 KiB.  The
+other lines are in currant and in the command's pipe, each of which holds at least 64 KiB, even if
+each read finds one page only.
+"""
+
+STUBBORN = "trap '' TERM; while :; do sleep 9999; done"
+"""A command that only SIGKILL can end."""
+
+PAUSES = """
+trap 'echo resumed' CONT
+echo $$
+sleep 9999 &
+while :; do wait; done
+"""
+"""A command that writes its process number, and then a line each time it is resumed."""
+
 
 class Ended(NamedTuple):
     """How currant ended, and all that it wrote."""
@@ -245,6 +267,3 @@ def numbers(last: int) -> list[bytes]:
 def plain(output: bytes) -> bytes:
     """Return what a terminal got without its colours and its carriage returns."""
     return re.sub(rb"\x1b\[[0-9;]*m", b"", output).replace(b"\r\n", b"\n")
-
-
-# ---- what it shows ----

@@ -1,0 +1,207 @@
+"""The options of `currant run` about how commands run, and the errors of wrong options."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clis import (
+    CURRANT,
+    ROOT,
+    environment,
+)
+from tests.waiting import LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.clis import Run, Start
+    from tests.lifeline import Gate
+
+
+def test_python_m_currant_is_the_same_as_currant() -> None:
+    """The function that the `currant` script calls does what ``python -m currant`` does."""
+    script = "import sys; sys.argv[0] = 'currant'; from currant.cli import main; main()"
+    arguments = ["run", "-n", "a", "echo out; echo err >&2; exit 7"]
+    ended = [
+        subprocess.run(
+            [*words, *arguments],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        for words in (CURRANT, (sys.executable, "-c", script))
+    ]
+    shown = [(end.returncode, end.stdout, end.stderr) for end in ended]
+    assert shown == [(7, b"a | out\n", b"a | err\ncurrant: a: exit code 7\n")] * 2
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_tells_every_option(run: Run, option: str) -> None:
+    """--help names all options, says what the status means, and starts nothing."""
+    status, out, err = run(option)
+    assert (status, err) == (0, b"")
+    for text in ("--names", "--restart", "--kill-others-on", "--max-processes", "--grace", "128"):
+        assert text in out.decode()
+
+
+def test_version_is_that_of_the_package() -> None:
+    """--version tells the installed version."""
+    try:
+        expected = version("currant")
+    except PackageNotFoundError:
+        pytest.skip("currant is not installed: pip install -e .")
+    command = [*CURRANT, "--version"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=LIMIT, check=True)
+    assert expected in shown.stdout.decode()
+    assert shown.stderr == b""
+
+
+# ---- how commands run ----
+
+
+def test_cwd_is_where_the_commands_run(run: Run, tmp_path: Path) -> None:
+    """--cwd holds for all of them."""
+    assert run("-n", "a", "--cwd", str(tmp_path), "pwd").out == b"a | %s\n" % bytes(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["INT", "sigint", "2"])
+def test_the_stop_signal_can_be_chosen(start: Start, gate: Gate, name: str) -> None:
+    """--stop-signal takes a name, with or without SIG, or a number."""
+    cli = start("-n", "a", "--stop-signal", name, f"trap 'echo int' INT; echo go; {gate.wait}")
+    cli.until(b"go\n")
+    cli.signal(signal.SIGTERM)
+    cli.until(b"int\n")
+    gate.open()
+    assert cli.end().status == 143
+
+
+def test_restarts_are_counted_and_delayed(run: Run) -> None:
+    """--max-restarts ends them, --restart-delay is the first wait."""
+    options = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
+    status, out, err = run("-n", "a", *options, "echo 1; exit 3")
+    assert (status, out) == (3, b"a | 1\na | 1\n")
+    assert b"restarting in 0.0 s" in err
+
+
+@pytest.mark.parametrize("share", ["1%", "100%"])
+def test_max_processes_may_be_a_share_of_the_cpus(run: Run, share: str) -> None:
+    """At least one runs, whatever the share."""
+    assert run("-n", "a", "-m", share, "echo 1") == (0, b"a | 1\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("env", "shown"),
+    [({}, b"1"), ({"PYTHONUNBUFFERED": ""}, b""), ({"PYTHONUNBUFFERED": "x"}, b"x")],
+)
+def test_python_does_not_keep_output_to_itself(run: Run, env: dict[str, str], shown: bytes) -> None:
+    """PYTHONUNBUFFERED is set for the commands, unless it is set already."""
+    assert run("-n", "a", "echo $PYTHONUNBUFFERED", env=env).out == b"a | " + shown + b"\n"
+
+
+def test_commands_are_not_asked_for_colours_in_a_pipe(run: Run) -> None:
+    """What is written to a file or pipe is for programs."""
+    assert run("-n", "a", "echo $FORCE_COLOR").out == b"a | \n"
+
+
+def test_variables_can_come_from_files(run: Run, tmp_path: Path) -> None:
+    """With --env-file, given again for more; a later one wins, and all win over ours."""
+    (tmp_path / "one").write_text("A=1\nB='b b'\nPYTHONUNBUFFERED=\n")
+    (tmp_path / "two").write_text("A=2\n")
+    files = [f"--env-file={tmp_path / name}" for name in ("one", "two")]
+    command = 'echo "$A $B $C [$PYTHONUNBUFFERED]"'
+    assert run("-r", *files, command, env={"A": "0", "C": "3"}).out == b"2 b b 3 []\n"
+
+
+def test_more_commands_than_our_limit_of_files_allows(run: Run) -> None:
+    """The limit is raised to what they need, where the system lets us."""
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", *CURRANT, "run", *["echo $$"] * 100],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert len(ended.stdout.splitlines()) == 100
+
+
+# ---- usage errors ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "COMMAND"),
+        (["--no-such-option", "{}"], "--no-such-option"),
+        (["--restart", "sometimes", "{}"], "sometimes"),
+        (["--kill-others-on", "boredom", "{}"], "boredom"),
+        (["--max-processes", "0", "{}"], "--max-processes"),
+        (["--max-processes", "many", "{}"], "many"),
+        (["--grace", "-1", "{}"], "--grace"),
+        (["--grace", "soon", "{}"], "soon"),
+        (["--grace", "nan", "{}"], "grace"),
+        (["--names", "a,b", "{}"], "2 names for 1 command"),
+        (["--names", "a", "{}", "{}"], "1 name"),
+        (["--names", "a,a", "{}", "{}"], "'a'"),
+        (["--names", "a,", "{}", "{}"], "name"),
+        (["{}", ""], "blank"),
+        (["{}", " "], "blank"),
+        (["--prefix", "{nmae}", "{}"], "unknown field {nmae}"),
+        (["--colors", "blurple", "{}"], "blurple"),
+        (["--colors", "red,red", "{}"], "2 colours for 1 command"),
+        (["--raw", "--group", "{}"], "--raw and --group"),
+        (["--json", "--raw", "{}"], "--raw and --json"),
+        (["--max-restarts", "3", "{}"], "--restart"),
+        (["--restart-delay", "3", "{}"], "--restart"),
+        (["--stop-signal", "FOO", "{}"], "unknown signal 'FOO'"),
+        (["--max-processes", "0%", "{}"], "0%"),
+        (["--success", "b", "-n", "a", "{}"], "--success b"),
+        (["--cwd", "/no/such/folder", "{}"], "/no/such/folder"),
+        (["--env-file", "/no/such/file", "{}"], "cannot read the variables in /no/such/file"),
+    ],
+)
+def test_a_wrong_use_is_told_and_starts_nothing(
+    run: Run, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    """Errors of use: one line that says what is wrong, status 2."""
+    touch = f"touch '{tmp_path}/started'"
+    status, out, err = run(*[argument.replace("{}", touch) for argument in arguments])
+    assert (status, out) == (2, b"")
+    lines = err.decode().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("currant: ")
+    assert told in lines[0]
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("arguments", [["walk"], ["--no-such-option"]])
+def test_an_unknown_subcommand_is_told(arguments: list[str]) -> None:
+    """What is not ``run`` is an error of use as well."""
+    ended = subprocess.run(
+        [*CURRANT, *arguments, "true"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert arguments[0] in ended.stderr.decode().splitlines()[-1]
+
+
+def test_a_program_that_does_not_exist_is_told_by_the_shell(run: Run) -> None:
+    """A COMMAND that the shell cannot find fails with the shell's 127, as a command does."""
+    status, out, err = run("-n", "a", "no-such-program")
+    assert (status, out) == (127, b"")
+    assert b"a | " in err
+    assert b"not found" in err
+    assert err.endswith(b"currant: a: exit code 127\n")

@@ -1,0 +1,518 @@
+"""What `currant run` shows: whole lines with prefixes, in the forms that the options ask for.
+
+Real processes write to pipes and files, among them a pipe without a reader and a full disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from currant import Exit, Runner
+from currant.cli import _run
+from currant.cli._run import run_commands
+from currant.testing import FakeLauncher, Script
+from tests.clis import (
+    BUFFERED,
+    COLOR,
+    CURRANT,
+    ROOT,
+    STUBBORN,
+    Cli,
+    environment,
+    lines_of,
+    numbers,
+    plain,
+)
+from tests.waiting import EXEC_FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
+    from tests.clis import Run, Start
+    from tests.lifeline import Gate, Lifeline
+
+
+NO_FULL_DISK = pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="there is no /dev/full: Linux only"
+)
+
+
+def test_output_has_the_commands_names_and_stays_on_its_stream(run: Run) -> None:
+    """Each line is shown after ``name | ``: stdout's on stdout, stderr's on stderr."""
+    assert run("--names", "a", "echo out; echo err >&2") == (0, b"a | out\n", b"a | err\n")
+
+
+def test_names_default_to_the_programs(run: Run) -> None:
+    """Without --names, a command is called as its program, and #2 and so on where that is taken."""
+    ended = run("-m", "1", "echo 1", "/bin/echo 2", "X=3 sh -c 'echo $X'")
+    assert ended == (0, b"echo   | 1\necho#2 | 2\nsh     | 3\n", b"")
+
+
+def test_a_command_is_a_line_for_the_shell(run: Run) -> None:
+    """Pipes, variables and lists mean what the shell makes of them, in our folder and variables."""
+    ended = run("-n", "a", 'echo "$WORD" | tr a b && pwd', env={"WORD": "banana"})
+    assert ended == (0, b"a | bbnbnb\na | " + os.fsencode(ROOT) + b"\n", b"")
+
+
+def test_a_command_reads_nothing_from_our_stdin(start: Start) -> None:
+    """A command that reads gets end-of-file; it cannot take what is meant for others."""
+    assert start("-n", "a", "cat; echo end").end() == (0, b"a | end\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        pytest.param(r"printf 'a\nb'", b"x | a\nx | b\n", id="last line without newline"),
+        pytest.param(r"printf a; printf b >&2", b"x | a\n", id="only line without newline"),
+        pytest.param(r"printf 'a\r\nb\r\n'", b"x | a\nx | b\n", id="CR LF"),
+        pytest.param(r"printf '1%%\r2%%\r'", b"x | 1%\nx | 2%\n", id="progress bar"),
+        pytest.param(r"printf '\n\na\n'", b"x | \nx | \nx | a\n", id="empty lines"),
+        pytest.param(r"printf '\377\000\303\n'", b"x | \xff\0\xc3\n", id="no text"),
+        pytest.param("true", b"", id="nothing"),
+    ],
+)
+def test_lines_of_every_kind_are_shown_whole(run: Run, command: str, shown: bytes) -> None:
+    """Whatever ends a line, it gets the prefix and a newline; its bytes stay as they are."""
+    assert run("-n", "x", command)[:2] == (0, shown)
+
+
+def test_a_command_line_that_is_no_text_arrives_as_it_is(run: Run) -> None:
+    """Bytes that are no UTF-8 are passed on to the shell unchanged."""
+    assert run("-n", "x", b"echo \xff\xfe") == (0, b"x | \xff\xfe\n", b"")
+
+
+def test_a_long_line_stays_one_line(run: Run) -> None:
+    """A line of a megabyte is shown as one line when nothing else comes in between."""
+    status, out, err = run("-n", "x", "head -c 1000000 /dev/zero | tr '\\0' y; echo; echo end")
+    assert (status, err) == (0, b"")
+    assert out == b"x | " + b"y" * 1_000_000 + b"\nx | end\n"
+
+
+def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
+    """Where pieces of long lines alternate, each shown line is of one command; no byte is lost."""
+    write = "head -c 1000000 /dev/zero | tr '\\0' "
+    status, out, err = run("-n", "A,B", write + "a", write + "b")
+    assert (status, err) == (0, b"")
+    lines = out.splitlines()
+    assert len(lines) == len(lines_of("A", out)) + len(lines_of("B", out))
+    assert b"".join(lines_of("A", out)) == b"a" * 1_000_000
+    assert b"".join(lines_of("B", out)) == b"b" * 1_000_000
+
+
+@pytest.mark.parametrize("where", ["a pipe", "a terminal"])
+@pytest.mark.parametrize(
+    ("last", "shown"),
+    [
+        pytest.param("echo err >&2", b"b | err", id="line on stderr"),
+        pytest.param("exit 3", b"currant: b: exit code 3", id="note"),
+    ],
+)
+def test_an_unfinished_line_is_ended_before_another_stream_goes_on(
+    start: Start, on_terminal: Start, gate: Gate, where: str, last: str, shown: bytes
+) -> None:
+    """Where stdout and stderr are one file, nothing is glued to an unfinished line of the other."""
+    arguments = ("-n", "a,b", "printf unfinished", f"{gate.wait}; {last}")
+    cli = on_terminal(*arguments) if where == "a terminal" else _with_one_pipe(start, arguments)
+    cli.until(b"unfinished")
+    gate.open()
+    assert plain(cli.end().out) == b"a | unfinished\n" + shown + b"\n"
+
+
+def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
+    """Start currant as ``2>&1`` does."""
+    return start(*arguments, stderr=subprocess.STDOUT)
+
+
+# ---- no byte is lost ----
+
+
+@pytest.mark.parametrize("where", ["a file", "a pipe", "a slow pipe"])
+def test_no_line_of_four_commands_is_lost_or_glued(
+    start: Start, tmp_path: Path, where: str
+) -> None:
+    """All lines of all commands arrive, in order, however fast they are taken."""
+    arguments = ("-n", "a,b,c,d", *["seq 50000"] * 4)
+    if where == "a file":
+        with open(tmp_path / "out", "wb") as file:
+            ended = start(*arguments, stdout=file.fileno()).end()
+        out = (tmp_path / "out").read_bytes()
+    elif where == "a pipe":
+        ended = start(*arguments).end()
+        out = ended.out
+    else:
+        ours, theirs = os.pipe()
+        _make_small(ours)
+        cli = start(*arguments, stdout=theirs)
+        os.close(theirs)
+        with open(ours, "rb", buffering=0) as pipe:
+            out = b"".join(iter(lambda: pipe.read(509), b""))
+        ended = cli.end()
+    assert (ended.status, ended.err) == (0, b"")
+    assert out.count(b"\n") == 200_000
+    for name in "abcd":
+        assert lines_of(name, out) == numbers(50_000)
+
+
+def _make_small(pipe: int) -> None:
+    """Have `pipe` hold no more than a page, where the system can do that."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+
+
+def test_what_was_written_while_nobody_read_is_all_there(start: Start, lifeline: Lifeline) -> None:
+    """Output waits for a reader who begins only when the commands have ended."""
+    cli = start("-n", "a", f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}")
+    lifeline.wait_for("done")
+    lifeline.wait_for_end()
+    status, out, err = cli.end()
+    assert (status, err) == (0, b"")
+    assert lines_of("a", out) == numbers(BUFFERED)
+
+
+def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
+    """Both streams at once: each is complete, in order, and has nothing of the other."""
+    status, out, err = run("-n", "a", "seq 50000 & seq 50000 | sed s/^/e/ >&2; wait")
+    assert status == 0
+    assert out == b"".join(b"a | %s\n" % number for number in numbers(50_000))
+    assert err == b"".join(b"a | e%s\n" % number for number in numbers(50_000))
+
+
+def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
+    """With ``2>&1`` every line has one prefix and one number, and none is missing."""
+    both = "seq 20000 & seq 20000 >&2; wait"
+    status, out, _ = _with_one_pipe(start, ("-n", "a,b", both, both)).end()
+    assert status == 0
+    for name in "ab":
+        assert sorted(lines_of(name, out)) == sorted(numbers(20_000) * 2)
+    assert out.count(b"\n") == 80_000
+
+
+def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline: Lifeline) -> None:
+    """What a command had written when it was stopped is shown, though nobody had read it yet."""
+    write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}; {EXEC_FOREVER}"
+    cli = start("-n", "a", write)
+    lifeline.wait_for("done")
+    cli.signal(signal.SIGTERM)
+    lifeline.wait_for_end()
+    status, out, err = cli.end()
+    assert (status, err) == (143, b"")
+    assert lines_of("a", out) == numbers(BUFFERED)
+
+
+# ---- options about output ----
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["-p", "[{name}] {stream}: "], b"[a] stdout: 1\n[a] stdout: 2\n"),
+        (["--prefix", ""], b"1\n2\n"),
+        (["--raw"], b"1\n2"),
+        (["-g"], b"a | 1\na | 2\n"),
+        (["-q"], b"a | 1\na | 2\n"),
+        (["--color", "never"], b"a | 1\na | 2\n"),
+        (["-c", "red"], b"a | 1\na | 2\n"),
+    ],
+)
+def test_options_decide_how_output_is_shown(run: Run, options: list[str], shown: bytes) -> None:
+    """Prefix, raw bytes, groups and colours are as asked for."""
+    assert run("-n", "a", *options, r"printf '1\n2'") == (0, shown, b"")
+
+
+def test_timestamps_stand_before_the_lines(run: Run) -> None:
+    """Each line has the time of day at which it was read."""
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d a \| 1\n", run("-n", "a", "--timestamps", "echo 1").out)
+
+
+def test_quiet_says_nothing_of_failures(run: Run) -> None:
+    """The status still tells."""
+    assert run("-q", "-n", "a", "echo err >&2; exit 3") == (3, b"", b"a | err\n")
+
+
+def test_group_shows_one_command_after_the_other(start: Start, gate: Gate) -> None:
+    """What ends first is shown first, in one block, whoever wrote first."""
+    cli = start("-g", "-n", "a,b", f"echo 1; {gate.wait}; echo 2", "echo 3; echo 4")
+    cli.until(b"b | 4\n")
+    gate.open()
+    assert cli.end() == (0, b"b | 3\nb | 4\na | 1\na | 2\n", b"")
+
+
+def test_colours_can_be_given(run: Run) -> None:
+    """--colors names rich's styles, in order; --color always shows them in a pipe too."""
+    options = ("--color", "always", "-n", "a,b,c", "-m", "1", "-c", "magenta,auto")
+    out = run(*options, "echo 1", "echo 2", "echo 3").out
+    colors = [code.removeprefix(b"0;") for code, _ in COLOR.findall(out)]
+    assert colors[0] == b"35"
+    assert len(set(colors)) == 3
+
+
+def test_json_is_one_object_for_each_message(run: Run) -> None:
+    """Everything is on stdout, what commands write to stderr too; the status is the same."""
+    status, out, err = run("--json", "-n", "a", "echo 1; echo 2 >&2; exit 3")
+    objects = [json.loads(line) for line in out.splitlines()]
+    assert (status, err) == (3, b"")
+    assert sorted((o["stream"], o["text"]) for o in objects if o["type"] == "line") == [
+        ("stderr", "2"),
+        ("stdout", "1"),
+    ]
+    assert objects[-1]["exit"]["code"] == 3
+
+
+def test_log_dir_has_the_bytes_of_each_command(run: Run, tmp_path: Path) -> None:
+    """Beside the output on the terminal, in a directory that is made."""
+    options = ("-n", "a,b", "--log-dir", str(tmp_path / "logs"))
+    assert run(*options, r"printf '1\r\n'", "true").out == b"a | 1\n"
+    files = {file.name: file.read_bytes() for file in (tmp_path / "logs").iterdir()}
+    assert files == {"a.log": b"1\r\n", "b.log": b""}
+
+
+def test_summary_is_a_table_of_how_commands_ended(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """At the end, on stderr, in the order given: name, status, exit, attempts, duration."""
+    fails, dies = f"{gate.wait}; exit 3", f"{gate.wait}; kill -SEGV $$"
+    commands = (fails, lifeline.hold("works"), f"echo up; {EXEC_FOREVER}", dies)
+    options = ("-q", "-n", "fails,works,stays,[dies]", "-m", "4", "--summary", "-s", "works")
+    kill = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
+    cli = start(*options, *kill, "-k", "failure", *commands)
+    # The success of "works" stops nothing; what fails for good stops the one that is up.
+    lifeline.wait_for("works")
+    lifeline.wait_for_end()
+    cli.until(b"stays  | up\n")
+    for _ in range(4):
+        gate.open()
+    status, out, err = cli.end()
+    assert (status, out) == (0, b"stays  | up\n")
+    table = [line.split() for line in err.decode().splitlines()]
+    assert table[0] == ["name", "status", "exit", "attempts", "duration"]
+    assert [row[0] for row in table[1:]] == ["fails", "works", "stays", "[dies]"]
+    rows = {row[0]: row for row in table}
+    assert rows["works"][1:-2] == ["succeeded", "exit", "code", "0", "1"]
+    assert rows["stays"][1:-2] == ["stopped", "stopped", "(SIGTERM)", "1"]
+    failed = {"fails": ["failed", "exit", "code", "3", "2"], "[dies]": ["failed", "SIGSEGV", "2"]}
+    ended = {name: rows[name][1:-2] for name in failed}
+    assert any(ended[name] == failed[name] for name in failed), ended
+
+
+def test_summary_shows_names_of_any_kind_on_one_line(run: Run) -> None:
+    """A newline or an escape in a name is shown and not obeyed; brackets are no markup."""
+    names = "new\nline,\x1b[31mred,[bold]"
+    err = run("-q", "-n", names, "--summary", *["true"] * 3, env={"FORCE_COLOR": ""}).err
+    shown = [line.split()[0] for line in err.decode().splitlines()[1:]]
+    assert shown == ["new\\nline", "\\x1b[31mred", "[bold]"]
+
+
+def test_a_log_dir_that_cannot_be_made_is_told(run: Run) -> None:
+    """One line that names it; nothing is started."""
+    status, _, err = run("-n", "a", "--log-dir", "/dev/null/logs", "echo 1")
+    assert (status, err) == (2, b"currant: --log-dir /dev/null/logs: Not a directory\n")
+
+
+@pytest.mark.parametrize(
+    ("env", "colored"),
+    [
+        ({"TERM": "xterm"}, False),
+        ({"TERM": "xterm", "FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_pipes_are_coloured_only_where_it_is_asked_for(
+    run: Run, env: dict[str, str], *, colored: bool
+) -> None:
+    """In a pipe there are no colours, unless FORCE_COLOR asks for them and NO_COLOR does not."""
+    ended = run("-n", "a", "echo hi; echo err >&2", env=env)
+    assert [bool(COLOR.match(data)) for data in ended[1:]] == [colored] * 2
+    assert [plain(data) for data in ended[1:]] == [b"a | hi\n", b"a | err\n"]
+
+
+# ---- output that cannot be written ----
+
+
+def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline: Lifeline) -> None:
+    """As in ``currant run … | head -1``: stop everything, status 141, nothing on stderr."""
+    endless = f"{lifeline.hold('a')}; while :; do echo line; done"
+    cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {EXEC_FOREVER}")
+    lifeline.wait_for("a", "b")
+    cli.until(b"a | line\n")
+    cli.close()
+    assert cli.wait() == 141
+    assert lifeline.ended() == {"a", "b"}
+    assert cli.end().err == b""
+
+
+def test_head_gets_its_line_in_a_shells_pipeline() -> None:
+    """The pipeline of row 17: head has its line, currant's status is 141, nobody complains."""
+    pipeline = '{ "$@"; echo "status=$?" >&2; } | head -1'
+    ended = subprocess.run(
+        ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", EXEC_FOREVER],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert ended.stdout == b"a | 1\n"
+    assert ended.stderr == b"status=141\n"
+
+
+def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
+    start: Start, lifeline: Lifeline
+) -> None:
+    """Nothing has to be written for it: status 141, nothing on stderr, everything stopped."""
+    cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))
+    lifeline.wait_for("a", "b")
+    cli.close()
+    assert cli.wait() == 141
+    assert lifeline.ended() == {"a", "b"}
+    assert cli.end().err == b""
+
+
+def test_a_closed_pipe_is_one_reason_and_a_signal_another(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """While commands stop since nobody reads, one signal does not cut their grace short."""
+    leave = f"{lifeline.say('asked')}; {gate.wait}; {lifeline.say('bye')}; exit"
+    listens = f"trap '{leave}' TERM; {lifeline.hold('a')}; while :; do sleep 0.01; done"
+    cli = start("-n", "a", "--grace", "60", listens)
+    lifeline.wait_for("a")
+    cli.close()
+    lifeline.wait_for("asked")
+    cli.signal(signal.SIGTERM)
+    gate.open()
+    assert cli.wait() == 141
+    assert lifeline.ended() == {"a", "asked", "bye"}
+
+
+@pytest.mark.parametrize("order", ["signal first", "pipe first"])
+def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
+    monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """As Ctrl-C does with ``| tee log``, which ends both: commands have their time; one status."""
+    launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
+    received: list[str | None] = []
+    kill = Runner.kill
+
+    def note(runner: Runner, reason: str | None = None) -> None:
+        kill(runner, reason)
+        received.append(reason)
+
+    async def read_until_killed(pipe: int) -> None:
+        if order == "signal first":
+            await runner.barrier.wait()
+
+    async def interrupt(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await messages.receive()
+        if order == "pipe first":
+            await runner.barrier.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not received:
+            await checkpoint()
+        for _ in range(10):  # what the other one leads to is done, too
+            await checkpoint()
+        launcher["a"].exit(0)
+
+    monkeypatch.setattr(_run, "_is_pipe", lambda fd: True)
+    monkeypatch.setattr(_run, "_wait_reader_gone", read_until_killed)
+    monkeypatch.setattr(Runner, "kill", note)
+    runner = Runner(["a"], launcher=launcher, sinks=[interrupt], grace=9999)
+    assert run_commands(runner) == (143 if order == "signal first" else 141)
+    assert runner.results["a"].exit == Exit(0, None, stopped=True)
+
+
+@NO_FULL_DISK
+@pytest.mark.parametrize("command", ["echo hi", f"echo hi; {EXEC_FOREVER}", "seq 100000"])
+def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
+    """Output that the disk does not take: one clear line, no traceback, nothing left."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        commands = [f"{lifeline.hold('a')}; {command}", f"{lifeline.hold('b')}; {STUBBORN}"]
+        status, _, err = start("--grace", "0.2", *commands, stdout=full).end()
+    finally:
+        os.close(full)
+    assert status == 1
+    assert err == b"currant: cannot write the output: No space left on device\n"
+    assert "a" in lifeline.ended()
+
+
+@NO_FULL_DISK
+def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) -> None:
+    """Where the line itself cannot be written, the status tells; nothing is left."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        command = f"{lifeline.hold('a')}; echo err >&2; {EXEC_FOREVER}"
+        ended = start("-n", "a", command, stderr=full).end()
+    finally:
+        os.close(full)
+    assert ended == (1, b"", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@NO_FULL_DISK
+@pytest.mark.parametrize("arguments", [("run", "--help"), ("check",)])
+def test_a_full_disk_for_a_help_or_a_list_is_told_in_one_line(
+    start: Start, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """No traceback, whatever is written."""
+    (tmp_path / "Procfile").write_text("web: true\n")
+    full = os.open("/dev/full", os.O_WRONLY)
+    subcommand, *options = arguments
+    try:
+        status, _, err = start(*options, subcommand=subcommand, cwd=tmp_path, stdout=full).end()
+    finally:
+        os.close(full)
+    assert status == 1
+    assert err == b"currant: cannot write the output: No space left on device\n"
+
+
+def test_one_signal_ends_a_summary_that_nobody_takes(start: Start) -> None:
+    """All commands have ended by then, so there is nothing to wait for."""
+    names = ",".join(f"{'long' * 100}{number}" for number in range(200))
+    cli = start("-q", "-m", "20", "--summary", "-n", names, *["true"] * 200)
+    cli.until_full("stderr")
+    cli.signal(signal.SIGINT)
+    assert cli.wait() == 130
+
+
+@NO_FULL_DISK
+def test_a_summary_that_cannot_be_written_changes_nothing(start: Start) -> None:
+    """The status is that of the commands."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        ended = start("-q", "-n", "a", "--summary", "echo hi; exit 3", stderr=full).end()
+    finally:
+        os.close(full)
+    assert ended == (3, b"a | hi\n", b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_stream_that_was_never_open_gives_no_traceback(closed: str) -> None:
+    """As ``currant run … >&-``: stderr is not missed, and of stdout one line says so at most."""
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *CURRANT, "run", "-n", "a", "echo hi; exit 7"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert b"Traceback" not in ended.stderr
+    if closed == ">&-":
+        assert all(line.startswith(b"currant: ") for line in ended.stderr.splitlines())
+        assert ended.returncode != 0
+    else:
+        assert ended.stdout == b"a | hi\n"
+        assert ended.returncode in (7, 141)

@@ -1,0 +1,325 @@
+"""How `currant run` answers signals, and that no process is left, however currant ends.
+
+A leftover process would hold the `Lifeline` open.  The tests look at the `Lifeline` as soon as
+currant has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable  # noqa: TC003 - NamedTuple looks at it
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+import pytest
+
+from currant import Runner
+from currant.cli import _run
+from currant.cli._run import _pause_and_resume
+from currant.testing import FakeLauncher, Script
+from tests.clis import (
+    BUFFERED,
+    CURRANT,
+    PAUSES,
+    ROOT,
+    STUBBORN,
+    Cli,
+    environment,
+    lines_of,
+)
+from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import ExitStack
+
+    from tests.clis import Start
+    from tests.lifeline import Gate, Lifeline
+
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_stops_everything_gracefully(
+    start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
+) -> None:
+    """SIGINT, SIGTERM and SIGHUP ask each command to end, show its last words, and give 128 + n."""
+    tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
+    cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
+    cli.until(b"a | ready\n", b"b | ready\n")
+    cli.signal(number)
+    status, out, err = cli.end()
+    assert lifeline.ended() == {"a", "b"}
+    assert (status, err) == (SIGNALS[number], b"")
+    assert sorted(out.splitlines()[2:]) == [b"a | bye", b"b | bye"]
+
+
+def test_after_one_signal_a_command_has_its_grace(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """A command that was asked to end may take its time, and is shown meanwhile."""
+    slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
+    cli = start("-n", "a", "--grace", "60", f"{lifeline.hold('a')}; {slow}")
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGINT)
+    cli.until(b"a | asked\n")
+    gate.open()
+    assert cli.end() == (130, b"a | ready\na | asked\na | done\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_ends_everything_at_once(
+    start: Start, lifeline: Lifeline, gate: Gate, second: signal.Signals
+) -> None:
+    """The second one does not wait for the grace; the status is that of the first."""
+    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
+    cli = start("-n", "a", "--grace", "9999", stubborn)
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGTERM)
+    cli.until(b"a | asked\n")
+    cli.signal(second)
+    assert cli.end() == (143, b"a | ready\na | asked\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@pytest.mark.parametrize("grace", ["0", "0.2"])
+def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, grace: str) -> None:
+    """A command that ignores the question ends after --grace seconds, without a second signal."""
+    cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
+    cli.until(b"a | ready\n")
+    cli.signal(signal.SIGTERM)
+    assert cli.end() == (143, b"a | ready\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@pytest.mark.parametrize("then", ["exit", "true"])
+def test_two_signals_end_it_though_nobody_reads_its_output(
+    start: Start, lifeline: Lifeline, then: str
+) -> None:
+    """A reader that has stopped (a pager, a stopped process) cannot keep currant from ending."""
+    listens = f"trap '{lifeline.say('asked')}; {then}' TERM; {lifeline.say('done')}"
+    write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {listens}; while :; do sleep 0.01; done"
+    cli = start("-n", "a", "--grace", "9999", write)
+    lifeline.wait_for("done")
+    cli.signal(signal.SIGTERM)
+    lifeline.wait_for("asked")
+    cli.signal(signal.SIGINT)
+    assert cli.wait() == 143
+    assert lifeline.ended() == {"begun", "done", "asked"}
+
+
+def test_a_request_that_comes_twice_at_once_is_one(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """As that of `timeout`, or of npm beside the terminal: it does not cut the grace short."""
+    slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
+    cli = start("-n", "a", "--grace", "9999", f"{lifeline.hold('a')}; {slow}")
+    cli.until(b"a | ready\n")
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        cli.signal(number)  # both come when it goes on
+    cli.until(b"a | asked\n")
+    gate.open()
+    status, out, err = cli.end()
+    assert status in (130, 143)  # whichever the system hands over first
+    assert (out, err) == (b"a | ready\na | asked\na | done\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+def test_a_signal_that_is_ignored_stays_so(
+    processes_of_currant: ExitStack, lifeline: Lifeline, gate: Gate
+) -> None:
+    """As below ``nohup``: what was ignored when currant was started does not stop it."""
+    commands = (f"{lifeline.hold('a')}; {EXEC_FOREVER}", f"{gate.wait}; {lifeline.hold('b')}")
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a,b", *commands],
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment(),
+    )
+    cli = processes_of_currant.enter_context(Cli(process, {}))
+    lifeline.wait_for("a")
+    cli.signal(signal.SIGHUP)
+    gate.open()
+    lifeline.wait_for("b")
+    cli.signal(signal.SIGTERM)
+    assert cli.wait() == 143
+    assert lifeline.ended() == {"a", "b"}
+
+
+# ---- pause and resume ----
+
+
+@needs_proc
+def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
+    """Whoever ignores SIGTSTP is stopped nevertheless; all go on when currant does."""
+    cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
+    cli.until(b"a | ", b"b | ")
+    cli.signal(signal.SIGTSTP)
+    _, status = os.waitpid(cli.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    cli.until(b"\n")
+    for name in ("a", "b"):
+        (number,) = lines_of(name, cli.written("stdout"))
+        _until_state(int(number), "T")
+    cli.signal(signal.SIGCONT)
+    cli.until(b"a | resumed\n")
+    cli.signal(signal.SIGTERM)
+    assert cli.end().status == 143
+
+
+def _until_state(pid: int, state: str) -> None:
+    """Wait until a process is in a state; nothing announces that it is stopped."""
+    deadline = time.monotonic() + LIMIT
+    path = f"/proc/{pid}/stat"
+    while (now := Path(path).read_text().rpartition(")")[2].split()[0]) != state:
+        assert time.monotonic() < deadline, f"{pid} is in state {now}"
+
+
+@pytest.mark.anyio
+async def test_tstp_reaches_the_commands_before_they_are_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They get SIGTSTP, which they may handle, then SIGSTOP; currant is the last to be stopped."""
+    launcher = FakeLauncher({"a": Script(exit=None)})
+    ours: list[tuple[int, int, list[int]]] = []
+    monkeypatch.setattr(
+        os, "kill", lambda pid, number: ours.append((pid, number, [*launcher["a"].signals]))
+    )
+
+    async def arriving() -> AsyncIterator[signal.Signals]:
+        yield signal.SIGTSTP
+        yield signal.SIGCONT
+
+    async with Runner(["a"], launcher=launcher) as runner:
+        await runner["a"].until_started()
+        began = anyio.current_time()
+        await _pause_and_resume(runner, arriving())
+        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # clocks are coarse
+        assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
+        runner.kill()
+    assert ours == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
+
+
+def test_a_signal_ends_what_is_paused(start: Start, lifeline: Lifeline) -> None:
+    """As a shell does for a job that it stops: SIGTERM, then SIGCONT."""
+    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}")
+    lifeline.wait_for("a")
+    cli.signal(signal.SIGTSTP)
+    os.waitpid(cli.process.pid, os.WUNTRACED)
+    cli.signal(signal.SIGTERM)
+    cli.signal(signal.SIGCONT)
+    assert cli.end().status == 143
+    assert lifeline.ended() == {"a"}
+
+
+# ---- no process is left ----
+
+
+TREE = """
+sh -c 'trap "" TERM; {child}; sleep 9999 & {grandchild}; : >"{up}"; wait' 2>/dev/null &
+: <"{up}"
+echo ready
+{gate}
+echo more
+{then}
+"""
+"""A command with a child and a grandchild that ignore SIGTERM."""
+
+
+def _open_gate(cli: Cli, gate: Gate) -> None:
+    gate.open()
+
+
+def _interrupt(cli: Cli, gate: Gate) -> None:
+    cli.signal(signal.SIGINT)
+
+
+def _interrupt_twice(cli: Cli, gate: Gate) -> None:
+    cli.signal(signal.SIGINT)
+    cli.until(b"b | asked\n")
+    cli.signal(signal.SIGINT)
+
+
+def _terminate(cli: Cli, gate: Gate) -> None:
+    cli.signal(signal.SIGTERM)
+
+
+def _hang_up(cli: Cli, gate: Gate) -> None:
+    cli.signal(signal.SIGHUP)
+
+
+def _close_stdout(cli: Cli, gate: Gate) -> None:
+    cli.close()
+    gate.open()
+
+
+def _close_stderr(cli: Cli, gate: Gate) -> None:
+    cli.close("stderr")
+    gate.open()
+
+
+class Way(NamedTuple):
+    """A way in which currant ends.
+
+    Attributes:
+        end: what brings the end about, when all runs.
+        status: the exit status.
+        options: options of currant's.
+        then: what the command with the tree does when the gate is open.
+        other: what another command does; ``GATE`` in it waits at the gate instead of the first.
+    """
+
+    end: Callable[[Cli, Gate], None]
+    status: int
+    options: tuple[str, ...] = ("--grace", "0.2")
+    then: str = EXEC_FOREVER
+    other: str = "echo ready; exec sleep 9999"
+
+
+WAYS = {
+    "its leader exits": Way(_open_gate, 3, then="exit 3", other="echo ready"),
+    "another fails": Way(
+        _open_gate, 5, ("--grace", "0.2", "-k", "failure"), other="echo ready; GATE; exit 5"
+    ),
+    "restart and SIGTERM": Way(_terminate, 143, ("--grace", "0.2", "--restart", "always")),
+    "SIGINT": Way(_interrupt, 130),
+    "SIGTERM": Way(_terminate, 143),
+    "SIGHUP": Way(_hang_up, 129),
+    "two signals": Way(
+        _interrupt_twice,
+        130,
+        ("--grace", "9999"),
+        other="trap 'echo asked' TERM; echo ready; while :; do GATE; done",
+    ),
+    "nobody reads stdout": Way(_close_stdout, 141),
+    "nobody reads stderr": Way(_close_stderr, 141, then=f"echo more >&2; {EXEC_FOREVER}"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_neither_child_nor_grandchild_is_left(
+    start: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path, way: str
+) -> None:
+    """When currant has ended, in whichever way, all that its commands started has ended too."""
+    end, status, options, then, other = WAYS[way]
+    os.mkfifo(tmp_path / "up")
+    tree = TREE.format(
+        child=lifeline.hold("child").replace("'", ""),
+        grandchild=lifeline.say("grandchild"),
+        up=tmp_path / "up",
+        gate=":" if "GATE" in other else gate.wait,
+        then=then,
+    )
+    commands = (f"{lifeline.hold('leader')}; {tree}", other.replace("GATE", gate.wait))
+    cli = start("-n", "a,b", *options, *commands)
+    cli.until(b"a | ready\n", b"b | ready\n")
+    end(cli, gate)
+    assert cli.end().status == status
+    assert lifeline.ended() == {"leader", "child", "grandchild"}

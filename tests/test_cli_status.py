@@ -1,0 +1,177 @@
+"""The exit status of `currant run`, which commands it stops, and which it restarts."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from currant import Command, Runner, ready
+from currant.cli._run import run_commands
+from currant.testing import FakeLauncher, Script
+from tests.clis import (
+    CURRANT,
+    ROOT,
+    STUBBORN,
+    environment,
+)
+from tests.waiting import EXEC_FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.clis import Run, Start
+    from tests.lifeline import Gate
+
+
+@pytest.mark.parametrize(
+    ("options", "commands", "status", "note"),
+    [
+        ([], ["true"], 0, b""),
+        ([], ["true", "exit 3", "true"], 3, b"currant: b: exit code 3\n"),
+        ([], ["kill -SEGV $$"], 139, b"currant: a: SIGSEGV\n"),
+        ([], ["kill -KILL $$"], 137, b"currant: a: SIGKILL\n"),
+        ([], ["kill -INT $$"], 130, b"currant: a: SIGINT\n"),
+        ([], ["exit 255"], 255, b"currant: a: exit code 255\n"),
+        (
+            ["--kill-others-on", "failure"],
+            ["exit 3", EXEC_FOREVER],
+            3,
+            b"currant: a: exit code 3\n",
+        ),
+        (["--kill-others-on", "success"], ["true", EXEC_FOREVER], 0, b""),
+        (["--kill-others-on", "exit", "--grace", "0"], ["true", EXEC_FOREVER, STUBBORN], 0, b""),
+        (["--kill-others-on", "exit"], ["exit 4", EXEC_FOREVER], 4, b"currant: a: exit code 4\n"),
+        (["-k", "exit", "-m", "1"], ["exit 4", "exit 5"], 4, b"currant: a: exit code 4\n"),
+    ],
+)
+def test_the_exit_status_is_that_of_the_failure(
+    run: Run, options: list[str], commands: list[str], status: int, note: bytes
+) -> None:
+    """0 without a failure, else its code, or 128 and its signal; what currant stops is none."""
+    names = ",".join("abc"[: len(commands)])
+    assert run("--names", names, *options, *commands) == (status, b"", note)
+
+
+@pytest.mark.parametrize(
+    ("success", "status"), [("all", 3), ("first", 3), ("last", 0), ("a", 3), ("b", 0), ("c", 4)]
+)
+def test_success_says_whose_failure_counts(run: Run, success: str, status: int) -> None:
+    """The status is that of the command that is asked for, by when it ends or by name."""
+    commands = ("exit 3", "true", "exit 4", "true")
+    assert run("-m", "1", "-n", "a,b,c,d", "--success", success, *commands).status == status
+
+
+def test_what_was_stopped_has_not_failed_whoever_counts(run: Run) -> None:
+    """A command that currant stopped gives 0, though its own end is by a signal."""
+    assert run("-n", "a,b", "-k", "exit", "-s", "b", "exit 3", EXEC_FOREVER).status == 0
+
+
+def test_the_first_failure_in_time_gives_the_status(start: Start, gate: Gate) -> None:
+    """Where several fail, the one that failed first counts, not the one that is named first."""
+    cli = start("-n", "late,early", f"{gate.wait}; exit 4", "exit 5")
+    cli.until(b"currant: early: exit code 5\n")
+    gate.open()
+    assert cli.end().status == 5
+
+
+def test_the_first_failure_is_the_first_whatever_the_wall_clock_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clock that is set back between two failures does not change their order."""
+    back = count(10**9, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(back)))
+    scripts = {"late": Script(exit=4, after=0.05), "early": Script(exit=5)}
+    runner = Runner({"early": "x", "late": "x"}, launcher=FakeLauncher(scripts))
+    assert run_commands(runner) == 5
+
+
+def test_an_end_of_another_kind_stops_nobody(start: Start, gate: Gate) -> None:
+    """With --kill-others-on success, a failure lets the others go on."""
+    commands = (f"{gate.wait}; echo goes on", "exit 3")
+    cli = start("-n", "a,b", "--kill-others-on", "success", *commands)
+    cli.until(b"currant: b: exit code 3\n")
+    gate.open()
+    assert cli.end() == (3, b"a | goes on\n", b"currant: b: exit code 3\n")
+
+
+def test_a_shell_that_cannot_be_started_gives_126() -> None:
+    """Without file descriptors left, one line says so for the command, and the status is 126."""
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *CURRANT, "run", "-k", "failure"]
+    ended = subprocess.run(
+        [*limited, *[EXEC_FOREVER] * 40],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (126, b"")
+    assert b"no file descriptors left" in ended.stderr.splitlines()[0]
+    assert all(line.startswith(b"currant: cannot start") for line in ended.stderr.splitlines())
+
+
+def test_a_failure_is_told_whatever_the_exit_code() -> None:
+    """One that ends with 0 before it is ready, say."""
+    command = Command(["a"], ready=ready.line("up"))
+    assert run_commands(Runner([command], launcher=FakeLauncher())) == 1
+
+
+# ---- restarts, and how many commands run ----
+
+
+def test_commands_run_at_the_same_time(run: Run, tmp_path: Path) -> None:
+    """Without --max-processes all run at once: two commands can wait for each other."""
+    for name in "12":
+        os.mkfifo(tmp_path / name)
+    ended = run(
+        "-n",
+        "a,b",
+        f"echo from a >{tmp_path}/1; cat {tmp_path}/2",
+        f"cat {tmp_path}/1; echo from b >{tmp_path}/2",
+    )
+    assert ended.status == 0
+    assert sorted(ended.out.splitlines()) == [b"a | from b", b"b | from a"]
+
+
+def test_max_processes_lets_the_others_wait_their_turn(run: Run, tmp_path: Path) -> None:
+    """With -m 1 no two run at once, and they run in the order given."""
+    alone = f"mkdir '{tmp_path}/lock' && echo in && rmdir '{tmp_path}/lock'"
+    ended = run("-n", "a,b,c,d", "--max-processes", "1", *[alone] * 4)
+    assert ended == (0, b"a | in\nb | in\nc | in\nd | in\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("restart", "status", "runs"), [("never", 1, 1), ("on-failure", 0, 3), ("always", 143, 4)]
+)
+def test_restart_starts_a_command_again(
+    start: Start, gate: Gate, tmp_path: Path, restart: str, status: int, runs: int
+) -> None:
+    """never, on-failure (until it succeeds), always (until a signal): told with each wait."""
+    third_time = f"echo x >>'{tmp_path}/runs'; case $(wc -l <'{tmp_path}/runs') in *[12]) exit 1;; "
+    wait_in_the_fourth = f"*4) echo fourth; {gate.wait};; esac"
+    cli = start("-n", "a", "--restart", restart, third_time + wait_in_the_fourth)
+    if restart == "always":
+        cli.until(b"a | fourth\n")
+        cli.signal(signal.SIGTERM)
+    ended = cli.end()
+    assert ended.status == status
+    assert (tmp_path / "runs").read_text().count("x") == runs
+    assert ended.err.count(b"currant: a: exit code 1\n") == min(2, runs)
+    assert len(re.findall(rb"currant: a: restarting in \d+\.\d s\n", ended.err)) == runs - 1
+
+
+def test_a_signal_ends_the_wait_for_a_restart(start: Start) -> None:
+    """Stop beats restart: nothing is started again after a signal."""
+    cli = start("-n", "a", "--restart", "always", "echo run; exit 1")
+    cli.until(b"restarting in 0.4 s")
+    cli.signal(signal.SIGINT)
+    ended = cli.end()
+    assert ended.status == 130
+    assert ended.out.count(b"a | run\n") - ended.err.count(b"exit code 1") in (0, 1)

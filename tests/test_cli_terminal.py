@@ -1,0 +1,261 @@
+"""`currant run` on a terminal: the keyboard, a closed window, colours, the progress line, tmux."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from tests.clis import (
+    COLOR,
+    CURRANT,
+    PAUSES,
+    ROOT,
+    environment,
+    plain,
+    type_on,
+)
+from tests.waiting import EXEC_FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.clis import Start
+    from tests.lifeline import Gate, Lifeline
+
+
+def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """Ctrl-C is for currant alone, which asks its commands to end; the status is 130."""
+    tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {gate.wait}"
+    cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {tidy}")
+    cli.until(b"ready\r\n")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert ended.status == 130
+    assert lifeline.ended() == {"a"}
+    assert plain(ended.out).replace(b"^C", b"") == b"a | ready\na | bye\n"
+
+
+def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """The second Ctrl-C kills what ignores SIGTERM, however long the grace."""
+    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
+    cli = on_terminal("-n", "a", "--grace", "9999", stubborn)
+    cli.until(b"ready\r\n")
+    type_on(cli, b"\x03")
+    cli.until(b"asked\r\n")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert ended.status == 130
+    assert lifeline.ended() == {"a"}
+    assert b"Traceback" not in ended.out
+
+
+@pytest.mark.parametrize("command", [EXEC_FOREVER, "while :; do echo line; done"])
+def test_when_the_terminal_is_closed_all_is_stopped(
+    on_terminal: Start, lifeline: Lifeline, command: str
+) -> None:
+    """A closed window is a SIGHUP: nothing is left that belonged to it."""
+    cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; echo ready; {command}")
+    cli.until(b"ready\r\n")
+    cli.close()
+    # Its output may have failed before the signal came.
+    assert cli.wait() in ((129,) if command == EXEC_FOREVER else (129, 1))
+    assert lifeline.ended() == {"a"}
+
+
+def test_a_command_cannot_take_the_terminal(on_terminal: Start) -> None:
+    """Commands have no terminal: reading from it fails at once, and nothing is suspended."""
+    command = "cat; (: </dev/tty) 2>/dev/null || echo no terminal"
+    status, out, _ = on_terminal("-n", "a", command).end()
+    assert (status, plain(out)) == (0, b"a | no terminal\n")
+
+
+def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
+    """Each command has a colour of its own, for the prefix only; the text is as without."""
+    ended = on_terminal("-q", "-m", "1", "-n", "a,b", "echo 1; echo 2", "echo 3; echo 4 >&2").end()
+    colors = {name: color for color, name in COLOR.findall(ended.out)}
+    assert set(colors) == {b"a | ", b"b | "}
+    assert colors[b"a | "] != colors[b"b | "]
+    assert len(COLOR.findall(ended.out)) == 4
+    lines = plain(ended.out).splitlines()
+    assert lines[:2] == [b"a | 1", b"a | 2"]
+    assert sorted(lines[2:]) == [b"b | 3", b"b | 4"]  # from two pipes, in either order
+
+
+@pytest.mark.parametrize(
+    ("env", "colored"),
+    [
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),
+        ({"TERM": "xterm-256color"}, True),
+    ],
+)
+def test_variables_decide_about_colours_on_a_terminal(
+    on_terminal: Start, env: dict[str, str], *, colored: bool
+) -> None:
+    """NO_COLOR, where it is not empty, and TERM=dumb turn colours off."""
+    ended = on_terminal("-n", "a", "echo hi; echo err >&2", env=env).end()
+    assert (b"\x1b" in ended.out) is colored
+    assert sorted(plain(ended.out).splitlines()) == [b"a | err", b"a | hi"]
+
+
+def test_each_stream_is_coloured_by_what_it_is(on_terminal: Start, tmp_path: Path) -> None:
+    """With ``currant run … >log`` the log has no colours, and the terminal has."""
+    with open(tmp_path / "log", "wb") as log:
+        cli = on_terminal("-n", "a", "echo hi; echo err >&2", stdout=log.fileno())
+        on_screen = cli.end().out
+    assert (tmp_path / "log").read_bytes() == b"a | hi\n"
+    assert COLOR.match(on_screen)
+    assert plain(on_screen) == b"a | err\n"
+
+
+def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> None:
+    """On a terminal it is coloured by the status, and stands below all output."""
+    cli = on_terminal("-n", "a", "--summary", f"echo ready; {gate.wait}")
+    cli.until(b"ready")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert ended.status == 130
+    assert re.search(rb"\x1b\[33mstopped", ended.out)
+    assert plain(ended.out).splitlines()[-1].split()[:3] == [b"a", b"stopped", b"stopped"]
+
+
+def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start, gate: Gate) -> None:
+    """With more commands than may run at once; cleared at the end."""
+    commands = ("echo 1", f"{gate.wait}; exit 3")
+    cli = on_terminal("-m", "1", "--color", "never", "-n", "a,b", *commands)
+    cli.until(b"currant: 1/2 done, 1 running, 0 failed")
+    gate.open()
+    out = cli.end().out
+    assert b"currant: 2/2 done, 0 running, 1 failed\r\x1b[K" in out
+    short = on_terminal("-m", "2", "-n", "a,b", "echo 1", "exit 3").end().out
+    assert b"done" not in short
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "shown"),
+    [
+        ([], {}, b"1"),
+        ([], {"NO_COLOR": "1"}, b""),
+        ([], {"FORCE_COLOR": "3"}, b"3"),
+        (["--color", "never"], {}, b""),
+        (["--json"], {}, b""),
+    ],
+)
+def test_commands_may_show_colours_where_we_are_on_a_terminal(
+    on_terminal: Start, options: list[str], env: dict[str, str], shown: bytes
+) -> None:
+    """FORCE_COLOR is set for them on a terminal, unless colours are not wanted."""
+    out = on_terminal("-n", "a", *options, "echo is=$FORCE_COLOR.", env=env).end().out
+    assert b"is=%s." % shown in out
+
+
+# ---- in tmux ----
+
+
+class Tmux:
+    """A tmux server of its own, with one window in which a shell runs."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._socket = f"currant-test-{uuid4()}"
+        # Of its own, since tmux leaves its socket behind; short, since a socket's path has to be.
+        self._folder = tempfile.TemporaryDirectory(dir="/tmp")
+        folder = {"TMUX_TMPDIR": self._folder.name}
+        self._env = environment({"ENV": "", "TERM": "xterm", **folder, **env})
+        self("new-session", "-d", "-x", "100", "-y", "40", "-c", str(ROOT), "exec sh")
+        self.type("PS1='prompt> '")
+
+    def __call__(self, *arguments: str) -> str:
+        """Give tmux a command; return what it prints."""
+        command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
+        return subprocess.run(
+            command, env=self._env, capture_output=True, timeout=LIMIT, check=True, text=True
+        ).stdout
+
+    def type(self, line: str) -> None:
+        """Type `line` and Enter."""
+        self("send-keys", "-l", line)
+        self("send-keys", "Enter")
+
+    def until(self, *patterns: str) -> str:
+        """Wait until each of `patterns` is found on the screen; return the screen."""
+        deadline = time.monotonic() + LIMIT
+        while True:
+            screen = self("capture-pane", "-p", "-J")
+            if all(re.search(pattern, screen, re.MULTILINE) for pattern in patterns):
+                return screen
+            assert time.monotonic() < deadline, f"waiting for {patterns} on the screen:\n{screen}"
+
+    def close(self) -> None:
+        """End the server and all that runs in it."""
+        self("kill-server")
+        self._folder.cleanup()
+
+
+@pytest.fixture
+def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
+    """A window of tmux; in its shell ``$currant`` is currant, and ``$web`` and so on commands."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed: apt-get install tmux, or brew install tmux")
+    saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {gate.wait}"
+    tmux = Tmux(
+        {
+            "currant": " ".join(CURRANT),
+            "web": f"{lifeline.hold('web')}; echo listening; {EXEC_FOREVER}",
+            "tick": f"{lifeline.hold('tick')}; seq 3; {EXEC_FOREVER}",
+            "db": f"{lifeline.hold('db')}; {saves}",
+            "pause": f"{lifeline.hold('pause')}; {PAUSES}",
+        }
+    )
+    try:
+        yield tmux
+    finally:
+        tmux.close()
+
+
+RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status=$?"'
+SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
+
+
+def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
+    """The screen shows each line with its prefix; Ctrl-C gives the prompt back, and status 130."""
+    tmux.until(r"prompt>\s*$")
+    tmux.type(RUN_THREE)
+    tmux.until(*SHOWN)
+    tmux("send-keys", "C-c")
+    screen = tmux.until(r"^status=130$", r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
+    assert lifeline.ended() == {"web", "tick", "db"}
+    assert "Traceback" not in screen
+    assert "\x1b[" in tmux("capture-pane", "-p", "-e")
+
+
+def test_ctrl_z_and_fg_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Ctrl-Z gives the prompt back and stops the commands; fg goes on with both."""
+    tmux.until(r"prompt>\s*$")
+    tmux.type('$currant run -n a "$pause"; echo "status=$?"')
+    tmux.until(r"^a \| \d+$")
+    tmux("send-keys", "C-z")
+    tmux.until(r"Stopped", r"^prompt>\s*\Z")
+    tmux.type('fg; echo "status=$?"')
+    tmux.until(r"^a \| resumed$")
+    tmux("send-keys", "C-c")
+    tmux.until(r"status=130$", r"^prompt>\s*\Z")
+    assert lifeline.ended() == {"pause"}
+
+
+def test_a_window_of_tmux_that_is_closed_leaves_nothing(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Closing the window under running commands ends all of them."""
+    tmux.type(RUN_THREE)
+    tmux.until(*SHOWN)
+    tmux("new-window", "exec sh")
+    tmux("kill-window", "-t", "0")
+    assert lifeline.wait_for_end() == {"web", "tick", "db"}
