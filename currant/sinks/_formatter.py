@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Formatter", "Mode"]
 
 Mode: TypeAlias = Literal["line", "group", "raw"]
-"""How output is shown: line by line, one command after another, or as written."""
+"""How output is shown: line by line, command by command, or as written."""
 
 Output: TypeAlias = "tuple[LineWriter, Chunk]"
 """Some text, and the file that it belongs to."""

@@ -34,7 +34,7 @@ ATTRIBUTES = ("command", "time", "stream", "pid", "attempt")
 
 
 class LoggingSink(ThreadedSink):
-    """Logs each line of output, and each event, as one record.
+    """Logs each line of output, and each event, as a record.
 
     Log the output of a worker under the name of the app::
 
@@ -51,7 +51,7 @@ class LoggingSink(ThreadedSink):
     Handlers run in a worker thread, and may be slow.
 
     Args:
-        logger: a logger or the name of one; None: the logger ``currant``.
+        logger: a logger or the name of a logger; if None, the logger ``currant``.
         stdout: the level of lines on stdout.
         stderr: the level of lines on stderr.
     """
