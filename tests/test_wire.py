@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -190,6 +191,21 @@ def test_unknown_field_is_ignored() -> None:
     """A newer version may add fields."""
     message = Ready("a", 0.5, 0.0)
     assert decode(encode(message) | {"more": 1}) == message
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), FLAGS, st.integers(), st.floats(), TEXTS),
+    lambda values: st.one_of(st.lists(values), st.dictionaries(TEXTS, values)),
+    max_leaves=3,
+)
+
+
+@given(MESSAGES.map(encode), st.data())
+def test_decode_raises_no_other_error(encoded: dict[str, object], data: st.DataObject) -> None:
+    """If any field has any other value, `decode` returns a message or raises CurrantError."""
+    key = data.draw(st.sampled_from(sorted(encoded)))
+    with suppress(CurrantError):
+        decode(encoded | {key: data.draw(VALUES)})
 
 
 LINE = encode(Line("a", "stdout", b"1", b"\n", 0.0))

@@ -110,7 +110,8 @@ def decode(encoded: Mapping[str, object]) -> Message:
     try:
         return _decode(encoded)
     except (KeyError, TypeError, ValueError) as error:
-        raise CurrantError(f"{dict(encoded)!r} is not a message of currant: {error}") from error
+        reason = f"missing or unknown {error}" if isinstance(error, KeyError) else str(error)
+        raise CurrantError(f"{dict(encoded)!r} is not a message of currant: {reason}") from error
 
 
 def encode_exit(end: Exit) -> dict[str, object]:

@@ -41,12 +41,12 @@ class ConsoleSink(ThreadedSink):
     before the output of another command.  Texts about events (a failure, a restart, a failed start)
     go to stderr, as ``currant: text``.
 
-    A lone ``\r``, as in progress bars, rewinds the line on a terminal if there is only one
+    A lone ``\r``, as in progress bars, rewinds the line on a terminal if there is a single
     command; otherwise it ends the line.
 
     Args:
-        stdout: the file for stdout; None: the host's.
-        stderr: the file for stderr; None: the host's.
+        stdout: the file for stdout; if None, the host's.
+        stderr: the file for stderr; if None, the host's.
         prefix: the label before each line, with the fields ``{name}`` (padded to the longest name),
             ``{pid}``, ``{stream}``, ``{attempt}`` (from 1), ``{time}`` (local, when the line was
             read; ``{time:%H:%M:%S.%f}`` is a format of `time.strftime`) and ``{elapsed}`` (seconds
@@ -57,7 +57,7 @@ class ConsoleSink(ThreadedSink):
             that neighbours differ.
         timestamps: True: the time of day before each label; a str: a format of `time.strftime`.
         quiet: whether texts about events are left out.
-        mode: ``"line"``; ``"group"``: a command's output in one block after its exit, held until
+        mode: ``"line"``; ``"group"``: a command's output in a block after its exit, held until
             then in memory up to 1 MiB, and in a temporary file beyond; ``"raw"``: the bytes as the
             commands wrote them, without labels.
         texts: templates for ``"started"``, ``"ready"``, ``"aborted"``, ``"exited"``,
@@ -121,7 +121,7 @@ class ConsoleSink(ThreadedSink):
 
 
 class _OutputFile:
-    """One file, with the chunks that are written to it in one go."""
+    """A file, with the chunks of its next write."""
 
     def __init__(self, file: SyncFile, color: Color) -> None:
         color_system = color_system_of(file, color)

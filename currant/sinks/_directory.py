@@ -40,7 +40,7 @@ class DirectorySink(ThreadedSink):
     Args:
         path: the directory, which is created if necessary.
         max_bytes: the size at which a file is rotated: renamed to ``NAME.log.1``, and older files
-            to ``.2`` and so on.  Lines are not cut, so one long line may exceed the size.  None: no
+            to ``.2`` and so on.  Lines are not cut, so a long line may exceed the size.  None: no
             limit.
         backups: how many rotated files are kept for each command; the oldest file is deleted.
         stderr: ``"stdout"``: in the same file, in the order in which the output was read;

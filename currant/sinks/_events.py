@@ -1,13 +1,10 @@
-"""The events that sinks report as text: one description of each message.
-
-Console, writer and logging sinks have texts of their own; the event and its fields come from here.
-"""
+"""`describe`: an event as a short text for a person, and as fields for a template."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
-from currant._values.lines import Batch
 from currant._values.messages import (
     Aborted,
     Dropped,
@@ -18,48 +15,79 @@ from currant._values.messages import (
     Skipped,
     Started,
 )
+from currant._values.state import is_expected
 
 if TYPE_CHECKING:
-    from currant._values.messages import BatchMessage
+    from collections.abc import Mapping
 
-__all__ = ["Event", "describe"]
+    from currant._values.command import Command
+
+__all__ = ["Description", "Event", "EventMessage", "describe"]
 
 Event: TypeAlias = Literal[
     "started", "ready", "aborted", "exited", "restarting", "failed", "skipped", "dropped"
 ]
-"""The events that a sink may have a text for."""
+"""The events that a sink can report."""
+
+EventMessage: TypeAlias = (
+    Started | Ready | Aborted | Exited | Restarting | Failed | Skipped | Dropped
+)
+"""The messages that are not output."""
 
 
-def describe(  # noqa: PLR0911 - one case for each message
-    message: BatchMessage,
-) -> tuple[Event, dict[str, object]] | None:
-    """Return the event and the fields of a message; None for output.
+@dataclass(frozen=True, slots=True)
+class Description:
+    """An event in words.
 
-    The fields are ``pid``, ``after``, ``error``, ``exit``, ``delay`` and ``lines``, as they apply.
+    Attributes:
+        event: the kind of event.
+        text: what happened, in a few words; the command's name is in the text only if the event has
+            an error.
+        fields: the facts in the text by name, for a template with other words.
+        is_expected: whether an exit is a success or a stop by currant; True for other events.
     """
+
+    event: Event
+    text: str
+    fields: Mapping[str, object]
+    is_expected: bool = True
+
+    @property
+    def is_news(self) -> bool:
+        """Whether a person wants to see the event without having asked for it."""
+        return self.event not in ("started", "exited") or not self.is_expected
+
+    @property
+    def names_command(self) -> bool:
+        """Whether the text names the command."""
+        return "error" in self.fields
+
+
+def describe(  # noqa: PLR0911 - a row for each message
+    message: EventMessage, commands: Mapping[str, Command]
+) -> Description:
+    """Describe `message`; `commands` are the commands of the Runner, by name."""
     match message:
-        case Batch():
-            return None
         case Started(pid=pid):
-            return "started", {"pid": pid}
+            return Description("started", f"started (pid {pid})", {"pid": pid})
         case Ready(after=after):
-            return "ready", {"after": after}
+            return Description("ready", f"ready after {after:.1f} s", {"after": after})
         case Aborted(error=error):
-            return "aborted", {"error": _first_line(error)}
-        case Skipped(error=error):
-            return "skipped", {"error": error}
+            # The text of the error has the last lines of output, which were shown before.
+            text = str(error).partition("\n")[0]
+            return Description("aborted", text, {"error": text})
         case Exited(exit=end):
-            return "exited", {"exit": end}
+            expected = is_expected(end, commands.get(message.command))
+            return Description("exited", str(end), {"exit": end}, expected)
         case Restarting(delay=delay):
-            return "restarting", {"delay": delay}
+            return Description("restarting", f"restarting in {delay:.1f} s", {"delay": delay})
         case Failed(error=error):
-            return "failed", {"error": error}
+            return Description("failed", str(error), {"error": error})
+        case Skipped(error=error):
+            return Description("skipped", str(error), {"error": error})
+        case Dropped(lines=1):
+            return Description("dropped", "1 line discarded", {"lines": 1})
         case Dropped(lines=lines):
-            return "dropped", {"lines": lines}
+            return Description("dropped", f"{lines} lines discarded", {"lines": lines})
         case _:
             assert_never(message)
-
-
-def _first_line(error: Exception) -> str:
-    """Return the text of an error without the last lines of output, which have been shown."""
-    return str(error).partition("\n")[0]

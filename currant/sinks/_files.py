@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["BYTES_PER_WRITE", "AnyFile", "Chunk", "File", "OpenFile", "SyncFile"]
 
 Chunk: TypeAlias = "bytes | memoryview"
-"""A part of one write."""
+"""A part of a write."""
 
 BYTES_PER_WRITE = 64 * 1024
 """Bytes after which a write begins.
@@ -67,7 +67,7 @@ class OpenFile:
         return os.path.samestat(os.fstat(self._fd), os.fstat(other._fd))
 
     def write(self, chunks: Sequence[Chunk]) -> None:
-        """Write all chunks in one go, however long the file takes."""
+        """Write all chunks together, however long the file takes."""
         if self._fd is None:
             self._file.write(self._encode(b"".join(chunks)))
             self._file.flush()
@@ -128,7 +128,7 @@ class AnyFile:
 
 
 def _grouped(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
-    """Yield `chunks` in groups of one write each."""
+    """Yield `chunks` in groups, each for a single write."""
     group: list[Chunk] = []
     size = 0
     for chunk in chunks:

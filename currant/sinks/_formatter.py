@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Formatter", "Mode"]
 
 Mode: TypeAlias = Literal["line", "group", "raw"]
-"""How output is shown: line by line, one command after another, or as written."""
+"""How output is shown: line by line, command by command, or as written."""
 
 Output: TypeAlias = "tuple[LineWriter, Chunk]"
 """Some text, and the file that it belongs to."""
@@ -62,12 +62,14 @@ class Formatter:
         self._is_alone = len(commands) == 1
         for message in backlog:
             match message:
-                case Started():
-                    self._templates.started(message)
                 case Batch() if self._mode == "group":
                     self._spool(message)
+                    continue
                 case Batch():
                     yield from self._formatted(message)
+                    continue
+                case Started():
+                    self._templates.started(message)
                 case Exited() | Failed():
                     yield from self._replay(message.command)
                 case _:

@@ -1,4 +1,4 @@
-"""`JSONSink`: messages for other programs, one JSON object on each line."""
+"""`JSONSink`: messages for other programs, a JSON object on each line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["JSONSink"]
 
 
 class JSONSink:
-    r"""Writes one JSON object for each message, one object on each line, in ASCII.
+    r"""Writes a JSON object for each message, each on its own line, in ASCII.
 
     Write what a command does into a file that other programs can read::
 
@@ -39,14 +39,14 @@ class JSONSink:
       ``""``).  If the bytes are not UTF-8, ``base64`` holds them, and ``text`` has U+FFFD.
     - ready: ``after``, in seconds
     - aborted: ``attempt``, ``error``, a text
-    - exited: ``attempt``, ``exit``: an object with ``code`` and ``signal`` (one of them is null),
+    - exited: ``attempt``, ``exit``: an object with ``code`` and ``signal`` (either is null),
       ``stopped``, ``forced`` and ``timed_out``
-    - restarting: ``attempt`` (the next one), ``delay`` in seconds
+    - restarting: ``attempt`` (the next attempt), ``delay`` in seconds
     - failed: ``attempt``, ``error``, a text
     - skipped: ``error``, a text
     - dropped: ``lines``, a number
 
-    Use one sink for one Runner at a time.  The sink neither opens nor closes the file.
+    Two Runners at the same time need two sinks.  The sink neither opens nor closes the file.
 
     Args:
         file: as for `WriterSink`.

@@ -1,4 +1,4 @@
-"""`LineWriter`: the text of one file, which knows whether the file ends in an unfinished line.
+"""`LineWriter`: the text of a file, which knows whether the file ends in an unfinished line.
 
 Only the same command and stream may continue an unfinished line; other output starts a new line.
 """
@@ -23,10 +23,10 @@ RESET = b"\x1b[0m"
 
 
 class LineWriter:
-    """Builds the text of one file, line by line.
+    """Builds the text of a file, line by line.
 
     Args:
-        color_system: the colours that the file takes, by rich's name; None: no colours.
+        color_system: the colours that the file takes, by rich's name; if None, no colours.
         rewinds: whether the file is a terminal, on which text after a lone carriage return
             overwrites the line.
     """
@@ -49,7 +49,7 @@ class LineWriter:
         Args:
             batch: the lines.
             label: the label; may be empty.
-            style: the style of the label; None: no colour.
+            style: the style of the label; if None, no colour.
             in_place: whether a lone carriage return rewinds the line; if not, it ends the line.
         """
         prefix = self._styled(label, style)

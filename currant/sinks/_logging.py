@@ -6,8 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from currant._values.lines import Batch
-from currant._values.messages import Exited
-from currant._values.state import is_expected
 from currant.sinks._events import describe
 from currant.sinks._threaded import ThreadedSink
 
@@ -20,22 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LoggingSink"]
 
-TEXTS: dict[Event, str] = {
-    "started": "started (pid {pid})",
-    "ready": "ready after {after:.1f} s",
-    "aborted": "{error}",
-    "exited": "{exit}",
-    "restarting": "restarting in {delay:.1f} s",
-    "failed": "{error}",
-    "skipped": "{error}",
-    "dropped": "{lines} lines discarded",
-}
-
 LEVELS: dict[Event, int] = {
     "started": logging.DEBUG,
     "ready": logging.INFO,
     "aborted": logging.ERROR,
-    "exited": logging.ERROR,  # INFO if the exit is expected
+    "exited": logging.INFO,  # ERROR if the exit is not expected
     "restarting": logging.WARNING,
     "failed": logging.ERROR,
     "skipped": logging.ERROR,
@@ -47,7 +34,7 @@ ATTRIBUTES = ("command", "time", "stream", "pid", "attempt")
 
 
 class LoggingSink(ThreadedSink):
-    """Logs each line of output, and each event, as one record.
+    """Logs each line of output, and each event, as a record.
 
     Log the output of a worker under the name of the app::
 
@@ -64,7 +51,7 @@ class LoggingSink(ThreadedSink):
     Handlers run in a worker thread, and may be slow.
 
     Args:
-        logger: a logger or the name of one; None: the logger ``currant``.
+        logger: a logger or the name of a logger; if None, the logger ``currant``.
         stdout: the level of lines on stdout.
         stderr: the level of lines on stderr.
     """
@@ -87,13 +74,10 @@ class LoggingSink(ThreadedSink):
             if isinstance(message, Batch):
                 for line in message.lines():
                     self._log(self._levels[line.stream], line, line.text)
-            elif (described := describe(message)) is not None:
-                event, fields = described
-                level = LEVELS[event]
-                command = commands.get(message.command)
-                if isinstance(message, Exited) and is_expected(message.exit, command):
-                    level = logging.INFO
-                self._log(level, message, TEXTS[event].format_map(fields))
+            else:
+                event = describe(message, commands)
+                level = LEVELS[event.event] if event.is_expected else logging.ERROR
+                self._log(level, message, event.text)
 
     def _log(self, level: int, message: Message, text: str) -> None:
         extra = {name: getattr(message, name) for name in ATTRIBUTES if hasattr(message, name)}

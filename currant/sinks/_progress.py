@@ -56,7 +56,7 @@ class ProgressLine:
         """Return the bytes to write before and after some output, so that the line is below it.
 
         Args:
-            columns: the width of the terminal; None: unknown.
+            columns: the width of the terminal; None if unknown.
             fits: whether the output ends with a whole line, so that there is room for this line.
             changed: whether there is any output.
         """

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["OutputSpool"]
 
 MAX_IN_MEMORY = 1 << 20
-"""Bytes of one command's output that are held in memory; larger output goes to disk."""
+"""Bytes of a command's output that are held in memory; if there are more, they go to disk."""
 
 
 class OutputSpool:
-    """The batches of one command until its exit."""
+    """The batches of a command until its exit."""
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(MAX_IN_MEMORY)  # noqa: SIM115 - closed by `finalize`

@@ -13,10 +13,8 @@ from string import Formatter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
-from currant._values.lines import Batch
-from currant._values.messages import BatchMessage, Dropped, Exited, Ready, Skipped, Started
+from currant._values.messages import Dropped, Ready, Skipped
 from currant._values.names import printable
-from currant._values.state import is_expected
 from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe
 
@@ -24,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from currant._values.command import Command
+    from currant._values.lines import Batch
+    from currant._values.messages import Started
+    from currant.sinks._events import EventMessage
 
 __all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates"]
 
@@ -56,17 +57,6 @@ EVENT_FIELDS: dict[Event, dict[str, object]] = {
     "dropped": {"lines": 1},
 }
 """More fields that the template for an event may have."""
-
-DEFAULT_TEXTS: dict[Event, str] = {
-    "ready": "{name}: ready after {after} s",
-    "aborted": "{error}",
-    "exited": "{name}: {exit}",
-    "restarting": "{name}: restarting in {delay} s",
-    "failed": "{error}",
-    "skipped": "{error}",
-    "dropped": "{name}: {lines} lines discarded",
-}
-"""The templates that are used by default; a start has none."""
 
 
 @dataclass(slots=True)
@@ -108,11 +98,11 @@ class Templates:
         if unknown := set(texts) - set(get_args(Event)):
             raise ValueError(f"texts: {unknown.pop()!r} is not one of {', '.join(get_args(Event))}")
         self._texts = {
-            event: _checked(f"texts[{event!r}]", text, FIELDS | EVENT_FIELDS[event])
-            for event, text in (DEFAULT_TEXTS | dict(texts)).items()
-            if text is not None
+            event: None
+            if text is None
+            else _checked(f"texts[{event!r}]", text, FIELDS | EVENT_FIELDS[event])
+            for event, text in texts.items()
         }
-        self._shows_every_exit = "exited" in texts
         self._in_color = in_color
         self._palette = Palette()
         self._styles: dict[str, _CommandStyle] = {}
@@ -149,23 +139,22 @@ class Templates:
         fields["name"] = shown.name + " " * (self._width - _cells(shown.name))
         return self._prefix.format_map(fields), shown.style
 
-    def event_text(self, message: BatchMessage) -> str | None:
-        """Return the text for a message; None if no text is to be shown."""
-        described = describe(message)
-        if described is None:
-            return None
-        event, fields = described
-        text = self._texts.get(event)
-        if text is None:
-            return None
-        if isinstance(message, Exited) and not self._shows_every_exit:
-            command = self._commands.get(message.command)
-            if is_expected(message.exit, command):
+    def event_text(self, message: EventMessage) -> str | None:
+        """Return the text for an event; None if no text is to be shown."""
+        described = describe(message, self._commands)
+        shown = self._of(message.command)
+        if described.event not in self._texts:
+            if not described.is_news:
                 return None
-        common = self._fields(self._of(message.command), message.time) | {"stream": ""}
-        if not isinstance(message, Ready | Skipped | Dropped | Batch):
-            common["attempt"] = message.attempt
-        return text.format_map(common | fields)
+            text = described.text
+            return text if described.names_command else f"{shown.name}: {text}"
+        template = self._texts[described.event]
+        if template is None:
+            return None
+        fields = self._fields(shown, message.time) | {"stream": ""}
+        if not isinstance(message, Ready | Skipped | Dropped):
+            fields["attempt"] = message.attempt
+        return template.format_map({**fields, **described.fields})
 
     def _add(self, name: str, style: str) -> _CommandStyle:
         text = printable(name)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class ThreadedSink(ABC):
-    """A sink that handles messages in a worker thread, one backlog after another.
+    """A sink that handles messages in a worker thread, backlog after backlog.
 
     One sink may serve several Runners, even at the same time.
     """
@@ -93,7 +93,7 @@ async def receive_available(messages: ObjectReceiveStream[BatchMessage]) -> list
     except anyio.EndOfStream:
         return []
     # The stream of a Runner has this method, as memory object streams do.  From any other stream,
-    # messages are received one by one.
+    # messages are received singly.
     receive_nowait = getattr(messages, "receive_nowait", None)
     size = size_of(backlog[0])
     with suppress(anyio.WouldBlock, anyio.EndOfStream):

@@ -24,7 +24,7 @@ __all__ = ["WriterSink"]
 
 
 class WriterSink:
-    """Writes the text of `ConsoleSink`, without colours and with both streams, to one file.
+    """Writes the text of `ConsoleSink`, without colours and with both streams, to a file.
 
     Write the output of two commands into one log::
 
@@ -35,7 +35,7 @@ class WriterSink:
             commands = {"a": "echo one", "b": "echo two"}
             currant.run(commands, sinks=[WriterSink(file, timestamps=True)])
 
-    Use one sink for one Runner at a time.  The sink neither opens nor closes the file.
+    Two Runners at the same time need two sinks.  The sink neither opens nor closes the file.
 
     Args:
         file: a binary or text file, an `anyio.abc.ByteSendStream`, or an async file such as

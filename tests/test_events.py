@@ -1,0 +1,67 @@
+"""The default texts of events, in a log record and on the console."""
+
+from __future__ import annotations
+
+from signal import SIGSEGV, SIGTERM
+
+import pytest
+
+from currant import (
+    Aborted,
+    Command,
+    DependencyError,
+    Dropped,
+    Exit,
+    Exited,
+    Failed,
+    LaunchError,
+    Line,
+    NotReadyError,
+    Ready,
+    Restarting,
+    Skipped,
+    Started,
+)
+from currant.sinks._events import EventMessage, describe
+from currant.sinks._templates import Templates
+
+TAIL = [Line("a", "stdout", b"1", b"\n", 0.0)]
+COMMANDS = {"a": Command(["a"], success_codes=(0, 4))}
+STOPPED = Exit(None, SIGTERM, stopped=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "shown"),
+    [
+        (Started("a", 7, 1, 0.0), "started (pid 7)", None),
+        (Ready("a", 1.26, 0.0), "ready after 1.3 s", "a: ready after 1.3 s"),
+        (
+            Aborted("a", NotReadyError("a", "too slow", TAIL), 1, 0.0),
+            "'a' is not ready: too slow",
+            "'a' is not ready: too slow",
+        ),
+        (Exited("a", Exit(3, None), 1, 0.0), "exit code 3", "a: exit code 3"),
+        (Exited("a", Exit(None, SIGSEGV), 1, 0.0), "SIGSEGV", "a: SIGSEGV"),
+        (Exited("a", Exit(4, None), 1, 0.0), "exit code 4", None),
+        (Exited("a", STOPPED, 1, 0.0), "stopped (SIGTERM)", None),
+        (Restarting("a", 2, 1.26, 0.0), "restarting in 1.3 s", "a: restarting in 1.3 s"),
+        (
+            Failed("a", LaunchError("a", "no memory"), 2, 0.0),
+            "cannot start 'a': no memory",
+            "cannot start 'a': no memory",
+        ),
+        (
+            Skipped("a", DependencyError("a", "'b' has failed"), 0.0),
+            "'a' was skipped: 'b' has failed",
+            "'a' was skipped: 'b' has failed",
+        ),
+        (Dropped("a", 1, 0.0), "1 line discarded", "a: 1 line discarded"),
+        (Dropped("a", 3, 0.0), "3 lines discarded", "a: 3 lines discarded"),
+    ],
+)
+def test_each_event_has_a_default_text(message: EventMessage, text: str, shown: str | None) -> None:
+    """The console shows the text with the command's name, and leaves out what is no news."""
+    assert describe(message, COMMANDS).text == text
+    templates = Templates("", None, {}, in_color=False)
+    templates.add_commands(COMMANDS)
+    assert templates.event_text(message) == shown
