@@ -1,4 +1,4 @@
-"""The console: what stands before a line, what currant says, in which order, in what file."""
+"""Test the options of the console: prefixes, notes, modes, colours, files and the progress line."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ pytestmark = pytest.mark.anyio
 A, LONG = Command(["a"]), Command(["longer"])
 
 
-async def shown(
+async def console_output(
     messages: Sequence[BatchMessage], commands: Sequence[Command] = (), **options: object
 ) -> tuple[bytes, bytes]:
-    """Return what the console shows of `messages` on stdout and stderr."""
+    """Return the console output for `messages`, on stdout and on stderr."""
     stdout, stderr = io.BytesIO(), io.BytesIO()
     options = {"color": "never", **options}
     await play(ConsoleSink(stdout, stderr, **options), messages, commands)  # type: ignore[arg-type]
@@ -41,42 +41,42 @@ async def shown(
 
 
 class Terminal:
-    """A pseudo-terminal, to write to and to look at."""
+    """A pseudo-terminal that records the bytes written to it."""
 
     def __init__(self) -> None:
-        self._ours, theirs = pty.openpty()
-        attributes = termios.tcgetattr(theirs)
-        attributes[1] &= ~termios.OPOST  # what is written is what is read
-        termios.tcsetattr(theirs, termios.TCSANOW, attributes)
+        self._master, slave = pty.openpty()
+        attributes = termios.tcgetattr(slave)
+        attributes[1] &= ~termios.OPOST  # bytes are read exactly as written
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
         self.resize(80)
-        self.file = cast("BinaryIO", os.fdopen(theirs, "wb", buffering=0))
+        self.file = cast("BinaryIO", os.fdopen(slave, "wb", buffering=0))
 
     def resize(self, columns: int) -> None:
-        """Make it that wide."""
-        termios.tcsetwinsize(self._ours, (24, columns))
+        """Set the width of the terminal."""
+        termios.tcsetwinsize(self._master, (24, columns))
 
     def close(self) -> bytes:
-        """Close it, and return all that was written to it."""
+        """Close the terminal, and return all bytes that were written."""
         os.write(self.file.fileno(), b"\0")
         data = b""
         while not data.endswith(b"\0"):
-            data += os.read(self._ours, 65536)
+            data += os.read(self._master, 65536)
         self.file.close()
-        os.close(self._ours)
+        os.close(self._master)
         return data[:-1]
 
 
-# ---- labels ----
+# ---- prefixes ----
 
 
-async def test_names_are_padded_to_the_longest_of_all_commands() -> None:
-    """The text of all lines begins in the same column, also before the longest name is seen."""
+async def test_names_are_padded_to_the_longest_name() -> None:
+    """Text begins in the same column on all lines, even before the longest name has output."""
     messages: list[BatchMessage] = [out("a", b"1\n"), out("longer", b"2\n")]
-    assert await shown(messages, [A, LONG]) == (b"a      | 1\nlonger | 2\n", b"")
+    assert await console_output(messages, [A, LONG]) == (b"a      | 1\nlonger | 2\n", b"")
 
 
-async def test_a_runner_tells_its_sinks_the_names_from_the_start() -> None:
-    """The first command's lines are padded although the second has not said anything."""
+async def test_runner_gives_all_names_to_its_sinks_at_the_start() -> None:
+    """Lines of the first command are padded although the second command has no output."""
     stdout = io.BytesIO()
     commands = {"a": "echo 1", "longer": "true"}
     async with Runner(commands, sinks=[ConsoleSink(stdout, stdout)]):
@@ -84,8 +84,8 @@ async def test_a_runner_tells_its_sinks_the_names_from_the_start() -> None:
     assert stdout.getvalue() == b"a      | 1\n"
 
 
-async def test_commands_that_are_started_later_widen_the_names() -> None:
-    """A command that comes in later counts from then on."""
+async def test_command_that_is_started_later_widens_the_name_column() -> None:
+    """A command that is started later counts for the padding of later lines."""
     stdout = io.BytesIO()
     async with Runner({"a": "echo 1"}, sinks=[ConsoleSink(stdout, stdout)]) as runner:
         await runner.join()
@@ -94,11 +94,11 @@ async def test_commands_that_are_started_later_widen_the_names() -> None:
     assert stdout.getvalue() == b"a | 1\nb      | 2\n"
 
 
-async def test_wide_letters_count_as_two_columns() -> None:
-    """A name is padded by the columns that it takes on a terminal."""
+async def test_wide_characters_count_as_two_columns() -> None:
+    """A name is padded by the number of columns that the name takes on a terminal."""
     messages: list[BatchMessage] = [out("葡萄", b"1\n"), out("aaaaa", b"2\n")]
     commands = [Command(["x"], name="葡萄"), Command(["aaaaa"])]
-    assert (await shown(messages, commands))[0].decode() == "葡萄  | 1\naaaaa | 2\n"
+    assert (await console_output(messages, commands))[0].decode() == "葡萄  | 1\naaaaa | 2\n"
 
 
 @pytest.mark.parametrize(
@@ -115,30 +115,30 @@ async def test_wide_letters_count_as_two_columns() -> None:
         ("é ", "é "),
     ],
 )
-async def test_a_prefix_shows_what_it_names(prefix: str, label: str) -> None:
-    """Fields show the line's command, process and stream, and the time since its start."""
+async def test_prefix_fields_are_replaced_by_their_values(prefix: str, label: str) -> None:
+    """Fields show the command, process and stream of a line, and the time since the start."""
     messages: list[BatchMessage] = [begun("a", 4711, 2, 100.0), out("a", b"1\n2\n", 101.5)]
-    stdout, _ = await shown(messages, [A], prefix=prefix)
+    stdout, _ = await console_output(messages, [A], prefix=prefix)
     assert stdout.decode() == f"{label}1\n{label}2\n"
 
 
 async def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both the field and `timestamps` are the local time at which a line was read."""
+    """The field `time` and the option `timestamps` show the local time at which a line was read."""
     monkeypatch.setenv("TZ", "XYZ-3")
     time.tzset()
     try:
         messages: list[BatchMessage] = [out("a", b"1\n", 3661.25)]
-        assert (await shown(messages, prefix="{time} "))[0] == b"04:01:01 1\n"
-        assert (await shown(messages, prefix="{time:%H.%M %z} "))[0] == b"04.01 +0300 1\n"
-        assert (await shown(messages, timestamps=True))[0] == b"04:01:01 a | 1\n"
-        assert (await shown(messages, timestamps="%S.%f"))[0] == b"01.250000 a | 1\n"
+        assert (await console_output(messages, prefix="{time} "))[0] == b"04:01:01 1\n"
+        assert (await console_output(messages, prefix="{time:%H.%M %z} "))[0] == b"04.01 +0300 1\n"
+        assert (await console_output(messages, timestamps=True))[0] == b"04:01:01 a | 1\n"
+        assert (await console_output(messages, timestamps="%S.%f"))[0] == b"01.250000 a | 1\n"
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
         (
             {"prefix": "{nmae} "},
@@ -157,21 +157,19 @@ async def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"color": "sometimes"}, "color must be"),
     ],
 )
-def test_a_wrong_option_is_refused_when_the_sink_is_built(
-    options: dict[str, object], told: str
-) -> None:
-    """The error says which option, which text, and what there is instead."""
-    with pytest.raises(ValueError, match=re.escape(told)):
+def test_invalid_option_is_rejected_at_construction(options: dict[str, object], error: str) -> None:
+    """The error names the option, the invalid text, and the valid choices if there are any."""
+    with pytest.raises(ValueError, match=re.escape(error)):
         ConsoleSink(io.BytesIO(), io.BytesIO(), **options)  # type: ignore[arg-type]
 
 
-async def test_a_name_cannot_break_a_line_or_reach_the_terminal() -> None:
-    """What is not printable in a name is shown as an escape, and counts so for the width."""
-    stdout, _ = await shown([out("a\n\x1b[2J", b"1\n"), out("b", b"2\n")])
+async def test_unprintable_characters_in_a_name_are_escaped() -> None:
+    """An unprintable character in a name is shown as an escape, and the escape counts as width."""
+    stdout, _ = await console_output([out("a\n\x1b[2J", b"1\n"), out("b", b"2\n")])
     assert stdout == b"a\\n\\x1b[2J | 1\nb          | 2\n"
 
 
-# ---- what currant says ----
+# ---- notes ----
 
 
 ALL_EVENTS: list[BatchMessage] = [
@@ -183,7 +181,7 @@ ALL_EVENTS: list[BatchMessage] = [
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("texts", "notes"),
     [
         ({}, ["a: exit code 3", "a: restarting in 1.3 s", "cannot start 'a': no memory"]),
         (
@@ -202,16 +200,18 @@ ALL_EVENTS: list[BatchMessage] = [
         ),
     ],
 )
-async def test_each_text_can_be_replaced(texts: dict[str, str | None], said: list[str]) -> None:
-    """A text replaces the default one, None silences it, and the others stay."""
-    lines = b"".join(b"currant: %s\n" % line.encode() for line in said)
-    assert await shown(ALL_EVENTS, texts=texts) == (b"", lines)
+async def test_each_note_can_be_replaced_or_silenced(
+    texts: dict[str, str | None], notes: list[str]
+) -> None:
+    """A given text replaces the default note, None silences the note, and other notes stay."""
+    lines = b"".join(b"currant: %s\n" % line.encode() for line in notes)
+    assert await console_output(ALL_EVENTS, texts=texts) == (b"", lines)
 
 
-async def test_quiet_leaves_the_commands_words_only() -> None:
-    """With `quiet` currant says nothing itself, and output stays."""
+async def test_quiet_hides_notes_and_keeps_output() -> None:
+    """With `quiet`, currant writes no notes, and the output of commands is still shown."""
     messages: list[BatchMessage] = [*ALL_EVENTS, out("a", b"1\n"), err("a", b"2\n")]
-    assert await shown(messages, quiet=True) == (b"a | 1\n", b"a | 2\n")
+    assert await console_output(messages, quiet=True) == (b"a | 1\n", b"a | 2\n")
 
 
 @pytest.mark.parametrize(
@@ -226,21 +226,22 @@ async def test_quiet_leaves_the_commands_words_only() -> None:
         (Exit(None, 9), True),
     ],
 )
-async def test_ends_that_are_expected_are_told_only_by_a_text_that_was_given(
+async def test_expected_exits_are_noted_only_with_a_custom_text(
     end: Exit, *, by_default: bool
 ) -> None:
-    """A success, by the command's own codes, and what currant stopped are no news."""
+    """A success, by the success codes of the command, or a requested stop has no default note."""
     command = Command(["a"], success_codes=(0, 4))
-    assert bool((await shown([ended("a", end)], [command]))[1]) is by_default
+    assert bool((await console_output([ended("a", end)], [command]))[1]) is by_default
     text = {"exited": "{name} ended"}
-    assert (await shown([ended("a", end)], [command], texts=text))[1] == b"currant: a ended\n"
+    _, stderr = await console_output([ended("a", end)], [command], texts=text)
+    assert stderr == b"currant: a ended\n"
 
 
 # ---- modes ----
 
 
-async def test_group_holds_output_until_the_command_ends() -> None:
-    """Each command's output is one block, in the order of their ends; words on an end follow it."""
+async def test_group_mode_holds_output_until_the_command_exits() -> None:
+    """Output is one block per command, in the order of exits, and a note on the exit follows it."""
     both = io.BytesIO()
     messages: list[BatchMessage] = [
         out("a", b"1\n"),
@@ -262,30 +263,30 @@ async def test_group_holds_output_until_the_command_ends() -> None:
     ]
 
 
-async def test_group_shows_what_never_ended() -> None:
-    """What is held when there are no more messages is shown then."""
-    assert await shown([out("a", b"1\n")], mode="group") == (b"a | 1\n", b"")
+async def test_group_mode_flushes_held_output_when_the_messages_end() -> None:
+    """Output of a command that has not exited is shown when the messages end."""
+    assert await console_output([out("a", b"1\n")], mode="group") == (b"a | 1\n", b"")
 
 
-async def test_group_holds_much_output_on_disk(tmp_path: Path) -> None:
-    """Ten megabytes that one command wrote come out whole; only a part of them was in memory."""
+async def test_group_mode_loses_nothing_of_a_large_output(tmp_path: Path) -> None:
+    """Ten megabytes of one command, which partly spill to disk, are shown completely."""
     data = b"x" * 99 + b"\n"
     batches = [out("a", data * 1000) for _ in range(100)]
-    stdout, _ = await shown([*batches, ended("a")], mode="group")
+    stdout, _ = await console_output([*batches, ended("a")], mode="group")
     assert stdout == (b"a | " + data) * 100_000
 
 
-async def test_raw_is_the_bytes_as_written() -> None:
-    """Without prefix, with every byte, and without a newline that nobody wrote."""
+async def test_raw_mode_writes_the_exact_bytes() -> None:
+    """Raw mode writes every byte, and adds neither a prefix nor a final newline."""
     data = b"1\r\n2\r\0\xff\x1b[1m\n\n3"
-    assert await shown([out("a", data), out("a", b"4"), err("a", b"5")], mode="raw") == (
+    assert await console_output([out("a", data), out("a", b"4"), err("a", b"5")], mode="raw") == (
         data + b"4",
         b"5",
     )
 
 
-async def test_raw_glues_nothing_to_an_unfinished_line() -> None:
-    """Where another command, stream or currant itself goes on, the line is ended first."""
+async def test_raw_mode_ends_an_unfinished_line_before_other_output() -> None:
+    """An unfinished line ends before output of another command or stream, or a note of currant."""
     both = io.BytesIO()
     messages: list[BatchMessage] = [
         out("a", b"1"),
@@ -303,32 +304,34 @@ PROGRESS: list[BatchMessage] = [out("a", b"1%\r"), out("a", b"2%\r3%\r"), out("a
 
 @pytest.fixture
 def terminal() -> Terminal:
-    """A terminal, which the test closes."""
+    """A terminal that the test closes."""
     return Terminal()
 
 
-async def test_a_progress_bar_is_shown_in_place_where_there_is_one_command(
+async def test_progress_bar_of_a_single_command_is_updated_in_place(
     terminal: Terminal,
 ) -> None:
-    r"""A lone \r goes to the terminal, and the prefix stands there again."""
+    r"""With one command, a lone \r goes to the terminal, and the prefix is written again."""
     await play(ConsoleSink(terminal.file, terminal.file, color="never"), PROGRESS, [A])
     assert terminal.close() == b"a | 1%\ra | 2%\ra | 3%\ra | done\n"
 
 
-async def test_a_progress_bar_is_lines_beside_other_commands(terminal: Terminal) -> None:
-    r"""A lone \r ends the line, so that nothing is written over another command's."""
+async def test_progress_bar_beside_other_commands_becomes_separate_lines(
+    terminal: Terminal,
+) -> None:
+    r"""With several commands, a lone \r ends the line, so no other line is overwritten."""
     await play(ConsoleSink(terminal.file, terminal.file, color="never"), PROGRESS, [A, LONG])
     label = b"a      | "
     assert terminal.close() == label + label.join([b"1%\n", b"2%\n", b"3%\n", b"done\n"])
 
 
-async def test_a_progress_bar_is_lines_in_a_file() -> None:
-    """What is no terminal has no place to go back to."""
-    assert await shown(PROGRESS, [A]) == (b"a | 1%\na | 2%\na | 3%\na | done\n", b"")
+async def test_progress_bar_in_a_file_becomes_separate_lines() -> None:
+    r"""In a file that is not a terminal, a lone \r ends the line."""
+    assert await console_output(PROGRESS, [A]) == (b"a | 1%\na | 2%\na | 3%\na | done\n", b"")
 
 
-async def test_nothing_is_written_over_a_progress_bar(terminal: Terminal) -> None:
-    """What currant says, or the other stream, comes on a line below."""
+async def test_other_output_does_not_overwrite_a_progress_bar(terminal: Terminal) -> None:
+    """A note of currant or a line of the other stream begins on the next line."""
     messages: list[BatchMessage] = [
         out("a", b"1%\r"),
         err("a", b"oh\n"),
@@ -342,36 +345,36 @@ async def test_nothing_is_written_over_a_progress_bar(terminal: Terminal) -> Non
 # ---- colours ----
 
 
-def colors_of(text: bytes) -> dict[str, str]:
-    """Return the code of the colour of each name in front of a line."""
+def prefix_colors(text: bytes) -> dict[str, str]:
+    """Return the colour code of each name in a prefix."""
     found = re.findall(rb"^\x1b\[0;([0-9;]+)m(\w+) *\| \x1b\[0m", text, re.MULTILINE)
     return {name.decode(): code.decode() for code, name in found}
 
 
-async def test_a_command_has_the_colour_that_it_was_given() -> None:
-    """`Command.color` is a style of rich's."""
+async def test_command_has_its_configured_colour() -> None:
+    """`Command.color` is a style of rich, and applies to the prefix of the command."""
     commands = [Command(["a"], color="bold #ff0000 on blue"), Command(["b"], color="magenta")]
     messages: list[BatchMessage] = [out("a", b"1\n"), out("b", b"1\n")]
-    stdout, _ = await shown(messages, commands, color="always")
-    assert colors_of(stdout)["b"] == "35"
-    assert colors_of(stdout)["a"].startswith("1;")
+    stdout, _ = await console_output(messages, commands, color="always")
+    assert prefix_colors(stdout)["b"] == "35"
+    assert prefix_colors(stdout)["a"].startswith("1;")
 
 
 @pytest.mark.parametrize("given", [[], ["a"], ["b"], ["a", "c"], ["d", "e"]])
-async def test_neighbours_have_different_colours(given: list[str]) -> None:
-    """Whatever colours some were given, those of the others differ from the ones beside them."""
+async def test_neighbouring_commands_have_different_colours(given: list[str]) -> None:
+    """An automatic colour differs from the colours of both neighbours for any given colours."""
     names = "abcdefghijklmnopqrst"
     for color in ("cyan", "yellow", "green"):
         commands = [Command([name], color=color if name in given else None) for name in names]
         messages: list[BatchMessage] = [out(name, b"1\n") for name in reversed(names)]
-        stdout, _ = await shown(messages, commands, color="always")
-        colors = [colors_of(stdout)[name] for name in names]
+        stdout, _ = await console_output(messages, commands, color="always")
+        colors = [prefix_colors(stdout)[name] for name in names]
         for one, other, name in zip(colors, colors[1:], names, strict=False):
             assert one != other or {name, chr(ord(name) + 1)} <= set(given)
 
 
-async def test_a_colour_that_there_is_not_is_told_with_its_command() -> None:
-    """The block ends with an error that names both."""
+async def test_unknown_colour_is_reported_with_the_command() -> None:
+    """An unknown colour ends the block with an error that names the colour and the command."""
     with pytest.raises(
         CommandError, match=r"command 'b': color is not a style of the package rich: .*'blurple'"
     ):
@@ -382,13 +385,14 @@ async def test_a_colour_that_there_is_not_is_told_with_its_command() -> None:
             pass
 
 
-async def test_where_there_are_no_colours_none_is_looked_at() -> None:
-    """A style means nothing where it is not shown."""
-    assert await shown([out("a", b"1\n")], [Command(["a"], color="blurple")]) == (b"a | 1\n", b"")
+async def test_unknown_colour_is_ignored_if_colours_are_off() -> None:
+    """A style is not validated if colours are off."""
+    command = Command(["a"], color="blurple")
+    assert await console_output([out("a", b"1\n")], [command]) == (b"a | 1\n", b"")
 
 
-async def test_a_style_that_a_command_leaves_on_does_not_reach_further() -> None:
-    """Neither a prefix, nor what currant says, nor what comes after it all is shown in it."""
+async def test_unterminated_style_in_output_is_reset() -> None:
+    """A style in the output affects no prefix, no note, and no text after the console."""
     both = io.BytesIO()
     messages: list[BatchMessage] = [
         out("a", b"\x1b[31mred\n"),
@@ -405,8 +409,8 @@ async def test_a_style_that_a_command_leaves_on_does_not_reach_further() -> None
 # ---- files ----
 
 
-async def test_text_files_are_written_to_as_well() -> None:
-    """A StringIO, as notebooks have for stdout, gets text; a letter cut in two is put together."""
+async def test_console_writes_text_to_a_text_file() -> None:
+    """A StringIO, like stdout in a notebook, gets text, and a split character is joined."""
     stdout, stderr = io.StringIO(), io.StringIO()
     messages: list[BatchMessage] = [
         out("a", "é".encode()[:1]),
@@ -418,10 +422,10 @@ async def test_text_files_are_written_to_as_well() -> None:
 
 
 @pytest.mark.parametrize("at_most", [1, 3, 7, 1000])
-async def test_a_file_may_take_a_part_at_a_time(
+async def test_partial_writes_lose_and_repeat_no_bytes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at_most: int
 ) -> None:
-    """As a pipe does that is nearly full: what it did not take comes next, nothing twice."""
+    """After a partial write, as on a pipe that is almost full, the next write continues there."""
 
     def writev(fd: int, buffers: Sequence[bytes]) -> int:
         return os.write(fd, b"".join(buffers)[:at_most])
@@ -434,27 +438,27 @@ async def test_a_file_may_take_a_part_at_a_time(
     assert (tmp_path / "out").read_bytes() == expected
 
 
-class Slow(io.BytesIO):
-    """A file that takes nothing before it is let go, and counts how often it is written to."""
+class BlockedFile(io.BytesIO):
+    """A file whose first write blocks until `release` is set, and which counts its writes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.writes = 0
         self.entered = anyio.Event()
-        self.let_go = anyio.Event()
+        self.release = anyio.Event()
 
     def write(self, data: object) -> int:
-        """Wait, then write."""
+        """Write `data`; the first write waits for `release`."""
         self.writes += 1
         if self.writes == 1:
             anyio.from_thread.run_sync(self.entered.set)
-            anyio.from_thread.run(self.let_go.wait)
+            anyio.from_thread.run(self.release.wait)
         return super().write(cast("bytes", data))
 
 
-async def test_what_has_piled_up_is_written_in_one_go(gate: Gate) -> None:
-    """While one write hangs, the event loop and the command go on; then one write does the rest."""
-    file = Slow()
+async def test_backlog_is_written_in_one_write(gate: Gate) -> None:
+    """The event loop and the command continue while a write blocks, and one write does the rest."""
+    file = BlockedFile()
     rest = "for n in 2 3 4 5 6 7 8; do echo $n; sleep 0.01; done"
     command = Command.shell(f"echo 1; {gate.wait}; {rest}", name="a")
     with anyio.fail_after(LIMIT):
@@ -462,13 +466,13 @@ async def test_what_has_piled_up_is_written_in_one_go(gate: Gate) -> None:
             await file.entered.wait()
             gate.open()
             await runner["a"].wait()
-            file.let_go.set()
+            file.release.set()
     assert file.getvalue() == b"".join(b"a | %d\n" % n for n in range(1, 9))
     assert file.writes == 2
 
 
-async def test_one_console_may_serve_several_runners() -> None:
-    """Two Runners at the same time: every line is whole, and each comes once."""
+async def test_one_console_serves_two_runners_at_once() -> None:
+    """Lines of two concurrent Runners stay whole, and each line is written once."""
     stdout = io.BytesIO()
     console = ConsoleSink(stdout, io.BytesIO())
     async with (
@@ -483,11 +487,11 @@ async def test_one_console_may_serve_several_runners() -> None:
         ]
 
 
-# ---- the line below ----
+# ---- the progress line ----
 
 
-async def test_progress_is_told_below_the_output_on_a_terminal(terminal: Terminal) -> None:
-    """The line is cleared before output and written again behind it; nothing of it is left."""
+async def test_progress_line_stays_below_the_output_on_a_terminal(terminal: Terminal) -> None:
+    """The progress line is cleared before output, rewritten afterwards, and removed at the end."""
     messages: list[BatchMessage] = [
         begun("a"),
         out("a", b"1\n"),
@@ -512,10 +516,10 @@ async def test_progress_is_told_below_the_output_on_a_terminal(terminal: Termina
     )
 
 
-async def test_progress_fits_a_narrow_terminal_and_waits_for_the_end_of_a_line(
+async def test_progress_line_fits_the_terminal_and_follows_only_whole_lines(
     terminal: Terminal,
 ) -> None:
-    """It is cut to the width of that moment, and nothing is glued to an unfinished line."""
+    """The progress line is cut to the current width, and is not appended to an unfinished line."""
     terminal.resize(13)
     sink = ConsoleSink(terminal.file, terminal.file, color="never", progress=True)
     await play(sink, [out("a", b"1"), out("a", b"2\n")], [A])
@@ -523,6 +527,6 @@ async def test_progress_fits_a_narrow_terminal_and_waits_for_the_end_of_a_line(
     assert terminal.close() == begin + end
 
 
-async def test_progress_is_not_told_in_a_file() -> None:
-    """What is no terminal has no line below its output."""
-    assert await shown([out("a", b"1\n")], [A], progress=True) == (b"a | 1\n", b"")
+async def test_progress_line_is_not_written_to_a_file() -> None:
+    """A file that is not a terminal gets no progress line."""
+    assert await console_output([out("a", b"1\n")], [A], progress=True) == (b"a | 1\n", b"")

@@ -1,4 +1,4 @@
-"""The sinks that write for later: text, files of raw bytes, log records, JSON."""
+"""Test the sinks that write text, files of raw bytes, log records and JSON."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ TEXT = b"a      | 1\na      | 2\nlonger | \xff3\ncurrant: a: exit code 3\n"
 
 
 @pytest.mark.anyio
-async def test_the_writer_writes_the_text_of_the_console() -> None:
-    """Both streams in one file, whole lines with padded names, and what currant says."""
+async def test_writer_writes_the_same_text_as_the_console() -> None:
+    """The file gets both streams, as whole lines with padded names, and the notes of currant."""
     file = io.BytesIO()
     await play(WriterSink(file), MESSAGES, COMMANDS)
     assert file.getvalue() == TEXT
 
 
 @pytest.mark.anyio
-async def test_the_writer_has_the_options_of_the_console() -> None:
-    """Prefix, time, mode, texts and quiet mean the same."""
+async def test_writer_has_the_options_of_the_console() -> None:
+    """The options prefix, timestamps, mode, texts and quiet mean the same as for the console."""
     file = io.BytesIO()
     options: dict[str, Any] = {"prefix": "{pid} ", "mode": "group", "texts": {"started": "go"}}
     await play(WriterSink(file, **options), MESSAGES, COMMANDS)
@@ -63,8 +63,8 @@ async def test_the_writer_has_the_options_of_the_console() -> None:
 
 
 @pytest.mark.anyio
-async def test_no_file_is_coloured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment and the commands say about colours."""
+async def test_writer_never_writes_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer ignores FORCE_COLOR and the colours of the commands."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     file = io.BytesIO()
     await play(WriterSink(file), MESSAGES, [Command(["a"], color="red"), COMMANDS[1]])
@@ -73,8 +73,10 @@ async def test_no_file_is_coloured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["binary", "text", "stream", "async binary", "async text", "trio"])
-async def test_any_kind_of_file_will_do(kind: str, tmp_path: Path, anyio_backend_name: str) -> None:
-    """Blocking and async files, binary and text, and anyio's byte streams get the same text."""
+async def test_writer_accepts_any_kind_of_file(
+    kind: str, tmp_path: Path, anyio_backend_name: str
+) -> None:
+    """Blocking and async files, binary and text, and byte streams of anyio get the same text."""
     if kind == "trio" and anyio_backend_name != "trio":
         kind = "async binary"
     path = tmp_path / "log"
@@ -98,13 +100,13 @@ async def test_any_kind_of_file_will_do(kind: str, tmp_path: Path, anyio_backend
         case _:
             async with await trio.open_file(path, "wb") as trio_file:
                 await play(WriterSink(trio_file), MESSAGES, COMMANDS)  # type: ignore[arg-type]
-    # A text file over a binary one gets bytes as they are; one that is only text cannot.
+    # A text file with a binary buffer gets the exact bytes; an async text file takes only text.
     assert path.read_bytes() == (replaced if kind == "async text" else TEXT)
 
 
 @pytest.mark.anyio
-async def test_what_the_host_wrote_to_a_text_file_stays_before(tmp_path: Path) -> None:
-    """What waits in the file object is written before the commands' lines."""
+async def test_buffered_text_of_the_host_precedes_written_lines(tmp_path: Path) -> None:
+    """The writer flushes the buffer of a text file before it writes lines of commands."""
     with (tmp_path / "log").open("w", encoding="utf-8") as text:
         text.write("before\n")
         await play(WriterSink(text), MESSAGES[:2])
@@ -113,8 +115,8 @@ async def test_what_the_host_wrote_to_a_text_file_stays_before(tmp_path: Path) -
 
 
 @pytest.mark.anyio
-async def test_the_writer_loses_nothing_of_a_real_command() -> None:
-    """All lines of two commands arrive, in order, each once."""
+async def test_writer_loses_no_line_of_real_commands() -> None:
+    """All lines of two real commands are written once, in the order of each command."""
     file = io.BytesIO()
     async with Runner({"a": "seq 20000", "b": "seq 20000"}, sinks=[WriterSink(file)]):
         pass
@@ -126,8 +128,8 @@ async def test_the_writer_loses_nothing_of_a_real_command() -> None:
 
 
 @pytest.mark.anyio
-async def test_an_empty_chunk_is_not_the_end_of_what_is_written(tmp_path: Path) -> None:
-    """An async file gets all chunks, as a blocking one does."""
+async def test_empty_chunk_does_not_end_the_write(tmp_path: Path) -> None:
+    """An async file gets all chunks after an empty chunk, as a blocking file does."""
     async with await anyio.open_file(tmp_path / "log", "wb") as file:
         await AnyFile(file).write(iter([b"1", b"", b"2"]))
     assert (tmp_path / "log").read_bytes() == b"12"
@@ -135,8 +137,8 @@ async def test_an_empty_chunk_is_not_the_end_of_what_is_written(tmp_path: Path) 
 
 @pytest.mark.parametrize("sink", [WriterSink, JSONSink])
 @pytest.mark.parametrize("file", [None, 3, "path", Path("path")])
-def test_what_is_no_open_file_is_refused(sink: Any, file: object) -> None:
-    """A path is no file: it would have to be opened, and closed by somebody."""
+def test_object_that_is_not_an_open_file_is_rejected(sink: Any, file: object) -> None:
+    """A path is not a file, because the sink would have to open and close the file."""
     with pytest.raises(TypeError, match="a file needs a method 'write' or 'send'"):
         sink(file)
 
@@ -145,8 +147,8 @@ def test_what_is_no_open_file_is_refused(sink: Any, file: object) -> None:
 
 
 @pytest.mark.anyio
-async def test_each_commands_bytes_are_in_a_file_of_its_own(tmp_path: Path) -> None:
-    """Both streams as they were read, every byte; a silent command has an empty file."""
+async def test_output_of_each_command_is_in_a_separate_file(tmp_path: Path) -> None:
+    """A file has every byte of both streams as read; a command without output has an empty file."""
     folder = tmp_path / "new" / "logs"
     commands = [
         Command.shell(r"printf '1\r\n\0\377\r2\n'; printf 3 >&2", name="a"),
@@ -162,8 +164,8 @@ async def test_each_commands_bytes_are_in_a_file_of_its_own(tmp_path: Path) -> N
 
 
 @pytest.mark.anyio
-async def test_streams_can_be_kept_apart(tmp_path: Path) -> None:
-    """With ``stderr="separate"`` there is a NAME.err.log for each command."""
+async def test_separate_option_writes_stderr_to_another_file(tmp_path: Path) -> None:
+    """With ``stderr="separate"``, stderr of each command is in NAME.err.log."""
     sink = DirectorySink(tmp_path, stderr="separate")
     async with Runner({"a": Command.shell("echo 1; echo 2 >&2")}, sinks=[sink]):
         pass
@@ -172,8 +174,8 @@ async def test_streams_can_be_kept_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_is_there_is_added_to(tmp_path: Path) -> None:
-    """Neither a restart nor another run loses what was written before."""
+async def test_existing_files_are_appended_to(tmp_path: Path) -> None:
+    """Neither a restart nor another run overwrites earlier output."""
     for data in (b"1\n", b"2\n"):
         await play(
             DirectorySink(tmp_path), [begun("a"), out("a", data), begun("a"), out("a", data)]
@@ -186,14 +188,16 @@ async def test_what_is_there_is_added_to(tmp_path: Path) -> None:
     ("name", "file"),
     [("a/b", "a%2Fb.log"), ("a%2Fb", "a%252Fb.log"), ("..", "...log"), ("web#2", "web#2.log")],
 )
-async def test_a_name_cannot_leave_the_directory(tmp_path: Path, name: str, file: str) -> None:
-    """A slash is written as in a URL, and two names never become one file."""
+async def test_slash_in_a_name_is_escaped_in_the_file_name(
+    tmp_path: Path, name: str, file: str
+) -> None:
+    """A slash is percent-encoded, and two different names never share a file."""
     await play(DirectorySink(tmp_path), [out(name, b"1\n")])
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 
-def rotated(folder: Path) -> list[bytes]:
-    """Return the contents of the files of command a, the newest first."""
+def rotated_contents(folder: Path) -> list[bytes]:
+    """Return the contents of the files of command a, from newest to oldest."""
     names = ["a.log", *(f"a.log.{number}" for number in range(1, 100))]
     return [path.read_bytes() for name in names if (path := folder / name).exists()]
 
@@ -214,22 +218,22 @@ def rotated(folder: Path) -> list[bytes]:
 async def test_files_are_rotated_by_size(
     tmp_path: Path, backups: int, parts: list[bytes], files: list[bytes]
 ) -> None:
-    """A file has at most that many bytes, whole lines, but for one longer line alone."""
+    """A file has at most `max_bytes` bytes of whole lines, or one longer line alone."""
     sink = DirectorySink(tmp_path, max_bytes=6, backups=backups)
     for part in parts:
         await play(sink, [out("a", part)])
-    assert rotated(tmp_path) == files
+    assert rotated_contents(tmp_path) == files
 
 
 @given(
     st.lists(st.text("ab\n", min_size=1, max_size=9).map(str.encode), max_size=9), st.integers(1, 9)
 )
-def test_rotated_files_together_are_what_was_written(parts: list[bytes], max_bytes: int) -> None:
-    """Whatever the pieces and the size: nothing is lost, and each file is as large as said."""
+def test_rotated_files_contain_all_output(parts: list[bytes], max_bytes: int) -> None:
+    """For any output and size limit, no byte is lost, and only a single line exceeds the limit."""
     messages: list[BatchMessage] = [out("a", part) for part in parts]
     with TemporaryDirectory() as folder:
         anyio.run(play, DirectorySink(folder, max_bytes, backups=99), messages)
-        files = rotated(Path(folder))
+        files = rotated_contents(Path(folder))
     assert b"".join(reversed(files)) == b"".join(parts)
     for content in files:
         assert len(content) <= max_bytes or b"\n" not in content[:-1]
@@ -238,15 +242,15 @@ def test_rotated_files_together_are_what_was_written(parts: list[bytes], max_byt
 @pytest.mark.parametrize(
     "options", [{"max_bytes": 0}, {"max_bytes": -1}, {"backups": -1}, {"stderr": "apart"}]
 )
-def test_wrong_options_of_the_directory_are_refused(options: dict[str, Any]) -> None:
-    """Told when built, with the option's name."""
+def test_invalid_directory_option_is_rejected_at_construction(options: dict[str, Any]) -> None:
+    """The error is raised at construction and names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
         DirectorySink("logs", **options)
 
 
 @pytest.mark.anyio
-async def test_a_directory_that_cannot_be_made_is_an_error_at_once(tmp_path: Path) -> None:
-    """Before anything is written: the block ends with it, and the commands are stopped."""
+async def test_directory_that_cannot_be_created_stops_the_commands(tmp_path: Path) -> None:
+    """If the directory cannot be created, the block raises the error at once."""
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         async with Runner(["sleep 9999"], sinks=[DirectorySink(tmp_path / "file")]):
@@ -256,8 +260,8 @@ async def test_a_directory_that_cannot_be_made_is_an_error_at_once(tmp_path: Pat
 # ---- log records ----
 
 
-def logged(records: Sequence[logging.LogRecord]) -> list[tuple[str, str]]:
-    """Return level and text of each."""
+def levels_and_texts(records: Sequence[logging.LogRecord]) -> list[tuple[str, str]]:
+    """Return the level and text of each record."""
     return [(record.levelname, record.getMessage()) for record in records]
 
 
@@ -273,11 +277,11 @@ EVENTS: list[BatchMessage] = [
 
 
 @pytest.mark.anyio
-async def test_each_line_and_event_is_a_record(caplog: pytest.LogCaptureFixture) -> None:
-    """Levels by stream and by what happened; the text is not taken for a format."""
+async def test_each_line_and_event_is_a_log_record(caplog: pytest.LogCaptureFixture) -> None:
+    """The stream or the event decides the level, and text is not used as a format string."""
     caplog.set_level(logging.DEBUG, "currant")
     await play(LoggingSink(), EVENTS)
-    assert logged(caplog.records) == [
+    assert levels_and_texts(caplog.records) == [
         ("DEBUG", "started (pid 4711)"),
         ("INFO", "100% {} %s"),
         ("WARNING", "2"),
@@ -306,42 +310,46 @@ async def test_each_line_and_event_is_a_record(caplog: pytest.LogCaptureFixture)
         (Exit(None, SIGTERM, stopped=True), "INFO"),
     ],
 )
-async def test_an_end_is_an_error_only_where_it_is_a_failure(
+async def test_exit_is_logged_as_an_error_only_if_the_command_failed(
     caplog: pytest.LogCaptureFixture, end: Exit, level: str
 ) -> None:
-    """A success, by the command's own codes, and a stop are not."""
+    """A success, by the success codes of the command, and a requested stop are logged as INFO."""
     caplog.set_level(logging.DEBUG, "currant")
     await play(LoggingSink(), [ended("a", end)], [Command(["a"], success_codes=(0, 4))])
-    assert logged(caplog.records) == [(level, str(end))]
+    assert levels_and_texts(caplog.records) == [(level, str(end))]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", ["name", "logger", "adapter"])
-async def test_logger_and_levels_can_be_chosen(caplog: pytest.LogCaptureFixture, how: str) -> None:
-    """A logger, its name, or an adapter; a level for each stream."""
+@pytest.mark.parametrize("kind", ["name", "logger", "adapter"])
+async def test_logger_and_levels_are_configurable(
+    caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """The sink accepts a logger, a logger name or an adapter, and a level for each stream."""
     logger = logging.getLogger("app.worker")
     caplog.set_level(logging.INFO, "app.worker")
-    to: Any = {"name": "app.worker", "logger": logger}.get(how, logging.LoggerAdapter(logger, {}))
+    target: Any = {"name": "app.worker", "logger": logger}.get(
+        kind, logging.LoggerAdapter(logger, {})
+    )
     messages: list[BatchMessage] = [out("a", b"1\n"), err("a", b"2\n")]
-    await play(LoggingSink(to, stdout=logging.DEBUG, stderr=logging.CRITICAL), messages)
-    assert logged(caplog.records) == [("CRITICAL", "2")]
+    await play(LoggingSink(target, stdout=logging.DEBUG, stderr=logging.CRITICAL), messages)
+    assert levels_and_texts(caplog.records) == [("CRITICAL", "2")]
 
 
 # ---- JSON ----
 
 
-async def as_json(messages: Sequence[BatchMessage]) -> list[dict[str, Any]]:
-    """Return the objects that the sink writes."""
+async def json_objects(messages: Sequence[BatchMessage]) -> list[dict[str, Any]]:
+    """Return the objects that JSONSink writes for `messages`."""
     file = io.BytesIO()
     await play(JSONSink(file), messages)
     return [json.loads(line) for line in file.getvalue().splitlines()]
 
 
 @pytest.mark.anyio
-async def test_each_message_is_an_object() -> None:
-    """Every field of every message, by its name."""
+async def test_each_message_is_a_json_object() -> None:
+    """The JSON object of a message has every field of the message under the name of the field."""
     stop = Exit(None, SIGTERM, stopped=True)
-    assert await as_json([*EVENTS[:2], *EVENTS[3:], ended("a", stop)]) == [
+    assert await json_objects([*EVENTS[:2], *EVENTS[3:], ended("a", stop)]) == [
         {"type": "started", "command": "a", "time": 0.0, "pid": 4711, "attempt": 1},
         {
             "type": "line",
@@ -390,10 +398,10 @@ async def test_each_message_is_an_object() -> None:
 
 
 @given(st.lists(st.binary(max_size=20), max_size=5))
-def test_no_byte_is_lost_in_json(parts: list[bytes]) -> None:
-    """From the objects, all that was written can be put together again."""
+def test_json_preserves_every_byte(parts: list[bytes]) -> None:
+    """The exact output can be restored from the JSON objects."""
     with anyio.from_thread.start_blocking_portal() as portal:
-        objects = portal.call(as_json, [out("a", part) for part in parts if part])
+        objects = portal.call(json_objects, [out("a", part) for part in parts if part])
     written = b""
     for line in objects:
         text = line["text"].encode()
@@ -404,8 +412,8 @@ def test_no_byte_is_lost_in_json(parts: list[bytes]) -> None:
 
 
 @pytest.mark.anyio
-async def test_json_is_one_line_of_ascii_each() -> None:
-    """Names and texts that hold anything stay on one line."""
+async def test_each_json_object_is_one_line_of_ascii() -> None:
+    """An object stays on one ASCII line for any characters in names and texts."""
     file = io.StringIO()
     await play(JSONSink(file), [out("a\n\u2028\udcff", "é\u2028\n".encode())])
     assert file.getvalue().isascii()

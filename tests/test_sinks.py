@@ -1,4 +1,8 @@
-"""Sinks: what the console shows; that none loses output, holds others up or hangs the end."""
+"""Test the console and the contract of sinks.
+
+A sink loses no output, does not block commands or other sinks, and delays the end of the block
+only for a limited time.
+"""
 
 from __future__ import annotations
 
@@ -56,90 +60,92 @@ if TYPE_CHECKING:
 Color = Literal["auto", "always", "never"]
 
 
-async def shown(messages: Sequence[BatchMessage], color: Color = "never") -> tuple[bytes, bytes]:
-    """Return what the console shows of `messages` on stdout and stderr."""
+async def console_output(
+    messages: Sequence[BatchMessage], color: Color = "never"
+) -> tuple[bytes, bytes]:
+    """Return the console output for `messages`, on stdout and on stderr."""
     stdout, stderr = io.BytesIO(), io.BytesIO()
     await play(ConsoleSink(stdout, stderr, color=color), messages)
     return stdout.getvalue(), stderr.getvalue()
 
 
 class Collector:
-    """A sink that keeps everything."""
+    """A sink that keeps every message."""
 
     def __init__(self) -> None:
         self.messages: list[BatchMessage] = []
         self.finished = False
 
     async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
-        """Keep all messages until there are no more."""
+        """Keep messages until the stream ends."""
         async for message in messages:
             self.messages.append(message)
         self.finished = True
 
-    def written(self, name: str, stream: str = "stdout") -> bytes:
-        """Return what a command wrote to one stream."""
+    def output_of(self, name: str, stream: str = "stdout") -> bytes:
+        """Return the output of one command on one stream."""
         batches = [message for message in self.messages if isinstance(message, Batch)]
         return b"".join(b.data for b in batches if (b.command, b.stream) == (name, stream))
 
 
 class Pipe:
-    """A pipe whose writing end is a file for a sink."""
+    """A pipe whose write end is a file for a sink."""
 
     def __init__(self) -> None:
-        self.fd, writing_end = os.pipe()
-        self.file = cast("BinaryIO", os.fdopen(writing_end, "wb", buffering=0))
+        self.fd, write_end = os.pipe()
+        self.file = cast("BinaryIO", os.fdopen(write_end, "wb", buffering=0))
 
     def close(self) -> None:
-        """Close both ends, as far as they are open."""
+        """Close both ends, unless they are closed already."""
         self.file.close()
-        self.read_no_more()
+        self.close_read_end()
 
-    def read_no_more(self) -> None:
-        """Close the reading end."""
+    def close_read_end(self) -> None:
+        """Close the read end."""
         if self.fd >= 0:
             os.close(self.fd)
         self.fd = -1
 
-    async def until_full(self) -> None:
-        """Wait until there is no room; never ends where nothing but this task runs."""
+    async def wait_until_full(self) -> None:
+        """Wait until the pipe is full; this needs another task that writes to the pipe."""
         while select.select([], [self.file], [], 0)[1]:
             await checkpoint()
 
     async def read(self) -> bytes:
-        """Return what is there, waiting for it; nothing at the end."""
+        """Wait for data and return the data, or empty bytes at the end of the file."""
         await anyio.wait_readable(self.fd)
         return os.read(self.fd, 65536)
 
     async def read_all(self, into: bytearray) -> None:
-        """Read to the end."""
+        """Read into `into` until the end of the file."""
         while data := await self.read():
             into += data
 
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """A pipe that nobody reads as yet."""
+    """A pipe without a reader."""
     pipe = Pipe()
     yield pipe
     pipe.close()
 
 
-def numbers(last: int) -> bytes:
-    """Return what ``seq`` writes."""
+def seq_output(last: int) -> bytes:
+    """Return the output of ``seq``, up to `last`."""
     return b"".join(b"%d\n" % number for number in range(1, last + 1))
 
 
-def prefixed(name: str, text: bytes) -> bytes:
-    """Return the lines of `text` as the console shows them."""
+def with_prefix(name: str, text: bytes) -> bytes:
+    """Return `text` with the prefix of command `name` before each line."""
     return b"".join(f"{name} | ".encode() + line for line in text.splitlines(keepends=True))
 
 
-# ---- what the console shows ----
+# ---- console output ----
 
 
 @pytest.mark.anyio
-async def test_the_console_shows_lines_with_their_commands_names() -> None:
-    """Real commands: stdout's lines go to stdout and stderr's to stderr, each after ``name | ``."""
+async def test_console_prefixes_each_line_with_the_name_of_its_command() -> None:
+    """The console writes stdout to stdout and stderr to stderr, each line after ``name | ``."""
     stdout, stderr = io.BytesIO(), io.BytesIO()
     commands = {"a": Command.shell("echo 1; echo 2"), "b": Command.shell("echo 3 >&2")}
     async with Runner(commands, sinks=[ConsoleSink(stdout, stderr)]) as runner:
@@ -149,10 +155,10 @@ async def test_the_console_shows_lines_with_their_commands_names() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_console_writes_to_the_hosts_files_by_default(
+async def test_console_writes_to_stdout_and_stderr_of_the_host_by_default(
     capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without files, ConsoleSink writes to stdout and stderr of this process."""
+    """A ConsoleSink without files writes to stdout and stderr of this process."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     await play(ConsoleSink(), [out("a", b"1\n"), err("a", b"2\n")])
     assert capfdbinary.readouterr() == (b"a | 1\n", b"a | 2\n")
@@ -175,16 +181,16 @@ async def test_the_console_writes_to_the_hosts_files_by_default(
         ),
     ],
 )
-async def test_ends_restarts_and_failed_starts_are_noted_on_stderr(
+async def test_failures_and_restarts_are_noted_on_stderr(
     message: BatchMessage, note: bytes
 ) -> None:
-    """Each failure is one line on stderr; a success and what currant stopped are none."""
-    assert await shown([message]) == (b"", note)
+    """A failure or restart is one line on stderr; a success or a requested stop is not noted."""
+    assert await console_output([message]) == (b"", note)
 
 
 @pytest.mark.anyio
-async def test_failures_restarts_and_failed_starts_of_commands_are_noted(tmp_path: Path) -> None:
-    """A real failure, its restart and a program that is gone by the restart: all are told."""
+async def test_real_failure_restart_and_failed_start_are_noted(tmp_path: Path) -> None:
+    """A real failure, its restart, and a failed start of a missing program are noted."""
     program = tmp_path / "once"
     program.write_text(f"#!/bin/sh\nrm '{tmp_path}/once'\nexit 3\n")
     program.chmod(0o755)
@@ -202,12 +208,12 @@ async def test_failures_restarts_and_failed_starts_of_commands_are_noted(tmp_pat
 
 
 @pytest.mark.anyio
-async def test_colours_are_for_prefixes_and_differ() -> None:
-    """With "always" each prefix is coloured, each command's otherwise, and no text or note is."""
+async def test_colours_differ_between_commands_and_apply_to_prefixes_only() -> None:
+    """With "always", each command has a prefix colour of its own, and text and notes have none."""
     names = "abcdefgh"
     messages: list[BatchMessage] = [out(name, b"1\n2\n") for name in names]
     messages += [err("a", b"3\n"), ended("a", Exit(1, None))]
-    stdout, stderr = await shown(messages, "always")
+    stdout, stderr = await console_output(messages, "always")
     prefix = re.compile(rb"\x1b\[([0-9;]+)m(\w) \| \x1b\[0m(?=[123]\n)")
     found = prefix.findall(stdout)
     assert [name for _, name in found] == [name.encode() for name in names for _ in "12"]
@@ -227,25 +233,25 @@ async def test_colours_are_for_prefixes_and_differ() -> None:
         ("auto", True, True),
     ],
 )
-async def test_colours_in_a_file_that_is_no_terminal(
+async def test_regular_file_is_coloured_only_on_request(
     monkeypatch: pytest.MonkeyPatch, color: Color, *, forced: bool, colored: bool
 ) -> None:
-    """A file that is no terminal is coloured by "always", and by "auto" with FORCE_COLOR only."""
+    """A file that is not a terminal is coloured with "always", or with "auto" and FORCE_COLOR."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     if forced:
         monkeypatch.setenv("FORCE_COLOR", "1")
-    stdout, _ = await shown([out("a", b"1\n")], color)
+    stdout, _ = await console_output([out("a", b"1\n")], color)
     assert (b"\x1b" in stdout) is colored
 
 
 @pytest.mark.anyio
-async def test_without_rich_there_are_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The console works without the extra `cli`; "auto" then never colours."""
+async def test_auto_never_colours_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console works without the extra `cli`, and "auto" then never colours."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setitem(sys.modules, "rich.console", None)
-    assert await shown([out("a", b"1\n")], "auto") == (b"a | 1\n", b"")
+    assert await console_output([out("a", b"1\n")], "auto") == (b"a | 1\n", b"")
 
 
 @pytest.mark.anyio
@@ -267,11 +273,11 @@ async def test_without_rich_there_are_no_colours(monkeypatch: pytest.MonkeyPatch
         pytest.param([out("a", b"\0\xff\x1b[1m\n")], b"a | \0\xff\x1b[1m\n", id="any bytes"),
     ],
 )
-async def test_unfinished_lines_are_ended_before_something_else(
+async def test_unfinished_line_continues_or_ends_before_other_output(
     messages: list[BatchMessage], stdout: bytes
 ) -> None:
-    """An unfinished line goes on without a prefix, or is ended before another command's line."""
-    assert await shown(messages) == (stdout, b"")
+    """An unfinished line continues without a prefix, or ends before a line of another command."""
+    assert await console_output(messages) == (stdout, b"")
 
 
 @pytest.mark.anyio
@@ -284,10 +290,10 @@ async def test_unfinished_lines_are_ended_before_something_else(
         ([out("a", b"1"), ended("b", Exit(3, None))], b"a | 1\ncurrant: b: exit code 3\n"),
     ],
 )
-async def test_unfinished_lines_are_ended_where_both_streams_are_one_file(
+async def test_unfinished_line_ends_before_the_other_stream_in_one_file(
     messages: list[BatchMessage], text: bytes
 ) -> None:
-    """On a terminal stdout and stderr are the same: a line of one is not glued to the other's."""
+    """If stdout and stderr are one file, output of one is not appended to a line of the other."""
     both = io.BytesIO()
     await play(ConsoleSink(both, both), messages)
     assert both.getvalue() == text
@@ -303,15 +309,15 @@ BATCHES = st.lists(
 
 
 @given(BATCHES)
-def test_each_shown_line_is_of_one_command_and_no_byte_is_missing(
+def test_each_console_line_belongs_to_one_command_and_no_byte_is_lost(
     batches: list[tuple[str, Literal["stdout", "stderr"], list[str]]],
 ) -> None:
-    """For any batches: a line has one prefix and one command's text, and all of that is there."""
+    """For any batches, each line has one prefix and text of one command, and no text is lost."""
     messages: list[BatchMessage] = [
         Batch(name, stream, "".join(pieces).replace("x", name).encode(), 0.0)
         for name, stream, pieces in batches
     ]
-    for stream, text in zip(("stdout", "stderr"), anyio.run(shown, messages), strict=True):
+    for stream, text in zip(("stdout", "stderr"), anyio.run(console_output, messages), strict=True):
         assert not text or text.endswith(b"\n")
         lines = text.decode().splitlines()
         assert all(re.fullmatch(r"a \| a*|b \| b*", line) for line in lines)
@@ -322,22 +328,22 @@ def test_each_shown_line_is_of_one_command_and_no_byte_is_missing(
 
 
 @pytest.mark.anyio
-async def test_a_name_that_is_no_text_is_shown_escaped() -> None:
-    """A name with bytes that are no UTF-8 does not break the console."""
-    assert await shown([out("\udcff", b"1\n")]) == (b"\\udcff | 1\n", b"")
+async def test_undecodable_name_is_escaped() -> None:
+    """The console escapes the bytes of a name that are not valid UTF-8."""
+    assert await console_output([out("\udcff", b"1\n")]) == (b"\\udcff | 1\n", b"")
 
 
 @pytest.mark.anyio
-async def test_a_file_gets_all_it_is_to_write_itself(tmp_path: Path) -> None:
-    """A file that is more than its descriptor (gzip) gets the text, not its descriptor."""
+async def test_console_writes_to_a_gzip_file_through_its_write_method(tmp_path: Path) -> None:
+    """A file object that transforms its data, as gzip does, gets the text, not its descriptor."""
     with gzip.open(tmp_path / "log.gz", "wb") as log:
         await play(ConsoleSink(cast("BinaryIO", log), io.BytesIO()), [out("a", b"1\n2\n")])
     assert gzip.decompress((tmp_path / "log.gz").read_bytes()) == b"a | 1\na | 2\n"
 
 
 @pytest.mark.anyio
-async def test_what_the_host_wrote_before_stays_before(tmp_path: Path) -> None:
-    """Text that waits in the file's own buffer is written before the console's."""
+async def test_buffered_text_of_the_host_precedes_console_output(tmp_path: Path) -> None:
+    """The console flushes the buffer of the file before it writes to the descriptor."""
     with (tmp_path / "log").open("wb") as log:
         log.write(b"host: begin\n")
         await play(ConsoleSink(log, io.BytesIO()), [out("a", b"1\n")])
@@ -349,8 +355,8 @@ async def test_what_the_host_wrote_before_stays_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_console_writes_all_into_a_slow_pipe(pipe: Pipe) -> None:
-    """A pipe that holds less than the output: nothing is lost, in whatever steps it is read."""
+async def test_console_writes_all_output_to_a_slow_pipe(pipe: Pipe) -> None:
+    """No output is lost in a pipe that holds less than the output, whatever the reads."""
     written = bytearray()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(pipe.read_all, written)
@@ -358,18 +364,18 @@ async def test_the_console_writes_all_into_a_slow_pipe(pipe: Pipe) -> None:
         async with Runner({"a": "seq 200000"}, sinks=sinks):
             pass
         pipe.file.close()
-    assert bytes(written) == prefixed("a", numbers(200_000))
+    assert bytes(written) == with_prefix("a", seq_output(200_000))
 
 
 @pytest.mark.anyio
-async def test_the_event_loop_goes_on_while_a_pipe_is_full(pipe: Pipe) -> None:
-    """While the console cannot write, other tasks run; when it can again, all is there."""
+async def test_event_loop_keeps_running_while_a_pipe_is_full(pipe: Pipe) -> None:
+    """Other tasks run while the console cannot write, and no output is lost afterwards."""
     written = bytearray()
     with anyio.fail_after(LIMIT):
         async with anyio.create_task_group() as tasks:
             async with Runner({"a": "seq 200000"}, sinks=[ConsoleSink(pipe.file, io.BytesIO())]):
-                await pipe.until_full()
-                for _ in range(100):  # a heart that beats: turns, threads, timers and processes
+                await pipe.wait_until_full()
+                for _ in range(100):  # the loop, threads, timers and processes all work
                     await checkpoint()
                 assert await to_thread.run_sync(lambda: 1) == 1
                 await anyio.sleep(0.001)
@@ -377,17 +383,17 @@ async def test_the_event_loop_goes_on_while_a_pipe_is_full(pipe: Pipe) -> None:
                 assert not select.select([], [pipe.file], [], 0)[1]
                 tasks.start_soon(pipe.read_all, written)
             pipe.file.close()
-    assert bytes(written) == prefixed("a", numbers(200_000))
+    assert bytes(written) == with_prefix("a", seq_output(200_000))
 
 
 @pytest.mark.anyio
-async def test_a_kill_ends_commands_while_a_pipe_is_full_and_loses_nothing(pipe: Pipe) -> None:
-    """A kill works however full the pipe is; what was written before it is shown afterwards."""
+async def test_kill_with_a_full_pipe_ends_the_command_and_loses_no_output(pipe: Pipe) -> None:
+    """A kill works while the pipe is full, and output from before the kill is shown afterwards."""
     written = bytearray()
     async with anyio.create_task_group() as tasks:
         sinks = [ConsoleSink(pipe.file, io.BytesIO())]
         async with Runner({"a": "seq 100000000"}, sinks=sinks, buffer_size=1) as runner:
-            await pipe.until_full()
+            await pipe.wait_until_full()
             pid = runner["a"].pid
             runner.kill()
             with anyio.fail_after(LIMIT):
@@ -398,15 +404,15 @@ async def test_a_kill_ends_commands_while_a_pipe_is_full_and_loses_nothing(pipe:
         pipe.file.close()
     assert runner.results["a"].status == "stopped"
     lines = written.splitlines()
-    # The last one may be half a number: that is where the command was ended.
-    assert lines[:-1] == prefixed("a", numbers(len(lines) - 1)).splitlines()
+    # The last line may be half a number, because the kill can cut the output anywhere.
+    assert lines[:-1] == with_prefix("a", seq_output(len(lines) - 1)).splitlines()
     assert f"a | {len(lines)}".encode().startswith(lines[-1])
 
 
 @pytest.mark.anyio
-async def test_a_pipe_that_nobody_reads_any_more_is_an_error_of_the_block(pipe: Pipe) -> None:
-    """BrokenPipeError leaves the block as it is, and the commands are stopped."""
-    pipe.read_no_more()
+async def test_broken_pipe_stops_the_commands_and_leaves_the_block(pipe: Pipe) -> None:
+    """BrokenPipeError leaves the block unwrapped, and the commands are stopped."""
+    pipe.close_read_end()
     with pytest.raises(BrokenPipeError):
         async with Runner(
             {"a": Command.shell(f"echo 1; {FOREVER}"), "b": FOREVER},
@@ -418,10 +424,8 @@ async def test_a_pipe_that_nobody_reads_any_more_is_an_error_of_the_block(pipe: 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("number", [None, 2000])
-async def test_a_file_that_somebody_set_to_not_blocking_loses_nothing(
-    pipe: Pipe, number: int | None
-) -> None:
-    """A pipe whose other users made it non-blocking is waited for, whatever its number is."""
+async def test_nonblocking_file_loses_no_output(pipe: Pipe, number: int | None) -> None:
+    """The console waits for a non-blocking pipe that is full, whatever its descriptor number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if number is not None and number >= hard != resource.RLIM_INFINITY:
         pytest.skip(f"needs a file descriptor {number}: raise 'ulimit -Hn'")
@@ -435,31 +439,31 @@ async def test_a_file_that_somebody_set_to_not_blocking_loses_nothing(
         written = bytearray()
         async with anyio.create_task_group() as tasks:
             async with Runner({"a": "seq 100000"}, sinks=[ConsoleSink(pipe.file, io.BytesIO())]):
-                await pipe_is_full(pipe)
+                await wait_until_full_by_poll(pipe)
                 tasks.start_soon(pipe.read_all, written)
             pipe.file.close()
-        assert bytes(written) == prefixed("a", numbers(100_000))
+        assert bytes(written) == with_prefix("a", seq_output(100_000))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def pipe_is_full(pipe: Pipe) -> None:
-    """Wait as `Pipe.until_full` does, for a file with whatever number."""
+async def wait_until_full_by_poll(pipe: Pipe) -> None:
+    """Wait until the pipe is full; unlike `select`, `poll` accepts any descriptor number."""
     poll = select.poll()
     poll.register(pipe.file, select.POLLOUT)
     while poll.poll(0):
         await checkpoint()
 
 
-# ---- sinks that raise, end early, are slow, or hang ----
+# ---- sinks that raise, end early or are slow ----
 
 
 class SinkBrokenError(Exception):
-    """What the sinks of these tests raise."""
+    """The error of a sink in these tests."""
 
 
-def raising(error: BaseException, after: int) -> Sink:
-    """Make a sink that raises `error` after so many messages."""
+def sink_that_raises(error: BaseException, after: int) -> Sink:
+    """Make a sink that raises `error` after `after` messages."""
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         for _ in range(after):
@@ -471,13 +475,13 @@ def raising(error: BaseException, after: int) -> Sink:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("after", [1, 2])
-async def test_a_sink_that_raises_stops_all_and_its_exception_leaves_unwrapped(after: int) -> None:
-    """Its exception throws the barrier, ends the commands and leaves the block as it is."""
+async def test_exception_of_a_sink_stops_all_commands_and_leaves_unwrapped(after: int) -> None:
+    """If a sink raises, the barrier is thrown, the commands end and the block raises the error."""
     error = SinkBrokenError("mine")
     with pytest.raises(SinkBrokenError) as caught:
         async with Runner(
             {"a": Command.shell(f"echo 1; exec {FOREVER}"), "b": FOREVER},
-            sinks=[raising(error, after)],
+            sinks=[sink_that_raises(error, after)],
         ) as runner:
             await runner.barrier.wait()
             assert "mine" in str(runner.barrier.reason)
@@ -487,28 +491,28 @@ async def test_a_sink_that_raises_stops_all_and_its_exception_leaves_unwrapped(a
 
 
 @pytest.mark.anyio
-async def test_a_sink_that_raises_at_once_leaves_nothing_running() -> None:
-    """A sink that cannot even begin is told like any other."""
+async def test_sink_that_raises_before_its_first_message_throws_the_barrier() -> None:
+    """An exception before the first message is treated like any other exception of a sink."""
     error = SinkBrokenError("mine")
     with pytest.raises(SinkBrokenError) as caught:
-        async with Runner([FOREVER], sinks=[raising(error, 0)]) as runner:
+        async with Runner([FOREVER], sinks=[sink_that_raises(error, 0)]) as runner:
             await runner.barrier.wait()
     assert caught.value is error
 
 
 @pytest.mark.anyio
-async def test_a_group_that_a_sink_raises_leaves_as_it_is() -> None:
-    """An ExceptionGroup of the sink's own making is its exception like any other."""
+async def test_exception_group_of_a_sink_leaves_unchanged() -> None:
+    """An ExceptionGroup that a sink raises leaves the block as the same object."""
     error = ExceptionGroup("mine", [SinkBrokenError()])
     with pytest.raises(ExceptionGroup) as caught:
-        async with Runner(["a"], launcher=FakeLauncher(), sinks=[raising(error, 1)]):
+        async with Runner(["a"], launcher=FakeLauncher(), sinks=[sink_that_raises(error, 1)]):
             pass
     assert caught.value is error
 
 
 @pytest.mark.anyio
-async def test_a_sink_that_raises_at_the_very_end_is_told() -> None:
-    """Also what a sink raises when all commands have ended leaves the block."""
+async def test_exception_of_a_sink_after_its_last_message_leaves_the_block() -> None:
+    """A sink that raises after all commands have ended still makes the block raise."""
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         async for _ in messages:
@@ -522,80 +526,85 @@ async def test_a_sink_that_raises_at_the_very_end_is_told() -> None:
 
 
 @pytest.mark.anyio
-async def test_an_exception_of_the_body_wins_over_that_of_a_sink() -> None:
-    """The body's own exception leaves the block, as everywhere."""
+async def test_exception_of_the_body_takes_precedence_over_one_of_a_sink() -> None:
+    """If the body and a sink raise, the exception of the body leaves the block."""
     with pytest.raises(LookupError):
-        async with Runner([FOREVER], sinks=[raising(SinkBrokenError(), 1)]) as runner:
+        async with Runner([FOREVER], sinks=[sink_that_raises(SinkBrokenError(), 1)]) as runner:
             await runner.barrier.wait()
             raise LookupError
 
 
 @pytest.mark.anyio
-async def test_a_sink_that_raises_leaves_the_other_its_messages() -> None:
-    """The other sink is told of everything, up to the ends of the commands."""
+async def test_exception_of_one_sink_does_not_affect_another_sink() -> None:
+    """If one sink raises, the other sink still gets every message up to the exits."""
     collector = Collector()
     launcher = FakeLauncher(default=Script(stdout=b"1\n", exit=None))
     with pytest.raises(SinkBrokenError):
         async with Runner(
-            ["a", "b"], launcher=launcher, sinks=[raising(SinkBrokenError(), 3), collector]
+            ["a", "b"], launcher=launcher, sinks=[sink_that_raises(SinkBrokenError(), 3), collector]
         ) as runner:
             async for _ in runner:
                 pass
     assert collector.finished
-    told = [type(message) for message in collector.messages]
-    assert (told.count(Started), told.count(Batch), told.count(Exited)) == (2, 2, 2)
+    types = [type(message) for message in collector.messages]
+    assert (types.count(Started), types.count(Batch), types.count(Exited)) == (2, 2, 2)
 
 
-async def leaving_by_return(messages: ObjectReceiveStream[BatchMessage]) -> None:
-    """End after the first message."""
+async def return_after_first_message(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    """Return after the first message."""
     await messages.receive()
 
 
-async def leaving_by_break(messages: ObjectReceiveStream[BatchMessage]) -> None:
-    """End in the middle of the loop."""
+async def break_at_first_batch(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    """Leave the loop at the first batch."""
     async for message in messages:
         if isinstance(message, Batch):
             break
 
 
-async def leaving_by_close(messages: ObjectReceiveStream[BatchMessage]) -> None:
-    """End by closing the stream."""
+async def close_after_first_message(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    """Close the stream after the first message."""
     await messages.receive()
     await messages.aclose()
 
 
-async def leaving_at_once(messages: ObjectReceiveStream[BatchMessage]) -> None:
-    """Take no message at all."""
+async def return_without_reading(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    """Return without taking a message."""
 
 
-LEAVING = [leaving_by_return, leaving_by_break, leaving_by_close, leaving_at_once]
+SINKS_THAT_END_EARLY = [
+    return_after_first_message,
+    break_at_first_batch,
+    close_after_first_message,
+    return_without_reading,
+]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("sink", LEAVING)
-async def test_commands_go_on_when_a_sink_ends_early(sink: Sink) -> None:
-    """A sink that wants no more holds nobody up; other sinks are told of everything."""
+@pytest.mark.parametrize("sink", SINKS_THAT_END_EARLY)
+async def test_early_end_of_a_sink_does_not_block_commands_or_other_sinks(sink: Sink) -> None:
+    """If a sink ends early, the commands keep running and other sinks get every message."""
     collector = Collector()
     with anyio.fail_after(LIMIT):
         async with Runner({"a": "seq 500000"}, sinks=[sink, collector], buffer_size=1) as runner:
             await runner.join()
     assert runner.results.ok
-    assert collector.written("a") == numbers(500_000)
+    assert collector.output_of("a") == seq_output(500_000)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("sink", LEAVING)
-async def test_who_iterates_goes_on_when_a_sink_ends_early(sink: Sink) -> None:
-    """Iterating gives all messages, whatever a sink does."""
+@pytest.mark.parametrize("sink", SINKS_THAT_END_EARLY)
+async def test_early_end_of_a_sink_does_not_block_iteration(sink: Sink) -> None:
+    """If a sink ends early, iteration over the Runner still gives all messages."""
     with anyio.fail_after(LIMIT):
         async with Runner({"a": "seq 200000"}, sinks=[sink], buffer_size=1) as runner:
             written = [m.data async for m in runner.batches() if isinstance(m, Batch)]
-    assert b"".join(written) == numbers(200_000)
+    assert b"".join(written) == seq_output(200_000)
 
 
 @pytest.mark.anyio
-async def test_a_slow_sink_slows_the_commands_and_loses_nothing() -> None:
-    """What was read from a command is never far ahead of what a slow sink has taken."""
+async def test_slow_sink_puts_backpressure_on_commands_and_loses_no_output() -> None:
+    """The output read from a command stays close to the output that a slow sink has taken."""
     taken = bytearray()
     ahead = []
 
@@ -609,17 +618,18 @@ async def test_a_slow_sink_slows_the_commands_and_loses_nothing() -> None:
 
     async with Runner({"a": "seq 1000000"}, sinks=[slow], buffer_size=1) as runner:
         pass
-    assert bytes(taken) == numbers(1_000_000)
-    # Four batches of at most 256 KiB and a started line: with the sink, in the channel, on its way.
+    assert bytes(taken) == seq_output(1_000_000)
+    # At most four batches are in flight: in the sink, in the channel, and between the two.
+    # Each has at most 256 KiB and the beginning of one line.
     assert max(ahead) <= 4 * (256 * 1024 + 8) // 6 < 200_000
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("way", ["scope", "cancel_scope"])
-async def test_a_cancellation_while_a_sink_ends_gives_it_no_more_than_its_time(
+async def test_cancellation_limits_the_time_of_a_sink_after_all_exits(
     way: str,
 ) -> None:
-    """All commands have ended, and the block waits for what a sink still has to do."""
+    """If all commands have ended, a cancelled block still limits the time of each sink."""
     launcher = FakeLauncher(_limits=ShutdownLimits(sinks=0.05))
     ending = anyio.Event()
 
@@ -642,8 +652,8 @@ async def test_a_cancellation_while_a_sink_ends_gives_it_no_more_than_its_time(
 
 
 @pytest.mark.anyio
-async def test_two_sinks_each_get_everything_in_order() -> None:
-    """Both get all of each command: its start, its output in order, its end."""
+async def test_two_sinks_each_get_every_message_in_order() -> None:
+    """Each of two sinks gets the start of each command, its output in order, and its exit."""
     first, second = Collector(), Collector()
     script = "seq 30000; seq 20000 >&2"
     commands = {"a": Command.shell(script), "b": Command.shell(script)}
@@ -651,16 +661,16 @@ async def test_two_sinks_each_get_everything_in_order() -> None:
         pass
     for sink in (first, second):
         for name in commands:
-            of_one = [type(message) for message in sink.messages if message.command == name]
-            assert (of_one[0], of_one[-1]) == (Started, Exited)
-            assert set(of_one[1:-1]) == {Batch}
-            assert sink.written(name) == numbers(30_000)
-            assert sink.written(name, "stderr") == numbers(20_000)
+            types = [type(message) for message in sink.messages if message.command == name]
+            assert (types[0], types[-1]) == (Started, Exited)
+            assert set(types[1:-1]) == {Batch}
+            assert sink.output_of(name) == seq_output(30_000)
+            assert sink.output_of(name, "stderr") == seq_output(20_000)
 
 
 @pytest.mark.anyio
-async def test_sinks_may_come_from_a_generator() -> None:
-    """`sinks` is any iterable."""
+async def test_sinks_option_accepts_a_generator() -> None:
+    """The option `sinks` accepts any iterable."""
     collectors = [Collector(), Collector()]
     sinks = (collector for collector in collectors)
     async with Runner(["a"], launcher=FakeLauncher(), sinks=sinks):
@@ -669,8 +679,8 @@ async def test_sinks_may_come_from_a_generator() -> None:
 
 
 @pytest.mark.anyio
-async def test_join_waits_until_a_sink_has_written() -> None:
-    """join returns only when the sink has come back for more with nothing left to take."""
+async def test_join_waits_until_each_sink_has_handled_all_messages() -> None:
+    """join returns only when the sink asks for another message and none is left."""
     may_write = anyio.Event()
     written: list[BatchMessage] = []
     joined = anyio.Event()
@@ -700,8 +710,8 @@ async def test_join_waits_until_a_sink_has_written() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_block_waits_for_what_a_sink_does_after_its_last_message() -> None:
-    """A sink may still close its file when the messages have ended; the block waits for it."""
+async def test_block_waits_for_the_cleanup_of_a_sink() -> None:
+    """The block waits for work of a sink after its last message, such as closing a file."""
     done = []
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -719,8 +729,8 @@ async def test_the_block_waits_for_what_a_sink_does_after_its_last_message() -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("breaking", [False, True])
-async def test_sinks_alone_never_block_the_commands(*, breaking: bool) -> None:
-    """Ten megabytes that nobody iterates over: the body waits for something else, and it comes."""
+async def test_commands_with_sinks_do_not_block_without_a_reader(*, breaking: bool) -> None:
+    """With sinks, a command writes ten megabytes without a reader and still ends."""
     over = anyio.Event()
     size = 0
 
@@ -729,16 +739,16 @@ async def test_sinks_alone_never_block_the_commands(*, breaking: bool) -> None:
         async for message in messages:
             if isinstance(message, Batch):
                 size += len(message.data)
-        # Reached only when the block is left, so not here.
+        # The stream ends only when the block ends, so this sink cannot set `over` here.
 
-    async def tells_the_end(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    async def report_exit(messages: ObjectReceiveStream[BatchMessage]) -> None:
         async for message in messages:
             if isinstance(message, Exited):
                 over.set()
 
     command = Command.shell("yes 'a line of text' | head -c 10000000", name="a")
     with anyio.fail_after(LIMIT):
-        async with Runner([command], sinks=[sink, tells_the_end]) as runner:
+        async with Runner([command], sinks=[sink, report_exit]) as runner:
             if breaking:
                 async for message in runner:
                     if not isinstance(message, Started):
@@ -748,33 +758,33 @@ async def test_sinks_alone_never_block_the_commands(*, breaking: bool) -> None:
     assert runner.results.ok
 
 
-# ---- the end does not wait for ever ----
+# ---- the end of the block has a time limit ----
 
 
 @contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Fail where what is inside takes longer; it is not interrupted."""
+def finishes_within(seconds: float) -> Iterator[None]:
+    """Fail if the body takes longer, without interrupting the body."""
     begin = anyio.current_time()
     yield
     assert anyio.current_time() - begin < seconds
 
 
-async def hangs(messages: ObjectReceiveStream[BatchMessage]) -> None:
-    """Take one message and never come back."""
+async def hang_after_first_message(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    """Take one message, then hang."""
     await messages.receive()
     await anyio.sleep_forever()
 
 
-async def hangs_without_reading(messages: ObjectReceiveStream[BatchMessage]) -> None:
-    """Take no message, and do not end."""
+async def hang_without_reading(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    """Hang without taking a message."""
     await anyio.sleep_forever()
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("sink", [hangs, hangs_without_reading])
-async def test_a_sink_that_hangs_cannot_hold_an_exception_up(sink: Sink) -> None:
-    """A block that is left by an exception gives its sinks twice the grace and a second."""
-    with at_most(LIMIT), pytest.raises(LookupError):
+@pytest.mark.parametrize("sink", [hang_after_first_message, hang_without_reading])
+async def test_hanging_sink_does_not_delay_an_exception_beyond_its_limit(sink: Sink) -> None:
+    """A block that an exception leaves gives its sinks twice the grace plus one second."""
+    with finishes_within(LIMIT), pytest.raises(LookupError):
         async with Runner([FOREVER, "yes"], sinks=[sink], grace=0.2) as runner:
             await runner.start(FOREVER)
             raise LookupError
@@ -782,11 +792,13 @@ async def test_a_sink_that_hangs_cannot_hold_an_exception_up(sink: Sink) -> None
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("sink", [hangs, hangs_without_reading])
+@pytest.mark.parametrize("sink", [hang_after_first_message, hang_without_reading])
 @pytest.mark.parametrize("scope", ["around", "own"])
-async def test_a_sink_that_hangs_cannot_hold_a_cancellation_up(sink: Sink, scope: str) -> None:
-    """The same where the block, or what surrounds it, is cancelled."""
-    with at_most(LIMIT), anyio.CancelScope() as around:
+async def test_hanging_sink_does_not_delay_a_cancellation_beyond_its_limit(
+    sink: Sink, scope: str
+) -> None:
+    """A cancelled block, or a block in a cancelled scope, gives its sinks the same limit."""
+    with finishes_within(LIMIT), anyio.CancelScope() as around:
         async with Runner([FOREVER, "yes"], sinks=[sink], grace=0.2) as runner:
             await runner.start(FOREVER)
             (around if scope == "around" else runner.cancel_scope).cancel()
@@ -795,23 +807,23 @@ async def test_a_sink_that_hangs_cannot_hold_a_cancellation_up(sink: Sink, scope
 
 
 @pytest.mark.anyio
-async def test_a_console_that_nobody_reads_cannot_hold_an_exception_up(pipe: Pipe) -> None:
-    """A thread that writes to a full pipe is left behind, and ends with the pipe."""
-    with at_most(LIMIT), pytest.raises(LookupError):
+async def test_full_pipe_of_the_console_does_not_delay_an_exception(pipe: Pipe) -> None:
+    """The block abandons a thread that writes to a full pipe; the thread ends with the pipe."""
+    with finishes_within(LIMIT), pytest.raises(LookupError):
         async with Runner(
             {"a": "yes"}, sinks=[ConsoleSink(pipe.file, io.BytesIO())], grace=0.2
         ) as runner:
-            await pipe.until_full()
+            await pipe.wait_until_full()
             raise LookupError
     assert runner.results["a"].status == "stopped"
-    pipe.read_no_more()
+    pipe.close_read_end()
 
 
 @pytest.mark.anyio
-async def test_a_sink_has_time_for_the_last_output_of_a_block_that_is_left_early(
+async def test_sink_gets_the_last_output_if_the_body_raises(
     tmp_path: Path,
 ) -> None:
-    """Commands that say good-bye when they are ended are heard by the sinks."""
+    """Sinks get the output that a command writes while it is being stopped."""
     collector = Collector()
     with Gate(tmp_path / "gate") as gate, pytest.raises(LookupError):
         script = f"trap 'echo bye; exit 0' TERM; echo ready; {gate.wait}"
@@ -821,17 +833,17 @@ async def test_a_sink_has_time_for_the_last_output_of_a_block_that_is_left_early
                     break
             raise LookupError
     assert collector.finished
-    assert collector.written("a") == b"ready\nbye\n"
+    assert collector.output_of("a") == b"ready\nbye\n"
     assert isinstance(collector.messages[-1], Exited)
 
 
 @pytest.mark.anyio
-async def test_a_sink_that_ends_by_a_strange_cancellation_stops_all_and_is_told() -> None:
-    """A future that somebody else cancelled is an error of the sink, no cancellation of ours."""
+async def test_foreign_cancellation_in_a_sink_is_reported_as_an_error() -> None:
+    """A cancellation that does not come from a scope of the block is an error of the sink."""
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         await messages.receive()
-        raise strange_cancellation()
+        raise foreign_cancellation()
 
     with pytest.raises(CurrantError, match=r"sink .* ended by a cancellation"):
         async with Runner([FOREVER], sinks=[sink]) as runner:
@@ -840,8 +852,8 @@ async def test_a_sink_that_ends_by_a_strange_cancellation_stops_all_and_is_told(
     assert runner.results["sleep"].exit == Exit(None, signal.SIGTERM, stopped=True)
 
 
-def strange_cancellation() -> BaseException:
-    """Return what a task is given that is cancelled; on trio only trio makes it."""
+def foreign_cancellation() -> BaseException:
+    """Return the exception of a cancelled task; trio makes it only by a private method."""
     cancelled = anyio.get_cancelled_exc_class()
     if cancelled is asyncio.CancelledError:
         return cancelled()
@@ -850,7 +862,7 @@ def strange_cancellation() -> BaseException:
 
 
 @pytest.mark.parametrize("sink", [3, None, "sink"])
-def test_a_sink_that_cannot_be_called_is_refused(sink: object) -> None:
-    """It is the caller's mistake, told when the Runner is built."""
+def test_uncallable_sink_is_rejected_at_construction(sink: object) -> None:
+    """A sink that is not callable raises CommandError when the Runner is built."""
     with pytest.raises(CommandError, match="a sink must be an async callable"):
         Runner(["a"], sinks=[sink])  # type: ignore[list-item]
