@@ -1,6 +1,7 @@
-"""All that CI runs, one session each; ``nox -l`` lists them.
+"""All checks of the project, one session each; ``nox -l`` lists the sessions.
 
-Without a name: the checks of the code, and the tests on every Python that is installed.
+``nox -s quick`` is for the minutes before a commit.  Without ``-s``, nox checks the style and the
+types, and runs the tests on every installed Python.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PYPROJECT = nox.project.load_toml(Path(__file__).with_name("pyproject.toml"))
 PYTHONS = nox.project.python_versions(PYPROJECT)
 BACKENDS = ["asyncio", "uvloop", "trio"]
 
-CONCURRENTLY = "concurrently@9.2.5"  # a peer of the benchmarks, from npm
+CONCURRENTLY = "concurrently@9.2.5"  # The benchmarks compare currant with this npm package.
 BENCH_FILES = [
     "--json=benchmarks/results.json",
     "--plot=benchmarks/plot.svg",
@@ -28,17 +29,39 @@ BENCH_FILES = [
 ]
 
 
+@nox.session
+def quick(session: nox.Session) -> None:
+    """Check style, imports and types, and run the fast tests on one event loop in two minutes.
+
+    Takes pytest's arguments.  At the end, quick lists the checks that it has left out.
+    """
+    groups = nox.project.dependency_groups(PYPROJECT, "lint", "typing", "quick")
+    session.install("-e", ".[test]", *groups)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("mypy")
+    # Tests wait for processes about half of the time, so each CPU can serve two workers.
+    workers = min(8, 2 * (os.cpu_count() or 1))
+    options = ["--backend=asyncio", "-m", "not slow", f"--numprocesses={workers}"]
+    session.run("python", "-m", "pytest", *options, "--dist=worksteal", *session.posargs)
+    tests = Path(__file__).with_name("tests").glob("test_*.py")
+    slow = sorted(test.name for test in tests if "pytest.mark.slow" in test.read_text())
+    session.log(f"left out: the slow tests in {', '.join(slow)}")
+    session.log("left out: the tests on uvloop and trio, and pyright; run .ci/run for all checks")
+
+
 @nox.session(python=PYTHONS)
 @nox.parametrize("backend", BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
-    """Run the tests on one event loop; takes pytest's arguments."""
+    """Run all tests on one Python and one event loop; takes pytest's arguments."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", f"--backend={backend}", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest releases that pyproject.toml allows."""
+    """Run the tests with the oldest dependencies that pyproject.toml allows."""
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"].values()
     bounds = [bound for group in (project["dependencies"], *extras) for bound in group]
@@ -49,7 +72,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style, and which module imports which."""
+    """Check the style, and that imports go down the layers."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -58,7 +81,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(name="format")
 def format_(session: nox.Session) -> None:
-    """Format the code, and mend what can be mended without a thought."""
+    """Format the code, and apply the safe fixes of ruff."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", "--fix")
     session.run("ruff", "format")
@@ -66,7 +89,7 @@ def format_(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check the types, and that no public name lacks one."""
+    """Check the types, and that each public name has a type."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "typing"))
     session.run("mypy")
     session.run("pyright")
@@ -75,7 +98,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests and show what they leave out; takes pytest's arguments."""
+    """Run the tests and list the lines that they do not reach; takes pytest's arguments."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "coverage"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
@@ -92,9 +115,9 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers; takes the arguments of ``python -m benchmarks``.
+    """Compare currant with its peers; takes the arguments of ``python -m benchmarks``.
 
-    Without any it writes all that `benchmarks/README.md` shows.
+    Without arguments, writes all figures of `benchmarks/README.md`.
     """
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     path = os.environ["PATH"]
