@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate, Lifeline
 
+pytestmark = pytest.mark.slow  # Each test starts Python at least once.
+
 """A command that only currant can end."""
 
 STUBBORN = "trap '' TERM; while :; do sleep 9999; done"
