@@ -1,6 +1,7 @@
-"""All checks that CI runs, one session each; ``nox -l`` lists the sessions.
+"""All checks of the project, one session each; ``nox -l`` lists the sessions.
 
-Without a session's name, nox checks the code and runs the tests on every Python that is installed.
+``nox -s quick`` is for the minutes before a commit.  Without ``-s``, nox checks the style and the
+types, and runs the tests on every installed Python.
 """
 
 from __future__ import annotations
@@ -20,19 +21,7 @@ PYPROJECT = nox.project.load_toml(Path(__file__).with_name("pyproject.toml"))
 PYTHONS = nox.project.python_versions(PYPROJECT)
 BACKENDS = ["asyncio", "uvloop", "trio"]
 
-SLOW_TESTS = [
-    "tests/test_cancellation_fuzz.py",  # cancels hundreds of runs at random moments
-    "tests/test_cli_*.py",  # the next two as well: each test starts a Python of its own
-    "tests/test_procfile.py",
-    "tests/test_examples.py",
-    "tests/test_faults.py",  # the fault matrix
-    "tests/test_guard.py",  # kills whole programs
-    "tests/test_interleavings.py",  # random orders of events
-    "tests/test_stack.py",  # real database servers that crash
-]
-"""Files that `quick` leaves out."""
-
-CONCURRENTLY = "concurrently@9.2.5"  # npm installs this peer of the benchmarks.
+CONCURRENTLY = "concurrently@9.2.5"  # The benchmarks compare currant with this npm package.
 BENCH_FILES = [
     "--json=benchmarks/results.json",
     "--plot=benchmarks/plot.svg",
@@ -40,33 +29,39 @@ BENCH_FILES = [
 ]
 
 
+@nox.session
+def quick(session: nox.Session) -> None:
+    """Check style, imports and types, and run the fast tests on one event loop in two minutes.
+
+    Takes pytest's arguments.  At the end, quick lists the checks that it has left out.
+    """
+    groups = nox.project.dependency_groups(PYPROJECT, "lint", "typing", "quick")
+    session.install("-e", ".[test]", *groups)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("mypy")
+    # Tests wait for processes about half of the time, so each CPU can serve two workers.
+    workers = min(8, 2 * (os.cpu_count() or 1))
+    options = ["--backend=asyncio", "-m", "not slow", f"--numprocesses={workers}"]
+    session.run("python", "-m", "pytest", *options, "--dist=worksteal", *session.posargs)
+    tests = Path(__file__).with_name("tests").glob("test_*.py")
+    slow = sorted(test.name for test in tests if "pytest.mark.slow" in test.read_text())
+    session.log(f"left out: the slow tests in {', '.join(slow)}")
+    session.log("left out: the tests on uvloop and trio, and pyright; run .ci/run for all checks")
+
+
 @nox.session(python=PYTHONS)
 @nox.parametrize("backend", BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
-    """Run the tests on one event loop; pass pytest's arguments after ``--``."""
+    """Run all tests on one Python and one event loop; takes pytest's arguments."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", f"--backend={backend}", *session.posargs)
 
 
-@nox.session
-def quick(session: nox.Session) -> None:
-    """Check the style, the imports and the types, and run the tests on asyncio alone.
-
-    For use before a commit.  Left out: pyright, the other event loops, and the tests that take long
-    (`SLOW_TESTS`): the command line, the orphan guard, the fault matrix, the examples, random
-    cancellations and random orders of events.  Pass pytest's arguments after ``--``.
-    """
-    groups = nox.project.dependency_groups(PYPROJECT, "lint", "typing")
-    session.install("-e", ".[test]", *groups)
-    _lint(session)
-    session.run("mypy")
-    left_out = [f"--ignore-glob={pattern}" for pattern in SLOW_TESTS]
-    session.run("python", "-m", "pytest", "-q", "--backend=asyncio", *left_out, *session.posargs)
-
-
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest releases that pyproject.toml allows."""
+    """Run the tests with the oldest dependencies that pyproject.toml allows."""
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"].values()
     bounds = [bound for group in (project["dependencies"], *extras) for bound in group]
@@ -77,12 +72,8 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style, and that imports follow the layers."""
+    """Check the style, and that imports go down the layers."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
-    _lint(session)
-
-
-def _lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
@@ -90,7 +81,7 @@ def _lint(session: nox.Session) -> None:
 
 @nox.session(name="format")
 def format_(session: nox.Session) -> None:
-    """Format the code, and apply the safe fixes of the linter."""
+    """Format the code, and apply the safe fixes of ruff."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", "--fix")
     session.run("ruff", "format")
@@ -107,7 +98,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests and list the lines they do not reach; pass pytest's arguments after ``--``."""
+    """Run the tests and list the lines that they do not reach; takes pytest's arguments."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "coverage"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
@@ -117,16 +108,16 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Run the fault matrix; pass arguments of ``python -m tests.faults`` (--peers) after ``--``."""
+    """Run the fault matrix; takes the arguments of ``python -m tests.faults``, such as --peers."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.faults", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare the speed with other tools; pass arguments of ``python -m benchmarks`` after ``--``.
+    """Compare currant with its peers; takes the arguments of ``python -m benchmarks``.
 
-    Without arguments, the session writes all figures and the plot in `benchmarks/README.md`.
+    Without arguments, writes all figures of `benchmarks/README.md`.
     """
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     path = os.environ["PATH"]

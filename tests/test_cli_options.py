@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
+pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+
 
 def test_python_m_currant_is_the_same_as_currant() -> None:
     """The function that the `currant` script calls does what ``python -m currant`` does."""

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate, Lifeline
 
+pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+
 
 NO_FULL_DISK = pytest.mark.skipif(
     not os.path.exists("/dev/full"), reason="there is no /dev/full: Linux only"

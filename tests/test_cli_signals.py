@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
+pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 

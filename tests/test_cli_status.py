@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
+pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+
 
 @pytest.mark.parametrize(
     ("options", "commands", "status", "note"),

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
+pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+
 
 def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
     """Ctrl-C is for currant alone, which asks its commands to end; the status is 130."""

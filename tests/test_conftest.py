@@ -12,6 +12,8 @@ import pytest
 
 from tests.waiting import is_alive
 
+pytestmark = pytest.mark.slow  # Each test runs pytest.
+
 LEFTOVERS = """
 import asyncio, os, subprocess, sys, trio, pytest
 

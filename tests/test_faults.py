@@ -20,9 +20,12 @@ from tests.faults.report import report
 from tests.faults.tools import PEERS, currant, peer
 from tests.waiting import LIMIT
 
-pytestmark = pytest.mark.skipif(
-    not os.path.exists("/proc/self/environ"), reason="finds processes by their environment"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.path.exists("/proc/self/environ"), reason="finds processes by their environment"
+    ),
+]
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate, Lifeline
 
+pytestmark = pytest.mark.slow  # Each test starts Python at least once.
+
 
 def write(folder: Path, procfile: str, *, env: str | None = None) -> Path:
     """Write a Procfile, and the file of variables beside it."""

@@ -180,6 +180,26 @@ def test_each_page_is_linked_from_the_readme() -> None:
     assert pages - links == set()
 
 
+FILE = re.compile(r"`((?:[\w.]+/)*[\w.]+\.(?:py|sh|toml))`")
+"""A file that a page names; a bare name is a file of the same row or list."""
+
+FOLDERS = [".", "currant", "tests"]
+FOLDERS += [f"currant/{name}" for name in ("_process", "_supervisor", "_channel", "_values")]
+FOLDERS += [f"currant/{name}" for name in ("cli", "sinks")]
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "CONTRIBUTING.md", ROOT / "docs/architecture.md"], ids=lambda page: page.name
+)
+def test_each_file_that_a_page_for_developers_names_exists(page: Path) -> None:
+    """A file that has moved has to move on these pages too."""
+    names = set(FILE.findall(page.read_text()))
+    assert names
+    names.discard("currant/sinks/_name.py")  # stands for a new sink
+    missing = [n for n in names if not any((ROOT / folder / n).exists() for folder in FOLDERS)]
+    assert missing == []
+
+
 def test_the_set_up_lines_are_the_ones_that_ci_runs() -> None:
     """Two lines, copied and pasted, are the whole set-up."""
     lines = [line for line in README.read_text().splitlines() if line.startswith("python3 -m venv")]

@@ -45,6 +45,7 @@ sys.exit(not anyio.run(stack.main, Path(sys.argv[1]), **options))
 """What runs the script's `main` on an event loop that is not the default."""
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not all(shutil.which(name, path=PATH) for name in ("initdb", "postgres", "psql")),
         reason="PostgreSQL is not installed: apt-get install postgresql, "
