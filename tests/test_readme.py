@@ -188,14 +188,12 @@ FOLDERS += [f"currant/{name}" for name in ("_process", "_supervisor", "_channel"
 FOLDERS += [f"currant/{name}" for name in ("cli", "sinks")]
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "CONTRIBUTING.md", ROOT / "docs/architecture.md"], ids=lambda page: page.name
-)
-def test_each_file_that_a_page_for_developers_names_exists(page: Path) -> None:
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_each_file_that_a_page_for_developers_names_exists(page: str) -> None:
     """A file that has moved has to move on these pages too."""
-    names = set(FILE.findall(page.read_text()))
+    names = set(FILE.findall((ROOT / page).read_text()))
     assert names
-    names.discard("currant/sinks/_name.py")  # stands for a new sink
+    names -= {"currant/sinks/_name.py", "util.py"}  # a new sink, and a file that must not exist
     missing = [n for n in names if not any((ROOT / folder / n).exists() for folder in FOLDERS)]
     assert missing == []
 
