@@ -1,6 +1,6 @@
-"""The `currant` command as a process with open ends: pipes, or a terminal of its own.
+"""Run the `currant` command as a process whose output goes to pipes or to a new terminal.
 
-Each step waits for something that is written or that ends, under a deadline.
+Each step of a test waits for output or for an exit, with a deadline; no step sleeps.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""What makes the terminal on stdin that of the session, so that its keys become signals."""
+"""Makes stdin the controlling terminal, so that Ctrl-C sends a signal; then runs a program."""
 
 COLOR = re.compile(rb"\x1b\[([0-9;]+)m(\w+ \| )\x1b\[0m")
 """A coloured prefix: the codes of the colour, and the prefix."""
 
 BUFFERED = 20_000
-"""Lines of ``seq`` that fit into the buffers although the test does not read currant's output.
+"""Lines of ``seq`` that fit into the buffers while the test does not read currant's output.
 
 They are 106 KiB, and 185 KiB with prefixes.  The pipe that currant writes to holds 64 KiB.  The
 other lines are in currant and in the command's pipe, each of which holds at least 64 KiB, even if
@@ -57,11 +57,11 @@ echo $$
 sleep 9999 &
 while :; do wait; done
 """
-"""A command that writes its process number, and then a line each time it is resumed."""
+"""A command that writes its PID, and then a line each time it is resumed."""
 
 
 class Ended(NamedTuple):
-    """How currant ended, and all that it wrote."""
+    """The exit status of currant, and its whole output."""
 
     status: int
     out: bytes
@@ -69,7 +69,7 @@ class Ended(NamedTuple):
 
 
 class Cli:
-    """One process of currant's, with the open ends of what it writes to."""
+    """A running `currant` command, and the test's ends of its pipes or its terminal."""
 
     def __init__(self, process: subprocess.Popen[bytes], sources: Mapping[str, int]) -> None:
         self.process = process
@@ -85,7 +85,7 @@ class Cli:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End what a failed test has left."""
+        """Stop currant if a failed test has left it running, and close the pipes."""
         for stream in list(self._open):
             self.close(stream)
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
@@ -96,41 +96,41 @@ class Cli:
                 except subprocess.TimeoutExpired:
                     continue
 
-    def until(self, *texts: bytes) -> None:
-        """Read until each of `texts` was written, to whichever stream."""
+    def read_until(self, *texts: bytes) -> None:
+        """Read until the output on stdout or stderr contains each of `texts`."""
         deadline = time.monotonic() + LIMIT
         while not all(any(text in data for data in self._written.values()) for text in texts):
-            assert self._open, f"ended before {texts}: {self._written}"
+            assert self._open, f"exited before it wrote {texts}: {self._written}"
             self._read(deadline, f"waiting for {texts}")
 
-    def until_full(self, stream: str) -> None:
-        """Wait until a pipe that nobody reads takes no more."""
+    def wait_until_full(self, stream: str) -> None:
+        """Wait until the pipe of `stream` is full, reading nothing."""
         deadline = time.monotonic() + LIMIT
         while bytes_in_pipe(self._open[stream]) < 65536:
             assert time.monotonic() < deadline, "the pipe is not full"
 
     def written(self, stream: str) -> bytes:
-        """Return what was read of `stream` so far."""
+        """Return all output read from `stream` so far."""
         return self._written[stream]
 
     def signal(self, number: int) -> None:
-        """Send currant a signal."""
+        """Send a signal to currant."""
         self.process.send_signal(number)
 
     def close(self, stream: str = "stdout") -> None:
-        """Read no more of `stream`, as ``head`` does when it has enough."""
+        """Close the pipe of `stream`, as ``head`` does when it exits."""
         os.close(self._open.pop(stream))
 
     def wait(self) -> int:
-        """Wait until it has ended, reading nothing; return its status as the shell gives it."""
+        """Wait until currant exits, reading nothing; return the status as a shell reports it."""
         status = self.process.wait(LIMIT)
         return status if status >= 0 else 128 - status
 
     def end(self) -> Ended:
-        """Wait until it has ended, reading all that it writes."""
+        """Wait until currant exits, reading its output to the end."""
         deadline = time.monotonic() + LIMIT
         while self._open:
-            self._read(deadline, "waiting for the end")
+            self._read(deadline, "waiting for end-of-file")
         return Ended(self.wait(), self._written["stdout"], self._written["stderr"])
 
     def _read(self, deadline: float, what: str) -> None:
@@ -152,11 +152,11 @@ def _read(fd: int) -> bytes:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        return b""  # how Linux tells that a terminal has nobody left on its other side
+        return b""  # Linux reports EIO when no process has the other side of the terminal open.
 
 
 class Start(Protocol):
-    """Starts currant."""
+    """The type of the fixtures `start` and `on_terminal`."""
 
     def __call__(
         self,
@@ -167,12 +167,12 @@ class Start(Protocol):
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
     ) -> Cli:
-        """Return it as soon as it was started; a stream that is no pipe is not read."""
+        """Start currant and return at once; a stream redirected elsewhere is not read."""
         ...
 
 
 class Run(Protocol):
-    """Runs currant."""
+    """The type of the fixture `run`."""
 
     def __call__(
         self,
@@ -181,7 +181,7 @@ class Run(Protocol):
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
     ) -> Ended:
-        """Return how it ended, and all that it wrote."""
+        """Run currant until it exits; return its exit status and its output."""
         ...
 
 
@@ -195,7 +195,7 @@ def start_with_pipes(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
 ) -> Cli:
-    """Start currant with pipes for what it writes; `stack` ends it where a test has not."""
+    """Start currant with pipes as stdout and stderr; `stack` stops currant if the test has not."""
     process = subprocess.Popen(
         [*CURRANT, subcommand, *arguments],
         stdin=subprocess.DEVNULL,
@@ -222,7 +222,7 @@ def start_on_terminal(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
 ) -> Cli:
-    """Start currant on a terminal of its own, on which `type_on` types."""
+    """Start currant on a new terminal; `type_on` writes to its keyboard."""
     ours, terminal = pty.openpty()
     try:
         process = subprocess.Popen(
@@ -243,7 +243,7 @@ def start_on_terminal(
 
 
 def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
-    """Return the variables for currant: ours, without those that say something about colours."""
+    """Return the environment of currant: that of this process, without variables about colours."""
     unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
 
@@ -254,16 +254,16 @@ def type_on(cli: Cli, keys: bytes) -> None:
 
 
 def lines_of(name: str, output: bytes) -> list[bytes]:
-    """Return the lines of `output` that have the prefix of `name`, without it."""
+    """Return the lines of the command `name` in `output`, without their prefix."""
     prefix = f"{name} | ".encode()
     return [line.removeprefix(prefix) for line in output.splitlines() if line.startswith(prefix)]
 
 
 def numbers(last: int) -> list[bytes]:
-    """Return the lines that ``seq`` writes."""
+    """Return the lines that ``seq last`` writes."""
     return [b"%d" % number for number in range(1, last + 1)]
 
 
 def plain(output: bytes) -> bytes:
-    """Return what a terminal got without its colours and its carriage returns."""
+    """Return the output of a terminal without colours and carriage returns."""
     return re.sub(rb"\x1b\[[0-9;]*m", b"", output).replace(b"\r\n", b"\n")

@@ -1,12 +1,14 @@
-"""Two named pipes by which a test and the commands of another process know of each other.
+"""Two named pipes that synchronize a test with commands, even if another process starts them.
 
-A `Lifeline` ends when all have ended who hold it.  A command that opens it holds it, and so does
-all that the command starts, wherever that goes; the kernel lets go for whoever dies, however.  So
-its end is the proof that nothing is left, of those who have opened it before.  Rejected: looking
-process numbers up, which needs ``/proc``, and takes a zombie or a stranger with the same number for
-somebody who is left.
+A `Lifeline` proves that no process is left.  A command opens the pipe for writing, and each of its
+descendants inherits the open file, even if the descendant leaves the process group.  The kernel
+closes the file when a process dies, however it dies.  So the test reads end-of-file once every
+process that has opened the pipe, and every descendant, is gone.
 
-A `Gate` holds a command up until the test opens it, so that nothing has to sleep.
+Rejected: to look PIDs up.  That needs ``/proc``, and it takes a zombie, or an unrelated process
+with a reused PID, for a leftover process.
+
+A `Gate` blocks a command until the test opens it, so no test has to sleep.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ __all__ = ["Gate", "Lifeline"]
 
 
 class Lifeline:
-    """A pipe that commands hold open, and on which each of them says its name."""
+    """A pipe that commands hold open, and to which they write their names and other words."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -47,15 +49,15 @@ class Lifeline:
         os.close(self._fd)
 
     def hold(self, name: str) -> str:
-        """Return the shell's words for a process to hold the line, and all that it starts."""
+        """Return shell code that opens the pipe and writes `name`; descendants hold it too."""
         return f"exec 9>'{self._path}'; echo {name} >&9"
 
     def say(self, word: str) -> str:
-        """Return the shell's words for a process that holds the line to say `word`."""
+        """Return shell code that writes `word` to the pipe, for a process that holds it."""
         return f"echo {word} >&9"
 
     def wait_for(self, *words: str) -> None:
-        """Wait until each of `words` was said."""
+        """Wait until commands have written each of `words`."""
         deadline = time.monotonic() + LIMIT
         self._read()
         while not self.said().issuperset(words):
@@ -63,22 +65,22 @@ class Lifeline:
             self._read()
 
     def wait_for_end(self, limit: float = LIMIT) -> set[str]:
-        """Wait until nobody holds the line any longer; return what was said."""
+        """Wait until no process holds the pipe; return all words written to it."""
         deadline = time.monotonic() + limit
         while not self._read():
-            self._wait(deadline, "still held")
+            self._wait(deadline, "a process still holds the pipe")
         return self.said()
 
     def ended(self) -> set[str]:
-        """Return what was said, by those who are all gone by now."""
+        """Fail unless no process holds the pipe now; return all words written to it."""
         return self.wait_for_end(0)
 
     def said(self) -> set[str]:
-        """Return what was said so far."""
+        """Return all words written so far."""
         return set(self._said.decode().split())
 
     def _read(self) -> bool:
-        """Take all that was said; return whether nobody holds the line any longer."""
+        """Read all that is in the pipe; return whether no process holds the pipe."""
         try:
             while data := os.read(self._fd, 65536):
                 self._said += data
@@ -87,19 +89,20 @@ class Lifeline:
         return True
 
     def _wait(self, deadline: float, what: str) -> None:
-        # Where nobody holds the line this does not wait; that costs time only in a test that fails.
+        # If no process holds the pipe, `select` returns at once, and the caller's loop spins until
+        # the deadline.  Only a test that fails gets there.
         seconds = deadline - time.monotonic()
         if seconds <= 0 or not select.select([self._fd], [], [], seconds)[0]:
-            raise AssertionError(f"{what}; said so far: {sorted(self.said())}")
+            raise AssertionError(f"{what}; written so far: {sorted(self.said())}")
 
 
 class Gate:
-    """A pipe from which a command reads a line that the test writes, or another command."""
+    """A pipe at which a command waits until the test, or another command, writes a line to it."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
         self.path = path
-        # For both, so that neither side's opening waits for the other.
+        # Open for reading and writing, so that neither this call nor that of a command blocks.
         self._fd = os.open(path, os.O_RDWR)
 
     def __enter__(self) -> Self:
@@ -115,9 +118,9 @@ class Gate:
 
     @property
     def wait(self) -> str:
-        """The shell's words for a process to wait here, also while it gets signals."""
+        """Shell code that waits until the gate opens; a trapped signal does not end the wait."""
         return f"until read _ <'{self.path}'; do :; done"
 
     def open(self) -> None:
-        """Let one process go on."""
+        """Let one process continue."""
         os.write(self._fd, b"go\n")

@@ -1,4 +1,4 @@
-"""Messages made up, and sinks that are given them without a Runner."""
+"""Make messages, and pass them to a sink without a Runner."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
 
     from currant import Sink
 
-__all__ = ["Messages", "begun", "ended", "err", "out", "play"]
+__all__ = ["Messages", "err", "exited", "out", "play", "started"]
 
 
 def out(name: str, data: bytes, time: float = 0.0) -> Batch:
-    """Make a batch of stdout."""
+    """Return a batch of stdout."""
     return Batch(name, "stdout", data, time)
 
 
 def err(name: str, data: bytes, time: float = 0.0) -> Batch:
-    """Make a batch of stderr."""
+    """Return a batch of stderr."""
     return Batch(name, "stderr", data, time)
 
 
-def begun(name: str, pid: int = 1, attempt: int = 1, time: float = 0.0) -> Started:
-    """Make the message of a start."""
+def started(name: str, pid: int = 1, attempt: int = 1, time: float = 0.0) -> Started:
+    """Return the message that a process has started."""
     return Started(name, pid, attempt, time)
 
 
-def ended(name: str, end: Exit | int = 0) -> Exited:
-    """Make the message of an end; a number is an exit code."""
-    return Exited(name, Exit(end, None) if isinstance(end, int) else end, 1, 0.0)
+def exited(name: str, exit_: Exit | int = 0) -> Exited:
+    """Return the message that a process has exited; a number is an exit code."""
+    return Exited(name, Exit(exit_, None) if isinstance(exit_, int) else exit_, 1, 0.0)
 
 
 class Messages(ObjectReceiveStream[BatchMessage]):
-    """A stream of `messages`, one at a time, which tells the `commands` as a Runner's does."""
+    """A stream of `messages` that also provides the `commands`, as the stream of a Runner does."""
 
     def __init__(self, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()) -> None:
         self._left = list(messages)
@@ -54,15 +54,15 @@ class Messages(ObjectReceiveStream[BatchMessage]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """What is known beside the messages."""
+        """Provide the commands as `SinkAttribute.commands`."""
         return {cast("Any", SinkAttribute.commands): lambda: self._commands}
 
     async def aclose(self) -> None:
-        """Do nothing."""
+        """Do nothing: there is nothing to close."""
 
 
 async def play(
     sink: Sink, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()
 ) -> None:
-    """Have `sink` take `messages`, which are those of `commands`."""
+    """Run `sink` on `messages`, as if a Runner of `commands` had sent them."""
     await sink(Messages(messages, commands))

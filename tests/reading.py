@@ -1,4 +1,4 @@
-"""How tests read a Runner."""
+"""Read the messages of a Runner."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["first_line", "messages_of", "read_until"]
 
 
 async def messages_of(runner: Runner) -> list[Message]:
-    """Read a runner to the end of its messages."""
+    """Return all messages of a runner."""
     return [message async for message in runner]
 
 
 async def first_line(runner: Runner, command: str) -> Line:
-    """Read until `command` has written a line, and return that."""
+    """Read until `command` has written a line; return the line."""
     async for message in runner:
         if isinstance(message, Line) and message.command == command:
             return message
-    raise AssertionError(f"{command} wrote nothing")
+    raise AssertionError(f"{command} wrote no line")
 
 
 async def read_until(runner: Runner, *wanted: tuple[str, str]) -> None:
-    """Read until each of these commands has written that line, in whatever order."""
+    """Read until each line in `wanted`, a pair of command and text, has arrived, in any order."""
     missing = set(wanted)
     async for message in runner:
         if isinstance(message, Line):

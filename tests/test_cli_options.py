@@ -78,9 +78,9 @@ def test_cwd_is_where_the_commands_run(run: Run, tmp_path: Path) -> None:
 def test_the_stop_signal_can_be_chosen(start: Start, gate: Gate, name: str) -> None:
     """--stop-signal takes a name, with or without SIG, or a number."""
     cli = start("-n", "a", "--stop-signal", name, f"trap 'echo int' INT; echo go; {gate.wait}")
-    cli.until(b"go\n")
+    cli.read_until(b"go\n")
     cli.signal(signal.SIGTERM)
-    cli.until(b"int\n")
+    cli.read_until(b"int\n")
     gate.open()
     assert cli.end().status == 143
 

@@ -128,7 +128,7 @@ def test_an_unfinished_line_is_ended_before_another_stream_goes_on(
     """Where stdout and stderr are one file, nothing is glued to an unfinished line of the other."""
     arguments = ("-n", "a,b", "printf unfinished", f"{gate.wait}; {last}")
     cli = on_terminal(*arguments) if where == "a terminal" else _with_one_pipe(start, arguments)
-    cli.until(b"unfinished")
+    cli.read_until(b"unfinished")
     gate.open()
     assert plain(cli.end().out) == b"a | unfinished\n" + shown + b"\n"
 
@@ -247,7 +247,7 @@ def test_quiet_says_nothing_of_failures(run: Run) -> None:
 def test_group_shows_one_command_after_the_other(start: Start, gate: Gate) -> None:
     """What ends first is shown first, in one block, whoever wrote first."""
     cli = start("-g", "-n", "a,b", f"echo 1; {gate.wait}; echo 2", "echo 3; echo 4")
-    cli.until(b"b | 4\n")
+    cli.read_until(b"b | 4\n")
     gate.open()
     assert cli.end() == (0, b"b | 3\nb | 4\na | 1\na | 2\n", b"")
 
@@ -293,7 +293,7 @@ def test_summary_is_a_table_of_how_commands_ended(
     # The success of "works" stops nothing; what fails for good stops the one that is up.
     lifeline.wait_for("works")
     lifeline.wait_for_end()
-    cli.until(b"stays  | up\n")
+    cli.read_until(b"stays  | up\n")
     for _ in range(4):
         gate.open()
     status, out, err = cli.end()
@@ -349,7 +349,7 @@ def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline:
     endless = f"{lifeline.hold('a')}; while :; do echo line; done"
     cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {EXEC_FOREVER}")
     lifeline.wait_for("a", "b")
-    cli.until(b"a | line\n")
+    cli.read_until(b"a | line\n")
     cli.close()
     assert cli.wait() == 141
     assert lifeline.ended() == {"a", "b"}
@@ -484,7 +484,7 @@ def test_one_signal_ends_a_summary_that_nobody_takes(start: Start) -> None:
     """All commands have ended by then, so there is nothing to wait for."""
     names = ",".join(f"{'long' * 100}{number}" for number in range(200))
     cli = start("-q", "-m", "20", "--summary", "-n", names, *["true"] * 200)
-    cli.until_full("stderr")
+    cli.wait_until_full("stderr")
     cli.signal(signal.SIGINT)
     assert cli.wait() == 130
 

@@ -54,7 +54,7 @@ def test_a_signal_stops_everything_gracefully(
     """SIGINT, SIGTERM and SIGHUP ask each command to end, show its last words, and give 128 + n."""
     tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
     cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
-    cli.until(b"a | ready\n", b"b | ready\n")
+    cli.read_until(b"a | ready\n", b"b | ready\n")
     cli.signal(number)
     status, out, err = cli.end()
     assert lifeline.ended() == {"a", "b"}
@@ -68,9 +68,9 @@ def test_after_one_signal_a_command_has_its_grace(
     """A command that was asked to end may take its time, and is shown meanwhile."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "60", f"{lifeline.hold('a')}; {slow}")
-    cli.until(b"a | ready\n")
+    cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGINT)
-    cli.until(b"a | asked\n")
+    cli.read_until(b"a | asked\n")
     gate.open()
     assert cli.end() == (130, b"a | ready\na | asked\na | done\n", b"")
     assert lifeline.ended() == {"a"}
@@ -83,9 +83,9 @@ def test_a_second_signal_ends_everything_at_once(
     """The second one does not wait for the grace; the status is that of the first."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = start("-n", "a", "--grace", "9999", stubborn)
-    cli.until(b"a | ready\n")
+    cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGTERM)
-    cli.until(b"a | asked\n")
+    cli.read_until(b"a | asked\n")
     cli.signal(second)
     assert cli.end() == (143, b"a | ready\na | asked\n", b"")
     assert lifeline.ended() == {"a"}
@@ -95,7 +95,7 @@ def test_a_second_signal_ends_everything_at_once(
 def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, grace: str) -> None:
     """A command that ignores the question ends after --grace seconds, without a second signal."""
     cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
-    cli.until(b"a | ready\n")
+    cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGTERM)
     assert cli.end() == (143, b"a | ready\n", b"")
     assert lifeline.ended() == {"a"}
@@ -123,10 +123,10 @@ def test_a_request_that_comes_twice_at_once_is_one(
     """As that of `timeout`, or of npm beside the terminal: it does not cut the grace short."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "9999", f"{lifeline.hold('a')}; {slow}")
-    cli.until(b"a | ready\n")
+    cli.read_until(b"a | ready\n")
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
         cli.signal(number)  # both come when it goes on
-    cli.until(b"a | asked\n")
+    cli.read_until(b"a | asked\n")
     gate.open()
     status, out, err = cli.end()
     assert status in (130, 143)  # whichever the system hands over first
@@ -162,16 +162,16 @@ def test_a_signal_that_is_ignored_stays_so(
 def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
     """Whoever ignores SIGTSTP is stopped nevertheless; all go on when currant does."""
     cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
-    cli.until(b"a | ", b"b | ")
+    cli.read_until(b"a | ", b"b | ")
     cli.signal(signal.SIGTSTP)
     _, status = os.waitpid(cli.process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
-    cli.until(b"\n")
+    cli.read_until(b"\n")
     for name in ("a", "b"):
         (number,) = lines_of(name, cli.written("stdout"))
         _until_state(int(number), "T")
     cli.signal(signal.SIGCONT)
-    cli.until(b"a | resumed\n")
+    cli.read_until(b"a | resumed\n")
     cli.signal(signal.SIGTERM)
     assert cli.end().status == 143
 
@@ -245,7 +245,7 @@ def _interrupt(cli: Cli, gate: Gate) -> None:
 
 def _interrupt_twice(cli: Cli, gate: Gate) -> None:
     cli.signal(signal.SIGINT)
-    cli.until(b"b | asked\n")
+    cli.read_until(b"b | asked\n")
     cli.signal(signal.SIGINT)
 
 
@@ -321,7 +321,7 @@ def test_neither_child_nor_grandchild_is_left(
     )
     commands = (f"{lifeline.hold('leader')}; {tree}", other.replace("GATE", gate.wait))
     cli = start("-n", "a,b", *options, *commands)
-    cli.until(b"a | ready\n", b"b | ready\n")
+    cli.read_until(b"a | ready\n", b"b | ready\n")
     end(cli, gate)
     assert cli.end().status == status
     assert lifeline.ended() == {"leader", "child", "grandchild"}

@@ -78,7 +78,7 @@ def test_what_was_stopped_has_not_failed_whoever_counts(run: Run) -> None:
 def test_the_first_failure_in_time_gives_the_status(start: Start, gate: Gate) -> None:
     """Where several fail, the one that failed first counts, not the one that is named first."""
     cli = start("-n", "late,early", f"{gate.wait}; exit 4", "exit 5")
-    cli.until(b"currant: early: exit code 5\n")
+    cli.read_until(b"currant: early: exit code 5\n")
     gate.open()
     assert cli.end().status == 5
 
@@ -98,7 +98,7 @@ def test_an_end_of_another_kind_stops_nobody(start: Start, gate: Gate) -> None:
     """With --kill-others-on success, a failure lets the others go on."""
     commands = (f"{gate.wait}; echo goes on", "exit 3")
     cli = start("-n", "a,b", "--kill-others-on", "success", *commands)
-    cli.until(b"currant: b: exit code 3\n")
+    cli.read_until(b"currant: b: exit code 3\n")
     gate.open()
     assert cli.end() == (3, b"a | goes on\n", b"currant: b: exit code 3\n")
 
@@ -160,7 +160,7 @@ def test_restart_starts_a_command_again(
     wait_in_the_fourth = f"*4) echo fourth; {gate.wait};; esac"
     cli = start("-n", "a", "--restart", restart, third_time + wait_in_the_fourth)
     if restart == "always":
-        cli.until(b"a | fourth\n")
+        cli.read_until(b"a | fourth\n")
         cli.signal(signal.SIGTERM)
     ended = cli.end()
     assert ended.status == status
@@ -172,7 +172,7 @@ def test_restart_starts_a_command_again(
 def test_a_signal_ends_the_wait_for_a_restart(start: Start) -> None:
     """Stop beats restart: nothing is started again after a signal."""
     cli = start("-n", "a", "--restart", "always", "echo run; exit 1")
-    cli.until(b"restarting in 0.4 s")
+    cli.read_until(b"restarting in 0.4 s")
     cli.signal(signal.SIGINT)
     ended = cli.end()
     assert ended.status == 130

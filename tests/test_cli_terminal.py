@@ -37,7 +37,7 @@ def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: G
     """Ctrl-C is for currant alone, which asks its commands to end; the status is 130."""
     tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {tidy}")
-    cli.until(b"ready\r\n")
+    cli.read_until(b"ready\r\n")
     type_on(cli, b"\x03")
     ended = cli.end()
     assert ended.status == 130
@@ -49,9 +49,9 @@ def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate:
     """The second Ctrl-C kills what ignores SIGTERM, however long the grace."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", "--grace", "9999", stubborn)
-    cli.until(b"ready\r\n")
+    cli.read_until(b"ready\r\n")
     type_on(cli, b"\x03")
-    cli.until(b"asked\r\n")
+    cli.read_until(b"asked\r\n")
     type_on(cli, b"\x03")
     ended = cli.end()
     assert ended.status == 130
@@ -65,7 +65,7 @@ def test_when_the_terminal_is_closed_all_is_stopped(
 ) -> None:
     """A closed window is a SIGHUP: nothing is left that belonged to it."""
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; echo ready; {command}")
-    cli.until(b"ready\r\n")
+    cli.read_until(b"ready\r\n")
     cli.close()
     # Its output may have failed before the signal came.
     assert cli.wait() in ((129,) if command == EXEC_FOREVER else (129, 1))
@@ -123,7 +123,7 @@ def test_each_stream_is_coloured_by_what_it_is(on_terminal: Start, tmp_path: Pat
 def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> None:
     """On a terminal it is coloured by the status, and stands below all output."""
     cli = on_terminal("-n", "a", "--summary", f"echo ready; {gate.wait}")
-    cli.until(b"ready")
+    cli.read_until(b"ready")
     type_on(cli, b"\x03")
     ended = cli.end()
     assert ended.status == 130
@@ -135,7 +135,7 @@ def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start, gate:
     """With more commands than may run at once; cleared at the end."""
     commands = ("echo 1", f"{gate.wait}; exit 3")
     cli = on_terminal("-m", "1", "--color", "never", "-n", "a,b", *commands)
-    cli.until(b"currant: 1/2 done, 1 running, 0 failed")
+    cli.read_until(b"currant: 1/2 done, 1 running, 0 failed")
     gate.open()
     out = cli.end().out
     assert b"currant: 2/2 done, 0 running, 1 failed\r\x1b[K" in out
@@ -188,7 +188,7 @@ class Tmux:
         self("send-keys", "-l", line)
         self("send-keys", "Enter")
 
-    def until(self, *patterns: str) -> str:
+    def wait_for(self, *patterns: str) -> str:
         """Wait until each of `patterns` is found on the screen; return the screen."""
         deadline = time.monotonic() + LIMIT
         while True:
@@ -230,11 +230,11 @@ SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\|
 
 def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
     """The screen shows each line with its prefix; Ctrl-C gives the prompt back, and status 130."""
-    tmux.until(r"prompt>\s*$")
+    tmux.wait_for(r"prompt>\s*$")
     tmux.type(RUN_THREE)
-    tmux.until(*SHOWN)
+    tmux.wait_for(*SHOWN)
     tmux("send-keys", "C-c")
-    screen = tmux.until(r"^status=130$", r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
+    screen = tmux.wait_for(r"^status=130$", r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
     assert lifeline.ended() == {"web", "tick", "db"}
     assert "Traceback" not in screen
     assert "\x1b[" in tmux("capture-pane", "-p", "-e")
@@ -242,22 +242,22 @@ def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> N
 
 def test_ctrl_z_and_fg_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
     """Ctrl-Z gives the prompt back and stops the commands; fg goes on with both."""
-    tmux.until(r"prompt>\s*$")
+    tmux.wait_for(r"prompt>\s*$")
     tmux.type('$currant run -n a "$pause"; echo "status=$?"')
-    tmux.until(r"^a \| \d+$")
+    tmux.wait_for(r"^a \| \d+$")
     tmux("send-keys", "C-z")
-    tmux.until(r"Stopped", r"^prompt>\s*\Z")
+    tmux.wait_for(r"Stopped", r"^prompt>\s*\Z")
     tmux.type('fg; echo "status=$?"')
-    tmux.until(r"^a \| resumed$")
+    tmux.wait_for(r"^a \| resumed$")
     tmux("send-keys", "C-c")
-    tmux.until(r"status=130$", r"^prompt>\s*\Z")
+    tmux.wait_for(r"status=130$", r"^prompt>\s*\Z")
     assert lifeline.ended() == {"pause"}
 
 
 def test_a_window_of_tmux_that_is_closed_leaves_nothing(tmux: Tmux, lifeline: Lifeline) -> None:
     """Closing the window under running commands ends all of them."""
     tmux.type(RUN_THREE)
-    tmux.until(*SHOWN)
+    tmux.wait_for(*SHOWN)
     tmux("new-window", "exec sh")
     tmux("kill-window", "-t", "0")
     assert lifeline.wait_for_end() == {"web", "tick", "db"}

@@ -15,7 +15,7 @@ import pytest
 
 from currant import Command, CommandError, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import ConsoleSink
-from tests.playing import begun, ended, err, out, play
+from tests.playing import err, exited, out, play, started
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ async def test_wide_characters_count_as_two_columns() -> None:
 )
 async def test_prefix_fields_are_replaced_by_their_values(prefix: str, label: str) -> None:
     """Fields show the command, process and stream of a line, and the time since the start."""
-    messages: list[BatchMessage] = [begun("a", 4711, 2, 100.0), out("a", b"1\n2\n", 101.5)]
+    messages: list[BatchMessage] = [started("a", 4711, 2, 100.0), out("a", b"1\n2\n", 101.5)]
     stdout, _ = await console_output(messages, [A], prefix=prefix)
     assert stdout.decode() == f"{label}1\n{label}2\n"
 
@@ -173,8 +173,8 @@ async def test_unprintable_characters_in_a_name_are_escaped() -> None:
 
 
 ALL_EVENTS: list[BatchMessage] = [
-    begun("a", 4711),
-    ended("a", 3),
+    started("a", 4711),
+    exited("a", 3),
     Restarting("a", 2, 1.26, 0.0),
     Failed("a", LaunchError("a", "no memory"), 2, 0.0),
 ]
@@ -231,9 +231,9 @@ async def test_expected_exits_are_noted_only_with_a_custom_text(
 ) -> None:
     """A success, by the success codes of the command, or a requested stop has no default note."""
     command = Command(["a"], success_codes=(0, 4))
-    assert bool((await console_output([ended("a", end)], [command]))[1]) is by_default
+    assert bool((await console_output([exited("a", end)], [command]))[1]) is by_default
     text = {"exited": "{name} ended"}
-    _, stderr = await console_output([ended("a", end)], [command], texts=text)
+    _, stderr = await console_output([exited("a", end)], [command], texts=text)
     assert stderr == b"currant: a ended\n"
 
 
@@ -248,9 +248,9 @@ async def test_group_mode_holds_output_until_the_command_exits() -> None:
         out("b", b"2\n"),
         err("a", b"3"),
         out("a", b"4\n"),
-        ended("b"),
+        exited("b"),
         out("a", b"5\n"),
-        ended("a", 3),
+        exited("a", 3),
     ]
     await play(ConsoleSink(both, both, mode="group"), messages)
     assert both.getvalue().decode().splitlines() == [
@@ -272,7 +272,7 @@ async def test_group_mode_loses_nothing_of_a_large_output(tmp_path: Path) -> Non
     """Ten megabytes of one command, which partly spill to disk, are shown completely."""
     data = b"x" * 99 + b"\n"
     batches = [out("a", data * 1000) for _ in range(100)]
-    stdout, _ = await console_output([*batches, ended("a")], mode="group")
+    stdout, _ = await console_output([*batches, exited("a")], mode="group")
     assert stdout == (b"a | " + data) * 100_000
 
 
@@ -292,7 +292,7 @@ async def test_raw_mode_ends_an_unfinished_line_before_other_output() -> None:
         out("a", b"1"),
         out("b", b"2"),
         err("b", b"3"),
-        ended("b", 3),
+        exited("b", 3),
         out("a", b"4"),
     ]
     await play(ConsoleSink(both, both, mode="raw"), messages)
@@ -336,7 +336,7 @@ async def test_other_output_does_not_overwrite_a_progress_bar(terminal: Terminal
         out("a", b"1%\r"),
         err("a", b"oh\n"),
         out("a", b"2%\r"),
-        ended("a", 3),
+        exited("a", 3),
     ]
     await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, [A])
     assert terminal.close() == b"a | 1%\r\na | oh\na | 2%\r\ncurrant: a: exit code 3\n"
@@ -396,7 +396,7 @@ async def test_unterminated_style_in_output_is_reset() -> None:
     both = io.BytesIO()
     messages: list[BatchMessage] = [
         out("a", b"\x1b[31mred\n"),
-        ended("a", 3),
+        exited("a", 3),
         out("a", b"\x1b[1mbold\n"),
     ]
     await play(ConsoleSink(both, both, color="always"), messages)
@@ -493,11 +493,11 @@ async def test_one_console_serves_two_runners_at_once() -> None:
 async def test_progress_line_stays_below_the_output_on_a_terminal(terminal: Terminal) -> None:
     """The progress line is cleared before output, rewritten afterwards, and removed at the end."""
     messages: list[BatchMessage] = [
-        begun("a"),
+        started("a"),
         out("a", b"1\n"),
-        ended("a", 3),
-        begun("longer"),
-        ended("longer"),
+        exited("a", 3),
+        started("longer"),
+        exited("longer"),
     ]
     sink = ConsoleSink(terminal.file, terminal.file, color="never", quiet=True, progress=True)
     await play(sink, messages, [A, LONG])

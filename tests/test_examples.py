@@ -46,7 +46,7 @@ def application(start: Start, tmp_path: Path) -> Iterator[Cli]:
     with free_port() as port:
         arguments = ("-p", str(port), "--summary", "--grace", str(LIMIT))
         cli = start(*arguments, subcommand="start", cwd=folder, env={"PATH": path})
-        cli.until(b"Uvicorn running on", b"worker.1 | ready\n", b"ready to accept connections")
+        cli.read_until(b"Uvicorn running on", b"worker.1 | ready\n", b"ready to accept connections")
         yield cli
 
 
@@ -62,7 +62,7 @@ def request(cli: Cli, path: str, method: str = "GET") -> object:
 def test_a_web_app_its_worker_and_its_database_run_together(application: Cli) -> None:
     """A request goes through all three; Ctrl-C ends each of them in its own orderly way."""
     request(application, "/texts/greeting?text=hello", "POST")
-    application.until(b"worker.1 | done: greeting\n")
+    application.read_until(b"worker.1 | done: greeting\n")
     assert request(application, "/texts/greeting") == "olleh"
     application.signal(signal.SIGINT)
     status, out, err = application.end()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from currant import Command, Dropped, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import DirectorySink, JSONSink, LoggingSink, WriterSink
 from currant.sinks._files import AnyFile
-from tests.playing import begun, ended, err, out, play
+from tests.playing import err, exited, out, play, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from currant import BatchMessage
 
 MESSAGES: list[BatchMessage] = [
-    begun("a", 4711),
+    started("a", 4711),
     out("a", b"1\n"),
     err("a", b"2"),
     out("longer", b"\xff3\n"),
-    ended("a", 3),
+    exited("a", 3),
 ]
 COMMANDS = [Command(["a"]), Command(["longer"])]
 TEXT = b"a      | 1\na      | 2\nlonger | \xff3\ncurrant: a: exit code 3\n"
@@ -178,7 +178,7 @@ async def test_existing_files_are_appended_to(tmp_path: Path) -> None:
     """Neither a restart nor another run overwrites earlier output."""
     for data in (b"1\n", b"2\n"):
         await play(
-            DirectorySink(tmp_path), [begun("a"), out("a", data), begun("a"), out("a", data)]
+            DirectorySink(tmp_path), [started("a"), out("a", data), started("a"), out("a", data)]
         )
     assert (tmp_path / "a.log").read_bytes() == b"1\n1\n2\n2\n"
 
@@ -266,10 +266,10 @@ def levels_and_texts(records: Sequence[logging.LogRecord]) -> list[tuple[str, st
 
 
 EVENTS: list[BatchMessage] = [
-    begun("a", 4711),
+    started("a", 4711),
     out("a", b"100% {} %s\n"),
     err("a", b"2\n\xff\n"),
-    ended("a", 3),
+    exited("a", 3),
     Restarting("a", 2, 1.0, 0.0),
     Failed("a", LaunchError("a", "no memory"), 2, 0.0),
     Dropped("a", 7, 0.0),
@@ -315,7 +315,7 @@ async def test_exit_is_logged_as_an_error_only_if_the_command_failed(
 ) -> None:
     """A success, by the success codes of the command, and a requested stop are logged as INFO."""
     caplog.set_level(logging.DEBUG, "currant")
-    await play(LoggingSink(), [ended("a", end)], [Command(["a"], success_codes=(0, 4))])
+    await play(LoggingSink(), [exited("a", end)], [Command(["a"], success_codes=(0, 4))])
     assert levels_and_texts(caplog.records) == [(level, str(end))]
 
 
@@ -349,7 +349,7 @@ async def json_objects(messages: Sequence[BatchMessage]) -> list[dict[str, Any]]
 async def test_each_message_is_a_json_object() -> None:
     """The JSON object of a message has every field of the message under the name of the field."""
     stop = Exit(None, SIGTERM, stopped=True)
-    assert await json_objects([*EVENTS[:2], *EVENTS[3:], ended("a", stop)]) == [
+    assert await json_objects([*EVENTS[:2], *EVENTS[3:], exited("a", stop)]) == [
         {"type": "started", "command": "a", "time": 0.0, "pid": 4711, "attempt": 1},
         {
             "type": "line",

@@ -45,7 +45,7 @@ from currant._values.shutdown_limits import ShutdownLimits
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Gate
-from tests.playing import ended, err, out, play
+from tests.playing import err, exited, out, play
 from tests.waiting import FOREVER, LIMIT
 
 if TYPE_CHECKING:
@@ -169,11 +169,11 @@ async def test_console_writes_to_stdout_and_stderr_of_the_host_by_default(
     ("message", "note"),
     [
         (Started("a", 7, 1, 0.0), b""),
-        (ended("a", Exit(0, None)), b""),
-        (ended("a", Exit(3, None)), b"currant: a: exit code 3\n"),
-        (ended("a", Exit(None, signal.SIGSEGV)), b"currant: a: SIGSEGV\n"),
-        (ended("a", Exit(None, signal.SIGTERM, stopped=True)), b""),
-        (ended("a", Exit(143, None, stopped=True)), b""),
+        (exited("a", Exit(0, None)), b""),
+        (exited("a", Exit(3, None)), b"currant: a: exit code 3\n"),
+        (exited("a", Exit(None, signal.SIGSEGV)), b"currant: a: SIGSEGV\n"),
+        (exited("a", Exit(None, signal.SIGTERM, stopped=True)), b""),
+        (exited("a", Exit(143, None, stopped=True)), b""),
         (Restarting("a", 2, 0.25, 0.0), b"currant: a: restarting in 0.2 s\n"),
         (
             Failed("a", LaunchError("a", "no memory"), 1, 0.0),
@@ -212,7 +212,7 @@ async def test_colours_differ_between_commands_and_apply_to_prefixes_only() -> N
     """With "always", each command has a prefix colour of its own, and text and notes have none."""
     names = "abcdefgh"
     messages: list[BatchMessage] = [out(name, b"1\n2\n") for name in names]
-    messages += [err("a", b"3\n"), ended("a", Exit(1, None))]
+    messages += [err("a", b"3\n"), exited("a", Exit(1, None))]
     stdout, stderr = await console_output(messages, "always")
     prefix = re.compile(rb"\x1b\[([0-9;]+)m(\w) \| \x1b\[0m(?=[123]\n)")
     found = prefix.findall(stdout)
@@ -287,7 +287,7 @@ async def test_unfinished_line_continues_or_ends_before_other_output(
         ([out("a", b"1"), err("b", b"2\n")], b"a | 1\nb | 2\n"),
         ([out("a", b"1"), err("a", b"2\n")], b"a | 1\na | 2\n"),
         ([err("a", b"1"), out("a", b"2\n")], b"a | 1\na | 2\n"),
-        ([out("a", b"1"), ended("b", Exit(3, None))], b"a | 1\ncurrant: b: exit code 3\n"),
+        ([out("a", b"1"), exited("b", Exit(3, None))], b"a | 1\ncurrant: b: exit code 3\n"),
     ],
 )
 async def test_unfinished_line_ends_before_the_other_stream_in_one_file(

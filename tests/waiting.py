@@ -1,4 +1,4 @@
-"""How long tests wait, what never ends by itself, and whether a process is alive."""
+"""Time limits of tests, commands that never exit by themselves, and a check for live processes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 __all__ = ["EXEC_FOREVER", "FOREVER", "HOURS", "LIMIT", "is_alive"]
 
 LIMIT = 30.0
-"""Seconds after which a test fails instead of waiting longer; no wait needs a tenth of it."""
+"""Seconds after which a test fails instead of waiting longer; no wait needs a tenth of that."""
 
 HOURS = 9999.0
-"""A grace or delay that no test waits for."""
+"""A grace or delay, in seconds, so long that no test waits for its end."""
 
 FOREVER = "sleep 9999"
 """A command that runs until it is stopped."""
 
 EXEC_FOREVER = f"exec {FOREVER}"
-"""The same for the end of a shell command: the shell becomes the command."""
+"""`FOREVER` as the last part of a shell command: the shell becomes the process."""
 
 
 def is_alive(pid: int) -> bool:
