@@ -1,6 +1,6 @@
-"""What `currant run` shows: whole lines with prefixes, in the forms that the options ask for.
+"""The output of `currant run`: whole lines with prefixes, and the options that change their form.
 
-Real processes write to pipes and files, among them a pipe without a reader and a full disk.
+Real processes write to pipes and files, including a pipe without a reader and a full disk.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
 
 
 NO_FULL_DISK = pytest.mark.skipif(
@@ -52,25 +52,25 @@ NO_FULL_DISK = pytest.mark.skipif(
 )
 
 
-def test_output_has_the_commands_names_and_stays_on_its_stream(run: Run) -> None:
-    """Each line is shown after ``name | ``: stdout's on stdout, stderr's on stderr."""
+def test_each_line_has_a_prefix_and_stays_on_its_stream(run: Run) -> None:
+    """Each line gets the prefix ``name | ``; stdout goes to stdout and stderr to stderr."""
     assert run("--names", "a", "echo out; echo err >&2") == (0, b"a | out\n", b"a | err\n")
 
 
-def test_names_default_to_the_programs(run: Run) -> None:
-    """Without --names, a command is called as its program, and #2 and so on where that is taken."""
+def test_names_default_to_the_program_names(run: Run) -> None:
+    """Without --names, a command is named after its program, with #2 and so on for a repeated name."""
     ended = run("-m", "1", "echo 1", "/bin/echo 2", "X=3 sh -c 'echo $X'")
     assert ended == (0, b"echo   | 1\necho#2 | 2\nsh     | 3\n", b"")
 
 
-def test_a_command_is_a_line_for_the_shell(run: Run) -> None:
-    """Pipes, variables and lists mean what the shell makes of them, in our folder and variables."""
+def test_commands_run_in_the_shell_with_the_directory_and_variables_of_currant(run: Run) -> None:
+    """The shell interprets pipes, variables and lists, in the directory and environment of currant."""
     ended = run("-n", "a", 'echo "$WORD" | tr a b && pwd', env={"WORD": "banana"})
     assert ended == (0, b"a | bbnbnb\na | " + os.fsencode(ROOT) + b"\n", b"")
 
 
-def test_a_command_reads_nothing_from_our_stdin(start: Start) -> None:
-    """A command that reads gets end-of-file; it cannot take what is meant for others."""
+def test_stdin_of_a_command_is_empty(start: Start) -> None:
+    """A command that reads stdin gets end-of-file, so it cannot take input meant for another."""
     assert start("-n", "a", "cat; echo end").end() == (0, b"a | end\n", b"")
 
 
@@ -82,29 +82,31 @@ def test_a_command_reads_nothing_from_our_stdin(start: Start) -> None:
         pytest.param(r"printf 'a\r\nb\r\n'", b"x | a\nx | b\n", id="CR LF"),
         pytest.param(r"printf '1%%\r2%%\r'", b"x | 1%\nx | 2%\n", id="progress bar"),
         pytest.param(r"printf '\n\na\n'", b"x | \nx | \nx | a\n", id="empty lines"),
-        pytest.param(r"printf '\377\000\303\n'", b"x | \xff\0\xc3\n", id="no text"),
-        pytest.param("true", b"", id="nothing"),
+        pytest.param(r"printf '\377\000\303\n'", b"x | \xff\0\xc3\n", id="not UTF-8"),
+        pytest.param("true", b"", id="no output"),
     ],
 )
-def test_lines_of_every_kind_are_shown_whole(run: Run, command: str, shown: bytes) -> None:
-    """Whatever ends a line, it gets the prefix and a newline; its bytes stay as they are."""
+def test_lines_keep_their_bytes_and_end_with_a_newline(
+    run: Run, command: str, shown: bytes
+) -> None:
+    """Each line gets a prefix and a newline, whatever its line ending; its other bytes do not change."""
     assert run("-n", "x", command)[:2] == (0, shown)
 
 
-def test_a_command_line_that_is_no_text_arrives_as_it_is(run: Run) -> None:
-    """Bytes that are no UTF-8 are passed on to the shell unchanged."""
+def test_command_that_is_not_utf8_reaches_the_shell_unchanged(run: Run) -> None:
+    """Bytes that are not UTF-8 reach the shell unchanged."""
     assert run("-n", "x", b"echo \xff\xfe") == (0, b"x | \xff\xfe\n", b"")
 
 
-def test_a_long_line_stays_one_line(run: Run) -> None:
-    """A line of a megabyte is shown as one line when nothing else comes in between."""
+def test_long_line_stays_one_line(run: Run) -> None:
+    """A line of a megabyte is shown as one line if no other output comes in between."""
     status, out, err = run("-n", "x", "head -c 1000000 /dev/zero | tr '\\0' y; echo; echo end")
     assert (status, err) == (0, b"")
     assert out == b"x | " + b"y" * 1_000_000 + b"\nx | end\n"
 
 
 def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
-    """Where pieces of long lines alternate, each shown line is of one command; no byte is lost."""
+    """If pieces of long lines alternate, each shown line has one command's bytes, and none is lost."""
     write = "head -c 1000000 /dev/zero | tr '\\0' "
     status, out, err = run("-n", "A,B", write + "a", write + "b")
     assert (status, err) == (0, b"")
@@ -122,19 +124,21 @@ def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
         pytest.param("exit 3", b"currant: b: exit code 3", id="note"),
     ],
 )
-def test_an_unfinished_line_is_ended_before_another_stream_goes_on(
+def test_unfinished_line_ends_before_output_of_another_stream(
     start: Start, on_terminal: Start, gate: Gate, where: str, last: str, shown: bytes
 ) -> None:
-    """Where stdout and stderr are one file, nothing is glued to an unfinished line of the other."""
+    """If stdout and stderr are one file, a line never continues an unfinished line of the other."""
     arguments = ("-n", "a,b", "printf unfinished", f"{gate.wait}; {last}")
-    cli = on_terminal(*arguments) if where == "a terminal" else _with_one_pipe(start, arguments)
+    cli = (
+        on_terminal(*arguments) if where == "a terminal" else _start_with_one_pipe(start, arguments)
+    )
     cli.read_until(b"unfinished")
     gate.open()
     assert plain(cli.end().out) == b"a | unfinished\n" + shown + b"\n"
 
 
-def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
-    """Start currant as ``2>&1`` does."""
+def _start_with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
+    """Start currant with stdout and stderr in one pipe, as ``2>&1`` does."""
     return start(*arguments, stderr=subprocess.STDOUT)
 
 
@@ -142,10 +146,10 @@ def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
 
 
 @pytest.mark.parametrize("where", ["a file", "a pipe", "a slow pipe"])
-def test_no_line_of_four_commands_is_lost_or_glued(
+def test_all_lines_of_four_commands_arrive_in_order(
     start: Start, tmp_path: Path, where: str
 ) -> None:
-    """All lines of all commands arrive, in order, however fast they are taken."""
+    """All lines of all commands arrive, whole and in order, however fast or slow the reader is."""
     arguments = ("-n", "a,b,c,d", *["seq 50000"] * 4)
     if where == "a file":
         with open(tmp_path / "out", "wb") as file:
@@ -156,7 +160,7 @@ def test_no_line_of_four_commands_is_lost_or_glued(
         out = ended.out
     else:
         ours, theirs = os.pipe()
-        _make_small(ours)
+        _shrink_pipe(ours)
         cli = start(*arguments, stdout=theirs)
         os.close(theirs)
         with open(ours, "rb", buffering=0) as pipe:
@@ -168,14 +172,16 @@ def test_no_line_of_four_commands_is_lost_or_glued(
         assert lines_of(name, out) == numbers(50_000)
 
 
-def _make_small(pipe: int) -> None:
-    """Have `pipe` hold no more than a page, where the system can do that."""
+def _shrink_pipe(pipe: int) -> None:
+    """Limit the capacity of `pipe` to one page, if the system supports it."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
 
 
-def test_what_was_written_while_nobody_read_is_all_there(start: Start, lifeline: Lifeline) -> None:
-    """Output waits for a reader who begins only when the commands have ended."""
+def test_output_is_complete_if_reading_begins_after_the_exit_of_the_commands(
+    start: Start, lifeline: Lifeline
+) -> None:
+    """No output is lost if the reader begins after all commands have exited."""
     cli = start("-n", "a", f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}")
     lifeline.wait_for("done")
     lifeline.wait_for_end()
@@ -185,7 +191,7 @@ def test_what_was_written_while_nobody_read_is_all_there(start: Start, lifeline:
 
 
 def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
-    """Both streams at once: each is complete, in order, and has nothing of the other."""
+    """If a command writes to both streams at once, each stream is complete, in order, and unmixed."""
     status, out, err = run("-n", "a", "seq 50000 & seq 50000 | sed s/^/e/ >&2; wait")
     assert status == 0
     assert out == b"".join(b"a | %s\n" % number for number in numbers(50_000))
@@ -193,17 +199,17 @@ def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
 
 
 def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
-    """With ``2>&1`` every line has one prefix and one number, and none is missing."""
+    """With ``2>&1`` each line has one prefix and one number, and no line is missing."""
     both = "seq 20000 & seq 20000 >&2; wait"
-    status, out, _ = _with_one_pipe(start, ("-n", "a,b", both, both)).end()
+    status, out, _ = _start_with_one_pipe(start, ("-n", "a,b", both, both)).end()
     assert status == 0
     for name in "ab":
         assert sorted(lines_of(name, out)) == sorted(numbers(20_000) * 2)
     assert out.count(b"\n") == 80_000
 
 
-def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline: Lifeline) -> None:
-    """What a command had written when it was stopped is shown, though nobody had read it yet."""
+def test_output_written_before_a_signal_is_not_lost(start: Start, lifeline: Lifeline) -> None:
+    """All output that a command wrote before it was stopped is shown, even if it was still unread."""
     write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}; {EXEC_FOREVER}"
     cli = start("-n", "a", write)
     lifeline.wait_for("done")
@@ -214,7 +220,7 @@ def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline
     assert lines_of("a", out) == numbers(BUFFERED)
 
 
-# ---- options about output ----
+# ---- options that change the output ----
 
 
 @pytest.mark.parametrize(
@@ -229,31 +235,31 @@ def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline
         (["-c", "red"], b"a | 1\na | 2\n"),
     ],
 )
-def test_options_decide_how_output_is_shown(run: Run, options: list[str], shown: bytes) -> None:
-    """Prefix, raw bytes, groups and colours are as asked for."""
+def test_options_set_the_form_of_the_output(run: Run, options: list[str], shown: bytes) -> None:
+    """Options set the prefix, raw output, groups and colours."""
     assert run("-n", "a", *options, r"printf '1\n2'") == (0, shown, b"")
 
 
-def test_timestamps_stand_before_the_lines(run: Run) -> None:
-    """Each line has the time of day at which it was read."""
+def test_timestamps_come_before_the_prefix(run: Run) -> None:
+    """Each line begins with the time of day at which currant read the line."""
     assert re.fullmatch(rb"\d\d:\d\d:\d\d a \| 1\n", run("-n", "a", "--timestamps", "echo 1").out)
 
 
-def test_quiet_says_nothing_of_failures(run: Run) -> None:
-    """The status still tells."""
+def test_quiet_hides_notes_about_failures(run: Run) -> None:
+    """With -q only the exit status reports a failure."""
     assert run("-q", "-n", "a", "echo err >&2; exit 3") == (3, b"", b"a | err\n")
 
 
-def test_group_shows_one_command_after_the_other(start: Start, gate: Gate) -> None:
-    """What ends first is shown first, in one block, whoever wrote first."""
+def test_group_shows_each_command_as_one_block(start: Start, gate: Gate) -> None:
+    """With -g the command that exits first is shown first, even if another wrote first."""
     cli = start("-g", "-n", "a,b", f"echo 1; {gate.wait}; echo 2", "echo 3; echo 4")
     cli.read_until(b"b | 4\n")
     gate.open()
     assert cli.end() == (0, b"b | 3\nb | 4\na | 1\na | 2\n", b"")
 
 
-def test_colours_can_be_given(run: Run) -> None:
-    """--colors names rich's styles, in order; --color always shows them in a pipe too."""
+def test_colors_sets_the_colours_and_color_always_shows_them(run: Run) -> None:
+    """--colors takes rich's styles, in order, and --color always shows colours even in a pipe."""
     options = ("--color", "always", "-n", "a,b,c", "-m", "1", "-c", "magenta,auto")
     out = run(*options, "echo 1", "echo 2", "echo 3").out
     colors = [code.removeprefix(b"0;") for code, _ in COLOR.findall(out)]
@@ -261,8 +267,8 @@ def test_colours_can_be_given(run: Run) -> None:
     assert len(set(colors)) == 3
 
 
-def test_json_is_one_object_for_each_message(run: Run) -> None:
-    """Everything is on stdout, what commands write to stderr too; the status is the same."""
+def test_json_writes_one_object_for_each_message(run: Run) -> None:
+    """--json writes all messages to stdout, stderr lines too; the exit status does not change."""
     status, out, err = run("--json", "-n", "a", "echo 1; echo 2 >&2; exit 3")
     objects = [json.loads(line) for line in out.splitlines()]
     assert (status, err) == (3, b"")
@@ -273,24 +279,22 @@ def test_json_is_one_object_for_each_message(run: Run) -> None:
     assert objects[-1]["exit"]["code"] == 3
 
 
-def test_log_dir_has_the_bytes_of_each_command(run: Run, tmp_path: Path) -> None:
-    """Beside the output on the terminal, in a directory that is made."""
+def test_log_dir_gets_a_file_with_the_output_of_each_command(run: Run, tmp_path: Path) -> None:
+    """--log-dir creates the directory and writes a file for each command, beside the normal output."""
     options = ("-n", "a,b", "--log-dir", str(tmp_path / "logs"))
     assert run(*options, r"printf '1\r\n'", "true").out == b"a | 1\n"
     files = {file.name: file.read_bytes() for file in (tmp_path / "logs").iterdir()}
     assert files == {"a.log": b"1\r\n", "b.log": b""}
 
 
-def test_summary_is_a_table_of_how_commands_ended(
-    start: Start, lifeline: Lifeline, gate: Gate
-) -> None:
-    """At the end, on stderr, in the order given: name, status, exit, attempts, duration."""
+def test_summary_is_a_table_of_all_commands(start: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """--summary ends stderr with name, status, exit, attempts and duration, in the order given."""
     fails, dies = f"{gate.wait}; exit 3", f"{gate.wait}; kill -SEGV $$"
     commands = (fails, lifeline.hold("works"), f"echo up; {EXEC_FOREVER}", dies)
     options = ("-q", "-n", "fails,works,stays,[dies]", "-m", "4", "--summary", "-s", "works")
     kill = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
     cli = start(*options, *kill, "-k", "failure", *commands)
-    # The success of "works" stops nothing; what fails for good stops the one that is up.
+    # The success of "works" stops no command; the first final failure stops "stays".
     lifeline.wait_for("works")
     lifeline.wait_for_end()
     cli.read_until(b"stays  | up\n")
@@ -309,16 +313,16 @@ def test_summary_is_a_table_of_how_commands_ended(
     assert any(ended[name] == failed[name] for name in failed), ended
 
 
-def test_summary_shows_names_of_any_kind_on_one_line(run: Run) -> None:
-    """A newline or an escape in a name is shown and not obeyed; brackets are no markup."""
+def test_summary_escapes_control_characters_in_names(run: Run) -> None:
+    """A newline or an escape sequence in a name is shown escaped, and brackets are not markup."""
     names = "new\nline,\x1b[31mred,[bold]"
     err = run("-q", "-n", names, "--summary", *["true"] * 3, env={"FORCE_COLOR": ""}).err
     shown = [line.split()[0] for line in err.decode().splitlines()[1:]]
     assert shown == ["new\\nline", "\\x1b[31mred", "[bold]"]
 
 
-def test_a_log_dir_that_cannot_be_made_is_told(run: Run) -> None:
-    """One line that names it; nothing is started."""
+def test_log_dir_that_cannot_be_created_is_a_usage_error(run: Run) -> None:
+    """If the directory cannot be created, one line names it, and no command starts."""
     status, _, err = run("-n", "a", "--log-dir", "/dev/null/logs", "echo 1")
     assert (status, err) == (2, b"currant: --log-dir /dev/null/logs: Not a directory\n")
 
@@ -332,10 +336,10 @@ def test_a_log_dir_that_cannot_be_made_is_told(run: Run) -> None:
         ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
     ],
 )
-def test_pipes_are_coloured_only_where_it_is_asked_for(
+def test_pipes_have_colours_only_with_force_color(
     run: Run, env: dict[str, str], *, colored: bool
 ) -> None:
-    """In a pipe there are no colours, unless FORCE_COLOR asks for them and NO_COLOR does not."""
+    """Output to a pipe has no colours unless FORCE_COLOR is set and NO_COLOR is not."""
     ended = run("-n", "a", "echo hi; echo err >&2", env=env)
     assert [bool(COLOR.match(data)) for data in ended[1:]] == [colored] * 2
     assert [plain(data) for data in ended[1:]] == [b"a | hi\n", b"a | err\n"]
@@ -344,8 +348,8 @@ def test_pipes_are_coloured_only_where_it_is_asked_for(
 # ---- output that cannot be written ----
 
 
-def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline: Lifeline) -> None:
-    """As in ``currant run … | head -1``: stop everything, status 141, nothing on stderr."""
+def test_closed_stdout_stops_all_commands_quietly(start: Start, lifeline: Lifeline) -> None:
+    """As in ``currant run … | head -1``: all commands stop, the status is 141, stderr is empty."""
     endless = f"{lifeline.hold('a')}; while :; do echo line; done"
     cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {EXEC_FOREVER}")
     lifeline.wait_for("a", "b")
@@ -356,8 +360,8 @@ def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline:
     assert cli.end().err == b""
 
 
-def test_head_gets_its_line_in_a_shells_pipeline() -> None:
-    """The pipeline of row 17: head has its line, currant's status is 141, nobody complains."""
+def test_pipeline_with_head_shows_one_line_and_no_error() -> None:
+    """In a shell's pipeline head prints its line, currant's status is 141, and stderr has no error."""
     pipeline = '{ "$@"; echo "status=$?" >&2; } | head -1'
     ended = subprocess.run(
         ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", EXEC_FOREVER],
@@ -371,10 +375,8 @@ def test_head_gets_its_line_in_a_shells_pipeline() -> None:
     assert ended.stderr == b"status=141\n"
 
 
-def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
-    start: Start, lifeline: Lifeline
-) -> None:
-    """Nothing has to be written for it: status 141, nothing on stderr, everything stopped."""
+def test_closed_pipe_stops_commands_that_write_nothing(start: Start, lifeline: Lifeline) -> None:
+    """currant notices that the reader of a pipe is gone even if no command writes: the status is 141."""
     cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))
     lifeline.wait_for("a", "b")
     cli.close()
@@ -383,10 +385,10 @@ def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
     assert cli.end().err == b""
 
 
-def test_a_closed_pipe_is_one_reason_and_a_signal_another(
+def test_one_signal_after_a_closed_pipe_does_not_cut_the_grace(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """While commands stop since nobody reads, one signal does not cut their grace short."""
+    """While commands stop because the reader is gone, one signal does not cut their grace short."""
     leave = f"{lifeline.say('asked')}; {gate.wait}; {lifeline.say('bye')}; exit"
     listens = f"trap '{leave}' TERM; {lifeline.hold('a')}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "60", listens)
@@ -400,10 +402,10 @@ def test_a_closed_pipe_is_one_reason_and_a_signal_another(
 
 
 @pytest.mark.parametrize("order", ["signal first", "pipe first"])
-def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
+def test_signal_and_closed_pipe_at_once_do_not_cut_the_grace(
     monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    """As Ctrl-C does with ``| tee log``, which ends both: commands have their time; one status."""
+    """Ctrl-C with ``| tee log`` does both: commands keep their grace, and the first gives the status."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
     received: list[str | None] = []
     kill = Runner.kill
@@ -423,7 +425,7 @@ def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
         os.kill(os.getpid(), signal.SIGTERM)
         while not received:
             await checkpoint()
-        for _ in range(10):  # what the other one leads to is done, too
+        for _ in range(10):  # The other event, too, has its effect before the command exits.
             await checkpoint()
         launcher["a"].exit(0)
 
@@ -437,8 +439,10 @@ def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
 
 @NO_FULL_DISK
 @pytest.mark.parametrize("command", ["echo hi", f"echo hi; {EXEC_FOREVER}", "seq 100000"])
-def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
-    """Output that the disk does not take: one clear line, no traceback, nothing left."""
+def test_full_disk_stops_all_commands_and_is_reported_in_one_line(
+    start: Start, lifeline: Lifeline, command: str
+) -> None:
+    """If the disk is full, currant prints one line, no traceback, and leaves no process."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         commands = [f"{lifeline.hold('a')}; {command}", f"{lifeline.hold('b')}; {STUBBORN}"]
@@ -451,8 +455,8 @@ def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, comma
 
 
 @NO_FULL_DISK
-def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) -> None:
-    """Where the line itself cannot be written, the status tells; nothing is left."""
+def test_full_disk_for_stderr_stops_all_commands(start: Start, lifeline: Lifeline) -> None:
+    """If the error line cannot be written either, the status still reports it; no process is left."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         command = f"{lifeline.hold('a')}; echo err >&2; {EXEC_FOREVER}"
@@ -465,10 +469,10 @@ def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) ->
 
 @NO_FULL_DISK
 @pytest.mark.parametrize("arguments", [("run", "--help"), ("check",)])
-def test_a_full_disk_for_a_help_or_a_list_is_told_in_one_line(
+def test_full_disk_for_help_or_check_is_reported_in_one_line(
     start: Start, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """No traceback, whatever is written."""
+    """Help and the list of `currant check` print no traceback if the disk is full."""
     (tmp_path / "Procfile").write_text("web: true\n")
     full = os.open("/dev/full", os.O_WRONLY)
     subcommand, *options = arguments
@@ -480,8 +484,8 @@ def test_a_full_disk_for_a_help_or_a_list_is_told_in_one_line(
     assert err == b"currant: cannot write the output: No space left on device\n"
 
 
-def test_one_signal_ends_a_summary_that_nobody_takes(start: Start) -> None:
-    """All commands have ended by then, so there is nothing to wait for."""
+def test_one_signal_ends_a_blocked_summary(start: Start) -> None:
+    """All commands have exited by then, so currant has no reason to wait."""
     names = ",".join(f"{'long' * 100}{number}" for number in range(200))
     cli = start("-q", "-m", "20", "--summary", "-n", names, *["true"] * 200)
     cli.wait_until_full("stderr")
@@ -490,8 +494,8 @@ def test_one_signal_ends_a_summary_that_nobody_takes(start: Start) -> None:
 
 
 @NO_FULL_DISK
-def test_a_summary_that_cannot_be_written_changes_nothing(start: Start) -> None:
-    """The status is that of the commands."""
+def test_summary_that_cannot_be_written_does_not_change_the_status(start: Start) -> None:
+    """If the summary cannot be written, the exit status is still that of the commands."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         ended = start("-q", "-n", "a", "--summary", "echo hi; exit 3", stderr=full).end()
@@ -501,8 +505,8 @@ def test_a_summary_that_cannot_be_written_changes_nothing(start: Start) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_a_stream_that_was_never_open_gives_no_traceback(closed: str) -> None:
-    """As ``currant run … >&-``: stderr is not missed, and of stdout one line says so at most."""
+def test_closed_stream_at_the_start_gives_no_traceback(closed: str) -> None:
+    """With ``2>&-`` currant works without stderr; with ``>&-`` stderr has only lines of currant."""
     ended = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", *CURRANT, "run", "-n", "a", "echo hi; exit 7"],
         cwd=ROOT,
