@@ -112,7 +112,7 @@ def test_commands_in_a_pipe_are_not_told_to_use_colours(run: Run) -> None:
 
 
 def test_env_file_sets_variables_and_the_last_file_wins(run: Run, tmp_path: Path) -> None:
-    """Variables from --env-file override the environment, and a later file overrides an earlier one."""
+    """Variables of --env-file override the environment; a later file overrides an earlier one."""
     (tmp_path / "one").write_text("A=1\nB='b b'\nPYTHONUNBUFFERED=\n")
     (tmp_path / "two").write_text("A=2\n")
     files = [f"--env-file={tmp_path / name}" for name in ("one", "two")]
@@ -121,7 +121,7 @@ def test_env_file_sets_variables_and_the_last_file_wins(run: Run, tmp_path: Path
 
 
 def test_limit_of_open_files_is_raised_for_many_commands(run: Run) -> None:
-    """currant raises its soft limit of open files as far as the commands need, if the system allows."""
+    """currant raises its limit of open files as far as the commands need, if the system allows."""
     ended = subprocess.run(
         ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", *CURRANT, "run", *["echo $$"] * 100],
         cwd=ROOT,

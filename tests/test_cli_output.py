@@ -58,13 +58,13 @@ def test_each_line_has_a_prefix_and_stays_on_its_stream(run: Run) -> None:
 
 
 def test_names_default_to_the_program_names(run: Run) -> None:
-    """Without --names, a command is named after its program, with #2 and so on for a repeated name."""
+    """Without --names, a command is named after its program; a repeated name gets #2 and so on."""
     ended = run("-m", "1", "echo 1", "/bin/echo 2", "X=3 sh -c 'echo $X'")
     assert ended == (0, b"echo   | 1\necho#2 | 2\nsh     | 3\n", b"")
 
 
 def test_commands_run_in_the_shell_with_the_directory_and_variables_of_currant(run: Run) -> None:
-    """The shell interprets pipes, variables and lists, in the directory and environment of currant."""
+    """The shell interprets pipes, variables and lists in currant's directory and environment."""
     ended = run("-n", "a", 'echo "$WORD" | tr a b && pwd', env={"WORD": "banana"})
     assert ended == (0, b"a | bbnbnb\na | " + os.fsencode(ROOT) + b"\n", b"")
 
@@ -89,7 +89,7 @@ def test_stdin_of_a_command_is_empty(start: Start) -> None:
 def test_lines_keep_their_bytes_and_end_with_a_newline(
     run: Run, command: str, shown: bytes
 ) -> None:
-    """Each line gets a prefix and a newline, whatever its line ending; its other bytes do not change."""
+    """Each line gets a prefix and a newline, whatever ends the line; its bytes do not change."""
     assert run("-n", "x", command)[:2] == (0, shown)
 
 
@@ -106,7 +106,7 @@ def test_long_line_stays_one_line(run: Run) -> None:
 
 
 def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
-    """If pieces of long lines alternate, each shown line has one command's bytes, and none is lost."""
+    """If pieces of long lines alternate, each shown line is of one command; no byte is lost."""
     write = "head -c 1000000 /dev/zero | tr '\\0' "
     status, out, err = run("-n", "A,B", write + "a", write + "b")
     assert (status, err) == (0, b"")
@@ -191,7 +191,7 @@ def test_output_is_complete_if_reading_begins_after_the_exit_of_the_commands(
 
 
 def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
-    """If a command writes to both streams at once, each stream is complete, in order, and unmixed."""
+    """If a command writes to both streams at once, each is complete, in order, and unmixed."""
     status, out, err = run("-n", "a", "seq 50000 & seq 50000 | sed s/^/e/ >&2; wait")
     assert status == 0
     assert out == b"".join(b"a | %s\n" % number for number in numbers(50_000))
@@ -209,7 +209,7 @@ def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
 
 
 def test_output_written_before_a_signal_is_not_lost(start: Start, lifeline: Lifeline) -> None:
-    """All output that a command wrote before it was stopped is shown, even if it was still unread."""
+    """All output that a command wrote before it was stopped is shown, even if it was unread."""
     write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}; {EXEC_FOREVER}"
     cli = start("-n", "a", write)
     lifeline.wait_for("done")
@@ -280,7 +280,7 @@ def test_json_writes_one_object_for_each_message(run: Run) -> None:
 
 
 def test_log_dir_gets_a_file_with_the_output_of_each_command(run: Run, tmp_path: Path) -> None:
-    """--log-dir creates the directory and writes a file for each command, beside the normal output."""
+    """--log-dir creates a directory with a file for each command, beside the normal output."""
     options = ("-n", "a,b", "--log-dir", str(tmp_path / "logs"))
     assert run(*options, r"printf '1\r\n'", "true").out == b"a | 1\n"
     files = {file.name: file.read_bytes() for file in (tmp_path / "logs").iterdir()}
@@ -361,7 +361,7 @@ def test_closed_stdout_stops_all_commands_quietly(start: Start, lifeline: Lifeli
 
 
 def test_pipeline_with_head_shows_one_line_and_no_error() -> None:
-    """In a shell's pipeline head prints its line, currant's status is 141, and stderr has no error."""
+    """In a pipeline with head, head prints a line, currant's status is 141, and stderr is empty."""
     pipeline = '{ "$@"; echo "status=$?" >&2; } | head -1'
     ended = subprocess.run(
         ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", EXEC_FOREVER],
@@ -376,7 +376,7 @@ def test_pipeline_with_head_shows_one_line_and_no_error() -> None:
 
 
 def test_closed_pipe_stops_commands_that_write_nothing(start: Start, lifeline: Lifeline) -> None:
-    """currant notices that the reader of a pipe is gone even if no command writes: the status is 141."""
+    """If the reader of the pipe exits, all commands stop, though none writes; the status is 141."""
     cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))
     lifeline.wait_for("a", "b")
     cli.close()
@@ -405,7 +405,7 @@ def test_one_signal_after_a_closed_pipe_does_not_cut_the_grace(
 def test_signal_and_closed_pipe_at_once_do_not_cut_the_grace(
     monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    """Ctrl-C with ``| tee log`` does both: commands keep their grace, and the first gives the status."""
+    """If Ctrl-C also ends ``| tee log``, commands keep their grace; the first sets the status."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
     received: list[str | None] = []
     kill = Runner.kill
@@ -456,7 +456,7 @@ def test_full_disk_stops_all_commands_and_is_reported_in_one_line(
 
 @NO_FULL_DISK
 def test_full_disk_for_stderr_stops_all_commands(start: Start, lifeline: Lifeline) -> None:
-    """If the error line cannot be written either, the status still reports it; no process is left."""
+    """If the error line itself cannot be written, the status reports it; no process is left."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         command = f"{lifeline.hold('a')}; echo err >&2; {EXEC_FOREVER}"

@@ -1,7 +1,7 @@
-"""How `currant run` answers signals, and that no process is left, however currant ends.
+"""Signals to `currant run`: stop, kill, pause and resume; no process is left, however it exits.
 
-A leftover process would hold the `Lifeline` open.  The tests look at the `Lifeline` as soon as
-currant has ended.
+A leftover process would hold the `Lifeline` open.  The tests check the `Lifeline` as soon as
+currant has exited.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable  # noqa: TC003 - NamedTuple looks at it
+from collections.abc import Callable  # noqa: TC003 - NamedTuple evaluates it
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Most tests start a Python interpreter.
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_stops_everything_gracefully(
+def test_signal_stops_all_commands_gracefully(
     start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
 ) -> None:
-    """SIGINT, SIGTERM and SIGHUP ask each command to end, show its last words, and give 128 + n."""
+    """SIGINT, SIGTERM and SIGHUP stop each command, show its last output, and give 128 + n."""
     tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
     cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
     cli.read_until(b"a | ready\n", b"b | ready\n")
@@ -62,10 +62,10 @@ def test_a_signal_stops_everything_gracefully(
     assert sorted(out.splitlines()[2:]) == [b"a | bye", b"b | bye"]
 
 
-def test_after_one_signal_a_command_has_its_grace(
+def test_command_has_its_grace_after_one_signal(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """A command that was asked to end may take its time, and is shown meanwhile."""
+    """A command may use its whole grace, and its output is shown until the command exits."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "60", f"{lifeline.hold('a')}; {slow}")
     cli.read_until(b"a | ready\n")
@@ -77,10 +77,10 @@ def test_after_one_signal_a_command_has_its_grace(
 
 
 @pytest.mark.parametrize("second", SIGNALS)
-def test_a_second_signal_ends_everything_at_once(
+def test_second_signal_kills_all_commands(
     start: Start, lifeline: Lifeline, gate: Gate, second: signal.Signals
 ) -> None:
-    """The second one does not wait for the grace; the status is that of the first."""
+    """The second signal does not wait for the grace; the first signal sets the status."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = start("-n", "a", "--grace", "9999", stubborn)
     cli.read_until(b"a | ready\n")
@@ -92,8 +92,8 @@ def test_a_second_signal_ends_everything_at_once(
 
 
 @pytest.mark.parametrize("grace", ["0", "0.2"])
-def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, grace: str) -> None:
-    """A command that ignores the question ends after --grace seconds, without a second signal."""
+def test_command_is_killed_after_its_grace(start: Start, lifeline: Lifeline, grace: str) -> None:
+    """A command that ignores SIGTERM is killed after --grace seconds, without a second signal."""
     cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
     cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGTERM)
@@ -102,10 +102,10 @@ def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, g
 
 
 @pytest.mark.parametrize("then", ["exit", "true"])
-def test_two_signals_end_it_though_nobody_reads_its_output(
+def test_two_signals_end_currant_while_its_output_is_not_read(
     start: Start, lifeline: Lifeline, then: str
 ) -> None:
-    """A reader that has stopped (a pager, a stopped process) cannot keep currant from ending."""
+    """A reader that has stopped (a pager, a suspended process) cannot keep currant from exiting."""
     listens = f"trap '{lifeline.say('asked')}; {then}' TERM; {lifeline.say('done')}"
     write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {listens}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "9999", write)
@@ -117,27 +117,25 @@ def test_two_signals_end_it_though_nobody_reads_its_output(
     assert lifeline.ended() == {"begun", "done", "asked"}
 
 
-def test_a_request_that_comes_twice_at_once_is_one(
-    start: Start, lifeline: Lifeline, gate: Gate
-) -> None:
-    """As that of `timeout`, or of npm beside the terminal: it does not cut the grace short."""
+def test_two_signals_at_once_count_as_one(start: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """SIGTERM of `timeout` or npm together with Ctrl-C does not cut the grace short."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "9999", f"{lifeline.hold('a')}; {slow}")
     cli.read_until(b"a | ready\n")
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
-        cli.signal(number)  # both come when it goes on
+        cli.signal(number)  # Both arrive at once when it resumes.
     cli.read_until(b"a | asked\n")
     gate.open()
     status, out, err = cli.end()
-    assert status in (130, 143)  # whichever the system hands over first
+    assert status in (130, 143)  # The kernel decides which arrives first.
     assert (out, err) == (b"a | ready\na | asked\na | done\n", b"")
     assert lifeline.ended() == {"a"}
 
 
-def test_a_signal_that_is_ignored_stays_so(
+def test_signal_ignored_at_the_start_stays_ignored(
     processes_of_currant: ExitStack, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """As below ``nohup``: what was ignored when currant was started does not stop it."""
+    """Under ``nohup`` SIGHUP does not stop currant."""
     commands = (f"{lifeline.hold('a')}; {EXEC_FOREVER}", f"{gate.wait}; {lifeline.hold('b')}")
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a,b", *commands],
@@ -160,7 +158,7 @@ def test_a_signal_that_is_ignored_stays_so(
 
 @needs_proc
 def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
-    """Whoever ignores SIGTSTP is stopped nevertheless; all go on when currant does."""
+    """SIGTSTP stops commands that ignore it too; SIGCONT to currant resumes all of them."""
     cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
     cli.read_until(b"a | ", b"b | ")
     cli.signal(signal.SIGTSTP)
@@ -169,15 +167,15 @@ def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
     cli.read_until(b"\n")
     for name in ("a", "b"):
         (number,) = lines_of(name, cli.written("stdout"))
-        _until_state(int(number), "T")
+        _wait_for_state(int(number), "T")
     cli.signal(signal.SIGCONT)
     cli.read_until(b"a | resumed\n")
     cli.signal(signal.SIGTERM)
     assert cli.end().status == 143
 
 
-def _until_state(pid: int, state: str) -> None:
-    """Wait until a process is in a state; nothing announces that it is stopped."""
+def _wait_for_state(pid: int, state: str) -> None:
+    """Wait until a process is in a state; the kernel does not announce a stopped grandchild."""
     deadline = time.monotonic() + LIMIT
     path = f"/proc/{pid}/stat"
     while (now := Path(path).read_text().rpartition(")")[2].split()[0]) != state:
@@ -188,7 +186,7 @@ def _until_state(pid: int, state: str) -> None:
 async def test_tstp_reaches_the_commands_before_they_are_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They get SIGTSTP, which they may handle, then SIGSTOP; currant is the last to be stopped."""
+    """Commands may handle SIGTSTP before they get SIGSTOP, and currant stops itself last."""
     launcher = FakeLauncher({"a": Script(exit=None)})
     ours: list[tuple[int, int, list[int]]] = []
     monkeypatch.setattr(
@@ -203,14 +201,14 @@ async def test_tstp_reaches_the_commands_before_they_are_stopped(
         await runner["a"].until_started()
         began = anyio.current_time()
         await _pause_and_resume(runner, arriving())
-        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # clocks are coarse
+        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # The clock is coarse.
         assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
         runner.kill()
     assert ours == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
 
 
-def test_a_signal_ends_what_is_paused(start: Start, lifeline: Lifeline) -> None:
-    """As a shell does for a job that it stops: SIGTERM, then SIGCONT."""
+def test_signal_stops_paused_commands(start: Start, lifeline: Lifeline) -> None:
+    """SIGTERM and then SIGCONT stop a paused currant, as a shell stops a suspended job."""
     cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     cli.signal(signal.SIGTSTP)
@@ -267,50 +265,51 @@ def _close_stderr(cli: Cli, gate: Gate) -> None:
     gate.open()
 
 
-class Way(NamedTuple):
-    """A way in which currant ends.
+class Ending(NamedTuple):
+    """A way in which currant exits.
 
     Attributes:
-        end: what brings the end about, when all runs.
-        status: the exit status.
-        options: options of currant's.
-        then: what the command with the tree does when the gate is open.
-        other: what another command does; ``GATE`` in it waits at the gate instead of the first.
+        trigger: makes currant exit, once all processes run.
+        status: the exit status of currant.
+        options: options of currant.
+        then: the shell code that the command with the tree runs after the gate.
+        other: the shell code of another command.  If it contains ``GATE``, this command waits at
+            the gate there, and the command with the tree does not.
     """
 
-    end: Callable[[Cli, Gate], None]
+    trigger: Callable[[Cli, Gate], None]
     status: int
     options: tuple[str, ...] = ("--grace", "0.2")
     then: str = EXEC_FOREVER
     other: str = "echo ready; exec sleep 9999"
 
 
-WAYS = {
-    "its leader exits": Way(_open_gate, 3, then="exit 3", other="echo ready"),
-    "another fails": Way(
+ENDINGS = {
+    "leader exits": Ending(_open_gate, 3, then="exit 3", other="echo ready"),
+    "another command fails": Ending(
         _open_gate, 5, ("--grace", "0.2", "-k", "failure"), other="echo ready; GATE; exit 5"
     ),
-    "restart and SIGTERM": Way(_terminate, 143, ("--grace", "0.2", "--restart", "always")),
-    "SIGINT": Way(_interrupt, 130),
-    "SIGTERM": Way(_terminate, 143),
-    "SIGHUP": Way(_hang_up, 129),
-    "two signals": Way(
+    "restart and SIGTERM": Ending(_terminate, 143, ("--grace", "0.2", "--restart", "always")),
+    "SIGINT": Ending(_interrupt, 130),
+    "SIGTERM": Ending(_terminate, 143),
+    "SIGHUP": Ending(_hang_up, 129),
+    "two signals": Ending(
         _interrupt_twice,
         130,
         ("--grace", "9999"),
         other="trap 'echo asked' TERM; echo ready; while :; do GATE; done",
     ),
-    "nobody reads stdout": Way(_close_stdout, 141),
-    "nobody reads stderr": Way(_close_stderr, 141, then=f"echo more >&2; {EXEC_FOREVER}"),
+    "stdout is closed": Ending(_close_stdout, 141),
+    "stderr is closed": Ending(_close_stderr, 141, then=f"echo more >&2; {EXEC_FOREVER}"),
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_neither_child_nor_grandchild_is_left(
-    start: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path, way: str
+    start: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path, ending: str
 ) -> None:
-    """When currant has ended, in whichever way, all that its commands started has ended too."""
-    end, status, options, then, other = WAYS[way]
+    """When currant has exited, for whatever reason, all descendants of its commands have exited."""
+    trigger, status, options, then, other = ENDINGS[ending]
     os.mkfifo(tmp_path / "up")
     tree = TREE.format(
         child=lifeline.hold("child").replace("'", ""),
@@ -322,6 +321,6 @@ def test_neither_child_nor_grandchild_is_left(
     commands = (f"{lifeline.hold('leader')}; {tree}", other.replace("GATE", gate.wait))
     cli = start("-n", "a,b", *options, *commands)
     cli.read_until(b"a | ready\n", b"b | ready\n")
-    end(cli, gate)
+    trigger(cli, gate)
     assert cli.end().status == status
     assert lifeline.ended() == {"leader", "child", "grandchild"}

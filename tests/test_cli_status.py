@@ -1,4 +1,4 @@
-"""The exit status of `currant run`, which commands it stops, and which it restarts."""
+"""The exit status of `currant run`, and the options that stop, limit and restart commands."""
 
 from __future__ import annotations
 
@@ -15,12 +15,7 @@ import pytest
 from currant import Command, Runner, ready
 from currant.cli._run import run_commands
 from currant.testing import FakeLauncher, Script
-from tests.clis import (
-    CURRANT,
-    ROOT,
-    STUBBORN,
-    environment,
-)
+from tests.clis import CURRANT, ROOT, STUBBORN, environment
 from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
@@ -29,7 +24,7 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Most tests start a Python interpreter.
 
 
 @pytest.mark.parametrize(
@@ -53,10 +48,10 @@ pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
         (["-k", "exit", "-m", "1"], ["exit 4", "exit 5"], 4, b"currant: a: exit code 4\n"),
     ],
 )
-def test_the_exit_status_is_that_of_the_failure(
+def test_exit_status_is_the_status_of_the_failure(
     run: Run, options: list[str], commands: list[str], status: int, note: bytes
 ) -> None:
-    """0 without a failure, else its code, or 128 and its signal; what currant stops is none."""
+    """The status is 0, or a failure's code or 128 + its signal; a stop is not a failure."""
     names = ",".join("abc"[: len(commands)])
     assert run("--names", names, *options, *commands) == (status, b"", note)
 
@@ -64,26 +59,28 @@ def test_the_exit_status_is_that_of_the_failure(
 @pytest.mark.parametrize(
     ("success", "status"), [("all", 3), ("first", 3), ("last", 0), ("a", 3), ("b", 0), ("c", 4)]
 )
-def test_success_says_whose_failure_counts(run: Run, success: str, status: int) -> None:
-    """The status is that of the command that is asked for, by when it ends or by name."""
+def test_success_selects_the_command_that_sets_the_status(
+    run: Run, success: str, status: int
+) -> None:
+    """--success selects a command by when it exits or by name, and its exit sets the status."""
     commands = ("exit 3", "true", "exit 4", "true")
     assert run("-m", "1", "-n", "a,b,c,d", "--success", success, *commands).status == status
 
 
-def test_what_was_stopped_has_not_failed_whoever_counts(run: Run) -> None:
-    """A command that currant stopped gives 0, though its own end is by a signal."""
+def test_stopped_command_is_not_a_failure_for_success(run: Run) -> None:
+    """A command that currant stopped counts as 0, though a signal ended it."""
     assert run("-n", "a,b", "-k", "exit", "-s", "b", "exit 3", EXEC_FOREVER).status == 0
 
 
-def test_the_first_failure_in_time_gives_the_status(start: Start, gate: Gate) -> None:
-    """Where several fail, the one that failed first counts, not the one that is named first."""
+def test_first_failure_in_time_sets_the_status(start: Start, gate: Gate) -> None:
+    """If several commands fail, the first to fail sets the status, not the first that was named."""
     cli = start("-n", "late,early", f"{gate.wait}; exit 4", "exit 5")
     cli.read_until(b"currant: early: exit code 5\n")
     gate.open()
     assert cli.end().status == 5
 
 
-def test_the_first_failure_is_the_first_whatever_the_wall_clock_says(
+def test_order_of_failures_does_not_depend_on_the_wall_clock(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A clock that is set back between two failures does not change their order."""
@@ -94,8 +91,8 @@ def test_the_first_failure_is_the_first_whatever_the_wall_clock_says(
     assert run_commands(runner) == 5
 
 
-def test_an_end_of_another_kind_stops_nobody(start: Start, gate: Gate) -> None:
-    """With --kill-others-on success, a failure lets the others go on."""
+def test_failure_does_not_stop_others_with_kill_others_on_success(start: Start, gate: Gate) -> None:
+    """With --kill-others-on success, the other commands continue after a failure."""
     commands = (f"{gate.wait}; echo goes on", "exit 3")
     cli = start("-n", "a,b", "--kill-others-on", "success", *commands)
     cli.read_until(b"currant: b: exit code 3\n")
@@ -103,8 +100,8 @@ def test_an_end_of_another_kind_stops_nobody(start: Start, gate: Gate) -> None:
     assert cli.end() == (3, b"a | goes on\n", b"currant: b: exit code 3\n")
 
 
-def test_a_shell_that_cannot_be_started_gives_126() -> None:
-    """Without file descriptors left, one line says so for the command, and the status is 126."""
+def test_shell_that_cannot_start_gives_status_126() -> None:
+    """Without free file descriptors, currant prints a line for each command; the status is 126."""
     limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *CURRANT, "run", "-k", "failure"]
     ended = subprocess.run(
         [*limited, *[EXEC_FOREVER] * 40],
@@ -119,8 +116,8 @@ def test_a_shell_that_cannot_be_started_gives_126() -> None:
     assert all(line.startswith(b"currant: cannot start") for line in ended.stderr.splitlines())
 
 
-def test_a_failure_is_told_whatever_the_exit_code() -> None:
-    """One that ends with 0 before it is ready, say."""
+def test_failure_with_exit_code_0_gives_status_1() -> None:
+    """A command that exits with 0 before it is ready has failed."""
     command = Command(["a"], ready=ready.line("up"))
     assert run_commands(Runner([command], launcher=FakeLauncher())) == 1
 
@@ -128,8 +125,8 @@ def test_a_failure_is_told_whatever_the_exit_code() -> None:
 # ---- restarts, and how many commands run ----
 
 
-def test_commands_run_at_the_same_time(run: Run, tmp_path: Path) -> None:
-    """Without --max-processes all run at once: two commands can wait for each other."""
+def test_commands_run_concurrently(run: Run, tmp_path: Path) -> None:
+    """Without --max-processes all commands run at once, so two commands can wait for each other."""
     for name in "12":
         os.mkfifo(tmp_path / name)
     ended = run(
@@ -142,8 +139,8 @@ def test_commands_run_at_the_same_time(run: Run, tmp_path: Path) -> None:
     assert sorted(ended.out.splitlines()) == [b"a | from b", b"b | from a"]
 
 
-def test_max_processes_lets_the_others_wait_their_turn(run: Run, tmp_path: Path) -> None:
-    """With -m 1 no two run at once, and they run in the order given."""
+def test_max_processes_limits_the_commands_that_run(run: Run, tmp_path: Path) -> None:
+    """With -m 1 the commands run one at a time, in the order given."""
     alone = f"mkdir '{tmp_path}/lock' && echo in && rmdir '{tmp_path}/lock'"
     ended = run("-n", "a,b,c,d", "--max-processes", "1", *[alone] * 4)
     assert ended == (0, b"a | in\nb | in\nc | in\nd | in\n", b"")
@@ -152,10 +149,10 @@ def test_max_processes_lets_the_others_wait_their_turn(run: Run, tmp_path: Path)
 @pytest.mark.parametrize(
     ("restart", "status", "runs"), [("never", 1, 1), ("on-failure", 0, 3), ("always", 143, 4)]
 )
-def test_restart_starts_a_command_again(
+def test_restart_option_decides_which_exits_restart_a_command(
     start: Start, gate: Gate, tmp_path: Path, restart: str, status: int, runs: int
 ) -> None:
-    """never, on-failure (until it succeeds), always (until a signal): told with each wait."""
+    """on-failure restarts until a success, and always until a signal; each delay is reported."""
     third_time = f"echo x >>'{tmp_path}/runs'; case $(wc -l <'{tmp_path}/runs') in *[12]) exit 1;; "
     wait_in_the_fourth = f"*4) echo fourth; {gate.wait};; esac"
     cli = start("-n", "a", "--restart", restart, third_time + wait_in_the_fourth)
@@ -169,8 +166,8 @@ def test_restart_starts_a_command_again(
     assert len(re.findall(rb"currant: a: restarting in \d+\.\d s\n", ended.err)) == runs - 1
 
 
-def test_a_signal_ends_the_wait_for_a_restart(start: Start) -> None:
-    """Stop beats restart: nothing is started again after a signal."""
+def test_signal_during_the_delay_prevents_the_restart(start: Start) -> None:
+    """Stop beats restart: no command starts after a signal."""
     cli = start("-n", "a", "--restart", "always", "echo run; exit 1")
     cli.read_until(b"restarting in 0.4 s")
     cli.signal(signal.SIGINT)

@@ -12,15 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.clis import (
-    COLOR,
-    CURRANT,
-    PAUSES,
-    ROOT,
-    environment,
-    plain,
-    type_on,
-)
+from tests.clis import COLOR, CURRANT, PAUSES, ROOT, environment, plain, type_on
 from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
@@ -30,11 +22,13 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
 
 
-def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
-    """Ctrl-C is for currant alone, which asks its commands to end; the status is 130."""
+def test_ctrl_c_stops_commands_gracefully(
+    on_terminal: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """Only currant gets SIGINT from Ctrl-C; it sends SIGTERM to its commands and exits with 130."""
     tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {tidy}")
     cli.read_until(b"ready\r\n")
@@ -45,8 +39,8 @@ def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: G
     assert plain(ended.out).replace(b"^C", b"") == b"a | ready\na | bye\n"
 
 
-def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
-    """The second Ctrl-C kills what ignores SIGTERM, however long the grace."""
+def test_second_ctrl_c_kills_commands(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """The second Ctrl-C kills commands that ignore SIGTERM, however long their grace is."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", "--grace", "9999", stubborn)
     cli.read_until(b"ready\r\n")
@@ -60,27 +54,27 @@ def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate:
 
 
 @pytest.mark.parametrize("command", [EXEC_FOREVER, "while :; do echo line; done"])
-def test_when_the_terminal_is_closed_all_is_stopped(
+def test_closed_terminal_stops_all_commands(
     on_terminal: Start, lifeline: Lifeline, command: str
 ) -> None:
-    """A closed window is a SIGHUP: nothing is left that belonged to it."""
+    """Closing the window sends SIGHUP, and no process of currant is left."""
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; echo ready; {command}")
     cli.read_until(b"ready\r\n")
     cli.close()
-    # Its output may have failed before the signal came.
+    # Writing to the closed terminal may fail before the signal arrives.
     assert cli.wait() in ((129,) if command == EXEC_FOREVER else (129, 1))
     assert lifeline.ended() == {"a"}
 
 
-def test_a_command_cannot_take_the_terminal(on_terminal: Start) -> None:
-    """Commands have no terminal: reading from it fails at once, and nothing is suspended."""
+def test_commands_have_no_terminal(on_terminal: Start) -> None:
+    """A command that opens its terminal fails at once, so no command is suspended for reading."""
     command = "cat; (: </dev/tty) 2>/dev/null || echo no terminal"
     status, out, _ = on_terminal("-n", "a", command).end()
     assert (status, plain(out)) == (0, b"a | no terminal\n")
 
 
-def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
-    """Each command has a colour of its own, for the prefix only; the text is as without."""
+def test_prefixes_have_colours_on_a_terminal(on_terminal: Start) -> None:
+    """Each command has its own colour, for the prefix only; the text does not change."""
     ended = on_terminal("-q", "-m", "1", "-n", "a,b", "echo 1; echo 2", "echo 3; echo 4 >&2").end()
     colors = {name: color for color, name in COLOR.findall(ended.out)}
     assert set(colors) == {b"a | ", b"b | "}
@@ -88,7 +82,7 @@ def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
     assert len(COLOR.findall(ended.out)) == 4
     lines = plain(ended.out).splitlines()
     assert lines[:2] == [b"a | 1", b"a | 2"]
-    assert sorted(lines[2:]) == [b"b | 3", b"b | 4"]  # from two pipes, in either order
+    assert sorted(lines[2:]) == [b"b | 3", b"b | 4"]  # Two pipes: in either order.
 
 
 @pytest.mark.parametrize(
@@ -101,17 +95,17 @@ def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
         ({"TERM": "xterm-256color"}, True),
     ],
 )
-def test_variables_decide_about_colours_on_a_terminal(
+def test_no_color_and_term_dumb_turn_colours_off(
     on_terminal: Start, env: dict[str, str], *, colored: bool
 ) -> None:
-    """NO_COLOR, where it is not empty, and TERM=dumb turn colours off."""
+    """NO_COLOR, if it is not empty, and TERM=dumb turn colours off."""
     ended = on_terminal("-n", "a", "echo hi; echo err >&2", env=env).end()
     assert (b"\x1b" in ended.out) is colored
     assert sorted(plain(ended.out).splitlines()) == [b"a | err", b"a | hi"]
 
 
-def test_each_stream_is_coloured_by_what_it_is(on_terminal: Start, tmp_path: Path) -> None:
-    """With ``currant run … >log`` the log has no colours, and the terminal has."""
+def test_only_the_stream_on_the_terminal_has_colours(on_terminal: Start, tmp_path: Path) -> None:
+    """With ``currant run … >log`` the log has no colours, and stderr on the terminal has."""
     with open(tmp_path / "log", "wb") as log:
         cli = on_terminal("-n", "a", "echo hi; echo err >&2", stdout=log.fileno())
         on_screen = cli.end().out
@@ -120,8 +114,8 @@ def test_each_stream_is_coloured_by_what_it_is(on_terminal: Start, tmp_path: Pat
     assert plain(on_screen) == b"a | err\n"
 
 
-def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> None:
-    """On a terminal it is coloured by the status, and stands below all output."""
+def test_summary_is_shown_after_ctrl_c(on_terminal: Start, gate: Gate) -> None:
+    """On a terminal the summary is coloured by status, and comes after all output."""
     cli = on_terminal("-n", "a", "--summary", f"echo ready; {gate.wait}")
     cli.read_until(b"ready")
     type_on(cli, b"\x03")
@@ -131,8 +125,8 @@ def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> No
     assert plain(ended.out).splitlines()[-1].split()[:3] == [b"a", b"stopped", b"stopped"]
 
 
-def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start, gate: Gate) -> None:
-    """With more commands than may run at once; cleared at the end."""
+def test_progress_line_is_shown_if_commands_wait_to_run(on_terminal: Start, gate: Gate) -> None:
+    """With more commands than --max-processes a progress line is shown, and cleared at the end."""
     commands = ("echo 1", f"{gate.wait}; exit 3")
     cli = on_terminal("-m", "1", "--color", "never", "-n", "a,b", *commands)
     cli.read_until(b"currant: 1/2 done, 1 running, 0 failed")
@@ -153,10 +147,10 @@ def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start, gate:
         (["--json"], {}, b""),
     ],
 )
-def test_commands_may_show_colours_where_we_are_on_a_terminal(
+def test_commands_on_a_terminal_are_told_to_use_colours(
     on_terminal: Start, options: list[str], env: dict[str, str], shown: bytes
 ) -> None:
-    """FORCE_COLOR is set for them on a terminal, unless colours are not wanted."""
+    """On a terminal currant sets FORCE_COLOR for its commands unless its own colours are off."""
     out = on_terminal("-n", "a", *options, "echo is=$FORCE_COLOR.", env=env).end().out
     assert b"is=%s." % shown in out
 
@@ -165,11 +159,12 @@ def test_commands_may_show_colours_where_we_are_on_a_terminal(
 
 
 class Tmux:
-    """A tmux server of its own, with one window in which a shell runs."""
+    """A separate tmux server, with one window that runs a shell."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._socket = f"currant-test-{uuid4()}"
-        # Of its own, since tmux leaves its socket behind; short, since a socket's path has to be.
+        # A new folder, because tmux leaves its socket behind; in /tmp, because the path of a
+        # socket must be short.
         self._folder = tempfile.TemporaryDirectory(dir="/tmp")
         folder = {"TMUX_TMPDIR": self._folder.name}
         self._env = environment({"ENV": "", "TERM": "xterm", **folder, **env})
@@ -177,19 +172,19 @@ class Tmux:
         self.type("PS1='prompt> '")
 
     def __call__(self, *arguments: str) -> str:
-        """Give tmux a command; return what it prints."""
+        """Run a tmux command; return its output."""
         command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
         return subprocess.run(
             command, env=self._env, capture_output=True, timeout=LIMIT, check=True, text=True
         ).stdout
 
     def type(self, line: str) -> None:
-        """Type `line` and Enter."""
+        """Type `line`, then Enter."""
         self("send-keys", "-l", line)
         self("send-keys", "Enter")
 
     def wait_for(self, *patterns: str) -> str:
-        """Wait until each of `patterns` is found on the screen; return the screen."""
+        """Wait until the screen matches each of `patterns`; return the screen."""
         deadline = time.monotonic() + LIMIT
         while True:
             screen = self("capture-pane", "-p", "-J")
@@ -198,14 +193,14 @@ class Tmux:
             assert time.monotonic() < deadline, f"waiting for {patterns} on the screen:\n{screen}"
 
     def close(self) -> None:
-        """End the server and all that runs in it."""
+        """Kill the server and every process in its windows."""
         self("kill-server")
         self._folder.cleanup()
 
 
 @pytest.fixture
 def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
-    """A window of tmux; in its shell ``$currant`` is currant, and ``$web`` and so on commands."""
+    """Start tmux; in its shell ``$currant`` is currant, and ``$web``, ``$tick`` … are commands."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed: apt-get install tmux, or brew install tmux")
     saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {gate.wait}"
@@ -228,8 +223,8 @@ RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status
 SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
 
 
-def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
-    """The screen shows each line with its prefix; Ctrl-C gives the prompt back, and status 130."""
+def test_three_commands_and_ctrl_c_in_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Each line has its prefix; Ctrl-C brings the prompt back, with status 130."""
     tmux.wait_for(r"prompt>\s*$")
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
@@ -240,8 +235,8 @@ def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> N
     assert "\x1b[" in tmux("capture-pane", "-p", "-e")
 
 
-def test_ctrl_z_and_fg_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
-    """Ctrl-Z gives the prompt back and stops the commands; fg goes on with both."""
+def test_ctrl_z_and_fg_in_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Ctrl-Z pauses the commands and brings the prompt back; fg resumes currant and commands."""
     tmux.wait_for(r"prompt>\s*$")
     tmux.type('$currant run -n a "$pause"; echo "status=$?"')
     tmux.wait_for(r"^a \| \d+$")
@@ -254,8 +249,8 @@ def test_ctrl_z_and_fg_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> No
     assert lifeline.ended() == {"pause"}
 
 
-def test_a_window_of_tmux_that_is_closed_leaves_nothing(tmux: Tmux, lifeline: Lifeline) -> None:
-    """Closing the window under running commands ends all of them."""
+def test_closed_tmux_window_leaves_no_process(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Closing the window while commands run ends all of them."""
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
     tmux("new-window", "exec sh")
