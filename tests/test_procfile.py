@@ -1,4 +1,4 @@
-"""``currant start`` and ``currant check``: Procfiles, the variables beside them, real processes."""
+"""`currant start` and `currant check`: Procfiles, files of variables, and real processes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow  # Each test starts Python at least once.
 
 
-def write(folder: Path, procfile: str, *, env: str | None = None) -> Path:
-    """Write a Procfile, and the file of variables beside it."""
+def write_files(folder: Path, procfile: str, *, env: str | None = None) -> Path:
+    """Write a Procfile, and a ``.env`` file beside it; return the folder."""
     folder.mkdir(exist_ok=True)
     (folder / "Procfile").write_text(procfile)
     if env is not None:
@@ -30,27 +30,27 @@ def write(folder: Path, procfile: str, *, env: str | None = None) -> Path:
     return folder
 
 
-def shown(output: bytes) -> set[bytes]:
-    """Return the lines of several processes, in no order."""
+def line_set(output: bytes) -> set[bytes]:
+    """Return the lines of several processes, which arrive in any order."""
     return set(output.splitlines())
 
 
-# ---- what is started ----
+# ---- processes, ports and formations ----
 
 
-def test_each_process_is_a_line_for_the_shell_with_a_port_of_its_own(
-    run: Run, tmp_path: Path
-) -> None:
-    """Blank lines and comments mean nothing; ports are 100 apart, from 5000 on."""
-    write(tmp_path, '# all\n\nweb: echo "$PORT $PS"\r\n  # two\nwork_er-2:echo $PORT | tr 0 o\n')
+def test_each_process_runs_in_the_shell_and_has_its_own_port(run: Run, tmp_path: Path) -> None:
+    """Blank lines and comments are ignored; ports begin at 5000 and are 100 apart."""
+    write_files(
+        tmp_path, '# all\n\nweb: echo "$PORT $PS"\r\n  # two\nwork_er-2:echo $PORT | tr 0 o\n'
+    )
     ended = run("-k", "failure", subcommand="start", cwd=tmp_path)
     assert ended.status == 0
-    assert shown(ended.out) == {b"web.1       | 5000 web.1", b"work_er-2.1 | 51oo"}
+    assert line_set(ended.out) == {b"web.1       | 5000 web.1", b"work_er-2.1 | 51oo"}
 
 
-def test_starts_and_ends_are_told(run: Run, tmp_path: Path) -> None:
-    """Whoever watches sees each process come and go."""
-    write(tmp_path, "web: echo $$")
+def test_starts_and_exits_are_shown(run: Run, tmp_path: Path) -> None:
+    """stderr has a line for the start and for the exit of each process."""
+    write_files(tmp_path, "web: echo $$")
     status, out, err = run(subcommand="start", cwd=tmp_path)
     pid = out.removeprefix(b"web.1 | ").strip()
     assert status == 0
@@ -58,11 +58,11 @@ def test_starts_and_ends_are_told(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_the_first_that_ends_stops_the_others(
+def test_first_exit_stops_the_other_processes(
     start: Start, tmp_path: Path, lifeline: Lifeline, gate: Gate, status: int
 ) -> None:
-    """Whichever way it ends; a failure of it is the exit status, and the others have not failed."""
-    write(
+    """The first exit stops the others, which have not failed, and sets the exit status."""
+    write_files(
         tmp_path,
         f"web: {lifeline.hold('web')}; {EXEC_FOREVER}\n"
         f"worker: {lifeline.hold('worker')}; {gate.wait}; exit {status}\n",
@@ -76,9 +76,9 @@ def test_the_first_that_ends_stops_the_others(
     assert b"currant: web.1: stopped (SIGTERM)\n" in ended.err
 
 
-def test_kill_others_on_says_which_end_stops_the_others(run: Run, tmp_path: Path) -> None:
-    """With -k failure, one that succeeds stops nobody."""
-    write(
+def test_kill_others_on_selects_the_exits_that_stop_the_others(run: Run, tmp_path: Path) -> None:
+    """With -k failure, a process that succeeds does not stop the others."""
+    write_files(
         tmp_path,
         f"once: exit 0\nweb: {EXEC_FOREVER}\nfails: while kill -0 $PPID; do exit 4; done\n",
     )
@@ -86,11 +86,11 @@ def test_kill_others_on_says_which_end_stops_the_others(run: Run, tmp_path: Path
     assert ended == (4, b"", b"")
 
 
-def test_names_start_only_some_in_their_order(run: Run, tmp_path: Path) -> None:
-    """Ports follow the order in which the processes are named, as with honcho."""
-    write(tmp_path, "a: echo $PORT\nb: echo $PORT\nc: echo $PORT\n")
+def test_arguments_select_processes_and_their_order(run: Run, tmp_path: Path) -> None:
+    """Ports follow the order of the arguments, as in honcho."""
+    write_files(tmp_path, "a: echo $PORT\nb: echo $PORT\nc: echo $PORT\n")
     ended = run("-q", "-k", "failure", "c", "a", subcommand="start", cwd=tmp_path)
-    assert shown(ended.out) == {b"c.1 | 5000", b"a.1 | 5100"}
+    assert line_set(ended.out) == {b"c.1 | 5000", b"a.1 | 5100"}
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_names_start_only_some_in_their_order(run: Run, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("option", ["-m", "--formation", "-c", "--concurrency"])
-def test_a_formation_says_how_many_there_are_of_each(
+def test_formation_sets_the_number_of_each_process(
     run: Run, tmp_path: Path, option: str, formation: str, expected: set[bytes]
 ) -> None:
-    """Those not named are started once; ports of one process are one apart."""
-    write(tmp_path, "web: echo $PORT\njob: echo $PORT\n")
+    """A process not named starts once, and the ports of its instances are one apart."""
+    write_files(tmp_path, "web: echo $PORT\njob: echo $PORT\n")
     ended = run("-q", "-k", "failure", option, formation, subcommand="start", cwd=tmp_path)
     assert ended.status == 0
-    assert shown(ended.out) == expected
+    assert line_set(ended.out) == expected
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_formation_says_how_many_there_are_of_each(
         ([], "PORT=", {"PORT": ""}, b"5000"),
     ],
 )
-def test_the_first_port_is_the_option_or_the_variable(
+def test_first_port_is_the_option_or_the_variable(
     run: Run,
     tmp_path: Path,
     options: list[str],
@@ -133,13 +133,13 @@ def test_the_first_port_is_the_option_or_the_variable(
     variables: dict[str, str],
     port: bytes,
 ) -> None:
-    """The option wins, then the file of variables, then our own variables."""
-    write(tmp_path, "web: echo $PORT", env=env)
+    """--port overrides PORT in ``.env``, which overrides PORT in the environment."""
+    write_files(tmp_path, "web: echo $PORT", env=env)
     ended = run("-q", *options, subcommand="start", cwd=tmp_path, env=variables)
     assert ended == (0, b"web.1 | " + port + b"\n", b"")
 
 
-# ---- as honcho ----
+# ---- comparison with honcho ----
 
 PROCFILE = """
 # comment
@@ -165,7 +165,7 @@ third: echo "out $PORT"; echo err >&2
         ("web: echo one | tr o 0 && echo two; exit 6\n", None, [], None),
     ],
 )
-def test_the_same_files_mean_the_same_to_honcho(
+def test_honcho_gives_the_same_result_for_the_same_files(
     run: Run,
     tmp_path: Path,
     procfile: str,
@@ -173,8 +173,8 @@ def test_the_same_files_mean_the_same_to_honcho(
     arguments: list[str],
     concurrency: str | None,
 ) -> None:
-    """The same processes with the same output, and the same exit status."""
-    write(tmp_path, procfile, env=env)
+    """honcho starts the same processes, with the same output and the same exit status."""
+    write_files(tmp_path, procfile, env=env)
     (tmp_path / "Other").write_text("web: echo other $PORT")
     own, theirs = [*arguments], [*arguments]
     if concurrency is not None:
@@ -188,12 +188,14 @@ def test_the_same_files_mean_the_same_to_honcho(
         timeout=LIMIT,
         check=False,
     )
-    assert labelled(ended.out + b"\n" + ended.err) == labelled(honcho.stdout, times=True)
+    assert output_by_name(ended.out + b"\n" + ended.err) == output_by_name(
+        honcho.stdout, times=True
+    )
     assert ended.status == honcho.returncode
 
 
-def labelled(output: bytes, *, times: bool = False) -> set[tuple[bytes, bytes]]:
-    """Return names and texts, without those of the program that shows them."""
+def output_by_name(output: bytes, *, times: bool = False) -> set[tuple[bytes, bytes]]:
+    """Return pairs of name and text, without the lines of currant or honcho itself."""
     lines = (line for line in output.splitlines() if line)
     if times:
         lines = (line.partition(b" ")[2] for line in lines)
@@ -204,28 +206,30 @@ def labelled(output: bytes, *, times: bool = False) -> set[tuple[bytes, bytes]]:
 # ---- files ----
 
 
-def test_variables_beside_the_procfile_are_set(run: Run, tmp_path: Path) -> None:
-    """They win over ours; quotes are taken off, comments and `export` mean nothing, `$` neither."""
+def test_variables_in_env_file_beside_the_procfile_are_set(run: Run, tmp_path: Path) -> None:
+    """The file overrides the environment; quotes vanish; comments, `export` and `$` do nothing."""
     env = "# a\n\nexport A=1\nB='two words' # b\nC=\"x\\ny\"\nD=$A\nE=\nHOME=/there\nF\n"
-    write(tmp_path, """web: printf '%s.' "$A" "$B" "$C" "$D" "$E" "$HOME" "$F"; echo""", env=env)
+    write_files(
+        tmp_path, """web: printf '%s.' "$A" "$B" "$C" "$D" "$E" "$HOME" "$F"; echo""", env=env
+    )
     ended = run("-r", "-q", subcommand="start", cwd=tmp_path, env={"F": "f", "A": "no"})
     assert ended == (0, b"1.two words.x\ny.$A../there.f.\n", b"")
 
 
-def test_a_procfile_elsewhere_has_its_variables_beside_it_and_is_run_there(
+def test_procfile_in_another_folder_runs_there_with_the_env_file_of_that_folder(
     run: Run, tmp_path: Path
 ) -> None:
-    """As with foreman; --cwd runs the processes in another folder."""
-    folder = write(tmp_path / "deploy", "web: echo $A; pwd", env="A=there")
+    """As in foreman; --cwd runs the processes in another folder."""
+    folder = write_files(tmp_path / "deploy", "web: echo $A; pwd", env="A=there")
     (tmp_path / ".env").write_text("A=here")
     for options, cwd in (([], folder), (["--cwd", "."], tmp_path)):
         ended = run("-r", "-q", "-f", "deploy/Procfile", *options, subcommand="start", cwd=tmp_path)
         assert ended == (0, f"there\n{cwd}\n".encode(), b"")
 
 
-def test_files_of_variables_can_be_named(run: Run, tmp_path: Path) -> None:
-    """Then `.env` is not read unless it is named; a later file wins."""
-    write(tmp_path, "web: echo $A $B $C", env="C=3")
+def test_env_option_names_the_files_of_variables(run: Run, tmp_path: Path) -> None:
+    """With -e, ``.env`` is not read unless -e names it; a later file overrides an earlier one."""
+    write_files(tmp_path, "web: echo $A $B $C", env="C=3")
     (tmp_path / "one").write_text("A=1\nB=1\n")
     (tmp_path / "two").write_text("B=2\n")
     assert run("-q", "-e", "one, two", subcommand="start", cwd=tmp_path).out == b"web.1 | 1 2\n"
@@ -233,9 +237,11 @@ def test_files_of_variables_can_be_named(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["file", "variable"])
-def test_a_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) -> None:
-    """PROCFILE in `.env` wins over ours, and -f over both."""
-    write(tmp_path, "web: echo usual", env="PROCFILE=Procfile.dev" if where == "file" else None)
+def test_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) -> None:
+    """PROCFILE in ``.env`` overrides PROCFILE in the environment, and -f overrides both."""
+    write_files(
+        tmp_path, "web: echo usual", env="PROCFILE=Procfile.dev" if where == "file" else None
+    )
     (tmp_path / "Procfile.dev").write_text("web: echo dev")
     env = {"PROCFILE": "missing" if where == "file" else "Procfile.dev"}
     assert run("-q", subcommand="start", cwd=tmp_path, env=env).out == b"web.1 | dev\n"
@@ -243,17 +249,17 @@ def test_a_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) 
     assert ended.out == b"web.1 | usual\n"
 
 
-def test_bytes_that_are_no_text_reach_the_shell(run: Run, tmp_path: Path) -> None:
-    """A Procfile need not be UTF-8; a byte order mark is no part of the first name."""
+def test_procfile_that_is_not_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> None:
+    """A Procfile need not be UTF-8, and a byte order mark is not part of the first name."""
     (tmp_path / "Procfile").write_bytes(b"\xef\xbb\xbfweb: echo \xff\xc3\xa4\n")
     assert run("-q", subcommand="start", cwd=tmp_path).out == b"web.1 | \xff\xc3\xa4\n"
 
 
-# ---- errors of use ----
+# ---- usage errors ----
 
 
 @pytest.mark.parametrize(
-    ("procfile", "arguments", "told"),
+    ("procfile", "arguments", "message"),
     [
         (None, [], "cannot read the Procfile Procfile: No such file"),
         (None, ["-f", "there/Proc"], "cannot read the Procfile there/Proc: No such file"),
@@ -285,60 +291,60 @@ def test_bytes_that_are_no_text_reach_the_shell(run: Run, tmp_path: Path) -> Non
         ("a: {}\n", ["--raw", "--json"], "--raw and --json"),
     ],
 )
-def test_a_wrong_use_is_told_and_starts_nothing(
-    run: Run, tmp_path: Path, procfile: str | None, arguments: list[str], told: str
+def test_usage_error_is_one_line_and_starts_no_process(
+    run: Run, tmp_path: Path, procfile: str | None, arguments: list[str], message: str
 ) -> None:
-    """One line that says what is wrong, and where; status 2."""
+    """A usage error prints one line that says what is wrong and where; the status is 2."""
     (tmp_path / "bad").write_text("A=1\n\nX Y\nB=2\n")
     (tmp_path / "latin").write_bytes(b"A=\xe4\n")
     (tmp_path / "port").write_text("PORT=x")
     if procfile is not None:
         (tmp_path / "Procfile").write_text(procfile.replace("{}", "touch started"))
-        told = told.replace("{}", "touch started")
+        message = message.replace("{}", "touch started")
     status, out, err = run(*arguments, subcommand="start", cwd=tmp_path)
     assert (status, out) == (2, b"")
     assert err.startswith(b"currant: ")
     assert err.count(b"\n") == 1
-    assert told in err.decode()
+    assert message in err.decode()
     assert not (tmp_path / "started").exists()
 
 
 # ---- check ----
 
 
-def test_check_lists_the_processes_and_starts_nothing(run: Run, tmp_path: Path) -> None:
-    """A line for each process, in order."""
-    write(tmp_path, "# all\nweb: touch started\nworker: exit 3\n", env="A=1")
+def test_check_lists_the_processes_and_starts_none(run: Run, tmp_path: Path) -> None:
+    """`currant check` prints a line for each process, in order."""
+    write_files(tmp_path, "# all\nweb: touch started\nworker: exit 3\n", env="A=1")
     ended = run(subcommand="check", cwd=tmp_path)
     assert ended == (0, b"web    | touch started\nworker | exit 3\n", b"")
     assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize(
-    ("procfile", "env", "told"),
+    ("procfile", "env", "message"),
     [
         ("web true\n", "", b"currant: Procfile, line 1: 'web true' is not of the form"),
         ("web: true\n", "A B\n", b"currant: .env, line 1: 'A B' is not of the form"),
         ("", "", b"currant: Procfile defines no process\n"),
     ],
 )
-def test_check_tells_what_cannot_be_read(
-    run: Run, tmp_path: Path, procfile: str, env: str, told: bytes
+def test_check_reports_a_syntax_error_in_one_line(
+    run: Run, tmp_path: Path, procfile: str, env: str, message: bytes
 ) -> None:
-    """One line, status 2."""
-    write(tmp_path, procfile, env=env)
+    """An error in the Procfile or in ``.env`` prints one line; the status is 2."""
+    write_files(tmp_path, procfile, env=env)
     status, out, err = run(subcommand="check", cwd=tmp_path)
     assert (status, out) == (2, b"")
-    assert err.startswith(told)
+    assert err.startswith(message)
     assert err.count(b"\n") == 1
 
 
-# ---- ends ----
+# ---- signals and terminals ----
 
 
-def test_a_signal_stops_all_of_them(start: Start, tmp_path: Path, lifeline: Lifeline) -> None:
-    """As with `currant run`: gracefully, and the status tells the signal."""
-    write(
+def test_signal_stops_all_processes(start: Start, tmp_path: Path, lifeline: Lifeline) -> None:
+    """As in `currant run`, a signal stops all processes gracefully and sets the status."""
+    write_files(
         tmp_path,
         "".join(f"{name}: {lifeline.hold(name)}; {EXEC_FOREVER}\n" for name in ("web", "worker")),
     )
@@ -349,9 +355,9 @@ def test_a_signal_stops_all_of_them(start: Start, tmp_path: Path, lifeline: Life
     assert lifeline.ended() == {"web", "worker"}
 
 
-def test_on_a_terminal_names_are_coloured(on_terminal: Start, tmp_path: Path) -> None:
-    """Each process has a colour, and may use colours itself."""
-    write(tmp_path, "web: echo $FORCE_COLOR")
+def test_names_have_colours_on_a_terminal(on_terminal: Start, tmp_path: Path) -> None:
+    """On a terminal each process has a colour, and may use colours itself."""
+    write_files(tmp_path, "web: echo $FORCE_COLOR")
     out = on_terminal(subcommand="start", cwd=tmp_path).end().out
     assert b"\x1b[36mweb.1 | " in out.replace(b"\x1b[0;", b"\x1b[")
     assert lines_of("web.1", plain(out)) == [b"1"]

@@ -180,21 +180,24 @@ def test_each_page_is_linked_from_the_readme() -> None:
     assert pages - links == set()
 
 
-FILE = re.compile(r"`((?:[\w.]+/)*[\w.]+\.(?:py|sh|toml))`")
-"""A file that a page names; a bare name is a file of the same row or list."""
+PATH = re.compile(r"`([\w*][\w.*-]*(?:/[\w.*-]*)+|[\w.]+\.(?:py|sh|toml))`")
+"""A file or folder that a page names: a path, or a bare file name.
 
-FOLDERS = [".", "currant", "tests"]
-FOLDERS += [f"currant/{name}" for name in ("_process", "_supervisor", "_channel", "_values")]
-FOLDERS += [f"currant/{name}" for name in ("cli", "sinks")]
+A path may begin in a subfolder of the project, and ``*`` matches any part of a name.  Hidden
+folders are left out, because a source distribution does not have them.
+"""
+
+BASES = [ROOT, ROOT / "currant", ROOT / "tests", ROOT / "examples"]
+BASES += [path for path in (ROOT / "currant").iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_each_file_that_a_page_for_developers_names_exists(page: str) -> None:
-    """A file that has moved has to move on these pages too."""
-    names = set(FILE.findall((ROOT / page).read_text()))
+    """The pages for developers name no file or folder that does not exist."""
+    names = set(PATH.findall((ROOT / page).read_text()))
     assert names
-    names -= {"currant/sinks/_name.py", "util.py"}  # a new sink, and a file that must not exist
-    missing = [n for n in names if not any((ROOT / folder / n).exists() for folder in FOLDERS)]
+    names -= {"currant/sinks/_name.py", "util.py"}  # A new sink, and a name that is forbidden.
+    missing = [name for name in names if not any(any(base.glob(name)) for base in BASES)]
     assert missing == []
 
 

@@ -1,6 +1,6 @@
-"""The stack of examples/stack: real servers that crash one after the other, and are stopped.
+"""Run examples/stack: real servers, which the tests crash one after the other and then stop.
 
-Each step waits for a line of the log, or for the end of a process.
+Each step waits for a line of the log or for the exit of a process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ import stack
 options = {"backend": sys.argv[2], "backend_options": eval(sys.argv[3])}
 sys.exit(not anyio.run(stack.main, Path(sys.argv[1]), **options))
 """
-"""What runs the script's `main` on an event loop that is not the default."""
+"""A program that runs the script's `main` on a given event loop."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,39 +62,39 @@ pytestmark = [
 
 
 class Stack(Cli):
-    """The script in a process of its own, with its log."""
+    """The running script, and its log."""
 
     @property
     def log(self) -> str:
-        """All that was read so far."""
+        """All output read so far."""
         return self.written("stdout").decode()
 
     def wait_for(self, *texts: str, since: int = 0) -> None:
-        """Read until each of `texts` is in the log, from the place `since` on."""
+        """Read until each of `texts` is in the log after the position `since`."""
         deadline = time.monotonic() + LIMIT
         while not all(text in self.log[since:] for text in texts):
-            assert self._open, f"ended before {texts}:\n{self.log[since:]}"
+            assert self._open, f"exited before it wrote {texts}:\n{self.log[since:]}"
             self._read(deadline, f"waiting for {texts}")
 
     def started(self, since: int = 0) -> dict[str, int]:
-        """Return the processes that were started from the place `since` on, the last of each."""
+        """Return the last PID of each part that was started after the position `since`."""
         found = re.findall(r"^currant: (\S+): process (\d+)$", self.log[since:], re.MULTILINE)
         return {name: int(pid) for name, pid in found}
 
-    def is_told_in_this_order(self, *texts: str, since: int = 0) -> bool:
-        """Tell whether `texts` come one after the other in the log, each for the first time."""
-        places = [self.log.index(text, since) for text in texts]
-        return places == sorted(places)
+    def has_in_order(self, *texts: str, since: int = 0) -> bool:
+        """Return whether the first occurrences of `texts` after `since` come in this order."""
+        positions = [self.log.index(text, since) for text in texts]
+        return positions == sorted(positions)
 
     def reverse(self, name: str, text: str) -> str:
-        """Have the stack reverse a text; return what it has made of it."""
+        """Have the stack reverse `text`; return the result."""
         since = len(self.log)
         self.request(f"/{name}", text.encode())
         self.wait_for(f"| done: /{name}\n", since=since)
         return self.request(f"/{name}")
 
     def request(self, path: str, body: bytes | None = None) -> str:
-        """Return the API's answer."""
+        """Send a request to the API; return its answer."""
         (address, *_) = re.findall(r"Serving on (http://127\.0\.0\.1:\d+)", self.log)
         with urllib.request.urlopen(address + path, body, timeout=LIMIT) as answer:
             text: str = answer.read().decode()
@@ -103,14 +103,14 @@ class Stack(Cli):
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
-    """The event loop that the script runs on: each of the three."""
+    """Run the script on each of the three event loops."""
     backend: tuple[str, dict[str, object]] = request.param
     return backend
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder for the stack, with a short path that the user of the database may enter, too."""
+    """Create a folder with a short path, which the user of the database may enter too."""
     with tempfile.TemporaryDirectory(prefix="stack-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         folder.chmod(0o711)
@@ -119,7 +119,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def processes_of_stack(folder: Path) -> Iterator[ExitStack]:
-    """What ends the processes that a failed test has left."""
+    """Stop the script if a failed test has not; kill leftover processes and fail the test."""
     with ExitStack() as stack:
         yield stack
     left = processes_in(folder)
@@ -132,12 +132,12 @@ def processes_of_stack(folder: Path) -> Iterator[ExitStack]:
 def start(
     processes: ExitStack, folder: Path, backend: str = "asyncio", options: object = None
 ) -> Stack:
-    """Start the script in `folder`, and return when all of it is ready."""
+    """Start the script in `folder`; return when each part is ready."""
     argv = [sys.executable, str(SCRIPT), str(folder)]
     if options is not None:
-        how = (str(SCRIPT.parent), str(folder), backend, repr(options))
-        argv = [sys.executable, "-c", IN_A_LOOP, *how]
-    # This currant comes first, also where another one is installed.
+        arguments = (str(SCRIPT.parent), str(folder), backend, repr(options))
+        argv = [sys.executable, "-c", IN_A_LOOP, *arguments]
+    # The script must import this currant, even if another version is installed.
     modules = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         argv,
@@ -156,9 +156,9 @@ def start(
 
 
 def processes_in(folder: Path) -> list[int]:
-    """Return the processes that work in `folder`, or below it; none where there is no ``/proc``.
+    """Return the processes whose working directory is in `folder`; none without ``/proc``.
 
-    Those of PostgreSQL hide their environment, so they are known by nothing else.
+    The processes of PostgreSQL hide their environment, so only the directory identifies them.
     """
     found: list[int] = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
@@ -168,12 +168,12 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def test_each_part_crashes_and_comes_back(
+def test_each_part_restarts_after_a_crash(
     processes_of_stack: ExitStack, folder: Path, backend: tuple[str, dict[str, object]]
 ) -> None:
-    """Who needs what has crashed goes on or starts again; all that was kept is still there."""
+    """After each crash the parts that depend on it go on or restart, and no data is lost."""
     stack = start(processes_of_stack, folder, *backend)
-    assert stack.is_told_in_this_order(
+    assert stack.has_in_order(
         "currant: initdb: process",
         "currant: initdb: exit code 0",
         "currant: postgres: process",
@@ -184,12 +184,12 @@ def test_each_part_crashes_and_comes_back(
         "currant: api: ready",
         "currant: worker.",
     )
-    assert stack.is_told_in_this_order("currant: redis: ready", "currant: api: process")
+    assert stack.has_in_order("currant: redis: ready", "currant: api: process")
     assert stack.reverse("greeting", "hello") == "olleh"
 
     for name in PARTS:
         since, pid = len(stack.log), stack.started()[name]
-        # A worker that has lost its queue ends, and is started again.
+        # A worker that loses its queue exits, and currant restarts it.
         again = {name, "worker.1", "worker.2"} if name == "redis" else {name}
         os.kill(pid, signal.SIGKILL)
         stack.wait_for(f"currant: {name}: SIGKILL\n", since=since)
@@ -204,11 +204,11 @@ def test_each_part_crashes_and_comes_back(
     stack.signal(signal.SIGTERM)
     assert stack.end().status == 0
     for worker in ("worker.1", "worker.2"):
-        assert stack.is_told_in_this_order(
+        assert stack.has_in_order(
             f"{worker} | asked to stop", "api      | asked to stop", since=since
         )
     for asked in ("received fast shutdown request", "Received SIGTERM scheduling shutdown"):
-        assert stack.is_told_in_this_order("api      | asked to stop", asked, since=since)
+        assert stack.has_in_order("api      | asked to stop", asked, since=since)
     assert stack.log.endswith(
         "initdb succeeded\npostgres stopped\nredis stopped\nmigrate succeeded\n"
         "api stopped\nworker.1 stopped\nworker.2 stopped\n"
@@ -216,10 +216,10 @@ def test_each_part_crashes_and_comes_back(
     assert processes_in(folder) == []
 
 
-def test_ctrl_c_stops_it_and_a_second_run_has_its_data(
+def test_second_run_after_ctrl_c_has_the_data_of_the_first(
     processes_of_stack: ExitStack, folder: Path
 ) -> None:
-    """The first command finds the database and leaves it alone."""
+    """In the second run `initdb` finds the database and does not change it."""
     first = start(processes_of_stack, folder)
     assert first.reverse("greeting", "hello") == "olleh"
     first.signal(signal.SIGINT)
@@ -233,10 +233,10 @@ def test_ctrl_c_stops_it_and_a_second_run_has_its_data(
 
 @pytest.mark.skipif(
     not hasattr(os, "pidfd_open") or not os.path.isdir("/proc"),
-    reason="the end of a process that is no child can be waited for on Linux only",
+    reason="only Linux can wait for the exit of a process that is not a child",
 )
-def test_nothing_outlives_the_script(processes_of_stack: ExitStack, folder: Path) -> None:
-    """A script that is killed leaves nothing behind, and the database was shut down in order."""
+def test_no_process_outlives_a_killed_script(processes_of_stack: ExitStack, folder: Path) -> None:
+    """If the script is killed, no process is left, and the database was shut down cleanly."""
     stack = start(processes_of_stack, folder)
     with ExitStack() as descriptors:
         ends = select.poll()
@@ -257,8 +257,8 @@ def test_nothing_outlives_the_script(processes_of_stack: ExitStack, folder: Path
                 left.remove(descriptor)
     assert stack.end().status == 128 + signal.SIGKILL
     assert processes_in(folder) == []
-    look = ["pg_controldata", str(folder / "postgres" / "data")]
-    told = subprocess.run(
-        look, capture_output=True, check=True, env={"PATH": PATH, "LC_ALL": "C"}, text=True
+    command = ["pg_controldata", str(folder / "postgres" / "data")]
+    control = subprocess.run(
+        command, capture_output=True, check=True, env={"PATH": PATH, "LC_ALL": "C"}, text=True
     )
-    assert re.search(r"cluster state: +shut down\n", told.stdout)
+    assert re.search(r"cluster state: +shut down\n", control.stdout)
