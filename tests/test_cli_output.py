@@ -1,6 +1,6 @@
-"""What `currant run` shows: whole lines with prefixes, in the forms that the options ask for.
+"""Test the output of `currant run`: whole lines with prefixes, in the format that the options set.
 
-Real processes write to pipes and files, among them a pipe without a reader and a full disk.
+Real processes write to pipes and files, including a pipe without a reader and a full disk.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
 NO_FULL_DISK = pytest.mark.skipif(
@@ -52,25 +52,25 @@ NO_FULL_DISK = pytest.mark.skipif(
 )
 
 
-def test_output_has_the_commands_names_and_stays_on_its_stream(run: Run) -> None:
-    """Each line is shown after ``name | ``: stdout's on stdout, stderr's on stderr."""
+def test_output_has_a_name_prefix_and_stays_on_its_stream(run: Run) -> None:
+    """Each line follows ``name | ``; stdout goes to stdout and stderr goes to stderr."""
     assert run("--names", "a", "echo out; echo err >&2") == (0, b"a | out\n", b"a | err\n")
 
 
-def test_names_default_to_the_programs(run: Run) -> None:
-    """Without --names, a command is called as its program, and #2 and so on where that is taken."""
+def test_names_default_to_the_program_names(run: Run) -> None:
+    """Without --names, a command has its program's name, with #2 and so on if the name is taken."""
     ended = run("-m", "1", "echo 1", "/bin/echo 2", "X=3 sh -c 'echo $X'")
     assert ended == (0, b"echo   | 1\necho#2 | 2\nsh     | 3\n", b"")
 
 
-def test_a_command_is_a_line_for_the_shell(run: Run) -> None:
-    """Pipes, variables and lists mean what the shell makes of them, in our folder and variables."""
+def test_command_is_a_shell_command_line(run: Run) -> None:
+    """The shell runs pipes, variables and lists in currant's working directory and environment."""
     ended = run("-n", "a", 'echo "$WORD" | tr a b && pwd', env={"WORD": "banana"})
     assert ended == (0, b"a | bbnbnb\na | " + os.fsencode(ROOT) + b"\n", b"")
 
 
-def test_a_command_reads_nothing_from_our_stdin(start: Start) -> None:
-    """A command that reads gets end-of-file; it cannot take what is meant for others."""
+def test_command_reads_nothing_from_currants_stdin(start: Start) -> None:
+    """A command that reads stdin gets end-of-file and cannot take another process's input."""
     assert start("-n", "a", "cat; echo end").end() == (0, b"a | end\n", b"")
 
 
@@ -86,25 +86,25 @@ def test_a_command_reads_nothing_from_our_stdin(start: Start) -> None:
         pytest.param("true", b"", id="nothing"),
     ],
 )
-def test_lines_of_every_kind_are_shown_whole(run: Run, command: str, shown: bytes) -> None:
-    """Whatever ends a line, it gets the prefix and a newline; its bytes stay as they are."""
+def test_every_kind_of_line_is_shown_whole(run: Run, command: str, shown: bytes) -> None:
+    """Each line gets the prefix and a newline, with any line ending; the bytes are unchanged."""
     assert run("-n", "x", command)[:2] == (0, shown)
 
 
-def test_a_command_line_that_is_no_text_arrives_as_it_is(run: Run) -> None:
-    """Bytes that are no UTF-8 are passed on to the shell unchanged."""
+def test_non_utf8_command_line_reaches_the_shell_unchanged(run: Run) -> None:
+    """The shell receives bytes that are not valid UTF-8 unchanged."""
     assert run("-n", "x", b"echo \xff\xfe") == (0, b"x | \xff\xfe\n", b"")
 
 
-def test_a_long_line_stays_one_line(run: Run) -> None:
-    """A line of a megabyte is shown as one line when nothing else comes in between."""
+def test_long_line_stays_one_line(run: Run) -> None:
+    """A one-megabyte line is shown as one line if no other output interrupts it."""
     status, out, err = run("-n", "x", "head -c 1000000 /dev/zero | tr '\\0' y; echo; echo end")
     assert (status, err) == (0, b"")
     assert out == b"x | " + b"y" * 1_000_000 + b"\nx | end\n"
 
 
 def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
-    """Where pieces of long lines alternate, each shown line is of one command; no byte is lost."""
+    """If pieces of long lines alternate, no shown line mixes two commands and no byte is lost."""
     write = "head -c 1000000 /dev/zero | tr '\\0' "
     status, out, err = run("-n", "A,B", write + "a", write + "b")
     assert (status, err) == (0, b"")
@@ -122,10 +122,10 @@ def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
         pytest.param("exit 3", b"currant: b: exit code 3", id="note"),
     ],
 )
-def test_an_unfinished_line_is_ended_before_another_stream_goes_on(
+def test_unfinished_line_ends_before_another_stream_is_shown(
     start: Start, on_terminal: Start, gate: Gate, where: str, last: str, shown: bytes
 ) -> None:
-    """Where stdout and stderr are one file, nothing is glued to an unfinished line of the other."""
+    """If stdout and stderr are one file, no line is joined to an unfinished line of the other."""
     arguments = ("-n", "a,b", "printf unfinished", f"{gate.wait}; {last}")
     cli = on_terminal(*arguments) if where == "a terminal" else _with_one_pipe(start, arguments)
     cli.until(b"unfinished")
@@ -134,7 +134,7 @@ def test_an_unfinished_line_is_ended_before_another_stream_goes_on(
 
 
 def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
-    """Start currant as ``2>&1`` does."""
+    """Start currant with stderr on the same pipe as stdout, as ``2>&1`` does."""
     return start(*arguments, stderr=subprocess.STDOUT)
 
 
@@ -142,10 +142,10 @@ def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
 
 
 @pytest.mark.parametrize("where", ["a file", "a pipe", "a slow pipe"])
-def test_no_line_of_four_commands_is_lost_or_glued(
+def test_lines_of_four_commands_are_neither_lost_nor_joined(
     start: Start, tmp_path: Path, where: str
 ) -> None:
-    """All lines of all commands arrive, in order, however fast they are taken."""
+    """All lines of all commands arrive in order, at any speed of the reader."""
     arguments = ("-n", "a,b,c,d", *["seq 50000"] * 4)
     if where == "a file":
         with open(tmp_path / "out", "wb") as file:
@@ -155,11 +155,11 @@ def test_no_line_of_four_commands_is_lost_or_glued(
         ended = start(*arguments).end()
         out = ended.out
     else:
-        ours, theirs = os.pipe()
-        _make_small(ours)
-        cli = start(*arguments, stdout=theirs)
-        os.close(theirs)
-        with open(ours, "rb", buffering=0) as pipe:
+        read_end, write_end = os.pipe()
+        _limit_capacity_to_a_page(read_end)
+        cli = start(*arguments, stdout=write_end)
+        os.close(write_end)
+        with open(read_end, "rb", buffering=0) as pipe:
             out = b"".join(iter(lambda: pipe.read(509), b""))
         ended = cli.end()
     assert (ended.status, ended.err) == (0, b"")
@@ -168,14 +168,14 @@ def test_no_line_of_four_commands_is_lost_or_glued(
         assert lines_of(name, out) == numbers(50_000)
 
 
-def _make_small(pipe: int) -> None:
-    """Have `pipe` hold no more than a page, where the system can do that."""
+def _limit_capacity_to_a_page(pipe: int) -> None:
+    """Limit the capacity of `pipe` to one page, if the system supports a limit."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
 
 
-def test_what_was_written_while_nobody_read_is_all_there(start: Start, lifeline: Lifeline) -> None:
-    """Output waits for a reader who begins only when the commands have ended."""
+def test_output_written_before_a_reader_reads_is_complete(start: Start, lifeline: Lifeline) -> None:
+    """A reader that starts after the commands have ended receives all output."""
     cli = start("-n", "a", f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}")
     lifeline.wait_for("done")
     lifeline.wait_for_end()
@@ -184,16 +184,16 @@ def test_what_was_written_while_nobody_read_is_all_there(start: Start, lifeline:
     assert lines_of("a", out) == numbers(BUFFERED)
 
 
-def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
-    """Both streams at once: each is complete, in order, and has nothing of the other."""
+def test_simultaneous_stdout_and_stderr_are_both_complete(run: Run) -> None:
+    """If a command writes to both streams at once, each is complete, in order and unmixed."""
     status, out, err = run("-n", "a", "seq 50000 & seq 50000 | sed s/^/e/ >&2; wait")
     assert status == 0
     assert out == b"".join(b"a | %s\n" % number for number in numbers(50_000))
     assert err == b"".join(b"a | e%s\n" % number for number in numbers(50_000))
 
 
-def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
-    """With ``2>&1`` every line has one prefix and one number, and none is missing."""
+def test_stdout_and_stderr_lines_stay_whole_in_one_pipe(start: Start) -> None:
+    """With ``2>&1``, each line has one prefix and one number, and no line is missing."""
     both = "seq 20000 & seq 20000 >&2; wait"
     status, out, _ = _with_one_pipe(start, ("-n", "a,b", both, both)).end()
     assert status == 0
@@ -202,8 +202,8 @@ def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
     assert out.count(b"\n") == 80_000
 
 
-def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline: Lifeline) -> None:
-    """What a command had written when it was stopped is shown, though nobody had read it yet."""
+def test_output_written_before_a_signal_is_not_lost(start: Start, lifeline: Lifeline) -> None:
+    """All output of a stopped command is shown, even if the output was unread at the signal."""
     write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}; {EXEC_FOREVER}"
     cli = start("-n", "a", write)
     lifeline.wait_for("done")
@@ -229,31 +229,31 @@ def test_nothing_that_was_written_before_a_signal_is_lost(start: Start, lifeline
         (["-c", "red"], b"a | 1\na | 2\n"),
     ],
 )
-def test_options_decide_how_output_is_shown(run: Run, options: list[str], shown: bytes) -> None:
-    """Prefix, raw bytes, groups and colours are as asked for."""
+def test_options_set_the_output_format(run: Run, options: list[str], shown: bytes) -> None:
+    """The options set the prefix, raw bytes, grouping and colours."""
     assert run("-n", "a", *options, r"printf '1\n2'") == (0, shown, b"")
 
 
-def test_timestamps_stand_before_the_lines(run: Run) -> None:
-    """Each line has the time of day at which it was read."""
+def test_timestamps_precede_the_lines(run: Run) -> None:
+    """Each line starts with the time of day at which currant read the line."""
     assert re.fullmatch(rb"\d\d:\d\d:\d\d a \| 1\n", run("-n", "a", "--timestamps", "echo 1").out)
 
 
-def test_quiet_says_nothing_of_failures(run: Run) -> None:
-    """The status still tells."""
+def test_quiet_option_hides_failure_notes(run: Run) -> None:
+    """With -q, only the exit status reports a failure."""
     assert run("-q", "-n", "a", "echo err >&2; exit 3") == (3, b"", b"a | err\n")
 
 
-def test_group_shows_one_command_after_the_other(start: Start, gate: Gate) -> None:
-    """What ends first is shown first, in one block, whoever wrote first."""
+def test_group_option_shows_one_command_after_another(start: Start, gate: Gate) -> None:
+    """The first command to end is shown first, in one block, in any order of writing."""
     cli = start("-g", "-n", "a,b", f"echo 1; {gate.wait}; echo 2", "echo 3; echo 4")
     cli.until(b"b | 4\n")
     gate.open()
     assert cli.end() == (0, b"b | 3\nb | 4\na | 1\na | 2\n", b"")
 
 
-def test_colours_can_be_given(run: Run) -> None:
-    """--colors names rich's styles, in order; --color always shows them in a pipe too."""
+def test_prefix_colours_can_be_chosen(run: Run) -> None:
+    """--colors lists Rich styles in command order; --color always shows colours in a pipe too."""
     options = ("--color", "always", "-n", "a,b,c", "-m", "1", "-c", "magenta,auto")
     out = run(*options, "echo 1", "echo 2", "echo 3").out
     colors = [code.removeprefix(b"0;") for code, _ in COLOR.findall(out)]
@@ -261,8 +261,8 @@ def test_colours_can_be_given(run: Run) -> None:
     assert len(set(colors)) == 3
 
 
-def test_json_is_one_object_for_each_message(run: Run) -> None:
-    """Everything is on stdout, what commands write to stderr too; the status is the same."""
+def test_json_output_has_one_object_per_message(run: Run) -> None:
+    """With --json, stdout has all messages, including stderr lines; the status is the same."""
     status, out, err = run("--json", "-n", "a", "echo 1; echo 2 >&2; exit 3")
     objects = [json.loads(line) for line in out.splitlines()]
     assert (status, err) == (3, b"")
@@ -273,24 +273,24 @@ def test_json_is_one_object_for_each_message(run: Run) -> None:
     assert objects[-1]["exit"]["code"] == 3
 
 
-def test_log_dir_has_the_bytes_of_each_command(run: Run, tmp_path: Path) -> None:
-    """Beside the output on the terminal, in a directory that is made."""
+def test_log_dir_stores_the_bytes_of_each_command(run: Run, tmp_path: Path) -> None:
+    """--log-dir creates a directory with a file per command and does not change stdout."""
     options = ("-n", "a,b", "--log-dir", str(tmp_path / "logs"))
     assert run(*options, r"printf '1\r\n'", "true").out == b"a | 1\n"
     files = {file.name: file.read_bytes() for file in (tmp_path / "logs").iterdir()}
     assert files == {"a.log": b"1\r\n", "b.log": b""}
 
 
-def test_summary_is_a_table_of_how_commands_ended(
+def test_summary_lists_the_result_of_each_command(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """At the end, on stderr, in the order given: name, status, exit, attempts, duration."""
+    """A final table on stderr has name, status, exit, attempts and duration in command order."""
     fails, dies = f"{gate.wait}; exit 3", f"{gate.wait}; kill -SEGV $$"
     commands = (fails, lifeline.hold("works"), f"echo up; {EXEC_FOREVER}", dies)
     options = ("-q", "-n", "fails,works,stays,[dies]", "-m", "4", "--summary", "-s", "works")
     kill = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
     cli = start(*options, *kill, "-k", "failure", *commands)
-    # The success of "works" stops nothing; what fails for good stops the one that is up.
+    # The success of "works" stops no command. The final failure of a command stops "stays".
     lifeline.wait_for("works")
     lifeline.wait_for_end()
     cli.until(b"stays  | up\n")
@@ -309,16 +309,16 @@ def test_summary_is_a_table_of_how_commands_ended(
     assert any(ended[name] == failed[name] for name in failed), ended
 
 
-def test_summary_shows_names_of_any_kind_on_one_line(run: Run) -> None:
-    """A newline or an escape in a name is shown and not obeyed; brackets are no markup."""
+def test_summary_shows_each_unusual_name_on_one_line(run: Run) -> None:
+    """A newline or an escape code in a name is shown escaped; brackets are not markup."""
     names = "new\nline,\x1b[31mred,[bold]"
     err = run("-q", "-n", names, "--summary", *["true"] * 3, env={"FORCE_COLOR": ""}).err
     shown = [line.split()[0] for line in err.decode().splitlines()[1:]]
     assert shown == ["new\\nline", "\\x1b[31mred", "[bold]"]
 
 
-def test_a_log_dir_that_cannot_be_made_is_told(run: Run) -> None:
-    """One line that names it; nothing is started."""
+def test_log_dir_that_cannot_be_created_is_reported(run: Run) -> None:
+    """One line names the directory that cannot be created; no command starts."""
     status, _, err = run("-n", "a", "--log-dir", "/dev/null/logs", "echo 1")
     assert (status, err) == (2, b"currant: --log-dir /dev/null/logs: Not a directory\n")
 
@@ -332,10 +332,10 @@ def test_a_log_dir_that_cannot_be_made_is_told(run: Run) -> None:
         ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
     ],
 )
-def test_pipes_are_coloured_only_where_it_is_asked_for(
+def test_pipes_are_coloured_only_on_request(
     run: Run, env: dict[str, str], *, colored: bool
 ) -> None:
-    """In a pipe there are no colours, unless FORCE_COLOR asks for them and NO_COLOR does not."""
+    """Output in a pipe has colours only if FORCE_COLOR is set and NO_COLOR is not."""
     ended = run("-n", "a", "echo hi; echo err >&2", env=env)
     assert [bool(COLOR.match(data)) for data in ended[1:]] == [colored] * 2
     assert [plain(data) for data in ended[1:]] == [b"a | hi\n", b"a | err\n"]
@@ -344,8 +344,8 @@ def test_pipes_are_coloured_only_where_it_is_asked_for(
 # ---- output that cannot be written ----
 
 
-def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline: Lifeline) -> None:
-    """As in ``currant run … | head -1``: stop everything, status 141, nothing on stderr."""
+def test_closed_stdout_stops_all_commands_quietly(start: Start, lifeline: Lifeline) -> None:
+    """As in ``currant run … | head -1``, all commands stop, status is 141 and stderr is empty."""
     endless = f"{lifeline.hold('a')}; while :; do echo line; done"
     cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {EXEC_FOREVER}")
     lifeline.wait_for("a", "b")
@@ -356,8 +356,8 @@ def test_when_nobody_reads_stdout_all_is_stopped_quietly(start: Start, lifeline:
     assert cli.end().err == b""
 
 
-def test_head_gets_its_line_in_a_shells_pipeline() -> None:
-    """The pipeline of row 17: head has its line, currant's status is 141, nobody complains."""
+def test_head_gets_one_line_in_a_shell_pipeline() -> None:
+    """In ``currant run … | head -1``, head gets its line, status is 141 and no error is printed."""
     pipeline = '{ "$@"; echo "status=$?" >&2; } | head -1'
     ended = subprocess.run(
         ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", EXEC_FOREVER],
@@ -371,10 +371,8 @@ def test_head_gets_its_line_in_a_shells_pipeline() -> None:
     assert ended.stderr == b"status=141\n"
 
 
-def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
-    start: Start, lifeline: Lifeline
-) -> None:
-    """Nothing has to be written for it: status 141, nothing on stderr, everything stopped."""
+def test_closed_pipe_stops_silent_commands(start: Start, lifeline: Lifeline) -> None:
+    """If stdout closes, silent commands stop too; status is 141 and stderr is empty."""
     cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))
     lifeline.wait_for("a", "b")
     cli.close()
@@ -383,10 +381,10 @@ def test_a_closed_pipe_is_noticed_though_the_commands_are_silent(
     assert cli.end().err == b""
 
 
-def test_a_closed_pipe_is_one_reason_and_a_signal_another(
+def test_one_signal_after_a_closed_pipe_keeps_the_grace(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """While commands stop since nobody reads, one signal does not cut their grace short."""
+    """If a closed pipe has begun the stop, one signal does not shorten the commands' grace."""
     leave = f"{lifeline.say('asked')}; {gate.wait}; {lifeline.say('bye')}; exit"
     listens = f"trap '{leave}' TERM; {lifeline.hold('a')}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "60", listens)
@@ -400,45 +398,45 @@ def test_a_closed_pipe_is_one_reason_and_a_signal_another(
 
 
 @pytest.mark.parametrize("order", ["signal first", "pipe first"])
-def test_a_signal_and_a_closed_pipe_together_leave_the_grace(
+def test_signal_together_with_a_closed_pipe_keeps_the_grace(
     monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    """As Ctrl-C does with ``| tee log``, which ends both: commands have their time; one status."""
+    """As with Ctrl-C and ``| tee log``, commands keep their grace; the first event sets status."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
     received: list[str | None] = []
     kill = Runner.kill
 
-    def note(runner: Runner, reason: str | None = None) -> None:
+    def kill_and_record(runner: Runner, reason: str | None = None) -> None:
         kill(runner, reason)
         received.append(reason)
 
-    async def read_until_killed(pipe: int) -> None:
+    async def wait_for_closed_pipe(pipe: int) -> None:
         if order == "signal first":
             await runner.barrier.wait()
 
-    async def interrupt(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    async def send_signal_and_exit(messages: ObjectReceiveStream[BatchMessage]) -> None:
         await messages.receive()
         if order == "pipe first":
             await runner.barrier.wait()
         os.kill(os.getpid(), signal.SIGTERM)
         while not received:
             await checkpoint()
-        for _ in range(10):  # what the other one leads to is done, too
+        for _ in range(10):  # Let the other event take effect too.
             await checkpoint()
         launcher["a"].exit(0)
 
     monkeypatch.setattr(_run, "_is_pipe", lambda fd: True)
-    monkeypatch.setattr(_run, "_wait_reader_gone", read_until_killed)
-    monkeypatch.setattr(Runner, "kill", note)
-    runner = Runner(["a"], launcher=launcher, sinks=[interrupt], grace=9999)
+    monkeypatch.setattr(_run, "_wait_reader_gone", wait_for_closed_pipe)
+    monkeypatch.setattr(Runner, "kill", kill_and_record)
+    runner = Runner(["a"], launcher=launcher, sinks=[send_signal_and_exit], grace=9999)
     assert run_commands(runner) == (143 if order == "signal first" else 141)
     assert runner.results["a"].exit == Exit(0, None, stopped=True)
 
 
 @NO_FULL_DISK
 @pytest.mark.parametrize("command", ["echo hi", f"echo hi; {EXEC_FOREVER}", "seq 100000"])
-def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
-    """Output that the disk does not take: one clear line, no traceback, nothing left."""
+def test_full_disk_is_reported_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
+    """If the disk is full, one clear line and no traceback is printed, and no process is left."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         commands = [f"{lifeline.hold('a')}; {command}", f"{lifeline.hold('b')}; {STUBBORN}"]
@@ -451,8 +449,8 @@ def test_a_full_disk_is_told_in_one_line(start: Start, lifeline: Lifeline, comma
 
 
 @NO_FULL_DISK
-def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) -> None:
-    """Where the line itself cannot be written, the status tells; nothing is left."""
+def test_full_disk_for_stderr_ends_currant_too(start: Start, lifeline: Lifeline) -> None:
+    """If the error line cannot be written, the status reports the failure; no process is left."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         command = f"{lifeline.hold('a')}; echo err >&2; {EXEC_FOREVER}"
@@ -465,10 +463,10 @@ def test_a_full_disk_for_stderr_ends_it_too(start: Start, lifeline: Lifeline) ->
 
 @NO_FULL_DISK
 @pytest.mark.parametrize("arguments", [("run", "--help"), ("check",)])
-def test_a_full_disk_for_a_help_or_a_list_is_told_in_one_line(
+def test_full_disk_for_help_or_a_list_is_reported_in_one_line(
     start: Start, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """No traceback, whatever is written."""
+    """A full disk gives one error line and no traceback, for help and for a list."""
     (tmp_path / "Procfile").write_text("web: true\n")
     full = os.open("/dev/full", os.O_WRONLY)
     subcommand, *options = arguments
@@ -480,8 +478,8 @@ def test_a_full_disk_for_a_help_or_a_list_is_told_in_one_line(
     assert err == b"currant: cannot write the output: No space left on device\n"
 
 
-def test_one_signal_ends_a_summary_that_nobody_takes(start: Start) -> None:
-    """All commands have ended by then, so there is nothing to wait for."""
+def test_one_signal_ends_an_unread_summary(start: Start) -> None:
+    """One signal ends currant while the summary is unread, because all commands have ended."""
     names = ",".join(f"{'long' * 100}{number}" for number in range(200))
     cli = start("-q", "-m", "20", "--summary", "-n", names, *["true"] * 200)
     cli.until_full("stderr")
@@ -490,8 +488,8 @@ def test_one_signal_ends_a_summary_that_nobody_takes(start: Start) -> None:
 
 
 @NO_FULL_DISK
-def test_a_summary_that_cannot_be_written_changes_nothing(start: Start) -> None:
-    """The status is that of the commands."""
+def test_unwritable_summary_does_not_change_the_status(start: Start) -> None:
+    """If the summary cannot be written, the exit status is still the commands' status."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         ended = start("-q", "-n", "a", "--summary", "echo hi; exit 3", stderr=full).end()
@@ -501,8 +499,8 @@ def test_a_summary_that_cannot_be_written_changes_nothing(start: Start) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_a_stream_that_was_never_open_gives_no_traceback(closed: str) -> None:
-    """As ``currant run … >&-``: stderr is not missed, and of stdout one line says so at most."""
+def test_never_opened_stream_gives_no_traceback(closed: str) -> None:
+    """A closed stderr is ignored; a closed stdout, as with ``>&-``, gives only error lines."""
     ended = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", *CURRANT, "run", "-n", "a", "echo hi; exit 7"],
         cwd=ROOT,
