@@ -1,6 +1,6 @@
-"""How `currant run` answers signals, and that no process is left, however currant ends.
+"""Test how `currant run` handles signals, and that currant leaves no process in any way of ending.
 
-A leftover process would hold the `Lifeline` open.  The tests look at the `Lifeline` as soon as
+A leftover process would hold the `Lifeline` open.  The tests check the `Lifeline` as soon as
 currant has ended.
 """
 
@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable  # noqa: TC003 - NamedTuple looks at it
+from collections.abc import Callable  # noqa: TC003 - NamedTuple reads the annotation
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_stops_everything_gracefully(
+def test_first_signal_stops_all_commands_gracefully(
     start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
 ) -> None:
-    """SIGINT, SIGTERM and SIGHUP ask each command to end, show its last words, and give 128 + n."""
+    """On a signal, currant sends SIGTERM to all commands, shows late output and exits 128 + n."""
     tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
     cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
     cli.until(b"a | ready\n", b"b | ready\n")
@@ -62,10 +62,10 @@ def test_a_signal_stops_everything_gracefully(
     assert sorted(out.splitlines()[2:]) == [b"a | bye", b"b | bye"]
 
 
-def test_after_one_signal_a_command_has_its_grace(
+def test_command_has_its_grace_after_one_signal(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """A command that was asked to end may take its time, and is shown meanwhile."""
+    """After the stop request, a command may run until its grace ends, and its output is shown."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "60", f"{lifeline.hold('a')}; {slow}")
     cli.until(b"a | ready\n")
@@ -77,10 +77,10 @@ def test_after_one_signal_a_command_has_its_grace(
 
 
 @pytest.mark.parametrize("second", SIGNALS)
-def test_a_second_signal_ends_everything_at_once(
+def test_second_signal_kills_all_commands_at_once(
     start: Start, lifeline: Lifeline, gate: Gate, second: signal.Signals
 ) -> None:
-    """The second one does not wait for the grace; the status is that of the first."""
+    """A second signal ends the grace at once; the first signal sets the status."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = start("-n", "a", "--grace", "9999", stubborn)
     cli.until(b"a | ready\n")
@@ -92,8 +92,8 @@ def test_a_second_signal_ends_everything_at_once(
 
 
 @pytest.mark.parametrize("grace", ["0", "0.2"])
-def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, grace: str) -> None:
-    """A command that ignores the question ends after --grace seconds, without a second signal."""
+def test_command_is_killed_after_the_grace(start: Start, lifeline: Lifeline, grace: str) -> None:
+    """A command that ignores SIGTERM is killed after --grace seconds, without a second signal."""
     cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
     cli.until(b"a | ready\n")
     cli.signal(signal.SIGTERM)
@@ -102,10 +102,10 @@ def test_after_the_grace_a_command_is_killed(start: Start, lifeline: Lifeline, g
 
 
 @pytest.mark.parametrize("then", ["exit", "true"])
-def test_two_signals_end_it_though_nobody_reads_its_output(
+def test_two_signals_end_currant_with_unread_output(
     start: Start, lifeline: Lifeline, then: str
 ) -> None:
-    """A reader that has stopped (a pager, a stopped process) cannot keep currant from ending."""
+    """Two signals end currant even if the reader (a pager, a stopped process) does not read."""
     listens = f"trap '{lifeline.say('asked')}; {then}' TERM; {lifeline.say('done')}"
     write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {listens}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "9999", write)
@@ -117,27 +117,27 @@ def test_two_signals_end_it_though_nobody_reads_its_output(
     assert lifeline.ended() == {"begun", "done", "asked"}
 
 
-def test_a_request_that_comes_twice_at_once_is_one(
+def test_two_simultaneous_signals_count_as_one(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """As that of `timeout`, or of npm beside the terminal: it does not cut the grace short."""
+    """A second simultaneous signal, as from `timeout`, or npm and the terminal, keeps the grace."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "9999", f"{lifeline.hold('a')}; {slow}")
     cli.until(b"a | ready\n")
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
-        cli.signal(number)  # both come when it goes on
+        cli.signal(number)  # Both signals arrive when currant continues.
     cli.until(b"a | asked\n")
     gate.open()
     status, out, err = cli.end()
-    assert status in (130, 143)  # whichever the system hands over first
+    assert status in (130, 143)  # The system may deliver either signal first.
     assert (out, err) == (b"a | ready\na | asked\na | done\n", b"")
     assert lifeline.ended() == {"a"}
 
 
-def test_a_signal_that_is_ignored_stays_so(
+def test_ignored_signal_stays_ignored(
     processes_of_currant: ExitStack, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """As below ``nohup``: what was ignored when currant was started does not stop it."""
+    """A signal that was ignored when currant started, as under ``nohup``, does not stop currant."""
     commands = (f"{lifeline.hold('a')}; {EXEC_FOREVER}", f"{gate.wait}; {lifeline.hold('b')}")
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a,b", *commands],
@@ -159,8 +159,8 @@ def test_a_signal_that_is_ignored_stays_so(
 
 
 @needs_proc
-def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
-    """Whoever ignores SIGTSTP is stopped nevertheless; all go on when currant does."""
+def test_sigtstp_pauses_the_commands_and_sigcont_resumes_them(start: Start) -> None:
+    """SIGTSTP stops even a command that ignores SIGTSTP; all commands resume with currant."""
     cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
     cli.until(b"a | ", b"b | ")
     cli.signal(signal.SIGTSTP)
@@ -169,15 +169,15 @@ def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
     cli.until(b"\n")
     for name in ("a", "b"):
         (number,) = lines_of(name, cli.written("stdout"))
-        _until_state(int(number), "T")
+        _wait_for_state(int(number), "T")
     cli.signal(signal.SIGCONT)
     cli.until(b"a | resumed\n")
     cli.signal(signal.SIGTERM)
     assert cli.end().status == 143
 
 
-def _until_state(pid: int, state: str) -> None:
-    """Wait until a process is in a state; nothing announces that it is stopped."""
+def _wait_for_state(pid: int, state: str) -> None:
+    """Poll until a process is in `state`, because no event reports that the process has stopped."""
     deadline = time.monotonic() + LIMIT
     path = f"/proc/{pid}/stat"
     while (now := Path(path).read_text().rpartition(")")[2].split()[0]) != state:
@@ -185,32 +185,32 @@ def _until_state(pid: int, state: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_tstp_reaches_the_commands_before_they_are_stopped(
+async def test_sigtstp_reaches_the_commands_before_sigstop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They get SIGTSTP, which they may handle, then SIGSTOP; currant is the last to be stopped."""
+    """Commands get SIGTSTP, which a command may handle, then SIGSTOP; currant stops last."""
     launcher = FakeLauncher({"a": Script(exit=None)})
-    ours: list[tuple[int, int, list[int]]] = []
+    sent: list[tuple[int, int, list[int]]] = []
     monkeypatch.setattr(
-        os, "kill", lambda pid, number: ours.append((pid, number, [*launcher["a"].signals]))
+        os, "kill", lambda pid, number: sent.append((pid, number, [*launcher["a"].signals]))
     )
 
-    async def arriving() -> AsyncIterator[signal.Signals]:
+    async def pause_then_resume() -> AsyncIterator[signal.Signals]:
         yield signal.SIGTSTP
         yield signal.SIGCONT
 
     async with Runner(["a"], launcher=launcher) as runner:
         await runner["a"].until_started()
         began = anyio.current_time()
-        await _pause_and_resume(runner, arriving())
-        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # clocks are coarse
+        await _pause_and_resume(runner, pause_then_resume())
+        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # Clocks are coarse.
         assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
         runner.kill()
-    assert ours == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
+    assert sent == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
 
 
-def test_a_signal_ends_what_is_paused(start: Start, lifeline: Lifeline) -> None:
-    """As a shell does for a job that it stops: SIGTERM, then SIGCONT."""
+def test_signal_ends_a_paused_command(start: Start, lifeline: Lifeline) -> None:
+    """SIGTERM and then SIGCONT, as from a shell that ends a stopped job, end a paused command."""
     cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     cli.signal(signal.SIGTSTP)
@@ -271,11 +271,12 @@ class Way(NamedTuple):
     """A way in which currant ends.
 
     Attributes:
-        end: what brings the end about, when all runs.
-        status: the exit status.
-        options: options of currant's.
-        then: what the command with the tree does when the gate is open.
-        other: what another command does; ``GATE`` in it waits at the gate instead of the first.
+        end: the action that ends currant, called when all commands run.
+        status: the expected exit status.
+        options: command-line options for currant.
+        then: shell code that the command with the tree runs after the gate opens.
+        other: shell code of a second command; if ``GATE`` is in the code, the second command
+            waits at the gate and the first does not.
     """
 
     end: Callable[[Cli, Gate], None]
@@ -306,10 +307,10 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_neither_child_nor_grandchild_is_left(
+def test_neither_child_nor_grandchild_outlives_currant(
     start: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path, way: str
 ) -> None:
-    """When currant has ended, in whichever way, all that its commands started has ended too."""
+    """For each way in which currant ends, all processes of its commands end before currant."""
     end, status, options, then, other = WAYS[way]
     os.mkfifo(tmp_path / "up")
     tree = TREE.format(
