@@ -1,4 +1,4 @@
-"""`currant run` on a terminal: the keyboard, a closed window, colours, the progress line, tmux."""
+"""Test `currant run` on a terminal: keys, a closed window, colours, the progress line, tmux."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
-def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
-    """Ctrl-C is for currant alone, which asks its commands to end; the status is 130."""
+def test_ctrl_c_stops_a_command_gracefully(
+    on_terminal: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """Ctrl-C reaches only currant, which sends SIGTERM to its commands; the status is 130."""
     tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {tidy}")
     cli.until(b"ready\r\n")
@@ -45,8 +47,10 @@ def test_ctrl_c_stops_gracefully(on_terminal: Start, lifeline: Lifeline, gate: G
     assert plain(ended.out).replace(b"^C", b"") == b"a | ready\na | bye\n"
 
 
-def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
-    """The second Ctrl-C kills what ignores SIGTERM, however long the grace."""
+def test_second_ctrl_c_kills_a_command_at_once(
+    on_terminal: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """A second Ctrl-C kills a command that ignores SIGTERM, even if the grace is long."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", "--grace", "9999", stubborn)
     cli.until(b"ready\r\n")
@@ -60,27 +64,27 @@ def test_ctrl_c_twice_ends_at_once(on_terminal: Start, lifeline: Lifeline, gate:
 
 
 @pytest.mark.parametrize("command", [EXEC_FOREVER, "while :; do echo line; done"])
-def test_when_the_terminal_is_closed_all_is_stopped(
+def test_closed_terminal_stops_all_commands(
     on_terminal: Start, lifeline: Lifeline, command: str
 ) -> None:
-    """A closed window is a SIGHUP: nothing is left that belonged to it."""
+    """A closed window sends SIGHUP to currant, and currant leaves no process."""
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; echo ready; {command}")
     cli.until(b"ready\r\n")
     cli.close()
-    # Its output may have failed before the signal came.
+    # A write to the terminal may fail before the signal arrives.
     assert cli.wait() in ((129,) if command == EXEC_FOREVER else (129, 1))
     assert lifeline.ended() == {"a"}
 
 
-def test_a_command_cannot_take_the_terminal(on_terminal: Start) -> None:
-    """Commands have no terminal: reading from it fails at once, and nothing is suspended."""
+def test_command_cannot_read_the_terminal(on_terminal: Start) -> None:
+    """Commands have no terminal: a read from /dev/tty fails at once and suspends no process."""
     command = "cat; (: </dev/tty) 2>/dev/null || echo no terminal"
     status, out, _ = on_terminal("-n", "a", command).end()
     assert (status, plain(out)) == (0, b"a | no terminal\n")
 
 
 def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
-    """Each command has a colour of its own, for the prefix only; the text is as without."""
+    """Each command's prefix has its own colour; the text of the line is not coloured."""
     ended = on_terminal("-q", "-m", "1", "-n", "a,b", "echo 1; echo 2", "echo 3; echo 4 >&2").end()
     colors = {name: color for color, name in COLOR.findall(ended.out)}
     assert set(colors) == {b"a | ", b"b | "}
@@ -88,7 +92,7 @@ def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
     assert len(COLOR.findall(ended.out)) == 4
     lines = plain(ended.out).splitlines()
     assert lines[:2] == [b"a | 1", b"a | 2"]
-    assert sorted(lines[2:]) == [b"b | 3", b"b | 4"]  # from two pipes, in either order
+    assert sorted(lines[2:]) == [b"b | 3", b"b | 4"]  # Two pipes: either order is correct.
 
 
 @pytest.mark.parametrize(
@@ -101,17 +105,17 @@ def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
         ({"TERM": "xterm-256color"}, True),
     ],
 )
-def test_variables_decide_about_colours_on_a_terminal(
+def test_variables_control_colours_on_a_terminal(
     on_terminal: Start, env: dict[str, str], *, colored: bool
 ) -> None:
-    """NO_COLOR, where it is not empty, and TERM=dumb turn colours off."""
+    """A non-empty NO_COLOR and TERM=dumb turn colours off."""
     ended = on_terminal("-n", "a", "echo hi; echo err >&2", env=env).end()
     assert (b"\x1b" in ended.out) is colored
     assert sorted(plain(ended.out).splitlines()) == [b"a | err", b"a | hi"]
 
 
-def test_each_stream_is_coloured_by_what_it_is(on_terminal: Start, tmp_path: Path) -> None:
-    """With ``currant run … >log`` the log has no colours, and the terminal has."""
+def test_only_a_stream_on_a_terminal_is_coloured(on_terminal: Start, tmp_path: Path) -> None:
+    """With ``currant run … >log``, the terminal has colours and the log has none."""
     with open(tmp_path / "log", "wb") as log:
         cli = on_terminal("-n", "a", "echo hi; echo err >&2", stdout=log.fileno())
         on_screen = cli.end().out
@@ -120,8 +124,8 @@ def test_each_stream_is_coloured_by_what_it_is(on_terminal: Start, tmp_path: Pat
     assert plain(on_screen) == b"a | err\n"
 
 
-def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> None:
-    """On a terminal it is coloured by the status, and stands below all output."""
+def test_summary_is_shown_after_ctrl_c(on_terminal: Start, gate: Gate) -> None:
+    """On a terminal, the summary after Ctrl-C has status colours and follows all output."""
     cli = on_terminal("-n", "a", "--summary", f"echo ready; {gate.wait}")
     cli.until(b"ready")
     type_on(cli, b"\x03")
@@ -131,8 +135,8 @@ def test_summary_is_shown_after_ctrl_c_too(on_terminal: Start, gate: Gate) -> No
     assert plain(ended.out).splitlines()[-1].split()[:3] == [b"a", b"stopped", b"stopped"]
 
 
-def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start, gate: Gate) -> None:
-    """With more commands than may run at once; cleared at the end."""
+def test_progress_line_is_shown_for_queued_commands(on_terminal: Start, gate: Gate) -> None:
+    """If commands wait for a free slot, a progress line is shown, and cleared at the end."""
     commands = ("echo 1", f"{gate.wait}; exit 3")
     cli = on_terminal("-m", "1", "--color", "never", "-n", "a,b", *commands)
     cli.until(b"currant: 1/2 done, 1 running, 0 failed")
@@ -153,10 +157,10 @@ def test_a_long_batch_shows_its_progress_on_a_terminal(on_terminal: Start, gate:
         (["--json"], {}, b""),
     ],
 )
-def test_commands_may_show_colours_where_we_are_on_a_terminal(
+def test_commands_get_force_color_on_a_terminal(
     on_terminal: Start, options: list[str], env: dict[str, str], shown: bytes
 ) -> None:
-    """FORCE_COLOR is set for them on a terminal, unless colours are not wanted."""
+    """On a terminal, commands get FORCE_COLOR unless an option or a variable turns colours off."""
     out = on_terminal("-n", "a", *options, "echo is=$FORCE_COLOR.", env=env).end().out
     assert b"is=%s." % shown in out
 
@@ -165,11 +169,12 @@ def test_commands_may_show_colours_where_we_are_on_a_terminal(
 
 
 class Tmux:
-    """A tmux server of its own, with one window in which a shell runs."""
+    """A separate tmux server with one window that runs a shell."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._socket = f"currant-test-{uuid4()}"
-        # Of its own, since tmux leaves its socket behind; short, since a socket's path has to be.
+        # tmux leaves its socket behind, so each server has its own directory. The directory's
+        # path is short because the path of a socket must be short.
         self._folder = tempfile.TemporaryDirectory(dir="/tmp")
         folder = {"TMUX_TMPDIR": self._folder.name}
         self._env = environment({"ENV": "", "TERM": "xterm", **folder, **env})
@@ -177,7 +182,7 @@ class Tmux:
         self.type("PS1='prompt> '")
 
     def __call__(self, *arguments: str) -> str:
-        """Give tmux a command; return what it prints."""
+        """Run a tmux command and return its output."""
         command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
         return subprocess.run(
             command, env=self._env, capture_output=True, timeout=LIMIT, check=True, text=True
@@ -189,7 +194,7 @@ class Tmux:
         self("send-keys", "Enter")
 
     def until(self, *patterns: str) -> str:
-        """Wait until each of `patterns` is found on the screen; return the screen."""
+        """Wait until the screen matches each of `patterns`; return the screen."""
         deadline = time.monotonic() + LIMIT
         while True:
             screen = self("capture-pane", "-p", "-J")
@@ -198,14 +203,14 @@ class Tmux:
             assert time.monotonic() < deadline, f"waiting for {patterns} on the screen:\n{screen}"
 
     def close(self) -> None:
-        """End the server and all that runs in it."""
+        """End the server and all processes in its windows."""
         self("kill-server")
         self._folder.cleanup()
 
 
 @pytest.fixture
 def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
-    """A window of tmux; in its shell ``$currant`` is currant, and ``$web`` and so on commands."""
+    """Start a tmux shell with currant in ``$currant`` and commands in ``$web`` and so on."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed: apt-get install tmux, or brew install tmux")
     saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {gate.wait}"
@@ -228,8 +233,8 @@ RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status
 SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
 
 
-def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
-    """The screen shows each line with its prefix; Ctrl-C gives the prompt back, and status 130."""
+def test_three_commands_run_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> None:
+    """The screen shows each line with its prefix; Ctrl-C brings back the prompt with status 130."""
     tmux.until(r"prompt>\s*$")
     tmux.type(RUN_THREE)
     tmux.until(*SHOWN)
@@ -240,8 +245,8 @@ def test_three_commands_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> N
     assert "\x1b[" in tmux("capture-pane", "-p", "-e")
 
 
-def test_ctrl_z_and_fg_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
-    """Ctrl-Z gives the prompt back and stops the commands; fg goes on with both."""
+def test_ctrl_z_pauses_and_fg_resumes_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Ctrl-Z stops the commands and brings back the prompt; fg resumes currant and its commands."""
     tmux.until(r"prompt>\s*$")
     tmux.type('$currant run -n a "$pause"; echo "status=$?"')
     tmux.until(r"^a \| \d+$")
@@ -254,8 +259,8 @@ def test_ctrl_z_and_fg_in_a_window_of_tmux(tmux: Tmux, lifeline: Lifeline) -> No
     assert lifeline.ended() == {"pause"}
 
 
-def test_a_window_of_tmux_that_is_closed_leaves_nothing(tmux: Tmux, lifeline: Lifeline) -> None:
-    """Closing the window under running commands ends all of them."""
+def test_closed_tmux_window_leaves_no_process(tmux: Tmux, lifeline: Lifeline) -> None:
+    """If a tmux window closes, all commands that run in the window end."""
     tmux.type(RUN_THREE)
     tmux.until(*SHOWN)
     tmux("new-window", "exec sh")
