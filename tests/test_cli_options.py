@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
+pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
 def test_python_m_currant_is_the_same_as_currant() -> None:

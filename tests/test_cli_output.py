@@ -1,4 +1,4 @@
-"""The output of `currant run`: whole lines with prefixes, and the options that change their form.
+"""Test the output of `currant run`: whole lines with prefixes, in the format that the options set.
 
 Real processes write to pipes and files, including a pipe without a reader and a full disk.
 """
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
+pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
 NO_FULL_DISK = pytest.mark.skipif(
@@ -52,25 +52,25 @@ NO_FULL_DISK = pytest.mark.skipif(
 )
 
 
-def test_each_line_has_a_prefix_and_stays_on_its_stream(run: Run) -> None:
-    """Each line gets the prefix ``name | ``; stdout goes to stdout and stderr to stderr."""
+def test_output_has_a_name_prefix_and_stays_on_its_stream(run: Run) -> None:
+    """Each line follows ``name | ``; stdout goes to stdout and stderr goes to stderr."""
     assert run("--names", "a", "echo out; echo err >&2") == (0, b"a | out\n", b"a | err\n")
 
 
 def test_names_default_to_the_program_names(run: Run) -> None:
-    """Without --names, a command is named after its program; a repeated name gets #2 and so on."""
+    """Without --names, a command has its program's name, with #2 and so on if the name is taken."""
     ended = run("-m", "1", "echo 1", "/bin/echo 2", "X=3 sh -c 'echo $X'")
     assert ended == (0, b"echo   | 1\necho#2 | 2\nsh     | 3\n", b"")
 
 
-def test_commands_run_in_the_shell_with_the_directory_and_variables_of_currant(run: Run) -> None:
-    """The shell interprets pipes, variables and lists in currant's directory and environment."""
+def test_command_is_a_shell_command_line(run: Run) -> None:
+    """The shell runs pipes, variables and lists in currant's working directory and environment."""
     ended = run("-n", "a", 'echo "$WORD" | tr a b && pwd', env={"WORD": "banana"})
     assert ended == (0, b"a | bbnbnb\na | " + os.fsencode(ROOT) + b"\n", b"")
 
 
-def test_stdin_of_a_command_is_empty(start: Start) -> None:
-    """A command that reads stdin gets end-of-file, so it cannot take input meant for another."""
+def test_command_reads_nothing_from_currants_stdin(start: Start) -> None:
+    """A command that reads stdin gets end-of-file and cannot take another process's input."""
     assert start("-n", "a", "cat; echo end").end() == (0, b"a | end\n", b"")
 
 
@@ -82,31 +82,29 @@ def test_stdin_of_a_command_is_empty(start: Start) -> None:
         pytest.param(r"printf 'a\r\nb\r\n'", b"x | a\nx | b\n", id="CR LF"),
         pytest.param(r"printf '1%%\r2%%\r'", b"x | 1%\nx | 2%\n", id="progress bar"),
         pytest.param(r"printf '\n\na\n'", b"x | \nx | \nx | a\n", id="empty lines"),
-        pytest.param(r"printf '\377\000\303\n'", b"x | \xff\0\xc3\n", id="not UTF-8"),
-        pytest.param("true", b"", id="no output"),
+        pytest.param(r"printf '\377\000\303\n'", b"x | \xff\0\xc3\n", id="no text"),
+        pytest.param("true", b"", id="nothing"),
     ],
 )
-def test_lines_keep_their_bytes_and_end_with_a_newline(
-    run: Run, command: str, shown: bytes
-) -> None:
-    """Each line gets a prefix and a newline, whatever ends the line; its bytes do not change."""
+def test_every_kind_of_line_is_shown_whole(run: Run, command: str, shown: bytes) -> None:
+    """Each line gets the prefix and a newline, with any line ending; the bytes are unchanged."""
     assert run("-n", "x", command)[:2] == (0, shown)
 
 
-def test_command_that_is_not_utf8_reaches_the_shell_unchanged(run: Run) -> None:
-    """Bytes that are not UTF-8 reach the shell unchanged."""
+def test_non_utf8_command_line_reaches_the_shell_unchanged(run: Run) -> None:
+    """The shell receives bytes that are not valid UTF-8 unchanged."""
     assert run("-n", "x", b"echo \xff\xfe") == (0, b"x | \xff\xfe\n", b"")
 
 
 def test_long_line_stays_one_line(run: Run) -> None:
-    """A line of a megabyte is shown as one line if no other output comes in between."""
+    """A one-megabyte line is shown as one line if no other output interrupts it."""
     status, out, err = run("-n", "x", "head -c 1000000 /dev/zero | tr '\\0' y; echo; echo end")
     assert (status, err) == (0, b"")
     assert out == b"x | " + b"y" * 1_000_000 + b"\nx | end\n"
 
 
 def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
-    """If pieces of long lines alternate, each shown line is of one command; no byte is lost."""
+    """If pieces of long lines alternate, no shown line mixes two commands and no byte is lost."""
     write = "head -c 1000000 /dev/zero | tr '\\0' "
     status, out, err = run("-n", "A,B", write + "a", write + "b")
     assert (status, err) == (0, b"")
@@ -124,21 +122,19 @@ def test_long_lines_of_two_commands_are_not_mixed(run: Run) -> None:
         pytest.param("exit 3", b"currant: b: exit code 3", id="note"),
     ],
 )
-def test_unfinished_line_ends_before_output_of_another_stream(
+def test_unfinished_line_ends_before_another_stream_is_shown(
     start: Start, on_terminal: Start, gate: Gate, where: str, last: str, shown: bytes
 ) -> None:
-    """If stdout and stderr are one file, a line never continues an unfinished line of the other."""
+    """If stdout and stderr are one file, no line is joined to an unfinished line of the other."""
     arguments = ("-n", "a,b", "printf unfinished", f"{gate.wait}; {last}")
-    cli = (
-        on_terminal(*arguments) if where == "a terminal" else _start_with_one_pipe(start, arguments)
-    )
+    cli = on_terminal(*arguments) if where == "a terminal" else _with_one_pipe(start, arguments)
     cli.read_until(b"unfinished")
     gate.open()
     assert plain(cli.end().out) == b"a | unfinished\n" + shown + b"\n"
 
 
-def _start_with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
-    """Start currant with stdout and stderr in one pipe, as ``2>&1`` does."""
+def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
+    """Start currant with stderr on the same pipe as stdout, as ``2>&1`` does."""
     return start(*arguments, stderr=subprocess.STDOUT)
 
 
@@ -146,10 +142,10 @@ def _start_with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
 
 
 @pytest.mark.parametrize("where", ["a file", "a pipe", "a slow pipe"])
-def test_all_lines_of_four_commands_arrive_in_order(
+def test_lines_of_four_commands_are_neither_lost_nor_joined(
     start: Start, tmp_path: Path, where: str
 ) -> None:
-    """All lines of all commands arrive, whole and in order, however fast or slow the reader is."""
+    """All lines of all commands arrive in order, at any speed of the reader."""
     arguments = ("-n", "a,b,c,d", *["seq 50000"] * 4)
     if where == "a file":
         with open(tmp_path / "out", "wb") as file:
@@ -159,11 +155,11 @@ def test_all_lines_of_four_commands_arrive_in_order(
         ended = start(*arguments).end()
         out = ended.out
     else:
-        ours, theirs = os.pipe()
-        _shrink_pipe(ours)
-        cli = start(*arguments, stdout=theirs)
-        os.close(theirs)
-        with open(ours, "rb", buffering=0) as pipe:
+        read_end, write_end = os.pipe()
+        _limit_capacity_to_a_page(read_end)
+        cli = start(*arguments, stdout=write_end)
+        os.close(write_end)
+        with open(read_end, "rb", buffering=0) as pipe:
             out = b"".join(iter(lambda: pipe.read(509), b""))
         ended = cli.end()
     assert (ended.status, ended.err) == (0, b"")
@@ -172,16 +168,14 @@ def test_all_lines_of_four_commands_arrive_in_order(
         assert lines_of(name, out) == numbers(50_000)
 
 
-def _shrink_pipe(pipe: int) -> None:
-    """Limit the capacity of `pipe` to one page, if the system supports it."""
+def _limit_capacity_to_a_page(pipe: int) -> None:
+    """Limit the capacity of `pipe` to one page, if the system supports a limit."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
 
 
-def test_output_is_complete_if_reading_begins_after_the_exit_of_the_commands(
-    start: Start, lifeline: Lifeline
-) -> None:
-    """No output is lost if the reader begins after all commands have exited."""
+def test_output_written_before_a_reader_reads_is_complete(start: Start, lifeline: Lifeline) -> None:
+    """A reader that starts after the commands have ended receives all output."""
     cli = start("-n", "a", f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}")
     lifeline.wait_for("done")
     lifeline.wait_for_end()
@@ -190,18 +184,18 @@ def test_output_is_complete_if_reading_begins_after_the_exit_of_the_commands(
     assert lines_of("a", out) == numbers(BUFFERED)
 
 
-def test_stdout_and_stderr_of_a_command_are_both_complete(run: Run) -> None:
-    """If a command writes to both streams at once, each is complete, in order, and unmixed."""
+def test_simultaneous_stdout_and_stderr_are_both_complete(run: Run) -> None:
+    """If a command writes to both streams at once, each is complete, in order and unmixed."""
     status, out, err = run("-n", "a", "seq 50000 & seq 50000 | sed s/^/e/ >&2; wait")
     assert status == 0
     assert out == b"".join(b"a | %s\n" % number for number in numbers(50_000))
     assert err == b"".join(b"a | e%s\n" % number for number in numbers(50_000))
 
 
-def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
-    """With ``2>&1`` each line has one prefix and one number, and no line is missing."""
+def test_stdout_and_stderr_lines_stay_whole_in_one_pipe(start: Start) -> None:
+    """With ``2>&1``, each line has one prefix and one number, and no line is missing."""
     both = "seq 20000 & seq 20000 >&2; wait"
-    status, out, _ = _start_with_one_pipe(start, ("-n", "a,b", both, both)).end()
+    status, out, _ = _with_one_pipe(start, ("-n", "a,b", both, both)).end()
     assert status == 0
     for name in "ab":
         assert sorted(lines_of(name, out)) == sorted(numbers(20_000) * 2)
@@ -209,7 +203,7 @@ def test_lines_of_both_streams_are_whole_in_one_pipe(start: Start) -> None:
 
 
 def test_output_written_before_a_signal_is_not_lost(start: Start, lifeline: Lifeline) -> None:
-    """All output that a command wrote before it was stopped is shown, even if it was unread."""
+    """All output of a stopped command is shown, even if the output was unread at the signal."""
     write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {lifeline.say('done')}; {EXEC_FOREVER}"
     cli = start("-n", "a", write)
     lifeline.wait_for("done")
@@ -220,7 +214,7 @@ def test_output_written_before_a_signal_is_not_lost(start: Start, lifeline: Life
     assert lines_of("a", out) == numbers(BUFFERED)
 
 
-# ---- options that change the output ----
+# ---- options about output ----
 
 
 @pytest.mark.parametrize(
@@ -235,31 +229,31 @@ def test_output_written_before_a_signal_is_not_lost(start: Start, lifeline: Life
         (["-c", "red"], b"a | 1\na | 2\n"),
     ],
 )
-def test_options_set_the_form_of_the_output(run: Run, options: list[str], shown: bytes) -> None:
-    """Options set the prefix, raw output, groups and colours."""
+def test_options_set_the_output_format(run: Run, options: list[str], shown: bytes) -> None:
+    """The options set the prefix, raw bytes, grouping and colours."""
     assert run("-n", "a", *options, r"printf '1\n2'") == (0, shown, b"")
 
 
-def test_timestamps_come_before_the_prefix(run: Run) -> None:
-    """Each line begins with the time of day at which currant read the line."""
+def test_timestamps_precede_the_lines(run: Run) -> None:
+    """Each line starts with the time of day at which currant read the line."""
     assert re.fullmatch(rb"\d\d:\d\d:\d\d a \| 1\n", run("-n", "a", "--timestamps", "echo 1").out)
 
 
-def test_quiet_hides_notes_about_failures(run: Run) -> None:
-    """With -q only the exit status reports a failure."""
+def test_quiet_option_hides_failure_notes(run: Run) -> None:
+    """With -q, only the exit status reports a failure."""
     assert run("-q", "-n", "a", "echo err >&2; exit 3") == (3, b"", b"a | err\n")
 
 
-def test_group_shows_each_command_as_one_block(start: Start, gate: Gate) -> None:
-    """With -g the command that exits first is shown first, even if another wrote first."""
+def test_group_option_shows_one_command_after_another(start: Start, gate: Gate) -> None:
+    """The first command to end is shown first, in one block, in any order of writing."""
     cli = start("-g", "-n", "a,b", f"echo 1; {gate.wait}; echo 2", "echo 3; echo 4")
     cli.read_until(b"b | 4\n")
     gate.open()
     assert cli.end() == (0, b"b | 3\nb | 4\na | 1\na | 2\n", b"")
 
 
-def test_colors_sets_the_colours_and_color_always_shows_them(run: Run) -> None:
-    """--colors takes rich's styles, in order, and --color always shows colours even in a pipe."""
+def test_prefix_colours_can_be_chosen(run: Run) -> None:
+    """--colors lists Rich styles in command order; --color always shows colours in a pipe too."""
     options = ("--color", "always", "-n", "a,b,c", "-m", "1", "-c", "magenta,auto")
     out = run(*options, "echo 1", "echo 2", "echo 3").out
     colors = [code.removeprefix(b"0;") for code, _ in COLOR.findall(out)]
@@ -267,8 +261,8 @@ def test_colors_sets_the_colours_and_color_always_shows_them(run: Run) -> None:
     assert len(set(colors)) == 3
 
 
-def test_json_writes_one_object_for_each_message(run: Run) -> None:
-    """--json writes all messages to stdout, stderr lines too; the exit status does not change."""
+def test_json_output_has_one_object_per_message(run: Run) -> None:
+    """With --json, stdout has all messages, including stderr lines; the status is the same."""
     status, out, err = run("--json", "-n", "a", "echo 1; echo 2 >&2; exit 3")
     objects = [json.loads(line) for line in out.splitlines()]
     assert (status, err) == (3, b"")
@@ -279,22 +273,24 @@ def test_json_writes_one_object_for_each_message(run: Run) -> None:
     assert objects[-1]["exit"]["code"] == 3
 
 
-def test_log_dir_gets_a_file_with_the_output_of_each_command(run: Run, tmp_path: Path) -> None:
-    """--log-dir creates a directory with a file for each command, beside the normal output."""
+def test_log_dir_stores_the_bytes_of_each_command(run: Run, tmp_path: Path) -> None:
+    """--log-dir creates a directory with a file per command and does not change stdout."""
     options = ("-n", "a,b", "--log-dir", str(tmp_path / "logs"))
     assert run(*options, r"printf '1\r\n'", "true").out == b"a | 1\n"
     files = {file.name: file.read_bytes() for file in (tmp_path / "logs").iterdir()}
     assert files == {"a.log": b"1\r\n", "b.log": b""}
 
 
-def test_summary_is_a_table_of_all_commands(start: Start, lifeline: Lifeline, gate: Gate) -> None:
-    """--summary ends stderr with name, status, exit, attempts and duration, in the order given."""
+def test_summary_lists_the_result_of_each_command(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """A final table on stderr has name, status, exit, attempts and duration in command order."""
     fails, dies = f"{gate.wait}; exit 3", f"{gate.wait}; kill -SEGV $$"
     commands = (fails, lifeline.hold("works"), f"echo up; {EXEC_FOREVER}", dies)
     options = ("-q", "-n", "fails,works,stays,[dies]", "-m", "4", "--summary", "-s", "works")
     kill = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
     cli = start(*options, *kill, "-k", "failure", *commands)
-    # The success of "works" stops no command; the first final failure stops "stays".
+    # The success of "works" stops no command. The final failure of a command stops "stays".
     lifeline.wait_for("works")
     lifeline.wait_for_end()
     cli.read_until(b"stays  | up\n")
@@ -313,16 +309,16 @@ def test_summary_is_a_table_of_all_commands(start: Start, lifeline: Lifeline, ga
     assert any(ended[name] == failed[name] for name in failed), ended
 
 
-def test_summary_escapes_control_characters_in_names(run: Run) -> None:
-    """A newline or an escape sequence in a name is shown escaped, and brackets are not markup."""
+def test_summary_shows_each_unusual_name_on_one_line(run: Run) -> None:
+    """A newline or an escape code in a name is shown escaped; brackets are not markup."""
     names = "new\nline,\x1b[31mred,[bold]"
     err = run("-q", "-n", names, "--summary", *["true"] * 3, env={"FORCE_COLOR": ""}).err
     shown = [line.split()[0] for line in err.decode().splitlines()[1:]]
     assert shown == ["new\\nline", "\\x1b[31mred", "[bold]"]
 
 
-def test_log_dir_that_cannot_be_created_is_a_usage_error(run: Run) -> None:
-    """If the directory cannot be created, one line names it, and no command starts."""
+def test_log_dir_that_cannot_be_created_is_reported(run: Run) -> None:
+    """One line names the directory that cannot be created; no command starts."""
     status, _, err = run("-n", "a", "--log-dir", "/dev/null/logs", "echo 1")
     assert (status, err) == (2, b"currant: --log-dir /dev/null/logs: Not a directory\n")
 
@@ -336,10 +332,10 @@ def test_log_dir_that_cannot_be_created_is_a_usage_error(run: Run) -> None:
         ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
     ],
 )
-def test_pipes_have_colours_only_with_force_color(
+def test_pipes_are_coloured_only_on_request(
     run: Run, env: dict[str, str], *, colored: bool
 ) -> None:
-    """Output to a pipe has no colours unless FORCE_COLOR is set and NO_COLOR is not."""
+    """Output in a pipe has colours only if FORCE_COLOR is set and NO_COLOR is not."""
     ended = run("-n", "a", "echo hi; echo err >&2", env=env)
     assert [bool(COLOR.match(data)) for data in ended[1:]] == [colored] * 2
     assert [plain(data) for data in ended[1:]] == [b"a | hi\n", b"a | err\n"]
@@ -349,7 +345,7 @@ def test_pipes_have_colours_only_with_force_color(
 
 
 def test_closed_stdout_stops_all_commands_quietly(start: Start, lifeline: Lifeline) -> None:
-    """As in ``currant run … | head -1``: all commands stop, the status is 141, stderr is empty."""
+    """As in ``currant run … | head -1``, all commands stop, status is 141 and stderr is empty."""
     endless = f"{lifeline.hold('a')}; while :; do echo line; done"
     cli = start("-n", "a,b", "--grace", "60", endless, f"{lifeline.hold('b')}; {EXEC_FOREVER}")
     lifeline.wait_for("a", "b")
@@ -360,8 +356,8 @@ def test_closed_stdout_stops_all_commands_quietly(start: Start, lifeline: Lifeli
     assert cli.end().err == b""
 
 
-def test_pipeline_with_head_shows_one_line_and_no_error() -> None:
-    """In a pipeline with head, head prints a line, currant's status is 141, and stderr is empty."""
+def test_head_gets_one_line_in_a_shell_pipeline() -> None:
+    """In ``currant run … | head -1``, head gets its line, status is 141 and no error is printed."""
     pipeline = '{ "$@"; echo "status=$?" >&2; } | head -1'
     ended = subprocess.run(
         ["sh", "-c", pipeline, "sh", *CURRANT, "run", "-n", "a,b", "seq 1000000", EXEC_FOREVER],
@@ -375,8 +371,8 @@ def test_pipeline_with_head_shows_one_line_and_no_error() -> None:
     assert ended.stderr == b"status=141\n"
 
 
-def test_closed_pipe_stops_commands_that_write_nothing(start: Start, lifeline: Lifeline) -> None:
-    """If the reader of the pipe exits, all commands stop, though none writes; the status is 141."""
+def test_closed_pipe_stops_silent_commands(start: Start, lifeline: Lifeline) -> None:
+    """If stdout closes, silent commands stop too; status is 141 and stderr is empty."""
     cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))
     lifeline.wait_for("a", "b")
     cli.close()
@@ -385,10 +381,10 @@ def test_closed_pipe_stops_commands_that_write_nothing(start: Start, lifeline: L
     assert cli.end().err == b""
 
 
-def test_one_signal_after_a_closed_pipe_does_not_cut_the_grace(
+def test_one_signal_after_a_closed_pipe_keeps_the_grace(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """While commands stop because the reader is gone, one signal does not cut their grace short."""
+    """If a closed pipe has begun the stop, one signal does not shorten the commands' grace."""
     leave = f"{lifeline.say('asked')}; {gate.wait}; {lifeline.say('bye')}; exit"
     listens = f"trap '{leave}' TERM; {lifeline.hold('a')}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "60", listens)
@@ -402,47 +398,45 @@ def test_one_signal_after_a_closed_pipe_does_not_cut_the_grace(
 
 
 @pytest.mark.parametrize("order", ["signal first", "pipe first"])
-def test_signal_and_closed_pipe_at_once_do_not_cut_the_grace(
+def test_signal_together_with_a_closed_pipe_keeps_the_grace(
     monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    """If Ctrl-C also ends ``| tee log``, commands keep their grace; the first sets the status."""
+    """As with Ctrl-C and ``| tee log``, commands keep their grace; the first event sets status."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
     received: list[str | None] = []
     kill = Runner.kill
 
-    def note(runner: Runner, reason: str | None = None) -> None:
+    def kill_and_record(runner: Runner, reason: str | None = None) -> None:
         kill(runner, reason)
         received.append(reason)
 
-    async def read_until_killed(pipe: int) -> None:
+    async def wait_for_closed_pipe(pipe: int) -> None:
         if order == "signal first":
             await runner.barrier.wait()
 
-    async def interrupt(messages: ObjectReceiveStream[BatchMessage]) -> None:
+    async def send_signal_and_exit(messages: ObjectReceiveStream[BatchMessage]) -> None:
         await messages.receive()
         if order == "pipe first":
             await runner.barrier.wait()
         os.kill(os.getpid(), signal.SIGTERM)
         while not received:
             await checkpoint()
-        for _ in range(10):  # The other event, too, has its effect before the command exits.
+        for _ in range(10):  # Let the other event take effect too.
             await checkpoint()
         launcher["a"].exit(0)
 
     monkeypatch.setattr(_run, "_is_pipe", lambda fd: True)
-    monkeypatch.setattr(_run, "_wait_reader_gone", read_until_killed)
-    monkeypatch.setattr(Runner, "kill", note)
-    runner = Runner(["a"], launcher=launcher, sinks=[interrupt], grace=9999)
+    monkeypatch.setattr(_run, "_wait_reader_gone", wait_for_closed_pipe)
+    monkeypatch.setattr(Runner, "kill", kill_and_record)
+    runner = Runner(["a"], launcher=launcher, sinks=[send_signal_and_exit], grace=9999)
     assert run_commands(runner) == (143 if order == "signal first" else 141)
     assert runner.results["a"].exit == Exit(0, None, stopped=True)
 
 
 @NO_FULL_DISK
 @pytest.mark.parametrize("command", ["echo hi", f"echo hi; {EXEC_FOREVER}", "seq 100000"])
-def test_full_disk_stops_all_commands_and_is_reported_in_one_line(
-    start: Start, lifeline: Lifeline, command: str
-) -> None:
-    """If the disk is full, currant prints one line, no traceback, and leaves no process."""
+def test_full_disk_is_reported_in_one_line(start: Start, lifeline: Lifeline, command: str) -> None:
+    """If the disk is full, one clear line and no traceback is printed, and no process is left."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         commands = [f"{lifeline.hold('a')}; {command}", f"{lifeline.hold('b')}; {STUBBORN}"]
@@ -455,8 +449,8 @@ def test_full_disk_stops_all_commands_and_is_reported_in_one_line(
 
 
 @NO_FULL_DISK
-def test_full_disk_for_stderr_stops_all_commands(start: Start, lifeline: Lifeline) -> None:
-    """If the error line itself cannot be written, the status reports it; no process is left."""
+def test_full_disk_for_stderr_ends_currant_too(start: Start, lifeline: Lifeline) -> None:
+    """If the error line cannot be written, the status reports the failure; no process is left."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         command = f"{lifeline.hold('a')}; echo err >&2; {EXEC_FOREVER}"
@@ -469,10 +463,10 @@ def test_full_disk_for_stderr_stops_all_commands(start: Start, lifeline: Lifelin
 
 @NO_FULL_DISK
 @pytest.mark.parametrize("arguments", [("run", "--help"), ("check",)])
-def test_full_disk_for_help_or_check_is_reported_in_one_line(
+def test_full_disk_for_help_or_a_list_is_reported_in_one_line(
     start: Start, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """Help and the list of `currant check` print no traceback if the disk is full."""
+    """A full disk gives one error line and no traceback, for help and for a list."""
     (tmp_path / "Procfile").write_text("web: true\n")
     full = os.open("/dev/full", os.O_WRONLY)
     subcommand, *options = arguments
@@ -484,8 +478,8 @@ def test_full_disk_for_help_or_check_is_reported_in_one_line(
     assert err == b"currant: cannot write the output: No space left on device\n"
 
 
-def test_one_signal_ends_a_blocked_summary(start: Start) -> None:
-    """All commands have exited by then, so currant has no reason to wait."""
+def test_one_signal_ends_an_unread_summary(start: Start) -> None:
+    """One signal ends currant while the summary is unread, because all commands have ended."""
     names = ",".join(f"{'long' * 100}{number}" for number in range(200))
     cli = start("-q", "-m", "20", "--summary", "-n", names, *["true"] * 200)
     cli.wait_until_full("stderr")
@@ -494,8 +488,8 @@ def test_one_signal_ends_a_blocked_summary(start: Start) -> None:
 
 
 @NO_FULL_DISK
-def test_summary_that_cannot_be_written_does_not_change_the_status(start: Start) -> None:
-    """If the summary cannot be written, the exit status is still that of the commands."""
+def test_unwritable_summary_does_not_change_the_status(start: Start) -> None:
+    """If the summary cannot be written, the exit status is still the commands' status."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         ended = start("-q", "-n", "a", "--summary", "echo hi; exit 3", stderr=full).end()
@@ -505,8 +499,8 @@ def test_summary_that_cannot_be_written_does_not_change_the_status(start: Start)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_closed_stream_at_the_start_gives_no_traceback(closed: str) -> None:
-    """With ``2>&-`` currant works without stderr; with ``>&-`` stderr has only lines of currant."""
+def test_never_opened_stream_gives_no_traceback(closed: str) -> None:
+    """A closed stderr is ignored; a closed stdout, as with ``>&-``, gives only error lines."""
     ended = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", *CURRANT, "run", "-n", "a", "echo hi; exit 7"],
         cwd=ROOT,

@@ -1,7 +1,7 @@
-"""Signals to `currant run`: stop, kill, pause and resume; no process is left, however it exits.
+"""Test how `currant run` handles signals, and that currant leaves no process in any way of ending.
 
 A leftover process would hold the `Lifeline` open.  The tests check the `Lifeline` as soon as
-currant has exited.
+currant has ended.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable  # noqa: TC003 - NamedTuple evaluates it
+from collections.abc import Callable  # noqa: TC003 - NamedTuple reads the annotation
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Most tests start a Python interpreter.
+pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_signal_stops_all_commands_gracefully(
+def test_first_signal_stops_all_commands_gracefully(
     start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
 ) -> None:
-    """SIGINT, SIGTERM and SIGHUP stop each command, show its last output, and give 128 + n."""
+    """On a signal, currant sends SIGTERM to all commands, shows late output and exits 128 + n."""
     tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
     cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
     cli.read_until(b"a | ready\n", b"b | ready\n")
@@ -65,7 +65,7 @@ def test_signal_stops_all_commands_gracefully(
 def test_command_has_its_grace_after_one_signal(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """A command may use its whole grace, and its output is shown until the command exits."""
+    """After the stop request, a command may run until its grace ends, and its output is shown."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "60", f"{lifeline.hold('a')}; {slow}")
     cli.read_until(b"a | ready\n")
@@ -77,10 +77,10 @@ def test_command_has_its_grace_after_one_signal(
 
 
 @pytest.mark.parametrize("second", SIGNALS)
-def test_second_signal_kills_all_commands(
+def test_second_signal_kills_all_commands_at_once(
     start: Start, lifeline: Lifeline, gate: Gate, second: signal.Signals
 ) -> None:
-    """The second signal does not wait for the grace; the first signal sets the status."""
+    """A second signal ends the grace at once; the first signal sets the status."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = start("-n", "a", "--grace", "9999", stubborn)
     cli.read_until(b"a | ready\n")
@@ -92,7 +92,7 @@ def test_second_signal_kills_all_commands(
 
 
 @pytest.mark.parametrize("grace", ["0", "0.2"])
-def test_command_is_killed_after_its_grace(start: Start, lifeline: Lifeline, grace: str) -> None:
+def test_command_is_killed_after_the_grace(start: Start, lifeline: Lifeline, grace: str) -> None:
     """A command that ignores SIGTERM is killed after --grace seconds, without a second signal."""
     cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
     cli.read_until(b"a | ready\n")
@@ -102,10 +102,10 @@ def test_command_is_killed_after_its_grace(start: Start, lifeline: Lifeline, gra
 
 
 @pytest.mark.parametrize("then", ["exit", "true"])
-def test_two_signals_end_currant_while_its_output_is_not_read(
+def test_two_signals_end_currant_with_unread_output(
     start: Start, lifeline: Lifeline, then: str
 ) -> None:
-    """A reader that has stopped (a pager, a suspended process) cannot keep currant from exiting."""
+    """Two signals end currant even if the reader (a pager, a stopped process) does not read."""
     listens = f"trap '{lifeline.say('asked')}; {then}' TERM; {lifeline.say('done')}"
     write = f"{lifeline.hold('begun')}; seq {BUFFERED}; {listens}; while :; do sleep 0.01; done"
     cli = start("-n", "a", "--grace", "9999", write)
@@ -117,25 +117,27 @@ def test_two_signals_end_currant_while_its_output_is_not_read(
     assert lifeline.ended() == {"begun", "done", "asked"}
 
 
-def test_two_signals_at_once_count_as_one(start: Start, lifeline: Lifeline, gate: Gate) -> None:
-    """SIGTERM of `timeout` or npm together with Ctrl-C does not cut the grace short."""
+def test_two_simultaneous_signals_count_as_one(
+    start: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """A second simultaneous signal, as from `timeout`, or npm and the terminal, keeps the grace."""
     slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
     cli = start("-n", "a", "--grace", "9999", f"{lifeline.hold('a')}; {slow}")
     cli.read_until(b"a | ready\n")
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
-        cli.signal(number)  # Both arrive at once when it resumes.
+        cli.signal(number)  # Both signals arrive when currant continues.
     cli.read_until(b"a | asked\n")
     gate.open()
     status, out, err = cli.end()
-    assert status in (130, 143)  # The kernel decides which arrives first.
+    assert status in (130, 143)  # The system may deliver either signal first.
     assert (out, err) == (b"a | ready\na | asked\na | done\n", b"")
     assert lifeline.ended() == {"a"}
 
 
-def test_signal_ignored_at_the_start_stays_ignored(
+def test_ignored_signal_stays_ignored(
     processes_of_currant: ExitStack, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """Under ``nohup`` SIGHUP does not stop currant."""
+    """A signal that was ignored when currant started, as under ``nohup``, does not stop currant."""
     commands = (f"{lifeline.hold('a')}; {EXEC_FOREVER}", f"{gate.wait}; {lifeline.hold('b')}")
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *CURRANT, "run", "-n", "a,b", *commands],
@@ -157,8 +159,8 @@ def test_signal_ignored_at_the_start_stays_ignored(
 
 
 @needs_proc
-def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
-    """SIGTSTP stops commands that ignore it too; SIGCONT to currant resumes all of them."""
+def test_sigtstp_pauses_the_commands_and_sigcont_resumes_them(start: Start) -> None:
+    """SIGTSTP stops even a command that ignores SIGTSTP; all commands resume with currant."""
     cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
     cli.read_until(b"a | ", b"b | ")
     cli.signal(signal.SIGTSTP)
@@ -175,7 +177,7 @@ def test_tstp_pauses_the_commands_and_cont_resumes_them(start: Start) -> None:
 
 
 def _wait_for_state(pid: int, state: str) -> None:
-    """Wait until a process is in a state; the kernel does not announce a stopped grandchild."""
+    """Poll until a process is in `state`, because no event reports that the process has stopped."""
     deadline = time.monotonic() + LIMIT
     path = f"/proc/{pid}/stat"
     while (now := Path(path).read_text().rpartition(")")[2].split()[0]) != state:
@@ -183,32 +185,32 @@ def _wait_for_state(pid: int, state: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_tstp_reaches_the_commands_before_they_are_stopped(
+async def test_sigtstp_reaches_the_commands_before_sigstop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Commands may handle SIGTSTP before they get SIGSTOP, and currant stops itself last."""
+    """Commands get SIGTSTP, which a command may handle, then SIGSTOP; currant stops last."""
     launcher = FakeLauncher({"a": Script(exit=None)})
-    ours: list[tuple[int, int, list[int]]] = []
+    sent: list[tuple[int, int, list[int]]] = []
     monkeypatch.setattr(
-        os, "kill", lambda pid, number: ours.append((pid, number, [*launcher["a"].signals]))
+        os, "kill", lambda pid, number: sent.append((pid, number, [*launcher["a"].signals]))
     )
 
-    async def arriving() -> AsyncIterator[signal.Signals]:
+    async def pause_then_resume() -> AsyncIterator[signal.Signals]:
         yield signal.SIGTSTP
         yield signal.SIGCONT
 
     async with Runner(["a"], launcher=launcher) as runner:
         await runner["a"].until_started()
         began = anyio.current_time()
-        await _pause_and_resume(runner, arriving())
-        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # The clock is coarse.
+        await _pause_and_resume(runner, pause_then_resume())
+        assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # Clocks are coarse.
         assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
         runner.kill()
-    assert ours == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
+    assert sent == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
 
 
-def test_signal_stops_paused_commands(start: Start, lifeline: Lifeline) -> None:
-    """SIGTERM and then SIGCONT stop a paused currant, as a shell stops a suspended job."""
+def test_signal_ends_a_paused_command(start: Start, lifeline: Lifeline) -> None:
+    """SIGTERM and then SIGCONT, as from a shell that ends a stopped job, end a paused command."""
     cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     cli.signal(signal.SIGTSTP)
@@ -265,51 +267,51 @@ def _close_stderr(cli: Cli, gate: Gate) -> None:
     gate.open()
 
 
-class Ending(NamedTuple):
-    """A way in which currant exits.
+class Way(NamedTuple):
+    """A way in which currant ends.
 
     Attributes:
-        trigger: makes currant exit, once all processes run.
-        status: the exit status of currant.
-        options: options of currant.
-        then: the shell code that the command with the tree runs after the gate.
-        other: the shell code of another command.  If it contains ``GATE``, this command waits at
-            the gate there, and the command with the tree does not.
+        end: the action that ends currant, called when all commands run.
+        status: the expected exit status.
+        options: command-line options for currant.
+        then: shell code that the command with the tree runs after the gate opens.
+        other: shell code of a second command; if ``GATE`` is in the code, the second command
+            waits at the gate and the first does not.
     """
 
-    trigger: Callable[[Cli, Gate], None]
+    end: Callable[[Cli, Gate], None]
     status: int
     options: tuple[str, ...] = ("--grace", "0.2")
     then: str = EXEC_FOREVER
     other: str = "echo ready; exec sleep 9999"
 
 
-ENDINGS = {
-    "leader exits": Ending(_open_gate, 3, then="exit 3", other="echo ready"),
-    "another command fails": Ending(
+WAYS = {
+    "the leader exits": Way(_open_gate, 3, then="exit 3", other="echo ready"),
+    "another command fails": Way(
         _open_gate, 5, ("--grace", "0.2", "-k", "failure"), other="echo ready; GATE; exit 5"
     ),
-    "restart and SIGTERM": Ending(_terminate, 143, ("--grace", "0.2", "--restart", "always")),
-    "SIGINT": Ending(_interrupt, 130),
-    "SIGTERM": Ending(_terminate, 143),
-    "SIGHUP": Ending(_hang_up, 129),
-    "two signals": Ending(
+    "restart and SIGTERM": Way(_terminate, 143, ("--grace", "0.2", "--restart", "always")),
+    "SIGINT": Way(_interrupt, 130),
+    "SIGTERM": Way(_terminate, 143),
+    "SIGHUP": Way(_hang_up, 129),
+    "two signals": Way(
         _interrupt_twice,
         130,
         ("--grace", "9999"),
         other="trap 'echo asked' TERM; echo ready; while :; do GATE; done",
     ),
-    "stdout is closed": Ending(_close_stdout, 141),
-    "stderr is closed": Ending(_close_stderr, 141, then=f"echo more >&2; {EXEC_FOREVER}"),
+    "stdout is closed": Way(_close_stdout, 141),
+    "stderr is closed": Way(_close_stderr, 141, then=f"echo more >&2; {EXEC_FOREVER}"),
 }
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_neither_child_nor_grandchild_is_left(
-    start: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path, ending: str
+@pytest.mark.parametrize("way", WAYS)
+def test_neither_child_nor_grandchild_outlives_currant(
+    start: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path, way: str
 ) -> None:
-    """When currant has exited, for whatever reason, all descendants of its commands have exited."""
-    trigger, status, options, then, other = ENDINGS[ending]
+    """For each way in which currant ends, all processes of its commands end before currant."""
+    end, status, options, then, other = WAYS[way]
     os.mkfifo(tmp_path / "up")
     tree = TREE.format(
         child=lifeline.hold("child").replace("'", ""),
@@ -321,6 +323,6 @@ def test_neither_child_nor_grandchild_is_left(
     commands = (f"{lifeline.hold('leader')}; {tree}", other.replace("GATE", gate.wait))
     cli = start("-n", "a,b", *options, *commands)
     cli.read_until(b"a | ready\n", b"b | ready\n")
-    trigger(cli, gate)
+    end(cli, gate)
     assert cli.end().status == status
     assert lifeline.ended() == {"leader", "child", "grandchild"}

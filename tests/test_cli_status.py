@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Most tests start a Python interpreter.
+pytestmark = pytest.mark.slow  # Most tests start their own Python process.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`currant run` on a terminal: the keyboard, a closed window, colours, the progress line, tmux."""
+"""Test `currant run` on a terminal: keys, a closed window, colours, the progress line, tmux."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from uuid import uuid4
 
 import pytest
 
-from tests.clis import COLOR, CURRANT, PAUSES, ROOT, environment, plain, type_on
+from tests.clis import (
+    COLOR,
+    CURRANT,
+    PAUSES,
+    ROOT,
+    environment,
+    plain,
+    type_on,
+)
 from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
@@ -22,13 +30,13 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
+pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
-def test_ctrl_c_stops_commands_gracefully(
+def test_ctrl_c_stops_a_command_gracefully(
     on_terminal: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """Only currant gets SIGINT from Ctrl-C; it sends SIGTERM to its commands and exits with 130."""
+    """Ctrl-C reaches only currant, which sends SIGTERM to its commands; the status is 130."""
     tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {tidy}")
     cli.read_until(b"ready\r\n")
@@ -39,8 +47,10 @@ def test_ctrl_c_stops_commands_gracefully(
     assert plain(ended.out).replace(b"^C", b"") == b"a | ready\na | bye\n"
 
 
-def test_second_ctrl_c_kills_commands(on_terminal: Start, lifeline: Lifeline, gate: Gate) -> None:
-    """The second Ctrl-C kills commands that ignore SIGTERM, however long their grace is."""
+def test_second_ctrl_c_kills_a_command_at_once(
+    on_terminal: Start, lifeline: Lifeline, gate: Gate
+) -> None:
+    """A second Ctrl-C kills a command that ignores SIGTERM, even if the grace is long."""
     stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
     cli = on_terminal("-n", "a", "--grace", "9999", stubborn)
     cli.read_until(b"ready\r\n")
@@ -57,24 +67,24 @@ def test_second_ctrl_c_kills_commands(on_terminal: Start, lifeline: Lifeline, ga
 def test_closed_terminal_stops_all_commands(
     on_terminal: Start, lifeline: Lifeline, command: str
 ) -> None:
-    """Closing the window sends SIGHUP, and no process of currant is left."""
+    """A closed window sends SIGHUP to currant, and currant leaves no process."""
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; echo ready; {command}")
     cli.read_until(b"ready\r\n")
     cli.close()
-    # Writing to the closed terminal may fail before the signal arrives.
+    # A write to the terminal may fail before the signal arrives.
     assert cli.wait() in ((129,) if command == EXEC_FOREVER else (129, 1))
     assert lifeline.ended() == {"a"}
 
 
-def test_commands_have_no_terminal(on_terminal: Start) -> None:
-    """A command that opens its terminal fails at once, so no command is suspended for reading."""
+def test_command_cannot_read_the_terminal(on_terminal: Start) -> None:
+    """Commands have no terminal: a read from /dev/tty fails at once and suspends no process."""
     command = "cat; (: </dev/tty) 2>/dev/null || echo no terminal"
     status, out, _ = on_terminal("-n", "a", command).end()
     assert (status, plain(out)) == (0, b"a | no terminal\n")
 
 
-def test_prefixes_have_colours_on_a_terminal(on_terminal: Start) -> None:
-    """Each command has its own colour, for the prefix only; the text does not change."""
+def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
+    """Each command's prefix has its own colour; the text of the line is not coloured."""
     ended = on_terminal("-q", "-m", "1", "-n", "a,b", "echo 1; echo 2", "echo 3; echo 4 >&2").end()
     colors = {name: color for color, name in COLOR.findall(ended.out)}
     assert set(colors) == {b"a | ", b"b | "}
@@ -82,7 +92,7 @@ def test_prefixes_have_colours_on_a_terminal(on_terminal: Start) -> None:
     assert len(COLOR.findall(ended.out)) == 4
     lines = plain(ended.out).splitlines()
     assert lines[:2] == [b"a | 1", b"a | 2"]
-    assert sorted(lines[2:]) == [b"b | 3", b"b | 4"]  # Two pipes: in either order.
+    assert sorted(lines[2:]) == [b"b | 3", b"b | 4"]  # Two pipes: either order is correct.
 
 
 @pytest.mark.parametrize(
@@ -95,17 +105,17 @@ def test_prefixes_have_colours_on_a_terminal(on_terminal: Start) -> None:
         ({"TERM": "xterm-256color"}, True),
     ],
 )
-def test_no_color_and_term_dumb_turn_colours_off(
+def test_variables_control_colours_on_a_terminal(
     on_terminal: Start, env: dict[str, str], *, colored: bool
 ) -> None:
-    """NO_COLOR, if it is not empty, and TERM=dumb turn colours off."""
+    """A non-empty NO_COLOR and TERM=dumb turn colours off."""
     ended = on_terminal("-n", "a", "echo hi; echo err >&2", env=env).end()
     assert (b"\x1b" in ended.out) is colored
     assert sorted(plain(ended.out).splitlines()) == [b"a | err", b"a | hi"]
 
 
-def test_only_the_stream_on_the_terminal_has_colours(on_terminal: Start, tmp_path: Path) -> None:
-    """With ``currant run … >log`` the log has no colours, and stderr on the terminal has."""
+def test_only_a_stream_on_a_terminal_is_coloured(on_terminal: Start, tmp_path: Path) -> None:
+    """With ``currant run … >log``, the terminal has colours and the log has none."""
     with open(tmp_path / "log", "wb") as log:
         cli = on_terminal("-n", "a", "echo hi; echo err >&2", stdout=log.fileno())
         on_screen = cli.end().out
@@ -115,7 +125,7 @@ def test_only_the_stream_on_the_terminal_has_colours(on_terminal: Start, tmp_pat
 
 
 def test_summary_is_shown_after_ctrl_c(on_terminal: Start, gate: Gate) -> None:
-    """On a terminal the summary is coloured by status, and comes after all output."""
+    """On a terminal, the summary after Ctrl-C has status colours and follows all output."""
     cli = on_terminal("-n", "a", "--summary", f"echo ready; {gate.wait}")
     cli.read_until(b"ready")
     type_on(cli, b"\x03")
@@ -125,8 +135,8 @@ def test_summary_is_shown_after_ctrl_c(on_terminal: Start, gate: Gate) -> None:
     assert plain(ended.out).splitlines()[-1].split()[:3] == [b"a", b"stopped", b"stopped"]
 
 
-def test_progress_line_is_shown_if_commands_wait_to_run(on_terminal: Start, gate: Gate) -> None:
-    """With more commands than --max-processes a progress line is shown, and cleared at the end."""
+def test_progress_line_is_shown_for_queued_commands(on_terminal: Start, gate: Gate) -> None:
+    """If commands wait for a free slot, a progress line is shown, and cleared at the end."""
     commands = ("echo 1", f"{gate.wait}; exit 3")
     cli = on_terminal("-m", "1", "--color", "never", "-n", "a,b", *commands)
     cli.read_until(b"currant: 1/2 done, 1 running, 0 failed")
@@ -147,10 +157,10 @@ def test_progress_line_is_shown_if_commands_wait_to_run(on_terminal: Start, gate
         (["--json"], {}, b""),
     ],
 )
-def test_commands_on_a_terminal_are_told_to_use_colours(
+def test_commands_get_force_color_on_a_terminal(
     on_terminal: Start, options: list[str], env: dict[str, str], shown: bytes
 ) -> None:
-    """On a terminal currant sets FORCE_COLOR for its commands unless its own colours are off."""
+    """On a terminal, commands get FORCE_COLOR unless an option or a variable turns colours off."""
     out = on_terminal("-n", "a", *options, "echo is=$FORCE_COLOR.", env=env).end().out
     assert b"is=%s." % shown in out
 
@@ -159,12 +169,12 @@ def test_commands_on_a_terminal_are_told_to_use_colours(
 
 
 class Tmux:
-    """A separate tmux server, with one window that runs a shell."""
+    """A separate tmux server with one window that runs a shell."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._socket = f"currant-test-{uuid4()}"
-        # A new folder, because tmux leaves its socket behind; in /tmp, because the path of a
-        # socket must be short.
+        # tmux leaves its socket behind, so each server has its own directory. The directory's
+        # path is short because the path of a socket must be short.
         self._folder = tempfile.TemporaryDirectory(dir="/tmp")
         folder = {"TMUX_TMPDIR": self._folder.name}
         self._env = environment({"ENV": "", "TERM": "xterm", **folder, **env})
@@ -172,14 +182,14 @@ class Tmux:
         self.type("PS1='prompt> '")
 
     def __call__(self, *arguments: str) -> str:
-        """Run a tmux command; return its output."""
+        """Run a tmux command and return its output."""
         command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
         return subprocess.run(
             command, env=self._env, capture_output=True, timeout=LIMIT, check=True, text=True
         ).stdout
 
     def type(self, line: str) -> None:
-        """Type `line`, then Enter."""
+        """Type `line` and Enter."""
         self("send-keys", "-l", line)
         self("send-keys", "Enter")
 
@@ -193,14 +203,14 @@ class Tmux:
             assert time.monotonic() < deadline, f"waiting for {patterns} on the screen:\n{screen}"
 
     def close(self) -> None:
-        """Kill the server and every process in its windows."""
+        """End the server and all processes in its windows."""
         self("kill-server")
         self._folder.cleanup()
 
 
 @pytest.fixture
 def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
-    """Start tmux; in its shell ``$currant`` is currant, and ``$web``, ``$tick`` … are commands."""
+    """Start a tmux shell with currant in ``$currant`` and commands in ``$web`` and so on."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed: apt-get install tmux, or brew install tmux")
     saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {gate.wait}"
@@ -223,8 +233,8 @@ RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status
 SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
 
 
-def test_three_commands_and_ctrl_c_in_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
-    """Each line has its prefix; Ctrl-C brings the prompt back, with status 130."""
+def test_three_commands_run_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> None:
+    """The screen shows each line with its prefix; Ctrl-C brings back the prompt with status 130."""
     tmux.wait_for(r"prompt>\s*$")
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
@@ -235,8 +245,8 @@ def test_three_commands_and_ctrl_c_in_tmux(tmux: Tmux, lifeline: Lifeline) -> No
     assert "\x1b[" in tmux("capture-pane", "-p", "-e")
 
 
-def test_ctrl_z_and_fg_in_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
-    """Ctrl-Z pauses the commands and brings the prompt back; fg resumes currant and commands."""
+def test_ctrl_z_pauses_and_fg_resumes_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> None:
+    """Ctrl-Z stops the commands and brings back the prompt; fg resumes currant and its commands."""
     tmux.wait_for(r"prompt>\s*$")
     tmux.type('$currant run -n a "$pause"; echo "status=$?"')
     tmux.wait_for(r"^a \| \d+$")
@@ -250,7 +260,7 @@ def test_ctrl_z_and_fg_in_tmux(tmux: Tmux, lifeline: Lifeline) -> None:
 
 
 def test_closed_tmux_window_leaves_no_process(tmux: Tmux, lifeline: Lifeline) -> None:
-    """Closing the window while commands run ends all of them."""
+    """If a tmux window closes, all commands that run in the window end."""
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
     tmux("new-window", "exec sh")
