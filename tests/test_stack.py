@@ -168,10 +168,10 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def test_each_part_crashes_and_comes_back(
+def test_each_crashed_part_restarts(
     processes_of_stack: ExitStack, folder: Path, backend: tuple[str, dict[str, object]]
 ) -> None:
-    """Who needs what has crashed goes on or starts again; all that was kept is still there."""
+    """After a crash, dependent parts continue or restart, and no stored data is lost."""
     stack = start(processes_of_stack, folder, *backend)
     assert stack.is_told_in_this_order(
         "currant: initdb: process",
@@ -216,10 +216,10 @@ def test_each_part_crashes_and_comes_back(
     assert processes_in(folder) == []
 
 
-def test_ctrl_c_stops_it_and_a_second_run_has_its_data(
+def test_second_run_after_ctrl_c_finds_the_data(
     processes_of_stack: ExitStack, folder: Path
 ) -> None:
-    """The first command finds the database and leaves it alone."""
+    """On a second run, the first command keeps the existing database."""
     first = start(processes_of_stack, folder)
     assert first.reverse("greeting", "hello") == "olleh"
     first.signal(signal.SIGINT)
@@ -235,8 +235,8 @@ def test_ctrl_c_stops_it_and_a_second_run_has_its_data(
     not hasattr(os, "pidfd_open") or not os.path.isdir("/proc"),
     reason="the end of a process that is no child can be waited for on Linux only",
 )
-def test_nothing_outlives_the_script(processes_of_stack: ExitStack, folder: Path) -> None:
-    """A script that is killed leaves nothing behind, and the database was shut down in order."""
+def test_killed_script_leaves_no_process(processes_of_stack: ExitStack, folder: Path) -> None:
+    """A killed script leaves no process behind, and the database shuts down cleanly."""
     stack = start(processes_of_stack, folder)
     with ExitStack() as descriptors:
         ends = select.poll()
