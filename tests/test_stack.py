@@ -1,4 +1,4 @@
-"""The stack of examples/stack: real servers that crash one after the other, and are stopped.
+"""Test the stack of examples/stack: real servers crash one after the other and stop.
 
 Each step waits for a line of the log, or for the end of a process.
 """
@@ -42,7 +42,7 @@ import stack
 options = {"backend": sys.argv[2], "backend_options": eval(sys.argv[3])}
 sys.exit(not anyio.run(stack.main, Path(sys.argv[1]), **options))
 """
-"""What runs the script's `main` on an event loop that is not the default."""
+"""Run the script's `main` on an event loop that is not the default."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,7 +119,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def processes_of_stack(folder: Path) -> Iterator[ExitStack]:
-    """What ends the processes that a failed test has left."""
+    """End the processes that a failed test has left."""
     with ExitStack() as stack:
         yield stack
     left = processes_in(folder)
