@@ -1,6 +1,6 @@
 """The `currant` command as a process with open ends: pipes, or a terminal of its own.
 
-Each step waits for something that is written or that ends, under a deadline.
+Each step waits for output or for an exit, with a deadline.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""What makes the terminal on stdin that of the session, so that its keys become signals."""
+"""Make stdin the controlling terminal of the session, so that keys become signals."""
 
 COLOR = re.compile(rb"\x1b\[([0-9;]+)m(\w+ \| )\x1b\[0m")
 """A coloured prefix: the codes of the colour, and the prefix."""
@@ -61,7 +61,7 @@ while :; do wait; done
 
 
 class Ended(NamedTuple):
-    """How currant ended, and all that it wrote."""
+    """The exit status and the whole output of currant."""
 
     status: int
     out: bytes
@@ -69,7 +69,7 @@ class Ended(NamedTuple):
 
 
 class Cli:
-    """One process of currant's, with the open ends of what it writes to."""
+    """A currant process with the open ends of its output."""
 
     def __init__(self, process: subprocess.Popen[bytes], sources: Mapping[str, int]) -> None:
         self.process = process
@@ -85,7 +85,7 @@ class Cli:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End what a failed test has left."""
+        """End the process if a failed test has left it running."""
         for stream in list(self._open):
             self.close(stream)
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
@@ -97,20 +97,20 @@ class Cli:
                     continue
 
     def until(self, *texts: bytes) -> None:
-        """Read until each of `texts` was written, to whichever stream."""
+        """Read until currant has written each of `texts` to either stream."""
         deadline = time.monotonic() + LIMIT
         while not all(any(text in data for data in self._written.values()) for text in texts):
             assert self._open, f"ended before {texts}: {self._written}"
             self._read(deadline, f"waiting for {texts}")
 
     def until_full(self, stream: str) -> None:
-        """Wait until a pipe that nobody reads takes no more."""
+        """Wait until a pipe without a reader is full."""
         deadline = time.monotonic() + LIMIT
         while bytes_in_pipe(self._open[stream]) < 65536:
             assert time.monotonic() < deadline, "the pipe is not full"
 
     def written(self, stream: str) -> bytes:
-        """Return what was read of `stream` so far."""
+        """Return the output read from `stream` so far."""
         return self._written[stream]
 
     def signal(self, number: int) -> None:
@@ -122,12 +122,12 @@ class Cli:
         os.close(self._open.pop(stream))
 
     def wait(self) -> int:
-        """Wait until it has ended, reading nothing; return its status as the shell gives it."""
+        """Wait for the exit without reading; return the status as a shell reports it."""
         status = self.process.wait(LIMIT)
         return status if status >= 0 else 128 - status
 
     def end(self) -> Ended:
-        """Wait until it has ended, reading all that it writes."""
+        """Read all output and wait for the exit."""
         deadline = time.monotonic() + LIMIT
         while self._open:
             self._read(deadline, "waiting for the end")
@@ -152,7 +152,7 @@ def _read(fd: int) -> bytes:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        return b""  # how Linux tells that a terminal has nobody left on its other side
+        return b""  # Linux reports EIO after the last process has closed the terminal.
 
 
 class Start(Protocol):
@@ -167,7 +167,7 @@ class Start(Protocol):
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
     ) -> Cli:
-        """Return it as soon as it was started; a stream that is no pipe is not read."""
+        """Start currant and return at once; only streams that are pipes are read."""
         ...
 
 
@@ -181,7 +181,7 @@ class Run(Protocol):
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
     ) -> Ended:
-        """Return how it ended, and all that it wrote."""
+        """Run currant; return its exit status and its whole output."""
         ...
 
 
@@ -195,7 +195,7 @@ def start_with_pipes(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
 ) -> Cli:
-    """Start currant with pipes for what it writes; `stack` ends it where a test has not."""
+    """Start currant with pipes for its output; `stack` ends currant if the test does not."""
     process = subprocess.Popen(
         [*CURRANT, subcommand, *arguments],
         stdin=subprocess.DEVNULL,
@@ -243,7 +243,7 @@ def start_on_terminal(
 
 
 def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
-    """Return the variables for currant: ours, without those that say something about colours."""
+    """Return the environment for currant: the test's, without the variables about colours."""
     unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
 

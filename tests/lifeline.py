@@ -1,12 +1,12 @@
-"""Two named pipes by which a test and the commands of another process know of each other.
+"""Two kinds of named pipe that synchronize a test with the commands of another process.
 
-A `Lifeline` ends when all have ended who hold it.  A command that opens it holds it, and so does
-all that the command starts, wherever that goes; the kernel lets go for whoever dies, however.  So
-its end is the proof that nothing is left, of those who have opened it before.  Rejected: looking
-process numbers up, which needs ``/proc``, and takes a zombie or a stranger with the same number for
-somebody who is left.
+A `Lifeline` ends when every process that holds the pipe has ended.  A command that opens the pipe
+holds it, and so do all descendants, in any process group.  The kernel closes the pipe for every
+process that dies, so the end of file proves that no holder is left.  Rejected: looking up process
+numbers.  That needs ``/proc``, and mistakes a zombie, or an unrelated process with the same number,
+for a leftover process.
 
-A `Gate` holds a command up until the test opens it, so that nothing has to sleep.
+A `Gate` blocks a command until the test opens the gate, so no test has to sleep.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Gate", "Lifeline"]
 
 
 class Lifeline:
-    """A pipe that commands hold open, and on which each of them says its name."""
+    """A pipe that commands hold open and write their names to."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -47,15 +47,15 @@ class Lifeline:
         os.close(self._fd)
 
     def hold(self, name: str) -> str:
-        """Return the shell's words for a process to hold the line, and all that it starts."""
+        """Return shell code with which a process and its descendants hold the lifeline."""
         return f"exec 9>'{self._path}'; echo {name} >&9"
 
     def say(self, word: str) -> str:
-        """Return the shell's words for a process that holds the line to say `word`."""
+        """Return shell code with which a holder writes `word`."""
         return f"echo {word} >&9"
 
     def wait_for(self, *words: str) -> None:
-        """Wait until each of `words` was said."""
+        """Wait until each of `words` has been written."""
         deadline = time.monotonic() + LIMIT
         self._read()
         while not self.said().issuperset(words):
@@ -63,22 +63,22 @@ class Lifeline:
             self._read()
 
     def wait_for_end(self, limit: float = LIMIT) -> set[str]:
-        """Wait until nobody holds the line any longer; return what was said."""
+        """Wait until no process holds the lifeline; return the words written."""
         deadline = time.monotonic() + limit
         while not self._read():
             self._wait(deadline, "still held")
         return self.said()
 
     def ended(self) -> set[str]:
-        """Return what was said, by those who are all gone by now."""
+        """Return the words written; fail if a process still holds the lifeline."""
         return self.wait_for_end(0)
 
     def said(self) -> set[str]:
-        """Return what was said so far."""
+        """Return the words written so far."""
         return set(self._said.decode().split())
 
     def _read(self) -> bool:
-        """Take all that was said; return whether nobody holds the line any longer."""
+        """Read all words; return whether no process holds the lifeline."""
         try:
             while data := os.read(self._fd, 65536):
                 self._said += data
@@ -87,19 +87,19 @@ class Lifeline:
         return True
 
     def _wait(self, deadline: float, what: str) -> None:
-        # Where nobody holds the line this does not wait; that costs time only in a test that fails.
+        # If no process holds the lifeline, select returns at once; only a failing test spins.
         seconds = deadline - time.monotonic()
         if seconds <= 0 or not select.select([self._fd], [], [], seconds)[0]:
             raise AssertionError(f"{what}; said so far: {sorted(self.said())}")
 
 
 class Gate:
-    """A pipe from which a command reads a line that the test writes, or another command."""
+    """A pipe from which a command reads a line that the test or another command writes."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
         self.path = path
-        # For both, so that neither side's opening waits for the other.
+        # Open for reading and writing, so that neither side's open blocks.
         self._fd = os.open(path, os.O_RDWR)
 
     def __enter__(self) -> Self:
@@ -115,9 +115,9 @@ class Gate:
 
     @property
     def wait(self) -> str:
-        """The shell's words for a process to wait here, also while it gets signals."""
+        """Shell code that waits for the gate, even if signals interrupt the wait."""
         return f"until read _ <'{self.path}'; do :; done"
 
     def open(self) -> None:
-        """Let one process go on."""
+        """Let one process continue."""
         os.write(self._fd, b"go\n")

@@ -1,4 +1,4 @@
-"""Messages made up, and sinks that are given them without a Runner."""
+"""Build messages, and pass them to sinks without a Runner."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ended(name: str, end: Exit | int = 0) -> Exited:
 
 
 class Messages(ObjectReceiveStream[BatchMessage]):
-    """A stream of `messages`, one at a time, which tells the `commands` as a Runner's does."""
+    """A stream of `messages` that provides the `commands` as an attribute, as a Runner's does."""
 
     def __init__(self, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()) -> None:
         self._left = list(messages)
@@ -54,7 +54,7 @@ class Messages(ObjectReceiveStream[BatchMessage]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """What is known beside the messages."""
+        """The attributes of the stream: the commands."""
         return {cast("Any", SinkAttribute.commands): lambda: self._commands}
 
     async def aclose(self) -> None:
@@ -64,5 +64,5 @@ class Messages(ObjectReceiveStream[BatchMessage]):
 async def play(
     sink: Sink, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()
 ) -> None:
-    """Have `sink` take `messages`, which are those of `commands`."""
+    """Run `sink` on the `messages` of `commands`."""
     await sink(Messages(messages, commands))

@@ -1,4 +1,4 @@
-"""Programs that tests start as processes of their own, to interrupt or kill them from outside."""
+"""Programs that tests run as separate processes, to interrupt or kill them from outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Programs:
-    """Starts a program on one event loop, any number of times, and ends them all at the end.
+    """Start a program any number of times on one event loop, and end all processes on exit.
 
     Args:
         source: the program; its first argument is its options as JSON, ``backend`` and

@@ -1,4 +1,4 @@
-"""How tests read a Runner."""
+"""Helpers that read a Runner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def messages_of(runner: Runner) -> list[Message]:
 
 
 async def first_line(runner: Runner, command: str) -> Line:
-    """Read until `command` has written a line, and return that."""
+    """Read until `command` has written a line, and return the line."""
     async for message in runner:
         if isinstance(message, Line) and message.command == command:
             return message
@@ -26,7 +26,7 @@ async def first_line(runner: Runner, command: str) -> Line:
 
 
 async def read_until(runner: Runner, *wanted: tuple[str, str]) -> None:
-    """Read until each of these commands has written that line, in whatever order."""
+    """Read until each command has written its line, in any order."""
     missing = set(wanted)
     async for message in runner:
         if isinstance(message, Line):

@@ -1,4 +1,4 @@
-"""currant in plain asyncio programs: native cancellation, TaskGroup, timeouts, the loop's end."""
+"""Test currant in plain asyncio programs: native cancellation, TaskGroup, timeouts, shutdown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def run_forever(runner: Runner, running: asyncio.Event) -> None:
-    """Hold a runner open until somebody cancels the task."""
+    """Keep a runner open until the task is cancelled."""
     async with runner:
         await runner.start(FOREVER)
         running.set()
@@ -27,8 +27,8 @@ async def run_forever(runner: Runner, running: asyncio.Event) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_cancelled_task_stops_its_commands_first() -> None:
-    """Task.cancel is a kill: the commands are gone, gracefully, when the task has ended."""
+async def test_cancelled_task_stops_its_commands_before_it_ends() -> None:
+    """After Task.cancel, the task ends only when its commands have stopped gracefully."""
     runner, running = Runner(), asyncio.Event()
     task = asyncio.create_task(run_forever(runner, running))
     await running.wait()
@@ -40,8 +40,8 @@ async def test_a_cancelled_task_stops_its_commands_first() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_task_that_is_cancelled_again_still_waits_for_its_commands() -> None:
-    """Cancelled twice, and more often, while the commands end: nothing is left behind."""
+async def test_repeatedly_cancelled_task_still_waits_for_its_commands() -> None:
+    """Repeated cancellation while the commands stop leaves no process behind."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
     runner, running = Runner(launcher=launcher, grace=0.05), asyncio.Event()
     task = asyncio.create_task(run_forever(runner, running))
@@ -56,17 +56,19 @@ async def test_a_task_that_is_cancelled_again_still_waits_for_its_commands() -> 
 
 @pytest.mark.asyncio
 async def test_asyncio_timeout_around_a_block_stops_its_commands() -> None:
-    """asyncio.timeout gives TimeoutError, after all was stopped."""
+    """asyncio.timeout raises TimeoutError after all commands have stopped."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(None) as limit, Runner([FOREVER]) as runner:
-            limit.reschedule(asyncio.get_running_loop().time() + 0.05)  # not on the way in
+            limit.reschedule(
+                asyncio.get_running_loop().time() + 0.05
+            )  # The timeout starts after the runner is open.
             await runner.join()
     assert runner.results["sleep"].status == "stopped"
 
 
 @pytest.mark.asyncio
-async def test_a_task_group_that_fails_stops_the_commands_of_its_tasks() -> None:
-    """A sibling's error cancels the task of the block, and with it the commands."""
+async def test_failing_task_group_stops_the_commands_of_its_tasks() -> None:
+    """An error in a sibling task cancels the runner's task and stops the commands."""
     runner, running = Runner(), asyncio.Event()
 
     async def fail() -> None:
@@ -82,8 +84,8 @@ async def test_a_task_group_that_fails_stops_the_commands_of_its_tasks() -> None
 
 
 @pytest.mark.asyncio
-async def test_a_reader_that_times_out_loses_nothing() -> None:
-    """asyncio.timeout around a single message takes none away."""
+async def test_reader_timeout_loses_no_message() -> None:
+    """asyncio.timeout around the wait for a message loses no message."""
     numbers: list[int] = []
     async with Runner([["seq", "20000"]]) as runner:
         for _ in range(200):
@@ -100,7 +102,7 @@ async def test_a_reader_that_times_out_loses_nothing() -> None:
 
 @pytest.mark.asyncio
 async def test_another_asyncio_task_may_join_kill_and_read() -> None:
-    """All calls work from tasks that anyio did not start."""
+    """The runner's methods work in tasks that anyio did not start."""
     async with Runner({"c": Command.shell("echo ready; exec sleep 9999")}) as runner:
 
         async def kill_when_ready() -> None:
@@ -113,8 +115,8 @@ async def test_another_asyncio_task_may_join_kill_and_read() -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_exception_of_the_body_is_not_wrapped() -> None:
-    """What the body raises leaves as it is, though there are task groups inside."""
+async def test_exception_in_the_body_is_not_wrapped() -> None:
+    """An exception in the body leaves the block unwrapped, although the runner uses task groups."""
     with pytest.raises(LookupError, match="mine"):
         async with Runner([FOREVER]) as runner:
             await runner.start(FOREVER)
@@ -122,8 +124,8 @@ async def test_an_exception_of_the_body_is_not_wrapped() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_cancellation_of_the_caller_at_any_moment_leaves_nothing() -> None:
-    """Native cancellation at random times; the fixtures find any process, file or task left."""
+async def test_cancellation_at_a_random_time_leaves_no_process() -> None:
+    """Native cancellation at any time leaves no process, file or task for the fixtures to find."""
     moments = random.Random(1)
     commands = {
         "quick": Command(["true"], restart=RestartPolicy("always", delay=0.001)),
@@ -150,8 +152,8 @@ async def test_a_cancellation_of_the_caller_at_any_moment_leaves_nothing() -> No
         assert {job.state for job in runner.jobs.values()} <= {"ended"}
 
 
-def test_the_end_of_the_loop_stops_the_commands_of_background_tasks(tmp_path: Path) -> None:
-    """asyncio.run cancels every task when its main ends: even then commands end gracefully."""
+def test_loop_shutdown_stops_the_commands_of_background_tasks(tmp_path: Path) -> None:
+    """If asyncio.run cancels the remaining tasks after main returns, commands stop gracefully."""
     said = tmp_path / "said"
     script = f"trap 'echo bye >{said}; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
     pids = []

@@ -1,4 +1,4 @@
-"""The options of `currant run` about how commands run, and the errors of wrong options."""
+"""Test the options of `currant run` that set how commands run, and the usage errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Each test starts a Python of its own.
+pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
 
 
-def test_python_m_currant_is_the_same_as_currant() -> None:
-    """The function that the `currant` script calls does what ``python -m currant`` does."""
+def test_python_m_currant_equals_the_currant_script() -> None:
+    """The entry point of the `currant` script does the same as ``python -m currant``."""
     script = "import sys; sys.argv[0] = 'currant'; from currant.cli import main; main()"
     arguments = ["run", "-n", "a", "echo out; echo err >&2; exit 7"]
     ended = [
@@ -46,16 +46,16 @@ def test_python_m_currant_is_the_same_as_currant() -> None:
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help_tells_every_option(run: Run, option: str) -> None:
-    """--help names all options, says what the status means, and starts nothing."""
+def test_help_lists_the_options(run: Run, option: str) -> None:
+    """`--help` lists the options, explains the exit status and starts no command."""
     status, out, err = run(option)
     assert (status, err) == (0, b"")
     for text in ("--names", "--restart", "--kill-others-on", "--max-processes", "--grace", "128"):
         assert text in out.decode()
 
 
-def test_version_is_that_of_the_package() -> None:
-    """--version tells the installed version."""
+def test_version_option_prints_the_package_version() -> None:
+    """`--version` prints the installed version."""
     try:
         expected = version("currant")
     except PackageNotFoundError:
@@ -69,14 +69,16 @@ def test_version_is_that_of_the_package() -> None:
 # ---- how commands run ----
 
 
-def test_cwd_is_where_the_commands_run(run: Run, tmp_path: Path) -> None:
-    """--cwd holds for all of them."""
+def test_cwd_sets_the_working_directory_of_all_commands(run: Run, tmp_path: Path) -> None:
+    """`--cwd` sets the working directory of every command."""
     assert run("-n", "a", "--cwd", str(tmp_path), "pwd").out == b"a | %s\n" % bytes(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["INT", "sigint", "2"])
-def test_the_stop_signal_can_be_chosen(start: Start, gate: Gate, name: str) -> None:
-    """--stop-signal takes a name, with or without SIG, or a number."""
+def test_stop_signal_option_sets_the_signal_of_the_stop_request(
+    start: Start, gate: Gate, name: str
+) -> None:
+    """`--stop-signal` accepts a signal name with or without SIG, or a number."""
     cli = start("-n", "a", "--stop-signal", name, f"trap 'echo int' INT; echo go; {gate.wait}")
     cli.until(b"go\n")
     cli.signal(signal.SIGTERM)
@@ -85,36 +87,38 @@ def test_the_stop_signal_can_be_chosen(start: Start, gate: Gate, name: str) -> N
     assert cli.end().status == 143
 
 
-def test_restarts_are_counted_and_delayed(run: Run) -> None:
-    """--max-restarts ends them, --restart-delay is the first wait."""
+def test_restart_options_limit_and_delay_the_restarts(run: Run) -> None:
+    """`--max-restarts` limits the restarts, and `--restart-delay` sets the first delay."""
     options = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
     status, out, err = run("-n", "a", *options, "echo 1; exit 3")
     assert (status, out) == (3, b"a | 1\na | 1\n")
     assert b"restarting in 0.0 s" in err
 
 
-@pytest.mark.parametrize("share", ["1%", "100%"])
-def test_max_processes_may_be_a_share_of_the_cpus(run: Run, share: str) -> None:
-    """At least one runs, whatever the share."""
-    assert run("-n", "a", "-m", share, "echo 1") == (0, b"a | 1\n", b"")
+@pytest.mark.parametrize("percentage", ["1%", "100%"])
+def test_max_processes_accepts_a_percentage_of_the_cpus(run: Run, percentage: str) -> None:
+    """At least one command runs, however small the percentage."""
+    assert run("-n", "a", "-m", percentage, "echo 1") == (0, b"a | 1\n", b"")
 
 
 @pytest.mark.parametrize(
     ("env", "shown"),
     [({}, b"1"), ({"PYTHONUNBUFFERED": ""}, b""), ({"PYTHONUNBUFFERED": "x"}, b"x")],
 )
-def test_python_does_not_keep_output_to_itself(run: Run, env: dict[str, str], shown: bytes) -> None:
-    """PYTHONUNBUFFERED is set for the commands, unless it is set already."""
+def test_python_commands_do_not_buffer_their_output(
+    run: Run, env: dict[str, str], shown: bytes
+) -> None:
+    """Currant sets PYTHONUNBUFFERED for the commands unless the variable is already set."""
     assert run("-n", "a", "echo $PYTHONUNBUFFERED", env=env).out == b"a | " + shown + b"\n"
 
 
-def test_commands_are_not_asked_for_colours_in_a_pipe(run: Run) -> None:
-    """What is written to a file or pipe is for programs."""
+def test_force_color_is_not_set_if_the_output_is_a_pipe(run: Run) -> None:
+    """Output to a file or a pipe is for programs, so currant does not ask commands for colours."""
     assert run("-n", "a", "echo $FORCE_COLOR").out == b"a | \n"
 
 
-def test_variables_can_come_from_files(run: Run, tmp_path: Path) -> None:
-    """With --env-file, given again for more; a later one wins, and all win over ours."""
+def test_env_file_option_sets_variables(run: Run, tmp_path: Path) -> None:
+    """A later `--env-file` overrides an earlier file, and both override currant's variables."""
     (tmp_path / "one").write_text("A=1\nB='b b'\nPYTHONUNBUFFERED=\n")
     (tmp_path / "two").write_text("A=2\n")
     files = [f"--env-file={tmp_path / name}" for name in ("one", "two")]
@@ -122,8 +126,8 @@ def test_variables_can_come_from_files(run: Run, tmp_path: Path) -> None:
     assert run("-r", *files, command, env={"A": "0", "C": "3"}).out == b"2 b b 3 []\n"
 
 
-def test_more_commands_than_our_limit_of_files_allows(run: Run) -> None:
-    """The limit is raised to what they need, where the system lets us."""
+def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) -> None:
+    """Currant raises its soft limit of file descriptors to the number that the commands need."""
     ended = subprocess.run(
         ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", *CURRANT, "run", *["echo $$"] * 100],
         cwd=ROOT,
@@ -140,7 +144,7 @@ def test_more_commands_than_our_limit_of_files_allows(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "COMMAND"),
         (["--no-such-option", "{}"], "--no-such-option"),
@@ -171,23 +175,23 @@ def test_more_commands_than_our_limit_of_files_allows(run: Run) -> None:
         (["--env-file", "/no/such/file", "{}"], "cannot read the variables in /no/such/file"),
     ],
 )
-def test_a_wrong_use_is_told_and_starts_nothing(
-    run: Run, tmp_path: Path, arguments: list[str], told: str
+def test_usage_error_is_reported_and_starts_no_command(
+    run: Run, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    """Errors of use: one line that says what is wrong, status 2."""
+    """A usage error is one line that names the mistake, and the status is 2."""
     touch = f"touch '{tmp_path}/started'"
     status, out, err = run(*[argument.replace("{}", touch) for argument in arguments])
     assert (status, out) == (2, b"")
     lines = err.decode().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("currant: ")
-    assert told in lines[0]
+    assert message in lines[0]
     assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize("arguments", [["walk"], ["--no-such-option"]])
-def test_an_unknown_subcommand_is_told(arguments: list[str]) -> None:
-    """What is not ``run`` is an error of use as well."""
+def test_unknown_subcommand_is_a_usage_error(arguments: list[str]) -> None:
+    """An unknown subcommand or global option gives status 2 and a message that names it."""
     ended = subprocess.run(
         [*CURRANT, *arguments, "true"],
         cwd=ROOT,
@@ -200,8 +204,8 @@ def test_an_unknown_subcommand_is_told(arguments: list[str]) -> None:
     assert arguments[0] in ended.stderr.decode().splitlines()[-1]
 
 
-def test_a_program_that_does_not_exist_is_told_by_the_shell(run: Run) -> None:
-    """A COMMAND that the shell cannot find fails with the shell's 127, as a command does."""
+def test_missing_program_is_reported_by_the_shell(run: Run) -> None:
+    """If the shell cannot find the program, the command fails with the shell's exit code 127."""
     status, out, err = run("-n", "a", "no-such-program")
     assert (status, out) == (127, b"")
     assert b"a | " in err

@@ -1,4 +1,4 @@
-"""The examples, run as their readers would run them: real servers, real requests."""
+"""Test the examples as a user runs them, with real servers and requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = [
 
 @pytest.fixture
 def application(start: Start, tmp_path: Path) -> Iterator[Cli]:
-    """The app of examples/fastapi, started in a copy of its folder, up and waiting."""
+    """Start the app in a copy of examples/fastapi, and wait until the app is ready."""
     folder = tmp_path / "app"
     shutil.copytree(ROOT / "examples" / "fastapi", folder)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
@@ -59,8 +59,8 @@ def request(cli: Cli, path: str, method: str = "GET") -> object:
         return json.load(answer)
 
 
-def test_a_web_app_its_worker_and_its_database_run_together(application: Cli) -> None:
-    """A request goes through all three; Ctrl-C ends each of them in its own orderly way."""
+def test_web_app_runs_with_its_worker_and_database(application: Cli) -> None:
+    """A request passes through all three processes, and Ctrl-C shuts each down gracefully."""
     request(application, "/texts/greeting?text=hello", "POST")
     application.until(b"worker.1 | done: greeting\n")
     assert request(application, "/texts/greeting") == "olleh"
@@ -73,8 +73,8 @@ def test_a_web_app_its_worker_and_its_database_run_together(application: Cli) ->
     assert table == [[f"{name}.1", "stopped", "stopped"] for name in ("web", "worker", "redis")]
 
 
-def test_when_one_of_them_crashes_the_others_are_stopped(application: Cli) -> None:
-    """The status is that of what crashed."""
+def test_crash_of_one_process_stops_the_others(application: Cli) -> None:
+    """The exit status is that of the crashed process."""
     (pid,) = re.findall(rb"worker\.1 started \(pid (\d+)\)", application.written("stderr"))
     os.killpg(int(pid), signal.SIGKILL)
     status, out, err = application.end()

@@ -1,4 +1,4 @@
-"""``currant start`` and ``currant check``: Procfiles, the variables beside them, real processes."""
+"""Test ``currant start`` and ``currant check`` with Procfiles, `.env` files and real processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow  # Each test starts Python at least once.
 
 
 def write(folder: Path, procfile: str, *, env: str | None = None) -> Path:
-    """Write a Procfile, and the file of variables beside it."""
+    """Write a Procfile and, if `env` is given, an `.env` file beside the Procfile."""
     folder.mkdir(exist_ok=True)
     (folder / "Procfile").write_text(procfile)
     if env is not None:
@@ -31,25 +31,23 @@ def write(folder: Path, procfile: str, *, env: str | None = None) -> Path:
 
 
 def shown(output: bytes) -> set[bytes]:
-    """Return the lines of several processes, in no order."""
+    """Return the lines of several processes as a set."""
     return set(output.splitlines())
 
 
-# ---- what is started ----
+# ---- processes ----
 
 
-def test_each_process_is_a_line_for_the_shell_with_a_port_of_its_own(
-    run: Run, tmp_path: Path
-) -> None:
-    """Blank lines and comments mean nothing; ports are 100 apart, from 5000 on."""
+def test_each_process_runs_in_the_shell_with_its_own_port(run: Run, tmp_path: Path) -> None:
+    """Blank lines and comments are ignored, and ports start at 5000 in steps of 100."""
     write(tmp_path, '# all\n\nweb: echo "$PORT $PS"\r\n  # two\nwork_er-2:echo $PORT | tr 0 o\n')
     ended = run("-k", "failure", subcommand="start", cwd=tmp_path)
     assert ended.status == 0
     assert shown(ended.out) == {b"web.1       | 5000 web.1", b"work_er-2.1 | 51oo"}
 
 
-def test_starts_and_ends_are_told(run: Run, tmp_path: Path) -> None:
-    """Whoever watches sees each process come and go."""
+def test_start_reports_each_start_and_exit(run: Run, tmp_path: Path) -> None:
+    """`currant start` reports the start and the exit of each process."""
     write(tmp_path, "web: echo $$")
     status, out, err = run(subcommand="start", cwd=tmp_path)
     pid = out.removeprefix(b"web.1 | ").strip()
@@ -58,10 +56,10 @@ def test_starts_and_ends_are_told(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_the_first_that_ends_stops_the_others(
+def test_first_exit_stops_the_other_processes(
     start: Start, tmp_path: Path, lifeline: Lifeline, gate: Gate, status: int
 ) -> None:
-    """Whichever way it ends; a failure of it is the exit status, and the others have not failed."""
+    """Any exit stops the others, and only a failure of the first process sets the status."""
     write(
         tmp_path,
         f"web: {lifeline.hold('web')}; {EXEC_FOREVER}\n"
@@ -76,8 +74,8 @@ def test_the_first_that_ends_stops_the_others(
     assert b"currant: web.1: stopped (SIGTERM)\n" in ended.err
 
 
-def test_kill_others_on_says_which_end_stops_the_others(run: Run, tmp_path: Path) -> None:
-    """With -k failure, one that succeeds stops nobody."""
+def test_kill_others_on_selects_the_exits_that_stop_the_others(run: Run, tmp_path: Path) -> None:
+    """With `-k failure`, a process that succeeds stops no other process."""
     write(
         tmp_path,
         f"once: exit 0\nweb: {EXEC_FOREVER}\nfails: while kill -0 $PPID; do exit 4; done\n",
@@ -86,8 +84,8 @@ def test_kill_others_on_says_which_end_stops_the_others(run: Run, tmp_path: Path
     assert ended == (4, b"", b"")
 
 
-def test_names_start_only_some_in_their_order(run: Run, tmp_path: Path) -> None:
-    """Ports follow the order in which the processes are named, as with honcho."""
+def test_process_names_select_the_processes_and_their_order(run: Run, tmp_path: Path) -> None:
+    """Ports follow the order of the process names in the arguments, as with honcho."""
     write(tmp_path, "a: echo $PORT\nb: echo $PORT\nc: echo $PORT\n")
     ended = run("-q", "-k", "failure", "c", "a", subcommand="start", cwd=tmp_path)
     assert shown(ended.out) == {b"c.1 | 5000", b"a.1 | 5100"}
@@ -104,10 +102,10 @@ def test_names_start_only_some_in_their_order(run: Run, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("option", ["-m", "--formation", "-c", "--concurrency"])
-def test_a_formation_says_how_many_there_are_of_each(
+def test_formation_sets_the_number_of_each_process(
     run: Run, tmp_path: Path, option: str, formation: str, expected: set[bytes]
 ) -> None:
-    """Those not named are started once; ports of one process are one apart."""
+    """Unnamed processes start once, and the ports of one process are consecutive."""
     write(tmp_path, "web: echo $PORT\njob: echo $PORT\n")
     ended = run("-q", "-k", "failure", option, formation, subcommand="start", cwd=tmp_path)
     assert ended.status == 0
@@ -125,7 +123,7 @@ def test_a_formation_says_how_many_there_are_of_each(
         ([], "PORT=", {"PORT": ""}, b"5000"),
     ],
 )
-def test_the_first_port_is_the_option_or_the_variable(
+def test_first_port_comes_from_the_option_or_a_variable(
     run: Run,
     tmp_path: Path,
     options: list[str],
@@ -133,13 +131,13 @@ def test_the_first_port_is_the_option_or_the_variable(
     variables: dict[str, str],
     port: bytes,
 ) -> None:
-    """The option wins, then the file of variables, then our own variables."""
+    """The option overrides the `.env` file, which overrides currant's own variables."""
     write(tmp_path, "web: echo $PORT", env=env)
     ended = run("-q", *options, subcommand="start", cwd=tmp_path, env=variables)
     assert ended == (0, b"web.1 | " + port + b"\n", b"")
 
 
-# ---- as honcho ----
+# ---- compatibility with honcho ----
 
 PROCFILE = """
 # comment
@@ -165,7 +163,7 @@ third: echo "out $PORT"; echo err >&2
         ("web: echo one | tr o 0 && echo two; exit 6\n", None, [], None),
     ],
 )
-def test_the_same_files_mean_the_same_to_honcho(
+def test_procfile_gives_the_same_result_as_with_honcho(
     run: Run,
     tmp_path: Path,
     procfile: str,
@@ -173,7 +171,7 @@ def test_the_same_files_mean_the_same_to_honcho(
     arguments: list[str],
     concurrency: str | None,
 ) -> None:
-    """The same processes with the same output, and the same exit status."""
+    """Currant and honcho give the same output and exit status for the same files."""
     write(tmp_path, procfile, env=env)
     (tmp_path / "Other").write_text("web: echo other $PORT")
     own, theirs = [*arguments], [*arguments]
@@ -193,7 +191,7 @@ def test_the_same_files_mean_the_same_to_honcho(
 
 
 def labelled(output: bytes, *, times: bool = False) -> set[tuple[bytes, bytes]]:
-    """Return names and texts, without those of the program that shows them."""
+    """Return the names and texts, without honcho's own messages."""
     lines = (line for line in output.splitlines() if line)
     if times:
         lines = (line.partition(b" ")[2] for line in lines)
@@ -204,18 +202,16 @@ def labelled(output: bytes, *, times: bool = False) -> set[tuple[bytes, bytes]]:
 # ---- files ----
 
 
-def test_variables_beside_the_procfile_are_set(run: Run, tmp_path: Path) -> None:
-    """They win over ours; quotes are taken off, comments and `export` mean nothing, `$` neither."""
+def test_env_file_beside_the_procfile_sets_variables(run: Run, tmp_path: Path) -> None:
+    """`.env` overrides currant's variables; quotes, comments and `export` go, `$` is literal."""
     env = "# a\n\nexport A=1\nB='two words' # b\nC=\"x\\ny\"\nD=$A\nE=\nHOME=/there\nF\n"
     write(tmp_path, """web: printf '%s.' "$A" "$B" "$C" "$D" "$E" "$HOME" "$F"; echo""", env=env)
     ended = run("-r", "-q", subcommand="start", cwd=tmp_path, env={"F": "f", "A": "no"})
     assert ended == (0, b"1.two words.x\ny.$A../there.f.\n", b"")
 
 
-def test_a_procfile_elsewhere_has_its_variables_beside_it_and_is_run_there(
-    run: Run, tmp_path: Path
-) -> None:
-    """As with foreman; --cwd runs the processes in another folder."""
+def test_procfile_in_another_folder_uses_that_folder(run: Run, tmp_path: Path) -> None:
+    """The `.env` file and cwd are those of the Procfile's folder; `--cwd` overrides the cwd."""
     folder = write(tmp_path / "deploy", "web: echo $A; pwd", env="A=there")
     (tmp_path / ".env").write_text("A=here")
     for options, cwd in (([], folder), (["--cwd", "."], tmp_path)):
@@ -223,8 +219,8 @@ def test_a_procfile_elsewhere_has_its_variables_beside_it_and_is_run_there(
         assert ended == (0, f"there\n{cwd}\n".encode(), b"")
 
 
-def test_files_of_variables_can_be_named(run: Run, tmp_path: Path) -> None:
-    """Then `.env` is not read unless it is named; a later file wins."""
+def test_env_option_names_the_files_of_variables(run: Run, tmp_path: Path) -> None:
+    """`-e` replaces the default `.env` file, and a later file overrides an earlier file."""
     write(tmp_path, "web: echo $A $B $C", env="C=3")
     (tmp_path / "one").write_text("A=1\nB=1\n")
     (tmp_path / "two").write_text("B=2\n")
@@ -233,8 +229,8 @@ def test_files_of_variables_can_be_named(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["file", "variable"])
-def test_a_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) -> None:
-    """PROCFILE in `.env` wins over ours, and -f over both."""
+def test_procfile_variable_names_the_procfile(run: Run, tmp_path: Path, where: str) -> None:
+    """PROCFILE in `.env` overrides currant's own variable, and `-f` overrides both."""
     write(tmp_path, "web: echo usual", env="PROCFILE=Procfile.dev" if where == "file" else None)
     (tmp_path / "Procfile.dev").write_text("web: echo dev")
     env = {"PROCFILE": "missing" if where == "file" else "Procfile.dev"}
@@ -243,13 +239,13 @@ def test_a_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) 
     assert ended.out == b"web.1 | usual\n"
 
 
-def test_bytes_that_are_no_text_reach_the_shell(run: Run, tmp_path: Path) -> None:
-    """A Procfile need not be UTF-8; a byte order mark is no part of the first name."""
+def test_invalid_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> None:
+    """A Procfile need not be UTF-8, and a byte order mark is ignored."""
     (tmp_path / "Procfile").write_bytes(b"\xef\xbb\xbfweb: echo \xff\xc3\xa4\n")
     assert run("-q", subcommand="start", cwd=tmp_path).out == b"web.1 | \xff\xc3\xa4\n"
 
 
-# ---- errors of use ----
+# ---- usage errors ----
 
 
 @pytest.mark.parametrize(
@@ -285,10 +281,10 @@ def test_bytes_that_are_no_text_reach_the_shell(run: Run, tmp_path: Path) -> Non
         ("a: {}\n", ["--raw", "--json"], "--raw and --json"),
     ],
 )
-def test_a_wrong_use_is_told_and_starts_nothing(
+def test_usage_error_is_reported_and_starts_no_process(
     run: Run, tmp_path: Path, procfile: str | None, arguments: list[str], told: str
 ) -> None:
-    """One line that says what is wrong, and where; status 2."""
+    """A usage error is one line that names the mistake, and the status is 2."""
     (tmp_path / "bad").write_text("A=1\n\nX Y\nB=2\n")
     (tmp_path / "latin").write_bytes(b"A=\xe4\n")
     (tmp_path / "port").write_text("PORT=x")
@@ -306,8 +302,8 @@ def test_a_wrong_use_is_told_and_starts_nothing(
 # ---- check ----
 
 
-def test_check_lists_the_processes_and_starts_nothing(run: Run, tmp_path: Path) -> None:
-    """A line for each process, in order."""
+def test_check_lists_the_processes_and_starts_no_process(run: Run, tmp_path: Path) -> None:
+    """`currant check` prints one line for each process, in the order of the Procfile."""
     write(tmp_path, "# all\nweb: touch started\nworker: exit 3\n", env="A=1")
     ended = run(subcommand="check", cwd=tmp_path)
     assert ended == (0, b"web    | touch started\nworker | exit 3\n", b"")
@@ -322,10 +318,10 @@ def test_check_lists_the_processes_and_starts_nothing(run: Run, tmp_path: Path) 
         ("", "", b"currant: Procfile defines no process\n"),
     ],
 )
-def test_check_tells_what_cannot_be_read(
+def test_check_reports_an_invalid_file(
     run: Run, tmp_path: Path, procfile: str, env: str, told: bytes
 ) -> None:
-    """One line, status 2."""
+    """`currant check` reports an invalid file in one line with status 2."""
     write(tmp_path, procfile, env=env)
     status, out, err = run(subcommand="check", cwd=tmp_path)
     assert (status, out) == (2, b"")
@@ -333,11 +329,11 @@ def test_check_tells_what_cannot_be_read(
     assert err.count(b"\n") == 1
 
 
-# ---- ends ----
+# ---- signals and terminals ----
 
 
-def test_a_signal_stops_all_of_them(start: Start, tmp_path: Path, lifeline: Lifeline) -> None:
-    """As with `currant run`: gracefully, and the status tells the signal."""
+def test_signal_stops_all_processes(start: Start, tmp_path: Path, lifeline: Lifeline) -> None:
+    """As with `currant run`, a signal stops the processes gracefully and sets the status."""
     write(
         tmp_path,
         "".join(f"{name}: {lifeline.hold(name)}; {EXEC_FOREVER}\n" for name in ("web", "worker")),
@@ -349,8 +345,8 @@ def test_a_signal_stops_all_of_them(start: Start, tmp_path: Path, lifeline: Life
     assert lifeline.ended() == {"web", "worker"}
 
 
-def test_on_a_terminal_names_are_coloured(on_terminal: Start, tmp_path: Path) -> None:
-    """Each process has a colour, and may use colours itself."""
+def test_names_are_coloured_on_a_terminal(on_terminal: Start, tmp_path: Path) -> None:
+    """On a terminal, each process has a colour and is allowed to write colours."""
     write(tmp_path, "web: echo $FORCE_COLOR")
     out = on_terminal(subcommand="start", cwd=tmp_path).end().out
     assert b"\x1b[36mweb.1 | " in out.replace(b"\x1b[0;", b"\x1b[")

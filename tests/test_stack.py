@@ -1,4 +1,4 @@
-"""The stack of examples/stack: real servers that crash one after the other, and are stopped.
+"""Test the stack of examples/stack: real servers crash one after the other and stop.
 
 Each step waits for a line of the log, or for the end of a process.
 """
@@ -42,7 +42,7 @@ import stack
 options = {"backend": sys.argv[2], "backend_options": eval(sys.argv[3])}
 sys.exit(not anyio.run(stack.main, Path(sys.argv[1]), **options))
 """
-"""What runs the script's `main` on an event loop that is not the default."""
+"""Run the script's `main` on an event loop that is not the default."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,7 +119,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def processes_of_stack(folder: Path) -> Iterator[ExitStack]:
-    """What ends the processes that a failed test has left."""
+    """End the processes that a failed test has left."""
     with ExitStack() as stack:
         yield stack
     left = processes_in(folder)
@@ -168,10 +168,10 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def test_each_part_crashes_and_comes_back(
+def test_each_crashed_part_restarts(
     processes_of_stack: ExitStack, folder: Path, backend: tuple[str, dict[str, object]]
 ) -> None:
-    """Who needs what has crashed goes on or starts again; all that was kept is still there."""
+    """After a crash, dependent parts continue or restart, and no stored data is lost."""
     stack = start(processes_of_stack, folder, *backend)
     assert stack.is_told_in_this_order(
         "currant: initdb: process",
@@ -216,10 +216,10 @@ def test_each_part_crashes_and_comes_back(
     assert processes_in(folder) == []
 
 
-def test_ctrl_c_stops_it_and_a_second_run_has_its_data(
+def test_second_run_after_ctrl_c_finds_the_data(
     processes_of_stack: ExitStack, folder: Path
 ) -> None:
-    """The first command finds the database and leaves it alone."""
+    """On a second run, the first command keeps the existing database."""
     first = start(processes_of_stack, folder)
     assert first.reverse("greeting", "hello") == "olleh"
     first.signal(signal.SIGINT)
@@ -235,8 +235,8 @@ def test_ctrl_c_stops_it_and_a_second_run_has_its_data(
     not hasattr(os, "pidfd_open") or not os.path.isdir("/proc"),
     reason="the end of a process that is no child can be waited for on Linux only",
 )
-def test_nothing_outlives_the_script(processes_of_stack: ExitStack, folder: Path) -> None:
-    """A script that is killed leaves nothing behind, and the database was shut down in order."""
+def test_killed_script_leaves_no_process(processes_of_stack: ExitStack, folder: Path) -> None:
+    """A killed script leaves no process behind, and the database shuts down cleanly."""
     stack = start(processes_of_stack, folder)
     with ExitStack() as descriptors:
         ends = select.poll()
