@@ -1,6 +1,6 @@
-"""Run the `currant` command as a process whose output goes to pipes or to a new terminal.
+"""The `currant` command as a process with open ends: pipes, or a terminal of its own.
 
-Each step of a test waits for output or for an exit, with a deadline; no step sleeps.
+Each step waits for output or for an exit, with a deadline.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Makes stdin the controlling terminal, so that Ctrl-C sends a signal; then runs a program."""
+"""Make stdin the controlling terminal of the session, so that keys become signals."""
 
 COLOR = re.compile(rb"\x1b\[([0-9;]+)m(\w+ \| )\x1b\[0m")
 """A coloured prefix: the codes of the colour, and the prefix."""
 
 BUFFERED = 20_000
-"""Lines of ``seq`` that fit into the buffers while the test does not read currant's output.
+"""Lines of ``seq`` that fit into the buffers although the test does not read currant's output.
 
 They are 106 KiB, and 185 KiB with prefixes.  The pipe that currant writes to holds 64 KiB.  The
 other lines are in currant and in the command's pipe, each of which holds at least 64 KiB, even if
@@ -61,7 +61,7 @@ while :; do wait; done
 
 
 class Ended(NamedTuple):
-    """The exit status of currant, and its whole output."""
+    """The exit status and the whole output of currant."""
 
     status: int
     out: bytes
@@ -69,7 +69,7 @@ class Ended(NamedTuple):
 
 
 class Cli:
-    """A running `currant` command, and the test's ends of its pipes or its terminal."""
+    """A currant process with the open ends of its output."""
 
     def __init__(self, process: subprocess.Popen[bytes], sources: Mapping[str, int]) -> None:
         self.process = process
@@ -85,7 +85,7 @@ class Cli:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop currant if a failed test has left it running, and close the pipes."""
+        """End the process if a failed test has left it running."""
         for stream in list(self._open):
             self.close(stream)
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
@@ -97,7 +97,7 @@ class Cli:
                     continue
 
     def read_until(self, *texts: bytes) -> None:
-        """Read until the output on stdout or stderr contains each of `texts`."""
+        """Read until currant has written each of `texts` to either stream."""
         deadline = time.monotonic() + LIMIT
         while not all(any(text in data for data in self._written.values()) for text in texts):
             assert self._open, f"exited before it wrote {texts}: {self._written}"
@@ -110,11 +110,11 @@ class Cli:
             assert time.monotonic() < deadline, "the pipe is not full"
 
     def written(self, stream: str) -> bytes:
-        """Return all output read from `stream` so far."""
+        """Return the output read from `stream` so far."""
         return self._written[stream]
 
     def signal(self, number: int) -> None:
-        """Send a signal to currant."""
+        """Send currant a signal."""
         self.process.send_signal(number)
 
     def close(self, stream: str = "stdout") -> None:
@@ -122,12 +122,12 @@ class Cli:
         os.close(self._open.pop(stream))
 
     def wait(self) -> int:
-        """Wait until currant exits, reading nothing; return the status as a shell reports it."""
+        """Wait for the exit without reading; return the status as a shell reports it."""
         status = self.process.wait(LIMIT)
         return status if status >= 0 else 128 - status
 
     def end(self) -> Ended:
-        """Wait until currant exits, reading its output to the end."""
+        """Read all output and wait for the exit."""
         deadline = time.monotonic() + LIMIT
         while self._open:
             self._read(deadline, "waiting for end-of-file")
@@ -152,7 +152,7 @@ def _read(fd: int) -> bytes:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        return b""  # Linux reports EIO when no process has the other side of the terminal open.
+        return b""  # Linux reports EIO after the last process has closed the terminal.
 
 
 class Start(Protocol):
@@ -167,7 +167,7 @@ class Start(Protocol):
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
     ) -> Cli:
-        """Start currant and return at once; a stream redirected elsewhere is not read."""
+        """Start currant and return at once; only streams that are pipes are read."""
         ...
 
 
@@ -181,7 +181,7 @@ class Run(Protocol):
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
     ) -> Ended:
-        """Run currant until it exits; return its exit status and its output."""
+        """Run currant; return its exit status and its whole output."""
         ...
 
 
@@ -195,7 +195,7 @@ def start_with_pipes(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
 ) -> Cli:
-    """Start currant with pipes as stdout and stderr; `stack` stops currant if the test has not."""
+    """Start currant with pipes for its output; `stack` ends currant if the test does not."""
     process = subprocess.Popen(
         [*CURRANT, subcommand, *arguments],
         stdin=subprocess.DEVNULL,
@@ -222,7 +222,7 @@ def start_on_terminal(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
 ) -> Cli:
-    """Start currant on a new terminal; `type_on` writes to its keyboard."""
+    """Start currant on a terminal of its own, on which `type_on` types."""
     ours, terminal = pty.openpty()
     try:
         process = subprocess.Popen(
@@ -243,7 +243,7 @@ def start_on_terminal(
 
 
 def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
-    """Return the environment of currant: that of this process, without variables about colours."""
+    """Return the environment for currant: the test's, without the variables about colours."""
     unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
 
@@ -254,16 +254,16 @@ def type_on(cli: Cli, keys: bytes) -> None:
 
 
 def lines_of(name: str, output: bytes) -> list[bytes]:
-    """Return the lines of the command `name` in `output`, without their prefix."""
+    """Return the lines of `output` that have the prefix of `name`, without it."""
     prefix = f"{name} | ".encode()
     return [line.removeprefix(prefix) for line in output.splitlines() if line.startswith(prefix)]
 
 
 def numbers(last: int) -> list[bytes]:
-    """Return the lines that ``seq last`` writes."""
+    """Return the lines that ``seq`` writes."""
     return [b"%d" % number for number in range(1, last + 1)]
 
 
 def plain(output: bytes) -> bytes:
-    """Return the output of a terminal without colours and carriage returns."""
+    """Return what a terminal got without its colours and its carriage returns."""
     return re.sub(rb"\x1b\[[0-9;]*m", b"", output).replace(b"\r\n", b"\n")

@@ -1,14 +1,12 @@
-"""Two named pipes that synchronize a test with commands, even if another process starts them.
+"""Two kinds of named pipe that synchronize a test with the commands of another process.
 
-A `Lifeline` proves that no process is left.  A command opens the pipe for writing, and each of its
-descendants inherits the open file, even if the descendant leaves the process group.  The kernel
-closes the file when a process dies, however it dies.  So the test reads end-of-file once every
-process that has opened the pipe, and every descendant, is gone.
+A `Lifeline` ends when every process that holds the pipe has ended.  A command that opens the pipe
+holds it, and so do all descendants, in any process group.  The kernel closes the pipe for every
+process that dies, so the end of file proves that no holder is left.  Rejected: looking up process
+numbers.  That needs ``/proc``, and mistakes a zombie, or an unrelated process with the same number,
+for a leftover process.
 
-Rejected: to look PIDs up.  That needs ``/proc``, and it takes a zombie, or an unrelated process
-with a reused PID, for a leftover process.
-
-A `Gate` blocks a command until the test opens it, so no test has to sleep.
+A `Gate` blocks a command until the test opens the gate, so no test has to sleep.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ __all__ = ["Gate", "Lifeline"]
 
 
 class Lifeline:
-    """A pipe that commands hold open, and to which they write their names and other words."""
+    """A pipe that commands hold open and write their names to."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -49,15 +47,15 @@ class Lifeline:
         os.close(self._fd)
 
     def hold(self, name: str) -> str:
-        """Return shell code that opens the pipe and writes `name`; descendants hold it too."""
+        """Return shell code with which a process and its descendants hold the lifeline."""
         return f"exec 9>'{self._path}'; echo {name} >&9"
 
     def say(self, word: str) -> str:
-        """Return shell code that writes `word` to the pipe, for a process that holds it."""
+        """Return shell code with which a holder writes `word`."""
         return f"echo {word} >&9"
 
     def wait_for(self, *words: str) -> None:
-        """Wait until commands have written each of `words`."""
+        """Wait until each of `words` has been written."""
         deadline = time.monotonic() + LIMIT
         self._read()
         while not self.said().issuperset(words):
@@ -65,22 +63,22 @@ class Lifeline:
             self._read()
 
     def wait_for_end(self, limit: float = LIMIT) -> set[str]:
-        """Wait until no process holds the pipe; return all words written to it."""
+        """Wait until no process holds the lifeline; return the words written."""
         deadline = time.monotonic() + limit
         while not self._read():
             self._wait(deadline, "a process still holds the pipe")
         return self.said()
 
     def ended(self) -> set[str]:
-        """Fail unless no process holds the pipe now; return all words written to it."""
+        """Return the words written; fail if a process still holds the lifeline."""
         return self.wait_for_end(0)
 
     def said(self) -> set[str]:
-        """Return all words written so far."""
+        """Return the words written so far."""
         return set(self._said.decode().split())
 
     def _read(self) -> bool:
-        """Read all that is in the pipe; return whether no process holds the pipe."""
+        """Read all words; return whether no process holds the lifeline."""
         try:
             while data := os.read(self._fd, 65536):
                 self._said += data
@@ -89,20 +87,19 @@ class Lifeline:
         return True
 
     def _wait(self, deadline: float, what: str) -> None:
-        # If no process holds the pipe, `select` returns at once, and the caller's loop spins until
-        # the deadline.  Only a test that fails gets there.
+        # If no process holds the lifeline, select returns at once; only a failing test spins.
         seconds = deadline - time.monotonic()
         if seconds <= 0 or not select.select([self._fd], [], [], seconds)[0]:
             raise AssertionError(f"{what}; written so far: {sorted(self.said())}")
 
 
 class Gate:
-    """A pipe at which a command waits until the test, or another command, writes a line to it."""
+    """A pipe from which a command reads a line that the test or another command writes."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
         self.path = path
-        # Open for reading and writing, so that neither this call nor that of a command blocks.
+        # Open for reading and writing, so that neither side's open blocks.
         self._fd = os.open(path, os.O_RDWR)
 
     def __enter__(self) -> Self:
@@ -118,7 +115,7 @@ class Gate:
 
     @property
     def wait(self) -> str:
-        """Shell code that waits until the gate opens; a trapped signal does not end the wait."""
+        """Shell code that waits for the gate, even if signals interrupt the wait."""
         return f"until read _ <'{self.path}'; do :; done"
 
     def open(self) -> None:

@@ -1,4 +1,4 @@
-"""Make messages, and pass them to a sink without a Runner."""
+"""Build messages, and pass them to sinks without a Runner."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def exited(name: str, exit_: Exit | int = 0) -> Exited:
 
 
 class Messages(ObjectReceiveStream[BatchMessage]):
-    """A stream of `messages` that also provides the `commands`, as the stream of a Runner does."""
+    """A stream of `messages` that provides the `commands` as an attribute, as a Runner's does."""
 
     def __init__(self, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()) -> None:
         self._left = list(messages)
@@ -54,15 +54,15 @@ class Messages(ObjectReceiveStream[BatchMessage]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Provide the commands as `SinkAttribute.commands`."""
+        """The attributes of the stream: the commands."""
         return {cast("Any", SinkAttribute.commands): lambda: self._commands}
 
     async def aclose(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """Do nothing."""
 
 
 async def play(
     sink: Sink, messages: Sequence[BatchMessage], commands: Sequence[Command] = ()
 ) -> None:
-    """Run `sink` on `messages`, as if a Runner of `commands` had sent them."""
+    """Run `sink` on the `messages` of `commands`."""
     await sink(Messages(messages, commands))

@@ -1,4 +1,4 @@
-"""Run Python programs in separate processes, which tests interrupt or kill from outside."""
+"""Programs that tests run as separate processes, to interrupt or kill them from outside."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[1]
 
 
 class Programs:
-    """Starts a program on one event loop, any number of times; kills what still runs at the end.
+    """Start a program any number of times on one event loop, and end all processes on exit.
 
     Args:
-        source: the program.  Its first argument is a JSON object with the options, including
-            ``backend`` and ``backend_options``.
+        source: the program; its first argument is its options as JSON, ``backend`` and
+            ``backend_options`` among them.
         backend: as for `anyio.run`.
         use_uvloop: whether asyncio runs on uvloop.
     """
@@ -43,7 +43,7 @@ class Programs:
             process.communicate()
 
     def run(self, options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        """Start the program with `options`; stdin, stdout and stderr are pipes."""
+        """Start the program with `options`; its three standard files are pipes."""
         process = subprocess.Popen(
             [sys.executable, "-c", self._source, json.dumps({**options, **self._loop})],
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Read the messages of a Runner."""
+"""Helpers that read a Runner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def messages_of(runner: Runner) -> list[Message]:
 
 
 async def first_line(runner: Runner, command: str) -> Line:
-    """Read until `command` has written a line; return the line."""
+    """Read until `command` has written a line, and return the line."""
     async for message in runner:
         if isinstance(message, Line) and message.command == command:
             return message

@@ -1,4 +1,4 @@
-"""currant in plain asyncio programs: native cancellation, TaskGroup, timeouts, end of the loop."""
+"""Test currant in plain asyncio programs: native cancellation, TaskGroup, timeouts, shutdown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def run_forever(runner: Runner, running: asyncio.Event) -> None:
-    """Hold a runner open until the task is cancelled."""
+    """Keep a runner open until the task is cancelled."""
     async with runner:
         await runner.start(FOREVER)
         running.set()
@@ -28,7 +28,7 @@ async def run_forever(runner: Runner, running: asyncio.Event) -> None:
 
 @pytest.mark.asyncio
 async def test_cancelled_task_stops_its_commands_before_it_ends() -> None:
-    """Task.cancel kills the runner: its commands have stopped gracefully when the task ends."""
+    """After Task.cancel, the task ends only when its commands have stopped gracefully."""
     runner, running = Runner(), asyncio.Event()
     task = asyncio.create_task(run_forever(runner, running))
     await running.wait()
@@ -40,8 +40,8 @@ async def test_cancelled_task_stops_its_commands_before_it_ends() -> None:
 
 
 @pytest.mark.asyncio
-async def test_task_cancelled_repeatedly_still_waits_for_its_commands() -> None:
-    """Any number of cancellations while the commands stop leaves no process."""
+async def test_repeatedly_cancelled_task_still_waits_for_its_commands() -> None:
+    """Repeated cancellation while the commands stop leaves no process behind."""
     launcher = FakeLauncher(default=Script(exit=None, ignores={signal.SIGTERM}))
     runner, running = Runner(launcher=launcher, grace=0.05), asyncio.Event()
     task = asyncio.create_task(run_forever(runner, running))
@@ -59,16 +59,15 @@ async def test_asyncio_timeout_around_a_block_stops_its_commands() -> None:
     """asyncio.timeout raises TimeoutError after all commands have stopped."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(None) as limit, Runner([FOREVER]) as runner:
-            limit.reschedule(
-                asyncio.get_running_loop().time() + 0.05
-            )  # The deadline must not pass while the block starts.
+            # The timeout starts only now, so that it cannot pass while the block starts.
+            limit.reschedule(asyncio.get_running_loop().time() + 0.05)
             await runner.join()
     assert runner.results["sleep"].status == "stopped"
 
 
 @pytest.mark.asyncio
 async def test_failing_task_group_stops_the_commands_of_its_tasks() -> None:
-    """The error of a sibling cancels the task of the block, and so stops the commands."""
+    """An error in a sibling task cancels the runner's task and stops the commands."""
     runner, running = Runner(), asyncio.Event()
 
     async def fail() -> None:
@@ -84,7 +83,7 @@ async def test_failing_task_group_stops_the_commands_of_its_tasks() -> None:
 
 
 @pytest.mark.asyncio
-async def test_reader_that_times_out_loses_no_message() -> None:
+async def test_reader_timeout_loses_no_message() -> None:
     """asyncio.timeout around the wait for a message loses no message."""
     numbers: list[int] = []
     async with Runner([["seq", "20000"]]) as runner:
@@ -101,8 +100,8 @@ async def test_reader_that_times_out_loses_no_message() -> None:
 
 
 @pytest.mark.asyncio
-async def test_tasks_started_by_asyncio_may_join_kill_and_read() -> None:
-    """All calls work in tasks that anyio did not start."""
+async def test_another_asyncio_task_may_join_kill_and_read() -> None:
+    """The runner's methods work in tasks that anyio did not start."""
     async with Runner({"c": Command.shell("echo ready; exec sleep 9999")}) as runner:
 
         async def kill_when_ready() -> None:
@@ -115,8 +114,8 @@ async def test_tasks_started_by_asyncio_may_join_kill_and_read() -> None:
 
 
 @pytest.mark.asyncio
-async def test_exception_of_the_body_is_not_wrapped() -> None:
-    """The block raises the body's exception itself, not a group, despite the task groups inside."""
+async def test_exception_in_the_body_is_not_wrapped() -> None:
+    """An exception in the body leaves the block unwrapped, although the runner uses task groups."""
     with pytest.raises(LookupError, match="mine"):
         async with Runner([FOREVER]) as runner:
             await runner.start(FOREVER)
@@ -124,8 +123,8 @@ async def test_exception_of_the_body_is_not_wrapped() -> None:
 
 
 @pytest.mark.asyncio
-async def test_cancellation_at_any_moment_leaves_no_process_file_or_task() -> None:
-    """Cancel the task at random times; the fixtures detect a leftover process, file or task."""
+async def test_cancellation_at_a_random_time_leaves_no_process() -> None:
+    """Native cancellation at any time leaves no process, file or task for the fixtures to find."""
     moments = random.Random(1)
     commands = {
         "quick": Command(["true"], restart=RestartPolicy("always", delay=0.001)),
@@ -152,8 +151,8 @@ async def test_cancellation_at_any_moment_leaves_no_process_file_or_task() -> No
         assert {job.state for job in runner.jobs.values()} <= {"ended"}
 
 
-def test_end_of_the_loop_stops_the_commands_of_background_tasks(tmp_path: Path) -> None:
-    """asyncio.run cancels all tasks when main returns, and their commands still stop gracefully."""
+def test_loop_shutdown_stops_the_commands_of_background_tasks(tmp_path: Path) -> None:
+    """If asyncio.run cancels the remaining tasks after main returns, commands stop gracefully."""
     said = tmp_path / "said"
     script = f"trap 'echo bye >{said}; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
     pids = []

@@ -1,4 +1,4 @@
-"""Options of `currant run` that change how commands run, and usage errors."""
+"""Test the options of `currant run` that set how commands run, and the usage errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clis import CURRANT, ROOT, environment
+from tests.clis import (
+    CURRANT,
+    ROOT,
+    environment,
+)
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
@@ -19,39 +23,39 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Each test starts its own Python process.
+pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
 
 
-def test_python_m_currant_is_the_same_as_currant() -> None:
-    """The `currant` script and ``python -m currant`` behave in the same way."""
+def test_python_m_currant_equals_the_currant_script() -> None:
+    """The entry point of the `currant` script does the same as ``python -m currant``."""
     script = "import sys; sys.argv[0] = 'currant'; from currant.cli import main; main()"
     arguments = ["run", "-n", "a", "echo out; echo err >&2; exit 7"]
     ended = [
         subprocess.run(
-            [*command, *arguments],
+            [*words, *arguments],
             cwd=ROOT,
             env=environment(),
             capture_output=True,
             timeout=LIMIT,
             check=False,
         )
-        for command in (CURRANT, (sys.executable, "-c", script))
+        for words in (CURRANT, (sys.executable, "-c", script))
     ]
     shown = [(end.returncode, end.stdout, end.stderr) for end in ended]
     assert shown == [(7, b"a | out\n", b"a | err\ncurrant: a: exit code 7\n")] * 2
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help_lists_the_options_and_starts_no_command(run: Run, option: str) -> None:
-    """--help lists the options, explains the exit status, and starts no command."""
+def test_help_lists_the_options(run: Run, option: str) -> None:
+    """`--help` lists the options, explains the exit status and starts no command."""
     status, out, err = run(option)
     assert (status, err) == (0, b"")
     for text in ("--names", "--restart", "--kill-others-on", "--max-processes", "--grace", "128"):
         assert text in out.decode()
 
 
-def test_version_is_the_version_of_the_package() -> None:
-    """--version prints the installed version."""
+def test_version_option_prints_the_package_version() -> None:
+    """`--version` prints the installed version."""
     try:
         expected = version("currant")
     except PackageNotFoundError:
@@ -66,13 +70,15 @@ def test_version_is_the_version_of_the_package() -> None:
 
 
 def test_cwd_sets_the_working_directory_of_all_commands(run: Run, tmp_path: Path) -> None:
-    """--cwd is the working directory of all commands."""
+    """`--cwd` sets the working directory of every command."""
     assert run("-n", "a", "--cwd", str(tmp_path), "pwd").out == b"a | %s\n" % bytes(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["INT", "sigint", "2"])
-def test_stop_signal_may_be_a_name_or_a_number(start: Start, gate: Gate, name: str) -> None:
-    """--stop-signal takes a name, with or without SIG, or a number."""
+def test_stop_signal_option_sets_the_signal_of_the_stop_request(
+    start: Start, gate: Gate, name: str
+) -> None:
+    """`--stop-signal` accepts a signal name with or without SIG, or a number."""
     cli = start("-n", "a", "--stop-signal", name, f"trap 'echo int' INT; echo go; {gate.wait}")
     cli.read_until(b"go\n")
     cli.signal(signal.SIGTERM)
@@ -81,38 +87,38 @@ def test_stop_signal_may_be_a_name_or_a_number(start: Start, gate: Gate, name: s
     assert cli.end().status == 143
 
 
-def test_options_limit_and_delay_restarts(run: Run) -> None:
-    """--max-restarts limits the restarts, and --restart-delay is the delay of the first restart."""
+def test_restart_options_limit_and_delay_the_restarts(run: Run) -> None:
+    """`--max-restarts` limits the restarts, and `--restart-delay` sets the first delay."""
     options = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
     status, out, err = run("-n", "a", *options, "echo 1; exit 3")
     assert (status, out) == (3, b"a | 1\na | 1\n")
     assert b"restarting in 0.0 s" in err
 
 
-@pytest.mark.parametrize("share", ["1%", "100%"])
-def test_max_processes_may_be_a_percentage_of_the_cpus(run: Run, share: str) -> None:
-    """Any percentage of the CPUs lets at least one command run."""
-    assert run("-n", "a", "-m", share, "echo 1") == (0, b"a | 1\n", b"")
+@pytest.mark.parametrize("percentage", ["1%", "100%"])
+def test_max_processes_accepts_a_percentage_of_the_cpus(run: Run, percentage: str) -> None:
+    """At least one command runs, however small the percentage."""
+    assert run("-n", "a", "-m", percentage, "echo 1") == (0, b"a | 1\n", b"")
 
 
 @pytest.mark.parametrize(
     ("env", "shown"),
     [({}, b"1"), ({"PYTHONUNBUFFERED": ""}, b""), ({"PYTHONUNBUFFERED": "x"}, b"x")],
 )
-def test_python_commands_run_without_output_buffering(
+def test_python_commands_do_not_buffer_their_output(
     run: Run, env: dict[str, str], shown: bytes
 ) -> None:
-    """currant sets PYTHONUNBUFFERED for its commands unless the variable is already set."""
+    """Currant sets PYTHONUNBUFFERED for the commands unless the variable is already set."""
     assert run("-n", "a", "echo $PYTHONUNBUFFERED", env=env).out == b"a | " + shown + b"\n"
 
 
-def test_commands_in_a_pipe_are_not_told_to_use_colours(run: Run) -> None:
-    """currant does not set FORCE_COLOR if its output is a file or a pipe, which programs read."""
+def test_force_color_is_not_set_if_the_output_is_a_pipe(run: Run) -> None:
+    """Output to a file or a pipe is for programs, so currant does not ask commands for colours."""
     assert run("-n", "a", "echo $FORCE_COLOR").out == b"a | \n"
 
 
-def test_env_file_sets_variables_and_the_last_file_wins(run: Run, tmp_path: Path) -> None:
-    """Variables of --env-file override the environment; a later file overrides an earlier one."""
+def test_env_file_option_sets_variables(run: Run, tmp_path: Path) -> None:
+    """A later `--env-file` overrides an earlier file, and both override currant's variables."""
     (tmp_path / "one").write_text("A=1\nB='b b'\nPYTHONUNBUFFERED=\n")
     (tmp_path / "two").write_text("A=2\n")
     files = [f"--env-file={tmp_path / name}" for name in ("one", "two")]
@@ -120,8 +126,8 @@ def test_env_file_sets_variables_and_the_last_file_wins(run: Run, tmp_path: Path
     assert run("-r", *files, command, env={"A": "0", "C": "3"}).out == b"2 b b 3 []\n"
 
 
-def test_limit_of_open_files_is_raised_for_many_commands(run: Run) -> None:
-    """currant raises its limit of open files as far as the commands need, if the system allows."""
+def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) -> None:
+    """If the system allows, the soft limit of open files is raised as far as the commands need."""
     ended = subprocess.run(
         ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", *CURRANT, "run", *["echo $$"] * 100],
         cwd=ROOT,
@@ -169,10 +175,10 @@ def test_limit_of_open_files_is_raised_for_many_commands(run: Run) -> None:
         (["--env-file", "/no/such/file", "{}"], "cannot read the variables in /no/such/file"),
     ],
 )
-def test_usage_error_is_one_line_and_starts_no_command(
+def test_usage_error_is_reported_and_starts_no_command(
     run: Run, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    """A usage error prints one line that says what is wrong, and exits with status 2."""
+    """A usage error is one line that names the mistake, and the status is 2."""
     touch = f"touch '{tmp_path}/started'"
     status, out, err = run(*[argument.replace("{}", touch) for argument in arguments])
     assert (status, out) == (2, b"")
@@ -185,7 +191,7 @@ def test_usage_error_is_one_line_and_starts_no_command(
 
 @pytest.mark.parametrize("arguments", [["walk"], ["--no-such-option"]])
 def test_unknown_subcommand_is_a_usage_error(arguments: list[str]) -> None:
-    """An unknown subcommand, or an unknown option before it, is a usage error too."""
+    """An unknown subcommand or global option gives status 2 and a message that names it."""
     ended = subprocess.run(
         [*CURRANT, *arguments, "true"],
         cwd=ROOT,
@@ -198,8 +204,8 @@ def test_unknown_subcommand_is_a_usage_error(arguments: list[str]) -> None:
     assert arguments[0] in ended.stderr.decode().splitlines()[-1]
 
 
-def test_program_that_does_not_exist_fails_with_the_status_of_the_shell(run: Run) -> None:
-    """If the shell cannot find a program, the command fails with the shell's exit code 127."""
+def test_missing_program_is_reported_by_the_shell(run: Run) -> None:
+    """If the shell cannot find the program, the command fails with the shell's exit code 127."""
     status, out, err = run("-n", "a", "no-such-program")
     assert (status, out) == (127, b"")
     assert b"a | " in err

@@ -1,4 +1,4 @@
-"""The exit status of `currant run`, and the options that stop, limit and restart commands."""
+"""Test the exit status of `currant run`, `--kill-others-on`, `--max-processes` and restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ import pytest
 from currant import Command, Runner, ready
 from currant.cli._run import run_commands
 from currant.testing import FakeLauncher, Script
-from tests.clis import CURRANT, ROOT, STUBBORN, environment
+from tests.clis import (
+    CURRANT,
+    ROOT,
+    STUBBORN,
+    environment,
+)
 from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from tests.clis import Run, Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Most tests start their own Python process.
+pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ pytestmark = pytest.mark.slow  # Most tests start their own Python process.
         (["-k", "exit", "-m", "1"], ["exit 4", "exit 5"], 4, b"currant: a: exit code 4\n"),
     ],
 )
-def test_exit_status_is_the_status_of_the_failure(
+def test_exit_status_reports_the_first_failure(
     run: Run, options: list[str], commands: list[str], status: int, note: bytes
 ) -> None:
     """The status is 0, or a failure's code or 128 + its signal; a stop is not a failure."""
@@ -59,40 +64,40 @@ def test_exit_status_is_the_status_of_the_failure(
 @pytest.mark.parametrize(
     ("success", "status"), [("all", 3), ("first", 3), ("last", 0), ("a", 3), ("b", 0), ("c", 4)]
 )
-def test_success_selects_the_command_that_sets_the_status(
+def test_success_option_selects_the_commands_whose_failure_counts(
     run: Run, success: str, status: int
 ) -> None:
-    """--success selects a command by when it exits or by name, and its exit sets the status."""
+    """`--success` selects the commands that count: all, the first or last to exit, or by name."""
     commands = ("exit 3", "true", "exit 4", "true")
     assert run("-m", "1", "-n", "a,b,c,d", "--success", success, *commands).status == status
 
 
-def test_stopped_command_is_not_a_failure_for_success(run: Run) -> None:
-    """A command that currant stopped counts as 0, though a signal ended it."""
+def test_stopped_command_has_not_failed(run: Run) -> None:
+    """A command that currant stopped counts as status 0, although a signal killed its process."""
     assert run("-n", "a,b", "-k", "exit", "-s", "b", "exit 3", EXEC_FOREVER).status == 0
 
 
-def test_first_failure_in_time_sets_the_status(start: Start, gate: Gate) -> None:
-    """If several commands fail, the first to fail sets the status, not the first that was named."""
+def test_earliest_failure_gives_the_status(start: Start, gate: Gate) -> None:
+    """If several commands fail, the earliest failure counts, not the order of the arguments."""
     cli = start("-n", "late,early", f"{gate.wait}; exit 4", "exit 5")
     cli.read_until(b"currant: early: exit code 5\n")
     gate.open()
     assert cli.end().status == 5
 
 
-def test_order_of_failures_does_not_depend_on_the_wall_clock(
+def test_wall_clock_does_not_decide_the_first_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A clock that is set back between two failures does not change their order."""
-    back = count(10**9, -3600)
-    monkeypatch.setattr(time, "time", lambda: float(next(back)))
+    """Setting the wall clock back between two failures does not change their order."""
+    times = count(10**9, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(times)))
     scripts = {"late": Script(exit=4, after=0.05), "early": Script(exit=5)}
     runner = Runner({"early": "x", "late": "x"}, launcher=FakeLauncher(scripts))
     assert run_commands(runner) == 5
 
 
-def test_failure_does_not_stop_others_with_kill_others_on_success(start: Start, gate: Gate) -> None:
-    """With --kill-others-on success, the other commands continue after a failure."""
+def test_exit_of_the_other_kind_stops_no_command(start: Start, gate: Gate) -> None:
+    """With `--kill-others-on success`, a failure does not stop the other commands."""
     commands = (f"{gate.wait}; echo goes on", "exit 3")
     cli = start("-n", "a,b", "--kill-others-on", "success", *commands)
     cli.read_until(b"currant: b: exit code 3\n")
@@ -101,7 +106,7 @@ def test_failure_does_not_stop_others_with_kill_others_on_success(start: Start, 
 
 
 def test_shell_that_cannot_start_gives_status_126() -> None:
-    """Without free file descriptors, currant prints a line for each command; the status is 126."""
+    """If no file descriptors are left, each error is one line and the status is 126."""
     limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *CURRANT, "run", "-k", "failure"]
     ended = subprocess.run(
         [*limited, *[EXEC_FOREVER] * 40],
@@ -122,11 +127,11 @@ def test_failure_with_exit_code_0_gives_status_1() -> None:
     assert run_commands(Runner([command], launcher=FakeLauncher())) == 1
 
 
-# ---- restarts, and how many commands run ----
+# ---- concurrency and restarts ----
 
 
-def test_commands_run_concurrently(run: Run, tmp_path: Path) -> None:
-    """Without --max-processes all commands run at once, so two commands can wait for each other."""
+def test_commands_run_at_the_same_time(run: Run, tmp_path: Path) -> None:
+    """Without `--max-processes`, all commands run at once and can wait for each other."""
     for name in "12":
         os.mkfifo(tmp_path / name)
     ended = run(
@@ -139,8 +144,8 @@ def test_commands_run_concurrently(run: Run, tmp_path: Path) -> None:
     assert sorted(ended.out.splitlines()) == [b"a | from b", b"b | from a"]
 
 
-def test_max_processes_limits_the_commands_that_run(run: Run, tmp_path: Path) -> None:
-    """With -m 1 the commands run one at a time, in the order given."""
+def test_max_processes_limits_how_many_commands_run_at_once(run: Run, tmp_path: Path) -> None:
+    """With `-m 1`, one command runs at a time, in the order of the arguments."""
     alone = f"mkdir '{tmp_path}/lock' && echo in && rmdir '{tmp_path}/lock'"
     ended = run("-n", "a,b,c,d", "--max-processes", "1", *[alone] * 4)
     assert ended == (0, b"a | in\nb | in\nc | in\nd | in\n", b"")
@@ -152,10 +157,10 @@ def test_max_processes_limits_the_commands_that_run(run: Run, tmp_path: Path) ->
 def test_restart_option_decides_which_exits_restart_a_command(
     start: Start, gate: Gate, tmp_path: Path, restart: str, status: int, runs: int
 ) -> None:
-    """on-failure restarts until a success, and always until a signal; each delay is reported."""
-    third_time = f"echo x >>'{tmp_path}/runs'; case $(wc -l <'{tmp_path}/runs') in *[12]) exit 1;; "
-    wait_in_the_fourth = f"*4) echo fourth; {gate.wait};; esac"
-    cli = start("-n", "a", "--restart", restart, third_time + wait_in_the_fourth)
+    """`never`, `on-failure` (until a success) and `always` (until a signal) report each delay."""
+    fail_twice = f"echo x >>'{tmp_path}/runs'; case $(wc -l <'{tmp_path}/runs') in *[12]) exit 1;; "
+    wait_in_the_fourth_run = f"*4) echo fourth; {gate.wait};; esac"
+    cli = start("-n", "a", "--restart", restart, fail_twice + wait_in_the_fourth_run)
     if restart == "always":
         cli.read_until(b"a | fourth\n")
         cli.signal(signal.SIGTERM)
@@ -166,8 +171,8 @@ def test_restart_option_decides_which_exits_restart_a_command(
     assert len(re.findall(rb"currant: a: restarting in \d+\.\d s\n", ended.err)) == runs - 1
 
 
-def test_signal_during_the_delay_prevents_the_restart(start: Start) -> None:
-    """Stop beats restart: no command starts after a signal."""
+def test_signal_during_the_restart_delay_prevents_the_restart(start: Start) -> None:
+    """A signal to currant takes precedence over a restart: no command restarts after a signal."""
     cli = start("-n", "a", "--restart", "always", "echo run; exit 1")
     cli.read_until(b"restarting in 0.4 s")
     cli.signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Run the web app of examples/fastapi as a reader would: real servers, real requests."""
+"""Test the examples as a user runs them, with real servers and requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = [
 
 @pytest.fixture
 def application(start: Start, tmp_path: Path) -> Iterator[Cli]:
-    """Start the app of examples/fastapi in a copy of its folder; wait until all of it is ready."""
+    """Start the app in a copy of examples/fastapi, and wait until the app is ready."""
     folder = tmp_path / "app"
     shutil.copytree(ROOT / "examples" / "fastapi", folder)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
@@ -51,7 +51,7 @@ def application(start: Start, tmp_path: Path) -> Iterator[Cli]:
 
 
 def request(cli: Cli, path: str, method: str = "GET") -> object:
-    """Send a request to the web server; return its answer."""
+    """Return the web server's answer."""
     shown = cli.written("stderr").decode()
     (address,) = re.findall(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", shown)
     asked = urllib.request.Request(address + path, method=method)
@@ -59,8 +59,8 @@ def request(cli: Cli, path: str, method: str = "GET") -> object:
         return json.load(answer)
 
 
-def test_web_app_worker_and_database_run_together(application: Cli) -> None:
-    """A request goes through all three processes, and Ctrl-C stops each gracefully."""
+def test_web_app_runs_with_its_worker_and_database(application: Cli) -> None:
+    """A request passes through all three processes, and Ctrl-C shuts each down gracefully."""
     request(application, "/texts/greeting?text=hello", "POST")
     application.read_until(b"worker.1 | done: greeting\n")
     assert request(application, "/texts/greeting") == "olleh"
@@ -74,7 +74,7 @@ def test_web_app_worker_and_database_run_together(application: Cli) -> None:
 
 
 def test_crash_of_one_process_stops_the_others(application: Cli) -> None:
-    """The exit status is the status of the process that crashed."""
+    """The exit status is that of the crashed process."""
     (pid,) = re.findall(rb"worker\.1 started \(pid (\d+)\)", application.written("stderr"))
     os.killpg(int(pid), signal.SIGKILL)
     status, out, err = application.end()

@@ -1,4 +1,4 @@
-"""`currant start` and `currant check`: Procfiles, files of variables, and real processes."""
+"""Test ``currant start`` and ``currant check`` with Procfiles, `.env` files and real processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow  # Each test starts Python at least once.
 
 
 def write_files(folder: Path, procfile: str, *, env: str | None = None) -> Path:
-    """Write a Procfile, and a ``.env`` file beside it; return the folder."""
+    """Write a Procfile and, if `env` is given, an `.env` file beside the Procfile."""
     folder.mkdir(exist_ok=True)
     (folder / "Procfile").write_text(procfile)
     if env is not None:
@@ -31,15 +31,15 @@ def write_files(folder: Path, procfile: str, *, env: str | None = None) -> Path:
 
 
 def line_set(output: bytes) -> set[bytes]:
-    """Return the lines of several processes, which arrive in any order."""
+    """Return the lines of several processes as a set."""
     return set(output.splitlines())
 
 
-# ---- processes, ports and formations ----
+# ---- processes ----
 
 
-def test_each_process_runs_in_the_shell_and_has_its_own_port(run: Run, tmp_path: Path) -> None:
-    """Blank lines and comments are ignored; ports begin at 5000 and are 100 apart."""
+def test_each_process_runs_in_the_shell_with_its_own_port(run: Run, tmp_path: Path) -> None:
+    """Blank lines and comments are ignored, and ports start at 5000 in steps of 100."""
     write_files(
         tmp_path, '# all\n\nweb: echo "$PORT $PS"\r\n  # two\nwork_er-2:echo $PORT | tr 0 o\n'
     )
@@ -48,8 +48,8 @@ def test_each_process_runs_in_the_shell_and_has_its_own_port(run: Run, tmp_path:
     assert line_set(ended.out) == {b"web.1       | 5000 web.1", b"work_er-2.1 | 51oo"}
 
 
-def test_starts_and_exits_are_shown(run: Run, tmp_path: Path) -> None:
-    """stderr has a line for the start and for the exit of each process."""
+def test_start_reports_each_start_and_exit(run: Run, tmp_path: Path) -> None:
+    """`currant start` reports the start and the exit of each process."""
     write_files(tmp_path, "web: echo $$")
     status, out, err = run(subcommand="start", cwd=tmp_path)
     pid = out.removeprefix(b"web.1 | ").strip()
@@ -77,7 +77,7 @@ def test_first_exit_stops_the_other_processes(
 
 
 def test_kill_others_on_selects_the_exits_that_stop_the_others(run: Run, tmp_path: Path) -> None:
-    """With -k failure, a process that succeeds does not stop the others."""
+    """With `-k failure`, a process that succeeds stops no other process."""
     write_files(
         tmp_path,
         f"once: exit 0\nweb: {EXEC_FOREVER}\nfails: while kill -0 $PPID; do exit 4; done\n",
@@ -86,8 +86,8 @@ def test_kill_others_on_selects_the_exits_that_stop_the_others(run: Run, tmp_pat
     assert ended == (4, b"", b"")
 
 
-def test_arguments_select_processes_and_their_order(run: Run, tmp_path: Path) -> None:
-    """Ports follow the order of the arguments, as in honcho."""
+def test_process_names_select_the_processes_and_their_order(run: Run, tmp_path: Path) -> None:
+    """Ports follow the order of the process names in the arguments, as with honcho."""
     write_files(tmp_path, "a: echo $PORT\nb: echo $PORT\nc: echo $PORT\n")
     ended = run("-q", "-k", "failure", "c", "a", subcommand="start", cwd=tmp_path)
     assert line_set(ended.out) == {b"c.1 | 5000", b"a.1 | 5100"}
@@ -107,7 +107,7 @@ def test_arguments_select_processes_and_their_order(run: Run, tmp_path: Path) ->
 def test_formation_sets_the_number_of_each_process(
     run: Run, tmp_path: Path, option: str, formation: str, expected: set[bytes]
 ) -> None:
-    """A process not named starts once, and the ports of its instances are one apart."""
+    """Unnamed processes start once, and the ports of one process are consecutive."""
     write_files(tmp_path, "web: echo $PORT\njob: echo $PORT\n")
     ended = run("-q", "-k", "failure", option, formation, subcommand="start", cwd=tmp_path)
     assert ended.status == 0
@@ -125,7 +125,7 @@ def test_formation_sets_the_number_of_each_process(
         ([], "PORT=", {"PORT": ""}, b"5000"),
     ],
 )
-def test_first_port_is_the_option_or_the_variable(
+def test_first_port_comes_from_the_option_or_a_variable(
     run: Run,
     tmp_path: Path,
     options: list[str],
@@ -133,13 +133,13 @@ def test_first_port_is_the_option_or_the_variable(
     variables: dict[str, str],
     port: bytes,
 ) -> None:
-    """--port overrides PORT in ``.env``, which overrides PORT in the environment."""
+    """The option overrides the `.env` file, which overrides currant's own variables."""
     write_files(tmp_path, "web: echo $PORT", env=env)
     ended = run("-q", *options, subcommand="start", cwd=tmp_path, env=variables)
     assert ended == (0, b"web.1 | " + port + b"\n", b"")
 
 
-# ---- comparison with honcho ----
+# ---- compatibility with honcho ----
 
 PROCFILE = """
 # comment
@@ -165,7 +165,7 @@ third: echo "out $PORT"; echo err >&2
         ("web: echo one | tr o 0 && echo two; exit 6\n", None, [], None),
     ],
 )
-def test_honcho_gives_the_same_result_for_the_same_files(
+def test_procfile_gives_the_same_result_as_with_honcho(
     run: Run,
     tmp_path: Path,
     procfile: str,
@@ -173,7 +173,7 @@ def test_honcho_gives_the_same_result_for_the_same_files(
     arguments: list[str],
     concurrency: str | None,
 ) -> None:
-    """honcho starts the same processes, with the same output and the same exit status."""
+    """Currant and honcho give the same output and exit status for the same files."""
     write_files(tmp_path, procfile, env=env)
     (tmp_path / "Other").write_text("web: echo other $PORT")
     own, theirs = [*arguments], [*arguments]
@@ -195,7 +195,7 @@ def test_honcho_gives_the_same_result_for_the_same_files(
 
 
 def output_by_name(output: bytes, *, times: bool = False) -> set[tuple[bytes, bytes]]:
-    """Return pairs of name and text, without the lines of currant or honcho itself."""
+    """Return the names and texts, without honcho's own messages."""
     lines = (line for line in output.splitlines() if line)
     if times:
         lines = (line.partition(b" ")[2] for line in lines)
@@ -206,8 +206,8 @@ def output_by_name(output: bytes, *, times: bool = False) -> set[tuple[bytes, by
 # ---- files ----
 
 
-def test_variables_in_env_file_beside_the_procfile_are_set(run: Run, tmp_path: Path) -> None:
-    """The file overrides the environment; quotes vanish; comments, `export` and `$` do nothing."""
+def test_env_file_beside_the_procfile_sets_variables(run: Run, tmp_path: Path) -> None:
+    """`.env` overrides currant's variables; quotes, comments and `export` go, `$` is literal."""
     env = "# a\n\nexport A=1\nB='two words' # b\nC=\"x\\ny\"\nD=$A\nE=\nHOME=/there\nF\n"
     write_files(
         tmp_path, """web: printf '%s.' "$A" "$B" "$C" "$D" "$E" "$HOME" "$F"; echo""", env=env
@@ -216,10 +216,8 @@ def test_variables_in_env_file_beside_the_procfile_are_set(run: Run, tmp_path: P
     assert ended == (0, b"1.two words.x\ny.$A../there.f.\n", b"")
 
 
-def test_procfile_in_another_folder_runs_there_with_the_env_file_of_that_folder(
-    run: Run, tmp_path: Path
-) -> None:
-    """As in foreman; --cwd runs the processes in another folder."""
+def test_procfile_in_another_folder_uses_that_folder(run: Run, tmp_path: Path) -> None:
+    """The `.env` file and cwd are those of the Procfile's folder; `--cwd` overrides the cwd."""
     folder = write_files(tmp_path / "deploy", "web: echo $A; pwd", env="A=there")
     (tmp_path / ".env").write_text("A=here")
     for options, cwd in (([], folder), (["--cwd", "."], tmp_path)):
@@ -228,7 +226,7 @@ def test_procfile_in_another_folder_runs_there_with_the_env_file_of_that_folder(
 
 
 def test_env_option_names_the_files_of_variables(run: Run, tmp_path: Path) -> None:
-    """With -e, ``.env`` is not read unless -e names it; a later file overrides an earlier one."""
+    """`-e` replaces the default `.env` file, and a later file overrides an earlier file."""
     write_files(tmp_path, "web: echo $A $B $C", env="C=3")
     (tmp_path / "one").write_text("A=1\nB=1\n")
     (tmp_path / "two").write_text("B=2\n")
@@ -237,8 +235,8 @@ def test_env_option_names_the_files_of_variables(run: Run, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("where", ["file", "variable"])
-def test_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) -> None:
-    """PROCFILE in ``.env`` overrides PROCFILE in the environment, and -f overrides both."""
+def test_procfile_variable_names_the_procfile(run: Run, tmp_path: Path, where: str) -> None:
+    """PROCFILE in `.env` overrides currant's own variable, and `-f` overrides both."""
     write_files(
         tmp_path, "web: echo usual", env="PROCFILE=Procfile.dev" if where == "file" else None
     )
@@ -249,8 +247,8 @@ def test_variable_can_name_the_procfile(run: Run, tmp_path: Path, where: str) ->
     assert ended.out == b"web.1 | usual\n"
 
 
-def test_procfile_that_is_not_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> None:
-    """A Procfile need not be UTF-8, and a byte order mark is not part of the first name."""
+def test_invalid_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> None:
+    """A Procfile need not be UTF-8, and a byte order mark is ignored."""
     (tmp_path / "Procfile").write_bytes(b"\xef\xbb\xbfweb: echo \xff\xc3\xa4\n")
     assert run("-q", subcommand="start", cwd=tmp_path).out == b"web.1 | \xff\xc3\xa4\n"
 
@@ -291,10 +289,10 @@ def test_procfile_that_is_not_utf8_reaches_the_shell_unchanged(run: Run, tmp_pat
         ("a: {}\n", ["--raw", "--json"], "--raw and --json"),
     ],
 )
-def test_usage_error_is_one_line_and_starts_no_process(
+def test_usage_error_is_reported_and_starts_no_process(
     run: Run, tmp_path: Path, procfile: str | None, arguments: list[str], message: str
 ) -> None:
-    """A usage error prints one line that says what is wrong and where; the status is 2."""
+    """A usage error is one line that names the mistake, and the status is 2."""
     (tmp_path / "bad").write_text("A=1\n\nX Y\nB=2\n")
     (tmp_path / "latin").write_bytes(b"A=\xe4\n")
     (tmp_path / "port").write_text("PORT=x")
@@ -312,8 +310,8 @@ def test_usage_error_is_one_line_and_starts_no_process(
 # ---- check ----
 
 
-def test_check_lists_the_processes_and_starts_none(run: Run, tmp_path: Path) -> None:
-    """`currant check` prints a line for each process, in order."""
+def test_check_lists_the_processes_and_starts_no_process(run: Run, tmp_path: Path) -> None:
+    """`currant check` prints one line for each process, in the order of the Procfile."""
     write_files(tmp_path, "# all\nweb: touch started\nworker: exit 3\n", env="A=1")
     ended = run(subcommand="check", cwd=tmp_path)
     assert ended == (0, b"web    | touch started\nworker | exit 3\n", b"")
@@ -328,10 +326,10 @@ def test_check_lists_the_processes_and_starts_none(run: Run, tmp_path: Path) -> 
         ("", "", b"currant: Procfile defines no process\n"),
     ],
 )
-def test_check_reports_a_syntax_error_in_one_line(
+def test_check_reports_an_invalid_file(
     run: Run, tmp_path: Path, procfile: str, env: str, message: bytes
 ) -> None:
-    """An error in the Procfile or in ``.env`` prints one line; the status is 2."""
+    """`currant check` reports an invalid file in one line with status 2."""
     write_files(tmp_path, procfile, env=env)
     status, out, err = run(subcommand="check", cwd=tmp_path)
     assert (status, out) == (2, b"")
@@ -343,7 +341,7 @@ def test_check_reports_a_syntax_error_in_one_line(
 
 
 def test_signal_stops_all_processes(start: Start, tmp_path: Path, lifeline: Lifeline) -> None:
-    """As in `currant run`, a signal stops all processes gracefully and sets the status."""
+    """As with `currant run`, a signal stops the processes gracefully and sets the status."""
     write_files(
         tmp_path,
         "".join(f"{name}: {lifeline.hold(name)}; {EXEC_FOREVER}\n" for name in ("web", "worker")),
@@ -355,8 +353,8 @@ def test_signal_stops_all_processes(start: Start, tmp_path: Path, lifeline: Life
     assert lifeline.ended() == {"web", "worker"}
 
 
-def test_names_have_colours_on_a_terminal(on_terminal: Start, tmp_path: Path) -> None:
-    """On a terminal each process has a colour, and may use colours itself."""
+def test_names_are_coloured_on_a_terminal(on_terminal: Start, tmp_path: Path) -> None:
+    """On a terminal, each process has a colour and is allowed to write colours."""
     write_files(tmp_path, "web: echo $FORCE_COLOR")
     out = on_terminal(subcommand="start", cwd=tmp_path).end().out
     assert b"\x1b[36mweb.1 | " in out.replace(b"\x1b[0;", b"\x1b[")

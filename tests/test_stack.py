@@ -1,6 +1,6 @@
-"""Run examples/stack: real servers, which the tests crash one after the other and then stop.
+"""Test the stack of examples/stack: real servers crash one after the other and stop.
 
-Each step waits for a line of the log or for the exit of a process.
+Each step waits for a line of the log, or for the end of a process.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def processes_of_stack(folder: Path) -> Iterator[ExitStack]:
-    """Stop the script if a failed test has not; kill leftover processes and fail the test."""
+    """End the processes that a failed test has left."""
     with ExitStack() as stack:
         yield stack
     left = processes_in(folder)
@@ -168,10 +168,10 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def test_each_part_restarts_after_a_crash(
+def test_each_crashed_part_restarts(
     processes_of_stack: ExitStack, folder: Path, backend: tuple[str, dict[str, object]]
 ) -> None:
-    """After each crash the parts that depend on it go on or restart, and no data is lost."""
+    """After a crash, dependent parts continue or restart, and no stored data is lost."""
     stack = start(processes_of_stack, folder, *backend)
     assert stack.has_in_order(
         "currant: initdb: process",
@@ -216,10 +216,10 @@ def test_each_part_restarts_after_a_crash(
     assert processes_in(folder) == []
 
 
-def test_second_run_after_ctrl_c_has_the_data_of_the_first(
+def test_second_run_after_ctrl_c_finds_the_data(
     processes_of_stack: ExitStack, folder: Path
 ) -> None:
-    """In the second run `initdb` finds the database and does not change it."""
+    """On a second run, the first command keeps the existing database."""
     first = start(processes_of_stack, folder)
     assert first.reverse("greeting", "hello") == "olleh"
     first.signal(signal.SIGINT)
@@ -235,8 +235,8 @@ def test_second_run_after_ctrl_c_has_the_data_of_the_first(
     not hasattr(os, "pidfd_open") or not os.path.isdir("/proc"),
     reason="only Linux can wait for the exit of a process that is not a child",
 )
-def test_no_process_outlives_a_killed_script(processes_of_stack: ExitStack, folder: Path) -> None:
-    """If the script is killed, no process is left, and the database was shut down cleanly."""
+def test_killed_script_leaves_no_process(processes_of_stack: ExitStack, folder: Path) -> None:
+    """A killed script leaves no process behind, and the database shuts down cleanly."""
     stack = start(processes_of_stack, folder)
     with ExitStack() as descriptors:
         ends = select.poll()

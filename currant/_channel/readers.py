@@ -59,11 +59,11 @@ class Iteration:
     __slots__ = ("created_by", "is_mid_batch", "max_bytes", "position", "stepped_by")
 
     def __init__(self, max_bytes: int | None) -> None:
-        self.max_bytes = max_bytes
+        self.max_bytes: int | None = max_bytes
         self.created_by: anyio.TaskInfo | None = None
         self.stepped_by: anyio.TaskInfo | None = None
         self.position: Position = (0, 0)
-        self.is_mid_batch = False
+        self.is_mid_batch: bool = False
 
     @property
     def task(self) -> anyio.TaskInfo | None:

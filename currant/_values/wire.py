@@ -48,7 +48,6 @@ __all__ = ["decode", "decode_exit", "encode", "encode_each", "encode_exit"]
 
 T = TypeVar("T")
 
-STREAMS = ("stdout", "stderr")
 ENDINGS = ("\n", "\r\n", "\r", "")
 
 NOT_READY = " is not ready: "
@@ -182,14 +181,15 @@ def _decode(encoded: Mapping[str, object]) -> Message:  # noqa: PLR0911 - a row 
 
 
 def _decode_line(encoded: Mapping[str, object], command: str, time: float) -> Line:
+    streams: dict[object, StreamName] = {"stdout": "stdout", "stderr": "stderr"}
     stream, ending = encoded["stream"], encoded["ending"]
-    if stream not in STREAMS or ending not in ENDINGS:
+    if stream not in streams or ending not in ENDINGS:
         raise ValueError(f"unknown stream or ending: {stream!r}, {ending!r}")
     if "base64" in encoded:
         data = base64.b64decode(_get(encoded, "base64", str), validate=True)
     else:
         data = _get(encoded, "text", str).encode()
-    return Line(command, cast("StreamName", stream), data, ending.encode(), time)
+    return Line(command, streams[stream], data, ending.encode(), time)
 
 
 def _error(encoded: Mapping[str, object], command: str, time: float) -> CurrantError:
