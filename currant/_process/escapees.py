@@ -72,7 +72,7 @@ class Escapees:
             commands: how to stop the processes of each command, by the command's name.
             grace: an upper bound for the graces of the commands, in seconds.
 
-        Cancellation: the stop was requested, but nothing was killed.
+        Cancellation: the stop was requested; SIGKILL may or may not have been sent.
 
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.

@@ -73,7 +73,7 @@ class Process(Protocol):
         Only the steps that are left are done: if the process has exited by itself, the rest of the
         group is ended; if the group is gone, the call returns at once.  A second call with a
         shorter grace hurries the first.
-        Cancellation: the stop was requested, but nothing was killed.
+        Cancellation: the stop was requested; SIGKILL may or may not have been sent.
 
         Raises:
             CannotStopError: a process of the group outlived SIGKILL for seconds.
@@ -187,7 +187,7 @@ class Sweeper(Protocol):
             grace: an upper bound in seconds for the graces that the commands were started with; a
                 second call with a shorter grace hurries the first.
 
-        Cancellation: the stop was requested, but nothing was killed.
+        Cancellation: the stop was requested; SIGKILL may or may not have been sent.
 
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.

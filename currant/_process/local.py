@@ -137,7 +137,7 @@ class LocalLauncher:
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
         """End the escapees of a command, or of all; see `Sweeper.sweep`.
 
-        Cancellation: the stop was requested, but nothing was killed.
+        Cancellation: the stop was requested; SIGKILL may or may not have been sent.
 
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.

@@ -67,7 +67,7 @@ class Stopper:
         Returns:
             Whether the group is gone; False if a member outlived SIGKILL for `reap_limit` seconds.
 
-        Cancellation: the stop was requested, but nothing was killed.
+        Cancellation: the stop was requested; SIGKILL may or may not have been sent.
         """
         self._request_stop(signal)
         with move_on_after(grace):

@@ -83,19 +83,18 @@ class Attempt:
 
     Args:
         command: the command, with the grace that holds in this Runner.
-        number: counts the attempts from 1; 0 is a placeholder before the first attempt.
         context: shared with the other attempts of the job.
 
     Attributes:
-        number: as given.
+        number: counts the attempts from 1; 0 before the launch.
         output: the output of the process.
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
     """
 
-    def __init__(self, command: Command, number: int, context: JobContext) -> None:
-        self.number = number
+    def __init__(self, command: Command, context: JobContext) -> None:
+        self.number: int = 0
         line_probes = () if command.ready is None else command.ready.line_probes
         self.output: Output = Output(
             command.name, context.policies.capture, line_probes, context.send
@@ -111,8 +110,7 @@ class Attempt:
             context.launcher,
             self.output,
             context.change,
-            self._report_ready,
-            self._stop_because,
+            self,
         )
         self._stop_request: StopRequest | None = None
         self._size: Pty | None = None  # asked for while there was no process
@@ -120,7 +118,7 @@ class Attempt:
 
     @property
     def pid(self) -> int | None:
-        """The leader's process ID, while any process of the group may run."""
+        """The leader's process ID while any process of the group may run."""
         return self._phase.process.pid if isinstance(self._phase, _Running) else None
 
     @property
@@ -130,7 +128,7 @@ class Attempt:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the launcher is starting the process."""
+        """Whether the process is being started."""
         return self._phase is _STARTING
 
     @property
@@ -163,11 +161,13 @@ class Attempt:
         """Whether a process survived SIGKILL."""
         return isinstance(self.error, CannotStopError)
 
-    async def launch(self) -> Process | None:
+    async def launch(self, command: Command, number: int) -> Process | None:
         """Start and return the process; if that fails, set `error` and return None.
 
+        The terminal of `command` may have another size than before.
         Cancellation: nothing is left running.
         """
+        self._command, self.number = command, number
         self._phase = _STARTING
         process: Process | None = None
         try:
@@ -235,10 +235,9 @@ class Attempt:
             self._phase.tasks.start_soon(self._stop, self._phase)
 
     def abort(self, fault: CurrantError) -> bool:
-        """Mark the attempt as failed with `fault`; the caller then stops it.
+        """Mark the attempt as failed, and return True; the caller then stops it.
 
-        Returns:
-            False if the attempt has failed or exited, or is being stopped.
+        Return False if it has failed or exited already, or is being stopped.
         """
         is_stopped = self.is_stopping or self._context.barrier.thrown
         if not (self.may_run and self.is_running) or self.error is not None or is_stopped:
@@ -269,8 +268,7 @@ class Attempt:
     async def resize(self, size: Pty) -> None:
         """Resize the terminal of the process; if there is none yet, as soon as there is."""
         self._size = size
-        process = self.process
-        if process is not None and isinstance(process, Resizable):
+        if isinstance(process := self.process, Resizable):
             await process.resize(size.rows, size.columns)
         else:
             await checkpoint()
@@ -326,8 +324,8 @@ class Attempt:
         self.status = judge(ending, self._command.success_codes)
         is_failure = self.status == "failed" and self.error is None
         if is_failure and self.exit.code in self._command.success_codes:
-            reason = f"it has ended: {self.exit}"
-            self.error = NotReadyError(self._command.name, reason, self.output.tail)
+            why = f"it has ended: {self.exit}"
+            self.error = NotReadyError(self._command.name, why, self.output.tail)
         return self.status is not None
 
     def _request_stop(self, *, hurry: bool = False) -> None:
@@ -353,7 +351,8 @@ class Attempt:
         else:
             self._note_exit(end)
 
-    def _stop_because(self, fault: CurrantError) -> None:
+    def on_fault(self, fault: CurrantError) -> None:
+        """Fail and stop because of `fault`; called by the checks."""
         if self.abort(fault):
             self.stop_soon()
 
@@ -371,7 +370,8 @@ class Attempt:
         timed_out = isinstance(self.error, TimeLimitError)
         self.exit = replace(end, timed_out=True) if timed_out else end
 
-    def _report_ready(self, after: float) -> None:
+    def on_ready(self, after: float) -> None:
+        """Send `Ready`."""
         self._send_soon(Ready(self._command.name, after, time.time()))
         if self.exit is not None:
             self._health.cancel()

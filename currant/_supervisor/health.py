@@ -9,7 +9,7 @@ go on after the exit, until all output has been read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -19,8 +19,6 @@ from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveEr
 from currant._values.probe import ALIVE_INTERVAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from anyio.abc import ByteReceiveStream, TaskGroup
 
     from currant._channel.output import Output
@@ -44,6 +42,16 @@ def name_of_probes(name: str) -> str:
     return f"{name}:probe"
 
 
+class HealthListener(Protocol):
+    """An attempt, as its checks see it."""
+
+    def on_ready(self, after: float) -> None:
+        """React to readiness, so many seconds after the start."""
+
+    def on_fault(self, fault: CurrantError) -> None:
+        """Fail because of `fault`."""
+
+
 class Health:
     """The readiness of one attempt, and the checks that determine it.
 
@@ -52,8 +60,7 @@ class Health:
         launcher: starts the commands of probes.
         output: the output of the attempt.
         change: is notified when the readiness changes.
-        on_ready: called when the `ready` probe is met, with the seconds since the start.
-        on_fault: called with the error that makes the attempt fail.
+        listener: the attempt, which is told of readiness and faults.
 
     Attributes:
         readiness: whether the attempt is ready, may become so by the checks, or will not.
@@ -63,8 +70,7 @@ class Health:
         "_change",
         "_command",
         "_launcher",
-        "_on_fault",
-        "_on_ready",
+        "_listener",
         "_output",
         "_scope",
         "readiness",
@@ -76,16 +82,14 @@ class Health:
         launcher: Launcher,
         output: Output,
         change: Notifier,
-        on_ready: Callable[[float], None],
-        on_fault: Callable[[CurrantError], None],
+        listener: HealthListener,
     ) -> None:
         self.readiness: Readiness = "missed"
         self._command = command
         self._launcher = launcher
         self._output = output
         self._change = change
-        self._on_ready = on_ready
-        self._on_fault = on_fault
+        self._listener = listener
         self._scope: anyio.CancelScope | None = None  # of the checks, while there are any
 
     def start(self, process: Process, tasks: TaskGroup, *, is_stopped: bool) -> None:
@@ -143,7 +147,7 @@ class Health:
 
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
-        self._on_fault(TimeLimitError(self._command.name, seconds))
+        self._listener.on_fault(TimeLimitError(self._command.name, seconds))
 
     async def _becomes_ready(self, probe: Probe, target: _Target) -> bool:
         began = anyio.current_time()
@@ -152,12 +156,12 @@ class Health:
         if problem is None:
             if self._scope is not None:  # else the checks ended in this moment
                 self._set("ready")
-                self._on_ready(after)
+                self._listener.on_ready(after)
             return True
         reason = f"its probe was not met within {after:.2f} s ({_text_of(problem)})"
         error = NotReadyError(self._command.name, reason, self._output.tail)
         error.__cause__ = problem
-        self._on_fault(error)
+        self._listener.on_fault(error)
         return False
 
     async def _stays_alive(self, probe: Probe, target: _Target) -> None:
@@ -169,7 +173,7 @@ class Health:
             if problem is not None and failures == self._command.failure_threshold:
                 error = UnresponsiveError(self._command.name, failures, _text_of(problem))
                 error.__cause__ = problem
-                self._on_fault(error)
+                self._listener.on_fault(error)
                 return
 
 

@@ -44,7 +44,7 @@ __all__ = ["JobState", "Lifecycle"]
 
 JobState: TypeAlias = Literal["queued", "running", "restarting", "stopping", "ended"]
 
-_DONE = Done()
+_DONE, _NO_HISTORY = Done(), History()
 
 
 class Lifecycle:
@@ -61,7 +61,7 @@ class Lifecycle:
     Attributes:
         command: as given.
         context: shared by the attempts: the barrier, the policies, and the notifier of changes.
-        attempt: the current or last attempt; a placeholder before the first.
+        attempt: the current or last attempt; before the launch of the first, the first.
         result: how the command ended; None before.
         starts: how many processes have run.
     """
@@ -73,10 +73,10 @@ class Lifecycle:
         barrier = ChildBarrier(context.barrier)
         self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
         self._to_launch = with_grace(command, policies.grace)
-        self.attempt: Attempt = Attempt(self._to_launch, 0, self.context)
+        self.attempt: Attempt = Attempt(self._to_launch, self.context)
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
         self._times_ready = 0  # by earlier attempts
-        self._history = History()
+        self._history = _NO_HISTORY
         self._next: Decision = _DONE  # after this attempt
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
         self._cut_short: anyio.CancelScope | None = None
@@ -255,11 +255,12 @@ class Lifecycle:
         """Run one attempt to its end, and report the exit or the failed launch."""
         self._next = _DONE
         self._times_ready = self.times_ready
-        attempt = Attempt(self._to_launch, self.attempt.number + 1, self.context)
-        self.attempt = attempt
-        process = None
+        number = self.attempt.number + 1
+        if number > 1:
+            self.attempt = Attempt(self._to_launch, self.context)
+        attempt, process = self.attempt, None
         with self._cut_short_by_kill():
-            process = await attempt.launch()
+            process = await attempt.launch(self._to_launch, number)
         if process is None:
             await self._report_failed_launch()
             return

@@ -101,8 +101,9 @@ class Runner(AsyncContextManagerMixin):
         CommandNotFoundError: on entry: a program or working directory is missing; no command has
             been started.
 
-    Cancellation: a kill.  The cancellation goes on when all is over: after the longest grace and a
-    few seconds at most, or if a sink is slow, after as long again.
+    Cancellation: a kill.  The cancellation continues when all commands have stopped: after the
+    longest grace and a few seconds at most.  (Commands stop after their dependents, so the graces
+    of dependent commands add up.)  Slow sinks may double that time.
     """
 
     def __init__(

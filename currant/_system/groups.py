@@ -5,8 +5,8 @@ A pidfd that was opened while the leader existed never reaches another process's
 the leader has been reaped.  On other systems the group is signalled by number.
 
 Whether a group is alive is read from the states of its members.  ``killpg(pgid, 0)`` is not
-enough: the call succeeds while zombies are left, and below a PID 1 that reaps late they may stay
-for good.  A failure, however, is exact and cheap: once the call fails, the group is empty.
+enough: the call succeeds while zombies are left, and a PID 1 that never reaps leaves them for good.
+A failure, however, is exact and cheap: once the call fails, the group is empty.
 
 A group owns its number until the leader has been reaped and the last member is gone.  From then on
 the system may give the number to another process, so a `ProcessGroup` that was found empty is never

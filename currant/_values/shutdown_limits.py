@@ -1,7 +1,8 @@
 """`ShutdownLimits`: how long each step of leaving a Runner's block may take.
 
-Leaving takes at most the longest grace, then `reap` and `drain`.  If sinks are slow, it takes up to
-the longest grace again, and `sinks`.  A launcher may state limits of its own
+Leaving takes at most the longest grace, then `reap` and `drain`.  (A command that others need stops
+after them, so along such a chain the graces add up.)  If sinks are slow, leaving takes up to the
+longest grace again, and `sinks`.  A launcher may state limits of its own
 (`currant._process.launcher`).
 """
 
