@@ -86,7 +86,7 @@ class Attempt:
         context: shared with the other attempts of the job.
 
     Attributes:
-        number: counts the attempts from 1; 0 before the launch.
+        number: counts from 1; 0 before the launch.
         output: the output of the process.
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
@@ -268,7 +268,7 @@ class Attempt:
     async def resize(self, size: Pty) -> None:
         """Resize the terminal of the process; if there is none yet, as soon as there is."""
         self._size = size
-        if isinstance(process := self.process, Resizable):
+        if (process := self.process) is not None and isinstance(process, Resizable):
             await process.resize(size.rows, size.columns)
         else:
             await checkpoint()
@@ -367,8 +367,7 @@ class Attempt:
         self._context.change.notify_all()
 
     def _note_exit(self, end: Exit) -> None:
-        timed_out = isinstance(self.error, TimeLimitError)
-        self.exit = replace(end, timed_out=True) if timed_out else end
+        self.exit = replace(end, timed_out=True) if isinstance(self.error, TimeLimitError) else end
 
     def on_ready(self, after: float) -> None:
         """Send `Ready`."""
