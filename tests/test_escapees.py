@@ -480,7 +480,7 @@ async def test_sweep_before_a_restart_leaves_other_commands_alone(
             job = await runner.start(["sleep", "9999"])
             await until_out(lifeline, gate)
             await job.restart()
-            with pytest.raises(AssertionError, match="still held"):
+            with pytest.raises(AssertionError, match="a process still holds the pipe"):
                 lifeline.ended()
             assert runner["other"].state == "running"
             runner.kill()
@@ -538,7 +538,7 @@ async def test_escapee_that_cannot_be_ended_at_the_end_raises(
         with fail_after(LIMIT), pytest.raises(CannotStopError, match="SIGKILL"):
             async with Runner([command], grace=0, launcher=launcher):
                 await until_out(lifeline, gate)
-        with pytest.raises(AssertionError, match="still held"):
+        with pytest.raises(AssertionError, match="a process still holds the pipe"):
             lifeline.ended()
         second.open()
         lifeline.wait_for_end()
@@ -709,7 +709,7 @@ async def test_only_groups_are_ended_without_proc(
             async with Runner([command]) as runner:
                 await until_out(lifeline, gate)
         assert runner.results.ok
-        with pytest.raises(AssertionError, match="still held"):
+        with pytest.raises(AssertionError, match="a process still holds the pipe"):
             lifeline.ended()
         second.open()
         assert lifeline.wait_for_end() == {"leader", "out"}
