@@ -15,9 +15,9 @@ Each task costs a command 30 to 60 µs of about 700, and a cancelled task costs 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -48,29 +48,25 @@ if TYPE_CHECKING:
 __all__ = ["Attempt"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Starting:
+class _Starting(NamedTuple):
     """The launcher is starting the process."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(NamedTuple):
     """The process runs, or processes of its group do; `tasks` run beside it."""
 
     process: Process
     tasks: TaskGroup
 
 
-@dataclass(frozen=True, slots=True)
-class _Draining:
+class _Draining(NamedTuple):
     """The group is empty; output may still be unread."""
 
     process: Process
     tasks: TaskGroup
 
 
-@dataclass(frozen=True, slots=True)
-class _Over:
+class _Over(NamedTuple):
     """No process, before the start or after everything is freed."""
 
 
@@ -283,7 +279,7 @@ class Attempt:
             tasks.start_soon(self.resize, self._size)
         self._health.start(process, tasks, is_stopped=self._stop_request is not None)
         if self._stop_request is not None:  # The stop was requested during the launch.
-            self._stop_request = replace(self._stop_request, at=anyio.current_time())
+            self._stop_request = self._stop_request._replace(at=anyio.current_time())
             tasks.start_soon(self._stop, running)
 
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["JobContext", "RunnerContext"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerContext:
+class RunnerContext(NamedTuple):
     """The objects that the jobs of one Runner share.
 
     Attributes:
@@ -45,8 +43,7 @@ class RunnerContext:
     wait_for_dependents: Callable[[str], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class JobContext:
+class JobContext(NamedTuple):
     """The objects that the attempts of one job share.
 
     Attributes:

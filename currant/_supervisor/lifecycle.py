@@ -14,7 +14,6 @@ from __future__ import annotations
 import random
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
@@ -286,7 +285,7 @@ class Lifecycle:
             return
         decision, self._history = decide(
             self.context.policies.restart,
-            replace(self._history, restarts=self.restarts),
+            self._history._replace(restarts=self.restarts),
             failed=status == "failed",
             uptime=uptime,
             random=random.random(),

@@ -7,17 +7,15 @@ both.  So the scheduler is pure, and tested by tables without an event loop.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["Scheduler", "Step"]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[T]):
+class Step(NamedTuple, Generic[T]):
     """The next actions of the dispatcher.
 
     Attributes:

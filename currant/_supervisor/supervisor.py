@@ -17,8 +17,7 @@ kill path, and the exit and the last output of a cancelled command are lost.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -47,8 +46,7 @@ __all__ = ["Settings", "Supervisor"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """The options of a `Runner` that do not concern single commands; see `Runner`."""
 
     max_processes: int | None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,8 +17,7 @@ Readiness: TypeAlias = Literal["ready", "pending", "missed"]
 """Whether an attempt has become ready, still may (from lines not read yet), or no longer can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """The facts about an attempt when the leader has exited.
 
     Attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from currant._values.checks import check_seconds
 
@@ -54,8 +54,7 @@ class LineProbe(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeCommand:
+class ProbeCommand(NamedTuple):
     """A command that a probe runs to check another command, on the same host.
 
     Attributes:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
 
 from currant._values.checks import is_number
 
@@ -106,8 +106,7 @@ def as_restart_policy(value: RestartWhen | RestartPolicy) -> RestartPolicy:
     return value if isinstance(value, RestartPolicy) else RestartPolicy(value)
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """The past of one command, as far as the next decision depends on it.
 
     Attributes:
@@ -121,16 +120,14 @@ class History:
 
     def restarted(self) -> History:
         """Return this history with one more restart."""
-        return replace(self, restarts=self.restarts + 1)
+        return self._replace(restarts=self.restarts + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The command is not restarted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """The command is restarted.
 
     Attributes:
@@ -160,7 +157,7 @@ def decide(
         The decision, and the history with this end and, if the command runs again, the restart.
     """
     in_a_row = 1 if uptime >= policy.reset_after else history.ends_in_a_row + 1
-    ended = replace(history, ends_in_a_row=in_a_row)
+    ended = history._replace(ends_in_a_row=in_a_row)
     if not _allows_restart(policy, restarts=history.restarts, failed=failed):
         return Done(), ended
     return Again(_jittered(policy, _backoff(policy, in_a_row), random)), ended.restarted()

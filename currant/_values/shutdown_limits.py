@@ -8,13 +8,12 @@ longest grace again, and `sinks`.  A launcher may state limits of its own
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["ShutdownLimits"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutdownLimits:
+class ShutdownLimits(NamedTuple):
     """Time limits in seconds.
 
     Attributes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 __all__ = ["StopRequest"]
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequest:
+class StopRequest(NamedTuple):
     """A request to stop one process.  A second kill makes the same request hurried.
 
     Attributes:
@@ -23,7 +22,7 @@ class StopRequest:
 
     def hurried(self) -> StopRequest:
         """Return the same request without any grace."""
-        return replace(self, grace=0.0, is_hurried=True)
+        return self._replace(grace=0.0, is_hurried=True)
 
     def remaining(self, now: float) -> float:
         """Return the seconds of grace that are left; negative if the grace is over."""
