@@ -326,12 +326,6 @@ def test_only_a_restart_adds_to_the_restarts(
     assert decided == (decision, History(restarts, ends_in_a_row=3))
 
 
-def test_requested_restart_counts_as_a_restart_only() -> None:
-    """A restart on request uses up `max_restarts`, but does not lengthen the delay."""
-    assert History().restarted() == History(restarts=1)
-    assert History(2, 5).restarted() == History(3, 5)
-
-
 def test_policy_is_followed_until_it_gives_up() -> None:
     """The history that one decision returns is the argument of the next."""
     policy = RestartPolicy("on-failure", max_restarts=3, delay=1.0, jitter=0)

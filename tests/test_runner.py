@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -35,6 +35,10 @@ from currant._supervisor.dispatcher import Dispatcher
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
 from tests.waiting import FOREVER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
 
 pytestmark = pytest.mark.anyio
 
@@ -455,6 +459,87 @@ async def test_a_runner_can_be_entered_once() -> None:
             pytest.fail("entered again")
     with pytest.raises(RuntimeError, match="ended"):
         runner.start_soon("true")
+
+
+class SlowToEnter:
+    """A launcher whose entry waits for an event."""
+
+    def __init__(self) -> None:
+        self.entering = anyio.Event()
+        self.may_enter = anyio.Event()
+        self.launcher = FakeLauncher()
+
+    async def __aenter__(self) -> object:
+        self.entering.set()
+        await self.may_enter.wait()
+        return await self.launcher.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self.launcher.__aexit__(exc_type, exc, traceback)
+
+    async def launch(self, command: Command) -> FakeProcess:
+        """Start a process as the fake launcher does."""
+        return await self.launcher.launch(command)
+
+
+async def test_a_runner_that_is_being_entered_cannot_be_entered_again() -> None:
+    """Two tasks cannot share the entry, however long the launcher takes for it."""
+    launcher = SlowToEnter()
+    runner = Runner(["true"], launcher=launcher)
+
+    async def enter() -> None:
+        async with runner:
+            pass
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(enter)
+            await launcher.entering.wait()
+            with pytest.raises(RuntimeError, match="one use"):
+                await enter()
+            launcher.may_enter.set()
+    assert [process.command.name for process in launcher.launcher.launched] == ["true"]
+
+
+async def test_a_runner_may_be_entered_after_a_missing_program_was_installed(
+    tmp_path: Path,
+) -> None:
+    """An entry that finds a program missing has used nothing up."""
+    program = tmp_path / "program"
+    runner = Runner([[program]])
+    with pytest.raises(CommandNotFoundError):
+        async with runner:
+            pytest.fail("the body was entered")
+    program.symlink_to("/bin/sh")
+    async with runner:
+        pass
+    assert runner.results.ok
+
+
+async def test_block_cancelled_while_its_launcher_enters_has_no_jobs() -> None:
+    """A command that nobody could have seen is not reported as stopped."""
+    launcher = SlowToEnter()
+    runner = Runner(["true"], launcher=launcher)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+
+            async def cancel() -> None:
+                await launcher.entering.wait()
+                scope.cancel()
+                await anyio.wait_all_tasks_blocked()
+                launcher.may_enter.set()
+
+            tasks.start_soon(cancel)
+            with anyio.CancelScope() as scope:
+                async with runner:
+                    pytest.fail("the body was entered")
+    assert dict(runner.jobs) == {}
+    assert not launcher.launcher.launched
 
 
 async def test_an_empty_runner_ends_at_once() -> None:

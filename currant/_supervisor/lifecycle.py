@@ -285,7 +285,7 @@ class Lifecycle:
             return
         decision, self._history = decide(
             self.context.policies.restart,
-            self._history._replace(restarts=self.restarts),
+            self._history._replace(restarts=self.restarts),  # requested restarts count too
             failed=status == "failed",
             uptime=uptime,
             random=random.random(),

@@ -70,8 +70,10 @@ class Supervisor:
         channel: takes the messages of all commands.
         scope: the cancel scope of the block; a cancellation stops all commands.
         dispatcher: holds the jobs.
+        has_begun: whether the block was entered, after all commands were found.
     """
 
+    # Thirteen attributes: all that a block owns is here, so that the nesting is read in one place.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
@@ -79,6 +81,7 @@ class Supervisor:
             settings.buffer_size, plan.commands, for_sinks_only=not settings.iterable
         )
         self.scope = anyio.CancelScope()
+        self.has_begun: bool = False
         self._settings = settings
         self._barrier = barrier
         self._failure = Failure(barrier)
@@ -106,11 +109,6 @@ class Supervisor:
         return self.dispatcher.is_complete
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the block was entered, after all commands were found."""
-        return self.is_open or self.is_closing
-
-    @property
     def is_closing(self) -> bool:
         """Whether the block has been left, so that no more commands may be added."""
         return self._closing.is_set()
@@ -126,6 +124,7 @@ class Supervisor:
         except BaseException:
             self.channel.close()
             raise
+        self.has_begun = True
         error: BaseException | None = None
         with self.scope:
             try:

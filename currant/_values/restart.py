@@ -111,16 +111,12 @@ class History(NamedTuple):
 
     Attributes:
         restarts: the number of restarts so far, both by the policy and on request.
-        ends_in_a_row: the number of attempts that have ended since, and including, the last attempt
-            that lasted `RestartPolicy.reset_after`.
+        ends_in_a_row: the number of ends in a row; an attempt that lasted at least
+            `RestartPolicy.reset_after` starts the count again at 1.
     """
 
     restarts: int = 0
     ends_in_a_row: int = 0
-
-    def restarted(self) -> History:
-        """Return this history with one more restart."""
-        return self._replace(restarts=self.restarts + 1)
 
 
 class Done(NamedTuple):
@@ -157,10 +153,10 @@ def decide(
         The decision, and the history with this end and, if the command runs again, the restart.
     """
     in_a_row = 1 if uptime >= policy.reset_after else history.ends_in_a_row + 1
-    ended = history._replace(ends_in_a_row=in_a_row)
     if not _allows_restart(policy, restarts=history.restarts, failed=failed):
-        return Done(), ended
-    return Again(_jittered(policy, _backoff(policy, in_a_row), random)), ended.restarted()
+        return Done(), History(history.restarts, in_a_row)
+    delay = _jittered(policy, _backoff(policy, in_a_row), random)
+    return Again(delay), History(history.restarts + 1, in_a_row)
 
 
 def _allows_restart(policy: RestartPolicy, *, restarts: int, failed: bool) -> bool:
