@@ -28,9 +28,12 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
     NotReadyError,
+    RunningLoopError,
     StdinClosedError,
     TimeLimitError,
     UnresponsiveError,
+    WrongLoopError,
+    WrongTaskError,
 )
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty
@@ -86,11 +89,14 @@ __all__ = [
     "Result",
     "Results",
     "Runner",
+    "RunningLoopError",
     "Sink",
     "Skipped",
     "Started",
     "StdinClosedError",
     "TimeLimitError",
     "UnresponsiveError",
+    "WrongLoopError",
+    "WrongTaskError",
     "run",
 ]

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import anyio
+from anyio.lowlevel import current_token
 
 from currant._supervisor.runner import Runner
+from currant._values.errors import RunningLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import CommandLike
-    from currant._values.policies import KillOthersOn
+    from currant._values.policies import KillOthersOn, OnExit
     from currant._values.restart import RestartPolicy, RestartWhen
     from currant._values.results import Results
 
@@ -41,6 +43,7 @@ class RunnerOptions(TypedDict, total=False):
     timeout: float | None
     keep_open: bool
     iterable: bool
+    on_exit: OnExit
 
 
 def run(
@@ -72,9 +75,10 @@ def run(
 
     Raises:
         CommandError, CommandNotFoundError: as for `Runner`.
-        RuntimeError: this thread already runs an event loop; use `Runner` instead.
+        RunningLoopError: this thread already runs an event loop, as in a notebook.
     """
     options.setdefault("iterable", False)  # Nothing iterates over this Runner.
+    _require_no_event_loop()
     if len(commands) == 1 and isinstance(commands[0], Mapping):
         runner = Runner(commands[0], **options)
     else:
@@ -87,3 +91,11 @@ def run(
 
     defaults = _BACKEND_DEFAULTS.get(backend, {})
     return anyio.run(main, backend=backend, backend_options=defaults | (backend_options or {}))
+
+
+def _require_no_event_loop() -> None:
+    try:
+        current_token()
+    except RuntimeError:
+        return
+    raise RunningLoopError("currant.run")

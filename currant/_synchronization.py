@@ -1,4 +1,4 @@
-"""Two ways to wait: the kill barrier, which is thrown once, and a notifier, which repeats.
+"""Ways to wait, and to wake a task: the kill barrier, a notifier, and the home loop.
 
 The kill barrier holds each watcher task until the command must stop.  The Rust crate `currant` has
 the same barrier: a gate that opens once, lets all current waiters pass, and lets all later waiters
@@ -9,31 +9,98 @@ meant for all commands.
 
 The notifier announces that some state has changed.  Rejected: `anyio.Condition`.  A caller must
 hold a lock to notify, and most changes are made in plain functions, which cannot wait for a lock.
+
+The home loop is the event loop in which the tasks of a barrier wait.  Only code that runs in a loop
+may wake the loop's tasks, so threads and signal handlers have a function called there instead.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.lowlevel import checkpoint, current_token
+
+from currant._values.errors import WrongLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ChildBarrier", "KillBarrier", "Notifier"]
+__all__ = ["ChildBarrier", "HomeLoop", "KillBarrier", "Notifier"]
+
+
+class HomeLoop:
+    """An event loop that can be reached from other threads and from signal handlers."""
+
+    __slots__ = ("_loop", "_submitted", "_was_submitted")
+
+    def __init__(self) -> None:
+        self._loop: Any = None  # an asyncio event loop or a TrioToken
+        self._submitted: deque[Callable[[], object]] = deque()
+        self._was_submitted = Notifier()
+
+    def check(self, call: str) -> None:
+        """Adopt the event loop that runs here, at the first check; later, require that loop.
+
+        Args:
+            call: the call that needs the loop, for the error.
+
+        Raises:
+            WrongLoopError: no event loop runs in this thread, or another one.
+        """
+        try:
+            loop = current_token().native_token
+        except RuntimeError as error:
+            raise WrongLoopError(call) from error
+        if self._loop is None:
+            self._loop = loop
+        elif loop is not self._loop:
+            raise WrongLoopError(call)
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Have `function` called in the loop, outside of any task; return at once.
+
+        Any thread and any signal handler may call this.  A loop that sleeps wakes up.  Without a
+        loop, and after its end, this does nothing.
+        """
+        loop = self._loop
+        if loop is not None:
+            schedule = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
+            with suppress(RuntimeError):  # The loop has ended.
+                schedule(function)
+
+    def submit(self, function: Callable[[], object]) -> None:
+        """Have the task in `serve` call `function`, which may start tasks; return at once.
+
+        Any thread and any signal handler may call this.
+        """
+        self._submitted.append(function)
+        self.call_soon(self._was_submitted.notify_all)
+
+    async def serve(self) -> None:
+        """Call the functions that are submitted, until this task is cancelled."""
+        while True:
+            while self._submitted:
+                self._submitted.popleft()()
+            await self._was_submitted.wait()
 
 
 class KillBarrier:
     """A gate that is thrown open once and never closes again.
 
-    A barrier may be built outside an event loop; call its methods in the event loop's thread only.
+    A barrier may be built anywhere.  Any thread and any signal handler may throw it.  All tasks
+    that wait at it must run in one event loop.
     """
 
-    __slots__ = ("_children", "_event", "_reason")
+    __slots__ = ("_children", "_event", "_home", "_reason", "_thrown")
 
     def __init__(self) -> None:
         self._event = anyio.Event()
+        self._home = HomeLoop()
         self._reason: str | None = None
+        self._thrown = False
         self._children: list[ChildBarrier] = []
 
     def __repr__(self) -> str:
@@ -43,7 +110,7 @@ class KillBarrier:
     @property
     def thrown(self) -> bool:
         """Whether the barrier has been thrown."""
-        return self._event.is_set()
+        return self._thrown
 
     @property
     def reason(self) -> str | None:
@@ -53,7 +120,8 @@ class KillBarrier:
     def throw(self, reason: str | None = None) -> None:
         """Let all current and later waiters pass; only the first call counts.
 
-        Returns at once; waiters continue when the caller next yields to the event loop.
+        Returns at once; waiters continue when the event loop next runs them.  Any thread and any
+        signal handler may call this.
 
         Args:
             reason: why the commands are stopped, for `reason`.
@@ -61,10 +129,9 @@ class KillBarrier:
         if self.thrown:
             return
         self._reason = reason
-        self._event.set()
-        for child in self._children:
-            child.throw(reason)
-        self._children.clear()
+        # Tasks that come to wait from here on pass.  The loop wakes the tasks that wait already.
+        self._thrown = True
+        self._home.call_soon(self._open)
 
     async def wait(self) -> None:
         """Wait until the barrier is thrown; return at once if that has happened.
@@ -73,8 +140,23 @@ class KillBarrier:
         no reader takes their output, the commands wait rather than discard it (see `Dropped`).
 
         Cancellation: harmless at any time.
+
+        Raises:
+            WrongLoopError: a task of another event loop has waited before.
         """
-        await self._event.wait()
+        # In this order: a thread that throws the barrier in between has the loop wake this task.
+        self._home.check("KillBarrier.wait")
+        if self.thrown:
+            await checkpoint()
+        else:
+            await self._event.wait()
+
+    def _open(self) -> None:
+        """Wake the tasks that wait at this barrier and at its children; called in the loop."""
+        self._event.set()
+        for child in self._children:
+            child._open()  # noqa: SLF001 - the other half of the same class
+        self._children.clear()
 
 
 class ChildBarrier(KillBarrier):
@@ -84,14 +166,28 @@ class ChildBarrier(KillBarrier):
         parent: if already thrown, the child is thrown from the start, for the same reason.
     """
 
-    __slots__ = ()
+    __slots__ = ("_parent",)
 
     def __init__(self, parent: KillBarrier) -> None:
         super().__init__()
-        if parent.thrown:
-            self.throw(parent.reason)
-        else:
-            parent._children.append(self)  # noqa: SLF001 - the other half of the same class
+        self._parent = parent
+        self._home = parent._home  # noqa: SLF001 - the other half of the same class
+        parent._children.append(self)  # noqa: SLF001 - the other half of the same class
+
+    @property
+    def thrown(self) -> bool:
+        """Whether this barrier or its parent has been thrown."""
+        return self._thrown or self._parent.thrown
+
+    @property
+    def reason(self) -> str | None:
+        """The reason of this barrier, or else of the parent."""
+        return self._reason if self._thrown else self._parent.reason
+
+    def throw_in_loop(self) -> None:
+        """Let all waiters pass; called in the event loop, which then has no detour to take."""
+        self._thrown = True
+        self._open()
 
 
 class Notifier:

@@ -26,9 +26,12 @@ from currant import (
     Line,
     NotReadyError,
     Result,
+    RunningLoopError,
     StdinClosedError,
     TimeLimitError,
     UnresponsiveError,
+    WrongLoopError,
+    WrongTaskError,
 )
 
 if TYPE_CHECKING:
@@ -107,6 +110,31 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         DependencyError("web", "'db' was to be ready, and has ended: exit code 1"),
         {"name": "web", "reason": "'db' was to be ready, and has ended: exit code 1"},
         "'web' was skipped: 'db' was to be ready, and has ended: exit code 1",
+    ),
+    (
+        RunningLoopError("currant.run"),
+        {"call": "currant.run"},
+        (
+            "currant.run starts an event loop, but this thread runs one already, as a notebook "
+            "does; write 'async with Runner(...) as runner: await runner.join()' here"
+        ),
+    ),
+    (
+        WrongLoopError("Runner.join"),
+        {"call": "Runner.join"},
+        (
+            "Runner.join was called outside of the event loop in which the Runner was entered; "
+            "from another thread, use anyio.from_thread (only kill and throw work from everywhere)"
+        ),
+    ),
+    (
+        WrongTaskError(),
+        {},
+        (
+            "a Runner was entered in one task and left in another; all its commands were stopped; "
+            "enter and leave it in the same task: do not yield inside of its block in an async "
+            "generator, or close the generator in the task that iterates (contextlib.aclosing)"
+        ),
     ),
     (CommandFailed(FAILED), {"result": FAILED}, "'web': exit code 3"),
 ]

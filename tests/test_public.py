@@ -62,7 +62,10 @@ EXTRAS = [
     "Skipped",
     "StdinClosedError",
     "TimeLimitError",
+    "RunningLoopError",
     "UnresponsiveError",
+    "WrongLoopError",
+    "WrongTaskError",
 ]
 """Types of the arguments, results and errors of the promised names."""
 

@@ -26,6 +26,7 @@ from currant import (
     StdinClosedError,
     ready,
 )
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
 from tests.waiting import LIMIT
@@ -225,7 +226,8 @@ async def read_until(kind: type[object], reader: AsyncIterator[Message]) -> None
 async def test_requests_between_two_processes_apply_to_the_second(by_hand: bool) -> None:
     """send and ready wait for the next process while output of the first is unread."""
     first = Script(stdout=TOO_MUCH, exit=None if by_hand else 1)
-    launcher = FakeLauncher({"c": [first, Script(exit=None)]})
+    limits = ShutdownLimits(end_of_input=0)
+    launcher = FakeLauncher({"c": [first, Script(exit=None)]}, _limits=limits)
     command = Command(["c"], stdin=PIPE, restart="never" if by_hand else AT_ONCE)
     with anyio.fail_after(LIMIT):
         async with Runner([command], launcher=launcher, buffer_size=1) as runner:

@@ -28,6 +28,7 @@ from currant import (
     Exit,
     RestartPolicy,
     Results,
+    RunningLoopError,
 )
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
@@ -241,10 +242,10 @@ def test_run_works_on_every_event_loop(
 @pytest.mark.anyio
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 async def test_run_inside_an_event_loop_is_refused(backend: str, tmp_path: Path) -> None:
-    """`run` would block the loop, so it raises RuntimeError; the loop continues."""
+    """`run` would block the loop, so it raises an error that names `Runner`; the loop continues."""
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: 'pip install {backend}'")
-    with pytest.raises(RuntimeError, match="running"):
+    with pytest.raises(RunningLoopError, match="async with Runner"):
         currant.run(["touch", tmp_path / "started"], backend=backend)
     assert not (tmp_path / "started").exists()
     await checkpoint()

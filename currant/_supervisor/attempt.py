@@ -26,6 +26,7 @@ from currant._channel.output import Output
 from currant._process.launcher import Resizable
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
+from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
 from currant._values.errors import CannotStopError, LaunchError, NotReadyError, TimeLimitError
@@ -35,7 +36,7 @@ from currant._values.stop_request import StopRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anyio.abc import ByteSendStream, TaskGroup
+    from anyio.abc import TaskGroup
 
     from currant._process.launcher import Process
     from currant._supervisor.context import JobContext
@@ -109,6 +110,7 @@ class Attempt:
             self,
         )
         self._stop_request: StopRequest | None = None
+        self._input = StandardInput(command)
         self._size: Pty | None = None  # asked for while there was no process
         self._announcer = Announcer(context)
 
@@ -194,7 +196,7 @@ class Attempt:
                 running = _Running(process, tasks)
                 try:
                     self._begin(running)
-                    self._note_exit(await process.wait())
+                    self._note_exit(await self._exit_of(process))
                     uptime = anyio.current_time() - began
                     self._health.leader_exited(tasks, self._context.limits.last_lines)
                     if self._judge():
@@ -261,6 +263,16 @@ class Attempt:
         """Send a signal to the group; return whether it reached a process."""
         return self.process is not None and await self.process.send_signal(signal)
 
+    async def close_input(self) -> None:
+        """Close the input of the process, if there is one; see `StandardInput.aclose`."""
+        if self.process is not None:
+            await self._input.aclose(self.process)
+
+    def close_input_soon(self) -> None:
+        """Close a pipe to the process, and return at once."""
+        tasks = self._phase.tasks if isinstance(self._phase, _Running) else None
+        self._input.close_soon(self.process, tasks)
+
     async def resize(self, size: Pty) -> None:
         """Resize the terminal of the process; if there is none yet, as soon as there is."""
         self._size = size
@@ -273,14 +285,25 @@ class Attempt:
         process, tasks = running.process, running.tasks
         self._enter(running)
         tasks.start_soon(self._report_start_and_read, process, tasks)
-        if isinstance(self._command.stdin, bytes) and process.stdin is not None:
-            tasks.start_soon(_write_stdin, process.stdin, self._command.stdin)
+        self._input.begin(process, tasks)
         if self._size is not None:
             tasks.start_soon(self.resize, self._size)
         self._health.start(process, tasks, is_stopped=self._stop_request is not None)
         if self._stop_request is not None:  # The stop was requested during the launch.
             self._stop_request = self._stop_request._replace(at=anyio.current_time())
             tasks.start_soon(self._stop, running)
+
+    async def _exit_of(self, process: Process) -> Exit:
+        """Wait for the exit of the leader.
+
+        Cancellation: hurries a stop.  Only the end of the event loop cancels this task, and on
+        asyncio a second Ctrl-C ends the event loop.
+        """
+        try:
+            return await process.wait()
+        except anyio.get_cancelled_exc_class():
+            self._request_stop(hurry=self._stop_request is not None)
+            raise
 
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
         await self._announcer.started(self._command.name, process.pid, self.number)
@@ -338,6 +361,9 @@ class Attempt:
         request = self._stop_request
         grace = self._context.policies.grace if request is None else request.grace
         try:
+            if request is not None and not request.is_hurried and self.exit is None:
+                seconds = min(grace, self._context.limits.end_of_input)
+                grace -= min(grace, await self._input.stop(running.process, seconds))
             end = await running.process.stop(self._command.stop_signal, grace)
         except CannotStopError as error:
             self._note_failure_to_stop(error)
@@ -363,7 +389,11 @@ class Attempt:
         self._context.change.notify_all()
 
     def _note_exit(self, end: Exit) -> None:
-        self.exit = replace(end, timed_out=True) if isinstance(self.error, TimeLimitError) else end
+        if self._input.has_stopped:
+            end = replace(end, stopped=True)
+        if isinstance(self.error, TimeLimitError):
+            end = replace(end, timed_out=True)
+        self.exit = end
 
     def on_ready(self, after: float) -> None:
         """Send `Ready`."""
@@ -374,13 +404,3 @@ class Attempt:
     def _send_soon(self, message: Ready | Aborted) -> None:
         if isinstance(self._phase, (_Running, _Draining)):
             self._announcer.soon(message, self._phase.tasks)
-
-
-async def _write_stdin(stdin: ByteSendStream, data: bytes) -> None:
-    """Write `data` and end-of-file; a command need not read to the end."""
-    try:
-        await stdin.send(data)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        pass
-    finally:
-        await stdin.aclose()

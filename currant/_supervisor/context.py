@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from currant._channel.channel import Channel
     from currant._process.launcher import Launcher
-    from currant._synchronization import KillBarrier, Notifier
+    from currant._synchronization import ChildBarrier, HomeLoop, KillBarrier, Notifier
     from currant._values.messages import BatchMessage
     from currant._values.policies import Policies
     from currant._values.shutdown_limits import ShutdownLimits
@@ -26,6 +26,7 @@ class RunnerContext(NamedTuple):
         launcher: starts the processes.
         channel: takes the messages.
         barrier: the Runner's kill barrier.
+        home: the event loop of the Runner.
         limits: how long each step of a shutdown may take.
         starting: held while a process starts.  Each start blocks the event loop for a third of a
             millisecond, and between two starts other tasks run.
@@ -37,6 +38,7 @@ class RunnerContext(NamedTuple):
     launcher: Launcher
     channel: Channel
     barrier: KillBarrier
+    home: HomeLoop
     limits: ShutdownLimits
     starting: anyio.Lock
     withdraw: Callable[[str], None]
@@ -54,7 +56,7 @@ class JobContext(NamedTuple):
     """
 
     runner: RunnerContext
-    barrier: KillBarrier
+    barrier: ChildBarrier
     change: Notifier
     policies: Policies
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from currant._channel.channel import Channel
     from currant._process.launcher import Launcher
     from currant._supervisor.failure import Failure
-    from currant._synchronization import KillBarrier
+    from currant._synchronization import HomeLoop, KillBarrier
     from currant._values.command import Command
     from currant._values.plan import Plan
     from currant._values.shutdown_limits import ShutdownLimits
@@ -44,6 +44,7 @@ class Dispatcher:
         launcher: starts the processes.
         channel: takes the messages.
         barrier: the Runner's.
+        home: the event loop of the Runner.
         limits: how long each step of a shutdown may take.
         max_processes: how many commands may run at the same time; None: all.
         failure: records the errors that no life handles.
@@ -61,6 +62,7 @@ class Dispatcher:
         launcher: Launcher,
         channel: Channel,
         barrier: KillBarrier,
+        home: HomeLoop,
         limits: ShutdownLimits,
         max_processes: int | None,
         failure: Failure,
@@ -78,6 +80,7 @@ class Dispatcher:
             launcher=launcher,
             channel=channel,
             barrier=barrier,
+            home=home,
             limits=limits,
             starting=anyio.Lock(fast_acquire=True),
             withdraw=self._withdraw,
@@ -119,6 +122,11 @@ class Dispatcher:
         """Cut the grace of all commands short."""
         for life in self.lives.values():
             life.hurry()
+
+    def end_inputs(self) -> None:
+        """Close the stdin of all commands with ``stdin=PIPE``, of later attempts too."""
+        for life in self.lives.values():
+            life.end_input()
 
     def longest_stop(self, lives: Iterable[Lifecycle]) -> float:
         """Return the seconds that `lives` may take to stop, dependents first."""

@@ -1,4 +1,8 @@
-"""`Job`: the public handle of one command in a Runner.  `lifecycle` does the work."""
+"""`Job`: the public handle of one command in a Runner.  `lifecycle` does the work.
+
+Only `kill` may be called from other threads and from signal handlers.  Every other call first
+checks that it comes from the Runner's event loop.
+"""
 
 from __future__ import annotations
 
@@ -92,8 +96,11 @@ class Job:
 
         Raises:
             NotReadyError: the process has exited, is being stopped, or has taken too long; the
-                error carries the last lines of the output.  A restart does not change that.
+                error carries the last lines of the output.  A restart does not change that.  The
+                error is raised when all processes of that attempt are gone, so that another
+                attempt may use the same port: after the grace at the latest.
         """
+        self._check_loop("Job.ready")
         life = self._life
         times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
         attempt: Attempt | None = None
@@ -107,8 +114,10 @@ class Job:
                 await life.context.change.wait()
 
     async def _raise_not_ready(self, attempt: Attempt, reason: str) -> None:
+        await self._life.context.change.wait_for(lambda: not attempt.may_run)
         with anyio.move_on_after(self._life.context.limits.end_of_output):  # for the last lines
             await attempt.output.ended()
+        await attempt.end_escapees()
         cause = None if attempt.error is None else attempt.error.__cause__
         raise NotReadyError(self.name, reason, attempt.output.tail) from cause
 
@@ -119,6 +128,7 @@ class Job:
         over the Runner, output that does not fit is discarded (see `Dropped`).
         Cancellation: harmless; the command goes on.
         """
+        self._check_loop("Job.wait")
         with self._waiting():
             await self._life.context.change.wait_for(lambda: self._life.result is not None)
         assert self.result is not None
@@ -127,7 +137,8 @@ class Job:
     def kill(self, reason: str | None = None) -> None:
         """Stop this command and do not start it again; return at once.
 
-        A second call while the command is stopping skips the rest of the grace.
+        A second call while the command is stopping skips the rest of the grace.  Any thread and
+        any signal handler may call this.
         """
         self._life.kill(reason)
 
@@ -140,6 +151,7 @@ class Job:
         Raises:
             JobEndedError: the command has ended or is being stopped, or ends before it runs.
         """
+        self._check_loop("Job.restart")
         await self._life.restart()
 
     async def until_started(self) -> None:
@@ -147,6 +159,7 @@ class Job:
 
         Cancellation: harmless.
         """
+        self._check_loop("Job.until_started")
         life = self._life
         with self._waiting():
             await life.context.change.wait_for(
@@ -162,6 +175,7 @@ class Job:
         Raises:
             CommandError: there is no such signal.
         """
+        self._check_loop("Job.send_signal")
         if signal != 0:  # which reaches a process without doing anything
             checked_signal("signal", signal)
         return await self._life.attempt.send_signal(signal)
@@ -178,6 +192,7 @@ class Job:
                 ``stdin=PIPE`` nor a `pty`, no process runs, or the process closed the pipe.
             CommandError: `data` is not bytes.
         """
+        self._check_loop("Job.send")
         if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
             raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
         stdin = await self._open_stdin()
@@ -200,10 +215,10 @@ class Job:
         Raises:
             StdinClosedError: the command was built without ``stdin=PIPE`` or a `pty`.
         """
-        stdin = await self._open_stdin()
-        if stdin is not None:
+        self._check_loop("Job.close_stdin")
+        if await self._open_stdin() is not None:
             with self._waiting():  # A terminal may have no room to type.
-                await stdin.aclose()
+                await self._life.attempt.close_input()
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the command's terminal; the programs there get SIGWINCH.
@@ -218,10 +233,14 @@ class Job:
         Raises:
             CommandError: a number is out of range, or the command was built without a `pty`.
         """
+        self._check_loop("Job.resize")
         size = Pty(rows, columns)
         if not self.command.pty:
             raise CommandError(f"{self.name!r} has no terminal: it was built without a pty")
         await self._life.resize(size)
+
+    def _check_loop(self, call: str) -> None:
+        self._life.context.runner.home.check(call)
 
     def _waiting(self) -> AbstractContextManager[None]:
         """Mark this task as waiting for the commands, so that unread output does not block them."""

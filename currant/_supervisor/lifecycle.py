@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
 from currant._synchronization import ChildBarrier, Notifier
-from currant._values.command import with_grace, with_pty
+from currant._values.command import PIPE, with_grace, with_pty, with_stdin
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.restart import Again, Done, History, decide
@@ -130,14 +130,17 @@ class Lifecycle:
     # ---- to ask for ----
 
     def kill(self, reason: str | None = None) -> None:
-        """Stop the command for good; return at once.  A second call hurries."""
-        if self._is_killed:
-            self.hurry()
-            return
-        self._is_killed = True
-        if self.context.barrier.thrown:  # Do not wait for the dependents any longer.
-            self.attempt.stop_soon()
+        """Stop the command for good; return at once.  A second call hurries.
+
+        Any thread and any signal handler may call this.
+        """
+        is_repeated, self._is_killed = self._is_killed, True
         self.context.barrier.throw(reason)
+        self.context.runner.home.submit(self.hurry if is_repeated else self._on_kill)
+
+    def _on_kill(self) -> None:
+        if self.context.runner.barrier.thrown:  # Do not wait for the dependents any longer.
+            self.attempt.stop_soon()
         self.context.change.notify_all()
         self.context.runner.withdraw(self.name)
 
@@ -165,6 +168,15 @@ class Lifecycle:
             await self.context.change.wait_for(lambda: self.starts > starts or self.has_ended)
         if self.has_ended:
             raise JobEndedError(self.name, "restart")
+
+    def end_input(self) -> None:
+        """Close the stdin of this attempt, if that is a pipe; later attempts read end-of-file.
+
+        A stop that has begun does that itself.
+        """
+        if self.command.stdin == PIPE and not (self.command.pty or self.context.barrier.thrown):
+            self._to_launch = with_stdin(self._to_launch, None)
+            self.attempt.close_input_soon()
 
     async def resize(self, size: Pty) -> None:
         """Set the size of the terminal, for this process and for later ones."""
@@ -341,7 +353,7 @@ class Lifecycle:
         self.result = _result(self.attempt, self.name, status, error, duration, started_at)
         self._phase = "ended"
         self.context.change.notify_all()
-        self.context.barrier.throw()  # This ends the watcher.
+        self.context.barrier.throw_in_loop()  # This ends the watcher.
 
 
 def _result(

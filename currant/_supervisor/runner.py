@@ -22,7 +22,7 @@ from currant._system.groups import require_posix
 from currant._values.checks import check_count, check_flag, check_seconds
 from currant._values.errors import CommandError, DependencyError, LaunchError, NotReadyError
 from currant._values.plan import Plan
-from currant._values.policies import Policies, check_policies
+from currant._values.policies import Policies, check_on_exit, check_policies
 from currant._values.restart import RestartPolicy, RestartWhen, as_restart_policy
 from currant._values.results import Results
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from currant._values.command import CommandLike
     from currant._values.messages import BatchMessage, Message
     from currant._values.names import Commands
-    from currant._values.policies import KillOthersOn
+    from currant._values.policies import KillOthersOn, OnExit
 
 __all__ = ["Runner"]
 
@@ -59,9 +59,14 @@ class Runner(AsyncContextManagerMixin):
         anyio.run(main)
 
     On entry the program and the working directory of every command are looked up; then all commands
-    are started.  Leaving the block normally waits for all commands, as `join` does.  If the body
+    are started.  Leaving the block normally closes the stdin of commands with ``stdin=PIPE``, and
+    waits for all commands, as `join` does; with ``on_exit="stop"`` it stops them.  If the body
     raises or is cancelled, all commands are stopped, which takes at most their grace and a little;
     then the body's own exception goes on, unchanged.
+
+    Only `kill` may be called from other threads and from signal handlers.  Enter and leave the
+    block in the same task; another task may leave it only when the first task has ended, as in the
+    fixtures of pytest-asyncio and in the cells of a notebook.
 
     Args:
         commands: an iterable of commands, or a mapping from names to commands.  A command is a
@@ -91,6 +96,8 @@ class Runner(AsyncContextManagerMixin):
         timeout: seconds that the whole Runner may take; then all commands are stopped, and the
             commands that were still running have failed.
         keep_open: whether the Runner waits for more commands when none is left, until a kill.
+        on_exit: what the normal end of the block does: ``"wait"`` for all commands, or ``"stop"``
+            them.  Use ``"stop"`` for side processes that do not exit by themselves.
         iterable: whether messages are kept for iteration.  False: only sinks and captures get the
             output, which saves a fifth of the time at full speed.
 
@@ -100,10 +107,13 @@ class Runner(AsyncContextManagerMixin):
         NotImplementedError: when built: the system has no process groups.
         CommandNotFoundError: on entry: a program or working directory is missing; no command has
             been started.
+        WrongTaskError: on leaving: the block was left in another task, while the task that entered
+            it goes on; all commands have been stopped.
 
     Cancellation: a kill.  The cancellation continues when all commands have stopped: after the
     longest grace and a few seconds at most.  (Commands stop after their dependents, so the graces
-    of dependent commands add up.)  Slow sinks may double that time.
+    of dependent commands add up.)  Slow sinks may double that time.  A second Ctrl-C skips the rest
+    of the grace.
     """
 
     def __init__(
@@ -122,6 +132,7 @@ class Runner(AsyncContextManagerMixin):
         timeout: float | None = None,
         keep_open: bool = False,
         iterable: bool = True,
+        on_exit: OnExit = "wait",
     ) -> None:
         require_posix()
         check_policies(restart, kill_others_on, grace, capture)
@@ -133,6 +144,7 @@ class Runner(AsyncContextManagerMixin):
         check_flag("orphan_guard", orphan_guard)
         check_flag("keep_open", keep_open)
         check_flag("iterable", iterable)
+        check_on_exit(on_exit)
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture)
@@ -145,6 +157,7 @@ class Runner(AsyncContextManagerMixin):
             timeout=timeout,
             keep_open=keep_open,
             iterable=iterable,
+            stop_on_exit=on_exit == "stop",
         )
         self._barrier = KillBarrier()
         self._is_killed = False
@@ -197,7 +210,7 @@ class Runner(AsyncContextManagerMixin):
     @property
     def cancel_scope(self) -> anyio.CancelScope:
         """The scope of the block: cancelling it stops everything, and the block ends normally."""
-        return self._opened().scope
+        return self._opened("Runner.cancel_scope").scope
 
     def start_soon(self, command: CommandLike) -> Job:
         """Start one more command, or queue it if `max_processes` run; never waits.
@@ -210,7 +223,7 @@ class Runner(AsyncContextManagerMixin):
             DuplicateNameError: the command was given a name that is taken.
             RuntimeError: the Runner has not been entered, or has ended.
         """
-        supervisor = self._opened()
+        supervisor = self._opened("Runner.start_soon")
         if supervisor.is_closing:
             raise RuntimeError("the Runner has ended; its block starts no more commands")
         return supervisor.add(self._plan.add(command))
@@ -226,6 +239,8 @@ class Runner(AsyncContextManagerMixin):
         Raises:
             LaunchError: the command could not be started, and the restart policy has given up.
             NotReadyError: the command exited, was stopped or took too long before it was ready.
+                The error is raised when all processes of the attempt are gone: after the grace at
+                the latest.
             DependencyError: the command was skipped, because a dependency can never be met.
             CommandError, DuplicateNameError, RuntimeError: as for `start_soon`.
         """
@@ -252,18 +267,24 @@ class Runner(AsyncContextManagerMixin):
         not fit is discarded (see `Dropped`).
         Cancellation: harmless; the commands go on.
         """
-        await self._opened().join()
+        await self._opened("Runner.join").join()
         return self.results
 
     def kill(self, reason: str | None = None) -> None:
         """Throw the barrier: stop all commands and start no more; return at once.
 
-        This may be called any number of times; a second call while commands are still stopping
-        skips the rest of the grace.  To wait until all commands are gone, await `join` or leave the
-        block.
+        Any thread and any signal handler may call this, any number of times; a second call while
+        commands are still stopping skips the rest of the grace.  To wait until all commands are
+        gone, await `join` or leave the block.
+
+        Raises:
+            RuntimeError: the Runner has not been entered.
         """
-        self._opened().kill(reason, hurry=self._is_killed)
-        self._is_killed = True
+        supervisor = self._opened()
+        is_repeated, self._is_killed = self._is_killed, True
+        self._barrier.throw(reason)
+        if is_repeated:
+            supervisor.hurry_soon()
 
     async def send_signal(self, signal: int, name: str | None = None) -> int:
         """Send `signal` to the process group of one command, or of all; return how many got it.
@@ -275,6 +296,7 @@ class Runner(AsyncContextManagerMixin):
             KeyError: there is no command of that name.
             CommandError: there is no such signal.
         """
+        self._opened("Runner.send_signal")
         jobs = list(self.jobs.values()) if name is None else [self.jobs[name]]
         return sum([await job.send_signal(signal) for job in jobs])
 
@@ -284,15 +306,19 @@ class Runner(AsyncContextManagerMixin):
         self._supervisor = Supervisor(self._plan, self._settings, self._barrier)
         return self._supervisor.block(self)
 
-    def _opened(self) -> Supervisor:
-        if self._supervisor is None or not self._supervisor.is_open:
+    def _opened(self, call: str | None = None) -> Supervisor:
+        """Return the supervisor; check that `call` comes from the Runner's event loop."""
+        supervisor = self._supervisor
+        if supervisor is None or not supervisor.is_open:
             raise RuntimeError("the Runner has not been entered; use 'async with Runner(...)'")
-        return self._supervisor
+        if call is not None:
+            supervisor.home.check(call)
+        return supervisor
 
     def _readers(self) -> Readers:
         if not self._settings.iterable:
             raise RuntimeError("the Runner was built with iterable=False; its messages go to sinks")
-        return self._opened().channel.readers
+        return self._opened("the iteration over a Runner").channel.readers
 
 
 def _checked_sinks(sinks: Iterable[Sink]) -> tuple[Sink, ...]:

@@ -16,7 +16,7 @@ kill path, and the exit and the last output of a cancelled command are lost.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
@@ -28,7 +28,8 @@ from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
 from currant._supervisor.failure import Failure, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
-from currant._values.errors import TimeLimitError
+from currant._synchronization import HomeLoop
+from currant._values.errors import TimeLimitError, WrongTaskError
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Settings(NamedTuple):
     timeout: float | None
     keep_open: bool
     iterable: bool
+    stop_on_exit: bool
 
 
 class Supervisor:
@@ -68,6 +70,7 @@ class Supervisor:
 
     Attributes:
         channel: takes the messages of all commands.
+        home: the event loop of the block.
         scope: the cancel scope of the block; a cancellation stops all commands.
         dispatcher: holds the jobs.
         has_begun: whether the block was entered, after all commands were found.
@@ -80,6 +83,7 @@ class Supervisor:
         self.channel = Channel(
             settings.buffer_size, plan.commands, for_sinks_only=not settings.iterable
         )
+        self.home = HomeLoop()
         self.scope = anyio.CancelScope()
         self.has_begun: bool = False
         self._settings = settings
@@ -92,6 +96,7 @@ class Supervisor:
             launcher,
             self.channel,
             barrier,
+            self.home,
             limits,
             settings.max_processes,
             self._failure,
@@ -99,6 +104,7 @@ class Supervisor:
         self._is_held_open = settings.keep_open
         self._admitted = anyio.Event()
         self._closing = anyio.Event()
+        self._over = anyio.Event()
         self._watching = anyio.CancelScope()
         if settings.keep_open:
             self.channel.add_producer()
@@ -124,24 +130,37 @@ class Supervisor:
         except BaseException:
             self.channel.close()
             raise
+        self.home.check("the entry of a Runner")
         self.has_begun = True
+        host = anyio.get_current_task()
         error: BaseException | None = None
-        with self.scope:
+        with ExitStack() as scopes:
+            scopes.enter_context(self.scope)
             try:
-                async with anyio.create_task_group() as tasks:
+                async with AsyncExitStack() as groups:
+                    tasks = await groups.enter_async_context(anyio.create_task_group())
                     tasks.start_soon(self._supervise, name="currant supervisor")
                     tasks.start_soon(self._watch_barrier, name="currant barrier")
                     try:
                         await self._admitted.wait()
                         self._failure.raise_first()
                         yield runner
+                        self._end_body(host)
                         await self.join()
                     except BaseException as raised:
                         # Raised again below, since the task group would wrap the error.
                         error = raised
                         self._leave_early(f"the block was left by {type(raised).__name__}")
+                    is_refused = _goes_on_elsewhere(host)
                     self._closing.set()
                     self.channel.begin_to_wait()
+                    error = await self._wait_until_over(error)
+                    if anyio.get_current_task() != host:
+                        # Only the task that opened these can close them.
+                        groups.pop_all()
+                        scopes.pop_all()
+                    if is_refused:
+                        error = self._failure.error or _wrong_task(error)
             finally:  # This error replaces the error that the task group raised.
                 if error is not None:
                     try:
@@ -149,6 +168,37 @@ class Supervisor:
                     finally:
                         del error  # The error refers to this frame.
         self._failure.raise_first()
+
+    def _end_body(self, host: anyio.TaskInfo) -> None:
+        """Do what the normal end of the body asks for, before `join`.
+
+        Raises:
+            WrongTaskError: the task that entered the block goes on, and this is another task.
+        """
+        if _goes_on_elsewhere(host):
+            raise WrongTaskError
+        if self._settings.stop_on_exit:
+            self._barrier.throw("the block was left")
+        self.dispatcher.end_inputs()
+
+    async def _wait_until_over(self, error: BaseException | None) -> BaseException | None:
+        """Wait until the supervisor has ended, and return the exception to leave the block with.
+
+        Args:
+            error: the exception that the body has raised.
+        """
+        while not self._over.is_set():
+            try:
+                with anyio.CancelScope(shield=True):  # Bounded: see `_supervise`.
+                    await self._over.wait()
+            except anyio.get_cancelled_exc_class() as cancelled:  # by a native cancellation
+                error = error or cancelled
+                self._leave_early("the block was cancelled")
+            except KeyboardInterrupt as interrupt:  # on trio, in its main task
+                error = error or interrupt
+                self._leave_early("Ctrl-C")
+                self.hurry()
+        return error
 
     async def join(self) -> None:
         """Wait until all commands have ended, and readers and sinks have had all messages."""
@@ -171,18 +221,14 @@ class Supervisor:
         """Run one more command of the plan."""
         return self.dispatcher.add(command)
 
-    def kill(self, reason: str | None, *, hurry: bool) -> None:
-        """Stop all commands, and start no more; return at once.
+    def hurry_soon(self) -> None:
+        """Skip the rest of the grace; any thread and any signal handler may call this."""
+        self.home.submit(self.hurry)
 
-        Args:
-            reason: why.
-            hurry: whether to skip the rest of the grace.
-        """
-        if hurry:
-            self._sweep.hurry()
-            self.dispatcher.hurry()
-        self._barrier.throw(reason)
-        self.dispatcher.dispatch()
+    def hurry(self) -> None:
+        """Skip the rest of the grace; called by a task."""
+        self._sweep.hurry()
+        self.dispatcher.hurry()
 
     async def _supervise(self) -> None:
         """Run everything; end when the block is left, and all commands and sinks have ended."""
@@ -193,6 +239,7 @@ class Supervisor:
                 async with settings.launcher, anyio.create_task_group() as sinks:
                     self._sinks.start(self.channel, sinks)
                     async with anyio.create_task_group() as killing:
+                        killing.start_soon(self.home.serve)
                         killing.start_soon(
                             self._sweep.after_kill, self._barrier, self._longest_stop
                         )
@@ -216,6 +263,7 @@ class Supervisor:
             self._admitted.set()
             self.channel.close()
             self._watching.cancel()
+            self._over.set()
 
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
@@ -261,3 +309,16 @@ class Supervisor:
             lives = self.dispatcher.lives.values()
             grace = self.dispatcher.longest_stop(life for life in lives if not life.has_ended)
         self._sinks.limit(grace)
+
+
+def _goes_on_elsewhere(host: anyio.TaskInfo) -> bool:
+    """Return whether `host`, the task that entered the block, runs and is not this task."""
+    return host != anyio.get_current_task() and host in anyio.get_running_tasks()
+
+
+def _wrong_task(error: BaseException | None) -> WrongTaskError:
+    if isinstance(error, WrongTaskError):
+        return error
+    problem = WrongTaskError()
+    problem.__cause__ = error
+    return problem

@@ -50,6 +50,7 @@ __all__ = [
     "with_grace",
     "with_name",
     "with_pty",
+    "with_stdin",
 ]
 
 
@@ -338,6 +339,11 @@ def with_name(command: Command, name: str) -> Command:
 def with_pty(command: Command, pty: Pty) -> Command:
     """Return `command` with a terminal of another size."""
     return _copied(command, pty=pty)
+
+
+def with_stdin(command: Command, stdin: bytes | None) -> Command:
+    """Return `command` with another input."""
+    return _copied(command, stdin=stdin)
 
 
 def _copied(command: Command, **changes: object) -> Command:

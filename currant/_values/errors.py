@@ -27,9 +27,12 @@ __all__ = [
     "JobEndedError",
     "LaunchError",
     "NotReadyError",
+    "RunningLoopError",
     "StdinClosedError",
     "TimeLimitError",
     "UnresponsiveError",
+    "WrongLoopError",
+    "WrongTaskError",
     "with_lines",
 ]
 
@@ -235,6 +238,60 @@ class TimeLimitError(CurrantError):
         self.name = name
         self.seconds = seconds
         self.whose = whose
+
+
+class RunningLoopError(CurrantError, RuntimeError):
+    """A call that starts an event loop was made in a thread that runs one already.
+
+    Attributes:
+        call: the call, such as ``"currant.run"``.
+    """
+
+    _fields = ("call",)
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"{call} starts an event loop, but this thread runs one already, as a notebook does; "
+            "write 'async with Runner(...) as runner: await runner.join()' here"
+        )
+        self.call = call
+
+
+class WrongLoopError(CurrantError, RuntimeError):
+    """A call came from a thread, a signal handler or an event loop where it cannot work.
+
+    The call has changed nothing.  Only `Runner.kill`, `Job.kill` and `KillBarrier.throw` work from
+    everywhere.
+
+    Attributes:
+        call: the call, such as ``"Runner.join"``.
+    """
+
+    _fields = ("call",)
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"{call} was called outside of the event loop in which the Runner was entered; from "
+            "another thread, use anyio.from_thread (only kill and throw work from everywhere)"
+        )
+        self.call = call
+
+
+class WrongTaskError(CurrantError, RuntimeError):
+    """A Runner was left in another task than the one that entered it, and cannot go on there.
+
+    All commands have been stopped.
+    """
+
+    def __init__(
+        self,
+        message: str = (
+            "a Runner was entered in one task and left in another; all its commands were stopped; "
+            "enter and leave it in the same task: do not yield inside of its block in an async "
+            "generator, or close the generator in the task that iterates (contextlib.aclosing)"
+        ),
+    ) -> None:
+        super().__init__(message)
 
 
 class DependencyError(CurrantError):

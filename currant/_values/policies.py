@@ -9,10 +9,12 @@ from currant._values.checks import is_number
 from currant._values.errors import CommandError
 from currant._values.restart import RestartPolicy, RestartWhen
 
-__all__ = ["KillOthersOn", "Policies", "check_policies"]
+__all__ = ["KillOthersOn", "OnExit", "Policies", "check_on_exit", "check_policies"]
 
 
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
+
+OnExit: TypeAlias = Literal["wait", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,9 @@ def check_policies(restart: object, kill_others_on: object, grace: object, captu
         raise CommandError(
             f"capture must be False, True or a number of bytes >= 0, not {capture!r}"
         )
+
+
+def check_on_exit(on_exit: object) -> None:
+    """Raise `CommandError` if `on_exit` is no `OnExit`."""
+    if on_exit not in get_args(OnExit):
+        raise CommandError(f"on_exit must be 'wait' or 'stop', not {on_exit!r}")

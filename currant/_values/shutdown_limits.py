@@ -18,6 +18,8 @@ class ShutdownLimits(NamedTuple):
 
     Attributes:
         grace: the grace of a command that a launcher starts without a Runner, which sets its own.
+        end_of_input: how long a command with ``stdin=PIPE`` may take to exit after the end of its
+            input, before it is asked with a signal; a part of the grace.
         reap: how long a process group may exist after SIGKILL; a process that can die needs far
             less.
         drain: how long output may last after the process group is empty, because a process outside
@@ -36,6 +38,7 @@ class ShutdownLimits(NamedTuple):
     """
 
     grace: float = 5.0
+    end_of_input: float = 0.5
     reap: float = 2.0
     drain: float = 1.0
     end_of_output: float = 0.05

@@ -1,0 +1,214 @@
+"""Test what leaving the block does: `on_exit`, the end of input, errors of readiness, Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import pytest
+
+from currant import (
+    PIPE,
+    Command,
+    CommandError,
+    NotReadyError,
+    RestartPolicy,
+    Runner,
+    StdinClosedError,
+    ready,
+)
+from currant._process.local import LocalLauncher
+from currant._values.shutdown_limits import ShutdownLimits
+from currant.testing import FakeLauncher, Script
+from tests.lifeline import Lifeline
+from tests.programs import Programs
+from tests.waiting import HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNS = Script(exit=None)
+PATIENT = ShutdownLimits(end_of_input=HOURS)
+WRITES_WHY_IT_ENDS = "trap 'echo signal; exit 1' TERM; echo up; cat; echo end of input"
+
+
+@pytest.mark.anyio
+async def test_on_exit_stop_stops_the_commands_at_the_end_of_the_body() -> None:
+    """A lifespan without a call of kill ends; its commands are stopped, not failed."""
+    with anyio.fail_after(LIMIT):
+        async with Runner(["c"], launcher=FakeLauncher(default=RUNS), on_exit="stop") as runner:
+            await runner["c"].ready()
+    assert runner.results["c"].status == "stopped"
+    assert runner.barrier.reason == "the block was left"
+
+
+@pytest.mark.anyio
+async def test_on_exit_stop_ends_a_runner_that_is_kept_open() -> None:
+    """Such a Runner waits for a kill, and the end of the body is one."""
+    with anyio.fail_after(LIMIT):
+        async with Runner(keep_open=True, on_exit="stop", launcher=FakeLauncher()):
+            pass
+
+
+def test_on_exit_must_be_wait_or_stop() -> None:
+    """The error names both."""
+    with pytest.raises(CommandError, match="on_exit must be 'wait' or 'stop', not 'kill'"):
+        Runner(on_exit=cast("Any", "kill"))
+
+
+# ---- the end of input ----
+
+
+@pytest.mark.anyio
+async def test_leaving_the_block_closes_the_stdin_of_commands() -> None:
+    """Programs that end at end-of-file end; what was sent before has arrived."""
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [Command(["cat"], name=name, stdin=PIPE) for name in "ab"], capture=True
+        ) as runner:
+            await runner["a"].send(b"request\n")
+    assert [result.status for result in runner.results.values()] == ["succeeded"] * 2
+    assert runner.results["a"].stdout == b"request\n"
+
+
+@pytest.mark.anyio
+async def test_a_command_that_starts_after_the_body_has_no_input() -> None:
+    """A queued command and a later attempt read end-of-file as the running command does."""
+    policy = RestartPolicy("on-failure", max_restarts=1, delay=0)
+    commands = [
+        Command(["cat"], name="again", stdin=PIPE, restart=policy, success_codes=[7]),
+        Command(["cat"], name="queued", stdin=PIPE),
+    ]
+    with anyio.fail_after(LIMIT):
+        async with Runner(commands, max_processes=1) as runner:
+            await runner["again"].ready()
+    assert [result.attempts for result in runner.results.values()] == [2, 1]
+    assert runner.results["queued"].status == "succeeded"
+
+
+@pytest.mark.anyio
+async def test_send_after_the_block_was_left_is_refused() -> None:
+    """A task that goes on outside of the block gets an error, and loses nothing silently."""
+    command = Command.shell("cat; sleep 9999", name="c", stdin=PIPE)
+    async with anyio.create_task_group() as tasks, Runner([command]) as runner:
+        await runner["c"].ready()
+
+        async def send_late() -> None:
+            with pytest.raises(StdinClosedError):
+                await runner["c"].send(b"late")
+            runner.kill()
+
+        tasks.start_soon(send_late)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["runner", "job", "restart"])
+async def test_a_stop_closes_the_stdin_before_it_asks(how: str) -> None:
+    """A program that ends at end-of-file gets no signal, and counts as stopped."""
+    command = Command.shell(WRITES_WHY_IT_ENDS, name="c", stdin=PIPE, ready=ready.line("up"))
+    launcher = LocalLauncher(_limits=PATIENT)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=launcher, capture=True, grace=HOURS) as runner:
+            await runner["c"].ready()
+            if how == "restart":
+                await runner["c"].restart()
+                await runner["c"].ready()
+            (runner if how == "runner" else runner["c"]).kill()
+    result = runner.results["c"]
+    assert (result.status, result.stdout) == ("stopped", b"up\nend of input\n")
+    assert str(result.exit) == "stopped (exit code 0)"
+
+
+@pytest.mark.anyio
+async def test_a_command_that_ignores_the_end_of_its_input_is_asked() -> None:
+    """The wait is a part of the grace."""
+    launcher = FakeLauncher(default=RUNS, _limits=ShutdownLimits(end_of_input=0.01))
+    command = Command(["c"], stdin=PIPE)
+    async with Runner([command], launcher=launcher, grace=HOURS) as runner:
+        await runner["c"].ready()
+        runner.kill()
+    assert launcher["c"].signals[0] == signal.SIGTERM
+
+
+@pytest.mark.anyio
+async def test_a_second_kill_does_not_wait_for_the_end_of_input() -> None:
+    """The stop goes on at once."""
+    launcher = FakeLauncher(default=RUNS, _limits=PATIENT)
+    with anyio.fail_after(LIMIT):
+        async with Runner([Command(["c"], stdin=PIPE)], launcher=launcher, grace=HOURS) as runner:
+            await runner["c"].ready()
+            runner.kill()
+            await anyio.wait_all_tasks_blocked()
+            assert launcher["c"].signals == []
+            runner.kill()
+    assert launcher["c"].signals[0] == signal.SIGTERM
+
+
+@pytest.mark.anyio
+async def test_a_stop_does_not_wait_for_the_end_of_input_a_second_time() -> None:
+    """A command whose stdin was closed before has had its chance."""
+    launcher = FakeLauncher(default=RUNS, _limits=PATIENT)
+    with anyio.fail_after(LIMIT):
+        async with Runner([Command(["c"], stdin=PIPE)], launcher=launcher) as runner:
+            await runner["c"].close_stdin()
+            runner.kill()
+    assert launcher["c"].signals[0] == signal.SIGTERM
+
+
+# ---- readiness ----
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["start", "ready"])
+async def test_an_error_of_readiness_comes_when_the_process_is_gone(how: str) -> None:
+    """So the same port can be used again at once, even if the stop takes all of the grace."""
+    deaf = Script(exit=None, ignores={signal.SIGTERM})
+    launcher = FakeLauncher(default=deaf)
+    command = Command(["c"], ready=ready.line("never", timeout=0.01), grace=0.05)
+    async with Runner(keep_open=True, launcher=launcher) as runner:
+        with pytest.raises(NotReadyError):
+            if how == "start":
+                await runner.start(command)
+            else:
+                await runner.start_soon(command).ready()
+        assert not launcher["c"].running
+        assert runner["c"].pid is None
+        runner.kill()
+
+
+# ---- Ctrl-C ----
+
+PROGRAM = """
+import json, sys, anyio
+from currant import Command, Runner
+options = json.loads(sys.argv[1])
+
+async def main():
+    async with Runner([Command.shell(options["script"], name="c")], grace=9999):
+        await anyio.sleep_forever()
+
+anyio.run(main, backend=options["backend"], backend_options=options["backend_options"])
+"""
+
+
+def test_a_second_interrupt_skips_the_rest_of_the_grace(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Ctrl-C twice ends a program that uses the library, whatever its commands do."""
+    use_uvloop = bool(anyio_backend_options.get("use_uvloop"))
+    with (
+        Lifeline(tmp_path / "lifeline") as lifeline,
+        Programs(PROGRAM, anyio_backend_name, use_uvloop=use_uvloop) as programs,
+    ):
+        asked = lifeline.say("asked")
+        loop = "while :; do sleep 0.05; done"
+        script = f"{lifeline.hold('up')}; trap '{asked}' TERM; {lifeline.say('ready')}; {loop}"
+        program = programs.run({"script": script})
+        lifeline.wait_for("ready")
+        program.send_signal(signal.SIGINT)
+        lifeline.wait_for("asked")
+        program.send_signal(signal.SIGINT)
+        lifeline.wait_for_end()
+        _, errors = program.communicate(timeout=LIMIT)
+    assert errors.strip().endswith(b"KeyboardInterrupt")

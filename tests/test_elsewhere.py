@@ -1,0 +1,333 @@
+"""Test calls from other threads, from signal handlers, and from other tasks than the first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import unittest
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from currant import Command, Job, KillBarrier, Runner, WrongLoopError, WrongTaskError
+from currant.testing import FakeLauncher, Script
+from tests.lifeline import Lifeline
+from tests.programs import Programs
+from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RUNS = Script(exit=None)
+DEAF = Script(exit=None, ignores={signal.SIGTERM})
+
+
+def run_in_thread(function: Callable[[], object]) -> None:
+    """Run `function` in a thread whose end does not wake the event loop."""
+    threading.Thread(target=function).start()
+
+
+# ---- kill and throw work from everywhere ----
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("what", ["runner", "job", "barrier"])
+async def test_a_thread_can_stop_the_commands_while_the_loop_sleeps(what: str) -> None:
+    """The call wakes the loop, which has nothing else to wake up for."""
+    async with Runner(["c"], launcher=FakeLauncher(default=RUNS)) as runner:
+        await runner["c"].ready()
+        calls = {"runner": runner.kill, "job": runner["c"].kill, "barrier": runner.barrier.throw}
+        run_in_thread(calls[what])
+        with anyio.fail_after(LIMIT):
+            await runner.join()
+    assert runner.results["c"].status == "stopped"
+    assert runner.barrier.thrown is (what != "job")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("what", ["runner", "job"])
+async def test_a_second_call_from_a_thread_hurries(what: str) -> None:
+    """The second call skips a grace of hours."""
+    launcher = FakeLauncher(default=DEAF)
+    async with Runner(["c"], launcher=launcher, grace=HOURS) as runner:
+        await runner["c"].ready()
+        kill = runner.kill if what == "runner" else runner["c"].kill
+
+        def kill_twice() -> None:
+            kill()
+            kill()
+
+        run_in_thread(kill_twice)
+        with anyio.fail_after(LIMIT):
+            await runner.join()
+    assert launcher["c"].signals[-1] == signal.SIGKILL
+
+
+@pytest.mark.anyio
+async def test_a_thread_can_end_a_queued_command() -> None:
+    """A command that has not begun ends at once, and the others go on."""
+    async with Runner(
+        ["first", "second"], launcher=FakeLauncher(default=RUNS), max_processes=1
+    ) as runner:
+        await runner["first"].ready()
+        run_in_thread(runner["second"].kill)
+        with anyio.fail_after(LIMIT):
+            assert (await runner["second"].wait()).status == "stopped"
+        assert runner["first"].state == "running"
+        runner.kill()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("what", ["runner", "job", "barrier"])
+async def test_a_signal_handler_can_stop_the_commands_while_the_loop_sleeps(what: str) -> None:
+    """Python runs the handler in the thread of the loop, whose wait does not end for that."""
+    async with Runner(["c"], launcher=FakeLauncher(default=RUNS)) as runner:
+        await runner["c"].ready()
+        calls: dict[str, Callable[[], object]] = {
+            "runner": runner.kill,
+            "job": runner["c"].kill,
+            "barrier": runner.barrier.throw,
+        }
+        previous = signal.signal(signal.SIGUSR1, lambda *_: calls[what]())
+        try:
+            run_in_thread(lambda: os.kill(os.getpid(), signal.SIGUSR1))
+            with anyio.fail_after(LIMIT):
+                await runner.join()
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+    assert runner.results["c"].status == "stopped"
+
+
+@pytest.mark.anyio
+async def test_a_barrier_thrown_in_a_thread_wakes_every_waiter() -> None:
+    """A barrier works without a Runner, too; later calls keep the first reason."""
+    barrier = KillBarrier()
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(barrier.wait)
+            await anyio.wait_all_tasks_blocked()
+            run_in_thread(lambda: barrier.throw("first"))
+    barrier.throw("second")
+    assert barrier.reason == "first"
+
+
+def test_kill_after_the_loop_has_ended_is_harmless() -> None:
+    """A thread may be late."""
+    runner = Runner(["c"], launcher=FakeLauncher())
+
+    async def main() -> None:
+        async with runner:
+            pass
+
+    anyio.run(main)
+    runner.kill()
+    runner["c"].kill()
+    runner.kill()
+    assert runner.results["c"].status == "succeeded"
+
+
+# ---- other calls are refused ----
+
+COMMAND = Command(["other"], name="other")
+
+CALLS: dict[str, Callable[[Runner, Job], Any]] = {
+    "start_soon": lambda runner, _: runner.start_soon(COMMAND),
+    "start": lambda runner, _: runner.start(COMMAND),
+    "join": lambda runner, _: runner.join(),
+    "Runner.send_signal": lambda runner, _: runner.send_signal(signal.SIGHUP),
+    "cancel_scope": lambda runner, _: runner.cancel_scope.cancel(),
+    "iteration": lambda runner, _: aiter(runner),
+    "batches": lambda runner, _: runner.batches(),
+    "ready": lambda _, job: job.ready(),
+    "wait": lambda _, job: job.wait(),
+    "restart": lambda _, job: job.restart(),
+    "until_started": lambda _, job: job.until_started(),
+    "Job.send_signal": lambda _, job: job.send_signal(signal.SIGHUP),
+    "send": lambda _, job: job.send(b"data"),
+    "close_stdin": lambda _, job: job.close_stdin(),
+    "resize": lambda _, job: job.resize(24, 80),
+    "KillBarrier.wait": lambda runner, _: runner.barrier.wait(),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("has_loop", [False, True])
+async def test_other_calls_from_a_thread_are_refused(name: str, has_loop: bool) -> None:
+    """They raise, whether or not the thread runs an event loop, and change nothing."""
+    launcher = FakeLauncher(default=RUNS)
+
+    async def call() -> None:
+        result = CALLS[name](runner, runner["c"])
+        if asyncio.iscoroutine(result):
+            await result
+
+    def call_without_loop() -> None:
+        coroutine = call()
+        with pytest.raises(WrongLoopError):
+            coroutine.send(None)
+
+    def call_in_loop() -> None:
+        with pytest.raises(WrongLoopError, match="event loop"):
+            anyio.run(call)
+
+    async with Runner([Command(["c"], pty=True)], launcher=launcher) as runner:
+        await runner["c"].ready()
+        with anyio.fail_after(LIMIT):
+            await anyio.to_thread.run_sync(call_in_loop if has_loop else call_without_loop)
+        assert list(runner.jobs) == ["c"]
+        assert runner["c"].state == "running"
+        assert launcher["c"].signals == []
+        assert launcher["c"].received == b""
+        runner.kill()
+
+
+@pytest.mark.anyio
+async def test_a_worker_thread_of_anyio_can_call_the_runner() -> None:
+    """`anyio.from_thread` carries each call into the loop, as the error advises."""
+    async with Runner(["c"], launcher=FakeLauncher(default=RUNS)) as runner:
+
+        def work() -> None:
+            job = anyio.from_thread.run_sync(runner.start_soon, "other")
+            anyio.from_thread.run(job.ready)
+
+        with anyio.fail_after(LIMIT):
+            await anyio.to_thread.run_sync(work)
+        assert runner["other"].state == "running"
+        runner.kill()
+
+
+# ---- the block in several tasks ----
+
+
+async def in_own_task(coroutine: Any) -> Any:
+    """Await `coroutine` in a task of its own."""
+    return await asyncio.create_task(coroutine)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kills", [False, True])
+async def test_another_task_may_leave_the_block_if_the_first_has_ended(kills: bool) -> None:
+    """Fixtures and the cells of a notebook do this; the end is a normal end."""
+    script = RUNS if kills else Script(stdout=b"hi\n", exit=0)
+    runner = Runner(["c"], launcher=FakeLauncher(default=script), capture=True)
+    assert await in_own_task(runner.__aenter__()) is runner
+    if kills:
+        runner.kill()
+    async with asyncio.timeout(LIMIT):
+        await in_own_task(runner.__aexit__(None, None, None))
+    assert runner.results["c"].status == ("stopped" if kills else "succeeded")
+    assert runner["c"].state == "ended"
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_task_that_leaves_the_block_stops_the_commands() -> None:
+    """The cancellation is a kill in the second task as in the first, and goes on."""
+    runner = Runner(["c"], launcher=FakeLauncher(default=RUNS))
+    await in_own_task(runner.__aenter__())
+    await runner["c"].ready()
+    leaving = asyncio.create_task(runner.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert runner.results["c"].status == "stopped"
+
+
+@pytest.mark.asyncio
+async def test_an_error_of_a_sink_leaves_the_block_in_another_task() -> None:
+    """The error is not hidden behind the change of the task."""
+
+    async def broken(_: object) -> None:
+        raise LookupError("mine")
+
+    runner = Runner(["c"], launcher=FakeLauncher(default=RUNS), sinks=[broken])
+    await in_own_task(runner.__aenter__())
+    with pytest.raises(LookupError, match="mine"):
+        await in_own_task(runner.__aexit__(None, None, None))
+    assert runner.results["c"].status == "stopped"
+
+
+@pytest.mark.asyncio
+async def test_leaving_in_another_task_is_refused_while_the_first_goes_on() -> None:
+    """The error says so, and everything has been stopped."""
+    runner, entered, left = Runner([FOREVER]), asyncio.Event(), asyncio.Event()
+
+    async def enter() -> None:
+        await runner.__aenter__()
+        entered.set()
+        await left.wait()
+
+    task = asyncio.create_task(enter())
+    await entered.wait()
+    with pytest.raises(WrongTaskError, match="same task"):
+        await runner.__aexit__(None, None, None)
+    assert runner.results["sleep"].status == "stopped"
+    left.set()
+    await task
+
+
+class WithACommand(unittest.IsolatedAsyncioTestCase):
+    """A test case that enters a Runner as unittest does: set-up, test and clean-up are tasks."""
+
+    async def asyncSetUp(self) -> None:
+        """Enter the Runner."""
+        self.runner = await self.enterAsyncContext(Runner([FOREVER], on_exit="stop"))
+
+    async def test_the_command_runs(self) -> None:
+        """Use the Runner in another task."""
+        await self.runner["sleep"].ready()
+
+
+def test_a_unittest_test_case_can_enter_a_runner() -> None:
+    """`enterAsyncContext` works, and the command is stopped after the test."""
+    case = WithACommand("test_the_command_runs")
+    result = case.run()
+    assert result is not None
+    assert result.wasSuccessful(), result.errors + result.failures
+    assert case.runner.results["sleep"].status == "stopped"
+
+
+GENERATOR = """
+import gc, json, sys, anyio
+from currant import Command, Line, Runner
+options = json.loads(sys.argv[1])
+
+runner = Runner({"c": Command.shell(options["script"])})
+
+async def lines():
+    async with runner:
+        async for message in runner:
+            if isinstance(message, Line):
+                yield message.text
+
+async def main():
+    async for _ in lines():
+        break
+    gc.collect()
+    while runner["c"].state != "ended":
+        await anyio.sleep(0.001)
+    await anyio.wait_all_tasks_blocked()
+
+anyio.run(main, backend=options["backend"], backend_options=options["backend_options"])
+"""
+
+
+def test_a_generator_left_by_break_ends_with_an_error_that_says_why(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any], tmp_path: Path
+) -> None:
+    """The event loop closes the generator in another task: nothing hangs, nothing is left."""
+    use_uvloop = bool(anyio_backend_options.get("use_uvloop"))
+    with (
+        Lifeline(tmp_path / "lifeline") as lifeline,
+        Programs(GENERATOR, anyio_backend_name, use_uvloop=use_uvloop) as programs,
+    ):
+        script = f"{lifeline.hold('c')}; echo line; {EXEC_FOREVER}"
+        _, errors = programs.run({"script": script}).communicate(timeout=LIMIT)
+        lifeline.wait_for_end()
+    assert b"WrongTaskError: a Runner was entered in one task and left in another" in errors
