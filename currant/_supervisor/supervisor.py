@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from currant._supervisor.job import Job
     from currant._supervisor.sink_tasks import Sink
     from currant._synchronization import KillBarrier
-    from currant._values.command import Command
+    from currant._values.command import CommandLike
     from currant._values.plan import Plan
 
 __all__ = ["Settings", "Supervisor"]
@@ -140,6 +140,7 @@ class Supervisor:
                         # Raised again below, since the task group would wrap the error.
                         error = raised
                         self._leave_early(f"the block was left by {type(raised).__name__}")
+                    self.dispatcher.is_closed = True
                     self._closing.set()
                     self.channel.begin_to_wait()
             finally:  # This error replaces the error that the task group raised.
@@ -167,8 +168,8 @@ class Supervisor:
                 if number % AT_A_TIME == 0:
                     await checkpoint()
 
-    def add(self, command: Command) -> Job:
-        """Run one more command of the plan."""
+    def add(self, command: CommandLike) -> Job:
+        """Run one more command."""
         return self.dispatcher.add(command)
 
     def kill(self, reason: str | None, *, hurry: bool) -> None:
