@@ -25,7 +25,7 @@ from currant._synchronization import ChildBarrier, Notifier
 from currant._values.command import with_grace, with_pty
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
-from currant._values.restart import Again, Done, History, decide
+from currant._values.restart import Again, Done, History, after_request, decide
 from currant._values.results import Result
 
 if TYPE_CHECKING:
@@ -298,12 +298,15 @@ class Lifecycle:
 
     def _decide(self, uptime: float) -> None:
         """Once the status is known, decide whether to restart, and to stop other commands."""
-        status = self.attempt.status
-        if status == "stopped" or self._wants_another:  # A restart was requested.
+        status, policy = self.attempt.status, self.context.policies.restart
+        if self._wants_another:  # A restart was requested.
+            self._history = after_request(policy, self._history, uptime=uptime)
+            return
+        if status == "stopped":
             return
         decision, self._history = decide(
-            self.context.policies.restart,
-            self._history._replace(restarts=self.attempts - self._earlier_attempts - 1),
+            policy,
+            self._history,
             failed=status == "failed",
             uptime=uptime,
             random=random.random(),
