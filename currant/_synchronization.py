@@ -34,7 +34,7 @@ class KillBarrier:
     def __init__(self) -> None:
         self._event = anyio.Event()
         self._reason: str | None = None
-        self._children: list[ChildBarrier] = []
+        self._children: dict[ChildBarrier, None] = {}  # those that have not been thrown
 
     def __repr__(self) -> str:
         state = f"thrown, reason={self.reason!r}" if self.thrown else "closed"
@@ -62,9 +62,9 @@ class KillBarrier:
             return
         self._reason = reason
         self._event.set()
-        for child in self._children:
+        children, self._children = self._children, {}
+        for child in children:
             child.throw(reason)
-        self._children.clear()
 
     async def wait(self) -> None:
         """Wait until the barrier is thrown; return at once if that has happened.
@@ -84,14 +84,20 @@ class ChildBarrier(KillBarrier):
         parent: if already thrown, the child is thrown from the start, for the same reason.
     """
 
-    __slots__ = ()
+    __slots__ = ("_parent",)
 
     def __init__(self, parent: KillBarrier) -> None:
         super().__init__()
+        self._parent = parent
         if parent.thrown:
             self.throw(parent.reason)
         else:
-            parent._children.append(self)  # noqa: SLF001 - the other half of the same class
+            parent._children[self] = None  # noqa: SLF001 - the other half of the same class
+
+    def throw(self, reason: str | None = None) -> None:
+        """Let all waiters pass; the parent forgets the child, since commands come and go."""
+        super().throw(reason)
+        self._parent._children.pop(self, None)  # noqa: SLF001 - the other half of the same class
 
 
 class Notifier:
