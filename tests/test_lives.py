@@ -452,8 +452,8 @@ async def test_a_command_that_is_run_again_cannot_wait_for_itself() -> None:
         for other in ("api", "db"):
             with pytest.raises(CommandError, match="wait for one another"):
                 runner.start_soon(Command(["db"], name="db", after=other))
-        await runner["db"].restart()
         await runner["api"].restart()
+        await runner["db"].restart()
     assert runner.results.ok
 
 

@@ -5,8 +5,8 @@ queue of the `scheduler`.  Then the life of the command runs in a task, and the 
 task.  From the registration to the end, the channel counts the command as a producer.
 
 A command that has ended may be run again: a new life is registered under its name, and is admitted
-and run like the first.  A life has ended in the same step in which its producer is removed, so no
-two lives of a command overlap.
+and run like the first.  A life ends after its last process and message, but for `Skipped`, which
+the channel sends before all later messages of the command.  So no two lives overlap.
 """
 
 from __future__ import annotations

@@ -250,10 +250,8 @@ class Lifecycle:
         Cancellation: the message may not have been sent.
         """
         error = DependencyError(self.name, reason)
-        try:
-            await self.context.send(Skipped(self.name, error, time.time()))
-        finally:
-            self._end("skipped", error)  # Last, since another life may begin from here on.
+        self._end("skipped", error)
+        await self.context.send(Skipped(self.name, error, time.time()))
 
     # ---- the steps of `run` ----
 
