@@ -101,7 +101,7 @@ class KillBarrier:
         self._home = HomeLoop()
         self._reason: str | None = None
         self._thrown = False
-        self._children: list[ChildBarrier] = []
+        self._children: dict[ChildBarrier, None] = {}  # those that have not been opened
 
     def __repr__(self) -> str:
         state = f"thrown, reason={self.reason!r}" if self.thrown else "closed"
@@ -154,9 +154,9 @@ class KillBarrier:
     def _open(self) -> None:
         """Wake the tasks that wait at this barrier and at its children; called in the loop."""
         self._event.set()
-        for child in self._children:
+        children, self._children = self._children, {}
+        for child in children:
             child._open()  # noqa: SLF001 - the other half of the same class
-        self._children.clear()
 
 
 class ChildBarrier(KillBarrier):
@@ -172,7 +172,7 @@ class ChildBarrier(KillBarrier):
         super().__init__()
         self._parent = parent
         self._home = parent._home  # noqa: SLF001 - the other half of the same class
-        parent._children.append(self)  # noqa: SLF001 - the other half of the same class
+        parent._children[self] = None  # noqa: SLF001 - the other half of the same class
 
     @property
     def thrown(self) -> bool:
@@ -188,6 +188,11 @@ class ChildBarrier(KillBarrier):
         """Let all waiters pass; called in the event loop, which then has no detour to take."""
         self._thrown = True
         self._open()
+
+    def _open(self) -> None:
+        """Wake the waiters; the parent forgets the child, since commands come and go."""
+        super()._open()
+        self._parent._children.pop(self, None)  # noqa: SLF001 - the other half of the same class
 
 
 class Notifier:

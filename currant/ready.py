@@ -33,7 +33,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import anyio
 from anyio.abc import SocketAttribute
 
-from currant._values.checks import check_count, check_seconds
+from currant._values.checks import check_count, check_flag, check_seconds
 from currant._values.command import Command, CommandLike, as_command
 from currant._values.errors import CommandError
 from currant._values.probe import READY_TIMEOUT, Probe, ProbeCommand, Unmet
@@ -100,7 +100,12 @@ def line(
 
 
 def tcp(
-    host: str, port: int, *, interval: float | None = None, timeout: float | None = None
+    host: str,
+    port: int,
+    *,
+    own: bool = True,
+    interval: float | None = None,
+    timeout: float | None = None,
 ) -> Probe:
     """Return a probe that connects to a TCP port of the command.
 
@@ -113,24 +118,30 @@ def tcp(
             await runner.start(Command.parse("python -m http.server 8000", ready=listening))
             runner.kill()
 
-    On Linux, the probe fails if the port belongs to another process of this host.
+    On Linux, the probe fails if the port belongs to another process of this host, unless `own` is
+    False.
 
     Args:
         host: a host name or an address.
         port: 1 to 65535.
+        own: whether the port must be the command's own.  False: another process of this host may
+            have opened the port on behalf of the command, as Docker and systemd do.
         interval: seconds between two checks.
         timeout: seconds to wait; None: 60.
 
     Raises:
         CommandError: an argument is invalid.
     """
-    return _Tcp(*_checked_address("tcp", host, port), interval=interval, timeout=timeout)
+    check_flag("tcp: own", own)
+    address = _checked_address("tcp", host, port)
+    return _Tcp(*address, own, interval=interval, timeout=timeout)
 
 
 def http(
     url: str,
     status: int | Collection[int] = 200,
     *,
+    own: bool = True,
     interval: float | None = None,
     timeout: float | None = None,
 ) -> Probe:
@@ -145,19 +156,22 @@ def http(
             await runner.start(Command.parse("python -m http.server 8000", ready=healthy))
             runner.kill()
 
-    On Linux, the probe fails if the port belongs to another process of this host.  Redirects are
-    not followed.
+    On Linux, the probe fails if the port belongs to another process of this host, unless `own` is
+    False.  Redirects are not followed.
 
     Args:
         url: a URL that starts with ``http://``; if it contains a user name and a password
             (``http://user:password@host``), both are sent (RFC 7617).
         status: the expected status code, or a collection of codes.
+        own: whether the port must be the command's own.  False: another process of this host may
+            have opened the port on behalf of the command, as Docker and systemd do.
         interval: seconds between two checks.
         timeout: seconds to wait; None: 60.
 
     Raises:
         CommandError: an argument is invalid.
     """
+    check_flag("http: own", own)
     codes = tuple(status) if isinstance(status, Collection) else (status,)
     if not codes or not all(code in range(100, 600) for code in codes):
         raise CommandError(f"http: status must be an integer from 100 to 599, not {status!r}")
@@ -183,6 +197,7 @@ def http(
         _credentials(parts.netloc),
         target,
         codes,
+        own,
         interval=interval,
         timeout=timeout,
     )
@@ -344,7 +359,7 @@ class _Polled(Probe):
                 last = failure
                 await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
                 last = Unmet(f"no answer to the last check; the check before: {failure}")
-        return last
+        return await self.explain(last, subject)
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
         """Check once, and return None or the failure.
@@ -352,7 +367,12 @@ class _Polled(Probe):
         Cancellation: harmless.
         """
         timeout = ALIVE_CHECK_TIMEOUT if self.timeout is None else self.timeout
-        return await self._check_within(timeout, subject)
+        failure = await self._check_within(timeout, subject)
+        return None if failure is None else await self.explain(failure, subject)
+
+    async def explain(self, failure: Exception, subject: ProbeTarget) -> Exception:  # noqa: ARG002
+        """Return the failure to report, after a look at what would be too slow for every check."""
+        return failure
 
     async def _check_within(self, seconds: float, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(seconds):
@@ -430,11 +450,12 @@ class _Line(_Once):
 class _Tcp(_Polled):
     host: str
     port: int
+    own: bool
 
     async def check(self, subject: ProbeTarget) -> None:
         async with await _connect(self.host, self.port) as stream:
             addresses = _addresses(stream)
-        await _check_port_owner(subject, *addresses)
+        await _check_port_owner(subject, *addresses, own=self.own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +466,7 @@ class _Http(_Polled):
     credentials: str | None = field(repr=False)
     target: str
     codes: Collection[int]
+    own: bool
 
     async def check(self, subject: ProbeTarget) -> None:
         request = (
@@ -462,13 +484,24 @@ class _Http(_Polled):
                 while b"\n" not in response and len(response) < MAX_STATUS_LINE:
                     response += await stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-                raise Unmet(f"{url} closed the connection without a response") from error
+                text = f"{url} closed the connection without a response"
+                raise _UnexpectedResponse(text, *addresses) from error
         status = STATUS_LINE.match(response)
         if status is None:
-            raise Unmet(f"{url} sent a response that is not HTTP")
+            raise _UnexpectedResponse(f"{url} sent a response that is not HTTP", *addresses)
         if int(status[1]) not in self.codes:
-            raise Unmet(f"{url} responded with status {status[1].decode()}")
-        await _check_port_owner(subject, *addresses)
+            text = f"{url} responded with status {status[1].decode()}"
+            raise _UnexpectedResponse(text, *addresses)
+        await _check_port_owner(subject, *addresses, own=self.own)
+
+    async def explain(self, failure: Exception, subject: ProbeTarget) -> Exception:
+        """Return that the port belongs to another process, if that is so, or else `failure`."""
+        if isinstance(failure, _UnexpectedResponse):
+            try:
+                await _check_port_owner(subject, failure.local, failure.remote, own=self.own)
+            except Unmet as problem:
+                return problem
+        return failure
 
 
 async def _connect(host: str, port: int) -> SocketStream:
@@ -482,6 +515,15 @@ Address: TypeAlias = tuple[str, int]
 """An IP address and a port."""
 
 
+class _UnexpectedResponse(Unmet):
+    """A server did not respond as expected; perhaps it is not the command's."""
+
+    def __init__(self, text: str, local: Address, remote: Address) -> None:
+        super().__init__(text)
+        self.local = local
+        self.remote = remote
+
+
 def _addresses(stream: SocketStream) -> tuple[Address, Address]:
     """Return the local and the remote address of a connection."""
     local = stream.extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
@@ -491,15 +533,22 @@ def _addresses(stream: SocketStream) -> tuple[Address, Address]:
     return (local[0], local[1]), (remote[0], remote[1])
 
 
-async def _check_port_owner(subject: ProbeTarget, local: Address, remote: Address) -> None:
-    """Check that the remote port belongs to the command, if the system can show the owner."""
+async def _check_port_owner(
+    subject: ProbeTarget, local: Address, remote: Address, *, own: bool
+) -> None:
+    """Check that a process listens: if `own`, the command, if the system can show the owner."""
     # If no process listens, the kernel may choose the same port for both ends of the connection.
     if local == remote:
         raise Unmet("no process listens")
+    if not own:
+        return
     address, port = remote[0].partition("%")[0], remote[1]
     is_this_host = ip_address(address).is_loopback or local[0] == remote[0]
     if is_this_host and await subject.listens(address, port) is False:
-        raise Unmet(f"port {port} belongs to another process")
+        raise Unmet(
+            f"port {port} belongs to another process; end that process, or if it opened the port "
+            "on behalf of the command, pass own=False to the probe"
+        )
 
 
 @dataclass(frozen=True, slots=True)

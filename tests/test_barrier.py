@@ -198,6 +198,14 @@ async def test_child_barrier_is_thrown_alone() -> None:
     assert (one.reason, other.reason) == ("only me", "all")
 
 
+def test_thrown_child_is_forgotten_by_its_parent() -> None:
+    """A Runner that stays open does not collect the barriers of all commands that have ended."""
+    parent = KillBarrier()
+    one, other = ChildBarrier(parent), ChildBarrier(parent)
+    one.throw()
+    assert list(parent._children) == [other]
+
+
 async def test_child_of_a_thrown_barrier_is_thrown_from_the_start() -> None:
     """A command that comes after the kill is stopped like those before, for the same reason."""
     parent = KillBarrier()

@@ -160,9 +160,9 @@ def check_order(messages: list[BatchMessage]) -> None:
     follows: dict[type, set[type]] = {
         Started: {Batch, Exited},
         Batch: {Batch, Exited},
-        Exited: {Restarting},
+        Exited: {Restarting, Started, Failed},  # without Restarting, another life begins
         Restarting: {Started, Failed},
-        Failed: {Restarting},
+        Failed: {Restarting, Started, Failed},
     }
     for own in by_command.values():
         assert type(own[0]) in (Started, Failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -318,6 +319,46 @@ async def test_server_of_another_process_does_not_count(protocol: str) -> None:
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("protocol", ["tcp", "http"])
+async def test_port_that_another_process_opened_counts_with_own_false(
+    protocol: str, host: str
+) -> None:
+    """The probe accepts the server, also as `alive`; otherwise the reason names the option."""
+
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):  # the client has closed it
+                await stream.receive()
+                await stream.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    def probe(port: int, status: int, **options: Any) -> Probe:
+        if protocol == "tcp":
+            return ready.tcp(host, port, interval=OFTEN, **options)
+        url_host = f"[{host}]" if ":" in host else host
+        return ready.http(f"http://{url_host}:{port}/", status, interval=OFTEN, **options)
+
+    try:
+        listener = await anyio.create_tcp_listener(local_host=host)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with listener, anyio.create_task_group() as tasks:
+        port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+        tasks.start_soon(listener.serve, answer)
+        lax = pickle.loads(pickle.dumps(probe(port, 404, own=False, timeout=LIMIT)))
+        command = Command(["sleep", "9999"], ready=lax, alive=lax)
+        with fail_after(LIMIT):
+            async with Runner({"c": command}) as runner:
+                await runner["c"].ready()
+                runner.kill()
+        if sys.platform == "linux":
+            strict = probe(port, 200, timeout=LIMIT)  # The unexpected 404 does not hide the reason.
+            error = await unresponsive(replace(command, ready=None, alive=strict))
+            assert f"port {port} belongs to another process" in error.reason
+            assert "own=False" in error.reason
+        tasks.cancel_scope.cancel()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 async def test_server_at_another_address_does_not_count() -> None:
     """The command listens on the same port, but the probe reaches another process."""
@@ -596,6 +637,8 @@ async def test_all_of_and_any_of(probe: Probe, *, met: bool) -> None:
         (lambda: ready.tcp("a", TEXT), "tcp: port"),
         (lambda: ready.tcp("a", 80, interval=0), "interval"),
         (lambda: ready.tcp("a", 80, timeout=-1), "timeout"),
+        (lambda: ready.tcp("a", 80, own=TEXT), "tcp: own"),
+        (lambda: ready.http("http://a", own=NOTHING), "http: own"),
         (lambda: ready.http("https://a"), "http: url must start"),
         (lambda: ready.http("a"), "http: url must start"),
         (lambda: ready.http("http://"), "http: url must start"),

@@ -12,7 +12,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from currant import RestartPolicy
-from currant._values.restart import Again, Done, History, as_restart_policy, decide
+from currant._values.restart import (
+    Again,
+    Done,
+    History,
+    after_request,
+    as_restart_policy,
+    decide,
+)
 
 if TYPE_CHECKING:
     from currant._values.restart import RestartWhen
@@ -161,11 +168,22 @@ def test_max_restarts_limits_the_restarts(
     assert (delay(policy, failed=failed, restarts=restarts) is not None) is again
 
 
-def test_long_run_does_not_reset_the_count_of_restarts() -> None:
-    """A long run resets the delay, but not the count that `max_restarts` limits."""
-    policy = RestartPolicy("always", max_restarts=3)
-    decision, _ = decide(policy, History(restarts=3), failed=True, uptime=1e9, random=0.5)
-    assert decision == Done()
+@pytest.mark.parametrize(("uptime", "again"), [(9.9, False), (10.0, True), (1e9, True)])
+def test_max_restarts_counts_from_the_last_attempt_that_stayed_up(
+    uptime: float, *, again: bool
+) -> None:
+    """An attempt of at least `reset_after` seconds starts the count anew, as it does the delays."""
+    policy = RestartPolicy("always", max_restarts=3, jitter=0)
+    decision, history = decide(policy, History(3, 7), failed=True, uptime=uptime, random=0.5)
+    assert decision == (Again(0.1) if again else Done())
+    assert history == (History(1, 1) if again else History(3, 8))
+
+
+def test_restart_on_request_counts_as_a_restart_but_not_as_an_end() -> None:
+    """The count begins anew with an attempt that stayed up, also if that ends on request."""
+    policy = RestartPolicy("always")
+    assert after_request(policy, History(2, 5), uptime=9.9) == History(3, 5)
+    assert after_request(policy, History(2, 5), uptime=10.0) == History(1, 0)
 
 
 # ---- how long to wait ----
@@ -331,11 +349,11 @@ def test_policy_is_followed_until_it_gives_up() -> None:
     policy = RestartPolicy("on-failure", max_restarts=3, delay=1.0, jitter=0)
     history = History()
     decisions = []
-    for uptime in (0.0, 2.0, 60.0, 0.0):
+    for uptime in (0.0, 2.0, 60.0, 0.0, 0.0, 0.0):
         decision, history = decide(policy, history, failed=True, uptime=uptime, random=0.5)
         decisions.append(decision)
-    assert decisions == [Again(1.0), Again(2.0), Again(1.0), Done()]
-    assert history == History(restarts=3, ends_in_a_row=2)
+    assert decisions == [*map(Again, (1.0, 2.0, 1.0, 2.0, 4.0)), Done()]
+    assert history == History(restarts=3, ends_in_a_row=4)
 
 
 @given(st.lists(st.floats(0, 20), min_size=1), st.floats(0, 20))
@@ -346,5 +364,5 @@ def test_delay_after_a_long_run_is_the_first_one(uptimes: list[float], reset_aft
     history = History()
     for uptime in uptimes:
         decision, history = decide(policy, history, failed=True, uptime=uptime, random=0.5)
-        assert 1 <= history.ends_in_a_row <= history.restarts <= len(uptimes)
+        assert 1 <= history.ends_in_a_row == history.restarts <= len(uptimes)
     assert decision == Again(policy.delay)

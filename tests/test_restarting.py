@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -297,3 +297,69 @@ async def test_send_raises_at_once_if_no_second_process_will_follow() -> None:
                 with pytest.raises(StdinClosedError):
                     await runner["c"].send(b"hello")
     assert read == TOO_MUCH
+
+
+class TestWithMockClock:
+    """How long an attempt was up decides from where `max_restarts` counts."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, object]]:
+        """Trio with a `MockClock`."""
+        trio_testing = pytest.importorskip("trio.testing")
+        return "trio", {"clock": trio_testing.MockClock(autojump_threshold=0)}
+
+    @pytest.mark.parametrize(
+        ("options", "gives_up"),
+        [
+            ({}, False),
+            ({"ready": ready.delay(1)}, False),
+            ({"ready": ready.delay(55)}, True),
+            ({"ready": ready.delay(70)}, True),
+            ({"ready": ready.delay(999, timeout=50)}, True),
+            ({"timeout": 50}, True),
+        ],
+        ids=str,
+    )
+    async def test_only_the_time_in_which_a_command_is_ready_counts(
+        self, options: dict[str, Any], *, gives_up: bool
+    ) -> None:
+        """An attempt that never worked has not stayed up, however long it lasted."""
+        policy = RestartPolicy("on-failure", max_restarts=2, delay=0, reset_after=10)
+        launcher = FakeLauncher(default=Script(exit=1, after=60))
+        with anyio.move_on_after(1000):
+            async with Runner([Command(["c"], **options)], restart=policy, launcher=launcher):
+                pass
+        assert (len(launcher.launched) == 3) == gives_up
+
+    @pytest.mark.parametrize(("healthy_for", "gives_up"), [(5, True), (100, False)])
+    async def test_a_hanging_command_was_up_until_the_last_check_that_it_passed(
+        self, healthy_for: float, *, gives_up: bool
+    ) -> None:
+        """The time in which `alive` fails does not count."""
+        policy = RestartPolicy("on-failure", max_restarts=2, delay=0, reset_after=20)
+        launcher = FakeLauncher(default=Script(exit=None))
+
+        def is_healthy() -> bool:
+            return anyio.current_time() - began < healthy_for
+
+        began = anyio.current_time()
+        probe = ready.when(is_healthy, interval=2)
+        runner = Runner(
+            [Command(["c"], alive=probe, failure_threshold=20)], restart=policy, launcher=launcher
+        )
+        with anyio.move_on_after(1000):
+            async with runner:
+                async for message in runner:
+                    if isinstance(message, Started):
+                        began = anyio.current_time()
+        assert (len(launcher.launched) == 3) == gives_up
+
+    async def test_a_restart_by_hand_counts_from_the_last_attempt_that_stayed_up(self) -> None:
+        """Restarts of a service that works do not use up the limit."""
+        policy = RestartPolicy("on-failure", max_restarts=2, delay=0)
+        launcher = FakeLauncher({"c": [*[Script(exit=None)] * 5, Script(exit=1)]})
+        async with Runner(["c"], restart=policy, launcher=launcher) as runner:
+            for _ in range(5):
+                await anyio.sleep(60)
+                await runner["c"].restart()
+        assert runner.results["c"].attempts == 7  # two restarts after the last that stayed up

@@ -29,7 +29,13 @@ from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
-from currant._values.errors import CannotStopError, LaunchError, NotReadyError, TimeLimitError
+from currant._values.errors import (
+    CannotStopError,
+    LaunchError,
+    NotReadyError,
+    TimeLimitError,
+    UnresponsiveError,
+)
 from currant._values.messages import Aborted, Ready
 from currant._values.stop_request import StopRequest
 
@@ -186,29 +192,28 @@ class Attempt:
 
         Args:
             process: the process that `launch` returned.
-            on_end: called as soon as `status` is known, with the seconds that the leader ran; not
-                called if the exit never becomes known.
+            on_end: called as soon as `status` is known, with the seconds that the process was up;
+                not called if the exit never becomes known.
         """
-        began = anyio.current_time()
-        uptime: float | None = None
+        exited_at: float | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 running = _Running(process, tasks)
                 try:
                     self._begin(running)
                     self._note_exit(await self._exit_of(process))
-                    uptime = anyio.current_time() - began
+                    exited_at = anyio.current_time()
                     self._health.leader_exited(tasks, self._context.limits.last_lines)
                     if self._judge():
-                        on_end(uptime)
+                        on_end(self._uptime(exited_at))
                 finally:
                     # Also when the event loop is torn down.  Bounded: grace, and limits.reap.
                     with anyio.CancelScope(shield=True):
                         await self._stop_group(running)
                 await self._drain(process)
-            if uptime is not None and self.status is None:
+            if exited_at is not None and self.status is None:
                 self._judge()
-                on_end(uptime)
+                on_end(self._uptime(exited_at))
         finally:
             self._enter(_OVER)
             await process.aclose()
@@ -346,6 +351,14 @@ class Attempt:
             why = f"it has ended: {self.exit}"
             self.error = NotReadyError(self._command.name, why, self.output.tail)
         return self.status is not None
+
+    def _uptime(self, exited_at: float) -> float:
+        """Return how long the process was up: ready, and as far as known in order."""
+        if isinstance(self.error, TimeLimitError):
+            return 0.0
+        if isinstance(self.error, UnresponsiveError):
+            exited_at = self._health.passed_at
+        return max(0.0, exited_at - self._health.ready_at)
 
     def _request_stop(self, *, hurry: bool = False) -> None:
         if self._stop_request is None:

@@ -27,7 +27,7 @@ class Conditions:
 
     Args:
         dependencies: which commands wait for which.
-        lives: all commands by name; the mapping grows.
+        lives: the current life of each command, by name; the mapping changes.
     """
 
     def __init__(self, dependencies: Dependencies, lives: Mapping[str, Lifecycle]) -> None:
@@ -71,13 +71,24 @@ class Conditions:
         self, waiting: Lifecycle, name: str, condition: Condition | None
     ) -> str | None:
         """Wait until the command meets `condition`; return None, or why the command cannot."""
-        other = self._lives[name]
-        if condition is None:
-            condition = "started" if other.command.ready is None else "ready"
-        times_ready = other.times_ready
-        while not is_met(other, condition, times_ready):
-            reason = why_impossible(other, condition, waiting_is_ending=waiting.is_ending)
-            if reason is not None:
+        while True:
+            life = self._lives[name]
+            reason = await _wait_for_life(waiting, life, condition)
+            if reason is None or self._lives[name] is life:
                 return reason
-            await other.context.change.wait()
-        return None
+            # The command was run again before this task noticed the end of the earlier life.
+
+
+async def _wait_for_life(
+    waiting: Lifecycle, life: Lifecycle, condition: Condition | None
+) -> str | None:
+    """Wait until a life meets `condition`; return None, or why it cannot."""
+    if condition is None:
+        condition = "started" if life.command.ready is None else "ready"
+    times_ready = life.times_ready
+    while not is_met(life, condition, times_ready):
+        reason = why_impossible(life, condition, waiting_is_ending=waiting.is_ending)
+        if reason is not None:
+            return reason
+        await life.context.change.wait()
+    return None

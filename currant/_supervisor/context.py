@@ -1,4 +1,4 @@
-"""The objects that all jobs of a Runner share, and the objects that all attempts of a job share."""
+"""The objects that all jobs of a Runner share, and those that all attempts of a life share."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class RunnerContext(NamedTuple):
         starting: held while a process starts.  Each start blocks the event loop for a third of a
             millisecond, and between two starts other tasks run.
         withdraw: ends the command of that name at once, if the command still waits to begin.
+        run_again: begins another life of the command of that name, which has ended.
         wait_for_dependents: waits until no process runs of the commands that need the command of
             that name.
     """
@@ -42,15 +43,16 @@ class RunnerContext(NamedTuple):
     limits: ShutdownLimits
     starting: anyio.Lock
     withdraw: Callable[[str], None]
+    run_again: Callable[[str], None]
     wait_for_dependents: Callable[[str], Awaitable[None]]
 
 
 class JobContext(NamedTuple):
-    """The objects that the attempts of one job share.
+    """The objects that the attempts of one life of a job share.
 
     Attributes:
         runner: shared with the other jobs.
-        barrier: the job's kill barrier, which the Runner's barrier throws too.
+        barrier: the kill barrier of the life, which the Runner's barrier throws too.
         change: is notified when something about the command has changed.
         policies: how the command is treated.
     """

@@ -3,6 +3,10 @@
 A registered command has a job.  An admitted command waits for its dependencies, and then in the
 queue of the `scheduler`.  Then the life of the command runs in a task, and the watcher in another
 task.  From the registration to the end, the channel counts the command as a producer.
+
+A command that has ended may be run again: a new life is registered under its name, and is admitted
+and run like the first.  A life ends after its last process and message, but for `Skipped`, which
+the channel sends before all later messages of the command.  So no two lives overlap.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from currant._supervisor.failure import unwrapped
 from currant._supervisor.job import Job
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.scheduler import Scheduler
+from currant._values.errors import JobEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher
     from currant._supervisor.failure import Failure
     from currant._synchronization import HomeLoop, KillBarrier
-    from currant._values.command import Command
+    from currant._values.command import Command, CommandLike
     from currant._values.plan import Plan
     from currant._values.shutdown_limits import ShutdownLimits
 
@@ -51,9 +56,10 @@ class Dispatcher:
 
     Attributes:
         jobs: the handles by name, in the order of registration.
-        lives: the lives by name, in the same order.
+        lives: the current or last life of each command by name, in the same order.
         tasks: the task group of the lives, which the Supervisor enters.
         is_complete: whether all planned commands are registered.
+        is_closed: whether the block was left, so that no command is run again.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Dispatcher:
         self.lives: dict[str, Lifecycle] = {}
         self.tasks = anyio.create_task_group()
         self.is_complete = False
+        self.is_closed = False
         self._plan = plan
         self._failure = failure
         self._conditions = Conditions(plan.dependencies, self.lives)
@@ -84,6 +91,7 @@ class Dispatcher:
             limits=limits,
             starting=anyio.Lock(fast_acquire=True),
             withdraw=self._withdraw,
+            run_again=self._run_again,
             wait_for_dependents=self._conditions.wait_for_dependents,
         )
 
@@ -102,9 +110,14 @@ class Dispatcher:
             if number % AT_A_TIME == 0:
                 await checkpoint()
 
-    def add(self, command: Command) -> Job:
-        """Register and admit one more command of the plan."""
-        life = self._register(command)
+    def add(self, command: CommandLike) -> Job:
+        """Register and admit one more command, or a new life of a command that has ended.
+
+        Raises:
+            CommandError: the command is wrong.
+            DuplicateNameError: the command was given the name of a command that has not ended.
+        """
+        life = self._register(self._plan.add(command, self._may_run_again))
         self._admit(life)
         return self.jobs[life.name]
 
@@ -135,11 +148,30 @@ class Dispatcher:
         )
 
     def _register(self, command: Command) -> Lifecycle:
-        life = Lifecycle(command, self._plan.policies_of(command), self._context)
+        name = command.name
+        policies, before = self._plan.policies_of(command), self.lives.get(name)
+        self.lives[name] = life = Lifecycle(command, policies, self._context, before)
         self._context.channel.add_producer()
-        self.lives[life.name] = life
-        self.jobs[life.name] = Job(life)
+        if before is None:
+            self.jobs[name] = Job(name, self.lives)
         return life
+
+    def _may_run_again(self, name: str) -> bool:
+        """Return whether no process of the command is left, and none will start by itself."""
+        life = self.lives[name]
+        return life.has_ended and not life.attempt.cannot_be_stopped
+
+    def _run_again(self, name: str) -> None:
+        """Begin another life of a command that has ended.
+
+        Raises:
+            JobEndedError: the Runner has ended or is being stopped, or the old process still runs.
+            CommandError: the commands no longer fit together.
+        """
+        life = self.lives[name]
+        if self.is_closed or self._context.barrier.thrown or not self._may_run_again(name):
+            raise JobEndedError(name, "restart") from life.attempt.error
+        self.add(life.command)
 
     def _admit(self, life: Lifecycle) -> None:
         """Queue a command, once the dependencies are met."""

@@ -9,6 +9,7 @@ go on after the exit, until all output has been read.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -64,6 +65,8 @@ class Health:
 
     Attributes:
         readiness: whether the attempt is ready, may become so by the checks, or will not.
+        ready_at: when the attempt became ready, on the event loop's clock; inf before.
+        passed_at: when a check was passed last: a check of liveness, or of readiness before.
     """
 
     __slots__ = (
@@ -73,7 +76,9 @@ class Health:
         "_listener",
         "_output",
         "_scope",
+        "passed_at",
         "readiness",
+        "ready_at",
     )
 
     def __init__(
@@ -85,6 +90,8 @@ class Health:
         listener: HealthListener,
     ) -> None:
         self.readiness: Readiness = "missed"
+        self.ready_at: float = inf
+        self.passed_at: float = -inf
         self._command = command
         self._launcher = launcher
         self._output = output
@@ -130,6 +137,8 @@ class Health:
         self.cancel()
 
     def _set(self, readiness: Readiness) -> None:
+        if readiness == "ready" and self.readiness != "ready":
+            self.ready_at = self.passed_at = anyio.current_time()
         self.readiness = readiness
         self._change.notify_all()
 
@@ -169,8 +178,11 @@ class Health:
         while True:
             await anyio.sleep(ALIVE_INTERVAL if probe.interval is None else probe.interval)
             problem = await probe.check_once(target)
-            failures = 0 if problem is None else failures + 1
-            if problem is not None and failures == self._command.failure_threshold:
+            if problem is None:
+                failures, self.passed_at = 0, anyio.current_time()
+                continue
+            failures += 1
+            if failures == self._command.failure_threshold:
                 error = UnresponsiveError(self._command.name, failures, _text_of(problem))
                 error.__cause__ = problem
                 self._listener.on_fault(error)

@@ -17,6 +17,7 @@ from currant._values.errors import CommandError, NotReadyError, StdinClosedError
 from currant._values.launch_spec import Pty
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from anyio.abc import ByteSendStream
@@ -31,12 +32,24 @@ __all__ = ["Job"]
 
 
 class Job:
-    """One command inside a Runner; made by `Runner.start_soon` and `Runner.start`."""
+    """One command inside a Runner; made by `Runner.start_soon` and `Runner.start`.
 
-    __slots__ = ("_life",)
+    A command that has ended may be run again, by `restart` or by `Runner.start` with its name.  The
+    job stays the same object and begins another *life*: `state` is ``"queued"`` again, and `result`
+    is None until that life ends, too.  A call that waits, such as `wait`, waits for the life in
+    which it was called.  Attempts are numbered through all lives, and a `Result` tells of one life.
+    """
 
-    def __init__(self, life: Lifecycle) -> None:
-        self._life = life
+    __slots__ = ("_lives", "_name")
+
+    def __init__(self, name: str, lives: Mapping[str, Lifecycle]) -> None:
+        self._name = name
+        self._lives = lives
+
+    @property
+    def _life(self) -> Lifecycle:
+        """The current or last life."""
+        return self._lives[self._name]
 
     def __repr__(self) -> str:
         pid = f" pid={self.pid}" if self.pid is not None else ""
@@ -45,16 +58,16 @@ class Job:
     @property
     def name(self) -> str:
         """The command's name in the Runner."""
-        return self._life.name
+        return self._name
 
     @property
     def command(self) -> Command:
-        """The command, with the name that it has in the Runner."""
+        """The command of the current or last life, with the name that it has in the Runner."""
         return self._life.command
 
     @property
     def result(self) -> Result | None:
-        """How the command ended; None before."""
+        """How the command ended; None before, and again while a later life lasts."""
         return self._life.result
 
     @property
@@ -64,8 +77,8 @@ class Job:
 
     @property
     def attempts(self) -> int:
-        """How often the command was started, failed starts included."""
-        return self._life.attempt.number
+        """How often the command was started, in all lives, failed starts included."""
+        return self._life.attempts
 
     @property
     def state(self) -> JobState:
@@ -79,7 +92,7 @@ class Job:
 
     @property
     def restarts(self) -> int:
-        """How often the command has been started again."""
+        """How often the command has been started again, by its policy or on request."""
         return self._life.restarts
 
     @property
@@ -122,36 +135,44 @@ class Job:
         raise NotReadyError(self.name, reason, attempt.output.tail) from cause
 
     async def wait(self) -> Result:
-        """Wait until the command has ended for good, and return how.
+        """Wait until the command has ended, with all restarts by its policy, and return how.
 
-        Any number of tasks may wait, any number of times.  While this waits and nothing iterates
-        over the Runner, output that does not fit is discarded (see `Dropped`).
+        If the command is run again after that, this returns the result of the life in which it was
+        called.  Any number of tasks may wait, any number of times.  While this waits and nothing
+        iterates over the Runner, output that does not fit is discarded (see `Dropped`).
         Cancellation: harmless; the command goes on.
         """
         self._check_loop("Job.wait")
+        life = self._life
         with self._waiting():
-            await self._life.context.change.wait_for(lambda: self._life.result is not None)
-        assert self.result is not None
-        return self.result
+            await life.context.change.wait_for(lambda: life.result is not None)
+        assert life.result is not None
+        return life.result
 
     def kill(self, reason: str | None = None) -> None:
         """Stop this command and do not start it again; return at once.
 
-        A second call while the command is stopping skips the rest of the grace.  Any thread and
-        any signal handler may call this.
+        A second call while the command is stopping skips the rest of the grace.  When the command
+        has ended, `restart` may run it again.  Any thread and any signal handler may call this.
         """
         self._life.kill(reason)
 
     async def restart(self) -> None:
         """Stop the process if there is one, and return when a new process runs.
 
-        This counts as a restart, but bypasses the policy's limit and delay.
+        This counts as a restart, but bypasses the policy's limit and delay.  A command that has
+        ended is run again, however it ended: it waits for its dependencies and in the queue of
+        `max_processes`, as before its first start.
         Cancellation: the restart goes on.
 
         Raises:
-            JobEndedError: the command has ended or is being stopped, or ends before it runs.
+            JobEndedError: the command is being stopped, the Runner has ended or is being stopped,
+                the last process survived SIGKILL, or the command ends before it runs (`__cause__`
+                is the reason if there is one: a `LaunchError` or `DependencyError`).
         """
         self._check_loop("Job.restart")
+        if self._life.has_ended:
+            self._life.context.runner.run_again(self._name)
         await self._life.restart()
 
     async def until_started(self) -> None:

@@ -1,9 +1,9 @@
-"""The whole life of one command: `Lifecycle.run`, and below it the steps in order.
+"""The life of one command: `Lifecycle.run`, and below it the steps in order.
 
 A life is a series of attempts (`attempt`) with waits between them.  The position in these
 coroutines is the state; the property `state` only shows it.  One watcher, `stop_when_killed`, waits
 at the kill barrier during all attempts.  The end of the life throws the job's own barrier, which
-ends the watcher.
+ends the watcher.  A command that is run again after its end gets a new `Lifecycle`.
 
 Stop beats restart: the barrier is checked right before each launch and, by the watcher, right after
 each launch.
@@ -25,7 +25,7 @@ from currant._synchronization import ChildBarrier, Notifier
 from currant._values.command import PIPE, with_grace, with_pty, with_stdin
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
-from currant._values.restart import Again, Done, History, decide
+from currant._values.restart import Again, Done, History, after_request, decide
 from currant._values.results import Result
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _DONE, _NO_HISTORY = Done(), History()
 
 
 class Lifecycle:
-    """The life of one command in a Runner.
+    """One life of a command in a Runner.
 
     The Supervisor calls `run` and `stop_when_killed`, once each.  If the command never starts, it
     calls `end_unstarted` or `skip` instead.
@@ -56,23 +56,36 @@ class Lifecycle:
         command: the command.
         policies: restart, grace and so on, with the Runner's defaults filled in.
         context: shared with the other commands.
+        before: the last life of the command, which has ended; None for the first life.
 
     Attributes:
         command: as given.
         context: shared by the attempts: the barrier, the policies, and the notifier of changes.
+        to_launch: the command, with the grace that holds and the present size of the terminal.
         attempt: the current or last attempt; before the launch of the first, the first.
         result: how the command ended; None before.
-        starts: how many processes have run.
+        starts: how many processes have run in this life.
+        attempts: how many attempts there were, with those of earlier lives.
     """
 
-    def __init__(self, command: Command, policies: Policies, context: RunnerContext) -> None:
+    def __init__(
+        self,
+        command: Command,
+        policies: Policies,
+        context: RunnerContext,
+        before: Lifecycle | None = None,
+    ) -> None:
         self.command = command
         self.result: Result | None = None
         self.starts: int = 0
+        self._earlier_attempts = 0 if before is None else before.attempts
+        self.attempts: int = self._earlier_attempts
         barrier = ChildBarrier(context.barrier)
         self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
-        self._to_launch = with_grace(command, policies.grace)
-        self.attempt: Attempt = Attempt(self._to_launch, self.context)
+        self.to_launch: Command = with_grace(command, policies.grace)
+        if before is not None and before.command is command:
+            self.to_launch = before.to_launch
+        self.attempt: Attempt = Attempt(self.to_launch, self.context)
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
         self._times_ready = 0  # by earlier attempts
         self._history = _NO_HISTORY
@@ -95,7 +108,7 @@ class Lifecycle:
     @property
     def restarts(self) -> int:
         """How often the command has been started again."""
-        return max(0, self.attempt.number - 1)
+        return max(0, self.attempts - 1)
 
     @property
     def is_ready(self) -> bool:
@@ -139,6 +152,8 @@ class Lifecycle:
         self.context.runner.home.submit(self.hurry if is_repeated else self._on_kill)
 
     def _on_kill(self) -> None:
+        if self.has_ended:  # The command may have begun another life.
+            return
         if self.context.runner.barrier.thrown:  # Do not wait for the dependents any longer.
             self.attempt.stop_soon()
         self.context.change.notify_all()
@@ -155,7 +170,7 @@ class Lifecycle:
         Cancellation: the restart goes on.
 
         Raises:
-            JobEndedError: the command has ended or is being stopped, or ends before it runs.
+            JobEndedError: the command is being stopped, or ends before it runs.
         """
         if self.is_ending:
             raise JobEndedError(self.name, "restart")
@@ -166,8 +181,8 @@ class Lifecycle:
         self.context.change.notify_all()
         with self.context.runner.channel.waiting():
             await self.context.change.wait_for(lambda: self.starts > starts or self.has_ended)
-        if self.has_ended:
-            raise JobEndedError(self.name, "restart")
+        if self.result is not None and self.starts == starts:
+            raise JobEndedError(self.name, "restart") from self.result.error
 
     def end_input(self) -> None:
         """Close the stdin of this attempt, if that is a pipe; later attempts read end-of-file.
@@ -175,12 +190,12 @@ class Lifecycle:
         A stop that has begun does that itself.
         """
         if self.command.stdin == PIPE and not (self.command.pty or self.context.barrier.thrown):
-            self._to_launch = with_stdin(self._to_launch, None)
+            self.to_launch = with_stdin(self.to_launch, None)
             self.attempt.close_input_soon()
 
     async def resize(self, size: Pty) -> None:
         """Set the size of the terminal, for this process and for later ones."""
-        self._to_launch = with_pty(self._to_launch, size)
+        self.to_launch = with_pty(self.to_launch, size)
         await self.attempt.resize(size)
 
     def abort(self, fault: CurrantError) -> None:
@@ -202,19 +217,22 @@ class Lifecycle:
         began: float | None = None
         started_at: float | None = None
         try:
-            while await self._may_start():
+            if self._earlier_attempts:
+                await self._end_escapees()
+            while not self.attempt.cannot_be_stopped and await self._may_start():
                 if began is None:
                     began, started_at = anyio.current_time(), time.time()
                 await self._run_attempt()
                 if self._wants_another:
                     self._phase = "restarting"
-                    await self._end_escapees()
+                    if self.attempt.exit is not None:
+                        await self._end_escapees()
                 if not self._wants_another:
                     break
                 await self._wait_to_restart()
             if isinstance(error := self.attempt.error, CannotStopError):
                 self._stop_others()
-                await self.context.send(Aborted(self.name, error, self.attempt.number, time.time()))
+                await self.context.send(Aborted(self.name, error, self.attempts, time.time()))
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
             # If another attempt is wanted, a kill came before its start.
@@ -266,12 +284,12 @@ class Lifecycle:
         """Run one attempt to its end, and report the exit or the failed launch."""
         self._next = _DONE
         self._times_ready = self.times_ready
-        number = self.attempt.number + 1
-        if number > 1:
-            self.attempt = Attempt(self._to_launch, self.context)
+        if self.attempts > self._earlier_attempts:
+            self.attempt = Attempt(self.to_launch, self.context)
+        self.attempts += 1
         attempt, process = self.attempt, None
         with self._cut_short_by_kill():
-            process = await attempt.launch(self._to_launch, number)
+            process = await attempt.launch(self.to_launch, self.attempts)
         if process is None:
             await self._report_failed_launch()
             return
@@ -292,12 +310,15 @@ class Lifecycle:
 
     def _decide(self, uptime: float) -> None:
         """Once the status is known, decide whether to restart, and to stop other commands."""
-        status = self.attempt.status
-        if status == "stopped" or self._wants_another:  # A restart was requested.
+        status, policy = self.attempt.status, self.context.policies.restart
+        if self._wants_another:  # A restart was requested.
+            self._history = after_request(policy, self._history, uptime=uptime)
+            return
+        if status == "stopped":
             return
         decision, self._history = decide(
-            self.context.policies.restart,
-            self._history._replace(restarts=self.restarts),  # requested restarts count too
+            policy,
+            self._history,
             failed=status == "failed",
             uptime=uptime,
             random=random.random(),
@@ -318,8 +339,8 @@ class Lifecycle:
             )
 
     async def _end_escapees(self) -> None:
-        """End the escapees of the attempt; after a kill, the Runner ends them."""
-        if self.attempt.exit is None or self.context.barrier.thrown:
+        """End the escapees of earlier attempts; after a kill, the Runner ends them."""
+        if self.context.barrier.thrown:
             return
         with self._cut_short_by_kill():
             await self.attempt.end_escapees()
@@ -328,7 +349,7 @@ class Lifecycle:
         """Announce the restart and wait out its delay, unless a kill or a request cuts it."""
         if self.context.barrier.thrown or isinstance(self._next, Done):
             return
-        again, number = self._next, self.attempt.number + 1
+        again, number = self._next, self.attempts + 1
         await self.context.send(Restarting(self.name, number, again.delay, time.time()))
         with anyio.move_on_after(again.delay):
             await self.context.change.wait_for(
@@ -350,32 +371,21 @@ class Lifecycle:
         duration: float = 0.0,
         started_at: float | None = None,
     ) -> None:
-        self.result = _result(self.attempt, self.name, status, error, duration, started_at)
+        self.result = Result(
+            command=self.name,
+            exit=self.attempt.exit,
+            error=error,
+            status=status,
+            attempts=self.attempts - self._earlier_attempts,
+            duration=duration,
+            started_at=started_at,
+            stdout=self.attempt.output.captured("stdout"),
+            stderr=self.attempt.output.captured("stderr"),
+            tail=self.attempt.output.tail,
+        )
         self._phase = "ended"
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
-
-
-def _result(
-    attempt: Attempt,
-    name: str,
-    status: Status,
-    error: CurrantError | None,
-    duration: float,
-    started_at: float | None,
-) -> Result:
-    return Result(
-        command=name,
-        exit=attempt.exit,
-        error=error,
-        status=status,
-        attempts=attempt.number,
-        duration=duration,
-        started_at=started_at,
-        stdout=attempt.output.captured("stdout"),
-        stderr=attempt.output.captured("stderr"),
-        tail=attempt.output.tail,
-    )
 
 
 _KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}

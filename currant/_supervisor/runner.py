@@ -199,7 +199,7 @@ class Runner(AsyncContextManagerMixin):
 
     @property
     def results(self) -> Results:
-        """The results of the commands that have ended, in the order given."""
+        """The results of the commands that have ended and do not run again, in the order given."""
         return Results({n: job.result for n, job in self.jobs.items() if job.result is not None})
 
     @property
@@ -216,17 +216,19 @@ class Runner(AsyncContextManagerMixin):
         """Start one more command, or queue it if `max_processes` run; never waits.
 
         A command that cannot be started is reported by a `Failed` message and in the results.
+        A command with the name of a command that has ended takes its place: the same `Job` begins
+        another life, with the new command.  A default name gets a number instead (``sleep#2``).
         After a kill, the job ends as ``"stopped"`` and is never started.
 
         Raises:
             CommandError: the command is wrong.
-            DuplicateNameError: the command was given a name that is taken.
+            DuplicateNameError: the command was given the name of a command that has not ended.
             RuntimeError: the Runner has not been entered, or has ended.
         """
         supervisor = self._opened("Runner.start_soon")
         if supervisor.is_closing:
             raise RuntimeError("the Runner has ended; its block starts no more commands")
-        return supervisor.add(self._plan.add(command))
+        return supervisor.add(command)
 
     async def start(self, command: CommandLike) -> Job:
         """Start one more command, and wait until it runs; with a `ready` probe, until it is ready.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from currant._supervisor.job import Job
     from currant._supervisor.sink_tasks import Sink
     from currant._synchronization import KillBarrier
-    from currant._values.command import Command
+    from currant._values.command import CommandLike
     from currant._values.plan import Plan
 
 __all__ = ["Settings", "Supervisor"]
@@ -152,6 +152,7 @@ class Supervisor:
                         error = raised
                         self._leave_early(f"the block was left by {type(raised).__name__}")
                     is_refused = _goes_on_elsewhere(host)
+                    self.dispatcher.is_closed = True
                     self._closing.set()
                     self.channel.begin_to_wait()
                     error = await self._wait_until_over(error)
@@ -217,8 +218,8 @@ class Supervisor:
                 if number % AT_A_TIME == 0:
                     await checkpoint()
 
-    def add(self, command: Command) -> Job:
-        """Run one more command of the plan."""
+    def add(self, command: CommandLike) -> Job:
+        """Run one more command."""
         return self.dispatcher.add(command)
 
     def hurry_soon(self) -> None:

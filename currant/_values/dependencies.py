@@ -45,6 +45,22 @@ class Dependencies:
         for other in needs:
             self._needed_by[other].append(name)
 
+    def replace(self, name: str, needs: Needs) -> None:
+        """Replace the dependencies of a command that is run again.
+
+        Raises:
+            CommandError: the command would wait for itself; nothing has changed.
+        """
+        before = self._needs.pop(name, {})
+        for other in before:
+            self._needed_by[other].remove(name)
+        self.add(name, needs)
+        try:
+            self.check()
+        except CommandError:
+            self.replace(name, before)
+            raise
+
     def check(self) -> None:
         """Check that no command waits for itself.
 

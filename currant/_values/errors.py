@@ -153,7 +153,9 @@ class CannotStopError(CurrantError):
 
 
 class JobEndedError(CurrantError):
-    """The request came too late: the command has ended or is being stopped.
+    """The request came too late: the command or its Runner has ended or is being stopped.
+
+    `__cause__` is the error that the command ended with, if there was one.
 
     Attributes:
         name: the command's name.

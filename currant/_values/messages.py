@@ -40,7 +40,7 @@ class Started:
     Attributes:
         command: the command's name.
         pid: the process id on the host where the process runs.
-        attempt: 1 for the first start, plus 1 for each restart.
+        attempt: 1 for the first start, plus 1 for each restart, also of a command that had ended.
         time: seconds since the epoch.
     """
 

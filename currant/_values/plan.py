@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant._values.command import as_command
+from currant._values.command import DefaultName, as_command
 from currant._values.dependencies import Dependencies, Needs, needs_among
 from currant._values.errors import CommandError
 from currant._values.names import Names, name_all
@@ -16,7 +16,7 @@ from currant._values.policies import Policies
 from currant._values.restart import as_restart_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from currant._values.command import Command, CommandLike
     from currant._values.names import Commands
@@ -59,8 +59,13 @@ class Plan:
         """The commands by name, in the order given; the mapping grows as commands are added."""
         return self._commands
 
-    def add(self, command: CommandLike) -> Command:
+    def add(self, command: CommandLike, may_run_again: Callable[[str], bool]) -> Command:
         """Add one more command, and return the command with its name in the Runner.
+
+        Args:
+            command: the command.
+            may_run_again: whether the command of a name has ended, so that `command` may replace it
+                if `command` was given that name.  A default name gets a number in any case.
 
         Raises:
             CommandError: the command is wrong.
@@ -72,10 +77,15 @@ class Plan:
                 f"command {built.name!r}: replicas are for the commands that a Runner is built "
                 "with; start each replica by itself"
             )
-        needs = self._needs_of(built)
-        named = self._names.give(built)
+        needs, name = self._needs_of(built), built.name
+        is_known = not isinstance(name, DefaultName) and name in self._commands
+        if is_known and may_run_again(name):
+            named = built
+            self.dependencies.replace(name, needs)
+        else:
+            named = self._names.give(built)
+            self.dependencies.add(named.name, needs)
         self._commands[named.name] = named
-        self.dependencies.add(named.name, needs)
         return named
 
     def policies_of(self, command: Command) -> Policies:

@@ -3,8 +3,9 @@
 `decide` is a pure function.  The policy is immutable, and the history and the random number are
 arguments, so tables test every case without a clock.
 
-The delays grow as in Docker: each delay is a multiple of the previous delay, up to a cap, and the
-next delay is the first again if an attempt lasts long enough.  A failed launch counts as an end, so
+The delays grow as in Docker: each delay is a multiple of the previous delay, up to a cap.  If an
+attempt stays up long enough, the next delay is the first again, and the count of restarts begins
+anew: a service that fails once a week never reaches a limit.  A failed launch counts as an end, so
 a missing program cannot cause a busy loop.
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "History",
     "RestartPolicy",
     "RestartWhen",
+    "after_request",
     "as_restart_policy",
     "decide",
 ]
@@ -36,7 +38,7 @@ RestartWhen: TypeAlias = Literal["never", "on-failure", "always"]
 class RestartPolicy:
     """When to restart a command after it has ended by itself, and how long to wait first.
 
-    Restart after a failure, at most five times, after 1, 2, 4, 8 and 16 seconds::
+    Restart after a failure, at most five times in a row, after 1, 2, 4, 8 and 16 seconds::
 
         import currant
         from currant import Command, RestartPolicy
@@ -51,13 +53,17 @@ class RestartPolicy:
 
     Attributes:
         when: ``"never"``, ``"on-failure"`` or ``"always"``.
-        max_restarts: the number of restarts before currant gives up, counted over the whole life
-            of the command; None: no limit.
+        max_restarts: the number of restarts before currant gives up, counted from the last attempt
+            that stayed up for `reset_after`; None: no limit.
         delay: seconds before the first restart.
         factor: multiplies each further delay; at least 1.
         max_delay: the longest delay in seconds, before `jitter` varies it.
         jitter: a share from 0 to 1: each delay is varied at random by up to ± that share.
-        reset_after: if an attempt lasts at least this many seconds, the next delay is `delay`.
+        reset_after: if an attempt stays up for at least this many seconds, the next delay is
+            `delay`, and `max_restarts` counts from there.  An attempt is up from the moment when it
+            is ready (without a probe: from its start) until its exit, or if its `alive` probe
+            fails, until the last check that it passed.  An attempt that exceeds `Command.timeout`
+            has not stayed up.
 
     Raises:
         ValueError: a number is out of range, or `when` is not one of the three words.
@@ -110,9 +116,9 @@ class History(NamedTuple):
     """The past of one command, as far as the next decision depends on it.
 
     Attributes:
-        restarts: the number of restarts so far, both by the policy and on request.
-        ends_in_a_row: the number of ends in a row; an attempt that lasted at least
-            `RestartPolicy.reset_after` starts the count again at 1.
+        restarts: the number of restarts, both by the policy and on request, since the last attempt
+            that stayed up for `RestartPolicy.reset_after`.
+        ends_in_a_row: the number of ends in a row; such an attempt starts the count again at 1.
     """
 
     restarts: int = 0
@@ -146,17 +152,28 @@ def decide(
         policy: the command's policy.
         history: the command's history before this end.
         failed: whether the attempt failed; a failed launch did.
-        uptime: seconds that the attempt lasted; 0 if the launch failed.
+        uptime: seconds that the attempt stayed up; 0 if the launch failed.
         random: a number from 0 to 1 that places the delay within the jitter.
 
     Returns:
         The decision, and the history with this end and, if the command runs again, the restart.
     """
-    in_a_row = 1 if uptime >= policy.reset_after else history.ends_in_a_row + 1
-    if not _allows_restart(policy, restarts=history.restarts, failed=failed):
-        return Done(), History(history.restarts, in_a_row)
+    restarts, ends = _after_attempt(policy, history, uptime)
+    in_a_row = ends + 1
+    if not _allows_restart(policy, restarts=restarts, failed=failed):
+        return Done(), History(restarts, in_a_row)
     delay = _jittered(policy, _backoff(policy, in_a_row), random)
-    return Again(delay), History(history.restarts + 1, in_a_row)
+    return Again(delay), History(restarts + 1, in_a_row)
+
+
+def after_request(policy: RestartPolicy, history: History, *, uptime: float) -> History:
+    """Return the history after a restart on request, which is a restart but not an end."""
+    restarts, ends = _after_attempt(policy, history, uptime)
+    return History(restarts + 1, ends)
+
+
+def _after_attempt(policy: RestartPolicy, history: History, uptime: float) -> History:
+    return History() if uptime >= policy.reset_after else history
 
 
 def _allows_restart(policy: RestartPolicy, *, restarts: int, failed: bool) -> bool:

@@ -20,7 +20,7 @@ Status: TypeAlias = Literal["succeeded", "failed", "stopped", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended.
+    """How a command ended; if it was run again after an end, how one of its lives did.
 
     Attributes:
         command: the command's name.
@@ -30,7 +30,7 @@ class Result:
         status: ``"succeeded"``, ``"failed"``, ``"stopped"`` (by currant, never a failure) or
             ``"skipped"`` (never started, because a condition of `Command.after` could not come
             true).
-        attempts: the number of starts, failed launches included.
+        attempts: the number of starts in this life, failed launches included.
         duration: seconds from the first start to the end, delays before restarts included.
         started_at: the time of the first start, in seconds since the epoch; None if the command was
             never started.

@@ -130,7 +130,10 @@ _SHARED_OPTIONS = (
         help="Restart a command that has exited by itself, after a growing delay.",
     ),
     click.option(
-        "--max-restarts", type=click.IntRange(min=0), metavar="N", help="Give up after N restarts."
+        "--max-restarts",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Give up after N restarts in a row.",
     ),
     click.option(
         "--restart-delay",
