@@ -188,7 +188,9 @@ async def main():
     async with Runner([Command.shell(options["script"], name="c")], grace=9999):
         await anyio.sleep_forever()
 
-anyio.run(main, backend=options["backend"], backend_options=options["backend_options"])
+trio = {"restrict_keyboard_interrupt_to_checkpoints": True}
+loop = options["backend_options"] | (trio if options["backend"] == "trio" else {})
+anyio.run(main, backend=options["backend"], backend_options=loop)
 """
 
 

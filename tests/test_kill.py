@@ -437,7 +437,7 @@ async def test_a_process_that_is_gone_has_no_pid_however_slow_its_reader_is(
     """Job.pid is None as soon as the group is gone: another process may have that PID by then."""
     # The output is larger than the pipe (64 KiB).  So when the command has written all of it, the
     # Runner has read a part, and that part fills the channel.
-    script = f"{lifeline.hold('c')}; seq 15000; {lifeline.say('written')}; exec sleep 9999"
+    script = f"{lifeline.hold('c')}; seq 13000; {lifeline.say('written')}; exec sleep 9999"
     async with Runner({"c": Command.shell(script)}, buffer_size=1) as runner:
         reader = aiter(runner.batches())
         assert isinstance(await anext(reader), Started)
