@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import anyio
 
+from currant._system import dispositions
 from currant._system.groups import kill_unreaped
 from currant._system.terminal import take_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from currant._values.checks import StrOrPath
@@ -83,10 +84,9 @@ class Child:
     """
 
     def __init__(self, spec: SpawnSpec, *, with_pidfd: bool = True) -> None:
-        take = take_terminal() if spec.in_terminal else None
         process = subprocess.Popen(
             spec.argv,
-            preexec_fn=take,  # noqa: PLW1509 - `take_terminal` says why it is safe
+            preexec_fn=_steps_before_exec(spec),  # noqa: PLW1509 - each step says why it is safe
             **spec.options(),
         )
         self._process = cast("subprocess.Popen[bytes]", process)
@@ -152,3 +152,20 @@ class Child:
         else:
             if pid:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
+
+
+def _steps_before_exec(spec: SpawnSpec) -> Callable[[], object] | None:
+    """Return the `preexec_fn` of a start; None if nothing is to do, because vfork is faster."""
+    steps: list[Callable[[], object]] = []
+    if spec.in_terminal:
+        steps.append(take_terminal())
+    if dispositions.differ_from_default():
+        steps.append(dispositions.reset)
+    if not steps:
+        return None
+
+    def run() -> None:
+        for step in steps:
+            step()
+
+    return run

@@ -26,6 +26,7 @@ from weakref import WeakSet
 
 import anyio
 
+from currant._system.dispositions import differ_from_default, reset
 from currant._system.marks import VARIABLE
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class OrphanGuard:
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=_environment(),
+                preexec_fn=reset if differ_from_default() else None,  # noqa: PLW1509 - see `reset`
                 start_new_session=True,
             )
         except OSError as error:
