@@ -14,12 +14,12 @@ start happens, the interpreter is locked until the new program runs.
 from __future__ import annotations
 
 import os
-import subprocess
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
 from currant._system import dispositions
+from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.groups import kill_unreaped
 from currant._system.terminal import take_terminal
 
@@ -84,19 +84,17 @@ class Child:
     """
 
     def __init__(self, spec: SpawnSpec, *, with_pidfd: bool = True) -> None:
-        process = subprocess.Popen(
-            spec.argv,
-            preexec_fn=_steps_before_exec(spec),  # noqa: PLW1509 - each step says why it is safe
-            **spec.options(),
-        )
-        self._process = cast("subprocess.Popen[bytes]", process)
+        # Each step says why it is safe.
+        self._process = popen(spec.argv, _steps_before_exec(spec), **spec.options())
         self.pid = self._process.pid
         self._wait_lock = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.pidfd: int | None = None
         try:
             if with_pidfd:
-                self.pidfd = os.pidfd_open(self.pid)
+                with no_fork:
+                    self.pidfd = os.pidfd_open(self.pid)
+                    close_in_forks(self)
         except OSError:
             kill_unreaped(self.pid)
             self._reap(0)
@@ -138,6 +136,13 @@ class Child:
         pidfd, self.pidfd = self.pidfd, None
         if pidfd is not None:
             anyio.notify_closing(pidfd)
+            os.close(pidfd)
+
+    def close_in_fork(self) -> None:
+        """Close the pidfd in a fork, of which the process is no child."""
+        self._closed = True
+        pidfd, self.pidfd = self.pidfd, None
+        if pidfd is not None:
             os.close(pidfd)
 
     def _reap(self, options: int) -> None:

@@ -6,8 +6,8 @@ SIGKILL.
 
 Three things must hold.  A group is registered before anything else is awaited after the start, and
 unregistered once, when the group is gone.  No other process has the write end of the pipe: each
-exec closes that end, and so does `close_in_fork` after a fork.  The end of the pipe without a final
-full stop means that this program died, and nothing else has that meaning.
+exec closes that end, and so does each fork.  The end of the pipe without a final full stop means
+that this program died, and nothing else has that meaning.
 
 Rejected: ``PR_SET_PDEATHSIG``, which fires when the *thread* that started a process ends.  A Python
 interpreter as the helper, which takes 20 times as long to start and 5 times the memory.
@@ -18,15 +18,14 @@ from __future__ import annotations
 import os
 import subprocess
 import warnings
-from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import anyio
 
 from currant._system.dispositions import differ_from_default, reset
+from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.marks import VARIABLE
 
 if TYPE_CHECKING:
@@ -61,25 +60,28 @@ class OrphanGuard:
         self._exit_limit = exit_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
+        self._read_end: int | None = None
         self._escapee_ticks = 0
         self._unsent = b""
 
     def start(self) -> None:
         """Start the helper, in about a millisecond."""
         try:
-            read_end, self._pipe = os.pipe()
+            with no_fork:
+                self._read_end, self._pipe = os.pipe()
+                close_in_forks(self)
         except OSError as error:
             _warn(f"could not be started ({error})")
             return
         try:
-            self._process = subprocess.Popen(
+            self._process = popen(
                 ["/bin/sh", SCRIPT, self._run],
-                stdin=read_end,
+                reset if differ_from_default() else None,
+                stdin=self._read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=_environment(),
-                preexec_fn=reset if differ_from_default() else None,  # noqa: PLW1509 - see `reset`
                 start_new_session=True,
             )
         except OSError as error:
@@ -87,10 +89,8 @@ class OrphanGuard:
             _warn(f"could not be started ({error})")
         else:
             os.set_blocking(self._pipe, False)
-            _register_fork_handler()
-            _open_guards.add(self)
         finally:
-            os.close(read_end)
+            self._close_read_end()
 
     def raise_escapee_grace(self, grace: float) -> None:
         """Give escapees at least `grace` seconds to end.
@@ -136,6 +136,7 @@ class OrphanGuard:
     def close_in_fork(self) -> None:
         """Close the pipe in a fork, which may outlive this program."""
         self._close_pipe()
+        self._close_read_end()
 
     def _write(self, line: str) -> None:
         if self._pipe is None:
@@ -152,7 +153,11 @@ class OrphanGuard:
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
-            _open_guards.discard(self)
+
+    def _close_read_end(self) -> None:
+        if self._read_end is not None:
+            os.close(self._read_end)
+            self._read_end = None
 
 
 def _environment() -> dict[str, str]:
@@ -174,17 +179,3 @@ def _warn(problem: str) -> None:
         RuntimeWarning,
         stacklevel=2,
     )
-
-
-_open_guards: WeakSet[OrphanGuard] = WeakSet()
-
-
-@cache
-def _register_fork_handler() -> None:
-    """Have all later forks of this program close the pipes of all guards; once per program."""
-    os.register_at_fork(after_in_child=_close_in_fork)
-
-
-def _close_in_fork() -> None:
-    for guard in list(_open_guards):
-        guard.close_in_fork()

@@ -23,6 +23,7 @@ from currant._process.lookup import build_environment, explain, find_problem, st
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import Stopper, StopSpec, wait_empty
+from currant._system.forks import close_in_forks
 from currant._system.groups import ProcessGroup
 from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
@@ -70,6 +71,7 @@ class LocalLauncher:
         self._unswept: dict[str, StopSpec] = {}
         self._unstoppable: set[int] = set()
         self._left = False
+        close_in_forks(self)
 
     async def __aenter__(self) -> Self:
         if signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN:
@@ -152,6 +154,10 @@ class LocalLauncher:
         for swept, spec in commands.items():
             if self._unswept.get(swept) is spec:  # If not, the command was started again.
                 del self._unswept[swept]
+
+    def close_in_fork(self) -> None:
+        """Leave all processes to the parent of a fork."""
+        self._unswept.clear()
 
     async def _start(self, command: LaunchSpec) -> LocalProcess:
         name = command.name

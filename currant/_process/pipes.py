@@ -25,6 +25,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
 from currant._system.files import bytes_in_pipe, enlarge_pipe, open_for_reading
+from currant._system.forks import close_in_forks, no_fork
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
 if TYPE_CHECKING:
@@ -50,12 +51,19 @@ class _Pipe:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        close_in_forks(self)
 
     def close(self) -> None:
         """Close our end: unread bytes are lost, and a child that reads reaches end-of-file."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             anyio.notify_closing(fd)
+            os.close(fd)
+
+    def close_in_fork(self) -> None:
+        """Close our end in a fork, without a word to the event loop of the parent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
             os.close(fd)
 
     async def aclose(self) -> None:
@@ -229,6 +237,7 @@ class Stdio:
     def __init__(self) -> None:
         self._our_ends: list[_Pipe] = []
         self._child_ends: list[int] = []
+        close_in_forks(self)
 
     @contextmanager
     def child_ends(self) -> Generator[tuple[int, int, int]]:
@@ -242,6 +251,10 @@ class Stdio:
         except BaseException:
             self._close()
             raise
+        self._close_child_ends()
+
+    def close_in_fork(self) -> None:
+        """Close the child's ends in a fork; each of our ends is closed by itself."""
         self._close_child_ends()
 
     def _close_child_ends(self) -> None:
@@ -269,13 +282,14 @@ class PipeStdio(Stdio):
     def __init__(self, *, source: str | None, separate: bool) -> None:
         super().__init__()
         try:
-            if source is None:
-                self.stdin = self._open_input()
-            else:
-                self._child_ends.append(open_for_reading(source))
-            self.stdout = self._open_output()
-            if separate:
-                self.stderr = self._open_output()
+            with no_fork:
+                if source is None:
+                    self.stdin = self._open_input()
+                else:
+                    self._child_ends.append(open_for_reading(source))
+                self.stdout = self._open_output()
+                if separate:
+                    self.stderr = self._open_output()
         except OSError:
             self._close()
             raise
@@ -308,13 +322,14 @@ class PtyStdio(Stdio):
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
-        our_end, child_end = open_terminal(rows, columns)
-        self._child_ends = [child_end] * 3
-        self.stdout = OutputPipe(our_end)
-        self._our_ends.append(self.stdout)
         try:
-            self.stdin = TerminalInput(os.dup(our_end))
+            with no_fork:
+                our_end, child_end = open_terminal(rows, columns)
+                self._child_ends = [child_end] * 3
+                self.stdout = OutputPipe(our_end)
+                self._our_ends.append(self.stdout)
+                self.stdin = TerminalInput(os.dup(our_end))
+                self._our_ends.append(self.stdin)
         except OSError:
             self._close()
             raise
-        self._our_ends.append(self.stdin)

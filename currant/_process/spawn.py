@@ -20,6 +20,7 @@ from anyio.abc import Process
 
 from currant._process.child import Child, SpawnSpec
 from currant._system.dispositions import differ_from_default
+from currant._system.forks import starting
 from currant._system.groups import has_pidfds
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def start_without_pidfd(spec: SpawnSpec) -> Child | Process:
         return Child(spec, with_pidfd=False)
     options: dict[str, Any] = spec.options()
     # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
-    with anyio.CancelScope(shield=True):
+    with anyio.CancelScope(shield=True), starting():  # uvloop runs the hooks of a fork.
         process = await anyio.open_process(spec.argv, **options)
     # Both type checkers assume that every cancel scope swallows errors.
     return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]

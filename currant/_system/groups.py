@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from currant._system.forks import close_in_forks, no_fork
 from currant._system.proc import ALIVE, ProcessSnapshot, has_proc, latest_snapshot, state_in
 
 if TYPE_CHECKING:
@@ -71,12 +72,14 @@ class ProcessGroup:
         id: the group's number, which is the leader's pid.
     """
 
-    __slots__ = ("_alive", "_is_empty", "_last_states", "_own_pidfd", "_pidfd", "id")
+    __slots__ = ("__weakref__", "_alive", "_is_empty", "_last_states", "_own_pidfd", "_pidfd", "id")
 
     def __init__(self, leader: int, pidfd: int | None = None) -> None:
         self.id = leader
         self._is_empty = False
-        self._own_pidfd = _open_pidfd(leader) if pidfd is None else None
+        with no_fork:
+            self._own_pidfd = _open_pidfd(leader) if pidfd is None else None
+            close_in_forks(self)
         self._pidfd = self._own_pidfd if pidfd is None else pidfd
         try:
             if self._pidfd is not None and not _reaches_group(self._pidfd):
@@ -101,6 +104,10 @@ class ProcessGroup:
         """Release the group's pidfd; the group is not signalled again."""
         self._is_empty = True
         self._release_pidfd()
+
+    def close_in_fork(self) -> None:
+        """Release the pidfd in a fork, and signal the group never again."""
+        self.close()
 
     def leader_is_alive(self) -> bool:
         """Return whether the leader runs.  Only valid until the leader has been reaped."""
