@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import CommandLike
+    from currant._values.launch_spec import KillMode
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartPolicy, RestartWhen
     from currant._values.results import Results
@@ -41,6 +42,7 @@ class RunnerOptions(TypedDict, total=False):
     timeout: float | None
     keep_open: bool
     iterable: bool
+    kill_mode: KillMode
 
 
 def run(

@@ -310,6 +310,20 @@ def groups(request: pytest.FixtureRequest) -> Iterator[Groups]:
     groups.close()
 
 
+def test_script_asks_the_leader_alone_in_mixed_mode(groups: Groups, lifeline: Lifeline) -> None:
+    """The worker gets no stop signal, and SIGKILL once the leader has exited and was reaped."""
+    worker = f"(trap '{lifeline.say('asked')}' TERM; {lifeline.say('worker')}; {EXEC_FOREVER})"
+    # Another process starts the leader, as if the host had died: PID 1 becomes the parent.
+    loop = "trap 'exit 0' TERM; while :; do wait; done"
+    leader = f"{lifeline.hold('leader')}; echo $$ >&9; {worker} & {loop}"
+    subprocess.run(["setsid", "-f", "sh", "-c", leader], check=True)
+    lifeline.wait_for("leader", "worker")
+    number = next(word for word in lifeline.said() if word.isdigit())
+    groups.write(f"+ {number} 15 {10**9} mixed")
+    assert groups.die() == 0
+    assert lifeline.ended() == {"leader", "worker", number}
+
+
 def test_script_does_not_wait_for_unreaped_zombies(groups: Groups, lifeline: Lifeline) -> None:
     """Even with an endless grace: below some PID 1 zombies stay for good."""
     for name in "abc":

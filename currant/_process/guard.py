@@ -105,7 +105,8 @@ class OrphanGuard:
 
     def register(self, group: int, spec: StopSpec) -> None:
         """Have the guard end a process group if this program dies."""
-        self._write(f"+ {group} {spec.signal} {_ticks(spec.grace)}\n")
+        mode = "" if spec.kill_mode == "group" else f" {spec.kill_mode}"
+        self._write(f"+ {group} {spec.signal} {_ticks(spec.grace)}{mode}\n")
 
     def unregister(self, group: int) -> None:
         """Have the guard forget a process group, which is gone."""

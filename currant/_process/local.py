@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
+    from currant._values.launch_spec import SignalTarget
+
 __all__ = ["LocalLauncher", "LocalProcess"]
 
 
@@ -162,7 +164,7 @@ class LocalLauncher:
     async def _start(self, command: LaunchSpec) -> LocalProcess:
         name = command.name
         grace = self.limits.grace if command.grace is None else command.grace
-        stop_spec = StopSpec(command.stop_signal, grace)
+        stop_spec = StopSpec(command.stop_signal, grace, command.kill_mode or "group")
         self._unswept[name] = stop_spec
         self._attempts[name] += 1
         own_mark = mark(self._run, name, self._attempts[name])
@@ -184,7 +186,8 @@ class LocalLauncher:
             self._guard.register(child.pid, stop_spec)
             group = _ChildGroup(name, child, self._guard.unregister)
             servers = OwnServers(child.pid, f"{VARIABLE}={own_mark}".encode())
-            process = LocalProcess(group, stdio, servers, self.limits, self._forget)
+            stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
+            process = LocalProcess(group, stopper, stdio, servers, self.limits, self._forget)
             self._processes[process] = group
         return process
 
@@ -222,6 +225,7 @@ class LocalProcess:
     def __init__(
         self,
         group: _ChildGroup,
+        stopper: Stopper,
         stdio: Stdio,
         servers: OwnServers,
         limits: ShutdownLimits,
@@ -233,7 +237,7 @@ class LocalProcess:
         self.stdout = stdio.stdout
         self.stderr = stdio.stderr
         self._group = group
-        self._stopper = Stopper(group, limits.reap)
+        self._stopper = stopper
         self._servers = servers
         self._limits = limits
         self._on_close = on_close
@@ -246,9 +250,9 @@ class LocalProcess:
         returncode = await self._group.wait_leader()
         return self._stopper.annotate(Exit.from_returncode(returncode))
 
-    async def send_signal(self, signal: int) -> bool:
-        """Send `signal` to the whole group; return whether any process got the signal."""
-        return self._group.send(signal)
+    async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
+        """Send `signal` to the group or the leader; return whether any process got the signal."""
+        return self._group.send_to_leader(signal) if to == "leader" else self._group.send(signal)
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
@@ -311,6 +315,9 @@ class _ChildGroup:
 
     def send(self, *signals: int) -> bool:
         return not self._is_empty() and self._group.send(*signals)
+
+    def send_to_leader(self, signal: int) -> bool:
+        return self._leader.returncode is None and self._group.send_to_leader(signal)
 
     async def wait_leader(self) -> int:
         """Wait until the leader has been reaped, and return the return code."""

@@ -3,6 +3,9 @@
 `Stopper.end` is one straight function over the four steps; it needs a process group that can be
 signalled and waited for.  Each call has a timer: the call whose grace ends first kills the group,
 and the other calls find it gone.  So hurrying is a second call with a shorter grace.
+
+With the kill mode "mixed", as in systemd, the request goes to the leader alone, and the rest of the
+group is killed as soon as the leader has exited.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from anyio import move_on_after, sleep
 if TYPE_CHECKING:
     from currant._system.groups import ProcessGroup
     from currant._values.exit import Exit
+    from currant._values.launch_spec import KillMode
 
 __all__ = ["StopSpec", "Stoppable", "Stopper", "wait_empty"]
 
@@ -25,6 +29,7 @@ class StopSpec(NamedTuple):
 
     signal: int
     grace: float
+    kill_mode: KillMode = "group"
 
 
 class Stoppable(Protocol):
@@ -41,6 +46,14 @@ class Stoppable(Protocol):
         """
         ...
 
+    def send_to_leader(self, signal: int, /) -> bool:
+        """Send a signal to the leader alone; return whether it was delivered."""
+        ...
+
+    async def wait_leader(self) -> object:
+        """Wait until the leader has exited."""
+        ...
+
     async def wait_gone(self) -> None:
         """Wait until no member is alive, and a leader that is our child has been reaped."""
         ...
@@ -52,11 +65,13 @@ class Stopper:
     Args:
         group: the group.
         reap_limit: how long the group may exist after SIGKILL, in seconds.
+        kill_mode: the processes that are requested to stop.
     """
 
-    def __init__(self, group: Stoppable, reap_limit: float) -> None:
+    def __init__(self, group: Stoppable, reap_limit: float, kill_mode: KillMode = "group") -> None:
         self._group = group
         self._reap_limit = reap_limit
+        self._asks_leader_alone = kill_mode == "mixed"
         self._requested = False
         self._stopped = False
         self._forced = False
@@ -71,8 +86,10 @@ class Stopper:
         """
         self._request_stop(signal)
         with move_on_after(grace):
-            await self._group.wait_gone()
-            return True
+            if not self._asks_leader_alone:
+                await self._group.wait_gone()
+                return True
+            await self._group.wait_leader()
         self._kill()
         with move_on_after(self._reap_limit):
             await self._group.wait_gone()
@@ -89,10 +106,15 @@ class Stopper:
         self._requested = True
         was_alive = self._group.leader_is_alive()
         # SIGCONT, because a suspended process receives no signal but SIGKILL until it is continued.
-        self._stopped = self._group.send(signal, SIGCONT) and was_alive
+        if self._asks_leader_alone:
+            self._stopped = self._group.send_to_leader(signal) and was_alive
+            self._group.send(SIGCONT)
+        else:
+            self._stopped = self._group.send(signal, SIGCONT) and was_alive
 
     def _kill(self) -> None:
-        if self._group.send(SIGKILL) and self._stopped:
+        is_in_time = self._asks_leader_alone and not self._group.leader_is_alive()
+        if self._group.send(SIGKILL) and self._stopped and not is_in_time:
             self._forced = True
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
-    from currant._values.launch_spec import Pty
+    from currant._values.launch_spec import Pty, SignalTarget
     from currant._values.results import Status
 
 __all__ = ["Attempt"]
@@ -257,9 +257,15 @@ class Attempt:
         except CannotStopError as error:
             self._note_failure_to_stop(error)
 
-    async def send_signal(self, signal: int) -> bool:
-        """Send a signal to the group; return whether it reached a process."""
-        return self.process is not None and await self.process.send_signal(signal)
+    async def send_signal(self, signal: int, to: SignalTarget) -> bool:
+        """Send a signal to the group or the leader; return whether it reached a process."""
+        process = self.process
+        if process is None:
+            return False
+        # A launcher that was written before `to` existed still takes signals for the group.
+        return await (
+            process.send_signal(signal, to) if to != "group" else process.send_signal(signal)
+        )
 
     async def resize(self, size: Pty) -> None:
         """Resize the terminal of the process; if there is none yet, as soon as there is."""

@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
 from currant._synchronization import ChildBarrier, Notifier
-from currant._values.command import with_grace, with_pty
+from currant._values.command import with_pty, with_stop_policies
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.restart import Again, Done, History, decide
@@ -71,7 +71,7 @@ class Lifecycle:
         self.starts: int = 0
         barrier = ChildBarrier(context.barrier)
         self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
-        self._to_launch = with_grace(command, policies.grace)
+        self._to_launch = with_stop_policies(command, policies.grace, policies.kill_mode)
         self.attempt: Attempt = Attempt(self._to_launch, self.context)
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
         self._times_ready = 0  # by earlier attempts

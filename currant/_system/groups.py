@@ -100,6 +100,22 @@ class ProcessGroup:
         reached = [self._try_to_send(number) for number in numbers]
         return reached[0]
 
+    def send_to_leader(self, number: int) -> bool:
+        """Send a signal to the leader alone; return whether it was delivered.
+
+        Only valid until the leader has been reaped.
+        """
+        if self._is_empty:
+            return False
+        try:
+            if self._pidfd is not None:
+                signals.pidfd_send_signal(self._pidfd, number)
+            else:
+                os.kill(self.id, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
     def close(self) -> None:
         """Release the group's pidfd; the group is not signalled again."""
         self._is_empty = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, fields
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from currant._values.checks import check_count
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["LaunchSpec", "Pty", "has_input"]
+__all__ = ["KillMode", "LaunchSpec", "Pty", "SignalTarget", "has_input"]
+
+
+KillMode: TypeAlias = Literal["group", "mixed"]
+"""The processes that a stop asks: the whole group, or the leader alone.  SIGKILL goes to all."""
+
+SignalTarget: TypeAlias = Literal["group", "leader"]
+"""The processes that a signal goes to: the whole group, or the leader alone."""
 
 MAX_TERMINAL_SIZE = 65535
 """The most rows or columns of a terminal: the kernel keeps each number in 16 bits."""
@@ -60,6 +67,7 @@ class LaunchSpec:
     pty: Pty | Literal[False] = False
     stop_signal: int = SIGTERM
     grace: float | None = None
+    kill_mode: KillMode | None = None
 
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:

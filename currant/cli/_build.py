@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from currant._supervisor.sink_tasks import Sink
+    from currant._values.launch_spec import KillMode
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartWhen
     from currant.sinks import Color, Event
@@ -86,6 +87,7 @@ class Options(TypedDict):
     kill_others_on: KillOthersOn | None
     grace: float
     stop_signal: int
+    kill_mode: KillMode
     success: str
 
 
@@ -190,6 +192,7 @@ def _build_runner(
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],
+        kill_mode=options["kill_mode"],
         iterable=False,
     )
 
