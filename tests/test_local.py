@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pickle
 import shutil
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -35,6 +36,7 @@ from currant import (
 )
 from currant._process import pipes as _pipes
 from currant._system.files import bytes_in_pipe
+from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.shutdown_limits import ShutdownLimits
 from tests.files import files_left
 from tests.streams import read_all, read_until
@@ -622,6 +624,27 @@ os.read(0, 1)
         assert await process.stop(SIGTERM, 0.2) == Exit(3, None)
         # A member that is left would hold the output, and no limit would cut it off.
         assert await read_all(process.stdout) == b""
+
+
+# ---- an open, silent stdin ----
+
+
+async def test_silent_stdin_is_open_until_the_group_is_gone() -> None:
+    """A command that reads waits, also during its stop, and after its leader has exited."""
+    reader = "exec 3<&0; (trap '' TERM; read x <&3; echo end) & "
+    script = f"{reader} trap 'exit 0' TERM; echo ready; wait"
+    async with launched(Command.shell(script, stdin=SILENT, stderr="stdout")) as process:
+        assert process.stdin is None
+        assert await read_until(process.stdout, b"ready\n") == b"ready\n"
+        assert (await process.stop(SIGTERM, 0.1)).code == 0  # The reader is left, and killed.
+        assert b"end" not in await read_all(process.stdout)
+
+
+def test_silent_stdin_survives_pickle() -> None:
+    """A spec with this value can be sent to another process."""
+    spec = LaunchSpec.of(Command(["cat"], stdin=SILENT))
+    assert pickle.loads(pickle.dumps(spec)).stdin is SILENT
+    assert "stdin=SILENT" in repr(Command(["cat"], stdin=SILENT))
 
 
 # ---- groups that must not be signalled ----

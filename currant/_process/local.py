@@ -29,7 +29,7 @@ from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
 from currant._values.errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
 from currant._values.exit import Exit
-from currant._values.launch_spec import LaunchSpec, Pty, has_input
+from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ class LocalProcess:
         self.stdin = stdio.stdin
         self.stdout = stdio.stdout
         self.stderr = stdio.stderr
+        self._silent_input = stdio.silent
         self._group = group
         self._stopper = stopper
         self._servers = servers
@@ -281,7 +282,7 @@ class LocalProcess:
         if not self._group.check_gone():
             with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
                 await self._stopper.end(signals.SIGKILL, 0)
-        for pipe in (self.stdin, self.stdout, self.stderr):
+        for pipe in (self.stdin, self.stdout, self.stderr, self._silent_input):
             if pipe is not None:
                 pipe.close()
         self._group.close()
@@ -348,5 +349,8 @@ class _ChildGroup:
 def _open_stdio(command: LaunchSpec) -> Stdio:
     if isinstance(command.pty, Pty):
         return PtyStdio(command.pty.rows, command.pty.columns)
+    separate = command.stderr == "separate"
+    if command.stdin is SILENT:
+        return PipeStdio(source=None, silent=True, separate=separate)
     source = None if has_input(command) else stdin_path(command)
-    return PipeStdio(source=source, separate=command.stderr == "separate")
+    return PipeStdio(source=source, separate=separate)

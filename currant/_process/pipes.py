@@ -228,8 +228,10 @@ class Stdio:
         stdin: our end of the child's stdin; None if we do not write to it.
         stdout: our end of the child's stdout.
         stderr: our end of the child's stderr; None if that goes to stdout.
+        silent: our end of a stdin that nothing is written to, open until the process is closed.
     """
 
+    silent: InputPipe | None = None
     stdin: InputPipe | None = None
     stdout: OutputPipe
     stderr: OutputPipe | None = None
@@ -272,18 +274,21 @@ class PipeStdio(Stdio):
     """Pipes, and perhaps a file as stdin.
 
     Args:
-        source: the file to be the child's stdin; None: a pipe that we write to.
+        source: the file to be the child's stdin; None: a pipe.
+        silent: whether that pipe stays silent, so that we do not write to it.
         separate: whether stderr has a pipe of its own or goes to stdout.
 
     Raises:
         OSError: no descriptor is left, or `source` cannot be read; nothing is left open.
     """
 
-    def __init__(self, *, source: str | None, separate: bool) -> None:
+    def __init__(self, *, source: str | None, separate: bool, silent: bool = False) -> None:
         super().__init__()
         try:
             with no_fork:
-                if source is None:
+                if silent:
+                    self.silent = self._open_input()
+                elif source is None:
                     self.stdin = self._open_input()
                 else:
                     self._child_ends.append(open_for_reading(source))

@@ -32,7 +32,7 @@ from currant._values.checks import (
     checked_signal,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
-from currant._values.launch_spec import KillMode, LaunchSpec, Pty
+from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 
@@ -69,7 +69,7 @@ class CommandOptions(TypedDict, total=False):
     env: Mapping[str, str]
     inherit_env: bool
     stderr: Literal["separate", "stdout"]
-    stdin: bytes | int | PathLike[str] | None
+    stdin: bytes | int | PathLike[str] | Silent | None
     pty: bool | Pty
     success_codes: Collection[int]
     capture: bool | int | None
@@ -188,7 +188,7 @@ class Command(LaunchSpec):
         env: Mapping[str, str] = _NO_VARIABLES,
         inherit_env: bool = True,
         stderr: Literal["separate", "stdout"] = "separate",
-        stdin: bytes | int | PathLike[str] | None = None,
+        stdin: bytes | int | PathLike[str] | Silent | None = None,
         pty: bool | Pty = False,
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
@@ -419,7 +419,7 @@ def _checked_stdin(stdin: object) -> object:
     if isinstance(stdin, PathLike):
         return Path(checked_path("stdin", cast("object", stdin)))
     is_pipe = isinstance(stdin, int) and stdin == PIPE
-    if not (stdin is None or isinstance(stdin, bytes) or is_pipe):
+    if not (stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe):
         raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
     return stdin
 

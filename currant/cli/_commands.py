@@ -156,6 +156,14 @@ _SHARED_OPTIONS = (
         help="Signal that asks a command to stop.",
     ),
     click.option(
+        "--stdin",
+        type=click.Choice(("open", "null")),
+        default="open",
+        show_default=True,
+        help="What the commands read: a pipe that stays open and silent, so that a command that "
+        "reads waits, or /dev/null, where it finds the end at once.",
+    ),
+    click.option(
         "--kill-mode",
         type=click.Choice(get_args(KillMode)),
         default="group",
