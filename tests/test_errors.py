@@ -21,6 +21,7 @@ from currant import (
     DuplicateNameError,
     EmptyCommandError,
     Exit,
+    ExitStatusLostError,
     JobEndedError,
     LaunchError,
     Line,
@@ -88,6 +89,7 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         },
         "'web' is not ready: it has ended: exit code 3\n    stdout: hi",
     ),
+    (ExitStatusLostError("web"), {"name": "web"}, "the exit status of 'web' is lost: another part"),
     (
         UnresponsiveError("web", 3, "status 500"),
         {"name": "web", "failures": 3, "reason": "status 500"},

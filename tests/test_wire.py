@@ -20,6 +20,7 @@ from currant import (
     Dropped,
     Exit,
     Exited,
+    ExitStatusLostError,
     Failed,
     LaunchError,
     Line,
@@ -76,6 +77,7 @@ def errors_of(name: str) -> SearchStrategy[CurrantError]:
     return st.one_of(
         st.builds(NotReadyError, named, st.text("ab: \n", max_size=9), tails(name)),
         st.builds(UnresponsiveError, named, NUMBERS, TEXTS),
+        st.builds(ExitStatusLostError, named),
         st.builds(TimeLimitError, named, seconds, st.sampled_from(["command", "runner"])),
         st.builds(CannotStopError, named, NUMBERS, seconds),
         st.builds(LaunchError, named, TEXTS),

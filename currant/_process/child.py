@@ -33,7 +33,7 @@ __all__ = ["Child", "SpawnSpec"]
 
 
 UNKNOWN = 255
-"""The exit code if the system cannot report it; as in asyncio, and never a success."""
+"""The return code if another part of this program reaped the child; as in asyncio, no success."""
 
 POLL_INTERVAL = 0.01
 """Seconds between two looks for the exit of a process that has no pidfd."""
@@ -78,6 +78,7 @@ class Child:
     Attributes:
         pid: the pid, which no other process has until the child is reaped.
         pidfd: its pidfd until it is closed; None if it has no pidfd.
+        is_status_lost: whether another part of this program reaped the child.
 
     Raises:
         OSError: the process could not be started; nothing is left behind.
@@ -89,12 +90,15 @@ class Child:
         self.pid = self._process.pid
         self._wait_lock = anyio.Lock(fast_acquire=True)
         self._closed = False
+        self.is_status_lost: bool = False
         self.pidfd: int | None = None
         try:
             if with_pidfd:
                 with no_fork:
                     self.pidfd = os.pidfd_open(self.pid)
                     close_in_forks(self)
+        except ProcessLookupError:  # Another part of this program has reaped the child already.
+            self._note_lost_status()
         except OSError:
             kill_unreaped(self.pid)
             self._reap(0)
@@ -153,10 +157,14 @@ class Child:
         try:
             pid, status = os.waitpid(self.pid, options)
         except ChildProcessError:
-            self._process.returncode = UNKNOWN
+            self._note_lost_status()
         else:
             if pid:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
+
+    def _note_lost_status(self) -> None:
+        self._process.returncode = UNKNOWN
+        self.is_status_lost = True
 
 
 def _steps_before_exec(spec: SpawnSpec) -> Callable[[], object] | None:

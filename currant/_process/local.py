@@ -23,6 +23,7 @@ from currant._process.lookup import build_environment, explain, find_problem, st
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import Stopper, StopSpec, wait_empty
+from currant._system.dispositions import sigchld_is_ignored
 from currant._system.forks import close_in_forks
 from currant._system.groups import ProcessGroup
 from currant._system.listeners import OwnServers
@@ -76,7 +77,7 @@ class LocalLauncher:
         close_in_forks(self)
 
     async def __aenter__(self) -> Self:
-        if signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN:
+        if sigchld_is_ignored():
             raise CurrantError(
                 "SIGCHLD is ignored in this program, so the system discards the exit status of its "
                 "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
@@ -249,7 +250,8 @@ class LocalProcess:
     async def wait(self) -> Exit:
         """Wait until the leader has exited and been reaped; see `Process.wait`."""
         returncode = await self._group.wait_leader()
-        return self._stopper.annotate(Exit.from_returncode(returncode))
+        end = Exit(None, None) if returncode is None else Exit.from_returncode(returncode)
+        return self._stopper.annotate(end)
 
     async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
         """Send `signal` to the group or the leader; return whether any process got the signal."""
@@ -320,9 +322,13 @@ class _ChildGroup:
     def send_to_leader(self, signal: int) -> bool:
         return self._leader.returncode is None and self._group.send_to_leader(signal)
 
-    async def wait_leader(self) -> int:
-        """Wait until the leader has been reaped, and return the return code."""
-        return await self._leader.wait()
+    async def wait_leader(self) -> int | None:
+        """Wait until the leader has been reaped; return the return code, or None if it is lost."""
+        returncode = await self._leader.wait()
+        if isinstance(self._leader, Child):
+            return None if self._leader.is_status_lost else returncode
+        # The event loop itself reports 255, or on trio even 0.
+        return None if sigchld_is_ignored() else returncode
 
     async def wait_gone(self) -> None:
         await self._leader.wait()

@@ -28,7 +28,13 @@ from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
-from currant._values.errors import CannotStopError, LaunchError, NotReadyError, TimeLimitError
+from currant._values.errors import (
+    CannotStopError,
+    ExitStatusLostError,
+    LaunchError,
+    NotReadyError,
+    TimeLimitError,
+)
 from currant._values.messages import Aborted, Ready
 from currant._values.stop_request import StopRequest
 
@@ -156,6 +162,11 @@ class Attempt:
     def cannot_be_stopped(self) -> bool:
         """Whether a process survived SIGKILL."""
         return isinstance(self.error, CannotStopError)
+
+    @property
+    def is_status_lost(self) -> bool:
+        """Whether another part of this program has taken the exit status."""
+        return isinstance(self.error, ExitStatusLostError)
 
     async def launch(self, command: Command, number: int) -> Process | None:
         """Start and return the process; if that fails, set `error` and return None.
@@ -370,6 +381,8 @@ class Attempt:
 
     def _note_exit(self, end: Exit) -> None:
         self.exit = replace(end, timed_out=True) if isinstance(self.error, TimeLimitError) else end
+        if end.is_status_lost and not end.stopped and self.error is None:
+            self.error = ExitStatusLostError(self._command.name)
 
     def on_ready(self, after: float) -> None:
         """Send `Ready`."""

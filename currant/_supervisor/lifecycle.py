@@ -290,7 +290,10 @@ class Lifecycle:
             uptime=uptime,
             random=random.random(),
         )
-        if not self.context.barrier.thrown:
+        # If the exit status is lost, it is lost after each restart, and the command may have
+        # succeeded each time.
+        is_final = self.context.barrier.thrown or self.attempt.is_status_lost
+        if not is_final:
             self._next = decision
         if isinstance(self._next, Done):
             self._stop_others()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["differ_from_default", "reset"]
+__all__ = ["differ_from_default", "reset", "sigchld_is_ignored"]
 
 
 _RESTORED = {getattr(signals, name, None) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ")}
@@ -41,6 +41,11 @@ def differ_from_default() -> bool:
     if signals.pthread_sigmask(signals.SIG_BLOCK, ()):
         return True
     return _IGNORED in map(_action_of, _NUMBERS)
+
+
+def sigchld_is_ignored() -> bool:
+    """Return whether the system discards the exit status of each child."""
+    return signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN
 
 
 def reset() -> None:

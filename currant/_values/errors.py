@@ -24,6 +24,7 @@ __all__ = [
     "DependencyError",
     "DuplicateNameError",
     "EmptyCommandError",
+    "ExitStatusLostError",
     "JobEndedError",
     "LaunchError",
     "NotReadyError",
@@ -147,6 +148,28 @@ class CannotStopError(CurrantError):
         self.name = name
         self.pid = pid
         self.waited = waited
+
+
+class ExitStatusLostError(CurrantError):
+    """A command has ended, and its exit status is unknown: another part of this program took it.
+
+    The system reports an exit status once, to the first who asks.  The command has failed, because
+    nothing shows that it succeeded, and no policy restarts it.
+
+    Attributes:
+        name: the command's name.
+    """
+
+    _fields = ("name",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the exit status of {name!r} is lost: another part of this program reaped the "
+            "process, or SIGCHLD is ignored; keep SIGCHLD at signal.SIG_DFL while commands run, "
+            "and replace os.waitpid(-1, ...), in a SIGCHLD handler for example, by a wait for "
+            "each process that the program itself has started"
+        )
+        self.name = name
 
 
 class JobEndedError(CurrantError):

@@ -20,6 +20,7 @@ from currant._values.errors import (
     CannotStopError,
     CurrantError,
     DependencyError,
+    ExitStatusLostError,
     LaunchError,
     NotReadyError,
     TimeLimitError,
@@ -206,6 +207,8 @@ def _error_of(command: str, text: str, time: float) -> CurrantError | None:
     launch = f"cannot start {name}: "
     if text.startswith(launch):
         return LaunchError(command, text.removeprefix(launch))
+    if text == str(lost := ExitStatusLostError(command)):
+        return lost
     if not text.startswith(name):
         return None
     rest = text.removeprefix(name)
