@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 
 FAILED = Result("web", Exit(3, None), None, "failed", attempts=2, duration=1.5, started_at=0.0)
 
+LOST = (
+    "the exit status of 'web' is lost: another part of this program reaped the process, or SIGCHLD "
+    "is ignored; keep SIGCHLD at signal.SIG_DFL while commands run, and replace os.waitpid(-1, "
+    "...), in a SIGCHLD handler for example, by a wait for each process that the program itself "
+    "has started"
+)
+
 ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     (CurrantError("all is lost"), {}, "all is lost"),
     (CommandError("grace is wrong"), {}, "grace is wrong"),
@@ -89,7 +96,7 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         },
         "'web' is not ready: it has ended: exit code 3\n    stdout: hi",
     ),
-    (ExitStatusLostError("web"), {"name": "web"}, "the exit status of 'web' is lost: another part"),
+    (ExitStatusLostError("web"), {"name": "web"}, LOST),
     (
         UnresponsiveError("web", 3, "status 500"),
         {"name": "web", "failures": 3, "reason": "status 500"},

@@ -1,8 +1,8 @@
 """The orphan guard: a tiny helper process that ends the commands if this program dies.
 
-The helper is a shell script, `guard.sh`, in a session of its own.  The script reads from a pipe
-that only this program writes to; the kernel closes that pipe when this program dies, even by
-SIGKILL.
+The helper is a shell script, `guard.sh`, in a session of its own; the shell gets the script as
+text.  The script reads from a pipe that only this program writes to; the kernel closes that pipe
+when this program dies, even by SIGKILL.
 
 Three things must hold.  A group is registered before anything else is awaited after the start, and
 unregistered once, when the group is gone.  No other process has the write end of the pipe: each
@@ -16,8 +16,10 @@ interpreter as the helper, which takes 20 times as long to start and 5 times the
 from __future__ import annotations
 
 import os
+import pkgutil
 import subprocess
 import warnings
+from errno import ENOENT
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ __all__ = ["OrphanGuard"]
 
 
 SCRIPT = Path(__file__).with_name("guard.sh")
+"""The script, which the package's loader reads: within a zip archive it is no file."""
 
 TICKS_PER_SECOND = 10
 """The script's unit of time."""
@@ -67,6 +70,7 @@ class OrphanGuard:
     def start(self) -> None:
         """Start the helper, in about a millisecond."""
         try:
+            script = _read_script()
             with no_fork:
                 self._read_end, self._pipe = os.pipe()
                 close_in_forks(self)
@@ -75,7 +79,7 @@ class OrphanGuard:
             return
         try:
             self._process = popen(
-                ["/bin/sh", SCRIPT, self._run],
+                ["/bin/sh", "-c", script, "currant-guard", self._run],
                 reset if differ_from_default() else None,
                 stdin=self._read_end,
                 stdout=subprocess.DEVNULL,
@@ -159,6 +163,20 @@ class OrphanGuard:
         if self._read_end is not None:
             os.close(self._read_end)
             self._read_end = None
+
+
+def _read_script() -> str:
+    """Return the text of the script.
+
+    Not through `importlib.resources`, because importing that takes several milliseconds.
+
+    Raises:
+        OSError: the package was installed without the script.
+    """
+    script = pkgutil.get_data(__package__, SCRIPT.name)
+    if script is None:
+        raise FileNotFoundError(ENOENT, f"the loader of {__package__} cannot read", SCRIPT.name)
+    return script.decode()
 
 
 def _environment() -> dict[str, str]:

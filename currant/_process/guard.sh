@@ -1,6 +1,6 @@
 # The orphan guard: ends the commands of a program that died, for whatever reason.
 #
-# Usage: sh guard.sh RUN
+# Usage: sh guard.sh RUN, or sh -c "$(cat guard.sh)" NAME RUN
 #
 # The program writes to standard input.  It registers each process group of its commands:
 #     = TICKS                 from now on, the grace of escapees is TICKS
