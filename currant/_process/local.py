@@ -20,7 +20,7 @@ from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
 from currant._process.lookup import build_environment, explain, find_problem, stdin_path
-from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput
+from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import Stopper, StopSpec, wait_empty
 from currant._system.dispositions import sigchld_is_ignored
@@ -238,6 +238,8 @@ class LocalProcess:
         self.stdout = stdio.stdout
         self.stderr = stdio.stderr
         self._silent_input = stdio.silent
+        if isinstance(stdio.stdout, TerminalOutput):
+            stdio.stdout.is_group_gone = group.check_gone
         self._group = group
         self._stopper = stopper
         self._servers = servers

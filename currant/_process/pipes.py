@@ -7,7 +7,10 @@ read by readiness is 2 to 4 times as fast.
 The child's ends stay blocking, because programs expect that.
 
 A terminal is read and written in the same way, but through two descriptors of our end: no event
-loop lets a reader and a writer wait for the same descriptor.  The child uses one end of the
+loop lets a reader and a writer wait for the same descriptor.  We also keep a copy of the child's
+end until the group is gone.  Otherwise the output would end, and input would fail, as soon as no
+process has the terminal open; but a command may redirect its standard files and open ``/dev/tty``
+later, as ssh, sudo and git do to ask for a password.  The child uses one end of the
 terminal for all three standard files, so closing our end is not the end of the input: for that we
 type the end-of-file character.
 """
@@ -29,13 +32,16 @@ from currant._system.forks import close_in_forks, no_fork
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 __all__ = ["InputPipe", "OutputPipe", "PipeStdio", "PtyStdio", "Stdio", "TerminalInput"]
 
 
 CHUNK = 64 * 1024
 """The most bytes of a read: the capacity of a pipe on Linux."""
+
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks whether the group of a silent terminal is gone."""
 
 BUSY_CHUNK = 256 * 1024
 """The same for a pipe that was found full, which is enlarged to this capacity.
@@ -146,6 +152,57 @@ class OutputPipe(_Pipe, ByteReceiveStream):
             self._bytes_to_drain = bytes_in_pipe(self._fd)
             self._deadline = anyio.current_time() + seconds
             anyio.notify_closing(self._fd)  # A waiting reader has to look at the deadline.
+
+
+class TerminalOutput(OutputPipe):
+    """Our end of a terminal, as the screen.
+
+    Attributes:
+        is_group_gone: is called until it returns True, which lets the output end.
+    """
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._child_end = -1
+        self.is_group_gone: Callable[[], bool] = lambda: False
+
+    def hold(self, child_end: int) -> None:
+        """Keep the terminal open through a copy of the child's end, until the group is gone."""
+        self._child_end = os.dup(child_end)
+
+    async def _wait_readable(self) -> None:
+        """Wait until the terminal is readable, or its output may have ended."""
+        if self._child_end < 0:
+            await super()._wait_readable()
+            return
+        # After the exit of the leader a Runner calls `stop`, and so `set_drain_deadline`, at once.
+        # Only for another caller do we look ourselves.
+        with anyio.move_on_after(LOOK_INTERVAL):
+            await super()._wait_readable()
+            return
+        if self.is_group_gone():
+            self._release()
+
+    def set_drain_deadline(self, seconds: float) -> None:
+        """End the stream when the terminal is empty and no process has it open, or in `seconds`."""
+        super().set_drain_deadline(seconds)
+        self._release()
+
+    def close(self) -> None:
+        """Close both ends: a process that still has the terminal open gets SIGHUP."""
+        self._release()
+        super().close()
+
+    def close_in_fork(self) -> None:
+        """Close both ends in a fork."""
+        self._release()
+        super().close_in_fork()
+
+    def _release(self) -> None:
+        """Close our copy of the child's end: from now on the output ends with the last process."""
+        child_end, self._child_end = self._child_end, -1
+        if child_end >= 0:
+            os.close(child_end)
 
 
 class InputPipe(_Pipe, ByteSendStream):
@@ -331,8 +388,9 @@ class PtyStdio(Stdio):
             with no_fork:
                 our_end, child_end = open_terminal(rows, columns)
                 self._child_ends = [child_end] * 3
-                self.stdout = OutputPipe(our_end)
-                self._our_ends.append(self.stdout)
+                self.stdout = output = TerminalOutput(our_end)
+                self._our_ends.append(output)
+                output.hold(child_end)
                 self.stdin = TerminalInput(os.dup(our_end))
                 self._our_ends.append(self.stdin)
         except OSError:
