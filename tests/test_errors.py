@@ -25,6 +25,7 @@ from currant import (
     JobEndedError,
     LaunchError,
     Line,
+    NotPermittedError,
     NotReadyError,
     Result,
     StdinClosedError,
@@ -75,6 +76,15 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         (
             "'web' (process group 17) still exists 2 s after SIGKILL; "
             "look at its state with 'ps': a process in state D waits for the kernel"
+        ),
+    ),
+    (
+        NotPermittedError("web", 17),
+        {"name": "web", "pid": 17, "waited": 0.0},
+        (
+            "'web' (process group 17) cannot be stopped: this program lacks the permission to "
+            "signal it, because it runs as another user, through sudo or su for example; stop it "
+            "with 'sudo kill -- -17', and run this program as that user"
         ),
     ),
     (

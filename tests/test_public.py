@@ -56,6 +56,7 @@ EXTRAS = [
     "JobEndedError",
     "Message",
     "Pty",
+    "NotPermittedError",
     "NotReadyError",
     "Ready",
     "Sink",

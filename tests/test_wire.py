@@ -25,6 +25,7 @@ from currant import (
     LaunchError,
     Line,
     Message,
+    NotPermittedError,
     NotReadyError,
     Ready,
     Restarting,
@@ -77,6 +78,7 @@ def errors_of(name: str) -> SearchStrategy[CurrantError]:
     return st.one_of(
         st.builds(NotReadyError, named, st.text("ab: \n", max_size=9), tails(name)),
         st.builds(UnresponsiveError, named, NUMBERS, TEXTS),
+        st.builds(NotPermittedError, named, NUMBERS),
         st.builds(ExitStatusLostError, named),
         st.builds(TimeLimitError, named, seconds, st.sampled_from(["command", "runner"])),
         st.builds(CannotStopError, named, NUMBERS, seconds),

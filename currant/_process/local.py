@@ -22,13 +22,19 @@ from currant._process.guard import OrphanGuard
 from currant._process.lookup import build_environment, explain, find_problem, stdin_path
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
-from currant._process.stop import Stopper, StopSpec, wait_empty
+from currant._process.stop import PATIENCE, Forbidden, Stopper, StopSpec, wait_empty
 from currant._system.dispositions import sigchld_is_ignored
 from currant._system.forks import close_in_forks
 from currant._system.groups import ProcessGroup
 from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
-from currant._values.errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
+from currant._values.errors import (
+    CannotStopError,
+    CommandNotFoundError,
+    CurrantError,
+    LaunchError,
+    NotPermittedError,
+)
 from currant._values.exit import Exit
 from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input
 from currant._values.shutdown_limits import ShutdownLimits
@@ -251,7 +257,7 @@ class LocalProcess:
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited and been reaped; see `Process.wait`."""
-        returncode = await self._group.wait_leader()
+        returncode = await self._group.wait_exit()
         end = Exit(None, None) if returncode is None else Exit.from_returncode(returncode)
         return self._stopper.annotate(end)
 
@@ -268,6 +274,8 @@ class LocalProcess:
         if isinstance(self.stdin, TerminalInput):  # An escapee might never make room.
             self.stdin.break_off()
         if not is_gone:
+            if self._group.is_forbidden():
+                raise NotPermittedError(self._group.name, self.pid)
             raise CannotStopError(self._group.name, self.pid, self._limits.reap)
         return await self.wait()
 
@@ -324,7 +332,11 @@ class _ChildGroup:
     def send_to_leader(self, signal: int) -> bool:
         return self._leader.returncode is None and self._group.send_to_leader(signal)
 
-    async def wait_leader(self) -> int | None:
+    def is_forbidden(self) -> bool:
+        """Return whether this program may signal no member, although one is alive."""
+        return self._group.is_forbidden()
+
+    async def wait_exit(self) -> int | None:
         """Wait until the leader has been reaped; return the return code, or None if it is lost."""
         returncode = await self._leader.wait()
         if isinstance(self._leader, Child):
@@ -332,8 +344,16 @@ class _ChildGroup:
         # The event loop itself reports 255, or on trio even 0.
         return None if sigchld_is_ignored() else returncode
 
-    async def wait_gone(self) -> None:
+    async def wait_leader(self) -> None:
+        if self.is_forbidden():
+            with anyio.move_on_after(PATIENCE):
+                await self._leader.wait()
+            if self.is_forbidden():
+                raise Forbidden
         await self._leader.wait()
+
+    async def wait_gone(self) -> None:
+        await self.wait_leader()
         await wait_empty(self._group)
         self.check_gone()
 

@@ -10,6 +10,7 @@ group is killed as soon as the leader has exited.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from signal import SIGCONT, SIGKILL
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.launch_spec import KillMode
 
-__all__ = ["StopSpec", "Stoppable", "Stopper", "wait_empty"]
+__all__ = ["PATIENCE", "Forbidden", "StopSpec", "Stoppable", "Stopper", "wait_empty"]
+
+
+PATIENCE = 0.2
+"""Seconds until a group that may not be signalled is given up: it may be about to exit."""
+
+
+class Forbidden(Exception):  # noqa: N818 - it never leaves this package
+    """This program lacks the permission to signal any member of a group: see `sudo`, `su`."""
 
 
 class StopSpec(NamedTuple):
@@ -51,11 +60,19 @@ class Stoppable(Protocol):
         ...
 
     async def wait_leader(self) -> object:
-        """Wait until the leader has exited."""
+        """Wait until the leader has exited.
+
+        Raises:
+            Forbidden: this program may not signal the group.
+        """
         ...
 
     async def wait_gone(self) -> None:
-        """Wait until no member is alive, and a leader that is our child has been reaped."""
+        """Wait until no member is alive, and a leader that is our child has been reaped.
+
+        Raises:
+            Forbidden: this program may not signal the group.
+        """
         ...
 
 
@@ -80,20 +97,22 @@ class Stopper:
         """End the group: request with `signal`, wait up to `grace` seconds, kill, reap.
 
         Returns:
-            Whether the group is gone; False if a member outlived SIGKILL for `reap_limit` seconds.
+            Whether the group is gone; False if a member outlived SIGKILL for `reap_limit` seconds,
+            or, at once, if this program lacks the permission to signal the group.
 
         Cancellation: the stop was requested; SIGKILL may or may not have been sent.
         """
         self._request_stop(signal)
-        with move_on_after(grace):
-            if not self._asks_leader_alone:
+        with suppress(Forbidden):
+            with move_on_after(grace):
+                if not self._asks_leader_alone:
+                    await self._group.wait_gone()
+                    return True
+                await self._group.wait_leader()
+            self._kill()
+            with move_on_after(self._reap_limit):
                 await self._group.wait_gone()
                 return True
-            await self._group.wait_leader()
-        self._kill()
-        with move_on_after(self._reap_limit):
-            await self._group.wait_gone()
-            return True
         return False
 
     def annotate(self, end: Exit) -> Exit:
@@ -119,8 +138,15 @@ class Stopper:
 
 
 async def wait_empty(group: ProcessGroup) -> None:
-    """Wait until no member of `group` is alive; a leader that is our child must be reaped first."""
-    pause = 0.001
+    """Wait until no member of `group` is alive; a leader that is our child must be reaped first.
+
+    Raises:
+        Forbidden: this program may not signal the group.
+    """
+    pause, forbidden_for = 0.001, 0.0
     while not group.is_empty_in_snapshot():
         await sleep(pause)
+        forbidden_for = forbidden_for + pause if group.is_forbidden() else 0.0
+        if forbidden_for > PATIENCE:
+            raise Forbidden
         pause = min(pause * 2, 0.05)

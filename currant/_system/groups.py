@@ -137,6 +137,21 @@ class ProcessGroup:
         self._is_empty = self._is_empty or not self._has_members(self._has_live_member)
         return self._is_empty
 
+    def is_forbidden(self) -> bool:
+        """Return whether a member is alive, and this program may signal no member.
+
+        Without ``/proc`` that looks like a group of zombies, so the result is False.
+        """
+        if self._is_empty or not has_proc():
+            return False
+        try:
+            self._signal(0)
+        except PermissionError:
+            return not self.is_empty()
+        except ProcessLookupError:
+            pass
+        return False
+
     def is_empty_in_snapshot(self) -> bool:
         """Return whether no member is alive, judged by a snapshot that all groups share.
 

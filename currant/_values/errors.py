@@ -27,6 +27,7 @@ __all__ = [
     "ExitStatusLostError",
     "JobEndedError",
     "LaunchError",
+    "NotPermittedError",
     "NotReadyError",
     "StdinClosedError",
     "TimeLimitError",
@@ -138,7 +139,7 @@ class CannotStopError(CurrantError):
         waited: seconds that currant waited after SIGKILL.
     """
 
-    _fields = ("name", "pid", "waited")
+    _fields: ClassVar[tuple[str, ...]] = ("name", "pid", "waited")
 
     def __init__(self, name: str, pid: int, waited: float) -> None:
         super().__init__(
@@ -148,6 +149,29 @@ class CannotStopError(CurrantError):
         self.name = name
         self.pid = pid
         self.waited = waited
+
+
+class NotPermittedError(CannotStopError):
+    """A command changed its user, as `sudo` and `su` do, so this program may not signal it.
+
+    Attributes:
+        name: the command's name.
+        pid: the process group that still exists, by the pid of its leader.
+        waited: 0.0, because currant gives the command up at once.
+    """
+
+    _fields = ("name", "pid")
+
+    def __init__(self, name: str, pid: int) -> None:
+        CurrantError.__init__(
+            self,
+            f"{name!r} (process group {pid}) cannot be stopped: this program lacks the permission "
+            "to signal it, because it runs as another user, through sudo or su for example; stop "
+            f"it with 'sudo kill -- -{pid}', and run this program as that user",
+        )
+        self.name = name
+        self.pid = pid
+        self.waited: float = 0.0
 
 
 class ExitStatusLostError(CurrantError):

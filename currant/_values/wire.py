@@ -22,6 +22,7 @@ from currant._values.errors import (
     DependencyError,
     ExitStatusLostError,
     LaunchError,
+    NotPermittedError,
     NotReadyError,
     TimeLimitError,
     UnresponsiveError,
@@ -63,6 +64,8 @@ TIME_LIMIT = re.compile(rf" exceeded (its|the Runner's) time limit of {SECONDS}"
 CANNOT_STOP = re.compile(
     rf" \(process group (\d{{1,18}})\) still exists {SECONDS} after SIGKILL; .*"
 )
+
+NOT_PERMITTED = re.compile(r" \(process group (\d{1,18})\) cannot be stopped: .*")
 
 UNRESPONSIVE = re.compile(r" failed its `alive` probe (\d{1,18}) times in a row: (.*)", re.DOTALL)
 
@@ -224,6 +227,8 @@ def _error_of(command: str, text: str, time: float) -> CurrantError | None:
         error = TimeLimitError(command, float(found[2]), whose)
     elif found := CANNOT_STOP.fullmatch(rest):
         error = CannotStopError(command, int(found[1]), float(found[2]))
+    elif found := NOT_PERMITTED.fullmatch(rest):
+        error = NotPermittedError(command, int(found[1]))
     return error
 
 
