@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import CommandLike
+    from currant._values.launch_spec import KillMode
     from currant._values.policies import KillOthersOn, OnExit
     from currant._values.restart import RestartPolicy, RestartWhen
     from currant._values.results import Results
@@ -44,6 +45,7 @@ class RunnerOptions(TypedDict, total=False):
     keep_open: bool
     iterable: bool
     on_exit: OnExit
+    kill_mode: KillMode
 
 
 def run(

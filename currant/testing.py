@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from currant._values.command import Command
-    from currant._values.launch_spec import LaunchSpec
+    from currant._values.launch_spec import LaunchSpec, SignalTarget
     from currant._values.lines import StreamName
 
 __all__ = ["FakeLauncher", "FakeProcess", "Script", "Scripts"]
@@ -202,7 +202,7 @@ class FakeProcess:
         self.stdout: ByteReceiveStream = _FakeOutput(self._stdout)
         self.stderr: ByteReceiveStream | None = _FakeOutput(self._stderr) if separate else None
         self._group = _FakeGroup(script.ignores, self.signals, on_exit=self.close_output)
-        self._stopper = Stopper(self._group, limits.reap)
+        self._stopper = Stopper(self._group, limits.reap, command.kill_mode or "group")
         self._limits = limits
         self.write(script.stdout)
         self.write(script.stderr, "stderr")
@@ -241,10 +241,13 @@ class FakeProcess:
         """Wait for the exit; see `currant.Process.wait`."""
         return self._stopper.annotate(await self._group.wait_exit())
 
-    async def send_signal(self, signal: int) -> bool:
-        """Send a signal; return whether the process was running."""
+    async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
+        """Send a signal, to the group or to the leader; the process is the only one in both.
+
+        Return whether the process was running.
+        """
         await checkpoint()
-        return self._group.send(signal)
+        return self._group.send_to_leader(signal) if to == "leader" else self._group.send(signal)
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the process; see `currant.Process.stop`."""
@@ -288,6 +291,12 @@ class _FakeGroup:
     def send(self, *numbers: int) -> bool:
         reached = [self._deliver(number) for number in numbers]
         return reached[0]
+
+    def send_to_leader(self, number: int) -> bool:
+        return self._deliver(number)
+
+    async def wait_leader(self) -> None:
+        await self._exited.wait()
 
     async def wait_gone(self) -> None:
         await self._exited.wait()

@@ -334,7 +334,22 @@ class LauncherContract(ABC):
             assert await process.wait() == Exit(3, None)
             assert not await process.send_signal(SIGCONT)
 
+    async def test_signal_to_the_leader_reaches_the_process(self) -> None:
+        """A signal may go to the leader alone; after its exit it reaches no process."""
+        async with self.process(Behaviour.RUNS) as process:
+            assert await process.send_signal(SIGUSR1, "leader")
+            assert await process.wait() == Exit(None, SIGUSR1)
+            assert not await process.send_signal(SIGUSR1, "leader")
+
     # ---- stopping ----
+
+    async def test_mixed_stop_ends_a_process_with_the_signal(self) -> None:
+        """With kill_mode="mixed" a process that obeys needs no SIGKILL; another gets one."""
+        async with self.process(Behaviour.RUNS, kill_mode="mixed") as process:
+            assert await process.stop(SIGTERM, HOURS) == Exit(None, SIGTERM, stopped=True)
+        async with self.process(Behaviour.IGNORES_SIGTERM, kill_mode="mixed") as process:
+            end = await process.stop(SIGTERM, 0.05)
+            assert end == Exit(None, SIGKILL, stopped=True, forced=True)
 
     @pytest.mark.parametrize("signal", [SIGTERM, SIGUSR2, SIGKILL])
     async def test_stop_returns_when_the_signal_has_ended_the_process(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+import signal
+from contextlib import contextmanager, suppress
 from signal import SIGKILL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from currant import Runner
+from currant import Exit, ExitStatusLostError, Runner
 from currant._process.child import Child, SpawnSpec
 from currant._system.groups import has_pidfds
 from tests.waiting import LIMIT
@@ -95,7 +96,52 @@ async def test_exit_reaped_elsewhere_is_not_a_success() -> None:
             os.kill(job.pid, SIGKILL)
             os.waitid(os.P_PID, job.pid, os.WEXITED)  # noqa: ASYNC222 - before anybody else can
         assert runner.results["c"].status == "failed"
-        assert str(runner.results["c"].exit) == "exit code 255"
+        assert str(runner.results["c"].exit) == "exit status unknown"
+
+
+@contextmanager
+def reaping_host(how: str) -> Iterator[None]:
+    """Reap all children in a SIGCHLD handler, or have the system do so."""
+
+    def reap(*_: object) -> None:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    before = signal.signal(signal.SIGCHLD, reap if how == "handler" else signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("how", ["handler", "ignored"])
+@pytest.mark.parametrize("restart", ["never", "on-failure", "always"])
+async def test_lost_exit_status_is_told_and_ends_all_restarts(
+    how: str, restart: Literal["never", "on-failure", "always"]
+) -> None:
+    """The error says what happened; the command may have succeeded, so it is not run again."""
+    with anyio.fail_after(LIMIT):
+        async with Runner(keep_open=True, restart=restart) as runner:
+            with reaping_host(how):
+                result = await runner.start_soon("true").wait()
+                while result.exit is not None and result.exit.code == 0:  # We were first.
+                    result = await runner.start_soon("true").wait()
+            runner.kill()
+    assert result.status == "failed"
+    assert isinstance(result.error, ExitStatusLostError)
+    assert "SIGCHLD" in str(result.error)
+    assert result.exit == Exit(None, None)
+
+
+async def test_command_that_was_stopped_has_not_failed_if_its_status_is_lost() -> None:
+    """A stop is no failure, whatever became of the exit status."""
+    with anyio.fail_after(LIMIT), reaping_host("handler"):
+        async with Runner({"c": "sleep 9999"}) as runner:
+            await runner["c"].until_started()
+            runner.kill()
+    assert runner.results["c"].status == "stopped"
+    assert runner.results["c"].error is None
 
 
 async def test_pending_waits_learn_of_an_exit_right_before_close() -> None:

@@ -69,9 +69,24 @@ def test_command_is_a_shell_command_line(run: Run) -> None:
     assert ended == (0, b"a | bbnbnb\na | " + os.fsencode(ROOT) + b"\n", b"")
 
 
-def test_command_reads_nothing_from_currants_stdin(start: Start) -> None:
-    """A command that reads stdin gets end-of-file and cannot take another process's input."""
-    assert start("-n", "a", "cat; echo end").end() == (0, b"a | end\n", b"")
+@pytest.mark.parametrize("subcommand", ["run", "start"])
+def test_stdin_of_a_command_is_open_and_silent(
+    start: Start, tmp_path: Path, subcommand: str
+) -> None:
+    """A command that reads waits until it is stopped, and takes no other process's input."""
+    script = "exec 3<&0; (cat <&3; echo end) & echo $!; wait"  # A job with & would read /dev/null.
+    (tmp_path / "Procfile").write_text(f"a: {script}\n")
+    words = ["-q", "--raw", *(["-n", "a", script] if subcommand == "run" else [])]
+    cli = start(*words, subcommand=subcommand, cwd=tmp_path)
+    cli.read_until(b"\n")
+    cli.signal(signal.SIGTERM)
+    assert b"end" not in cli.end().out
+
+
+def test_stdin_of_a_command_may_be_null(start: Start) -> None:
+    """With `--stdin null` a command that reads finds the end at once."""
+    cli = start("--stdin", "null", "-n", "a", "cat; echo end")
+    assert cli.end() == (0, b"a | end\n", b"")
 
 
 @pytest.mark.parametrize(

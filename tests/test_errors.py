@@ -21,9 +21,11 @@ from currant import (
     DuplicateNameError,
     EmptyCommandError,
     Exit,
+    ExitStatusLostError,
     JobEndedError,
     LaunchError,
     Line,
+    NotPermittedError,
     NotReadyError,
     Result,
     RunningLoopError,
@@ -38,6 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FAILED = Result("web", Exit(3, None), None, "failed", attempts=2, duration=1.5, started_at=0.0)
+
+LOST = (
+    "the exit status of 'web' is lost: another part of this program reaped the process, or SIGCHLD "
+    "is ignored; keep SIGCHLD at signal.SIG_DFL while commands run, and replace os.waitpid(-1, "
+    "...), in a SIGCHLD handler for example, by a wait for each process that the program itself "
+    "has started"
+)
 
 ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     (CurrantError("all is lost"), {}, "all is lost"),
@@ -73,6 +82,15 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         ),
     ),
     (
+        NotPermittedError("web", 17),
+        {"name": "web", "pid": 17, "waited": 0.0},
+        (
+            "'web' (process group 17) cannot be stopped: this program lacks the permission to "
+            "signal it, because it runs as another user, through sudo or su for example; stop it "
+            "with 'sudo kill -- -17', and run this program as that user"
+        ),
+    ),
+    (
         JobEndedError("web", "restart"),
         {"name": "web", "request": "restart"},
         "cannot restart 'web': it has ended or is being stopped",
@@ -91,6 +109,7 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         },
         "'web' is not ready: it has ended: exit code 3\n    stdout: hi",
     ),
+    (ExitStatusLostError("web"), {"name": "web"}, LOST),
     (
         UnresponsiveError("web", 3, "status 500"),
         {"name": "web", "failures": 3, "reason": "status 500"},

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipapp
+from importlib import import_module
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Any, cast
@@ -310,6 +312,20 @@ def groups(request: pytest.FixtureRequest) -> Iterator[Groups]:
     groups.close()
 
 
+def test_script_asks_the_leader_alone_in_mixed_mode(groups: Groups, lifeline: Lifeline) -> None:
+    """The worker gets no stop signal, and SIGKILL once the leader has exited and was reaped."""
+    worker = f"(trap '{lifeline.say('asked')}' TERM; {lifeline.say('worker')}; {EXEC_FOREVER})"
+    # Another process starts the leader, as if the host had died: PID 1 becomes the parent.
+    loop = "trap 'exit 0' TERM; while :; do wait; done"
+    leader = f"{lifeline.hold('leader')}; echo $$ >&9; {worker} & {loop}"
+    subprocess.run(["setsid", "-f", "sh", "-c", leader], check=True)
+    lifeline.wait_for("leader", "worker")
+    number = next(word for word in lifeline.said() if word.isdigit())
+    groups.write(f"+ {number} 15 {10**9} mixed")
+    assert groups.die() == 0
+    assert lifeline.ended() == {"leader", "worker", number}
+
+
 def test_script_does_not_wait_for_unreaped_zombies(groups: Groups, lifeline: Lifeline) -> None:
     """Even with an endless grace: below some PID 1 zombies stay for good."""
     for name in "abc":
@@ -464,7 +480,7 @@ def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
 
     def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
         process = popen(argv, **options)
-        if SCRIPT in argv:
+        if SCRIPT.read_text() in argv:
             started.append(process)
         return process
 
@@ -575,6 +591,52 @@ async def test_guard_that_cannot_be_started_is_a_warning(
             monkeypatch.undo()
             result = await runner.start_soon("true").wait()
     assert result.status == "succeeded"
+
+
+@pytest_anyio
+async def test_guard_without_its_script_is_a_warning_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An installation that lacks the script is noticed before the first command starts."""
+    monkeypatch.setattr("currant._process.guard.SCRIPT", tmp_path / "missing.sh")
+    runner = Runner()
+    with pytest.warns(RuntimeWarning, match=r"orphan guard could not be started.*missing\.sh"):
+        async with runner:
+            pass
+
+
+IN_ZIPAPP = """
+import sys
+import anyio
+import currant
+
+async def main():
+    assert ".pyz" in currant.__file__
+    async with currant.Runner({"c": currant.Command.shell(sys.argv[1])}) as runner:
+        await runner["c"].until_started()
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+def test_guard_works_within_a_zipapp(tmp_path: Path, lifeline: Lifeline) -> None:
+    """The script is read from the archive, and ends the commands of a host that was killed."""
+    sources = tmp_path / "app"
+    for name in ("currant", "anyio", "idna"):
+        package = Path(cast("str", import_module(name).__file__)).parent
+        shutil.copytree(package, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(cast("str", import_module("typing_extensions").__file__), sources)
+    (sources / "__main__.py").write_text(IN_ZIPAPP)
+    zipapp.create_archive(sources, tmp_path / "app.pyz")
+    line = f"{lifeline.hold('c')}; {EXEC_FOREVER}"
+    host = subprocess.Popen([sys.executable, "-Werror", tmp_path / "app.pyz", line])
+    try:
+        lifeline.wait_for("c")
+    finally:
+        host.kill()
+        host.wait()
+    assert lifeline.wait_for_end() == {"c"}
 
 
 @pytest_anyio

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pickle
 import shutil
+import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -30,15 +32,17 @@ from currant import (
     Exit,
     LaunchError,
     LocalLauncher,
+    NotPermittedError,
     Runner,
     StdinClosedError,
 )
 from currant._process import pipes as _pipes
 from currant._system.files import bytes_in_pipe
+from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.shutdown_limits import ShutdownLimits
 from tests.files import files_left
 from tests.streams import read_all, read_until
-from tests.system import needs_proc, started_by_uvloop
+from tests.system import answer_signals, needs_proc, started_by_uvloop
 from tests.waiting import EXEC_FOREVER, HOURS, LIMIT, is_alive
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 
     from currant._process.child import Child, SpawnSpec
     from currant._process.local import LocalProcess
+    from currant._values.launch_spec import KillMode
     from tests.kills import Kills
 
 pytestmark = pytest.mark.anyio
@@ -622,6 +627,77 @@ os.read(0, 1)
         assert await process.stop(SIGTERM, 0.2) == Exit(3, None)
         # A member that is left would hold the output, and no limit would cut it off.
         assert await read_all(process.stdout) == b""
+
+
+# ---- an open, silent stdin ----
+
+
+async def test_silent_stdin_is_open_until_the_group_is_gone() -> None:
+    """A command that reads waits, also during its stop, and after its leader has exited."""
+    reader = "exec 3<&0; (trap '' TERM; read x <&3; echo end) & "
+    script = f"{reader} trap 'exit 0' TERM; echo ready; wait"
+    async with launched(Command.shell(script, stdin=SILENT, stderr="stdout")) as process:
+        assert process.stdin is None
+        assert await read_until(process.stdout, b"ready\n") == b"ready\n"
+        assert (await process.stop(SIGTERM, 0.1)).code == 0  # The reader is left, and killed.
+        assert b"end" not in await read_all(process.stdout)
+
+
+def test_silent_stdin_survives_pickle() -> None:
+    """A spec with this value can be sent to another process."""
+    spec = LaunchSpec.of(Command(["cat"], stdin=SILENT))
+    assert pickle.loads(pickle.dumps(spec)).stdin is SILENT
+    assert "stdin=SILENT" in repr(Command(["cat"], stdin=SILENT))
+
+
+# ---- a command that changed its user ----
+
+
+@needs_proc
+@pytest.mark.parametrize("mode", ["group", "mixed"])
+async def test_missing_permission_is_told_without_waiting_out_the_grace(
+    monkeypatch: pytest.MonkeyPatch, mode: KillMode
+) -> None:
+    """A group that this program may not signal is given up at once, and the error says why."""
+
+    def refuse() -> None:
+        raise PermissionError
+
+    command = Command.shell(f"echo ready; {EXEC_FOREVER}", kill_mode=mode)
+    async with ready(command) as process:
+        with monkeypatch.context() as patch:
+            answer_signals(patch, refuse)
+            with pytest.raises(NotPermittedError, match="lacks the permission to signal it"):
+                await process.stop(SIGTERM, HOURS)
+
+
+ROOT_COMMAND = """
+import os, sys, anyio
+from currant import Runner
+
+async def main():
+    with anyio.fail_after(20):
+        async with Runner({"c": "sleep 9999"}, grace=9999, orphan_guard=False) as runner:
+            await runner["c"].until_started()
+            print(runner["c"].pid, flush=True)
+            os.setuid(65534)  # as seen from here, the command has changed its user
+            assert not await runner["c"].send_signal(15)
+            runner.kill()
+    print(runner.results["c"].error)
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@needs_proc
+@pytest.mark.skipif(os.getuid() != 0, reason="changes the user: needs root")
+def test_command_of_another_user_is_given_up(anyio_backend_name: str) -> None:
+    """The result of the Runner tells that the permission is lacking."""
+    argv = [sys.executable, "-c", ROOT_COMMAND, anyio_backend_name]
+    ended = subprocess.run(argv, capture_output=True, check=False, timeout=LIMIT, text=True)
+    pid, _, error = ended.stdout.partition("\n")
+    os.kill(int(pid), SIGKILL)
+    assert "lacks the permission to signal it" in error, ended.stderr
 
 
 # ---- groups that must not be signalled ----

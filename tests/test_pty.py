@@ -40,7 +40,7 @@ from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.programs import Programs
-from tests.streams import read_all
+from tests.streams import read_all, read_until
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from currant._process.local import LocalProcess
     from currant._values.command import CommandOptions
-    from tests.lifeline import Lifeline
+    from tests.lifeline import Gate, Lifeline
 
 pytestmark = pytest.mark.anyio
 
@@ -200,14 +200,15 @@ async def test_many_lines_before_the_exit_are_complete() -> None:
 
 
 async def test_command_that_closes_its_terminal_keeps_running() -> None:
-    """The end of output is not the exit, and the command can be stopped after it."""
+    """A command may open the terminal again, so its output ends with the group."""
     with anyio.fail_after(LIMIT):
         async with LocalLauncher() as launcher:
             process = await launcher.launch(shell(f"echo last; {EXEC_FOREVER} {NULL}"))
-            assert await read_all(process.stdout) == b"last\r\n"
+            assert await read_until(process.stdout, b"\n") == b"last\r\n"
             await process.resize(30, 100)
             assert await process.send_signal(0)
             assert await process.stop(SIGTERM, HOURS) == Exit(None, SIGTERM, stopped=True)
+            assert await read_all(process.stdout) == b""
 
 
 # ---- its size ----
@@ -426,6 +427,51 @@ async def test_kill_works_as_without_a_terminal(trap: str, grace: float, end: Ex
         runner.kill()
     assert runner.results["c"].exit == end
     assert runner.results["c"].stdout == b"ready\r\n"
+
+
+async def test_terminal_may_be_opened_again(lifeline: Lifeline, gate: Gate) -> None:
+    """A command that has closed the terminal may ask for a password there, as ssh does."""
+    script = f"""
+{lifeline.hold("c")}
+exec </dev/null >/dev/null 2>&1
+{lifeline.say("closed")}
+{gate.wait}
+exec 3<>/dev/tty
+echo Password: >&3
+read x <&3
+echo got $x >&3
+exit 4
+"""
+    async with running(shell(script)) as runner:
+        await runner["c"].until_started()
+        lifeline.wait_for("closed")
+        await runner["c"].send(b"secret\n")  # typed before the command asks for it
+        gate.open()
+        await until_line(runner, "got secret")
+    assert runner.results["c"].exit == Exit(4, None)
+
+
+async def test_terminal_that_was_opened_again_loses_no_output(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """All that is written arrives, up to the exit and beyond what a terminal holds."""
+    script = f"""
+{lifeline.hold("c")}
+exec </dev/null >/dev/null 2>&1
+{lifeline.say("closed")}
+{gate.wait}
+exec >/dev/tty
+head -c 300000 /dev/zero
+exit 4
+"""
+    async with running(shell(script, capture=True)) as runner:
+        await runner["c"].until_started()
+        lifeline.wait_for("closed")
+        gate.open()
+        await runner.join()
+    result = runner.results["c"]
+    assert result.exit == Exit(4, None)
+    assert result.stdout == bytes(300000)
 
 
 async def test_each_attempt_has_a_new_terminal() -> None:

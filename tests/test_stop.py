@@ -65,7 +65,7 @@ class Group:
         self._dies_after = dies_after
         self._leads = leads
         self._began = anyio.current_time()
-        self._end = float("inf")
+        self._end = self._leader_end = float("inf")
         self._change = anyio.Event()
 
     @property
@@ -86,6 +86,17 @@ class Group:
             elif signal != SIGCONT:
                 self._end_in(self._obeys_after)
         return self.can_be_found
+
+    def send_to_leader(self, signal: int) -> bool:
+        """Log the signal, which the leader alone obeys."""
+        self.log.append((elapsed(self._began), signal))
+        self._leader_end = anyio.current_time() + (self._obeys_after or 0)
+        return self.can_be_found
+
+    async def wait_leader(self) -> None:
+        """Wait until the leader has obeyed."""
+        await anyio.sleep_until(self._leader_end)
+        self._leads = False
 
     async def wait_gone(self) -> None:
         """Wait until its end, which may come nearer."""
@@ -262,6 +273,23 @@ async def test_an_endless_grace_never_ends_in_a_kill() -> None:
     group = Group(obeys_after=1_000_000)
     assert await timed(stopper_of(group), float("inf")) == (True, 1_000_000)
     assert not group.kills
+
+
+# ---- mixed: the leader is asked alone ----
+
+
+@pytest.mark.parametrize(
+    ("obeys_after", "killed_after", "forced"), [(3, 3, False), (8, 5, True), (0, 0, False)]
+)
+async def test_mixed_kills_the_rest_when_the_leader_has_exited_or_the_grace_is_over(
+    obeys_after: float, killed_after: float, forced: bool
+) -> None:
+    """SIGKILL for the rest of the group does not count as force, unless the leader needed it."""
+    group = Group(obeys_after=obeys_after)
+    stopper = Stopper(group, REAP_LIMIT, "mixed")
+    assert await stopper.end(SIGTERM, 5)
+    assert group.log == [*requested(), (killed_after, SIGKILL)]
+    assert stopper.annotate(RETURNED) == Exit(None, SIGKILL, stopped=True, forced=forced)
 
 
 # ---- what is said of the leader's exit ----

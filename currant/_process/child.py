@@ -14,16 +14,17 @@ start happens, the interpreter is locked until the new program runs.
 from __future__ import annotations
 
 import os
-import subprocess
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from currant._system import dispositions
+from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.groups import kill_unreaped
 from currant._system.terminal import take_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from currant._values.checks import StrOrPath
@@ -32,7 +33,7 @@ __all__ = ["Child", "SpawnSpec"]
 
 
 UNKNOWN = 255
-"""The exit code if the system cannot report it; as in asyncio, and never a success."""
+"""The return code if another part of this program reaped the child; as in asyncio, no success."""
 
 POLL_INTERVAL = 0.01
 """Seconds between two looks for the exit of a process that has no pidfd."""
@@ -77,26 +78,27 @@ class Child:
     Attributes:
         pid: the pid, which no other process has until the child is reaped.
         pidfd: its pidfd until it is closed; None if it has no pidfd.
+        is_status_lost: whether another part of this program reaped the child.
 
     Raises:
         OSError: the process could not be started; nothing is left behind.
     """
 
     def __init__(self, spec: SpawnSpec, *, with_pidfd: bool = True) -> None:
-        take = take_terminal() if spec.in_terminal else None
-        process = subprocess.Popen(
-            spec.argv,
-            preexec_fn=take,  # noqa: PLW1509 - `take_terminal` says why it is safe
-            **spec.options(),
-        )
-        self._process = cast("subprocess.Popen[bytes]", process)
+        # Each step says why it is safe.
+        self._process = popen(spec.argv, _steps_before_exec(spec), **spec.options())
         self.pid = self._process.pid
         self._wait_lock = anyio.Lock(fast_acquire=True)
         self._closed = False
+        self.is_status_lost: bool = False
         self.pidfd: int | None = None
         try:
             if with_pidfd:
-                self.pidfd = os.pidfd_open(self.pid)
+                with no_fork:
+                    self.pidfd = os.pidfd_open(self.pid)
+                    close_in_forks(self)
+        except ProcessLookupError:  # Another part of this program has reaped the child already.
+            self._note_lost_status()
         except OSError:
             kill_unreaped(self.pid)
             self._reap(0)
@@ -140,6 +142,13 @@ class Child:
             anyio.notify_closing(pidfd)
             os.close(pidfd)
 
+    def close_in_fork(self) -> None:
+        """Close the pidfd in a fork, of which the process is no child."""
+        self._closed = True
+        pidfd, self.pidfd = self.pidfd, None
+        if pidfd is not None:
+            os.close(pidfd)
+
     def _reap(self, options: int) -> None:
         if self._process.returncode is not None:
             return
@@ -148,7 +157,28 @@ class Child:
         try:
             pid, status = os.waitpid(self.pid, options)
         except ChildProcessError:
-            self._process.returncode = UNKNOWN
+            self._note_lost_status()
         else:
             if pid:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
+
+    def _note_lost_status(self) -> None:
+        self._process.returncode = UNKNOWN
+        self.is_status_lost = True
+
+
+def _steps_before_exec(spec: SpawnSpec) -> Callable[[], object] | None:
+    """Return the `preexec_fn` of a start; None if nothing is to do, because vfork is faster."""
+    steps: list[Callable[[], object]] = []
+    if spec.in_terminal:
+        steps.append(take_terminal())
+    if dispositions.differ_from_default():
+        steps.append(dispositions.reset)
+    if not steps:
+        return None
+
+    def run() -> None:
+        for step in steps:
+            step()
+
+    return run

@@ -211,5 +211,8 @@ class _Escapee(ProcessGroup):
 
     __slots__ = ()
 
+    async def wait_leader(self) -> None:
+        await wait_empty(self)
+
     async def wait_gone(self) -> None:
         await wait_empty(self)

@@ -1,13 +1,13 @@
 """The orphan guard: a tiny helper process that ends the commands if this program dies.
 
-The helper is a shell script, `guard.sh`, in a session of its own.  The script reads from a pipe
-that only this program writes to; the kernel closes that pipe when this program dies, even by
-SIGKILL.
+The helper is a shell script, `guard.sh`, in a session of its own; the shell gets the script as
+text.  The script reads from a pipe that only this program writes to; the kernel closes that pipe
+when this program dies, even by SIGKILL.
 
 Three things must hold.  A group is registered before anything else is awaited after the start, and
 unregistered once, when the group is gone.  No other process has the write end of the pipe: each
-exec closes that end, and so does `close_in_fork` after a fork.  The end of the pipe without a final
-full stop means that this program died, and nothing else has that meaning.
+exec closes that end, and so does each fork.  The end of the pipe without a final full stop means
+that this program died, and nothing else has that meaning.
 
 Rejected: ``PR_SET_PDEATHSIG``, which fires when the *thread* that started a process ends.  A Python
 interpreter as the helper, which takes 20 times as long to start and 5 times the memory.
@@ -16,16 +16,18 @@ interpreter as the helper, which takes 20 times as long to start and 5 times the
 from __future__ import annotations
 
 import os
+import pkgutil
 import subprocess
 import warnings
-from functools import cache
+from errno import ENOENT
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import anyio
 
+from currant._system.dispositions import differ_from_default, reset
+from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.marks import VARIABLE
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ __all__ = ["OrphanGuard"]
 
 
 SCRIPT = Path(__file__).with_name("guard.sh")
+"""The script, which the package's loader reads: within a zip archive it is no file."""
 
 TICKS_PER_SECOND = 10
 """The script's unit of time."""
@@ -60,20 +63,25 @@ class OrphanGuard:
         self._exit_limit = exit_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
+        self._read_end: int | None = None
         self._escapee_ticks = 0
         self._unsent = b""
 
     def start(self) -> None:
         """Start the helper, in about a millisecond."""
         try:
-            read_end, self._pipe = os.pipe()
+            script = _read_script()
+            with no_fork:
+                self._read_end, self._pipe = os.pipe()
+                close_in_forks(self)
         except OSError as error:
             _warn(f"could not be started ({error})")
             return
         try:
-            self._process = subprocess.Popen(
-                ["/bin/sh", SCRIPT, self._run],
-                stdin=read_end,
+            self._process = popen(
+                ["/bin/sh", "-c", script, "currant-guard", self._run],
+                reset if differ_from_default() else None,
+                stdin=self._read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
@@ -85,10 +93,8 @@ class OrphanGuard:
             _warn(f"could not be started ({error})")
         else:
             os.set_blocking(self._pipe, False)
-            _register_fork_handler()
-            _open_guards.add(self)
         finally:
-            os.close(read_end)
+            self._close_read_end()
 
     def raise_escapee_grace(self, grace: float) -> None:
         """Give escapees at least `grace` seconds to end.
@@ -103,7 +109,8 @@ class OrphanGuard:
 
     def register(self, group: int, spec: StopSpec) -> None:
         """Have the guard end a process group if this program dies."""
-        self._write(f"+ {group} {spec.signal} {_ticks(spec.grace)}\n")
+        mode = "" if spec.kill_mode == "group" else f" {spec.kill_mode}"
+        self._write(f"+ {group} {spec.signal} {_ticks(spec.grace)}{mode}\n")
 
     def unregister(self, group: int) -> None:
         """Have the guard forget a process group, which is gone."""
@@ -134,6 +141,7 @@ class OrphanGuard:
     def close_in_fork(self) -> None:
         """Close the pipe in a fork, which may outlive this program."""
         self._close_pipe()
+        self._close_read_end()
 
     def _write(self, line: str) -> None:
         if self._pipe is None:
@@ -150,7 +158,25 @@ class OrphanGuard:
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
-            _open_guards.discard(self)
+
+    def _close_read_end(self) -> None:
+        if self._read_end is not None:
+            os.close(self._read_end)
+            self._read_end = None
+
+
+def _read_script() -> str:
+    """Return the text of the script.
+
+    Not through `importlib.resources`, because importing that takes several milliseconds.
+
+    Raises:
+        OSError: the package was installed without the script.
+    """
+    script = pkgutil.get_data(__package__, SCRIPT.name)
+    if script is None:
+        raise FileNotFoundError(ENOENT, f"the loader of {__package__} cannot read", SCRIPT.name)
+    return script.decode()
 
 
 def _environment() -> dict[str, str]:
@@ -172,17 +198,3 @@ def _warn(problem: str) -> None:
         RuntimeWarning,
         stacklevel=2,
     )
-
-
-_open_guards: WeakSet[OrphanGuard] = WeakSet()
-
-
-@cache
-def _register_fork_handler() -> None:
-    """Have all later forks of this program close the pipes of all guards; once per program."""
-    os.register_at_fork(after_in_child=_close_in_fork)
-
-
-def _close_in_fork() -> None:
-    for guard in list(_open_guards):
-        guard.close_in_fork()

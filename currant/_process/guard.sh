@@ -1,10 +1,12 @@
 # The orphan guard: ends the commands of a program that died, for whatever reason.
 #
-# Usage: sh guard.sh RUN
+# Usage: sh guard.sh RUN, or sh -c "$(cat guard.sh)" NAME RUN
 #
 # The program writes to standard input.  It registers each process group of its commands:
 #     = TICKS                 from now on, the grace of escapees is TICKS
-#     + GROUP SIGNAL TICKS    GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS
+#     + GROUP SIGNAL TICKS [MODE]
+#                             GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS; if MODE
+#                             is "mixed", SIGNAL goes to the leader alone, and SIGKILL follows its exit
 #     - GROUP                 GROUP is gone
 #     .                       all groups are gone, and the guard has to exit
 # End-of-file without that last line means that the program is dead.  Then the guard ends all
@@ -12,7 +14,7 @@
 # Escapees get SIGTERM, because the mark does not contain the stop signal.
 #
 # This script runs in any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  A variable for
-# each group holds SIGNAL and TICKS; its name ends in the group's number.  `groups` lists the numbers.
+# each group holds SIGNAL, TICKS and MODE; its name ends in the group's number.  `groups` lists the numbers.
 #
 # The system may be unable to start a process at this moment.  So the script sends the stop signals
 # without starting one, and sends at least SIGKILL to all registered groups, however it exits.
@@ -28,11 +30,11 @@ groups=
 listed=0         # how many numbers `groups` has, including groups that are gone
 most=100         # how many numbers it may have before groups that are gone are removed
 
-while read -r what first signal ticks; do
+while read -r what first signal ticks mode; do
     case $what in
     =) grace=$first ;;
     +)
-        eval "currant_spec_$first=$signal:$ticks"
+        eval "currant_spec_$first=$signal:$ticks:$mode"
         groups="$groups $first"
         listed=$((listed + 1))
         ;;
@@ -51,10 +53,14 @@ while read -r what first signal ticks; do
     fi
 done
 
-# Sends a stop signal to a group, and sets the time at which the group gets SIGKILL.
+# Sends a stop signal to a group, or to its leader, and sets the time at which the group gets SIGKILL.
+# A number belongs to the leader, or to no process, as long as the group exists.
 request_stop() {
-    eval "currant_due_$1=$3"
-    kill -s "$2" -- "-$1"
+    eval "currant_due_$1=$3 currant_mode_$1=$4"
+    case $4 in
+    mixed) kill -s 0 -- "-$1" && kill -s "$2" -- "$1" ;;
+    *) kill -s "$2" -- "-$1" ;;
+    esac
     kill -s CONT -- "-$1"
 }
 
@@ -115,7 +121,7 @@ sweep() {
         if [ -z "$due" ]; then
             found=yes
             groups="$groups $group"
-            request_stop "$group" "$sigterm" $((began + grace))
+            request_stop "$group" "$sigterm" $((began + grace)) group
             [ "$now" -lt "$((began + grace))" ] || kill -s KILL -- "-$group"
         fi
     done
@@ -151,6 +157,9 @@ finish() {
                 continue
             fi
             left="$left $group"
+            eval "mode=\${currant_mode_$group-}"
+            # The parent of the leader is PID 1 by now, and a leader that it has reaped is gone.
+            [ "$mode" != mixed ] || kill -s 0 -- "$group" || due=$now
             [ "$now" -lt "$due" ] || kill -s KILL -- "-$group"
         done
         groups=$left
@@ -165,7 +174,8 @@ clock
 began=$now
 for group in $groups; do
     eval "spec=\${currant_spec_$group-}"
-    [ -z "$spec" ] || request_stop "$group" "${spec%:*}" $((began + ${spec#*:}))
+    ticks=${spec#*:}
+    [ -z "$spec" ] || request_stop "$group" "${spec%%:*}" $((began + ${ticks%:*})) "${spec##*:}"
 done
 sweep
 finish

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
     from currant._values.exit import Exit
+    from currant._values.launch_spec import SignalTarget
     from currant._values.shutdown_limits import ShutdownLimits
 
 __all__ = ["Checker", "Launcher", "Limited", "PortOwner", "Process", "Resizable", "Sweeper"]
@@ -60,8 +61,10 @@ class Process(Protocol):
         """
         ...
 
-    async def send_signal(self, signal: int, /) -> bool:
-        """Send a signal to the whole group; return whether any process got the signal.
+    async def send_signal(self, signal: int, /, to: SignalTarget = "group") -> bool:
+        """Send a signal to the whole group, or to the leader alone.
+
+        Return whether any process got the signal.
 
         Cancellation: the signal may have been sent or not.
         """
@@ -69,6 +72,9 @@ class Process(Protocol):
 
     async def stop(self, signal: int, grace: float, /) -> Exit:
         """End the whole group: request with `signal`, wait up to `grace` seconds, kill, reap.
+
+        If the `kill_mode` of the command is ``"mixed"``, the request goes to the leader alone, and
+        the rest of the group is killed when the leader has exited.
 
         Only the steps that are left are done: if the process has exited by itself, the rest of the
         group is ended; if the group is gone, the call returns at once.  A second call with a
@@ -122,7 +128,7 @@ class Launcher(Protocol):
     async def launch(self, command: Command, /) -> Process:
         """Start `command` and return once the program runs.
 
-        The command's `name` and `grace` are set.
+        The command's `name`, `grace` and `kill_mode` are set.
         Cancellation: nothing is left running.
 
         Raises:

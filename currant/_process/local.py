@@ -20,15 +20,23 @@ from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
 from currant._process.lookup import build_environment, explain, find_problem, stdin_path
-from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput
+from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
-from currant._process.stop import Stopper, StopSpec, wait_empty
+from currant._process.stop import PATIENCE, Forbidden, Stopper, StopSpec, wait_empty
+from currant._system.dispositions import sigchld_is_ignored
+from currant._system.forks import close_in_forks
 from currant._system.groups import ProcessGroup
 from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
-from currant._values.errors import CannotStopError, CommandNotFoundError, CurrantError, LaunchError
+from currant._values.errors import (
+    CannotStopError,
+    CommandNotFoundError,
+    CurrantError,
+    LaunchError,
+    NotPermittedError,
+)
 from currant._values.exit import Exit
-from currant._values.launch_spec import LaunchSpec, Pty, has_input
+from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -36,6 +44,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from anyio.abc import Process
+
+    from currant._values.launch_spec import SignalTarget
 
 __all__ = ["LocalLauncher", "LocalProcess"]
 
@@ -70,9 +80,10 @@ class LocalLauncher:
         self._unswept: dict[str, StopSpec] = {}
         self._unstoppable: set[int] = set()
         self._left = False
+        close_in_forks(self)
 
     async def __aenter__(self) -> Self:
-        if signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN:
+        if sigchld_is_ignored():
             raise CurrantError(
                 "SIGCHLD is ignored in this program, so the system discards the exit status of its "
                 "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
@@ -153,10 +164,14 @@ class LocalLauncher:
             if self._unswept.get(swept) is spec:  # If not, the command was started again.
                 del self._unswept[swept]
 
+    def close_in_fork(self) -> None:
+        """Leave all processes to the parent of a fork."""
+        self._unswept.clear()
+
     async def _start(self, command: LaunchSpec) -> LocalProcess:
         name = command.name
         grace = self.limits.grace if command.grace is None else command.grace
-        stop_spec = StopSpec(command.stop_signal, grace)
+        stop_spec = StopSpec(command.stop_signal, grace, command.kill_mode or "group")
         self._unswept[name] = stop_spec
         self._attempts[name] += 1
         own_mark = mark(self._run, name, self._attempts[name])
@@ -178,7 +193,8 @@ class LocalLauncher:
             self._guard.register(child.pid, stop_spec)
             group = _ChildGroup(name, child, self._guard.unregister)
             servers = OwnServers(child.pid, f"{VARIABLE}={own_mark}".encode())
-            process = LocalProcess(group, stdio, servers, self.limits, self._forget)
+            stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
+            process = LocalProcess(group, stopper, stdio, servers, self.limits, self._forget)
             self._processes[process] = group
         return process
 
@@ -216,6 +232,7 @@ class LocalProcess:
     def __init__(
         self,
         group: _ChildGroup,
+        stopper: Stopper,
         stdio: Stdio,
         servers: OwnServers,
         limits: ShutdownLimits,
@@ -226,8 +243,11 @@ class LocalProcess:
         self.stdin = stdio.stdin
         self.stdout = stdio.stdout
         self.stderr = stdio.stderr
+        self._silent_input = stdio.silent
+        if isinstance(stdio.stdout, TerminalOutput):
+            stdio.stdout.is_group_gone = group.check_gone
         self._group = group
-        self._stopper = Stopper(group, limits.reap)
+        self._stopper = stopper
         self._servers = servers
         self._limits = limits
         self._on_close = on_close
@@ -237,12 +257,13 @@ class LocalProcess:
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited and been reaped; see `Process.wait`."""
-        returncode = await self._group.wait_leader()
-        return self._stopper.annotate(Exit.from_returncode(returncode))
+        returncode = await self._group.wait_exit()
+        end = Exit(None, None) if returncode is None else Exit.from_returncode(returncode)
+        return self._stopper.annotate(end)
 
-    async def send_signal(self, signal: int) -> bool:
-        """Send `signal` to the whole group; return whether any process got the signal."""
-        return self._group.send(signal)
+    async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
+        """Send `signal` to the group or the leader; return whether any process got the signal."""
+        return self._group.send_to_leader(signal) if to == "leader" else self._group.send(signal)
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
@@ -253,6 +274,8 @@ class LocalProcess:
         if isinstance(self.stdin, TerminalInput):  # An escapee might never make room.
             self.stdin.break_off()
         if not is_gone:
+            if self._group.is_forbidden():
+                raise NotPermittedError(self._group.name, self.pid)
             raise CannotStopError(self._group.name, self.pid, self._limits.reap)
         return await self.wait()
 
@@ -271,7 +294,7 @@ class LocalProcess:
         if not self._group.check_gone():
             with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
                 await self._stopper.end(signals.SIGKILL, 0)
-        for pipe in (self.stdin, self.stdout, self.stderr):
+        for pipe in (self.stdin, self.stdout, self.stderr, self._silent_input):
             if pipe is not None:
                 pipe.close()
         self._group.close()
@@ -306,12 +329,31 @@ class _ChildGroup:
     def send(self, *signals: int) -> bool:
         return not self._is_empty() and self._group.send(*signals)
 
-    async def wait_leader(self) -> int:
-        """Wait until the leader has been reaped, and return the return code."""
-        return await self._leader.wait()
+    def send_to_leader(self, signal: int) -> bool:
+        return self._leader.returncode is None and self._group.send_to_leader(signal)
+
+    def is_forbidden(self) -> bool:
+        """Return whether this program may signal no member, although one is alive."""
+        return self._group.is_forbidden()
+
+    async def wait_exit(self) -> int | None:
+        """Wait until the leader has been reaped; return the return code, or None if it is lost."""
+        returncode = await self._leader.wait()
+        if isinstance(self._leader, Child):
+            return None if self._leader.is_status_lost else returncode
+        # The event loop itself reports 255, or on trio even 0.
+        return None if sigchld_is_ignored() else returncode
+
+    async def wait_leader(self) -> None:
+        if self.is_forbidden():
+            with anyio.move_on_after(PATIENCE):
+                await self._leader.wait()
+            if self.is_forbidden():
+                raise Forbidden
+        await self._leader.wait()
 
     async def wait_gone(self) -> None:
-        await self._leader.wait()
+        await self.wait_leader()
         await wait_empty(self._group)
         self.check_gone()
 
@@ -335,5 +377,8 @@ class _ChildGroup:
 def _open_stdio(command: LaunchSpec) -> Stdio:
     if isinstance(command.pty, Pty):
         return PtyStdio(command.pty.rows, command.pty.columns)
+    separate = command.stderr == "separate"
+    if command.stdin is SILENT:
+        return PipeStdio(source=None, silent=True, separate=separate)
     source = None if has_input(command) else stdin_path(command)
-    return PipeStdio(source=source, separate=command.stderr == "separate")
+    return PipeStdio(source=source, separate=separate)

@@ -7,7 +7,10 @@ read by readiness is 2 to 4 times as fast.
 The child's ends stay blocking, because programs expect that.
 
 A terminal is read and written in the same way, but through two descriptors of our end: no event
-loop lets a reader and a writer wait for the same descriptor.  The child uses one end of the
+loop lets a reader and a writer wait for the same descriptor.  We also keep a copy of the child's
+end until the group is gone.  Otherwise the output would end, and input would fail, as soon as no
+process has the terminal open; but a command may redirect its standard files and open ``/dev/tty``
+later, as ssh, sudo and git do to ask for a password.  The child uses one end of the
 terminal for all three standard files, so closing our end is not the end of the input: for that we
 type the end-of-file character.
 """
@@ -25,16 +28,20 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
 from currant._system.files import bytes_in_pipe, enlarge_pipe, open_for_reading
+from currant._system.forks import close_in_forks, no_fork
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 __all__ = ["InputPipe", "OutputPipe", "PipeStdio", "PtyStdio", "Stdio", "TerminalInput"]
 
 
 CHUNK = 64 * 1024
 """The most bytes of a read: the capacity of a pipe on Linux."""
+
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks whether the group of a silent terminal is gone."""
 
 BUSY_CHUNK = 256 * 1024
 """The same for a pipe that was found full, which is enlarged to this capacity.
@@ -50,12 +57,19 @@ class _Pipe:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        close_in_forks(self)
 
     def close(self) -> None:
         """Close our end: unread bytes are lost, and a child that reads reaches end-of-file."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             anyio.notify_closing(fd)
+            os.close(fd)
+
+    def close_in_fork(self) -> None:
+        """Close our end in a fork, without a word to the event loop of the parent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
             os.close(fd)
 
     async def aclose(self) -> None:
@@ -140,6 +154,57 @@ class OutputPipe(_Pipe, ByteReceiveStream):
             anyio.notify_closing(self._fd)  # A waiting reader has to look at the deadline.
 
 
+class TerminalOutput(OutputPipe):
+    """Our end of a terminal, as the screen.
+
+    Attributes:
+        is_group_gone: is called until it returns True, which lets the output end.
+    """
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._child_end = -1
+        self.is_group_gone: Callable[[], bool] = lambda: False
+
+    def hold(self, child_end: int) -> None:
+        """Keep the terminal open through a copy of the child's end, until the group is gone."""
+        self._child_end = os.dup(child_end)
+
+    async def _wait_readable(self) -> None:
+        """Wait until the terminal is readable, or its output may have ended."""
+        if self._child_end < 0:
+            await super()._wait_readable()
+            return
+        # After the exit of the leader a Runner calls `stop`, and so `set_drain_deadline`, at once.
+        # Only for another caller do we look ourselves.
+        with anyio.move_on_after(LOOK_INTERVAL):
+            await super()._wait_readable()
+            return
+        if self.is_group_gone():
+            self._release()
+
+    def set_drain_deadline(self, seconds: float) -> None:
+        """End the stream when the terminal is empty and no process has it open, or in `seconds`."""
+        super().set_drain_deadline(seconds)
+        self._release()
+
+    def close(self) -> None:
+        """Close both ends: a process that still has the terminal open gets SIGHUP."""
+        self._release()
+        super().close()
+
+    def close_in_fork(self) -> None:
+        """Close both ends in a fork."""
+        self._release()
+        super().close_in_fork()
+
+    def _release(self) -> None:
+        """Close our copy of the child's end: from now on the output ends with the last process."""
+        child_end, self._child_end = self._child_end, -1
+        if child_end >= 0:
+            os.close(child_end)
+
+
 class InputPipe(_Pipe, ByteSendStream):
     """Our end of a pipe that the child reads from."""
 
@@ -220,8 +285,10 @@ class Stdio:
         stdin: our end of the child's stdin; None if we do not write to it.
         stdout: our end of the child's stdout.
         stderr: our end of the child's stderr; None if that goes to stdout.
+        silent: our end of a stdin that nothing is written to, open until the process is closed.
     """
 
+    silent: InputPipe | None = None
     stdin: InputPipe | None = None
     stdout: OutputPipe
     stderr: OutputPipe | None = None
@@ -229,6 +296,7 @@ class Stdio:
     def __init__(self) -> None:
         self._our_ends: list[_Pipe] = []
         self._child_ends: list[int] = []
+        close_in_forks(self)
 
     @contextmanager
     def child_ends(self) -> Generator[tuple[int, int, int]]:
@@ -242,6 +310,10 @@ class Stdio:
         except BaseException:
             self._close()
             raise
+        self._close_child_ends()
+
+    def close_in_fork(self) -> None:
+        """Close the child's ends in a fork; each of our ends is closed by itself."""
         self._close_child_ends()
 
     def _close_child_ends(self) -> None:
@@ -259,23 +331,27 @@ class PipeStdio(Stdio):
     """Pipes, and perhaps a file as stdin.
 
     Args:
-        source: the file to be the child's stdin; None: a pipe that we write to.
+        source: the file to be the child's stdin; None: a pipe.
+        silent: whether that pipe stays silent, so that we do not write to it.
         separate: whether stderr has a pipe of its own or goes to stdout.
 
     Raises:
         OSError: no descriptor is left, or `source` cannot be read; nothing is left open.
     """
 
-    def __init__(self, *, source: str | None, separate: bool) -> None:
+    def __init__(self, *, source: str | None, separate: bool, silent: bool = False) -> None:
         super().__init__()
         try:
-            if source is None:
-                self.stdin = self._open_input()
-            else:
-                self._child_ends.append(open_for_reading(source))
-            self.stdout = self._open_output()
-            if separate:
-                self.stderr = self._open_output()
+            with no_fork:
+                if silent:
+                    self.silent = self._open_input()
+                elif source is None:
+                    self.stdin = self._open_input()
+                else:
+                    self._child_ends.append(open_for_reading(source))
+                self.stdout = self._open_output()
+                if separate:
+                    self.stderr = self._open_output()
         except OSError:
             self._close()
             raise
@@ -308,13 +384,15 @@ class PtyStdio(Stdio):
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
-        our_end, child_end = open_terminal(rows, columns)
-        self._child_ends = [child_end] * 3
-        self.stdout = OutputPipe(our_end)
-        self._our_ends.append(self.stdout)
         try:
-            self.stdin = TerminalInput(os.dup(our_end))
+            with no_fork:
+                our_end, child_end = open_terminal(rows, columns)
+                self._child_ends = [child_end] * 3
+                self.stdout = output = TerminalOutput(our_end)
+                self._our_ends.append(output)
+                output.hold(child_end)
+                self.stdin = TerminalInput(os.dup(our_end))
+                self._our_ends.append(self.stdin)
         except OSError:
             self._close()
             raise
-        self._our_ends.append(self.stdin)

@@ -5,7 +5,8 @@ and behaves the same on every loop.  Without pidfds (macOS) the event loop start
 because only the loop learns of the exit without polling.
 
 A process in a terminal is a `Child` on every system: the process has to take the terminal between
-fork and exec, and `anyio.open_process` has no hook for that.
+fork and exec, and `anyio.open_process` has no hook for that.  The same holds if this program blocks
+or ignores signals.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import anyio
 from anyio.abc import Process
 
 from currant._process.child import Child, SpawnSpec
+from currant._system.dispositions import differ_from_default
+from currant._system.forks import starting
 from currant._system.groups import has_pidfds
 
 if TYPE_CHECKING:
@@ -50,12 +53,12 @@ async def start_with_pidfd(spec: SpawnSpec) -> Child:
 
 
 async def start_without_pidfd(spec: SpawnSpec) -> Child | Process:
-    """Start a process by way of the event loop; for a process in a terminal, poll for the exit."""
-    if spec.in_terminal:
+    """Start a process by way of the event loop; if that cannot set it up, poll for the exit."""
+    if spec.in_terminal or differ_from_default():
         return Child(spec, with_pidfd=False)
     options: dict[str, Any] = spec.options()
     # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.
-    with anyio.CancelScope(shield=True):
+    with anyio.CancelScope(shield=True), starting():  # uvloop runs the hooks of a fork.
         process = await anyio.open_process(spec.argv, **options)
     # Both type checkers assume that every cancel scope swallows errors.
     return process  # noqa: RET504  # pyright: ignore[reportPossiblyUnboundVariable]

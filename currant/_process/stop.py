@@ -3,10 +3,14 @@
 `Stopper.end` is one straight function over the four steps; it needs a process group that can be
 signalled and waited for.  Each call has a timer: the call whose grace ends first kills the group,
 and the other calls find it gone.  So hurrying is a second call with a shorter grace.
+
+With the kill mode "mixed", as in systemd, the request goes to the leader alone, and the rest of the
+group is killed as soon as the leader has exited.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from signal import SIGCONT, SIGKILL
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -16,8 +20,17 @@ from anyio import move_on_after, sleep
 if TYPE_CHECKING:
     from currant._system.groups import ProcessGroup
     from currant._values.exit import Exit
+    from currant._values.launch_spec import KillMode
 
-__all__ = ["StopSpec", "Stoppable", "Stopper", "wait_empty"]
+__all__ = ["PATIENCE", "Forbidden", "StopSpec", "Stoppable", "Stopper", "wait_empty"]
+
+
+PATIENCE = 0.2
+"""Seconds until a group that may not be signalled is given up: it may be about to exit."""
+
+
+class Forbidden(Exception):  # noqa: N818 - it never leaves this package
+    """This program lacks the permission to signal any member of a group: see `sudo`, `su`."""
 
 
 class StopSpec(NamedTuple):
@@ -25,6 +38,7 @@ class StopSpec(NamedTuple):
 
     signal: int
     grace: float
+    kill_mode: KillMode = "group"
 
 
 class Stoppable(Protocol):
@@ -41,8 +55,24 @@ class Stoppable(Protocol):
         """
         ...
 
+    def send_to_leader(self, signal: int, /) -> bool:
+        """Send a signal to the leader alone; return whether it was delivered."""
+        ...
+
+    async def wait_leader(self) -> object:
+        """Wait until the leader has exited.
+
+        Raises:
+            Forbidden: this program may not signal the group.
+        """
+        ...
+
     async def wait_gone(self) -> None:
-        """Wait until no member is alive, and a leader that is our child has been reaped."""
+        """Wait until no member is alive, and a leader that is our child has been reaped.
+
+        Raises:
+            Forbidden: this program may not signal the group.
+        """
         ...
 
 
@@ -52,11 +82,13 @@ class Stopper:
     Args:
         group: the group.
         reap_limit: how long the group may exist after SIGKILL, in seconds.
+        kill_mode: the processes that are requested to stop.
     """
 
-    def __init__(self, group: Stoppable, reap_limit: float) -> None:
+    def __init__(self, group: Stoppable, reap_limit: float, kill_mode: KillMode = "group") -> None:
         self._group = group
         self._reap_limit = reap_limit
+        self._asks_leader_alone = kill_mode == "mixed"
         self._requested = False
         self._stopped = False
         self._forced = False
@@ -65,18 +97,22 @@ class Stopper:
         """End the group: request with `signal`, wait up to `grace` seconds, kill, reap.
 
         Returns:
-            Whether the group is gone; False if a member outlived SIGKILL for `reap_limit` seconds.
+            Whether the group is gone; False if a member outlived SIGKILL for `reap_limit` seconds,
+            or, at once, if this program lacks the permission to signal the group.
 
         Cancellation: the stop was requested; SIGKILL may or may not have been sent.
         """
         self._request_stop(signal)
-        with move_on_after(grace):
-            await self._group.wait_gone()
-            return True
-        self._kill()
-        with move_on_after(self._reap_limit):
-            await self._group.wait_gone()
-            return True
+        with suppress(Forbidden):
+            with move_on_after(grace):
+                if not self._asks_leader_alone:
+                    await self._group.wait_gone()
+                    return True
+                await self._group.wait_leader()
+            self._kill()
+            with move_on_after(self._reap_limit):
+                await self._group.wait_gone()
+                return True
         return False
 
     def annotate(self, end: Exit) -> Exit:
@@ -89,16 +125,28 @@ class Stopper:
         self._requested = True
         was_alive = self._group.leader_is_alive()
         # SIGCONT, because a suspended process receives no signal but SIGKILL until it is continued.
-        self._stopped = self._group.send(signal, SIGCONT) and was_alive
+        if self._asks_leader_alone:
+            self._stopped = self._group.send_to_leader(signal) and was_alive
+            self._group.send(SIGCONT)
+        else:
+            self._stopped = self._group.send(signal, SIGCONT) and was_alive
 
     def _kill(self) -> None:
-        if self._group.send(SIGKILL) and self._stopped:
+        is_in_time = self._asks_leader_alone and not self._group.leader_is_alive()
+        if self._group.send(SIGKILL) and self._stopped and not is_in_time:
             self._forced = True
 
 
 async def wait_empty(group: ProcessGroup) -> None:
-    """Wait until no member of `group` is alive; a leader that is our child must be reaped first."""
-    pause = 0.001
+    """Wait until no member of `group` is alive; a leader that is our child must be reaped first.
+
+    Raises:
+        Forbidden: this program may not signal the group.
+    """
+    pause, forbidden_for = 0.001, 0.0
     while not group.is_empty_in_snapshot():
         await sleep(pause)
+        forbidden_for = forbidden_for + pause if group.is_forbidden() else 0.0
+        if forbidden_for > PATIENCE:
+            raise Forbidden
         pause = min(pause * 2, 0.05)

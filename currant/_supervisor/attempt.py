@@ -31,6 +31,7 @@ from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
 from currant._values.errors import (
     CannotStopError,
+    ExitStatusLostError,
     LaunchError,
     NotReadyError,
     TimeLimitError,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
-    from currant._values.launch_spec import Pty
+    from currant._values.launch_spec import Pty, SignalTarget
     from currant._values.results import Status
 
 __all__ = ["Attempt"]
@@ -165,6 +166,11 @@ class Attempt:
         """Whether a process survived SIGKILL."""
         return isinstance(self.error, CannotStopError)
 
+    @property
+    def is_status_lost(self) -> bool:
+        """Whether another part of this program has taken the exit status."""
+        return isinstance(self.error, ExitStatusLostError)
+
     async def launch(self, command: Command, number: int) -> Process | None:
         """Start and return the process; if that fails, set `error` and return None.
 
@@ -264,9 +270,15 @@ class Attempt:
         except CannotStopError as error:
             self._note_failure_to_stop(error)
 
-    async def send_signal(self, signal: int) -> bool:
-        """Send a signal to the group; return whether it reached a process."""
-        return self.process is not None and await self.process.send_signal(signal)
+    async def send_signal(self, signal: int, to: SignalTarget) -> bool:
+        """Send a signal to the group or the leader; return whether it reached a process."""
+        process = self.process
+        if process is None:
+            return False
+        # A launcher that was written before `to` existed still takes signals for the group.
+        return await (
+            process.send_signal(signal, to) if to != "group" else process.send_signal(signal)
+        )
 
     async def close_input(self) -> None:
         """Close the input of the process, if there is one; see `StandardInput.aclose`."""
@@ -407,6 +419,8 @@ class Attempt:
         if isinstance(self.error, TimeLimitError):
             end = replace(end, timed_out=True)
         self.exit = end
+        if end.is_status_lost and not end.stopped and self.error is None:
+            self.error = ExitStatusLostError(self._command.name)
 
     def on_ready(self, after: float) -> None:
         """Send `Ready`."""

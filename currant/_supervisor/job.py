@@ -6,7 +6,7 @@ checks that it comes from the Runner's event loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 import anyio
 
@@ -14,7 +14,7 @@ from currant._supervisor.readiness import why_attempt_not_ready
 from currant._values.checks import checked_signal
 from currant._values.command import PIPE
 from currant._values.errors import CommandError, NotReadyError, StdinClosedError
-from currant._values.launch_spec import Pty
+from currant._values.launch_spec import Pty, SignalTarget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,19 +187,24 @@ class Job:
                 lambda: life.attempt.process is not None or life.has_ended
             )
 
-    async def send_signal(self, signal: int) -> bool:
+    async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
         """Send `signal` to the command's process group; return whether it reached a process.
+
+        With ``to="leader"`` only the process that currant started gets the signal, and not the
+        processes that it has started.
 
         A command that does not run is not an error.
         Cancellation: the signal may or may not have been sent.
 
         Raises:
-            CommandError: there is no such signal.
+            CommandError: there is no such signal, or `to` is neither ``"group"`` nor ``"leader"``.
         """
         self._check_loop("Job.send_signal")
+        if to not in get_args(SignalTarget):
+            raise CommandError(f"to must be 'group' or 'leader', not {to!r}")
         if signal != 0:  # which reaches a process without doing anything
             checked_signal("signal", signal)
-        return await self._life.attempt.send_signal(signal)
+        return await self._life.attempt.send_signal(signal, to)
 
     async def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for the start and for room in the pipe.

@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
 from currant._synchronization import ChildBarrier, Notifier
-from currant._values.command import PIPE, with_grace, with_pty, with_stdin
+from currant._values.command import PIPE, with_pty, with_stdin, with_stop_policies
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.restart import Again, Done, History, after_request, decide
@@ -82,7 +82,7 @@ class Lifecycle:
         self.attempts: int = self._earlier_attempts
         barrier = ChildBarrier(context.barrier)
         self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
-        self.to_launch: Command = with_grace(command, policies.grace)
+        self.to_launch: Command = with_stop_policies(command, policies.grace, policies.kill_mode)
         if before is not None and before.command is command:
             self.to_launch = before.to_launch
         self.attempt: Attempt = Attempt(self.to_launch, self.context)
@@ -323,7 +323,10 @@ class Lifecycle:
             uptime=uptime,
             random=random.random(),
         )
-        if not self.context.barrier.thrown:
+        # If the exit status is lost, it is lost after each restart, and the command may have
+        # succeeded each time.
+        is_final = self.context.barrier.thrown or self.attempt.is_status_lost
+        if not is_final:
             self._next = decision
         if isinstance(self._next, Done):
             self._stop_others()

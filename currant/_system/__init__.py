@@ -3,6 +3,7 @@
 This package is the only home of `os.killpg`, ``/proc``, pidfds and `sys.platform`.  Each module can
 be read alone.  Read `groups` first, which decides when a process group is empty.  `proc` reads the
 state of processes from ``/proc``, `listeners` finds the process that owns a TCP port, and `marks`
-is the environment variable that every process carries.  `terminal` and `files` wrap a few system
+is the environment variable that every process carries.  `dispositions` is the signal mask and the
+ignored signals of a new process.  `terminal` and `files` wrap a few system
 calls.
 """

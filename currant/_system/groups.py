@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from currant._system.forks import close_in_forks, no_fork
 from currant._system.proc import ALIVE, ProcessSnapshot, has_proc, latest_snapshot, state_in
 
 if TYPE_CHECKING:
@@ -71,12 +72,14 @@ class ProcessGroup:
         id: the group's number, which is the leader's pid.
     """
 
-    __slots__ = ("_alive", "_is_empty", "_last_states", "_own_pidfd", "_pidfd", "id")
+    __slots__ = ("__weakref__", "_alive", "_is_empty", "_last_states", "_own_pidfd", "_pidfd", "id")
 
     def __init__(self, leader: int, pidfd: int | None = None) -> None:
         self.id = leader
         self._is_empty = False
-        self._own_pidfd = _open_pidfd(leader) if pidfd is None else None
+        with no_fork:
+            self._own_pidfd = _open_pidfd(leader) if pidfd is None else None
+            close_in_forks(self)
         self._pidfd = self._own_pidfd if pidfd is None else pidfd
         try:
             if self._pidfd is not None and not _reaches_group(self._pidfd):
@@ -97,10 +100,30 @@ class ProcessGroup:
         reached = [self._try_to_send(number) for number in numbers]
         return reached[0]
 
+    def send_to_leader(self, number: int) -> bool:
+        """Send a signal to the leader alone; return whether it was delivered.
+
+        Only valid until the leader has been reaped.
+        """
+        if self._is_empty:
+            return False
+        try:
+            if self._pidfd is not None:
+                signals.pidfd_send_signal(self._pidfd, number)
+            else:
+                os.kill(self.id, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
     def close(self) -> None:
         """Release the group's pidfd; the group is not signalled again."""
         self._is_empty = True
         self._release_pidfd()
+
+    def close_in_fork(self) -> None:
+        """Release the pidfd in a fork, and signal the group never again."""
+        self.close()
 
     def leader_is_alive(self) -> bool:
         """Return whether the leader runs.  Only valid until the leader has been reaped."""
@@ -113,6 +136,21 @@ class ProcessGroup:
         """Return whether no member is alive; without ``/proc``, a zombie leader counts as alive."""
         self._is_empty = self._is_empty or not self._has_members(self._has_live_member)
         return self._is_empty
+
+    def is_forbidden(self) -> bool:
+        """Return whether a member is alive, and this program may signal no member.
+
+        Without ``/proc`` that looks like a group of zombies, so the result is False.
+        """
+        if self._is_empty or not has_proc():
+            return False
+        try:
+            self._signal(0)
+        except PermissionError:
+            return not self.is_empty()
+        except ProcessLookupError:
+            pass
+        return False
 
     def is_empty_in_snapshot(self) -> bool:
         """Return whether no member is alive, judged by a snapshot that all groups share.

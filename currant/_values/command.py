@@ -32,7 +32,7 @@ from currant._values.checks import (
     checked_signal,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
-from currant._values.launch_spec import LaunchSpec, Pty
+from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 
@@ -47,10 +47,10 @@ __all__ = [
     "Condition",
     "DefaultName",
     "as_command",
-    "with_grace",
     "with_name",
     "with_pty",
     "with_stdin",
+    "with_stop_policies",
 ]
 
 
@@ -70,7 +70,7 @@ class CommandOptions(TypedDict, total=False):
     env: Mapping[str, str]
     inherit_env: bool
     stderr: Literal["separate", "stdout"]
-    stdin: bytes | int | PathLike[str] | None
+    stdin: bytes | int | PathLike[str] | Silent | None
     pty: bool | Pty
     success_codes: Collection[int]
     capture: bool | int | None
@@ -78,6 +78,7 @@ class CommandOptions(TypedDict, total=False):
     kill_others_on: KillOthersOn | None
     stop_signal: int
     grace: float | None
+    kill_mode: KillMode | None
     ready: Probe | None
     alive: Probe | None
     failure_threshold: int
@@ -111,7 +112,7 @@ class Command(LaunchSpec):
         assert results["cat"].stdout == b"built\n"
 
     A command is frozen, compares by its fields and can be pickled.  `restart`, `kill_others_on`,
-    `grace` and `capture` are policies: None stands for the Runner's policy.
+    `grace`, `kill_mode` and `capture` are policies: None stands for the Runner's policy.
 
     Attributes:
         argv: the program and its arguments; a path becomes a str.  No shell is involved.
@@ -140,7 +141,11 @@ class Command(LaunchSpec):
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.
         stop_signal: the signal that requests the process group to stop.
-        grace: seconds between the request to stop and SIGKILL, both sent to the group.
+        grace: seconds between the request to stop and SIGKILL.
+        kill_mode: the processes that are asked to stop: ``"group"``, the whole process group, or
+            ``"mixed"``, the leader alone, for a parent that stops its workers itself (celery, a
+            `ProcessPoolExecutor`).  SIGKILL goes to the whole group: after the grace, and with
+            ``"mixed"`` as soon as the leader has exited.
         ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
             is ready as soon as it runs.  A command that exits before it is ready has failed,
             whatever the exit code.
@@ -184,7 +189,7 @@ class Command(LaunchSpec):
         env: Mapping[str, str] = _NO_VARIABLES,
         inherit_env: bool = True,
         stderr: Literal["separate", "stdout"] = "separate",
-        stdin: bytes | int | PathLike[str] | None = None,
+        stdin: bytes | int | PathLike[str] | Silent | None = None,
         pty: bool | Pty = False,
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
@@ -192,6 +197,7 @@ class Command(LaunchSpec):
         kill_others_on: KillOthersOn | None = None,
         stop_signal: int = SIGTERM,
         grace: float | None = None,
+        kill_mode: KillMode | None = None,
         ready: Probe | None = None,
         alive: Probe | None = None,
         failure_threshold: int = 3,
@@ -222,6 +228,7 @@ class Command(LaunchSpec):
                 kill_others_on=kill_others_on,
                 stop_signal=checked_signal("stop_signal", stop_signal),
                 grace=grace,
+                kill_mode=kill_mode,
                 ready=ready,
                 alive=alive,
                 failure_threshold=failure_threshold,
@@ -243,7 +250,7 @@ class Command(LaunchSpec):
                 "stdin cannot be a file if pty is set, because the terminal is the input; "
                 f"not {self.stdin!r}"
             )
-        check_policies(self.restart, self.kill_others_on, self.grace, self.capture)
+        check_policies(self.restart, self.kill_others_on, self.grace, self.capture, self.kill_mode)
         _check_probes(self.ready, self.alive)
         if self.ready is not None and (self.pty or self.stderr == "stdout"):
             _check_reads_no_stderr(self.ready)
@@ -326,9 +333,9 @@ def as_command(value: CommandLike) -> Command:
     return Command.parse(value) if isinstance(value, str) else Command(value)
 
 
-def with_grace(command: Command, grace: float) -> Command:
-    """Return `command` with the grace that its Runner has determined."""
-    return _copied(command, grace=grace)
+def with_stop_policies(command: Command, grace: float, kill_mode: KillMode) -> Command:
+    """Return `command` with the grace and the kill mode that its Runner has determined."""
+    return _copied(command, grace=grace, kill_mode=kill_mode)
 
 
 def with_name(command: Command, name: str) -> Command:
@@ -418,7 +425,7 @@ def _checked_stdin(stdin: object) -> object:
     if isinstance(stdin, PathLike):
         return Path(checked_path("stdin", cast("object", stdin)))
     is_pipe = isinstance(stdin, int) and stdin == PIPE
-    if not (stdin is None or isinstance(stdin, bytes) or is_pipe):
+    if not (stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe):
         raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
     return stdin
 

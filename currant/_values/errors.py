@@ -24,8 +24,10 @@ __all__ = [
     "DependencyError",
     "DuplicateNameError",
     "EmptyCommandError",
+    "ExitStatusLostError",
     "JobEndedError",
     "LaunchError",
+    "NotPermittedError",
     "NotReadyError",
     "RunningLoopError",
     "StdinClosedError",
@@ -140,7 +142,7 @@ class CannotStopError(CurrantError):
         waited: seconds that currant waited after SIGKILL.
     """
 
-    _fields = ("name", "pid", "waited")
+    _fields: ClassVar[tuple[str, ...]] = ("name", "pid", "waited")
 
     def __init__(self, name: str, pid: int, waited: float) -> None:
         super().__init__(
@@ -150,6 +152,51 @@ class CannotStopError(CurrantError):
         self.name = name
         self.pid = pid
         self.waited = waited
+
+
+class NotPermittedError(CannotStopError):
+    """A command changed its user, as `sudo` and `su` do, so this program may not signal it.
+
+    Attributes:
+        name: the command's name.
+        pid: the process group that still exists, by the pid of its leader.
+        waited: 0.0, because currant gives the command up at once.
+    """
+
+    _fields = ("name", "pid")
+
+    def __init__(self, name: str, pid: int) -> None:
+        CurrantError.__init__(
+            self,
+            f"{name!r} (process group {pid}) cannot be stopped: this program lacks the permission "
+            "to signal it, because it runs as another user, through sudo or su for example; stop "
+            f"it with 'sudo kill -- -{pid}', and run this program as that user",
+        )
+        self.name = name
+        self.pid = pid
+        self.waited: float = 0.0
+
+
+class ExitStatusLostError(CurrantError):
+    """A command has ended, and its exit status is unknown: another part of this program took it.
+
+    The system reports an exit status once, to the first who asks.  The command has failed, because
+    nothing shows that it succeeded, and no policy restarts it.
+
+    Attributes:
+        name: the command's name.
+    """
+
+    _fields = ("name",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the exit status of {name!r} is lost: another part of this program reaped the "
+            "process, or SIGCHLD is ignored; keep SIGCHLD at signal.SIG_DFL while commands run, "
+            "and replace os.waitpid(-1, ...), in a SIGCHLD handler for example, by a wait for "
+            "each process that the program itself has started"
+        )
+        self.name = name
 
 
 class JobEndedError(CurrantError):

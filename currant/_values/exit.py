@@ -15,6 +15,9 @@ class Exit:
     ``str(exit)`` reads ``exit code 3``, ``SIGSEGV``, ``stopped (SIGTERM)`` or
     ``timed out (SIGKILL)``.
 
+    If both `code` and `signal` are None, the exit status is lost: another part of the program has
+    reaped the process (see `ExitStatusLostError`).
+
     Attributes:
         code: the exit code, 0 to 255; None if a signal ended the process.
         signal: the signal that ended the process; None if it exited.  A real-time signal without a
@@ -41,8 +44,15 @@ class Exit:
         except ValueError:  # most real-time signals have no name
             return cls(None, -returncode, stopped)
 
+    @property
+    def is_status_lost(self) -> bool:
+        """Whether the exit status is unknown."""
+        return self.code is None and self.signal is None
+
     def __str__(self) -> str:
-        if self.signal is None:
+        if self.is_status_lost:
+            how = "exit status unknown"
+        elif self.signal is None:
             how = f"exit code {self.code}"
         else:
             how = self.signal.name if isinstance(self.signal, Signals) else f"signal {self.signal}"

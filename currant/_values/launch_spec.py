@@ -7,8 +7,9 @@ that starts processes on another host can be sent one without the rest of the pa
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, fields
+from enum import Enum
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from currant._values.checks import check_count
 
@@ -16,7 +17,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["LaunchSpec", "Pty", "has_input"]
+__all__ = ["SILENT", "KillMode", "LaunchSpec", "Pty", "SignalTarget", "Silent", "has_input"]
+
+
+KillMode: TypeAlias = Literal["group", "mixed"]
+"""The processes that a stop asks: the whole group, or the leader alone.  SIGKILL goes to all."""
+
+SignalTarget: TypeAlias = Literal["group", "leader"]
+"""The processes that a signal goes to: the whole group, or the leader alone."""
+
+
+class Silent(Enum):
+    """The type of `SILENT`, which stays the same object when it is pickled."""
+
+    SILENT = "silent"
+
+    def __repr__(self) -> str:
+        return "SILENT"
+
+
+SILENT: Final = Silent.SILENT
+"""A stdin that stays open and silent until the process group is gone.
+
+Unlike `PIPE`, which is closed when the block is left, and before a stop.  Some programs take the
+end of their stdin for a request to exit, such as watchers that a terminal's user leaves with ^D.
+"""
 
 MAX_TERMINAL_SIZE = 65535
 """The most rows or columns of a terminal: the kernel keeps each number in 16 bits."""
@@ -56,10 +81,11 @@ class LaunchSpec:
     env: Mapping[str, str]
     inherit_env: bool = True
     stderr: Literal["separate", "stdout"] = "separate"
-    stdin: bytes | int | Path | None = None
+    stdin: bytes | int | Path | Silent | None = None
     pty: Pty | Literal[False] = False
     stop_signal: int = SIGTERM
     grace: float | None = None
+    kill_mode: KillMode | None = None
 
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:

@@ -91,14 +91,15 @@ class Plan:
     def policies_of(self, command: Command) -> Policies:
         """Return the policies of `command`, with the Runner's defaults filled in."""
         defaults = self._policies
-        restart, others = command.restart, command.kill_others_on
-        if (restart, others, command.grace, command.capture) == (None, None, None, None):
+        restart, others, mode = command.restart, command.kill_others_on, command.kill_mode
+        if all(own is None for own in (restart, others, command.grace, command.capture, mode)):
             return defaults
         return Policies(
             restart=defaults.restart if restart is None else as_restart_policy(restart),
             kill_others_on=defaults.kill_others_on if others is None else others,
             grace=defaults.grace if command.grace is None else command.grace,
             capture=defaults.capture if command.capture is None else command.capture,
+            kill_mode=defaults.kill_mode if mode is None else mode,
         )
 
     def _needs_of(self, command: Command) -> Needs:

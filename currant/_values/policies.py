@@ -1,4 +1,4 @@
-"""The policies of a Runner for one command: restart, end of other commands, grace and capture."""
+"""The policies of a Runner for one command: restart, end of other commands, stop and capture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from currant._values.checks import is_number
 from currant._values.errors import CommandError
+from currant._values.launch_spec import KillMode
 from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = ["KillOthersOn", "OnExit", "Policies", "check_on_exit", "check_policies"]
@@ -26,15 +27,23 @@ class Policies:
         kill_others_on: the final end of the command that stops all others; None: no end does.
         grace: seconds between a request to stop and SIGKILL.
         capture: whether the result carries the output; an int is a number of bytes per stream.
+        kill_mode: the processes that a stop asks.
     """
 
     restart: RestartPolicy
     kill_others_on: KillOthersOn | None
     grace: float
     capture: bool | int
+    kill_mode: KillMode = "group"
 
 
-def check_policies(restart: object, kill_others_on: object, grace: object, capture: object) -> None:
+def check_policies(
+    restart: object,
+    kill_others_on: object,
+    grace: object,
+    capture: object,
+    kill_mode: object = None,
+) -> None:
     """Raise `CommandError` if a policy is invalid; each of them may be None."""
     is_known = restart is None or isinstance(restart, RestartPolicy)
     if not is_known and restart not in get_args(RestartWhen):
@@ -47,6 +56,8 @@ def check_policies(restart: object, kill_others_on: object, grace: object, captu
         )
     if grace is not None and not (is_number(grace) and cast("float", grace) >= 0):
         raise CommandError(f"grace must be a number of seconds >= 0, not {grace!r}")
+    if kill_mode is not None and kill_mode not in get_args(KillMode):
+        raise CommandError(f"kill_mode must be 'group' or 'mixed', not {kill_mode!r}")
     if capture is not None and not (isinstance(capture, int) and capture >= 0):
         raise CommandError(
             f"capture must be False, True or a number of bytes >= 0, not {capture!r}"

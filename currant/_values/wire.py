@@ -20,7 +20,9 @@ from currant._values.errors import (
     CannotStopError,
     CurrantError,
     DependencyError,
+    ExitStatusLostError,
     LaunchError,
+    NotPermittedError,
     NotReadyError,
     TimeLimitError,
     UnresponsiveError,
@@ -62,6 +64,8 @@ TIME_LIMIT = re.compile(rf" exceeded (its|the Runner's) time limit of {SECONDS}"
 CANNOT_STOP = re.compile(
     rf" \(process group (\d{{1,18}})\) still exists {SECONDS} after SIGKILL; .*"
 )
+
+NOT_PERMITTED = re.compile(r" \(process group (\d{1,18})\) cannot be stopped: .*")
 
 UNRESPONSIVE = re.compile(r" failed its `alive` probe (\d{1,18}) times in a row: (.*)", re.DOTALL)
 
@@ -206,6 +210,8 @@ def _error_of(command: str, text: str, time: float) -> CurrantError | None:
     launch = f"cannot start {name}: "
     if text.startswith(launch):
         return LaunchError(command, text.removeprefix(launch))
+    if text == str(lost := ExitStatusLostError(command)):
+        return lost
     if not text.startswith(name):
         return None
     rest = text.removeprefix(name)
@@ -221,6 +227,8 @@ def _error_of(command: str, text: str, time: float) -> CurrantError | None:
         error = TimeLimitError(command, float(found[2]), whose)
     elif found := CANNOT_STOP.fullmatch(rest):
         error = CannotStopError(command, int(found[1]), float(found[2]))
+    elif found := NOT_PERMITTED.fullmatch(rest):
+        error = NotPermittedError(command, int(found[1]))
     return error
 
 

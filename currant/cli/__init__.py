@@ -31,6 +31,7 @@ Imports create many objects, so `currant` starts 0.02 s faster with the higher t
 def main() -> None:
     """Run the subcommand that the program's arguments name, and end the program."""
     _open_standard_streams()
+    _restore_sigchld()
     gc.set_threshold(GC_THRESHOLD)
     try:
         from currant.cli._commands import run_command_line  # noqa: PLC0415 - it needs the extra
@@ -41,6 +42,15 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signals.SIGINT)
     run_command_line()
+
+
+def _restore_sigchld() -> None:
+    """Restore the default action of SIGCHLD, which whoever started `currant` may have ignored.
+
+    Otherwise the system would discard the exit status of each command.
+    """
+    if signals.getsignal(signals.SIGCHLD) == signals.SIG_IGN:
+        signals.signal(signals.SIGCHLD, signals.SIG_DFL)
 
 
 def _open_standard_streams() -> None:

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from currant._supervisor.runner import Runner
 from currant._values.command import Command
 from currant._values.errors import CommandError
+from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
 from currant.cli._env import output_variables, parse_port, read_env_files
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from currant._supervisor.sink_tasks import Sink
+    from currant._values.launch_spec import KillMode, Silent
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartWhen
     from currant.sinks import Color, Event
@@ -57,8 +59,8 @@ START_TEXTS: Mapping[Event, str | None] = {
 }
 """Messages of ``currant start`` for each start and each exit, as foreman and honcho show them."""
 
-FILES_PER_COMMAND = 6
-"""File descriptors that a starting command needs, for both ends of two pipes among others.
+FILES_PER_COMMAND = 7
+"""File descriptors that a starting command needs, for both ends of three pipes among others.
 
 A running command needs half as many, but all commands may start at the same time.
 """
@@ -86,6 +88,8 @@ class Options(TypedDict):
     kill_others_on: KillOthersOn | None
     grace: float
     stop_signal: int
+    kill_mode: KillMode
+    stdin: Literal["open", "null"]
     success: str
 
 
@@ -121,7 +125,15 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     env = output_variables(variables, options["color"], shown=not options["json"]) | variables
     signal = options["stop_signal"]
     commands = [
-        Command.shell(line, name=name, color=color, cwd=options["cwd"], env=env, stop_signal=signal)
+        Command.shell(
+            line,
+            name=name,
+            color=color,
+            cwd=options["cwd"],
+            env=env,
+            stdin=_stdin(options),
+            stop_signal=signal,
+        )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
     return _build_runner(commands, options, max_processes=options["max_processes"])
@@ -151,6 +163,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
             name=instance.name,
             cwd=cwd,
             env=env | {"PORT": str(instance.port), "PS": instance.name},
+            stdin=_stdin(options),
             stop_signal=signal,
         )
         for instance in expand_instances(processes, counts, _first_port(options, variables))
@@ -168,6 +181,14 @@ def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
         ("the variable PORT", os.environ.get("PORT")),
     )
     return next((parse_port(port, source) for source, port in given if port), DEFAULT_PORT)
+
+
+def _stdin(options: Options) -> Silent | None:
+    """Return what the commands read: by default a pipe that stays open and silent.
+
+    Watchers such as ``esbuild --watch`` end when their stdin does.
+    """
+    return SILENT if options["stdin"] == "open" else None
 
 
 def _build_runner(
@@ -190,6 +211,7 @@ def _build_runner(
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],
+        kill_mode=options["kill_mode"],
         iterable=False,
     )
 

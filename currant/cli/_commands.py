@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, get_args
 import click
 
 from currant._values.errors import CurrantError
+from currant._values.launch_spec import KillMode
 from currant._values.policies import KillOthersOn
 from currant._values.restart import RestartWhen
 from currant.cli._build import (
@@ -156,6 +157,22 @@ _SHARED_OPTIONS = (
         show_default=True,
         metavar="SIGNAL",
         help="Signal that asks a command to stop.",
+    ),
+    click.option(
+        "--stdin",
+        type=click.Choice(("open", "null")),
+        default="open",
+        show_default=True,
+        help="What the commands read: a pipe that stays open and silent, so that a command that "
+        "reads waits, or /dev/null, where it finds the end at once.",
+    ),
+    click.option(
+        "--kill-mode",
+        type=click.Choice(get_args(KillMode)),
+        default="group",
+        show_default=True,
+        help="Ask the whole process group to stop, or (mixed) its first process alone, which stops "
+        "its workers itself; begin a longer line with exec.  SIGKILL goes to the group.",
     ),
     click.option(
         "-s",

@@ -173,6 +173,6 @@ def _exit_status(results: Iterable[Result]) -> int:
     end = failed.exit
     if end is None:
         return STATUS_CANNOT_START
-    if end.code is not None:
+    if end.signal is None:
         return end.code or 1  # A command may exit with code 0 and have failed nevertheless.
-    return 128 + int(end.signal or 0)
+    return 128 + int(end.signal)
