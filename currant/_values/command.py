@@ -138,7 +138,8 @@ class Command(LaunchSpec):
             of each stream to keep.
         restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
-            ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.
+            ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
+            skipped, because of `after`, has ended by failure.
         stop_signal: the signal that requests the process group to stop.
         grace: seconds between the request to stop and SIGKILL, both sent to the group.
         ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
