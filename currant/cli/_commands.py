@@ -113,7 +113,11 @@ _SHARED_OPTIONS = (
         show_default=True,
         help="When to colour the names; auto: on a terminal.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages."),
+    click.option(
+        "--hide",
+        metavar="A,B,…",
+        help="Do not show the output of these commands, given by name or by index from 0.",
+    ),
     click.option("--json", is_flag=True, help="Write each line and event as a JSON object."),
     click.option(
         "--log-dir",
@@ -139,6 +143,12 @@ _SHARED_OPTIONS = (
         help="Seconds before the first restart.  [default: 0.1]",
     ),
     click.option(
+        "--restart-factor",
+        type=click.FloatRange(min=1),
+        metavar="N",
+        help="Multiplies the delay before each further restart.  [default: 2]",
+    ),
+    click.option(
         "--grace",
         type=click.FloatRange(min=0),
         default=5.0,
@@ -159,15 +169,24 @@ _SHARED_OPTIONS = (
         "--success",
         default="all",
         show_default=True,
-        metavar="all|first|last|NAME",
+        metavar="all|first|last|NAME|!NAME",
         help="Which command's failure sets the exit status: any command (all), the first or last "
-        "to end, or NAME.",
+        "to end, NAME, or any but NAME.",
     ),
 )
 
 _PREFIX_HELP = (
-    "Prefix of each line; fields: {name}, {pid}, {stream}, {attempt}, {time}, {elapsed}.  "
+    "Prefix of each line: name, index (from 0), command, pid, time, none; or a text with the "
+    "fields {name}, {index}, {command}, {pid}, {time}, {stream}, {attempt}, {elapsed}.  "
     "[default: {name} | ]"
+)
+
+_prefix_length_option = click.option(
+    "-l",
+    "--prefix-length",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The characters of a command line in a prefix; a longer one is shortened.  [default: 10]",
 )
 
 _procfile_option = click.option(
@@ -206,7 +225,7 @@ def _kill_others_on_option(
         type=click.Choice(get_args(KillOthersOn)),
         default=default,
         show_default=True,
-        help="Stop all commands when one ends this way.",
+        help="Stop all commands when one ends this way, and say which one did.",
     )
 
 
@@ -234,6 +253,8 @@ def _kill_others_on_option(
 )
 @_cwd_option("the current one")
 @click.option("-p", "--prefix", metavar="TEXT", help=_PREFIX_HELP)
+@_prefix_length_option
+@click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages.")
 @_add_shared_options
 @click.argument("commands", metavar="COMMAND...", nargs=-1, required=True)
 def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
@@ -241,7 +262,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 
     Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is the exit code of the
     first command that failed, or 128 + n if signal n killed the command.  A command that currant
-    stopped has not failed.
+    stopped has not failed.  Without --names, a command is named after its program, or after what
+    npm run, python -m, uv run, make and the like run.
     """
     _run_and_exit(lambda: runner_from_command_lines(commands, options), options)
 
@@ -251,14 +273,16 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 @_env_option
 @click.option(
     "-m",
-    "-c",
     "--formation",
-    "--concurrency",
-    "formation",
-    default="",
     metavar="A=N,…",
-    help="How many of each process to start, such as web=2,worker=0; all=N sets the others.  "
-    "[default: 1]",
+    help="Start so many of each process, such as web=2,worker=1, and none of the others; all=N "
+    "sets the others.",
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    metavar="A=N,…",
+    help="The same, but start one of each of the others.",
 )
 @click.option(
     "-p",
@@ -270,6 +294,16 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 @_kill_others_on_option("exit")
 @_cwd_option("the Procfile's")
 @click.option("--prefix", metavar="TEXT", help=_PREFIX_HELP)
+@_prefix_length_option
+@click.option(
+    "-q",
+    "--quiet",
+    "quiet_processes",
+    is_flag=False,
+    flag_value="",
+    metavar="[A,B,…]",
+    help="Hide currant's own messages; with names: hide the output of these processes.",
+)
 @_add_shared_options
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> None:
