@@ -155,6 +155,9 @@ def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) ->
     [
         ([], "COMMAND"),
         (["--no-such-option", "{}"], "--no-such-option"),
+        (["--kill-others", "{}"], "Use --kill-others-on exit."),
+        (["--restart-tries", "3", "{}"], "Use --restart on-failure --max-restarts N."),
+        (["--no-color", "{}"], "Use --color never."),
         (["--restart", "sometimes", "{}"], "sometimes"),
         (["--kill-others-on", "boredom", "{}"], "boredom"),
         (["--max-processes", "0", "{}"], "--max-processes"),

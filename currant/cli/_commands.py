@@ -22,6 +22,7 @@ from currant.cli._build import (
     runner_from_command_lines,
     runner_from_procfile,
 )
+from currant.cli._peers import advice_on
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
 from currant.cli._summary import show_summary
@@ -50,7 +51,8 @@ def run_command_line() -> None:
         error.show()
         status = USAGE_ERROR
     except click.UsageError as error:
-        click.echo(f"currant: {' '.join(error.format_message().split())}", err=True)
+        advice = advice_on(error.option_name) if isinstance(error, click.NoSuchOption) else ""
+        click.echo(f"currant: {' '.join((error.format_message() + advice).split())}", err=True)
         status = USAGE_ERROR
     except click.Abort:  # Ctrl-C arrived before the commands were started.
         status = 128 + signals.SIGINT
@@ -181,13 +183,17 @@ _PREFIX_HELP = (
     "[default: {name} | ]"
 )
 
-_prefix_length_option = click.option(
-    "-l",
-    "--prefix-length",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="The characters of a command line in a prefix; a longer one is shortened.  [default: 10]",
-)
+
+def _prefix_length_option(*flags: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    return click.option(
+        *flags,
+        "--prefix-length",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="The characters of a command line in a prefix; a longer one is shortened.  "
+        "[default: 10]",
+    )
+
 
 _procfile_option = click.option(
     "-f",
@@ -253,7 +259,7 @@ def _kill_others_on_option(
 )
 @_cwd_option("the current one")
 @click.option("-p", "--prefix", metavar="TEXT", help=_PREFIX_HELP)
-@_prefix_length_option
+@_prefix_length_option("-l")
 @click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages.")
 @_add_shared_options
 @click.argument("commands", metavar="COMMAND...", nargs=-1, required=True)
@@ -294,7 +300,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 @_kill_others_on_option("exit")
 @_cwd_option("the Procfile's")
 @click.option("--prefix", metavar="TEXT", help=_PREFIX_HELP)
-@_prefix_length_option
+@_prefix_length_option()
 @click.option(
     "-q",
     "--quiet",
