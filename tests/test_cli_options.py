@@ -95,6 +95,13 @@ def test_restart_options_limit_and_delay_the_restarts(run: Run) -> None:
     assert b"restarting in 0.0 s" in err
 
 
+def test_restart_factor_multiplies_the_delays(run: Run) -> None:
+    """With a factor of 1, the delay stays the first delay, give or take a tenth."""
+    options = ("--restart", "on-failure", "--max-restarts", "3", "--restart-delay", "0.2")
+    _, _, err = run("-n", "a", *options, "--restart-factor", "1", "exit 3")
+    assert err.count(b"restarting in 0.2 s") == 3
+
+
 @pytest.mark.parametrize("percentage", ["1%", "100%"])
 def test_max_processes_accepts_a_percentage_of_the_cpus(run: Run, percentage: str) -> None:
     """At least one command runs, however small the percentage."""
@@ -148,6 +155,9 @@ def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) ->
     [
         ([], "COMMAND"),
         (["--no-such-option", "{}"], "--no-such-option"),
+        (["--kill-others", "{}"], "Use --kill-others-on exit."),
+        (["--restart-tries", "3", "{}"], "Use --restart on-failure --max-restarts N."),
+        (["--no-color", "{}"], "Use --color never."),
         (["--restart", "sometimes", "{}"], "sometimes"),
         (["--kill-others-on", "boredom", "{}"], "boredom"),
         (["--max-processes", "0", "{}"], "--max-processes"),
@@ -170,7 +180,13 @@ def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) ->
         (["--restart-delay", "3", "{}"], "--restart"),
         (["--stop-signal", "FOO", "{}"], "unknown signal 'FOO'"),
         (["--max-processes", "0%", "{}"], "0%"),
+        (["--restart-factor", "3", "{}"], "--restart-factor requires --restart"),
+        (["--restart-factor", "0.5", "--restart", "always", "{}"], "--restart-factor"),
         (["--success", "b", "-n", "a", "{}"], "--success b"),
+        (["--success", "!b", "-n", "a", "{}"], "--success !b"),
+        (["--success", "command-1", "-n", "a", "{}"], "--success command-1"),
+        (["--hide", "b", "-n", "a", "{}"], "--hide b"),
+        (["--hide", "1", "-n", "a", "{}"], "--hide 1"),
         (["--cwd", "/no/such/folder", "{}"], "/no/such/folder"),
         (["--env-file", "/no/such/file", "{}"], "cannot read the variables in /no/such/file"),
     ],

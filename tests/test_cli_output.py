@@ -63,6 +63,42 @@ def test_names_default_to_the_program_names(run: Run) -> None:
     assert ended == (0, b"echo   | 1\necho#2 | 2\nsh     | 3\n", b"")
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["-p", "none"], r"1\n2\n"),
+        (["-p", "name"], r"echo   \| 1\necho#2 \| 2\n"),
+        (["--prefix", "index"], r"0 \| 1\n1 \| 2\n"),
+        (["-p", "pid"], r"\d+ \| 1\n\d+ \| 2\n"),
+        (["-p", "time"], r"\d\d:\d\d:\d\d \| 1\n\d\d:\d\d:\d\d \| 2\n"),
+        (["-p", "command"], r"echo 1     \| 1\necho\.\.#two \| 2\n"),
+        (["-p", "command", "-l", "30"], r"echo 1      \| 1\necho 2 #two \| 2\n"),
+        (["-p", "{index}{command}>", "--prefix-length", "4"], r"0e\.\.1>1\n1e\.\.o>2\n"),
+        (["-p", "[index] "], r"\[index\] 1\n\[index\] 2\n"),
+        (["--hide", "1"], r"echo   \| 1\n"),
+        (["--hide", "echo", "--raw"], r"2\n"),
+        (["-n", "a,b", "--hide", "b,a"], r""),
+    ],
+)
+def test_prefix_styles_and_hidden_commands(run: Run, options: list[str], shown: str) -> None:
+    """`-p` takes the words of concurrently, and `--hide` takes names and indexes."""
+    status, out, err = run("-m", "1", *options, "echo 1", "echo 2 #two")
+    assert (status, err) == (0, b"")
+    assert re.fullmatch(shown, out.decode())
+
+
+def test_hidden_command_is_logged_and_its_failure_shown(run: Run, tmp_path: Path) -> None:
+    """`--hide` leaves out the output on the console and in JSON, and nothing else."""
+    options = ("-n", "a", "--hide", "a", "--log-dir", str(tmp_path))
+    assert run(*options, "echo 1; exit 3") == (3, b"", b"currant: a: exit code 3\n")
+    assert (tmp_path / "a.log").read_bytes() == b"1\n"
+    status, out, _ = run(*options, "--json", "echo 1")
+    assert (status, [json.loads(line)["type"] for line in out.splitlines()]) == (
+        0,
+        ["started", "exited"],
+    )
+
+
 def test_command_is_a_shell_command_line(run: Run) -> None:
     """The shell runs pipes, variables and lists in currant's working directory and environment."""
     ended = run("-n", "a", 'echo "$WORD" | tr a b && pwd', env={"WORD": "banana"})

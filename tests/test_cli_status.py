@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
 
+STOPPING = b"currant: a ended: exit code %d; stopping the other commands\n"
+"""The line about the command whose end stops the others."""
+
 
 @pytest.mark.parametrize(
     ("options", "commands", "status", "note"),
@@ -42,15 +45,22 @@ pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
         ([], ["kill -INT $$"], 130, b"currant: a: SIGINT\n"),
         ([], ["exit 255"], 255, b"currant: a: exit code 255\n"),
         (
-            ["--kill-others-on", "failure"],
+            ["-k", "failure"],
             ["exit 3", EXEC_FOREVER],
             3,
-            b"currant: a: exit code 3\n",
+            b"currant: a: exit code 3\n" + STOPPING % 3,
         ),
-        (["--kill-others-on", "success"], ["true", EXEC_FOREVER], 0, b""),
-        (["--kill-others-on", "exit", "--grace", "0"], ["true", EXEC_FOREVER, STUBBORN], 0, b""),
-        (["--kill-others-on", "exit"], ["exit 4", EXEC_FOREVER], 4, b"currant: a: exit code 4\n"),
-        (["-k", "exit", "-m", "1"], ["exit 4", "exit 5"], 4, b"currant: a: exit code 4\n"),
+        (["--kill-others-on", "success"], ["true", EXEC_FOREVER], 0, STOPPING % 0),
+        (["-k", "exit", "--grace", "0"], ["true", EXEC_FOREVER, STUBBORN], 0, STOPPING % 0),
+        (["-k", "exit"], ["exit 4", EXEC_FOREVER], 4, b"currant: a: exit code 4\n" + STOPPING % 4),
+        (
+            ["-k", "exit", "-m", "1"],
+            ["exit 4", "exit 5"],
+            4,
+            b"currant: a: exit code 4\n" + STOPPING % 4,
+        ),
+        (["-k", "exit"], ["exit 4"], 4, b"currant: a: exit code 4\n"),
+        (["-k", "exit", "-q"], ["true", EXEC_FOREVER], 0, b""),
     ],
 )
 def test_exit_status_reports_the_first_failure(
@@ -62,7 +72,12 @@ def test_exit_status_reports_the_first_failure(
 
 
 @pytest.mark.parametrize(
-    ("success", "status"), [("all", 3), ("first", 3), ("last", 0), ("a", 3), ("b", 0), ("c", 4)]
+    ("success", "status"),
+    [
+        *(("all", 3), ("first", 3), ("last", 0), ("a", 3), ("b", 0), ("c", 4)),
+        *(("!a", 4), ("!c", 3), ("!command-a", 4), ("!command-0", 4), ("command-c", 4)),
+        *(("command-2", 4), ("command-3", 0)),
+    ],
 )
 def test_success_option_selects_the_commands_whose_failure_counts(
     run: Run, success: str, status: int

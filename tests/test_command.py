@@ -7,6 +7,7 @@ import inspect
 import math
 import os
 import pickle
+import shlex
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path, PurePath
 from signal import SIGINT, SIGKILL, SIGTERM
@@ -27,7 +28,9 @@ from currant import (
     EmptyCommandError,
     Pty,
     RestartPolicy,
+    Runner,
     ready,
+    run,
 )
 from currant._values.command import CommandOptions, as_command
 from currant._values.names import Names
@@ -329,12 +332,110 @@ def test_valid_option_is_kept_as_given(options: dict[str, Any]) -> None:
         ("echo ''", ("echo", "")),
         ("echo a'b'\"c\"", ("echo", "abc")),
         ("  echo\ta\nb ", ("echo", "a", "b")),
-        ("echo $HOME * | wc > x # y", ("echo", "$HOME", "*", "|", "wc", ">", "x", "#", "y")),
+        ("ls * a? [a-z] ~ {a,b} # c", ("ls", "*", "a?", "[a-z]", "~", "{a,b}", "#", "c")),
+        ("find . -exec ls {} \\;", ("find", ".", "-exec", "ls", "{}", ";")),
+        ("echo 'a | b' \"c & d; $E `f`\"", ("echo", "a | b", "c & d; $E `f`")),
+        (r"echo \| \& \; \< \> \$A \` \(", ("echo", "|", "&", ";", "<", ">", "$A", "`", "(")),
+        ('echo "a\\"|"', ("echo", 'a"|')),
+        ("echo '\\' \"|\"", ("echo", "\\", "|")),
+        ("echo $ a$ $, =$/", ("echo", "$", "a$", "$,", "=$/")),
+        ("env A=1 b", ("env", "A=1", "b")),
+        ("make CC=cc cd export", ("make", "CC=cc", "cd", "export")),
+        ("./cd a", ("./cd", "a")),
+        ("'cd' a", ("cd", "a")),
+        ("'A=1' a", ("A=1", "a")),
+        ("./a=b c", ("./a=b", "c")),
+        ("[ -f a ]", ("[", "-f", "a", "]")),
+        ("python -c print(1) a!b", ("python", "-c", "print(1)", "a!b")),
     ],
 )
 def test_parse_follows_the_shells_quoting_rules(text: str, argv: tuple[str, ...]) -> None:
-    """Quotes and backslashes work as in a shell; every other character is literal."""
-    assert Command.parse(text).argv == argv
+    """Quotes and backslashes work as in a shell, and patterns are literal, as for `shlex`."""
+    assert Command.parse(text).argv == argv == tuple(shlex.split(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a | b", "'|' needs a shell"),
+        ("a|b", "'|' needs a shell"),
+        ("a && b", "'&&' needs a shell"),
+        ("a &", "'&' needs a shell"),
+        ("curl http://host/?a=1&b=2", "'&' needs a shell"),
+        ("a; b", "';' needs a shell"),
+        ("find . -exec ls {} ;", "';' needs a shell"),
+        ("a < b", "'<' needs a shell"),
+        ("a 2>&1", "'>&' needs a shell"),
+        ("a >> b", "'>>' needs a shell"),
+        ("echo $HOME", "'$HOME' needs a shell"),
+        ("echo a$b", "'$b' needs a shell"),
+        ("echo ${HOME}", "'${' needs a shell"),
+        ("echo $(date)", "'$(' needs a shell"),
+        ("echo $1", "'$1' needs a shell"),
+        ("echo $?", "'$?' needs a shell"),
+        ("echo `date`", "'`' needs a shell"),
+        ("echo 'a'|b", "'|' needs a shell"),
+        ('echo "a\\""|b', "'|' needs a shell"),
+        ("echo '\\'|b", "'|' needs a shell"),
+        ("echo \\\\|b", "'|' needs a shell"),
+        ("$EDITOR a", "'$EDITOR' needs a shell"),
+    ],
+)
+def test_parse_refuses_text_that_needs_a_shell(text: str, reason: str) -> None:
+    """An operator or an expansion is no argument, so the error names the two ways out."""
+    with pytest.raises(CommandParseError) as caught:
+        Command.parse(text)
+    assert caught.value.reason.startswith(reason)
+    assert "use Command.shell, or quote the word" in caught.value.reason
+    assert Command.parse(f"echo {shlex.quote(text)}").argv == ("echo", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("FOO=1 cmd", "the variable FOO this way; set env=, or use Command.shell"),
+        ("FOO='a b' BAR= cmd", "the variable FOO this way; set env=, or use Command.shell"),
+        ("FOO=1", "set env="),
+        ("cd /srv", "use Command.shell, or set cwd="),
+        ("export A=1", "use Command.shell, or set env="),
+        ("exec python", "use Command.shell, or leave it out"),
+        ("source venv/bin/activate", "'source' is no program"),
+        (". venv/bin/activate", "'.' is no program"),
+        ("set -e", "'set' is no program"),
+        ("ulimit -n 64", "'ulimit' is no program"),
+        ("umask 077", "'umask' is no program"),
+        ("alias ll=ls", "'alias' is no program"),
+        ("! test -f a", "'!' is no program"),
+        ("(make)", "'(make)' is no program"),
+    ],
+)
+def test_parse_refuses_a_first_word_that_is_no_program(text: str, advice: str) -> None:
+    """Assignments and builtins work in a shell alone; quoted, they are programs of that name."""
+    with pytest.raises(CommandParseError) as caught:
+        Command.parse(text)
+    assert advice in str(caught.value)
+    assert "Command.shell" in str(caught.value)
+    argv = ["sh", *shlex.split(text)]
+    assert Command.parse(str(Command(argv))).argv == tuple(argv)
+
+
+@pytest.mark.parametrize("program", ["A=1", "cd", ".", ":", "!", "(make)", "if"])
+def test_program_with_the_name_of_a_builtin_survives_str(program: str) -> None:
+    """``str(command)`` quotes such a program, so that parsing returns the same command."""
+    command = Command([program, "a b"])
+    assert Command.parse(str(command)) == command
+
+
+def test_every_door_for_text_refuses_shell_syntax() -> None:
+    """A Runner, a mapping and a probe parse their texts in the same way."""
+    for build in (
+        lambda: Runner(["a | b"]),
+        lambda: Runner({"a": "a | b"}),
+        lambda: run("a | b"),
+        lambda: ready.command("a | b"),
+    ):
+        with pytest.raises(CommandParseError, match=r"Command\.shell"):
+            build()
 
 
 def test_shell_passes_the_text_unchanged() -> None:
@@ -343,7 +444,7 @@ def test_shell_passes_the_text_unchanged() -> None:
     assert Command.shell(text).argv == ("/bin/sh", "-c", text)
 
 
-@given(st.lists(st.text("ab \n\t\"'\\$#*;|&ü\udcff", max_size=8), min_size=1, max_size=5))
+@given(st.lists(st.text("ab= \n\t\"'\\$#*;|&ü\udcff", max_size=8), min_size=1, max_size=5))
 def test_str_of_a_command_parses_to_the_same_command(argv: list[str]) -> None:
     """``str(command)`` quotes the words for a shell, so parsing returns the same argv."""
     argv[0] = argv[0] or "program"

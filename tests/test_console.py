@@ -113,6 +113,7 @@ async def test_wide_characters_count_as_two_columns() -> None:
         ("{elapsed}s ", "1.5s "),
         ("{elapsed:.3f} ", "1.500 "),
         ("é ", "é "),
+        ("{index} {index:02d} ", "0 00 "),
     ],
 )
 async def test_prefix_fields_are_replaced_by_their_values(prefix: str, label: str) -> None:
@@ -120,6 +121,32 @@ async def test_prefix_fields_are_replaced_by_their_values(prefix: str, label: st
     messages: list[BatchMessage] = [started("a", 4711, 2, 100.0), out("a", b"1\n2\n", 101.5)]
     stdout, _ = await console_output(messages, [A], prefix=prefix)
     assert stdout.decode() == f"{label}1\n{label}2\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "prefix", "label"),
+    [
+        (Command.shell("echo Hello there"), "{command} ", "echo..here "),
+        (Command.shell("echo Hello there"), "{command:.30} ", "echo Hello there "),
+        (Command.shell("echo Hello there"), "{command:8.5}|", "ec..e   |"),
+        (Command.shell("echo Hello there"), "{command:.1}|", ".|"),
+        (Command.shell("0123456789"), "{command} ", "0123456789 "),
+        (Command.shell("a\nb"), "{command} ", "a\\nb "),
+        (Command(["ls", "a b"]), "{command} ", "ls 'a b' "),
+        (Command.shell("echo"), "{index}", "0"),
+    ],
+)
+async def test_prefix_may_show_the_command_line(command: Command, prefix: str, label: str) -> None:
+    """A line that is longer than ten characters, or the given number, loses its middle."""
+    messages: list[BatchMessage] = [out(command.name, b"1\n")]
+    assert (await console_output(messages, [command], prefix=prefix))[0].decode() == f"{label}1\n"
+
+
+async def test_index_counts_the_commands_from_0() -> None:
+    """The index is the place of the command among those of the Runner."""
+    commands = [Command(["a"]), Command(["b"])]
+    messages: list[BatchMessage] = [out("b", b"1\n"), out("a", b"2\n")]
+    assert (await console_output(messages, commands, prefix="{index} "))[0] == b"1 1\n0 2\n"
 
 
 async def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
+    from currant._values.policies import KillOthersOn
     from tests.lifeline import Gate
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +154,31 @@ async def test_an_impossible_condition_skips_the_command_at_once(
     assert "'second' did not" in str(runner.results["third"].error)
     assert [m.command for m in messages if isinstance(m, Skipped)] == ["second", "third"]
     assert "second" not in runner.results.failed
+
+
+@pytest.mark.parametrize(
+    ("policy", "stops"), [("failure", True), ("exit", True), ("success", False), (None, False)]
+)
+async def test_a_skipped_command_counts_as_a_failure_for_its_own_policy(
+    policy: KillOthersOn | None, stops: bool
+) -> None:
+    """The command that failed stops nothing here; the command that needs it does."""
+    launcher = FakeLauncher({"db": Script(exit=3), "other": RUNNING})
+    commands = [
+        Command(["other"]),
+        Command(["db"]),
+        Command(["web"], after={"db": "succeeded"}, kill_others_on=policy),
+    ]
+    with fail_after(LIMIT):
+        async with Runner(commands, launcher=launcher) as runner:
+            await runner["web"].wait()
+            assert runner.barrier.thrown == stops
+            if stops:
+                assert (runner.barrier.reason or "").startswith("'web' was skipped: 'db' ")
+            else:
+                launcher["other"].exit(0)
+    status = "stopped" if stops else "succeeded"
+    assert [result.status for result in runner.results.values()] == [status, "failed", "skipped"]
 
 
 async def test_the_dependents_of_a_command_that_cannot_start_are_skipped() -> None:

@@ -86,6 +86,13 @@ def test_kill_others_on_selects_the_exits_that_stop_the_others(run: Run, tmp_pat
     assert ended == (4, b"", b"")
 
 
+def test_the_exit_that_stops_the_others_is_reported(run: Run, tmp_path: Path) -> None:
+    """A line says which process ended, how, and that the others are being stopped."""
+    write_files(tmp_path, f"web: {EXEC_FOREVER}\nonce: true\n")
+    ended = run(subcommand="start", cwd=tmp_path)
+    assert b"currant: once.1 ended: exit code 0; stopping the other commands\n" in ended.err
+
+
 def test_process_names_select_the_processes_and_their_order(run: Run, tmp_path: Path) -> None:
     """Ports follow the order of the process names in the arguments, as with honcho."""
     write_files(tmp_path, "a: echo $PORT\nb: echo $PORT\nc: echo $PORT\n")
@@ -94,24 +101,46 @@ def test_process_names_select_the_processes_and_their_order(run: Run, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("formation", "expected"),
+    ("arguments", "expected"),
     [
-        ("web=2", {b"web.1 | 5000", b"web.2 | 5001", b"job.1 | 5100"}),
-        ("web=0", {b"job.1 | 5100"}),
-        ("job=3,web=0", {b"job.1 | 5100", b"job.2 | 5101", b"job.3 | 5102"}),
-        ("all=0, web=1", {b"web.1 | 5000"}),
-        ("all=2", {b"web.1 | 5000", b"web.2 | 5001", b"job.1 | 5100", b"job.2 | 5101"}),
+        (["-m", "web=2"], {b"web.1 | 5000", b"web.2 | 5001"}),
+        (["--formation", "all=1,web=2"], {b"web.1 | 5000", b"web.2 | 5001", b"job.1 | 5100"}),
+        (["-m", "job=3,web=0"], {b"job.1 | 5100", b"job.2 | 5101", b"job.3 | 5102"}),
+        (["-m", "all=0, web=1"], {b"web.1 | 5000"}),
+        (["-m", "web=2", "job", "web"], {b"job.1 | 5000", b"web.1 | 5100", b"web.2 | 5101"}),
+        (["-c", "web=2"], {b"web.1 | 5000", b"web.2 | 5001", b"job.1 | 5100"}),
+        (["--concurrency", "web=0"], {b"job.1 | 5100"}),
+        (["-c", "all=2,web=1"], {b"web.1 | 5000", b"job.1 | 5100", b"job.2 | 5101"}),
     ],
 )
-@pytest.mark.parametrize("option", ["-m", "--formation", "-c", "--concurrency"])
 def test_formation_sets_the_number_of_each_process(
-    run: Run, tmp_path: Path, option: str, formation: str, expected: set[bytes]
+    run: Run, tmp_path: Path, arguments: list[str], expected: set[bytes]
 ) -> None:
-    """Unnamed processes start once, and the ports of one process are consecutive."""
+    """With `-m`, as in foreman, unnamed processes do not start; with `-c`, as in honcho, once."""
     write_files(tmp_path, "web: echo $PORT\njob: echo $PORT\n")
-    ended = run("-q", "-k", "failure", option, formation, subcommand="start", cwd=tmp_path)
+    ended = run("-q", "-k", "failure", *arguments, subcommand="start", cwd=tmp_path)
     assert ended.status == 0
     assert line_set(ended.out) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "ran"),
+    [
+        (["-c", "c=2", "-q", "b"], {b"a.1 | a", b"c.1 | c", b"c.2 | c"}, "a.1 b.1 c.1 c.2"),
+        (["--quiet=b,c"], {b"a.1 | a"}, "a.1 b.1 c.1"),
+        (["-c", "c=2", "--hide", "c.1,a"], {b"b.1 | b", b"c.2 | c"}, "a.1 b.1 c.1 c.2"),
+        (["-q", "c", "b"], {b"b.1 | b"}, "b.1"),
+    ],
+)
+def test_quiet_with_names_hides_the_output_of_these_processes(
+    run: Run, tmp_path: Path, arguments: list[str], shown: set[bytes], ran: str
+) -> None:
+    """As in honcho, the processes still run; their starts and exits are still reported."""
+    write_files(tmp_path, "".join(f"{name}: echo {name}\n" for name in "abc"))
+    ended = run("-k", "failure", *arguments, subcommand="start", cwd=tmp_path)
+    assert (ended.status, line_set(ended.out)) == (0, shown)
+    started = [line.split()[1].decode() for line in ended.err.splitlines() if b"started" in line]
+    assert sorted(started) == ran.split()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +172,7 @@ def test_first_port_comes_from_the_option_or_a_variable(
 
 PROCFILE = """
 # comment
-web: echo "$PORT $NAME"; exit 0
+web: echo "$PORT $NAME $HONCHO_PROCESS_NAME"; exit 0
 
 other_1:   printf 'no newline'
 third: echo "out $PORT"; echo err >&2
@@ -178,8 +207,8 @@ def test_procfile_gives_the_same_result_as_with_honcho(
     (tmp_path / "Other").write_text("web: echo other $PORT")
     own, theirs = [*arguments], [*arguments]
     if concurrency is not None:
-        own, theirs = ["-m", concurrency, *own], ["-c", concurrency, *theirs]
-    ended = run("-q", *own, subcommand="start", cwd=tmp_path)
+        own, theirs = ["-c", concurrency, *own], ["-c", concurrency, *theirs]
+    ended = run(*own, "-q", subcommand="start", cwd=tmp_path)
     honcho = subprocess.run(
         [sys.executable, "-m", "honcho", "start", *theirs],
         cwd=tmp_path,
@@ -277,7 +306,13 @@ def test_invalid_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> N
         ("a: {}\n", ["-m", "a"], "'a' is not of the form"),
         ("a: {}\n", ["-m", "a=x"], "'a=x' is not of the form"),
         ("a: {}\n", ["-m", "a=-1"], "'a=-1' is not of the form"),
-        ("a: {}\n", ["-m", "a=0"], "no process to start"),
+        ("a: {}\n", ["-m", "a=0"], "--formation a=0 leaves no process to start"),
+        ("a: {}\n", ["-c", "a=0"], "--concurrency a=0 leaves no process to start"),
+        ("a: {}\n", ["-c", "a"], "--concurrency: 'a' is not of the form"),
+        ("a: {}\n", ["-c", "a=1", "-m", "a=1"], "--formation and --concurrency"),
+        ("a: {}\n", ["-l", "a"], "Use the names as arguments"),
+        ("a: {}\n", ["-q", "b"], "--quiet b: there is no command with this name, only a.1"),
+        ("a: {}\n", ["--hide", "a,b"], "--hide b"),
         ("a: {}\n", ["-p", "soon"], "--port: 'soon' is not a valid port"),
         ("a: {}\n", ["-p", "0"], "--port"),
         ("a: {}\nb: {}\n", ["-p", "65500"], "b.1: '65600' is not a valid port"),

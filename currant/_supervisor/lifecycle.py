@@ -231,7 +231,7 @@ class Lifecycle:
                     break
                 await self._wait_to_restart()
             if isinstance(error := self.attempt.error, CannotStopError):
-                self._stop_others()
+                self._stop_others(self.attempt.status, f"{self.name!r} ended: {error}")
                 await self.context.send(Aborted(self.name, error, self.attempts, time.time()))
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
@@ -261,10 +261,12 @@ class Lifecycle:
     async def skip(self, reason: str) -> None:
         """End the command without a start: a dependency can never be met.
 
+        For the command's own `kill_others_on`, this is a failure.
         Cancellation: the message may not have been sent.
         """
         error = DependencyError(self.name, reason)
         self._end("skipped", error)
+        self._stop_others("skipped", str(error))
         await self.context.send(Skipped(self.name, error, time.time()))
 
     # ---- the steps of `run` ----
@@ -329,17 +331,15 @@ class Lifecycle:
         if not is_final:
             self._next = decision
         if isinstance(self._next, Done):
-            self._stop_others()
+            end = self.attempt.error or self.attempt.exit
+            self._stop_others(status, f"{self.name!r} ended: {end}")
 
-    def _stop_others(self) -> None:
+    def _stop_others(self, status: Status | None, reason: str) -> None:
         """Stop all commands, if the policy says so for this command's end."""
-        attempt = self.attempt
-        kind = None if attempt.status is None else _KIND.get(attempt.status)
+        kind = None if status is None else _KIND.get(status)
         policy = self.context.policies.kill_others_on
         if policy is not None and policy in ("exit", kind):
-            self.context.runner.barrier.throw(
-                f"{self.name!r} ended: {attempt.error or attempt.exit}"
-            )
+            self.context.runner.barrier.throw(reason)
 
     async def _end_escapees(self) -> None:
         """End the escapees of earlier attempts; after a kill, the Runner ends them."""
@@ -391,4 +391,8 @@ class Lifecycle:
         self.context.barrier.throw_in_loop()  # This ends the watcher.
 
 
-_KIND: dict[Status, KillOthersOn] = {"failed": "failure", "succeeded": "success"}
+_KIND: dict[Status, KillOthersOn] = {
+    "failed": "failure",
+    "skipped": "failure",
+    "succeeded": "success",
+}

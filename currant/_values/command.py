@@ -35,6 +35,7 @@ from currant._values.errors import CommandError, CommandParseError, EmptyCommand
 from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
+from currant._values.shell_syntax import join_words, why_shell
 
 if TYPE_CHECKING:
     from currant._values.restart import RestartPolicy, RestartWhen
@@ -139,7 +140,8 @@ class Command(LaunchSpec):
             of each stream to keep.
         restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
-            ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.
+            ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
+            skipped, because of `after`, has ended by failure.
         stop_signal: the signal that requests the process group to stop.
         grace: seconds between the request to stop and SIGKILL.
         kill_mode: the processes that are asked to stop: ``"group"``, the whole process group, or
@@ -264,12 +266,18 @@ class Command(LaunchSpec):
     def parse(cls, text: str, **options: Unpack[CommandOptions]) -> Command:
         """Build a command from a line, split by the shell's quoting rules but run without a shell.
 
+        Text that needs a shell raises an error, unless it is quoted or escaped: ``|``, ``&``,
+        ``;``, ``<``, ``>``, backquotes, ``$`` before a name or a parenthesis and the like, ``A=1``
+        before the program, and builtins such as ``cd``.  Inside double quotes, ``$`` is literal
+        too.  Patterns (``*.py``), ``~`` and ``#`` are always literal, and a newline is a space.
+
         Args:
-            text: a line such as ``"ls -la 'a b'"``; variables, pipes and patterns are not expanded.
+            text: a line such as ``"ls -la 'a b'"``.
             options: as for `Command`.
 
         Raises:
-            CommandParseError: a quotation is not closed; the error carries the text.
+            CommandParseError: a quotation is not closed, or the line needs a shell; the error
+                carries the text.
             EmptyCommandError: the text is blank.
         """
         check_str("a command line", text)
@@ -277,6 +285,8 @@ class Command(LaunchSpec):
             argv = shlex.split(text)
         except ValueError as error:
             raise CommandParseError(text, str(error)) from error
+        if reason := why_shell(text):
+            raise CommandParseError(text, reason)
         return cls(argv, **options)
 
     @classmethod
@@ -311,7 +321,7 @@ class Command(LaunchSpec):
         return f"Command({', '.join(shown)})"
 
     def __str__(self) -> str:
-        return shlex.join(self.argv)
+        return join_words(self.argv)
 
     def __hash__(self) -> int:
         return hash((self.argv, self.name, self.cwd))

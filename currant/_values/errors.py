@@ -67,11 +67,11 @@ class EmptyCommandError(CommandError):
 
 
 class CommandParseError(CommandError):
-    """The text of a command does not follow the shell's quoting rules.
+    """The text of a command breaks the shell's quoting rules, or needs a shell.
 
     Attributes:
         text: the text as given.
-        reason: the rule that it breaks.
+        reason: the rule that it breaks, or the part that needs a shell and what to do instead.
     """
 
     _fields = ("text", "reason")

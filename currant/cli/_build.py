@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
-import shlex
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from currant._supervisor.runner import Runner
@@ -19,6 +17,7 @@ from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
 from currant.cli._env import output_variables, parse_port, read_env_files
+from currant.cli._labels import label_of
 from currant.cli._procfile import (
     DEFAULT_PORT,
     expand_instances,
@@ -26,6 +25,8 @@ from currant.cli._procfile import (
     read_application,
     select_processes,
 )
+from currant.cli._remark import StopRemark
+from currant.cli._selection import check_success, hiding, select_commands
 from currant.sinks import (
     DEFAULT_PREFIX,
     ConsoleSink,
@@ -35,7 +36,7 @@ from currant.sinks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from currant._supervisor.sink_tasks import Sink
     from currant._values.launch_spec import KillMode, Silent
@@ -69,10 +70,16 @@ OTHER_FILES = 100
 """File descriptors for everything else; currant needs fewer."""
 
 
+SHORT = 10
+"""The characters of a command line in a prefix, unless ``--prefix-length`` says otherwise."""
+
+
 class Options(TypedDict):
     """Options of both ``currant run`` and ``currant start``, as click parses them."""
 
     prefix: str | None
+    prefix_length: int | None
+    hide: str | None
     timestamps: bool
     raw: bool
     group: bool
@@ -85,6 +92,7 @@ class Options(TypedDict):
     restart: RestartWhen
     max_restarts: int | None
     restart_delay: float | None
+    restart_factor: float | None
     kill_others_on: KillOthersOn | None
     grace: float
     stop_signal: int
@@ -107,7 +115,9 @@ class StartOptions(Options):
 
     procfile: str | None
     env: str | None
-    formation: str
+    formation: str | None
+    concurrency: str | None
+    quiet_processes: str | None
     port: str | None
 
 
@@ -136,7 +146,8 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
         )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
-    return _build_runner(commands, options, max_processes=options["max_processes"])
+    hidden = {"--hide": options["hide"]}
+    return _build_runner(commands, options, hidden, max_processes=options["max_processes"])
 
 
 def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
@@ -152,8 +163,9 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
         ValueError: the prefix is not a valid template.
     """
     procfile, processes, variables = read_application(options["procfile"], options["env"])
+    types = processes.keys()
     processes = select_processes(processes, names)
-    counts = parse_formation(options["formation"], processes)
+    counts = _instance_counts(processes, options, all_named=bool(names))
     env = output_variables(variables, options["color"], shown=not options["json"]) | dict(variables)
     cwd = options["cwd"] or os.path.dirname(procfile) or None
     signal = options["stop_signal"]
@@ -162,15 +174,44 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
             instance.line,
             name=instance.name,
             cwd=cwd,
-            env=env | {"PORT": str(instance.port), "PS": instance.name},
+            env=env
+            | {"PORT": str(instance.port)}
+            | dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name),
             stdin=_stdin(options),
             stop_signal=signal,
         )
         for instance in expand_instances(processes, counts, _first_port(options, variables))
     ]
-    if not commands:
-        raise CommandError(f"--formation {options['formation']} leaves no process to start")
-    return _build_runner(commands, options, texts=START_TEXTS)
+    quiet = options["quiet_processes"]
+    options["quiet"] = quiet == ""
+    hidden = {"--hide": options["hide"], "--quiet": quiet}
+    return _build_runner(commands, options, hidden, types, texts=START_TEXTS)
+
+
+def _instance_counts(
+    processes: Mapping[str, str], options: StartOptions, *, all_named: bool
+) -> dict[str, int]:
+    """Return the number of instances of each process type, by ``-m`` or ``-c``.
+
+    As with foreman, ``-m`` starts only the processes that it names, except for those that are
+    arguments; as with honcho, ``-c`` starts the others once.
+
+    Raises:
+        CommandError: the formation is not valid, or leaves no process.
+    """
+    formation, concurrency = options["formation"], options["concurrency"]
+    if formation is not None and concurrency is not None:
+        raise CommandError("--formation and --concurrency cannot be combined")
+    if formation is not None:
+        option, given, default = "--formation", formation, 1 if all_named else 0
+    elif concurrency is not None:
+        option, given, default = "--concurrency", concurrency, 1
+    else:
+        return dict.fromkeys(processes, 1)
+    counts = parse_formation(option, given, processes, default=default)
+    if not any(counts.values()):
+        raise CommandError(f"{option} {given} leaves no process to start")
+    return counts
 
 
 def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
@@ -194,26 +235,44 @@ def _stdin(options: Options) -> Silent | None:
 def _build_runner(
     commands: Sequence[Command],
     options: Options,
+    hide: Mapping[str, str | None],
+    types: Collection[str] = (),
     *,
     max_processes: int | None = None,
     texts: Mapping[Event, str | None] = NO_TEXTS,
 ) -> Runner:
-    success = options["success"]
-    if success not in ("all", "first", "last", *(command.name for command in commands)):
-        known = ", ".join(command.name for command in commands)
-        raise CommandError(f"--success {success}: there is no command with this name, only {known}")
+    """Return a Runner for `commands`.
+
+    Args:
+        commands: the commands.
+        options: the options.
+        hide: the commands whose output is not shown, by the option that names them.
+        types: the process types of a Procfile.
+        max_processes: how many commands may run at the same time.
+        texts: the texts for events.
+    """
+    names = [command.name for command in commands]
+    check_success(options["success"], names)
+    selected = (
+        select_commands(option, given or "", names, types) for option, given in hide.items()
+    )
+    hidden = set[str]().union(*selected)
     at_a_time = min(len(commands), max_processes or len(commands))
     _raise_file_limit(at_a_time * FILES_PER_COMMAND + OTHER_FILES)
-    return Runner(
+    remark = StopRemark()
+    show = _build_display(commands, options, texts, remark, progress=at_a_time < len(commands))
+    runner = Runner(
         commands,
         restart=_restart_policy(options),
-        sinks=_build_sinks(options, texts, progress=at_a_time < len(commands)),
+        sinks=[hiding(show, hidden) if hidden else show, *_build_log(options)],
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],
         kill_mode=options["kill_mode"],
         iterable=False,
     )
+    remark.runner = runner
+    return runner
 
 
 def _raise_file_limit(wanted: int) -> None:
@@ -232,7 +291,7 @@ def _raise_file_limit(wanted: int) -> None:
 def _choose_names(lines: Sequence[str], given: str | None) -> list[str]:
     if given is None:
         taken = Names()
-        return [taken.unique(_program_name(line)) for line in lines]
+        return [taken.unique(label_of(line)) for line in lines]
     names = given.split(",")
     if len(names) != len(lines):
         raise CommandError(f"--names gives {_count(names, 'name')} for {_count(lines, 'command')}")
@@ -241,16 +300,6 @@ def _choose_names(lines: Sequence[str], given: str | None) -> list[str]:
 
 def _count(items: Sequence[str], noun: str) -> str:
     return f"{len(items)} {noun}" + ("s" if len(items) != 1 else "")
-
-
-def _program_name(line: str) -> str:
-    """Return the file name of the program that a command line runs; ``sh`` if none is found."""
-    try:
-        words = shlex.split(line)
-    except ValueError:  # The shell may still accept the line; otherwise it reports the error.
-        words = line.split()
-    programs = [word for word in words if "=" not in word]
-    return PurePath(programs[0]).name or "sh" if programs else "sh"
 
 
 def _choose_colors(names: Sequence[str], given: str | None) -> list[str | None]:
@@ -275,51 +324,84 @@ def _restart_policy(options: Options) -> RestartPolicy:
         CommandError: a companion option is given without ``--restart``.
     """
     if options["restart"] == "never":
-        for option in ("max_restarts", "restart_delay"):
+        for option in ("max_restarts", "restart_delay", "restart_factor"):
             if options[option] is not None:
                 raise CommandError(
                     f"--{option.replace('_', '-')} requires --restart on-failure or always"
                 )
-    delay = options["restart_delay"]
+    delay, factor = options["restart_delay"], options["restart_factor"]
     policy = RestartPolicy(options["restart"], max_restarts=options["max_restarts"])
+    if factor is not None:
+        policy = replace(policy, factor=factor)
     if delay is None:
         return policy
     return replace(policy, delay=delay, max_delay=max(delay, policy.max_delay))
 
 
-def _build_sinks(
-    options: Options, texts: Mapping[Event, str | None], *, progress: bool
-) -> list[Sink]:
-    """Return the sinks that the output goes to.
+def _build_display(
+    commands: Sequence[Command],
+    options: Options,
+    texts: Mapping[Event, str | None],
+    remark: StopRemark,
+    *,
+    progress: bool,
+) -> Sink:
+    """Return the sink that shows the output.
 
     Raises:
-        CommandError: two options exclude each other, or the log directory cannot be created.
+        CommandError: two options exclude each other.
         ValueError: the prefix is not a valid template.
     """
     formats = [f"--{name}" for name in ("raw", "group", "json") if options[name]]
     if len(formats) > 1:
         raise CommandError(f"{' and '.join(formats)} cannot be combined")
-    sinks: list[Sink] = []
     if options["json"]:
-        sinks.append(JSONSink(sys.stdout))
-    else:
-        prefix = options["prefix"]
-        sinks.append(
-            ConsoleSink(
-                prefix=DEFAULT_PREFIX if prefix is None else prefix,
-                color=options["color"],
-                timestamps=options["timestamps"],
-                quiet=options["quiet"],
-                mode="raw" if options["raw"] else "group" if options["group"] else "line",
-                texts=texts,
-                progress=progress and not options["quiet"],
-            )
-        )
+        return JSONSink(sys.stdout)
+    return ConsoleSink(
+        prefix=_prefix(commands, options),
+        color=options["color"],
+        timestamps=options["timestamps"],
+        quiet=options["quiet"],
+        mode="raw" if options["raw"] else "group" if options["group"] else "line",
+        texts=texts,
+        remark=remark,
+        progress=progress and not options["quiet"],
+    )
+
+
+def _prefix(commands: Sequence[Command], options: Options) -> str:
+    """Return the template of the prefix, for a style that concurrently has, or as given."""
+    given = options["prefix"]
+    length = SHORT if options["prefix_length"] is None else options["prefix_length"]
+    widest = max(min(length, len(command.argv[-1])) for command in commands)
+    styles = {
+        None: DEFAULT_PREFIX,
+        "none": "",
+        "name": DEFAULT_PREFIX,
+        "index": f"{{index:<{len(str(len(commands) - 1))}}} | ",
+        "time": "{time} | ",
+        "pid": "{pid} | ",
+        "command": f"{{command:{widest}.{length}}} | ",
+    }
+    if given in styles:
+        return styles[given]
+    text = given or ""
+    if options["prefix_length"] is None:
+        return text
+    return text.replace("{command}", f"{{command:.{length}}}")
+
+
+def _build_log(options: Options) -> list[Sink]:
+    """Return the sink of ``--log-dir``, if there is one.
+
+    Raises:
+        CommandError: the directory cannot be created.
+    """
     folder = options["log_dir"]
-    if folder is not None:
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
-        sinks.append(DirectorySink(folder))
-    return sinks
+    if folder is None:
+        return []
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
+    return [DirectorySink(folder)]

@@ -23,6 +23,7 @@ from currant.cli._build import (
     runner_from_command_lines,
     runner_from_procfile,
 )
+from currant.cli._peers import advice_on
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
 from currant.cli._summary import show_summary
@@ -51,7 +52,8 @@ def run_command_line() -> None:
         error.show()
         status = USAGE_ERROR
     except click.UsageError as error:
-        click.echo(f"currant: {' '.join(error.format_message().split())}", err=True)
+        advice = advice_on(error.option_name) if isinstance(error, click.NoSuchOption) else ""
+        click.echo(f"currant: {' '.join((error.format_message() + advice).split())}", err=True)
         status = USAGE_ERROR
     except click.Abort:  # Ctrl-C arrived before the commands were started.
         status = 128 + signals.SIGINT
@@ -114,7 +116,11 @@ _SHARED_OPTIONS = (
         show_default=True,
         help="When to colour the names; auto: on a terminal.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages."),
+    click.option(
+        "--hide",
+        metavar="A,B,…",
+        help="Do not show the output of these commands, given by name or by index from 0.",
+    ),
     click.option("--json", is_flag=True, help="Write each line and event as a JSON object."),
     click.option(
         "--log-dir",
@@ -141,6 +147,12 @@ _SHARED_OPTIONS = (
         type=click.FloatRange(min=0),
         metavar="S",
         help="Seconds before the first restart.  [default: 0.1]",
+    ),
+    click.option(
+        "--restart-factor",
+        type=click.FloatRange(min=1),
+        metavar="N",
+        help="Multiplies the delay before each further restart.  [default: 2]",
     ),
     click.option(
         "--grace",
@@ -179,16 +191,29 @@ _SHARED_OPTIONS = (
         "--success",
         default="all",
         show_default=True,
-        metavar="all|first|last|NAME",
+        metavar="all|first|last|NAME|!NAME",
         help="Which command's failure sets the exit status: any command (all), the first or last "
-        "to end, or NAME.",
+        "to end, NAME, or any but NAME.",
     ),
 )
 
 _PREFIX_HELP = (
-    "Prefix of each line; fields: {name}, {pid}, {stream}, {attempt}, {time}, {elapsed}.  "
+    "Prefix of each line: name, index (from 0), command, pid, time, none; or a text with the "
+    "fields {name}, {index}, {command}, {pid}, {time}, {stream}, {attempt}, {elapsed}.  "
     "[default: {name} | ]"
 )
+
+
+def _prefix_length_option(*flags: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    return click.option(
+        *flags,
+        "--prefix-length",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="The characters of a command line in a prefix; a longer one is shortened.  "
+        "[default: 10]",
+    )
+
 
 _procfile_option = click.option(
     "-f",
@@ -226,7 +251,7 @@ def _kill_others_on_option(
         type=click.Choice(get_args(KillOthersOn)),
         default=default,
         show_default=True,
-        help="Stop all commands when one ends this way.",
+        help="Stop all commands when one ends this way, and say which one did.",
     )
 
 
@@ -254,6 +279,8 @@ def _kill_others_on_option(
 )
 @_cwd_option("the current one")
 @click.option("-p", "--prefix", metavar="TEXT", help=_PREFIX_HELP)
+@_prefix_length_option("-l")
+@click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages.")
 @_add_shared_options
 @click.argument("commands", metavar="COMMAND...", nargs=-1, required=True)
 def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
@@ -261,7 +288,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 
     Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is the exit code of the
     first command that failed, or 128 + n if signal n killed the command.  A command that currant
-    stopped has not failed.
+    stopped has not failed.  Without --names, a command is named after its program, or after what
+    npm run, python -m, uv run, make and the like run.
     """
     _run_and_exit(lambda: runner_from_command_lines(commands, options), options)
 
@@ -271,14 +299,16 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 @_env_option
 @click.option(
     "-m",
-    "-c",
     "--formation",
-    "--concurrency",
-    "formation",
-    default="",
     metavar="A=N,…",
-    help="How many of each process to start, such as web=2,worker=0; all=N sets the others.  "
-    "[default: 1]",
+    help="Start so many of each process, such as web=2,worker=1, and none of the others; all=N "
+    "sets the others.",
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    metavar="A=N,…",
+    help="The same, but start one of each of the others.",
 )
 @click.option(
     "-p",
@@ -290,6 +320,16 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 @_kill_others_on_option("exit")
 @_cwd_option("the Procfile's")
 @click.option("--prefix", metavar="TEXT", help=_PREFIX_HELP)
+@_prefix_length_option()
+@click.option(
+    "-q",
+    "--quiet",
+    "quiet_processes",
+    is_flag=False,
+    flag_value="",
+    metavar="[A,B,…]",
+    help="Hide currant's own messages; with names: hide the output of these processes.",
+)
 @_add_shared_options
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> None:

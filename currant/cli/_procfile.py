@@ -119,26 +119,30 @@ def select_processes(processes: Mapping[str, str], names: Sequence[str]) -> Mapp
     return {name: processes[name] for name in names}
 
 
-def parse_formation(formation: str, processes: Mapping[str, str]) -> dict[str, int]:
+def parse_formation(
+    option: str, formation: str, processes: Mapping[str, str], *, default: int
+) -> dict[str, int]:
     """Return the number of instances of each process type.
 
     Args:
+        option: the option that the formation belongs to, for the error message.
         formation: such as ``"web=2,worker=0"``.  ``all`` sets the number for each process type that
-            the formation does not name; the default is 1.
+            the formation does not name.
         processes: the process types that may be named.
+        default: the number for a process type that the formation does not name, without ``all``.
 
     Raises:
         CommandError: the formation cannot be parsed, or names a process that does not exist.
     """
     given: dict[str, int] = {}
-    for part in formation.split(",") if formation else ():
+    for part in formation.split(","):
         name, _, count = part.partition("=")
         if not count.strip().isdecimal():
-            raise CommandError(f"--formation: {part!r} is not of the form 'name=number'")
+            raise CommandError(f"{option}: {part!r} is not of the form 'name=number'")
         given[name.strip()] = int(count)
-    default = given.pop("all", 1) if "all" not in processes else 1
+    others = given.pop("all", default) if "all" not in processes else default
     _check_defined(given, processes)
-    return {name: given.get(name, default) for name in processes}
+    return {name: given.get(name, others) for name in processes}
 
 
 def expand_instances(

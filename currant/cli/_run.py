@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._values.errors import CurrantError
+from currant.cli._selection import select_results
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractContextManager
 
     from currant._supervisor.job import Job
@@ -50,8 +51,7 @@ def run_commands(runner: Runner, success: str = "all") -> int:
 
     Args:
         runner: a Runner that has not been entered yet.
-        success: which command's failure sets the exit status: ``"all"``, the ``"first"`` or the
-            ``"last"`` command to end, or the name of a command.
+        success: the commands whose failure sets the exit status, as for `select_results`.
     """
     try:
         return anyio.run(_run, runner, success)
@@ -110,7 +110,7 @@ async def _run(runner: Runner, success: str) -> int:
         outside_reasons.append(STATUS_BROKEN_PIPE)
     if outside_reasons:
         return outside_reasons[0]
-    return _exit_status(_select_results(results, success))
+    return _exit_status(select_results(results, success, list(runner.jobs)))
 
 
 def _receive_signals(
@@ -150,19 +150,6 @@ async def _wait_reader_gone(pipe: int) -> None:
     to report (Linux: ``EPOLLERR``, poll(2)).
     """
     await anyio.wait_readable(pipe)
-
-
-def _select_results(results: Sequence[Result], success: str) -> Sequence[Result]:
-    """Return the results that `success` selects; `results` are in the order of the exits."""
-    match success:
-        case "all":
-            return results
-        case "first":
-            return results[:1]
-        case "last":
-            return results[-1:]
-        case name:
-            return [result for result in results if result.command == name]
 
 
 def _exit_status(results: Iterable[Result]) -> int:

@@ -14,12 +14,12 @@ from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS, Templates
 from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
     from currant.sinks._colors import Color
-    from currant.sinks._events import Event
+    from currant.sinks._events import Event, EventMessage
     from currant.sinks._files import Chunk, SyncFile
     from currant.sinks._formatter import Mode, Output
 
@@ -49,8 +49,10 @@ class ConsoleSink(ThreadedSink):
         stderr: the file for stderr; if None, the host's.
         prefix: the label before each line, with the fields ``{name}`` (padded to the longest name),
             ``{pid}``, ``{stream}``, ``{attempt}`` (from 1), ``{time}`` (local, when the line was
-            read; ``{time:%H:%M:%S.%f}`` is a format of `time.strftime`) and ``{elapsed}`` (seconds
-            since the attempt began; ``{elapsed:.3f}``).
+            read; ``{time:%H:%M:%S.%f}`` is a format of `time.strftime`), ``{elapsed}`` (seconds
+            since the attempt began; ``{elapsed:.3f}``), ``{index}`` (from 0, in the order of the
+            commands) and ``{command}`` (the command line, shortened in the middle to 10 characters;
+            ``{command:.30}``: to 30).
         color: whether labels are coloured: ``"always"``, ``"never"``, or ``"auto"``: if the file is
             a terminal, by the rules of ``NO_COLOR``, ``FORCE_COLOR`` and ``TERM``.  Colours need
             the package rich (the extra ``cli``).  The colour is `Command.color`, or is chosen so
@@ -65,6 +67,8 @@ class ConsoleSink(ThreadedSink):
             defaults; None: no text.  A template may have the fields of the prefix, and if they
             apply ``{exit}``, ``{after}`` and ``{delay}`` (seconds), ``{error}``, ``{lines}``.  A
             template for ``"exited"`` is used for every exit, the default only for failures.
+        remark: called with each event in a worker thread; returns a further line to show after the
+            event, or None.
         progress: whether a terminal on stderr shows below the output how many commands are done.
 
     Raises:
@@ -84,6 +88,7 @@ class ConsoleSink(ThreadedSink):
         quiet: bool = False,
         mode: Mode = "line",
         texts: Mapping[Event, str | None] = NO_TEXTS,
+        remark: Callable[[EventMessage], str | None] | None = None,
         progress: bool = False,
     ) -> None:
         super().__init__()
@@ -92,7 +97,7 @@ class ConsoleSink(ThreadedSink):
         if out.file.is_same_place(err.file):
             err = out
         templates = Templates(prefix, timestamps, texts, in_color=out.in_color or err.in_color)
-        self._formatter = Formatter(out.writer, err.writer, templates, mode, quiet=quiet)
+        self._formatter = Formatter(out.writer, err.writer, templates, mode, remark, quiet=quiet)
         # Texts about events come first, since the reader of stdout may be stuck.
         self._outputs = {output.writer: output for output in (err, out)}
         self._progress = ProgressLine() if progress and err.file.columns is not None else None

@@ -9,10 +9,11 @@ from currant._values.lines import Batch
 from currant._values.messages import Exited, Failed, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
+    from currant.sinks._events import EventMessage
     from currant.sinks._files import Chunk
     from currant.sinks._line_writer import LineWriter
     from currant.sinks._spool import OutputSpool
@@ -36,6 +37,7 @@ class Formatter:
         templates: labels and texts.
         mode: ``"line"``: whole lines with labels, as they come; ``"group"``: all lines of a command
             together, after the exit; ``"raw"``: the bytes as written.
+        remark: returns a further text for an event, or None.
         quiet: whether texts about events are left out.
 
     Raises:
@@ -43,13 +45,21 @@ class Formatter:
     """
 
     def __init__(
-        self, out: LineWriter, err: LineWriter, templates: Templates, mode: Mode, *, quiet: bool
+        self,
+        out: LineWriter,
+        err: LineWriter,
+        templates: Templates,
+        mode: Mode,
+        remark: Callable[[EventMessage], str | None] | None = None,
+        *,
+        quiet: bool,
     ) -> None:
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be 'line', 'group' or 'raw', not {mode!r}")
         self._out, self._err = out, err
         self._templates = templates
         self._mode = mode
+        self._remark = remark
         self._quiet = quiet
         self._spools: dict[str, OutputSpool] = {}
         self._is_alone = False
@@ -74,8 +84,7 @@ class Formatter:
                     yield from self._replay(message.command)
                 case _:
                     pass
-            text = None if self._quiet else self._templates.event_text(message)
-            if text is not None:
+            for text in () if self._quiet else self._event_texts(message):
                 yield self._err, self._err.note(f"currant: {text}")
 
     def finish(self) -> Iterator[Output]:
@@ -85,6 +94,14 @@ class Formatter:
         if self._mode != "raw":
             for writer in (self._out, self._err):
                 yield writer, writer.end()
+
+    def _event_texts(self, message: EventMessage) -> Iterator[str]:
+        text = self._templates.event_text(message)
+        if text is not None:
+            yield text
+        remark = None if self._remark is None else self._remark(message)
+        if remark is not None:
+            yield remark
 
     def _formatted(self, batch: Batch) -> Iterator[Output]:
         writer = self._out if batch.stream == "stdout" else self._err

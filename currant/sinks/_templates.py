@@ -13,6 +13,7 @@ from string import Formatter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
+from currant._values.command import Command
 from currant._values.messages import Dropped, Ready, Skipped
 from currant._values.names import printable
 from currant.sinks._colors import Palette, check_style
@@ -21,7 +22,6 @@ from currant.sinks._events import Event, describe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from currant._values.command import Command
     from currant._values.lines import Batch
     from currant._values.messages import Started
     from currant.sinks._events import EventMessage
@@ -33,8 +33,34 @@ DEFAULT_PREFIX = "{name} | "
 
 NO_TEXTS: Mapping[Event, str | None] = MappingProxyType({})
 
-DEFAULT_FORMATS = {"time": "%H:%M:%S", "elapsed": ".1f", "after": ".1f", "delay": ".1f"}
-"""The format of a field that has none: the time of day, or tenths of a second."""
+DEFAULT_FORMATS = {
+    "time": "%H:%M:%S",
+    "elapsed": ".1f",
+    "after": ".1f",
+    "delay": ".1f",
+    "command": ".10",
+}
+"""The format of a field that has none: the time of day, tenths of a second, ten characters."""
+
+
+class Shortened(str):
+    """A text that loses its middle in a format with a length: ``echo..here`` in ``.10``."""
+
+    __slots__ = ()
+
+    def __format__(self, form: str) -> str:
+        return format(self._shortened(form), form)
+
+    def _shortened(self, form: str) -> str:
+        length = form.rpartition(".")[2].removesuffix("s") if "." in form else ""
+        if not length.isdecimal() or len(self) <= int(length):
+            return str(self)
+        kept = max(0, int(length) - len(ELLIPSIS))
+        end = kept // 2
+        return self[: kept - end] + ELLIPSIS + self[len(self) - end :]
+
+
+ELLIPSIS = ".."
 
 FIELDS: dict[str, object] = {
     "name": "a",
@@ -43,6 +69,8 @@ FIELDS: dict[str, object] = {
     "attempt": 1,
     "time": datetime.fromtimestamp(0, UTC),
     "elapsed": 0.0,
+    "index": 0,
+    "command": Shortened("a"),
 }
 """The fields that every template may have, with examples."""
 
@@ -64,6 +92,8 @@ class _CommandStyle:
     """The name and style of a command, and facts about the current attempt."""
 
     name: str
+    index: int
+    line: Shortened
     style: str | None = None
     pid: int = 0
     attempt: int = 1
@@ -158,7 +188,9 @@ class Templates:
 
     def _add(self, name: str, style: str) -> _CommandStyle:
         text = printable(name)
-        self._styles[name] = shown = _CommandStyle(text, style if self._in_color else None)
+        line = Shortened(printable(_command_line(self._commands.get(name))))
+        shown = _CommandStyle(text, len(self._styles), line, style if self._in_color else None)
+        self._styles[name] = shown
         self._width = max(self._width, _cells(text))
         return shown
 
@@ -173,7 +205,20 @@ class Templates:
             "attempt": shown.attempt,
             "time": datetime.fromtimestamp(time, UTC).astimezone(),
             "elapsed": max(0.0, time - began),
+            "index": shown.index,
+            "command": shown.line,
         }
+
+
+def _command_line(command: Command | None) -> str:
+    """Return the line that a command was built from, as far as that is known."""
+    match command:
+        case None:
+            return ""
+        case Command(argv=("/bin/sh", "-c", script)):
+            return script
+        case _:
+            return str(command)
 
 
 def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:

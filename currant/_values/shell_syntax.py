@@ -1,0 +1,82 @@
+"""What a command line asks of a shell: operators, variables, and commands that no program runs.
+
+`Command.parse` splits a line without a shell.  Passed on as arguments, ``|`` or ``$HOME`` would do
+nothing and say nothing, so `why_shell` finds them and the caller raises.  Quoted and escaped text
+is literal.  So is text that many lines have without meaning a shell: patterns (``*``, ``?``,
+``[a-z]``), ``~``, ``#``, braces, parentheses, and newlines, which only separate words.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["join_words", "why_shell"]
+
+_SYNTAX = re.compile(
+    r"""
+      \\. | '[^']*' | "(?: \\. | [^"\\] )*"  # escaped or quoted: literal, by the rules of shlex
+    | (?P<syntax>
+          [|&;<>]+
+        | `
+        | \$ (?: \w+ | [({@*\#?$!'"-] )      # any other dollar sign is literal in a shell, too
+      )
+    """,
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
+
+_BUILTINS = """
+    . : alias bg break builtin cd command continue declare dirs disown eval exec exit export fc fg
+    getopts hash jobs let local popd pushd read readonly return set shift shopt source suspend times
+    trap type typeset ulimit umask unalias unset wait
+"""
+"""The builtins without a program that does the same; echo, kill, printf and test are programs."""
+
+_KEYWORDS = "! { } [[ case do done elif else esac fi for function if select then until while"
+
+_SHELL_WORDS = frozenset(f"{_BUILTINS} {_KEYWORDS}".split())
+
+_INSTEAD = {"cd": "set cwd=", "pushd": "set cwd=", "export": "set env=", "exec": "leave it out"}
+"""What does the same as a builtin, without a shell."""
+
+
+def why_shell(text: str) -> str | None:
+    """Return why the line needs a shell, and what to do; None if it needs no shell.
+
+    Args:
+        text: a line that `shlex.split` can split.
+    """
+    for match in _SYNTAX.finditer(text):
+        if match["syntax"]:
+            return (
+                f"{match['syntax']!r} needs a shell, and no shell runs this line; use "
+                "Command.shell, or quote the word to pass it as it is"
+            )
+    first = next(iter(text.split(maxsplit=1)), "")
+    return _why_first_word(first)
+
+
+def _why_first_word(word: str) -> str | None:
+    if assignment := _ASSIGNMENT.match(word):
+        return (
+            f"only a shell sets the variable {assignment[1]} this way; set env=, or use "
+            "Command.shell"
+        )
+    if word in _SHELL_WORDS or word.startswith("("):
+        instead = f", or {_INSTEAD[word]}" if word in _INSTEAD else ""
+        return f"{word!r} is no program but a word of the shell itself; use Command.shell{instead}"
+    return None
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return a line that `Command.parse` splits into `words` again."""
+    line = shlex.join(words)
+    if _why_first_word(words[0]) is None or not line.startswith(words[0]):
+        return line
+    return f"'{words[0]}'{line[len(words[0]) :]}"  # a word that `shlex` saw no need to quote

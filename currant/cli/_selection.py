@@ -1,0 +1,142 @@
+"""Options that select commands by name: ``--success``, ``--hide`` and, for `start`, ``--quiet``.
+
+`hiding` wraps a sink so that the output of some commands does not reach it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from anyio.abc import ObjectReceiveStream
+
+from currant._values.errors import CommandError
+from currant._values.lines import Batch
+from currant._values.messages import BatchMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from currant._channel.feed import SinkFeed
+    from currant._supervisor.sink_tasks import Sink
+    from currant._values.results import Result
+
+__all__ = ["check_success", "hiding", "select_commands", "select_results"]
+
+_ENDS = ("all", "first", "last")
+
+
+def check_success(success: str, names: Sequence[str]) -> None:
+    """Raise `CommandError` if ``--success`` names a command that does not exist."""
+    _counting(success, names)
+
+
+def select_results(
+    results: Sequence[Result], success: str, names: Sequence[str]
+) -> Sequence[Result]:
+    """Return the results that ``--success`` selects.
+
+    Args:
+        results: the results in the order in which the commands ended.
+        success: ``all``; ``first`` or ``last`` to end; ``NAME``, ``!NAME``; or as for concurrently
+            ``command-NAME``, ``command-INDEX``, ``!command-...``.  The index is from 0.
+        names: all commands, in order.
+    """
+    match success:
+        case "first":
+            return results[:1]
+        case "last":
+            return results[-1:]
+        case _:
+            counting = _counting(success, names)
+            return [result for result in results if result.command in counting]
+
+
+def _counting(success: str, names: Sequence[str]) -> Collection[str]:
+    """Return the commands that ``--success`` names, directly or by exclusion."""
+    if success in names:  # A name may begin with "!".
+        return [success]
+    if success in _ENDS:
+        return names
+    excludes = success.startswith("!")
+    given = success.removeprefix("!")
+    name = _by_prefix(given, names) if given not in names else given
+    if name is None:
+        known = ", ".join(names)
+        raise CommandError(f"--success {success}: there is no command with this name, only {known}")
+    return [other for other in names if other != name] if excludes else [name]
+
+
+def _by_prefix(text: str, names: Sequence[str]) -> str | None:
+    """Return the command that ``command-NAME`` or ``command-INDEX`` stands for."""
+    given = text.removeprefix("command-")
+    return None if given == text else _by_name_or_index(given, names)
+
+
+def _by_name_or_index(text: str, names: Sequence[str]) -> str | None:
+    if text in names:
+        return text
+    return names[int(text)] if text.isdecimal() and int(text) < len(names) else None
+
+
+def select_commands(
+    option: str, given: str, names: Sequence[str], types: Collection[str]
+) -> set[str]:
+    """Return the commands that an option names.
+
+    Args:
+        option: the option, for the error message.
+        given: names, process types (``web`` for ``web.1`` and ``web.2``) or indexes from 0,
+            separated by commas.
+        names: all commands, in order.
+        types: process types that may be named although no instance of them is started.
+
+    Raises:
+        CommandError: there is no such command.
+    """
+    selected: set[str] = set()
+    for part in filter(None, map(str.strip, given.split(","))):
+        instances = [name for name in names if re.fullmatch(rf"{re.escape(part)}\.\d+", name)]
+        name = _by_name_or_index(part, names)
+        if name is None and not instances and part not in types:
+            known = ", ".join(names)
+            raise CommandError(f"{option} {part}: there is no command with this name, only {known}")
+        selected.update(instances if name is None else [name])
+    return selected
+
+
+def hiding(sink: Sink, hidden: Collection[str]) -> Sink:
+    """Return a sink that passes on all messages but the output of the `hidden` commands."""
+
+    async def show(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await sink(_Shown(cast("SinkFeed", messages), hidden))  # A Runner passes a SinkFeed.
+
+    return show
+
+
+class _Shown(ObjectReceiveStream[BatchMessage]):
+    """The messages of a Runner without the output of some commands."""
+
+    def __init__(self, messages: SinkFeed, hidden: Collection[str]) -> None:
+        self._messages = messages
+        self._hidden = hidden
+
+    async def receive(self) -> BatchMessage:
+        while self._is_hidden(message := await self._messages.receive()):
+            pass
+        return message
+
+    def receive_nowait(self) -> BatchMessage:
+        while self._is_hidden(message := self._messages.receive_nowait()):
+            pass
+        return message
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._messages.extra_attributes
+
+    async def aclose(self) -> None:
+        await self._messages.aclose()
+
+    def _is_hidden(self, message: BatchMessage) -> bool:
+        return isinstance(message, Batch) and message.command in self._hidden
