@@ -30,6 +30,7 @@ from currant._values.errors import (
     NotReadyError,
     StdinClosedError,
     TimeLimitError,
+    UnreadOutputWarning,
     UnresponsiveError,
 )
 from currant._values.exit import Exit
@@ -91,6 +92,7 @@ __all__ = [
     "Started",
     "StdinClosedError",
     "TimeLimitError",
+    "UnreadOutputWarning",
     "UnresponsiveError",
     "run",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import anyio
 
@@ -41,6 +41,7 @@ class RunnerOptions(TypedDict, total=False):
     timeout: float | None
     keep_open: bool
     iterable: bool
+    unread: Literal["discard", "wait"]
 
 
 def run(

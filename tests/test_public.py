@@ -62,6 +62,7 @@ EXTRAS = [
     "Skipped",
     "StdinClosedError",
     "TimeLimitError",
+    "UnreadOutputWarning",
     "UnresponsiveError",
 ]
 """Types of the arguments, results and errors of the promised names."""

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
-from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
+from currant import (
+    Batch,
+    Command,
+    CommandError,
+    Dropped,
+    Exited,
+    Line,
+    LocalLauncher,
+    RestartPolicy,
+    Runner,
+    Started,
+    UnreadOutputWarning,
+)
 from currant._channel import buffer
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
+from currant._synchronization import Notifier
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
 
@@ -664,3 +679,180 @@ async def test_reader_whose_steps_run_in_their_own_tasks_is_present() -> None:
                 steps.start_soon(step)
             await anyio.wait_all_tasks_blocked()  # let the command fill the channel
     assert written(seen) == NUMBERS
+
+
+# ---- no reader at all ----
+
+SOON = 0.01
+"""Seconds for which a full channel waits for a reader, in place of a second."""
+
+SEQ_AND_STAY = {"c": Command.shell(f"seq {MANY}; echo end; exec sleep 9999")}
+
+
+def impatient() -> LocalLauncher:
+    """Return a launcher whose Runner waits `SOON` for a reader."""
+    return LocalLauncher(_limits=ShutdownLimits(unread=SOON))
+
+
+async def until_all_is_written(runner: Runner) -> None:
+    """Wait until the end of the output was read from the pipe; this does not count as waiting."""
+    with anyio.fail_after(60):
+        # Nothing else shows the progress of a command without being a reader or a wait.
+        while [line.text for line in runner["c"].tail[-1:]] != ["end"]:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+
+
+async def test_body_that_never_reads_does_not_block_the_command() -> None:
+    """Without any reader, output is discarded after a while; a later reader gets the rest."""
+    with pytest.warns(UnreadOutputWarning) as warned:
+        async with Runner(SEQ_AND_STAY, buffer_size=1, launcher=impatient()) as runner:
+            await until_all_is_written(runner)
+            runner.kill()
+            messages = await messages_of(runner)
+    lines = [message.text for message in messages if isinstance(message, Line)]
+    assert dropped(messages) + len(lines) == MANY + 1
+    assert lines[-1] == "end"
+    assert [type(message) for message in messages[:2]] == [Started, Dropped]
+    (warning,) = warned
+    assert warning.filename == __file__
+    for way_out in ("async for", "sink", "iterable=False", "unread='wait'", "'c'"):
+        assert way_out in str(warning.message)
+
+
+@pytest.mark.parametrize("way", ["break", "end of the task", "cancellation"])
+async def test_reader_that_has_gone_does_not_block_the_command(way: str) -> None:
+    """After a loop is left or its task is over, the commands wait for a reader only so long."""
+    kept = []
+
+    async def read_a_little(runner: Runner) -> None:
+        if way == "end of the task":
+            kept.append(aiter(runner))
+            await anext(kept[0])
+            return
+        async for message in runner:
+            if isinstance(message, Line):
+                if way == "break":
+                    break
+                tasks.cancel_scope.cancel()
+                await checkpoint()
+
+    with pytest.warns(UnreadOutputWarning):
+        async with Runner(SEQ_AND_STAY, buffer_size=1, launcher=impatient()) as runner:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read_a_little, runner)
+            await until_all_is_written(runner)
+            runner.kill()
+
+
+async def test_slow_reader_loses_nothing() -> None:
+    """A reader that takes much longer for a message than the time limit is still a reader."""
+    seen: list[BatchMessage] = []
+    async with Runner([SEQ], buffer_size=1, launcher=impatient()) as runner:
+        async for message in runner.batches():
+            seen.append(message)
+            if len(seen) < 4:
+                await anyio.sleep(10 * SOON)
+    assert written(seen) == NUMBERS
+    assert dropped(seen) == 0
+
+
+async def test_commands_wait_for_a_reader_if_told_to() -> None:
+    """With ``unread="wait"`` nothing is discarded however late the reader comes."""
+    async with Runner([SEQ], buffer_size=1, launcher=impatient(), unread="wait") as runner:
+        await anyio.sleep(10 * SOON)
+        assert written(await messages_of(runner)) == NUMBERS
+
+
+async def test_loop_begun_again_in_time_loses_nothing() -> None:
+    """The time without a reader begins anew with each loop that is left."""
+    seen: list[Message] = []
+    async with Runner([SEQ], buffer_size=1) as runner:
+        for _ in range(3):
+            async for message in runner:
+                seen.append(message)
+                if len(seen) % 1000 == 0:
+                    break
+            await anyio.wait_all_tasks_blocked()
+        seen += await messages_of(runner)
+    assert written(seen) == NUMBERS
+
+
+@pytest.mark.parametrize("value", [None, True, "drop", ""])
+async def test_unread_takes_two_words_only(value: Any) -> None:
+    """Any other value is an error when the Runner is built."""
+    with pytest.raises(CommandError, match="'discard' or 'wait'"):
+        Runner(unread=value)
+
+
+async def test_unread_warning_turned_into_an_error_leaves_the_block_unwrapped() -> None:
+    """As pytest and ``-W error`` do it: all commands are stopped."""
+    with warnings.catch_warnings(), pytest.raises(UnreadOutputWarning):
+        warnings.simplefilter("error")
+        async with Runner(["yes"], buffer_size=1, launcher=impatient()) as runner:
+            await runner.barrier.wait()
+
+
+# ---- several tasks on one stream ----
+
+
+async def test_readers_that_share_the_messages_sleep_while_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two idle readers, and two idle tasks of a sink, do not wake one another."""
+    notified = 0
+    notify_all = Notifier.notify_all
+
+    def counted(self: Notifier) -> None:
+        nonlocal notified
+        notified += 1
+        notify_all(self)
+
+    async def read() -> None:
+        async for _ in runner:
+            pass
+
+    async def take(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for _ in messages:
+            pass
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async with anyio.create_task_group() as takers:
+            takers.start_soon(take, messages)
+            takers.start_soon(take, messages)
+
+    launcher = FakeLauncher(default=Script(exit=None))
+    async with (
+        Runner(["a"], launcher=launcher, sinks=[sink]) as runner,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(2):
+            tasks.start_soon(read)
+            tasks.start_soon(runner.join)
+        await runner["a"].until_started()
+        for _ in range(50):
+            await checkpoint()
+        monkeypatch.setattr(Notifier, "notify_all", counted)
+        for _ in range(100):
+            await checkpoint()
+        assert notified == 0
+        runner.kill()
+
+
+async def test_sink_with_two_tasks_is_waited_for() -> None:
+    """`join` returns when the last message was taken, and a task asks for more."""
+    taken: list[BatchMessage] = []
+
+    async def take(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for message in messages:
+            taken.append(message)  # noqa: PERF401 - two tasks share the list
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async with anyio.create_task_group() as takers:
+            takers.start_soon(take, messages)
+            takers.start_soon(take, messages)
+
+    launcher = FakeLauncher(default=Script(stdout=b"hi\n"))
+    async with Runner(["a"], launcher=launcher, sinks=[sink]) as runner:
+        with anyio.fail_after(60):
+            await runner.join()
+        assert {type(message) for message in taken} == {Started, Batch, Exited}
