@@ -59,6 +59,7 @@ FULL_OPTIONS: CommandOptions = {
     "timeout": 60,
     "replicas": 2,
     "color": "bold red",
+    "line_limit": 1,
 }
 
 
@@ -154,6 +155,11 @@ FULL_OPTIONS: CommandOptions = {
         ({"grace": "5"}, "grace"),
         ({"grace": 10**400}, "grace"),
         ({"color": 3}, "color"),
+        ({"line_limit": 0}, "line_limit"),
+        ({"line_limit": -1}, "line_limit"),
+        ({"line_limit": None}, "line_limit"),
+        ({"line_limit": True}, "line_limit"),
+        ({"line_limit": 1e6}, "line_limit"),
         ({"inherit_env": "no"}, "inherit_env"),
         ({"stdin": -1.0}, "stdin"),
     ],
@@ -267,6 +273,7 @@ def test_options_and_defaults_match_the_contract() -> None:
         "timeout": None,
         "replicas": 1,
         "color": None,
+        "line_limit": 65536,
     }
 
 

@@ -544,6 +544,33 @@ async def test_endless_line_arrives_in_bounded_pieces() -> None:
     assert size == 20_000_000
 
 
+@pytest.mark.parametrize("limit", [1_000, 300_000])
+async def test_line_limit_holds_for_readers_sinks_and_counts(limit: int) -> None:
+    """A line of up to the limit stays whole; a longer one comes in pieces of whole characters."""
+    line = "xé".encode() * 70_000
+    launcher = FakeLauncher(default=Script(stdout=line + b"\n" + b"short\n"))
+    taken: list[BatchMessage] = []
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for message in messages:
+            taken.append(message)  # noqa: PERF401 - the list grows while the sink runs
+
+    commands = [Command(["c"], line_limit=limit)]
+    async with Runner(commands, launcher=launcher, sinks=[sink], unread="wait") as runner:
+        async for message in runner:
+            if isinstance(message, Line):
+                first = message
+                break
+        rest = [message async for message in runner if isinstance(message, Line)]
+    lines = [line for batch in taken if isinstance(batch, Batch) for line in batch.lines()]
+    assert [line[1:4] for line in lines] == [line[1:4] for line in [first, *rest]]
+    assert written(lines) == line + b"\nshort\n"
+    assert [line.text for line in lines if "\ufffd" in line.text] == []
+    assert max(len(line.data) for line in lines) == min(limit, len(line))
+    assert lines[-1].data == b"short"
+    assert all(len(line.data) <= limit for line in runner.results["c"].tail)
+
+
 async def test_iterator_whose_task_has_ended_does_not_block_join() -> None:
     """An iterator in a variable is not a reader if the task that read from it has ended."""
     kept = []

@@ -17,14 +17,14 @@ from anyio.lowlevel import checkpoint
 from currant._channel.capture import Capture
 from currant._channel.tail import Tail
 from currant._synchronization import Notifier
-from currant._values.lines import Batch, LineSplitter
+from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.abc import ByteReceiveStream, TaskGroup
 
-    from currant._values.lines import Line, StreamName
+    from currant._values.lines import Batch, Line, StreamName
     from currant._values.probe import LineProbe
 
 __all__ = ["Output"]
@@ -37,7 +37,8 @@ class Output:
         name: the command's name.
         capture: False to keep no output, True to keep all, or how many last bytes of each stream.
         line_probes: the probes that wait for a line.
-        send: is called with each batch of whole lines, and waits while there is no room.
+        send: is called with each batch of lines, and waits while there is no room.
+        line_limit: the most bytes of a line that stay together.
 
     Attributes:
         matched: whether a line has matched a probe.
@@ -49,13 +50,17 @@ class Output:
         capture: bool | int,
         line_probes: Sequence[LineProbe],
         send: Callable[[Batch], Awaitable[None]],
+        *,
+        line_limit: int = MAX_LINE,
     ) -> None:
         self._name = name
         self._send = send
         self._unmatched = list(line_probes)
         self.matched: bool = False
         self._capture = Capture(capture)
-        self._tail = Tail()
+        self._line_limit = line_limit
+        self._make_batch = batches_with_limit(line_limit)
+        self._tail = Tail(line_limit)
         self._open_streams = 2
         self._change = Notifier()
 
@@ -94,15 +99,15 @@ class Output:
 
     async def _send_lines(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Send whole lines until the stream ends, then the rest of the last line."""
-        splitter = LineSplitter()
+        splitter = LineSplitter(self._line_limit)
         async for chunk in source:
             self._capture.add(stream, chunk)
             if data := splitter.feed(chunk):
-                await self._send_batch(Batch(self._name, stream, data, time.time()))
+                await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
             else:
                 await checkpoint()  # a long line may arrive in many small chunks
         if data := splitter.finish():
-            await self._send_batch(Batch(self._name, stream, data, time.time()))
+            await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
 
     async def _send_batch(self, batch: Batch) -> None:
         self._tail.add(batch)

@@ -14,6 +14,7 @@ later, and trio warns about it.  A plain iterator object is dropped by `break` a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -274,5 +275,5 @@ class LineReader(_Reader[Message]):
         rest = b"".join(line.data + line.ending for line in self._lines)
         unread = None
         if rest and self._batch is not None:
-            unread = Batch(self._batch.command, self._batch.stream, rest, self._batch.time)
+            unread = replace(self._batch, data=rest)
         self._readers.leave(self._iteration, unread)

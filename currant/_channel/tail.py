@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from currant._values.lines import Batch
+from currant._values.lines import MAX_LINE, batches_with_limit
 
 if TYPE_CHECKING:
-    from currant._values.lines import Line, StreamName
+    from currant._values.lines import Batch, Line, StreamName
 
 __all__ = ["Tail"]
 
@@ -24,11 +24,16 @@ TAIL_BYTES = 4096
 
 
 class Tail:
-    """Keeps the last lines of an attempt, both streams in the order in which they were read."""
+    """Keeps the last lines of an attempt, both streams in the order in which they were read.
 
-    __slots__ = ("_batches",)
+    Args:
+        line_limit: the most bytes of a line that stay together.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_batches", "_make_batch")
+
+    def __init__(self, line_limit: int = MAX_LINE) -> None:
+        self._make_batch = batches_with_limit(line_limit)
         # Each batch has at least one line, so TAIL_LINES batches are enough.
         self._batches: deque[tuple[str, StreamName, bytes, bool, float]] = deque(maxlen=TAIL_LINES)
 
@@ -43,7 +48,7 @@ class Tail:
         """Return the last lines, oldest first."""
         lines: list[Line] = []
         for command, stream, data, is_cut, when in self._batches:
-            of_batch = list(Batch(command, stream, data, when).lines())
+            of_batch = list(self._make_batch(command, stream, data, when).lines())
             # The first line of a cut batch may lack its beginning; show it only if alone.
             lines += of_batch[1:] or of_batch if is_cut else of_batch
         return tuple(lines[-TAIL_LINES:])

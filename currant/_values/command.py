@@ -33,6 +33,7 @@ from currant._values.checks import (
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import LaunchSpec, Pty
+from currant._values.lines import MAX_LINE
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 
@@ -84,6 +85,7 @@ class CommandOptions(TypedDict, total=False):
     timeout: float | None
     replicas: int
     color: str | None
+    line_limit: int
 
 
 class DefaultName(str):
@@ -155,6 +157,9 @@ class Command(LaunchSpec):
             ``CURRANT_REPLICA`` holds the number of each copy.
         color: the style of the name on a console, as the package rich writes styles: ``"cyan"``,
             ``"bold #ff8800"``, ``"white on blue"``; None: the console chooses.
+        line_limit: the most bytes of a line, without the ending, that stay together.  A longer line
+            comes in pieces, `Line`s with the ending ``b""``, which are cut between characters of
+            UTF-8 if the text is UTF-8.  This much of an unfinished line is held in memory.
 
     Raises:
         EmptyCommandError: `argv` contains no program.
@@ -172,6 +177,7 @@ class Command(LaunchSpec):
     timeout: float | None
     replicas: int
     color: str | None
+    line_limit: int
 
     # Written by hand, because the parameters accept wider types than the fields have.
     def __init__(
@@ -198,6 +204,7 @@ class Command(LaunchSpec):
         timeout: float | None = None,
         replicas: int = 1,
         color: str | None = None,
+        line_limit: int = MAX_LINE,
     ) -> None:
         words = _checked_argv(argv)
         if name is None or isinstance(name, DefaultName):
@@ -228,6 +235,7 @@ class Command(LaunchSpec):
                 timeout=timeout,
                 replicas=replicas,
                 color=color,
+                line_limit=line_limit,
             )
             self._check_options()
         except CommandError as error:
@@ -249,6 +257,7 @@ class Command(LaunchSpec):
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
         check_count("replicas", self.replicas)
+        check_count("line_limit", self.line_limit)
         if self.color is not None:
             check_str("color", self.color)
 
