@@ -303,3 +303,48 @@ def test_batch_of_another_limit_splits_itself(limit: int) -> None:
         assert copied == batch
         assert max(len(line.data) for line in lines) == min(limit // 2 * 2, 140_000)
         assert len(lines) == copied.count()
+
+
+# ---- flushes ----
+
+
+@given(chunked(), st.sets(st.integers(0, 40)))
+@example([b"a\r", b"\n"], {0})
+@example([b"a\r", b"b"], {0})
+@example([b"\r", b"\n"], {0})
+@example(["é".encode()[:1], "é".encode()[1:]], {0})
+def test_flushes_lose_no_byte_and_make_no_line(chunks: list[bytes], flushes: set[int]) -> None:
+    r"""Pieces joined up to the next ending are the lines of the stream; no ``\r\n`` is torn."""
+    splitter = LineSplitter(SHORT)
+    batches = []
+    for number, chunk in enumerate(chunks):
+        batches.append(splitter.feed(chunk))
+        if number in flushes:
+            assert splitter.can_flush == (splitter.last_held(99) not in (b"", b"\r"))
+            batches.append(splitter.flush())
+            assert splitter.last_held(9) in (b"", b"\r") or len(splitter.last_held(9)) < 4
+    batches.append(splitter.finish())
+    lines = [line for batch in batches for line in cut(batch)]
+    whole = cut(b"".join(chunks), 10**6)
+    assert joined(lines) == joined(whole)
+    assert all(len(content) <= SHORT for content, _ in lines)
+
+
+def joined(lines: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """Join each piece without an ending with the piece that follows."""
+    result = [b""]
+    for content, ending in lines:
+        result[-1] += content + ending
+        if ending:
+            result.append(b"")
+    return result
+
+
+def test_flush_holds_half_a_character_back_once() -> None:
+    """The beginning of a character waits for the rest, but not for ever."""
+    splitter = LineSplitter()
+    splitter.feed(b"caf" + "é".encode()[:1])
+    assert splitter.flush() == b"caf"
+    assert splitter.can_flush
+    assert splitter.flush() == "é".encode()[:1]
+    assert not splitter.can_flush

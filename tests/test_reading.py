@@ -24,7 +24,7 @@ from currant import (
     Started,
     UnreadOutputWarning,
 )
-from currant._channel import buffer
+from currant._channel import buffer, output
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
@@ -883,3 +883,72 @@ async def test_sink_with_two_tasks_is_waited_for() -> None:
         with anyio.fail_after(60):
             await runner.join()
         assert {type(message) for message in taken} == {Started, Batch, Exited}
+
+
+# ---- unfinished lines ----
+
+
+async def next_line(runner: Runner) -> tuple[bytes, bytes]:
+    """Return the data and the ending of the next line."""
+    with anyio.fail_after(30):
+        async for message in runner:
+            if isinstance(message, Line):
+                return message.data, message.ending
+    raise AssertionError("no line came")
+
+
+@pytest.mark.parametrize("after", [0, 0.01])
+async def test_unfinished_line_is_passed_on_after_silence(after: float) -> None:
+    """A prompt arrives before it is answered; the rest of its line is a line with its ending."""
+    launcher = FakeLauncher(default=Script(stdout=b"one\nName: ", exit=None))
+    command = Command(["c"], flush_after=after)
+    async with Runner([command], launcher=launcher, unread="wait") as runner:
+        assert await next_line(runner) == (b"one", b"\n")
+        assert await next_line(runner) == (b"Name: ", b"")
+        launcher["c"].write(b"Tim\r")
+        assert await next_line(runner) == (b"Tim", b"")
+        launcher["c"].write(b"\nbye")
+        assert await next_line(runner) == (b"", b"\r\n")
+        launcher["c"].write(b"!\n", "stderr")
+        assert {await next_line(runner), await next_line(runner)} == {(b"bye", b""), (b"!", b"\n")}
+        runner.kill()
+
+
+async def test_unfinished_line_is_held_back_by_default_but_shown_in_the_tail() -> None:
+    """Without a terminal, a line comes whole; `Job.tail` shows what has come of it."""
+    launcher = FakeLauncher(default=Script(stdout=b"one\nName: ", exit=None))
+    async with Runner(["c"], launcher=launcher, unread="wait") as runner:
+        assert await next_line(runner) == (b"one", b"\n")
+        await anyio.wait_all_tasks_blocked()
+        assert [(line.text, line.ending) for line in runner["c"].tail] == [
+            ("one", b"\n"),
+            ("Name: ", b""),
+        ]
+        launcher["c"].write(b"Tim\n")
+        assert await next_line(runner) == (b"Name: Tim", b"\n")
+        runner.kill()
+
+
+async def test_character_in_two_chunks_is_not_cut_by_a_flush(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even if each chunk is passed on at once, a character of UTF-8 stays whole."""
+    monkeypatch.setattr(output, "HALF_CHARACTER", 9999)
+    launcher = FakeLauncher(default=Script(stdout="né".encode()[:2], exit=None))
+    async with Runner([Command(["c"], flush_after=0)], launcher=launcher) as runner:
+        assert await next_line(runner) == (b"n", b"")
+        launcher["c"].write("é".encode()[1:] + b"\n")
+        assert await next_line(runner) == ("é".encode(), b"\n")
+        runner.kill()
+
+
+async def test_prompt_on_a_terminal_arrives_before_it_is_answered() -> None:
+    """A real program on a pseudo-terminal asks, is answered, and goes on."""
+    script = "printf 'Password: '; read -r x; echo got $x; printf 'More? '; read -r y"
+    command = Command(["sh", "-c", script], name="p", pty=True)
+    async with Runner([command]) as runner:
+        assert await next_line(runner) == (b"Password: ", b"")
+        await runner["p"].send(b"secret\n")
+        while (await next_line(runner))[0] != b"More? ":
+            pass
+        runner.kill()

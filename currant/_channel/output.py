@@ -4,6 +4,10 @@ Both streams are read at the same time, stderr in a separate task.  On the way, 
 `Tail` keep their share, and each batch is matched against the probes that wait for a line.  That
 happens before the batch is sent, so readiness does not wait for room for that batch.
 
+An unfinished line is held back until it is finished.  If the command has `flush_after`, the task
+that reads waits only so long for the rest, and then sends what has come.  So no further task is
+needed, and a stream that ends in a whole line is read without a timer.
+
 Invariant: the batches of a stream, joined, are the bytes that the process wrote, in order.
 """
 
@@ -12,10 +16,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.capture import Capture
-from currant._channel.tail import Tail
+from currant._channel.tail import TAIL_BYTES, Tail
 from currant._synchronization import Notifier
 from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
 
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Output"]
 
+HALF_CHARACTER = 0.05
+"""Seconds to wait for the rest of a character, if an unfinished line is sent at once."""
+
 
 class Output:
     """Both output streams of an attempt.
@@ -39,6 +47,7 @@ class Output:
         line_probes: the probes that wait for a line.
         send: is called with each batch of lines, and waits while there is no room.
         line_limit: the most bytes of a line that stay together.
+        flush_after: seconds of silence after which an unfinished line is sent; None: never.
 
     Attributes:
         matched: whether a line has matched a probe.
@@ -52,13 +61,19 @@ class Output:
         send: Callable[[Batch], Awaitable[None]],
         *,
         line_limit: int = MAX_LINE,
+        flush_after: float | None = None,
     ) -> None:
         self._name = name
         self._send = send
         self._unmatched = list(line_probes)
         self.matched: bool = False
         self._capture = Capture(capture)
-        self._line_limit = line_limit
+        self._flush_after = flush_after
+        self._splitters: dict[StreamName, LineSplitter] = {
+            "stdout": LineSplitter(line_limit),
+            "stderr": LineSplitter(line_limit),
+        }
+        self._read_at = 0.0
         self._make_batch = batches_with_limit(line_limit)
         self._tail = Tail(line_limit)
         self._open_streams = 2
@@ -66,8 +81,15 @@ class Output:
 
     @property
     def tail(self) -> tuple[Line, ...]:
-        """The last lines, at most twenty."""
-        return self._tail.lines()
+        """The last lines, at most twenty, and among them what has come of an unfinished line."""
+        held = ((s, splitter.last_held(TAIL_BYTES)) for s, splitter in self._splitters.items())
+        return self._tail.lines(
+            [
+                self._make_batch(self._name, stream, data, self._read_at)
+                for stream, data in held
+                if data
+            ]
+        )
 
     def captured(self, stream: StreamName) -> bytes | None:
         """Return the captured bytes of `stream`; None if the caller asked for no capture."""
@@ -98,16 +120,36 @@ class Output:
         self._change.notify_all()
 
     async def _send_lines(self, source: ByteReceiveStream, stream: StreamName) -> None:
-        """Send whole lines until the stream ends, then the rest of the last line."""
-        splitter = LineSplitter(self._line_limit)
-        async for chunk in source:
-            self._capture.add(stream, chunk)
-            if data := splitter.feed(chunk):
-                await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
+        """Send lines until the stream ends, then the rest of the last line."""
+        splitter = self._splitters[stream]
+        while (chunk := await self._receive(source, splitter)) is not None:
+            self._read_at = now = time.time()
+            data = self._add(chunk, stream, splitter) if chunk else splitter.flush()
+            if data:
+                await self._send_batch(self._make_batch(self._name, stream, data, now))
             else:
                 await checkpoint()  # a long line may arrive in many small chunks
         if data := splitter.finish():
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
+
+    async def _receive(self, source: ByteReceiveStream, splitter: LineSplitter) -> bytes | None:
+        """Return the next chunk; ``b""`` if it is time to flush; None at the end."""
+        try:
+            if self._flush_after is None or not splitter.can_flush:
+                return await source.receive()
+            with anyio.move_on_after(self._flush_after or HALF_CHARACTER):
+                return await source.receive()
+        except anyio.EndOfStream:
+            return None
+        return b""
+
+    def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:
+        """Add a chunk that was read, and return the bytes to send."""
+        self._capture.add(stream, chunk)
+        data = splitter.feed(chunk)
+        if self._flush_after == 0 and splitter.can_flush:
+            data += splitter.flush()
+        return data
 
     async def _send_batch(self, batch: Batch) -> None:
         self._tail.add(batch)

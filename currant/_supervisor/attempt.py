@@ -98,6 +98,7 @@ class Attempt:
             line_probes,
             context.send,
             line_limit=command.line_limit,
+            flush_after=command.flush_after,
         )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None

@@ -80,9 +80,27 @@ class LineSplitter:
             whole += self._take(_end_of_pieces(self._tail, unfinished, self._limit))
         return whole
 
+    @property
+    def can_flush(self) -> bool:
+        """Whether `flush` would return anything."""
+        return len(self._tail) > self._tail.endswith(b"\r")
+
+    def flush(self) -> bytes:
+        r"""Return the unfinished line so far; the rest of the line comes later.
+
+        A ``\r`` at the end is still held back, because it may become a ``\r\n``.  So is the
+        beginning of a character of UTF-8, unless there is nothing else.
+        """
+        end = len(self._tail) - self._tail.endswith(b"\r")
+        return self._take(_between_characters(self._tail, 0, end) or end)
+
     def finish(self) -> bytes:
         """Return the bytes that were held back, if any; for the end of the stream."""
         return self._take(len(self._tail))
+
+    def last_held(self, size: int) -> bytes:
+        """Return the last `size` of the bytes that are held back, which stay here."""
+        return bytes(self._tail[-size:])
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._tail[:size])

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, TypedDict
 
 from currant._supervisor.runner import Runner
-from currant._values.command import Command
+from currant._values.command import FLUSH_AFTER, Command
 from currant._values.errors import CommandError
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
@@ -121,7 +121,15 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     env = output_variables(variables, options["color"], shown=not options["json"]) | variables
     signal = options["stop_signal"]
     commands = [
-        Command.shell(line, name=name, color=color, cwd=options["cwd"], env=env, stop_signal=signal)
+        Command.shell(
+            line,
+            name=name,
+            color=color,
+            cwd=options["cwd"],
+            env=env,
+            stop_signal=signal,
+            flush_after=_flush_after(options, len(lines)),
+        )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
     return _build_runner(commands, options, max_processes=options["max_processes"])
@@ -145,6 +153,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     env = output_variables(variables, options["color"], shown=not options["json"]) | dict(variables)
     cwd = options["cwd"] or os.path.dirname(procfile) or None
     signal = options["stop_signal"]
+    instances = list(expand_instances(processes, counts, _first_port(options, variables)))
     commands = [
         Command.shell(
             instance.line,
@@ -152,8 +161,9 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
             cwd=cwd,
             env=env | {"PORT": str(instance.port), "PS": instance.name},
             stop_signal=signal,
+            flush_after=_flush_after(options, len(instances)),
         )
-        for instance in expand_instances(processes, counts, _first_port(options, variables))
+        for instance in instances
     ]
     if not commands:
         raise CommandError(f"--formation {options['formation']} leaves no process to start")
@@ -192,6 +202,15 @@ def _build_runner(
         grace=options["grace"],
         iterable=False,
     )
+
+
+def _flush_after(options: Options, commands: int) -> float:
+    """Return the seconds of silence after which an unfinished line is shown.
+
+    Raw output of a single command is passed on at once.  With several commands, a moment of silence
+    keeps the lines of one command from being cut by those of another, for programs write in blocks.
+    """
+    return 0.0 if options["raw"] and commands == 1 else FLUSH_AFTER
 
 
 def _raise_file_limit(wanted: int) -> None:
