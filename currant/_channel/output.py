@@ -1,8 +1,8 @@
 """The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
 Both streams are read at the same time, stderr in a separate task.  On the way, `Capture` and
-`Tail` keep their share, and each batch is matched against the probes that wait for a line.  That
-happens before the batch is sent, so readiness does not wait for room for that batch.
+`Tail` keep their share, and each chunk is searched for the lines that probes wait for.  That
+happens before the chunk is sent, so readiness waits neither for room nor for the end of a line.
 
 An unfinished line is held back until it is finished.  If the command has `flush_after`, the task
 that reads waits only so long for the rest, and then sends what has come.  So no further task is
@@ -20,6 +20,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.capture import Capture
+from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._synchronization import Notifier
 from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
@@ -36,6 +37,9 @@ __all__ = ["Output"]
 
 HALF_CHARACTER = 0.05
 """Seconds to wait for the rest of a character, if an unfinished line is sent at once."""
+
+SETTLED_AFTER = 0.1
+"""Seconds of silence after which an unfinished line counts as it is for a probe."""
 
 
 class Output:
@@ -65,7 +69,7 @@ class Output:
     ) -> None:
         self._name = name
         self._send = send
-        self._unmatched = list(line_probes)
+        self._matcher = LineMatcher(line_probes)
         self.matched: bool = False
         self._capture = Capture(capture)
         self._flush_after = flush_after
@@ -111,7 +115,9 @@ class Output:
 
     async def line(self, probe: LineProbe) -> None:
         """Wait until a line has matched `probe`."""
-        await self._change.wait_for(lambda: all(other is not probe for other in self._unmatched))
+        await self._change.wait_for(
+            lambda: all(other is not probe for other in self._matcher.waiting)
+        )
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
         if source is not None:
@@ -122,22 +128,36 @@ class Output:
     async def _send_lines(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Send lines until the stream ends, then the rest of the last line."""
         splitter = self._splitters[stream]
-        while (chunk := await self._receive(source, splitter)) is not None:
+        while (chunk := await self._receive(source, stream, splitter)) is not None:
             self._read_at = now = time.time()
-            data = self._add(chunk, stream, splitter) if chunk else splitter.flush()
+            if chunk:
+                data = self._add(chunk, stream, splitter)
+            elif stream in self._matcher.undecided:
+                data = b""
+                self._settle(stream)
+            else:
+                data = splitter.flush()
             if data:
                 await self._send_batch(self._make_batch(self._name, stream, data, now))
             else:
                 await checkpoint()  # a long line may arrive in many small chunks
+        self._settle(stream)
         if data := splitter.finish():
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
 
-    async def _receive(self, source: ByteReceiveStream, splitter: LineSplitter) -> bytes | None:
-        """Return the next chunk; ``b""`` if it is time to flush; None at the end."""
+    async def _receive(
+        self, source: ByteReceiveStream, stream: StreamName, splitter: LineSplitter
+    ) -> bytes | None:
+        """Return the next chunk; ``b""`` after the silence that is waited for; None at the end."""
+        silence = None
+        if stream in self._matcher.undecided:
+            silence = SETTLED_AFTER
+        elif splitter.can_flush and self._flush_after is not None:
+            silence = self._flush_after or HALF_CHARACTER
         try:
-            if self._flush_after is None or not splitter.can_flush:
+            if silence is None:
                 return await source.receive()
-            with anyio.move_on_after(self._flush_after or HALF_CHARACTER):
+            with anyio.move_on_after(silence):
                 return await source.receive()
         except anyio.EndOfStream:
             return None
@@ -146,6 +166,8 @@ class Output:
     def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:
         """Add a chunk that was read, and return the bytes to send."""
         self._capture.add(stream, chunk)
+        if self._matcher.waiting and self._matcher.add(stream, chunk):
+            self._note_match()
         data = splitter.feed(chunk)
         if self._flush_after == 0 and splitter.can_flush:
             data += splitter.flush()
@@ -153,13 +175,13 @@ class Output:
 
     async def _send_batch(self, batch: Batch) -> None:
         self._tail.add(batch)
-        if self._unmatched:
-            self._match_probes(batch)
         await self._send(batch)
 
-    def _match_probes(self, batch: Batch) -> None:
-        before = len(self._unmatched)
-        for line in batch.lines():
-            self._unmatched = [probe for probe in self._unmatched if not probe.matches(line)]
-        self.matched |= len(self._unmatched) < before
+    def _settle(self, stream: StreamName) -> None:
+        """Take the unfinished line as it is, if a probe waits for that."""
+        if stream in self._matcher.undecided and self._matcher.settle(stream):
+            self._note_match()
+
+    def _note_match(self) -> None:
+        self.matched = True
         self._change.notify_all()
