@@ -251,6 +251,10 @@ async def test_expected_exits_are_noted_only_with_a_custom_text(
             [out("a", b"1"), out("b", b"x\n"), out("a", b"\r\n\n2\n")],
             b"a | 1\nb | x\na | \na | 2\n",
         ),
+        (
+            [out("a", b"1"), out("b", b"x\n"), started("a", 2, 2), out("a", b"\n")],
+            b"a | 1\nb | x\na | \n",
+        ),
         ([out("a", b"1"), out("b", b"x"), out("a", b"\n"), out("b", b"y\n")], b"a | 1\nb | xy\n"),
     ],
     ids=repr,

@@ -80,6 +80,10 @@ class LineWriter:
         self._note_end(batch, batch.data[-1:])
         return begin, batch.data
 
+    def forget(self, command: str) -> None:
+        """Expect no end of a broken line: a new attempt of `command` begins."""
+        self._broken_off -= {(command, "stdout"), (command, "stderr")}
+
     def note(self, text: str) -> bytes:
         """Return a line with a text of currant's own."""
         return self.end() + text.encode(errors="backslashreplace") + b"\n"
