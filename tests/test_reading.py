@@ -32,6 +32,7 @@ from currant._synchronization import Notifier
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -294,7 +295,7 @@ async def test_two_tasks_share_the_messages() -> None:
 
 async def test_slow_reader_slows_the_command() -> None:
     """Output that is not read yet is neither lost nor piled up: the command has to wait."""
-    async with Runner([SEQ], buffer_size=1) as runner:
+    async with Runner([SEQ], buffer_size=1, unread="wait") as runner:
         await first_line(runner, "seq")
         await anyio.wait_all_tasks_blocked()
         assert runner["seq"].state == "running"
@@ -329,7 +330,7 @@ async def test_join_without_a_reader_discards_and_counts_output() -> None:
 
 async def test_waiting_task_releases_a_command_blocked_on_a_full_channel() -> None:
     """A full channel without a reader is abandoned as soon as a task waits for a command."""
-    async with Runner([SEQ], buffer_size=1) as runner:
+    async with Runner([SEQ], buffer_size=1, unread="wait") as runner:
         await runner["seq"].until_started()
         await anyio.wait_all_tasks_blocked()
         assert runner["seq"].state == "running"
@@ -410,7 +411,7 @@ async def test_reader_whose_task_is_cancelled_does_not_block_join() -> None:
 
 async def test_kill_works_with_a_full_channel() -> None:
     """A command that writes without pause and without a reader is stopped; join returns."""
-    async with Runner({"c": Command.shell("yes 0123456789")}) as runner:
+    async with Runner({"c": Command.shell("yes 0123456789")}, unread="wait") as runner:
         await anyio.wait_all_tasks_blocked()
         runner.kill()
         with anyio.fail_after(30):
@@ -791,9 +792,10 @@ async def test_commands_wait_for_a_reader_if_told_to() -> None:
 
 
 async def test_loop_begun_again_in_time_loses_nothing() -> None:
-    """The time without a reader begins anew with each loop that is left."""
+    """A loop that is left is no loss, if another begins before the time limit."""
     seen: list[Message] = []
-    async with Runner([SEQ], buffer_size=1) as runner:
+    patient = LocalLauncher(_limits=ShutdownLimits(unread=LIMIT))
+    async with Runner([SEQ], buffer_size=1, launcher=patient) as runner:
         for _ in range(3):
             async for message in runner:
                 seen.append(message)
