@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import anyio
 from anyio.lowlevel import current_token
@@ -46,6 +46,7 @@ class RunnerOptions(TypedDict, total=False):
     iterable: bool
     on_exit: OnExit
     kill_mode: KillMode
+    unread: Literal["discard", "wait"]
 
 
 def run(

@@ -137,7 +137,7 @@ class KillBarrier:
         """Wait until the barrier is thrown; return at once if that has happened.
 
         Unlike every other wait in currant, this one does not count as waiting for the commands: if
-        no reader takes their output, the commands wait rather than discard it (see `Dropped`).
+        no reader takes their output, the commands wait for a reader first (see ``Runner(unread)``).
 
         Cancellation: harmless at any time.
 

@@ -27,7 +27,7 @@ from inspect import isawaitable
 from ipaddress import ip_address
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import anyio
@@ -36,6 +36,7 @@ from anyio.abc import SocketAttribute
 from currant._values.checks import check_count, check_flag, check_seconds
 from currant._values.command import Command, CommandLike, as_command
 from currant._values.errors import CommandError
+from currant._values.line_pattern import LinePattern
 from currant._values.probe import READY_TIMEOUT, Probe, ProbeCommand, Unmet
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import SocketStream
 
-    from currant._values.lines import Line, StreamName
+    from currant._values.line_pattern import Lines
+    from currant._values.lines import StreamName
     from currant._values.probe import LineProbe, ProbeTarget
 
 __all__ = ["Probe", "all_of", "any_of", "command", "delay", "http", "line", "tcp", "when"]
@@ -66,6 +68,7 @@ def line(
     pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes],
     stream: StreamName | None = None,
     *,
+    raw: bool = False,
     interval: float | None = None,
     timeout: float | None = None,
 ) -> Probe:
@@ -82,8 +85,12 @@ def line(
 
     Args:
         pattern: a regular expression, searched for in each line: in the text if it is a str (UTF-8;
-            U+FFFD replaces invalid bytes), in the bytes if it is bytes.
+            U+FFFD replaces invalid bytes), in the bytes if it is bytes.  An unfinished line, such
+            as a prompt, counts too.  If a line of more than 8 KiB arrives in several parts, a match
+            is found if it is not longer than that.
         stream: ``"stdout"`` or ``"stderr"``; None: both.
+        raw: whether escape sequences (colours, cursor movements, hyperlinks) are searched too.  By
+            default they are left out, so that a pattern matches what a person reads.
         interval: no effect, because each line is checked when it arrives.
         timeout: seconds to wait; None: 60.
 
@@ -96,7 +103,8 @@ def line(
         raise CommandError(f"line: {pattern!r} is not a regular expression: {error}") from error
     if stream not in (None, "stdout", "stderr"):
         raise CommandError(f"line: stream must be 'stdout', 'stderr' or None, not {stream!r}")
-    return _Line(compiled, stream, interval=interval, timeout=timeout)
+    check_flag("line: raw", raw)
+    return _Line(LinePattern(compiled, raw), stream, interval=interval, timeout=timeout)
 
 
 def tcp(
@@ -426,7 +434,7 @@ class _Once(Probe):
 
 @dataclass(frozen=True, slots=True)
 class _Line(_Once):
-    pattern: re.Pattern[Any]  # of str or of bytes
+    pattern: LinePattern
     stream: StreamName | None
 
     @property
@@ -437,13 +445,10 @@ class _Line(_Once):
         await subject.line(self)
 
     def _missing(self) -> str:
-        return f"no line matches {self.pattern.pattern!r}"
+        return f"no line matches {self.pattern.pattern.pattern!r}"
 
-    def matches(self, line: Line) -> bool:
-        if self.stream not in (None, line.stream):
-            return False
-        is_text = isinstance(self.pattern.pattern, str)
-        return self.pattern.search(line.text if is_text else line.data) is not None
+    def found_in(self, lines: Lines, stream: StreamName) -> bool | None:
+        return self.stream in (None, stream) and self.pattern.found_in(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,6 +285,17 @@ def test_options_set_the_output_format(run: Run, options: list[str], shown: byte
     assert run("-n", "a", *options, r"printf '1\n2'") == (0, shown, b"")
 
 
+@pytest.mark.parametrize(("options", "shown"), [([], b"a | Name? "), (["--raw"], b"Name? ")])
+def test_prompt_is_shown_before_its_line_ends(
+    start: Start, gate: Gate, options: list[str], shown: bytes
+) -> None:
+    """An unfinished line is shown after a moment of silence; the rest follows without a label."""
+    cli = start(*options, "-n", "a", f"printf 'Name? '; {gate.wait}; echo Tim")
+    cli.read_until(shown)
+    gate.open()
+    assert cli.end() == (0, shown + b"Tim\n", b"")
+
+
 def test_timestamps_precede_the_lines(run: Run) -> None:
     """Each line starts with the time of day at which currant read the line."""
     assert re.fullmatch(rb"\d\d:\d\d:\d\d a \| 1\n", run("-n", "a", "--timestamps", "echo 1").out)

@@ -63,6 +63,8 @@ FULL_OPTIONS: CommandOptions = {
     "timeout": 60,
     "replicas": 2,
     "color": "bold red",
+    "line_limit": 1,
+    "flush_after": 0.25,
 }
 
 
@@ -159,6 +161,16 @@ FULL_OPTIONS: CommandOptions = {
         ({"grace": "5"}, "grace"),
         ({"grace": 10**400}, "grace"),
         ({"color": 3}, "color"),
+        ({"flush_after": -0.1}, "flush_after"),
+        ({"flush_after": math.inf}, "flush_after"),
+        ({"flush_after": math.nan}, "flush_after"),
+        ({"flush_after": True}, "flush_after"),
+        ({"flush_after": "soon"}, "flush_after"),
+        ({"line_limit": 0}, "line_limit"),
+        ({"line_limit": -1}, "line_limit"),
+        ({"line_limit": None}, "line_limit"),
+        ({"line_limit": True}, "line_limit"),
+        ({"line_limit": 1e6}, "line_limit"),
         ({"inherit_env": "no"}, "inherit_env"),
         ({"stdin": -1.0}, "stdin"),
     ],
@@ -273,7 +285,20 @@ def test_options_and_defaults_match_the_contract() -> None:
         "timeout": None,
         "replicas": 1,
         "color": None,
+        "line_limit": 65536,
+        "flush_after": None,
     }
+
+
+def test_unfinished_lines_of_a_terminal_are_flushed_by_default() -> None:
+    """With a pty the default is 0.1 s, which None turns off; the repr shows other values only."""
+    assert Command(["sh"], pty=True).flush_after == 0.1
+    assert Command(["sh"], pty=True, flush_after=None).flush_after is None
+    assert Command(["sh"], flush_after=0).flush_after == 0
+    assert "flush_after" not in repr(Command(["sh"], pty=True)) + repr(Command(["sh"]))
+    assert "flush_after=None" in repr(Command(["sh"], pty=True, flush_after=None))
+    copied = pickle.loads(pickle.dumps(Command(["sh"], pty=True, flush_after=None)))
+    assert copied.flush_after is None
 
 
 def test_parse_and_shell_accept_the_options_of_the_class() -> None:

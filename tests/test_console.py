@@ -264,6 +264,35 @@ async def test_expected_exits_are_noted_only_with_a_custom_text(
     assert stderr == b"currant: a ended\n"
 
 
+# ---- lines in pieces ----
+
+
+@pytest.mark.parametrize(
+    ("messages", "shown"),
+    [
+        ([out("a", b"1"), out("a", b"2"), out("a", b"\n3\n")], b"a | 12\na | 3\n"),
+        ([out("a", b"1"), out("a", b"\r\n"), out("a", b"3\n")], b"a | 1\na | 3\n"),
+        ([out("a", b"1"), out("b", b"x\n"), out("a", b"2\n")], b"a | 1\nb | x\na | 2\n"),
+        ([out("a", b"1"), out("b", b"x\n"), out("a", b"\n")], b"a | 1\nb | x\n"),
+        (
+            [out("a", b"1"), out("b", b"x\n"), out("a", b"\r\n\n2\n")],
+            b"a | 1\nb | x\na | \na | 2\n",
+        ),
+        (
+            [out("a", b"1"), out("b", b"x\n"), started("a", 2, 2), out("a", b"\n")],
+            b"a | 1\nb | x\na | \n",
+        ),
+        ([out("a", b"1"), out("b", b"x"), out("a", b"\n"), out("b", b"y\n")], b"a | 1\nb | xy\n"),
+    ],
+    ids=repr,
+)
+async def test_line_in_pieces_is_shown_as_one_line(
+    messages: list[BatchMessage], shown: bytes
+) -> None:
+    """The label comes once, unless another command wrote; no empty line is added."""
+    assert await console_output(messages) == (shown, b"")
+
+
 # ---- modes ----
 
 

@@ -31,6 +31,7 @@ from currant import (
     RunningLoopError,
     StdinClosedError,
     TimeLimitError,
+    UnreadOutputWarning,
     UnresponsiveError,
     WrongLoopError,
     WrongTaskError,
@@ -164,9 +165,19 @@ def test_every_public_error_is_in_the_table() -> None:
     public = {
         value
         for value in map(vars(currant).get, currant.__all__)
-        if isinstance(value, type) and issubclass(value, BaseException)
+        if isinstance(value, type)
+        and issubclass(value, BaseException)
+        and not issubclass(value, Warning)
     }
     assert public == {type(error) for error, _, _ in ERRORS}
+
+
+def test_warning_about_unread_output_can_be_filtered_and_pickled() -> None:
+    """The category is a `UserWarning`, and the fields survive."""
+    warning = UnreadOutputWarning("web", 1.0)
+    assert issubclass(UnreadOutputWarning, UserWarning)
+    again = pickle.loads(pickle.dumps(warning))
+    assert (again.name, again.seconds, str(again)) == ("web", 1.0, str(warning))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The line splitter: all bytes come out, and the cuts depend on the bytes alone.
 
 The cuts are compared with the matches of a regular expression that defines a line.  Long lines are
-tested with a `MAX_LINE` of a few bytes, and once with the real limit.
+tested with a limit of a few bytes, and once with the default.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,21 +16,29 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from currant._values import lines as _lines
-from currant._values.lines import MAX_LINE, LineSplitter, count_lines, split_lines
+from currant import Batch
+from currant._values.lines import (
+    MAX_LINE,
+    LineSplitter,
+    batches_with_limit,
+    count_lines,
+    split_lines,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from hypothesis.strategies import DrawFn
 
 SHORT = 8
-"""The value of `MAX_LINE` in this module."""
+"""The limit of a line in most tests."""
 
 # One letter of each kind, with runs that end just before, at and after multiples of SHORT.
 RUNS = [b"x" * length for length in (7, 8, 9, 15, 16, 17, 40)]
 PARTS = st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\0", b"\xff", *RUNS])
-STREAMS = st.lists(PARTS | st.binary(max_size=3), max_size=20).map(b"".join)
+# Without the bytes that continue a character of UTF-8: here every long line is cut at the limit.
+LETTERS = st.sampled_from([*range(0x80), *range(0xC0, 0x100)])
+STREAMS = st.lists(PARTS | st.lists(LETTERS, max_size=3).map(bytes), max_size=20).map(b"".join)
 
 
 @st.composite
@@ -39,29 +49,21 @@ def chunked(draw: DrawFn) -> list[bytes]:
     return [data[a:b] for a, b in pairwise([0, *sorted(cuts), len(data)]) if a < b]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def short_lines() -> Iterator[None]:
-    """Lower `MAX_LINE` to a few bytes in this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_lines, "MAX_LINE", SHORT)
-        yield
-
-
 def expected_lines(data: bytes, limit: int = SHORT) -> list[tuple[bytes, bytes]]:
     """Return the (data, ending) of each line and piece of `data`."""
     line = rb"([^\r\n]{0,%d})(\r\n|\r|\n)|([^\r\n]{1,%d})" % (limit, limit)
     return [(found[1] or found[3] or b"", found[2] or b"") for found in re.finditer(line, data)]
 
 
-def cut(data: bytes) -> list[tuple[bytes, bytes]]:
+def cut(data: bytes, limit: int = SHORT) -> list[tuple[bytes, bytes]]:
     """Return the (data, ending) of each line and piece that `split_lines` returns."""
-    pieces, endings = split_lines(data)
+    pieces, endings = split_lines(data, limit)
     return list(zip(pieces, endings, strict=False))
 
 
-def fed(chunks: Iterable[bytes]) -> list[bytes]:
+def fed(chunks: Iterable[bytes], limit: int = SHORT) -> list[bytes]:
     """Return the batches that a splitter returns for `chunks` and for the end of the stream."""
-    splitter = LineSplitter()
+    splitter = LineSplitter(limit)
     return [*map(splitter.feed, chunks), splitter.finish()]
 
 
@@ -98,7 +100,7 @@ def test_split_lines_follows_the_rule(data: bytes) -> None:
 @given(chunked())
 def test_held_back_bytes_are_bounded(chunks: list[bytes]) -> None:
     r"""A splitter holds back at most a full piece and a ``\r`` that may become a ``\r\n``."""
-    splitter = LineSplitter()
+    splitter = LineSplitter(SHORT)
     held = 0
     for chunk in chunks:
         held += len(chunk) - len(splitter.feed(chunk))
@@ -108,7 +110,7 @@ def test_held_back_bytes_are_bounded(chunks: list[bytes]) -> None:
 @given(chunked())
 def test_no_complete_line_is_held_back(chunks: list[bytes]) -> None:
     r"""A line is returned with the chunk that ends it, unless the last byte is a ``\r``."""
-    splitter = LineSplitter()
+    splitter = LineSplitter(SHORT)
     data = passed_on = b""
     for chunk in chunks:
         data += chunk
@@ -133,7 +135,7 @@ def test_batch_ends_with_a_line_or_a_full_piece(chunks: list[bytes]) -> None:
 @example((b"x" * 79 + b"\n") * 20 + b"x")
 def test_count_lines_agrees_with_split_lines(data: bytes) -> None:
     """`count_lines` returns the number of lines of the stream."""
-    assert count_lines(data) == len(expected_lines(data))
+    assert count_lines(data, SHORT) == len(expected_lines(data))
 
 
 STREAM = b"a\n\nbc\r\nd\r\re\n\r" + b"x" * 20 + b"\r\n" + b"y" * 8 + b"\r\n" + b"z" * 16 + b"\rend"
@@ -212,16 +214,15 @@ def test_line_separators_of_str_do_not_end_a_line() -> None:
     assert cut(data + b"\r") == [(data, b"\r")]
 
 
-def test_line_longer_than_64_kib_comes_in_pieces(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_line_longer_than_64_kib_comes_in_pieces() -> None:
     """A line of 64 KiB stays whole, and each further byte starts a new piece."""
     assert MAX_LINE == 64 * 1024
-    monkeypatch.setattr(_lines, "MAX_LINE", MAX_LINE)
     full = b"x" * MAX_LINE
     stream = full + b"\n" + full + b"x\r\n" + 3 * full + b"x"
     for size in (1000, MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, len(stream)):
-        lines = [line for batch in fed(of_size(size, stream)) for line in cut(batch)]
+        lines = [
+            line for batch in fed(of_size(size, stream), MAX_LINE) for line in cut(batch, MAX_LINE)
+        ]
         assert [(len(data), ending) for data, ending in lines] == [
             (MAX_LINE, b"\n"),
             (MAX_LINE, b""),
@@ -231,3 +232,119 @@ def test_line_longer_than_64_kib_comes_in_pieces(
             (MAX_LINE, b""),
             (1, b""),
         ]
+
+
+# ---- characters of UTF-8 ----
+
+TEXTS = st.text(st.sampled_from("aé€😀\r\n"), max_size=60)
+
+
+@given(TEXTS, st.integers(4, 9), st.data())
+def test_text_is_cut_between_characters(text: str, limit: int, data: st.DataObject) -> None:
+    """Every piece of UTF-8 is UTF-8, as long as possible, and the chunks make no difference."""
+    stream = text.encode()
+    chunks = of_size(data.draw(st.integers(1, 20)), stream)
+    lines = [line for batch in fed(chunks, limit) for line in cut(batch, limit)]
+    assert lines == cut(stream, limit)
+    assert b"".join(content + ending for content, ending in lines) == stream
+    for (content, ending), (following, _) in pairwise([*lines, (b"", b"\n")]):
+        assert len(content) <= limit
+        content.decode()
+        if not ending and following:
+            assert len(content) + len(following.decode()[0].encode()) > limit
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"a", b"\xe9", b"\xff", "é".encode(), "😀".encode(), b"\x80", b"\r"])
+    ),
+    st.integers(1, 9),
+    st.integers(1, 20),
+)
+def test_any_bytes_are_cut_alike_whatever_the_chunks(
+    parts: list[bytes], limit: int, size: int
+) -> None:
+    """No bytes and no limit make the splitter and `split_lines` differ, or lose a byte."""
+    stream = b"".join(parts)
+    batches = fed(of_size(size, stream), limit)
+    lines = [line for batch in batches for line in cut(batch, limit)]
+    assert lines == cut(stream, limit)
+    assert b"".join(content + ending for content, ending in lines) == stream
+    assert all(len(content) <= limit for content, _ in lines)
+    assert sum(count_lines(batch, limit) for batch in batches) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "limit", "pieces"),
+    [
+        ("aé€".encode(), 2, [b"a", "é".encode(), b"\xe2\x82", b"\xac"]),
+        ("ab€".encode(), 4, [b"ab", "€".encode()]),
+        (b"caf\xe9caf\xe9", 4, [b"caf\xe9", b"caf\xe9"]),
+        (b"\x80" * 5, 2, [b"\x80\x80", b"\x80\x80", b"\x80"]),
+        (b"ab\xe0\x80\x80c", 3, [b"ab\xe0", b"\x80\x80c"]),
+        ("😀".encode() * 2, 1, [bytes([byte]) for byte in "😀".encode() * 2]),
+    ],
+    ids=repr,
+)
+def test_bytes_that_are_not_utf8_are_cut_at_the_limit(
+    line: bytes, limit: int, pieces: list[bytes]
+) -> None:
+    """A character that does not fit, an overlong form and stray bytes do not move the cut."""
+    assert [content for content, _ in cut(line, limit)] == pieces
+
+
+@pytest.mark.parametrize("limit", [5, 10**6])
+def test_batch_of_another_limit_splits_itself(limit: int) -> None:
+    """A batch knows the limit of its command; copies and pickles keep it."""
+    batch = batches_with_limit(limit)("web", "stdout", "é".encode() * 70_000, 0.0)
+    assert isinstance(batch, Batch)
+    for copied in (batch, pickle.loads(pickle.dumps(batch)), dataclasses.replace(batch)):
+        lines = list(copied.lines())
+        assert copied == batch
+        assert max(len(line.data) for line in lines) == min(limit // 2 * 2, 140_000)
+        assert len(lines) == copied.count()
+
+
+# ---- flushes ----
+
+
+@given(chunked(), st.sets(st.integers(0, 40)))
+@example([b"a\r", b"\n"], {0})
+@example([b"a\r", b"b"], {0})
+@example([b"\r", b"\n"], {0})
+@example(["é".encode()[:1], "é".encode()[1:]], {0})
+def test_flushes_lose_no_byte_and_make_no_line(chunks: list[bytes], flushes: set[int]) -> None:
+    r"""Pieces joined up to the next ending are the lines of the stream; no ``\r\n`` is torn."""
+    splitter = LineSplitter(SHORT)
+    batches = []
+    for number, chunk in enumerate(chunks):
+        batches.append(splitter.feed(chunk))
+        if number in flushes:
+            assert splitter.can_flush == (splitter.last_held(99) not in (b"", b"\r"))
+            batches.append(splitter.flush())
+            assert splitter.last_held(9) in (b"", b"\r") or len(splitter.last_held(9)) < 4
+    batches.append(splitter.finish())
+    lines = [line for batch in batches for line in cut(batch)]
+    whole = cut(b"".join(chunks), 10**6)
+    assert joined(lines) == joined(whole)
+    assert all(len(content) <= SHORT for content, _ in lines)
+
+
+def joined(lines: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """Join each piece without an ending with the piece that follows."""
+    result = [b""]
+    for content, ending in lines:
+        result[-1] += content + ending
+        if ending:
+            result.append(b"")
+    return result
+
+
+def test_flush_holds_half_a_character_back_once() -> None:
+    """The beginning of a character waits for the rest, but not for ever."""
+    splitter = LineSplitter()
+    splitter.feed(b"caf" + "é".encode()[:1])
+    assert splitter.flush() == b"caf"
+    assert splitter.can_flush
+    assert splitter.flush() == "é".encode()[:1]
+    assert not splitter.can_flush

@@ -151,3 +151,24 @@ def test_reading_the_tail_does_not_consume_it() -> None:
     assert [line.text for line in tail.lines()] == ["a"]
     tail.add(Batch("web", "stdout", b"b\n", 0.0))
     assert [line.text for line in tail.lines()] == ["a", "b"]
+
+
+def test_tail_joins_the_pieces_of_a_line() -> None:
+    """A line that came in many pieces, as dots do, is one line of the tail."""
+    assert tail_of(b"one\n", *[b"."] * 50, b" done\n", b"two") == [
+        b"one\n",
+        b"." * 50 + b" done\n",
+        b"two",
+    ]
+    assert tail_of(b"one\r", b"two") == [b"one\r", b"two"]
+    (line,) = tail_of(*[b"x" * 4000] * 3)
+    assert len(line) == TAIL_BYTES
+
+
+def test_tail_shows_what_has_come_of_a_line() -> None:
+    """An unfinished line is shown after the others, and not kept."""
+    tail = Tail()
+    tail.add(Batch("web", "stdout", b"a\nb", 0.0))
+    held = [Batch("web", "stdout", b"c", 0.0), Batch("web", "stderr", b"d", 0.0)]
+    assert [line.data for line in tail.lines(held)] == [b"a", b"bc", b"d"]
+    assert [line.data for line in tail.lines()] == [b"a", b"b"]

@@ -65,6 +65,7 @@ EXTRAS = [
     "TimeLimitError",
     "RunningLoopError",
     "ExitStatusLostError",
+    "UnreadOutputWarning",
     "UnresponsiveError",
     "WrongLoopError",
     "WrongTaskError",

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
-from currant import Batch, Command, Dropped, Exited, Line, RestartPolicy, Runner, Started
-from currant._channel import buffer
+from currant import (
+    Batch,
+    Command,
+    CommandError,
+    Dropped,
+    Exited,
+    Line,
+    LocalLauncher,
+    RestartPolicy,
+    Runner,
+    Started,
+    UnreadOutputWarning,
+)
+from currant._channel import buffer, output
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
+from currant._synchronization import Notifier
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -279,7 +295,7 @@ async def test_two_tasks_share_the_messages() -> None:
 
 async def test_slow_reader_slows_the_command() -> None:
     """Output that is not read yet is neither lost nor piled up: the command has to wait."""
-    async with Runner([SEQ], buffer_size=1) as runner:
+    async with Runner([SEQ], buffer_size=1, unread="wait") as runner:
         await first_line(runner, "seq")
         await anyio.wait_all_tasks_blocked()
         assert runner["seq"].state == "running"
@@ -314,7 +330,7 @@ async def test_join_without_a_reader_discards_and_counts_output() -> None:
 
 async def test_waiting_task_releases_a_command_blocked_on_a_full_channel() -> None:
     """A full channel without a reader is abandoned as soon as a task waits for a command."""
-    async with Runner([SEQ], buffer_size=1) as runner:
+    async with Runner([SEQ], buffer_size=1, unread="wait") as runner:
         await runner["seq"].until_started()
         await anyio.wait_all_tasks_blocked()
         assert runner["seq"].state == "running"
@@ -395,7 +411,7 @@ async def test_reader_whose_task_is_cancelled_does_not_block_join() -> None:
 
 async def test_kill_works_with_a_full_channel() -> None:
     """A command that writes without pause and without a reader is stopped; join returns."""
-    async with Runner({"c": Command.shell("yes 0123456789")}) as runner:
+    async with Runner({"c": Command.shell("yes 0123456789")}, unread="wait") as runner:
         await anyio.wait_all_tasks_blocked()
         runner.kill()
         with anyio.fail_after(30):
@@ -527,6 +543,33 @@ async def test_endless_line_arrives_in_bounded_pieces() -> None:
                 assert message.ending == b""
                 size += len(message.data)
     assert size == 20_000_000
+
+
+@pytest.mark.parametrize("limit", [1_000, 300_000])
+async def test_line_limit_holds_for_readers_sinks_and_counts(limit: int) -> None:
+    """A line of up to the limit stays whole; a longer one comes in pieces of whole characters."""
+    line = "xé".encode() * 70_000
+    launcher = FakeLauncher(default=Script(stdout=line + b"\n" + b"short\n"))
+    taken: list[BatchMessage] = []
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for message in messages:
+            taken.append(message)  # noqa: PERF401 - the list grows while the sink runs
+
+    commands = [Command(["c"], line_limit=limit)]
+    async with Runner(commands, launcher=launcher, sinks=[sink], unread="wait") as runner:
+        async for message in runner:
+            if isinstance(message, Line):
+                first = message
+                break
+        rest = [message async for message in runner if isinstance(message, Line)]
+    lines = [line for batch in taken if isinstance(batch, Batch) for line in batch.lines()]
+    assert [line[1:4] for line in lines] == [line[1:4] for line in [first, *rest]]
+    assert written(lines) == line + b"\nshort\n"
+    assert [line.text for line in lines if "\ufffd" in line.text] == []
+    assert max(len(line.data) for line in lines) == min(limit, len(line))
+    assert lines[-1].data == b"short"
+    assert all(len(line.data) <= limit for line in runner.results["c"].tail)
 
 
 async def test_iterator_whose_task_has_ended_does_not_block_join() -> None:
@@ -664,3 +707,250 @@ async def test_reader_whose_steps_run_in_their_own_tasks_is_present() -> None:
                 steps.start_soon(step)
             await anyio.wait_all_tasks_blocked()  # let the command fill the channel
     assert written(seen) == NUMBERS
+
+
+# ---- no reader at all ----
+
+SOON = 0.01
+"""Seconds for which a full channel waits for a reader, in place of a second."""
+
+SEQ_AND_STAY = {"c": Command.shell(f"seq {MANY}; echo end; exec sleep 9999")}
+
+
+def impatient() -> LocalLauncher:
+    """Return a launcher whose Runner waits `SOON` for a reader."""
+    return LocalLauncher(_limits=ShutdownLimits(unread=SOON))
+
+
+async def until_all_is_written(runner: Runner) -> None:
+    """Wait until the end of the output was read from the pipe; this does not count as waiting."""
+    with anyio.fail_after(60):
+        # Nothing else shows the progress of a command without being a reader or a wait.
+        while [line.text for line in runner["c"].tail[-1:]] != ["end"]:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+
+
+async def test_body_that_never_reads_does_not_block_the_command() -> None:
+    """Without any reader, output is discarded after a while; a later reader gets the rest."""
+    with pytest.warns(UnreadOutputWarning) as warned:
+        async with Runner(SEQ_AND_STAY, buffer_size=1, launcher=impatient()) as runner:
+            await until_all_is_written(runner)
+            runner.kill()
+            messages = await messages_of(runner)
+    lines = [message.text for message in messages if isinstance(message, Line)]
+    assert dropped(messages) + len(lines) == MANY + 1
+    assert lines[-1] == "end"
+    assert [type(message) for message in messages[:2]] == [Started, Dropped]
+    (warning,) = warned
+    assert warning.filename == __file__
+    for way_out in ("async for", "sink", "iterable=False", "unread='wait'", "'c'"):
+        assert way_out in str(warning.message)
+
+
+@pytest.mark.parametrize("way", ["break", "end of the task", "cancellation"])
+async def test_reader_that_has_gone_does_not_block_the_command(way: str) -> None:
+    """After a loop is left or its task is over, the commands wait for a reader only so long."""
+    kept = []
+
+    async def read_a_little(runner: Runner) -> None:
+        if way == "end of the task":
+            kept.append(aiter(runner))
+            await anext(kept[0])
+            return
+        async for message in runner:
+            if isinstance(message, Line):
+                if way == "break":
+                    break
+                tasks.cancel_scope.cancel()
+                await checkpoint()
+
+    with pytest.warns(UnreadOutputWarning):
+        async with Runner(SEQ_AND_STAY, buffer_size=1, launcher=impatient()) as runner:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read_a_little, runner)
+            await until_all_is_written(runner)
+            runner.kill()
+
+
+async def test_slow_reader_loses_nothing() -> None:
+    """A reader that takes much longer for a message than the time limit is still a reader."""
+    seen: list[BatchMessage] = []
+    async with Runner([SEQ], buffer_size=1, launcher=impatient()) as runner:
+        async for message in runner.batches():
+            seen.append(message)
+            if len(seen) < 4:
+                await anyio.sleep(10 * SOON)
+    assert written(seen) == NUMBERS
+    assert dropped(seen) == 0
+
+
+async def test_commands_wait_for_a_reader_if_told_to() -> None:
+    """With ``unread="wait"`` nothing is discarded however late the reader comes."""
+    async with Runner([SEQ], buffer_size=1, launcher=impatient(), unread="wait") as runner:
+        await anyio.sleep(10 * SOON)
+        assert written(await messages_of(runner)) == NUMBERS
+
+
+async def test_loop_begun_again_in_time_loses_nothing() -> None:
+    """A loop that is left is no loss, if another begins before the time limit."""
+    seen: list[Message] = []
+    patient = LocalLauncher(_limits=ShutdownLimits(unread=LIMIT))
+    async with Runner([SEQ], buffer_size=1, launcher=patient) as runner:
+        for _ in range(3):
+            async for message in runner:
+                seen.append(message)
+                if len(seen) % 1000 == 0:
+                    break
+            await anyio.wait_all_tasks_blocked()
+        seen += await messages_of(runner)
+    assert written(seen) == NUMBERS
+
+
+@pytest.mark.parametrize("value", [None, True, "drop", ""])
+async def test_unread_takes_two_words_only(value: Any) -> None:
+    """Any other value is an error when the Runner is built."""
+    with pytest.raises(CommandError, match="'discard' or 'wait'"):
+        Runner(unread=value)
+
+
+async def test_unread_warning_turned_into_an_error_leaves_the_block_unwrapped() -> None:
+    """As pytest and ``-W error`` do it: all commands are stopped."""
+    with warnings.catch_warnings(), pytest.raises(UnreadOutputWarning):
+        warnings.simplefilter("error")
+        async with Runner(["yes"], buffer_size=1, launcher=impatient()) as runner:
+            await runner.barrier.wait()
+
+
+# ---- several tasks on one stream ----
+
+
+async def test_readers_that_share_the_messages_sleep_while_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two idle readers, and two idle tasks of a sink, do not wake one another."""
+    notified = 0
+    notify_all = Notifier.notify_all
+
+    def counted(self: Notifier) -> None:
+        nonlocal notified
+        notified += 1
+        notify_all(self)
+
+    async def read() -> None:
+        async for _ in runner:
+            pass
+
+    async def take(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for _ in messages:
+            pass
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async with anyio.create_task_group() as takers:
+            takers.start_soon(take, messages)
+            takers.start_soon(take, messages)
+
+    launcher = FakeLauncher(default=Script(exit=None))
+    async with (
+        Runner(["a"], launcher=launcher, sinks=[sink]) as runner,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(2):
+            tasks.start_soon(read)
+            tasks.start_soon(runner.join)
+        await runner["a"].until_started()
+        for _ in range(50):
+            await checkpoint()
+        monkeypatch.setattr(Notifier, "notify_all", counted)
+        for _ in range(100):
+            await checkpoint()
+        assert notified == 0
+        runner.kill()
+
+
+async def test_sink_with_two_tasks_is_waited_for() -> None:
+    """`join` returns when the last message was taken, and a task asks for more."""
+    taken: list[BatchMessage] = []
+
+    async def take(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async for message in messages:
+            taken.append(message)  # noqa: PERF401 - two tasks share the list
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        async with anyio.create_task_group() as takers:
+            takers.start_soon(take, messages)
+            takers.start_soon(take, messages)
+
+    launcher = FakeLauncher(default=Script(stdout=b"hi\n"))
+    async with Runner(["a"], launcher=launcher, sinks=[sink]) as runner:
+        with anyio.fail_after(60):
+            await runner.join()
+        assert {type(message) for message in taken} == {Started, Batch, Exited}
+
+
+# ---- unfinished lines ----
+
+
+async def next_line(runner: Runner) -> tuple[bytes, bytes]:
+    """Return the data and the ending of the next line."""
+    with anyio.fail_after(30):
+        async for message in runner:
+            if isinstance(message, Line):
+                return message.data, message.ending
+    raise AssertionError("no line came")
+
+
+@pytest.mark.parametrize("after", [0, 0.01])
+async def test_unfinished_line_is_passed_on_after_silence(after: float) -> None:
+    """A prompt arrives before it is answered; the rest of its line is a line with its ending."""
+    launcher = FakeLauncher(default=Script(stdout=b"one\nName: ", exit=None))
+    command = Command(["c"], flush_after=after)
+    async with Runner([command], launcher=launcher, unread="wait") as runner:
+        assert await next_line(runner) == (b"one", b"\n")
+        assert await next_line(runner) == (b"Name: ", b"")
+        launcher["c"].write(b"Tim\r")
+        assert await next_line(runner) == (b"Tim", b"")
+        launcher["c"].write(b"\nbye")
+        assert await next_line(runner) == (b"", b"\r\n")
+        launcher["c"].write(b"!\n", "stderr")
+        assert {await next_line(runner), await next_line(runner)} == {(b"bye", b""), (b"!", b"\n")}
+        runner.kill()
+
+
+async def test_unfinished_line_is_held_back_by_default_but_shown_in_the_tail() -> None:
+    """Without a terminal, a line comes whole; `Job.tail` shows what has come of it."""
+    launcher = FakeLauncher(default=Script(stdout=b"one\nName: ", exit=None))
+    async with Runner(["c"], launcher=launcher, unread="wait") as runner:
+        assert await next_line(runner) == (b"one", b"\n")
+        await anyio.wait_all_tasks_blocked()
+        assert [(line.text, line.ending) for line in runner["c"].tail] == [
+            ("one", b"\n"),
+            ("Name: ", b""),
+        ]
+        launcher["c"].write(b"Tim\n")
+        assert await next_line(runner) == (b"Name: Tim", b"\n")
+        runner.kill()
+
+
+async def test_character_in_two_chunks_is_not_cut_by_a_flush(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even if each chunk is passed on at once, a character of UTF-8 stays whole."""
+    monkeypatch.setattr(output, "HALF_CHARACTER", 9999)
+    launcher = FakeLauncher(default=Script(stdout="né".encode()[:2], exit=None))
+    async with Runner([Command(["c"], flush_after=0)], launcher=launcher) as runner:
+        assert await next_line(runner) == (b"n", b"")
+        launcher["c"].write("é".encode()[1:] + b"\n")
+        assert await next_line(runner) == ("é".encode(), b"\n")
+        runner.kill()
+
+
+async def test_prompt_on_a_terminal_arrives_before_it_is_answered() -> None:
+    """A real program on a pseudo-terminal asks, is answered, and goes on."""
+    script = "printf 'Password: '; read -r x; echo got $x; printf 'More? '; read -r y"
+    command = Command(["sh", "-c", script], name="p", pty=True)
+    async with Runner([command]) as runner:
+        assert await next_line(runner) == (b"Password: ", b"")
+        await runner["p"].send(b"secret\n")
+        while (await next_line(runner))[0] != b"More? ":
+            pass
+        runner.kill()

@@ -119,6 +119,32 @@ async def unresponsive(command: Command) -> UnresponsiveError:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "parts", "flush_after"),
+    [
+        ("mysql> $", [b"Welcome\nmysq", b"l> "], None),
+        ("running on http://", [b"running \x1b[1mon", b"\x1b[0m http://"], None),
+        ("running on http://", [b"running ", b"on http://"], 0),
+        ("^> ", [b"hello\r", b"\n> "], 0.1),
+    ],
+)
+async def test_command_is_ready_after_an_unfinished_line(
+    pattern: str, parts: list[bytes], flush_after: float | None
+) -> None:
+    """A prompt, in any chunks and without its colours, makes a command ready."""
+    launcher = FakeLauncher(default=Script(exit=None))
+    probe = ready.line(pattern, timeout=LIMIT)
+    command = Command(["c"], ready=probe, flush_after=flush_after)
+    async with Runner([command], launcher=launcher) as runner:
+        await runner["c"].until_started()
+        for part in parts:
+            assert not runner["c"].is_ready
+            launcher["c"].write(part)
+            await anyio.wait_all_tasks_blocked()
+        await runner["c"].ready()
+        runner.kill()
+
+
+@pytest.mark.parametrize(
     "probe",
     [
         ready.line(r"^up \d+$"),
@@ -632,6 +658,7 @@ async def test_all_of_and_any_of(probe: Probe, *, met: bool) -> None:
         (lambda: ready.line("("), "is not a regular expression"),
         (lambda: ready.line(NUMBER), "is not a regular expression"),
         (lambda: ready.line("a", TEXT), "line: stream"),
+        (lambda: ready.line("a", raw=NUMBER), "line: raw"),
         (lambda: ready.tcp("", 1), "tcp: host"),
         (lambda: ready.tcp("a", 0), "tcp: port"),
         (lambda: ready.tcp("a", TEXT), "tcp: port"),

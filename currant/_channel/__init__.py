@@ -1,8 +1,9 @@
 """From bytes to readers: cut output into whole lines and deliver them to every subscription.
 
 Read `output` first: it turns the bytes of a process into batches, with `capture` and `tail` for
-the output that a `Result` or an error shows.  Then read `channel`, which hands each message to
-every subscription.  `subscription` decides when a sender waits and when output is discarded;
-`buffer` holds the messages.  The two kinds of subscription are `readers` (the iterators over a
-Runner) and `feed` (the stream of a sink).  `waiters` records the tasks that wait for the commands.
+the output that a `Result` or an error shows, and `line_matcher` for the lines that probes wait for.
+Then read `channel`, which hands each message to every subscription.  `subscription` decides when a
+sender waits and when output is discarded; `buffer` holds the messages.  The two kinds of
+subscription are `readers` (the iterators over a Runner) and `feed` (the stream of a sink).
+`waiters` records the tasks that wait for the commands, and `unread` warns if no task reads.
 """

@@ -101,8 +101,11 @@ class Buffer:
         insort(self._set_aside, (position, batch), key=itemgetter(0))
         self._bytes += len(batch.data)
 
-    def discard_oldest(self) -> None:
-        """Make room: count the oldest batch as dropped, or set the oldest event aside."""
+    def discard_oldest(self) -> BatchMessage:
+        """Make room: count the oldest batch as dropped, or set the oldest event aside.
+
+        Return that batch or event.
+        """
         if self._set_aside and isinstance(self._set_aside[0][1], Batch):
             position, message = self._set_aside.popleft()
         else:
@@ -111,6 +114,7 @@ class Buffer:
             self._drop(message)
         else:
             self._keep(position, message)
+        return message
 
     def close(self) -> None:
         """Close the stream; if messages are left, they stay here and can still be taken."""

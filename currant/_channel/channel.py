@@ -5,7 +5,9 @@ each sink has its own.  A subscription is an anyio memory object stream of whole
 slow reader slows the commands (backpressure).  A memory stream alone would deadlock if a task
 waited for the commands while no reader took their output.  So a subscription knows its readers, and
 the channel knows which tasks wait.  If a task waits and no reader is present, the subscription is
-*abandoned*: output that does not fit is discarded, oldest first, and counted.
+*abandoned*: output that does not fit is discarded, oldest first, and counted.  The same happens if
+the readers' subscription is full for some time and there is no reader at all, unless the Runner
+was told to wait for one.
 
 If there are sinks, only the sinks and the readers that are present count: an iteration that was
 never begun, or that was left, does not hold up the sinks.
@@ -18,6 +20,7 @@ only woken, and takes the message in the same step in which it returns the messa
 from __future__ import annotations
 
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
@@ -31,7 +34,7 @@ from currant._synchronization import Notifier
 from currant._values.lines import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
@@ -47,6 +50,9 @@ class Channel:
         commands: all commands by name, for the sinks; may grow.
         for_sinks_only: whether the Runner is never iterated over, so that no messages are kept for
             readers.
+        patience: seconds for which a full channel waits for a reader if there is none at all.
+        on_unread: is called with the name of the command for each batch that is discarded after
+            that time.
 
     Attributes:
         commands: as given.
@@ -59,6 +65,8 @@ class Channel:
         commands: Mapping[str, Command] | None = None,
         *,
         for_sinks_only: bool = False,
+        patience: float = inf,
+        on_unread: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.commands: Mapping[str, Command] = {} if commands is None else commands
         self._for_sinks_only = for_sinks_only
@@ -68,7 +76,12 @@ class Channel:
         self._waiters = Waiters()
         self._sinks: list[SinkSubscription] = []
         self.readers: Readers = Readers(
-            self._waiters, buffer_size, lambda: self.producing, lambda: bool(self._sinks)
+            self._waiters,
+            buffer_size,
+            lambda: self.producing,
+            lambda: bool(self._sinks),
+            patience,
+            on_unread,
         )
 
     @property

@@ -89,7 +89,7 @@ class SinkSubscription(Subscription):
         super().__init__(Buffer(buffer_size))
         self._waiters = waiters
         self._task: int | None = None  # the id of the task that received last
-        self._is_idle = False
+        self._idle_tasks = 0  # the tasks that ask for the next message
         self._has_left = False
 
     @property
@@ -100,19 +100,14 @@ class SinkSubscription(Subscription):
     @property
     def settled(self) -> bool:
         """Whether the sink asks for more and there is nothing, has left, or waits itself."""
-        return self._has_left or self.abandoned or (self._is_idle and not self.has_messages)
+        return self._has_left or self.abandoned or (self._idle_tasks > 0 and not self.has_messages)
 
     async def receive(self) -> BatchMessage:
         """Wait for the next message; raise the errors of `SinkFeed.receive`."""
         self._task = anyio.get_current_task().id
         await checkpoint()
-        while not (self.has_messages or self._is_closed):
-            self._is_idle = True
-            self.wake()
-            try:
-                await self.changed()
-            finally:
-                self._is_idle = False
+        if not (self.has_messages or self._is_closed):
+            await self._wait_for_message()
         return self.receive_nowait()
 
     def receive_nowait(self) -> BatchMessage:
@@ -123,6 +118,16 @@ class SinkSubscription(Subscription):
             _, message = self.take()
             return message
         raise anyio.EndOfStream if self._is_closed else anyio.WouldBlock
+
+    async def _wait_for_message(self) -> None:
+        self._idle_tasks += 1
+        # Once, not for each turn of the loop: two idle tasks would wake one another without end.
+        self.wake()
+        try:
+            while not (self.has_messages or self._is_closed):
+                await self.changed()
+        finally:
+            self._idle_tasks -= 1
 
     def leave(self) -> None:
         """Take no more messages."""

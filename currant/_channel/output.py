@@ -1,8 +1,12 @@
 """The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
 Both streams are read at the same time, stderr in a separate task.  On the way, `Capture` and
-`Tail` keep their share, and each batch is matched against the probes that wait for a line.  That
-happens before the batch is sent, so readiness does not wait for room for that batch.
+`Tail` keep their share, and each chunk is searched for the lines that probes wait for.  That
+happens before the chunk is sent, so readiness waits neither for room nor for the end of a line.
+
+An unfinished line is held back until it is finished.  If the command has `flush_after`, the task
+that reads waits only so long for the rest, and then sends what has come.  So no further task is
+needed, and a stream that ends in a whole line is read without a timer.
 
 Invariant: the batches of a stream, joined, are the bytes that the process wrote, in order.
 """
@@ -12,22 +16,30 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.capture import Capture
-from currant._channel.tail import Tail
+from currant._channel.line_matcher import LineMatcher
+from currant._channel.tail import TAIL_BYTES, Tail
 from currant._synchronization import Notifier
-from currant._values.lines import Batch, LineSplitter
+from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.abc import ByteReceiveStream, TaskGroup
 
-    from currant._values.lines import Line, StreamName
+    from currant._values.lines import Batch, Line, StreamName
     from currant._values.probe import LineProbe
 
 __all__ = ["Output"]
+
+HALF_CHARACTER = 0.05
+"""Seconds to wait for the rest of a character, if an unfinished line is sent at once."""
+
+SETTLED_AFTER = 0.1
+"""Seconds of silence after which an unfinished line counts as it is for a probe."""
 
 
 class Output:
@@ -37,7 +49,9 @@ class Output:
         name: the command's name.
         capture: False to keep no output, True to keep all, or how many last bytes of each stream.
         line_probes: the probes that wait for a line.
-        send: is called with each batch of whole lines, and waits while there is no room.
+        send: is called with each batch of lines, and waits while there is no room.
+        line_limit: the most bytes of a line that stay together.
+        flush_after: seconds of silence after which an unfinished line is sent; None: never.
 
     Attributes:
         matched: whether a line has matched a probe.
@@ -49,20 +63,37 @@ class Output:
         capture: bool | int,
         line_probes: Sequence[LineProbe],
         send: Callable[[Batch], Awaitable[None]],
+        *,
+        line_limit: int = MAX_LINE,
+        flush_after: float | None = None,
     ) -> None:
         self._name = name
         self._send = send
-        self._unmatched = list(line_probes)
+        self._matcher = LineMatcher(line_probes)
         self.matched: bool = False
         self._capture = Capture(capture)
-        self._tail = Tail()
+        self._flush_after = flush_after
+        self._splitters: dict[StreamName, LineSplitter] = {
+            "stdout": LineSplitter(line_limit),
+            "stderr": LineSplitter(line_limit),
+        }
+        self._read_at = 0.0
+        self._make_batch = batches_with_limit(line_limit)
+        self._tail = Tail(line_limit)
         self._open_streams = 2
         self._change = Notifier()
 
     @property
     def tail(self) -> tuple[Line, ...]:
-        """The last lines, at most twenty."""
-        return self._tail.lines()
+        """The last lines, at most twenty, and among them what has come of an unfinished line."""
+        held = ((s, splitter.last_held(TAIL_BYTES)) for s, splitter in self._splitters.items())
+        return self._tail.lines(
+            [
+                self._make_batch(self._name, stream, data, self._read_at)
+                for stream, data in held
+                if data
+            ]
+        )
 
     def captured(self, stream: StreamName) -> bytes | None:
         """Return the captured bytes of `stream`; None if the caller asked for no capture."""
@@ -84,7 +115,9 @@ class Output:
 
     async def line(self, probe: LineProbe) -> None:
         """Wait until a line has matched `probe`."""
-        await self._change.wait_for(lambda: all(other is not probe for other in self._unmatched))
+        await self._change.wait_for(
+            lambda: all(other is not probe for other in self._matcher.waiting)
+        )
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
         if source is not None:
@@ -93,26 +126,62 @@ class Output:
         self._change.notify_all()
 
     async def _send_lines(self, source: ByteReceiveStream, stream: StreamName) -> None:
-        """Send whole lines until the stream ends, then the rest of the last line."""
-        splitter = LineSplitter()
-        async for chunk in source:
-            self._capture.add(stream, chunk)
-            if data := splitter.feed(chunk):
-                await self._send_batch(Batch(self._name, stream, data, time.time()))
+        """Send lines until the stream ends, then the rest of the last line."""
+        splitter = self._splitters[stream]
+        while (chunk := await self._receive(source, stream, splitter)) is not None:
+            self._read_at = now = time.time()
+            if chunk:
+                data = self._add(chunk, stream, splitter)
+            elif stream in self._matcher.undecided:
+                data = b""
+                self._settle(stream)
+            else:
+                data = splitter.flush()
+            if data:
+                await self._send_batch(self._make_batch(self._name, stream, data, now))
             else:
                 await checkpoint()  # a long line may arrive in many small chunks
+        self._settle(stream)
         if data := splitter.finish():
-            await self._send_batch(Batch(self._name, stream, data, time.time()))
+            await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
+
+    async def _receive(
+        self, source: ByteReceiveStream, stream: StreamName, splitter: LineSplitter
+    ) -> bytes | None:
+        """Return the next chunk; ``b""`` after the silence that is waited for; None at the end."""
+        silence = None
+        if stream in self._matcher.undecided:
+            silence = SETTLED_AFTER
+        elif splitter.can_flush and self._flush_after is not None:
+            silence = self._flush_after or HALF_CHARACTER
+        try:
+            if silence is None:
+                return await source.receive()
+            with anyio.move_on_after(silence):
+                return await source.receive()
+        except anyio.EndOfStream:
+            return None
+        return b""
+
+    def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:
+        """Add a chunk that was read, and return the bytes to send."""
+        self._capture.add(stream, chunk)
+        if self._matcher.waiting and self._matcher.add(stream, chunk):
+            self._note_match()
+        data = splitter.feed(chunk)
+        if self._flush_after == 0 and splitter.can_flush:
+            data += splitter.flush()
+        return data
 
     async def _send_batch(self, batch: Batch) -> None:
         self._tail.add(batch)
-        if self._unmatched:
-            self._match_probes(batch)
         await self._send(batch)
 
-    def _match_probes(self, batch: Batch) -> None:
-        before = len(self._unmatched)
-        for line in batch.lines():
-            self._unmatched = [probe for probe in self._unmatched if not probe.matches(line)]
-        self.matched |= len(self._unmatched) < before
+    def _settle(self, stream: StreamName) -> None:
+        """Take the unfinished line as it is, if a probe waits for that."""
+        if stream in self._matcher.undecided and self._matcher.settle(stream):
+            self._note_match()
+
+    def _note_match(self) -> None:
+        self.matched = True
         self._change.notify_all()

@@ -4,6 +4,9 @@ A reader is *present* from the first step of its loop until the loop ends or is 
 reader is not present if its task waits for the commands or has ended, because such a task cannot
 make room.
 
+If no reader is present at all, the commands wait for a reader for a limited time, `patience`.  Then
+the oldest output is discarded until a reader comes.
+
 Rejected: async generators.  `break` does not close an async generator; the event loop does so
 later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
 `__del__` returns the lines that the loop has not seen.
@@ -11,13 +14,15 @@ later, and trio warns about it.  A plain iterator object is dropped by `break` a
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.buffer import Buffer
-from currant._channel.subscription import Subscription
+from currant._channel.subscription import RECHECK_INTERVAL, Subscription
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Message
 
@@ -86,6 +91,9 @@ class Readers(Subscription):
         buffer_size: how many messages to hold.
         is_producing: returns whether a command may still send a message.
         has_sinks: returns whether the output also goes to sinks.
+        patience: seconds for which a full buffer waits for a reader while no reader is present.
+        on_unread: is called with the name of the command for each batch that is discarded after
+            that time.
     """
 
     def __init__(
@@ -94,6 +102,8 @@ class Readers(Subscription):
         buffer_size: int,
         is_producing: Callable[[], bool],
         has_sinks: Callable[[], bool],
+        patience: float = inf,
+        on_unread: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(Buffer(buffer_size, MAX_BUFFERED_BYTES))
         self._waiters = waiters
@@ -101,13 +111,16 @@ class Readers(Subscription):
         self._has_sinks = has_sinks
         self._iterations: set[Iteration] = set()
         self._ignores_readers = False
+        self._patience = patience
+        self._on_unread = on_unread
+        self._unread_since: float | None = None  # while the buffer is full and has no reader
 
     @property
     def abandoned(self) -> bool:
-        """Whether no reader is present, although a task waits or the output goes to sinks."""
-        if any(map(self._is_present, self._iterations)):
+        """Whether no reader is present, and the commands need not wait for one (any longer)."""
+        if self._has_reader:
             return False
-        return self._ignores_readers or bool(self._waiters) or self._has_sinks()
+        return self._is_dispensable or self._is_unread
 
     @property
     def settled(self) -> bool:
@@ -126,10 +139,13 @@ class Readers(Subscription):
         iteration.stepped_by = anyio.get_current_task()
         iteration.is_mid_batch = False
         self._iterations.add(iteration)
+        self._unread_since = None
+        # Once for each step, not for each turn of the loop: two readers would wake one another
+        # without end.
+        self.wake()
         if self.has_messages:
             await checkpoint()
         while not self.has_messages:
-            self.wake()
             if not self._is_producing():
                 self.leave(iteration)
                 raise StopAsyncIteration
@@ -151,6 +167,41 @@ class Readers(Subscription):
         """Count no reader as present any more: the block is left early."""
         self._ignores_readers = True
         self.recheck()
+
+    @property
+    def _has_reader(self) -> bool:
+        return any(map(self._is_present, self._iterations))
+
+    @property
+    def _is_dispensable(self) -> bool:
+        """Whether the commands go on without a reader: a task waits, or sinks take the output."""
+        return self._ignores_readers or bool(self._waiters) or self._has_sinks()
+
+    @property
+    def _is_unread(self) -> bool:
+        """Whether the buffer has been full without a reader for too long."""
+        since = self._unread_since
+        return since is not None and anyio.current_time() >= since + self._patience
+
+    def _next_check(self) -> float:
+        since = inf if self._unread_since is None else self._unread_since
+        recheck = anyio.current_time() + min(RECHECK_INTERVAL, self._patience)
+        return min(recheck, since + self._patience)
+
+    def _discard_if_abandoned(self) -> None:
+        # `anyio.current_time` needs the event loop, which a reader may outlive; a sender does not.
+        if self._waiting_senders:
+            if self._has_reader:
+                self._unread_since = None
+            elif self._unread_since is None:
+                self._unread_since = anyio.current_time()
+        super()._discard_if_abandoned()
+
+    def _discard_oldest(self) -> None:
+        is_unread = not self._is_dispensable
+        discarded = self._buffer.discard_oldest()
+        if is_unread and isinstance(discarded, Batch):
+            self._on_unread(discarded.command)
 
     def _is_present(self, iteration: Iteration) -> bool:
         if self._ignores_readers:
@@ -224,5 +275,5 @@ class LineReader(_Reader[Message]):
         rest = b"".join(line.data + line.ending for line in self._lines)
         unread = None
         if rest and self._batch is not None:
-            unread = Batch(self._batch.command, self._batch.stream, rest, self._batch.time)
+            unread = replace(self._batch, data=rest)
         self._readers.leave(self._iteration, unread)

@@ -2,7 +2,7 @@
 
 Each sink has a subscription, and all iterators over a Runner share one.  A `Buffer` holds the
 messages.  A sender waits if there is no room, so a slow reader slows the commands.  But if the
-subscription is *abandoned* (no reader will ever make room), the sender discards the oldest output.
+subscription is *abandoned* (no reader will make room), the sender discards the oldest output.
 
 Senders are admitted in the order in which they came, with an exception: if a large batch waits, a
 small batch of another command may overtake it.  So a chatty command does not delay a quiet command.
@@ -135,15 +135,19 @@ class Subscription(ABC):
     async def _wait_for_room(self, message: BatchMessage) -> None:
         sender = _Sender(message)
         self._waiting_senders.append(sender)
-        self._discard_if_abandoned()
         try:
+            self._discard_if_abandoned()
             while not sender.released.is_set():
-                with anyio.move_on_after(RECHECK_INTERVAL):
+                with anyio.CancelScope(deadline=self._next_check()):
                     await sender.released.wait()
                 self._discard_if_abandoned()
         finally:
             if not sender.released.is_set():  # the task of the sender was cancelled
                 self._waiting_senders.remove(sender)
+
+    def _next_check(self) -> float:
+        """Return when a waiting sender checks again whether the subscription is abandoned."""
+        return anyio.current_time() + RECHECK_INTERVAL
 
     def _admit_senders(self) -> None:
         """Move messages of waiting senders into the buffer while there is room."""
@@ -155,5 +159,8 @@ class Subscription(ABC):
 
     def _discard_if_abandoned(self) -> None:
         while self._waiting_senders and self.abandoned:
-            self._buffer.discard_oldest()
+            self._discard_oldest()
             self._admit_senders()
+
+    def _discard_oldest(self) -> None:
+        self._buffer.discard_oldest()

@@ -101,7 +101,12 @@ class Attempt:
         self.number: int = 0
         line_probes = () if command.ready is None else command.ready.line_probes
         self.output: Output = Output(
-            command.name, context.policies.capture, line_probes, context.send
+            command.name,
+            context.policies.capture,
+            line_probes,
+            context.send,
+            line_limit=command.line_limit,
+            flush_after=command.flush_after,
         )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import anyio
 from anyio import AsyncContextManagerMixin
 
 from currant._channel.readers import BatchReader, LineReader, Readers
+from currant._channel.unread import CodeLine
 from currant._process.local import LocalLauncher
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
@@ -87,9 +88,9 @@ class Runner(AsyncContextManagerMixin):
             256 KiB of output at most, or one larger batch, so that the lines of a quiet command do
             not wait long behind the lines of a chatty command.
         sinks: async callables that take all messages.  Each sink has a subscription of its own, and
-            `join` waits for all sinks.  Without a sink, output that nothing iterates over makes the
-            commands wait.  With a sink, such output is discarded for iteration: a loop that begins
-            later finds what fits into the buffer, and a `Dropped` for the rest.
+            `join` waits for all sinks.  Without a sink, see `unread`.  With a sink, output that
+            no task iterates over is discarded for iteration: a loop that begins later finds what
+            fits into the buffer, and a `Dropped` for the rest.
         launcher: starts the processes; None: a `LocalLauncher` with `orphan_guard`.
         orphan_guard: whether a small helper process stops the commands if this program dies without
             leaving the block, even by SIGKILL.  The helper exits with the block.  If the helper
@@ -103,6 +104,11 @@ class Runner(AsyncContextManagerMixin):
             output, which saves a fifth of the time at full speed.
         kill_mode: the processes of a command that are asked to stop: ``"group"``, the whole process
             group, or ``"mixed"``, the leader alone; see `Command`.
+        unread: what happens to output if no task iterates over the Runner and there is no sink.
+            ``"discard"``: once the buffer has been full for a second without a reader, the oldest
+            output is discarded, and an `UnreadOutputWarning` says so; a loop that begins later
+            finds what fits into the buffer, and a `Dropped` for the rest.  A slow reader loses
+            nothing.  ``"wait"``: the commands wait until a task iterates, or waits for a command.
 
     Raises:
         CommandError: when built: a command or a policy is invalid.
@@ -137,6 +143,7 @@ class Runner(AsyncContextManagerMixin):
         iterable: bool = True,
         on_exit: OnExit = "wait",
         kill_mode: KillMode = "group",
+        unread: Literal["discard", "wait"] = "discard",
     ) -> None:
         require_posix()
         check_policies(restart, kill_others_on, grace, capture, kill_mode)
@@ -152,6 +159,8 @@ class Runner(AsyncContextManagerMixin):
         check_flag("keep_open", keep_open)
         check_flag("iterable", iterable)
         check_on_exit(on_exit)
+        if unread not in ("discard", "wait"):
+            raise CommandError(f"unread must be 'discard' or 'wait', not {unread!r}")
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture, kill_mode)
@@ -165,6 +174,8 @@ class Runner(AsyncContextManagerMixin):
             keep_open=keep_open,
             iterable=iterable,
             stop_on_exit=on_exit == "stop",
+            waits_for_reader=unread == "wait",
+            built_at=CodeLine.of_caller(),
         )
         self._barrier = KillBarrier()
         self._is_killed = False

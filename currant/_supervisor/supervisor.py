@@ -17,12 +17,14 @@ kill path, and the exit and the last output of a cancelled command are lost.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
+from currant._channel.unread import UnreadWarner
 from currant._process.launcher import Checker, Limited
 from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
 from currant._supervisor.failure import Failure, unwrapped
@@ -35,6 +37,7 @@ from currant._values.shutdown_limits import ShutdownLimits
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from currant._channel.unread import CodeLine
     from currant._process.launcher import Launcher
     from currant._supervisor.job import Job
     from currant._supervisor.sink_tasks import Sink
@@ -58,6 +61,8 @@ class Settings(NamedTuple):
     keep_open: bool
     iterable: bool
     stop_on_exit: bool
+    waits_for_reader: bool
+    built_at: CodeLine
 
 
 class Supervisor:
@@ -81,7 +86,11 @@ class Supervisor:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
         self.channel = Channel(
-            settings.buffer_size, plan.commands, for_sinks_only=not settings.iterable
+            settings.buffer_size,
+            plan.commands,
+            for_sinks_only=not settings.iterable,
+            patience=inf if settings.waits_for_reader else limits.unread,
+            on_unread=UnreadWarner(settings.built_at, limits.unread).warn,
         )
         self.home = HomeLoop()
         self.scope = anyio.CancelScope()

@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from functools import partial
 from inspect import Parameter, signature
+from math import inf
 from os import PathLike
 from pathlib import Path, PurePath
 from signal import SIGTERM
@@ -30,9 +31,11 @@ from currant._values.checks import (
     check_str,
     checked_path,
     checked_signal,
+    is_number,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
+from currant._values.lines import MAX_LINE
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_words, why_shell
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = [
+    "FLUSH_AFTER",
     "PIPE",
     "Command",
     "CommandLike",
@@ -54,6 +58,9 @@ __all__ = [
     "with_stop_policies",
 ]
 
+
+FLUSH_AFTER = 0.1
+"""The default seconds of silence after which an unfinished line on a terminal is passed on."""
 
 Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
 
@@ -87,6 +94,8 @@ class CommandOptions(TypedDict, total=False):
     timeout: float | None
     replicas: int
     color: str | None
+    line_limit: int
+    flush_after: float | Literal["auto"] | None
 
 
 class DefaultName(str):
@@ -129,12 +138,11 @@ class Command(LaunchSpec):
             refused, because opening a named pipe may block forever.
         pty: whether stdin, stdout and stderr are one pseudo-terminal, the controlling terminal of
             the command: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs
-            then write line by line, use colors, and ask for passwords.  A prompt arrives with the
-            rest of its line, after it has been answered.  All output is one stream, "stdout", and
-            its lines end with ``\r\n``.  Input (`Job.send`, or `stdin` as bytes) acts as if typed:
-            the terminal echoes it, ``b"\x03"`` interrupts, and a program that reads line by line
-            gets at most 4095 bytes of a line.  The variable TERM is ``xterm-256color`` if the
-            command would have none.
+            then write line by line, use colors, and ask for passwords.  A prompt arrives after
+            `flush_after`.  All output is one stream, "stdout", and its lines end with ``\r\n``.
+            Input (`Job.send`, or `stdin` as bytes) acts as if typed: the terminal echoes it,
+            ``b"\x03"`` interrupts, and a program that reads line by line gets at most 4095 bytes
+            of a line.  The variable TERM is ``xterm-256color`` if the command would have none.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or the number of last bytes
             of each stream to keep.
@@ -163,6 +171,13 @@ class Command(LaunchSpec):
             ``CURRANT_REPLICA`` holds the number of each copy.
         color: the style of the name on a console, as the package rich writes styles: ``"cyan"``,
             ``"bold #ff8800"``, ``"white on blue"``; None: the console chooses.
+        line_limit: the most bytes of a line, without the ending, that stay together.  A longer line
+            comes in pieces, `Line`s with the ending ``b""``, which are cut between characters of
+            UTF-8 if the text is UTF-8.  This much of an unfinished line is held in memory.
+        flush_after: seconds of silence after which an unfinished line is passed on, such as a
+            prompt: a `Line` with the ending ``b""``.  The rest of the line follows as another
+            `Line`.  0: at once; None: not before the line ends.  The default is 0.1 with a `pty`,
+            and None without.
 
     Raises:
         EmptyCommandError: `argv` contains no program.
@@ -180,6 +195,8 @@ class Command(LaunchSpec):
     timeout: float | None
     replicas: int
     color: str | None
+    line_limit: int
+    flush_after: float | None
 
     # Written by hand, because the parameters accept wider types than the fields have.
     def __init__(
@@ -207,6 +224,8 @@ class Command(LaunchSpec):
         timeout: float | None = None,
         replicas: int = 1,
         color: str | None = None,
+        line_limit: int = MAX_LINE,
+        flush_after: float | Literal["auto"] | None = "auto",
     ) -> None:
         words = _checked_argv(argv)
         if name is None or isinstance(name, DefaultName):
@@ -238,6 +257,8 @@ class Command(LaunchSpec):
                 timeout=timeout,
                 replicas=replicas,
                 color=color,
+                line_limit=line_limit,
+                flush_after=_default_flush(pty) if flush_after == "auto" else flush_after,
             )
             self._check_options()
         except CommandError as error:
@@ -259,6 +280,11 @@ class Command(LaunchSpec):
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
         check_count("replicas", self.replicas)
+        check_count("line_limit", self.line_limit)
+        if not (self.flush_after is None or _is_delay(self.flush_after)):
+            raise CommandError(
+                f"flush_after must be a number of seconds >= 0 or None, not {self.flush_after!r}"
+            )
         if self.color is not None:
             check_str("color", self.color)
 
@@ -314,6 +340,8 @@ class Command(LaunchSpec):
                 shown += [f"after={dict(value)}"] if value else []
             elif name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
+            elif name == "flush_after":
+                shown += [] if value == _default_flush(self.pty) else [f"{name}={value!r}"]
             elif name == "stdin" and isinstance(value, bytes):
                 shown.append(f"stdin=<{len(value)} bytes>")
             elif value != default and not isinstance(value, DefaultName):
@@ -444,6 +472,14 @@ def _checked_pty(pty: object) -> Pty | Literal[False]:
     if not isinstance(pty, (bool, Pty)):
         raise CommandError(f"pty must be True, False or a Pty, not {pty!r}")
     return Pty() if pty is True else pty
+
+
+def _default_flush(pty: object) -> float | None:
+    return FLUSH_AFTER if pty else None
+
+
+def _is_delay(value: object) -> bool:
+    return is_number(value) and not isinstance(value, bool) and 0 <= cast("float", value) < inf
 
 
 def _checked_codes(codes: object) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ __all__ = [
     "RunningLoopError",
     "StdinClosedError",
     "TimeLimitError",
+    "UnreadOutputWarning",
     "UnresponsiveError",
     "WrongLoopError",
     "WrongTaskError",
@@ -357,6 +358,30 @@ class DependencyError(CurrantError):
         super().__init__(f"{name!r} was skipped: {reason}")
         self.name = name
         self.reason = reason
+
+
+class UnreadOutputWarning(UserWarning):
+    """Output is discarded: the commands have waited for a reader, but no task reads the Runner.
+
+    Issued once for each Runner, for the line that built the Runner.  See ``Runner(unread=...)``.
+
+    Attributes:
+        name: the name of the command whose output was discarded first.
+        seconds: for how long the commands have waited.
+    """
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(
+            f"output of {name!r} is discarded: no task reads this Runner, and the commands have "
+            f"waited for {seconds:g} s.  Read the Runner ('async for message in runner'), pass a "
+            "sink, or build the Runner with iterable=False if no task will read it; with "
+            "unread='wait', the commands wait for a reader"
+        )
+        self.name = name
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[UnreadOutputWarning], tuple[str, float]]:
+        return type(self), (self.name, self.seconds)
 
 
 def with_lines(message: str, lines: Sequence[Line]) -> str:

@@ -1,8 +1,10 @@
 r"""Bytes in, whole lines out: where a stream is cut into batches and lines.
 
-A line ends with ``\n``, ``\r\n`` or a lone ``\r`` (progress bars).  A line longer than `MAX_LINE`
-comes in pieces, so memory stays bounded.  Two invariants hold: all bytes that go in come out, in
-order; and the cuts depend on the bytes alone, never on the chunks in which they arrive.
+A line ends with ``\n``, ``\r\n`` or a lone ``\r`` (progress bars).  A line that is longer than a
+limit comes in pieces, so memory stays bounded.  A piece is not cut inside a character of UTF-8,
+unless the limit is smaller than the character.  Two invariants hold: all bytes that go in come out,
+in order; and unless `LineSplitter.flush` is called, the cuts depend on the bytes alone, never on
+the chunks in which they arrive.
 
 `LineSplitter` cuts chunks into batches of whole lines, in the task that reads the pipe.
 `split_lines` cuts a batch into lines, in the task that reads the messages.  Both make the same
@@ -12,7 +14,9 @@ times as much as sending batches.
 
 from __future__ import annotations
 
+from codecs import utf_8_decode
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
@@ -26,6 +30,7 @@ __all__ = [
     "Line",
     "LineSplitter",
     "StreamName",
+    "batches_with_limit",
     "count_lines",
     "end_of_lines",
     "split_lines",
@@ -33,7 +38,7 @@ __all__ = [
 
 
 MAX_LINE = 64 * 1024
-"""The most bytes of a line, without the ending, that stay together."""
+"""The default limit: the most bytes of a line, without the ending, that stay together."""
 
 SAMPLE = 1024
 """The number of bytes at the start of a batch that are searched to estimate the line length."""
@@ -42,12 +47,16 @@ SAMPLE = 1024
 class LineSplitter:
     r"""Turn chunks into batches of whole lines, and hold back an unfinished line.
 
-    Holds at most `MAX_LINE` bytes and a ``\r`` that may become a ``\r\n``.
+    Holds at most `limit` bytes and a ``\r`` that may become a ``\r\n``.
+
+    Args:
+        limit: the most bytes of a line, without the ending, that stay together.
     """
 
-    __slots__ = ("_tail",)
+    __slots__ = ("_limit", "_tail")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
         self._tail = bytearray()
 
     def feed(self, chunk: bytes) -> bytes:
@@ -67,13 +76,31 @@ class LineSplitter:
             whole = self._take(len(self._tail)) if self._tail.endswith(b"\r") else b""
             self._tail += chunk
         unfinished = len(self._tail) - self._tail.endswith(b"\r")
-        if unfinished > MAX_LINE:
-            whole += self._take((unfinished - 1) // MAX_LINE * MAX_LINE)
+        if unfinished > self._limit:
+            whole += self._take(_end_of_pieces(self._tail, unfinished, self._limit))
         return whole
+
+    @property
+    def can_flush(self) -> bool:
+        """Whether `flush` would return anything."""
+        return len(self._tail) > self._tail.endswith(b"\r")
+
+    def flush(self) -> bytes:
+        r"""Return the unfinished line so far; the rest of the line comes later.
+
+        A ``\r`` at the end is still held back, because it may become a ``\r\n``.  So is the
+        beginning of a character of UTF-8, unless there is nothing else.
+        """
+        end = len(self._tail) - self._tail.endswith(b"\r")
+        return self._take(_between_characters(self._tail, 0, end) or end)
 
     def finish(self) -> bytes:
         """Return the bytes that were held back, if any; for the end of the stream."""
         return self._take(len(self._tail))
+
+    def last_held(self, size: int) -> bytes:
+        """Return the last `size` of the bytes that are held back, which stay here."""
+        return bytes(self._tail[-size:])
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._tail[:size])
@@ -88,10 +115,47 @@ def end_of_lines(chunk: bytes) -> int:
     return max(newline, chunk.rfind(b"\r", newline + 1, len(chunk) - 1)) + 1
 
 
-def split_lines(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
+def _end_of_pieces(line: bytes | bytearray, size: int, limit: int) -> int:
+    """Return the end of the last full piece in the first `size` bytes of an unfinished line."""
+    start = 0
+    while size - start > limit:
+        start = _end_of_piece(line, start, limit)
+    return start
+
+
+def _end_of_piece(line: bytes | bytearray, start: int, limit: int) -> int:
+    """Return the end of the piece from `start` on, in a line that is longer than the piece."""
+    end = _between_characters(line, start, start + limit)
+    return end if end > start else start + limit
+
+
+def _between_characters(data: bytes | bytearray, start: int, end: int) -> int:
+    """Return `end`, or if that is inside a character of UTF-8, where the character begins.
+
+    Bytes that are no UTF-8 may be cut anywhere.  The bytes up to `end` and the next decide.
+    """
+    if end < len(data) and not _continues_character(data[end]):
+        return end
+    for begin in range(end - 1, max(start - 1, end - 4), -1):
+        if not _continues_character(data[begin]):
+            break
+    else:
+        return end
+    try:
+        _, used = utf_8_decode(data[begin : end + 1], "strict", False)  # noqa: FBT003 - by position only
+    except UnicodeDecodeError:
+        return end
+    return end if begin + used == end else begin
+
+
+def _continues_character(byte: int) -> bool:
+    return byte & 0b1100_0000 == 0b1000_0000
+
+
+def split_lines(data: bytes, limit: int = MAX_LINE) -> tuple[list[bytes], Iterable[bytes]]:
     """Split `data` into the bytes of each line and, separately, the ending of each line."""
-    if b"\r" in data or _has_long_line(data):
-        return _split_any(data)
+    if b"\r" in data or _has_long_line(data, limit):
+        return _split_any(data, limit)
     pieces = data.split(b"\n")
     if pieces[-1]:
         return pieces, chain(repeat(b"\n", len(pieces) - 1), (b"",))
@@ -99,38 +163,39 @@ def split_lines(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
     return pieces, repeat(b"\n")
 
 
-def _has_long_line(data: bytes) -> bool:
-    """Return whether a line that ends with a newline is longer than `MAX_LINE`.
+def _has_long_line(data: bytes, limit: int) -> bool:
+    """Return whether a line that ends with a newline is longer than `limit`.
 
-    The search looks back from each next `MAX_LINE` bytes, so most lines are skipped.
+    The search looks back from each next `limit` bytes, so most lines are skipped.
     """
     start = 0
-    while len(data) - start > MAX_LINE:
-        start = data.rfind(b"\n", start, start + MAX_LINE + 1) + 1
+    while len(data) - start > limit:
+        start = data.rfind(b"\n", start, start + limit + 1) + 1
         if not start:
             return True
     return False
 
 
-def _split_any(data: bytes) -> tuple[list[bytes], Iterable[bytes]]:
+def _split_any(data: bytes, limit: int) -> tuple[list[bytes], Iterable[bytes]]:
     pieces: list[bytes] = []
     endings: list[bytes] = []
     for line in data.splitlines(keepends=True):
         content = line.rstrip(b"\r\n")
         start = 0
-        while len(content) - start > MAX_LINE:
-            pieces.append(content[start : start + MAX_LINE])
+        while len(content) - start > limit:
+            end = _end_of_piece(content, start, limit)
+            pieces.append(content[start:end])
             endings.append(b"")
-            start += MAX_LINE
+            start = end
         pieces.append(content[start:])
         endings.append(line[len(content) :])
     return pieces, endings
 
 
-def count_lines(data: bytes) -> int:
+def count_lines(data: bytes, limit: int = MAX_LINE) -> int:
     """Return the number of lines into which `split_lines` splits `data`."""
-    if b"\r" in data or _has_long_line(data):
-        return len(_split_any(data)[0])
+    if b"\r" in data or _has_long_line(data, limit):
+        return len(_split_any(data, limit)[0])
     return _count_newlines(data) + (data[-1:] not in (b"\n", b""))
 
 
@@ -153,7 +218,8 @@ class Line(NamedTuple):
         stream: ``"stdout"`` or ``"stderr"``.
         data: the bytes of the line without the ending.
         ending: ``b"\n"``, ``b"\r\n"``, ``b"\r"``, or ``b""`` if there is none: at the end of a
-            stream, and after a piece of a line that is longer than 64 KiB.
+            stream, and after a piece of a line that goes on (see `line_limit` and `flush_after` of
+            `Command`).
         time: when the line was read, in seconds since the epoch.
     """
 
@@ -177,12 +243,13 @@ _new_line = cast(
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Whole lines of one stream that were read together.
+    """Lines of one stream that were read together.
 
     Attributes:
         command: the command's name.
         stream: ``"stdout"`` or ``"stderr"``.
-        data: the bytes of the lines as written, endings included.
+        data: the bytes of the lines as written, endings included; only the last line may be
+            unfinished, or a piece of a long line.
         time: when the lines were read, in seconds since the epoch.
     """
 
@@ -193,11 +260,39 @@ class Batch:
 
     def lines(self) -> Iterator[Line]:
         """Split into `Line`s, in order; their data and endings, joined, equal `data`."""
-        pieces, endings = split_lines(self.data)
-        values = zip(repeat(self.command), repeat(self.stream), pieces, endings, repeat(self.time))
-        # Unlike Line._make, this needs no Python frame for each line: 180 ns instead of 280 ns.
-        return map(_new_line, repeat(Line), values)
+        return _lines_of(self, MAX_LINE)
 
     def count(self) -> int:
         """Return the number of lines."""
         return count_lines(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedBatch(Batch):
+    """A batch of a command whose `line_limit` is not the default.
+
+    A class of its own, because `Batch` is a public value with four fields.
+
+    Attributes:
+        line_limit: the most bytes of a line, without the ending, that stay together.
+    """
+
+    line_limit: int
+
+    def lines(self) -> Iterator[Line]:
+        return _lines_of(self, self.line_limit)
+
+    def count(self) -> int:
+        return count_lines(self.data, self.line_limit)
+
+
+def batches_with_limit(limit: int) -> Callable[[str, StreamName, bytes, float], Batch]:
+    """Return the class of batches whose lines are cut at `limit` bytes."""
+    return Batch if limit == MAX_LINE else partial(LimitedBatch, line_limit=limit)
+
+
+def _lines_of(batch: Batch, limit: int) -> Iterator[Line]:
+    pieces, endings = split_lines(batch.data, limit)
+    values = zip(repeat(batch.command), repeat(batch.stream), pieces, endings, repeat(batch.time))
+    # Unlike Line._make, this needs no Python frame for each line: 180 ns instead of 280 ns.
+    return map(_new_line, repeat(Line), values)

@@ -152,7 +152,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Output was discarded: no reader took it while a task waited for the commands.
+    """Output was discarded: no reader took it while a task waited, or for too long.
 
     Attributes:
         command: the command's name.

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from currant._values.exit import Exit
-    from currant._values.lines import Line, StreamName
+    from currant._values.line_pattern import Lines
+    from currant._values.lines import StreamName
 
 __all__ = [
     "ALIVE_INTERVAL",
@@ -42,15 +43,18 @@ class Unmet(Exception):  # noqa: N818 - the result of a check, which never leave
 
 
 class LineProbe(Protocol):
-    """A probe that reads each line of output."""
+    """A probe that searches the lines of output."""
 
     @property
     def stream(self) -> StreamName | None:
         """The stream that the probe reads; None: both."""
         ...
 
-    def matches(self, line: Line) -> bool:
-        """Return whether `line` is the line that the probe waits for."""
+    def found_in(self, lines: Lines, stream: StreamName) -> bool | None:
+        """Return whether the line that the probe waits for is one of `lines`.
+
+        None: only if the last line ends as it is.
+        """
         ...
 
 

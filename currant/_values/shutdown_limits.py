@@ -33,6 +33,8 @@ class ShutdownLimits(NamedTuple):
         sinks: how long sinks may take if the block is left early, after twice the longest grace.
         search: how long a search for escapees is repeated, if no file descriptor is left or a
             program is just being started.
+        unread: how long the channel may be full before unread output is discarded, if the Runner
+            has no reader at all.
         guard_exit: how long the orphan guard may take to exit on request; it needs a thousandth of
             this.
     """
@@ -46,4 +48,5 @@ class ShutdownLimits(NamedTuple):
     last_lines: float = 0.5
     sinks: float = 1.0
     search: float = 0.3
+    unread: float = 1.0
     guard_exit: float = 1.0

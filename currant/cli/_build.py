@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from currant._supervisor.runner import Runner
-from currant._values.command import Command
+from currant._values.command import FLUSH_AFTER, Command
 from currant._values.errors import CommandError
 from currant._values.launch_spec import SILENT
 from currant._values.names import Names
@@ -143,6 +143,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
             env=env,
             stdin=_stdin(options),
             stop_signal=signal,
+            flush_after=_flush_after(options, len(lines)),
         )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
@@ -169,6 +170,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     env = output_variables(variables, options["color"], shown=not options["json"]) | dict(variables)
     cwd = options["cwd"] or os.path.dirname(procfile) or None
     signal = options["stop_signal"]
+    instances = list(expand_instances(processes, counts, _first_port(options, variables)))
     commands = [
         Command.shell(
             instance.line,
@@ -179,8 +181,9 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
             | dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name),
             stdin=_stdin(options),
             stop_signal=signal,
+            flush_after=_flush_after(options, len(instances)),
         )
-        for instance in expand_instances(processes, counts, _first_port(options, variables))
+        for instance in instances
     ]
     quiet = options["quiet_processes"]
     options["quiet"] = quiet == ""
@@ -273,6 +276,15 @@ def _build_runner(
     )
     remark.runner = runner
     return runner
+
+
+def _flush_after(options: Options, commands: int) -> float:
+    """Return the seconds of silence after which an unfinished line is shown.
+
+    Raw output of a single command is passed on at once.  With several commands, a moment of silence
+    keeps the lines of one command from being cut by those of another, for programs write in blocks.
+    """
+    return 0.0 if options["raw"] and commands == 1 else FLUSH_AFTER
 
 
 def _raise_file_limit(wanted: int) -> None:

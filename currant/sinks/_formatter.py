@@ -80,6 +80,8 @@ class Formatter:
                     continue
                 case Started():
                     self._templates.started(message)
+                    self._out.forget(message.command)
+                    self._err.forget(message.command)
                 case Exited() | Failed():
                     yield from self._replay(message.command)
                 case _:

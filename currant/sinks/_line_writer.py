@@ -37,6 +37,8 @@ class LineWriter:
         self._unfinished: tuple[str, str] | None = None  # the command and the stream
         self._may_be_styled = False  # by the output of a command
         self._rewound = False  # after a lone carriage return
+        # The commands and streams whose unfinished line was ended for the text of another.
+        self._broken_off: set[tuple[str, str]] = set()
 
     @property
     def is_at_line_start(self) -> bool:
@@ -58,6 +60,9 @@ class LineWriter:
             data = data.replace(b"\r\n", b"\n")
             if not in_place:
                 data = data.replace(b"\r", b"\n")
+        data = self._without_end_of_broken_line(batch, data)
+        if not data:
+            return b"", b""
         begin = self._begin(batch, prefix)
         self._may_be_styled = self._may_be_styled or ESCAPE in data
         self._note_end(batch, data[-1:])
@@ -75,13 +80,20 @@ class LineWriter:
         self._note_end(batch, batch.data[-1:])
         return begin, batch.data
 
+    def forget(self, command: str) -> None:
+        """Expect no end of a broken line: a new attempt of `command` begins."""
+        self._broken_off -= {(command, "stdout"), (command, "stderr")}
+
     def note(self, text: str) -> bytes:
         """Return a line with a text of currant's own."""
         return self.end() + text.encode(errors="backslashreplace") + b"\n"
 
     def end(self) -> bytes:
         """Return the bytes that end an unfinished line, and a style that a command left on."""
-        rest = b"" if self._unfinished is None else b"\n"
+        rest = b""
+        if self._unfinished is not None:
+            rest = b"\n"
+            self._broken_off.add(self._unfinished)
         if self._may_be_styled and self._color_system is not None:
             rest = RESET + rest
         self._unfinished, self._may_be_styled = None, False
@@ -91,8 +103,20 @@ class LineWriter:
         if self._unfinished is None:
             return prefix
         if self._unfinished != (batch.command, batch.stream):
+            self._broken_off.add(self._unfinished)
             return b"\n" + prefix
         return prefix if self._rewound else b""
+
+    def _without_end_of_broken_line(self, batch: Batch, data: bytes) -> bytes:
+        """Leave out the end of a line that was ended for the text of another command.
+
+        Otherwise an empty line would follow, with a label of its own.
+        """
+        source = (batch.command, batch.stream)
+        if source not in self._broken_off:
+            return data
+        self._broken_off.discard(source)
+        return data.removeprefix(b"\n")
 
     def _note_end(self, batch: Batch, last: bytes) -> None:
         self._unfinished = None if last == b"\n" else (batch.command, batch.stream)

@@ -1,0 +1,75 @@
+"""The warning that output is discarded because no task reads the Runner.
+
+The warning is issued in a task of currant's own, whose stack shows only the event loop.  So the
+warning names the line that built the Runner.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from currant._values.errors import UnreadOutputWarning
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["CodeLine", "UnreadWarner"]
+
+
+class CodeLine(NamedTuple):
+    """A line of a program, which a warning points at.
+
+    Attributes:
+        file: the name of the file.
+        number: the number of the line.
+        module: the name of the module.
+        registry: the warnings that were already shown for the module.
+    """
+
+    file: str
+    number: int
+    module: str
+    registry: dict[Any, Any]
+
+    @classmethod
+    def of_caller(cls, depth: int = 1) -> Self:
+        """Return the line that called the caller of this function.
+
+        Args:
+            depth: how many more calls to go up.
+        """
+        frame = sys._getframe(depth + 1)  # noqa: SLF001 - as `warnings.warn` does
+        registry = frame.f_globals.setdefault("__warningregistry__", {})
+        module = frame.f_globals.get("__name__", "<unknown>")
+        return cls(frame.f_code.co_filename, frame.f_lineno, module, registry)
+
+
+class UnreadWarner:
+    """Warns once.
+
+    Args:
+        built_at: the line that built the Runner.
+        seconds: for how long the commands wait for a reader.
+    """
+
+    def __init__(self, built_at: CodeLine, seconds: float) -> None:
+        self._built_at = built_at
+        self._seconds = seconds
+        self._has_warned = False
+
+    def warn(self, command: str) -> None:
+        """Warn that output of `command` is discarded, unless there was a warning already."""
+        if self._has_warned:
+            return
+        self._has_warned = True
+        line = self._built_at
+        warnings.warn_explicit(
+            UnreadOutputWarning(command, self._seconds),
+            UnreadOutputWarning,
+            line.file,
+            line.number,
+            line.module,
+            line.registry,
+        )
