@@ -299,5 +299,5 @@ def _build_sinks(
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
             raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
-        sinks.append(DirectorySink(folder))
+        sinks.append(DirectorySink(folder, on_error="warn"))
     return sinks

@@ -58,8 +58,9 @@ class ConsoleSink(ThreadedSink):
         timestamps: True: the time of day before each label; a str: a format of `time.strftime`.
         quiet: whether texts about events are left out.
         mode: ``"line"``; ``"group"``: a command's output in a block after its exit, held until
-            then in memory up to 1 MiB, and in a temporary file beyond; ``"raw"``: the bytes as the
-            commands wrote them, without labels.
+            then in memory up to 1 MiB, and in a temporary file beyond (if there is no room for the
+            file, a `SinkWarning` says so, and the block comes in parts); ``"raw"``: the bytes as
+            the commands wrote them, without labels.
         texts: templates for ``"started"``, ``"ready"``, ``"aborted"``, ``"exited"``,
             ``"restarting"``, ``"failed"``, ``"skipped"`` and ``"dropped"``, in place of the
             defaults; None: no text.  A template may have the fields of the prefix, and if they
