@@ -27,9 +27,12 @@ from currant._values.errors import (
     EmptyCommandError,
     JobEndedError,
     LaunchError,
+    MissingExtraError,
     NotReadyError,
     StdinClosedError,
     TimeLimitError,
+    UnknownNameError,
+    UnknownOptionError,
     UnresponsiveError,
 )
 from currant._values.exit import Exit
@@ -77,6 +80,7 @@ __all__ = [
     "Line",
     "LocalLauncher",
     "Message",
+    "MissingExtraError",
     "NotReadyError",
     "Process",
     "Pty",
@@ -91,6 +95,8 @@ __all__ = [
     "Started",
     "StdinClosedError",
     "TimeLimitError",
+    "UnknownNameError",
+    "UnknownOptionError",
     "UnresponsiveError",
     "run",
 ]

@@ -55,6 +55,7 @@ EXTRAS = [
     "Aborted",
     "JobEndedError",
     "Message",
+    "MissingExtraError",
     "Pty",
     "NotReadyError",
     "Ready",
@@ -62,6 +63,8 @@ EXTRAS = [
     "Skipped",
     "StdinClosedError",
     "TimeLimitError",
+    "UnknownNameError",
+    "UnknownOptionError",
     "UnresponsiveError",
 ]
 """Types of the arguments, results and errors of the promised names."""

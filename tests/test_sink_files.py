@@ -38,7 +38,7 @@ from currant import (
     Started,
 )
 from currant._values.wire import encode
-from currant.sinks import DirectorySink, JSONSink, LoggingSink, WriterSink
+from currant.sinks import ConsoleSink, DirectorySink, JSONSink, LoggingSink, WriterSink
 from currant.sinks._files import AnyFile
 from tests.playing import err, exited, out, play, started
 
@@ -259,12 +259,23 @@ def test_rotated_files_contain_all_output(parts: list[bytes], max_bytes: int) ->
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_bytes": 0}, {"max_bytes": -1}, {"backups": -1}, {"stderr": "apart"}]
+    "options",
+    [
+        {"max_bytes": 0},
+        {"max_bytes": -1},
+        {"max_bytes": "10MB"},
+        {"max_bytes": 1.5},
+        {"backups": -1},
+        {"backups": "3"},
+        {"stderr": "apart"},
+        {"on_error": "ignore"},
+        {"path": 3},
+    ],
 )
 def test_invalid_directory_option_is_rejected_at_construction(options: dict[str, Any]) -> None:
     """The error is raised at construction and names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
-        DirectorySink("logs", **options)
+        DirectorySink(**({"path": "logs"} | options))
 
 
 @pytest.mark.anyio
@@ -462,3 +473,27 @@ def test_documentation_of_json_lists_each_type_and_its_keys() -> None:
     assert documented.keys() == written.keys()
     for type_, keys in written.items():
         assert keys - {"type", "command", "time"} <= documented[type_]
+
+
+@pytest.mark.parametrize(
+    ("sink", "options", "text"),
+    [
+        (LoggingSink, {"stdout": "INFO"}, "stdout must be a level such as logging.INFO"),
+        (LoggingSink, {"logger": 3}, "logger must be a logger or the name of one, not 3"),
+        (WriterSink, {"file": io.BytesIO(), "texts": ["started"]}, "texts must be a mapping"),
+        (WriterSink, {"file": io.BytesIO(), "timestamps": 3}, "timestamps must be True, False or"),
+    ],
+)
+def test_invalid_argument_of_a_sink_is_rejected_when_built(
+    sink: Any, options: dict[str, Any], text: str
+) -> None:
+    """A wrong type is found before any command runs, and the error names the argument."""
+    with pytest.raises(ValueError, match=text):
+        sink(**options)
+
+
+@pytest.mark.parametrize("file", [3, "out.log", Path("out.log")])
+def test_console_rejects_a_path(file: Any) -> None:
+    """The console takes open files only, as the other sinks do."""
+    with pytest.raises(TypeError, match="a path has to be opened"):
+        ConsoleSink(file)

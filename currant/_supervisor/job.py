@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import anyio
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from currant._values.results import Result
 
 __all__ = ["Job"]
+
+EXIT_AFTER_STDIN = 0.1
+"""Seconds to wait for the exit of a process that has closed its stdin, for the error's text."""
 
 
 class Job:
@@ -153,18 +156,19 @@ class Job:
                 lambda: life.attempt.process is not None or life.has_ended
             )
 
-    async def send_signal(self, signal: int) -> bool:
+    async def send_signal(self, signal: int | str) -> bool:
         """Send `signal` to the command's process group; return whether it reached a process.
 
-        A command that does not run is not an error.
+        `signal` is a number or a name, such as ``"HUP"``.  A command that does not run is not an
+        error.
         Cancellation: the signal may or may not have been sent.
 
         Raises:
             CommandError: there is no such signal.
         """
-        if signal != 0:  # which reaches a process without doing anything
-            checked_signal("signal", signal)
-        return await self._life.attempt.send_signal(signal)
+        # Signal 0 reaches a process without doing anything.
+        number = 0 if signal == 0 else checked_signal("signal", signal)
+        return await self._life.attempt.send_signal(number)
 
     async def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for the start and for room in the pipe.
@@ -182,12 +186,29 @@ class Job:
             raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
         stdin = await self._open_stdin()
         if stdin is None:
-            raise StdinClosedError(self.name, "the command does not run")
+            await self._raise_stdin_closed("the command does not run")
         with self._waiting():
             try:
                 await stdin.send(data)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                raise StdinClosedError(self.name, "it is closed") from error
+                await self._raise_stdin_closed("it is closed", error)
+
+    async def _raise_stdin_closed(self, problem: str, cause: Exception | None = None) -> NoReturn:
+        """Raise the error of `send`, with how the command ended and its last lines, if it ended."""
+        life, attempt = self._life, self._life.attempt
+        with self._waiting():
+            with anyio.move_on_after(EXIT_AFTER_STDIN):
+                await life.context.change.wait_for(
+                    lambda: attempt.exit is not None or life.has_ended
+                )
+            if attempt.exit is not None:
+                with anyio.move_on_after(life.context.limits.end_of_output):
+                    await attempt.output.ended()
+        end = attempt.exit or (self.result and (self.result.error or self.result.status))
+        if end is None:
+            raise StdinClosedError(self.name, problem) from cause
+        reason = f"{problem}; it has ended: {end}"
+        raise StdinClosedError(self.name, reason, attempt.output.tail) from cause
 
     async def close_stdin(self) -> None:
         """Close the command's stdin: the command reads end-of-file.

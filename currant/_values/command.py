@@ -33,6 +33,7 @@ from currant._values.checks import (
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import LaunchSpec, Pty
+from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 
@@ -75,7 +76,7 @@ class CommandOptions(TypedDict, total=False):
     capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
-    stop_signal: int
+    stop_signal: int | str
     grace: float | None
     ready: Probe | None
     alive: Probe | None
@@ -138,7 +139,8 @@ class Command(LaunchSpec):
         restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.
-        stop_signal: the signal that requests the process group to stop.
+        stop_signal: the signal that requests the process group to stop: a `signal.Signals`, a
+            number, or a name such as ``"TERM"``.
         grace: seconds between the request to stop and SIGKILL, both sent to the group.
         ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
             is ready as soon as it runs.  A command that exits before it is ready has failed,
@@ -158,6 +160,7 @@ class Command(LaunchSpec):
 
     Raises:
         EmptyCommandError: `argv` contains no program.
+        UnknownOptionError: a `TypeError`: there is no such argument.
         CommandError: another argument is invalid.
     """
 
@@ -174,6 +177,7 @@ class Command(LaunchSpec):
     color: str | None
 
     # Written by hand, because the parameters accept wider types than the fields have.
+    @explains_options("Command", COMMAND_HINTS, "a list of words")
     def __init__(
         self,
         argv: Sequence[StrOrPath],
@@ -189,7 +193,7 @@ class Command(LaunchSpec):
         capture: bool | int | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
         kill_others_on: KillOthersOn | None = None,
-        stop_signal: int = SIGTERM,
+        stop_signal: int | str = SIGTERM,
         grace: float | None = None,
         ready: Probe | None = None,
         alive: Probe | None = None,

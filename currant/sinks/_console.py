@@ -71,6 +71,7 @@ class ConsoleSink(ThreadedSink):
 
     Raises:
         ValueError: when built: a template or an option is invalid.
+        MissingExtraError: when built: `color` is ``"always"``, and rich is not installed.
         CommandError: at the start: the color of a command is not a style of rich.
         OSError: a file cannot be written to; `BrokenPipeError` if no process reads the pipe.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from unicodedata import normalize
 
+from currant._values.checks import check_count, checked_path
 from currant._values.lines import Batch
 from currant._values.messages import Started
 from currant.sinks._log_file import LogFile, OnError
@@ -77,15 +78,16 @@ class DirectorySink(ThreadedSink):
         on_error: OnError = "raise",
     ) -> None:
         super().__init__()
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError(f"max_bytes must be at least 1, or None, not {max_bytes!r}")
-        if backups < 0:
-            raise ValueError(f"backups must be at least 0, not {backups!r}")
+        folder = checked_path("path", path)
+        if max_bytes is not None:
+            check_count("max_bytes", max_bytes)
+        if backups != 0:
+            check_count("backups", backups)
         if stderr not in ("stdout", "separate"):
             raise ValueError(f"stderr must be 'stdout' or 'separate', not {stderr!r}")
         if on_error not in get_args(OnError):
             raise ValueError(f"on_error must be 'raise' or 'warn', not {on_error!r}")
-        self._folder = Path(path)
+        self._folder = Path(folder)
         self._max_bytes = max_bytes
         self._backups = backups
         self._separate = stderr == "separate"

@@ -45,6 +45,7 @@ class OpenFile:
     """A binary or text file with blocking writes."""
 
     def __init__(self, file: SyncFile) -> None:
+        _check_has_write(file, "'write'")
         # A text file has a binary file below it, except for StringIO and the like.
         binary: SyncFile = getattr(file, "buffer", file)
         self._text = file if binary is not file else None
@@ -118,9 +119,9 @@ class AnyFile:
         self._name = _name_of(file)
         if isinstance(file, ByteSendStream):
             self._send = file.send
-        elif not callable(getattr(file, "write", None)):
-            raise TypeError(f"a file needs a method 'write' or 'send', got {file!r}")
-        elif inspect.iscoroutinefunction(file.write):
+            return
+        _check_has_write(file, "'write' or 'send'")
+        if inspect.iscoroutinefunction(file.write):
             self._file, self._encode = file, _encoder(file)
             self._send = self._send_to_async_file
         else:
@@ -170,6 +171,11 @@ def _grouped(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
 def _write_all(write: Callable[[list[Chunk]], object], groups: Iterable[list[Chunk]]) -> None:
     for group in groups:
         write(group)
+
+
+def _check_has_write(file: object, needed: str) -> None:
+    if not callable(getattr(file, "write", None)):
+        raise TypeError(f"a file needs a method {needed}, got {file!r}; a path has to be opened")
 
 
 def _name_of(file: object) -> str | None:
