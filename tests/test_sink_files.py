@@ -275,7 +275,7 @@ def test_rotated_files_contain_all_output(parts: list[bytes], max_bytes: int) ->
 def test_invalid_directory_option_is_rejected_at_construction(options: dict[str, Any]) -> None:
     """The error is raised at construction and names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
-        DirectorySink(**({"path": "logs"} | options))
+        DirectorySink(**{"path": "logs", **options})
 
 
 @pytest.mark.anyio

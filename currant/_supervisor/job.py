@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job"]
 
-EXIT_AFTER_STDIN = 0.1
+EXIT_AFTER_STDIN = 0.2
 """Seconds to wait for the exit of a process that has closed its stdin, for the error's text."""
 
 
@@ -186,29 +186,28 @@ class Job:
             raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
         stdin = await self._open_stdin()
         if stdin is None:
-            await self._raise_stdin_closed("the command does not run")
+            raise self._stdin_closed("the command does not run")
         with self._waiting():
             try:
                 await stdin.send(data)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                await self._raise_stdin_closed("it is closed", error)
+                with anyio.move_on_after(EXIT_AFTER_STDIN):
+                    await self._exited()
+                raise self._stdin_closed("it is closed") from error
 
-    async def _raise_stdin_closed(self, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raise the error of `send`, with how the command ended and its last lines, if it ended."""
+    async def _exited(self) -> None:
+        """Wait for the exit of the present process, and for its last lines."""
         life, attempt = self._life, self._life.attempt
-        with self._waiting():
-            with anyio.move_on_after(EXIT_AFTER_STDIN):
-                await life.context.change.wait_for(
-                    lambda: attempt.exit is not None or life.has_ended
-                )
-            if attempt.exit is not None:
-                with anyio.move_on_after(life.context.limits.end_of_output):
-                    await attempt.output.ended()
+        await life.context.change.wait_for(lambda: attempt.exit is not None or life.has_ended)
+        await attempt.output.ended()
+
+    def _stdin_closed(self, problem: str) -> StdinClosedError:
+        """Return the error of `send`, with the end and the last lines of a command that ended."""
+        attempt = self._life.attempt
         end = attempt.exit or (self.result and (self.result.error or self.result.status))
         if end is None:
-            raise StdinClosedError(self.name, problem) from cause
-        reason = f"{problem}; it has ended: {end}"
-        raise StdinClosedError(self.name, reason, attempt.output.tail) from cause
+            return StdinClosedError(self.name, problem)
+        return StdinClosedError(self.name, f"{problem}; it has ended: {end}", attempt.output.tail)
 
     async def close_stdin(self) -> None:
         """Close the command's stdin: the command reads end-of-file.

@@ -17,6 +17,7 @@ from anyio import AsyncContextManagerMixin
 
 from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._process.local import LocalLauncher
+from currant._supervisor.job import Job
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from currant._process.launcher import Launcher
-    from currant._supervisor.job import Job
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import CommandLike
     from currant._values.messages import BatchMessage, Message
@@ -194,7 +194,7 @@ class Runner(AsyncContextManagerMixin):
     @property
     def jobs(self) -> Mapping[str, Job]:
         """The commands by name, in the order given; empty before the Runner is entered."""
-        jobs = ByName() if self._supervisor is None else self._supervisor.dispatcher.jobs
+        jobs = ByName[Job]() if self._supervisor is None else self._supervisor.dispatcher.jobs
         return MappingProxyType(jobs)
 
     @property

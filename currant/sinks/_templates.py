@@ -94,7 +94,7 @@ class Templates:
         in_color: bool,
     ) -> None:
         self._prefix = _checked("prefix", prefix, FIELDS)
-        if not (timestamps is None or isinstance(timestamps, (bool, str))):
+        if not (timestamps is None or isinstance(cast("object", timestamps), (bool, str))):
             raise CommandError(f"timestamps must be True, False or a format, not {timestamps!r}")
         if not isinstance(cast("object", texts), Mapping):
             raise CommandError(f"texts must be a mapping from events to templates, not {texts!r}")
