@@ -132,8 +132,8 @@ class UnknownNameError(CurrantError, KeyError):
     def __init__(self, name: object, known: Sequence[str], problem: str | None = None) -> None:
         super().__init__(name)
         self.name = name
-        self.known = tuple(known)
-        self.problem = f"there is no command {name!r}" if problem is None else problem
+        self.known: tuple[str, ...] = tuple(known)
+        self.problem: str = f"there is no command {name!r}" if problem is None else problem
 
     def __str__(self) -> str:
         # Built when it is shown: `in` and `get` of a mapping raise this error to no reader.
