@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from unicodedata import normalize
@@ -160,6 +159,8 @@ class DirectorySink(ThreadedSink):
 
 def _shortened(stem: str) -> str:
     """Return a name of at most `MAX_STEM` bytes that differs from those of all other commands."""
+    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, for few names
+
     digest = sha256(os.fsencode(stem)).hexdigest()[:16]
     begin = os.fsencode(stem)[: MAX_STEM - len(digest) - 2].decode(errors="ignore")
     return f"{begin}%-{digest}"
