@@ -19,7 +19,18 @@ nox.options.sessions = ["lint", "typing", "tests", "lowest"]
 
 PYPROJECT = nox.project.load_toml(Path(__file__).with_name("pyproject.toml"))
 PYTHONS = nox.project.python_versions(PYPROJECT)
+NEWER_PYTHON = "3.13"  # of which CI has an interpreter, or skips the session
 BACKENDS = ["asyncio", "uvloop", "trio"]
+
+# Tests wait for processes about half of the time, so each CPU can serve two workers.
+WORKERS = min(8, 2 * (os.cpu_count() or 1))
+FAST_TESTS = [
+    "--backend=asyncio",
+    "-m",
+    "not slow",
+    f"--numprocesses={WORKERS}",
+    "--dist=worksteal",
+]
 
 CONCURRENTLY = "concurrently@9.2.5"  # The benchmarks compare currant with this npm package.
 BENCH_FILES = [
@@ -41,10 +52,7 @@ def quick(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
     session.run("mypy")
-    # Tests wait for processes about half of the time, so each CPU can serve two workers.
-    workers = min(8, 2 * (os.cpu_count() or 1))
-    options = ["--backend=asyncio", "-m", "not slow", f"--numprocesses={workers}"]
-    session.run("python", "-m", "pytest", *options, "--dist=worksteal", *session.posargs)
+    session.run("python", "-m", "pytest", *FAST_TESTS, *session.posargs)
     tests = Path(__file__).with_name("tests").glob("test_*.py")
     slow = sorted(test.name for test in tests if "pytest.mark.slow" in test.read_text())
     session.log(f"left out: the slow tests in {', '.join(slow)}")
@@ -61,13 +69,23 @@ def tests(session: nox.Session, backend: str) -> None:
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest dependencies that pyproject.toml allows."""
+    """Run the fast tests with the oldest dependencies that pyproject.toml allows.
+
+    Takes pytest's arguments; without them, the tests run on one event loop.
+    """
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"].values()
     bounds = [bound for group in (project["dependencies"], *extras) for bound in group]
     oldest = [bound.replace(">=", "==") for bound in bounds if ">=" in bound]
-    session.install("-e", ".[test]", *oldest)
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.install("-e", ".[test]", *oldest, *nox.project.dependency_groups(PYPROJECT, "quick"))
+    session.run("python", "-m", "pytest", *(session.posargs or FAST_TESTS))
+
+
+@nox.session(python=NEWER_PYTHON)
+def newer(session: nox.Session) -> None:
+    """Run the fast tests on a newer Python, as `lowest` does on the oldest."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "quick"))
+    session.run("python", "-m", "pytest", *(session.posargs or FAST_TESTS))
 
 
 @nox.session
@@ -94,6 +112,7 @@ def typing(session: nox.Session) -> None:
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "currant", "--ignoreexternal")
+    session.run("python", "-m", "pytest", "tests/test_example_types.py")
 
 
 @nox.session

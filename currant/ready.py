@@ -188,6 +188,12 @@ def http(
         port = 80 if parts.port is None else parts.port
     except ValueError as error:
         raise CommandError(f"http: {url!r} is not a URL: {error}") from error
+    if parts.scheme == "https":
+        raise CommandError(
+            f"http: url must start with http://, not {url!r}: https:// is not supported; "
+            "use an http:// address of the server, ready.tcp for the port alone, or "
+            "ready.command(['curl', '-fsS', 'https://...'])"
+        )
     is_plain = (
         isinstance(cast("object", url), str)
         and url.isascii()
@@ -656,8 +662,18 @@ class _AnyOf(_Several):
 def _checked_address(what: str, host: object, port: object) -> tuple[str, int]:
     if not isinstance(host, str) or not host:
         raise CommandError(f"{what}: host must be a non-empty str, not {host!r}")
+    if ":" in host and not _is_ip_address(host):
+        raise CommandError(f"{what}: host must be a name or an address alone, not {host!r}")
     check_count(f"{what}: port", port, 65535)
     return host, cast("int", port)
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _credentials(netloc: str) -> str | None:

@@ -506,7 +506,7 @@ def test_full_disk_is_reported_in_one_line(start: Start, lifeline: Lifeline, com
     finally:
         os.close(full)
     assert status == 1
-    assert err == b"currant: cannot write the output: No space left on device\n"
+    assert err == b"currant: cannot write the output to stdout: No space left on device\n"
     assert "a" in lifeline.ended()
 
 
@@ -537,7 +537,7 @@ def test_full_disk_for_help_or_a_list_is_reported_in_one_line(
     finally:
         os.close(full)
     assert status == 1
-    assert err == b"currant: cannot write the output: No space left on device\n"
+    assert err == b"currant: cannot write the output to stdout: No space left on device\n"
 
 
 def test_one_signal_ends_an_unread_summary(start: Start) -> None:

@@ -10,7 +10,7 @@ import pickle
 import shlex
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path, PurePath
-from signal import SIGINT, SIGKILL, SIGTERM
+from signal import SIGINT, SIGKILL, SIGTERM, Signals
 from subprocess import DEVNULL
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import currant
 from currant import (
     PIPE,
     Command,
@@ -136,7 +137,7 @@ FULL_OPTIONS: CommandOptions = {
         ({"stop_signal": 0}, "stop_signal"),
         ({"stop_signal": -15}, "stop_signal"),
         ({"stop_signal": 1000}, "stop_signal"),
-        ({"stop_signal": "SIGTERM"}, "stop_signal"),
+        ({"stop_signal": "SIGTREM"}, "stop_signal"),
         ({"stop_signal": None}, "stop_signal"),
         ({"ready": "up"}, "ready"),
         ({"alive": 3}, "alive"),
@@ -721,3 +722,54 @@ def test_str_is_parsed_and_a_sequence_is_an_argv() -> None:
     assert as_command(["ls", Path("a b")]) == command
     with pytest.raises(EmptyCommandError):
         as_command("")
+
+
+@pytest.mark.parametrize("name", ["INT", "int", "SIGINT", "sigint", 2, SIGINT], ids=repr)
+def test_stop_signal_may_be_a_name(name: Any) -> None:
+    """The field is a `Signals`, however the signal was given."""
+    command = Command(["ls"], stop_signal=name)
+    assert isinstance(command.stop_signal, Signals)
+    assert command.stop_signal == SIGINT
+
+
+@pytest.mark.parametrize("wrong", ["TREM", "", "SIG", True, b"INT", "SIG_IGN"])
+def test_unknown_signal_is_rejected(wrong: Any) -> None:
+    """The error shows the value, and a signal that is right."""
+    with pytest.raises(CommandError, match="'TERM'") as raised:
+        Command(["ls"], stop_signal=wrong)
+    assert repr(wrong) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "option", "remedy"),
+    [
+        (Command, "shell", "Command.shell"),
+        (Command.parse, "shell", "Command.shell"),
+        (Command, "stdout", "capture=True"),
+        (Command, "capture_output", "capture=True"),
+        (Command, "check", "Results.check()"),
+        (Command, "text", "Line.text"),
+        (Command, "input", "stdin=b'...'"),
+        (Command, "max_processes", "the Runner"),
+        (Command, "sucess_codes", "'success_codes'"),
+        (Runner, "shell", "Command.shell"),
+        (Runner, "check", "Results.check()"),
+        (Runner, "cwd", "Command"),
+        (Runner, "max_process", "'max_processes'"),
+        (currant.run, "shell", "Command.shell"),
+        (currant.run, "kill_other_on", "'kill_others_on'"),
+    ],
+)
+def test_unknown_option_names_the_remedy(build: Any, option: str, remedy: str) -> None:
+    """Options of `subprocess` and misspelt options get an error that says what to write."""
+    with pytest.raises(TypeError, match=f"no option '{option}'") as raised:
+        build("ls" if build == Command.parse else ["ls"], **{option: True})
+    assert isinstance(raised.value, CommandError)
+    assert remedy in str(raised.value)
+
+
+@pytest.mark.parametrize("build", [Command, Runner])
+def test_second_positional_argument_is_explained(build: Any) -> None:
+    """The words and the commands are one argument."""
+    with pytest.raises(TypeError, match=r"a list.* as its only positional argument"):
+        build("ls", "-l")

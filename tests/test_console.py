@@ -586,3 +586,30 @@ async def test_progress_line_fits_the_terminal_and_follows_only_whole_lines(
 async def test_progress_line_is_not_written_to_a_file() -> None:
     """A file that is not a terminal gets no progress line."""
     assert await console_output([out("a", b"1\n")], [A], progress=True) == (b"a | 1\n", b"")
+
+
+@pytest.mark.parametrize("state", ["none", "closed", "detached"])
+async def test_host_without_standard_streams_shows_nothing(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a daemon, whose standard streams are missing or closed, the console does nothing."""
+    streams = [io.TextIOWrapper(io.BytesIO()) for _ in range(2)]
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        if state == "closed":
+            stream.close()
+        if state == "detached":
+            stream.detach()
+        monkeypatch.setattr(f"sys.{name}", None if state == "none" else stream)
+    sink = ConsoleSink(color="auto", progress=True)
+    async with Runner({"a": "sh -c 'echo 1; echo 2 >&2; exit 3'"}, sinks=[sink]) as runner:
+        pass
+    assert str(runner.results["a"].exit) == "exit code 3"
+
+
+async def test_stderr_is_shown_if_only_stdout_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A missing stdout does not hide stderr."""
+    monkeypatch.setattr("sys.stdout", None)
+    await play(ConsoleSink(), [out("a", b"1\n"), err("a", b"2\n")])
+    assert capsysbinary.readouterr().err == b"a | 2\n"

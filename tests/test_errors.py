@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import pickle
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,12 +26,15 @@ from currant import (
     JobEndedError,
     LaunchError,
     Line,
+    MissingExtraError,
     NotPermittedError,
     NotReadyError,
     Result,
     RunningLoopError,
     StdinClosedError,
     TimeLimitError,
+    UnknownNameError,
+    UnknownOptionError,
     UnreadOutputWarning,
     UnresponsiveError,
     WrongLoopError,
@@ -98,8 +102,37 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         StdinClosedError("web", "it is closed"),
-        {"name": "web", "reason": "it is closed"},
+        {"name": "web", "reason": "it is closed", "tail": ()},
         "cannot send to the stdin of 'web': it is closed",
+    ),
+    (
+        StdinClosedError("web", "it has ended", [Line("web", "stdout", b"bye", b"", 0.0)]),
+        {
+            "name": "web",
+            "reason": "it has ended",
+            "tail": (Line("web", "stdout", b"bye", b"", 0.0),),
+        },
+        "cannot send to the stdin of 'web': it has ended\n    stdout: bye",
+    ),
+    (
+        UnknownNameError("wroker", ["web", "worker"]),
+        {
+            "name": "wroker",
+            "known": ("web", "worker"),
+            "problem": "there is no command 'wroker'",
+        },
+        "there is no command 'wroker'; did you mean 'worker'? There are: 'web', 'worker'",
+    ),
+    (
+        UnknownNameError(3, ["web"], "there is no result 3"),
+        {"name": 3, "known": ("web",), "problem": "there is no result 3"},
+        "there is no result 3; there are: 'web'",
+    ),
+    (UnknownOptionError("no option 'x'"), {}, "no option 'x'"),
+    (
+        MissingExtraError("colours", "rich", "cli"),
+        {"purpose": "colours", "package": "rich", "extra": "cli"},
+        "colours need the package rich: pip install 'currant[cli]'",
     ),
     (
         NotReadyError("web", "it has ended: exit code 3", [Line("web", "stdout", b"hi", b"", 0.0)]),
@@ -198,6 +231,9 @@ def test_warning_about_unread_output_can_be_filtered_and_pickled() -> None:
         (TimeLimitError, {CurrantError}),
         (DependencyError, {CurrantError}),
         (CommandFailed, {CurrantError}),
+        (UnknownNameError, {CurrantError, KeyError}),
+        (UnknownOptionError, {CommandError, TypeError}),
+        (MissingExtraError, {CurrantError, ModuleNotFoundError}),
     ],
 )
 def test_error_has_the_bases_that_callers_catch(
@@ -266,3 +302,16 @@ def test_command_that_could_not_be_started_is_shown_with_the_error() -> None:
     """`CommandFailed` shows the error if there is no exit to show."""
     result = Result("web", None, LaunchError("web", "no memory"), "failed", 1, 0.0, 0.0)
     assert str(CommandFailed(result)) == "cannot start 'web': no memory"
+
+
+def test_long_list_of_names_is_cut() -> None:
+    """The message about an unknown name lists twenty names, and counts the others."""
+    text = str(UnknownNameError("x", [f"job{n}" for n in range(10_000)]))
+    assert text.startswith("there is no command 'x'; there are: 'job0', 'job1', ")
+    assert text.endswith(", 'job19' and 9980 more")
+
+
+def test_unknown_name_is_printed_without_quotes_around_the_message() -> None:
+    """A traceback shows the message as a sentence; `KeyError` itself shows its `repr`."""
+    (shown,) = traceback.format_exception_only(UnknownNameError("x", ["a"]))
+    assert shown.endswith(".UnknownNameError: there is no command 'x'; there are: 'a'\n")

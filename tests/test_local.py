@@ -37,6 +37,7 @@ from currant import (
     StdinClosedError,
 )
 from currant._process import pipes as _pipes
+from currant._process.lookup import find_problem
 from currant._system.files import bytes_in_pipe
 from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.shutdown_limits import ShutdownLimits
@@ -305,6 +306,12 @@ WRONG = {
     "not executable": Wrong(
         lambda tmp: Command([_write(tmp / "file", "#!/bin/sh\n", 0o644)]),
         r"file' is not executable; run 'chmod \+x' on it",
+    ),
+    "not executable below the working directory": Wrong(
+        lambda tmp: Command(
+            ["./" + Path(_write(tmp / "file", "#!/bin/sh\n", 0o644)).name], cwd=tmp
+        ),
+        r"program '/[^.]*/file' is not executable",
     ),
     "not executable in PATH": Wrong(
         lambda tmp: Command(
@@ -1033,3 +1040,10 @@ async def test_closing_a_process_fails_pending_reads_and_sends(named_pipe: str) 
             await wait_all_tasks_blocked()
             await process.aclose()
         assert sorted(failed) == ["the reader", "the sender"]
+
+
+def test_relative_path_is_shown_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message about a missing program in the present folder has the path of the command."""
+    monkeypatch.chdir(tmp_path)
+    assert find_problem(Command(["./run.sh"])) == "the program './run.sh' does not exist"
+    assert find_problem(Command(["bin/run"])) == "the program 'bin/run' does not exist"

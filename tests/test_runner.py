@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import currant
@@ -32,13 +33,17 @@ from currant import (
     StdinClosedError,
 )
 from currant._supervisor.dispatcher import Dispatcher
+from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import first_line, messages_of, read_until
 from tests.waiting import FOREVER
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
     from types import TracebackType
+
+    from tests.lifeline import Gate
 
 pytestmark = pytest.mark.anyio
 
@@ -295,7 +300,7 @@ async def test_max_processes_limits_the_running_commands_and_keeps_their_order()
     launcher = FakeLauncher(default=Script(exit=None))
     async with Runner([f"c{n}" for n in range(5)], max_processes=2, launcher=launcher) as runner:
         for _ in range(5):
-            await anyio.wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
             running = [process for process in launcher.launched if process.running]
             assert len(running) == min(2, 5 - (len(launcher.launched) - len(running)))
             running[0].exit(0)
@@ -704,3 +709,110 @@ async def test_an_explicit_launcher_may_be_falsy() -> None:
     async with Runner(["no-such-program"], launcher=launcher):
         pass
     assert len(launcher) == 1
+
+
+async def test_unknown_name_lists_the_names() -> None:
+    """Jobs, results and `send_signal` raise a `KeyError` that lists the names and the closest."""
+    async with Runner({"web": "true", "worker": "true"}) as runner:
+        await runner.join()
+        for names in (runner, runner.jobs, runner.results):
+            with pytest.raises(KeyError) as raised:
+                names["wroker"]
+            text = str(raised.value)
+            assert text.endswith("did you mean 'worker'? There are: 'web', 'worker'")
+        with pytest.raises(KeyError, match="no command 'x'; there are: 'web', 'worker'"):
+            await runner.send_signal("TERM", name="x")
+        assert "x" not in runner.results
+        assert runner.results.get("x") is None
+        assert runner.jobs.get("x") is None
+
+
+async def test_job_before_the_entry_is_explained() -> None:
+    """Before the entry there are no jobs, and the error says that the Runner was not entered."""
+    runner = Runner({"web": "true"})
+    with pytest.raises(KeyError, match="'web' yet: the Runner has not been entered"):
+        runner["web"]
+    with pytest.raises(KeyError, match="has not been entered"):
+        await runner.send_signal("TERM", name="web")
+
+
+async def test_signals_may_be_names() -> None:
+    """`Job.send_signal` and `Runner.send_signal` take the name of a signal."""
+    script = (
+        "import signal; signal.signal(signal.SIGHUP, lambda *_: print('got', flush=True))\n"
+        "print('ready', flush=True)\nwhile True: signal.pause()"
+    )
+    async with Runner({"a": [sys.executable, "-c", script]}) as runner:
+        await first_line(runner, "a")
+        assert await runner["a"].send_signal("HUP")
+        assert (await first_line(runner, "a")).data == b"got"
+        assert await runner.send_signal("sighup") == 1
+        assert (await first_line(runner, "a")).data == b"got"
+        with pytest.raises(CommandError, match="'HPU'"):
+            await runner.send_signal("HPU")
+        runner.kill()
+
+
+async def yields(messages: object) -> AsyncIterator[None]:
+    """Act as an async generator, which is not a sink."""
+    yield
+
+
+@pytest.mark.parametrize(
+    ("sink", "text"),
+    [
+        (print, r"sinks\[1\]: a sink must be an async callable, not <built-in function print>"),
+        (ConsoleSink, r"sinks\[1\] is the class ConsoleSink; did you forget .* ConsoleSink\(\)"),
+        (yields, r"sinks\[1\]: a sink must not 'yield'"),
+        ("logs", r"sinks\[1\]: a sink must be an async callable, not 'logs'"),
+    ],
+)
+async def test_object_that_is_no_sink_is_refused_when_built(sink: Any, text: str) -> None:
+    """The error says which sink is wrong."""
+    with pytest.raises(CommandError, match=text):
+        Runner(sinks=[ConsoleSink(), sink])
+
+
+async def test_function_that_is_no_sink_is_named() -> None:
+    """A function that returns no awaitable stops the commands, and the error names it."""
+
+    def forgot_async(messages: object) -> None:
+        pass
+
+    with pytest.raises(CommandError, match=r"forgot_async.* returned None"):
+        async with Runner(["sleep 9999"], sinks=[forgot_async]):  # type: ignore[list-item]
+            pass
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("echo bye; exit 3", "does not run; it has ended: exit code 3\n    stdout: bye"),
+        ("kill -9 $$", "does not run; it has ended: SIGKILL"),
+    ],
+)
+async def test_send_to_an_ended_command_tells_the_end(command: str, text: str) -> None:
+    """The error says how the command ended, and shows its last lines."""
+    async with Runner({"a": Command.shell(command, stdin=PIPE)}) as runner:
+        await runner["a"].wait()
+        with pytest.raises(StdinClosedError) as raised:
+            await runner["a"].send(b"x")
+    assert str(raised.value).endswith(text)
+
+
+async def test_send_that_meets_the_exit_tells_the_end(gate: Gate) -> None:
+    """A process that exits during a long write is not told as a closed pipe alone."""
+    command = Command.shell(f"{gate.wait}; echo bye; exit 3", stdin=PIPE)
+    async with Runner({"a": command}) as runner, anyio.create_task_group() as tasks:
+        errors: list[StdinClosedError] = []
+
+        async def send() -> None:
+            try:
+                await runner["a"].send(b"x" * 1_000_000)
+            except StdinClosedError as error:
+                errors.append(error)
+
+        tasks.start_soon(send)
+        await anyio.wait_all_tasks_blocked()
+        gate.open()
+    assert "it is closed; it has ended: exit code 3\n    stdout: bye" in str(errors[0])

@@ -6,10 +6,12 @@ import base64
 import io
 import json
 import logging
+import re
+from inspect import cleandoc
 from pathlib import Path
 from signal import SIGTERM
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 import pytest
@@ -18,8 +20,25 @@ from anyio.streams.file import FileWriteStream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from currant import Command, Dropped, Exit, Failed, LaunchError, Restarting, Runner
-from currant.sinks import DirectorySink, JSONSink, LoggingSink, WriterSink
+from currant import (
+    Aborted,
+    Command,
+    DependencyError,
+    Dropped,
+    Exit,
+    Exited,
+    Failed,
+    LaunchError,
+    Line,
+    Message,
+    Ready,
+    Restarting,
+    Runner,
+    Skipped,
+    Started,
+)
+from currant._values.wire import encode
+from currant.sinks import ConsoleSink, DirectorySink, JSONSink, LoggingSink, WriterSink
 from currant.sinks._files import AnyFile
 from tests.playing import err, exited, out, play, started
 
@@ -240,12 +259,23 @@ def test_rotated_files_contain_all_output(parts: list[bytes], max_bytes: int) ->
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_bytes": 0}, {"max_bytes": -1}, {"backups": -1}, {"stderr": "apart"}]
+    "options",
+    [
+        {"max_bytes": 0},
+        {"max_bytes": -1},
+        {"max_bytes": "10MB"},
+        {"max_bytes": 1.5},
+        {"backups": -1},
+        {"backups": "3"},
+        {"stderr": "apart"},
+        {"on_error": "ignore"},
+        {"path": 3},
+    ],
 )
 def test_invalid_directory_option_is_rejected_at_construction(options: dict[str, Any]) -> None:
     """The error is raised at construction and names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
-        DirectorySink("logs", **options)
+        DirectorySink(**{"path": "logs", **options})
 
 
 @pytest.mark.anyio
@@ -419,3 +449,51 @@ async def test_each_json_object_is_one_line_of_ascii() -> None:
     assert file.getvalue().isascii()
     assert file.getvalue().count("\n") == 1
     assert json.loads(file.getvalue())["text"] == "é\u2028"
+
+
+def test_documentation_of_json_lists_each_type_and_its_keys() -> None:
+    """The docstring of JSONSink has a row for each message, with the keys that it writes."""
+    error = LaunchError("a", "no memory")
+    messages: list[Message] = [
+        Started("a", 1, 1, 0.0),
+        Line("a", "stdout", b"\xff", b"\n", 0.0),
+        Ready("a", 1.0, 0.0),
+        Aborted("a", error, 1, 0.0),
+        Exited("a", Exit(0, None), 1, 0.0),
+        Restarting("a", 2, 1.0, 0.0),
+        Failed("a", error, 1, 0.0),
+        Skipped("a", DependencyError("a", "no"), 0.0),
+        Dropped("a", 7, 0.0),
+    ]
+    assert {type(message) for message in messages} == set(get_args(Message))
+    row = re.compile(r"^- (\w+): (.*?)(?=^- |^$)", re.MULTILINE | re.DOTALL)
+    rows = row.findall(cleandoc(JSONSink.__doc__ or ""))
+    documented = {row[0]: set(re.findall(r"`(\w+)`", row[1])) for row in rows}
+    written = {str(encoded["type"]): encoded.keys() for encoded in map(encode, messages)}
+    assert documented.keys() == written.keys()
+    for type_, keys in written.items():
+        assert keys - {"type", "command", "time"} <= documented[type_]
+
+
+@pytest.mark.parametrize(
+    ("sink", "options", "text"),
+    [
+        (LoggingSink, {"stdout": "INFO"}, "stdout must be a level such as logging.INFO"),
+        (LoggingSink, {"logger": 3}, "logger must be a logger or the name of one, not 3"),
+        (WriterSink, {"file": io.BytesIO(), "texts": ["started"]}, "texts must be a mapping"),
+        (WriterSink, {"file": io.BytesIO(), "timestamps": 3}, "timestamps must be True, False or"),
+    ],
+)
+def test_invalid_argument_of_a_sink_is_rejected_when_built(
+    sink: Any, options: dict[str, Any], text: str
+) -> None:
+    """A wrong type is found before any command runs, and the error names the argument."""
+    with pytest.raises(ValueError, match=text):
+        sink(**options)
+
+
+@pytest.mark.parametrize("file", [3, "out.log", Path("out.log")])
+def test_console_rejects_a_path(file: Any) -> None:
+    """The console takes open files only, as the other sinks do."""
+    with pytest.raises(TypeError, match="a path has to be opened"):
+        ConsoleSink(file)

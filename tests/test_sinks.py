@@ -254,6 +254,15 @@ async def test_auto_never_colours_without_rich(monkeypatch: pytest.MonkeyPatch) 
     assert await console_output([out("a", b"1\n")], "auto") == (b"a | 1\n", b"")
 
 
+def test_always_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rich, ``color="always"`` raises an `ImportError` that says what to install."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'currant\[cli\]'") as raised:
+        ConsoleSink(color="always")
+    assert isinstance(raised.value, CurrantError)
+    assert raised.value.name == "rich"
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("messages", "stdout"),

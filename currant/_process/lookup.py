@@ -47,9 +47,11 @@ def _cwd_problem(command: LaunchSpec) -> str | None:
 
 def _program_problem(command: LaunchSpec) -> str | None:
     program = command.argv[0]
-    cwd = command.cwd or os.curdir
     if os.sep in program:
-        return _file_problem(os.path.join(cwd, program))
+        # Without "./", the path in a message is shorter than "folder/./program".
+        inside = program.removeprefix("./") if command.cwd else program
+        return _file_problem(os.path.join(command.cwd or "", inside))
+    cwd = command.cwd or os.curdir
     variables = os.environ if command.inherit_env and "PATH" not in command.env else command.env
     folders = os.get_exec_path(variables)
     paths = [os.path.join(cwd, folder, program) for folder in folders]

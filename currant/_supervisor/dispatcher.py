@@ -23,6 +23,7 @@ from currant._supervisor.job import Job
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.scheduler import Scheduler
 from currant._values.errors import JobEndedError
+from currant._values.names import ByName
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -73,7 +74,7 @@ class Dispatcher:
         max_processes: int | None,
         failure: Failure,
     ) -> None:
-        self.jobs: dict[str, Job] = {}
+        self.jobs: ByName[Job] = ByName()
         self.lives: dict[str, Lifecycle] = {}
         self.tasks = anyio.create_task_group()
         self.is_complete = False

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job"]
 
+EXIT_AFTER_STDIN = 0.2
+"""Seconds to wait for the exit of a process that has closed its stdin, for the error's text."""
+
 
 class Job:
     """One command inside a Runner; made by `Runner.start_soon` and `Runner.start`.
@@ -187,11 +190,11 @@ class Job:
                 lambda: life.attempt.process is not None or life.has_ended
             )
 
-    async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
+    async def send_signal(self, signal: int | str, to: SignalTarget = "group") -> bool:
         """Send `signal` to the command's process group; return whether it reached a process.
 
-        With ``to="leader"`` only the process that currant started gets the signal, and not the
-        processes that it has started.
+        `signal` is a number or a name, such as ``"HUP"``.  With ``to="leader"`` only the process
+        that currant started gets the signal, and not the processes that it has started.
 
         A command that does not run is not an error.
         Cancellation: the signal may or may not have been sent.
@@ -202,9 +205,9 @@ class Job:
         self._check_loop("Job.send_signal")
         if to not in get_args(SignalTarget):
             raise CommandError(f"to must be 'group' or 'leader', not {to!r}")
-        if signal != 0:  # which reaches a process without doing anything
-            checked_signal("signal", signal)
-        return await self._life.attempt.send_signal(signal, to)
+        # Signal 0 reaches a process without doing anything.
+        number = 0 if signal == 0 else checked_signal("signal", signal)
+        return await self._life.attempt.send_signal(number, to)
 
     async def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for the start and for room in the pipe.
@@ -223,12 +226,28 @@ class Job:
             raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
         stdin = await self._open_stdin()
         if stdin is None:
-            raise StdinClosedError(self.name, "the command does not run")
+            raise self._stdin_closed("the command does not run")
         with self._waiting():
             try:
                 await stdin.send(data)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                raise StdinClosedError(self.name, "it is closed") from error
+                with anyio.move_on_after(EXIT_AFTER_STDIN):
+                    await self._exited()
+                raise self._stdin_closed("it is closed") from error
+
+    async def _exited(self) -> None:
+        """Wait for the exit of the present process, and for its last lines."""
+        life, attempt = self._life, self._life.attempt
+        await life.context.change.wait_for(lambda: attempt.exit is not None or life.has_ended)
+        await attempt.output.ended()
+
+    def _stdin_closed(self, problem: str) -> StdinClosedError:
+        """Return the error of `send`, with the end and the last lines of a command that ended."""
+        attempt = self._life.attempt
+        end = attempt.exit or (self.result and (self.result.error or self.result.status))
+        if end is None:
+            return StdinClosedError(self.name, problem)
+        return StdinClosedError(self.name, f"{problem}; it has ended: {end}", attempt.output.tail)
 
     async def close_stdin(self) -> None:
         """Close the command's stdin: the command reads end-of-file.

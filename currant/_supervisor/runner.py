@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from inspect import isasyncgenfunction, isbuiltin, isgeneratorfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -17,11 +18,20 @@ from anyio import AsyncContextManagerMixin
 from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
 from currant._process.local import LocalLauncher
+from currant._supervisor.job import Job
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
-from currant._values.checks import check_count, check_flag, check_seconds
-from currant._values.errors import CommandError, DependencyError, LaunchError, NotReadyError
+from currant._values.checks import check_count, check_flag, check_seconds, checked_signal
+from currant._values.errors import (
+    CommandError,
+    DependencyError,
+    LaunchError,
+    NotReadyError,
+    UnknownNameError,
+)
+from currant._values.names import ByName
+from currant._values.options import RUNNER_HINTS, explains_options
 from currant._values.plan import Plan
 from currant._values.policies import Policies, check_on_exit, check_policies
 from currant._values.restart import RestartPolicy, RestartWhen, as_restart_policy
@@ -32,7 +42,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from currant._process.launcher import Launcher
-    from currant._supervisor.job import Job
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import CommandLike
     from currant._values.launch_spec import KillMode, SignalTarget
@@ -41,6 +50,8 @@ if TYPE_CHECKING:
     from currant._values.policies import KillOthersOn, OnExit
 
 __all__ = ["Runner"]
+
+NOT_ENTERED = "the Runner has not been entered; use 'async with Runner(...)'"
 
 
 class Runner(AsyncContextManagerMixin):
@@ -112,6 +123,7 @@ class Runner(AsyncContextManagerMixin):
 
     Raises:
         CommandError: when built: a command or a policy is invalid.
+        UnknownOptionError: when built; a `TypeError`: there is no such argument.
         DuplicateNameError: when built: two commands were given the same name.
         NotImplementedError: when built: the system has no process groups.
         CommandNotFoundError: on entry: a program or working directory is missing; no command has
@@ -125,6 +137,7 @@ class Runner(AsyncContextManagerMixin):
     of the grace.
     """
 
+    @explains_options("Runner", RUNNER_HINTS, "a list or a mapping of commands")
     def __init__(
         self,
         commands: Commands = (),
@@ -190,9 +203,9 @@ class Runner(AsyncContextManagerMixin):
         """Return the job of that name.
 
         Raises:
-            KeyError: there is no such job.
+            UnknownNameError: a `KeyError`: there is no such job, or the Runner was not entered.
         """
-        return self.jobs[name]
+        return self._job(name)
 
     def __aiter__(self) -> AsyncIterator[Message]:
         """Iterate over the messages, output line by line, until no command is left.
@@ -212,7 +225,7 @@ class Runner(AsyncContextManagerMixin):
     @property
     def jobs(self) -> Mapping[str, Job]:
         """The commands by name, in the order given; empty before the Runner is entered."""
-        jobs = {} if self._supervisor is None else self._supervisor.dispatcher.jobs
+        jobs = ByName[Job]() if self._supervisor is None else self._supervisor.dispatcher.jobs
         return MappingProxyType(jobs)
 
     @property
@@ -307,22 +320,25 @@ class Runner(AsyncContextManagerMixin):
             supervisor.hurry_soon()
 
     async def send_signal(
-        self, signal: int, name: str | None = None, to: SignalTarget = "group"
+        self, signal: int | str, name: str | None = None, to: SignalTarget = "group"
     ) -> int:
         """Send `signal` to the process group of one command, or of all; return how many got it.
 
-        With ``to="leader"`` only the process that currant started gets the signal; see
-        `Job.send_signal`.
+        `signal` is a number or a name, such as ``"HUP"``.  With ``to="leader"`` only the process
+        that currant started gets the signal; see `Job.send_signal`.
 
         A command that does not run is not an error.
         Cancellation: some of the commands may have got the signal.
 
         Raises:
-            KeyError: there is no command of that name.
+            UnknownNameError: a `KeyError`: there is no command of that name.
             CommandError: there is no such signal, or `to` is neither ``"group"`` nor ``"leader"``.
         """
-        self._opened("Runner.send_signal")
-        jobs = list(self.jobs.values()) if name is None else [self.jobs[name]]
+        if signal != 0:
+            checked_signal("signal", signal)
+        if self._supervisor is not None:
+            self._supervisor.home.check("Runner.send_signal")
+        jobs = list(self.jobs.values()) if name is None else [self._job(name)]
         return sum([await job.send_signal(signal, to) for job in jobs])
 
     def __asynccontextmanager__(self) -> AbstractAsyncContextManager[Runner]:
@@ -335,10 +351,15 @@ class Runner(AsyncContextManagerMixin):
         """Return the supervisor; check that `call` comes from the Runner's event loop."""
         supervisor = self._supervisor
         if supervisor is None or not supervisor.is_open:
-            raise RuntimeError("the Runner has not been entered; use 'async with Runner(...)'")
+            raise RuntimeError(NOT_ENTERED)
         if call is not None:
             supervisor.home.check(call)
         return supervisor
+
+    def _job(self, name: str) -> Job:
+        if self._supervisor is None:
+            raise UnknownNameError(name, (), f"there is no job {name!r} yet: {NOT_ENTERED}")
+        return self.jobs[name]
 
     def _readers(self) -> Readers:
         if not self._settings.iterable:
@@ -350,7 +371,13 @@ def _checked_sinks(sinks: Iterable[Sink]) -> tuple[Sink, ...]:
     if not isinstance(cast("object", sinks), Iterable):
         raise CommandError(f"sinks must be a list of async callables, not {sinks!r}")
     checked = tuple(sinks)
-    for sink in checked:
-        if not callable(sink):
-            raise CommandError(f"a sink must be an async callable, not {sink!r}")
+    for number, sink in enumerate(checked):
+        what = f"sinks[{number}]"
+        if isinstance(sink, type):
+            name = sink.__name__
+            raise CommandError(f"{what} is the class {name}; did you forget the '()' of {name}()?")
+        if not callable(sink) or isbuiltin(sink) or isgeneratorfunction(sink):
+            raise CommandError(f"{what}: a sink must be an async callable, not {sink!r}")
+        if isasyncgenfunction(sink):
+            raise CommandError(f"{what}: a sink must not 'yield', as {sink!r} does")
     return checked

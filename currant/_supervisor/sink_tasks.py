@@ -7,12 +7,13 @@ the block.
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from currant._values.errors import CurrantError
+from currant._values.errors import CommandError, CurrantError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -72,7 +73,7 @@ class SinkTasks:
             with anyio.CancelScope(deadline=self._deadline) as scope:
                 self._scopes.append(scope)
                 await self._released.wait()
-                await sink(feed)
+                await _called(sink, feed)
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -inf:
                 raise
@@ -87,3 +88,13 @@ class SinkTasks:
             self._failure.note(error)
         finally:
             feed.close()
+
+
+def _called(sink: Sink, feed: SinkFeed) -> Awaitable[None]:
+    work: object = sink(feed)
+    if not isawaitable(work):
+        raise CommandError(
+            f"the sink {sink!r} returned {work!r}; a sink must be an async callable, which takes "
+            "messages until the stream ends"
+        )
+    return work

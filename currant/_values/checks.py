@@ -88,13 +88,24 @@ def checked_path(what: str, value: object) -> str:
 
 
 def checked_signal(what: str, value: object) -> int:
-    """Check that `value` is the number of a signal; return a `Signals` if the signal has a name."""
-    if not isinstance(value, int) or value not in _valid_signals():
-        raise CommandError(f"{what} must be a signal, not {value!r}")
+    """Check that `value` is a signal, and return a `Signals` if the signal has a name.
+
+    Args:
+        what: the name of the argument.
+        value: the number of a signal, or the name, with or without ``SIG``, in any case.
+    """
+    number = value
+    if isinstance(value, str):
+        name = value.upper()
+        number = Signals.__members__.get(name, Signals.__members__.get(f"SIG{name}"))
+    if isinstance(number, bool) or not isinstance(number, int) or number not in _valid_signals():
+        raise CommandError(
+            f"{what} must be a signal, such as signal.SIGTERM or 'TERM', not {value!r}"
+        )
     try:
-        return Signals(value)
+        return Signals(number)
     except ValueError:  # most real-time signals have no name
-        return value
+        return number
 
 
 @cache

@@ -36,6 +36,7 @@ from currant._values.checks import (
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
 from currant._values.lines import MAX_LINE
+from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_words, why_shell
@@ -84,7 +85,7 @@ class CommandOptions(TypedDict, total=False):
     capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
-    stop_signal: int
+    stop_signal: int | str
     grace: float | None
     kill_mode: KillMode | None
     ready: Probe | None
@@ -150,7 +151,8 @@ class Command(LaunchSpec):
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
             skipped, because of `after`, has ended by failure.
-        stop_signal: the signal that requests the process group to stop.
+        stop_signal: the signal that requests the process group to stop: a `signal.Signals`, a
+            number, or a name such as ``"TERM"``.
         grace: seconds between the request to stop and SIGKILL.
         kill_mode: the processes that are asked to stop: ``"group"``, the whole process group, or
             ``"mixed"``, the leader alone, for a parent that stops its workers itself (celery, a
@@ -181,6 +183,7 @@ class Command(LaunchSpec):
 
     Raises:
         EmptyCommandError: `argv` contains no program.
+        UnknownOptionError: a `TypeError`: there is no such argument.
         CommandError: another argument is invalid.
     """
 
@@ -199,6 +202,7 @@ class Command(LaunchSpec):
     flush_after: float | None
 
     # Written by hand, because the parameters accept wider types than the fields have.
+    @explains_options("Command", COMMAND_HINTS, "a list of words")
     def __init__(
         self,
         argv: Sequence[StrOrPath],
@@ -214,7 +218,7 @@ class Command(LaunchSpec):
         capture: bool | int | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
         kill_others_on: KillOthersOn | None = None,
-        stop_signal: int = SIGTERM,
+        stop_signal: int | str = SIGTERM,
         grace: float | None = None,
         kill_mode: KillMode | None = None,
         ready: Probe | None = None,

@@ -27,17 +27,25 @@ __all__ = [
     "ExitStatusLostError",
     "JobEndedError",
     "LaunchError",
+    "MissingExtraError",
     "NotPermittedError",
     "NotReadyError",
     "RunningLoopError",
     "StdinClosedError",
     "TimeLimitError",
+    "UnknownNameError",
+    "UnknownOptionError",
     "UnreadOutputWarning",
     "UnresponsiveError",
     "WrongLoopError",
     "WrongTaskError",
+    "suggestion",
     "with_lines",
 ]
+
+
+MAX_SHOWN = 20
+"""Names that a message lists at most."""
 
 
 class CurrantError(Exception):
@@ -114,6 +122,52 @@ class DuplicateNameError(CommandError):
     def __init__(self, name: str) -> None:
         super().__init__(f"two commands are named {name!r}; give each a unique name")
         self.name = name
+
+
+class UnknownNameError(CurrantError, KeyError):
+    """There is no command, or no result, of that name.
+
+    Attributes:
+        name: the name that was asked for.
+        known: the names that there are.
+        problem: why there is nothing of that name.
+    """
+
+    _fields = ("name", "known", "problem")
+
+    def __init__(self, name: object, known: Sequence[str], problem: str | None = None) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known: tuple[str, ...] = tuple(known)
+        self.problem: str = f"there is no command {name!r}" if problem is None else problem
+
+    def __str__(self) -> str:
+        # Built when it is shown: `in` and `get` of a mapping raise this error to no reader.
+        return self.problem + suggestion(self.name, self.known)
+
+
+class UnknownOptionError(CommandError, TypeError):
+    """A keyword argument that does not exist was given, or too many positional arguments."""
+
+
+class MissingExtraError(CurrantError, ModuleNotFoundError):
+    """An optional package is not installed.
+
+    Attributes:
+        purpose: the feature that needs the package.
+        package: the package.
+        extra: the extra of currant that installs the package.
+    """
+
+    _fields = ("purpose", "package", "extra")
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} need the package {package}: pip install 'currant[{extra}]'", name=package
+        )
+        self.purpose = purpose
+        self.package = package
+        self.extra = extra
 
 
 class LaunchError(CurrantError):
@@ -225,14 +279,16 @@ class StdinClosedError(CurrantError):
         name: the command's name.
         reason: why no process reads them: the command has no pipe, has closed it, or is not
             running.
+        tail: the last lines of its output if it has ended, at most twenty.
     """
 
-    _fields = ("name", "reason")
+    _fields = ("name", "reason", "tail")
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"cannot send to the stdin of {name!r}: {reason}")
+    def __init__(self, name: str, reason: str, tail: Sequence[Line] = ()) -> None:
+        super().__init__(with_lines(f"cannot send to the stdin of {name!r}: {reason}", tail))
         self.name = name
         self.reason = reason
+        self.tail: tuple[Line, ...] = tuple(tail)
 
 
 class NotReadyError(CurrantError):
@@ -387,3 +443,16 @@ class UnreadOutputWarning(UserWarning):
 def with_lines(message: str, lines: Sequence[Line]) -> str:
     """Return `message` followed by `lines`, one on each line, indented and with their stream."""
     return "\n".join([message, *(f"    {line.stream}: {line.text}" for line in lines)])
+
+
+def suggestion(name: object, known: Sequence[str]) -> str:
+    """Return the end of a message about an unknown name: the names that there are, if any."""
+    if not known:
+        return ""
+    from difflib import get_close_matches  # noqa: PLC0415 - for errors only
+
+    close = get_close_matches(name, known, 1) if isinstance(name, str) else []
+    begin = f"; did you mean {str(close[0])!r}? There are" if close else "; there are"
+    shown = ", ".join(repr(str(each)) for each in known[:MAX_SHOWN])
+    more = f" and {len(known) - MAX_SHOWN} more" if len(known) > MAX_SHOWN else ""
+    return f"{begin}: {shown}{more}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TypeAlias, cast
+from typing import NoReturn, TypeAlias, TypeVar, cast
 
 from currant._values.command import (
     Command,
@@ -13,16 +13,30 @@ from currant._values.command import (
     as_command,
     with_name,
 )
-from currant._values.errors import CommandError, CommandParseError, DuplicateNameError
+from currant._values.errors import (
+    CommandError,
+    CommandParseError,
+    DuplicateNameError,
+    UnknownNameError,
+)
 
-__all__ = ["Commands", "Names", "name_all", "printable"]
+__all__ = ["ByName", "Commands", "Names", "name_all", "printable"]
 
+
+T = TypeVar("T")
 
 REPLICA = "CURRANT_REPLICA"
 """The variable that holds the number of a replica, from 1."""
 
 Commands: TypeAlias = "Iterable[CommandLike] | Mapping[str, CommandLike]"
 """The forms in which a Runner accepts its commands; a mapping is from names to commands."""
+
+
+class ByName(dict[str, T]):
+    """A dict by the names of commands.  The error for an unknown name lists the names."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise UnknownNameError(name, tuple(self))
 
 
 class Names:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from currant._values.errors import CurrantError, NotReadyError, with_lines
+from currant._values.errors import CurrantError, NotReadyError, UnknownNameError, with_lines
 
 if TYPE_CHECKING:
     from currant._values.exit import Exit
@@ -52,7 +52,10 @@ class Result:
 
 
 class Results(Mapping[str, Result]):
-    """The results of a Runner's commands: a mapping from their names, in the order given."""
+    """The results of a Runner's commands: a mapping from their names, in the order given.
+
+    An unknown name raises `UnknownNameError`, which is a `KeyError` and lists the names.
+    """
 
     __slots__ = ("_results",)
 
@@ -60,7 +63,11 @@ class Results(Mapping[str, Result]):
         self._results = dict(results)
 
     def __getitem__(self, name: str) -> Result:
-        return self._results[name]
+        try:
+            return self._results[name]
+        except KeyError:
+            problem = f"there is no result of {name!r}, which has not ended or does not exist"
+            raise UnknownNameError(name, tuple(self._results), problem) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._results)

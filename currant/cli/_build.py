@@ -416,4 +416,4 @@ def _build_log(options: Options) -> list[Sink]:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
-    return [DirectorySink(folder)]
+    return [DirectorySink(folder, on_error="warn")]

@@ -58,7 +58,7 @@ def run_command_line() -> None:
     except click.Abort:  # Ctrl-C arrived before the commands were started.
         status = 128 + signals.SIGINT
     except OSError as error:  # Writing the help or a list failed; click handles BrokenPipeError.
-        click.echo(f"currant: cannot write the output: {error.strerror}", err=True)
+        click.echo(f"currant: cannot write the output to stdout: {error.strerror}", err=True)
         status = 1
     _exit(status)
 
@@ -126,7 +126,8 @@ _SHARED_OPTIONS = (
         "--log-dir",
         type=click.Path(file_okay=False),
         metavar="DIR",
-        help="Also append the output of each command to DIR/NAME.log.",
+        help="Also append the output of each command to DIR/NAME.log; currant goes on if it cannot "
+        "be written, and says what is missing.",
     ),
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(

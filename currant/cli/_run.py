@@ -10,12 +10,15 @@ import os
 import signal as signals
 import stat
 import sys
+import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
 from currant._values.errors import CurrantError
 from currant.cli._selection import select_results
+from currant.sinks import SinkWarning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -54,12 +57,27 @@ def run_commands(runner: Runner, success: str = "all") -> int:
         success: the commands whose failure sets the exit status, as for `select_results`.
     """
     try:
-        return anyio.run(_run, runner, success)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SinkWarning)
+            warnings.showwarning = _show_warning
+            return anyio.run(_run, runner, success)
     except CurrantError:
         raise
     except OSError as error:
-        print(f"currant: cannot write the output: {error.strerror}", file=sys.stderr)
+        file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
+        _print_error(f"cannot write the output{file}: {error.strerror}")
         return 1
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _print_error(str(message))
+
+
+def _print_error(text: str) -> None:
+    """Write a line to stderr; on a terminal, it replaces the progress line."""
+    with suppress(OSError):  # stderr may be on a full disk, too.
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{start}currant: {text}", file=sys.stderr, flush=True)
 
 
 async def _run(runner: Runner, success: str) -> int:

@@ -6,7 +6,8 @@ so these sinks write in a thread, and the event loop goes on.  Messages that arr
 wait in the buffer of the subscription, and are written together; if the buffer is full, the
 commands wait.
 
-To read the package: `_threaded` is the base of the sinks, and `_files` writes bytes to files.
+To read the package: `_threaded` is the base of the sinks, `_files` writes bytes to files, and
+`_log_file` appends to a file that may fail.
 `_formatter` turns messages into text, with `_templates` (labels and texts), `_events` (a
 description of each message), `_line_writer`, `_colors`, `_progress` and `_spool`.
 """
@@ -21,6 +22,7 @@ from currant.sinks._formatter import Mode
 from currant.sinks._json import JSONSink
 from currant.sinks._logging import LoggingSink
 from currant.sinks._templates import DEFAULT_PREFIX
+from currant.sinks._warning import SinkWarning
 from currant.sinks._writer import WriterSink
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "LoggingSink",
     "Mode",
     "SinkAttribute",
+    "SinkWarning",
     "WriterSink",
     "check_style",
 ]

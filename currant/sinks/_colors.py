@@ -8,7 +8,7 @@ from importlib import import_module
 from itertools import cycle
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def color_system_of(file: object, color: Color) -> str | None:
     """Return the colours to use for `file`, by rich's name; None: no colours.
 
     Raises:
-        ModuleNotFoundError: `color` is ``"always"``, and rich is not installed.
+        MissingExtraError: `color` is ``"always"``, and rich is not installed.
         ValueError: `color` is not a `Color`.
     """
     if color not in get_args(Color):
@@ -49,9 +49,9 @@ def color_system_of(file: object, color: Color) -> str | None:
         return None
     try:
         console_class = import_module("rich.console").Console
-    except ImportError:
+    except ModuleNotFoundError:
         if color == "always":
-            raise
+            raise MissingExtraError("colours", "rich", "cli") from None
         return None
     # Rich only checks whether the file is a terminal, so any file will do.
     console = console_class(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from currant.sinks._colors import color_system_of
 from currant.sinks._files import BYTES_PER_WRITE, OpenFile
@@ -45,8 +45,9 @@ class ConsoleSink(ThreadedSink):
     command; otherwise it ends the line.
 
     Args:
-        stdout: the file for stdout; if None, the host's.
-        stderr: the file for stderr; if None, the host's.
+        stdout: the file for stdout; if None, the host's.  A host without stdout (`sys.stdout` is
+            None or closed, as in a daemon or under ``pythonw``) shows nothing there.
+        stderr: the file for stderr, in the same way.
         prefix: the label before each line, with the fields ``{name}`` (padded to the longest name),
             ``{pid}``, ``{stream}``, ``{attempt}`` (from 1), ``{time}`` (local, when the line was
             read; ``{time:%H:%M:%S.%f}`` is a format of `time.strftime`), ``{elapsed}`` (seconds
@@ -60,8 +61,9 @@ class ConsoleSink(ThreadedSink):
         timestamps: True: the time of day before each label; a str: a format of `time.strftime`.
         quiet: whether texts about events are left out.
         mode: ``"line"``; ``"group"``: a command's output in a block after its exit, held until
-            then in memory up to 1 MiB, and in a temporary file beyond; ``"raw"``: the bytes as the
-            commands wrote them, without labels.
+            then in memory up to 1 MiB, and in a temporary file beyond (if there is no room for the
+            file, a `SinkWarning` says so, and the block comes in parts); ``"raw"``: the bytes as
+            the commands wrote them, without labels.
         texts: templates for ``"started"``, ``"ready"``, ``"aborted"``, ``"exited"``,
             ``"restarting"``, ``"failed"``, ``"skipped"`` and ``"dropped"``, in place of the
             defaults; None: no text.  A template may have the fields of the prefix, and if they
@@ -73,6 +75,7 @@ class ConsoleSink(ThreadedSink):
 
     Raises:
         ValueError: when built: a template or an option is invalid.
+        MissingExtraError: when built: `color` is ``"always"``, and rich is not installed.
         CommandError: at the start: the color of a command is not a style of rich.
         OSError: a file cannot be written to; `BrokenPipeError` if no process reads the pipe.
     """
@@ -92,8 +95,8 @@ class ConsoleSink(ThreadedSink):
         progress: bool = False,
     ) -> None:
         super().__init__()
-        out = _OutputFile(sys.stdout if stdout is None else stdout, color)
-        err = _OutputFile(sys.stderr if stderr is None else stderr, color)
+        out = _OutputFile(_usable(sys.stdout) if stdout is None else stdout, color)
+        err = _OutputFile(_usable(sys.stderr) if stderr is None else stderr, color)
         if out.file.is_same_place(err.file):
             err = out
         templates = Templates(prefix, timestamps, texts, in_color=out.in_color or err.in_color)
@@ -123,6 +126,25 @@ class ConsoleSink(ThreadedSink):
     def _flush(self) -> None:
         for output in self._outputs.values():
             output.flush()
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+def _usable(stream: TextIO | None) -> SyncFile:
+    """Return a standard stream of the host, or a file that keeps nothing if the host has none."""
+    try:
+        is_open = stream is not None and not stream.closed
+    except ValueError:  # The stream is detached from its file.
+        is_open = False
+    return cast("SyncFile", stream if is_open else _Nowhere())
 
 
 class _OutputFile:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from itertools import pairwise
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+from unicodedata import normalize
 
+from currant._values.checks import check_count, checked_path
 from currant._values.lines import Batch
 from currant._values.messages import Started
+from currant.sinks._log_file import LogFile, OnError
 from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     from currant._values.command import Command
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from currant._values.messages import BatchMessage
 
 __all__ = ["DirectorySink"]
+
+ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "\0": "%00"})
+"""What a file name cannot hold, and the percent sign, which marks an escape."""
+
+MAX_STEM = 230
+"""Bytes of a name before the suffix: a file name has at most 255, and rotation adds a number."""
 
 
 class DirectorySink(ThreadedSink):
@@ -35,7 +42,13 @@ class DirectorySink(ThreadedSink):
 
     A file exists from the start of the command on.  The sink opens the file for each write, so a
     silent command costs no descriptor, and other programs may move the file away.  In the name of a
-    file, ``/`` and ``%`` are escaped as in a URL.
+    file, ``/``, ``%`` and NUL are escaped as in a URL.  A name that is too long for a file is
+    shortened and gets a number that is computed from the whole name.
+
+    With ``on_error="warn"``, commands go on if a file cannot be written: the disk is full, or the
+    directory is gone.  A `SinkWarning` names the file.  The sink tries again with the next output.
+    At the end, another warning says how many bytes the file lacks.  A file that cannot be rotated
+    grows beyond `max_bytes`.
 
     Args:
         path: the directory, which is created if necessary.
@@ -45,10 +58,13 @@ class DirectorySink(ThreadedSink):
         backups: how many rotated files are kept for each command; the oldest file is deleted.
         stderr: ``"stdout"``: in the same file, in the order in which the output was read;
             ``"separate"``: in ``NAME.err.log``.
+        on_error: ``"raise"``: if a file cannot be written, the error stops all commands and leaves
+            the block; ``"warn"``: a warning tells, and the commands go on.
 
     Raises:
         ValueError: when built: an option is invalid.
-        OSError: the directory or a file cannot be created or written to.
+        OSError: with ``on_error="raise"``: the directory or a file cannot be created or written
+            to; the error names the file.
     """
 
     def __init__(
@@ -58,68 +74,100 @@ class DirectorySink(ThreadedSink):
         backups: int = 0,
         *,
         stderr: Literal["stdout", "separate"] = "stdout",
+        on_error: OnError = "raise",
     ) -> None:
         super().__init__()
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError(f"max_bytes must be at least 1, or None, not {max_bytes!r}")
-        if backups < 0:
-            raise ValueError(f"backups must be at least 0, not {backups!r}")
+        folder = checked_path("path", path)
+        if max_bytes is not None:
+            check_count("max_bytes", max_bytes)
+        if backups != 0:
+            check_count("backups", backups)
         if stderr not in ("stdout", "separate"):
             raise ValueError(f"stderr must be 'stdout' or 'separate', not {stderr!r}")
-        self._folder = Path(path)
+        if on_error not in get_args(OnError):
+            raise ValueError(f"on_error must be 'raise' or 'warn', not {on_error!r}")
+        self._folder = Path(folder)
         self._max_bytes = max_bytes
         self._backups = backups
         self._separate = stderr == "separate"
+        self._on_error: OnError = on_error
+        self._logs: dict[tuple[str, str], LogFile] = {}  # by command and kind of file
+        self._names: dict[str, Path] = {}  # the first file of each name, in lower case
 
     def _handle(
         self,
         backlog: Sequence[BatchMessage],
         commands: Mapping[str, Command],  # noqa: ARG002 - not needed here
     ) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        parts: dict[Path, list[bytes]] = {}
+        if not backlog:
+            self._create_folder()
+        parts: dict[LogFile, list[bytes]] = {}
         for message in backlog:
             match message:
                 case Started():
                     for stream in ("stdout", "stderr"):
-                        parts.setdefault(self._file(message.command, stream), [])
+                        parts.setdefault(self._log(message.command, stream), [])
                 case Batch():
-                    file = self._file(message.command, message.stream)
-                    parts.setdefault(file, []).append(message.data)
+                    log = self._log(message.command, message.stream)
+                    parts.setdefault(log, []).append(message.data)
                 case _:
                     pass
-        for file, data in parts.items():
-            self._add(file, b"".join(data))
+        for log, data in parts.items():
+            log.add(b"".join(data))
 
-    def _file(self, command: str, stream: StreamName) -> Path:
+    def _finish(self) -> None:
+        logs = list(self._logs.values())
+        self._logs.clear()
+        self._names.clear()
+        for log in logs:
+            log.report()
+
+    def _create_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            if self._on_error == "raise":
+                raise
+            # Each file warns of its own loss.
+
+    def _log(self, command: str, stream: StreamName) -> LogFile:
         kind = "err.log" if stream == "stderr" and self._separate else "log"
-        # A file name cannot hold the slash; the percent sign marks an escape.
-        name = command.replace("%", "%25").replace("/", "%2F")
-        return self._folder / f"{name}.{kind}"
+        log = self._logs.get((command, kind))
+        if log is None:
+            path = self._path(command, kind)
+            log = LogFile(path, self._max_bytes, self._backups, self._on_error)
+            self._logs[command, kind] = log
+            log.add(b"")  # `_path` has to find the file.
+        return log
 
-    def _add(self, file: Path, data: bytes) -> None:
-        while True:
-            with file.open("ab") as log:
-                size = self._fitting(data, log.tell())
-                log.write(data[:size])
-            data = data[size:]
-            if not data:
-                return
-            self._rotate(file)
+    def _path(self, command: str, kind: str) -> Path:
+        """Return the path of a file that no other command has."""
+        stem = command.translate(ESCAPES)
+        if self._separate and stem.endswith(".err"):  # "a.err" is not the stderr of "a".
+            stem = stem.removesuffix(".err") + "%2Eerr"
+        if len(os.fsencode(stem)) > MAX_STEM:
+            stem = _shortened(stem)
+        path = self._folder / f"{stem}.{kind}"
+        # Two names may differ in upper and lower case only, or in the way that accents are
+        # encoded.  The file system decides whether these names are two files.
+        folded = normalize("NFD", path.name).casefold()
+        first = self._names.setdefault(folded, path)
+        if first != path and _is_same_file(first, path):
+            return self._folder / f"{_shortened(stem)}.{kind}"
+        return path
 
-    def _fitting(self, data: bytes, filled: int) -> int:
-        """Return how many bytes of `data` fit into a file that holds `filled` bytes."""
-        if self._max_bytes is None or filled + len(data) <= self._max_bytes:
-            return len(data)
-        lines = data.rfind(b"\n", 0, max(0, self._max_bytes - filled)) + 1
-        if lines or filled:
-            return lines
-        return data.find(b"\n") + 1 or len(data)  # One line is longer than a file may be.
 
-    def _rotate(self, file: Path) -> None:
-        names = [file, *(file.with_name(f"{file.name}.{n + 1}") for n in range(self._backups))]
-        if len(names) == 1:
-            file.unlink()
-        for newer, older in reversed(list(pairwise(names))):
-            with suppress(FileNotFoundError):
-                newer.replace(older)
+def _shortened(stem: str) -> str:
+    """Return a name of at most `MAX_STEM` bytes that differs from those of all other commands."""
+    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, for few names
+
+    digest = sha256(os.fsencode(stem)).hexdigest()[:16]
+    begin = os.fsencode(stem)[: MAX_STEM - len(digest) - 2].decode(errors="ignore")
+    return f"{begin}%-{digest}"
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import inspect
 import os
 import select
@@ -10,6 +11,7 @@ from functools import partial
 from io import BufferedWriter, FileIO
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+import anyio
 from anyio.abc import ByteSendStream
 
 from currant.sinks._threaded import in_thread
@@ -43,6 +45,7 @@ class OpenFile:
     """A binary or text file with blocking writes."""
 
     def __init__(self, file: SyncFile) -> None:
+        _check_has_write(file, "'write'")
         # A text file has a binary file below it, except for StringIO and the like.
         binary: SyncFile = getattr(file, "buffer", file)
         self._text = file if binary is not file else None
@@ -51,6 +54,7 @@ class OpenFile:
         # Any other file object may transform the data (compress it, say), so it has to write.
         plain = isinstance(binary, (BufferedWriter, FileIO))
         self._fd = binary.fileno() if plain else None
+        self._name = _name_of(file)
 
     @property
     def columns(self) -> int | None:
@@ -67,7 +71,17 @@ class OpenFile:
         return os.path.samestat(os.fstat(self._fd), os.fstat(other._fd))
 
     def write(self, chunks: Sequence[Chunk]) -> None:
-        """Write all chunks together, however long the file takes."""
+        """Write all chunks together, however long the file takes.
+
+        Raises:
+            OSError: the file cannot be written; the error names the file.
+        """
+        try:
+            self._write(chunks)
+        except OSError as error:
+            raise _named(error, self._name) from None
+
+    def _write(self, chunks: Sequence[Chunk]) -> None:
         if self._fd is None:
             self._file.write(self._encode(b"".join(chunks)))
             self._file.flush()
@@ -102,24 +116,37 @@ class AnyFile:
     def __init__(self, file: File) -> None:
         self._write_sync: Callable[[list[Chunk]], object] | None = None
         self._send: Callable[[bytes], Awaitable[object]]
+        self._name = _name_of(file)
         if isinstance(file, ByteSendStream):
             self._send = file.send
-        elif not callable(getattr(file, "write", None)):
-            raise TypeError(f"a file needs a method 'write' or 'send', got {file!r}")
-        elif inspect.iscoroutinefunction(file.write):
+            return
+        _check_has_write(file, "'write' or 'send'")
+        if inspect.iscoroutinefunction(file.write):
             self._file, self._encode = file, _encoder(file)
             self._send = self._send_to_async_file
         else:
             self._write_sync = OpenFile(file).write  # type: ignore[arg-type]
 
     async def write(self, chunks: Iterable[Chunk]) -> None:
-        """Write all chunks; the iterable is consumed in a worker thread."""
+        """Write all chunks; the iterable is consumed in a worker thread.
+
+        Raises:
+            OSError: the file cannot be written; the error names the file, if it has a name.
+        """
         groups = _grouped(chunks)
         if self._write_sync is not None:
             await in_thread(partial(_write_all, self._write_sync, groups))
             return
         while (group := await in_thread(partial(next, groups, None))) is not None:
-            await self._send(b"".join(group))
+            try:
+                await self._send(b"".join(group))
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                cause = error.__cause__
+                if isinstance(cause, OSError):
+                    raise cause from None
+                raise BrokenPipeError(errno.EPIPE, "the stream takes no more output") from error
+            except OSError as error:
+                raise _named(error, self._name) from None
 
     async def _send_to_async_file(self, data: bytes) -> None:
         file: Any = self._file
@@ -144,6 +171,24 @@ def _grouped(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
 def _write_all(write: Callable[[list[Chunk]], object], groups: Iterable[list[Chunk]]) -> None:
     for group in groups:
         write(group)
+
+
+def _check_has_write(file: object, needed: str) -> None:
+    if not callable(getattr(file, "write", None)):
+        raise TypeError(f"a file needs a method {needed}, got {file!r}; a path has to be opened")
+
+
+def _name_of(file: object) -> str | None:
+    """Return the name of an open file for a message; a file without a path has a number."""
+    name = getattr(file, "name", None)
+    return f"file descriptor {name}" if isinstance(name, int) else name
+
+
+def _named(error: OSError, name: str | None) -> OSError:
+    """Return `error` with the name of the file, unless the error has one."""
+    if error.filename is None:
+        error.filename = name
+    return error
 
 
 def _encoder(file: object) -> Callable[[bytes], bytes | str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Failed, Started
+from currant.sinks._warning import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -62,6 +63,7 @@ class Formatter:
         self._remark = remark
         self._quiet = quiet
         self._spools: dict[str, OutputSpool] = {}
+        self._has_warned = False  # that a spool has no room
         self._is_alone = False
 
     def format(
@@ -73,7 +75,7 @@ class Formatter:
         for message in backlog:
             match message:
                 case Batch() if self._mode == "group":
-                    self._spool(message)
+                    yield from self._spool(message)
                     continue
                 case Batch():
                     yield from self._formatted(message)
@@ -115,12 +117,22 @@ class Formatter:
             parts = writer.lines(batch, label, style, in_place=in_place)
         return zip(repeat(writer), parts)
 
-    def _spool(self, batch: Batch) -> None:
+    def _spool(self, batch: Batch) -> Iterator[Output]:
+        """Hold `batch` back; if there is no room for that, yield all that is held."""
         from currant.sinks._spool import OutputSpool  # noqa: PLC0415 - 8 ms, for groups only
 
         if batch.command not in self._spools:
             self._spools[batch.command] = OutputSpool()
-        self._spools[batch.command].add(batch)
+        try:
+            self._spools[batch.command].add(batch)
+        except OSError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                warn(
+                    f"cannot hold output in a temporary file: {error.strerror}; "
+                    "commands with much output are shown in several parts (TMPDIR names a folder)"
+                )
+            yield from self._replay(batch.command)
 
     def _replay(self, command: str) -> Iterator[Output]:
         spool = self._spools.pop(command, None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from currant._values.errors import CommandError
 from currant._values.lines import Batch
 from currant.sinks._events import describe
 from currant.sinks._threaded import ThreadedSink
@@ -54,6 +55,9 @@ class LoggingSink(ThreadedSink):
         logger: a logger or the name of a logger; if None, the logger ``currant``.
         stdout: the level of lines on stdout.
         stderr: the level of lines on stderr.
+
+    Raises:
+        CommandError: when built: an argument is invalid.
     """
 
     def __init__(
@@ -66,6 +70,11 @@ class LoggingSink(ThreadedSink):
         super().__init__()
         if logger is None or isinstance(logger, str):
             logger = logging.getLogger(logger or "currant")
+        if not callable(getattr(logger, "log", None)):
+            raise CommandError(f"logger must be a logger or the name of one, not {logger!r}")
+        for what, level in (("stdout", stdout), ("stderr", stderr)):
+            if not isinstance(cast("object", level), int):
+                raise CommandError(f"{what} must be a level such as logging.INFO, not {level!r}")
         self._logger = logger
         self._levels = {"stdout": stdout, "stderr": stderr}
 

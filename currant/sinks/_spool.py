@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, cast
 from weakref import finalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
 
     from currant._values.lines import Batch
 
@@ -19,22 +20,43 @@ MAX_IN_MEMORY = 1 << 20
 
 
 class OutputSpool:
-    """The batches of a command until its exit."""
+    """The batches of a command until its exit: the oldest on disk, the others in memory."""
 
     def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(MAX_IN_MEMORY)  # noqa: SIM115 - closed by `finalize`
-        finalize(self, self._file.close)  # This closes the file also if the sink is cancelled.
+        self._disk: FileIO | None = None
+        self._blocks: list[int] = []  # the sizes of the blocks on disk
+        self._in_memory: list[Batch] = []
+        self._size = 0  # of the batches in memory
 
     def add(self, batch: Batch) -> None:
-        """Append a batch."""
-        pickle.dump(batch, self._file)
+        """Append a batch.
+
+        Raises:
+            OSError: the disk has no room.  The spool holds all batches, but takes no more.
+        """
+        self._in_memory.append(batch)
+        self._size += len(batch.data)
+        if self._size > MAX_IN_MEMORY:
+            self._move_to_disk()
 
     def replay(self) -> Iterator[Batch]:
         """Yield all batches in order."""
-        self._file.seek(0)
-        while True:
-            try:
-                batch = pickle.load(self._file)  # noqa: S301 - this program wrote the file
-            except EOFError:
-                return
-            yield cast("Batch", batch)
+        if self._disk is not None:
+            self._disk.seek(0)
+            for size in self._blocks:
+                # The file also holds a part of another block if the disk became full.
+                block = pickle.loads(self._disk.read(size))  # noqa: S301 - written by this program
+                yield from cast("list[Batch]", block)
+        yield from self._in_memory
+
+    def _move_to_disk(self) -> None:
+        if self._disk is None:
+            # Without a buffer of its own, the file has no error left to report when it is closed.
+            self._disk = TemporaryFile(buffering=0)  # noqa: SIM115 - closed by `finalize`
+            finalize(self, self._disk.close)  # This closes the file also if the sink is cancelled.
+        block = pickle.dumps(self._in_memory)
+        written = 0
+        while written < len(block):
+            written += self._disk.write(memoryview(block)[written:])
+        self._blocks.append(len(block))
+        self._in_memory, self._size = [], 0

@@ -6,21 +6,23 @@ when it is first used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 from string import Formatter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from currant._values.command import Command
+from currant._values.errors import CommandError
 from currant._values.messages import Dropped, Ready, Skipped
 from currant._values.names import printable
 from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from currant._values.lines import Batch
     from currant._values.messages import Started
@@ -122,6 +124,10 @@ class Templates:
         in_color: bool,
     ) -> None:
         self._prefix = _checked("prefix", prefix, FIELDS)
+        if not (timestamps is None or isinstance(cast("object", timestamps), (bool, str))):
+            raise CommandError(f"timestamps must be True, False or a format, not {timestamps!r}")
+        if not isinstance(cast("object", texts), Mapping):
+            raise CommandError(f"texts must be a mapping from events to templates, not {texts!r}")
         if timestamps:
             form = DEFAULT_FORMATS["time"] if timestamps is True else timestamps
             self._prefix = _checked("timestamps", f"{{time:{form}}} ", FIELDS) + self._prefix

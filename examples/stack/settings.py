@@ -44,7 +44,7 @@ def prepare(folder: Path) -> Settings:
     database, queue = folder / "postgres", folder / "redis"
     for each in (database, queue):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    as_user = ()
+    as_user: tuple[str, ...] = ()
     if os.geteuid() == 0:
         shutil.chown(database, "postgres", "postgres")
         as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")

@@ -1,0 +1,88 @@
+"""`explains_options`: a constructor that says what to write in place of an unknown argument.
+
+People who know `subprocess` try its options.  Python's own error names the option, and no more.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, TypeVar
+
+from currant._values.errors import UnknownOptionError, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["COMMAND_HINTS", "RUNNER_HINTS", "explains_options"]
+
+T = TypeVar("T", bound="Callable[..., None]")
+
+_IN_COMMAND = "this is an option of each Command"
+_IN_RUNNER = "this is an option of the Runner"
+_OUTPUT = (
+    "iterate over the Runner, use capture=True and Result.stdout, or pass a sink of currant.sinks"
+)
+_BYTES = "output is bytes; Line.text is the decoded text"
+
+_SUBPROCESS_HINTS = {
+    "shell": "Command.shell('...') runs a line with a shell",
+    "stdout": _OUTPUT,
+    "capture_output": _OUTPUT,
+    "check": "Results.check() raises an error if a command has failed",
+    "text": _BYTES,
+    "encoding": _BYTES,
+    "errors": _BYTES,
+    "universal_newlines": _BYTES,
+    "input": "stdin=b'...' is the input of a Command",
+    "args": "the words are the first argument",
+    "start_new_session": "each command has a session of its own",
+    "process_group": "each command has a session of its own",
+}
+
+COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
+    ["max_processes", "sinks", "buffer_size", "launcher", "orphan_guard", "keep_open"], _IN_RUNNER
+)
+"""Hints for arguments that `Command` does not have."""
+
+_COMMAND_OPTIONS = (
+    "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, ready, alive, stop_signal, "
+    "failure_threshold, after, replicas, color"
+)
+
+RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)
+"""Hints for arguments that `Runner` does not have."""
+
+
+def explains_options(name: str, hints: Mapping[str, str], only: str) -> Callable[[T], T]:
+    """Return a decorator for ``__init__`` that raises `UnknownOptionError` for other arguments.
+
+    Args:
+        name: the name of the class.
+        hints: a hint for each option that people try.
+        only: the only positional argument, for the message about a second one.
+    """
+
+    def decorate(init: T) -> T:
+        known = [
+            parameter.name
+            for parameter in signature(init).parameters.values()
+            if parameter.kind is Parameter.KEYWORD_ONLY
+        ]
+        accepted = {*known, *list(signature(init).parameters)[:2]}
+
+        @wraps(init)
+        def checked(*args: object, **options: object) -> None:
+            if not accepted.issuperset(options):
+                option = next(each for each in options if each not in accepted)
+                hint = f": {hints[option]}" if option in hints else suggestion(option, known)
+                raise UnknownOptionError(f"{name} has no option {option!r}{hint}")
+            if len(args) > 2:
+                raise UnknownOptionError(
+                    f"{name} takes {only} as its only positional argument, not {args[1:]!r}"
+                )
+            init(*args, **options)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate

@@ -1,0 +1,139 @@
+"""`LogFile`: a file that output is appended to; it is rotated by size, and may fail for a while.
+
+The file is opened for each write.  So each write finds out whether the disk has room again, or
+whether the folder is back, and no clock is needed for that.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from currant.sinks._warning import warn
+
+if TYPE_CHECKING:
+    from io import FileIO
+    from pathlib import Path
+
+__all__ = ["LogFile", "OnError"]
+
+OnError: TypeAlias = Literal["raise", "warn"]
+"""The reaction to a file that cannot be written: an error, or a warning and lost output."""
+
+
+class LogFile:
+    """A file that output is appended to.
+
+    Args:
+        path: the file.
+        max_bytes: the size at which the file is rotated; None: never.
+        backups: how many rotated files are kept.
+        on_error: the reaction to a file that cannot be written.
+    """
+
+    def __init__(self, path: Path, max_bytes: int | None, backups: int, on_error: OnError) -> None:
+        self.path = path
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._on_error = on_error
+        self._unwritten = b""
+        self._lost = 0
+        self._problems: dict[str, str] = {}  # the last error of each action
+
+    def add(self, data: bytes) -> None:
+        """Append `data`; create the file if necessary.
+
+        Raises:
+            OSError: the file cannot be written or rotated, and `on_error` is ``"raise"``.  The
+                error names the file.
+        """
+        self._unwritten = data
+        try:
+            while self._write(self._max_bytes):
+                if not self._rotate():
+                    self._write(None)
+                    return
+        except OSError as error:
+            self._react(error, "write", "output is lost until it can be written again")
+            self._lost += len(self._unwritten)
+            self._unwritten = b""
+
+    def report(self) -> None:
+        """Warn of all output that was lost so far."""
+        if self._lost:
+            reason = self._problems["write"]
+            warn(f"{str(self.path)!r} lacks {self._lost} bytes of output: {reason}")
+
+    def _write(self, limit: int | None) -> bool:
+        """Write as much as fits into the file; return whether anything is left."""
+        with self._open() as log:
+            filled = log.tell()
+            self._append(log, self._unwritten[: _fitting(self._unwritten, filled, limit)])
+        return bool(self._unwritten)
+
+    def _open(self) -> FileIO:
+        try:
+            return open(self.path, "ab", buffering=0, opener=_open_without_waiting)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return open(self.path, "ab", buffering=0, opener=_open_without_waiting)
+
+    def _append(self, log: FileIO, data: bytes) -> None:
+        """Write all of `data`.  After an error, whole lines stay, and a part of a line goes."""
+        begin = log.tell()
+        written = 0
+        try:
+            while written < len(data):
+                written += log.write(memoryview(data)[written:])
+        except OSError:
+            end = begin + written
+            written = data.rfind(b"\n", 0, written) + 1
+            with suppress(OSError):
+                if log.seek(0, os.SEEK_END) == end:  # No other program has appended.
+                    log.truncate(begin + written)
+            raise
+        finally:
+            self._unwritten = self._unwritten[written:]
+
+    def _rotate(self) -> bool:
+        """Rename the files; return False if that is impossible, so that this file has to grow."""
+        names = [self.path]
+        names += [self.path.with_name(f"{self.path.name}.{n + 1}") for n in range(self._backups)]
+        try:
+            if not self._backups:
+                self.path.unlink(missing_ok=True)
+            for newer, older in reversed(list(pairwise(names))):
+                with suppress(FileNotFoundError):
+                    newer.replace(older)
+        except OSError as error:
+            self._react(error, "rotate", "it grows beyond its maximum size")
+            return False
+        return True
+
+    def _react(self, error: OSError, action: str, consequence: str) -> None:
+        """Raise `error` with the path, or warn if this is the first error of that action."""
+        if self._on_error == "raise":
+            if error.filename is None:
+                error.filename = str(self.path)
+            raise error
+        reason = error.strerror or str(error)
+        if action not in self._problems:
+            warn(f"cannot {action} {str(self.path)!r}: {reason}; {consequence}")
+        self._problems[action] = reason
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe without a reader is an error, and not a wait for the reader."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+
+
+def _fitting(data: bytes, filled: int, limit: int | None) -> int:
+    """Return how many bytes of `data` fit into a file that holds `filled` bytes."""
+    if limit is None or filled + len(data) <= limit:
+        return len(data)
+    lines = data.rfind(b"\n", 0, max(0, limit - filled)) + 1
+    if lines or filled:
+        return lines
+    return data.find(b"\n") + 1 or len(data)  # One line is longer than a file may be.
