@@ -22,7 +22,7 @@ from currant._system.files import bytes_in_pipe
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import ExitStack
     from types import TracebackType
     from typing import Self
@@ -166,6 +166,7 @@ class Start(Protocol):
         stderr: int = subprocess.PIPE,
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
+        before: Sequence[str] = (),
     ) -> Cli:
         """Start currant and return at once; only streams that are pipes are read."""
         ...
@@ -194,10 +195,11 @@ def start_with_pipes(
     stderr: int = subprocess.PIPE,
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
+    before: Sequence[str] = (),
 ) -> Cli:
     """Start currant with pipes for its output; `stack` ends currant if the test does not."""
     process = subprocess.Popen(
-        [*CURRANT, subcommand, *arguments],
+        [*before, *CURRANT, subcommand, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -221,12 +223,16 @@ def start_on_terminal(
     stderr: int = subprocess.PIPE,
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
+    before: Sequence[str] = (),
 ) -> Cli:
-    """Start currant on a terminal of its own, on which `type_on` types."""
+    """Start currant on a terminal of its own, on which `type_on` types.
+
+    `before` is a program that starts currant, and its own arguments.
+    """
     ours, terminal = pty.openpty()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", TAKE_TERMINAL, *CURRANT, subcommand, *arguments],
+            [sys.executable, "-c", TAKE_TERMINAL, *before, *CURRANT, subcommand, *arguments],
             stdin=terminal,
             stdout=terminal if stdout == subprocess.PIPE else stdout,
             stderr=terminal if stderr == subprocess.PIPE else stderr,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -61,6 +62,25 @@ def test_second_ctrl_c_kills_a_command_at_once(
     assert ended.status == 130
     assert lifeline.ended() == {"a"}
     assert b"Traceback" not in ended.out
+
+
+def test_ctrl_c_ends_the_loop_of_a_shell(
+    on_terminal: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path
+) -> None:
+    """In a loop of a bash script, Ctrl-C ends currant and the loop, not only this turn."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    script = tmp_path / "loop"
+    script.write_text('for i in 1 2 3; do "$@"; echo "after $i"; done; echo "still here"\n')
+    command = f"{lifeline.hold('a')}; echo ready; {EXEC_FOREVER}"
+    cli = on_terminal("-n", "a", command, before=(bash, str(script)))
+    cli.read_until(b"ready\r\n")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert cli.process.returncode == -signal.SIGINT
+    assert lifeline.ended() == {"a"}
+    assert plain(ended.out).replace(b"^C", b"") == b"a | ready\n"
 
 
 @pytest.mark.parametrize("command", [EXEC_FOREVER, "while :; do echo line; done"])
@@ -229,7 +249,9 @@ def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
         tmux.close()
 
 
-RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status=$?"'
+RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"'
+SHOW_STATUS = 'echo "status=$?"'
+"""A line of its own: the shell drops the rest of a line in which a program dies of SIGINT."""
 SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
 
 
@@ -239,6 +261,8 @@ def test_three_commands_run_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> 
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
     tmux("send-keys", "C-c")
+    tmux.wait_for(r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
+    tmux.type(SHOW_STATUS)
     screen = tmux.wait_for(r"^status=130$", r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
     assert lifeline.ended() == {"web", "tick", "db"}
     assert "Traceback" not in screen
@@ -252,9 +276,11 @@ def test_ctrl_z_pauses_and_fg_resumes_in_a_tmux_window(tmux: Tmux, lifeline: Lif
     tmux.wait_for(r"^a \| \d+$")
     tmux("send-keys", "C-z")
     tmux.wait_for(r"Stopped", r"^prompt>\s*\Z")
-    tmux.type('fg; echo "status=$?"')
+    tmux.type("fg")
     tmux.wait_for(r"^a \| resumed$")
     tmux("send-keys", "C-c")
+    tmux.wait_for(r"^prompt>\s*\Z")
+    tmux.type(SHOW_STATUS)
     tmux.wait_for(r"status=130$", r"^prompt>\s*\Z")
     assert lifeline.ended() == {"pause"}
 

@@ -5,7 +5,8 @@ Read in the order in which a call passes through the modules:
 1. `_commands` declares the subcommands and their options for click, and ends the program.
 2. `_build` turns the options into a Runner with sinks.  `_procfile` reads the Procfile for that,
    and `_env` the files of variables.
-3. `_run` runs the Runner: signals, a reader that goes away, the exit status.
+3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` says which
+   signals do what, and `_init` is the process with PID 1 in a container.
 4. `_summary` prints the table of ``--summary``.
 
 The packages that these modules import (click, python-dotenv, rich) come with the extra ``cli``.
@@ -19,6 +20,9 @@ import os
 import signal as signals
 import sys
 
+from currant.cli._init import run_as_init
+from currant.cli._signals import die_of
+
 __all__ = ["main"]
 
 GC_THRESHOLD = 50_000
@@ -30,6 +34,8 @@ Imports create many objects, so `currant` starts 0.02 s faster with the higher t
 
 def main() -> None:
     """Run the subcommand that the program's arguments name, and end the program."""
+    if os.getpid() == 1:
+        run_as_init()
     _open_standard_streams()
     gc.set_threshold(GC_THRESHOLD)
     try:
@@ -39,7 +45,7 @@ def main() -> None:
             raise
         sys.exit("currant: the command line needs an extra: pip install 'currant[cli]'")
     except KeyboardInterrupt:
-        sys.exit(128 + signals.SIGINT)
+        die_of(signals.SIGINT)
     run_command_line()
 
 

@@ -24,6 +24,7 @@ from currant.cli._build import (
 )
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
+from currant.cli._signals import SignalStatus, die_of
 from currant.cli._summary import show_summary
 from currant.sinks import Color
 
@@ -53,7 +54,7 @@ def run_command_line() -> None:
         click.echo(f"currant: {' '.join(error.format_message().split())}", err=True)
         status = USAGE_ERROR
     except click.Abort:  # Ctrl-C arrived before the commands were started.
-        status = 128 + signals.SIGINT
+        status = SignalStatus(128 + signals.SIGINT)
     except OSError as error:  # Writing the help or a list failed; click handles BrokenPipeError.
         click.echo(f"currant: cannot write the output: {error.strerror}", err=True)
         status = 1
@@ -241,7 +242,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 
     Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is the exit code of the
     first command that failed, or 128 + n if signal n killed the command.  A command that currant
-    stopped has not failed.
+    stopped has not failed.  A signal that stops currant also ends a shell loop around it.
     """
     _run_and_exit(lambda: runner_from_command_lines(commands, options), options)
 
@@ -314,7 +315,12 @@ def _run_and_exit(build: Callable[[], Runner], options: Options) -> NoReturn:
 
 
 def _exit(status: int | None) -> NoReturn:
-    """End the program without a wait for threads: one may be blocked in a write."""
+    """End the program without a wait for threads: one may be blocked in a write.
+
+    If a signal has ended currant, currant dies of that signal.
+    """
     with suppress(OSError):  # The disk may be full, but that error has been reported.
         sys.stdout.flush()
+    if isinstance(status, SignalStatus):
+        die_of(status.signal)
     os._exit(status or 0)
