@@ -13,6 +13,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -167,6 +168,7 @@ class Start(Protocol):
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
         before: Sequence[str] = (),
+        columns: int = 0,
     ) -> Cli:
         """Start currant and return at once; only streams that are pipes are read."""
         ...
@@ -196,6 +198,7 @@ def start_with_pipes(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
     before: Sequence[str] = (),
+    columns: int = 0,  # noqa: ARG001 - a pipe has no width
 ) -> Cli:
     """Start currant with pipes for its output; `stack` ends currant if the test does not."""
     process = subprocess.Popen(
@@ -224,12 +227,15 @@ def start_on_terminal(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
     before: Sequence[str] = (),
+    columns: int = 0,
 ) -> Cli:
     """Start currant on a terminal of its own, on which `type_on` types.
 
-    `before` is a program that starts currant, and its own arguments.
+    `before` is a program that starts currant, with its own arguments.  `columns` is the width of
+    the terminal; 0: unknown.
     """
     ours, terminal = pty.openpty()
+    termios.tcsetwinsize(ours, (24 if columns else 0, columns))
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", TAKE_TERMINAL, *before, *CURRANT, subcommand, *arguments],
@@ -249,8 +255,16 @@ def start_on_terminal(
 
 
 def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
-    """Return the environment for currant: the test's, without the variables about colours."""
-    unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
+    """Return the environment for currant: the test's, without the variables about terminals."""
+    colors = (
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "COLORTERM",
+        "TTY_COMPATIBLE",
+    )
+    unwanted = (*colors, "COLUMNS", "TERM", "TMUX")
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
 
 

@@ -330,6 +330,9 @@ def test_log_dir_that_cannot_be_created_is_reported(run: Run) -> None:
         ({"TERM": "xterm", "FORCE_COLOR": "1"}, True),
         ({"FORCE_COLOR": "1"}, True),
         ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": "0", "CLICOLOR_FORCE": "1"}, False),
+        ({"CLICOLOR_FORCE": "1"}, True),
+        ({"CLICOLOR_FORCE": "0"}, False),
     ],
 )
 def test_pipes_are_coloured_only_on_request(

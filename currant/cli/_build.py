@@ -32,6 +32,8 @@ from currant.sinks import (
     JSONSink,
     check_style,
 )
+from currant.sinks._files import terminal_columns
+from currant.sinks._templates import label_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +58,8 @@ START_TEXTS: Mapping[Event, str | None] = {
     "exited": "{name}: {exit}",
 }
 """Messages of ``currant start`` for each start and each exit, as foreman and honcho show them."""
+
+STDOUT = 1
 
 FILES_PER_COMMAND = 6
 """File descriptors that a starting command needs, for both ends of two pipes among others.
@@ -118,7 +122,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     names = _choose_names(lines, options["names"])
     colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
-    env = output_variables(variables, options["color"], shown=not options["json"]) | variables
+    env = _output_variables(variables, options, names) | variables
     signal = options["stop_signal"]
     commands = [
         Command.shell(line, name=name, color=color, cwd=options["cwd"], env=env, stop_signal=signal)
@@ -142,7 +146,9 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     procfile, processes, variables = read_application(options["procfile"], options["env"])
     processes = select_processes(processes, names)
     counts = parse_formation(options["formation"], processes)
-    env = output_variables(variables, options["color"], shown=not options["json"]) | dict(variables)
+    instances = [*expand_instances(processes, counts, _first_port(options, variables))]
+    names = [instance.name for instance in instances]
+    env = _output_variables(variables, options, names) | dict(variables)
     cwd = options["cwd"] or os.path.dirname(procfile) or None
     signal = options["stop_signal"]
     commands = [
@@ -153,11 +159,27 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
             env=env | {"PORT": str(instance.port), "PS": instance.name},
             stop_signal=signal,
         )
-        for instance in expand_instances(processes, counts, _first_port(options, variables))
+        for instance in instances
     ]
     if not commands:
         raise CommandError(f"--formation {options['formation']} leaves no process to start")
     return _build_runner(commands, options, texts=START_TEXTS)
+
+
+def _output_variables(
+    given: Mapping[str, str], options: Options, names: Sequence[str]
+) -> dict[str, str]:
+    """Return the variables that fit the place of the output; `given` takes precedence."""
+    shown = not options["json"]
+    columns = terminal_columns(STDOUT) if shown else None
+    if columns and not options["raw"]:
+        label = label_columns(_prefix(options), names, timestamps=options["timestamps"])
+        columns = max(1, columns - label)
+    return output_variables(given, options["color"], shown=shown, columns=columns or None)
+
+
+def _prefix(options: Options) -> str:
+    return DEFAULT_PREFIX if options["prefix"] is None else options["prefix"]
 
 
 def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
@@ -281,10 +303,9 @@ def _build_sinks(
     if options["json"]:
         sinks.append(JSONSink(sys.stdout))
     else:
-        prefix = options["prefix"]
         sinks.append(
             ConsoleSink(
-                prefix=DEFAULT_PREFIX if prefix is None else prefix,
+                prefix=_prefix(options),
                 color=options["color"],
                 timestamps=options["timestamps"],
                 quiet=options["quiet"],
@@ -299,5 +320,5 @@ def _build_sinks(
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
             raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
-        sinks.append(DirectorySink(folder))
+        sinks.append(DirectorySink(folder, plain=options["color"] != "always"))
     return sinks

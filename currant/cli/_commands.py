@@ -112,7 +112,8 @@ _SHARED_OPTIONS = (
         type=click.Choice(get_args(Color)),
         default="auto",
         show_default=True,
-        help="When to colour the names; auto: on a terminal.",
+        help="When to colour the names; auto: on a terminal, unless NO_COLOR, FORCE_COLOR, "
+        "CLICOLOR or TERM=dumb says otherwise.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages."),
     click.option("--json", is_flag=True, help="Write each line and event as a JSON object."),
@@ -120,7 +121,8 @@ _SHARED_OPTIONS = (
         "--log-dir",
         type=click.Path(file_okay=False),
         metavar="DIR",
-        help="Also append the output of each command to DIR/NAME.log.",
+        help="Also append the output of each command to DIR/NAME.log; without colours unless "
+        "--color always.",
     ),
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(

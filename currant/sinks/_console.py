@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
-from currant.sinks._colors import color_system_of
+from currant.sinks._colors import color_system_of, is_dumb
 from currant.sinks._files import BYTES_PER_WRITE, OpenFile
 from currant.sinks._formatter import Formatter
 from currant.sinks._line_writer import LineWriter
@@ -52,9 +53,10 @@ class ConsoleSink(ThreadedSink):
             read; ``{time:%H:%M:%S.%f}`` is a format of `time.strftime`) and ``{elapsed}`` (seconds
             since the attempt began; ``{elapsed:.3f}``).
         color: whether labels are coloured: ``"always"``, ``"never"``, or ``"auto"``: if the file is
-            a terminal, by the rules of ``NO_COLOR``, ``FORCE_COLOR`` and ``TERM``.  Colours need
-            the package rich (the extra ``cli``).  The colour is `Command.color`, or is chosen so
-            that neighbours differ.
+            a terminal, unless the environment decides: ``NO_COLOR`` or ``TERM=dumb`` turns colours
+            off, ``FORCE_COLOR`` or ``CLICOLOR_FORCE`` on, ``FORCE_COLOR=0`` or ``CLICOLOR=0`` off.
+            Colours need the package rich (the extra ``cli``).  The colour is `Command.color`, or is
+            chosen so that neighbours differ.
         timestamps: True: the time of day before each label; a str: a format of `time.strftime`.
         quiet: whether texts about events are left out.
         mode: ``"line"``; ``"group"``: a command's output in a block after its exit, held until
@@ -65,7 +67,8 @@ class ConsoleSink(ThreadedSink):
             defaults; None: no text.  A template may have the fields of the prefix, and if they
             apply ``{exit}``, ``{after}`` and ``{delay}`` (seconds), ``{error}``, ``{lines}``.  A
             template for ``"exited"`` is used for every exit, the default only for failures.
-        progress: whether a terminal on stderr shows below the output how many commands are done.
+        progress: whether a terminal on stderr shows below the output how many commands are done;
+            not if ``TERM=dumb``.
 
     Raises:
         ValueError: when built: a template or an option is invalid.
@@ -95,7 +98,7 @@ class ConsoleSink(ThreadedSink):
         self._formatter = Formatter(out.writer, err.writer, templates, mode, quiet=quiet)
         # Texts about events come first, since the reader of stdout may be stuck.
         self._outputs = {output.writer: output for output in (err, out)}
-        self._progress = ProgressLine() if progress and err.file.columns is not None else None
+        self._progress = ProgressLine() if progress and err.can_rewind else None
         if self._progress is not None:
             err.progress = self._progress
 
@@ -127,7 +130,8 @@ class _OutputFile:
         color_system = color_system_of(file, color)
         self.in_color = color_system is not None
         self.file = OpenFile(file)
-        self.writer = LineWriter(color_system, rewinds=self.file.columns is not None)
+        self.can_rewind = self.file.columns is not None and not is_dumb(os.environ)
+        self.writer = LineWriter(color_system, rewinds=self.can_rewind)
         self.progress: ProgressLine | None = None
         self._waiting: list[Chunk] = []
         self._size = 0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from currant._values.lines import Batch
-from currant._values.messages import Started
+from currant._values.messages import Exited, Started
+from currant.sinks._control import SequenceFilter
 from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class DirectorySink(ThreadedSink):
         backups: how many rotated files are kept for each command; the oldest file is deleted.
         stderr: ``"stdout"``: in the same file, in the order in which the output was read;
             ``"separate"``: in ``NAME.err.log``.
+        plain: whether escape sequences, such as colours, are left out of the files.
 
     Raises:
         ValueError: when built: an option is invalid.
@@ -58,6 +60,7 @@ class DirectorySink(ThreadedSink):
         backups: int = 0,
         *,
         stderr: Literal["stdout", "separate"] = "stdout",
+        plain: bool = False,
     ) -> None:
         super().__init__()
         if max_bytes is not None and max_bytes < 1:
@@ -70,6 +73,7 @@ class DirectorySink(ThreadedSink):
         self._max_bytes = max_bytes
         self._backups = backups
         self._separate = stderr == "separate"
+        self._filters: dict[tuple[str, StreamName], SequenceFilter] | None = {} if plain else None
 
     def _handle(
         self,
@@ -85,11 +89,22 @@ class DirectorySink(ThreadedSink):
                         parts.setdefault(self._file(message.command, stream), [])
                 case Batch():
                     file = self._file(message.command, message.stream)
-                    parts.setdefault(file, []).append(message.data)
+                    parts.setdefault(file, []).append(self._shown(message))
+                case Exited() if self._filters is not None:  # A sequence ends with its attempt.
+                    self._filters.pop((message.command, "stdout"), None)
+                    self._filters.pop((message.command, "stderr"), None)
                 case _:
                     pass
         for file, data in parts.items():
             self._add(file, b"".join(data))
+
+    def _shown(self, batch: Batch) -> bytes:
+        if self._filters is None:
+            return batch.data
+        key = (batch.command, batch.stream)
+        if key not in self._filters:
+            self._filters[key] = SequenceFilter()
+        return self._filters[key].feed(batch.data)
 
     def _file(self, command: str, stream: StreamName) -> Path:
         kind = "err.log" if stream == "stderr" and self._separate else "log"

@@ -6,6 +6,7 @@ when it is first used.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -13,7 +14,8 @@ from string import Formatter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
-from currant._values.messages import Dropped, Ready, Skipped
+from currant._values.lines import Batch
+from currant._values.messages import Dropped, Ready, Skipped, Started
 from currant._values.names import printable
 from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe
@@ -22,11 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from currant._values.command import Command
-    from currant._values.lines import Batch
-    from currant._values.messages import Started
     from currant.sinks._events import EventMessage
 
-__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates"]
+__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates", "label_columns"]
 
 DEFAULT_PREFIX = "{name} | "
 """The label before each line, unless `prefix` replaces it."""
@@ -174,6 +174,25 @@ class Templates:
             "time": datetime.fromtimestamp(time, UTC).astimezone(),
             "elapsed": max(0.0, time - began),
         }
+
+
+def label_columns(prefix: str, names: Iterable[str], *, timestamps: str | bool | None) -> int:
+    """Return how many columns of a terminal the label before each line takes, more or less.
+
+    Args:
+        prefix: as for `Templates`.
+        names: the names of all commands.
+        timestamps: as for `Templates`.
+
+    Raises:
+        ValueError: as for `Templates`.
+    """
+    templates = Templates(prefix, timestamps, NO_TEXTS, in_color=False)
+    labels = []
+    for name in names:
+        templates.started(Started(name, os.getpid(), 1, 0.0))  # Other PIDs are about as long.
+        labels.append(templates.label(Batch(name, "stdout", b"", 0.0))[0])
+    return max((_cells(label.rpartition("\n")[2]) for label in labels), default=0)
 
 
 def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:
