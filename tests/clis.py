@@ -198,7 +198,7 @@ def start_with_pipes(
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
     before: Sequence[str] = (),
-    columns: int = 0,  # noqa: ARG001 - a pipe has no width
+    columns: int = 0,
 ) -> Cli:
     """Start currant with pipes for its output; `stack` ends currant if the test does not."""
     process = subprocess.Popen(

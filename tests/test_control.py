@@ -135,7 +135,7 @@ def test_long_sequence_is_removed_with_bounded_memory() -> None:
 @given(OUTPUT, st.lists(st.integers(0, 60)), st.booleans())
 @example(b"\x1b\x9b[2J", [2], True)
 @example(b"\x1b]8;;u\x1b\\t\n", [6, 7], True)
-def test_cuts_do_not_change_the_result(output: bytes, cuts: list[int], styles: bool) -> None:  # noqa: FBT001
+def test_cuts_do_not_change_the_result(output: bytes, cuts: list[int], styles: bool) -> None:
     """The terminal gets the same bytes in whatever pieces the output is read."""
     ends = sorted({0, len(output), *(min(cut, len(output)) for cut in cuts)})
     pieces = [output[begin:end] for begin, end in pairwise(ends)]

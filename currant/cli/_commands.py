@@ -100,7 +100,12 @@ def _add_shared_options(function: Callable[P, None]) -> Callable[P, None]:
 
 _SHARED_OPTIONS = (
     click.option("--timestamps", is_flag=True, help="Show the time of day before each line."),
-    click.option("-r", "--raw", is_flag=True, help="Show the output unchanged, without prefixes."),
+    click.option(
+        "-r",
+        "--raw",
+        is_flag=True,
+        help="Show the output unchanged, without prefixes and with all control sequences.",
+    ),
     click.option(
         "-g",
         "--group",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from currant.sinks._colors import color_system_of, is_dumb
+from currant.sinks._control import ControlFilter
 from currant.sinks._files import BYTES_PER_WRITE, OpenFile
 from currant.sinks._formatter import Formatter
 from currant.sinks._line_writer import LineWriter
@@ -44,6 +46,10 @@ class ConsoleSink(ThreadedSink):
 
     A lone ``\r``, as in progress bars, rewinds the line on a terminal if there is a single
     command; otherwise it ends the line.
+
+    On a terminal, colours and hyperlinks in the output pass, and end with their line.  Control
+    sequences that move the cursor, clear the screen or change the terminal are removed, unless
+    `mode` is ``"raw"``.  A file or pipe gets all sequences.
 
     Args:
         stdout: the file for stdout; if None, the host's.
@@ -130,8 +136,13 @@ class _OutputFile:
         color_system = color_system_of(file, color)
         self.in_color = color_system is not None
         self.file = OpenFile(file)
-        self.can_rewind = self.file.columns is not None and not is_dumb(os.environ)
-        self.writer = LineWriter(color_system, rewinds=self.can_rewind)
+        is_terminal, is_plain = self.file.columns is not None, is_dumb(os.environ)
+        self.can_rewind = is_terminal and not is_plain
+        self.writer = LineWriter(
+            color_system,
+            rewinds=self.can_rewind,
+            new_filter=partial(ControlFilter, styles=not is_plain) if is_terminal else None,
+        )
         self.progress: ProgressLine | None = None
         self._waiting: list[Chunk] = []
         self._size = 0

@@ -45,10 +45,13 @@ _ANY_SEQUENCE = re.compile(_SEQUENCE)
 _ANY_CONTROL = re.compile(b"()(?:" + _SEQUENCE + b"|" + _CONTROL + b")")
 _STYLE_OR_ANY = re.compile(b"(" + _COLOR + b"|" + _LINK + b")|" + _SEQUENCE + b"|" + _CONTROL)
 """Sequences and control characters; the group is the part that passes."""
+_NO_COLOR = re.compile(rb"\x1b(?!\[[0-9;:]*+m)|" + _CONTROL)
+"""The begin of any sequence but a colour.  Most output has none, and a search takes little time."""
 
 _CHARACTER = rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 _C1 = re.compile(rb"\xc2[\x80-\x9f]|(" + _CHARACTER + rb")|[\x80-\x9f]")
 """A character of C1, as UTF-8 or as a single byte; the group is any other character."""
+_C1_AS_UTF_8 = re.compile(rb"\xc2[\x80-\x9f]")
 _CUT_CHARACTER = re.compile(rb"(?:[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z")
 
 _OPEN_COLOR = rb"\x1b\[(?!0*m)[0-9;:]*+m[^\x1b\r\n]*+(?:\x1b(?!\[)[^\x1b\r\n]*+)*+"
@@ -103,6 +106,7 @@ class ControlFilter(SequenceFilter):
 
     def __init__(self, *, styles: bool) -> None:
         super().__init__()
+        self._styles = styles
         self._controls = _STYLE_OR_ANY if styles else _ANY_CONTROL
         self._color, self._link = _Style(_OPEN_COLOR, RESET), _Style(_OPEN_LINK, END_OF_LINK)
         self._cut_character = b""
@@ -116,7 +120,9 @@ class ControlFilter(SequenceFilter):
         if self._cut_character or not data.isascii():
             data = self._without_c1(data)
         if self._held or ESCAPE in data or any(control in data for control in _CONTROLS):
-            data = self._controls.sub(rb"\1", self._complete(data))
+            data = self._complete(data)
+            if not self._styles or _NO_COLOR.search(data):
+                data = self._controls.sub(rb"\1", data)
         return self._link.end_with_lines(self._color.end_with_lines(data))
 
     def end_styles(self) -> bytes:
@@ -132,7 +138,12 @@ class ControlFilter(SequenceFilter):
         cut = _CUT_CHARACTER.search(data, max(0, len(data) - 3))
         end = len(data) if cut is None else cut.start()
         self._cut_character = data[end:]
-        return _C1.sub(rb"\1", data[:end])
+        data = data[:end]
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            return _C1.sub(rb"\1", data)
+        return _C1_AS_UTF_8.sub(b"", data) if b"\xc2" in data else data  # This saves a lot of time.
 
 
 class _Style:

@@ -72,6 +72,8 @@ class Formatter:
                     self._templates.started(message)
                 case Exited() | Failed():
                     yield from self._replay(message.command)
+                    for writer in (self._out, self._err):
+                        yield writer, writer.finish(message.command)
                 case _:
                     pass
             text = None if self._quiet else self._templates.event_text(message)
