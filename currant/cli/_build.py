@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from currant._supervisor.runner import Runner
 from currant._values.command import Command
@@ -59,7 +59,7 @@ START_TEXTS: Mapping[Event, str | None] = {
 }
 """Messages of ``currant start`` for each start and each exit, as foreman and honcho show them."""
 
-STDOUT = 1
+STDOUT, STDERR = 1, 2
 
 FILES_PER_COMMAND = 6
 """File descriptors that a starting command needs, for both ends of two pipes among others.
@@ -78,6 +78,7 @@ class Options(TypedDict):
     timestamps: bool
     raw: bool
     group: bool
+    merge: bool | None
     color: Color
     quiet: bool
     json: bool
@@ -123,9 +124,16 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
     env = _output_variables(variables, options, names) | variables
-    signal = options["stop_signal"]
     commands = [
-        Command.shell(line, name=name, color=color, cwd=options["cwd"], env=env, stop_signal=signal)
+        Command.shell(
+            line,
+            name=name,
+            color=color,
+            cwd=options["cwd"],
+            env=env,
+            stderr=_stderr(options),
+            stop_signal=options["stop_signal"],
+        )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
     return _build_runner(commands, options, max_processes=options["max_processes"])
@@ -150,14 +158,14 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     names = [instance.name for instance in instances]
     env = _output_variables(variables, options, names) | dict(variables)
     cwd = options["cwd"] or os.path.dirname(procfile) or None
-    signal = options["stop_signal"]
     commands = [
         Command.shell(
             instance.line,
             name=instance.name,
             cwd=cwd,
             env=env | {"PORT": str(instance.port), "PS": instance.name},
-            stop_signal=signal,
+            stderr=_stderr(options),
+            stop_signal=options["stop_signal"],
         )
         for instance in instances
     ]
@@ -176,6 +184,20 @@ def _output_variables(
         label = label_columns(_prefix(options), names, timestamps=options["timestamps"])
         columns = max(1, columns - label)
     return output_variables(given, options["color"], shown=shown, columns=columns or None)
+
+
+def _stderr(options: Options) -> Literal["separate", "stdout"]:
+    """Return whether commands write stderr into the pipe of stdout, which keeps the order of both.
+
+    By default they do if both end in the same place, as on a terminal or with ``2>&1``, and if
+    currant does not show which stream a line came from.
+    """
+    merge = options["merge"]
+    if merge is None:
+        shows_stream = options["json"] or "{stream" in _prefix(options)
+        is_one_place = os.path.samestat(os.fstat(STDOUT), os.fstat(STDERR))
+        merge = is_one_place and not shows_stream
+    return "stdout" if merge else "separate"
 
 
 def _prefix(options: Options) -> str:

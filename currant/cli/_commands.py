@@ -113,6 +113,12 @@ _SHARED_OPTIONS = (
         help="Show the output of each command in one block, when the command has ended.",
     ),
     click.option(
+        "--merge/--no-merge",
+        default=None,
+        help="Show stderr on stdout, in the order written.  [default: if both are one terminal, "
+        "file or pipe, without --json and {stream}]",
+    ),
+    click.option(
         "--color",
         type=click.Choice(get_args(Color)),
         default="auto",

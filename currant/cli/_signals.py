@@ -39,7 +39,7 @@ def _known(*names: str) -> tuple[signals.Signals, ...]:
 
 STOP_SIGNALS = _known(
     *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"),
-    *("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGIO", "SIGPWR"),
+    *("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGIO", "SIGPWR", "SIGSTKFLT"),
 )
 """The signals that stop the commands: all signals that would kill currant by default.
 
