@@ -65,7 +65,7 @@ class SequenceFilter:
     """Removes all escape sequences from one stream, and nothing else."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held: bytes = b""
 
     def feed(self, data: bytes) -> bytes:
         """Add the next piece of the stream, and return the text that is complete so far."""
@@ -77,7 +77,7 @@ class SequenceFilter:
         """Return the data without an incomplete sequence at the end, which is held back."""
         data = self._held + data
         start = _start_of_incomplete(data)
-        self._held = held = data[start:]
+        held = self._held = data[start:]
         if len(held) > MAX_HELD:
             # The "?" makes sure that the sequence will be neither a colour nor a link.
             filler = b"?" if held[1:2] in _BEGINS_LONG else b""

@@ -188,7 +188,7 @@ def label_columns(prefix: str, names: Iterable[str], *, timestamps: str | bool |
         ValueError: as for `Templates`.
     """
     templates = Templates(prefix, timestamps, NO_TEXTS, in_color=False)
-    labels = []
+    labels: list[str] = []
     for name in names:
         templates.started(Started(name, os.getpid(), 1, 0.0))  # Other PIDs are about as long.
         labels.append(templates.label(Batch(name, "stdout", b"", 0.0))[0])
