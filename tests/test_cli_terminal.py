@@ -339,6 +339,7 @@ def test_ctrl_z_pauses_and_fg_resumes_in_a_tmux_window(tmux: Tmux, lifeline: Lif
 
 def test_closed_tmux_window_leaves_no_process(tmux: Tmux, lifeline: Lifeline) -> None:
     """If a tmux window closes, all commands that run in the window end."""
+    tmux.wait_for(r"prompt>\s*$")
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
     tmux("new-window", "exec sh")
