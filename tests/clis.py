@@ -13,6 +13,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -22,7 +23,7 @@ from currant._system.files import bytes_in_pipe
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import ExitStack
     from types import TracebackType
     from typing import Self
@@ -166,6 +167,8 @@ class Start(Protocol):
         stderr: int = subprocess.PIPE,
         cwd: Path = ROOT,
         env: Mapping[str, str] = {},
+        before: Sequence[str] = (),
+        columns: int = 0,
     ) -> Cli:
         """Start currant and return at once; only streams that are pipes are read."""
         ...
@@ -194,10 +197,12 @@ def start_with_pipes(
     stderr: int = subprocess.PIPE,
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
+    before: Sequence[str] = (),
+    columns: int = 0,
 ) -> Cli:
     """Start currant with pipes for its output; `stack` ends currant if the test does not."""
     process = subprocess.Popen(
-        [*CURRANT, subcommand, *arguments],
+        [*before, *CURRANT, subcommand, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -221,12 +226,19 @@ def start_on_terminal(
     stderr: int = subprocess.PIPE,
     cwd: Path = ROOT,
     env: Mapping[str, str] = {},
+    before: Sequence[str] = (),
+    columns: int = 0,
 ) -> Cli:
-    """Start currant on a terminal of its own, on which `type_on` types."""
+    """Start currant on a terminal of its own, on which `type_on` types.
+
+    `before` is a program that starts currant, with its own arguments.  `columns` is the width of
+    the terminal; 0: unknown.
+    """
     ours, terminal = pty.openpty()
+    termios.tcsetwinsize(ours, (24 if columns else 0, columns))
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", TAKE_TERMINAL, *CURRANT, subcommand, *arguments],
+            [sys.executable, "-c", TAKE_TERMINAL, *before, *CURRANT, subcommand, *arguments],
             stdin=terminal,
             stdout=terminal if stdout == subprocess.PIPE else stdout,
             stderr=terminal if stderr == subprocess.PIPE else stderr,
@@ -243,8 +255,16 @@ def start_on_terminal(
 
 
 def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
-    """Return the environment for currant: the test's, without the variables about colours."""
-    unwanted = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "TTY_COMPATIBLE", "TMUX")
+    """Return the environment for currant: the test's, without the variables about terminals."""
+    colors = (
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "COLORTERM",
+        "TTY_COMPATIBLE",
+    )
+    unwanted = (*colors, "COLUMNS", "TERM", "TMUX")
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
 
 

@@ -189,6 +189,42 @@ def _with_one_pipe(start: Start, arguments: Sequence[str]) -> Cli:
     return start(*arguments, stderr=subprocess.STDOUT)
 
 
+ALTERNATING = "for n in 1 2 3 4 5; do echo out$n; echo err$n >&2; done"
+IN_ORDER = b"".join(b"a | out%d\na | err%d\n" % (n, n) for n in range(1, 6))
+
+
+@pytest.mark.parametrize("where", ["a pipe", "a terminal", "a file"])
+@pytest.mark.parametrize("options", [(), ("--raw",), ("--group",)])
+def test_streams_that_end_in_one_place_keep_their_order(
+    start: Start, on_terminal: Start, tmp_path: Path, where: str, options: tuple[str, ...]
+) -> None:
+    """If stdout and stderr of currant are one file, a command's lines come as it wrote them."""
+    arguments = (*options, "-n", "a", "--color", "never", ALTERNATING)
+    if where == "a file":
+        with open(tmp_path / "out", "wb") as file:
+            start(*arguments, stdout=file.fileno(), stderr=file.fileno()).end()
+        out = (tmp_path / "out").read_bytes()
+    else:
+        cli = on_terminal(*arguments) if where == "a terminal" else _with_one_pipe(start, arguments)
+        out = plain(cli.end().out)
+    assert out == (IN_ORDER.replace(b"a | ", b"") if "--raw" in options else IN_ORDER)
+
+
+def test_streams_stay_apart_if_they_are_told_apart(start: Start) -> None:
+    """With --json, {stream} in the prefix or --no-merge, stderr stays a stream of its own."""
+    out = _with_one_pipe(start, ("--json", "-n", "a", "echo err >&2")).end().out
+    assert b'"stream": "stderr"' in out or b'"stream":"stderr"' in out
+    assert _with_one_pipe(start, ("-p", "{stream} ", "echo err >&2")).end().out == b"stderr err\n"
+    arguments = ("--no-merge", "--merge", "-p", "{stream} ", "echo err >&2")
+    assert _with_one_pipe(start, arguments).end().out == b"stdout err\n"
+
+
+def test_merge_option_shows_stderr_on_stdout(run: Run) -> None:
+    """With --merge, stderr of commands goes to stdout, and texts of currant stay on stderr."""
+    ended = run("--merge", "-n", "a", f"{ALTERNATING}; exit 3")
+    assert ended == (3, IN_ORDER, b"currant: a: exit code 3\n")
+
+
 # ---- no byte is lost ----
 
 
@@ -244,9 +280,12 @@ def test_simultaneous_stdout_and_stderr_are_both_complete(run: Run) -> None:
 
 
 def test_stdout_and_stderr_lines_stay_whole_in_one_pipe(start: Start) -> None:
-    """With ``2>&1``, each line has one prefix and one number, and no line is missing."""
+    """With ``2>&1``, each line has one prefix and one number, and no line is missing.
+
+    ``--no-merge`` is needed because `seq` does not write whole lines into a pipe.
+    """
     both = "seq 20000 & seq 20000 >&2; wait"
-    status, out, _ = _with_one_pipe(start, ("-n", "a,b", both, both)).end()
+    status, out, _ = _with_one_pipe(start, ("-n", "a,b", "--no-merge", both, both)).end()
     assert status == 0
     for name in "ab":
         assert sorted(lines_of(name, out)) == sorted(numbers(20_000) * 2)
@@ -392,6 +431,9 @@ def test_log_dir_that_cannot_be_created_is_reported(run: Run) -> None:
         ({"TERM": "xterm", "FORCE_COLOR": "1"}, True),
         ({"FORCE_COLOR": "1"}, True),
         ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": "0", "CLICOLOR_FORCE": "1"}, False),
+        ({"CLICOLOR_FORCE": "1"}, True),
+        ({"CLICOLOR_FORCE": "0"}, False),
     ],
 )
 def test_pipes_are_coloured_only_on_request(

@@ -7,6 +7,7 @@ currant has ended.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -44,14 +45,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
 
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+SIGNALS = {
+    signal.SIGINT: 130,
+    signal.SIGTERM: 143,
+    signal.SIGHUP: 129,
+    signal.SIGQUIT: 131,
+    signal.SIGALRM: 142,
+}
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_first_signal_stops_all_commands_gracefully(
     start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
 ) -> None:
-    """On a signal, currant sends SIGTERM to all commands, shows late output and exits 128 + n."""
+    """On a signal, currant stops all commands, shows late output and dies of the signal."""
     tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
     cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
     cli.read_until(b"a | ready\n", b"b | ready\n")
@@ -59,7 +66,96 @@ def test_first_signal_stops_all_commands_gracefully(
     status, out, err = cli.end()
     assert lifeline.ended() == {"a", "b"}
     assert (status, err) == (SIGNALS[number], b"")
+    assert cli.process.returncode == -number
     assert sorted(out.splitlines()[2:]) == [b"a | bye", b"b | bye"]
+
+
+def test_status_of_a_command_is_not_the_death_of_currant(start: Start) -> None:
+    """If a signal kills a command, or a command exits with 128 + n, currant exits by itself."""
+    for command in ("kill -TERM $$", "exit 143"):
+        cli = start("-q", command)
+        assert cli.end().status == 143
+        assert cli.process.returncode == 143
+
+
+def test_sigquit_leaves_no_core_file(start: Start, lifeline: Lifeline, tmp_path: Path) -> None:
+    """Currant dies of SIGQUIT without a core dump, even if core files are allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard == 0:
+        pytest.skip("the hard limit of core files is 0")
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        cli = start(f"{lifeline.hold('a')}; {EXEC_FOREVER}", cwd=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    lifeline.wait_for("a")
+    before = set(os.listdir(tmp_path))
+    cli.signal(signal.SIGQUIT)
+    end = os.waitid(os.P_PID, cli.process.pid, os.WEXITED | os.WNOWAIT)
+    assert end is not None
+    assert (end.si_code, end.si_status) == (os.CLD_KILLED, signal.SIGQUIT)
+    assert set(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH])
+def test_signal_without_a_meaning_for_currant_reaches_the_commands(
+    start: Start, gate: Gate, number: signal.Signals
+) -> None:
+    """SIGUSR1, SIGUSR2 and SIGWINCH go to all commands; currant and the commands go on."""
+    heeds = f"trap 'echo got it' {number.name[3:]}; echo ready; {gate.wait}; {gate.wait}"
+    cli = start("-n", "a", heeds)
+    cli.read_until(b"a | ready\n")
+    cli.signal(number)
+    cli.read_until(b"a | got it\n")
+    cli.signal(signal.SIGTERM)
+    assert cli.end() == (143, b"a | ready\na | got it\n", b"")
+
+
+# ---- as PID 1 ----
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
+
+
+def _start_as_init(start: Start, *arguments: str) -> tuple[Cli, int]:
+    """Start currant as the first process of a PID namespace; return its PID outside, too."""
+    try:
+        subprocess.run([*NAMESPACE, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no permission for a PID namespace: {error}")
+    cli = start(*arguments, before=NAMESPACE)
+    cli.read_until(b"a | ready\n")
+    unshare = cli.process.pid
+    children = Path(f"/proc/{unshare}/task/{unshare}/children").read_text()
+    return cli, int(children.split()[0])
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGUSR1])
+def test_pid_1_heeds_signals(
+    start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
+) -> None:
+    """As PID 1, currant handles each signal as elsewhere, and exits with 128 + n."""
+    heeds = f"trap 'echo bye; exit 3' TERM USR1; {lifeline.hold('a')}; echo ready; {gate.wait}"
+    cli, init = _start_as_init(start, "-q", "-n", "a", heeds)
+    os.kill(init, number)
+    assert cli.end() == (SIGNALS.get(number, 3), b"a | ready\na | bye\n", b"")
+    assert lifeline.ended() == {"a"}
+
+
+@needs_proc
+def test_pid_1_reaps_orphans_and_no_exit_of_its_commands(start: Start, tmp_path: Path) -> None:
+    """As PID 1, currant reaps each orphan, and does not lose the exit of a command."""
+    pid = tmp_path / "pid"
+    orphan = f"(sh -c 'echo $$ >\"{pid}\"' &); until [ -s '{pid}' ]; do sleep 0.01; done"
+    reaped = f"while [ -e /proc/$(cat '{pid}') ]; do sleep 0.01; done; echo reaped; exit 3"
+    commands = ("echo ready", f"{orphan}; {reaped}")
+    cli, _ = _start_as_init(start, "-n", "a,b", *commands)
+    status, out, err = cli.end()
+    assert (status, err) == (3, b"currant: b: exit code 3\n")
+    assert set(out.splitlines()) == {b"a | ready", b"b | reaped"}
+
+
+# ---- more signals ----
 
 
 def test_command_has_its_grace_after_one_signal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -63,6 +64,25 @@ def test_second_ctrl_c_kills_a_command_at_once(
     assert b"Traceback" not in ended.out
 
 
+def test_ctrl_c_ends_the_loop_of_a_shell(
+    on_terminal: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path
+) -> None:
+    """In a loop of a bash script, Ctrl-C ends currant and the loop, not only this turn."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    script = tmp_path / "loop"
+    script.write_text('for i in 1 2 3; do "$@"; echo "after $i"; done; echo "still here"\n')
+    command = f"{lifeline.hold('a')}; echo ready; {EXEC_FOREVER}"
+    cli = on_terminal("-n", "a", command, before=(bash, str(script)))
+    cli.read_until(b"ready\r\n")
+    type_on(cli, b"\x03")
+    ended = cli.end()
+    assert cli.process.returncode == -signal.SIGINT
+    assert lifeline.ended() == {"a"}
+    assert plain(ended.out).replace(b"^C", b"") == b"a | ready\n"
+
+
 @pytest.mark.parametrize("command", [EXEC_FOREVER, "while :; do echo line; done"])
 def test_closed_terminal_stops_all_commands(
     on_terminal: Start, lifeline: Lifeline, command: str
@@ -103,12 +123,16 @@ def test_prefixes_are_coloured_on_a_terminal(on_terminal: Start) -> None:
         ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
         ({"NO_COLOR": ""}, True),
         ({"TERM": "xterm-256color"}, True),
+        ({"FORCE_COLOR": "0"}, False),
+        ({"FORCE_COLOR": "false"}, False),
+        ({"CLICOLOR": "0"}, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True),
     ],
 )
 def test_variables_control_colours_on_a_terminal(
     on_terminal: Start, env: dict[str, str], *, colored: bool
 ) -> None:
-    """A non-empty NO_COLOR and TERM=dumb turn colours off."""
+    """NO_COLOR, FORCE_COLOR=0, CLICOLOR=0 and TERM=dumb turn colours off, if they are not empty."""
     ended = on_terminal("-n", "a", "echo hi; echo err >&2", env=env).end()
     assert (b"\x1b" in ended.out) is colored
     assert sorted(plain(ended.out).splitlines()) == [b"a | err", b"a | hi"]
@@ -153,6 +177,11 @@ def test_progress_line_is_shown_for_queued_commands(on_terminal: Start, gate: Ga
         ([], {}, b"1"),
         ([], {"NO_COLOR": "1"}, b""),
         ([], {"FORCE_COLOR": "3"}, b"3"),
+        ([], {"FORCE_COLOR": "0"}, b"0"),
+        ([], {"TERM": "dumb"}, b""),
+        ([], {"CLICOLOR": "0"}, b""),
+        (["--color", "always"], {"TERM": "dumb"}, b"1"),
+        (["--color", "always"], {"NO_COLOR": "1"}, b""),
         (["--color", "never"], {}, b""),
         (["--json"], {}, b""),
     ],
@@ -163,6 +192,49 @@ def test_commands_get_force_color_on_a_terminal(
     """On a terminal, commands get FORCE_COLOR unless an option or a variable turns colours off."""
     out = on_terminal("-n", "a", *options, "echo is=$FORCE_COLOR.", env=env).end().out
     assert b"is=%s." % shown in out
+
+
+def test_dumb_terminal_gets_no_progress_line(on_terminal: Start) -> None:
+    """A terminal that cannot move the cursor gets whole lines only."""
+    commands = ("echo 1", "printf '1%%\\r2%%\\r'; exit 3")
+    cli = on_terminal("-m", "1", "-n", "a,b", *commands, env={"TERM": "dumb"})
+    out = cli.end().out
+    assert out == b"a | 1\r\nb | 1%\r\nb | 2%\r\ncurrant: b: exit code 3\r\n"
+
+
+def test_log_files_have_no_colours_unless_asked_for(on_terminal: Start, tmp_path: Path) -> None:
+    """On a terminal commands write colours, which --log-dir leaves out without --color always."""
+    logs = {"auto": b"is=1 red\n", "always": b"\x1b[31mis=1 red\x1b[0m\n"}
+    for color, log in logs.items():
+        folder = tmp_path / color
+        options = ("-n", "a", "--color", color, "--log-dir", str(folder))
+        shown = on_terminal(*options, r"printf '\033[31mis=%s red\033[0m\n' $FORCE_COLOR").end().out
+        assert b"\x1b[31mis=1 red\x1b[0m" in shown
+        assert (folder / "a.log").read_bytes() == log
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "columns"),
+    [
+        ([], {}, 80 - len("a      | ")),
+        (["-p", "[{name} {stream}] "], {}, 80 - len("[a      stdout] ")),
+        (["--timestamps"], {}, 80 - len("12:00:00 a      | ")),
+        (["--raw"], {}, 80),
+        (["--json"], {}, None),
+        ([], {"COLUMNS": "123"}, 123),
+    ],
+)
+def test_commands_get_the_columns_beside_the_prefix(
+    on_terminal: Start, options: list[str], env: dict[str, str], columns: int | None
+) -> None:
+    """On a terminal, COLUMNS is the width that the prefix leaves, unless the variable is set."""
+    cli = on_terminal("-n", "a,longer", *options, "echo is=$COLUMNS.", "true", env=env, columns=80)
+    assert b"is=%s." % (b"" if columns is None else b"%d" % columns) in cli.end().out
+
+
+def test_commands_get_no_columns_without_a_terminal(start: Start) -> None:
+    """If the output goes to a pipe, COLUMNS is not set."""
+    assert start("-n", "a", "echo is=$COLUMNS.").end().out == b"a | is=.\n"
 
 
 # ---- in tmux ----
@@ -229,7 +301,9 @@ def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
         tmux.close()
 
 
-RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"; echo "status=$?"'
+RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"'
+SHOW_STATUS = 'echo "status=$?"'
+"""A line of its own: the shell drops the rest of a line in which a program dies of SIGINT."""
 SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
 
 
@@ -239,6 +313,8 @@ def test_three_commands_run_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> 
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
     tmux("send-keys", "C-c")
+    tmux.wait_for(r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
+    tmux.type(SHOW_STATUS)
     screen = tmux.wait_for(r"^status=130$", r"^db   \| saved$|\^Cdb   \| saved$", r"^prompt>\s*\Z")
     assert lifeline.ended() == {"web", "tick", "db"}
     assert "Traceback" not in screen
@@ -252,15 +328,18 @@ def test_ctrl_z_pauses_and_fg_resumes_in_a_tmux_window(tmux: Tmux, lifeline: Lif
     tmux.wait_for(r"^a \| \d+$")
     tmux("send-keys", "C-z")
     tmux.wait_for(r"Stopped", r"^prompt>\s*\Z")
-    tmux.type('fg; echo "status=$?"')
+    tmux.type("fg")
     tmux.wait_for(r"^a \| resumed$")
     tmux("send-keys", "C-c")
+    tmux.wait_for(r"^prompt>\s*\Z")
+    tmux.type(SHOW_STATUS)
     tmux.wait_for(r"status=130$", r"^prompt>\s*\Z")
     assert lifeline.ended() == {"pause"}
 
 
 def test_closed_tmux_window_leaves_no_process(tmux: Tmux, lifeline: Lifeline) -> None:
     """If a tmux window closes, all commands that run in the window end."""
+    tmux.wait_for(r"prompt>\s*$")
     tmux.type(RUN_THREE)
     tmux.wait_for(*SHOWN)
     tmux("new-window", "exec sh")

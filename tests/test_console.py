@@ -359,8 +359,9 @@ PROGRESS: list[BatchMessage] = [out("a", b"1%\r"), out("a", b"2%\r3%\r"), out("a
 
 
 @pytest.fixture
-def terminal() -> Terminal:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """A terminal that the test closes."""
+    monkeypatch.setenv("TERM", "xterm")
     return Terminal()
 
 
@@ -396,6 +397,78 @@ async def test_other_output_does_not_overwrite_a_progress_bar(terminal: Terminal
     ]
     await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, [A])
     assert terminal.close() == b"a | 1%\r\na | oh\na | 2%\r\ncurrant: a: exit code 3\n"
+
+
+# ---- control sequences ----
+
+
+@pytest.mark.parametrize("mode", ["line", "group"])
+async def test_control_sequences_do_not_reach_a_terminal(terminal: Terminal, mode: str) -> None:
+    """Cursor movements are removed, also if cut; colours pass and end with their line."""
+    messages: list[BatchMessage] = [
+        out("a", b"\x1b[2J\x1b[H\x1b[31mred\x1b"),
+        out("a", b"[1A\x1b[?1049h text\n"),
+        err("a", b"\x1b]0;title\x07\x1b7err\b\n"),
+        exited("a"),
+    ]
+    sink = ConsoleSink(terminal.file, terminal.file, color="never", mode=mode)  # type: ignore[arg-type]
+    await play(sink, messages, [A])
+    assert terminal.close() == b"a | \x1b[31mred text\x1b[0m\na | err\n"
+
+
+async def test_style_of_an_unfinished_line_does_not_leak(terminal: Terminal) -> None:
+    """A style ends before the output of another command, a note, and the end of the console."""
+    messages: list[BatchMessage] = [
+        out("a", b"\x1b[31mred"),
+        out("b", b"plain\n"),
+        out("b", b"\x1b]8;;u\x07link"),
+        exited("a", 3),
+        out("a", b"\x1b[1mbold"),
+    ]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages)
+    assert terminal.close() == (
+        b"a | \x1b[31mred\x1b[0m\nb | plain\n"
+        b"b | \x1b]8;;u\x07link\x1b]8;;\x1b\\\ncurrant: a: exit code 3\n"
+        b"a | \x1b[1mbold\x1b[0m\n"
+    )
+
+
+async def test_incomplete_sequence_ends_with_its_attempt(terminal: Terminal) -> None:
+    """A sequence that a killed process did not complete hides nothing of the next attempt."""
+    messages: list[BatchMessage] = [
+        out("a", b"1\x1b["),
+        exited("a"),
+        out("a", b"2\n"),
+        out("a", b"caf\xe9"),
+        exited("a"),
+    ]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages)
+    assert terminal.close() == b"a | 12\na | caf\xe9\n"
+
+
+async def test_output_of_sequences_alone_shows_no_line(terminal: Terminal) -> None:
+    """A command that only clears the screen, as `clear` does, shows nothing."""
+    messages: list[BatchMessage] = [out("a", b"\x1b[H\x1b[2J\x1b[3J"), exited("a")]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages)
+    assert terminal.close() == b""
+
+
+async def test_dumb_terminal_gets_no_sequences(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TERM=dumb, a terminal gets neither the colours of commands nor carriage returns."""
+    monkeypatch.setenv("TERM", "dumb")
+    messages: list[BatchMessage] = [out("a", b"\x1b[31m1%\x1b[0m\r2%\r"), exited("a")]
+    await play(ConsoleSink(terminal.file, terminal.file), messages, [A])
+    assert terminal.close() == b"a | 1%\na | 2%\n"
+
+
+async def test_raw_mode_and_files_get_all_sequences(terminal: Terminal) -> None:
+    """Raw mode passes every byte on to a terminal, and a file gets every byte in each mode."""
+    data = b"\x1b[2J\x1b[31mred\b\n"
+    await play(ConsoleSink(terminal.file, terminal.file, mode="raw"), [out("a", data)])
+    assert terminal.close() == data
+    assert await console_output([out("a", data)]) == (b"a | " + data, b"")
 
 
 # ---- colours ----

@@ -183,6 +183,21 @@ async def test_output_of_each_command_is_in_a_separate_file(tmp_path: Path) -> N
 
 
 @pytest.mark.anyio
+async def test_plain_log_has_no_escape_sequences(tmp_path: Path) -> None:
+    """With `plain`, colours and cut sequences are left out; a sequence ends with its attempt."""
+    messages: list[BatchMessage] = [
+        started("a"),
+        out("a", b"\x1b[31mred\x1b[0m \xff\b\r\n\x1b["),
+        err("a", b"err\n"),
+        out("a", b"2Jmore\n\x1b]0;"),
+        exited("a"),
+        out("a", b"again\n"),
+    ]
+    await play(DirectorySink(tmp_path, plain=True), messages)
+    assert (tmp_path / "a.log").read_bytes() == b"red \xff\b\r\nerr\nmore\nagain\n"
+
+
+@pytest.mark.anyio
 async def test_separate_option_writes_stderr_to_another_file(tmp_path: Path) -> None:
     """With ``stderr="separate"``, stderr of each command is in NAME.err.log."""
     sink = DirectorySink(tmp_path, stderr="separate")

@@ -7,7 +7,8 @@ Read in the order in which a call passes through the modules:
    and `_env` the files of variables; `_labels` names the commands, `_selection` finds the commands
    that an option names, and `_remark` says which command's end stops the others.  `_peers` has
    advice on options of other programs.
-3. `_run` runs the Runner: signals, a reader that goes away, the exit status.
+3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` says which
+   signals do what, and `_init` is the process with PID 1 in a container.
 4. `_summary` prints the table of ``--summary``.
 
 The packages that these modules import (click, python-dotenv, rich) come with the extra ``cli``.
@@ -21,6 +22,9 @@ import os
 import signal as signals
 import sys
 
+from currant.cli._init import run_as_init
+from currant.cli._signals import die_of
+
 __all__ = ["main"]
 
 GC_THRESHOLD = 50_000
@@ -32,6 +36,8 @@ Imports create many objects, so `currant` starts 0.02 s faster with the higher t
 
 def main() -> None:
     """Run the subcommand that the program's arguments name, and end the program."""
+    if os.getpid() == 1:
+        run_as_init()
     _open_standard_streams()
     _restore_sigchld()
     gc.set_threshold(GC_THRESHOLD)
@@ -42,7 +48,7 @@ def main() -> None:
             raise
         sys.exit("currant: the command line needs an extra: pip install 'currant[cli]'")
     except KeyboardInterrupt:
-        sys.exit(128 + signals.SIGINT)
+        die_of(signals.SIGINT)
     run_command_line()
 
 

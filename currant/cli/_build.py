@@ -34,6 +34,8 @@ from currant.sinks import (
     JSONSink,
     check_style,
 )
+from currant.sinks._files import terminal_columns
+from currant.sinks._templates import label_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -60,6 +62,8 @@ START_TEXTS: Mapping[Event, str | None] = {
 }
 """Messages of ``currant start`` for each start and each exit, as foreman and honcho show them."""
 
+STDOUT, STDERR = 1, 2
+
 FILES_PER_COMMAND = 7
 """File descriptors that a starting command needs, for both ends of three pipes among others.
 
@@ -83,6 +87,7 @@ class Options(TypedDict):
     timestamps: bool
     raw: bool
     group: bool
+    merge: bool | None
     color: Color
     quiet: bool
     json: bool
@@ -132,22 +137,21 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     names = _choose_names(lines, options["names"])
     colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
-    env = output_variables(variables, options["color"], shown=not options["json"]) | variables
-    signal = options["stop_signal"]
     commands = [
         Command.shell(
             line,
             name=name,
             color=color,
             cwd=options["cwd"],
-            env=env,
+            env=variables,
             stdin=_stdin(options),
-            stop_signal=signal,
+            stop_signal=options["stop_signal"],
             flush_after=_flush_after(options, len(lines)),
         )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
     hidden = {"--hide": options["hide"]}
+    commands = _fit_to_output(commands, variables, options)
     return _build_runner(commands, options, hidden, max_processes=options["max_processes"])
 
 
@@ -167,20 +171,18 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     types = processes.keys()
     processes = select_processes(processes, names)
     counts = _instance_counts(processes, options, all_named=bool(names))
-    env = output_variables(variables, options["color"], shown=not options["json"]) | dict(variables)
-    cwd = options["cwd"] or os.path.dirname(procfile) or None
-    signal = options["stop_signal"]
     instances = list(expand_instances(processes, counts, _first_port(options, variables)))
+    cwd = options["cwd"] or os.path.dirname(procfile) or None
     commands = [
         Command.shell(
             instance.line,
             name=instance.name,
             cwd=cwd,
-            env=env
+            env=dict(variables)
             | {"PORT": str(instance.port)}
             | dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name),
             stdin=_stdin(options),
-            stop_signal=signal,
+            stop_signal=options["stop_signal"],
             flush_after=_flush_after(options, len(instances)),
         )
         for instance in instances
@@ -188,6 +190,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     quiet = options["quiet_processes"]
     options["quiet"] = quiet == ""
     hidden = {"--hide": options["hide"], "--quiet": quiet}
+    commands = _fit_to_output(commands, variables, options)
     return _build_runner(commands, options, hidden, types, texts=START_TEXTS)
 
 
@@ -215,6 +218,38 @@ def _instance_counts(
     if not any(counts.values()):
         raise CommandError(f"{option} {given} leaves no process to start")
     return counts
+
+
+def _fit_to_output(
+    commands: Sequence[Command], given: Mapping[str, str], options: Options
+) -> list[Command]:
+    """Return the commands with the variables and the stderr that fit the place of the output."""
+    prefix = _prefix(commands, options)
+    shown = not options["json"]
+    columns = terminal_columns(STDOUT) if shown else None
+    if columns and not options["raw"]:
+        by_name = {command.name: command for command in commands}
+        label = label_columns(prefix, by_name, timestamps=options["timestamps"])
+        columns = max(1, columns - label)
+    variables = output_variables(given, options["color"], shown=shown, columns=columns or None)
+    stderr = _stderr(prefix, options)
+    return [
+        replace(command, env={**variables, **command.env}, stderr=stderr) for command in commands
+    ]
+
+
+def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:
+    """Return whether commands write stderr into the pipe of stdout, which keeps the order of both.
+
+    By default they do if both end in the same place, as on a terminal or with ``2>&1``, and if
+    currant does not show which stream a line came from.
+    """
+    merge = options["merge"]
+    if merge is None:
+        shows_stream = options["json"] or "{stream" in prefix
+        is_one_place = os.path.samestat(os.fstat(STDOUT), os.fstat(STDERR))
+        merge = is_one_place and not shows_stream
+    return "stdout" if merge else "separate"
 
 
 def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
@@ -416,4 +451,4 @@ def _build_log(options: Options) -> list[Sink]:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
-    return [DirectorySink(folder, on_error="warn")]
+    return [DirectorySink(folder, on_error="warn", plain=options["color"] != "always")]

@@ -26,6 +26,7 @@ from currant.cli._build import (
 from currant.cli._peers import advice_on
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
+from currant.cli._signals import SignalStatus, die_of
 from currant.cli._summary import show_summary
 from currant.sinks import Color
 
@@ -56,7 +57,7 @@ def run_command_line() -> None:
         click.echo(f"currant: {' '.join((error.format_message() + advice).split())}", err=True)
         status = USAGE_ERROR
     except click.Abort:  # Ctrl-C arrived before the commands were started.
-        status = 128 + signals.SIGINT
+        status = SignalStatus(128 + signals.SIGINT)
     except OSError as error:  # Writing the help or a list failed; click handles BrokenPipeError.
         click.echo(f"currant: cannot write the output to stdout: {error.strerror}", err=True)
         status = 1
@@ -102,7 +103,12 @@ def _add_shared_options(function: Callable[P, None]) -> Callable[P, None]:
 
 _SHARED_OPTIONS = (
     click.option("--timestamps", is_flag=True, help="Show the time of day before each line."),
-    click.option("-r", "--raw", is_flag=True, help="Show the output unchanged, without prefixes."),
+    click.option(
+        "-r",
+        "--raw",
+        is_flag=True,
+        help="Show the output unchanged, without prefixes and with all control sequences.",
+    ),
     click.option(
         "-g",
         "--group",
@@ -110,11 +116,18 @@ _SHARED_OPTIONS = (
         help="Show the output of each command in one block, when the command has ended.",
     ),
     click.option(
+        "--merge/--no-merge",
+        default=None,
+        help="Show stderr on stdout, in the order written.  [default: if both are one terminal, "
+        "file or pipe, without --json and {stream}]",
+    ),
+    click.option(
         "--color",
         type=click.Choice(get_args(Color)),
         default="auto",
         show_default=True,
-        help="When to colour the names; auto: on a terminal.",
+        help="When to colour the names; auto: on a terminal, unless NO_COLOR, FORCE_COLOR, "
+        "CLICOLOR or TERM=dumb says otherwise.",
     ),
     click.option(
         "--hide",
@@ -126,8 +139,8 @@ _SHARED_OPTIONS = (
         "--log-dir",
         type=click.Path(file_okay=False),
         metavar="DIR",
-        help="Also append the output of each command to DIR/NAME.log; currant goes on if it cannot "
-        "be written, and says what is missing.",
+        help="Also append the output of each command to DIR/NAME.log, without colours unless "
+        "--color always; if a file cannot be written, currant goes on and says what is missing.",
     ),
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(
@@ -289,8 +302,9 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
 
     Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is the exit code of the
     first command that failed, or 128 + n if signal n killed the command.  A command that currant
-    stopped has not failed.  Without --names, a command is named after its program, or after what
-    npm run, python -m, uv run, make and the like run.
+    stopped has not failed.  A signal that stops currant also ends a shell loop around it.  Without
+    --names, a command is named after its program, or after what npm run, python -m, uv run, make
+    and the like run.
     """
     _run_and_exit(lambda: runner_from_command_lines(commands, options), options)
 
@@ -375,7 +389,12 @@ def _run_and_exit(build: Callable[[], Runner], options: Options) -> NoReturn:
 
 
 def _exit(status: int | None) -> NoReturn:
-    """End the program without a wait for threads: one may be blocked in a write."""
+    """End the program without a wait for threads: one may be blocked in a write.
+
+    If a signal has ended currant, currant dies of that signal.
+    """
     with suppress(OSError):  # The disk may be full, but that error has been reported.
         sys.stdout.flush()
+    if isinstance(status, SignalStatus):
+        die_of(status.signal)
     os._exit(status or 0)

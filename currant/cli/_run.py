@@ -18,11 +18,17 @@ import anyio
 
 from currant._values.errors import CurrantError
 from currant.cli._selection import select_results
+from currant.cli._signals import (
+    FORWARDED_SIGNALS,
+    PAUSE_SIGNALS,
+    STOP_SIGNALS,
+    SignalStatus,
+    receive_signals,
+)
 from currant.sinks import SinkWarning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
-    from contextlib import AbstractContextManager
 
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
@@ -30,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_commands"]
 
-STOP_SIGNALS = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)
-PAUSE_SIGNALS = (signals.SIGTSTP, signals.SIGCONT)
 DUPLICATE_SIGNAL_WINDOW = 0.05
 """Seconds in which further signals count as the same request to stop.
 
@@ -51,6 +55,8 @@ STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
 
 def run_commands(runner: Runner, success: str = "all") -> int:
     """Run all commands of a Runner until they have ended, and return the exit status.
+
+    The status is a `SignalStatus` if a signal has ended currant.
 
     Args:
         runner: a Runner that has not been entered yet.
@@ -91,7 +97,7 @@ async def _run(runner: Runner, success: str) -> int:
 
     async def stop_on_signal() -> None:
         signal = await anext(stop_signals)
-        outside_reasons.append(128 + signal)
+        outside_reasons.append(SignalStatus(128 + signal))
         with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
             async for _ in stop_signals:
                 pass
@@ -111,12 +117,14 @@ async def _run(runner: Runner, success: str) -> int:
 
     try:
         with (
-            _receive_signals(STOP_SIGNALS) as stop_signals,
-            _receive_signals(PAUSE_SIGNALS) as pause_signals,
+            receive_signals(STOP_SIGNALS) as stop_signals,
+            receive_signals(PAUSE_SIGNALS) as pause_signals,
+            receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
         ):
             async with runner, anyio.create_task_group() as tasks:
                 tasks.start_soon(stop_on_signal)
                 tasks.start_soon(_pause_and_resume, runner, pause_signals)
+                tasks.start_soon(_forward, runner, forwarded_signals)
                 if _is_pipe(STDOUT):
                     tasks.start_soon(stop_without_reader)
                 async with anyio.create_task_group() as recorders:
@@ -131,15 +139,10 @@ async def _run(runner: Runner, success: str) -> int:
     return _exit_status(select_results(results, success, list(runner.jobs)))
 
 
-def _receive_signals(
-    numbers: Iterable[signals.Signals],
-) -> AbstractContextManager[AsyncIterator[signals.Signals]]:
-    """Receive signals, except those that were ignored before currant started (as by ``nohup``).
-
-    An ignored signal stays ignored.
-    """
-    not_ignored = [number for number in numbers if signals.getsignal(number) != signals.SIG_IGN]
-    return anyio.open_signal_receiver(*not_ignored)
+async def _forward(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:
+    """Send each signal to the process groups of all commands."""
+    async for signal in received:
+        await runner.send_signal(signal)
 
 
 async def _pause_and_resume(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:

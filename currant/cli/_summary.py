@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from currant._values.names import printable
+from currant.sinks._colors import color_system_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,11 +40,12 @@ def show_summary(results: Iterable[Result], color: Color) -> None:
             str(result.attempts),
             f"{result.duration:.1f} s",
         )
-    force = {"auto": None, "always": True, "never": False}[color]
+    system = color_system_of(sys.stderr, color)
     console = Console(
         stderr=True,
-        force_terminal=force,
-        no_color=True if color == "never" else None,
+        force_terminal=system is not None,
+        color_system=cast("Any", system),
+        no_color=system is None,
         width=None if sys.stderr.isatty() else UNLIMITED_WIDTH,
         highlight=False,
     )

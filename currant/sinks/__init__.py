@@ -9,7 +9,8 @@ commands wait.
 To read the package: `_threaded` is the base of the sinks, `_files` writes bytes to files, and
 `_log_file` appends to a file that may fail.
 `_formatter` turns messages into text, with `_templates` (labels and texts), `_events` (a
-description of each message), `_line_writer`, `_colors`, `_progress` and `_spool`.
+description of each message), `_line_writer`, `_control` (which control sequences pass), `_colors`,
+`_progress` and `_spool`.
 """
 
 from currant._channel.feed import SinkAttribute

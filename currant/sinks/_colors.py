@@ -11,9 +11,18 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 from currant._values.errors import CommandError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["COLORS", "Color", "Palette", "check_style", "color_system_of", "paint"]
+__all__ = [
+    "COLORS",
+    "Color",
+    "Palette",
+    "check_style",
+    "color_system_of",
+    "colors_wanted",
+    "is_dumb",
+    "paint",
+]
 
 Color: TypeAlias = Literal["auto", "always", "never"]
 """When to use colours; ``"auto"``: if the file is a terminal."""
@@ -45,7 +54,8 @@ def color_system_of(file: object, color: Color) -> str | None:
     """
     if color not in get_args(Color):
         raise ValueError(f"color must be 'auto', 'always' or 'never', not {color!r}")
-    if color == "never" or (color == "auto" and not _may_be_terminal(file)):
+    wanted = {"always": True, "never": False, "auto": colors_wanted(os.environ)}[color]
+    if wanted is False or (wanted is None and not _may_be_terminal(file)):
         return None
     try:
         console_class = import_module("rich.console").Console
@@ -54,19 +64,40 @@ def color_system_of(file: object, color: Color) -> str | None:
             raise MissingExtraError("colours", "rich", "cli") from None
         return None
     # Rich only checks whether the file is a terminal, so any file will do.
-    console = console_class(
-        file=cast("IO[str]", file), force_terminal=True if color == "always" else None
-    )
-    if color == "always":
+    console = console_class(file=cast("IO[str]", file), force_terminal=wanted)
+    if wanted:
         return console.color_system or "standard"
-    return console.color_system if console.is_terminal and not console.no_color else None
+    return console.color_system if console.is_terminal else None
+
+
+def colors_wanted(environ: Mapping[str, str]) -> bool | None:
+    """Return whether the variables of a user turn colours on or off; None: neither.
+
+    ``NO_COLOR`` (https://no-color.org) has the last word, as in Python's own output.  Then come
+    ``FORCE_COLOR`` (https://force-color.org; ``0`` and ``false`` turn colours off, as in Node),
+    ``CLICOLOR_FORCE`` and ``CLICOLOR`` (http://bixense.com/clicolors), and ``TERM``.  An empty
+    variable counts as unset.
+    """
+    if environ.get("NO_COLOR"):
+        return False
+    if force := environ.get("FORCE_COLOR"):
+        return force.lower() not in ("0", "false")
+    if environ.get("CLICOLOR_FORCE", "") not in ("", "0"):
+        return True
+    if environ.get("CLICOLOR") == "0" or is_dumb(environ):
+        return False
+    return None
+
+
+def is_dumb(environ: Mapping[str, str]) -> bool:
+    """Return whether the terminal has neither colours nor a movable cursor."""
+    return environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def _may_be_terminal(file: object) -> bool:
     """Return whether rich has to decide; the import of rich takes 25 ms."""
     isatty = getattr(file, "isatty", None)
-    is_terminal = isatty is not None and isatty()
-    return is_terminal or "FORCE_COLOR" in os.environ or "TTY_COMPATIBLE" in os.environ
+    return (isatty is not None and isatty()) or "TTY_COMPATIBLE" in os.environ
 
 
 def check_style(style: str, name: str) -> None:

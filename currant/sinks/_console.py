@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, TextIO, cast
 
-from currant.sinks._colors import color_system_of
+from currant.sinks._colors import color_system_of, is_dumb
+from currant.sinks._control import ControlFilter
 from currant.sinks._files import BYTES_PER_WRITE, OpenFile
 from currant.sinks._formatter import Formatter
 from currant.sinks._line_writer import LineWriter
@@ -44,6 +47,10 @@ class ConsoleSink(ThreadedSink):
     A lone ``\r``, as in progress bars, rewinds the line on a terminal if there is a single
     command; otherwise it ends the line.
 
+    On a terminal, colours and hyperlinks in the output pass, and end with their line.  Control
+    sequences that move the cursor, clear the screen or change the terminal are removed, unless
+    `mode` is ``"raw"``.  A file or pipe gets all sequences.
+
     Args:
         stdout: the file for stdout; if None, the host's.  A host without stdout (`sys.stdout` is
             None or closed, as in a daemon or under ``pythonw``) shows nothing there.
@@ -55,9 +62,10 @@ class ConsoleSink(ThreadedSink):
             commands) and ``{command}`` (the command line, shortened in the middle to 10 characters;
             ``{command:.30}``: to 30).
         color: whether labels are coloured: ``"always"``, ``"never"``, or ``"auto"``: if the file is
-            a terminal, by the rules of ``NO_COLOR``, ``FORCE_COLOR`` and ``TERM``.  Colours need
-            the package rich (the extra ``cli``).  The colour is `Command.color`, or is chosen so
-            that neighbours differ.
+            a terminal, unless the environment decides: ``NO_COLOR`` or ``TERM=dumb`` turns colours
+            off, ``FORCE_COLOR`` or ``CLICOLOR_FORCE`` on, ``FORCE_COLOR=0`` or ``CLICOLOR=0`` off.
+            Colours need the package rich (the extra ``cli``).  The colour is `Command.color`, or is
+            chosen so that neighbours differ.
         timestamps: True: the time of day before each label; a str: a format of `time.strftime`.
         quiet: whether texts about events are left out.
         mode: ``"line"``; ``"group"``: a command's output in a block after its exit, held until
@@ -71,7 +79,8 @@ class ConsoleSink(ThreadedSink):
             template for ``"exited"`` is used for every exit, the default only for failures.
         remark: called with each event in a worker thread; returns a further line to show after the
             event, or None.
-        progress: whether a terminal on stderr shows below the output how many commands are done.
+        progress: whether a terminal on stderr shows below the output how many commands are done;
+            not if ``TERM=dumb``.
 
     Raises:
         ValueError: when built: a template or an option is invalid.
@@ -103,7 +112,7 @@ class ConsoleSink(ThreadedSink):
         self._formatter = Formatter(out.writer, err.writer, templates, mode, remark, quiet=quiet)
         # Texts about events come first, since the reader of stdout may be stuck.
         self._outputs = {output.writer: output for output in (err, out)}
-        self._progress = ProgressLine() if progress and err.file.columns is not None else None
+        self._progress = ProgressLine() if progress and err.can_rewind else None
         if self._progress is not None:
             err.progress = self._progress
 
@@ -154,7 +163,13 @@ class _OutputFile:
         color_system = color_system_of(file, color)
         self.in_color = color_system is not None
         self.file = OpenFile(file)
-        self.writer = LineWriter(color_system, rewinds=self.file.columns is not None)
+        is_terminal, is_plain = self.file.columns is not None, is_dumb(os.environ)
+        self.can_rewind = is_terminal and not is_plain
+        self.writer = LineWriter(
+            color_system,
+            rewinds=self.can_rewind,
+            new_filter=partial(ControlFilter, styles=not is_plain) if is_terminal else None,
+        )
         self.progress: ProgressLine | None = None
         self._waiting: list[Chunk] = []
         self._size = 0

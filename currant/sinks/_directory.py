@@ -9,7 +9,8 @@ from unicodedata import normalize
 
 from currant._values.checks import check_count, checked_path
 from currant._values.lines import Batch
-from currant._values.messages import Started
+from currant._values.messages import Exited, Started
+from currant.sinks._control import SequenceFilter
 from currant.sinks._log_file import LogFile, OnError
 from currant.sinks._threaded import ThreadedSink
 
@@ -60,6 +61,7 @@ class DirectorySink(ThreadedSink):
             ``"separate"``: in ``NAME.err.log``.
         on_error: ``"raise"``: if a file cannot be written, the error stops all commands and leaves
             the block; ``"warn"``: a warning tells, and the commands go on.
+        plain: whether escape sequences, such as colours, are left out of the files.
 
     Raises:
         ValueError: when built: an option is invalid.
@@ -75,6 +77,7 @@ class DirectorySink(ThreadedSink):
         *,
         stderr: Literal["stdout", "separate"] = "stdout",
         on_error: OnError = "raise",
+        plain: bool = False,
     ) -> None:
         super().__init__()
         folder = checked_path("path", path)
@@ -93,6 +96,7 @@ class DirectorySink(ThreadedSink):
         self._on_error: OnError = on_error
         self._logs: dict[tuple[str, str], LogFile] = {}  # by command and kind of file
         self._names: dict[str, Path] = {}  # the first file of each name, in lower case
+        self._filters: dict[tuple[str, StreamName], SequenceFilter] | None = {} if plain else None
 
     def _handle(
         self,
@@ -109,7 +113,10 @@ class DirectorySink(ThreadedSink):
                         parts.setdefault(self._log(message.command, stream), [])
                 case Batch():
                     log = self._log(message.command, message.stream)
-                    parts.setdefault(log, []).append(message.data)
+                    parts.setdefault(log, []).append(self._shown(message))
+                case Exited() if self._filters is not None:  # A sequence ends with its attempt.
+                    self._filters.pop((message.command, "stdout"), None)
+                    self._filters.pop((message.command, "stderr"), None)
                 case _:
                     pass
         for log, data in parts.items():
@@ -129,6 +136,14 @@ class DirectorySink(ThreadedSink):
             if self._on_error == "raise":
                 raise
             # Each file warns of its own loss.
+
+    def _shown(self, batch: Batch) -> bytes:
+        if self._filters is None:
+            return batch.data
+        key = (batch.command, batch.stream)
+        if key not in self._filters:
+            self._filters[key] = SequenceFilter()
+        return self._filters[key].feed(batch.data)
 
     def _log(self, command: str, stream: StreamName) -> LogFile:
         kind = "err.log" if stream == "stderr" and self._separate else "log"

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from anyio import AsyncFile
 
-__all__ = ["BYTES_PER_WRITE", "AnyFile", "Chunk", "File", "OpenFile", "SyncFile"]
+__all__ = [
+    "BYTES_PER_WRITE",
+    "AnyFile",
+    "Chunk",
+    "File",
+    "OpenFile",
+    "SyncFile",
+    "terminal_columns",
+]
 
 Chunk: TypeAlias = "bytes | memoryview"
 """A part of a write."""
@@ -59,10 +67,7 @@ class OpenFile:
     @property
     def columns(self) -> int | None:
         """The present width of the terminal; None if the file is not a terminal."""
-        try:
-            return os.get_terminal_size(-1 if self._fd is None else self._fd).columns
-        except OSError:
-            return None
+        return None if self._fd is None else terminal_columns(self._fd)
 
     def is_same_place(self, other: OpenFile) -> bool:
         """Return whether both files are the same, as stdout and stderr on a terminal are."""
@@ -108,6 +113,14 @@ class OpenFile:
                 _wait_writable(fd)
             else:
                 return
+
+
+def terminal_columns(fd: int) -> int | None:
+    """Return the present width of a terminal; None if the file is not a terminal."""
+    try:
+        return os.get_terminal_size(fd).columns
+    except OSError:
+        return None
 
 
 class AnyFile:

@@ -86,6 +86,8 @@ class Formatter:
                     self._err.forget(message.command)
                 case Exited() | Failed():
                     yield from self._replay(message.command)
+                    for writer in (self._out, self._err):
+                        yield writer, writer.finish(message.command)
                 case _:
                     pass
             for text in () if self._quiet else self._event_texts(message):

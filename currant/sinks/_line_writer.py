@@ -1,6 +1,7 @@
 """`LineWriter`: the text of a file, which knows whether the file ends in an unfinished line.
 
 Only the same command and stream may continue an unfinished line; other output starts a new line.
+On a terminal, a `ControlFilter` for each stream removes the sequences that would spoil other lines.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from currant.sinks._colors import paint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from currant._values.lines import Batch
+    from currant.sinks._control import ControlFilter
     from currant.sinks._files import Chunk
 
 __all__ = ["Chunks", "LineWriter"]
@@ -29,11 +33,20 @@ class LineWriter:
         color_system: the colours that the file takes, by rich's name; if None, no colours.
         rewinds: whether the file is a terminal, on which text after a lone carriage return
             overwrites the line.
+        new_filter: returns the filter for a stream; if None, `lines` passes all sequences on.
     """
 
-    def __init__(self, color_system: str | None = None, *, rewinds: bool = False) -> None:
+    def __init__(
+        self,
+        color_system: str | None = None,
+        *,
+        rewinds: bool = False,
+        new_filter: Callable[[], ControlFilter] | None = None,
+    ) -> None:
         self._color_system = color_system
         self.rewinds = rewinds
+        self._new_filter = new_filter
+        self._filters: dict[tuple[str, str], ControlFilter] = {}
         self._unfinished: tuple[str, str] | None = None  # the command and the stream
         self._may_be_styled = False  # by the output of a command
         self._rewound = False  # after a lone carriage return
@@ -60,11 +73,14 @@ class LineWriter:
             data = data.replace(b"\r\n", b"\n")
             if not in_place:
                 data = data.replace(b"\r", b"\n")
+        if self._new_filter is not None:
+            data = self._filter_of(batch, self._new_filter).feed(data)
         data = self._without_end_of_broken_line(batch, data)
         if not data:
             return b"", b""
         begin = self._begin(batch, prefix)
-        self._may_be_styled = self._may_be_styled or ESCAPE in data
+        if self._new_filter is None:  # A filter ends each style with its line.
+            self._may_be_styled = self._may_be_styled or ESCAPE in data
         self._note_end(batch, data[-1:])
         body = data.replace(b"\n", b"\n" + prefix)
         if in_place:
@@ -88,12 +104,18 @@ class LineWriter:
         """Return a line with a text of currant's own."""
         return self.end() + text.encode(errors="backslashreplace") + b"\n"
 
+    def finish(self, command: str) -> bytes:
+        """Return the rest of an attempt's output: an incomplete character at its end."""
+        rest = b""
+        for stream in ("stdout", "stderr"):
+            control = self._filters.pop((command, stream), None)
+            if control is not None and self._unfinished == (command, stream):
+                rest = control.finish() + control.end_styles()
+        return rest
+
     def end(self) -> bytes:
         """Return the bytes that end an unfinished line, and a style that a command left on."""
-        rest = b""
-        if self._unfinished is not None:
-            rest = b"\n"
-            self._broken_off.add(self._unfinished)
+        rest = self._end_line()
         if self._may_be_styled and self._color_system is not None:
             rest = RESET + rest
         self._unfinished, self._may_be_styled = None, False
@@ -103,9 +125,15 @@ class LineWriter:
         if self._unfinished is None:
             return prefix
         if self._unfinished != (batch.command, batch.stream):
-            self._broken_off.add(self._unfinished)
-            return b"\n" + prefix
+            return self._end_line() + prefix
         return prefix if self._rewound else b""
+
+    def _end_line(self) -> bytes:
+        if self._unfinished is None:
+            return b""
+        self._broken_off.add(self._unfinished)
+        control = self._filters.get(self._unfinished)
+        return b"\n" if control is None else control.end_styles() + b"\n"
 
     def _without_end_of_broken_line(self, batch: Batch, data: bytes) -> bytes:
         """Leave out the end of a line that was ended for the text of another command.
@@ -113,10 +141,16 @@ class LineWriter:
         Otherwise an empty line would follow, with a label of its own.
         """
         source = (batch.command, batch.stream)
-        if source not in self._broken_off:
+        if source not in self._broken_off or not data:
             return data
         self._broken_off.discard(source)
         return data.removeprefix(b"\n")
+
+    def _filter_of(self, batch: Batch, new_filter: Callable[[], ControlFilter]) -> ControlFilter:
+        key = (batch.command, batch.stream)
+        if key not in self._filters:
+            self._filters[key] = new_filter()
+        return self._filters[key]
 
     def _note_end(self, batch: Batch, last: bytes) -> None:
         self._unfinished = None if last == b"\n" else (batch.command, batch.stream)

@@ -6,6 +6,7 @@ when it is first used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from currant._values.command import Command
 from currant._values.errors import CommandError
-from currant._values.messages import Dropped, Ready, Skipped
+from currant._values.lines import Batch
+from currant._values.messages import Dropped, Ready, Skipped, Started
 from currant._values.names import printable
 from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe
@@ -24,11 +26,9 @@ from currant.sinks._events import Event, describe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from currant._values.lines import Batch
-    from currant._values.messages import Started
     from currant.sinks._events import EventMessage
 
-__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates"]
+__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates", "label_columns"]
 
 DEFAULT_PREFIX = "{name} | "
 """The label before each line, unless `prefix` replaces it."""
@@ -225,6 +225,28 @@ def _command_line(command: Command | None) -> str:
             return script
         case _:
             return str(command)
+
+
+def label_columns(
+    prefix: str, commands: Mapping[str, Command], *, timestamps: str | bool | None
+) -> int:
+    """Return how many columns of a terminal the label before each line takes, more or less.
+
+    Args:
+        prefix: as for `Templates`.
+        commands: all commands by name.
+        timestamps: as for `Templates`.
+
+    Raises:
+        ValueError: as for `Templates`.
+    """
+    templates = Templates(prefix, timestamps, NO_TEXTS, in_color=False)
+    templates.add_commands(commands)
+    labels: list[str] = []
+    for name in commands:
+        templates.started(Started(name, os.getpid(), 1, 0.0))  # Other PIDs are about as long.
+        labels.append(templates.label(Batch(name, "stdout", b"", 0.0))[0])
+    return max((_cells(label.rpartition("\n")[2]) for label in labels), default=0)
 
 
 def _checked(what: str, template: str, examples: Mapping[str, object]) -> str:
