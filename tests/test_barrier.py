@@ -198,11 +198,11 @@ async def test_child_barrier_is_thrown_alone() -> None:
     assert (one.reason, other.reason) == ("only me", "all")
 
 
-def test_thrown_child_is_forgotten_by_its_parent() -> None:
+def test_child_of_a_command_that_has_ended_is_forgotten_by_its_parent() -> None:
     """A Runner that stays open does not collect the barriers of all commands that have ended."""
     parent = KillBarrier()
     one, other = ChildBarrier(parent), ChildBarrier(parent)
-    one.throw()
+    one.throw_in_loop()
     assert list(parent._children) == [other]
 
 

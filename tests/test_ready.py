@@ -7,6 +7,7 @@ import pickle
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -689,7 +690,7 @@ async def test_all_of_and_any_of(probe: Probe, *, met: bool) -> None:
         (ready.all_of, "all_of: arguments must be one or more probes"),
         (lambda: ready.any_of(TEXT), "any_of: arguments must be one or more probes"),
     ],
-    ids=map(str, range(28)),
+    ids=count(),
 )
 def test_invalid_probe_is_refused_when_built(build: Callable[[], object], text: str) -> None:
     """The error is raised in the caller's frame."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from currant._values.errors import UnreadOutputWarning
 
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Self
 
 __all__ = ["CodeLine", "UnreadWarner"]
@@ -34,16 +35,18 @@ class CodeLine(NamedTuple):
     registry: dict[Any, Any]
 
     @classmethod
-    def of_caller(cls, depth: int = 1) -> Self:
-        """Return the line that called the caller of this function.
-
-        Args:
-            depth: how many more calls to go up.
-        """
-        frame = sys._getframe(depth + 1)  # noqa: SLF001 - as `warnings.warn` does
+    def of_caller(cls) -> Self:
+        """Return the line that called this package."""
+        frame = sys._getframe(1)  # noqa: SLF001 - as `warnings.warn` does
+        while frame.f_back is not None and _is_ours(frame):
+            frame = frame.f_back
         registry = frame.f_globals.setdefault("__warningregistry__", {})
         module = frame.f_globals.get("__name__", "<unknown>")
         return cls(frame.f_code.co_filename, frame.f_lineno, module, registry)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "currant"
 
 
 class UnreadWarner:

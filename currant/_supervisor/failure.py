@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from currant._synchronization import KillBarrier
 
 __all__ = ["Failure", "unwrapped"]
@@ -17,19 +19,23 @@ class Failure:
 
     Args:
         barrier: the Runner's.
+        on_interrupt: called for a `KeyboardInterrupt`, before the barrier is thrown.
 
     Attributes:
         error: the first error; None if there was none.
     """
 
-    def __init__(self, barrier: KillBarrier) -> None:
+    def __init__(self, barrier: KillBarrier, on_interrupt: Callable[[], None]) -> None:
         self.error: BaseException | None = None
         self._barrier = barrier
+        self._on_interrupt = on_interrupt
 
     def note(self, error: BaseException) -> None:
         """Stop all commands because of `error`."""
         if self.error is None:
             self.error = error
+        if isinstance(error, KeyboardInterrupt):
+            self._on_interrupt()
         self._barrier.throw(f"{type(error).__name__}: {error}")
 
     def raise_first(self) -> None:

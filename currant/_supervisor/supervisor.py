@@ -97,7 +97,7 @@ class Supervisor:
         self.has_begun: bool = False
         self._settings = settings
         self._barrier = barrier
-        self._failure = Failure(barrier)
+        self._failure = Failure(barrier, self._on_interrupt)
         self._sinks = SinkTasks(settings.sinks, self._failure, limits)
         self._sweep = FinalSweep(launcher, self._failure, limits)
         self.dispatcher = Dispatcher(
@@ -240,6 +240,16 @@ class Supervisor:
         self._sweep.hurry()
         self.dispatcher.hurry()
 
+    def _on_interrupt(self) -> None:
+        """Leave the block: Ctrl-C has interrupted a task of ours and not the body.
+
+        trio interrupts any task, unless it was told to interrupt the main task at checkpoints only;
+        asyncio does so with the second Ctrl-C.
+        """
+        self.scope.cancel()
+        if self._barrier.thrown:
+            self.hurry()
+
     async def _supervise(self) -> None:
         """Run everything; end when the block is left, and all commands and sinks have ended."""
         settings = self._settings
@@ -294,6 +304,8 @@ class Supervisor:
                 await self._barrier.wait()
                 self._let_all_end()
                 await anyio.sleep_forever()
+        except KeyboardInterrupt as error:
+            self._failure.note(error)
         finally:
             if not self._watching.cancel_called:
                 if self.is_closing:  # The block waits for the sinks.
