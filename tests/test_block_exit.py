@@ -160,20 +160,16 @@ async def test_a_stop_does_not_wait_for_the_end_of_input_a_second_time() -> None
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", ["start", "ready"])
-async def test_an_error_of_readiness_comes_when_the_process_is_gone(how: str) -> None:
-    """So the same port can be used again at once, even if the stop takes all of the grace."""
+async def test_start_fails_when_the_process_is_gone_and_the_name_is_free() -> None:
+    """So the same command can be started again at once, on the same port."""
     deaf = Script(exit=None, ignores={signal.SIGTERM})
-    launcher = FakeLauncher(default=deaf)
-    command = Command(["c"], ready=ready.line("never", timeout=0.01), grace=0.05)
+    launcher = FakeLauncher({"c": [deaf, Script(stdout=b"up\n", exit=None)]})
+    command = Command(["c"], name="c", ready=ready.line("up", timeout=0.1), grace=0.05)
     async with Runner(keep_open=True, launcher=launcher) as runner:
         with pytest.raises(NotReadyError):
-            if how == "start":
-                await runner.start(command)
-            else:
-                await runner.start_soon(command).ready()
+            await runner.start(command)
         assert not launcher["c"].running
-        assert runner["c"].pid is None
+        assert (await runner.start(command)).is_ready
         runner.kill()
 
 

@@ -297,7 +297,7 @@ async def test_waiting_task_is_woken_by_the_time_limit() -> None:
     with fail_after(LIMIT):
         async with Runner(grace=HOURS) as runner:
             with pytest.raises(NotReadyError, match=r"time limit of 0.05 s"):
-                await runner.start(deaf)
+                await runner.start_soon(deaf).ready()
             runner.kill()
             runner.kill()
     assert runner.results["c"].status == "failed"

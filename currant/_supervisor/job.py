@@ -112,11 +112,19 @@ class Job:
 
         Raises:
             NotReadyError: the process has exited, is being stopped, or has taken too long; the
-                error carries the last lines of the output.  A restart does not change that.  The
-                error is raised when all processes of that attempt are gone, so that another
-                attempt may use the same port: after the grace at the latest.
+                error carries the last lines of the output.  A restart does not change that.
         """
         self._check_loop("Job.ready")
+        await self._until_ready()
+
+    async def until_ready_or_gone(self) -> None:
+        """As `ready`, but raise the error when all processes of the attempt are gone.
+
+        If the command does not restart, it has ended by then, and its name can be started again.
+        """
+        await self._until_ready(is_patient=True)
+
+    async def _until_ready(self, *, is_patient: bool = False) -> None:
         life = self._life
         times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
         attempt: Attempt | None = None
@@ -126,14 +134,15 @@ class Job:
                     attempt = life.attempt
                 reason = why_attempt_not_ready(life, attempt)
                 if reason is not None:
-                    await self._raise_not_ready(attempt or life.attempt, reason)
+                    failed = attempt or life.attempt
+                    if is_patient:
+                        await _until_gone(life, failed)
+                    await self._raise_not_ready(failed, reason)
                 await life.context.change.wait()
 
     async def _raise_not_ready(self, attempt: Attempt, reason: str) -> None:
-        await self._life.context.change.wait_for(lambda: not attempt.may_run)
         with anyio.move_on_after(self._life.context.limits.end_of_output):  # for the last lines
             await attempt.output.ended()
-        await attempt.end_escapees()
         cause = None if attempt.error is None else attempt.error.__cause__
         raise NotReadyError(self.name, reason, attempt.output.tail) from cause
 
@@ -302,3 +311,11 @@ class Job:
             )
         process = life.attempt.process
         return process.stdin if process is not None and life.attempt.is_running else None
+
+
+async def _until_gone(life: Lifecycle, attempt: Attempt) -> None:
+    """Wait until no process of `attempt` is left, and if no other attempt follows, for the end."""
+    await life.context.change.wait_for(
+        lambda: not attempt.may_run and (life.has_ended or not life.starts_no_more)
+    )
+    await attempt.end_escapees()

@@ -283,7 +283,7 @@ class Runner(AsyncContextManagerMixin):
             await job.until_started()
         else:
             try:
-                await job.ready()
+                await job.until_ready_or_gone()
             except NotReadyError as error:
                 problem = error
         if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):
