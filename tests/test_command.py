@@ -773,3 +773,18 @@ def test_second_positional_argument_is_explained(build: Any) -> None:
     """The words and the commands are one argument."""
     with pytest.raises(TypeError, match=r"a list.* as its only positional argument"):
         build("ls", "-l")
+
+
+@pytest.mark.parametrize(
+    ("text", "argv"),
+    [
+        ("docker run \\\n  -it x", ("docker", "run", "-it", "x")),
+        ('a "d\\\ne"', ("a", "de")),
+        ("a 'b\\\nc'", ("a", "b\\\nc")),
+        ("a\\\\\nb", ("a\\", "b")),
+        ("a\n b\n", ("a", "b")),
+    ],
+)
+def test_a_backslash_at_the_end_of_a_line_joins_two_lines(text: str, argv: tuple[str, ...]) -> None:
+    """As in a shell, but for single quotes and for a backslash that is itself escaped."""
+    assert Command.parse(text).argv == argv

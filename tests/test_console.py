@@ -8,6 +8,7 @@ import pty
 import re
 import termios
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import anyio
@@ -677,6 +678,17 @@ async def test_host_without_standard_streams_shows_nothing(
     async with Runner({"a": "sh -c 'echo 1; echo 2 >&2; exit 3'"}, sinks=[sink]) as runner:
         pass
     assert str(runner.results["a"].exit) == "exit code 3"
+
+
+async def test_host_may_put_any_writer_in_the_place_of_stdout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A writer made by hand often has only `write` and `flush`."""
+    written: list[str] = []
+    writer = SimpleNamespace(write=written.append, flush=lambda: None)
+    monkeypatch.setattr("sys.stdout", writer)
+    await play(ConsoleSink(), [out("a", b"1\n")])
+    assert "".join(written) == "a | 1\n"
 
 
 async def test_stderr_is_shown_if_only_stdout_is_missing(

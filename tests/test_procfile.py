@@ -104,6 +104,7 @@ def test_process_names_select_the_processes_and_their_order(run: Run, tmp_path: 
     ("arguments", "expected"),
     [
         (["-m", "web=2"], {b"web.1 | 5000", b"web.2 | 5001"}),
+        (["-m", "job=1", "-m", "web=1"], {b"web.1 | 5000", b"job.1 | 5100"}),
         (["--formation", "all=1,web=2"], {b"web.1 | 5000", b"web.2 | 5001", b"job.1 | 5100"}),
         (["-m", "job=3,web=0"], {b"job.1 | 5100", b"job.2 | 5101", b"job.3 | 5102"}),
         (["-m", "all=0, web=1"], {b"web.1 | 5000"}),

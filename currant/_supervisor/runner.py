@@ -267,7 +267,8 @@ class Runner(AsyncContextManagerMixin):
         If `max_processes` run, this waits in the queue, and it waits for dependencies.  During the
         wait, if nothing iterates over the Runner, output that does not fit is discarded (see
         `Dropped`).
-        Cancellation: the command goes on.  After a kill, this returns the stopped job at once.
+        Cancellation: the command goes on.  After a kill, this returns the stopped job at once; so
+        it does if the job is killed in the queue.
 
         Raises:
             LaunchError: the command could not be started, and the restart policy has given up.

@@ -39,7 +39,7 @@ from currant._values.lines import MAX_LINE
 from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
-from currant._values.shell_syntax import join_words, why_shell
+from currant._values.shell_syntax import join_lines, join_words, why_shell
 
 if TYPE_CHECKING:
     from currant._values.restart import RestartPolicy, RestartWhen
@@ -299,7 +299,8 @@ class Command(LaunchSpec):
         Text that needs a shell raises an error, unless it is quoted or escaped: ``|``, ``&``,
         ``;``, ``<``, ``>``, backquotes, ``$`` before a name or a parenthesis and the like, ``A=1``
         before the program, and builtins such as ``cd``.  Inside double quotes, ``$`` is literal
-        too.  Patterns (``*.py``), ``~`` and ``#`` are always literal, and a newline is a space.
+        too.  Patterns (``*.py``), ``~`` and ``#`` are always literal.  A newline is a space,
+        and a backslash before it joins two lines.
 
         Args:
             text: a line such as ``"ls -la 'a b'"``.
@@ -311,11 +312,12 @@ class Command(LaunchSpec):
             EmptyCommandError: the text is blank.
         """
         check_str("a command line", text)
+        line = join_lines(text)
         try:
-            argv = shlex.split(text)
+            argv = shlex.split(line)
         except ValueError as error:
             raise CommandParseError(text, str(error)) from error
-        if reason := why_shell(text):
+        if reason := why_shell(line):
             raise CommandParseError(text, reason)
         return cls(argv, **options)
 

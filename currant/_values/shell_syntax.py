@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["join_words", "why_shell"]
+__all__ = ["join_lines", "join_words", "why_shell"]
 
 _SYNTAX = re.compile(
     r"""
@@ -28,6 +28,11 @@ _SYNTAX = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
+
+_PIECE = re.compile(r"""'[^']*' | "(?: \\. | [^"\\] )*" | \\.""", re.VERBOSE | re.DOTALL)
+"""Quoted or escaped text, by the rules of shlex."""
+
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
 
@@ -72,6 +77,20 @@ def _why_first_word(word: str) -> str | None:
         instead = f", or {_INSTEAD[word]}" if word in _INSTEAD else ""
         return f"{word!r} is no program but a word of the shell itself; use Command.shell{instead}"
     return None
+
+
+def join_lines(text: str) -> str:
+    """Return `text` without each backslash at the end of a line, which joins two lines."""
+    return _PIECE.sub(_without_continuation, text)
+
+
+def _without_continuation(piece: re.Match[str]) -> str:
+    text = piece[0]
+    return text if text.startswith("'") else _ESCAPE.sub(_without_newline, text)
+
+
+def _without_newline(escape: re.Match[str]) -> str:
+    return "" if escape[1] == "\n" else escape[0]
 
 
 def join_words(words: Sequence[str]) -> str:

@@ -101,6 +101,12 @@ def _add_shared_options(function: Callable[P, None]) -> Callable[P, None]:
     return function
 
 
+def _joined(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Return the values of an option that was given any number of times as one list."""
+    del context, option
+    return ",".join(given) or None
+
+
 _SHARED_OPTIONS = (
     click.option("--timestamps", is_flag=True, help="Show the time of day before each line."),
     click.option(
@@ -132,6 +138,8 @@ _SHARED_OPTIONS = (
     click.option(
         "--hide",
         metavar="A,B,…",
+        multiple=True,
+        callback=_joined,
         help="Do not show the output of these commands, given by name or by index from 0.",
     ),
     click.option("--json", is_flag=True, help="Write each line and event as a JSON object."),
@@ -316,6 +324,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     "-m",
     "--formation",
     metavar="A=N,…",
+    multiple=True,
+    callback=_joined,
     help="Start so many of each process, such as web=2,worker=1, and none of the others; all=N "
     "sets the others.",
 )
@@ -323,6 +333,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     "-c",
     "--concurrency",
     metavar="A=N,…",
+    multiple=True,
+    callback=_joined,
     help="The same, but start one of each of the others.",
 )
 @click.option(

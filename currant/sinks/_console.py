@@ -147,12 +147,24 @@ class _Nowhere:
         pass
 
 
+class _HandMade:
+    """A stand-in for a standard stream with only `write`, which takes text."""
+
+    encoding = "utf-8"
+
+    def __init__(self, stream: TextIO) -> None:
+        self.write = stream.write
+        self.flush = getattr(stream, "flush", lambda: None)
+
+
 def _usable(stream: TextIO | None) -> SyncFile:
     """Return a standard stream of the host, or a file that keeps nothing if the host has none."""
     try:
-        is_open = stream is not None and not stream.closed
+        is_open = stream is not None and not getattr(stream, "closed", False)
     except ValueError:  # The stream is detached from its file.
         is_open = False
+    if stream is not None and is_open and not hasattr(stream, "encoding"):
+        return cast("SyncFile", _HandMade(stream))
     return cast("SyncFile", stream if is_open else _Nowhere())
 
 
