@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from signal import SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING
@@ -47,11 +48,20 @@ if __name__ == "__main__":
 """
 """A parent that waits for the task of its worker; SIGTERM would end the worker."""
 
-PARENT = """
-(trap '' USR1; trap 'echo worker was asked; exit' TERM
-echo worker; while :; do sleep 9999 & wait; done) &
+WORKER = """
+import signal
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+print("worker", flush=True)
+signal.sigwait({signal.SIGTERM})
+print("worker was asked", flush=True)
+"""
+"""A worker that misses no SIGTERM after its first line."""
+
+PARENT = f"""
 trap 'echo parent was signalled' USR1
 trap 'echo parent was asked; exit 5' TERM
+{shlex.join([sys.executable, "-c", WORKER])} &
 while :; do wait; done
 """
 """A parent with a worker; each prints the signals that it gets."""
