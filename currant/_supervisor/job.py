@@ -121,6 +121,10 @@ class Job:
         """As `ready`, but raise the error when all processes of the attempt are gone.
 
         If the command does not restart, it has ended by then, and its name can be started again.
+        Cancellation: harmless.
+
+        Raises:
+            NotReadyError: as for `ready`.
         """
         await self._until_ready(is_patient=True)
 
