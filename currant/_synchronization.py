@@ -101,7 +101,7 @@ class KillBarrier:
         self._home = HomeLoop()
         self._reason: str | None = None
         self._thrown = False
-        self._children: dict[ChildBarrier, None] = {}  # those that have not been opened
+        self._children: dict[KillBarrier, None] = {}  # those that have not been opened
 
     def __repr__(self) -> str:
         state = f"thrown, reason={self.reason!r}" if self.thrown else "closed"

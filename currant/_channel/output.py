@@ -86,12 +86,11 @@ class Output:
     @property
     def tail(self) -> tuple[Line, ...]:
         """The last lines, at most twenty, and among them what has come of an unfinished line."""
-        held = ((s, splitter.last_held(TAIL_BYTES)) for s, splitter in self._splitters.items())
         return self._tail.lines(
             [
                 self._make_batch(self._name, stream, data, self._read_at)
-                for stream, data in held
-                if data
+                for stream, splitter in self._splitters.items()
+                if (data := splitter.last_held(TAIL_BYTES))
             ]
         )
 

@@ -37,7 +37,8 @@ class CodeLine(NamedTuple):
     @classmethod
     def of_caller(cls) -> Self:
         """Return the line that called this package."""
-        frame = sys._getframe(1)  # noqa: SLF001 - as `warnings.warn` does
+        # As `warnings.warn` does.
+        frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         while frame.f_back is not None and _is_ours(frame):
             frame = frame.f_back
         registry = frame.f_globals.setdefault("__warningregistry__", {})

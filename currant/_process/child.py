@@ -137,10 +137,11 @@ class Child:
     def close(self) -> None:
         """Close the pidfd; a task that still waits for the exit gets `ClosedResourceError`."""
         self._closed = True
-        pidfd, self.pidfd = self.pidfd, None
-        if pidfd is not None:
-            anyio.notify_closing(pidfd)
-            os.close(pidfd)
+        with no_fork:
+            pidfd, self.pidfd = self.pidfd, None
+            if pidfd is not None:
+                anyio.notify_closing(pidfd)
+                os.close(pidfd)
 
     def close_in_fork(self) -> None:
         """Close the pidfd in a fork, of which the process is no child."""

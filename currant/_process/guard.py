@@ -155,14 +155,16 @@ class OrphanGuard:
             self._close_pipe()
 
     def _close_pipe(self) -> None:
-        if self._pipe is not None:
-            os.close(self._pipe)
-            self._pipe = None
+        with no_fork:
+            if self._pipe is not None:
+                os.close(self._pipe)
+                self._pipe = None
 
     def _close_read_end(self) -> None:
-        if self._read_end is not None:
-            os.close(self._read_end)
-            self._read_end = None
+        with no_fork:
+            if self._read_end is not None:
+                os.close(self._read_end)
+                self._read_end = None
 
 
 def _read_script() -> str:
@@ -173,9 +175,9 @@ def _read_script() -> str:
     Raises:
         OSError: the package was installed without the script.
     """
-    script = pkgutil.get_data(__package__, SCRIPT.name)
+    script = pkgutil.get_data("currant._process", SCRIPT.name)
     if script is None:
-        raise FileNotFoundError(ENOENT, f"the loader of {__package__} cannot read", SCRIPT.name)
+        raise FileNotFoundError(ENOENT, "the loader of currant._process cannot read", SCRIPT.name)
     return script.decode()
 
 

@@ -61,10 +61,11 @@ class _Pipe:
 
     def close(self) -> None:
         """Close our end: unread bytes are lost, and a child that reads reaches end-of-file."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            anyio.notify_closing(fd)
-            os.close(fd)
+        with no_fork:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                anyio.notify_closing(fd)
+                os.close(fd)
 
     def close_in_fork(self) -> None:
         """Close our end in a fork, without a word to the event loop of the parent."""
@@ -200,9 +201,10 @@ class TerminalOutput(OutputPipe):
 
     def _release(self) -> None:
         """Close our copy of the child's end: from now on the output ends with the last process."""
-        child_end, self._child_end = self._child_end, -1
-        if child_end >= 0:
-            os.close(child_end)
+        with no_fork:
+            child_end, self._child_end = self._child_end, -1
+            if child_end >= 0:
+                os.close(child_end)
 
 
 class InputPipe(_Pipe, ByteSendStream):
@@ -317,9 +319,10 @@ class Stdio:
         self._close_child_ends()
 
     def _close_child_ends(self) -> None:
-        for fd in set(self._child_ends):
-            os.close(fd)
-        self._child_ends.clear()
+        with no_fork:
+            for fd in set(self._child_ends):
+                os.close(fd)
+            self._child_ends.clear()
 
     def _close(self) -> None:
         self._close_child_ends()

@@ -10,7 +10,8 @@ because a child shares the loop's epoll with its parent.  The object must not si
 anything later: in the child, its numbers belong to other files.
 
 Another thread may fork at any moment.  While a thread holds `no_fork`, all forks wait; so nothing
-may be awaited meanwhile.
+may be awaited meanwhile.  A thread holds the lock while it opens and notes a descriptor, and while
+it closes and forgets one.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class HasDescriptors(Protocol):
 
 
 no_fork = RLock()
-"""Is held while a descriptor is opened and noted; a signal handler in that thread may fork."""
+"""Makes a step with a descriptor whole; reentrant, as a signal handler in that thread may fork."""
 
 _owners: WeakSet[HasDescriptors] = WeakSet()
 

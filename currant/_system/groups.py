@@ -46,7 +46,8 @@ def require_posix() -> None:
 def has_pidfds() -> bool:
     """Return whether the system has pidfds (Linux 5.3 and later) and allows them."""
     try:
-        os.close(os.pidfd_open(os.getpid()))
+        with no_fork:
+            os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):  # OSError: a container may forbid them.
         return False
     return True
@@ -161,9 +162,10 @@ class ProcessGroup:
         return self._is_empty
 
     def _release_pidfd(self) -> None:
-        if self._own_pidfd is not None:
-            os.close(self._own_pidfd)
-        self._pidfd = self._own_pidfd = None
+        with no_fork:
+            if self._own_pidfd is not None:
+                os.close(self._own_pidfd)
+            self._pidfd = self._own_pidfd = None
 
     def _try_to_send(self, signal: int) -> bool:
         if self._is_empty:

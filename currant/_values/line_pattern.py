@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 __all__ = ["LinePattern", "Lines"]
 
@@ -88,8 +88,8 @@ class LinePattern:
     def _search_all(
         self, text: AnyText, start: int, quick: re.Pattern[Any], *, is_open: bool
     ) -> bool | None:
-        newline = "\n" if isinstance(text, str) else b"\n"
-        while (match := quick.search(text, start)) is not None:
+        newline = _like(text, "\n")
+        while match := cast("re.Match[Any] | None", quick.search(text, start)):
             begin = text.rfind(newline, 0, match.start()) + 1
             end = text.find(newline, match.start())
             line = text[begin:] if end < 0 else text[begin:end]
@@ -100,7 +100,7 @@ class LinePattern:
         return False
 
     def _search_each(self, text: AnyText, start: int, *, is_open: bool) -> bool | None:
-        *lines, last = text.split("\n" if isinstance(text, str) else b"\n")
+        *lines, last = text.split(_like(text, "\n"))
         if lines:
             # A command that repeats itself has few different lines.
             others = set(lines[1:])
@@ -114,20 +114,24 @@ class LinePattern:
         if not is_open:
             return True
         # Whatever comes next, a letter or another byte, must not undo the match.
-        more = ("a", "\0") if isinstance(line, str) else (b"a", b"\0")
-        is_certain = all(self.pattern.search(line + each, start) is not None for each in more)
+        longer = (line + _like(line, each) for each in ("a", "\0"))
+        is_certain = all(self.pattern.search(each, start) is not None for each in longer)
         return True if is_certain else None
+
+
+def _like(text: AnyText, word: str) -> AnyText:
+    """Return `word` as a str or as bytes, as `text` is."""
+    return word if isinstance(text, str) else word.encode()
 
 
 def _for_many_lines(pattern: re.Pattern[Any]) -> re.Pattern[Any] | None:
     """Return an expression that matches in a text if `pattern` matches in one of its lines."""
-    source = pattern.pattern
+    source: Any = pattern.pattern
     words = source if isinstance(source, str) else source.decode("latin-1")
     if LOOKS_AROUND.search(words):
         return None
     flags = pattern.flags | re.MULTILINE
-    caret, bar = ("^", "|") if isinstance(source, str) else (b"^", b"|")
-    if source.startswith(caret) and bar not in source:
+    if words.startswith("^") and "|" not in words:
         # Without the anchor, a search for a literal is ten times as fast.
         with suppress(re.error):
             return re.compile(source[1:], flags)
