@@ -34,6 +34,10 @@ BLOCKED, IGNORED = (SIGTERM, SIGRTMIN + 3), (SIGHUP, SIGUSR2)
 SHOW = Command(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"])
 
 
+KNOWN = sum(1 << number - 1 for number in signal.valid_signals())
+"""The signals that a program can use; glibc ignores two others in the processes that it spawns."""
+
+
 class Masks(NamedTuple):
     """The blocked and the ignored signals of a process, as bits."""
 
@@ -44,7 +48,7 @@ class Masks(NamedTuple):
 def masks(status: str) -> Masks:
     """Return the masks that a file /proc/PID/status shows."""
     values = dict(line.split(":", 1) for line in status.splitlines())
-    return Masks(int(values["SigBlk"], 16), int(values["SigIgn"], 16))
+    return Masks(int(values["SigBlk"], 16) & KNOWN, int(values["SigIgn"], 16) & KNOWN)
 
 
 @contextmanager
