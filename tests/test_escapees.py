@@ -668,8 +668,10 @@ async def test_process_in_the_middle_of_an_exec_is_looked_at_again(
         return content
 
     monkeypatch.setattr(proc, "_read", blank_at_first)
+    # On a busy machine a single search may take as long as searches are repeated by default.
+    launcher = LocalLauncher(_limits=ShutdownLimits(search=inf))
     with fail_after(LIMIT):
-        async with Runner([escaping(lifeline, gate)]):
+        async with Runner([escaping(lifeline, gate)], launcher=launcher):
             await until_out(lifeline, gate)
     assert lifeline.ended() == {"leader", "out"}
 
