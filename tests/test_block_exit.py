@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from currant import (
     PIPE,
@@ -89,17 +90,25 @@ async def test_a_command_that_starts_after_the_body_has_no_input() -> None:
 
 @pytest.mark.anyio
 async def test_send_after_the_block_was_left_is_refused() -> None:
-    """A task that goes on outside of the block gets an error, and loses nothing silently."""
+    """A task that goes on outside gets an error, for this process and for a later one."""
     command = Command.shell("cat; sleep 9999", name="c", stdin=PIPE)
-    async with anyio.create_task_group() as tasks, Runner([command]) as runner:
-        await runner["c"].ready()
 
-        async def send_late() -> None:
-            with pytest.raises(StdinClosedError):
+    async def send_until_refused() -> None:
+        with pytest.raises(StdinClosedError, match="it is closed"):
+            while True:  # The end of the body may close the pipe a step later.
                 await runner["c"].send(b"late")
-            runner.kill()
+                await checkpoint()
 
-        tasks.start_soon(send_late)
+    async def send_late() -> None:
+        await send_until_refused()
+        await runner["c"].restart()
+        await send_until_refused()
+        runner.kill()
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks, Runner([command]) as runner:
+            await runner["c"].ready()
+            tasks.start_soon(send_late)
 
 
 @pytest.mark.anyio
@@ -174,6 +183,21 @@ async def test_start_fails_when_the_process_is_gone_and_the_name_is_free() -> No
 
 
 # ---- Ctrl-C ----
+
+
+@pytest.mark.anyio
+async def test_an_interrupt_of_a_sink_ends_the_block() -> None:
+    """Ctrl-C may interrupt a task of currant's; the body must not go on sleeping."""
+
+    async def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    runner = Runner(["c"], launcher=FakeLauncher(default=RUNS), sinks=[interrupted])
+    with anyio.fail_after(LIMIT), pytest.raises(KeyboardInterrupt):
+        async with runner:
+            await anyio.sleep_forever()
+    assert runner.results["c"].status == "stopped"
+
 
 PROGRAM = """
 import json, sys, anyio

@@ -3,7 +3,8 @@
 Read `runner` and `supervisor` first: the tasks of a block, and the order in which they end.  Then
 follow one command.  `dispatcher` starts the command's life, with `scheduler` and `conditions`;
 `lifecycle` is that life, `job` the public handle of it, and `attempt` one run of the process.
-`health` runs the probes, `announcer` sends the messages, `verdict` judges how an attempt ended, and
-`readiness` answers whether a command can still become ready.  `sweep`, `sink_tasks` and `failure`
+`health` runs the probes, `standard_input` feeds and closes stdin, `announcer` sends the messages,
+`verdict` judges how an attempt ended, and `readiness` answers whether a command can still become
+ready.  `sweep`, `sink_tasks` and `failure`
 belong to the supervisor.  `context` holds the objects that are handed down.
 """

@@ -126,6 +126,7 @@ class Job:
         Raises:
             NotReadyError: as for `ready`.
         """
+        self._check_loop("Job.until_ready_or_gone")
         await self._until_ready(is_patient=True)
 
     async def _until_ready(self, *, is_patient: bool = False) -> None:
@@ -239,7 +240,8 @@ class Job:
             raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
         stdin = await self._open_stdin()
         if stdin is None:
-            raise self._stdin_closed("the command does not run")
+            is_running = self._life.attempt.is_running  # A later attempt may have no pipe.
+            raise self._stdin_closed("it is closed" if is_running else "the command does not run")
         with self._waiting():
             try:
                 await stdin.send(data)
