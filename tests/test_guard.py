@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipapp
 from importlib import import_module
@@ -23,7 +24,7 @@ import anyio
 import pytest
 
 from currant import Command, LocalLauncher, Runner
-from currant._process.guard import SCRIPT, OrphanGuard
+from currant._process.guard import LINE_LENGTH, SCRIPT, OrphanGuard
 from currant._process.spawn import default_start
 from currant._process.stop import StopSpec
 from currant._system.proc import environment_of
@@ -262,8 +263,13 @@ class Groups:
             pytest.skip(f"there is no {shell} here; install it")
         # The script expects this locale: in another, a process name may not be valid text.
         env = os.environ | {"LC_ALL": "C"}
+        self._register = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._script = subprocess.Popen(
-            [shell, SCRIPT, RUN], stdin=subprocess.PIPE, start_new_session=True, env=env
+            [shell, SCRIPT, RUN],
+            stdin=subprocess.PIPE,
+            stdout=self._register,
+            start_new_session=True,
+            env=env,
         )
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -273,13 +279,24 @@ class Groups:
         child = subprocess.Popen(["sh", "-c", line], start_new_session=True, env=env)
         self._children.append(child)
         if registered:
-            self.write(f"= {round(grace * 10)}\n+ {child.pid} 15 {round(grace * 10)}")
+            self.register(f"= {round(grace * 10)}", f"{child.pid} 15 {round(grace * 10)}")
         return child.pid
 
-    def write(self, line: str) -> None:
-        """Write a line to the script."""
+    def register(self, *lines: str) -> None:
+        """Add lines to the register."""
+        for line in lines:
+            end = os.fstat(self._register.fileno()).st_size
+            os.pwrite(self._register.fileno(), f"{line:31}\n".encode(), end)
+
+    def unregister_last(self) -> None:
+        """Blank the last line of the register."""
+        end = os.fstat(self._register.fileno()).st_size
+        os.pwrite(self._register.fileno(), b" " * 31, end - 32)
+
+    def ask_to_exit(self) -> None:
+        """Write a full stop to the script."""
         assert self._script.stdin is not None
-        self._script.stdin.write(line.encode() + b"\n")
+        self._script.stdin.write(b".\n")
         self._script.stdin.flush()
 
     def die_soon(self) -> None:
@@ -298,6 +315,7 @@ class Groups:
 
     def close(self) -> None:
         """End the processes that a failed test has left."""
+        self._register.close()
         for child in (self._script, *self._children):
             if child.poll() is None:
                 os.killpg(child.pid, SIGKILL)
@@ -321,7 +339,7 @@ def test_script_asks_the_leader_alone_in_mixed_mode(groups: Groups, lifeline: Li
     subprocess.run(["setsid", "-f", "sh", "-c", leader], check=True)
     lifeline.wait_for("leader", "worker")
     number = next(word for word in lifeline.said() if word.isdigit())
-    groups.write(f"+ {number} 15 {10**9} mixed")
+    groups.register(f"{number} 15 {10**9} mixed")
     assert groups.die() == 0
     assert lifeline.ended() == {"leader", "worker", number}
 
@@ -376,7 +394,7 @@ def test_script_leaves_unregistered_groups_alone(groups: Groups, lifeline: Lifel
     """The number may belong to another group by now, so it gets no signal."""
     group = groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
-    groups.write(f"- {group}")
+    groups.unregister_last()
     assert groups.die() == 0
     with pytest.raises(AssertionError, match="a process still holds the pipe"):
         lifeline.ended()
@@ -388,7 +406,7 @@ def test_script_that_is_asked_to_exit_ends_no_group(groups: Groups, lifeline: Li
     """After a full stop no group is ended, whatever was registered before."""
     group = groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
-    groups.write(".")
+    groups.ask_to_exit()
     assert groups.die() == 0
     with pytest.raises(AssertionError, match="a process still holds the pipe"):
         lifeline.ended()
@@ -437,12 +455,11 @@ def test_script_ignores_the_content_of_program_names(
 
 
 def test_script_handles_thousands_of_groups(groups: Groups, lifeline: Lifeline) -> None:
-    """Unregistered numbers, and groups that are gone, do not slow it down."""
+    """Blank lines, and groups that are gone, do not slow it down."""
     groups.start(f"{lifeline.hold('a')}; {EXEC_FOREVER}")
     lifeline.wait_for("a")
     numbers = range(10**9, 10**9 + 3000)
-    groups.write("\n".join(f"+ {number} 15 50" for number in numbers))
-    groups.write("\n".join(f"- {number}" for number in numbers[:2000]))
+    groups.register(*(f"{number} 15 50" for number in numbers), *[""] * 2000)
     assert groups.die() == 0
     assert groups.exits() == [-SIGTERM]
 
@@ -503,7 +520,8 @@ async def test_guard_has_its_own_session_and_no_file_of_the_host(
         assert os.getsid(guard.pid) == guard.pid
         files = {name: os.readlink(f"/proc/{guard.pid}/fd/{name}") for name in ("0", "1", "2")}
         assert files["0"].startswith("pipe:")
-        assert files["1"] == files["2"] == os.devnull
+        assert "currant-guard" in files["1"]
+        assert files["2"] == os.devnull
         own = {os.readlink(f"/proc/self/fd/{fd}") for fd in (1, 2)}
         assert not own & set(files.values()) - {os.devnull}
         assert os.readlink(f"/proc/{guard.pid}/cwd") == "/"
@@ -655,39 +673,54 @@ async def test_guard_that_was_killed_is_a_warning_at_the_end(
 
 
 @pytest_anyio
-async def test_guard_that_does_not_read_blocks_nothing(
-    guards: list[subprocess.Popen[bytes]],
-) -> None:
-    """Its pipe may be full: starts go on, and at the end it is killed."""
+async def test_guard_that_does_not_exit_is_killed(guards: list[subprocess.Popen[bytes]]) -> None:
+    """A stopped helper holds up nothing: starts go on, and at the end it is killed."""
     launcher = LocalLauncher(_limits=ShutdownLimits(guard_exit=0.05))
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=launcher) as runner:
             guards[0].send_signal(SIGSTOP)
-            for number in range(10_000):
-                launcher._guard.register(number + 10**9, StopSpec(SIGTERM, 1.0))
             assert (await runner.start_soon("true").wait()).status == "succeeded"
     assert guards[0].returncode == -SIGKILL
 
 
+def registered(guard: OrphanGuard) -> list[str]:
+    """Return the lines of the register that are not blank."""
+    assert guard._register is not None
+    size = os.fstat(guard._register).st_size
+    lines = os.pread(guard._register, size, 0).decode().splitlines()
+    return [line.rstrip() for line in lines if line.strip()]
+
+
 @pytest_anyio
-async def test_lines_that_did_not_fit_into_the_pipe_are_sent_later() -> None:
-    """A pipe that was full for a while loses no line, and tears none apart."""
+async def test_register_has_the_groups_that_exist() -> None:
+    """It has a line for each group, in the place of a group that is gone if there is one."""
     guard = OrphanGuard(RUN, LIMIT)
-    read_end, guard._pipe = os.pipe()
-    os.set_blocking(guard._pipe, False)
-    sent = b""
+    guard.start()
     try:
-        for number in range(10_000):
-            guard.register(number, StopSpec(SIGTERM, 1.0))
-        while guard._unsent:
-            sent += os.read(read_end, 65536)
-            guard._write("")  # sends the rest as well
-        guard._close_pipe()
-        while data := os.read(read_end, 65536):
-            sent += data
+        guard.raise_escapee_grace(2.0)
+        guard.register(11, StopSpec(SIGTERM, 1.0))
+        guard.register(12, StopSpec(SIGINT, float("inf"), "mixed"))
+        guard.raise_escapee_grace(1.0)
+        assert registered(guard) == ["= 20", "11 15 10", "12 2 1000000000 mixed"]
+        guard.unregister(11)
+        assert registered(guard) == ["= 20", "12 2 1000000000 mixed"]
+        guard.register(13, StopSpec(SIGTERM, 1.0))
+        assert registered(guard) == ["= 20", "13 15 10", "12 2 1000000000 mixed"]
     finally:
-        os.close(read_end)
-    assert sent == b"".join(b"+ %d 15 10\n" % number for number in range(10_000))
+        await guard.aclose()
+
+
+@pytest_anyio
+async def test_line_of_the_register_has_room_for_the_largest_numbers() -> None:
+    """A pid of Linux has at most 7 digits (proc(5), pid_max)."""
+    guard = OrphanGuard(RUN, LIMIT)
+    guard.start()
+    try:
+        guard.register(4194304, StopSpec(64, float("inf"), "mixed"))
+        assert guard._register is not None
+        assert len(os.pread(guard._register, 1000, 0)) == 2 * LINE_LENGTH
+    finally:
+        await guard.aclose()
 
 
 @pytest_anyio
@@ -716,27 +749,15 @@ async def test_group_is_registered_before_another_task_runs(
 
 
 @pytest_anyio
-async def test_group_is_unregistered_once_when_it_is_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """No group stays registered after its end, and no other group is unregistered."""
-    lines: list[str] = []
-    write = OrphanGuard._write
-
-    def record(guard: OrphanGuard, line: str) -> None:
-        lines.append(line)
-        write(guard, line)
-
-    monkeypatch.setattr(OrphanGuard, "_write", record)
-    async with Runner({"c": Command(["true"], grace=0.25)}) as runner:
+async def test_group_is_unregistered_when_it_is_gone() -> None:
+    """No group stays registered after its end."""
+    launcher = LocalLauncher()
+    async with Runner({"c": Command(["true"], grace=0.25)}, launcher=launcher) as runner:
+        await runner["c"].wait()
+        assert registered(launcher._guard) == ["= 3"]
         job = await runner.start(Command(["sleep", "9999"], stop_signal=SIGINT, grace=float("inf")))
-        pid = job.pid
+        assert registered(launcher._guard) == ["= 1000000000", f"{job.pid} 2 1000000000"]
         runner.kill()
-    assert lines[-1] == ".\n"
-    assert f"+ {pid} 2 1000000000\n" in lines
-    assert f"- {pid}\n" in lines
-    assert sum(line.endswith(" 15 3\n") for line in lines) == 1
-    assert sum(line.startswith("- ") for line in lines) == 2
 
 
 @pytest_anyio

@@ -2,7 +2,8 @@
 
 The helper is a shell script, `guard.sh`, in a session of its own; the shell gets the script as
 text.  The script reads from a pipe that only this program writes to; the kernel closes that pipe
-when this program dies, even by SIGKILL.
+when this program dies, even by SIGKILL.  Then the script reads the *register*, a file in memory
+with a line for each process group.  So a start wakes no other process.
 
 Three things must hold.  A group is registered before anything else is awaited after the start, and
 unregistered once, when the group is gone.  No other process has the write end of the pipe: each
@@ -19,6 +20,7 @@ import os
 import pkgutil
 import subprocess
 import warnings
+from contextlib import suppress
 from errno import ENOENT
 from math import ceil
 from pathlib import Path
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._system.dispositions import differ_from_default, reset
+from currant._system.files import open_file_in_memory
 from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.marks import VARIABLE
 
@@ -38,6 +41,9 @@ __all__ = ["OrphanGuard"]
 
 SCRIPT = Path(__file__).with_name("guard.sh")
 """The script, which the package's loader reads: within a zip archive it is no file."""
+
+LINE_LENGTH = 32
+"""The bytes of each line of the register, the line end included."""
 
 TICKS_PER_SECOND = 10
 """The script's unit of time."""
@@ -64,8 +70,11 @@ class OrphanGuard:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         self._read_end: int | None = None
+        self._register: int | None = None
         self._escapee_ticks = 0
-        self._unsent = b""
+        self._lines: dict[int, int] = {}  # the line numbers of the groups
+        self._free_lines: list[int] = []
+        self._line_count = 1  # the first line has the grace of escapees
 
     def start(self) -> None:
         """Start the helper, in about a millisecond."""
@@ -73,26 +82,21 @@ class OrphanGuard:
             script = _read_script()
             with no_fork:
                 self._read_end, self._pipe = os.pipe()
+                self._register = open_file_in_memory("currant-guard")
                 close_in_forks(self)
-        except OSError as error:
-            _warn(f"could not be started ({error})")
-            return
-        try:
             self._process = popen(
                 ["/bin/sh", "-c", script, "currant-guard", self._run],
                 reset if differ_from_default() else None,
                 stdin=self._read_end,
-                stdout=subprocess.DEVNULL,
+                stdout=self._register,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=_environment(),
                 start_new_session=True,
             )
         except OSError as error:
-            self._close_pipe()
+            self._close_files()
             _warn(f"could not be started ({error})")
-        else:
-            os.set_blocking(self._pipe, False)
         finally:
             self._close_read_end()
 
@@ -105,16 +109,23 @@ class OrphanGuard:
         ticks = _ticks(grace)
         if ticks > self._escapee_ticks:
             self._escapee_ticks = ticks
-            self._write(f"= {ticks}\n")
+            self._write(0, f"= {ticks}")
 
     def register(self, group: int, spec: StopSpec) -> None:
         """Have the guard end a process group if this program dies."""
+        if self._free_lines:
+            number = self._free_lines.pop()
+        else:
+            number, self._line_count = self._line_count, self._line_count + 1
+        self._lines[group] = number
         mode = "" if spec.kill_mode == "group" else f" {spec.kill_mode}"
-        self._write(f"+ {group} {spec.signal} {_ticks(spec.grace)}{mode}\n")
+        self._write(number, f"{group} {spec.signal} {_ticks(spec.grace)}{mode}")
 
     def unregister(self, group: int) -> None:
         """Have the guard forget a process group, which is gone."""
-        self._write(f"- {group}\n")
+        number = self._lines.pop(group)
+        self._write(number, "")
+        self._free_lines.append(number)
 
     async def aclose(self) -> None:
         """Ask the helper to exit, and wait for that.
@@ -124,10 +135,7 @@ class OrphanGuard:
         if self._process is None:
             return
         exited_early = self._process.poll() is not None
-        self._write(".\n")
-        if self._unsent:  # The helper would take the end of input for our death.
-            self._process.kill()
-        self._close_pipe()
+        self._ask_to_exit()
         try:
             with anyio.move_on_after(self._exit_limit):
                 while self._process.poll() is None:  # noqa: ASYNC110 - no event loop watches it
@@ -140,25 +148,27 @@ class OrphanGuard:
 
     def close_in_fork(self) -> None:
         """Close the pipe in a fork, which may outlive this program."""
-        self._close_pipe()
+        self._close_files()
         self._close_read_end()
 
-    def _write(self, line: str) -> None:
-        if self._pipe is None:
-            return
-        self._unsent += line.encode()
-        try:
-            self._unsent = self._unsent[os.write(self._pipe, self._unsent) :]
-        except BlockingIOError:
-            pass  # The helper is slow or stopped; the rest goes out with the next line.
-        except BrokenPipeError:
-            self._close_pipe()
+    def _ask_to_exit(self) -> None:
+        if self._pipe is not None:
+            with suppress(BrokenPipeError):  # The helper is gone.
+                os.write(self._pipe, b".\n")
+        self._close_files()
 
-    def _close_pipe(self) -> None:
+    def _write(self, number: int, line: str) -> None:
+        """Write a line of the register: a single call, so that the line is never half written."""
+        if self._register is not None:
+            text = line.encode().ljust(LINE_LENGTH - 1) + b"\n"
+            os.pwrite(self._register, text, number * LINE_LENGTH)
+
+    def _close_files(self) -> None:
         with no_fork:
-            if self._pipe is not None:
-                os.close(self._pipe)
-                self._pipe = None
+            for file in (self._pipe, self._register):
+                if file is not None:
+                    os.close(file)
+            self._pipe = self._register = None
 
     def _close_read_end(self) -> None:
         with no_fork:

@@ -2,19 +2,18 @@
 #
 # Usage: sh guard.sh RUN, or sh -c "$(cat guard.sh)" NAME RUN
 #
-# The program writes to standard input.  It registers each process group of its commands:
-#     = TICKS                 from now on, the grace of escapees is TICKS
-#     + GROUP SIGNAL TICKS [MODE]
-#                             GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS; if MODE
-#                             is "mixed", SIGNAL goes to the leader alone, and SIGKILL follows its exit
-#     - GROUP                 GROUP is gone
-#     .                       all groups are gone, and the guard has to exit
-# End-of-file without that last line means that the program is dead.  Then the guard ends all
-# registered groups, and on Linux the escapees: all processes with the mark RUN in their environment.
-# Escapees get SIGTERM, because the mark does not contain the stop signal.
+# The program has the other end of standard input, a pipe.  The line "." there means that all groups
+# are gone, and the guard has to exit.  End-of-file without that line means that the program is dead.
+# Then the guard reads standard output, the register.  A line of the register is blank, or one of
+#     = TICKS                     the grace of escapees is TICKS
+#     GROUP SIGNAL TICKS [MODE]   GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS; if
+#                                 MODE is "mixed", SIGNAL goes to the leader alone, and SIGKILL
+#                                 follows its exit
+# The guard ends all registered groups, and on Linux the escapees: all processes with the mark RUN in
+# their environment.  Escapees get SIGTERM, because the mark does not contain the stop signal.
 #
-# This script runs in any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  A variable for
-# each group holds SIGNAL, TICKS and MODE; its name ends in the group's number.  `groups` lists the numbers.
+# This script runs in any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  Variables for
+# each group have names that end in the group's number.  `groups` lists the numbers.
 #
 # The system may be unable to start a process at this moment.  So the script sends the stop signals
 # without starting one, and sends at least SIGKILL to all registered groups, however it exits.
@@ -27,30 +26,9 @@ sigterm=15
 grace=0          # the grace of escapees, in ticks
 reap_limit=20    # ticks for which a group may exist after SIGKILL
 groups=
-listed=0         # how many numbers `groups` has, including groups that are gone
-most=100         # how many numbers it may have before groups that are gone are removed
 
-while read -r what first signal ticks mode; do
-    case $what in
-    =) grace=$first ;;
-    +)
-        eval "currant_spec_$first=$signal:$ticks:$mode"
-        groups="$groups $first"
-        listed=$((listed + 1))
-        ;;
-    -) unset "currant_spec_$first" ;;
-    .) exit 0 ;;
-    esac
-    if [ "$listed" -ge "$most" ]; then
-        left=
-        listed=0
-        for group in $groups; do
-            eval "spec=\${currant_spec_$group-}"
-            [ -z "$spec" ] || { left="$left $group" listed=$((listed + 1)); }
-        done
-        groups=$left
-        most=$((2 * listed + 100))
-    fi
+while read -r word; do
+    [ "$word" != . ] || exit 0
 done
 
 # Sends a stop signal to a group, or to its leader, and sets the time at which the group gets SIGKILL.
@@ -172,11 +150,17 @@ finish() {
 now=0
 clock
 began=$now
-for group in $groups; do
-    eval "spec=\${currant_spec_$group-}"
-    ticks=${spec#*:}
-    [ -z "$spec" ] || request_stop "$group" "${spec%%:*}" $((began + ${ticks%:*})) "${spec##*:}"
-done
+while read -r group signal ticks mode; do
+    case $group in
+    '') ;;
+    =) grace=$signal ;;
+    *)
+        groups="$groups $group"
+        request_stop "$group" "$signal" $((began + ticks)) "$mode"
+        ;;
+    esac
+done <&1
+exec >/dev/null
 sweep
 finish
 # A process has the mark only from its exec on, and may start other processes: sweep until none is

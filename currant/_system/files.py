@@ -1,4 +1,4 @@
-"""Files and pipes: open a file without waiting, and query or enlarge a pipe."""
+"""Files and pipes: open a file without waiting or in memory, and query or enlarge a pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ if os.name == "posix":  # On other systems `require_posix` raises a clear error 
     import fcntl
     import termios
 
-__all__ = ["bytes_in_pipe", "enlarge_pipe", "is_named_pipe", "open_for_reading"]
+__all__ = [
+    "bytes_in_pipe",
+    "enlarge_pipe",
+    "is_named_pipe",
+    "open_file_in_memory",
+    "open_for_reading",
+]
 
 
 def is_named_pipe(path: str) -> bool:
@@ -39,6 +45,22 @@ def open_for_reading(path: str) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     os.set_blocking(fd, True)
     return fd
+
+
+def open_file_in_memory(name: str) -> int:
+    """Open an empty file without a path, for reading and writing.
+
+    Only Linux keeps such a file in memory; elsewhere it is in the folder for temporary files.
+
+    Raises:
+        OSError: no descriptor is left, or the folder cannot be written.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name)
+    import tempfile  # noqa: PLC0415 - takes several milliseconds
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def bytes_in_pipe(fd: int) -> int:
