@@ -173,6 +173,21 @@ async def test_escapee_does_not_outlive_the_block(
     assert runner.results["c"].status == "succeeded"
 
 
+@pytest.mark.parametrize("escape", [escaping, daemon])
+async def test_escapee_of_an_old_run_does_not_outlive_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+    escape: Callable[[Lifeline, Gate], Command],
+    lifeline: Lifeline,
+    gate: Gate,
+) -> None:
+    """After a while an escapee may have any number, since the numbers begin again."""
+    monkeypatch.setattr(_escapees, "YOUNG", 0.0)
+    with fail_after(LIMIT):
+        async with Runner([escape(lifeline, gate)]):
+            await until_out(lifeline, gate)
+    assert lifeline.ended() == {"leader", "out"}
+
+
 @pytest.mark.parametrize("way", ["kill", "exception", "cancellation"])
 async def test_escapee_does_not_outlive_a_block_that_is_left_early(
     way: str, lifeline: Lifeline, gate: Gate

@@ -287,6 +287,34 @@ def test_waiting_groups_share_a_snapshot(
 
 
 @needs_proc
+@pytest.mark.parametrize("lookups", [0, proc.MOST_LOOKUPS, 10**7])
+def test_processes_since_a_start(
+    start: Start, monkeypatch: pytest.MonkeyPatch, lookups: int
+) -> None:
+    """Later processes are listed and earlier ones are not, whether looked up or listed."""
+    monkeypatch.setattr(proc, "MOST_LOOKUPS", lookups)
+    while True:
+        earlier, first, later = start(*RUNS), start(*RUNS), start(*RUNS)
+        if earlier.pid < first.pid < later.pid:  # If not, the numbers have begun again.
+            break
+    numbers = proc.process_numbers_since(first.pid)
+    assert {first.pid, later.pid} <= set(numbers)
+    assert earlier.pid not in numbers
+
+
+@needs_proc
+@pytest.mark.parametrize("last", [b"0.00 0.01 0.05 1/99 3\n", b"0 0 0 0/0 0\n"])
+def test_all_processes_are_listed_when_the_last_number_does_not_help(
+    start: Start, monkeypatch: pytest.MonkeyPatch, last: bytes
+) -> None:
+    """The numbers have begun again, or a sandbox does not show the last one."""
+    read = proc._read
+    monkeypatch.setattr(proc, "_read", lambda path: last if path == "/proc/loadavg" else read(path))
+    child = start(*RUNS)
+    assert {os.getpid(), child.pid} <= set(proc.process_numbers_since(child.pid))
+
+
+@needs_proc
 def test_other_groups_do_not_count(start: Start, group_of: NewGroup) -> None:
     """A running process keeps only its own group alive."""
     leader, other_leader = start(*RUNS), start(*RUNS)

@@ -38,8 +38,8 @@ from currant import (
     Runner,
     Started,
 )
-from currant._process import escapees as _escapees
 from currant._process.child import Child
+from currant._process.escapees import Escapees
 from currant._process.spawn import RETRY_DELAYS, default_start
 from currant._system import proc
 from currant._system.groups import ProcessGroup
@@ -51,7 +51,7 @@ from tests.system import HAS_PIDFDS, hide_group_pidfds, needs_proc, started_by_u
 from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from anyio.abc import Process
 
@@ -145,15 +145,15 @@ async def test_a_search_for_escapees_waits_for_a_free_file_descriptor(
 ) -> None:
     """A search that fails for lack of a descriptor is repeated a moment later."""
     tries: list[None] = []
-    numbers = _escapees.process_numbers  # type: ignore[attr-defined]
+    candidates = Escapees._candidates
 
-    def refuse_at_first() -> list[int]:
+    def refuse_at_first(escapees: Escapees) -> Sequence[int]:
         tries.append(None)
         if len(tries) < 3:
             raise OSError(errno.EMFILE, "no file left")
-        return list(numbers())
+        return candidates(escapees)
 
-    monkeypatch.setattr(_escapees, "process_numbers", refuse_at_first)
+    monkeypatch.setattr(Escapees, "_candidates", refuse_at_first)
     async with Runner(["true"]) as runner:
         pass
     assert runner.results.ok
@@ -166,10 +166,10 @@ async def test_a_search_for_escapees_gives_up_with_a_warning(
 ) -> None:
     """If no descriptor becomes free in bounded time, a warning says that escapees may be left."""
 
-    def refuse() -> None:
+    def refuse(_: Escapees) -> None:
         raise OSError(errno.EMFILE, "no file left")
 
-    monkeypatch.setattr(_escapees, "process_numbers", refuse)
+    monkeypatch.setattr(Escapees, "_candidates", refuse)
     launcher = LocalLauncher(_limits=ShutdownLimits(search=0.01))
     with pytest.warns(RuntimeWarning, match="cannot search for processes.*no file left"):
         async with Runner(["true"], grace=0, launcher=launcher) as runner:

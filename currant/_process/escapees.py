@@ -27,11 +27,17 @@ from anyio.lowlevel import checkpoint
 from currant._process.stop import Stopper, StopSpec, wait_empty
 from currant._system.groups import ProcessGroup
 from currant._system.marks import command_of
-from currant._system.proc import environment_of, group_and_session, is_starting, process_numbers
+from currant._system.proc import (
+    environment_of,
+    group_and_session,
+    is_starting,
+    process_numbers,
+    process_numbers_since,
+)
 from currant._values.errors import CannotStopError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from currant._values.shutdown_limits import ShutdownLimits
 
@@ -42,11 +48,16 @@ MAX_PASSES = 10
 """How often a search lists the processes, as long as each list has new processes."""
 
 
+YOUNG = 0.25
+"""Seconds in which no system gives out all of its process numbers, which are 32768 or more."""
+
+
 class Escapees:
     """Finds and ends the escapees of a run.
 
     Reading the environment of a process costs 6 to 18 µs.  So a search skips each process with a
-    known group or session, at 1 µs, and tasks that search at the same time share a search.
+    known group or session, at 1 µs, and tasks that search at the same time share a search.  As long
+    as the run is young, a search skips all processes that are older than the run's first one.
 
     Args:
         run: the run.
@@ -60,10 +71,16 @@ class Escapees:
         self._run = run
         self._known_groups = known_groups
         self._limits = limits
+        self._first: tuple[int, float] | None = None
         self._search_lock = anyio.Lock()
         self._searched_at = -inf
         self._found: dict[int, str] = {}
         self._has_warned = False
+
+    def note_start(self, pid: int) -> None:
+        """Note a process that the run has just started."""
+        if self._first is None:
+            self._first = pid, anyio.current_time()
 
     async def end(self, commands: Mapping[str, StopSpec], grace: float) -> None:
         """End all escapees of `commands`, in parallel.
@@ -169,7 +186,7 @@ class Escapees:
         for _ in range(MAX_PASSES):
             # A process that forks and exits before the scan reaches it is missed; its child is
             # found.
-            new = [pid for pid in process_numbers() if pid not in seen]
+            new = [pid for pid in self._candidates() if pid not in seen]
             if not new:
                 break
             seen.update(new)
@@ -181,6 +198,14 @@ class Escapees:
             if anyio.current_time() > deadline:
                 break
             await anyio.sleep(0.001)
+
+    def _candidates(self) -> Sequence[int]:
+        """Return the pids of all processes that may be escapees."""
+        if self._first is None:
+            return process_numbers()
+        pid, started_at = self._first
+        is_young = anyio.current_time() - started_at < YOUNG
+        return process_numbers_since(pid) if is_young else process_numbers()
 
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
         """Scan some processes; return the pids that show no environment yet."""

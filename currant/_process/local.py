@@ -191,6 +191,7 @@ class LocalLauncher:
             child = await with_retries(self._start_process, spec)
             # Before anything else is awaited: only the guard would end the group if we died now.
             self._guard.register(child.pid, stop_spec)
+            self._escapees.note_start(child.pid)
             group = _ChildGroup(name, child, self._guard.unregister)
             servers = OwnServers(child.pid, f"{VARIABLE}={own_mark}".encode())
             stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)

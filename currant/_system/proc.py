@@ -24,6 +24,7 @@ __all__ = [
     "latest_snapshot",
     "parent_of",
     "process_numbers",
+    "process_numbers_since",
     "state_in",
 ]
 
@@ -85,6 +86,34 @@ def process_numbers() -> list[int]:
         OSError: this process has no file descriptor left to read ``/proc``.
     """
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()] if has_proc() else []
+
+
+MOST_LOOKUPS = 100
+"""How many numbers are looked up one by one; listing ``/proc`` costs about as much."""
+
+
+def process_numbers_since(first: int) -> Sequence[int]:
+    """Return the pids of all processes that are not older than the process `first`.
+
+    Among them may be numbers of threads, and numbers without a process.  Linux numbers processes in
+    the order of their starts, and begins again after the highest number (``pid_max``, at least
+    32768).  So the result is only right for as long as that many starts take.
+
+    Raises:
+        OSError: this process has no file descriptor left to read ``/proc``.
+    """
+    last = _last_number()
+    if last < first:  # The numbers have begun again, or the system does not tell the last one.
+        return process_numbers()
+    if last - first < MOST_LOOKUPS:
+        return range(first, last + 1)
+    return [pid for pid in process_numbers() if first <= pid <= last]
+
+
+def _last_number() -> int:
+    """Return the number that was given last to a process or thread: see proc_loadavg(5)."""
+    loads = _read("/proc/loadavg") if has_proc() else None
+    return 0 if loads is None else int(loads.split()[-1])
 
 
 def group_and_session(pid: int) -> tuple[int, int]:
