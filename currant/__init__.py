@@ -10,7 +10,7 @@ a kill throws.  The docstring of each package says in which order to read its mo
 
 from currant._process.launcher import Launcher, Process
 from currant._process.local import LocalLauncher
-from currant._run import run
+from currant._run import run, run_process
 from currant._supervisor.job import Job
 from currant._supervisor.runner import Runner
 from currant._supervisor.sink_tasks import Sink
@@ -111,4 +111,5 @@ __all__ = [
     "WrongLoopError",
     "WrongTaskError",
     "run",
+    "run_process",
 ]

@@ -1,4 +1,4 @@
-"""`run`: the synchronous entry point."""
+"""The doors outside a Runner: `run_process` waits for one command, `run` needs no event loop."""
 
 from __future__ import annotations
 
@@ -8,21 +8,34 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 import anyio
 from anyio.lowlevel import current_token
 
+from currant._process.launcher import Checker
+from currant._process.local import LocalLauncher
+from currant._process.shared_guard import shared_guard
+from currant._supervisor.alone import run_alone
 from currant._supervisor.runner import Runner
-from currant._values.errors import RunningLoopError
+from currant._system.groups import require_posix
+from currant._values.command import PIPE, command_with
+from currant._values.errors import CommandError, LaunchError, RunningLoopError
+from currant._values.plan import policies_of
+from currant._values.policies import Policies
+from currant._values.restart import RestartPolicy
+from currant._values.results import CommandFailed
+from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
-    from currant._values.command import CommandLike
+    from currant._values.command import Command, CommandLike, ProcessOptions
     from currant._values.launch_spec import KillMode
     from currant._values.policies import KillOthersOn, OnExit
-    from currant._values.restart import RestartPolicy, RestartWhen
-    from currant._values.results import Results
+    from currant._values.restart import RestartWhen
+    from currant._values.results import Result, Results
 
-__all__ = ["RunnerOptions", "run"]
+__all__ = ["RunnerOptions", "run", "run_process"]
+
+_DEFAULTS = Policies(RestartPolicy("never"), None, ShutdownLimits().grace, capture=True)
 
 # By default, trio raises KeyboardInterrupt in the task that is running at that moment, which might
 # be a sink or a reader.  With this option, the main task gets it, as on asyncio.
@@ -47,6 +60,83 @@ class RunnerOptions(TypedDict, total=False):
     on_exit: OnExit
     kill_mode: KillMode
     unread: Literal["discard", "wait"]
+
+
+async def run_process(
+    command: CommandLike,
+    *,
+    input: bytes | None = None,  # noqa: A002 - as in anyio.run_process
+    check: bool = True,
+    timeout: float | None = None,  # noqa: ASYNC109 - a limit for the command, which fails
+    capture: bool | int = True,
+    launcher: Launcher | None = None,
+    **command_options: Unpack[ProcessOptions],
+) -> Result:
+    """Run one command until it has ended, and return its result.
+
+    Like `anyio.run_process`, but with the whole tree of processes: after the end no process is left
+    of those that the command has started, and none of them can hold up the end::
+
+        result = await currant.run_process("git rev-parse HEAD", cwd=project, timeout=10)
+        commit = result.stdout
+
+    Args:
+        command: a `Command`, a list of words, or a line for `Command.parse`.
+        input: the bytes to write to stdin, followed by end-of-file; None: see `stdin`.
+        check: whether to raise an error if the command fails.
+        timeout: seconds after which the command is stopped and has failed; None: no limit.
+        capture: whether the result has the output; an int keeps so many last bytes of each stream.
+        launcher: starts the process; None: a `LocalLauncher`.
+        command_options: the options of the command, as for `Command`.
+
+    Raises:
+        CommandError: the command or an option is wrong.
+        CommandNotFoundError: there is no such program or working directory.
+        CommandFailed: the command has failed, and `check` is set; the error carries the result.
+
+    Cancellation: a kill.  The cancellation continues when no process is left, after the grace and a
+    few seconds at most.  A second Ctrl-C skips the rest of the grace.
+    """
+    require_posix()
+    built = _process_command(command, input, timeout, capture, command_options)
+    if launcher is None:
+        launcher = LocalLauncher(_guard=await shared_guard(ShutdownLimits().guard_exit))
+    result = await run_alone(built, policies_of(built, _DEFAULTS), launcher)
+    if isinstance(result.error, LaunchError) and isinstance(launcher, Checker):
+        launcher.check(built)  # If a file is missing, this is the more exact error.
+    if check and result.status == "failed":
+        raise CommandFailed(result) from result.error
+    return result
+
+
+def _process_command(
+    command: CommandLike,
+    given_input: bytes | None,
+    timeout: float | None,
+    capture: bool | int,
+    options: ProcessOptions,
+) -> Command:
+    """Return the command of `run_process`.
+
+    Raises:
+        CommandError: the command or an option is wrong, or needs a Runner.
+    """
+    if given_input is not None:
+        if options.get("stdin") is not None:
+            raise CommandError("run_process takes either input or stdin, not both")
+        options["stdin"] = given_input
+    built = command_with(command, {**options, "timeout": timeout, "capture": capture})
+    if built.stdin == PIPE:
+        raise CommandError(
+            f"command {built.name!r}: nobody can write to the stdin=PIPE of run_process; "
+            "use input=, or open_process"
+        )
+    if built.replicas != 1 or built.after:
+        raise CommandError(
+            f"command {built.name!r}: run_process runs a single process; "
+            "replicas and after need a Runner"
+        )
+    return built
 
 
 def run(

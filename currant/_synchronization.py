@@ -184,8 +184,10 @@ class ChildBarrier(KillBarrier):
         """The reason of this barrier, or else of the parent."""
         return self._reason if self._thrown else self._parent.reason
 
-    def throw_in_loop(self) -> None:
+    def throw_in_loop(self, reason: str | None = None) -> None:
         """Let all waiters pass; called in the event loop, which then has no detour to take."""
+        if not self.thrown:
+            self._reason = reason
         self._thrown = True
         self._open()
 

@@ -20,8 +20,9 @@ import os
 import pkgutil
 import subprocess
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from errno import ENOENT
+from itertools import count
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.marks import VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from currant._process.stop import StopSpec
 
 __all__ = ["OrphanGuard"]
@@ -66,6 +69,7 @@ class OrphanGuard:
 
     def __init__(self, run: str, exit_limit: float) -> None:
         self._run = run
+        self._parts = count(1)
         self._exit_limit = exit_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
@@ -100,6 +104,15 @@ class OrphanGuard:
         finally:
             self._close_read_end()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the helper runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def part_of_run(self) -> str:
+        """Return a new run, whose processes the guard ends along with those of its own run."""
+        return f"{self._run}.{next(self._parts)}"
+
     def raise_escapee_grace(self, grace: float) -> None:
         """Give escapees at least `grace` seconds to end.
 
@@ -132,17 +145,27 @@ class OrphanGuard:
 
         Cancellation: the helper is killed.
         """
-        if self._process is None:
-            return
-        exited_early = self._process.poll() is not None
+        if (process := self._process) is not None:
+            with self._exit_of(process), anyio.move_on_after(self._exit_limit):
+                while process.poll() is None:  # noqa: ASYNC110 - no event loop watches it
+                    await anyio.sleep(0.001)
+
+    def close(self) -> None:
+        """Do the same as `aclose`, and block the event loop meanwhile: for a millisecond or two."""
+        if (process := self._process) is not None:
+            with self._exit_of(process), suppress(subprocess.TimeoutExpired):
+                process.wait(self._exit_limit)
+
+    @contextmanager
+    def _exit_of(self, process: subprocess.Popen[bytes]) -> Generator[None]:
+        """Ask the helper to exit, have the caller wait for that, and kill a helper that did not."""
+        exited_early = process.poll() is not None
         self._ask_to_exit()
         try:
-            with anyio.move_on_after(self._exit_limit):
-                while self._process.poll() is None:  # noqa: ASYNC110 - no event loop watches it
-                    await anyio.sleep(0.001)
+            yield
         finally:
-            self._process.kill()  # does nothing after an exit
-            self._process.wait()
+            process.kill()  # does nothing after an exit
+            process.wait()
         if exited_early:
             _warn("exited before it was asked to; another process may have killed it")
 

@@ -9,8 +9,8 @@
 #     GROUP SIGNAL TICKS [MODE]   GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS; if
 #                                 MODE is "mixed", SIGNAL goes to the leader alone, and SIGKILL
 #                                 follows its exit
-# The guard ends all registered groups, and on Linux the escapees: all processes with the mark RUN in
-# their environment.  Escapees get SIGTERM, because the mark does not contain the stop signal.
+# The guard ends all registered groups, and on Linux the escapees: all processes with a mark of RUN,
+# or of a part RUN.N, in their environment.  Escapees get SIGTERM, because the mark does not contain the stop signal.
 #
 # This script runs in any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  Variables for
 # each group have names that end in the group's number.  `groups` lists the numbers.
@@ -93,7 +93,7 @@ sweep() {
     for folder in $(without_first_thread /proc/[0-9]*/stat); do
         files="$files $folder/environ"
     done
-    marked=$(grep -ls "$run/" $files | sed 's,^\(/proc/[0-9]*\)/.*,\1/stat,')
+    marked=$(grep -ls "$run[./]" $files | sed 's,^\(/proc/[0-9]*\)/.*,\1/stat,')
     for group in $(groups_alive $marked); do
         eval "due=\${currant_due_$group-}"
         if [ -z "$due" ]; then

@@ -60,19 +60,21 @@ class LocalLauncher:
         limits: how long each step of ending a process may take.
     """
 
-    # `_limits` and `_start` are for tests: other limits, and another function to start a process.
+    # `_guard` is shared with other launchers.  `_limits` and `_start` are for tests: other limits,
+    # and another function to start a process.
     def __init__(
         self,
         *,
         orphan_guard: bool = True,
+        _guard: OrphanGuard | None = None,
         _limits: ShutdownLimits | None = None,
         _start: StartProcess | None = None,
     ) -> None:
         self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self._start_process = _start or default_start()
-        self._run = os.urandom(8).hex()
-        self._with_guard = orphan_guard
-        self._guard = OrphanGuard(self._run, self.limits.guard_exit)
+        self._run = os.urandom(8).hex() if _guard is None else _guard.part_of_run()
+        self._owns_guard = orphan_guard and _guard is None
+        self._guard = _guard or OrphanGuard(self._run, self.limits.guard_exit)
         self._escapees = Escapees(self._run, self._known_groups, self.limits)
         self._starting: list[str] = []
         self._processes: dict[LocalProcess, _ChildGroup] = {}
@@ -89,7 +91,7 @@ class LocalLauncher:
                 "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
                 "commands"
             )
-        if self._with_guard:
+        if self._owns_guard:
             self._guard.start()
         return self
 
@@ -107,7 +109,8 @@ class LocalLauncher:
             with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
                 await self.sweep(grace=0)
         finally:
-            await self._guard.aclose()
+            if self._owns_guard:
+                await self._guard.aclose()
 
     def check(self, command: LaunchSpec) -> None:
         """Look up the program, working directory and input file of `command`; run nothing.

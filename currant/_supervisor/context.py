@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import anyio
 
     from currant._channel.channel import Channel
+    from currant._channel.discard import Discard
     from currant._process.launcher import Launcher
     from currant._synchronization import ChildBarrier, HomeLoop, KillBarrier, Notifier
     from currant._values.messages import BatchMessage
@@ -37,7 +38,7 @@ class RunnerContext(NamedTuple):
     """
 
     launcher: Launcher
-    channel: Channel
+    channel: Channel | Discard
     barrier: KillBarrier
     home: HomeLoop
     limits: ShutdownLimits

@@ -80,6 +80,7 @@ class Dispatcher:
         self.is_complete = False
         self.is_closed = False
         self._plan = plan
+        self._channel = channel
         self._failure = failure
         self._conditions = Conditions(plan.dependencies, self.lives)
         self._scheduler: Scheduler[Lifecycle] = Scheduler(max_processes)
@@ -152,7 +153,7 @@ class Dispatcher:
         name = command.name
         policies, before = self._plan.policies_of(command), self.lives.get(name)
         self.lives[name] = life = Lifecycle(command, policies, self._context, before)
-        self._context.channel.add_producer()
+        self._channel.add_producer()
         if before is None:
             self.jobs[name] = Job(name, self.lives)
         return life
@@ -198,7 +199,7 @@ class Dispatcher:
             try:
                 await life.skip(reason)
             finally:
-                self._context.channel.remove_producer()
+                self._channel.remove_producer()
 
     def _enqueue(self, life: Lifecycle) -> None:
         self._scheduler.add(life)
@@ -213,14 +214,14 @@ class Dispatcher:
 
     def _end_unstarted(self, life: Lifecycle) -> None:
         life.end_unstarted()
-        self._context.channel.remove_producer()
+        self._channel.remove_producer()
 
     async def _run_life(self, life: Lifecycle) -> None:
         try:
             await self._guarded(life.run)
         finally:
             self._scheduler.release()
-            self._context.channel.remove_producer()
+            self._channel.remove_producer()
             self.dispatch()
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:

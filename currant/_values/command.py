@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
 from math import inf
@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from signal import SIGTERM
 from subprocess import PIPE
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast, get_args
 
 from currant._values.checks import (
     StrOrPath,
@@ -52,7 +52,9 @@ __all__ = [
     "CommandOptions",
     "Condition",
     "DefaultName",
+    "ProcessOptions",
     "as_command",
+    "command_with",
     "with_name",
     "with_pty",
     "with_stdin",
@@ -71,8 +73,8 @@ After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
-class CommandOptions(TypedDict, total=False):
-    """The keyword arguments of `Command`, for `Command.parse` and `Command.shell`."""
+class ProcessOptions(TypedDict, total=False):
+    """The keyword arguments of `Command` that `run_process` passes on."""
 
     name: str | None
     cwd: StrOrPath | None
@@ -82,7 +84,6 @@ class CommandOptions(TypedDict, total=False):
     stdin: bytes | int | PathLike[str] | Silent | None
     pty: bool | Pty
     success_codes: Collection[int]
-    capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
     stop_signal: int | str
@@ -92,11 +93,17 @@ class CommandOptions(TypedDict, total=False):
     alive: Probe | None
     failure_threshold: int
     after: After
-    timeout: float | None
     replicas: int
     color: str | None
     line_limit: int
     flush_after: float | Literal["auto"] | None
+
+
+class CommandOptions(ProcessOptions, total=False):
+    """The keyword arguments of `Command`, for `Command.parse` and `Command.shell`."""
+
+    capture: bool | int | None
+    timeout: float | None
 
 
 class DefaultName(str):
@@ -375,6 +382,18 @@ def as_command(value: CommandLike) -> Command:
     if isinstance(value, Command):
         return value
     return Command.parse(value) if isinstance(value, str) else Command(value)
+
+
+def command_with(value: CommandLike, options: CommandOptions) -> Command:
+    """Build a command, or copy one, with other options.
+
+    Raises:
+        CommandError: the command or an option is wrong.
+    """
+    if isinstance(value, Command):
+        changes: dict[str, Any] = {**options}  # The constructor takes other types than it keeps.
+        return replace(value, **changes)
+    return Command.parse(value, **options) if isinstance(value, str) else Command(value, **options)
 
 
 def with_stop_policies(command: Command, grace: float, kill_mode: KillMode) -> Command:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command, CommandLike
     from currant._values.names import Commands
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "policies_of"]
 
 
 class Plan:
@@ -90,17 +90,7 @@ class Plan:
 
     def policies_of(self, command: Command) -> Policies:
         """Return the policies of `command`, with the Runner's defaults filled in."""
-        defaults = self._policies
-        restart, others, mode = command.restart, command.kill_others_on, command.kill_mode
-        if all(own is None for own in (restart, others, command.grace, command.capture, mode)):
-            return defaults
-        return Policies(
-            restart=defaults.restart if restart is None else as_restart_policy(restart),
-            kill_others_on=defaults.kill_others_on if others is None else others,
-            grace=defaults.grace if command.grace is None else command.grace,
-            capture=defaults.capture if command.capture is None else command.capture,
-            kill_mode=defaults.kill_mode if mode is None else mode,
-        )
+        return policies_of(command, self._policies)
 
     def _needs_of(self, command: Command) -> Needs:
         """Return the dependencies of `command`, after a check that they can be met."""
@@ -113,3 +103,17 @@ class Plan:
                     "its restart policy restarts it forever; wait until it is 'ready' or 'started'"
                 )
         return needs
+
+
+def policies_of(command: Command, defaults: Policies) -> Policies:
+    """Return the policies of `command`, with defaults filled in."""
+    restart, others, mode = command.restart, command.kill_others_on, command.kill_mode
+    if all(own is None for own in (restart, others, command.grace, command.capture, mode)):
+        return defaults
+    return Policies(
+        restart=defaults.restart if restart is None else as_restart_policy(restart),
+        kill_others_on=defaults.kill_others_on if others is None else others,
+        grace=defaults.grace if command.grace is None else command.grace,
+        capture=defaults.capture if command.capture is None else command.capture,
+        kill_mode=defaults.kill_mode if mode is None else mode,
+    )

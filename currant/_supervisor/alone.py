@@ -1,0 +1,96 @@
+"""`run_alone`: the life of one command, without the tasks of a Runner.
+
+A Runner has some ten tasks, for readers, sinks, dependencies and other commands.  A call that waits
+for a single process needs one: a shielded task lives the life of the command, and the task of the
+caller waits.  So a cancellation of the caller becomes a kill, as in a Runner.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from currant._channel.discard import Discard
+from currant._process.launcher import Limited
+from currant._supervisor.context import RunnerContext
+from currant._supervisor.failure import unwrapped
+from currant._supervisor.lifecycle import Lifecycle
+from currant._synchronization import HomeLoop, KillBarrier
+from currant._values.shutdown_limits import ShutdownLimits
+
+if TYPE_CHECKING:
+    from currant._process.launcher import Launcher
+    from currant._values.command import Command
+    from currant._values.policies import Policies
+    from currant._values.results import Result
+
+__all__ = ["run_alone"]
+
+
+async def run_alone(command: Command, policies: Policies, launcher: Launcher) -> Result:
+    """Run `command` until it ends and does not restart, and return the result.
+
+    Cancellation: a kill.  The cancellation goes on when no process is left: after the grace and a
+    few seconds at most.  A second Ctrl-C skips the rest of the grace.
+
+    Args:
+        command: the command, which waits for no other command.
+        policies: how to treat the command.
+        launcher: starts the process; entered and left here.
+    """
+    life = Lifecycle(command, policies, _context(launcher))
+    over = anyio.Event()
+    errors: list[BaseException] = []
+
+    async def live() -> None:
+        try:
+            # Bounded, once the barrier is thrown: by the grace and limits.reap.
+            with anyio.CancelScope(shield=True):
+                async with launcher:
+                    await life.run()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of the launcher, or Ctrl-C on trio
+            errors.append(unwrapped(error))
+        finally:
+            over.set()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(live, name=f"currant {command.name}")
+            while not over.is_set():
+                try:
+                    with anyio.CancelScope(shield=bool(errors)):
+                        await over.wait()
+                except BaseException as error:  # a cancellation, or Ctrl-C on trio
+                    errors.append(error)
+                    life.stop_soon(f"the call was left by {type(error).__name__}")
+    finally:  # This error replaces the error that the task group raised.
+        if errors:
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # The errors refer to this frame.
+    assert life.result is not None
+    return life.result
+
+
+def _context(launcher: Launcher) -> RunnerContext:
+    """Return a context without other commands, readers or sinks."""
+    return RunnerContext(
+        launcher=launcher,
+        channel=Discard(),
+        barrier=KillBarrier(),
+        home=HomeLoop(),
+        limits=launcher.limits if isinstance(launcher, Limited) else ShutdownLimits(),
+        starting=anyio.Lock(fast_acquire=True),
+        withdraw=lambda _: None,
+        run_again=lambda _: None,
+        wait_for_dependents=_no_dependents,
+    )
+
+
+async def _no_dependents(_: str) -> None:
+    await checkpoint()

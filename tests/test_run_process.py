@@ -1,0 +1,381 @@
+"""`currant.run_process`: one command, its whole tree, and what it costs and leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from signal import SIGKILL, SIGTERM
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio import fail_after, to_thread
+
+from currant import (
+    PIPE,
+    CannotStopError,
+    Command,
+    CommandError,
+    CommandFailed,
+    CommandNotFoundError,
+    Exit,
+    LaunchError,
+    RestartPolicy,
+    TimeLimitError,
+    run_process,
+)
+from currant._process.guard import SCRIPT
+from currant.testing import FakeLauncher, FakeProcess, Script
+from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.lifeline import Gate, Lifeline
+
+pytestmark = pytest.mark.anyio
+
+
+# ---- arguments and results ----
+
+
+async def test_result_has_the_exit_and_the_whole_output() -> None:
+    """Both streams are captured by default."""
+    result = await run_process(["sh", "-c", "echo out; echo err >&2"])
+    assert result.status == "succeeded"
+    assert result.exit == Exit(0, None)
+    assert (result.stdout, result.stderr) == (b"out\n", b"err\n")
+    assert result.command == "sh"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["echo 'a b'", ["echo", "a b"], Command(["echo", "a b"]), Command.parse("echo 'a b'")],
+)
+async def test_command_is_a_line_words_or_a_command(command: Any) -> None:
+    """It is given in any form that a Runner accepts."""
+    assert (await run_process(command)).stdout == b"a b\n"
+
+
+async def test_options_are_those_of_a_command(tmp_path: Path) -> None:
+    """They also change the options of a command that was built before."""
+    line = "pwd; echo $A; echo err >&2"
+    options: dict[str, Any] = {"cwd": tmp_path, "env": {"A": "1"}, "stderr": "stdout"}
+    assert (await run_process(["sh", "-c", line], **options)).stdout == b"%b\n1\nerr\n" % bytes(
+        tmp_path
+    )
+    built = Command.shell(line, env={"A": "2"}, cwd=tmp_path)
+    assert (await run_process(built, env={"A": "3"})).stdout == b"%b\n3\n" % bytes(tmp_path)
+
+
+async def test_input_is_written_and_closed() -> None:
+    """The command reads all of it, then end-of-file; it may also read nothing."""
+    data = os.urandom(1_000_000)
+    assert (await run_process("cat", input=data)).stdout == data
+    assert (await run_process("true", input=data)).status == "succeeded"
+
+
+@pytest.mark.parametrize(("capture", "expected"), [(True, b"12345"), (2, b"45"), (False, None)])
+async def test_capture_keeps_all_the_end_or_nothing(
+    capture: bool | int, expected: bytes | None
+) -> None:
+    """The command may write more than is kept."""
+    result = await run_process(["printf", "12345"], capture=capture)
+    assert result.stdout == expected
+
+
+async def test_failure_is_an_error_with_the_result_and_the_last_lines() -> None:
+    """The error of a failed tool is what an agent or a user has to read."""
+    with pytest.raises(CommandFailed, match=r"exit code 3(.|\n)*cannot find it") as caught:
+        await run_process(["sh", "-c", "echo cannot find it >&2; exit 3"])
+    assert caught.value.result.exit == Exit(3, None)
+    assert caught.value.result.stderr == b"cannot find it\n"
+
+
+async def test_failure_is_returned_without_check() -> None:
+    """As in `subprocess.run`."""
+    result = await run_process("false", check=False)
+    assert (result.status, result.exit) == ("failed", Exit(1, None))
+
+
+@pytest.mark.parametrize("check", [True, False])
+async def test_missing_program_is_an_error_in_any_case(check: bool) -> None:
+    """It is a `FileNotFoundError` as well, as in `subprocess.run`."""
+    with pytest.raises(CommandNotFoundError, match="'nope': there is no program"):
+        await run_process("nope", check=check)
+    with pytest.raises(FileNotFoundError, match="working directory '/nope' does not exist"):
+        await run_process("true", cwd="/nope", check=check)
+
+
+async def test_program_that_cannot_be_started_is_a_failure(tmp_path: Path) -> None:
+    """`CommandFailed` has the reason as its cause."""
+    program = tmp_path / "program"
+    program.write_bytes(b"neither a script nor a binary")
+    program.chmod(0o755)
+    with pytest.raises(CommandFailed, match="no '#!' line") as caught:
+        await run_process([program])
+    assert isinstance(caught.value.__cause__, LaunchError)
+    result = await run_process([program], check=False)
+    assert (result.status, result.exit) == ("failed", None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stdin": PIPE}, "command 'true': nobody can write to the stdin=PIPE"),
+        ({"stdin": b"a", "input": b"b"}, "either input or stdin, not both"),
+        ({"replicas": 2}, "command 'true': run_process runs a single process"),
+        ({"after": "web"}, "command 'true': run_process runs a single process"),
+        ({"timeout": -1}, "command 'true': timeout must"),
+        ({"input": "text"}, "command 'true': stdin must be None, bytes, PIPE or a path"),
+        ({"capture": "yes"}, "command 'true': capture must"),
+    ],
+)
+async def test_wrong_option_is_an_error_before_anything_starts(
+    options: dict[str, Any], message: str
+) -> None:
+    """It names the command and the option."""
+    fake = FakeLauncher()
+    with pytest.raises(CommandError, match=message):
+        await run_process("true", launcher=fake, **options)
+    assert not fake.launched
+
+
+async def test_restart_policy_of_the_command_holds(tmp_path: Path) -> None:
+    """The result is that of the last attempt."""
+    line = "echo x >>file; test $(wc -l <file) = 3"
+    policy = RestartPolicy("on-failure", delay=0)
+    result = await run_process(Command.shell(line, restart=policy, cwd=tmp_path))
+    assert (result.status, result.attempts) == ("succeeded", 3)
+
+
+# ---- the end ----
+
+
+async def test_time_limit_stops_the_tree_and_is_a_failure(lifeline: Lifeline) -> None:
+    """The output until then is in the result."""
+    line = f"{lifeline.hold('tree')}; {FOREVER} & echo begun; {EXEC_FOREVER}"
+    with fail_after(LIMIT), pytest.raises(CommandFailed, match=r"time limit of 0\.5 s") as caught:
+        await run_process(["sh", "-c", line], timeout=0.5)
+    assert lifeline.ended() == {"tree"}
+    assert isinstance(caught.value.result.error, TimeLimitError)
+    assert caught.value.result.stdout == b"begun\n"
+
+
+async def test_background_process_does_not_hold_up_the_end(lifeline: Lifeline) -> None:
+    """It has the output open, and ends with its group."""
+    line = f"{lifeline.hold('background')}; {FOREVER} & echo done"
+    with fail_after(LIMIT):
+        result = await run_process(["sh", "-c", line])
+    assert result.stdout == b"done\n"
+    assert lifeline.ended() == {"background"}
+
+
+@needs_proc
+async def test_escapee_does_not_outlive_the_call(lifeline: Lifeline, gate: Gate) -> None:
+    """A process in a session of its own is found by its mark."""
+    escapee = f"setsid sh -c 'echo out >&9; {EXEC_FOREVER}' <&- >&- 2>&- &"
+    line = f"{lifeline.hold('leader')}; {escapee} {gate.wait}"
+    async with anyio.create_task_group() as tasks:
+
+        async def open_gate() -> None:
+            await to_thread.run_sync(lifeline.wait_for, "out")
+            gate.open()
+
+        tasks.start_soon(open_gate)
+        with fail_after(LIMIT):
+            await run_process(["sh", "-c", line])
+    assert lifeline.ended() == {"leader", "out"}
+
+
+@pytest.mark.parametrize("stdin", [None, b"input that nobody reads" * 10_000])
+async def test_cancellation_stops_the_tree_with_its_grace(
+    lifeline: Lifeline, stdin: bytes | None
+) -> None:
+    """The command may clean up, and its output is read meanwhile."""
+    # More than a pipe holds: the command could not write it if nobody read.
+    clean_up = f"head -c 300000 /dev/zero; {lifeline.say('clean')}; exit 0"
+    line = f"{lifeline.hold('command')}; trap '{clean_up}' TERM; {lifeline.say('set')}; "
+    line += "while :; do sleep 0.05; done"
+    with fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+
+            async def call() -> None:
+                await run_process(["sh", "-c", line], input=stdin, grace=HOURS)
+
+            tasks.start_soon(call)
+            await to_thread.run_sync(lifeline.wait_for, "set")
+            tasks.cancel_scope.cancel()
+    assert lifeline.ended() == {"command", "set", "clean"}
+
+
+async def test_cancellation_kills_a_command_that_ignores_the_signal(lifeline: Lifeline) -> None:
+    """After the grace nothing is left."""
+    line = f"trap '' TERM; {lifeline.hold('deaf')}; {EXEC_FOREVER}"
+    with fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: run_process(["sh", "-c", line], grace=0.1))
+            await to_thread.run_sync(lifeline.wait_for, "deaf")
+            tasks.cancel_scope.cancel()
+    assert lifeline.ended() == {"deaf"}
+
+
+async def test_call_in_a_cancelled_scope_starts_nothing_that_stays() -> None:
+    """The error is the cancellation, and the command is stopped."""
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await run_process(FOREVER)
+    assert scope.cancelled_caught
+
+
+async def test_cancellation_ends_the_wait_before_a_restart() -> None:
+    """A delay of hours is cut short."""
+    policy = RestartPolicy("always", delay=HOURS)
+    fake = FakeLauncher({"c": Script(exit=1)})
+    with fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+
+            async def call() -> None:
+                await run_process(Command(["c"], restart=policy), launcher=fake)
+
+            tasks.start_soon(call)
+            while not fake.launched:
+                await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+    assert len(fake.launched) == 1
+
+
+async def test_native_cancellation_of_the_task_is_a_kill_too(
+    lifeline: Lifeline, anyio_backend_name: str
+) -> None:
+    """`asyncio.Task.cancel` and `asyncio.timeout` stop the tree."""
+    if anyio_backend_name != "asyncio":
+        return
+    task = asyncio.create_task(run_process(["sh", "-c", f"{lifeline.hold('c')}; {EXEC_FOREVER}"]))
+    await to_thread.run_sync(lifeline.wait_for, "c")
+    task.cancel()
+    with fail_after(LIMIT), pytest.raises(asyncio.CancelledError):
+        await task
+    assert lifeline.ended() == {"c"}
+
+
+async def test_many_calls_at_the_same_time_do_not_mix() -> None:
+    """Each has its own output and its own end, though they share a guard."""
+    outputs: dict[int, bytes | None] = {}
+
+    async def call(number: int) -> None:
+        outputs[number] = (await run_process(["echo", str(number)])).stdout
+
+    with fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            for number in range(100):
+                tasks.start_soon(call, number)
+    assert outputs == {number: b"%d\n" % number for number in range(100)}
+
+
+class BrokenLauncher(FakeLauncher):
+    """A launcher with a fault."""
+
+    async def launch(self, command: Command) -> FakeProcess:
+        """Fail."""
+        raise ZeroDivisionError(command.name)
+
+
+async def test_error_of_the_launcher_leaves_the_call_unwrapped() -> None:
+    """It is not wrapped in an `ExceptionGroup`."""
+    with pytest.raises(ZeroDivisionError, match="c"):
+        await run_process("c", launcher=BrokenLauncher())
+
+
+async def test_process_that_survives_sigkill_is_a_failure() -> None:
+    """The call ends in bounded time, and the error says which process is left."""
+    fake = FakeLauncher({"c": Script(exit=None, ignores={SIGTERM, SIGKILL})})
+    with fail_after(LIMIT), pytest.raises(CommandFailed, match="still exists") as caught:
+        await run_process("c", launcher=fake, timeout=0.01, grace=0.01)
+    assert isinstance(caught.value.__cause__, CannotStopError)
+
+
+# ---- the guard ----
+
+
+@pytest.fixture
+def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The guards that are started from here on."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+
+    def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        process = popen(argv, **options)
+        if SCRIPT.read_text() in argv:
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return started
+
+
+async def test_calls_in_one_loop_share_a_guard(guards: list[subprocess.Popen[bytes]]) -> None:
+    """The first call starts it, and it serves all later ones."""
+    for _ in range(3):
+        await run_process("true")
+    assert len(guards) == 1
+    assert guards[0].poll() is None
+
+
+async def test_guard_that_was_killed_is_replaced(guards: list[subprocess.Popen[bytes]]) -> None:
+    """The next call is protected again."""
+    await run_process("true")
+    guards[0].kill()
+    guards[0].wait()
+    with pytest.warns(RuntimeWarning, match="orphan guard exited before it was asked to"):
+        await run_process("true")
+    assert len(guards) == 2
+
+
+LOOPS: dict[str, dict[str, Any]] = {
+    "asyncio": {},
+    "uvloop": {"backend_options": {"use_uvloop": True}},
+    "trio": {"backend": "trio"},
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_guard_ends_with_its_event_loop(guards: list[subprocess.Popen[bytes]], loop: str) -> None:
+    """After `anyio.run` nothing is left, and a new loop has a new guard."""
+    for _ in range(2):
+        anyio.run(lambda: run_process("true"), **LOOPS[loop])
+        assert guards[-1].returncode == 0
+    assert len(guards) == 2
+
+
+HOST = """
+import sys
+import anyio
+import currant
+
+async def main():
+    await currant.run_process("true")
+    await currant.run_process(["sh", "-c", sys.argv[1]])
+
+anyio.run(main, backend=sys.argv[2])
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_tree_ends_when_the_host_is_killed(backend: str, lifeline: Lifeline) -> None:
+    """The guard ends the group and the escapees of a call."""
+    escapee = f"setsid sh -c 'echo out >&9; {EXEC_FOREVER}' &"
+    line = f"{lifeline.hold('leader')}; {escapee} {EXEC_FOREVER}"
+    host = subprocess.Popen([sys.executable, "-c", HOST, line, backend])
+    try:
+        lifeline.wait_for("leader", "out")
+    finally:
+        host.kill()
+        host.wait()
+    assert lifeline.wait_for_end() == {"leader", "out"}
