@@ -34,7 +34,7 @@ def child(*argv: str) -> Iterator[Child]:
     """Start a child without files; it is killed and reaped at the end."""
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        started = Child(SpawnSpec(argv, null, null, null, None, dict(os.environ)))
+        started = Child(SpawnSpec(argv, null, null, null, None, dict(os.environb)))
     finally:
         os.close(null)
     try:

@@ -288,18 +288,19 @@ def test_waiting_groups_share_a_snapshot(
 
 @needs_proc
 @pytest.mark.parametrize("lookups", [0, proc.MOST_LOOKUPS, 10**7])
-def test_processes_since_a_start(
+def test_processes_after_a_start(
     start: Start, monkeypatch: pytest.MonkeyPatch, lookups: int
 ) -> None:
-    """Later processes are listed and earlier ones are not, whether looked up or listed."""
+    """Later processes are listed and others are not, whether looked up or listed."""
     monkeypatch.setattr(proc, "MOST_LOOKUPS", lookups)
     while True:
         earlier, first, later = start(*RUNS), start(*RUNS), start(*RUNS)
         if earlier.pid < first.pid < later.pid:  # If not, the numbers have begun again.
             break
-    numbers = proc.process_numbers_since(first.pid)
-    assert {first.pid, later.pid} <= set(numbers)
+    numbers = proc.process_numbers_after(first.pid)
+    assert later.pid in numbers
     assert earlier.pid not in numbers
+    assert first.pid not in numbers
 
 
 @needs_proc
@@ -311,7 +312,7 @@ def test_all_processes_are_listed_when_the_last_number_does_not_help(
     read = proc._read
     monkeypatch.setattr(proc, "_read", lambda path: last if path == "/proc/loadavg" else read(path))
     child = start(*RUNS)
-    assert {os.getpid(), child.pid} <= set(proc.process_numbers_since(child.pid))
+    assert {os.getpid(), child.pid} <= set(proc.process_numbers_after(child.pid))
 
 
 @needs_proc

@@ -51,7 +51,7 @@ class SpawnSpec(NamedTuple):
     stdout: int
     stderr: int
     cwd: StrOrPath | None
-    env: Mapping[str, str]
+    env: Mapping[bytes, bytes]
     in_terminal: bool = False
 
     def options(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from currant._system.proc import (
     group_and_session,
     is_starting,
     process_numbers,
-    process_numbers_since,
+    process_numbers_after,
 )
 from currant._values.errors import CannotStopError
 
@@ -205,7 +205,7 @@ class Escapees:
             return process_numbers()
         pid, started_at = self._first
         is_young = anyio.current_time() - started_at < YOUNG
-        return process_numbers_since(pid) if is_young else process_numbers()
+        return process_numbers_after(pid) if is_young else process_numbers()
 
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
         """Scan some processes; return the pids that show no environment yet."""

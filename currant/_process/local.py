@@ -103,9 +103,10 @@ class LocalLauncher:
     ) -> None:
         self._left = True
         try:
-            async with anyio.create_task_group() as tasks:
-                for process in list(self._processes):
-                    tasks.start_soon(process.aclose)
+            if self._processes:
+                async with anyio.create_task_group() as tasks:
+                    for process in list(self._processes):
+                        tasks.start_soon(process.aclose)
             with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
                 await self.sweep(grace=0)
         finally:
@@ -178,7 +179,7 @@ class LocalLauncher:
         self._unswept[name] = stop_spec
         self._attempts[name] += 1
         own_mark = mark(self._run, name, self._attempts[name])
-        variables = build_environment(command) | {VARIABLE: own_mark}
+        variables = build_environment(command, own_mark)
         stdio = _open_stdio(command)
         with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
             spec = SpawnSpec(

@@ -24,7 +24,7 @@ __all__ = [
     "latest_snapshot",
     "parent_of",
     "process_numbers",
-    "process_numbers_since",
+    "process_numbers_after",
     "state_in",
 ]
 
@@ -92,8 +92,8 @@ MOST_LOOKUPS = 100
 """How many numbers are looked up one by one; listing ``/proc`` costs about as much."""
 
 
-def process_numbers_since(first: int) -> Sequence[int]:
-    """Return the pids of all processes that are not older than the process `first`.
+def process_numbers_after(first: int) -> Sequence[int]:
+    """Return the pids of all processes that are younger than the process `first`.
 
     Among them may be numbers of threads, and numbers without a process.  Linux numbers processes in
     the order of their starts, and begins again after the highest number (``pid_max``, at least
@@ -106,8 +106,8 @@ def process_numbers_since(first: int) -> Sequence[int]:
     if last < first:  # The numbers have begun again, or the system does not tell the last one.
         return process_numbers()
     if last - first < MOST_LOOKUPS:
-        return range(first, last + 1)
-    return [pid for pid in process_numbers() if first <= pid <= last]
+        return range(first + 1, last + 1)
+    return [pid for pid in process_numbers() if first < pid <= last]
 
 
 def _last_number() -> int:
