@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import Command, CommandLike, ProcessOptions
-    from currant._values.launch_spec import KillMode
+    from currant._values.launch_spec import KillMode, Leftovers
     from currant._values.policies import KillOthersOn, OnExit
     from currant._values.restart import RestartWhen
     from currant._values.results import Result, Results
@@ -59,6 +59,7 @@ class RunnerOptions(TypedDict, total=False):
     iterable: bool
     on_exit: OnExit
     kill_mode: KillMode
+    leftovers: Leftovers
     unread: Literal["discard", "wait"]
 
 
@@ -77,8 +78,11 @@ async def run_process(
     Like `anyio.run_process`, but with the whole tree of processes: after the end no process is left
     of those that the command has started, and none of them can hold up the end::
 
-        result = await currant.run_process("git rev-parse HEAD", cwd=project, timeout=10)
-        commit = result.stdout
+        import currant
+
+        result = await currant.run_process("uname -s", timeout=10)
+        assert result.stdout is not None
+        system = result.stdout.decode().strip()
 
     Args:
         command: a `Command`, a list of words, or a line for `Command.parse`.

@@ -67,6 +67,8 @@ class Script:
         stderr: the bytes that the process writes to stderr at once.
         exit: the exit code; None: the process runs until a signal ends it.
         after: seconds from the start to the exit.
+        leftovers: seconds for which another process of the group goes on after the exit, with the
+            output; inf: until a signal ends that process.
         ignores: the signals that do not end the process; with SIGKILL among them, no signal does.
         starting: seconds that the start takes.
         error: the reason why the start fails; None: the start succeeds.
@@ -76,6 +78,7 @@ class Script:
     stderr: bytes = b""
     exit: int | None = 0
     after: float = 0.0
+    leftovers: float = 0.0
     ignores: Collection[int] = ()
     starting: float = 0.0
     error: str | None = None
@@ -159,6 +162,8 @@ class FakeLauncher(AsyncContextManagerMixin):
         self.launched.append(process)
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
+        if script.leftovers:
+            self._tasks.start_soon(process.end_leftovers_after, script.leftovers)
         return process
 
     def _next_script(self, name: str) -> Script:
@@ -180,6 +185,7 @@ class FakeProcess:
             of a terminal was closed.
         terminal: the terminal with the present size; None if there is no terminal.
         host: ``"fake"``.
+        was_left: whether currant has let the rest of the group go on.
         pid: a number that no other process of the launcher has.
         stdin: the input if that is a pipe or a terminal, else None.
         stdout: the output.
@@ -201,7 +207,13 @@ class FakeProcess:
         self._stderr = _Buffer() if separate else self._stdout
         self.stdout: ByteReceiveStream = _FakeOutput(self._stdout)
         self.stderr: ByteReceiveStream | None = _FakeOutput(self._stderr) if separate else None
-        self._group = _FakeGroup(script.ignores, self.signals, on_exit=self.close_output)
+        self.was_left: bool = False
+        self._group = _FakeGroup(
+            script.ignores,
+            self.signals,
+            on_gone=self.close_output,
+            has_leftovers=script.leftovers > 0,
+        )
         self._stopper = Stopper(self._group, limits.reap, command.kill_mode or "group")
         self._limits = limits
         self.write(script.stdout)
@@ -234,8 +246,24 @@ class FakeProcess:
     async def exit_after(self, seconds: float, code: int) -> None:
         """Exit with `code` after `seconds`; does nothing if the process exits before."""
         with anyio.move_on_after(seconds):
-            await self._group.wait_gone()
+            await self._group.wait_leader()
         self.exit(code)
+
+    async def end_leftovers_after(self, seconds: float) -> None:
+        """End the rest of the group so many seconds after the exit of the process."""
+        await self._group.wait_leader()
+        with anyio.move_on_after(seconds):
+            await self._group.wait_gone()
+        self._group.end_leftovers()
+
+    async def wait_group(self) -> None:
+        """Wait until no process of the group is left; see `currant.Process`."""
+        await self._group.wait_gone()
+
+    def leave_group(self) -> None:
+        """Let the rest of the group go on: for currant, the group is gone."""
+        self.was_left = True
+        self._group.end_leftovers()
 
     async def wait(self) -> Exit:
         """Wait for the exit; see `currant.Process.wait`."""
@@ -267,6 +295,7 @@ class FakeProcess:
         """End the process at once, whatever the script says."""
         self._group.send(signals.SIGKILL)
         self._group.finish(Exit(None, signals.SIGKILL))
+        self._group.end_leftovers()
         with anyio.CancelScope(shield=True):  # Bounded: each `aclose` is only a checkpoint.
             for pipe in (self.stdin, self.stdout, self.stderr):
                 if pipe is not None:
@@ -274,16 +303,26 @@ class FakeProcess:
 
 
 class _FakeGroup:
-    """The process group of a fake process, its only member, in the form that a `Stopper` needs."""
+    """The process group of a fake process, in the form that a `Stopper` needs.
+
+    Its only other member is the process that may be left over.
+    """
 
     def __init__(
-        self, ignores: Collection[int], received: list[int], on_exit: Callable[[], None]
+        self,
+        ignores: Collection[int],
+        received: list[int],
+        on_gone: Callable[[], None],
+        *,
+        has_leftovers: bool,
     ) -> None:
         self.exit: Exit | None = None
+        self._has_leftovers = has_leftovers
         self._ignores = frozenset(ignores)
         self._received = received
-        self._on_exit = on_exit
+        self._on_gone = on_gone
         self._exited = anyio.Event()
+        self._gone = anyio.Event()
 
     def leader_is_alive(self) -> bool:
         return self.exit is None
@@ -293,13 +332,13 @@ class _FakeGroup:
         return reached[0]
 
     def send_to_leader(self, number: int) -> bool:
-        return self._deliver(number)
+        return self.exit is None and self._deliver(number, to_all=False)
 
     async def wait_leader(self) -> None:
         await self._exited.wait()
 
     async def wait_gone(self) -> None:
-        await self._exited.wait()
+        await self._gone.wait()
 
     async def wait_exit(self) -> Exit:
         await self._exited.wait()
@@ -309,15 +348,28 @@ class _FakeGroup:
     def finish(self, end: Exit) -> None:
         if self.exit is None:
             self.exit = end
-            self._on_exit()
             self._exited.set()
+            if not self._has_leftovers:
+                self._end()
 
-    def _deliver(self, number: int) -> bool:
+    def end_leftovers(self) -> None:
+        self._has_leftovers = False
         if self.exit is not None:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._gone.is_set():
+            self._on_gone()
+            self._gone.set()
+
+    def _deliver(self, number: int, *, to_all: bool = True) -> bool:
+        if self._gone.is_set():
             return False
         self._received.append(number)
         if number not in self._ignores and number not in HARMLESS:
             self.finish(Exit.from_returncode(-number))
+            if to_all:
+                self.end_leftovers()
         return True
 
 

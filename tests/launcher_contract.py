@@ -23,7 +23,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Exit, LaunchError, Pty
-from currant._process.launcher import Resizable
+from currant._process.launcher import Outlived, Resizable
 from tests.streams import read_all, read_until
 from tests.waiting import HOURS, LIMIT
 
@@ -66,6 +66,9 @@ class Behaviour(Enum):
     READS_STDIN = auto()
     """Reads its stdin until a signal ends it, or the end of the input."""
 
+    LEAVES_A_PROCESS = auto()
+    """Prints done and exits with code 0; a process of its group goes on, and holds the output."""
+
     CANNOT_START = auto()
     """Names a program that does not exist."""
 
@@ -96,6 +99,10 @@ class LauncherContract(ABC):
     @abstractmethod
     def count_alive(self, launcher: Launcher) -> int:
         """Return how many processes of `launcher` are alive."""
+
+    @abstractmethod
+    def end_what_was_left(self, process: Process) -> None:
+        """End the processes that were left in the group; fail if there is none."""
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
         """Return why the end of output cannot be seen before the exit; None if it can."""
@@ -428,6 +435,30 @@ class LauncherContract(ABC):
             await process.wait()
             for grace in (HOURS, 0):
                 assert await process.stop(SIGTERM, grace) == Exit(3, None)
+
+    async def test_group_lasts_as_long_as_its_last_process(self) -> None:
+        """The exit of the leader is known before, and the output does not end before."""
+        async with self.process(Behaviour.LEAVES_A_PROCESS) as process:
+            assert isinstance(process, Outlived)
+            assert await process.wait() == Exit(0, None)
+            with anyio.move_on_after(0.05) as scope:
+                await process.wait_group()
+            assert scope.cancelled_caught
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(process.wait_group)
+                await process.stop(SIGTERM, LIMIT)
+            assert await read_all(process.stdout) == b"done\n"
+
+    async def test_process_that_is_left_gets_no_signal(self) -> None:
+        """The group counts as gone, and the output ends."""
+        async with self.process(Behaviour.LEAVES_A_PROCESS, leftovers="leave") as process:
+            assert isinstance(process, Outlived)
+            await process.wait()
+            process.leave_group()
+            assert await process.stop(SIGTERM, 0) == Exit(0, None)
+            assert not await process.send_signal(SIGTERM)
+            assert await read_all(process.stdout) == b"done\n"
+            self.end_what_was_left(process)
 
     async def test_stop_is_idempotent(self) -> None:
         """A second stop does not change the exit."""

@@ -169,7 +169,8 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         {"call": "currant.run"},
         (
             "currant.run starts an event loop, but this thread runs one already, as a notebook "
-            "does; write 'async with Runner(...) as runner: await runner.join()' here"
+            "does; write 'await currant.run_process(...)' here, or for several commands "
+            "'async with Runner(...) as runner: await runner.join()'"
         ),
     ),
     (

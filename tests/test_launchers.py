@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ LINES = {
     Behaviour.CLOSES_OUTPUT: "exec sleep 9999 >&- 2>&-",
     Behaviour.WRITES_MEGABYTE: f"head -c {MEGABYTE} /dev/zero | tr '\\0' x",
     Behaviour.READS_STDIN: "exec cat",
+    Behaviour.LEAVES_A_PROCESS: "sleep 9999 & echo done",
 }
 
 
@@ -100,6 +102,10 @@ class TestLocalLauncher(LauncherContract):
         assert isinstance(launcher, LocalLauncher)
         return len(launcher._processes)
 
+    def end_what_was_left(self, process: Process) -> None:
+        """Kill the group, whose number belongs to the leftover process."""
+        os.killpg(process.pid, signal.SIGKILL)
+
 
 def _is_child(pid: str) -> bool:
     try:
@@ -117,15 +123,16 @@ SCRIPTS = {
     Behaviour.FILLS_STDOUT: Script(stdout=b"x" * MEGABYTE, stderr=b"%d\n" % MEGABYTE, exit=None),
     Behaviour.WRITES_MEGABYTE: Script(stdout=b"x" * MEGABYTE),
     Behaviour.READS_STDIN: Script(exit=None),
+    Behaviour.LEAVES_A_PROCESS: Script(stdout=b"done\n", leftovers=inf),
     Behaviour.CANNOT_START: Script(error="there is no such program"),
 }
 
 
 SEAM = {
     *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
-    *("listens", "resize"),
+    *("leave_group", "listens", "resize", "wait_group"),
 }
-"""The members of `Process`, `PortOwner` and `Resizable`."""
+"""The members of `Process`, `Outlived`, `PortOwner` and `Resizable`."""
 
 
 @pytest.mark.anyio
@@ -187,3 +194,8 @@ class TestFakeLauncher(LauncherContract):
         """Count the processes that have not ended."""
         assert isinstance(launcher, FakeLauncher)
         return sum(process.running for process in launcher.launched)
+
+    def end_what_was_left(self, process: Process) -> None:
+        """Check that the fake process knows about it; there is nothing to end."""
+        assert isinstance(process, FakeProcess)
+        assert process.was_left

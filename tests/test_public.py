@@ -45,6 +45,7 @@ CONTRACT = [
     "Runner",
     "Started",
     "run",
+    "run_process",
 ]
 """The names that the design promises."""
 

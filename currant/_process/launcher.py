@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from currant._values.launch_spec import SignalTarget
     from currant._values.shutdown_limits import ShutdownLimits
 
-__all__ = ["Checker", "Launcher", "Limited", "PortOwner", "Process", "Resizable", "Sweeper"]
+__all__ = [
+    "Checker",
+    "Launcher",
+    "Limited",
+    "Outlived",
+    "PortOwner",
+    "Process",
+    "Resizable",
+    "Sweeper",
+]
 
 
 class Process(Protocol):
@@ -95,6 +104,26 @@ class Process(Protocol):
 
 
 @runtime_checkable
+class Outlived(Protocol):
+    """A process whose group may outlive it; only used for a command with such `leftovers`."""
+
+    async def wait_group(self) -> None:
+        """Wait until the process has exited and no other process of its group is left.
+
+        Cancellation: harmless.
+        """
+        ...
+
+    def leave_group(self) -> None:
+        """Let the processes that are left in the group go on; from now on the group is gone.
+
+        Called after the exit, and nothing signals the group later.  The output ends in a moment,
+        but not before all output until now has been received.
+        """
+        ...
+
+
+@runtime_checkable
 class PortOwner(Protocol):
     """A process that knows whether a server is its own."""
 
@@ -112,7 +141,8 @@ class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
-    `Limited`.  Its processes may be `PortOwner` objects, and in a terminal they are `Resizable`.
+    `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`, and they may be
+    `PortOwner` objects.
     """
 
     async def __aenter__(self) -> object: ...
@@ -128,7 +158,8 @@ class Launcher(Protocol):
     async def launch(self, command: Command, /) -> Process:
         """Start `command` and return once the program runs.
 
-        The command's `name`, `grace` and `kill_mode` are set.
+        The command's `name`, `grace`, `kill_mode` and `leftovers` are set.  With
+        ``leftovers="leave"``, no process is a `Sweeper`'s business.
         Cancellation: nothing is left running.
 
         Raises:

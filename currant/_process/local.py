@@ -72,6 +72,7 @@ class LocalLauncher:
     ) -> None:
         self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self._start_process = _start or default_start()
+        self._run_left_alone = os.urandom(8).hex()  # the mark of processes that are not escapees
         self._run = os.urandom(8).hex() if _guard is None else _guard.part_of_run()
         self._owns_guard = orphan_guard and _guard is None
         self._guard = _guard or OrphanGuard(self._run, self.limits.guard_exit)
@@ -176,9 +177,13 @@ class LocalLauncher:
         name = command.name
         grace = self.limits.grace if command.grace is None else command.grace
         stop_spec = StopSpec(command.stop_signal, grace, command.kill_mode or "group")
-        self._unswept[name] = stop_spec
         self._attempts[name] += 1
-        own_mark = mark(self._run, name, self._attempts[name])
+        run = self._run
+        if command.leftovers == "leave":
+            run = self._run_left_alone
+        else:
+            self._unswept[name] = stop_spec
+        own_mark = mark(run, name, self._attempts[name])
         variables = build_environment(command, own_mark)
         stdio = _open_stdio(command)
         with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
@@ -284,6 +289,21 @@ class LocalProcess:
             raise CannotStopError(self._group.name, self.pid, self._limits.reap)
         return await self.wait()
 
+    async def wait_group(self) -> None:
+        """Wait until no process of the group is left; see `Outlived.wait_group`."""
+        while not self._group.check_gone():
+            try:
+                await self._group.wait_gone()
+            except Forbidden:  # It goes on as another user, which is no hindrance here.
+                await anyio.sleep(PATIENCE)
+
+    def leave_group(self) -> None:
+        """Let the rest of the group go on; see `Outlived.leave_group`."""
+        self._group.leave()
+        for output in (self.stdout, self.stderr):
+            if output is not None:
+                output.set_drain_deadline(self._limits.end_of_output)
+
     async def listens(self, address: str, port: int) -> bool | None:
         """Return whether a server is the process's own; see `PortOwner.listens`."""
         return self._servers.listens(address, port)
@@ -368,6 +388,11 @@ class _ChildGroup:
             self.is_gone = True
             self._on_gone(self.id)  # Only now: from here on, another process may get the number.
         return self.is_gone
+
+    def leave(self) -> None:
+        """Take the group for gone, whatever processes are left in it."""
+        self._group.close()
+        self.check_gone()
 
     def close(self) -> None:
         """Release the pidfd; the group is not signalled again."""

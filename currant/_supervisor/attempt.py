@@ -2,8 +2,8 @@
 
 Start with `run_to_completion`.  Beside the process one task reports the start and reads stdout, and
 another task reads stderr.  If the command has probes or a time limit, a third task checks the
-process (`health`).  After the leader has exited, leftover processes of the group are stopped, the
-output is drained, and everything is freed.
+process (`health`).  After the leader has exited, leftover processes of the group are stopped (or
+waited for, or left alone), the output is drained, and everything is freed.
 
 Two invariants hold through every error and cancellation.  No process outlives the attempt: the
 group is stopped behind a shield, bounded by the grace.  Stopping never waits for a reader: the task
@@ -23,7 +23,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
-from currant._process.launcher import Resizable
+from currant._process.launcher import Outlived, Resizable
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
@@ -316,16 +316,24 @@ class Attempt:
             tasks.start_soon(self._stop, running)
 
     async def _exit_of(self, process: Process) -> Exit:
-        """Wait for the exit of the leader.
+        """Wait for the exit of the leader, and perhaps of the processes that it leaves behind.
 
         Cancellation: hurries a stop.  Only the end of the event loop cancels this task, and on
         asyncio a second Ctrl-C ends the event loop.
         """
         try:
-            return await process.wait()
+            return await self._wait(process)
         except anyio.get_cancelled_exc_class():
             self._request_stop(hurry=self._stop_request is not None)
             raise
+
+    async def _wait(self, process: Process) -> Exit:
+        end = await process.wait()
+        if self._command.leftovers == "wait" and isinstance(process, Outlived):
+            await process.wait_group()
+            if self._stop_request is not None and end.code in self._command.success_codes:
+                return replace(end, stopped=True)  # The processes left behind were stopped.
+        return end
 
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
         await self._announcer.started(self._command.name, process.pid, self.number)
@@ -337,11 +345,19 @@ class Attempt:
             self._request_stop()
         if self.exit is None:
             self._health.cancel()
+        process = running.process
         try:
-            if not self.cannot_be_stopped:
+            if self._leaves_group() and isinstance(process, Outlived):
+                process.leave_group()
+            elif not self.cannot_be_stopped:
                 await self._stop(running)
         finally:
             self._enter(_Draining(running.process, running.tasks))
+
+    def _leaves_group(self) -> bool:
+        """Return whether the leftover processes go on: after a success that was no stop."""
+        is_success = self.status == "succeeded" and self._stop_request is None
+        return is_success and self._command.leftovers == "leave"
 
     async def _drain(self, process: Process) -> None:
         """Drain the output; after a stop, end the escapees that hold the pipes open."""

@@ -82,7 +82,9 @@ class Lifecycle:
         self.attempts: int = self._earlier_attempts
         barrier = ChildBarrier(context.barrier)
         self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
-        self.to_launch: Command = with_stop_policies(command, policies.grace, policies.kill_mode)
+        self.to_launch: Command = with_stop_policies(
+            command, policies.grace, policies.kill_mode, policies.leftovers
+        )
         if before is not None and before.command is command:
             self.to_launch = before.to_launch
         self.attempt: Attempt = Attempt(self.to_launch, self.context)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import CommandLike
-    from currant._values.launch_spec import KillMode, SignalTarget
+    from currant._values.launch_spec import KillMode, Leftovers, SignalTarget
     from currant._values.messages import BatchMessage, Message
     from currant._values.names import Commands
     from currant._values.policies import KillOthersOn, OnExit
@@ -115,6 +115,8 @@ class Runner(AsyncContextManagerMixin):
             output, which saves a fifth of the time at full speed.
         kill_mode: the processes of a command that are asked to stop: ``"group"``, the whole process
             group, or ``"mixed"``, the leader alone; see `Command`.
+        leftovers: what happens to the processes that the leader of a command leaves behind:
+            ``"stop"``, ``"wait"`` or ``"leave"``; see `Command`.
         unread: what happens to output if no task iterates over the Runner and there is no sink.
             ``"discard"``: once the buffer has been full for a second without a reader, the oldest
             output is discarded, and an `UnreadOutputWarning` says so; a loop that begins later
@@ -156,14 +158,15 @@ class Runner(AsyncContextManagerMixin):
         iterable: bool = True,
         on_exit: OnExit = "wait",
         kill_mode: KillMode = "group",
+        leftovers: Leftovers = "stop",
         unread: Literal["discard", "wait"] = "discard",
     ) -> None:
         require_posix()
-        check_policies(restart, kill_others_on, grace, capture, kill_mode)
-        own = cast("tuple[object, ...]", (restart, grace, capture, kill_mode))
+        check_policies(restart, kill_others_on, grace, capture, kill_mode, leftovers)
+        own = cast("tuple[object, ...]", (restart, grace, capture, kill_mode, leftovers))
         if any(policy is None for policy in own):
             raise CommandError(
-                "a Runner's own restart, grace, capture and kill_mode cannot be None"
+                "a Runner's own restart, grace, capture, kill_mode and leftovers cannot be None"
             )
         check_count("max_processes", 1 if max_processes is None else max_processes)
         check_count("buffer_size", buffer_size)
@@ -176,7 +179,9 @@ class Runner(AsyncContextManagerMixin):
             raise CommandError(f"unread must be 'discard' or 'wait', not {unread!r}")
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
-        policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture, kill_mode)
+        policies = Policies(
+            as_restart_policy(restart), kill_others_on, grace, capture, kill_mode, leftovers
+        )
         self._plan = Plan(commands, policies)
         self._settings = Settings(
             max_processes=max_processes,

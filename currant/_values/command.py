@@ -34,7 +34,7 @@ from currant._values.checks import (
     is_number,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
-from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
+from currant._values.launch_spec import KillMode, LaunchSpec, Leftovers, Pty, Silent
 from currant._values.lines import MAX_LINE
 from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, check_policies
@@ -89,6 +89,7 @@ class ProcessOptions(TypedDict, total=False):
     stop_signal: int | str
     grace: float | None
     kill_mode: KillMode | None
+    leftovers: Leftovers | None
     ready: Probe | None
     alive: Probe | None
     failure_threshold: int
@@ -130,7 +131,8 @@ class Command(LaunchSpec):
         assert results["cat"].stdout == b"built\n"
 
     A command is frozen, compares by its fields and can be pickled.  `restart`, `kill_others_on`,
-    `grace`, `kill_mode` and `capture` are policies: None stands for the Runner's policy.
+    `grace`, `kill_mode`, `leftovers` and `capture` are policies: None stands for the Runner's
+    policy.
 
     Attributes:
         argv: the program and its arguments; a path becomes a str.  No shell is involved.
@@ -165,6 +167,11 @@ class Command(LaunchSpec):
             ``"mixed"``, the leader alone, for a parent that stops its workers itself (celery, a
             `ProcessPoolExecutor`).  SIGKILL goes to the whole group: after the grace, and with
             ``"mixed"`` as soon as the leader has exited.
+        leftovers: what happens to the processes that the leader leaves behind in its group:
+            ``"stop"``: they are stopped; ``"wait"``: the attempt lasts until they have exited, with
+            their output, for a tool whose last child still writes; ``"leave"``: after a success
+            they go on, and so do those that have left the group, for a tool that starts a daemon.
+            A kill, a failure or the death of this program stops the group in any case.
         ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
             is ready as soon as it runs.  A command that exits before it is ready has failed,
             whatever the exit code.
@@ -228,6 +235,7 @@ class Command(LaunchSpec):
         stop_signal: int | str = SIGTERM,
         grace: float | None = None,
         kill_mode: KillMode | None = None,
+        leftovers: Leftovers | None = None,
         ready: Probe | None = None,
         alive: Probe | None = None,
         failure_threshold: int = 3,
@@ -261,6 +269,7 @@ class Command(LaunchSpec):
                 stop_signal=checked_signal("stop_signal", stop_signal),
                 grace=grace,
                 kill_mode=kill_mode,
+                leftovers=leftovers,
                 ready=ready,
                 alive=alive,
                 failure_threshold=failure_threshold,
@@ -284,7 +293,19 @@ class Command(LaunchSpec):
                 "stdin cannot be a file if pty is set, because the terminal is the input; "
                 f"not {self.stdin!r}"
             )
-        check_policies(self.restart, self.kill_others_on, self.grace, self.capture, self.kill_mode)
+        check_policies(
+            self.restart,
+            self.kill_others_on,
+            self.grace,
+            self.capture,
+            self.kill_mode,
+            self.leftovers,
+        )
+        if self.pty and self.leftovers == "leave":
+            raise CommandError(
+                "leftovers cannot be 'leave' if pty is set, because a process that stays would "
+                "lose its terminal"
+            )
         _check_probes(self.ready, self.alive)
         if self.ready is not None and (self.pty or self.stderr == "stdout"):
             _check_reads_no_stderr(self.ready)
@@ -396,9 +417,11 @@ def command_with(value: CommandLike, options: CommandOptions) -> Command:
     return Command.parse(value, **options) if isinstance(value, str) else Command(value, **options)
 
 
-def with_stop_policies(command: Command, grace: float, kill_mode: KillMode) -> Command:
-    """Return `command` with the grace and the kill mode that its Runner has determined."""
-    return _copied(command, grace=grace, kill_mode=kill_mode)
+def with_stop_policies(
+    command: Command, grace: float, kill_mode: KillMode, leftovers: Leftovers
+) -> Command:
+    """Return `command` with the policies for its end that its Runner has determined."""
+    return _copied(command, grace=grace, kill_mode=kill_mode, leftovers=leftovers)
 
 
 def with_name(command: Command, name: str) -> Command:

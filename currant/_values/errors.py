@@ -358,7 +358,8 @@ class RunningLoopError(CurrantError, RuntimeError):
     def __init__(self, call: str) -> None:
         super().__init__(
             f"{call} starts an event loop, but this thread runs one already, as a notebook does; "
-            "write 'async with Runner(...) as runner: await runner.join()' here"
+            "write 'await currant.run_process(...)' here, or for several commands "
+            "'async with Runner(...) as runner: await runner.join()'"
         )
         self.call = call
 

@@ -17,11 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["SILENT", "KillMode", "LaunchSpec", "Pty", "SignalTarget", "Silent", "has_input"]
+__all__ = [
+    "SILENT",
+    "KillMode",
+    "LaunchSpec",
+    "Leftovers",
+    "Pty",
+    "SignalTarget",
+    "Silent",
+    "has_input",
+]
 
 
 KillMode: TypeAlias = Literal["group", "mixed"]
 """The processes that a stop asks: the whole group, or the leader alone.  SIGKILL goes to all."""
+
+Leftovers: TypeAlias = Literal["stop", "wait", "leave"]
+"""What happens to the processes that the leader leaves behind when it exits."""
 
 SignalTarget: TypeAlias = Literal["group", "leader"]
 """The processes that a signal goes to: the whole group, or the leader alone."""
@@ -86,6 +98,7 @@ class LaunchSpec:
     stop_signal: int = SIGTERM
     grace: float | None = None
     kill_mode: KillMode | None = None
+    leftovers: Leftovers | None = None
 
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:

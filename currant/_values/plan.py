@@ -6,6 +6,7 @@ command runs.
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from currant._values.command import DefaultName, as_command
@@ -107,13 +108,11 @@ class Plan:
 
 def policies_of(command: Command, defaults: Policies) -> Policies:
     """Return the policies of `command`, with defaults filled in."""
-    restart, others, mode = command.restart, command.kill_others_on, command.kill_mode
-    if all(own is None for own in (restart, others, command.grace, command.capture, mode)):
-        return defaults
-    return Policies(
-        restart=defaults.restart if restart is None else as_restart_policy(restart),
-        kill_others_on=defaults.kill_others_on if others is None else others,
-        grace=defaults.grace if command.grace is None else command.grace,
-        capture=defaults.capture if command.capture is None else command.capture,
-        kill_mode=defaults.kill_mode if mode is None else mode,
-    )
+    own = {name: getattr(command, name) for name in _POLICIES}
+    changes = {name: value for name, value in own.items() if value is not None}
+    if "restart" in changes:
+        changes["restart"] = as_restart_policy(changes["restart"])
+    return replace(defaults, **changes) if changes else defaults
+
+
+_POLICIES = tuple(policy.name for policy in fields(Policies))

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from currant._values.checks import is_number
 from currant._values.errors import CommandError
-from currant._values.launch_spec import KillMode
+from currant._values.launch_spec import KillMode, Leftovers
 from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = ["KillOthersOn", "OnExit", "Policies", "check_on_exit", "check_policies"]
@@ -28,6 +28,7 @@ class Policies:
         grace: seconds between a request to stop and SIGKILL.
         capture: whether the result carries the output; an int is a number of bytes per stream.
         kill_mode: the processes that a stop asks.
+        leftovers: what happens to the processes that the leader leaves behind.
     """
 
     restart: RestartPolicy
@@ -35,6 +36,7 @@ class Policies:
     grace: float
     capture: bool | int
     kill_mode: KillMode = "group"
+    leftovers: Leftovers = "stop"
 
 
 def check_policies(
@@ -42,7 +44,8 @@ def check_policies(
     kill_others_on: object,
     grace: object,
     capture: object,
-    kill_mode: object = None,
+    kill_mode: object,
+    leftovers: object,
 ) -> None:
     """Raise `CommandError` if a policy is invalid; each of them may be None."""
     is_known = restart is None or isinstance(restart, RestartPolicy)
@@ -58,6 +61,8 @@ def check_policies(
         raise CommandError(f"grace must be a number of seconds >= 0, not {grace!r}")
     if kill_mode is not None and kill_mode not in get_args(KillMode):
         raise CommandError(f"kill_mode must be 'group' or 'mixed', not {kill_mode!r}")
+    if leftovers is not None and leftovers not in get_args(Leftovers):
+        raise CommandError(f"leftovers must be 'stop', 'wait' or 'leave', not {leftovers!r}")
     if capture is not None and not (isinstance(capture, int) and capture >= 0):
         raise CommandError(
             f"capture must be False, True or a number of bytes >= 0, not {capture!r}"

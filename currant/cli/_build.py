@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from currant._supervisor.sink_tasks import Sink
-    from currant._values.launch_spec import KillMode, Silent
+    from currant._values.launch_spec import KillMode, Leftovers, Silent
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartWhen
     from currant.sinks import Color, Event
@@ -102,6 +102,7 @@ class Options(TypedDict):
     grace: float
     stop_signal: int
     kill_mode: KillMode
+    leftovers: Leftovers
     stdin: Literal["open", "null"]
     success: str
 
@@ -307,6 +308,7 @@ def _build_runner(
         max_processes=max_processes,
         grace=options["grace"],
         kill_mode=options["kill_mode"],
+        leftovers=options["leftovers"],
         iterable=False,
     )
     remark.runner = runner

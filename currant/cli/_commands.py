@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, get_args
 import click
 
 from currant._values.errors import CurrantError
-from currant._values.launch_spec import KillMode
+from currant._values.launch_spec import KillMode, Leftovers
 from currant._values.policies import KillOthersOn
 from currant._values.restart import RestartWhen
 from currant.cli._build import (
@@ -207,6 +207,14 @@ _SHARED_OPTIONS = (
         show_default=True,
         help="Ask the whole process group to stop, or (mixed) its first process alone, which stops "
         "its workers itself; begin a longer line with exec.  SIGKILL goes to the group.",
+    ),
+    click.option(
+        "--leftovers",
+        type=click.Choice(get_args(Leftovers)),
+        default="stop",
+        show_default=True,
+        help="When the first process of a command exits, stop the processes that it leaves behind, "
+        "wait for them, or, after a success, let them live.",
     ),
     click.option(
         "-s",
