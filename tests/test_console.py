@@ -294,6 +294,24 @@ async def test_line_in_pieces_is_shown_as_one_line(
     assert await console_output(messages) == (shown, b"")
 
 
+@pytest.mark.parametrize(
+    ("mode", "shown"), [("line", b"a | 1\na | 2\n"), ("group", b"a | 1\na | 2\n"), ("raw", b"12")]
+)
+async def test_attempt_does_not_continue_the_line_of_the_attempt_before(
+    mode: str, shown: bytes
+) -> None:
+    """A line that an attempt left unfinished ends before the next one; raw output has no lines."""
+    messages: list[BatchMessage] = [
+        started("a"),
+        out("a", b"1"),
+        exited("a"),
+        started("a", attempt=2),
+        out("a", b"2"),
+        exited("a"),
+    ]
+    assert await console_output(messages, mode=mode, quiet=True) == (shown, b"")
+
+
 # ---- modes ----
 
 

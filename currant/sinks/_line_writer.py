@@ -96,9 +96,15 @@ class LineWriter:
         self._note_end(batch, batch.data[-1:])
         return begin, batch.data
 
-    def forget(self, command: str) -> None:
-        """Expect no end of a broken line: a new attempt of `command` begins."""
-        self._broken_off -= {(command, "stdout"), (command, "stderr")}
+    def begin_attempt(self, command: str) -> bytes:
+        """Return the end of a line that the attempt before left unfinished, if the file ends in it.
+
+        The new attempt does not continue that line, nor a line that other text broke off.
+        """
+        sources = {(command, "stdout"), (command, "stderr")}
+        end = self.end() if self._unfinished in sources else b""
+        self._broken_off -= sources
+        return end
 
     def note(self, text: str) -> bytes:
         """Return a line with a text of currant's own."""
