@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, cast
 
-__all__ = ["LinePattern", "Lines"]
+__all__ = ["ESCAPE_SEQUENCE", "LinePattern", "Lines"]
 
 LOOKS_AROUND = re.compile(r"\\[AZz]|\(\?(?:[=!>(]|<[=!]|[a-zA-Z]*-)|[*+?}]\+")
 """Finds in the source of an expression: anchors of the whole text, lookarounds, conditions, local
