@@ -931,7 +931,7 @@ async def test_unfinished_line_is_held_back_by_default_but_shown_in_the_tail() -
         runner.kill()
 
 
-async def test_character_in_two_chunks_is_not_cut_by_a_flush(
+async def test_character_in_several_chunks_is_not_cut_by_a_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Even if each chunk is passed on at once, a character of UTF-8 stays whole."""
@@ -941,6 +941,11 @@ async def test_character_in_two_chunks_is_not_cut_by_a_flush(
         assert await next_line(runner) == (b"n", b"")
         launcher["c"].write("é".encode()[1:] + b"\n")
         assert await next_line(runner) == ("é".encode(), b"\n")
+        for byte in "日\n".encode():
+            await anyio.wait_all_tasks_blocked()
+            launcher["c"].write(bytes([byte]))
+        assert await next_line(runner) == ("日".encode(), b"")
+        assert await next_line(runner) == (b"", b"\n")
         runner.kill()
 
 
