@@ -392,6 +392,36 @@ async def test_progress_bar_of_a_single_command_is_updated_in_place(
     assert terminal.close() == b"a | 1%\ra | 2%\ra | 3%\ra | done\n"
 
 
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        ([b"a long name\r\x1b[Kup\n"], b"a | a long name\ra | \x1b[Kup\n"),
+        ([b"a long name", b"\r\x1b", b"[2Kup\n"], b"a | a long name\ra | \ra | \x1b[Kup\n"),
+        ([b"a long name\x1b[2K\rup\n"], b"a | a long name\ra | \x1b[K\ra | up\n"),
+        ([b"a long name\r", b"up\x1b[0K\n"], b"a | a long name\ra | up\x1b[K\n"),
+        (
+            [b"\x1b[31mred\r\x1b[31mup\x1b[K\n"],
+            b"a | \x1b[31mred\x1b[0m\ra | \x1b[31mup\x1b[K\x1b[0m\n",
+        ),
+        ([b"\x1b[2Kone\x1b[K\n\x1b[1Ktwo\n"], b"a | one\na | two\n"),
+    ],
+)
+async def test_rewound_line_of_a_single_command_is_erased_as_the_command_says(
+    terminal: Terminal, pieces: list[bytes], shown: bytes
+) -> None:
+    """Nothing is left of a longer text that was overwritten; the prefix stays."""
+    messages = [out("a", piece) for piece in pieces]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, [A])
+    assert terminal.close() == shown
+
+
+async def test_erases_beside_other_commands_are_removed(terminal: Terminal) -> None:
+    """With several commands no line is rewound, so there is nothing to erase."""
+    messages = [out("a", b"a long name\r\x1b[Kup\x1b[2K\n")]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, [A, LONG])
+    assert terminal.close() == b"a      | a long name\na      | up\n"
+
+
 async def test_progress_bar_beside_other_commands_becomes_separate_lines(
     terminal: Terminal,
 ) -> None:

@@ -45,7 +45,7 @@ class ConsoleSink(ThreadedSink):
     go to stderr, as ``currant: text``.
 
     A lone ``\r``, as in progress bars, rewinds the line on a terminal if there is a single
-    command; otherwise it ends the line.
+    command, which may then erase the line; otherwise it ends the line.
 
     On a terminal, colours and hyperlinks in the output pass, and end with their line.  Control
     sequences that move the cursor, clear the screen or change the terminal are removed, unless
