@@ -210,6 +210,17 @@ def test_streams_that_end_in_one_place_keep_their_order(
     assert out == (IN_ORDER.replace(b"a | ", b"") if "--raw" in options else IN_ORDER)
 
 
+@pytest.mark.parametrize("redirection", [">/dev/tty", "2>/dev/tty"])
+def test_terminal_is_one_place_under_both_of_its_names(
+    on_terminal: Start, redirection: str
+) -> None:
+    """With ``currant run … >/dev/tty``, lines keep their order, and unfinished lines end."""
+    before = ("/bin/sh", "-c", f'exec "$@" {redirection}', "sh")
+    arguments = ("-n", "a", f"{ALTERNATING}; printf unfinished; exit 3")
+    ended = on_terminal(*arguments, before=before).end()
+    assert plain(ended.out) == IN_ORDER + b"a | unfinished\ncurrant: a: exit code 3\n"
+
+
 def test_streams_stay_apart_if_they_are_told_apart(start: Start) -> None:
     """With --json, {stream} in the prefix or --no-merge, stderr stays a stream of its own."""
     out = _with_one_pipe(start, ("--json", "-n", "a", "echo err >&2")).end().out

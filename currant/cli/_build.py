@@ -34,7 +34,7 @@ from currant.sinks import (
     JSONSink,
     check_style,
 )
-from currant.sinks._files import terminal_columns
+from currant.sinks._files import is_same_place, terminal_columns
 from currant.sinks._templates import label_columns
 
 if TYPE_CHECKING:
@@ -247,8 +247,7 @@ def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:
     merge = options["merge"]
     if merge is None:
         shows_stream = options["json"] or "{stream" in prefix
-        is_one_place = os.path.samestat(os.fstat(STDOUT), os.fstat(STDERR))
-        merge = is_one_place and not shows_stream
+        merge = is_same_place(STDOUT, STDERR) and not shows_stream
     return "stdout" if merge else "separate"
 
 
