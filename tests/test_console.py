@@ -431,6 +431,18 @@ async def test_progress_bar_beside_other_commands_becomes_separate_lines(
     assert terminal.close() == label + label.join([b"1%\n", b"2%\n", b"3%\n", b"done\n"])
 
 
+@pytest.mark.parametrize("commands", [[A], [Command(["b"]), A]])
+async def test_carriage_return_that_a_terminal_has_doubled_shows_no_empty_line(
+    terminal: Terminal, commands: list[Command]
+) -> None:
+    r"""A program that writes ``\r\n`` in a pseudo-terminal, as ssh does, writes ``\r\r\n``."""
+    messages = [out("a", b"1\r\r\n2\r\n\r\r\n3\n")]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, commands)
+    shown = b"a | 1\na | 2\na | \na | 3\n"
+    assert terminal.close() == shown
+    assert await console_output(messages, commands) == (shown, b"")
+
+
 async def test_progress_bar_in_a_file_becomes_separate_lines() -> None:
     r"""In a file that is not a terminal, a lone \r ends the line."""
     assert await console_output(PROGRESS, [A]) == (b"a | 1%\na | 2%\na | 3%\na | done\n", b"")

@@ -75,7 +75,8 @@ class LineWriter:
         prefix = self._styled(label, style)
         data = batch.data
         if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
+            # A terminal adds a \r before each \n, also if the program has written one.
+            data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
             if not in_place:
                 data = data.replace(b"\r", b"\n")
         if self._new_filter is not None:
