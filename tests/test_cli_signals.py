@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable  # noqa: TC003 - NamedTuple reads the annotation
 from pathlib import Path
@@ -109,6 +111,23 @@ def test_signal_without_a_meaning_for_currant_reaches_the_commands(
     cli.read_until(b"a | got it\n")
     cli.signal(signal.SIGTERM)
     assert cli.end() == (143, b"a | ready\na | got it\n", b"")
+
+
+def test_program_that_handles_a_signal_survives_it(start: Start) -> None:
+    """A forwarded signal does not end the shell of a program that handles the signal."""
+    handles = (
+        "import signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('got it', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True: signal.pause()"
+    )
+    cli = start("-n", "a", shlex.join([sys.executable, "-c", handles]))
+    cli.read_until(b"a | ready\n")
+    for count in (1, 2):
+        cli.signal(signal.SIGUSR1)
+        cli.read_until(b"a | got it\n" * count)
+    cli.signal(signal.SIGTERM)
+    assert cli.end() == (143, b"a | ready\na | got it\na | got it\n", b"")
 
 
 # ---- as PID 1 ----

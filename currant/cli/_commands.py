@@ -206,7 +206,8 @@ _SHARED_OPTIONS = (
         default="group",
         show_default=True,
         help="Ask the whole process group to stop, or (mixed) its first process alone, which stops "
-        "its workers itself; begin a longer line with exec.  SIGKILL goes to the group.",
+        "its workers itself; in a line of several commands, write exec before the last one.  "
+        "SIGKILL goes to the group.",
     ),
     click.option(
         "-s",
