@@ -70,9 +70,16 @@ def run_commands(runner: Runner, success: str = "all") -> int:
     except CurrantError:
         raise
     except OSError as error:
-        file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
-        _print_error(f"cannot write the output{file}: {error.strerror}")
-        return 1
+        return _status_without_output(error)
+
+
+def _status_without_output(error: OSError) -> int:
+    """Return the exit status if the output cannot be written, and report why."""
+    if isinstance(error, BrokenPipeError):
+        return STATUS_BROKEN_PIPE
+    file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
+    _print_error(f"cannot write the output{file}: {error.strerror}")
+    return 1
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -132,8 +139,10 @@ async def _run(runner: Runner, success: str) -> int:
                         recorders.start_soon(record_result, job)
                 await runner.join()
                 tasks.cancel_scope.cancel()
-    except BrokenPipeError:  # A sink raises this error.
-        outside_reasons.append(STATUS_BROKEN_PIPE)
+    except CurrantError:
+        raise
+    except OSError as error:  # A sink raises this error.
+        outside_reasons.append(_status_without_output(error))
     if outside_reasons:
         return outside_reasons[0]
     return _exit_status(select_results(results, success, list(runner.jobs)))
