@@ -21,7 +21,7 @@ import anyio
 import pytest
 
 from currant import Runner
-from currant.cli import _run
+from currant.cli import _run, _signals
 from currant.cli._run import _pause_and_resume
 from currant.testing import FakeLauncher, Script
 from tests.clis import (
@@ -272,11 +272,19 @@ def test_ignored_signal_stays_ignored(
 
 # ---- pause and resume ----
 
+NO_TERMINAL = (
+    sys.executable,
+    "-c",
+    "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])",
+)
+"""A program that starts currant without the terminal on which the tests may run."""
+
 
 @needs_proc
 def test_sigtstp_pauses_the_commands_and_sigcont_resumes_them(start: Start) -> None:
     """SIGTSTP stops even a command that ignores SIGTSTP; all commands resume with currant."""
-    cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
+    deaf = "trap '' TSTP; echo $$; exec sleep 9999"
+    cli = start("-n", "a,b", PAUSES, deaf, before=NO_TERMINAL)
     cli.read_until(b"a | ", b"b | ")
     cli.signal(signal.SIGTSTP)
     _, status = os.waitpid(cli.process.pid, os.WUNTRACED)
@@ -306,6 +314,7 @@ async def test_sigtstp_reaches_the_commands_before_sigstop(
     """Commands get SIGTSTP, which a command may handle, then SIGSTOP; currant stops last."""
     launcher = FakeLauncher({"a": Script(exit=None)})
     sent: list[tuple[int, int, list[int]]] = []
+    monkeypatch.setattr(_signals, "_has_terminal", lambda: False)
     monkeypatch.setattr(
         os, "kill", lambda pid, number: sent.append((pid, number, [*launcher["a"].signals]))
     )
@@ -326,7 +335,7 @@ async def test_sigtstp_reaches_the_commands_before_sigstop(
 
 def test_signal_ends_a_paused_command(start: Start, lifeline: Lifeline) -> None:
     """SIGTERM and then SIGCONT, as from a shell that ends a stopped job, end a paused command."""
-    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}")
+    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}", before=NO_TERMINAL)
     lifeline.wait_for("a")
     cli.signal(signal.SIGTSTP)
     os.waitpid(cli.process.pid, os.WUNTRACED)

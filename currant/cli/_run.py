@@ -23,6 +23,7 @@ from currant.cli._signals import (
     PAUSE_SIGNALS,
     STOP_SIGNALS,
     SignalStatus,
+    pause_this_process,
     receive_signals,
 )
 from currant.sinks import SinkWarning
@@ -43,7 +44,10 @@ DUPLICATE_SIGNAL_WINDOW = 0.05
 currant forwards a signal that the terminal has already sent to currant.
 """
 PAUSE_GRACE = 0.1
-"""Seconds that commands have to handle SIGTSTP before they get SIGSTOP."""
+"""Seconds that commands have to handle SIGTSTP before they get SIGSTOP.
+
+Also the seconds in which the SIGCONT arrives that has ended a pause of currant.
+"""
 
 STDOUT = 1
 
@@ -164,7 +168,10 @@ async def _pause_and_resume(runner: Runner, received: AsyncIterator[signals.Sign
             # so only SIGSTOP pauses the other commands.
             await anyio.sleep(PAUSE_GRACE)
             await runner.send_signal(signals.SIGSTOP)
-            os.kill(os.getpid(), signals.SIGSTOP)
+            pause_this_process()
+            with anyio.move_on_after(PAUSE_GRACE):
+                await anext(received)  # SIGCONT, but not if the system has ignored the pause
+            await runner.send_signal(signals.SIGCONT)
 
 
 def _is_pipe(fd: int) -> bool:
