@@ -270,6 +270,24 @@ def test_ignored_signal_stays_ignored(
     assert lifeline.ended() == {"a", "b"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_that_the_starter_of_currant_blocks_is_heeded(
+    start: Start, lifeline: Lifeline, number: signal.Signals
+) -> None:
+    """A program with a signalfd blocks signals, and currant inherits its mask."""
+    block = (
+        "import os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\n"
+        "os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    before = (sys.executable, "-c", block)
+    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}", before=before)
+    lifeline.wait_for("a")
+    cli.signal(number)
+    assert cli.end().status == SIGNALS[number]
+    assert lifeline.ended() == {"a"}
+
+
 # ---- pause and resume ----
 
 NO_TERMINAL = (
