@@ -593,6 +593,22 @@ def test_full_disk_for_help_or_a_list_is_reported_in_one_line(
     assert err == b"currant: cannot write the output to stdout: No space left on device\n"
 
 
+@NO_FULL_DISK
+def test_lost_output_does_not_hide_the_signal(start: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """If last words cannot be written, currant says so and dies of the signal nevertheless."""
+    command = f"trap 'echo bye; exit 3' TERM; {lifeline.hold('a')}; {gate.wait}"
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        cli = start("-n", "a", command, stdout=full)
+    finally:
+        os.close(full)
+    lifeline.wait_for("a")
+    cli.signal(signal.SIGTERM)
+    error = b"currant: cannot write the output to stdout: No space left on device\n"
+    assert cli.end() == (143, b"", error)
+    assert cli.process.returncode == -signal.SIGTERM
+
+
 def test_one_signal_ends_an_unread_summary(start: Start) -> None:
     """One signal ends currant while the summary is unread, because all commands have ended."""
     names = ",".join(f"{'long' * 100}{number}" for number in range(200))

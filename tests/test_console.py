@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from currant import BatchMessage
+    from currant.sinks import Color
     from tests.lifeline import Gate
 
 pytestmark = pytest.mark.anyio
@@ -522,6 +523,19 @@ async def test_dumb_terminal_gets_no_sequences(
     messages: list[BatchMessage] = [out("a", b"\x1b[31m1%\x1b[0m\r2%\r"), exited("a")]
     await play(ConsoleSink(terminal.file, terminal.file), messages, [A])
     assert terminal.close() == b"a | 1%\na | 2%\n"
+
+
+@pytest.mark.parametrize(("color", "forced"), [("always", ""), ("auto", "1")])
+async def test_dumb_terminal_gets_colours_on_demand(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, color: Color, forced: str
+) -> None:
+    """If the user demands colours, those of the commands pass as the colours of the names do."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", forced)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    messages: list[BatchMessage] = [out("a", b"\x1b[31mred\x1b[0m\n")]
+    await play(ConsoleSink(terminal.file, terminal.file, color=color), messages, [A])
+    assert terminal.close().endswith(b"\x1b[31mred\x1b[0m\n")
 
 
 async def test_raw_mode_and_files_get_all_sequences(terminal: Terminal) -> None:
