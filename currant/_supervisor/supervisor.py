@@ -27,7 +27,7 @@ from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
 from currant._process.launcher import Checker, Limited
 from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
-from currant._supervisor.failure import Failure, unwrapped
+from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop
@@ -204,7 +204,9 @@ class Supervisor:
             except anyio.get_cancelled_exc_class() as cancelled:  # by a native cancellation
                 error = error or cancelled
                 self._leave_early("the block was cancelled")
-            except KeyboardInterrupt as interrupt:  # on trio, in its main task
+            except BaseException as interrupt:  # Ctrl-C on trio, in its main task
+                if not is_interrupt(interrupt):
+                    raise
                 error = error or interrupt
                 self._leave_early("Ctrl-C")
                 self.hurry()
@@ -241,10 +243,11 @@ class Supervisor:
         self.dispatcher.hurry()
 
     def _on_interrupt(self) -> None:
-        """Leave the block: Ctrl-C has interrupted a task of ours and not the body.
+        """Leave the block: a signal handler has interrupted a task of ours and not the body.
 
-        trio interrupts any task, unless it was told to interrupt the main task at checkpoints only;
-        asyncio does so with the second Ctrl-C.
+        Ctrl-C on trio interrupts any task, unless trio was told to interrupt the main task at
+        checkpoints only; on asyncio the second Ctrl-C does so.  The program's own handlers may
+        raise anywhere, often `SystemExit`.
         """
         self.scope.cancel()
         if self._barrier.thrown:
@@ -304,7 +307,9 @@ class Supervisor:
                 await self._barrier.wait()
                 self._let_all_end()
                 await anyio.sleep_forever()
-        except KeyboardInterrupt as error:
+        except BaseException as error:  # of a signal handler: Ctrl-C on trio
+            if not (isinstance(error, Exception) or is_interrupt(error)):
+                raise
             self._failure.note(error)
         finally:
             if not self._watching.cancel_called:
