@@ -131,6 +131,27 @@ def test_kill_after_the_loop_has_ended_is_harmless() -> None:
     assert runner.results["c"].status == "succeeded"
 
 
+@pytest.mark.anyio
+async def test_a_signal_handler_can_stop_the_commands_during_the_entry() -> None:
+    """A handler that is there before the block must not raise, and its kill must count."""
+
+    class Checks(FakeLauncher):
+        def check(self, command: Command) -> None:
+            signal.raise_signal(signal.SIGUSR1)
+
+    launcher = Checks(default=RUNS)
+    runner = Runner(["c"], launcher=launcher)
+    previous = signal.signal(signal.SIGUSR1, lambda *_: runner.kill())
+    try:
+        with anyio.fail_after(LIMIT):
+            async with runner:
+                pass
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert runner.results["c"].status == "stopped"
+    assert not launcher.launched
+
+
 # ---- other calls are refused ----
 
 COMMAND = Command(["other"], name="other")
@@ -153,6 +174,7 @@ CALLS: dict[str, Callable[[Runner, Job], Any]] = {
     "close_stdin": lambda _, job: job.close_stdin(),
     "resize": lambda _, job: job.resize(24, 80),
     "KillBarrier.wait": lambda runner, _: runner.barrier.wait(),
+    "exit": lambda runner, _: runner.__aexit__(None, None, None),
 }
 
 
@@ -204,6 +226,19 @@ async def test_a_worker_thread_of_anyio_can_call_the_runner() -> None:
 
 
 # ---- the block in several tasks ----
+
+
+def test_a_block_that_its_event_loop_has_ended_may_be_left_in_another() -> None:
+    """The end of the first loop has stopped everything, so there is nothing to wait for."""
+    runner = Runner(["c"], launcher=FakeLauncher(default=RUNS))
+
+    async def enter() -> None:
+        await runner.__aenter__()
+        await runner["c"].ready()
+
+    asyncio.run(enter())
+    assert runner.results["c"].status == "stopped"
+    asyncio.run(runner.__aexit__(None, None, None))
 
 
 async def in_own_task(coroutine: Any) -> Any:

@@ -78,7 +78,7 @@ class Supervisor:
         home: the event loop of the block.
         scope: the cancel scope of the block; a cancellation stops all commands.
         dispatcher: holds the jobs.
-        has_begun: whether the block was entered, after all commands were found.
+        has_begun: whether the block was entered, and no command was found to be missing.
     """
 
     # Thirteen attributes: all that a block owns is here, so that the nesting is read in one place.
@@ -128,19 +128,29 @@ class Supervisor:
         """Whether the block has been left, so that no more commands may be added."""
         return self._closing.is_set()
 
+    def check_exit(self) -> None:
+        """Check that the block is left in its event loop, unless nothing is left to wait for.
+
+        Raises:
+            WrongLoopError: the block is being left elsewhere; nothing has changed.
+        """
+        if self.is_open and not self._over.is_set():
+            self.home.check("the exit of a Runner's block")
+
     @asynccontextmanager
     async def block(self, runner: T) -> AsyncGenerator[T]:
         """Run everything; yield `runner` to the body, then wait until all is over.
 
         The body's own exception leaves unchanged.
         """
+        self.has_begun = True
         try:
             await self._check_commands()
         except BaseException:
+            self.has_begun = False
             self.channel.close()
             raise
         self.home.check("the entry of a Runner")
-        self.has_begun = True
         host = anyio.get_current_task()
         error: BaseException | None = None
         with ExitStack() as scopes:
