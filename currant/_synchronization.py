@@ -71,6 +71,20 @@ class HomeLoop:
             with suppress(RuntimeError):  # The loop has ended.
                 schedule(function)
 
+    def call_in_task(self, function: Callable[[], object]) -> None:
+        """Call `function` now in a task of the loop; from elsewhere, as `submit` does.
+
+        For finalizers: the garbage collector runs in any thread, and between any two tasks.
+        """
+        try:
+            is_here = self._loop in (None, current_token().native_token)
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            function()
+        else:
+            self.submit(function)
+
     def submit(self, function: Callable[[], object]) -> None:
         """Have the task in `serve` call `function`, which may start tasks; return at once.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import unittest
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from currant import Command, Job, KillBarrier, Runner, WrongLoopError, WrongTaskError
+from currant import (
+    Command,
+    Job,
+    KillBarrier,
+    Line,
+    Runner,
+    Started,
+    WrongLoopError,
+    WrongTaskError,
+)
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Lifeline
 from tests.programs import Programs
@@ -21,6 +31,10 @@ from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
 
 RUNS = Script(exit=None)
 DEAF = Script(exit=None, ignores={signal.SIGTERM})
@@ -208,6 +222,59 @@ async def test_other_calls_from_a_thread_are_refused(name: str, has_loop: bool) 
         assert launcher["c"].signals == []
         assert launcher["c"].received == b""
         runner.kill()
+
+
+@pytest.mark.anyio
+async def test_a_reader_and_a_sink_refuse_to_read_in_another_event_loop() -> None:
+    """They raise, and no message is lost."""
+    feeds: list[ObjectReceiveStream[BatchMessage]] = []
+    sunk: list[BatchMessage] = []
+    proceed = anyio.Event()
+
+    async def sink(feed: ObjectReceiveStream[BatchMessage]) -> None:
+        feeds.append(feed)
+        await proceed.wait()
+        sunk.extend([message async for message in feed])
+
+    def read_elsewhere(read: Callable[[], Any]) -> None:
+        with pytest.raises(WrongLoopError):
+            anyio.run(read)
+
+    launcher = FakeLauncher(default=Script(stdout=b"one\ntwo\n"))
+    async with Runner(["c"], launcher=launcher, sinks=[sink]) as runner:
+        reader = aiter(runner)
+        assert isinstance(await anext(reader), Started)
+        with anyio.fail_after(LIMIT):
+            await anyio.to_thread.run_sync(read_elsewhere, reader.__anext__)
+            await anyio.to_thread.run_sync(read_elsewhere, feeds[0].receive)
+        proceed.set()
+        lines = [message.data async for message in runner if isinstance(message, Line)]
+    assert lines == [b"one", b"two"]
+    assert isinstance(sunk[0], Started)
+
+
+@pytest.mark.anyio
+async def test_a_reader_that_another_thread_drops_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The garbage collector may run in any thread, while a command waits for room."""
+    problems: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", problems.append)
+    numbers = [b"%d" % number for number in range(40_000)]
+    script = Script(stdout=b"\n".join(numbers) + b"\n")
+    launcher = FakeLauncher(default=script)
+    lines: list[bytes] = []
+    async with Runner(["c"], launcher=launcher, buffer_size=1, unread="wait") as runner:
+        readers = [aiter(runner)]
+        while not lines:
+            if isinstance(message := await anext(readers[0]), Line):
+                lines.append(message.data)
+        await anyio.wait_all_tasks_blocked()
+        await anyio.to_thread.run_sync(readers.clear)
+        await anyio.wait_all_tasks_blocked()  # The loop has been told.
+        lines += [message.data async for message in runner if isinstance(message, Line)]
+    assert lines == numbers
+    assert problems == []
 
 
 @pytest.mark.anyio

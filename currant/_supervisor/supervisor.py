@@ -85,14 +85,15 @@ class Supervisor:
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
+        self.home = HomeLoop()
         self.channel = Channel(
             settings.buffer_size,
             plan.commands,
             for_sinks_only=not settings.iterable,
             patience=inf if settings.waits_for_reader else limits.unread,
             on_unread=UnreadWarner(settings.built_at, limits.unread).warn,
+            home=self.home,
         )
-        self.home = HomeLoop()
         self.scope = anyio.CancelScope()
         self.has_begun: bool = False
         self._settings = settings
