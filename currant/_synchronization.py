@@ -16,6 +16,7 @@ may wake the loop's tasks, so threads and signal handlers have a function called
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class HomeLoop:
             WrongLoopError: no event loop runs in this thread, or another one.
         """
         try:
-            loop = current_token().native_token
+            loop = _running_loop()
         except RuntimeError as error:
             raise WrongLoopError(call) from error
         if self._loop is None:
@@ -99,6 +100,21 @@ class HomeLoop:
             while self._submitted:
                 self._submitted.popleft()()
             await self._was_submitted.wait()
+
+
+def _running_loop() -> object:
+    """Return the event loop that runs in this thread: an asyncio event loop or a TrioToken.
+
+    anyio sees an event loop of asyncio that it has not started only from within a task, and not
+    from a callback: of a timer, of `add_signal_handler`, of `call_soon_threadsafe`.
+
+    Raises:
+        RuntimeError: none runs.
+    """
+    try:
+        return current_token().native_token
+    except RuntimeError:
+        return get_running_loop()
 
 
 class KillBarrier:

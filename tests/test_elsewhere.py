@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import unittest
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -164,6 +165,33 @@ async def test_a_signal_handler_can_stop_the_commands_during_the_entry() -> None
         signal.signal(signal.SIGUSR1, previous)
     assert runner.results["c"].status == "stopped"
     assert not launcher.launched
+
+
+# ---- callbacks of the event loop ----
+
+
+@pytest.mark.asyncio
+async def test_a_callback_of_asyncio_may_call_the_runner() -> None:
+    """A timer, a signal handler of the loop, or a thread through `call_soon_threadsafe`."""
+    started = asyncio.get_running_loop().create_future()
+
+    def start() -> None:
+        try:
+            started.set_result(runner.start_soon(Command(["c"], after="db")))
+        except BaseException as error:
+            started.set_exception(error)
+
+    def stop() -> None:
+        runner.cancel_scope.cancel()
+
+    async with Runner(["db"], launcher=FakeLauncher(default=RUNS)) as runner:
+        run_in_thread(partial(asyncio.get_running_loop().call_soon_threadsafe, start))
+        async with asyncio.timeout(LIMIT):
+            job = await started
+            await job.ready()
+        asyncio.get_running_loop().call_soon(stop)
+        await asyncio.sleep(HOURS)
+    assert runner.results["c"].status == "stopped"
 
 
 # ---- other calls are refused ----
