@@ -19,6 +19,7 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from collections import deque
 from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -35,10 +36,11 @@ __all__ = ["ChildBarrier", "HomeLoop", "KillBarrier", "Notifier"]
 class HomeLoop:
     """An event loop that can be reached from other threads and from signal handlers."""
 
-    __slots__ = ("_loop", "_submitted", "_was_submitted")
+    __slots__ = ("_loop", "_submitted", "_thread", "_was_submitted")
 
     def __init__(self) -> None:
         self._loop: Any = None  # an asyncio event loop or a TrioToken
+        self._thread: int | None = None  # the thread of the loop
         self._submitted: deque[Callable[[], object]] = deque()
         self._was_submitted = Notifier()
 
@@ -56,9 +58,18 @@ class HomeLoop:
         except RuntimeError as error:
             raise WrongLoopError(call) from error
         if self._loop is None:
-            self._loop = loop
+            self._loop, self._thread = loop, get_ident()
         elif loop is not self._loop:
             raise WrongLoopError(call)
+
+    def check_thread(self, call: str) -> None:
+        """Do as `check`, but believe the thread of the loop: for each message, `check` is too slow.
+
+        Raises:
+            WrongLoopError: as for `check`.
+        """
+        if get_ident() != self._thread:
+            self.check(call)
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Have `function` called in the loop, outside of any task; return at once.

@@ -108,7 +108,7 @@ class SinkSubscription(Subscription):
 
     async def receive(self) -> BatchMessage:
         """Wait for the next message; raise the errors of `SinkFeed.receive`."""
-        self._home.check("receive")
+        self._home.check_thread("receive")
         self._task = anyio.get_current_task().id
         await checkpoint()
         if not (self.has_messages or self._is_closed):
@@ -117,7 +117,7 @@ class SinkSubscription(Subscription):
 
     def receive_nowait(self) -> BatchMessage:
         """Return the next message; raise the errors of `SinkFeed.receive_nowait`."""
-        self._home.check("receive_nowait")
+        self._home.check_thread("receive_nowait")
         return self._next()
 
     def _next(self) -> BatchMessage:

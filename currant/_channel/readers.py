@@ -141,7 +141,7 @@ class Readers(Subscription):
             StopAsyncIteration: no command is left that may send a message.
             WrongLoopError: the reader belongs to another event loop.
         """
-        self._home.check("the iteration over a Runner")
+        self._home.check_thread("the iteration over a Runner")
         iteration.stepped_by = anyio.get_current_task()
         iteration.is_mid_batch = False
         self._iterations.add(iteration)
