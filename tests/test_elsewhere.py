@@ -170,6 +170,23 @@ async def test_a_signal_handler_can_stop_the_commands_during_the_entry() -> None
 # ---- callbacks of the event loop ----
 
 
+@pytest.mark.anyio
+async def test_a_command_that_a_signal_handler_starts_does_not_wait_for_the_loop() -> None:
+    """A handler interrupts a loop that sleeps, and the loop would sleep on."""
+    async with Runner(["c"], launcher=FakeLauncher(default=RUNS)) as runner:
+        await runner["c"].ready()
+        previous = signal.signal(signal.SIGUSR1, lambda *_: runner.start_soon("other"))
+        try:
+            run_in_thread(lambda: os.kill(os.getpid(), signal.SIGUSR1))
+            with anyio.fail_after(LIMIT):
+                async for message in runner:
+                    if isinstance(message, Started) and message.command == "other":
+                        break
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+        runner.kill()
+
+
 @pytest.mark.asyncio
 async def test_a_callback_of_asyncio_may_call_the_runner() -> None:
     """A timer, a signal handler of the loop, or a thread through `call_soon_threadsafe`."""
