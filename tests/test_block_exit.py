@@ -13,6 +13,7 @@ from currant import (
     PIPE,
     Command,
     CommandError,
+    KillBarrier,
     NotReadyError,
     RestartPolicy,
     Runner,
@@ -185,17 +186,42 @@ async def test_start_fails_when_the_process_is_gone_and_the_name_is_free() -> No
 # ---- Ctrl-C ----
 
 
+INTERRUPTS = [KeyboardInterrupt, SystemExit, pytest.fail.Exception]
+
+
 @pytest.mark.anyio
-async def test_an_interrupt_of_a_sink_ends_the_block() -> None:
-    """Ctrl-C may interrupt a task of currant's; the body must not go on sleeping."""
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+async def test_an_interrupt_of_a_sink_ends_the_block(interrupt: type[BaseException]) -> None:
+    """A signal handler may raise in a task of currant's; the body must not go on sleeping."""
 
     async def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
+        raise interrupt("mine")
 
     runner = Runner(["c"], launcher=FakeLauncher(default=RUNS), sinks=[interrupted])
-    with anyio.fail_after(LIMIT), pytest.raises(KeyboardInterrupt):
+    with anyio.fail_after(LIMIT), pytest.raises(interrupt, match="mine"):
         async with runner:
             await anyio.sleep_forever()
+    assert runner.results["c"].status == "stopped"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("interrupt", [*INTERRUPTS, LookupError])
+async def test_an_interrupt_of_the_task_at_the_barrier_ends_the_block(
+    monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    """Nothing hides the error: neither a group nor the cancellation of the body."""
+    runner, wait = Runner(["c"], launcher=FakeLauncher(default=RUNS)), KillBarrier.wait
+
+    async def interrupted(barrier: KillBarrier) -> None:
+        if anyio.get_current_task().name == "currant barrier":
+            await anyio.wait_all_tasks_blocked()
+            raise interrupt("mine")
+        await wait(barrier)
+
+    monkeypatch.setattr(KillBarrier, "wait", interrupted)
+    with anyio.fail_after(LIMIT), pytest.raises(interrupt, match="mine"):
+        async with runner:
+            await runner.join()
     assert runner.results["c"].status == "stopped"
 
 

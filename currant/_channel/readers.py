@@ -23,6 +23,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.buffer import Buffer
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
+from currant._synchronization import HomeLoop
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Message
 
@@ -94,6 +95,7 @@ class Readers(Subscription):
         patience: seconds for which a full buffer waits for a reader while no reader is present.
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
+        home: the event loop of the readers; None: the loop of the first.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Readers(Subscription):
         has_sinks: Callable[[], bool],
         patience: float = inf,
         on_unread: Callable[[str], None] = lambda _: None,
+        home: HomeLoop | None = None,
     ) -> None:
         super().__init__(Buffer(buffer_size, MAX_BUFFERED_BYTES))
         self._waiters = waiters
@@ -113,6 +116,7 @@ class Readers(Subscription):
         self._ignores_readers = False
         self._patience = patience
         self._on_unread = on_unread
+        self._home = HomeLoop() if home is None else home
         self._unread_since: float | None = None  # while the buffer is full and has no reader
 
     @property
@@ -135,7 +139,9 @@ class Readers(Subscription):
 
         Raises:
             StopAsyncIteration: no command is left that may send a message.
+            WrongLoopError: the reader belongs to another event loop.
         """
+        self._home.check_thread("the iteration over a Runner")
         iteration.stepped_by = anyio.get_current_task()
         iteration.is_mid_batch = False
         self._iterations.add(iteration)
@@ -155,7 +161,13 @@ class Readers(Subscription):
         return message
 
     def leave(self, iteration: Iteration, unread: Batch | None = None) -> None:
-        """End `iteration`; `unread` is the part of the last batch that the loop has not seen."""
+        """End `iteration`; `unread` is the part of the last batch that the loop has not seen.
+
+        Any thread may call this: the garbage collector may drop a reader in any.
+        """
+        self._home.call_in_task(lambda: self._leave(iteration, unread))
+
+    def _leave(self, iteration: Iteration, unread: Batch | None) -> None:
         if unread is not None:
             self._buffer.unread(iteration.position, unread)
         iteration.is_mid_batch = False
