@@ -35,7 +35,7 @@ from tests.reading import first_line, messages_of
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from anyio.abc import ObjectReceiveStream
 
@@ -291,6 +291,23 @@ async def test_two_tasks_share_the_messages() -> None:
         tasks.start_soon(read)
     lines = sorted(int(message.data) for message in seen if isinstance(message, Line))
     assert lines == list(range(1, MANY + 1))
+
+
+@pytest.mark.parametrize("batches", [False, True])
+async def test_tasks_that_step_one_iterator_lose_nothing(*, batches: bool) -> None:
+    """A step that a time limit has left behind goes on beside the next step."""
+    seen: list[Message | BatchMessage] = []
+
+    async def step(messages: AsyncIterator[Message | BatchMessage]) -> None:
+        while (message := await anext(messages, None)) is not None:
+            seen.append(message)
+            await checkpoint()
+
+    async with Runner([SEQ]) as runner, anyio.create_task_group() as tasks:
+        messages = runner.batches() if batches else aiter(runner)
+        for _ in range(3):
+            tasks.start_soon(step, messages)
+    assert sorted(written(seen).split()) == sorted(NUMBERS.split())
 
 
 async def test_slow_reader_slows_the_command() -> None:

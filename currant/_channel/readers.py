@@ -248,27 +248,35 @@ class BatchReader(_Reader[BatchMessage]):
 
 
 class LineReader(_Reader[Message]):
-    """Iterates over messages, with output line by line."""
+    """Iterates over messages, with output line by line.
 
-    __slots__ = ("_batch", "_lines")
+    Several tasks may step the same iterator, as `asyncio.wait` with a time limit tempts to.  The
+    lines of one batch go out before the next batch is taken.
+    """
+
+    __slots__ = ("_batch", "_lines", "_turn")
 
     _max_bytes = BYTES_PER_TURN
 
     def __init__(self, readers: Readers) -> None:
         self._batch: Batch | None = None
         self._lines: Iterator[Line] = iter(())
+        self._turn = anyio.Lock(fast_acquire=True)  # to take a batch
         super().__init__(readers)  # last: this raises outside an event loop, then `__del__` runs
 
     async def __anext__(self) -> Message:
-        while True:
-            # The hot path: most calls end here, without a checkpoint, once for each line.
-            for line in self._lines:
-                return line
-            message = await self._readers.next(self._iteration)
-            if not isinstance(message, Batch):
-                return message
-            self._batch = message
-            self._lines = message.lines()
+        # The hot path: most calls end here, without a checkpoint, once for each line.
+        for line in self._lines:
+            return line
+        async with self._turn:
+            while True:
+                for line in self._lines:  # Another task may have taken a batch meanwhile.
+                    return line
+                message = await self._readers.next(self._iteration)
+                if not isinstance(message, Batch):
+                    return message
+                self._batch = message
+                self._lines = message.lines()
 
     def _leave(self) -> None:
         """End the reading, and return the lines of the batch that the loop has not seen."""
