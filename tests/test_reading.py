@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
 from currant import (
+    PIPE,
     Batch,
     Command,
     CommandError,
@@ -308,6 +310,37 @@ async def test_tasks_that_step_one_iterator_lose_nothing(*, batches: bool) -> No
         for _ in range(3):
             tasks.start_soon(step, messages)
     assert sorted(written(seen).split()) == sorted(NUMBERS.split())
+
+
+async def test_reader_collected_in_another_thread_leaves_in_the_loop() -> None:
+    """The garbage collector runs in any thread; what the reader has not seen comes again."""
+    command = Command.shell("printf '1\\n2\\n3\\n'; read x", name="c", stdin=PIPE)
+    seen: list[Message] = []
+
+    async def read() -> None:
+        async for message in runner:
+            seen.append(message)
+            if isinstance(message, Line) and message.data == b"3":
+                tasks.cancel_scope.cancel()
+
+    async def leave_a_reader_in_a_cycle() -> None:
+        cycle: list[object] = [aiter(runner)]
+        cycle.append(cycle)
+        while not isinstance(await anext(cycle[0]), Line):  # type: ignore[call-overload]
+            pass
+
+    async with Runner([command]) as runner:
+        gc.disable()
+        try:
+            await leave_a_reader_in_a_cycle()
+            with anyio.fail_after(LIMIT):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(read)
+                    await anyio.wait_all_tasks_blocked()
+                    await anyio.to_thread.run_sync(gc.collect)
+        finally:
+            gc.enable()
+    assert [message.data for message in seen if isinstance(message, Line)] == [b"2", b"3"]
 
 
 async def test_slow_reader_slows_the_command() -> None:

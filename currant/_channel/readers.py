@@ -9,7 +9,8 @@ the oldest output is discarded until a reader comes.
 
 Rejected: async generators.  `break` does not close an async generator; the event loop does so
 later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
-`__del__` returns the lines that the loop has not seen.
+`__del__` returns the lines that the loop has not seen.  (If the object is part of a reference
+cycle, the garbage collector drops it, in any thread.)
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.buffer import Buffer
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
+from currant._synchronization import HomeLoop
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Message
 
@@ -217,12 +219,14 @@ def _has_ended(task: anyio.TaskInfo) -> bool:
 class _Reader(Generic[T_Message]):
     """The object that ``async for`` holds; a loop that is left drops it, which ends the reading."""
 
-    __slots__ = ("_iteration", "_readers")
+    __slots__ = ("_home", "_iteration", "_readers")
 
     _max_bytes: ClassVar[int | None] = None
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self._home = HomeLoop()
+        self._home.check("the iteration over a Runner")
         self._iteration = Iteration(self._max_bytes)
         self._iteration.created_by = anyio.get_current_task()
 
@@ -235,7 +239,7 @@ class _Reader(Generic[T_Message]):
         self._readers.leave(self._iteration)
 
     def __del__(self) -> None:
-        self._leave()
+        self._home.call(self._leave)
 
 
 class BatchReader(_Reader[BatchMessage]):
