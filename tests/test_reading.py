@@ -34,7 +34,7 @@ from currant._synchronization import Notifier
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
-from tests.waiting import LIMIT
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -854,6 +854,31 @@ async def test_loop_begun_again_in_time_loses_nothing() -> None:
             await anyio.wait_all_tasks_blocked()
         seen += await messages_of(runner)
     assert written(seen) == NUMBERS
+
+
+async def test_commands_wait_for_a_reader_anew_after_a_task_has_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wait empties the channel; only from the next time that it is full, the time counts."""
+    discarded: list[str] = []
+    channel = Channel(1, patience=HOURS, on_unread=discarded.append)
+    now = anyio.current_time
+
+    async def send_two() -> None:
+        for _ in range(2):
+            await channel.send(Batch("c", "stdout", b"line\n", 0.0))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send_two)
+        await anyio.wait_all_tasks_blocked()  # The channel is full.
+        with channel.waiting():
+            await anyio.wait_all_tasks_blocked()
+        monkeypatch.setattr(anyio, "current_time", lambda: now() + 2 * HOURS)
+        tasks.start_soon(send_two)
+        await anyio.wait_all_tasks_blocked()
+        assert discarded == []
+        tasks.cancel_scope.cancel()
+    channel.close()
 
 
 @pytest.mark.parametrize("value", [None, True, "drop", ""])

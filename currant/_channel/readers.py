@@ -193,7 +193,7 @@ class Readers(Subscription):
     def _discard_if_abandoned(self) -> None:
         # `anyio.current_time` needs the event loop, which a reader may outlive; a sender does not.
         if self._waiting_senders:
-            if self._has_reader:
+            if self._has_reader or self._is_dispensable:
                 self._unread_since = None
             elif self._unread_since is None:
                 self._unread_since = anyio.current_time()
