@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -35,11 +34,10 @@ __all__ = ["ChildBarrier", "HomeLoop", "KillBarrier", "Notifier"]
 class HomeLoop:
     """An event loop that can be reached from other threads and from signal handlers."""
 
-    __slots__ = ("_loop", "_submitted", "_thread", "_was_submitted")
+    __slots__ = ("_loop", "_submitted", "_was_submitted")
 
     def __init__(self) -> None:
         self._loop: Any = None  # an asyncio event loop or a TrioToken
-        self._thread: int | None = None  # of the loop
         self._submitted: deque[Callable[[], object]] = deque()
         self._was_submitted = Notifier()
 
@@ -57,7 +55,7 @@ class HomeLoop:
         except RuntimeError as error:
             raise WrongLoopError(call) from error
         if self._loop is None:
-            self._loop, self._thread = loop, get_ident()
+            self._loop = loop
         elif loop is not self._loop:
             raise WrongLoopError(call)
 
@@ -72,13 +70,6 @@ class HomeLoop:
             schedule = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
             with suppress(RuntimeError):  # The loop has ended.
                 schedule(function)
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Call `function` at once in the thread of the loop, and as `call_soon` in any other."""
-        if get_ident() == self._thread:
-            function()
-        else:
-            self.call_soon(function)
 
     def submit(self, function: Callable[[], object]) -> None:
         """Have the task in `serve` call `function`, which may start tasks; return at once.

@@ -30,14 +30,14 @@ from currant._channel import buffer, output
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
-from currant._synchronization import Notifier
+from currant._synchronization import HomeLoop, Notifier
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
 from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from anyio.abc import ObjectReceiveStream
 
@@ -312,35 +312,69 @@ async def test_tasks_that_step_one_iterator_lose_nothing(*, batches: bool) -> No
     assert sorted(written(seen).split()) == sorted(NUMBERS.split())
 
 
-async def test_reader_collected_in_another_thread_leaves_in_the_loop() -> None:
-    """The garbage collector runs in any thread; what the reader has not seen comes again."""
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """Leave the garbage to the test."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def leave_a_reader_in_a_cycle(runner: Runner) -> None:
+    """Read one line; the reader is then garbage that only a collection finds."""
+    messages = aiter(runner)
+    cycle: list[object] = [messages]
+    cycle.append(cycle)
+    while not isinstance(await anext(messages), Line):
+        pass
+
+
+async def collect_garbage(where: str) -> None:
+    """Collect in another thread, or in the event loop outside of any task."""
+    if where == "thread":
+        await anyio.to_thread.run_sync(gc.collect)
+    else:
+        home, is_done = HomeLoop(), anyio.Event()
+        home.check("a test")
+        home.call_soon(gc.collect)
+        home.call_soon(is_done.set)
+        await is_done.wait()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.parametrize("where", ["thread", "callback"])
+async def test_lines_of_a_reader_that_is_collected_come_again(where: str) -> None:
+    """A reader that sleeps meanwhile gets the lines that the other has not seen."""
     command = Command.shell("printf '1\\n2\\n3\\n'; read x", name="c", stdin=PIPE)
-    seen: list[Message] = []
+    seen: list[bytes] = []
 
     async def read() -> None:
         async for message in runner:
-            seen.append(message)
-            if isinstance(message, Line) and message.data == b"3":
+            if isinstance(message, Line):
+                seen.append(message.data)
+            if seen[-1:] == [b"3"]:
                 tasks.cancel_scope.cancel()
 
-    async def leave_a_reader_in_a_cycle() -> None:
-        cycle: list[object] = [aiter(runner)]
-        cycle.append(cycle)
-        while not isinstance(await anext(cycle[0]), Line):  # type: ignore[call-overload]
-            pass
+    with anyio.fail_after(LIMIT):
+        async with Runner([command]) as runner:
+            await leave_a_reader_in_a_cycle(runner)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                await anyio.wait_all_tasks_blocked()
+                await collect_garbage(where)
+    assert seen == [b"2", b"3"]
 
-    async with Runner([command]) as runner:
-        gc.disable()
-        try:
-            await leave_a_reader_in_a_cycle()
-            with anyio.fail_after(LIMIT):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(read)
-                    await anyio.wait_all_tasks_blocked()
-                    await anyio.to_thread.run_sync(gc.collect)
-        finally:
-            gc.enable()
-    assert [message.data for message in seen if isinstance(message, Line)] == [b"2", b"3"]
+
+@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.parametrize("where", ["thread", "callback"])
+async def test_reader_is_collected_while_the_channel_is_full(where: str) -> None:
+    """The event loop sees no error, and the next reader goes on."""
+    with anyio.fail_after(LIMIT):
+        async with Runner([SEQ], buffer_size=1, unread="wait") as runner:
+            await leave_a_reader_in_a_cycle(runner)
+            await anyio.wait_all_tasks_blocked()
+            await collect_garbage(where)
+            assert written(await messages_of(runner)) == NUMBERS[2:]
 
 
 async def test_slow_reader_slows_the_command() -> None:

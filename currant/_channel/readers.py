@@ -10,7 +10,7 @@ the oldest output is discarded until a reader comes.
 Rejected: async generators.  `break` does not close an async generator; the event loop does so
 later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
 `__del__` returns the lines that the loop has not seen.  (If the object is part of a reference
-cycle, the garbage collector drops it, in any thread.)
+cycle, the garbage collector drops it, in any thread and outside of any task.)
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.buffer import Buffer
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
 from currant._synchronization import HomeLoop
+from currant._values.errors import WrongLoopError
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Message
 
@@ -158,12 +159,18 @@ class Readers(Subscription):
 
     def leave(self, iteration: Iteration, unread: Batch | None = None) -> None:
         """End `iteration`; `unread` is the part of the last batch that the loop has not seen."""
+        is_known = iteration in self._iterations
+        self.forget(iteration, unread)
+        if is_known:
+            self.recheck()
+
+    def forget(self, iteration: Iteration, unread: Batch | None = None) -> None:
+        """Do the same outside of any task; senders find out at their next check."""
         if unread is not None:
             self._buffer.unread(iteration.position, unread)
         iteration.is_mid_batch = False
-        if iteration in self._iterations:
-            self._iterations.remove(iteration)
-            self.recheck()
+        self._iterations.discard(iteration)
+        self.wake()
 
     def ignore_readers(self) -> None:
         """Count no reader as present any more: the block is left early."""
@@ -225,9 +232,9 @@ class _Reader(Generic[T_Message]):
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self._iteration = Iteration(self._max_bytes)
         self._home = HomeLoop()
         self._home.check("the iteration over a Runner")
-        self._iteration = Iteration(self._max_bytes)
         self._iteration.created_by = anyio.get_current_task()
 
     def __aiter__(self) -> Self:
@@ -235,11 +242,24 @@ class _Reader(Generic[T_Message]):
         self._leave()
         return type(self)(self._readers)
 
-    def _leave(self) -> None:
-        self._readers.leave(self._iteration)
-
     def __del__(self) -> None:
-        self._home.call(self._leave)
+        try:
+            self._home.check("the end of an iteration")
+        except WrongLoopError:  # The garbage collector drops this reader, outside of any task.
+            self._home.call_soon(self._forget)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """End the reading, and return the lines of the batch that the loop has not seen."""
+        self._readers.leave(self._iteration, self._take_unread())
+
+    def _forget(self) -> None:
+        """Do the same outside of any task."""
+        self._readers.forget(self._iteration, self._take_unread())
+
+    def _take_unread(self) -> Batch | None:
+        return None
 
 
 class BatchReader(_Reader[BatchMessage]):
@@ -282,10 +302,6 @@ class LineReader(_Reader[Message]):
                 self._batch = message
                 self._lines = message.lines()
 
-    def _leave(self) -> None:
-        """End the reading, and return the lines of the batch that the loop has not seen."""
+    def _take_unread(self) -> Batch | None:
         rest = b"".join(line.data + line.ending for line in self._lines)
-        unread = None
-        if rest and self._batch is not None:
-            unread = replace(self._batch, data=rest)
-        self._readers.leave(self._iteration, unread)
+        return replace(self._batch, data=rest) if rest and self._batch is not None else None
