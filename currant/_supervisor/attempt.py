@@ -312,7 +312,8 @@ class Attempt:
         self._input.begin(process, tasks)
         if self._size is not None:
             tasks.start_soon(self.resize, self._size)
-        self._health.start(process, tasks, is_stopped=self._stop_request is not None)
+        is_stopped = self._stop_request is not None or self._context.barrier.thrown
+        self._health.start(process, tasks, is_stopped=is_stopped)
         if self._stop_request is not None:  # The stop was requested during the launch.
             self._stop_request = self._stop_request._replace(at=anyio.current_time())
             tasks.start_soon(self._stop, running)
