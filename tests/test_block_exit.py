@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -181,6 +182,28 @@ async def test_start_fails_when_the_process_is_gone_and_the_name_is_free() -> No
         assert not launcher["c"].running
         assert (await runner.start(command)).is_ready
         runner.kill()
+
+
+@pytest.mark.anyio
+async def test_start_that_fails_does_not_search_beside_the_next_attempt() -> None:
+    """A search for escapees would take the processes of that attempt for escapees of the last."""
+    swept: list[str | None] = []
+
+    class Sweeping(FakeLauncher):
+        async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+            swept.append(name)
+
+    launcher = Sweeping({"c": [Script(exit=1), RUNS]})
+    policy = RestartPolicy("on-failure", delay=0)
+    command = Command(["c"], ready=ready.line("up"), restart=policy)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=launcher) as runner:
+            with pytest.raises(NotReadyError):
+                await runner.start(command)
+            while runner["c"].attempts < 2:
+                await checkpoint()
+            assert swept == ["c", "c:probe"]
+            runner.kill()
 
 
 # ---- Ctrl-C ----

@@ -9,7 +9,8 @@ the oldest output is discarded until a reader comes.
 
 Rejected: async generators.  `break` does not close an async generator; the event loop does so
 later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
-`__del__` returns the lines that the loop has not seen.
+`__del__` returns the lines that the loop has not seen.  (If the object is part of a reference
+cycle, the garbage collector drops it, in any thread and outside of any task.)
 """
 
 from __future__ import annotations
@@ -134,6 +135,10 @@ class Readers(Subscription):
             for iteration in self._iterations
         )
 
+    def check_thread(self) -> None:
+        """Raise `WrongLoopError` in another event loop than that of the Runner."""
+        self._home.check_thread("the iteration over a Runner")
+
     async def next(self, iteration: Iteration) -> BatchMessage:
         """Return the oldest message.
 
@@ -141,7 +146,7 @@ class Readers(Subscription):
             StopAsyncIteration: no command is left that may send a message.
             WrongLoopError: the reader belongs to another event loop.
         """
-        self._home.check_thread("the iteration over a Runner")
+        self.check_thread()
         iteration.stepped_by = anyio.get_current_task()
         iteration.is_mid_batch = False
         self._iterations.add(iteration)
@@ -203,7 +208,7 @@ class Readers(Subscription):
     def _discard_if_abandoned(self) -> None:
         # `anyio.current_time` needs the event loop, which a reader may outlive; a sender does not.
         if self._waiting_senders:
-            if self._has_reader:
+            if self._has_reader or self._is_dispensable:
                 self._unread_since = None
             elif self._unread_since is None:
                 self._unread_since = anyio.current_time()
@@ -260,27 +265,36 @@ class BatchReader(_Reader[BatchMessage]):
 
 
 class LineReader(_Reader[Message]):
-    """Iterates over messages, with output line by line."""
+    """Iterates over messages, with output line by line.
 
-    __slots__ = ("_batch", "_lines")
+    Several tasks may step the same iterator, as `asyncio.wait` with a time limit tempts to.  The
+    lines of one batch go out before the next batch is taken.
+    """
+
+    __slots__ = ("_batch", "_lines", "_turn")
 
     _max_bytes = BYTES_PER_TURN
 
     def __init__(self, readers: Readers) -> None:
         self._batch: Batch | None = None
         self._lines: Iterator[Line] = iter(())
+        self._turn = anyio.Lock(fast_acquire=True)  # to take a batch
         super().__init__(readers)  # last: this raises outside an event loop, then `__del__` runs
 
     async def __anext__(self) -> Message:
-        while True:
-            # The hot path: most calls end here, without a checkpoint, once for each line.
-            for line in self._lines:
-                return line
-            message = await self._readers.next(self._iteration)
-            if not isinstance(message, Batch):
-                return message
-            self._batch = message
-            self._lines = message.lines()
+        # The hot path: most calls end here, without a checkpoint, once for each line.
+        for line in self._lines:
+            return line
+        self._readers.check_thread()
+        async with self._turn:
+            while True:
+                for line in self._lines:  # Another task may have taken a batch meanwhile.
+                    return line
+                message = await self._readers.next(self._iteration)
+                if not isinstance(message, Batch):
+                    return message
+                self._batch = message
+                self._lines = message.lines()
 
     def _leave(self) -> None:
         """End the reading, and return the lines of the batch that the loop has not seen."""

@@ -95,6 +95,7 @@ class Attempt:
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
+        has_left_nothing: whether the escapees are gone too, so that another attempt may begin.
     """
 
     def __init__(self, command: Command, context: JobContext) -> None:
@@ -111,6 +112,7 @@ class Attempt:
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
+        self.has_left_nothing: bool = False
         self._command = command
         self._context = context
         self._phase: _Phase = _OVER

@@ -73,10 +73,10 @@ class Runner:
         anyio.run(main)
 
     On entry the program and the working directory of every command are looked up; then all commands
-    are started.  Leaving the block normally closes the stdin of commands with ``stdin=PIPE``, and
-    waits for all commands, as `join` does; with ``on_exit="stop"`` it stops them.  If the body
-    raises or is cancelled, all commands are stopped, which takes at most their grace and a little;
-    then the body's own exception goes on, unchanged.
+    are started.  Leaving the block normally closes the stdin of commands with ``stdin=PIPE`` (but
+    closes no terminal), and waits for all commands, as `join` does; with ``on_exit="stop"`` it
+    stops them.  If the body raises or is cancelled, all commands are stopped, which takes at most
+    their grace and a little; then the body's own exception goes on, unchanged.
 
     Only `kill` may be called from other threads and from signal handlers.  Enter and leave the
     block in the same task; another task may leave it only when the first task has ended, as in the
@@ -271,13 +271,13 @@ class Runner:
         wait, if nothing iterates over the Runner, output that does not fit is discarded (see
         `Dropped`).
         Cancellation: the command goes on.  After a kill, this returns the stopped job at once; so
-        it does if the job is killed in the queue.
+        it does if the job is killed in the queue.  With a `ready` probe, it raises `NotReadyError`.
 
         Raises:
             LaunchError: the command could not be started, and the restart policy has given up.
             NotReadyError: the command exited, was stopped or took too long before it was ready.
-                The error is raised when all processes of the attempt are gone: after the grace at
-                the latest.
+                The error is raised when all processes of the attempt are gone, after the grace at
+                the latest, and when readers and sinks have taken its output.
             DependencyError: the command was skipped, because a dependency can never be met.
             CommandError, DuplicateNameError, RuntimeError: as for `start_soon`.
         """
