@@ -86,9 +86,11 @@ class HomeLoop:
     def call_in_task(self, function: Callable[[], object]) -> None:
         """Call `function` now in a task of the loop; from elsewhere, as `submit` does.
 
-        For finalizers: the garbage collector runs in any thread, and between any two tasks.
+        For finalizers, since the garbage collector runs in any thread and between any two tasks,
+        and for callbacks and signal handlers, which do not wake a loop that sleeps.
         """
         try:
+            anyio.get_current_task()
             is_here = self._loop in (None, current_token().native_token)
         except RuntimeError:
             is_here = False
