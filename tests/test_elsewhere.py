@@ -24,6 +24,7 @@ from currant import (
     WrongLoopError,
     WrongTaskError,
 )
+from currant._synchronization import HomeLoop
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Lifeline
 from tests.programs import Programs
@@ -170,21 +171,25 @@ async def test_a_signal_handler_can_stop_the_commands_during_the_entry() -> None
 # ---- callbacks of the event loop ----
 
 
-@pytest.mark.anyio
-async def test_a_command_that_a_signal_handler_starts_does_not_wait_for_the_loop() -> None:
-    """A handler interrupts a loop that sleeps, and the loop would sleep on."""
-    async with Runner(["c"], launcher=FakeLauncher(default=RUNS)) as runner:
-        await runner["c"].ready()
-        previous = signal.signal(signal.SIGUSR1, lambda *_: runner.start_soon("other"))
-        try:
-            run_in_thread(lambda: os.kill(os.getpid(), signal.SIGUSR1))
+def test_what_no_task_calls_is_left_to_a_task() -> None:
+    """A signal handler that starts a task in a loop that sleeps does not wake that loop."""
+    home, in_task = HomeLoop(), anyio.Event()
+
+    def note() -> None:
+        anyio.get_current_task()
+        in_task.set()
+
+    async def main() -> None:
+        home.check("main")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(home.serve)
+            # Under `anyio.run`, anyio sees the event loop in callbacks and handlers, too.
+            asyncio.get_running_loop().call_soon(home.call_in_task, note)
             with anyio.fail_after(LIMIT):
-                async for message in runner:
-                    if isinstance(message, Started) and message.command == "other":
-                        break
-        finally:
-            signal.signal(signal.SIGUSR1, previous)
-        runner.kill()
+                await in_task.wait()
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
 
 
 @pytest.mark.asyncio
