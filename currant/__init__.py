@@ -58,6 +58,7 @@ from currant._values.messages import (
 )
 from currant._values.restart import RestartPolicy
 from currant._values.results import CommandFailed, Result, Results
+from currant._values.usage import Usage
 
 __all__ = [
     "PIPE",
@@ -108,6 +109,7 @@ __all__ = [
     "UnknownOptionError",
     "UnreadOutputWarning",
     "UnresponsiveError",
+    "Usage",
     "WrongLoopError",
     "WrongTaskError",
     "run",

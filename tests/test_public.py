@@ -70,6 +70,7 @@ EXTRAS = [
     "UnknownNameError",
     "UnknownOptionError",
     "UnresponsiveError",
+    "Usage",
     "WrongLoopError",
     "WrongTaskError",
 ]

@@ -22,12 +22,14 @@ from currant._system import dispositions
 from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.groups import kill_unreaped
 from currant._system.terminal import take_terminal
+from currant._system.usage import as_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from currant._values.checks import StrOrPath
+    from currant._values.usage import Usage
 
 __all__ = ["Child", "SpawnSpec"]
 
@@ -79,6 +81,7 @@ class Child:
         pid: the pid, which no other process has until the child is reaped.
         pidfd: its pidfd until it is closed; None if it has no pidfd.
         is_status_lost: whether another part of this program reaped the child.
+        usage: what the child has used; None until we have reaped it.
 
     Raises:
         OSError: the process could not be started; nothing is left behind.
@@ -91,6 +94,7 @@ class Child:
         self._wait_lock = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.is_status_lost: bool = False
+        self.usage: Usage | None = None
         self.pidfd: int | None = None
         try:
             if with_pidfd:
@@ -156,12 +160,13 @@ class Child:
         # We do not use `Popen.poll`: if another part of the program reaped the child, it reports
         # success.
         try:
-            pid, status = os.waitpid(self.pid, options)
+            pid, status, used = os.wait4(self.pid, options)
         except ChildProcessError:
             self._note_lost_status()
         else:
             if pid:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
+                self.usage = as_usage(used)
 
     def _note_lost_status(self) -> None:
         self._process.returncode = UNKNOWN

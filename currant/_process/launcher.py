@@ -24,8 +24,18 @@ if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
     from currant._values.shutdown_limits import ShutdownLimits
+    from currant._values.usage import Usage
 
-__all__ = ["Checker", "Launcher", "Limited", "PortOwner", "Process", "Resizable", "Sweeper"]
+__all__ = [
+    "Checker",
+    "Launcher",
+    "Limited",
+    "Measured",
+    "PortOwner",
+    "Process",
+    "Resizable",
+    "Sweeper",
+]
 
 
 class Process(Protocol):
@@ -108,11 +118,25 @@ class PortOwner(Protocol):
         ...
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A process of which it is known what it has used."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the process and the descendants it waited for have used.
+
+        None until `Process.wait` has returned, and if the system did not report it.
+        """
+        ...
+
+
 class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
-    `Limited`.  Its processes may be `PortOwner` objects, and in a terminal they are `Resizable`.
+    `Limited`.  Its processes may be `PortOwner` and `Measured`, and in a terminal they are
+    `Resizable`.
     """
 
     async def __aenter__(self) -> object: ...

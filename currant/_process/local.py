@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from anyio.abc import Process
 
     from currant._values.launch_spec import SignalTarget
+    from currant._values.usage import Usage
 
 __all__ = ["LocalLauncher", "LocalProcess"]
 
@@ -227,6 +228,7 @@ class LocalProcess:
         stdin: the input if that is a pipe or a terminal, else None.
         stdout: the output.
         stderr: the error output; None if that goes to stdout.
+        usage: what the process has used; see `Measured`.
     """
 
     def __init__(
@@ -254,6 +256,10 @@ class LocalProcess:
 
     def __repr__(self) -> str:
         return f"<LocalProcess {self._group.name!r} pid={self.pid}>"
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._group.usage
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited and been reaped; see `Process.wait`."""
@@ -322,6 +328,11 @@ class _ChildGroup:
         self._leader = leader
         self._group = ProcessGroup(leader.pid, leader.pidfd if isinstance(leader, Child) else None)
         self._on_gone = on_gone
+
+    @property
+    def usage(self) -> Usage | None:
+        # The event loop does not report the usage of the processes that it reaps.
+        return self._leader.usage if isinstance(self._leader, Child) else None
 
     def leader_is_alive(self) -> bool:
         return self._leader.returncode is None and self._group.leader_is_alive()

@@ -23,7 +23,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
-from currant._process.launcher import Resizable
+from currant._process.launcher import Measured, Resizable
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty, SignalTarget
     from currant._values.results import Status
+    from currant._values.usage import Usage
 
 __all__ = ["Attempt"]
 
@@ -95,6 +96,7 @@ class Attempt:
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
+        usage: what the process has used; None until all is over, or if that is unknown.
     """
 
     def __init__(self, command: Command, context: JobContext) -> None:
@@ -111,6 +113,7 @@ class Attempt:
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
+        self.usage: Usage | None = None
         self._command = command
         self._context = context
         self._phase: _Phase = _OVER
@@ -226,6 +229,7 @@ class Attempt:
                 self._judge()
                 on_end(self._uptime(exited_at))
         finally:
+            self.usage = process.usage if isinstance(process, Measured) else None
             self._enter(_OVER)
             await process.aclose()
 

@@ -385,6 +385,7 @@ class Lifecycle:
             stdout=self.attempt.output.captured("stdout"),
             stderr=self.attempt.output.captured("stderr"),
             tail=self.attempt.output.tail,
+            usage=self.attempt.usage,
         )
         self._phase = "ended"
         self.context.change.notify_all()
