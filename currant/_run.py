@@ -12,10 +12,11 @@ from currant._supervisor.runner import Runner
 from currant._values.errors import RunningLoopError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
+    from currant._values.checks import StrOrPath
     from currant._values.command import CommandLike
     from currant._values.launch_spec import KillMode
     from currant._values.policies import KillOthersOn, OnExit
@@ -46,6 +47,7 @@ class RunnerOptions(TypedDict, total=False):
     iterable: bool
     on_exit: OnExit
     kill_mode: KillMode
+    wrap: Sequence[StrOrPath]
     unread: Literal["discard", "wait"]
 
 

@@ -36,7 +36,7 @@ from currant._values.errors import (
     NotPermittedError,
 )
 from currant._values.exit import Exit
-from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input
+from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input, wrapped_argv
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class LocalLauncher:
         stdio = _open_stdio(command)
         with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
             spec = SpawnSpec(
-                command.argv,
+                wrapped_argv(command),
                 stdin,
                 stdout,
                 stderr,

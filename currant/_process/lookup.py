@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from currant._system.files import is_named_pipe
 from currant._system.terminal import PTMX
+from currant._values.launch_spec import wrapped_argv
 
 if TYPE_CHECKING:
     from currant._values.launch_spec import LaunchSpec
@@ -46,7 +47,7 @@ def _cwd_problem(command: LaunchSpec) -> str | None:
 
 
 def _program_problem(command: LaunchSpec) -> str | None:
-    program = command.argv[0]
+    program = wrapped_argv(command)[0]
     if os.sep in program:
         # Without "./", the path in a message is shorter than "folder/./program".
         inside = program.removeprefix("./") if command.cwd else program

@@ -22,7 +22,14 @@ from currant._supervisor.job import Job
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
-from currant._values.checks import check_count, check_flag, check_seconds, checked_signal
+from currant._values.checks import (
+    StrOrPath,
+    check_count,
+    check_flag,
+    check_seconds,
+    checked_signal,
+    checked_words,
+)
 from currant._values.errors import (
     CommandError,
     DependencyError,
@@ -38,7 +45,7 @@ from currant._values.restart import RestartPolicy, RestartWhen, as_restart_polic
 from currant._values.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from currant._process.launcher import Launcher
@@ -115,6 +122,8 @@ class Runner(AsyncContextManagerMixin):
             output, which saves a fifth of the time at full speed.
         kill_mode: the processes of a command that are asked to stop: ``"group"``, the whole process
             group, or ``"mixed"``, the leader alone; see `Command`.
+        wrap: words to put before the words of each command, such as ``("nice", "-n", "5")`` or a
+            sandbox; see `Command`.
         unread: what happens to output if no task iterates over the Runner and there is no sink.
             ``"discard"``: once the buffer has been full for a second without a reader, the oldest
             output is discarded, and an `UnreadOutputWarning` says so; a loop that begins later
@@ -156,6 +165,7 @@ class Runner(AsyncContextManagerMixin):
         iterable: bool = True,
         on_exit: OnExit = "wait",
         kill_mode: KillMode = "group",
+        wrap: Sequence[StrOrPath] = (),
         unread: Literal["discard", "wait"] = "discard",
     ) -> None:
         require_posix()
@@ -176,7 +186,14 @@ class Runner(AsyncContextManagerMixin):
             raise CommandError(f"unread must be 'discard' or 'wait', not {unread!r}")
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
-        policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture, kill_mode)
+        policies = Policies(
+            restart=as_restart_policy(restart),
+            kill_others_on=kill_others_on,
+            grace=grace,
+            capture=capture,
+            kill_mode=kill_mode,
+            wrap=checked_words("wrap", wrap),
+        )
         self._plan = Plan(commands, policies)
         self._settings = Settings(
             max_processes=max_processes,

@@ -7,6 +7,7 @@ also returns the value in the form in which it is kept.  `what` names the argume
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from math import inf, isnan
 from os import PathLike
@@ -24,6 +25,7 @@ __all__ = [
     "check_str",
     "checked_path",
     "checked_signal",
+    "checked_words",
     "is_number",
 ]
 
@@ -85,6 +87,17 @@ def checked_path(what: str, value: object) -> str:
     text = os.fsdecode(cast("StrOrPath | bytes", value))
     check_encodable(what, text)
     return text
+
+
+def checked_words(what: str, value: object) -> tuple[str, ...]:
+    """Check that `value` is a sequence of str or paths, and return them as a tuple of str."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise CommandError(f"{what} must be a sequence of words, such as ('nice',), not {value!r}")
+    given = cast("Iterable[object]", value)
+    words = tuple(checked_path(f"each word of {what}", word) for word in given)
+    if words and not words[0]:
+        raise CommandError(f"{what} must begin with a program, not with an empty word")
+    return words
 
 
 def checked_signal(what: str, value: object) -> int:

@@ -31,13 +31,14 @@ from currant._values.checks import (
     check_str,
     checked_path,
     checked_signal,
+    checked_words,
     is_number,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
 from currant._values.lines import MAX_LINE
 from currant._values.options import COMMAND_HINTS, explains_options
-from currant._values.policies import KillOthersOn, check_policies
+from currant._values.policies import KillOthersOn, Policies, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 
@@ -54,9 +55,9 @@ __all__ = [
     "DefaultName",
     "as_command",
     "with_name",
+    "with_policies",
     "with_pty",
     "with_stdin",
-    "with_stop_policies",
 ]
 
 
@@ -81,6 +82,7 @@ class CommandOptions(TypedDict, total=False):
     stderr: Literal["separate", "stdout"]
     stdin: bytes | int | PathLike[str] | Silent | None
     pty: bool | Pty
+    wrap: Sequence[StrOrPath] | None
     success_codes: Collection[int]
     capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
@@ -123,7 +125,7 @@ class Command(LaunchSpec):
         assert results["cat"].stdout == b"built\n"
 
     A command is frozen, compares by its fields and can be pickled.  `restart`, `kill_others_on`,
-    `grace`, `kill_mode` and `capture` are policies: None stands for the Runner's policy.
+    `grace`, `kill_mode`, `wrap` and `capture` are policies: None stands for the Runner's policy.
 
     Attributes:
         argv: the program and its arguments; a path becomes a str.  No shell is involved.
@@ -144,6 +146,11 @@ class Command(LaunchSpec):
             Input (`Job.send`, or `stdin` as bytes) acts as if typed: the terminal echoes it,
             ``b"\x03"`` interrupts, and a program that reads line by line gets at most 4095 bytes
             of a line.  The variable TERM is ``xterm-256color`` if the command would have none.
+        wrap: words to put before `argv`: a program that changes something and then runs the
+            program that follows, such as ``("nice", "-n", "5")`` or
+            ``("bwrap", "--ro-bind", "/", "/", "--")``.  The first word is looked up before the
+            start, as a program is; ``argv[0]`` is not, because a sandbox may have other files.  No
+            shell is involved.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or the number of last bytes
             of each stream to keep.
@@ -214,6 +221,7 @@ class Command(LaunchSpec):
         stderr: Literal["separate", "stdout"] = "separate",
         stdin: bytes | int | PathLike[str] | Silent | None = None,
         pty: bool | Pty = False,
+        wrap: Sequence[StrOrPath] | None = None,
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
@@ -247,6 +255,7 @@ class Command(LaunchSpec):
                 stderr=stderr,
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
+                wrap=None if wrap is None else checked_words("wrap", wrap),
                 success_codes=_checked_codes(success_codes),
                 capture=capture,
                 restart=restart,
@@ -377,9 +386,9 @@ def as_command(value: CommandLike) -> Command:
     return Command.parse(value) if isinstance(value, str) else Command(value)
 
 
-def with_stop_policies(command: Command, grace: float, kill_mode: KillMode) -> Command:
-    """Return `command` with the grace and the kill mode that its Runner has determined."""
-    return _copied(command, grace=grace, kill_mode=kill_mode)
+def with_policies(command: Command, policies: Policies) -> Command:
+    """Return `command` with the policies that its launcher has to know, as the Runner has them."""
+    return _copied(command, grace=policies.grace, kill_mode=policies.kill_mode, wrap=policies.wrap)
 
 
 def with_name(command: Command, name: str) -> Command:

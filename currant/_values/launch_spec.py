@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["SILENT", "KillMode", "LaunchSpec", "Pty", "SignalTarget", "Silent", "has_input"]
+__all__ = [
+    "SILENT",
+    "KillMode",
+    "LaunchSpec",
+    "Pty",
+    "SignalTarget",
+    "Silent",
+    "has_input",
+    "wrapped_argv",
+]
 
 
 KillMode: TypeAlias = Literal["group", "mixed"]
@@ -83,6 +92,7 @@ class LaunchSpec:
     stderr: Literal["separate", "stdout"] = "separate"
     stdin: bytes | int | Path | Silent | None = None
     pty: Pty | Literal[False] = False
+    wrap: tuple[str, ...] | None = None
     stop_signal: int = SIGTERM
     grace: float | None = None
     kill_mode: KillMode | None = None
@@ -95,6 +105,11 @@ class LaunchSpec:
         }
         values["env"] = dict(command.env)
         return LaunchSpec(**values)
+
+
+def wrapped_argv(spec: LaunchSpec) -> tuple[str, ...]:
+    """Return the words to run: the command's own, after those of `wrap`."""
+    return (*(spec.wrap or ()), *spec.argv)
 
 
 def has_input(spec: LaunchSpec) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant._values.command import DefaultName, as_command
+from currant._values.command import DefaultName, as_command, with_policies
 from currant._values.dependencies import Dependencies, Needs, needs_among
 from currant._values.errors import CommandError
 from currant._values.names import Names, name_all
@@ -92,7 +92,8 @@ class Plan:
         """Return the policies of `command`, with the Runner's defaults filled in."""
         defaults = self._policies
         restart, others, mode = command.restart, command.kill_others_on, command.kill_mode
-        if all(own is None for own in (restart, others, command.grace, command.capture, mode)):
+        own_policies = (restart, others, command.grace, command.capture, mode, command.wrap)
+        if all(own is None for own in own_policies):
             return defaults
         return Policies(
             restart=defaults.restart if restart is None else as_restart_policy(restart),
@@ -100,7 +101,12 @@ class Plan:
             grace=defaults.grace if command.grace is None else command.grace,
             capture=defaults.capture if command.capture is None else command.capture,
             kill_mode=defaults.kill_mode if mode is None else mode,
+            wrap=defaults.wrap if command.wrap is None else command.wrap,
         )
+
+    def to_launch(self, command: Command) -> Command:
+        """Return `command` with the policies that a launcher has to know."""
+        return with_policies(command, self.policies_of(command))
 
     def _needs_of(self, command: Command) -> Needs:
         """Return the dependencies of `command`, after a check that they can be met."""

@@ -28,6 +28,7 @@ class Policies:
         grace: seconds between a request to stop and SIGKILL.
         capture: whether the result carries the output; an int is a number of bytes per stream.
         kill_mode: the processes that a stop asks.
+        wrap: the words to put before the command's own.
     """
 
     restart: RestartPolicy
@@ -35,6 +36,7 @@ class Policies:
     grace: float
     capture: bool | int
     kill_mode: KillMode = "group"
+    wrap: tuple[str, ...] = ()
 
 
 def check_policies(
