@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from currant._system.accounts import Credentials
     from currant._values.checks import StrOrPath
     from currant._values.usage import Usage
 
@@ -45,7 +46,7 @@ class SpawnSpec(NamedTuple):
     """A program to start, with arguments, standard files, a working directory and an environment.
 
     If `in_terminal` is true, the standard files are a terminal, which becomes the controlling
-    terminal of the process.
+    terminal of the process.  `credentials` and `umask` replace those of this program.
     """
 
     argv: Sequence[StrOrPath]
@@ -55,10 +56,20 @@ class SpawnSpec(NamedTuple):
     cwd: StrOrPath | None
     env: Mapping[str, str]
     in_terminal: bool = False
+    credentials: Credentials | None = None
+    umask: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every event loop can start the process."""
+        return not self.in_terminal and self.credentials is None and self.umask is None
 
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments for `Popen` and `anyio.open_process`, which are the same."""
-        return {
+        identity: dict[str, Any] = {} if self.credentials is None else self.credentials._asdict()
+        if self.umask is not None:
+            identity["umask"] = self.umask
+        return identity | {
             "stdin": self.stdin,
             "stdout": self.stdout,
             "stderr": self.stderr,

@@ -169,10 +169,10 @@ class Checker(Protocol):
     """
 
     def check(self, command: Command, /) -> None:
-        """Look up the command's program, working directory and input file; run nothing.
+        """Look up the command's user, program, working directory and files; run nothing.
 
         Raises:
-            CommandNotFoundError: a file is missing or cannot be used.
+            CommandNotFoundError: a file is missing or cannot be used, or there is no such user.
         """
         ...
 

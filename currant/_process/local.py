@@ -19,7 +19,13 @@ from anyio.lowlevel import checkpoint
 from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
-from currant._process.lookup import build_environment, explain, find_problem, stdin_path
+from currant._process.lookup import (
+    build_environment,
+    explain,
+    find_credentials,
+    find_problem,
+    stdin_path,
+)
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import PATIENCE, Forbidden, Stopper, StopSpec, wait_empty
@@ -111,10 +117,10 @@ class LocalLauncher:
             await self._guard.aclose()
 
     def check(self, command: LaunchSpec) -> None:
-        """Look up the program, working directory and input file of `command`; run nothing.
+        """Look up the user, program, working directory and files of `command`; run nothing.
 
         Raises:
-            CommandNotFoundError: a file is missing or cannot be used.
+            CommandNotFoundError: a file is missing or cannot be used, or there is no such user.
         """
         problem = find_problem(command)
         if problem is not None:
@@ -177,8 +183,11 @@ class LocalLauncher:
         self._attempts[name] += 1
         own_mark = mark(self._run, name, self._attempts[name])
         variables = build_environment(command) | {VARIABLE: own_mark}
+        credentials = find_credentials(command)
         stdio = _open_stdio(command)
         with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
+            if credentials is not None and credentials.user is not None:
+                stdio.give_to(credentials.user)
             spec = SpawnSpec(
                 wrapped_argv(command),
                 stdin,
@@ -187,6 +196,8 @@ class LocalLauncher:
                 command.cwd,
                 variables,
                 in_terminal=isinstance(stdio, PtyStdio),
+                credentials=credentials,
+                umask=command.umask,
             )
             self._guard.raise_escapee_grace(grace)
             child = await with_retries(self._start_process, spec)

@@ -11,14 +11,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from currant._system.accounts import Credentials, UnknownAccountError, credentials_of
 from currant._system.files import is_named_pipe
 from currant._system.terminal import PTMX
+from currant._values.errors import CurrantError
 from currant._values.launch_spec import wrapped_argv
 
 if TYPE_CHECKING:
     from currant._values.launch_spec import LaunchSpec
 
-__all__ = ["build_environment", "explain", "find_problem", "stdin_path"]
+__all__ = ["build_environment", "explain", "find_credentials", "find_problem", "stdin_path"]
 
 
 def build_environment(command: LaunchSpec) -> dict[str, str]:
@@ -35,8 +37,34 @@ def stdin_path(command: LaunchSpec) -> str:
 
 
 def find_problem(command: LaunchSpec) -> str | None:
-    """Return the problem with the command's working directory, program or stdin file, if any."""
-    return _cwd_problem(command) or _program_problem(command) or _stdin_problem(command)
+    """Return the problem with the command's user, working directory, program or stdin file.
+
+    Return None if there is none.
+    """
+    return (
+        _account_problem(command)
+        or _cwd_problem(command)
+        or _program_problem(command)
+        or _stdin_problem(command)
+    )
+
+
+def find_credentials(command: LaunchSpec) -> Credentials | None:
+    """Return whom the command runs as; None: as this program does.
+
+    Raises:
+        UnknownAccountError: the system has no such user or group.
+    """
+    credentials = credentials_of(command.user, command.group, command.extra_groups)
+    return None if credentials == Credentials() else credentials
+
+
+def _account_problem(command: LaunchSpec) -> str | None:
+    try:
+        find_credentials(command)
+    except UnknownAccountError as error:
+        return str(error)
+    return None
 
 
 def _cwd_problem(command: LaunchSpec) -> str | None:
@@ -108,16 +136,28 @@ def explain(command: LaunchSpec, error: Exception) -> str:
     """Explain why a start failed: because of a file, of the directory, or of the system."""
     number = error.errno if isinstance(error, OSError) else None
     named = error.filename if isinstance(error, OSError) else None
-    original = f"{type(error).__name__}: {error}"
+    original = str(error) if isinstance(error, CurrantError) else f"{type(error).__name__}: {error}"
     if named == PTMX:
         return f"the system has no terminal left for it ({original})"
     if named == stdin_path(command) and number not in _EXPLAINED:
         return _stdin_problem(command) or f"its stdin cannot be opened ({original})"
     if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-        problem = find_problem(command)
+        problem = find_problem(command) or _hidden_problem(command, number)
         if problem is not None:
             return problem
-        if number == errno.ENOENT:
-            return "the interpreter that its '#!' line names does not exist"
     explanation = _EXPLAINED.get(number) if number is not None else None
+    if number == errno.EPERM and find_credentials(command) is not None:
+        explanation = (
+            "this program may not give it another user or group; that takes root, or the "
+            "capabilities CAP_SETUID and CAP_SETGID"
+        )
     return original if explanation is None else f"{explanation} ({original})"
+
+
+def _hidden_problem(command: LaunchSpec, number: int) -> str | None:
+    """Return the problem with a file that `find_problem` has found in order."""
+    if number == errno.ENOENT:
+        return "the interpreter that its '#!' line names does not exist"
+    if number == errno.EACCES and command.user is not None:
+        return f"user {command.user!r} may not run the program or enter a folder on its path"
+    return None

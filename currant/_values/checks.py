@@ -18,6 +18,7 @@ from currant._values.errors import CommandError
 
 __all__ = [
     "StrOrPath",
+    "check_account",
     "check_count",
     "check_encodable",
     "check_flag",
@@ -31,6 +32,9 @@ __all__ = [
 
 StrOrPath: TypeAlias = "str | PathLike[str]"
 
+MAX_ACCOUNT = 2**32 - 2
+"""The highest number of a user or group; the next one means "unchanged" to the system."""
+
 
 def is_number(value: object) -> bool:
     """Return whether `value` is infinity or a number that fits into a float."""
@@ -38,6 +42,15 @@ def is_number(value: object) -> bool:
         return isinstance(value, (int, float)) and not isnan(value)
     except OverflowError:
         return False
+
+
+def check_account(what: str, value: object) -> None:
+    """Check that `value` is the name or the number of a user or group."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, str) and value:
+        check_encodable(what, value)
+    elif not (is_number and 0 <= cast("int", value) <= MAX_ACCOUNT):
+        raise CommandError(f"{what} must be a name or a number >= 0, not {value!r}")
 
 
 def check_count(what: str, value: object, maximum: int | None = None) -> None:

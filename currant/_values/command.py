@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, cast, g
 
 from currant._values.checks import (
     StrOrPath,
+    check_account,
     check_count,
     check_encodable,
     check_flag,
@@ -83,6 +84,10 @@ class CommandOptions(TypedDict, total=False):
     stdin: bytes | int | PathLike[str] | Silent | None
     pty: bool | Pty
     wrap: Sequence[StrOrPath] | None
+    umask: int | None
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Sequence[str | int] | None
     success_codes: Collection[int]
     capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
@@ -151,6 +156,13 @@ class Command(LaunchSpec):
             ``("bwrap", "--ro-bind", "/", "/", "--")``.  The first word is looked up before the
             start, as a program is; ``argv[0]`` is not, because a sandbox may have other files.  No
             shell is involved.
+        umask: the permissions that new files do not get, such as ``0o077``, from 0 to 0o777; None:
+            those of the host program, as with each of the next three.
+        user: the user to run as, by name or number.  The user brings their own groups, unless
+            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  To
+            become another user takes root, or the capabilities CAP_SETUID and CAP_SETGID.
+        group: the group to run as, by name or number.
+        extra_groups: the supplementary groups, by name or number; empty: none.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or the number of last bytes
             of each stream to keep.
@@ -222,6 +234,10 @@ class Command(LaunchSpec):
         stdin: bytes | int | PathLike[str] | Silent | None = None,
         pty: bool | Pty = False,
         wrap: Sequence[StrOrPath] | None = None,
+        umask: int | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Sequence[str | int] | None = None,
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
@@ -256,6 +272,10 @@ class Command(LaunchSpec):
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
                 wrap=None if wrap is None else checked_words("wrap", wrap),
+                umask=umask,
+                user=user,
+                group=group,
+                extra_groups=_checked_groups(extra_groups),
                 success_codes=_checked_codes(success_codes),
                 capture=capture,
                 restart=restart,
@@ -286,6 +306,10 @@ class Command(LaunchSpec):
                 "stdin cannot be a file if pty is set, because the terminal is the input; "
                 f"not {self.stdin!r}"
             )
+        _check_umask(self.umask)
+        for what, account in (("user", self.user), ("group", self.group)):
+            if account is not None:
+                check_account(what, account)
         check_policies(self.restart, self.kill_others_on, self.grace, self.capture, self.kill_mode)
         _check_probes(self.ready, self.alive)
         if self.ready is not None and (self.pty or self.stderr == "stdout"):
@@ -487,6 +511,23 @@ def _checked_pty(pty: object) -> Pty | Literal[False]:
     if not isinstance(pty, (bool, Pty)):
         raise CommandError(f"pty must be True, False or a Pty, not {pty!r}")
     return Pty() if pty is True else pty
+
+
+def _check_umask(umask: object) -> None:
+    is_int = isinstance(umask, int) and not isinstance(umask, bool)
+    if umask is not None and not (is_int and 0 <= cast("int", umask) <= 0o777):
+        raise CommandError(f"umask must be an integer from 0 to 0o777, not {umask!r}")
+
+
+def _checked_groups(groups: object) -> tuple[str | int, ...] | None:
+    if groups is None:
+        return None
+    if isinstance(groups, (str, bytes)) or not isinstance(groups, Iterable):
+        raise CommandError(f"extra_groups must be a sequence of names or numbers, not {groups!r}")
+    given = tuple(cast("Iterable[str | int]", groups))
+    for group in given:
+        check_account("each of extra_groups", group)
+    return given
 
 
 def _default_flush(pty: object) -> float | None:

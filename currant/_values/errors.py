@@ -92,13 +92,13 @@ class CommandParseError(CommandError):
 
 
 class CommandNotFoundError(CommandError, FileNotFoundError):
-    """A command's program, working directory or input file is missing or cannot be used.
+    """A command's program, working directory, input file or user is missing or cannot be used.
 
     Raised on entry of the Runner, before any process is started.
 
     Attributes:
         name: the command's name.
-        reason: the path that is missing, and the places searched.
+        reason: the path or the name that is missing, and the places searched.
     """
 
     _fields = ("name", "reason")

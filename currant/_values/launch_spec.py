@@ -93,6 +93,10 @@ class LaunchSpec:
     stdin: bytes | int | Path | Silent | None = None
     pty: Pty | Literal[False] = False
     wrap: tuple[str, ...] | None = None
+    umask: int | None = None
+    user: str | int | None = None
+    group: str | int | None = None
+    extra_groups: tuple[str | int, ...] | None = None
     stop_signal: int = SIGTERM
     grace: float | None = None
     kill_mode: KillMode | None = None
