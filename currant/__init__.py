@@ -43,6 +43,7 @@ from currant._values.errors import (
 )
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty
+from currant._values.limits import Limits
 from currant._values.lines import Batch, Line
 from currant._values.messages import (
     Aborted,
@@ -85,6 +86,7 @@ __all__ = [
     "KillBarrier",
     "LaunchError",
     "Launcher",
+    "Limits",
     "Line",
     "LocalLauncher",
     "Message",

@@ -54,6 +54,7 @@ EXTRAS = [
     "DependencyError",
     "Aborted",
     "JobEndedError",
+    "Limits",
     "Message",
     "MissingExtraError",
     "Pty",

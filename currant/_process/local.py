@@ -23,6 +23,7 @@ from currant._process.lookup import (
     build_environment,
     explain,
     find_credentials,
+    find_prefix,
     find_problem,
     stdin_path,
 )
@@ -144,6 +145,8 @@ class LocalLauncher:
             with suppress(CannotStopError), anyio.CancelScope(shield=True):  # Bounded: limits.reap.
                 await self.sweep(name, 0)
             raise LaunchError(name, explain(command, error)) from error
+        except LaunchError:
+            raise
         # Not only OSError: each event loop rejects wrong arguments with other errors.
         except Exception as error:
             raise LaunchError(name, explain(command, error)) from error
@@ -184,12 +187,16 @@ class LocalLauncher:
         own_mark = mark(self._run, name, self._attempts[name])
         variables = build_environment(command) | {VARIABLE: own_mark}
         credentials = find_credentials(command)
+        prefix = find_prefix(command, credentials)
+        # The first program of a prefix always starts, and would report the next one's absence.
+        if prefix and (problem := find_problem(command)) is not None:
+            raise LaunchError(name, problem)
         stdio = _open_stdio(command)
         with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
             if credentials is not None and credentials.user is not None:
                 stdio.give_to(credentials.user)
             spec = SpawnSpec(
-                wrapped_argv(command),
+                (*prefix, *wrapped_argv(command)),
                 stdin,
                 stdout,
                 stderr,

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from currant._process.prefix import PrefixError, prefix_of
 from currant._system.accounts import Credentials, UnknownAccountError, credentials_of
 from currant._system.files import is_named_pipe
 from currant._system.terminal import PTMX
@@ -20,7 +21,14 @@ from currant._values.launch_spec import wrapped_argv
 if TYPE_CHECKING:
     from currant._values.launch_spec import LaunchSpec
 
-__all__ = ["build_environment", "explain", "find_credentials", "find_problem", "stdin_path"]
+__all__ = [
+    "build_environment",
+    "explain",
+    "find_credentials",
+    "find_prefix",
+    "find_problem",
+    "stdin_path",
+]
 
 
 def build_environment(command: LaunchSpec) -> dict[str, str]:
@@ -37,12 +45,12 @@ def stdin_path(command: LaunchSpec) -> str:
 
 
 def find_problem(command: LaunchSpec) -> str | None:
-    """Return the problem with the command's user, working directory, program or stdin file.
+    """Return the problem with the command's user, limits, working directory, program or stdin.
 
     Return None if there is none.
     """
     return (
-        _account_problem(command)
+        _setup_problem(command)
         or _cwd_problem(command)
         or _program_problem(command)
         or _stdin_problem(command)
@@ -59,10 +67,20 @@ def find_credentials(command: LaunchSpec) -> Credentials | None:
     return None if credentials == Credentials() else credentials
 
 
-def _account_problem(command: LaunchSpec) -> str | None:
+def find_prefix(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
+    """Return the words that set up the command's process; see `prefix_of`.
+
+    Raises:
+        PrefixError: the process cannot be set up.
+    """
+    is_other_user = credentials is not None and credentials.user not in (None, 0)
+    return prefix_of(command, is_other_user=is_other_user)
+
+
+def _setup_problem(command: LaunchSpec) -> str | None:
     try:
-        find_credentials(command)
-    except UnknownAccountError as error:
+        find_prefix(command, find_credentials(command))
+    except (UnknownAccountError, PrefixError) as error:
         return str(error)
     return None
 

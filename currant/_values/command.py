@@ -37,6 +37,7 @@ from currant._values.checks import (
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
+from currant._values.limits import Limits
 from currant._values.lines import MAX_LINE
 from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, Policies, check_policies
@@ -88,6 +89,8 @@ class CommandOptions(TypedDict, total=False):
     user: str | int | None
     group: str | int | None
     extra_groups: Sequence[str | int] | None
+    limits: Limits | None
+    nice: int
     success_codes: Collection[int]
     capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
@@ -163,6 +166,10 @@ class Command(LaunchSpec):
             become another user takes root, or the capabilities CAP_SETUID and CAP_SETGID.
         group: the group to run as, by name or number.
         extra_groups: the supplementary groups, by name or number; empty: none.
+        limits: what each process of the command may use, as `Limits`; None: as much as the host
+            program.  They are set before the program runs, by the program ``prlimit`` of Linux.
+        nice: how much nicer than the host program the command is, -39 to 39: a positive number
+            gives way to others.  A negative number takes a privilege.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or the number of last bytes
             of each stream to keep.
@@ -238,6 +245,8 @@ class Command(LaunchSpec):
         user: str | int | None = None,
         group: str | int | None = None,
         extra_groups: Sequence[str | int] | None = None,
+        limits: Limits | None = None,
+        nice: int = 0,
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
@@ -276,6 +285,8 @@ class Command(LaunchSpec):
                 user=user,
                 group=group,
                 extra_groups=_checked_groups(extra_groups),
+                limits=limits,
+                nice=nice,
                 success_codes=_checked_codes(success_codes),
                 capture=capture,
                 restart=restart,
@@ -307,6 +318,9 @@ class Command(LaunchSpec):
                 f"not {self.stdin!r}"
             )
         _check_umask(self.umask)
+        if not (self.limits is None or isinstance(cast("object", self.limits), Limits)):
+            raise CommandError(f"limits must be a Limits or None, not {self.limits!r}")
+        _check_nice(self.nice)
         for what, account in (("user", self.user), ("group", self.group)):
             if account is not None:
                 check_account(what, account)
@@ -517,6 +531,12 @@ def _check_umask(umask: object) -> None:
     is_int = isinstance(umask, int) and not isinstance(umask, bool)
     if umask is not None and not (is_int and 0 <= cast("int", umask) <= 0o777):
         raise CommandError(f"umask must be an integer from 0 to 0o777, not {umask!r}")
+
+
+def _check_nice(nice: object) -> None:
+    is_int = isinstance(nice, int) and not isinstance(nice, bool)
+    if not (is_int and -39 <= cast("int", nice) <= 39):
+        raise CommandError(f"nice must be an integer from -39 to 39, not {nice!r}")
 
 
 def _checked_groups(groups: object) -> tuple[str | int, ...] | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from currant._values.limits import Limits
+
 __all__ = [
     "SILENT",
     "KillMode",
@@ -97,6 +99,8 @@ class LaunchSpec:
     user: str | int | None = None
     group: str | int | None = None
     extra_groups: tuple[str | int, ...] | None = None
+    limits: Limits | None = None
+    nice: int = 0
     stop_signal: int = SIGTERM
     grace: float | None = None
     kill_mode: KillMode | None = None

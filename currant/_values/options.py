@@ -47,7 +47,8 @@ COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
 
 _COMMAND_OPTIONS = (
     "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, ready, alive, stop_signal, "
-    "failure_threshold, after, replicas, color, umask, user, group, extra_groups"
+    "failure_threshold, after, replicas, color, umask, user, group, extra_groups, "
+    "limits, nice"
 )
 
 RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)
