@@ -58,6 +58,7 @@ FULL_OPTIONS: CommandOptions = {
     "extra_groups": ("tty", 5),
     "limits": Limits(memory=2**30, core=0),
     "nice": 5,
+    "listen": (),
     "success_codes": (0, 3),
     "capture": 4096,
     "restart": RestartPolicy("always", max_restarts=3),
@@ -307,6 +308,7 @@ def test_options_and_defaults_match_the_contract() -> None:
         "extra_groups": None,
         "limits": None,
         "nice": 0,
+        "listen": (),
         "success_codes": (0,),
         "capture": None,
         "restart": None,
@@ -628,7 +630,7 @@ def test_command_survives_pickle_and_copy(
         cast("Any", again.env)["B"] = "2"
 
 
-@pytest.mark.parametrize("name", list(FULL_OPTIONS))
+@pytest.mark.parametrize("name", sorted(FULL_OPTIONS.keys() - {"listen"}))  # see test_listen
 def test_commands_that_differ_in_one_field_are_not_equal(name: str) -> None:
     """Commands compare by all of their fields."""
     value = cast("dict[str, Any]", FULL_OPTIONS)[name]

@@ -46,7 +46,8 @@ class SpawnSpec(NamedTuple):
     """A program to start, with arguments, standard files, a working directory and an environment.
 
     If `in_terminal` is true, the standard files are a terminal, which becomes the controlling
-    terminal of the process.  `credentials` and `umask` replace those of this program.
+    terminal of the process.  `credentials` and `umask` replace those of this program, and
+    `pass_fds` are further descriptors, which keep their numbers.
     """
 
     argv: Sequence[StrOrPath]
@@ -58,18 +59,22 @@ class SpawnSpec(NamedTuple):
     in_terminal: bool = False
     credentials: Credentials | None = None
     umask: int | None = None
+    pass_fds: tuple[int, ...] = ()
 
     @property
     def is_plain(self) -> bool:
         """Whether every event loop can start the process."""
-        return not self.in_terminal and self.credentials is None and self.umask is None
+        has_own_identity = self.credentials is not None or self.umask is not None
+        return not (self.in_terminal or has_own_identity or self.pass_fds)
 
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments for `Popen` and `anyio.open_process`, which are the same."""
-        identity: dict[str, Any] = {} if self.credentials is None else self.credentials._asdict()
+        extra: dict[str, Any] = {} if self.credentials is None else self.credentials._asdict()
         if self.umask is not None:
-            identity["umask"] = self.umask
-        return identity | {
+            extra["umask"] = self.umask
+        if self.pass_fds:
+            extra["pass_fds"] = self.pass_fds
+        return extra | {
             "stdin": self.stdin,
             "stdout": self.stdout,
             "stderr": self.stderr,

@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
+from currant._process.handover import numbers_of
 from currant._process.lookup import (
     build_environment,
     explain,
@@ -205,6 +206,7 @@ class LocalLauncher:
                 in_terminal=isinstance(stdio, PtyStdio),
                 credentials=credentials,
                 umask=command.umask,
+                pass_fds=numbers_of(command.listen),
             )
             self._guard.raise_escapee_grace(grace)
             child = await with_retries(self._start_process, spec)

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from currant._process.handover import HandoverError, handover_of
 from currant._process.prefix import PrefixError, prefix_of
 from currant._system.accounts import Credentials, UnknownAccountError, credentials_of
 from currant._system.files import is_named_pipe
@@ -68,19 +69,21 @@ def find_credentials(command: LaunchSpec) -> Credentials | None:
 
 
 def find_prefix(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
-    """Return the words that set up the command's process; see `prefix_of`.
+    """Return the words that set up the command's process before its program.
 
     Raises:
-        PrefixError: the process cannot be set up.
+        HandoverError, PrefixError: the process cannot be set up.
     """
     is_other_user = credentials is not None and credentials.user not in (None, 0)
-    return prefix_of(command, is_other_user=is_other_user)
+    handover = handover_of(command.listen, build_environment(command)) if command.listen else ()
+    # The limits come second, because Python might not start within them.
+    return (*handover, *prefix_of(command, is_other_user=is_other_user))
 
 
 def _setup_problem(command: LaunchSpec) -> str | None:
     try:
         find_prefix(command, find_credentials(command))
-    except (UnknownAccountError, PrefixError) as error:
+    except (HandoverError, PrefixError, UnknownAccountError) as error:
         return str(error)
     return None
 

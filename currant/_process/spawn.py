@@ -6,8 +6,8 @@ because only the loop learns of the exit without polling.
 
 A process in a terminal is a `Child` on every system: the process has to take the terminal between
 fork and exec, and `anyio.open_process` has no hook for that.  The same holds if this program blocks
-or ignores signals.  A process with another user, group or umask is a `Child` too, because uvloop
-cannot set these.
+or ignores signals.  A process with another user, group or umask, or with further descriptors, is a
+`Child` too, because uvloop cannot set these.
 """
 
 from __future__ import annotations

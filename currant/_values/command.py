@@ -39,12 +39,15 @@ from currant._values.errors import CommandError, CommandParseError, EmptyCommand
 from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
 from currant._values.limits import Limits
 from currant._values.lines import MAX_LINE
+from currant._values.listeners import checked_listeners
 from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, Policies, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = [
@@ -91,6 +94,7 @@ class CommandOptions(TypedDict, total=False):
     extra_groups: Sequence[str | int] | None
     limits: Limits | None
     nice: int
+    listen: Sequence[socket]
     success_codes: Collection[int]
     capture: bool | int | None
     restart: RestartWhen | RestartPolicy | None
@@ -170,6 +174,10 @@ class Command(LaunchSpec):
             program.  They are set before the program runs, by the program ``prlimit`` of Linux.
         nice: how much nicer than the host program the command is, -39 to 39: a positive number
             gives way to others.  A negative number takes a privilege.
+        listen: listening sockets to hand over, as systemd does (``sd_listen_fds(3)``): the program
+            finds them in the descriptors from 3 on, and the variables LISTEN_FDS and LISTEN_PID.
+            The sockets stay open here, and belong to the caller: close them when the command has
+            ended.  Such a command cannot be pickled, and compares its sockets by identity.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or the number of last bytes
             of each stream to keep.
@@ -247,6 +255,7 @@ class Command(LaunchSpec):
         extra_groups: Sequence[str | int] | None = None,
         limits: Limits | None = None,
         nice: int = 0,
+        listen: Sequence[socket] = (),
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
@@ -287,6 +296,7 @@ class Command(LaunchSpec):
                 extra_groups=_checked_groups(extra_groups),
                 limits=limits,
                 nice=nice,
+                listen=checked_listeners(listen),
                 success_codes=_checked_codes(success_codes),
                 capture=capture,
                 restart=restart,
@@ -395,6 +405,8 @@ class Command(LaunchSpec):
                 shown += [f"env={sorted(value)}"] if value else []
             elif name == "flush_after":
                 shown += [] if value == _default_flush(self.pty) else [f"{name}={value!r}"]
+            elif name == "listen":
+                shown += [f"listen=<{len(value)} sockets>"] if value else []
             elif name == "stdin" and isinstance(value, bytes):
                 shown.append(f"stdin=<{len(value)} bytes>")
             elif value != default and not isinstance(value, DefaultName):
@@ -408,6 +420,11 @@ class Command(LaunchSpec):
         return hash((self.argv, self.name, self.cwd))
 
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
+        if self.listen:
+            raise CommandError(
+                f"command {self.name!r} cannot be pickled or copied: its option listen has sockets "
+                "of this program; build the command where it runs"
+            )
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         plain = {name: dict(values[name]) for name in ("env", "after")}
         return partial(type(self), **values | plain), ()

@@ -16,6 +16,7 @@ from currant._values.checks import check_count
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from socket import socket
 
     from currant._values.limits import Limits
 
@@ -101,6 +102,7 @@ class LaunchSpec:
     extra_groups: tuple[str | int, ...] | None = None
     limits: Limits | None = None
     nice: int = 0
+    listen: tuple[socket, ...] = ()
     stop_signal: int = SIGTERM
     grace: float | None = None
     kill_mode: KillMode | None = None
