@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from currant import Command, CommandNotFoundError, LaunchError, LocalLauncher, Runner
+from currant import Command, CommandError, LaunchError, LocalLauncher, Runner
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
 from currant._system.accounts import Credentials, UnknownAccountError, credentials_of
 from currant._system.groups import has_pidfds
@@ -88,7 +88,7 @@ async def test_user_without_an_entry_needs_a_group() -> None:
     """The system does not know the groups of such a user, so they must be given."""
     command = Command.shell("id -u; id -G", user=54321, group=54322)
     assert await output_of(command) == ["54321", "54322"]
-    with pytest.raises(CommandNotFoundError, match="does not know the group of user 54321; set"):
+    with pytest.raises(CommandError, match="does not know the group of user 54321; set"):
         async with Runner([Command(["id"], user=54321)]):
             pass
 
@@ -177,7 +177,7 @@ async def test_unknown_account_is_named_before_anything_starts(
     command: Command, problem: str
 ) -> None:
     """Users and groups are looked up on entry, as programs are."""
-    with pytest.raises(CommandNotFoundError, match=f"command 'true': {problem}"):
+    with pytest.raises(CommandError, match=f"command 'true': {problem}"):
         async with Runner([command]):
             pass
     async with LocalLauncher(orphan_guard=False) as launcher:

@@ -18,7 +18,6 @@ import pytest
 from currant import (
     Command,
     CommandError,
-    CommandNotFoundError,
     LaunchError,
     Limits,
     LocalLauncher,
@@ -230,7 +229,7 @@ async def test_socket_closed_too_early_fails_the_start() -> None:
         command = python(SERVER, listen=servers)
         runner = Runner([command])
         servers[0].close()
-        with pytest.raises(CommandNotFoundError, match=r"'server': listen\[0\] is closed; keep"):
+        with pytest.raises(CommandError, match=r"'server': listen\[0\] is closed; keep"):
             async with runner:
                 pass
         async with LocalLauncher(orphan_guard=False) as launcher:
@@ -266,7 +265,7 @@ async def test_program_without_python_is_told(
     monkeypatch.setattr(
         sys, attribute, {"frozen": True, "executable": ""}[attribute], raising=False
     )
-    with listening() as servers, pytest.raises(CommandNotFoundError, match="Python interpreter"):
+    with listening() as servers, pytest.raises(CommandError, match="Python interpreter"):
         async with Runner([Command(["true"], listen=servers)]):
             pass
 

@@ -17,7 +17,6 @@ import pytest
 from currant import (
     Command,
     CommandError,
-    CommandNotFoundError,
     Exit,
     LaunchError,
     Limits,
@@ -193,7 +192,7 @@ def test_only_a_signal_of_the_system_stands_for_a_limit(end: Exit, text: str) ->
 
 async def refusals(command: Command) -> tuple[str, str]:
     """Return the error on entry of a Runner, and the error of a launcher that has not checked."""
-    with pytest.raises(CommandNotFoundError) as on_entry:
+    with pytest.raises(CommandError) as on_entry:
         async with Runner([command]):
             pass
     async with LocalLauncher(orphan_guard=False) as launcher:

@@ -169,10 +169,11 @@ class Checker(Protocol):
     """
 
     def check(self, command: Command, /) -> None:
-        """Look up the command's user, program, working directory and files; run nothing.
+        """Look up the files and users that the command needs, and check its limits; run nothing.
 
         Raises:
-            CommandNotFoundError: a file is missing or cannot be used, or there is no such user.
+            CommandNotFoundError: a file is missing or cannot be used.
+            CommandError: there is no such user or group, or a limit or a socket cannot be set.
         """
         ...
 

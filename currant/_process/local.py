@@ -26,6 +26,7 @@ from currant._process.lookup import (
     find_credentials,
     find_prefix,
     find_problem,
+    find_setup_problem,
     stdin_path,
 )
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
@@ -38,6 +39,7 @@ from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
 from currant._values.errors import (
     CannotStopError,
+    CommandError,
     CommandNotFoundError,
     CurrantError,
     LaunchError,
@@ -119,13 +121,15 @@ class LocalLauncher:
             await self._guard.aclose()
 
     def check(self, command: LaunchSpec) -> None:
-        """Look up the user, program, working directory and files of `command`; run nothing.
+        """Look up the files and users that `command` needs, and check its limits; run nothing.
 
         Raises:
-            CommandNotFoundError: a file is missing or cannot be used, or there is no such user.
+            CommandNotFoundError: a file is missing or cannot be used.
+            CommandError: there is no such user or group, or a limit or a socket cannot be set.
         """
-        problem = find_problem(command)
-        if problem is not None:
+        if (problem := find_setup_problem(command)) is not None:
+            raise CommandError(f"command {command.name!r}: {problem}")
+        if (problem := find_problem(command)) is not None:
             raise CommandNotFoundError(command.name, problem)
 
     async def launch(self, command: LaunchSpec) -> LocalProcess:

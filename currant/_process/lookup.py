@@ -1,4 +1,4 @@
-"""Look up a command's files without running anything, and explain why a start failed.
+"""Look up what a command needs without running anything, and explain why a start failed.
 
 An error of the system may name a file and mean another: the working directory, or the interpreter
 of a script.  The messages here say which file it is.
@@ -28,6 +28,7 @@ __all__ = [
     "find_credentials",
     "find_prefix",
     "find_problem",
+    "find_setup_problem",
     "stdin_path",
 ]
 
@@ -46,16 +47,8 @@ def stdin_path(command: LaunchSpec) -> str:
 
 
 def find_problem(command: LaunchSpec) -> str | None:
-    """Return the problem with the command's user, limits, working directory, program or stdin.
-
-    Return None if there is none.
-    """
-    return (
-        _setup_problem(command)
-        or _cwd_problem(command)
-        or _program_problem(command)
-        or _stdin_problem(command)
-    )
+    """Return the problem with the command's working directory, program or stdin file, if any."""
+    return _cwd_problem(command) or _program_problem(command) or _stdin_problem(command)
 
 
 def find_credentials(command: LaunchSpec) -> Credentials | None:
@@ -80,7 +73,8 @@ def find_prefix(command: LaunchSpec, credentials: Credentials | None) -> tuple[s
     return (*handover, *prefix_of(command, is_other_user=is_other_user))
 
 
-def _setup_problem(command: LaunchSpec) -> str | None:
+def find_setup_problem(command: LaunchSpec) -> str | None:
+    """Return the problem with the command's user, groups, limits or sockets, if any."""
     try:
         find_prefix(command, find_credentials(command))
     except (HandoverError, PrefixError, UnknownAccountError) as error:

@@ -136,7 +136,7 @@ class Runner(AsyncContextManagerMixin):
         DuplicateNameError: when built: two commands were given the same name.
         NotImplementedError: when built: the system has no process groups.
         CommandNotFoundError: on entry: a program or working directory is missing; no command has
-            been started.
+            been started.  For a user, a limit or a socket, a `CommandError` in the same way.
         WrongTaskError: on leaving: the block was left in another task, while the task that entered
             it goes on; all commands have been stopped.
 

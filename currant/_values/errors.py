@@ -65,7 +65,10 @@ class CurrantError(Exception):
 
 
 class CommandError(CurrantError, ValueError):
-    """The command is invalid: a NUL byte, an ``=`` in the name of a variable, or the like."""
+    """The command is invalid: a NUL byte, an ``=`` in the name of a variable, or the like.
+
+    On entry of the Runner: there is no such user or group, or this program may not set a limit.
+    """
 
 
 class EmptyCommandError(CommandError):
@@ -92,13 +95,13 @@ class CommandParseError(CommandError):
 
 
 class CommandNotFoundError(CommandError, FileNotFoundError):
-    """A command's program, working directory, input file or user is missing or cannot be used.
+    """A command's program, working directory or input file is missing or cannot be used.
 
     Raised on entry of the Runner, before any process is started.
 
     Attributes:
         name: the command's name.
-        reason: the path or the name that is missing, and the places searched.
+        reason: the path that is missing, and the places searched.
     """
 
     _fields = ("name", "reason")

@@ -102,6 +102,7 @@ class Options(TypedDict):
     grace: float
     stop_signal: int
     kill_mode: KillMode
+    wrap: tuple[str, ...]
     stdin: Literal["open", "null"]
     success: str
 
@@ -307,6 +308,7 @@ def _build_runner(
         max_processes=max_processes,
         grace=options["grace"],
         kill_mode=options["kill_mode"],
+        wrap=options["wrap"],
         iterable=False,
     )
     remark.runner = runner
