@@ -145,7 +145,8 @@ async def test_program_that_the_user_may_not_run_is_told(tmp_path: Path) -> None
         async with Runner({"c": Command([program], user="nobody")}) as runner:
             result = await runner["c"].wait()
     assert str(result.error) == (
-        "cannot start 'c': user 'nobody' may not run the program or enter a folder on its path"
+        f"cannot start 'c': user 'nobody' may not run {str(program)!r}, "
+        "or not enter a folder on its path"
     )
 
 

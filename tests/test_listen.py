@@ -42,13 +42,12 @@ pytestmark = pytest.mark.anyio
 STARTS = [start_without_pidfd, *([start_with_pidfd] if has_pidfds() else ())]
 
 SHOW = """
-import json, os, signal, socket, sys
+import json, os, socket, sys
 ports = [socket.socket(fileno=os.dup(3 + number)).getsockname()[1]
          for number in range(int(os.environ["LISTEN_FDS"]))]
 files = [number for number in range(100) if os.path.exists(f"/proc/self/fd/{number}")]
 environ = open("/proc/self/environ", "rb").read().decode("utf-8", "surrogateescape").split(chr(0))
 own = ("CURRANT_ID=", "LISTEN_PID=")
-signals = ("SigIgn", "SigBlk")
 print(json.dumps({
     "ports": ports,
     "files": files,
@@ -56,7 +55,6 @@ print(json.dumps({
     "listen pid": int(os.environ["LISTEN_PID"]),
     "argv": sys.argv[1:],
     "environ": sorted(each for each in environ if not each.startswith(own)),
-    "signals": [line for line in open("/proc/self/status") if line.startswith(signals)],
 }))
 """
 """A program that follows sd_listen_fds(3), and shows what else it was started with."""
@@ -124,10 +122,12 @@ async def test_program_finds_the_sockets_from_descriptor_3_on(
 
 @needs_proc
 @pytest.mark.parametrize("pty", [False, True])
-async def test_handing_over_changes_nothing_else(pty: bool) -> None:
+@pytest.mark.parametrize("locale", [{}, {"LC_CTYPE": "C.UTF-8"}, {"LC_ALL": "C"}])
+async def test_handing_over_changes_nothing_else(pty: bool, locale: dict[str, str]) -> None:
     """Words, variables and signals are those of a command without sockets."""
     words = ["a b", "", "$HOME", "--", "-c"]
     variables = {"a.b": "1", "PATH": os.environ["PATH"], "BYTES": os.fsdecode(b"\xff")}
+    variables |= locale
     plain = python(SHOW, *words, env=variables | {"LISTEN_FDS": "0"}, inherit_env=False, pty=pty)
     shown = []
     with listening() as servers, anyio.fail_after(LIMIT):
@@ -140,9 +140,34 @@ async def test_handing_over_changes_nothing_else(pty: bool) -> None:
                 shown.append(json.loads(await read_all(process.stdout)))
     without, with_socket = shown
     assert with_socket["argv"] == without["argv"] == words
-    assert with_socket["signals"] == without["signals"]
     missing = set(without["environ"]) ^ set(with_socket["environ"])
     assert missing == {"LISTEN_FDS=0", "LISTEN_FDS=1"}
+
+
+@needs_proc
+async def test_signals_of_the_program_are_not_those_of_python() -> None:
+    """Python ignores SIGPIPE and SIGXFSZ, and a program that it becomes would inherit that."""
+    line = "exec grep -E '^Sig(Blk|Ign)' /proc/self/status"
+    with listening() as servers, anyio.fail_after(LIMIT):
+        commands = {"without": Command.shell(line), "with": Command.shell(line, listen=servers)}
+        async with Runner(commands, capture=True) as runner:
+            results = await runner.join()
+    assert results["with"].stdout == results["without"].stdout != b""
+
+
+async def test_names_of_sockets_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This program may have been started with sockets of its own, which had other names."""
+    monkeypatch.setenv("LISTEN_FDNAMES", "inherited")
+    line = 'echo "$LISTEN_FDNAMES"'
+    with listening() as servers, anyio.fail_after(LIMIT):
+        commands = {
+            "unnamed": Command.shell(line, listen=servers),
+            "named": Command.shell(line, listen=servers, env={"LISTEN_FDNAMES": "http"}),
+        }
+        async with Runner(commands, capture=True) as runner:
+            results = await runner.join()
+    assert results["unnamed"].stdout == b"\n"
+    assert results["named"].stdout == b"http\n"
 
 
 async def test_datagram_socket_may_be_handed_over() -> None:

@@ -7,7 +7,7 @@ import os
 import pickle
 import resource
 import sys
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 from signal import SIGXCPU, SIGXFSZ
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ pytestmark = pytest.mark.anyio
 STARTS = [start_without_pidfd, *([start_with_pidfd] if has_pidfds() else ())]
 
 MEGABYTE = 1024 * 1024
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 SHOW_LIMITS = """
 import json, os, resource
@@ -100,7 +102,7 @@ async def result_of(command: Command) -> Result:
 async def test_program_starts_with_its_limits(start: StartProcess) -> None:
     """Each limit holds, as a hard limit too; SIGKILL comes a second after SIGXCPU."""
     _, shown = await shown_by(python(SHOW_LIMITS, limits=FULL), start)
-    expected = {name: [value, value] for name, value in FULL.given().items()}
+    expected = {name: [value, value] for name, value in asdict(FULL).items()}
     del shown["nice"]
     assert shown == expected | {"cpu_time": [100, 101]}
 
@@ -280,7 +282,15 @@ def test_privilege_for_a_niceness(
     assert rlimits.may_have_niceness(niceness, is_other_user=other_user) is expected
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@needs_root
+async def test_another_user_has_no_privilege_for_a_niceness() -> None:
+    """Root's capability is gone when the niceness is set."""
+    on_entry, on_launch = await refusals(Command(["true"], nice=-1, user="nobody"))
+    assert "it may not have the niceness " in on_entry
+    assert "it may not have the niceness " in on_launch
+
+
+@needs_root
 async def test_another_user_gets_the_limits_too() -> None:
     """Lowering a limit takes no privilege."""
     line = "ulimit -n; id -un; nice"
@@ -304,7 +314,7 @@ def test_wrong_limit_is_refused(name: str, value: object) -> None:
 
 def test_some_limits_may_be_zero() -> None:
     """No core dump, and no file that is not empty."""
-    assert Limits(core=0, file_size=0).given() == {"core": 0, "file_size": 0}
+    assert (Limits(core=0, file_size=0).core, Limits(file_size=0).file_size) == (0, 0)
     with pytest.raises(CommandError, match="the limit core must be an integer >= 0, not -1"):
         Limits(core=-1)
 

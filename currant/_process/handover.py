@@ -45,13 +45,10 @@ for number in {*range(first, end), *numbers} - set(copies):
 for target, copy in enumerate(copies, first):
     os.dup2(copy, target)
 
-variables = os.environ
-for name in ("LISTEN_FDNAMES", "LISTEN_PIDFDID"):
-    variables.pop(name, None)
 if not keep_locale:  # Python has set it, because there is no locale.
-    variables.pop("LC_CTYPE", None)
-variables["LISTEN_PID"] = str(os.getpid())
-variables["LISTEN_FDS"] = str(len(numbers))
+    os.environ.pop("LC_CTYPE", None)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.environ["LISTEN_FDS"] = str(len(numbers))
 try:
     os.execvp(words[0], words)
 except OSError as error:

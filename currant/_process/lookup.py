@@ -37,6 +37,8 @@ def build_environment(command: LaunchSpec) -> dict[str, str]:
     """Return the environment of the command's process, without currant's own variable."""
     terminal = {"TERM": "xterm-256color"} if command.pty else {}
     inherited = dict(os.environ) if command.inherit_env else {}
+    if command.listen:  # The names of this program's own sockets are not those of the command's.
+        inherited.pop("LISTEN_FDNAMES", None)
     return terminal | inherited | dict(command.env)
 
 
@@ -157,7 +159,7 @@ def explain(command: LaunchSpec, error: Exception) -> str:
     if named == stdin_path(command) and number not in _EXPLAINED:
         return _stdin_problem(command) or f"its stdin cannot be opened ({original})"
     if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-        problem = find_problem(command) or _hidden_problem(command, number)
+        problem = find_problem(command) or _hidden_problem(command, number, named)
         if problem is not None:
             return problem
     explanation = _EXPLAINED.get(number) if number is not None else None
@@ -169,10 +171,10 @@ def explain(command: LaunchSpec, error: Exception) -> str:
     return original if explanation is None else f"{explanation} ({original})"
 
 
-def _hidden_problem(command: LaunchSpec, number: int) -> str | None:
+def _hidden_problem(command: LaunchSpec, number: int, program: object) -> str | None:
     """Return the problem with a file that `find_problem` has found in order."""
     if number == errno.ENOENT:
         return "the interpreter that its '#!' line names does not exist"
     if number == errno.EACCES and command.user is not None:
-        return f"user {command.user!r} may not run the program or enter a folder on its path"
+        return f"user {command.user!r} may not run {program!r}, or not enter a folder on its path"
     return None

@@ -17,6 +17,7 @@ it can be known: a missing program, a limit above the hard limit, a missing priv
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from shutil import which
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from currant._values.errors import CurrantError
 
 if TYPE_CHECKING:
     from currant._values.launch_spec import LaunchSpec
+    from currant._values.limits import Limits
 
 __all__ = ["PrefixError", "prefix_of"]
 
@@ -58,8 +60,7 @@ def prefix_of(command: LaunchSpec, *, is_other_user: bool) -> tuple[str, ...]:
         PrefixError: the system lacks a program, or does not permit a limit or the niceness.
     """
     niceness = _niceness(command.nice, is_other_user) if command.nice else ()
-    limits = {} if command.limits is None else command.limits.given()
-    return (*niceness, *(_limits(limits) if limits else ()))
+    return (*niceness, *_limits(command.limits))
 
 
 def _niceness(increment: int, is_other_user: bool) -> tuple[str, ...]:
@@ -72,9 +73,10 @@ def _niceness(increment: int, is_other_user: bool) -> tuple[str, ...]:
     return (_find("nice", "coreutils", "the niceness"), "-n", str(increment), "--")
 
 
-def _limits(limits: dict[str, int]) -> tuple[str, ...]:
-    program = _find("prlimit", "util-linux", "limits")
-    return (program, *(_limit(name, value) for name, value in limits.items()), "--")
+def _limits(limits: Limits | None) -> tuple[str, ...]:
+    values: dict[str, int | None] = {} if limits is None else asdict(limits)
+    options = [_limit(name, value) for name, value in values.items() if value is not None]
+    return (_find("prlimit", "util-linux", "limits"), *options, "--") if options else ()
 
 
 def _limit(name: str, value: int) -> str:

@@ -52,11 +52,6 @@ class Limits:
         for spec in fields(self):
             _check_limit(spec.name, getattr(self, spec.name), MINIMUM.get(spec.name, 1))
 
-    def given(self) -> dict[str, int]:
-        """Return the limits that are set, by name."""
-        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
-
 
 def _check_limit(what: str, value: object, minimum: int) -> None:
     is_int = isinstance(value, int) and not isinstance(value, bool)
