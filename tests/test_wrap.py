@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 import currant
-from currant import Command, CommandError, CommandNotFoundError, LaunchError, LocalLauncher, Runner
+from currant import (
+    Command,
+    CommandError,
+    CommandNotFoundError,
+    LaunchError,
+    Line,
+    LocalLauncher,
+    Runner,
+)
 from currant._values.launch_spec import LaunchSpec, wrapped_argv
 from currant._values.plan import Plan
 from currant._values.policies import Policies
 from currant._values.restart import RestartPolicy
 from currant.testing import FakeLauncher
-from tests.waiting import LIMIT
+from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from currant._values.command import CommandLike
+    from tests.lifeline import Lifeline
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +116,31 @@ async def test_wrapper_is_found_in_the_path_of_the_command(tmp_path: Path) -> No
         "cwd": Command(["/bin/true"], wrap=["./box"], cwd=tmp_path),
     }
     assert await outputs(commands) == {"path": "boxed\n", "cwd": "boxed\n"}
+
+
+SANDBOX = [
+    *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+    *("--unshare-all", "--die-with-parent", "--"),
+]
+
+
+@pytest.mark.skipif(which("bwrap") is None, reason="needs bubblewrap")
+async def test_sandbox_contains_the_program_and_is_stopped_with_it(lifeline: Lifeline) -> None:
+    """Inside bubblewrap there are no other processes, and a stop leaves none behind."""
+    line = (
+        f"{lifeline.hold('c')}; echo $$; touch /here 2>/dev/null || echo read-only; {EXEC_FOREVER}"
+    )
+    with anyio.fail_after(LIMIT):
+        async with Runner([Command.shell(line, name="c", wrap=SANDBOX)], grace=HOURS) as runner:
+            seen = list[str]()
+            async for message in runner:
+                if isinstance(message, Line):
+                    seen.append(message.text)
+                if seen[-1:] == ["read-only"]:
+                    runner.kill()
+    assert seen == ["2", "read-only"]
+    assert runner.results["c"].status == "stopped"
+    assert lifeline.ended() >= {"c"}
 
 
 async def test_launcher_gets_the_wrapper_that_holds() -> None:

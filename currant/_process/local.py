@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
+    from currant._system.accounts import Credentials
     from currant._values.launch_spec import SignalTarget
     from currant._values.usage import Usage
 
@@ -192,16 +193,13 @@ class LocalLauncher:
         own_mark = mark(self._run, name, self._attempts[name])
         variables = build_environment(command) | {VARIABLE: own_mark}
         credentials = find_credentials(command)
-        prefix = find_prefix(command, credentials)
-        # The first program of a prefix always starts, and would report the next one's absence.
-        if prefix and (problem := find_problem(command)) is not None:
-            raise LaunchError(name, problem)
+        words = _words_to_run(command, credentials)
         stdio = _open_stdio(command)
         with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
             if credentials is not None and credentials.user is not None:
                 stdio.give_to(credentials.user)
             spec = SpawnSpec(
-                (*prefix, *wrapped_argv(command)),
+                words,
                 stdin,
                 stdout,
                 stderr,
@@ -407,6 +405,14 @@ class _ChildGroup:
 
     def _is_empty(self) -> bool:
         return self._leader.returncode is not None and self._group.is_empty()
+
+
+def _words_to_run(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
+    prefix = find_prefix(command, credentials)
+    # The first program of a prefix exists, and would report the absence of the next one.
+    if prefix and (problem := find_problem(command)) is not None:
+        raise LaunchError(command.name, problem)
+    return (*prefix, *wrapped_argv(command))
 
 
 def _open_stdio(command: LaunchSpec) -> Stdio:
