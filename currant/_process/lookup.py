@@ -59,7 +59,10 @@ def find_credentials(command: LaunchSpec) -> Credentials | None:
     Raises:
         UnknownAccountError: the system has no such user or group.
     """
-    credentials = credentials_of(command.user, command.group, command.extra_groups)
+    given = (command.user, command.group, command.extra_groups)
+    if given == (None, None, None):
+        return None
+    credentials = credentials_of(*given)
     return None if credentials == Credentials() else credentials
 
 

@@ -74,7 +74,9 @@ def _niceness(increment: int, is_other_user: bool) -> tuple[str, ...]:
 
 
 def _limits(limits: Limits | None) -> tuple[str, ...]:
-    values: dict[str, int | None] = {} if limits is None else asdict(limits)
+    if limits is None:
+        return ()
+    values: dict[str, int | None] = asdict(limits)
     options = [_limit(name, value) for name, value in values.items() if value is not None]
     return (_find("prlimit", "util-linux", "limits"), *options, "--") if options else ()
 
