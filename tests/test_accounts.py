@@ -13,8 +13,9 @@ import pytest
 
 from currant import Command, CommandError, LaunchError, LocalLauncher, Runner
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
-from currant._system.accounts import Credentials, UnknownAccountError, credentials_of
+from currant._system.accounts import Credentials, credentials_of
 from currant._system.groups import has_pidfds
+from currant._values.errors import SetupError
 from currant.testing import FakeLauncher
 from tests.streams import read_all
 from tests.waiting import LIMIT
@@ -217,7 +218,7 @@ def test_groups_of_another_user_are_looked_up(monkeypatch: pytest.MonkeyPatch) -
     assert credentials_of("nobody", 5, None) == Credentials(uid, 5, (5, 8))
     assert credentials_of("nobody", None, ()) == Credentials(uid, gid, ())
     assert credentials_of(54321, 5, None) == Credentials(54321, 5, ())
-    with pytest.raises(UnknownAccountError):
+    with pytest.raises(SetupError):
         credentials_of(54321, None, None)
 
 

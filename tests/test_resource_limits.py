@@ -89,8 +89,8 @@ def python(code: str, *words: str, **options: Any) -> Command:
 
 
 async def result_of(command: Command) -> Result:
-    """Run a command, and return its result."""
-    with anyio.fail_after(LIMIT):
+    """Run a command, and return its result; a busy machine may take long for a second of work."""
+    with anyio.fail_after(3 * LIMIT):
         async with Runner({"c": command}) as runner:
             return await runner["c"].wait()
 

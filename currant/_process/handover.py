@@ -15,13 +15,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from currant._values.errors import CurrantError
+from currant._values.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from socket import socket
 
-__all__ = ["HandoverError", "handover_of", "numbers_of"]
+__all__ = ["handover_of", "numbers_of"]
 
 
 FIRST = 3
@@ -57,24 +57,20 @@ except OSError as error:
 """
 
 
-class HandoverError(CurrantError):
-    """The sockets of a command cannot be handed over."""
-
-
 def numbers_of(listeners: Sequence[socket]) -> tuple[int, ...]:
     """Return the descriptors of the sockets in this program.
 
     Raises:
-        HandoverError: a socket was closed, or has the number of a standard file.
+        SetupError: a socket was closed, or has the number of a standard file.
     """
     numbers = tuple(each.fileno() for each in listeners)
     for position, number in enumerate(numbers):
         if number < 0:
-            raise HandoverError(
+            raise SetupError(
                 f"listen[{position}] is closed; keep the socket open until its commands have ended"
             )
         if number < FIRST:
-            raise HandoverError(f"listen[{position}] has the number of a standard file, {number}")
+            raise SetupError(f"listen[{position}] has the number of a standard file, {number}")
     return numbers
 
 
@@ -82,12 +78,12 @@ def handover_of(listeners: Sequence[socket], environment: Mapping[str, str]) -> 
     """Return the words to put before the command's own; none if there is no socket.
 
     Raises:
-        HandoverError: a socket was closed, or this program cannot start Python.
+        SetupError: a socket was closed, or this program cannot start Python.
     """
     if not listeners:
         return ()
     if not sys.executable or getattr(sys, "frozen", False):
-        raise HandoverError("its sockets need a Python interpreter, but sys.executable is none")
+        raise SetupError("its sockets need a Python interpreter, but sys.executable is none")
     numbers = ",".join(map(str, numbers_of(listeners)))
     keep_locale = "yes" if "LC_CTYPE" in environment else ""
     return (sys.executable, "-I", "-S", "-c", SCRIPT, numbers, keep_locale)

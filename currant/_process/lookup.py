@@ -11,12 +11,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from currant._process.handover import HandoverError, handover_of
-from currant._process.prefix import PrefixError, prefix_of
-from currant._system.accounts import Credentials, UnknownAccountError, credentials_of
+from currant._process.handover import handover_of
+from currant._process.prefix import prefix_of
+from currant._system.accounts import Credentials, credentials_of
 from currant._system.files import is_named_pipe
 from currant._system.terminal import PTMX
-from currant._values.errors import CurrantError
+from currant._values.errors import SetupError
 from currant._values.launch_spec import wrapped_argv
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def find_credentials(command: LaunchSpec) -> Credentials | None:
     """Return whom the command runs as; None: as this program does.
 
     Raises:
-        UnknownAccountError: the system has no such user or group.
+        SetupError: the system has no such user or group.
     """
     given = (command.user, command.group, command.extra_groups)
     if given == (None, None, None):
@@ -70,7 +70,7 @@ def find_prefix(command: LaunchSpec, credentials: Credentials | None) -> tuple[s
     """Return the words that set up the command's process before its program.
 
     Raises:
-        HandoverError, PrefixError: the process cannot be set up.
+        SetupError: a socket is closed, or a limit cannot be set.
     """
     is_other_user = credentials is not None and credentials.user not in (None, 0)
     handover = handover_of(command.listen, build_environment(command)) if command.listen else ()
@@ -82,7 +82,7 @@ def find_setup_problem(command: LaunchSpec) -> str | None:
     """Return the problem with the command's user, groups, limits or sockets, if any."""
     try:
         find_prefix(command, find_credentials(command))
-    except (HandoverError, PrefixError, UnknownAccountError) as error:
+    except SetupError as error:
         return str(error)
     return None
 
@@ -156,7 +156,7 @@ def explain(command: LaunchSpec, error: Exception) -> str:
     """Explain why a start failed: because of a file, of the directory, or of the system."""
     number = error.errno if isinstance(error, OSError) else None
     named = error.filename if isinstance(error, OSError) else None
-    original = str(error) if isinstance(error, CurrantError) else f"{type(error).__name__}: {error}"
+    original = str(error) if isinstance(error, SetupError) else f"{type(error).__name__}: {error}"
     if named == PTMX:
         return f"the system has no terminal left for it ({original})"
     if named == stdin_path(command) and number not in _EXPLAINED:

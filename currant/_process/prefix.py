@@ -22,13 +22,13 @@ from shutil import which
 from typing import TYPE_CHECKING
 
 from currant._system.rlimits import hard_limit, may_have_niceness, niceness_after
-from currant._values.errors import CurrantError
+from currant._values.errors import SetupError
 
 if TYPE_CHECKING:
     from currant._values.launch_spec import LaunchSpec
     from currant._values.limits import Limits
 
-__all__ = ["PrefixError", "prefix_of"]
+__all__ = ["prefix_of"]
 
 
 OPTIONS = {
@@ -45,10 +45,6 @@ FOLDERS = os.pathsep.join(["/usr/local/bin", "/usr/bin", "/bin"])
 """Where programs of the system are looked for after PATH."""
 
 
-class PrefixError(CurrantError):
-    """A process cannot be set up as its command asks."""
-
-
 def prefix_of(command: LaunchSpec, *, is_other_user: bool) -> tuple[str, ...]:
     """Return the words to put before the command's own; none if there is nothing to set up.
 
@@ -57,7 +53,7 @@ def prefix_of(command: LaunchSpec, *, is_other_user: bool) -> tuple[str, ...]:
         is_other_user: whether the process becomes another user before its first program runs.
 
     Raises:
-        PrefixError: the system lacks a program, or does not permit a limit or the niceness.
+        SetupError: the system lacks a program, or does not permit a limit or the niceness.
     """
     niceness = _niceness(command.nice, is_other_user) if command.nice else ()
     return (*niceness, *_limits(command.limits))
@@ -66,7 +62,7 @@ def prefix_of(command: LaunchSpec, *, is_other_user: bool) -> tuple[str, ...]:
 def _niceness(increment: int, is_other_user: bool) -> tuple[str, ...]:
     niceness = niceness_after(increment)
     if not may_have_niceness(niceness, is_other_user=is_other_user):
-        raise PrefixError(
+        raise SetupError(
             f"it may not have the niceness {niceness}, which is below that of this program; that "
             "takes CAP_SYS_NICE as the same user, or a limit that allows it ('ulimit -e')"
         )
@@ -84,7 +80,7 @@ def _limits(limits: Limits | None) -> tuple[str, ...]:
 def _limit(name: str, value: int) -> str:
     hard = hard_limit(name)
     if hard is not None and value > hard:
-        raise PrefixError(
+        raise SetupError(
             f"its limit {name}={value} is above the hard limit of this program, {hard}; "
             "raise that, or lower the limit"
         )
@@ -96,7 +92,7 @@ def _limit(name: str, value: int) -> str:
 def _find(program: str, package: str, what: str) -> str:
     path = which(program) or which(program, path=FOLDERS)
     if path is None:
-        raise PrefixError(
+        raise SetupError(
             f"this system lacks the program {program!r} of {package}, which sets {what}"
         )
     return os.path.abspath(path)

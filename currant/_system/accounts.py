@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from currant._values.errors import CurrantError
+from currant._values.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,7 @@ if os.name == "posix":  # On other systems `require_posix` raises a clear error 
     import grp
     import pwd
 
-__all__ = ["Credentials", "UnknownAccountError", "credentials_of"]
-
-
-class UnknownAccountError(CurrantError):
-    """The system has no such user or group."""
+__all__ = ["Credentials", "credentials_of"]
 
 
 class Credentials(NamedTuple):
@@ -42,7 +38,7 @@ def credentials_of(
     The user that this program runs as changes nothing, so naming that user takes no privilege.
 
     Raises:
-        UnknownAccountError: the system has no such user or group, or does not know the groups of
+        SetupError: the system has no such user or group, or does not know the groups of
             the user.
     """
     extra = None if extra_groups is None else tuple(map(_group_id, extra_groups))
@@ -52,7 +48,7 @@ def credentials_of(
     entry = _entry_of(user)
     number = user if isinstance(user, int) else entry.pw_uid if entry else None
     if number is None:
-        raise UnknownAccountError(f"there is no user {user!r}")
+        raise SetupError(f"there is no user {user!r}")
     return own if number == os.getuid() == os.geteuid() else _with_groups(own, number, entry)
 
 
@@ -60,7 +56,7 @@ def _with_groups(own: Credentials, user: int, entry: pwd.struct_passwd | None) -
     group, extra = own.group, own.extra_groups
     if entry is None:
         if group is None:
-            raise UnknownAccountError(f"the system does not know the group of user {user}; set it")
+            raise SetupError(f"the system does not know the group of user {user}; set it")
         return Credentials(user, group, extra or ())
     if group is None:
         group = entry.pw_gid
@@ -82,4 +78,4 @@ def _group_id(group: str | int) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise UnknownAccountError(f"there is no group {group!r}") from None
+        raise SetupError(f"there is no group {group!r}") from None

@@ -46,10 +46,10 @@ def is_number(value: object) -> bool:
 
 def check_account(what: str, value: object) -> None:
     """Check that `value` is the name or the number of a user or group."""
-    is_number = isinstance(value, int) and not isinstance(value, bool)
+    is_int = isinstance(value, int) and not isinstance(value, bool)
     if isinstance(value, str) and value:
         check_encodable(what, value)
-    elif not (is_number and 0 <= cast("int", value) <= MAX_ACCOUNT):
+    elif not (is_int and 0 <= cast("int", value) <= MAX_ACCOUNT):
         raise CommandError(f"{what} must be a name or a number >= 0, not {value!r}")
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "NotPermittedError",
     "NotReadyError",
     "RunningLoopError",
+    "SetupError",
     "StdinClosedError",
     "TimeLimitError",
     "UnknownNameError",
@@ -189,6 +190,13 @@ class LaunchError(CurrantError):
         super().__init__(f"cannot start {name!r}: {reason}")
         self.name = name
         self.reason = reason
+
+
+class SetupError(CurrantError):
+    """A process cannot be set up as its command asks: its user, its limits or its sockets.
+
+    Callers get the text within a `CommandError` or a `LaunchError`, which name the command.
+    """
 
 
 class CannotStopError(CurrantError):
