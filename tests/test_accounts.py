@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from currant import Command, CommandError, LaunchError, LocalLauncher, Runner
+from currant import Command, CommandError, LaunchError, LocalLauncher, Runner, ready
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
 from currant._system.accounts import Credentials, credentials_of
 from currant._system.groups import has_pidfds
@@ -134,6 +134,19 @@ async def test_command_of_another_user_is_stopped_like_any_other() -> None:
         async with Runner([Command(["sleep", "9999"], user="nobody")], on_exit="stop") as runner:
             await runner["sleep"].until_started()
     assert str(runner.results["sleep"].exit) == "stopped (SIGTERM)"
+
+
+@needs_root
+async def test_probe_runs_as_the_user_of_its_command(tmp_path: Path) -> None:
+    """A probe has no more rights than the command, and finds what the command finds."""
+    tmp_path.chmod(0o777)
+    probe = ready.command(["/bin/sh", "-c", "id -u >who; id -G >>who; umask >>who"])
+    command = Command(["sleep", "9999"], user="nobody", umask=0o27, cwd=tmp_path, ready=probe)
+    with anyio.fail_after(LIMIT):
+        async with Runner(on_exit="stop") as runner:
+            await runner.start(command)
+    expected = [str(NOBODY.pw_uid), str(NOBODY.pw_gid), "0027"]
+    assert (tmp_path / "who").read_text().split() == expected
 
 
 @needs_root
