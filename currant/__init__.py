@@ -43,6 +43,7 @@ from currant._values.errors import (
 )
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty
+from currant._values.limits import Limits
 from currant._values.lines import Batch, Line
 from currant._values.messages import (
     Aborted,
@@ -58,6 +59,7 @@ from currant._values.messages import (
 )
 from currant._values.restart import RestartPolicy
 from currant._values.results import CommandFailed, Result, Results
+from currant._values.usage import Usage
 
 __all__ = [
     "PIPE",
@@ -84,6 +86,7 @@ __all__ = [
     "KillBarrier",
     "LaunchError",
     "Launcher",
+    "Limits",
     "Line",
     "LocalLauncher",
     "Message",
@@ -108,6 +111,7 @@ __all__ = [
     "UnknownOptionError",
     "UnreadOutputWarning",
     "UnresponsiveError",
+    "Usage",
     "WrongLoopError",
     "WrongTaskError",
     "run",

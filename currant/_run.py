@@ -23,10 +23,11 @@ from currant._values.results import CommandFailed
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
+    from currant._values.checks import StrOrPath
     from currant._values.command import Command, CommandLike, ProcessOptions
     from currant._values.launch_spec import KillMode, Leftovers
     from currant._values.policies import KillOthersOn, OnExit
@@ -60,6 +61,7 @@ class RunnerOptions(TypedDict, total=False):
     on_exit: OnExit
     kill_mode: KillMode
     leftovers: Leftovers
+    wrap: Sequence[StrOrPath]
     unread: Literal["discard", "wait"]
 
 

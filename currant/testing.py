@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.launch_spec import LaunchSpec, SignalTarget
     from currant._values.lines import StreamName
+    from currant._values.usage import Usage
 
 __all__ = ["FakeLauncher", "FakeProcess", "Script", "Scripts"]
 
@@ -72,6 +73,7 @@ class Script:
         ignores: the signals that do not end the process; with SIGKILL among them, no signal does.
         starting: seconds that the start takes.
         error: the reason why the start fails; None: the start succeeds.
+        usage: what the process reports to have used when it has exited.
     """
 
     stdout: bytes = b""
@@ -82,6 +84,7 @@ class Script:
     ignores: Collection[int] = ()
     starting: float = 0.0
     error: str | None = None
+    usage: Usage | None = None
 
 
 Scripts: TypeAlias = Mapping[str, Script | Sequence[Script]]
@@ -216,6 +219,7 @@ class FakeProcess:
         )
         self._stopper = Stopper(self._group, limits.reap, command.kill_mode or "group")
         self._limits = limits
+        self._usage = script.usage
         self.write(script.stdout)
         self.write(script.stderr, "stderr")
 
@@ -228,6 +232,11 @@ class FakeProcess:
     def running(self) -> bool:
         """Whether the process has not exited."""
         return self._group.exit is None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage that the script states, once the process has exited; None before."""
+        return None if self.running else self._usage
 
     def write(self, data: bytes, stream: StreamName = "stdout") -> None:
         """Write `data`, without waiting."""

@@ -23,7 +23,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Exit, LaunchError, Pty
-from currant._process.launcher import Outlived, Resizable
+from currant._process.launcher import Measured, Outlived, Resizable
 from tests.streams import read_all, read_until
 from tests.waiting import HOURS, LIMIT
 
@@ -308,6 +308,17 @@ class LauncherContract(ABC):
                 await wait_all_tasks_blocked()
                 assert await process.send_signal(SIGUSR1)
             assert exits == [Exit(None, SIGUSR1)]
+
+    async def test_usage_is_known_from_the_exit_on(self) -> None:
+        """A process that reports its usage does so after its exit, and after aclose as well."""
+        async with self.process(Behaviour.RUNS) as process:
+            assert not isinstance(process, Measured) or process.usage is None
+        async with self.process(Behaviour.SPEAKS) as process:
+            await process.wait()
+            used = process.usage if isinstance(process, Measured) else None
+            assert used is None or min(used.user, used.system, used.peak_memory) >= 0
+            await process.aclose()
+            assert not isinstance(process, Measured) or process.usage is used
 
     # ---- signals ----
 

@@ -104,6 +104,15 @@ def test_stop_signal_option_sets_the_signal_of_the_stop_request(
     assert cli.end().status == 143
 
 
+def test_wrap_option_puts_words_before_each_command(run: Run) -> None:
+    """The words are quoted as in a shell; a program that is missing is reported once."""
+    end = run("-n", "a", "--wrap", "env MARK='a b'", 'echo "$MARK"')
+    assert end == (0, b"a | a b\n", b"")
+    status, out, err = run("-n", "a", "--wrap", "no-such-box --", "true")
+    assert (status, out) == (2, b"")
+    assert b"there is no program 'no-such-box'" in err
+
+
 def test_restart_options_limit_and_delay_the_restarts(run: Run) -> None:
     """`--max-restarts` limits the restarts, and `--restart-delay` sets the first delay."""
     options = ("--restart", "on-failure", "--max-restarts", "1", "--restart-delay", "0")
@@ -196,6 +205,7 @@ def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) ->
         (["--max-restarts", "3", "{}"], "--restart"),
         (["--restart-delay", "3", "{}"], "--restart"),
         (["--stop-signal", "FOO", "{}"], "unknown signal 'FOO'"),
+        (["--wrap", "nice 'x", "{}"], 'cannot split "nice \'x": No closing quotation'),
         (["--max-processes", "0%", "{}"], "0%"),
         (["--restart-factor", "3", "{}"], "--restart-factor requires --restart"),
         (["--restart-factor", "0.5", "--restart", "always", "{}"], "--restart-factor"),

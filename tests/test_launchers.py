@@ -13,7 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.launcher_contract")
 
-from currant import PIPE, Command, LocalLauncher  # noqa: E402
+from currant import PIPE, Command, LocalLauncher, Usage  # noqa: E402
 from currant._process.launcher import Limited  # noqa: E402
 from currant._process.spawn import start_with_pidfd, start_without_pidfd  # noqa: E402
 from currant._system.groups import has_pidfds  # noqa: E402
@@ -116,7 +116,9 @@ def _is_child(pid: str) -> bool:
 
 
 SCRIPTS = {
-    Behaviour.SPEAKS: Script(stdout=b"hi\n", stderr=b"oops\n", exit=3),
+    Behaviour.SPEAKS: Script(
+        stdout=b"hi\n", stderr=b"oops\n", exit=3, usage=Usage(0.5, 0.25, 1 << 20)
+    ),
     Behaviour.RUNS: Script(stdout=b"ready\n", exit=None),
     Behaviour.IGNORES_SIGTERM: Script(stdout=b"ready\n", exit=None, ignores={15}),
     Behaviour.CLOSES_OUTPUT: Script(exit=None),
@@ -130,9 +132,9 @@ SCRIPTS = {
 
 SEAM = {
     *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
-    *("leave_group", "listens", "resize", "wait_group"),
+    *("leave_group", "listens", "resize", "usage", "wait_group"),
 }
-"""The members of `Process`, `Outlived`, `PortOwner` and `Resizable`."""
+"""The members of `Process`, `Outlived`, `PortOwner`, `Resizable` and `Measured`."""
 
 
 @pytest.mark.anyio

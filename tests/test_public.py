@@ -55,6 +55,7 @@ EXTRAS = [
     "DependencyError",
     "Aborted",
     "JobEndedError",
+    "Limits",
     "Message",
     "MissingExtraError",
     "Pty",
@@ -71,6 +72,7 @@ EXTRAS = [
     "UnknownNameError",
     "UnknownOptionError",
     "UnresponsiveError",
+    "Usage",
     "WrongLoopError",
     "WrongTaskError",
 ]

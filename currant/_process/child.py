@@ -22,12 +22,15 @@ from currant._system import dispositions
 from currant._system.forks import close_in_forks, no_fork, popen
 from currant._system.groups import kill_unreaped
 from currant._system.terminal import take_terminal
+from currant._system.usage import as_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from currant._system.accounts import Credentials
     from currant._values.checks import StrOrPath
+    from currant._values.usage import Usage
 
 __all__ = ["Child", "SpawnSpec"]
 
@@ -43,7 +46,8 @@ class SpawnSpec(NamedTuple):
     """A program to start, with arguments, standard files, a working directory and an environment.
 
     If `in_terminal` is true, the standard files are a terminal, which becomes the controlling
-    terminal of the process.
+    terminal of the process.  `credentials` and `umask` replace those of this program, and
+    `pass_fds` are further descriptors, which keep their numbers.
     """
 
     argv: Sequence[StrOrPath]
@@ -53,10 +57,24 @@ class SpawnSpec(NamedTuple):
     cwd: StrOrPath | None
     env: Mapping[bytes, bytes]
     in_terminal: bool = False
+    credentials: Credentials | None = None
+    umask: int | None = None
+    pass_fds: tuple[int, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every event loop can start the process."""
+        has_own_identity = self.credentials is not None or self.umask is not None
+        return not (self.in_terminal or has_own_identity or self.pass_fds)
 
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments for `Popen` and `anyio.open_process`, which are the same."""
-        return {
+        extra: dict[str, Any] = {} if self.credentials is None else self.credentials._asdict()
+        if self.umask is not None:
+            extra["umask"] = self.umask
+        if self.pass_fds:
+            extra["pass_fds"] = self.pass_fds
+        return extra | {
             "stdin": self.stdin,
             "stdout": self.stdout,
             "stderr": self.stderr,
@@ -79,6 +97,7 @@ class Child:
         pid: the pid, which no other process has until the child is reaped.
         pidfd: its pidfd until it is closed; None if it has no pidfd.
         is_status_lost: whether another part of this program reaped the child.
+        usage: what the child has used; None until we have reaped it.
 
     Raises:
         OSError: the process could not be started; nothing is left behind.
@@ -91,6 +110,7 @@ class Child:
         self._wait_lock = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.is_status_lost: bool = False
+        self.usage: Usage | None = None
         self.pidfd: int | None = None
         try:
             if with_pidfd:
@@ -156,12 +176,13 @@ class Child:
         # We do not use `Popen.poll`: if another part of the program reaped the child, it reports
         # success.
         try:
-            pid, status = os.waitpid(self.pid, options)
+            pid, status, used = os.wait4(self.pid, options)
         except ChildProcessError:
             self._note_lost_status()
         else:
             if pid:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
+                self.usage = as_usage(used)
 
     def _note_lost_status(self) -> None:
         self._process.returncode = UNKNOWN

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
     from currant._values.shutdown_limits import ShutdownLimits
+    from currant._values.usage import Usage
 
 __all__ = [
     "Checker",
     "Launcher",
     "Limited",
+    "Measured",
     "Outlived",
     "PortOwner",
     "Process",
@@ -137,12 +139,25 @@ class PortOwner(Protocol):
         ...
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A process of which it is known what it has used."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the process and the descendants it waited for have used.
+
+        None until `Process.wait` has returned, and if the system did not report it.
+        """
+        ...
+
+
 class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
     `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`, and they may be
-    `PortOwner` objects.
+    `PortOwner` and `Measured`.
     """
 
     async def __aenter__(self) -> object: ...
@@ -176,10 +191,11 @@ class Checker(Protocol):
     """
 
     def check(self, command: Command, /) -> None:
-        """Look up the command's program, working directory and input file; run nothing.
+        """Look up the files and users that the command needs, and check its limits; run nothing.
 
         Raises:
             CommandNotFoundError: a file is missing or cannot be used.
+            CommandError: there is no such user or group, or a limit or a socket cannot be set.
         """
         ...
 

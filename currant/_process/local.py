@@ -19,7 +19,16 @@ from anyio.lowlevel import checkpoint
 from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
-from currant._process.lookup import build_environment, explain, find_problem, stdin_path
+from currant._process.handover import numbers_of
+from currant._process.lookup import (
+    build_environment,
+    explain,
+    find_credentials,
+    find_prefix,
+    find_problem,
+    find_setup_problem,
+    stdin_path,
+)
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import PATIENCE, Forbidden, Stopper, StopSpec, wait_empty
@@ -30,13 +39,14 @@ from currant._system.listeners import OwnServers
 from currant._system.marks import VARIABLE, mark
 from currant._values.errors import (
     CannotStopError,
+    CommandError,
     CommandNotFoundError,
     CurrantError,
     LaunchError,
     NotPermittedError,
 )
 from currant._values.exit import Exit
-from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input
+from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input, wrapped_argv
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -45,7 +55,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
+    from currant._system.accounts import Credentials
     from currant._values.launch_spec import SignalTarget
+    from currant._values.usage import Usage
 
 __all__ = ["LocalLauncher", "LocalProcess"]
 
@@ -115,13 +127,15 @@ class LocalLauncher:
                 await self._guard.aclose()
 
     def check(self, command: LaunchSpec) -> None:
-        """Look up the program, working directory and input file of `command`; run nothing.
+        """Look up the files and users that `command` needs, and check its limits; run nothing.
 
         Raises:
             CommandNotFoundError: a file is missing or cannot be used.
+            CommandError: there is no such user or group, or a limit or a socket cannot be set.
         """
-        problem = find_problem(command)
-        if problem is not None:
+        if (problem := find_setup_problem(command)) is not None:
+            raise CommandError(f"command {command.name!r}: {problem}")
+        if (problem := find_problem(command)) is not None:
             raise CommandNotFoundError(command.name, problem)
 
     async def launch(self, command: LaunchSpec) -> LocalProcess:
@@ -142,6 +156,8 @@ class LocalLauncher:
             with suppress(CannotStopError), anyio.CancelScope(shield=True):  # Bounded: limits.reap.
                 await self.sweep(name, 0)
             raise LaunchError(name, explain(command, error)) from error
+        except LaunchError:
+            raise
         # Not only OSError: each event loop rejects wrong arguments with other errors.
         except Exception as error:
             raise LaunchError(name, explain(command, error)) from error
@@ -185,16 +201,23 @@ class LocalLauncher:
             self._unswept[name] = stop_spec
         own_mark = mark(run, name, self._attempts[name])
         variables = build_environment(command, own_mark)
+        credentials = find_credentials(command)
+        words = _words_to_run(command, credentials)
         stdio = _open_stdio(command)
         with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
+            if credentials is not None and credentials.user is not None:
+                stdio.give_to(credentials.user)
             spec = SpawnSpec(
-                command.argv,
+                words,
                 stdin,
                 stdout,
                 stderr,
                 command.cwd,
                 variables,
                 in_terminal=isinstance(stdio, PtyStdio),
+                credentials=credentials,
+                umask=command.umask,
+                pass_fds=numbers_of(command.listen),
             )
             self._guard.raise_escapee_grace(grace)
             child = await with_retries(self._start_process, spec)
@@ -237,6 +260,7 @@ class LocalProcess:
         stdin: the input if that is a pipe or a terminal, else None.
         stdout: the output.
         stderr: the error output; None if that goes to stdout.
+        usage: what the process has used; see `Measured`.
     """
 
     def __init__(
@@ -264,6 +288,10 @@ class LocalProcess:
 
     def __repr__(self) -> str:
         return f"<LocalProcess {self._group.name!r} pid={self.pid}>"
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._group.usage
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited and been reaped; see `Process.wait`."""
@@ -348,6 +376,11 @@ class _ChildGroup:
         self._group = ProcessGroup(leader.pid, leader.pidfd if isinstance(leader, Child) else None)
         self._on_gone = on_gone
 
+    @property
+    def usage(self) -> Usage | None:
+        # The event loop does not report the usage of the processes that it reaps.
+        return self._leader.usage if isinstance(self._leader, Child) else None
+
     def leader_is_alive(self) -> bool:
         return self._leader.returncode is None and self._group.leader_is_alive()
 
@@ -402,6 +435,14 @@ class _ChildGroup:
 
     def _is_empty(self) -> bool:
         return self._leader.returncode is not None and self._group.is_empty()
+
+
+def _words_to_run(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
+    prefix = find_prefix(command, credentials)
+    # The first program of a prefix exists, and would report the absence of the next one.
+    if prefix and (problem := find_problem(command)) is not None:
+        raise LaunchError(command.name, problem)
+    return (*prefix, *wrapped_argv(command))
 
 
 def _open_stdio(command: LaunchSpec) -> Stdio:

@@ -1,4 +1,4 @@
-"""Look up a command's files without running anything, and explain why a start failed.
+"""Look up what a command needs without running anything, and explain why a start failed.
 
 An error of the system may name a file and mean another: the working directory, or the interpreter
 of a script.  The messages here say which file it is.
@@ -11,14 +11,27 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from currant._process.handover import handover_of
+from currant._process.prefix import prefix_of
+from currant._system.accounts import Credentials, credentials_of
 from currant._system.files import is_named_pipe
 from currant._system.marks import VARIABLE
 from currant._system.terminal import PTMX
+from currant._values.errors import SetupError
+from currant._values.launch_spec import wrapped_argv
 
 if TYPE_CHECKING:
     from currant._values.launch_spec import LaunchSpec
 
-__all__ = ["build_environment", "explain", "find_problem", "stdin_path"]
+__all__ = [
+    "build_environment",
+    "explain",
+    "find_credentials",
+    "find_prefix",
+    "find_problem",
+    "find_setup_problem",
+    "stdin_path",
+]
 
 
 def build_environment(command: LaunchSpec, mark: str) -> dict[bytes, bytes]:
@@ -33,6 +46,8 @@ def build_environment(command: LaunchSpec, mark: str) -> dict[bytes, bytes]:
     """
     terminal = {b"TERM": b"xterm-256color"} if command.pty else {}
     inherited = dict(os.environb) if command.inherit_env else {}
+    if command.listen:  # The names of this program's own sockets are not those of the command's.
+        inherited.pop(b"LISTEN_FDNAMES", None)
     own = {**command.env, VARIABLE: mark}
     return terminal | inherited | {os.fsencode(k): os.fsencode(v) for k, v in own.items()}
 
@@ -48,6 +63,41 @@ def find_problem(command: LaunchSpec) -> str | None:
     return _cwd_problem(command) or _program_problem(command) or _stdin_problem(command)
 
 
+def find_credentials(command: LaunchSpec) -> Credentials | None:
+    """Return whom the command runs as; None: as this program does.
+
+    Raises:
+        SetupError: the system has no such user or group.
+    """
+    given = (command.user, command.group, command.extra_groups)
+    if given == (None, None, None):
+        return None
+    credentials = credentials_of(*given)
+    return None if credentials == Credentials() else credentials
+
+
+def find_prefix(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
+    """Return the words that set up the command's process before its program.
+
+    Raises:
+        SetupError: a socket is closed, or a limit cannot be set.
+    """
+    is_other_user = credentials is not None and credentials.user not in (None, 0)
+    has_locale = "LC_CTYPE" in command.env or (command.inherit_env and "LC_CTYPE" in os.environ)
+    handover = handover_of(command.listen, has_locale=has_locale)
+    # The limits come second, because Python might not start within them.
+    return (*handover, *prefix_of(command, is_other_user=is_other_user))
+
+
+def find_setup_problem(command: LaunchSpec) -> str | None:
+    """Return the problem with the command's user, groups, limits or sockets, if any."""
+    try:
+        find_prefix(command, find_credentials(command))
+    except SetupError as error:
+        return str(error)
+    return None
+
+
 def _cwd_problem(command: LaunchSpec) -> str | None:
     if command.cwd is None or os.path.isdir(command.cwd):
         return None
@@ -56,7 +106,7 @@ def _cwd_problem(command: LaunchSpec) -> str | None:
 
 
 def _program_problem(command: LaunchSpec) -> str | None:
-    program = command.argv[0]
+    program = wrapped_argv(command)[0]
     if os.sep in program:
         # Without "./", the path in a message is shorter than "folder/./program".
         inside = program.removeprefix("./") if command.cwd else program
@@ -117,16 +167,28 @@ def explain(command: LaunchSpec, error: Exception) -> str:
     """Explain why a start failed: because of a file, of the directory, or of the system."""
     number = error.errno if isinstance(error, OSError) else None
     named = error.filename if isinstance(error, OSError) else None
-    original = f"{type(error).__name__}: {error}"
+    original = str(error) if isinstance(error, SetupError) else f"{type(error).__name__}: {error}"
     if named == PTMX:
         return f"the system has no terminal left for it ({original})"
     if named == stdin_path(command) and number not in _EXPLAINED:
         return _stdin_problem(command) or f"its stdin cannot be opened ({original})"
     if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-        problem = find_problem(command)
+        problem = find_problem(command) or _hidden_problem(command, number, named)
         if problem is not None:
             return problem
-        if number == errno.ENOENT:
-            return "the interpreter that its '#!' line names does not exist"
     explanation = _EXPLAINED.get(number) if number is not None else None
+    if number == errno.EPERM and find_credentials(command) is not None:
+        explanation = (
+            "this program may not give it another user or group; that takes root, or the "
+            "capabilities CAP_SETUID and CAP_SETGID"
+        )
     return original if explanation is None else f"{explanation} ({original})"
+
+
+def _hidden_problem(command: LaunchSpec, number: int, program: object) -> str | None:
+    """Return the problem with a file that `find_problem` has found in order."""
+    if number == errno.ENOENT:
+        return "the interpreter that its '#!' line names does not exist"
+    if number == errno.EACCES and command.user is not None:
+        return f"user {command.user!r} may not run {program!r}, or not enter a folder on its path"
+    return None

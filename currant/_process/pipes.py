@@ -298,6 +298,7 @@ class Stdio:
     def __init__(self) -> None:
         self._our_ends: list[_Pipe] = []
         self._child_ends: list[int] = []
+        self._created: list[int] = []  # of the child's ends, those that are not a file
         close_in_forks(self)
 
     @contextmanager
@@ -313,6 +314,18 @@ class Stdio:
             self._close()
             raise
         self._close_child_ends()
+
+    def give_to(self, user: int) -> None:
+        """Make a user the owner of the pipes or the terminal, if called before the start.
+
+        Otherwise the child may use its standard files, but not open ``/dev/stderr`` or its
+        terminal again.
+
+        Raises:
+            PermissionError: this program may not do that.
+        """
+        for fd in self._created:
+            os.fchown(fd, user, -1)
 
     def close_in_fork(self) -> None:
         """Close the child's ends in a fork; each of our ends is closed by itself."""
@@ -362,6 +375,7 @@ class PipeStdio(Stdio):
     def _open_input(self) -> InputPipe:
         read_end, write_end = os.pipe()
         self._child_ends.append(read_end)
+        self._created.append(read_end)
         pipe = InputPipe(write_end)
         self._our_ends.append(pipe)
         return pipe
@@ -369,6 +383,7 @@ class PipeStdio(Stdio):
     def _open_output(self) -> OutputPipe:
         read_end, write_end = os.pipe()
         self._child_ends.append(write_end)
+        self._created.append(write_end)
         pipe = OutputPipe(read_end)
         self._our_ends.append(pipe)
         return pipe
@@ -391,6 +406,7 @@ class PtyStdio(Stdio):
             with no_fork:
                 our_end, child_end = open_terminal(rows, columns)
                 self._child_ends = [child_end] * 3
+                self._created.append(child_end)
                 self.stdout = output = TerminalOutput(our_end)
                 self._our_ends.append(output)
                 output.hold(child_end)

@@ -6,7 +6,8 @@ because only the loop learns of the exit without polling.
 
 A process in a terminal is a `Child` on every system: the process has to take the terminal between
 fork and exec, and `anyio.open_process` has no hook for that.  The same holds if this program blocks
-or ignores signals.
+or ignores signals.  A process with another user, group or umask, or with further descriptors, is a
+`Child` too, because uvloop cannot set these.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ async def start_with_pidfd(spec: SpawnSpec) -> Child:
 
 async def start_without_pidfd(spec: SpawnSpec) -> Child | Process:
     """Start a process by way of the event loop; if that cannot set it up, poll for the exit."""
-    if spec.in_terminal or differ_from_default():
+    if not spec.is_plain or differ_from_default():
         return Child(spec, with_pidfd=False)
     options: dict[str, Any] = spec.options()
     # Bounded: a fork and an exec.  A cancelled start would lose the event loop's handle.

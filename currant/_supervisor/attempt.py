@@ -23,7 +23,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
-from currant._process.launcher import Outlived, Resizable
+from currant._process.launcher import Measured, Outlived, Resizable
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty, SignalTarget
     from currant._values.results import Status
+    from currant._values.usage import Usage
 
 __all__ = ["Attempt"]
 
@@ -95,6 +96,7 @@ class Attempt:
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
+        usage: what the process has used; None until all is over, or if that is unknown.
         has_left_nothing: whether the escapees are gone too, so that another attempt may begin.
     """
 
@@ -112,6 +114,7 @@ class Attempt:
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
+        self.usage: Usage | None = None
         self.has_left_nothing: bool = False
         self._command = command
         self._context = context
@@ -230,6 +233,7 @@ class Attempt:
         finally:
             self._enter(_OVER)
             await process.aclose()
+        self.usage = process.usage if isinstance(process, Measured) else None
 
     async def stop(self, *, hurry: bool = False) -> None:
         """Stop the process, if there is one, and return when the group is empty.

@@ -207,7 +207,7 @@ class _Target:
         await self._output.line(probe)
 
     async def run(self, command: ProbeCommand) -> Exit:
-        """Run a command with the environment of the process, and return the exit."""
+        """Run a command with the environment and the user of the process, and return the exit."""
         own = self._command
         beside = Command(
             command.argv,
@@ -216,6 +216,10 @@ class _Target:
             env={**own.env, **command.env},
             inherit_env=own.inherit_env,
             stderr="stdout",
+            umask=own.umask,
+            user=own.user,
+            group=own.group,
+            extra_groups=own.extra_groups,
             grace=0.0,
         )
         process = await self._launcher.launch(beside)

@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
 from currant._synchronization import ChildBarrier, Notifier
-from currant._values.command import PIPE, with_pty, with_stdin, with_stop_policies
+from currant._values.command import PIPE, with_policies, with_pty, with_stdin
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.restart import Again, Done, History, after_request, decide
@@ -61,7 +61,7 @@ class Lifecycle:
     Attributes:
         command: as given.
         context: shared by the attempts: the barrier, the policies, and the notifier of changes.
-        to_launch: the command, with the grace that holds and the present size of the terminal.
+        to_launch: the command, with the policies that hold and the present size of the terminal.
         attempt: the current or last attempt; before the launch of the first, the first.
         result: how the command ended; None before.
         starts: how many processes have run in this life.
@@ -82,9 +82,7 @@ class Lifecycle:
         self.attempts: int = self._earlier_attempts
         barrier = ChildBarrier(context.barrier)
         self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
-        self.to_launch: Command = with_stop_policies(
-            command, policies.grace, policies.kill_mode, policies.leftovers
-        )
+        self.to_launch: Command = with_policies(command, policies)
         if before is not None and before.command is command:
             self.to_launch = before.to_launch
         self.attempt: Attempt = Attempt(self.to_launch, self.context)
@@ -405,6 +403,7 @@ class Lifecycle:
             stdout=self.attempt.output.captured("stdout"),
             stderr=self.attempt.output.captured("stderr"),
             tail=self.attempt.output.tail,
+            usage=self.attempt.usage,
         )
         self._phase = "ended"
         self.context.change.notify_all()

@@ -19,7 +19,14 @@ from currant._supervisor.job import Job
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
-from currant._values.checks import check_count, check_flag, check_seconds, checked_signal
+from currant._values.checks import (
+    StrOrPath,
+    check_count,
+    check_flag,
+    check_seconds,
+    checked_signal,
+    checked_words,
+)
 from currant._values.errors import (
     CommandError,
     DependencyError,
@@ -35,7 +42,7 @@ from currant._values.restart import RestartPolicy, RestartWhen, as_restart_polic
 from currant._values.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Self
@@ -118,6 +125,8 @@ class Runner:
             group, or ``"mixed"``, the leader alone; see `Command`.
         leftovers: what happens to the processes that the leader of a command leaves behind:
             ``"stop"``, ``"wait"`` or ``"leave"``; see `Command`.
+        wrap: words to put before the words of each command, such as ``("nice", "-n", "5")`` or a
+            sandbox; see `Command`.
         unread: what happens to output if no task iterates over the Runner and there is no sink.
             ``"discard"``: once the buffer has been full for a second without a reader, the oldest
             output is discarded, and an `UnreadOutputWarning` says so; a loop that begins later
@@ -130,7 +139,7 @@ class Runner:
         DuplicateNameError: when built: two commands were given the same name.
         NotImplementedError: when built: the system has no process groups.
         CommandNotFoundError: on entry: a program or working directory is missing; no command has
-            been started.
+            been started.  For a user, a limit or a socket, a `CommandError` in the same way.
         WrongTaskError: on leaving: the block was left in another task, while the task that entered
             it goes on; all commands have been stopped.
         WrongLoopError: on leaving: the block was left in another event loop; nothing has changed.
@@ -161,6 +170,7 @@ class Runner:
         on_exit: OnExit = "wait",
         kill_mode: KillMode = "group",
         leftovers: Leftovers = "stop",
+        wrap: Sequence[StrOrPath] = (),
         unread: Literal["discard", "wait"] = "discard",
     ) -> None:
         require_posix()
@@ -182,7 +192,13 @@ class Runner:
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         policies = Policies(
-            as_restart_policy(restart), kill_others_on, grace, capture, kill_mode, leftovers
+            restart=as_restart_policy(restart),
+            kill_others_on=kill_others_on,
+            grace=grace,
+            capture=capture,
+            kill_mode=kill_mode,
+            leftovers=leftovers,
+            wrap=checked_words("wrap", wrap),
         )
         self._plan = Plan(commands, policies)
         self._settings = Settings(

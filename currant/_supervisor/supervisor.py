@@ -81,7 +81,7 @@ class Supervisor:
         has_begun: whether the block was entered, and no command was found to be missing.
     """
 
-    # Thirteen attributes: all that a block owns is here, so that the nesting is read in one place.
+    # Fourteen attributes: all that a block owns is here, so that the nesting is read in one place.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
@@ -96,6 +96,7 @@ class Supervisor:
         )
         self.scope = anyio.CancelScope()
         self.has_begun: bool = False
+        self._plan = plan
         self._settings = settings
         self._barrier = barrier
         self._failure = Failure(barrier, self._on_interrupt)
@@ -235,8 +236,8 @@ class Supervisor:
         """Look up the programs and files of all commands, if the launcher can."""
         launcher = self._settings.launcher
         if isinstance(launcher, Checker):
-            for number, command in enumerate(self.channel.commands.values(), 1):
-                launcher.check(command)
+            for number, command in enumerate(self._plan.commands.values(), 1):
+                launcher.check(self._plan.to_launch(command))
                 if number % AT_A_TIME == 0:
                     await checkpoint()
 

@@ -7,6 +7,7 @@ also returns the value in the form in which it is kept.  `what` names the argume
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from math import inf, isnan
 from os import PathLike
@@ -17,6 +18,7 @@ from currant._values.errors import CommandError
 
 __all__ = [
     "StrOrPath",
+    "check_account",
     "check_count",
     "check_encodable",
     "check_flag",
@@ -24,10 +26,14 @@ __all__ = [
     "check_str",
     "checked_path",
     "checked_signal",
+    "checked_words",
     "is_number",
 ]
 
 StrOrPath: TypeAlias = "str | PathLike[str]"
+
+MAX_ACCOUNT = 2**32 - 2
+"""The highest number of a user or group; the next one means "unchanged" to the system."""
 
 
 def is_number(value: object) -> bool:
@@ -36,6 +42,15 @@ def is_number(value: object) -> bool:
         return isinstance(value, (int, float)) and not isnan(value)
     except OverflowError:
         return False
+
+
+def check_account(what: str, value: object) -> None:
+    """Check that `value` is the name or the number of a user or group."""
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, str) and value:
+        check_encodable(what, value)
+    elif not (is_int and 0 <= cast("int", value) <= MAX_ACCOUNT):
+        raise CommandError(f"{what} must be a name or a number >= 0, not {value!r}")
 
 
 def check_count(what: str, value: object, maximum: int | None = None) -> None:
@@ -85,6 +100,17 @@ def checked_path(what: str, value: object) -> str:
     text = os.fsdecode(cast("StrOrPath | bytes", value))
     check_encodable(what, text)
     return text
+
+
+def checked_words(what: str, value: object) -> tuple[str, ...]:
+    """Check that `value` is a sequence of str or paths, and return them as a tuple of str."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise CommandError(f"{what} must be a sequence of words, such as ('nice',), not {value!r}")
+    given = cast("Iterable[object]", value)
+    words = tuple(checked_path(f"each word of {what}", word) for word in given)
+    if words and not words[0]:
+        raise CommandError(f"{what} must begin with a program, not with an empty word")
+    return words
 
 
 def checked_signal(what: str, value: object) -> int:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ca
 
 from currant._values.checks import (
     StrOrPath,
+    check_account,
     check_count,
     check_encodable,
     check_flag,
@@ -31,17 +32,22 @@ from currant._values.checks import (
     check_str,
     checked_path,
     checked_signal,
+    checked_words,
     is_number,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import KillMode, LaunchSpec, Leftovers, Pty, Silent
+from currant._values.limits import Limits
 from currant._values.lines import MAX_LINE
+from currant._values.listeners import checked_listeners
 from currant._values.options import COMMAND_HINTS, explains_options
-from currant._values.policies import KillOthersOn, check_policies
+from currant._values.policies import KillOthersOn, Policies, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = [
@@ -56,9 +62,9 @@ __all__ = [
     "as_command",
     "command_with",
     "with_name",
+    "with_policies",
     "with_pty",
     "with_stdin",
-    "with_stop_policies",
 ]
 
 
@@ -83,6 +89,14 @@ class ProcessOptions(TypedDict, total=False):
     stderr: Literal["separate", "stdout"]
     stdin: bytes | int | PathLike[str] | Silent | None
     pty: bool | Pty
+    wrap: Sequence[StrOrPath] | None
+    umask: int | None
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Sequence[str | int] | None
+    limits: Limits | None
+    nice: int
+    listen: Sequence[socket]
     success_codes: Collection[int]
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
@@ -131,8 +145,8 @@ class Command(LaunchSpec):
         assert results["cat"].stdout == b"built\n"
 
     A command is frozen, compares by its fields and can be pickled.  `restart`, `kill_others_on`,
-    `grace`, `kill_mode`, `leftovers` and `capture` are policies: None stands for the Runner's
-    policy.
+    `grace`, `kill_mode`, `leftovers`, `wrap` and `capture` are policies: None stands for the
+    Runner's policy.
 
     Attributes:
         argv: the program and its arguments; a path becomes a str.  No shell is involved.
@@ -153,6 +167,26 @@ class Command(LaunchSpec):
             Input (`Job.send`, or `stdin` as bytes) acts as if typed: the terminal echoes it,
             ``b"\x03"`` interrupts, and a program that reads line by line gets at most 4095 bytes
             of a line.  The variable TERM is ``xterm-256color`` if the command would have none.
+        wrap: words to put before `argv`: a program that changes something and then runs the
+            program that follows, such as ``("nice", "-n", "5")`` or
+            ``("bwrap", "--ro-bind", "/", "/", "--")``.  The first word is looked up before the
+            start, as a program is; ``argv[0]`` is not, because a sandbox may have other files.  No
+            shell is involved.
+        umask: the permissions that new files do not get, such as ``0o077``, from 0 to 0o777; None:
+            those of the host program, as with each of the next three.
+        user: the user to run as, by name or number.  The user brings their own groups, unless
+            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  To
+            become another user takes root, or the capabilities CAP_SETUID and CAP_SETGID.
+        group: the group to run as, by name or number.
+        extra_groups: the supplementary groups, by name or number; empty: none.
+        limits: what each process of the command may use, as `Limits`; None: as much as the host
+            program.  They are set before the program runs, by the program ``prlimit`` of Linux.
+        nice: how much nicer than the host program the command is, -39 to 39: a positive number
+            gives way to others.  A negative number takes a privilege.
+        listen: listening sockets to hand over, as systemd does (``sd_listen_fds(3)``): the program
+            finds them in the descriptors from 3 on, and the variables LISTEN_FDS and LISTEN_PID.
+            The sockets stay open here, and belong to the caller: close them when the command has
+            ended.  Such a command cannot be pickled, and compares its sockets by identity.
         success_codes: the exit codes that count as success.
         capture: whether the `Result` carries the output: False, True, or the number of last bytes
             of each stream to keep.
@@ -228,6 +262,14 @@ class Command(LaunchSpec):
         stderr: Literal["separate", "stdout"] = "separate",
         stdin: bytes | int | PathLike[str] | Silent | None = None,
         pty: bool | Pty = False,
+        wrap: Sequence[StrOrPath] | None = None,
+        umask: int | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Sequence[str | int] | None = None,
+        limits: Limits | None = None,
+        nice: int = 0,
+        listen: Sequence[socket] = (),
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
@@ -262,6 +304,14 @@ class Command(LaunchSpec):
                 stderr=stderr,
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
+                wrap=None if wrap is None else checked_words("wrap", wrap),
+                umask=umask,
+                user=user,
+                group=group,
+                extra_groups=_checked_groups(extra_groups),
+                limits=limits,
+                nice=nice,
+                listen=checked_listeners(listen),
                 success_codes=_checked_codes(success_codes),
                 capture=capture,
                 restart=restart,
@@ -293,6 +343,13 @@ class Command(LaunchSpec):
                 "stdin cannot be a file if pty is set, because the terminal is the input; "
                 f"not {self.stdin!r}"
             )
+        _check_umask(self.umask)
+        if not (self.limits is None or isinstance(cast("object", self.limits), Limits)):
+            raise CommandError(f"limits must be a Limits or None, not {self.limits!r}")
+        _check_nice(self.nice)
+        for what, account in (("user", self.user), ("group", self.group)):
+            if account is not None:
+                check_account(what, account)
         check_policies(
             self.restart,
             self.kill_others_on,
@@ -376,6 +433,8 @@ class Command(LaunchSpec):
                 shown += [f"env={sorted(value)}"] if value else []
             elif name == "flush_after":
                 shown += [] if value == _default_flush(self.pty) else [f"{name}={value!r}"]
+            elif name == "listen":
+                shown += [f"listen=<{len(value)} sockets>"] if value else []
             elif name == "stdin" and isinstance(value, bytes):
                 shown.append(f"stdin=<{len(value)} bytes>")
             elif value != default and not isinstance(value, DefaultName):
@@ -389,6 +448,11 @@ class Command(LaunchSpec):
         return hash((self.argv, self.name, self.cwd))
 
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
+        if self.listen:
+            raise CommandError(
+                f"command {self.name!r} cannot be pickled or copied: its option listen has sockets "
+                "of this program; build the command where it runs"
+            )
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         plain = {name: dict(values[name]) for name in ("env", "after")}
         return partial(type(self), **values | plain), ()
@@ -417,11 +481,15 @@ def command_with(value: CommandLike, options: CommandOptions) -> Command:
     return Command.parse(value, **options) if isinstance(value, str) else Command(value, **options)
 
 
-def with_stop_policies(
-    command: Command, grace: float, kill_mode: KillMode, leftovers: Leftovers
-) -> Command:
-    """Return `command` with the policies for its end that its Runner has determined."""
-    return _copied(command, grace=grace, kill_mode=kill_mode, leftovers=leftovers)
+def with_policies(command: Command, policies: Policies) -> Command:
+    """Return `command` with the policies that its launcher has to know, as the Runner has them."""
+    return _copied(
+        command,
+        grace=policies.grace,
+        kill_mode=policies.kill_mode,
+        leftovers=policies.leftovers,
+        wrap=policies.wrap,
+    )
 
 
 def with_name(command: Command, name: str) -> Command:
@@ -520,6 +588,29 @@ def _checked_pty(pty: object) -> Pty | Literal[False]:
     if not isinstance(pty, (bool, Pty)):
         raise CommandError(f"pty must be True, False or a Pty, not {pty!r}")
     return Pty() if pty is True else pty
+
+
+def _check_umask(umask: object) -> None:
+    is_int = isinstance(umask, int) and not isinstance(umask, bool)
+    if umask is not None and not (is_int and 0 <= cast("int", umask) <= 0o777):
+        raise CommandError(f"umask must be an integer from 0 to 0o777, not {umask!r}")
+
+
+def _check_nice(nice: object) -> None:
+    is_int = isinstance(nice, int) and not isinstance(nice, bool)
+    if not (is_int and -39 <= cast("int", nice) <= 39):
+        raise CommandError(f"nice must be an integer from -39 to 39, not {nice!r}")
+
+
+def _checked_groups(groups: object) -> tuple[str | int, ...] | None:
+    if groups is None:
+        return None
+    if isinstance(groups, (str, bytes)) or not isinstance(groups, Iterable):
+        raise CommandError(f"extra_groups must be a sequence of names or numbers, not {groups!r}")
+    given = tuple(cast("Iterable[str | int]", groups))
+    for group in given:
+        check_account("each of extra_groups", group)
+    return given
 
 
 def _default_flush(pty: object) -> float | None:

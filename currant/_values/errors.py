@@ -33,6 +33,7 @@ __all__ = [
     "NotPermittedError",
     "NotReadyError",
     "RunningLoopError",
+    "SetupError",
     "StdinClosedError",
     "TimeLimitError",
     "UnknownNameError",
@@ -70,7 +71,10 @@ class CurrantError(Exception):
 
 
 class CommandError(CurrantError, ValueError):
-    """The command is invalid: a NUL byte, an ``=`` in the name of a variable, or the like."""
+    """The command is invalid: a NUL byte, an ``=`` in the name of a variable, or the like.
+
+    On entry of the Runner: there is no such user or group, or this program may not set a limit.
+    """
 
 
 class EmptyCommandError(CommandError):
@@ -191,6 +195,13 @@ class LaunchError(CurrantError):
         super().__init__(f"cannot start {name!r}: {reason}")
         self.name = name
         self.reason = reason
+
+
+class SetupError(CurrantError):
+    """A process cannot be set up as its command asks: its user, its limits or its sockets.
+
+    Callers get the text within a `CommandError` or a `LaunchError`, which name the command.
+    """
 
 
 class CannotStopError(CurrantError):

@@ -8,12 +8,17 @@ from signal import Signals
 __all__ = ["Exit"]
 
 
+_LIMITS = {"SIGXCPU": "processor time", "SIGXFSZ": "file size"}
+"""The signals that tell a process that it has exceeded a limit of `Limits`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended: with an exit code, or by a signal.
 
     ``str(exit)`` reads ``exit code 3``, ``SIGSEGV``, ``stopped (SIGTERM)`` or
-    ``timed out (SIGKILL)``.
+    ``timed out (SIGKILL)``.  A signal that the system sends for a limit is explained: ``SIGXCPU
+    (exceeded its limit of processor time)``.
 
     If both `code` and `signal` are None, the exit status is lost: another part of the program has
     reaped the process (see `ExitStatusLostError`).
@@ -58,4 +63,6 @@ class Exit:
             how = self.signal.name if isinstance(self.signal, Signals) else f"signal {self.signal}"
         if self.timed_out:
             return f"timed out ({how})"
-        return f"stopped ({how})" if self.stopped else how
+        if self.stopped:
+            return f"stopped ({how})"
+        return f"{how} (exceeded its limit of {_LIMITS[how]})" if how in _LIMITS else how

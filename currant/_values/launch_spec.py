@@ -16,6 +16,9 @@ from currant._values.checks import check_count
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from socket import socket
+
+    from currant._values.limits import Limits
 
 __all__ = [
     "SILENT",
@@ -26,6 +29,7 @@ __all__ = [
     "SignalTarget",
     "Silent",
     "has_input",
+    "wrapped_argv",
 ]
 
 
@@ -95,6 +99,14 @@ class LaunchSpec:
     stderr: Literal["separate", "stdout"] = "separate"
     stdin: bytes | int | Path | Silent | None = None
     pty: Pty | Literal[False] = False
+    wrap: tuple[str, ...] | None = None
+    umask: int | None = None
+    user: str | int | None = None
+    group: str | int | None = None
+    extra_groups: tuple[str | int, ...] | None = None
+    limits: Limits | None = None
+    nice: int = 0
+    listen: tuple[socket, ...] = ()
     stop_signal: int = SIGTERM
     grace: float | None = None
     kill_mode: KillMode | None = None
@@ -108,6 +120,11 @@ class LaunchSpec:
         }
         values["env"] = dict(command.env)
         return LaunchSpec(**values)
+
+
+def wrapped_argv(spec: LaunchSpec) -> tuple[str, ...]:
+    """Return the words to run: the command's own, after those of `wrap`."""
+    return (*(spec.wrap or ()), *spec.argv)
 
 
 def has_input(spec: LaunchSpec) -> bool:

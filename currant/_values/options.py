@@ -38,6 +38,8 @@ _SUBPROCESS_HINTS = {
     "args": "the words are the first argument",
     "start_new_session": "each command has a session of its own",
     "process_group": "each command has a session of its own",
+    "pass_fds": "listen=[socket] hands sockets over",
+    "preexec_fn": "see the options wrap, user, group, extra_groups, umask, limits and nice",
 }
 
 COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
@@ -47,7 +49,8 @@ COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
 
 _COMMAND_OPTIONS = (
     "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, ready, alive, stop_signal, "
-    "failure_threshold, after, replicas, color"
+    "failure_threshold, after, replicas, color, umask, user, group, extra_groups, "
+    "limits, nice, listen"
 )
 
 RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)

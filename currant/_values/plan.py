@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from currant._values.command import DefaultName, as_command
+from currant._values.command import DefaultName, as_command, with_policies
 from currant._values.dependencies import Dependencies, Needs, needs_among
 from currant._values.errors import CommandError
 from currant._values.names import Names, name_all
@@ -92,6 +92,10 @@ class Plan:
     def policies_of(self, command: Command) -> Policies:
         """Return the policies of `command`, with the Runner's defaults filled in."""
         return policies_of(command, self._policies)
+
+    def to_launch(self, command: Command) -> Command:
+        """Return `command` with the policies that a launcher has to know."""
+        return with_policies(command, self.policies_of(command))
 
     def _needs_of(self, command: Command) -> Needs:
         """Return the dependencies of `command`, after a check that they can be met."""

@@ -29,6 +29,7 @@ class Policies:
         capture: whether the result carries the output; an int is a number of bytes per stream.
         kill_mode: the processes that a stop asks.
         leftovers: what happens to the processes that the leader leaves behind.
+        wrap: the words to put before the command's own.
     """
 
     restart: RestartPolicy
@@ -37,6 +38,7 @@ class Policies:
     capture: bool | int
     kill_mode: KillMode = "group"
     leftovers: Leftovers = "stop"
+    wrap: tuple[str, ...] = ()
 
 
 def check_policies(

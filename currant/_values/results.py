@@ -11,6 +11,7 @@ from currant._values.errors import CurrantError, NotReadyError, UnknownNameError
 if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.lines import Line
+    from currant._values.usage import Usage
 
 __all__ = ["CommandFailed", "Result", "Results", "Status"]
 
@@ -37,6 +38,9 @@ class Result:
         stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise.
         stderr: the stderr of the last attempt in the same way.
         tail: the last lines of the last attempt, both streams together, at most twenty.
+        usage: the processor time and memory that the last attempt has used; None if there was no
+            attempt, if another part of the program reaped the process, or if the event loop did
+            (on systems without pidfds, such as macOS).
     """
 
     command: str
@@ -49,6 +53,7 @@ class Result:
     stdout: bytes | None = None
     stderr: bytes | None = None
     tail: tuple[Line, ...] = field(default=(), repr=False)
+    usage: Usage | None = field(default=None, repr=False)
 
 
 class Results(Mapping[str, Result]):

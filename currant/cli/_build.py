@@ -104,6 +104,7 @@ class Options(TypedDict):
     stop_signal: int
     kill_mode: KillMode
     leftovers: Leftovers
+    wrap: tuple[str, ...]
     stdin: Literal["open", "null"]
     success: str
 
@@ -309,6 +310,7 @@ def _build_runner(
         grace=options["grace"],
         kill_mode=options["kill_mode"],
         leftovers=options["leftovers"],
+        wrap=options["wrap"],
         iterable=False,
     )
     remark.runner = runner

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal as signals
 import sys
 from contextlib import suppress
@@ -72,6 +73,14 @@ def _parse_signal(text: str) -> int:
     if text.isdecimal() and int(text) in signals.valid_signals():
         return int(text)
     raise click.BadParameter(f"unknown signal {text!r}")
+
+
+def _parse_words(text: str) -> tuple[str, ...]:
+    """Return the words of `text`, split by the shell's quoting rules."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise click.BadParameter(f"cannot split {text!r}: {error}") from error
 
 
 def _parse_process_count(text: str) -> int:
@@ -237,6 +246,14 @@ _SHARED_OPTIONS = (
         show_default=True,
         help="When the first process of a command exits, stop the processes that it leaves behind, "
         "wait for them, or, after a success, let them live.",
+    ),
+    click.option(
+        "--wrap",
+        type=_parse_words,
+        default="",
+        metavar="WORDS",
+        help="Words to put before each command, of a program that runs another one: 'nice -n 10', "
+        "'prlimit --as=1000000000 --', a sandbox.  Quoted as in a shell.",
     ),
     click.option(
         "-s",
