@@ -16,7 +16,7 @@ may wake the loop's tasks, so threads and signal handlers have a function called
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
+import sys
 from collections import deque
 from contextlib import suppress
 from threading import get_ident
@@ -127,7 +127,9 @@ def _running_loop() -> object:
     try:
         return current_token().native_token
     except RuntimeError:
-        return get_running_loop()
+        if "asyncio" not in sys.modules:  # Then no event loop of asyncio runs.
+            raise
+        return sys.modules["asyncio"].get_running_loop()
 
 
 class KillBarrier:
