@@ -15,6 +15,7 @@ from currant._supervisor.job import Job
 from currant._supervisor.runner import Runner
 from currant._supervisor.sink_tasks import Sink
 from currant._synchronization import KillBarrier
+from currant._values.capture import Capture, Omitted
 from currant._values.command import PIPE, Command
 from currant._values.errors import (
     CannotStopError,
@@ -29,6 +30,7 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
     MissingExtraError,
+    NotCapturedError,
     NotPermittedError,
     NotReadyError,
     RunningLoopError,
@@ -65,6 +67,7 @@ __all__ = [
     "Batch",
     "BatchMessage",
     "CannotStopError",
+    "Capture",
     "Command",
     "CommandError",
     "CommandFailed",
@@ -88,8 +91,10 @@ __all__ = [
     "LocalLauncher",
     "Message",
     "MissingExtraError",
+    "NotCapturedError",
     "NotPermittedError",
     "NotReadyError",
+    "Omitted",
     "Process",
     "Pty",
     "Ready",

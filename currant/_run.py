@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
+    from currant._values.capture import CaptureLike
     from currant._values.command import CommandLike
     from currant._values.launch_spec import KillMode
     from currant._values.policies import KillOthersOn, OnExit
@@ -36,7 +37,7 @@ class RunnerOptions(TypedDict, total=False):
     kill_others_on: KillOthersOn | None
     grace: float
     max_processes: int | None
-    capture: bool | int
+    capture: CaptureLike
     buffer_size: int
     sinks: Iterable[Sink]
     launcher: Launcher | None

@@ -27,6 +27,7 @@ from currant import (
     LaunchError,
     Line,
     MissingExtraError,
+    NotCapturedError,
     NotPermittedError,
     NotReadyError,
     Result,
@@ -142,6 +143,14 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
             "tail": (Line("web", "stdout", b"hi", b"", 0.0),),
         },
         "'web' is not ready: it has ended: exit code 3\n    stdout: hi",
+    ),
+    (
+        NotCapturedError("web", "stderr"),
+        {"name": "web", "stream": "stderr"},
+        (
+            "the stderr of 'web' was not captured; give the command or its Runner capture=True, "
+            "a number of last bytes, or a Capture"
+        ),
     ),
     (ExitStatusLostError("web"), {"name": "web"}, LOST),
     (

@@ -1,7 +1,7 @@
 """The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
-Both streams are read at the same time, stderr in a separate task.  On the way, `Capture` and
-`Tail` keep their share, and each chunk is searched for the lines that probes wait for.  That
+Both streams are read at the same time, stderr in a separate task.  On the way, `CapturedOutput`
+and `Tail` keep their share, and each chunk is searched for the lines that probes wait for.  That
 happens before the chunk is sent, so readiness waits neither for room nor for the end of a line.
 
 An unfinished line is held back until it is finished.  If the command has `flush_after`, the task
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.capture import Capture
+from currant._channel.capture import CapturedOutput
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._synchronization import Notifier
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, TaskGroup
 
+    from currant._values.capture import Capture, Omitted
     from currant._values.lines import Batch, Line, StreamName
     from currant._values.probe import LineProbe
 
@@ -47,7 +48,7 @@ class Output:
 
     Args:
         name: the command's name.
-        capture: False to keep no output, True to keep all, or how many last bytes of each stream.
+        capture: which part of each stream to keep; None: nothing.
         line_probes: the probes that wait for a line.
         send: is called with each batch of lines, and waits while there is no room.
         line_limit: the most bytes of a line that stay together.
@@ -60,7 +61,7 @@ class Output:
     def __init__(
         self,
         name: str,
-        capture: bool | int,
+        capture: Capture | None,
         line_probes: Sequence[LineProbe],
         send: Callable[[Batch], Awaitable[None]],
         *,
@@ -71,7 +72,7 @@ class Output:
         self._send = send
         self._matcher = LineMatcher(line_probes)
         self.matched: bool = False
-        self._capture = Capture(capture)
+        self._capture = CapturedOutput(capture)
         self._flush_after = flush_after
         self._splitters: dict[StreamName, LineSplitter] = {
             "stdout": LineSplitter(line_limit),
@@ -97,6 +98,11 @@ class Output:
     def captured(self, stream: StreamName) -> bytes | None:
         """Return the captured bytes of `stream`; None if the caller asked for no capture."""
         return self._capture.get(stream)
+
+    @property
+    def omitted(self) -> Omitted:
+        """The numbers of bytes that the capture left out."""
+        return self._capture.omitted
 
     async def read(
         self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup

@@ -29,6 +29,7 @@ from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
+from currant._values.capture import as_capture
 from currant._values.errors import (
     CannotStopError,
     ExitStatusLostError,
@@ -102,7 +103,7 @@ class Attempt:
         line_probes = () if command.ready is None else command.ready.line_probes
         self.output: Output = Output(
             command.name,
-            context.policies.capture,
+            as_capture(context.policies.capture),
             line_probes,
             context.send,
             line_limit=command.line_limit,

@@ -384,6 +384,7 @@ class Lifecycle:
             started_at=started_at,
             stdout=self.attempt.output.captured("stdout"),
             stderr=self.attempt.output.captured("stderr"),
+            omitted=self.attempt.output.omitted,
             tail=self.attempt.output.tail,
         )
         self._phase = "ended"

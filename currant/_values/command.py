@@ -42,6 +42,7 @@ from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 
 if TYPE_CHECKING:
+    from currant._values.capture import CaptureLike
     from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = [
@@ -82,7 +83,7 @@ class CommandOptions(TypedDict, total=False):
     stdin: bytes | int | PathLike[str] | Silent | None
     pty: bool | Pty
     success_codes: Collection[int]
-    capture: bool | int | None
+    capture: CaptureLike | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
     stop_signal: int | str
@@ -145,8 +146,8 @@ class Command(LaunchSpec):
             ``b"\x03"`` interrupts, and a program that reads line by line gets at most 4095 bytes
             of a line.  The variable TERM is ``xterm-256color`` if the command would have none.
         success_codes: the exit codes that count as success.
-        capture: whether the `Result` carries the output: False, True, or the number of last bytes
-            of each stream to keep.
+        capture: the part of the output that the `Result` carries: False (nothing), True
+            (everything), the number of last bytes of each stream, or a `Capture`.
         restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
@@ -188,7 +189,7 @@ class Command(LaunchSpec):
     """
 
     success_codes: tuple[int, ...]
-    capture: bool | int | None
+    capture: CaptureLike | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
     ready: Probe | None
@@ -215,7 +216,7 @@ class Command(LaunchSpec):
         stdin: bytes | int | PathLike[str] | Silent | None = None,
         pty: bool | Pty = False,
         success_codes: Collection[int] = (0,),
-        capture: bool | int | None = None,
+        capture: CaptureLike | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
         kill_others_on: KillOthersOn | None = None,
         stop_signal: int | str = SIGTERM,

@@ -28,6 +28,7 @@ __all__ = [
     "JobEndedError",
     "LaunchError",
     "MissingExtraError",
+    "NotCapturedError",
     "NotPermittedError",
     "NotReadyError",
     "RunningLoopError",
@@ -307,6 +308,25 @@ class NotReadyError(CurrantError):
         self.name = name
         self.reason = reason
         self.tail: tuple[Line, ...] = tuple(tail)
+
+
+class NotCapturedError(CurrantError):
+    """The text of an output was asked for, and the output was not captured.
+
+    Attributes:
+        name: the command's name.
+        stream: ``"stdout"`` or ``"stderr"``.
+    """
+
+    _fields = ("name", "stream")
+
+    def __init__(self, name: str, stream: str) -> None:
+        super().__init__(
+            f"the {stream} of {name!r} was not captured; give the command or its Runner "
+            "capture=True, a number of last bytes, or a Capture"
+        )
+        self.name = name
+        self.stream = stream
 
 
 class UnresponsiveError(CurrantError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
+from currant._values.capture import CaptureLike, check_capture
 from currant._values.checks import is_number
 from currant._values.errors import CommandError
 from currant._values.launch_spec import KillMode
@@ -26,14 +27,14 @@ class Policies:
         restart: when to restart the command.
         kill_others_on: the final end of the command that stops all others; None: no end does.
         grace: seconds between a request to stop and SIGKILL.
-        capture: whether the result carries the output; an int is a number of bytes per stream.
+        capture: the part of the output that the result carries.
         kill_mode: the processes that a stop asks.
     """
 
     restart: RestartPolicy
     kill_others_on: KillOthersOn | None
     grace: float
-    capture: bool | int
+    capture: CaptureLike
     kill_mode: KillMode = "group"
 
 
@@ -58,10 +59,7 @@ def check_policies(
         raise CommandError(f"grace must be a number of seconds >= 0, not {grace!r}")
     if kill_mode is not None and kill_mode not in get_args(KillMode):
         raise CommandError(f"kill_mode must be 'group' or 'mixed', not {kill_mode!r}")
-    if capture is not None and not (isinstance(capture, int) and capture >= 0):
-        raise CommandError(
-            f"capture must be False, True or a number of bytes >= 0, not {capture!r}"
-        )
+    check_capture(capture)
 
 
 def check_on_exit(on_exit: object) -> None:
