@@ -30,6 +30,7 @@ from currant import (
     NotCapturedError,
     NotPermittedError,
     NotReadyError,
+    OutputLimitError,
     Result,
     RunningLoopError,
     StdinClosedError,
@@ -160,13 +161,23 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         TimeLimitError("web", 5),
-        {"name": "web", "seconds": 5, "whose": "command"},
+        {"name": "web", "seconds": 5, "kind": "command"},
         "'web' exceeded its time limit of 5 s",
     ),
     (
         TimeLimitError("web", 0.5, "runner"),
-        {"name": "web", "seconds": 0.5, "whose": "runner"},
+        {"name": "web", "seconds": 0.5, "kind": "runner"},
         "'web' exceeded the Runner's time limit of 0.5 s",
+    ),
+    (
+        TimeLimitError("web", 2, "idle"),
+        {"name": "web", "seconds": 2, "kind": "idle"},
+        "'web' wrote nothing for 2 s, the limit of its idle_timeout",
+    ),
+    (
+        OutputLimitError("web", 1000),
+        {"name": "web", "limit": 1000},
+        "'web' wrote more than 1000 bytes, the limit of its max_output",
     ),
     (
         DependencyError("web", "'db' was to be ready, and has ended: exit code 1"),

@@ -61,6 +61,7 @@ EXTRAS = [
     "NotCapturedError",
     "NotPermittedError",
     "Omitted",
+    "OutputLimitError",
     "NotReadyError",
     "Ready",
     "Sink",

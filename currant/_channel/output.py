@@ -13,6 +13,7 @@ Invariant: the batches of a stream, joined, are the bytes that the process wrote
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from currant._channel.capture import CapturedOutput
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._synchronization import Notifier
+from currant._values.errors import OutputLimitError
 from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, TaskGroup
 
+    from currant._channel.silence import Silence
     from currant._values.capture import Capture, Omitted
+    from currant._values.errors import CurrantError
     from currant._values.lines import Batch, Line, StreamName
     from currant._values.probe import LineProbe
 
@@ -53,9 +57,13 @@ class Output:
         send: is called with each batch of lines, and waits while there is no room.
         line_limit: the most bytes of a line that stay together.
         flush_after: seconds of silence after which an unfinished line is sent; None: never.
+        max_output: the most bytes of both streams together; what follows is discarded.
+        silence: measures for how long the process has written nothing; None: nothing does.
+        on_fault: is called, once, if there is more output than `max_output`.
 
     Attributes:
         matched: whether a line has matched a probe.
+        silence: as given.
     """
 
     def __init__(
@@ -67,9 +75,16 @@ class Output:
         *,
         line_limit: int = MAX_LINE,
         flush_after: float | None = None,
+        max_output: int | None = None,
+        silence: Silence | None = None,
+        on_fault: Callable[[CurrantError], None] = lambda _: None,
     ) -> None:
         self._name = name
         self._send = send
+        self._max_output = max_output
+        self._bytes_left = sys.maxsize if max_output is None else max_output
+        self.silence: Silence | None = silence
+        self._on_fault = on_fault
         self._matcher = LineMatcher(line_probes)
         self.matched: bool = False
         self._capture = CapturedOutput(capture)
@@ -104,6 +119,11 @@ class Output:
         """The numbers of bytes that the capture left out."""
         return self._capture.omitted
 
+    @property
+    def may_fail(self) -> bool:
+        """Whether output that was not read yet may be a fault."""
+        return self._max_output is not None and self._open_streams > 0
+
     async def read(
         self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup
     ) -> None:
@@ -126,7 +146,11 @@ class Output:
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
         if source is not None:
+            if self.silence is not None:
+                source = self.silence.listen_to(source)
             await self._send_lines(source, stream)
+        if self.silence is not None:
+            self.silence.ended()
         self._open_streams -= 1
         self._change.notify_all()
 
@@ -170,6 +194,8 @@ class Output:
 
     def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:
         """Add a chunk that was read, and return the bytes to send."""
+        if not (chunk := self._within_limit(chunk)):
+            return b""
         self._capture.add(stream, chunk)
         if self._matcher.waiting and self._matcher.add(stream, chunk):
             self._note_match()
@@ -177,6 +203,14 @@ class Output:
         if self._flush_after == 0 and splitter.can_flush:
             data += splitter.flush()
         return data
+
+    def _within_limit(self, chunk: bytes) -> bytes:
+        """Return the part of `chunk` that the command may write, and report if there is more."""
+        left = self._bytes_left
+        self._bytes_left -= len(chunk)
+        if self._max_output is not None and self._bytes_left < 0 <= left:
+            self._on_fault(OutputLimitError(self._name, self._max_output))
+        return chunk[: max(0, left)]
 
     async def _send_batch(self, batch: Batch) -> None:
         self._tail.add(batch)

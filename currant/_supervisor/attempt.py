@@ -23,6 +23,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
+from currant._channel.silence import Silence
 from currant._process.launcher import Resizable
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
@@ -108,6 +109,9 @@ class Attempt:
             context.send,
             line_limit=command.line_limit,
             flush_after=command.flush_after,
+            max_output=command.max_output,
+            silence=None if command.idle_timeout is None else Silence(streams=2),
+            on_fault=self.on_output_fault,
         )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
@@ -257,9 +261,7 @@ class Attempt:
         is_stopped = self.is_stopping or self._context.barrier.thrown
         if not (self.may_run and self.is_running) or self.error is not None or is_stopped:
             return False
-        self.error = fault
-        self._health.cancel()
-        self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
+        self._note_fault(fault)
         return True
 
     def fail(self, fault: CurrantError) -> None:
@@ -359,8 +361,10 @@ class Attempt:
         await self.end_escapees(max(left, least))
 
     def _judge(self) -> bool:
-        """Set `status` and return True; return False if unread lines still decide the status."""
+        """Set `status` and return True; return False if unread output still decides the status."""
         assert self.exit is not None
+        if self.error is None and self.output.may_fail:
+            return False
         was_stopped = self._stop_request is not None or self._context.barrier.thrown
         ending = Ending(self.exit, self.error, was_stopped, self._health.readiness)
         self.status = judge(ending, self._command.success_codes)
@@ -372,9 +376,9 @@ class Attempt:
 
     def _uptime(self, exited_at: float) -> float:
         """Return how long the process was up: ready, and as far as known in order."""
-        if isinstance(self.error, TimeLimitError):
+        if isinstance(self.error, TimeLimitError) and self.error.kind != "idle":
             return 0.0
-        if isinstance(self.error, UnresponsiveError):
+        if isinstance(self.error, (TimeLimitError, UnresponsiveError)):
             exited_at = self._health.passed_at
         return max(0.0, exited_at - self._health.ready_at)
 
@@ -408,6 +412,18 @@ class Attempt:
         """Fail and stop because of `fault`; called by the checks."""
         if self.abort(fault):
             self.stop_soon()
+
+    def on_output_fault(self, fault: CurrantError) -> None:
+        """Fail because of `fault`; called by the output, which may be read after the exit."""
+        if self.exit is None:
+            self.on_fault(fault)
+        elif self.error is None and not self.exit.stopped:
+            self._note_fault(fault)
+
+    def _note_fault(self, fault: CurrantError) -> None:
+        self.error = fault
+        self._health.cancel()
+        self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""

@@ -94,6 +94,8 @@ class CommandOptions(TypedDict, total=False):
     failure_threshold: int
     after: After
     timeout: float | None
+    idle_timeout: float | None
+    max_output: int | None
     replicas: int
     color: str | None
     line_limit: int
@@ -170,6 +172,12 @@ class Command(LaunchSpec):
             that command has a probe, and started if not.
         timeout: seconds that each attempt may take; if an attempt takes longer, it is stopped and
             has failed.
+        idle_timeout: seconds for which each attempt may write nothing, from its start on; if an
+            attempt is silent for longer, it is stopped and has failed.  The time in which a slow
+            reader holds the output up does not count.
+        max_output: the bytes that each attempt may write, stdout and stderr together; if an attempt
+            writes more, it is stopped and has failed.  Readers, sinks and `capture` get exactly so
+            many bytes, and what follows is discarded.
         replicas: the number of copies to run: ``web`` becomes ``web.1`` to ``web.N``.  The variable
             ``CURRANT_REPLICA`` holds the number of each copy.
         color: the style of the name on a console, as the package rich writes styles: ``"cyan"``,
@@ -197,6 +205,8 @@ class Command(LaunchSpec):
     failure_threshold: int
     after: Mapping[str, Condition | None]
     timeout: float | None
+    idle_timeout: float | None
+    max_output: int | None
     replicas: int
     color: str | None
     line_limit: int
@@ -227,6 +237,8 @@ class Command(LaunchSpec):
         failure_threshold: int = 3,
         after: After = (),
         timeout: float | None = None,
+        idle_timeout: float | None = None,
+        max_output: int | None = None,
         replicas: int = 1,
         color: str | None = None,
         line_limit: int = MAX_LINE,
@@ -260,6 +272,8 @@ class Command(LaunchSpec):
                 failure_threshold=failure_threshold,
                 after=_checked_after(after),
                 timeout=timeout,
+                idle_timeout=idle_timeout,
+                max_output=max_output,
                 replicas=replicas,
                 color=color,
                 line_limit=line_limit,
@@ -284,6 +298,8 @@ class Command(LaunchSpec):
             _check_reads_no_stderr(self.ready)
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
+        check_seconds("idle_timeout", self.idle_timeout)
+        check_count("max_output", 1 if self.max_output is None else self.max_output)
         check_count("replicas", self.replicas)
         check_count("line_limit", self.line_limit)
         if not (self.flush_after is None or _is_delay(self.flush_after)):

@@ -8,7 +8,7 @@ mistake.  If a program is missing, the error is a `FileNotFoundError` too, as in
 from __future__ import annotations
 
 from errno import ENOENT
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line
 
 __all__ = [
+    "TIME_LIMIT_TEXTS",
     "CannotStopError",
     "CommandError",
     "CommandNotFoundError",
@@ -31,9 +32,11 @@ __all__ = [
     "NotCapturedError",
     "NotPermittedError",
     "NotReadyError",
+    "OutputLimitError",
     "RunningLoopError",
     "StdinClosedError",
     "TimeLimitError",
+    "TimeLimitKind",
     "UnknownNameError",
     "UnknownOptionError",
     "UnreadOutputWarning",
@@ -347,23 +350,49 @@ class UnresponsiveError(CurrantError):
         self.reason = reason
 
 
+TimeLimitKind: TypeAlias = Literal["command", "runner", "idle"]
+
+TIME_LIMIT_TEXTS: dict[TimeLimitKind, str] = {
+    "command": "exceeded its time limit of {limit}",
+    "runner": "exceeded the Runner's time limit of {limit}",
+    "idle": "wrote nothing for {limit}, the limit of its idle_timeout",
+}
+"""The text of a `TimeLimitError` after the name of the command."""
+
+
 class TimeLimitError(CurrantError):
-    """A command exceeded its own time limit or the limit of the Runner.
+    """A command exceeded its own time limit or the limit of the Runner, or was silent for too long.
 
     Attributes:
         name: the command's name.
         seconds: the limit.
-        whose: the owner of the limit: ``"command"`` or ``"runner"``.
+        kind: the kind of limit: ``"command"`` (`Command.timeout`), ``"runner"`` (`Runner.timeout`)
+            or ``"idle"`` (`Command.idle_timeout`).
     """
 
-    _fields = ("name", "seconds", "whose")
+    _fields = ("name", "seconds", "kind")
 
-    def __init__(self, name: str, seconds: float, whose: str = "command") -> None:
-        limit = "its time limit" if whose == "command" else "the Runner's time limit"
-        super().__init__(f"{name!r} exceeded {limit} of {seconds:g} s")
+    def __init__(self, name: str, seconds: float, kind: TimeLimitKind = "command") -> None:
+        super().__init__(f"{name!r} {TIME_LIMIT_TEXTS[kind].format(limit=f'{seconds:g} s')}")
         self.name = name
         self.seconds = seconds
-        self.whose = whose
+        self.kind: TimeLimitKind = kind
+
+
+class OutputLimitError(CurrantError):
+    """A command wrote more than it may.
+
+    Attributes:
+        name: the command's name.
+        limit: the number of bytes that each attempt may write, stdout and stderr together.
+    """
+
+    _fields = ("name", "limit")
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(f"{name!r} wrote more than {limit} bytes, the limit of its max_output")
+        self.name = name
+        self.limit = limit
 
 
 class RunningLoopError(CurrantError, RuntimeError):

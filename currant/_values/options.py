@@ -47,7 +47,7 @@ COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
 
 _COMMAND_OPTIONS = (
     "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, ready, alive, stop_signal, "
-    "failure_threshold, after, replicas, color"
+    "failure_threshold, after, replicas, color, idle_timeout, max_output, line_limit, flush_after"
 )
 
 RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)
