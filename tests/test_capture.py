@@ -203,7 +203,7 @@ def test_a_capture_is_a_value() -> None:
     """A Capture compares by its fields, and a command with a Capture can be pickled."""
     command = Command(["a"], capture=Capture(1, tail=2))
     assert pickle.loads(pickle.dumps(command)) == command
-    assert repr(command) == "Command(['a'], capture=Capture(head=1, tail=2))"
+    assert repr(command) == "Command(['a'], capture=Capture(head=1, tail=2, spill=None))"
     assert command != Command(["a"], capture=Capture(1))
 
 

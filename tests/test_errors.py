@@ -33,6 +33,7 @@ from currant import (
     OutputLimitError,
     Result,
     RunningLoopError,
+    SpillError,
     StdinClosedError,
     TimeLimitError,
     UnknownNameError,
@@ -173,6 +174,14 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         TimeLimitError("web", 2, "idle"),
         {"name": "web", "seconds": 2, "kind": "idle"},
         "'web' wrote nothing for 2 s, the limit of its idle_timeout",
+    ),
+    (
+        SpillError("web", "/full/web.log", "No space left on device"),
+        {"name": "web", "path": "/full/web.log", "reason": "No space left on device"},
+        (
+            "'web' has failed: its output cannot be written to '/full/web.log': "
+            "No space left on device"
+        ),
     ),
     (
         OutputLimitError("web", 1000),

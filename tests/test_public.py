@@ -66,6 +66,7 @@ EXTRAS = [
     "Ready",
     "Sink",
     "Skipped",
+    "SpillError",
     "StdinClosedError",
     "TimeLimitError",
     "RunningLoopError",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, TaskGroup
 
     from currant._channel.silence import Silence
+    from currant._channel.spill import SpillFile
     from currant._values.capture import Capture, Omitted
     from currant._values.errors import CurrantError
     from currant._values.lines import Batch, Line, StreamName
@@ -59,11 +60,12 @@ class Output:
         flush_after: seconds of silence after which an unfinished line is sent; None: never.
         max_output: the most bytes of both streams together; what follows is discarded.
         silence: measures for how long the process has written nothing; None: nothing does.
+        spill: gets all output; None: no file does.
         on_fault: is called, once, if there is more output than `max_output`.
 
     Attributes:
         matched: whether a line has matched a probe.
-        silence: as given.
+        silence, spill: as given.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Output:
         flush_after: float | None = None,
         max_output: int | None = None,
         silence: Silence | None = None,
+        spill: SpillFile | None = None,
         on_fault: Callable[[CurrantError], None] = lambda _: None,
     ) -> None:
         self._name = name
@@ -84,6 +87,7 @@ class Output:
         self._max_output = max_output
         self._bytes_left = sys.maxsize if max_output is None else max_output
         self.silence: Silence | None = silence
+        self.spill: SpillFile | None = spill
         self._on_fault = on_fault
         self._matcher = LineMatcher(line_probes)
         self.matched: bool = False
@@ -122,7 +126,8 @@ class Output:
     @property
     def may_fail(self) -> bool:
         """Whether output that was not read yet may be a fault."""
-        return self._max_output is not None and self._open_streams > 0
+        can_fail = self._max_output is not None or self.spill is not None
+        return can_fail and self._open_streams > 0
 
     async def read(
         self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup
@@ -159,8 +164,10 @@ class Output:
         splitter = self._splitters[stream]
         while (chunk := await self._receive(source, stream, splitter)) is not None:
             self._read_at = now = time.time()
-            if chunk:
+            if chunk := self._within_limit(chunk):
                 data = self._add(chunk, stream, splitter)
+                if self.spill is not None:
+                    await self.spill.append(chunk)
             elif stream in self._matcher.undecided:
                 data = b""
                 self._settle(stream)
@@ -194,8 +201,6 @@ class Output:
 
     def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:
         """Add a chunk that was read, and return the bytes to send."""
-        if not (chunk := self._within_limit(chunk)):
-            return b""
         self._capture.add(stream, chunk)
         if self._matcher.waiting and self._matcher.add(stream, chunk):
             self._note_match()

@@ -24,6 +24,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
 from currant._channel.silence import Silence
+from currant._channel.spill import SpillFile
 from currant._process.launcher import Resizable
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
@@ -36,6 +37,7 @@ from currant._values.errors import (
     ExitStatusLostError,
     LaunchError,
     NotReadyError,
+    SpillError,
     TimeLimitError,
     UnresponsiveError,
 )
@@ -101,6 +103,8 @@ class Attempt:
 
     def __init__(self, command: Command, context: JobContext) -> None:
         self.number: int = 0
+        self._command = command
+        self._context = context
         line_probes = () if command.ready is None else command.ready.line_probes
         self.output: Output = Output(
             command.name,
@@ -111,13 +115,12 @@ class Attempt:
             flush_after=command.flush_after,
             max_output=command.max_output,
             silence=None if command.idle_timeout is None else Silence(streams=2),
+            spill=self._spill_of(command),
             on_fault=self.on_output_fault,
         )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
-        self._command = command
-        self._context = context
         self._phase: _Phase = _OVER
         self._health = Health(
             command,
@@ -191,7 +194,10 @@ class Attempt:
         self._phase = _STARTING
         process: Process | None = None
         try:
-            process = await self._context.launcher.launch(self._command)
+            if self.output.spill is not None:
+                await self.output.spill.create()
+            if not self._context.barrier.thrown:
+                process = await self._context.launcher.launch(self._command)
         except LaunchError as error:
             self.error = error
             self.status = "stopped" if self._context.barrier.thrown else "failed"
@@ -306,6 +312,11 @@ class Attempt:
         else:
             await checkpoint()
 
+    def _spill_of(self, command: Command) -> SpillFile | None:
+        capture = as_capture(self._context.policies.capture)
+        path = None if capture is None else capture.spill_of(command.name)
+        return None if path is None else SpillFile(command.name, path, self.on_output_fault)
+
     def _begin(self, running: _Running) -> None:
         process, tasks = running.process, running.tasks
         self._enter(running)
@@ -383,6 +394,9 @@ class Attempt:
         return max(0.0, exited_at - self._health.ready_at)
 
     def _request_stop(self, *, hurry: bool = False) -> None:
+        if self.output.spill is not None:
+            grace = 0.0 if hurry else self._context.policies.grace
+            self.output.spill.limit_wait(grace + self._context.limits.spill)
         if self._stop_request is None:
             if not self.may_run:
                 return
@@ -414,10 +428,14 @@ class Attempt:
             self.stop_soon()
 
     def on_output_fault(self, fault: CurrantError) -> None:
-        """Fail because of `fault`; called by the output, which may be read after the exit."""
+        """Fail because of `fault`; called by the output, which may be read after the exit.
+
+        A command that was stopped first has not failed, unless its file lacks output.
+        """
         if self.exit is None:
             self.on_fault(fault)
-        elif self.error is None and not self.exit.stopped:
+        is_failure = isinstance(fault, SpillError) or not (self.exit is None or self.exit.stopped)
+        if self.error is None and is_failure:
             self._note_fault(fault)
 
     def _note_fault(self, fault: CurrantError) -> None:

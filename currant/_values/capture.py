@@ -5,12 +5,15 @@ The three short forms of ``capture=`` become a `Capture` too, so only one mechan
 
 from __future__ import annotations
 
+import os
 import sys
 from codecs import utf_8_decode
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from currant._values.checks import StrOrPath, checked_path
 from currant._values.errors import CommandError
+from currant._values.file_name import as_file_name
 
 __all__ = [
     "NOTHING_OMITTED",
@@ -43,18 +46,36 @@ class Capture:
     Attributes:
         head: the number of first bytes of each stream to keep.
         tail: the number of last bytes of each stream to keep, besides those of `head`.
+        spill: a file that gets all output of an attempt, stdout and stderr in the order in which
+            they are read; a path becomes a str.  Each attempt begins with an empty file, so the
+            file belongs to the same attempt as the `Result`.  A relative path starts at the working
+            directory of this program, and its folder must exist.  ``{name}`` stands for the name
+            of the command, in which ``/`` and ``%`` are escaped as in a URL.  If the file cannot be
+            written, the attempt is stopped and has failed, with a `SpillError`.
 
     Raises:
-        CommandError: a number is no integer >= 0.
+        CommandError: a number is no integer >= 0, or `spill` is no path.
     """
 
     head: int = 0
     tail: int = 0
+    spill: StrOrPath | None = None
 
     def __post_init__(self) -> None:
         for what, value in (("head", self.head), ("tail", self.tail)):
             if not _is_size(value) or isinstance(value, bool):
                 raise CommandError(f"{what} must be a number of bytes >= 0, not {value!r}")
+        if self.spill is not None:
+            spill = checked_path("spill", self.spill)
+            if not spill:
+                raise CommandError("spill must be the path of a file, not an empty text")
+            object.__setattr__(self, "spill", spill)
+
+    def spill_of(self, command: str) -> str | None:
+        """Return the path of `spill` for the command of that name; None if there is no file."""
+        if self.spill is None:
+            return None
+        return os.fspath(self.spill).replace("{name}", as_file_name(command))
 
 
 CaptureLike: TypeAlias = bool | int | Capture

@@ -34,6 +34,7 @@ __all__ = [
     "NotReadyError",
     "OutputLimitError",
     "RunningLoopError",
+    "SpillError",
     "StdinClosedError",
     "TimeLimitError",
     "TimeLimitKind",
@@ -377,6 +378,26 @@ class TimeLimitError(CurrantError):
         self.name = name
         self.seconds = seconds
         self.kind: TimeLimitKind = kind
+
+
+class SpillError(CurrantError):
+    """The output of a command cannot be written to the file of `Capture.spill`.
+
+    `__cause__` is the operating system's error.
+
+    Attributes:
+        name: the command's name.
+        path: the file, which lacks output.
+        reason: why the file cannot be written.
+    """
+
+    _fields = ("name", "path", "reason")
+
+    def __init__(self, name: str, path: str, reason: str) -> None:
+        super().__init__(f"{name!r} has failed: its output cannot be written to {path!r}: {reason}")
+        self.name = name
+        self.path = path
+        self.reason = reason
 
 
 class OutputLimitError(CurrantError):

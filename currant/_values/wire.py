@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import re
+from ast import literal_eval
 from itertools import takewhile
 from signal import Signals
 from typing import TYPE_CHECKING, TypeVar, assert_never, cast
@@ -26,6 +27,7 @@ from currant._values.errors import (
     NotPermittedError,
     NotReadyError,
     OutputLimitError,
+    SpillError,
     TimeLimitError,
     UnresponsiveError,
 )
@@ -64,6 +66,11 @@ SECONDS = r"(\d+(?:\.\d+)?(?:e[+-]\d+)?) s"
 TIME_LIMITS = {
     kind: re.compile(" " + text.format(limit=SECONDS)) for kind, text in TIME_LIMIT_TEXTS.items()
 }
+
+STRING = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+"""The `repr` of a str."""
+
+SPILL = re.compile(rf" has failed: its output cannot be written to {STRING}: (.*)", re.DOTALL)
 
 OUTPUT_LIMIT = re.compile(r" wrote more than (\d{1,18}) bytes, .*")
 
@@ -233,12 +240,14 @@ def _error_of(command: str, text: str, time: float) -> CurrantError | None:
     elif found := NOT_PERMITTED.fullmatch(rest):
         error = NotPermittedError(command, int(found[1]))
     else:
-        error = _limit_of(command, rest)
+        error = _output_error_of(command, rest)
     return error
 
 
-def _limit_of(command: str, text: str) -> CurrantError | None:
-    """Return the error of a limit whose text, without the name, looks like `text`."""
+def _output_error_of(command: str, text: str) -> CurrantError | None:
+    """Return the error of a limit or a file whose text, without the name, looks like `text`."""
+    if found := SPILL.fullmatch(text):
+        return SpillError(command, literal_eval(found[1]), found[2])
     for kind, pattern in TIME_LIMITS.items():
         if found := pattern.fullmatch(text):
             return TimeLimitError(command, float(found[1]), kind)
