@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from anyio import fail_after
+from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
 from currant import (
@@ -42,6 +43,22 @@ def bytes_of(messages: list[Message], stream: str) -> bytes:
     """Return the bytes of a stream that a reader got."""
     lines = [message for message in messages if isinstance(message, Line)]
     return b"".join(line.data + line.ending for line in lines if line.stream == stream)
+
+
+class OneChunk(ByteReceiveStream):
+    """A stream with one chunk, which comes after some seconds."""
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return the chunk, or wait for hours."""
+        after, self._after = self._after, HOURS
+        await anyio.sleep(after)
+        return b"x"[:max_bytes]
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 # ---- too much output ----
@@ -213,6 +230,45 @@ class TestOnTheClock:
         # The last batches wait in the buffer, so the silence begins while they are being read.
         assert took >= 100 * (waits - 1) + 10
         assert isinstance(runner.results["c"].error, TimeLimitError)
+
+    @pytest.mark.parametrize(
+        ("chunk_after", "held_up", "silent_at"),
+        [(0, 100, 110), (5, 100, 115), (5, 0, 15), (15, 100, 10)],
+    )
+    async def test_a_silence_begins_when_the_reader_waits_again(
+        self, chunk_after: float, held_up: float, silent_at: float
+    ) -> None:
+        """The whole time is left then: what was held up may have held the process up."""
+        silence, started_at = Silence(streams=1), anyio.current_time()
+        pipe = silence.listen_to(OneChunk(chunk_after))
+
+        async def read() -> None:
+            while True:
+                await pipe.receive()
+                await anyio.sleep(held_up)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await silence.wait(10)
+            tasks.cancel_scope.cancel()
+        assert anyio.current_time() - started_at == pytest.approx(silent_at)
+
+    async def test_a_wait_that_was_given_up_is_a_part_of_the_silence(self) -> None:
+        """Only the time until the next wait is not."""
+        silence, started_at = Silence(streams=1), anyio.current_time()
+        pipe = silence.listen_to(OneChunk(HOURS))
+
+        async def read() -> None:
+            with anyio.move_on_after(4):
+                await pipe.receive()
+            await anyio.sleep(100)
+            await pipe.receive()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await silence.wait(10)
+            tasks.cancel_scope.cancel()
+        assert anyio.current_time() - started_at == pytest.approx(4 + 100 + 6)
 
     async def test_a_hung_command_was_up_until_its_last_output(self) -> None:
         """So a service that hangs once a week is restarted each time."""

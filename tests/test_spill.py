@@ -331,6 +331,27 @@ async def test_a_disk_that_does_not_answer_does_not_hold_up_a_kill(
     assert error.reason == "the disk does not answer"
 
 
+async def test_a_kill_does_not_wait_for_the_file_to_be_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command never starts."""
+    go, entered = Event(), anyio.Event()
+
+    def create_late(path: str, flags: int, data: bytes) -> None:
+        from_thread.run_sync(entered.set)
+        go.wait(LIMIT)
+
+    monkeypatch.setattr(spill, "_write", create_late)
+    launcher = FakeLauncher()
+    with fail_after(LIMIT):
+        async with Runner([spilling("c", tmp_path / "c.log")], launcher=launcher) as runner:
+            await entered.wait()
+            runner.kill()
+    go.set()
+    assert runner.results["c"].status == "stopped"
+    assert not launcher.launched
+
+
 async def test_a_second_kill_hurries_a_disk_that_does_not_answer(
     tmp_path: Path, slow_disk: SlowDisk
 ) -> None:

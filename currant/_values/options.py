@@ -40,6 +40,10 @@ _SUBPROCESS_HINTS = {
     "process_group": "each command has a session of its own",
 }
 
+_SUBPROCESS_HINTS |= dict.fromkeys(
+    ["head", "tail", "spill"], "use capture=Capture(head=..., tail=..., spill=...)"
+)
+
 COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
     ["max_processes", "sinks", "buffer_size", "launcher", "orphan_guard", "keep_open"], _IN_RUNNER
 )
