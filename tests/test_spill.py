@@ -167,7 +167,10 @@ async def test_a_file_is_free_again_when_its_command_has_ended(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda folder: folder / "missing" / "c.log", "No such file or directory"),
+        (
+            lambda folder: folder / "missing" / "c.log",
+            "No such file or directory; create its folder first",
+        ),
         (lambda folder: folder, "Is a directory"),
     ],
 )

@@ -184,6 +184,9 @@ def test_each_type_has_its_public_word() -> None:
         "'a' exceeded its time limit of one s",
         "'a' failed its `alive` probe 03 times in a row: x",
         "'a' (process group 3) still exists 5 s after SIGKILL; so what",
+        "'a' has failed: its output cannot be written to '\\x': no",
+        "'a' has failed: its output cannot be written to a file: no",
+        "'a' wrote more than 007 bytes, the limit of its max_output",
     ],
 )
 def test_unknown_error_keeps_its_text(text: str) -> None:

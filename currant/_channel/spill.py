@@ -59,7 +59,8 @@ class SpillFile:
         try:
             await in_thread(partial(_write, self._path, os.O_CREAT | os.O_TRUNC, b""))
         except OSError as error:
-            reason = f"its output cannot be written to {self._path!r}: {_reason(error)}"
+            advice = "; create its folder first" if isinstance(error, FileNotFoundError) else ""
+            reason = f"its output cannot be written to {self._path!r}: {_reason(error)}{advice}"
             raise LaunchError(self._name, reason) from error
 
     async def append(self, chunk: bytes) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import re
 from ast import literal_eval
+from contextlib import suppress
 from itertools import takewhile
 from signal import Signals
 from typing import TYPE_CHECKING, TypeVar, assert_never, cast
@@ -247,7 +248,8 @@ def _error_of(command: str, text: str, time: float) -> CurrantError | None:
 def _output_error_of(command: str, text: str) -> CurrantError | None:
     """Return the error of a limit or a file whose text, without the name, looks like `text`."""
     if found := SPILL.fullmatch(text):
-        return SpillError(command, literal_eval(found[1]), found[2])
+        with suppress(SyntaxError, ValueError):  # of an escape that no `repr` writes
+            return SpillError(command, literal_eval(found[1]), found[2])
     for kind, pattern in TIME_LIMITS.items():
         if found := pattern.fullmatch(text):
             return TimeLimitError(command, float(found[1]), kind)
