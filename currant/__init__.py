@@ -15,6 +15,7 @@ from currant._supervisor.job import Job
 from currant._supervisor.runner import Runner
 from currant._supervisor.sink_tasks import Sink
 from currant._synchronization import KillBarrier
+from currant._values.capture import Capture, Omitted
 from currant._values.command import PIPE, Command
 from currant._values.errors import (
     CannotStopError,
@@ -29,9 +30,12 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
     MissingExtraError,
+    NotCapturedError,
     NotPermittedError,
     NotReadyError,
+    OutputLimitError,
     RunningLoopError,
+    SpillError,
     StdinClosedError,
     TimeLimitError,
     UnknownNameError,
@@ -67,6 +71,7 @@ __all__ = [
     "Batch",
     "BatchMessage",
     "CannotStopError",
+    "Capture",
     "Command",
     "CommandError",
     "CommandFailed",
@@ -91,8 +96,11 @@ __all__ = [
     "LocalLauncher",
     "Message",
     "MissingExtraError",
+    "NotCapturedError",
     "NotPermittedError",
     "NotReadyError",
+    "Omitted",
+    "OutputLimitError",
     "Process",
     "Pty",
     "Ready",
@@ -104,6 +112,7 @@ __all__ = [
     "RunningLoopError",
     "Sink",
     "Skipped",
+    "SpillError",
     "Started",
     "StdinClosedError",
     "TimeLimitError",

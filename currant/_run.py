@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
+    from currant._values.capture import CaptureLike
     from currant._values.checks import StrOrPath
     from currant._values.command import Command, CommandLike, ProcessOptions
     from currant._values.launch_spec import KillMode, Leftovers
@@ -50,7 +51,7 @@ class RunnerOptions(TypedDict, total=False):
     kill_others_on: KillOthersOn | None
     grace: float
     max_processes: int | None
-    capture: bool | int
+    capture: CaptureLike
     buffer_size: int
     sinks: Iterable[Sink]
     launcher: Launcher | None
@@ -71,7 +72,7 @@ async def run_process(
     input: bytes | None = None,  # noqa: A002 - as in anyio.run_process
     check: bool = True,
     timeout: float | None = None,  # noqa: ASYNC109 - a limit for the command, which fails
-    capture: bool | int = True,
+    capture: CaptureLike = True,
     launcher: Launcher | None = None,
     **command_options: Unpack[ProcessOptions],
 ) -> Result:
@@ -91,7 +92,7 @@ async def run_process(
         input: the bytes to write to stdin, followed by end-of-file; None: see `stdin`.
         check: whether to raise an error if the command fails.
         timeout: seconds after which the command is stopped and has failed; None: no limit.
-        capture: whether the result has the output; an int keeps so many last bytes of each stream.
+        capture: the part of the output that the result has, as for `Command`.
         launcher: starts the process; None: a `LocalLauncher`.
         command_options: the options of the command, as for `Command`.
 
@@ -119,7 +120,7 @@ def _process_command(
     command: CommandLike,
     given_input: bytes | None,
     timeout: float | None,
-    capture: bool | int,
+    capture: CaptureLike,
     options: ProcessOptions,
 ) -> Command:
     """Return the command of `run_process`.

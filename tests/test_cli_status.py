@@ -61,6 +61,18 @@ STOPPING = b"currant: a ended: exit code %d; stopping the other commands\n"
         ),
         (["-k", "exit"], ["exit 4"], 4, b"currant: a: exit code 4\n"),
         (["-k", "exit", "-q"], ["true", EXEC_FOREVER], 0, b""),
+        (
+            ["--idle-timeout", "0.1"],
+            [EXEC_FOREVER],
+            143,
+            b"currant: 'a' wrote nothing for 0.1 s, the limit of its idle_timeout\n",
+        ),
+        (
+            ["--max-output", "1", "--hide", "a"],
+            ["echo hi"],
+            1,
+            b"currant: 'a' wrote more than 1 bytes, the limit of its max_output\n",
+        ),
     ],
 )
 def test_exit_status_reports_the_first_failure(

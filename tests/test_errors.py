@@ -27,10 +27,13 @@ from currant import (
     LaunchError,
     Line,
     MissingExtraError,
+    NotCapturedError,
     NotPermittedError,
     NotReadyError,
+    OutputLimitError,
     Result,
     RunningLoopError,
+    SpillError,
     StdinClosedError,
     TimeLimitError,
     UnknownNameError,
@@ -143,6 +146,14 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         },
         "'web' is not ready: it has ended: exit code 3\n    stdout: hi",
     ),
+    (
+        NotCapturedError("web", "stderr"),
+        {"name": "web", "stream": "stderr"},
+        (
+            "the stderr of 'web' was not captured; give the command or its Runner capture=True, "
+            "a number of last bytes, or a Capture"
+        ),
+    ),
     (ExitStatusLostError("web"), {"name": "web"}, LOST),
     (
         UnresponsiveError("web", 3, "status 500"),
@@ -151,13 +162,31 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         TimeLimitError("web", 5),
-        {"name": "web", "seconds": 5, "whose": "command"},
+        {"name": "web", "seconds": 5, "kind": "command"},
         "'web' exceeded its time limit of 5 s",
     ),
     (
         TimeLimitError("web", 0.5, "runner"),
-        {"name": "web", "seconds": 0.5, "whose": "runner"},
+        {"name": "web", "seconds": 0.5, "kind": "runner"},
         "'web' exceeded the Runner's time limit of 0.5 s",
+    ),
+    (
+        TimeLimitError("web", 2, "idle"),
+        {"name": "web", "seconds": 2, "kind": "idle"},
+        "'web' wrote nothing for 2 s, the limit of its idle_timeout",
+    ),
+    (
+        SpillError("web", "/full/web.log", "No space left on device"),
+        {"name": "web", "path": "/full/web.log", "reason": "No space left on device"},
+        (
+            "'web' has failed: its output cannot be written to '/full/web.log': "
+            "No space left on device"
+        ),
+    ),
+    (
+        OutputLimitError("web", 1000),
+        {"name": "web", "limit": 1000},
+        "'web' wrote more than 1000 bytes, the limit of its max_output",
     ),
     (
         DependencyError("web", "'db' was to be ready, and has ended: exit code 1"),

@@ -464,6 +464,29 @@ def test_script_handles_thousands_of_groups(groups: Groups, lifeline: Lifeline) 
     assert groups.exits() == [-SIGTERM]
 
 
+@needs_proc
+def test_script_reads_on_after_a_process_that_has_just_ended(
+    lifeline: Lifeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of such a process cannot be read any more, as little as a folder."""
+    script = tmp_path / "guard.sh"
+    text = SCRIPT.read_text()
+    files = "seen=$(groups_alive /proc/[0-9]*/stat)"
+    assert files in text
+    unreadable = f"seen=$(groups_alive /proc/self/stat {tmp_path} /proc/[0-9]*/stat)"
+    script.write_text(text.replace(files, unreadable))
+    monkeypatch.setattr("tests.test_guard.SCRIPT", script)
+    groups = Groups("sh")
+    try:
+        deaf = f"{lifeline.hold('deaf')}; trap '' TERM; {lifeline.say('ready')}; {EXEC_FOREVER}"
+        groups.start(deaf, grace=0.3)
+        lifeline.wait_for("ready")
+        assert groups.die() == 0
+        assert lifeline.ended() == {"deaf", "ready"}
+    finally:
+        groups.close()
+
+
 def test_script_works_without_proc(
     lifeline: Lifeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Captured bytes and the last lines of an attempt, both bounded."""
+"""The last lines of an attempt, bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from currant import Batch
-from currant._channel.capture import Capture
 from currant._channel.tail import TAIL_BYTES, TAIL_LINES, Tail
 
 if TYPE_CHECKING:
@@ -23,69 +22,6 @@ def tail_of(*batches: bytes, stream: StreamName = "stdout") -> list[bytes]:
     for data in batches:
         tail.add(Batch("web", stream, data, 0.0))
     return [line.data + line.ending for line in tail.lines()]
-
-
-# ---- capture ----
-
-
-def test_capture_is_none_unless_asked_for() -> None:
-    """Without a capture the result is None, unlike empty output."""
-    capture = Capture(False)
-    capture.add("stdout", b"abc")
-    assert capture.get("stdout") is None
-    assert capture.get("stderr") is None
-
-
-@pytest.mark.parametrize("how", [True, 0, 1, 100])
-def test_capture_of_no_output_is_empty(how: bool | int) -> None:
-    """A command that wrote nothing has captured b"" on both streams."""
-    assert Capture(how).get("stdout") == b""
-    assert Capture(how).get("stderr") == b""
-
-
-def test_streams_are_captured_separately() -> None:
-    """Each stream has its own bytes, in order."""
-    capture = Capture(True)
-    capture.add("stdout", b"a")
-    capture.add("stderr", b"b")
-    capture.add("stdout", b"c")
-    assert capture.get("stdout") == b"ac"
-    assert capture.get("stderr") == b"b"
-
-
-@given(st.lists(st.binary(max_size=30)))
-def test_full_capture_keeps_all_bytes(chunks: list[bytes]) -> None:
-    """``capture=True`` keeps everything."""
-    capture = Capture(True)
-    for chunk in chunks:
-        capture.add("stdout", chunk)
-    assert capture.get("stdout") == b"".join(chunks)
-
-
-@given(st.lists(st.binary(max_size=30)), st.integers(0, 50))
-def test_bounded_capture_keeps_the_last_bytes(chunks: list[bytes], limit: int) -> None:
-    """A number keeps that many last bytes of each stream, at any time and for any chunks."""
-    capture = Capture(limit)
-    written = b""
-    for chunk in chunks:
-        capture.add("stderr", chunk)
-        written += chunk
-        assert capture.get("stderr") == written[max(0, len(written) - limit) :]
-
-
-def test_capture_of_one_byte_is_not_a_full_capture() -> None:
-    """1 is a number of bytes, although it equals True."""
-    capture = Capture(1)
-    capture.add("stdout", b"abc")
-    assert capture.get("stdout") == b"c"
-
-
-def test_bounded_capture_uses_bounded_memory() -> None:
-    """A capture holds little more than twice its limit (as its pickle shows)."""
-    capture = Capture(1000)
-    for _ in range(1000):
-        capture.add("stdout", b"x" * 999)
-        assert len(pickle.dumps(capture)) < 2 * 1000 + 500
 
 
 # ---- tail ----

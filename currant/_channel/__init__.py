@@ -2,6 +2,7 @@
 
 Read `output` first: it turns the bytes of a process into batches, with `capture` and `tail` for
 the output that a `Result` or an error shows, and `line_matcher` for the lines that probes wait for.
+`spill` writes all output into a file, and `silence` measures for how long there was none.
 Then read `channel`, which hands each message to every subscription.  `subscription` decides when a
 sender waits and when output is discarded; `buffer` holds the messages.  The two kinds of
 subscription are `readers` (the iterators over a Runner) and `feed` (the stream of a sink).

@@ -1,7 +1,7 @@
 """The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
-Both streams are read at the same time, stderr in a separate task.  On the way, `Capture` and
-`Tail` keep their share, and each chunk is searched for the lines that probes wait for.  That
+Both streams are read at the same time, stderr in a separate task.  On the way, `CapturedOutput`
+and `Tail` keep their share, and each chunk is searched for the lines that probes wait for.  That
 happens before the chunk is sent, so readiness waits neither for room nor for the end of a line.
 
 An unfinished line is held back until it is finished.  If the command has `flush_after`, the task
@@ -13,16 +13,18 @@ Invariant: the batches of a stream, joined, are the bytes that the process wrote
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.capture import Capture
+from currant._channel.capture import CapturedOutput
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._synchronization import Notifier
+from currant._values.errors import OutputLimitError
 from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, TaskGroup
 
+    from currant._channel.silence import Silence
+    from currant._channel.spill import SpillFile
+    from currant._values.capture import Capture, Omitted
+    from currant._values.errors import CurrantError
     from currant._values.lines import Batch, Line, StreamName
     from currant._values.probe import LineProbe
 
@@ -47,31 +53,45 @@ class Output:
 
     Args:
         name: the command's name.
-        capture: False to keep no output, True to keep all, or how many last bytes of each stream.
+        capture: which part of each stream to keep; None: nothing.
         line_probes: the probes that wait for a line.
         send: is called with each batch of lines, and waits while there is no room.
         line_limit: the most bytes of a line that stay together.
         flush_after: seconds of silence after which an unfinished line is sent; None: never.
+        max_output: the most bytes of both streams together; what follows is discarded.
+        silence: measures for how long the process has written nothing; None: nothing does.
+        spill: gets all output; None: no file does.
+        on_fault: is called, once, if there is more output than `max_output`.
 
     Attributes:
         matched: whether a line has matched a probe.
+        silence, spill: as given.
     """
 
     def __init__(
         self,
         name: str,
-        capture: bool | int,
+        capture: Capture | None,
         line_probes: Sequence[LineProbe],
         send: Callable[[Batch], Awaitable[None]],
         *,
         line_limit: int = MAX_LINE,
         flush_after: float | None = None,
+        max_output: int | None = None,
+        silence: Silence | None = None,
+        spill: SpillFile | None = None,
+        on_fault: Callable[[CurrantError], None] = lambda _: None,
     ) -> None:
         self._name = name
         self._send = send
+        self._max_output = max_output
+        self._bytes_left = sys.maxsize if max_output is None else max_output
+        self.silence: Silence | None = silence
+        self.spill: SpillFile | None = spill
+        self._on_fault = on_fault
         self._matcher = LineMatcher(line_probes)
         self.matched: bool = False
-        self._capture = Capture(capture)
+        self._capture = CapturedOutput(capture)
         self._flush_after = flush_after
         self._splitters: dict[StreamName, LineSplitter] = {
             "stdout": LineSplitter(line_limit),
@@ -98,6 +118,17 @@ class Output:
         """Return the captured bytes of `stream`; None if the caller asked for no capture."""
         return self._capture.get(stream)
 
+    @property
+    def omitted(self) -> Omitted:
+        """The numbers of bytes that the capture left out."""
+        return self._capture.omitted
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether output that was not read yet may be a fault."""
+        can_fail = self._max_output is not None or self.spill is not None
+        return can_fail and self._open_streams > 0
+
     async def read(
         self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup
     ) -> None:
@@ -120,7 +151,11 @@ class Output:
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
         if source is not None:
+            if self.silence is not None:
+                source = self.silence.listen_to(source)
             await self._send_lines(source, stream)
+        if self.silence is not None:
+            self.silence.ended()
         self._open_streams -= 1
         self._change.notify_all()
 
@@ -129,8 +164,10 @@ class Output:
         splitter = self._splitters[stream]
         while (chunk := await self._receive(source, stream, splitter)) is not None:
             self._read_at = now = time.time()
-            if chunk:
+            if chunk := self._within_limit(chunk):
                 data = self._add(chunk, stream, splitter)
+                if self.spill is not None:
+                    await self.spill.append(chunk)
             elif stream in self._matcher.undecided:
                 data = b""
                 self._settle(stream)
@@ -171,6 +208,14 @@ class Output:
         if self._flush_after == 0:
             data += splitter.flush_characters()
         return data
+
+    def _within_limit(self, chunk: bytes) -> bytes:
+        """Return the part of `chunk` that the command may write, and report if there is more."""
+        left = self._bytes_left
+        self._bytes_left -= len(chunk)
+        if self._max_output is not None and self._bytes_left < 0 <= left:
+            self._on_fault(OutputLimitError(self._name, self._max_output))
+        return chunk[: max(0, left)]
 
     async def _send_batch(self, batch: Batch) -> None:
         self._tail.add(batch)

@@ -69,19 +69,18 @@ clock() {
 # Prints the groups of processes that are alive, from files /proc/PID/stat.  A line reads
 # "pid (name) state ppid pgrp ..." with dozens of numbers; a name may contain anything, but is too
 # short for so many.  The 20th number is the thread count: a zombie with several threads is alive,
-# and only its first thread has ended.
+# and only its first thread has ended.  `cat` reads them, because `sed` stops at a process that ends.
 groups_alive() {
     rest='\( -\{0,1\}[0-9]\{1,\}\)'
-    sed -n -e "s/.*) [^ZX] [0-9]* \([0-9]*\)$rest\{30,\}\$/\1/p" \
-        -e "s/.*) Z [0-9]* \([0-9]*\)$rest\{14\} \([2-9]\|1[0-9]\)[0-9]*$rest\{20,\}\$/\1/p" \
-        /dev/null "$@"
+    cat /dev/null "$@" | sed -n -e "s/.*) [^ZX] [0-9]* \([0-9]*\)$rest\{30,\}\$/\1/p" \
+        -e "s/.*) Z [0-9]* \([0-9]*\)$rest\{14\} \([2-9]\|1[0-9]\)[0-9]*$rest\{20,\}\$/\1/p"
 }
 
 # Prints the task folders of all threads of processes whose first thread has ended.
 without_first_thread() {
     rest='\( -\{0,1\}[0-9]\{1,\}\)'
-    sed -n "s/^\([0-9]*\) (.*) Z$rest\{16\} \([2-9]\|1[0-9]\)[0-9]*$rest\{20,\}\$/\/proc\/\1\/task\/*/p" \
-        /dev/null "$@"
+    cat /dev/null "$@" |
+        sed -n "s/^\([0-9]*\) (.*) Z$rest\{16\} \([2-9]\|1[0-9]\)[0-9]*$rest\{20,\}\$/\/proc\/\1\/task\/*/p"
 }
 
 # Sends the stop signal to each group with a marked process that did not get it yet, and SIGKILL if

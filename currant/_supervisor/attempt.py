@@ -23,17 +23,21 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.output import Output
+from currant._channel.silence import Silence
+from currant._channel.spill import SpillFile
 from currant._process.launcher import Measured, Outlived, Resizable
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
+from currant._values.capture import as_capture
 from currant._values.errors import (
     CannotStopError,
     ExitStatusLostError,
     LaunchError,
     NotReadyError,
+    SpillError,
     TimeLimitError,
     UnresponsiveError,
 )
@@ -102,22 +106,26 @@ class Attempt:
 
     def __init__(self, command: Command, context: JobContext) -> None:
         self.number: int = 0
+        self._command = command
+        self._context = context
         line_probes = () if command.ready is None else command.ready.line_probes
         self.output: Output = Output(
             command.name,
-            context.policies.capture,
+            as_capture(context.policies.capture),
             line_probes,
             context.send,
             line_limit=command.line_limit,
             flush_after=command.flush_after,
+            max_output=command.max_output,
+            silence=None if command.idle_timeout is None else Silence(streams=2),
+            spill=self._spill_of(command),
+            on_fault=self.on_output_fault,
         )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
         self.usage: Usage | None = None
         self.has_left_nothing: bool = False
-        self._command = command
-        self._context = context
         self._phase: _Phase = _OVER
         self._health = Health(
             command,
@@ -191,7 +199,10 @@ class Attempt:
         self._phase = _STARTING
         process: Process | None = None
         try:
-            process = await self._context.launcher.launch(self._command)
+            if self.output.spill is not None:
+                await self.output.spill.create()
+            if not self._context.barrier.thrown:
+                process = await self._context.launcher.launch(self._command)
         except LaunchError as error:
             self.error = error
             self.status = "stopped" if self._context.barrier.thrown else "failed"
@@ -262,9 +273,7 @@ class Attempt:
         is_stopped = self.is_stopping or self._context.barrier.thrown
         if not (self.may_run and self.is_running) or self.error is not None or is_stopped:
             return False
-        self.error = fault
-        self._health.cancel()
-        self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
+        self._note_fault(fault)
         return True
 
     def fail(self, fault: CurrantError) -> None:
@@ -308,6 +317,11 @@ class Attempt:
             await process.resize(size.rows, size.columns)
         else:
             await checkpoint()
+
+    def _spill_of(self, command: Command) -> SpillFile | None:
+        capture = as_capture(self._context.policies.capture)
+        path = None if capture is None else capture.spill_of(command.name)
+        return None if path is None else SpillFile(command.name, path, self.on_output_fault)
 
     def _begin(self, running: _Running) -> None:
         process, tasks = running.process, running.tasks
@@ -382,8 +396,10 @@ class Attempt:
         await self.end_escapees(max(left, least))
 
     def _judge(self) -> bool:
-        """Set `status` and return True; return False if unread lines still decide the status."""
+        """Set `status` and return True; return False if unread output still decides the status."""
         assert self.exit is not None
+        if self.error is None and self.output.may_fail:
+            return False
         was_stopped = self._stop_request is not None or self._context.barrier.thrown
         ending = Ending(self.exit, self.error, was_stopped, self._health.readiness)
         self.status = judge(ending, self._command.success_codes)
@@ -395,13 +411,16 @@ class Attempt:
 
     def _uptime(self, exited_at: float) -> float:
         """Return how long the process was up: ready, and as far as known in order."""
-        if isinstance(self.error, TimeLimitError):
+        if isinstance(self.error, TimeLimitError) and self.error.kind != "idle":
             return 0.0
-        if isinstance(self.error, UnresponsiveError):
+        if isinstance(self.error, (TimeLimitError, UnresponsiveError)):
             exited_at = self._health.passed_at
         return max(0.0, exited_at - self._health.ready_at)
 
     def _request_stop(self, *, hurry: bool = False) -> None:
+        if self.output.spill is not None:
+            grace = 0.0 if hurry else self._context.policies.grace
+            self.output.spill.limit_wait(grace + self._context.limits.spill)
         if self._stop_request is None:
             if not self.may_run:
                 return
@@ -431,6 +450,22 @@ class Attempt:
         """Fail and stop because of `fault`; called by the checks."""
         if self.abort(fault):
             self.stop_soon()
+
+    def on_output_fault(self, fault: CurrantError) -> None:
+        """Fail because of `fault`; called by the output, which may be read after the exit.
+
+        A command that was stopped first has not failed, unless its file lacks output.
+        """
+        if self.exit is None:
+            self.on_fault(fault)
+        is_failure = isinstance(fault, SpillError) or not (self.exit is None or self.exit.stopped)
+        if self.error is None and is_failure:
+            self._note_fault(fault)
+
+    def _note_fault(self, fault: CurrantError) -> None:
+        self.error = fault
+        self._health.cancel()
+        self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""

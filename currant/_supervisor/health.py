@@ -1,4 +1,4 @@
-"""Checks of a running process: readiness, liveness and the time limit.
+"""Checks of a running process: readiness, liveness, the time limit and the limit of silence.
 
 A `Health` reports to the attempt, and stops nothing.  Only a command with a probe or a time limit
 needs a task.
@@ -35,7 +35,8 @@ __all__ = ["Health", "has_checks", "name_of_probes"]
 
 def has_checks(command: Command) -> bool:
     """Return whether a process of `command` is checked while it runs."""
-    return not (command.ready is None and command.alive is None and command.timeout is None)
+    checks = (command.ready, command.alive, command.timeout, command.idle_timeout)
+    return any(check is not None for check in checks)
 
 
 def name_of_probes(name: str) -> str:
@@ -66,7 +67,7 @@ class Health:
     Attributes:
         readiness: whether the attempt is ready, may become so by the checks, or will not.
         ready_at: when the attempt became ready, on the event loop's clock; inf before.
-        passed_at: when a check was passed last: a check of liveness, or of readiness before.
+        passed_at: when a check was passed last: of liveness, of silence, or of readiness before.
     """
 
     __slots__ = (
@@ -148,6 +149,8 @@ class Health:
             async with anyio.create_task_group() as tasks:
                 if self._command.timeout is not None:
                     tasks.start_soon(self._limit_time, self._command.timeout)
+                if self._command.idle_timeout is not None:
+                    tasks.start_soon(self._limit_silence, self._command.idle_timeout)
                 ready, alive = self._command.ready, self._command.alive
                 is_ready = ready is None or await self._becomes_ready(ready, target)
                 if is_ready and alive is not None:
@@ -157,6 +160,13 @@ class Health:
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         self._listener.on_fault(TimeLimitError(self._command.name, seconds))
+
+    async def _limit_silence(self, seconds: float) -> None:
+        silence = self._output.silence
+        assert silence is not None
+        await silence.wait(seconds)
+        self.passed_at = silence.since
+        self._listener.on_fault(TimeLimitError(self._command.name, seconds, "idle"))
 
     async def _becomes_ready(self, probe: Probe, target: _Target) -> bool:
         began = anyio.current_time()

@@ -402,6 +402,7 @@ class Lifecycle:
             started_at=started_at,
             stdout=self.attempt.output.captured("stdout"),
             stderr=self.attempt.output.captured("stderr"),
+            omitted=self.attempt.output.omitted,
             tail=self.attempt.output.tail,
             usage=self.attempt.usage,
         )

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
+    from currant._values.capture import CaptureLike
     from currant._values.command import CommandLike
     from currant._values.launch_spec import KillMode, Leftovers, SignalTarget
     from currant._values.messages import BatchMessage, Message
@@ -100,8 +101,8 @@ class Runner:
         max_processes: how many commands may run at the same time; the others are queued in order.
             A command that waits for its restart counts as running.  A command that waits for its
             dependencies (`Command.after`) does not count.  None: no limit.
-        capture: whether results carry the output: False, True, or how many last bytes of each
-            stream.
+        capture: the part of the output that results carry: False (nothing), True (everything),
+            the number of last bytes of each stream, or a `Capture`.
         buffer_size: how many messages (among them batches of output of up to 320 KiB) each reader
             may be behind before the commands wait for the reader.  Iteration may also be behind by
             256 KiB of output at most, or one larger batch, so that the lines of a quiet command do
@@ -159,7 +160,7 @@ class Runner:
         kill_others_on: KillOthersOn | None = None,
         grace: float = 5.0,
         max_processes: int | None = None,
-        capture: bool | int = False,
+        capture: CaptureLike = False,
         buffer_size: int = 16,
         sinks: Iterable[Sink] = (),
         launcher: Launcher | None = None,

@@ -48,6 +48,7 @@ from currant._values.shell_syntax import join_lines, join_words, why_shell
 if TYPE_CHECKING:
     from socket import socket
 
+    from currant._values.capture import CaptureLike
     from currant._values.restart import RestartPolicy, RestartWhen
 
 __all__ = [
@@ -108,6 +109,8 @@ class ProcessOptions(TypedDict, total=False):
     alive: Probe | None
     failure_threshold: int
     after: After
+    idle_timeout: float | None
+    max_output: int | None
     replicas: int
     color: str | None
     line_limit: int
@@ -117,7 +120,7 @@ class ProcessOptions(TypedDict, total=False):
 class CommandOptions(ProcessOptions, total=False):
     """The keyword arguments of `Command`, for `Command.parse` and `Command.shell`."""
 
-    capture: bool | int | None
+    capture: CaptureLike | None
     timeout: float | None
 
 
@@ -188,8 +191,8 @@ class Command(LaunchSpec):
             The sockets stay open here, and belong to the caller: close them when the command has
             ended.  Such a command cannot be pickled, and compares its sockets by identity.
         success_codes: the exit codes that count as success.
-        capture: whether the `Result` carries the output: False, True, or the number of last bytes
-            of each stream to keep.
+        capture: the part of the output that the `Result` carries: False (nothing), True
+            (everything), the number of last bytes of each stream, or a `Capture`.
         restart: ``"never"``, ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
@@ -217,6 +220,12 @@ class Command(LaunchSpec):
             that command has a probe, and started if not.
         timeout: seconds that each attempt may take; if an attempt takes longer, it is stopped and
             has failed.
+        idle_timeout: seconds for which each attempt may write nothing, from its start on; if an
+            attempt is silent for longer, it is stopped and has failed.  The time in which a slow
+            reader holds the output up does not count.
+        max_output: the bytes that each attempt may write, stdout and stderr together; if an attempt
+            writes more, it is stopped and has failed.  Readers, sinks and `capture` get exactly so
+            many bytes, and what follows is discarded.
         replicas: the number of copies to run: ``web`` becomes ``web.1`` to ``web.N``.  The variable
             ``CURRANT_REPLICA`` holds the number of each copy.
         color: the style of the name on a console, as the package rich writes styles: ``"cyan"``,
@@ -236,7 +245,7 @@ class Command(LaunchSpec):
     """
 
     success_codes: tuple[int, ...]
-    capture: bool | int | None
+    capture: CaptureLike | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
     ready: Probe | None
@@ -244,6 +253,8 @@ class Command(LaunchSpec):
     failure_threshold: int
     after: Mapping[str, Condition | None]
     timeout: float | None
+    idle_timeout: float | None
+    max_output: int | None
     replicas: int
     color: str | None
     line_limit: int
@@ -271,7 +282,7 @@ class Command(LaunchSpec):
         nice: int = 0,
         listen: Sequence[socket] = (),
         success_codes: Collection[int] = (0,),
-        capture: bool | int | None = None,
+        capture: CaptureLike | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
         kill_others_on: KillOthersOn | None = None,
         stop_signal: int | str = SIGTERM,
@@ -283,6 +294,8 @@ class Command(LaunchSpec):
         failure_threshold: int = 3,
         after: After = (),
         timeout: float | None = None,
+        idle_timeout: float | None = None,
+        max_output: int | None = None,
         replicas: int = 1,
         color: str | None = None,
         line_limit: int = MAX_LINE,
@@ -325,6 +338,8 @@ class Command(LaunchSpec):
                 failure_threshold=failure_threshold,
                 after=_checked_after(after),
                 timeout=timeout,
+                idle_timeout=idle_timeout,
+                max_output=max_output,
                 replicas=replicas,
                 color=color,
                 line_limit=line_limit,
@@ -368,6 +383,8 @@ class Command(LaunchSpec):
             _check_reads_no_stderr(self.ready)
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
+        check_seconds("idle_timeout", self.idle_timeout)
+        check_count("max_output", 1 if self.max_output is None else self.max_output)
         check_count("replicas", self.replicas)
         check_count("line_limit", self.line_limit)
         if not (self.flush_after is None or _is_delay(self.flush_after)):

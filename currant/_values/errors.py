@@ -8,7 +8,7 @@ mistake.  If a program is missing, the error is a `FileNotFoundError` too, as in
 from __future__ import annotations
 
 from errno import ENOENT
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from currant._values.line_pattern import ESCAPE_SEQUENCE
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line
 
 __all__ = [
+    "TIME_LIMIT_TEXTS",
     "CannotStopError",
     "CommandError",
     "CommandNotFoundError",
@@ -30,12 +31,16 @@ __all__ = [
     "JobEndedError",
     "LaunchError",
     "MissingExtraError",
+    "NotCapturedError",
     "NotPermittedError",
     "NotReadyError",
+    "OutputLimitError",
     "RunningLoopError",
     "SetupError",
+    "SpillError",
     "StdinClosedError",
     "TimeLimitError",
+    "TimeLimitKind",
     "UnknownNameError",
     "UnknownOptionError",
     "UnreadOutputWarning",
@@ -325,6 +330,25 @@ class NotReadyError(CurrantError):
         self.tail: tuple[Line, ...] = tuple(tail)
 
 
+class NotCapturedError(CurrantError):
+    """The text of an output was asked for, and the output was not captured.
+
+    Attributes:
+        name: the command's name.
+        stream: ``"stdout"`` or ``"stderr"``.
+    """
+
+    _fields = ("name", "stream")
+
+    def __init__(self, name: str, stream: str) -> None:
+        super().__init__(
+            f"the {stream} of {name!r} was not captured; give the command or its Runner "
+            "capture=True, a number of last bytes, or a Capture"
+        )
+        self.name = name
+        self.stream = stream
+
+
 class UnresponsiveError(CurrantError):
     """A command that had been ready no longer passes its `alive` probe.
 
@@ -343,23 +367,69 @@ class UnresponsiveError(CurrantError):
         self.reason = reason
 
 
+TimeLimitKind: TypeAlias = Literal["command", "runner", "idle"]
+
+TIME_LIMIT_TEXTS: dict[TimeLimitKind, str] = {
+    "command": "exceeded its time limit of {limit}",
+    "runner": "exceeded the Runner's time limit of {limit}",
+    "idle": "wrote nothing for {limit}, the limit of its idle_timeout",
+}
+"""The text of a `TimeLimitError` after the name of the command."""
+
+
 class TimeLimitError(CurrantError):
-    """A command exceeded its own time limit or the limit of the Runner.
+    """A command exceeded its own time limit or the limit of the Runner, or was silent for too long.
 
     Attributes:
         name: the command's name.
         seconds: the limit.
-        whose: the owner of the limit: ``"command"`` or ``"runner"``.
+        kind: the kind of limit: ``"command"`` (`Command.timeout`), ``"runner"`` (`Runner.timeout`)
+            or ``"idle"`` (`Command.idle_timeout`).
     """
 
-    _fields = ("name", "seconds", "whose")
+    _fields = ("name", "seconds", "kind")
 
-    def __init__(self, name: str, seconds: float, whose: str = "command") -> None:
-        limit = "its time limit" if whose == "command" else "the Runner's time limit"
-        super().__init__(f"{name!r} exceeded {limit} of {seconds:g} s")
+    def __init__(self, name: str, seconds: float, kind: TimeLimitKind = "command") -> None:
+        super().__init__(f"{name!r} {TIME_LIMIT_TEXTS[kind].format(limit=f'{seconds:g} s')}")
         self.name = name
         self.seconds = seconds
-        self.whose = whose
+        self.kind: TimeLimitKind = kind
+
+
+class SpillError(CurrantError):
+    """The output of a command cannot be written to the file of `Capture.spill`.
+
+    `__cause__` is the operating system's error.
+
+    Attributes:
+        name: the command's name.
+        path: the file, which lacks output.
+        reason: why the file cannot be written.
+    """
+
+    _fields = ("name", "path", "reason")
+
+    def __init__(self, name: str, path: str, reason: str) -> None:
+        super().__init__(f"{name!r} has failed: its output cannot be written to {path!r}: {reason}")
+        self.name = name
+        self.path = path
+        self.reason = reason
+
+
+class OutputLimitError(CurrantError):
+    """A command wrote more than it may.
+
+    Attributes:
+        name: the command's name.
+        limit: the number of bytes that each attempt may write, stdout and stderr together.
+    """
+
+    _fields = ("name", "limit")
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(f"{name!r} wrote more than {limit} bytes, the limit of its max_output")
+        self.name = name
+        self.limit = limit
 
 
 class RunningLoopError(CurrantError, RuntimeError):

@@ -42,6 +42,10 @@ _SUBPROCESS_HINTS = {
     "preexec_fn": "see the options wrap, user, group, extra_groups, umask, limits and nice",
 }
 
+_SUBPROCESS_HINTS |= dict.fromkeys(
+    ["head", "tail", "spill"], "use capture=Capture(head=..., tail=..., spill=...)"
+)
+
 COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
     ["max_processes", "sinks", "buffer_size", "launcher", "orphan_guard", "keep_open"], _IN_RUNNER
 )
@@ -49,8 +53,8 @@ COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
 
 _COMMAND_OPTIONS = (
     "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, ready, alive, stop_signal, "
-    "failure_threshold, after, replicas, color, umask, user, group, extra_groups, "
-    "limits, nice, listen"
+    "failure_threshold, after, replicas, color, umask, user, group, extra_groups, limits, nice, "
+    "listen, idle_timeout, max_output, line_limit, flush_after"
 )
 
 RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)

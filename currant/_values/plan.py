@@ -7,8 +7,10 @@ command runs.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from posixpath import normpath
 from typing import TYPE_CHECKING
 
+from currant._values.capture import as_capture
 from currant._values.command import DefaultName, as_command, with_policies
 from currant._values.dependencies import Dependencies, Needs, needs_among
 from currant._values.errors import CommandError
@@ -17,7 +19,7 @@ from currant._values.policies import Policies
 from currant._values.restart import as_restart_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from currant._values.command import Command, CommandLike
     from currant._values.names import Commands
@@ -54,6 +56,7 @@ class Plan:
         for command in self._commands.values():
             self.dependencies.add(command.name, self._needs_of(command))
         self.dependencies.check()
+        self._check_spills(self._commands.values())
 
     @property
     def commands(self) -> Mapping[str, Command]:
@@ -82,9 +85,11 @@ class Plan:
         is_known = not isinstance(name, DefaultName) and name in self._commands
         if is_known and may_run_again(name):
             named = built
+            self._check_spills([named, *self._others(named, may_run_again)])
             self.dependencies.replace(name, needs)
         else:
             named = self._names.give(built)
+            self._check_spills([named, *self._others(named, may_run_again)])
             self.dependencies.add(named.name, needs)
         self._commands[named.name] = named
         return named
@@ -96,6 +101,31 @@ class Plan:
     def to_launch(self, command: Command) -> Command:
         """Return `command` with the policies that a launcher has to know."""
         return with_policies(command, self.policies_of(command))
+
+    def _spill_of(self, command: Command) -> str | None:
+        """Return the path of the file that all output of `command` goes to, if there is one."""
+        capture = as_capture(self.policies_of(command).capture)
+        path = None if capture is None else capture.spill_of(command.name)
+        return None if path is None else normpath(path)
+
+    def _others(self, command: Command, has_ended: Callable[[str], bool]) -> list[Command]:
+        """Return the commands that may run beside `command`."""
+        if self._spill_of(command) is None:
+            return []
+        others = [each for each in self._commands.values() if each.name != command.name]
+        return [each for each in others if not has_ended(each.name)]
+
+    def _check_spills(self, commands: Iterable[Command]) -> None:
+        """Check that no two of `commands` write all of their output to the same file."""
+        writers: dict[str, str] = {}
+        for command in commands:
+            path = self._spill_of(command)
+            if path is None or (writer := writers.setdefault(path, command.name)) == command.name:
+                continue
+            raise CommandError(
+                f"commands {writer!r} and {command.name!r} would spill their output into the same "
+                f"file {path!r}; write {{name}} into the path, for the name of each command"
+            )
 
     def _needs_of(self, command: Command) -> Needs:
         """Return the dependencies of `command`, after a check that they can be met."""

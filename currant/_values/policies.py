@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
+from currant._values.capture import CaptureLike, check_capture
 from currant._values.checks import is_number
 from currant._values.errors import CommandError
 from currant._values.launch_spec import KillMode, Leftovers
@@ -26,7 +27,7 @@ class Policies:
         restart: when to restart the command.
         kill_others_on: the final end of the command that stops all others; None: no end does.
         grace: seconds between a request to stop and SIGKILL.
-        capture: whether the result carries the output; an int is a number of bytes per stream.
+        capture: the part of the output that the result carries.
         kill_mode: the processes that a stop asks.
         leftovers: what happens to the processes that the leader leaves behind.
         wrap: the words to put before the command's own.
@@ -35,7 +36,7 @@ class Policies:
     restart: RestartPolicy
     kill_others_on: KillOthersOn | None
     grace: float
-    capture: bool | int
+    capture: CaptureLike
     kill_mode: KillMode = "group"
     leftovers: Leftovers = "stop"
     wrap: tuple[str, ...] = ()
@@ -65,10 +66,7 @@ def check_policies(
         raise CommandError(f"kill_mode must be 'group' or 'mixed', not {kill_mode!r}")
     if leftovers is not None and leftovers not in get_args(Leftovers):
         raise CommandError(f"leftovers must be 'stop', 'wait' or 'leave', not {leftovers!r}")
-    if capture is not None and not (isinstance(capture, int) and capture >= 0):
-        raise CommandError(
-            f"capture must be False, True or a number of bytes >= 0, not {capture!r}"
-        )
+    check_capture(capture)
 
 
 def check_on_exit(on_exit: object) -> None:

@@ -6,11 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from currant._values.errors import CurrantError, NotReadyError, UnknownNameError, with_lines
+from currant._values.capture import NOTHING_OMITTED, Omitted, decode_around
+from currant._values.errors import (
+    CurrantError,
+    NotCapturedError,
+    NotReadyError,
+    UnknownNameError,
+    with_lines,
+)
 
 if TYPE_CHECKING:
     from currant._values.exit import Exit
-    from currant._values.lines import Line
+    from currant._values.lines import Line, StreamName
     from currant._values.usage import Usage
 
 __all__ = ["CommandFailed", "Result", "Results", "Status"]
@@ -35,12 +42,14 @@ class Result:
         duration: seconds from the first start to the end, delays before restarts included.
         started_at: the time of the first start, in seconds since the epoch; None if the command was
             never started.
-        stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise.
+        stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise.  If a
+            `Capture` left out the middle, these are the bytes before and after, joined.
         stderr: the stderr of the last attempt in the same way.
         tail: the last lines of the last attempt, both streams together, at most twenty.
         usage: the processor time and memory that the last attempt has used; None if there was no
             attempt, if another part of the program reaped the process, or if the event loop did
             (on systems without pidfds, such as macOS).
+        omitted: the numbers of bytes that `capture` left out of `stdout` and of `stderr`.
     """
 
     command: str
@@ -54,6 +63,33 @@ class Result:
     stderr: bytes | None = None
     tail: tuple[Line, ...] = field(default=(), repr=False)
     usage: Usage | None = field(default=None, repr=False)
+    omitted: Omitted = NOTHING_OMITTED
+
+    @property
+    def text(self) -> str:
+        """`stdout` decoded as UTF-8; U+FFFD replaces invalid bytes.
+
+        If bytes were left out, a line such as ``[... 1,234,567 bytes omitted ...]`` is in their
+        place, and a character that was cut there is left out of the text as a whole.
+
+        Raises:
+            NotCapturedError: `capture` was not set.
+        """
+        return self._decoded("stdout", self.stdout, self.omitted.stdout)
+
+    @property
+    def stderr_text(self) -> str:
+        """`stderr` decoded in the same way.
+
+        Raises:
+            NotCapturedError: `capture` was not set.
+        """
+        return self._decoded("stderr", self.stderr, self.omitted.stderr)
+
+    def _decoded(self, stream: StreamName, kept: bytes | None, omitted: int) -> str:
+        if kept is None:
+            raise NotCapturedError(self.command, stream)
+        return decode_around(kept, self.omitted.after, omitted)
 
 
 class Results(Mapping[str, Result]):

@@ -31,6 +31,8 @@ class ShutdownLimits(NamedTuple):
         last_lines: how long a probe with parts may take to see a line that was written before
             the exit.
         sinks: how long sinks may take if the block is left early, after twice the longest grace.
+        spill: how long a write to the file of `Capture.spill` may take, after a request to stop
+            and what is left of the grace.
         search: how long a search for escapees is repeated, if no file descriptor is left or a
             program is just being started.
         unread: how long the channel may be full before unread output is discarded, if the Runner
@@ -47,6 +49,7 @@ class ShutdownLimits(NamedTuple):
     escapee_grace: float = 0.2
     last_lines: float = 0.5
     sinks: float = 1.0
+    spill: float = 1.0
     search: float = 0.3
     unread: float = 1.0
     guard_exit: float = 1.0

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import base64
 import re
+from ast import literal_eval
+from contextlib import suppress
 from itertools import takewhile
 from signal import Signals
 from typing import TYPE_CHECKING, TypeVar, assert_never, cast
 
 from currant._values.errors import (
+    TIME_LIMIT_TEXTS,
     CannotStopError,
     CurrantError,
     DependencyError,
@@ -24,6 +27,8 @@ from currant._values.errors import (
     LaunchError,
     NotPermittedError,
     NotReadyError,
+    OutputLimitError,
+    SpillError,
     TimeLimitError,
     UnresponsiveError,
 )
@@ -59,7 +64,16 @@ TAIL_LINE = re.compile(r"    (stdout|stderr): (.*)", re.DOTALL)
 
 SECONDS = r"(\d+(?:\.\d+)?(?:e[+-]\d+)?) s"
 
-TIME_LIMIT = re.compile(rf" exceeded (its|the Runner's) time limit of {SECONDS}")
+TIME_LIMITS = {
+    kind: re.compile(" " + text.format(limit=SECONDS)) for kind, text in TIME_LIMIT_TEXTS.items()
+}
+
+STRING = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+"""The `repr` of a str."""
+
+SPILL = re.compile(rf" has failed: its output cannot be written to {STRING}: (.*)", re.DOTALL)
+
+OUTPUT_LIMIT = re.compile(r" wrote more than (\d{1,18}) bytes, .*")
 
 CANNOT_STOP = re.compile(
     rf" \(process group (\d{{1,18}})\) still exists {SECONDS} after SIGKILL; .*"
@@ -222,14 +236,26 @@ def _error_of(command: str, text: str, time: float) -> CurrantError | None:
         error = NotReadyError(command, *_split_tail(rest.removeprefix(NOT_READY), command, time))
     elif found := UNRESPONSIVE.fullmatch(rest):
         error = UnresponsiveError(command, int(found[1]), found[2])
-    elif found := TIME_LIMIT.fullmatch(rest):
-        whose = "command" if found[1] == "its" else "runner"
-        error = TimeLimitError(command, float(found[2]), whose)
     elif found := CANNOT_STOP.fullmatch(rest):
         error = CannotStopError(command, int(found[1]), float(found[2]))
     elif found := NOT_PERMITTED.fullmatch(rest):
         error = NotPermittedError(command, int(found[1]))
+    else:
+        error = _output_error_of(command, rest)
     return error
+
+
+def _output_error_of(command: str, text: str) -> CurrantError | None:
+    """Return the error of a limit or a file whose text, without the name, looks like `text`."""
+    if found := SPILL.fullmatch(text):
+        with suppress(SyntaxError, ValueError):  # of an escape that no `repr` writes
+            return SpillError(command, literal_eval(found[1]), found[2])
+    for kind, pattern in TIME_LIMITS.items():
+        if found := pattern.fullmatch(text):
+            return TimeLimitError(command, float(found[1]), kind)
+    if found := OUTPUT_LIMIT.fullmatch(text):
+        return OutputLimitError(command, int(found[1]))
+    return None
 
 
 def _split_tail(text: str, command: str, time: float) -> tuple[str, list[Line]]:

@@ -101,6 +101,8 @@ class Options(TypedDict):
     restart_factor: float | None
     kill_others_on: KillOthersOn | None
     grace: float
+    idle_timeout: float | None
+    max_output: int | None
     stop_signal: int
     kill_mode: KillMode
     leftovers: Leftovers
@@ -149,6 +151,8 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
             env=variables,
             stdin=_stdin(options),
             stop_signal=options["stop_signal"],
+            idle_timeout=options["idle_timeout"],
+            max_output=options["max_output"],
             flush_after=_flush_after(options, len(lines)),
         )
         for line, name, color in zip(lines, names, colors, strict=True)
@@ -186,6 +190,8 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
             | dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name),
             stdin=_stdin(options),
             stop_signal=options["stop_signal"],
+            idle_timeout=options["idle_timeout"],
+            max_output=options["max_output"],
             flush_after=_flush_after(options, len(instances)),
         )
         for instance in instances

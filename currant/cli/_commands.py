@@ -215,6 +215,18 @@ _SHARED_OPTIONS = (
         help="Seconds between the request to stop and SIGKILL.",
     ),
     click.option(
+        "--idle-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Stop a command that writes nothing for S seconds; it has failed.",
+    ),
+    click.option(
+        "--max-output",
+        type=click.IntRange(min=1),
+        metavar="BYTES",
+        help="Stop a command that writes more than so many bytes; it has failed.",
+    ),
+    click.option(
         "--stop-signal",
         type=_parse_signal,
         default="TERM",

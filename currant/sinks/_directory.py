@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from unicodedata import normalize
 
 from currant._values.checks import check_count, checked_path
+from currant._values.file_name import as_file_name
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Started
 from currant.sinks._control import SequenceFilter
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from currant._values.messages import BatchMessage
 
 __all__ = ["DirectorySink"]
-
-ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "\0": "%00"})
-"""What a file name cannot hold, and the percent sign, which marks an escape."""
 
 MAX_STEM = 230
 """Bytes of a name before the suffix: a file name has at most 255, and rotation adds a number."""
@@ -157,7 +155,7 @@ class DirectorySink(ThreadedSink):
 
     def _path(self, command: str, kind: str) -> Path:
         """Return the path of a file that no other command has."""
-        stem = command.translate(ESCAPES)
+        stem = as_file_name(command)
         if self._separate and stem.endswith(".err"):  # "a.err" is not the stderr of "a".
             stem = stem.removesuffix(".err") + "%2Eerr"
         if len(os.fsencode(stem)) > MAX_STEM:

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import anyio
 from anyio.abc import ByteSendStream
 
-from currant.sinks._threaded import in_thread
+from currant._channel.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence

@@ -11,12 +11,12 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio import to_thread
 
 from currant._channel.feed import SinkAttribute
+from currant._channel.threads import in_thread
 from currant._values.messages import size_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
 
-__all__ = ["ThreadedSink", "commands_of", "in_thread", "receive_available"]
+__all__ = ["ThreadedSink", "commands_of", "receive_available"]
 
 MAX_BACKLOG = 4 << 20
 """Bytes of output after which a backlog is handled, even if more messages are waiting.
@@ -35,8 +35,6 @@ MAX_BACKLOG = 4 << 20
 Each backlog costs a switch to a thread: 4 × 100 MB in the console took 0.88 s with this size, and
 0.99 s with 1 MiB.
 """
-
-T = TypeVar("T")
 
 
 class ThreadedSink(ABC):
@@ -102,13 +100,3 @@ async def receive_available(messages: ObjectReceiveStream[BatchMessage]) -> list
             backlog.append(message)
             size += size_of(message)
     return backlog
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Call `work` in a worker thread, and return the result.
-
-    Cancellation: a thread cannot be interrupted, so the thread goes on alone.
-    """
-    # With a limiter of its own, a slow file takes no thread from the rest of the program, and the
-    # rest of the program does not delay the output.
-    return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
