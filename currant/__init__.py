@@ -8,6 +8,7 @@ contains all calls about processes to the operating system, and `_synchronizatio
 a kill throws.  The docstring of each package says in which order to read its modules.
 """
 
+from currant._open import open_process
 from currant._process.launcher import Launcher, Process
 from currant._process.local import LocalLauncher
 from currant._run import run
@@ -31,6 +32,7 @@ from currant._values.errors import (
     MissingExtraError,
     NotPermittedError,
     NotReadyError,
+    OutputDiscardedError,
     RunningLoopError,
     StdinClosedError,
     TimeLimitError,
@@ -41,6 +43,7 @@ from currant._values.errors import (
     WrongLoopError,
     WrongTaskError,
 )
+from currant._values.excerpt import Excerpt
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty
 from currant._values.lines import Batch, Line
@@ -75,6 +78,7 @@ __all__ = [
     "Dropped",
     "DuplicateNameError",
     "EmptyCommandError",
+    "Excerpt",
     "Exit",
     "ExitStatusLostError",
     "Exited",
@@ -90,6 +94,7 @@ __all__ = [
     "MissingExtraError",
     "NotPermittedError",
     "NotReadyError",
+    "OutputDiscardedError",
     "Process",
     "Pty",
     "Ready",
@@ -110,5 +115,6 @@ __all__ = [
     "UnresponsiveError",
     "WrongLoopError",
     "WrongTaskError",
+    "open_process",
     "run",
 ]

@@ -152,6 +152,11 @@ CALLS: dict[str, Callable[[Runner, Job], Any]] = {
     "send": lambda _, job: job.send(b"data"),
     "close_stdin": lambda _, job: job.close_stdin(),
     "resize": lambda _, job: job.resize(24, 80),
+    "stdin": lambda _, job: job.stdin,
+    "stdout": lambda _, job: job.stdout,
+    "stderr": lambda _, job: job.stderr,
+    "lines": lambda _, job: job.lines(),
+    "since": lambda _, job: job.since(),
     "KillBarrier.wait": lambda runner, _: runner.barrier.wait(),
 }
 

@@ -29,6 +29,7 @@ from currant import (
     MissingExtraError,
     NotPermittedError,
     NotReadyError,
+    OutputDiscardedError,
     Result,
     RunningLoopError,
     StdinClosedError,
@@ -102,17 +103,29 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         StdinClosedError("web", "it is closed"),
-        {"name": "web", "reason": "it is closed", "tail": ()},
+        {"name": "web", "reason": "it is closed", "tail": (), "exit": None},
         "cannot send to the stdin of 'web': it is closed",
     ),
     (
-        StdinClosedError("web", "it has ended", [Line("web", "stdout", b"bye", b"", 0.0)]),
+        StdinClosedError(
+            "web", "it has ended", [Line("web", "stdout", b"bye", b"", 0.0)], Exit(3, None)
+        ),
         {
             "name": "web",
             "reason": "it has ended",
             "tail": (Line("web", "stdout", b"bye", b"", 0.0),),
+            "exit": Exit(3, None),
         },
         "cannot send to the stdin of 'web': it has ended\n    stdout: bye",
+    ),
+    (
+        OutputDiscardedError("web", "stdout", 12),
+        {"name": "web", "stream": "stdout", "size": 12},
+        (
+            "12 bytes of the stdout of 'web' were discarded before a task read them; begin to read "
+            "before the command has written much, and keep reading while other tasks wait for the "
+            "command; the next read goes on after the gap"
+        ),
     ),
     (
         UnknownNameError("wroker", ["web", "worker"]),
@@ -227,6 +240,7 @@ def test_warning_about_unread_output_can_be_filtered_and_pickled() -> None:
         (JobEndedError, {CurrantError}),
         (StdinClosedError, {CurrantError}),
         (NotReadyError, {CurrantError}),
+        (OutputDiscardedError, {CurrantError}),
         (UnresponsiveError, {CurrantError}),
         (TimeLimitError, {CurrantError}),
         (DependencyError, {CurrantError}),

@@ -44,6 +44,7 @@ CONTRACT = [
     "Results",
     "Runner",
     "Started",
+    "open_process",
     "run",
 ]
 """The names that the design promises."""
@@ -53,12 +54,14 @@ EXTRAS = [
     "CannotStopError",
     "DependencyError",
     "Aborted",
+    "Excerpt",
     "JobEndedError",
     "Message",
     "MissingExtraError",
     "Pty",
     "NotPermittedError",
     "NotReadyError",
+    "OutputDiscardedError",
     "Ready",
     "Sink",
     "Skipped",

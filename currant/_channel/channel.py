@@ -29,6 +29,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.feed import SinkFeed, SinkSubscription
 from currant._channel.readers import Readers
 from currant._channel.subscription import RECHECK_INTERVAL
+from currant._channel.transcript import Transcript
 from currant._channel.waiters import Waiters
 from currant._synchronization import Notifier
 from currant._values.lines import Batch
@@ -74,6 +75,7 @@ class Channel:
         self._producers = 0
         self._last_producer_left = Notifier()
         self._waiters = Waiters()
+        self._patience = patience
         self._sinks: list[SinkSubscription] = []
         self.readers: Readers = Readers(
             self._waiters,
@@ -94,6 +96,10 @@ class Channel:
         subscription = SinkSubscription(self._waiters, self._buffer_size)
         self._sinks.append(subscription)
         return SinkFeed(subscription, self.commands)
+
+    def new_transcript(self, command: str, may_go_on: Callable[[], bool]) -> Transcript:
+        """Return the transcript of a life of `command`, which keeps the rules of this channel."""
+        return Transcript(command, self._waiters, self.waiting, self._patience, may_go_on)
 
     def add_producer(self) -> None:
         """Announce a command; loops over the Runner go on until the command is removed."""
@@ -136,7 +142,8 @@ class Channel:
 
     def abandon(self) -> None:
         """Never again wait for an iteration over the Runner."""
-        self.readers.ignore_readers()
+        self._waiters.ignore_all_readers()
+        self.readers.recheck()
 
     async def settled(self) -> None:
         """Wait until every reader and every sink has dealt with its messages."""

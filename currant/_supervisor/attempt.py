@@ -107,6 +107,7 @@ class Attempt:
             context.send,
             line_limit=command.line_limit,
             flush_after=command.flush_after,
+            transcript=context.transcript,
         )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from currant._values.lines import Line
+    from currant._values.exit import Exit
+    from currant._values.lines import Line, StreamName
 
 __all__ = [
     "CannotStopError",
@@ -30,6 +31,7 @@ __all__ = [
     "MissingExtraError",
     "NotPermittedError",
     "NotReadyError",
+    "OutputDiscardedError",
     "RunningLoopError",
     "StdinClosedError",
     "TimeLimitError",
@@ -280,15 +282,19 @@ class StdinClosedError(CurrantError):
         reason: why no process reads them: the command has no pipe, has closed it, or is not
             running.
         tail: the last lines of its output if it has ended, at most twenty.
+        exit: how its process ended; None if no process has ended.
     """
 
-    _fields = ("name", "reason", "tail")
+    _fields = ("name", "reason", "tail", "exit")
 
-    def __init__(self, name: str, reason: str, tail: Sequence[Line] = ()) -> None:
+    def __init__(
+        self, name: str, reason: str, tail: Sequence[Line] = (), end: Exit | None = None
+    ) -> None:
         super().__init__(with_lines(f"cannot send to the stdin of {name!r}: {reason}", tail))
         self.name = name
         self.reason = reason
         self.tail: tuple[Line, ...] = tuple(tail)
+        self.exit: Exit | None = end
 
 
 class NotReadyError(CurrantError):
@@ -307,6 +313,30 @@ class NotReadyError(CurrantError):
         self.name = name
         self.reason = reason
         self.tail: tuple[Line, ...] = tuple(tail)
+
+
+class OutputDiscardedError(CurrantError):
+    """Output was discarded before a task read it, because no task read it in time.
+
+    The next read goes on after the gap, so a stream that is read is never silently incomplete.
+
+    Attributes:
+        name: the command's name.
+        stream: ``"stdout"`` or ``"stderr"``.
+        size: how many bytes are missing.
+    """
+
+    _fields = ("name", "stream", "size")
+
+    def __init__(self, name: str, stream: StreamName, size: int) -> None:
+        super().__init__(
+            f"{size} bytes of the {stream} of {name!r} were discarded before a task read them; "
+            "begin to read before the command has written much, and keep reading while other "
+            "tasks wait for the command; the next read goes on after the gap"
+        )
+        self.name = name
+        self.stream: StreamName = stream
+        self.size = size
 
 
 class UnresponsiveError(CurrantError):
