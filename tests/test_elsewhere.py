@@ -156,6 +156,8 @@ CALLS: dict[str, Callable[[Runner, Job], Any]] = {
     "stdout": lambda _, job: job.stdout,
     "stderr": lambda _, job: job.stderr,
     "lines": lambda _, job: job.lines(),
+    "expect": lambda _, job: job.expect("x"),
+    "until": lambda _, job: job.until("exit"),
     "since": lambda _, job: job.since(),
     "KillBarrier.wait": lambda runner, _: runner.barrier.wait(),
 }

@@ -23,6 +23,7 @@ from currant import (
     EmptyCommandError,
     Exit,
     ExitStatusLostError,
+    ExpectError,
     JobEndedError,
     LaunchError,
     Line,
@@ -117,6 +118,17 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
             "exit": Exit(3, None),
         },
         "cannot send to the stdin of 'web': it has ended\n    stdout: bye",
+    ),
+    (
+        ExpectError("web", b"ok$", "its output has ended", b"bad\n", Exit(3, None)),
+        {
+            "name": "web",
+            "pattern": b"ok$",
+            "reason": "its output has ended",
+            "before": b"bad\n",
+            "exit": Exit(3, None),
+        },
+        ("no output of 'web' matches b'ok$': its output has ended; the last output: b'bad\\n'"),
     ),
     (
         OutputDiscardedError("web", "stdout", 12),
@@ -240,6 +252,7 @@ def test_warning_about_unread_output_can_be_filtered_and_pickled() -> None:
         (JobEndedError, {CurrantError}),
         (StdinClosedError, {CurrantError}),
         (NotReadyError, {CurrantError}),
+        (ExpectError, {CurrantError}),
         (OutputDiscardedError, {CurrantError}),
         (UnresponsiveError, {CurrantError}),
         (TimeLimitError, {CurrantError}),

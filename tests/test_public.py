@@ -55,6 +55,7 @@ EXTRAS = [
     "DependencyError",
     "Aborted",
     "Excerpt",
+    "ExpectError",
     "JobEndedError",
     "Message",
     "MissingExtraError",

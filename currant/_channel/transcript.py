@@ -14,7 +14,7 @@ exited, before the first call.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from heapq import merge
 from math import inf
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from currant._channel.subscription import RECHECK_INTERVAL
 from currant._channel.track import Track
 from currant._channel.waiters import Waiters
 from currant._synchronization import Notifier
+from currant._values.errors import OutputDiscardedError
 from currant._values.excerpt import Excerpt
 
 if TYPE_CHECKING:
@@ -152,6 +153,15 @@ class Transcript:
             yield cursor
         finally:
             self.detach(cursor)
+
+    def unread(self, places: dict[StreamName, Place]) -> bytes:
+        """Return what has come after `places`, in the order of arrival, as far as it is kept."""
+        cursor = Cursor(self._readable, {name: place.copy() for name, place in places.items()})
+        parts: list[bytes] = []
+        while cursor.has_unread:
+            with suppress(OutputDiscardedError):
+                parts.append(cursor.take().data)
+        return b"".join(parts)
 
     def since(self, mark: int) -> Excerpt:
         """Return the output after the first `mark` bytes of both streams, as far as it is kept."""

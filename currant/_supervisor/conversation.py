@@ -6,21 +6,33 @@ of reading has positions of its own in the transcript (`currant._channel.transcr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+import re
+from typing import TYPE_CHECKING, cast, get_args
 
+import anyio
+
+from currant._channel.expectation import Expectation
 from currant._channel.output_stream import OutputStream
+from currant._channel.track import Place
 from currant._channel.transcript_lines import LineIterator, TranscriptLines
 from currant._supervisor.job_input import InputStream, JobInput
-from currant._values.errors import CommandError
+from currant._supervisor.until import check_conditions, first_of
+from currant._values.checks import check_seconds
+from currant._values.errors import CommandError, ExpectError
+from currant._values.incremental_search import CONTEXT
 from currant._values.lines import StreamName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from currant._supervisor.lifecycle import Lifecycle
+    from currant._supervisor.until import JobCondition
     from currant._values.excerpt import Excerpt
 
 __all__ = ["Conversation"]
+
+EXIT_AFTER_OUTPUT = 0.2
+"""Seconds to wait for the exit of a process whose output has ended, for the error's text."""
 
 STREAMS: tuple[StreamName, ...] = get_args(StreamName)
 
@@ -34,6 +46,7 @@ class Conversation:
     Attributes:
         life: as given.
         stdin: the input; None if the command was built without one.
+        before: what came before the last match of `expect`.
     """
 
     def __init__(self, life: Lifecycle) -> None:
@@ -41,6 +54,8 @@ class Conversation:
         self.stdin: InputStream | None = InputStream(life) if JobInput(life).is_writable else None
         self._transcript = life.context.transcript
         self._check_loop = life.context.runner.home.check
+        self.before: bytes = b""
+        self._expected: dict[StreamName, Place] = {name: Place() for name in STREAMS}
         self._streams: dict[StreamName, OutputStream] = {}
         command = life.command
         self._lines = TranscriptLines(
@@ -57,6 +72,58 @@ class Conversation:
         """Return an iterator; see `Job.lines`."""
         return LineIterator(self._lines, _checked_streams("lines", stream), self._check_loop)
 
+    async def expect(
+        self,
+        pattern: bytes | str | re.Pattern[bytes],
+        stream: StreamName | None,
+        timeout: float | None,  # noqa: ASYNC109 - the error needs what has come
+    ) -> re.Match[bytes]:
+        """Wait for a match; see `Job.expect`."""
+        compiled = _compiled(pattern)
+        streams = _checked_streams("expect", stream)
+        check_seconds("expect: timeout", timeout)
+        places = {name: self._expected[name].copy() for name in streams}
+        expectation, found = Expectation(compiled, streams), None
+        with self._transcript.attached(places) as cursor, cursor.reading():
+            with anyio.move_on_after(timeout) as limit:
+                found = await expectation.wait(cursor)
+            if limit.cancelled_caught:
+                found = expectation.settle()
+        if found is None:
+            over = f"nothing did within {timeout:g} s" if limit.cancelled_caught else None
+            raise await self._unmatched(compiled, streams, over)
+        self._expected[found.stream] = Place(found.end)
+        self.before = found.match.string[: found.match.start()]
+        return found.match
+
+    async def _unmatched(
+        self, pattern: re.Pattern[bytes], streams: Sequence[StreamName], over: str | None
+    ) -> ExpectError:
+        """Return the error of `expect`: the time is over, or the output has ended."""
+        reason, end = over, None
+        if reason is None:
+            with anyio.move_on_after(EXIT_AFTER_OUTPUT):
+                await self.life.exited()
+            reason, end = "its output has ended", self.life.attempt.exit
+            if self.life.end_so_far is not None:
+                reason += f"; it has ended: {self.life.end_so_far}"
+        unread = self._transcript.unread({name: self._expected[name] for name in streams})
+        self.before = unread[-CONTEXT:]
+        return ExpectError(self.life.name, pattern.pattern, reason, self.before, end)
+
+    async def until(
+        self,
+        conditions: Sequence[JobCondition],
+        idle: float | None,
+        timeout: float | None,  # noqa: ASYNC109 - it is no error
+    ) -> JobCondition | None:
+        """Wait for the first of the conditions; see `Job.until`."""
+        check_conditions(conditions, idle)
+        check_seconds("until: timeout", timeout)
+        with self.life.context.runner.channel.waiting(), anyio.move_on_after(timeout):
+            return await first_of(self.life, conditions, idle)
+        return None
+
     def since(self, mark: int) -> Excerpt:
         """Return the output after `mark`; see `Job.since`."""
         if not isinstance(mark, int) or isinstance(mark, bool) or mark < 0:
@@ -71,3 +138,18 @@ def _checked_streams(call: str, stream: object) -> Sequence[StreamName]:
     if stream not in STREAMS:
         raise CommandError(f"{call}: stream must be 'stdout', 'stderr' or None, not {stream!r}")
     return (stream,)
+
+
+def _compiled(pattern: object) -> re.Pattern[bytes]:
+    """Return `pattern` as a compiled expression of bytes."""
+    source = pattern.encode() if isinstance(pattern, str) else pattern
+    is_text = isinstance(source, re.Pattern) and isinstance(source.pattern, str)
+    if is_text or not isinstance(source, (bytes, re.Pattern)):
+        raise CommandError(
+            "expect: the pattern must be bytes, a str or a compiled pattern of bytes, "
+            f"not {pattern!r}"
+        )
+    try:
+        return re.compile(cast("bytes | re.Pattern[bytes]", source))
+    except re.error as error:
+        raise CommandError(f"expect: {pattern!r} is not a regular expression: {error}") from error

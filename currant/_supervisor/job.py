@@ -18,6 +18,7 @@ from currant._values.errors import CommandError, DependencyError, LaunchError, N
 from currant._values.launch_spec import Pty, SignalTarget
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractContextManager
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from currant._supervisor.attempt import Attempt
     from currant._supervisor.lifecycle import JobState, Lifecycle
+    from currant._supervisor.until import JobCondition
     from currant._values.command import Command
     from currant._values.excerpt import Excerpt
     from currant._values.lines import Line, StreamName
@@ -315,6 +317,88 @@ class Job:
         """
         self._check_loop("Job.lines")
         return self._talk.lines(stream)
+
+    async def expect(
+        self,
+        pattern: bytes | str | re.Pattern[bytes],
+        *,
+        stream: StreamName | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the error carries what has come
+    ) -> re.Match[bytes]:
+        r"""Wait until the output matches a regular expression, and return the match.
+
+        This searches what has come since the last match, from the start of the output, without
+        waiting for the end of a line::
+
+            from currant import open_process
+
+            async with open_process("python3 -i -q", pty=True) as job:
+                await job.expect(">>> ")
+                await job.send(b"6 * 7\n")
+                match = await job.expect(r"\r\n(\d+)\r\n>>> ")
+                assert match[1] == b"42"
+
+        `before` has what came before the match, and so has ``match.string``, up to 64 KiB; the next
+        call begins behind the match.  Each stream is searched by itself, and keeps its own place.
+        The match is the first that there is when the output is looked at: a repetition at its end
+        (``\d+``) may lack bytes that come later.  If the bytes that follow can undo the match, as
+        with ``$``, ``\b`` and lookaheads, the match counts after a tenth of a second of silence.
+        Without an upper limit to its length (``.*``), a match that comes in parts is certainly
+        found if it is not longer than 8 KiB.  Escape sequences are searched like other bytes.
+
+        Between two calls at least the last 128 KiB of each stream are kept, and older output is not
+        searched.  During the call, the task counts as waiting for the commands: if nothing iterates
+        over the Runner, output that does not fit is discarded there (see `Dropped`).
+        Cancellation: harmless; the next call searches the same output again.
+
+        Args:
+            pattern: a regular expression, for bytes; a str is encoded as UTF-8.
+            stream: ``"stdout"`` or ``"stderr"``; None: both.
+            timeout: seconds to wait; None: until the output ends.
+
+        Raises:
+            ExpectError: the time is over, or the output has ended; the error comes at once then.
+                The next call searches the same output again.
+            CommandError: an argument is invalid.
+        """
+        self._check_loop("Job.expect")
+        return await self._talk.expect(pattern, stream, timeout)
+
+    @property
+    def before(self) -> bytes:
+        """What came before the last match of `expect`, or what came if there was no match.
+
+        At most some 64 KiB, of one stream after a match.
+        """
+        return self._talk.before
+
+    async def until(
+        self,
+        *conditions: JobCondition,
+        idle: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a timeout is a result, not an error
+    ) -> JobCondition | None:
+        """Wait for the first of several conditions, and return which it was.
+
+        ``"exit"``: the command has ended, with all restarts by its policy.  This ends the wait in
+        any case, whether or not it is among the conditions.  ``"ready"``: the process runs and is
+        ready, as for `ready`.  ``"idle"``: the process runs and has written nothing for `idle`
+        seconds, counted from the call at the earliest.
+
+        During the wait, if nothing iterates over the Runner, output that does not fit is discarded
+        (see `Dropped`).
+        Cancellation: harmless.
+
+        Args:
+            conditions: one or more of the three words.
+            idle: seconds of silence, for ``"idle"``.
+            timeout: seconds to wait; then the result is None.
+
+        Raises:
+            CommandError: a condition or a number of seconds is missing or invalid.
+        """
+        self._check_loop("Job.until")
+        return await self._talk.until(conditions, idle, timeout)
 
     def since(self, mark: int = 0) -> Excerpt:
         """Return what the command has written since `mark`, without waiting.

@@ -26,6 +26,7 @@ __all__ = [
     "DuplicateNameError",
     "EmptyCommandError",
     "ExitStatusLostError",
+    "ExpectError",
     "JobEndedError",
     "LaunchError",
     "MissingExtraError",
@@ -48,6 +49,9 @@ __all__ = [
 
 MAX_SHOWN = 20
 """Names that a message lists at most."""
+
+MAX_QUOTED = 200
+"""Bytes of output that a message quotes at most."""
 
 
 class CurrantError(Exception):
@@ -337,6 +341,31 @@ class OutputDiscardedError(CurrantError):
         self.name = name
         self.stream: StreamName = stream
         self.size = size
+
+
+class ExpectError(CurrantError):
+    """The output of a command did not match: its time was over, or the output has ended.
+
+    Attributes:
+        name: the command's name.
+        pattern: the regular expression.
+        reason: why no match will come, and how the command ended if it has.
+        before: what has come since the last match, at most the last 64 KiB.
+        exit: how the process ended; None if it has not, or if that is not known.
+    """
+
+    _fields = ("name", "pattern", "reason", "before", "exit")
+
+    def __init__(
+        self, name: str, pattern: bytes, reason: str, before: bytes = b"", end: Exit | None = None
+    ) -> None:
+        last = f"; the last output: {before[-MAX_QUOTED:]!r}" if before else "; there is no output"
+        super().__init__(f"no output of {name!r} matches {pattern!r}: {reason}{last}")
+        self.name = name
+        self.pattern = pattern
+        self.reason = reason
+        self.before = before
+        self.exit: Exit | None = end
 
 
 class UnresponsiveError(CurrantError):
