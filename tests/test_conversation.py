@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from currant import (
     Batch,
     Command,
     CommandError,
+    ExpectError,
     Job,
     Line,
     LocalLauncher,
@@ -28,6 +30,7 @@ from currant import (
     WrongLoopError,
     open_process,
 )
+from currant._channel import channel
 from currant._channel.track import KEPT
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
@@ -115,6 +118,7 @@ async def test_receive_gives_at_most_the_bytes_asked_for(amount: int) -> None:
         await job.stdout.receive(0)
 
 
+@pytest.mark.slow
 async def test_short_processes_never_lose_a_byte() -> None:
     """Of 500 processes that print 64 KiB and exit, all output is had after the exit."""
     script = "head -c 65532 /dev/zero; printf %04d $CURRANT_REPLICA"
@@ -237,6 +241,64 @@ async def test_leaving_the_block_does_not_wait_for_another_reader() -> None:
                     await until_full(job)
                     raise ZeroDivisionError
             tasks.cancel_scope.cancel()
+
+
+async def test_leaving_the_block_does_not_wait_for_a_reader_that_waits_for_the_body() -> None:
+    """A reader that hands each chunk to the body cannot go on when the body has ended."""
+    send, receive = anyio.create_memory_object_stream[bytes](0)
+
+    async def hand_over(job: Job) -> None:
+        with suppress(anyio.BrokenResourceError):
+            async for chunk in job.stdout:
+                await send.send(chunk)
+
+    with anyio.fail_after(LIMIT):
+        async with send, anyio.create_task_group() as tasks:
+            async with open_process("yes") as job:
+                tasks.start_soon(hand_over, job)
+                await receive.receive()
+                await until_full(job)
+            receive.close()
+
+
+async def test_reader_that_goes_on_gets_the_end_after_the_block() -> None:
+    """A reader in an outer task is not cut off when the block stops a chatty command."""
+    received: list[bytes] = []
+
+    async def read(job: Job) -> None:
+        async for chunk in job.stdout:
+            received.append(chunk)
+            await checkpoint()
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks, open_process("yes") as job:
+            tasks.start_soon(read, job)
+            await until_full(job)
+    assert sum(map(len, received)) == job.since().mark
+
+
+async def test_output_of_ended_commands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many commands that have ended, the output of the last is kept, and of those being read."""
+    monkeypatch.setattr(channel, "MAX_ENDED", 250)
+    async with Runner(iterable=False) as runner:
+        for number in range(5):
+            job = runner.start_soon(Command(["printf", "%0100d", str(number)], name=f"c{number}"))
+            if number == 0:
+                stream = job.stdout
+            await job.wait()
+    jobs = runner.jobs.values()
+    assert [len(job.since().data) for job in jobs] == [100, 0, 0, 100, 100]
+    assert [job.since().omitted for job in jobs] == [0, 100, 100, 0, 0]
+    assert len(await read_all(stream)) == 100
+    late = runner["c1"]
+    with pytest.raises(OutputDiscardedError, match="100 bytes"):
+        await late.stdout.receive()
+    with pytest.raises(anyio.EndOfStream):
+        await late.stdout.receive()
+    with pytest.raises(OutputDiscardedError, match="100 bytes"):
+        await anext(late.lines())
+    with pytest.raises(ExpectError):
+        await late.expect("0")
 
 
 async def test_closed_stream_lets_the_command_go_on() -> None:

@@ -19,6 +19,7 @@ only woken, and takes the message in the same step in which it returns the messa
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
     from currant._values.messages import BatchMessage
 
 __all__ = ["Channel"]
+
+MAX_ENDED = 64 * 1024 * 1024
+"""Bytes of output that are kept of commands that have ended, all together.
+
+A thousand commands that write 64 KiB each are had whole after their end.
+"""
 
 
 class Channel:
@@ -76,6 +83,8 @@ class Channel:
         self._last_producer_left = Notifier()
         self._waiters = Waiters()
         self._patience = patience
+        self._ended: deque[tuple[Transcript, int]] = deque()
+        self._ended_size = 0
         self._sinks: list[SinkSubscription] = []
         self.readers: Readers = Readers(
             self._waiters,
@@ -100,6 +109,20 @@ class Channel:
     def new_transcript(self, command: str, may_go_on: Callable[[], bool]) -> Transcript:
         """Return the transcript of a life of `command`, which keeps the rules of this channel."""
         return Transcript(command, self._waiters, self.waiting, self._patience, may_go_on)
+
+    def end_transcript(self, transcript: Transcript) -> None:
+        """End the transcript of a life; of many that have ended, keep the last."""
+        transcript.end()
+        self._ended.append((transcript, transcript.size))
+        self._ended_size += transcript.size
+        while self._ended_size > MAX_ENDED:
+            oldest, size = self._ended.popleft()
+            self._ended_size -= size
+            oldest.forget()
+
+    def limit_patience(self, seconds: float) -> None:
+        """Let each reader of a transcript take only so long for each step: the block is left."""
+        self._waiters.limit_patience(seconds)
 
     def add_producer(self) -> None:
         """Announce a command; loops over the Runner go on until the command is removed."""

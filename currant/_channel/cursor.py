@@ -6,6 +6,9 @@ that is not there.  A cursor is *present* while a task waits for it to have outp
 steps of a task that goes on and does not itself wait for the commands.  If a cursor is not present,
 it is abandoned as soon as a task waits for the commands, or after `patience`.  Then the oldest
 output is discarded, and the next step of the cursor raises an error that says how much.
+
+A task that goes on may still never read again, because it waits for the body of the block.  So once
+the body has ended and the commands are stopped, a cursor has limited time for each step.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ class Cursor:
         self._reader = ReaderTask()
         self._reader.created_by = anyio.get_current_task()
         self._steps = 0  # the tasks inside of `reading`
-        self._unread_since: float | None = None  # while the command waits and no task reads
+        self._give_up_at: float | None = None  # since the command waits for a step of a task
 
     # ---- for the task that reads ----
 
@@ -98,7 +101,7 @@ class Cursor:
     def reading(self) -> Generator[None]:
         """Count the current task as the reader: it is taking output, or waiting for some."""
         self._reader.stepped_by = anyio.get_current_task()
-        self._unread_since = None
+        self._give_up_at = None
         self._steps += 1
         try:
             yield
@@ -168,9 +171,10 @@ class Cursor:
 
     def _next_chunks(self) -> Generator[tuple[int, StreamName]]:
         for stream, place in self._places.items():
-            chunk = self._readable.tracks[stream].next_chunk(place)
-            if chunk is not None:
-                yield chunk.order, stream
+            track = self._readable.tracks[stream]
+            if place.offset < track.end:
+                chunk = track.next_chunk(place)
+                yield (-1 if chunk is None else chunk.order), stream
 
     def _tell_gap(self, stream: StreamName) -> None:
         gap = self._readable.tracks[stream].skip_gap(self._places[stream])
@@ -186,28 +190,30 @@ class Cursor:
 
     def next_check(self, now: float) -> float:
         """Return when the answer of `needs` may change by itself."""
-        if self._unread_since is None:
-            return inf
-        until = self._unread_since + self._readable.patience
-        return until if until > now else inf
+        until = self._give_up_at
+        return inf if until is None or until <= now else until
 
     def _is_abandoned(self) -> bool:
-        if self._is_present:
-            self._unread_since = None
-            return False
         waiters = self._readable.waiters
-        if waiters or waiters.ignore_readers:
+        if self._steps:
+            return False
+        if waiters.ignore_readers:
             return True
+        if self._goes_on:
+            patience = waiters.patience
+        elif waiters:
+            return True
+        else:
+            patience = self._readable.patience
         now = anyio.current_time()
-        if self._unread_since is None:
-            self._unread_since = now
-        return now >= self._unread_since + self._readable.patience
+        if self._give_up_at is None or self._give_up_at == inf:
+            self._give_up_at = now + patience
+        return now >= self._give_up_at
 
     @property
-    def _is_present(self) -> bool:
-        if self._steps:
-            return True
-        if self._reader.stepped_by is None or self._readable.waiters.ignore_readers:
+    def _goes_on(self) -> bool:
+        """Whether the task that has read goes on, and does not wait for the commands."""
+        if self._reader.stepped_by is None:
             return False
         task = self._reader.task
         return task is not None and task.id not in self._readable.waiters

@@ -103,14 +103,19 @@ class Track:
             return True
         return len(chunks) > MAX_CHUNKS
 
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return self._size
+
     def forget_oldest(self) -> None:
         """Forget the oldest chunk."""
         self._size -= len(self.chunks.popleft().data)
         self._first += 1
 
     def next_chunk(self, place: Place) -> Chunk | None:
-        """Return the oldest chunk with a byte at `place` or after it; None if there is none."""
-        if place.offset >= self.end:
+        """Return the oldest chunk with a byte at `place` or after it; None if none is kept."""
+        if place.offset >= self.end or not self.chunks:
             return None
         place.number = max(place.number, self._first)
         chunk = self.chunks[place.number - self._first]
@@ -122,7 +127,7 @@ class Track:
     def skip_gap(self, place: Place) -> int:
         """Move `place` over the bytes that were forgotten, and return how many there were."""
         chunk = self.next_chunk(place)
-        gap = 0 if chunk is None else max(0, chunk.start - place.offset)
+        gap = max(0, (self.end if chunk is None else chunk.start) - place.offset)
         place.offset += gap
         return gap
 

@@ -118,6 +118,18 @@ class Transcript:
             track.has_ended = True
         self.arrival.notify_all()
 
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return sum(track.size for track in self._tracks.values())
+
+    def forget(self) -> None:
+        """Forget everything, unless a reader is attached."""
+        if not self._cursors:
+            for track in self._tracks.values():
+                while track.chunks:
+                    track.forget_oldest()
+
     def _is_needed(self, stream: StreamName, end: int) -> bool:
         return any(cursor.needs(stream, end) for cursor in self._cursors)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,7 +18,7 @@ from currant._values.errors import OutputDiscardedError
 from currant._values.lines import LineSplitter, batches_with_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from currant._channel.cursor import Cursor, Piece
@@ -57,12 +58,19 @@ class TranscriptLines:
         """Wait for the loop with that cursor no longer."""
         self._transcript.detach(cursor)
 
-    def next_line(self, streams: Sequence[StreamName]) -> Line | None:
-        """Return the oldest line of `streams` that is here; None if there is none."""
-        cutters = [self._cutters[name] for name in streams if self._cutters[name].lines]
-        if not cutters:
-            return None
-        return min(cutters, key=lambda cutter: cutter.lines[0][0]).lines.popleft()[1]
+    def oldest(self, streams: Sequence[StreamName]) -> Iterator[Line] | None:
+        """Return an iterator over the lines of `streams` that were cut first; None if none were.
+
+        Loops share the iterator, and so its lines.  Call `finished` with it when it is exhausted.
+        """
+        cut = [self._cutters[name].cut[0] for name in streams if self._cutters[name].cut]
+        return min(cut, key=itemgetter(0))[1] if cut else None
+
+    def finished(self, lines: Iterator[Line]) -> None:
+        """Drop an exhausted iterator."""
+        for cutter in self._cutters.values():
+            if cutter.cut and cutter.cut[0][1] is lines:
+                cutter.cut.popleft()
 
     async def read(self, cursor: Cursor, streams: Sequence[StreamName]) -> bool:
         """Cut one more piece of the output; return False if the output has ended.
@@ -93,7 +101,7 @@ class _Cutter:
 
     Attributes:
         place: up to where the stream was cut.
-        lines: pairs of a line and, before it, the order of the piece in which the line ended.
+        cut: iterators over lines, each after the order of the piece in which the lines ended.
         flush_at: when the unfinished line is given; infinity: not before it ends.
     """
 
@@ -101,7 +109,7 @@ class _Cutter:
         self, command: str, stream: StreamName, line_limit: int, flush_after: float | None
     ) -> None:
         self.place: Place = Place()
-        self.lines: deque[tuple[int, Line]] = deque()
+        self.cut: deque[tuple[int, Iterator[Line]]] = deque()
         self.flush_at: float = inf
         self._command = command
         self._stream: StreamName = stream
@@ -136,7 +144,7 @@ class _Cutter:
     def _put(self, data: bytes) -> None:
         if data:
             batch = self._make_batch(self._command, self._stream, data, self._time)
-            self.lines.extend((self._order, line) for line in batch.lines())
+            self.cut.append((self._order, batch.lines()))
 
 
 class LineIterator:
@@ -157,6 +165,7 @@ class LineIterator:
         self._lines = lines
         self._streams = streams
         self._check_loop = check_loop
+        self._here: Iterator[Line] = iter(())
         self._cursor: Cursor | None = None
         self._gap: OutputDiscardedError | None = None
         self._has_ended = False
@@ -165,14 +174,19 @@ class LineIterator:
         return self
 
     async def __anext__(self) -> Line:
-        # The hot path: most calls end here, without a checkpoint.
-        while (line := self._lines.next_line(self._streams)) is None:
+        while True:
+            # The hot path: most calls end here, without a checkpoint.
+            for line in self._here:
+                return line
+            self._lines.finished(self._here)
+            if (oldest := self._lines.oldest(self._streams)) is not None:
+                self._here = oldest
+                continue
             try:
                 await self._read()
             except BaseException:
                 self._leave()
                 raise
-        return line
 
     async def _read(self) -> None:
         """Read once, after which there may be a line; or raise the error that ends the loop."""

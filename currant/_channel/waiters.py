@@ -8,6 +8,7 @@ transcript.  A counter, not a set, because the waits of a task may nest.
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,12 +24,15 @@ class Waiters:
 
     Attributes:
         ignore_readers: whether no reader counts as present any more: the block is left early.
+        patience: seconds that a reader of a transcript may take for each step; infinity, until the
+            block stops its commands.
         observers: are notified when a task begins to wait, and when the readers are ignored.
     """
 
     def __init__(self) -> None:
         self._tasks: Counter[int] = Counter()
         self.ignore_readers: bool = False
+        self.patience: float = inf
         self.observers: Counter[Notifier] = Counter()
 
     def __bool__(self) -> bool:
@@ -54,6 +58,11 @@ class Waiters:
     def ignore_all_readers(self) -> None:
         """Count no reader as present any more."""
         self.ignore_readers = True
+        self._notify()
+
+    def limit_patience(self, seconds: float) -> None:
+        """Limit the time that a reader of a transcript may take for each step."""
+        self.patience = seconds
         self._notify()
 
     def _notify(self) -> None:

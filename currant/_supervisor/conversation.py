@@ -100,15 +100,16 @@ class Conversation:
         self, pattern: re.Pattern[bytes], streams: Sequence[StreamName], over: str | None
     ) -> ExpectError:
         """Return the error of `expect`: the time is over, or the output has ended."""
-        reason, end = over, None
+        reason = over
         if reason is None:
             with anyio.move_on_after(EXIT_AFTER_OUTPUT):
                 await self.life.exited()
-            reason, end = "its output has ended", self.life.attempt.exit
+            reason = "its output has ended"
             if self.life.end_so_far is not None:
                 reason += f"; it has ended: {self.life.end_so_far}"
         unread = self._transcript.unread({name: self._expected[name] for name in streams})
         self.before = unread[-CONTEXT:]
+        end = self.life.attempt.exit
         return ExpectError(self.life.name, pattern.pattern, reason, self.before, end)
 
     async def until(

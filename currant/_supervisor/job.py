@@ -283,9 +283,10 @@ class Job:
 
         The command does not wait for a reader that is not there: if the task that received last is
         waiting for commands (in `wait`, for example) or has ended, or if no task ever received,
-        then the rules of ``Runner(unread=...)`` hold.  If bytes were discarded for that reason, or
-        before the first access, `receive` raises `OutputDiscardedError`, which says how many, and
-        the next call goes on after the gap.
+        then the rules of ``Runner(unread=...)`` hold.  The same holds for a reader that takes a
+        second for a step after the block has stopped its commands.  If bytes were discarded for
+        such a reason, or before the first access, `receive` raises `OutputDiscardedError`, which
+        says how many, and the next call goes on after the gap.
         """
         self._check_loop("Job.stdout")
         return self._talk.stream("stdout")

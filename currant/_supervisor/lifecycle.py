@@ -420,7 +420,7 @@ class Lifecycle:
             tail=self.attempt.output.tail,
         )
         self._phase = "ended"
-        self.context.transcript.end()
+        self.context.runner.channel.end_transcript(self.context.transcript)
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
 

@@ -81,7 +81,7 @@ class Supervisor:
         has_begun: whether the block was entered, after all commands were found.
     """
 
-    # Thirteen attributes: all that a block owns is here, so that the nesting is read in one place.
+    # Fourteen attributes: all that a block owns is here, so that the nesting is read in one place.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
@@ -96,6 +96,7 @@ class Supervisor:
         self.scope = anyio.CancelScope()
         self.has_begun: bool = False
         self._settings = settings
+        self._limits = limits
         self._barrier = barrier
         self._failure = Failure(barrier, self._on_interrupt)
         self._sinks = SinkTasks(settings.sinks, self._failure, limits)
@@ -189,6 +190,7 @@ class Supervisor:
             raise WrongTaskError
         if self._settings.stop_on_exit:
             self._barrier.throw("the block was left")
+            self.channel.limit_patience(self._limits.unread)
         self.dispatcher.end_inputs()
 
     async def _wait_until_over(self, error: BaseException | None) -> BaseException | None:
