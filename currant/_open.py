@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from currant._process.local import LocalLauncher
-from currant._supervisor.job import take_streams, until_up
+from currant._supervisor.job import until_up
 from currant._supervisor.runner import Runner
 from currant._values.command import PIPE, Command
 from currant._values.errors import CommandError
@@ -70,7 +70,8 @@ async def _opened(command: Command) -> AsyncGenerator[Job, None]:
     launcher.check(command)
     async with Runner(launcher=launcher, on_exit="stop", iterable=False, unread="wait") as runner:
         job = runner.start_soon(command)
-        await take_streams(job)
+        # Nothing is discarded before the body begins: this wait does not count as one.
+        await job._start_streams()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         await until_up(job)
         yield job
 

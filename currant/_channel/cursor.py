@@ -205,8 +205,11 @@ class Cursor:
             return True
         else:
             patience = self._readable.patience
+        if patience == inf:
+            self._give_up_at = None
+            return False
         now = anyio.current_time()
-        if self._give_up_at is None or self._give_up_at == inf:
+        if self._give_up_at is None:
             self._give_up_at = now + patience
         return now >= self._give_up_at
 

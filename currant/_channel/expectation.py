@@ -46,7 +46,9 @@ class Expectation:
     """
 
     def __init__(self, pattern: re.Pattern[bytes], streams: Iterable[StreamName]) -> None:
-        self._searches = {stream: IncrementalSearch(pattern) for stream in streams}
+        self._searches: dict[StreamName, IncrementalSearch] = {
+            stream: IncrementalSearch(pattern) for stream in streams
+        }
         self._ends: dict[StreamName, int] = dict.fromkeys(self._searches, 0)
 
     async def wait(self, cursor: Cursor) -> Found | None:

@@ -32,7 +32,7 @@ class OutputStream(ByteReceiveStream):
         self, transcript: Transcript, stream: StreamName, check_loop: Callable[[str], None]
     ) -> None:
         self._transcript = transcript
-        self._stream = stream
+        self._stream: StreamName = stream
         self._check_loop = check_loop
         self._cursor = transcript.attach({stream: Place()})
 

@@ -15,7 +15,6 @@ exited, before the first call.
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext, suppress
-from heapq import merge
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,10 @@ from currant._channel.waiters import Waiters
 from currant._synchronization import Notifier
 from currant._values.errors import OutputDiscardedError
 from currant._values.excerpt import Excerpt
+from currant._values.lines import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
     from currant._channel.track import Place
@@ -177,12 +177,13 @@ class Transcript:
 
     def since(self, mark: int) -> Excerpt:
         """Return the output after the first `mark` bytes of both streams, as far as it is kept."""
-        chunks = merge(*(_labelled(*track) for track in self._tracks.items()))
-        rest = [(name, data[max(0, mark - order) :]) for order, name, data in chunks]
-        kept = tuple((name, data) for name, data in rest if data)
+        parts: list[tuple[int, StreamName, bytes]] = [
+            (chunk.order, name, chunk.data[max(0, mark - chunk.order) :])
+            for name in STREAMS
+            for chunk in self._tracks[name].chunks
+            if chunk.order + len(chunk.data) > mark
+        ]
+        parts.sort()
+        kept: list[tuple[StreamName, bytes]] = [(name, data) for _, name, data in parts]
         omitted = max(0, self.total - mark) - sum(len(data) for _, data in kept)
-        return Excerpt(kept, self.total, omitted)
-
-
-def _labelled(name: StreamName, track: Track) -> Iterator[tuple[int, StreamName, bytes]]:
-    return ((chunk.order, name, chunk.data) for chunk in track.chunks)
+        return Excerpt(tuple(kept), self.total, omitted)

@@ -7,7 +7,7 @@ of reading has positions of its own in the transcript (`currant._channel.transcr
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -20,7 +20,7 @@ from currant._supervisor.until import check_conditions, first_of
 from currant._values.checks import check_seconds
 from currant._values.errors import CommandError, ExpectError
 from currant._values.incremental_search import CONTEXT
-from currant._values.lines import StreamName
+from currant._values.lines import STREAMS, StreamName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,6 @@ __all__ = ["Conversation"]
 
 EXIT_AFTER_OUTPUT = 0.2
 """Seconds to wait for the exit of a process whose output has ended, for the error's text."""
-
-STREAMS: tuple[StreamName, ...] = get_args(StreamName)
 
 
 class Conversation:
@@ -82,7 +80,7 @@ class Conversation:
         compiled = _compiled(pattern)
         streams = _checked_streams("expect", stream)
         check_seconds("expect: timeout", timeout)
-        places = {name: self._expected[name].copy() for name in streams}
+        places: dict[StreamName, Place] = {name: self._expected[name].copy() for name in streams}
         expectation, found = Expectation(compiled, streams), None
         with self._transcript.attached(places) as cursor, cursor.reading():
             with anyio.move_on_after(timeout) as limit:
@@ -127,7 +125,7 @@ class Conversation:
 
     def since(self, mark: int) -> Excerpt:
         """Return the output after `mark`; see `Job.since`."""
-        if not isinstance(mark, int) or isinstance(mark, bool) or mark < 0:
+        if not isinstance(cast("object", mark), int) or isinstance(mark, bool) or mark < 0:
             raise CommandError(f"since: mark must be 0 or the mark of an Excerpt, not {mark!r}")
         return self._transcript.since(mark)
 
@@ -143,14 +141,15 @@ def _checked_streams(call: str, stream: object) -> Sequence[StreamName]:
 
 def _compiled(pattern: object) -> re.Pattern[bytes]:
     """Return `pattern` as a compiled expression of bytes."""
-    source = pattern.encode() if isinstance(pattern, str) else pattern
-    is_text = isinstance(source, re.Pattern) and isinstance(source.pattern, str)
-    if is_text or not isinstance(source, (bytes, re.Pattern)):
-        raise CommandError(
-            "expect: the pattern must be bytes, a str or a compiled pattern of bytes, "
-            f"not {pattern!r}"
-        )
-    try:
-        return re.compile(cast("bytes | re.Pattern[bytes]", source))
-    except re.error as error:
-        raise CommandError(f"expect: {pattern!r} is not a regular expression: {error}") from error
+    if isinstance(pattern, re.Pattern):
+        if isinstance(pattern.pattern, bytes):  # pyright: ignore[reportUnknownMemberType]
+            return cast("re.Pattern[bytes]", pattern)
+    elif isinstance(pattern, (str, bytes)):
+        try:
+            return re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
+        except (re.error, UnicodeEncodeError) as error:
+            problem = f"expect: {pattern!r} is not a regular expression: {error}"
+            raise CommandError(problem) from error
+    raise CommandError(
+        f"expect: the pattern must be bytes, a str or a compiled pattern of bytes, not {pattern!r}"
+    )

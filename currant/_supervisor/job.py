@@ -16,6 +16,7 @@ from currant._supervisor.readiness import why_attempt_not_ready
 from currant._values.checks import checked_signal
 from currant._values.errors import CommandError, DependencyError, LaunchError, NotReadyError
 from currant._values.launch_spec import Pty, SignalTarget
+from currant._values.lines import STREAMS
 
 if TYPE_CHECKING:
     import re
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.results import Result
 
-__all__ = ["Job", "take_streams", "until_up"]
+__all__ = ["Job", "until_up"]
 
 
 class Job:
@@ -291,6 +292,12 @@ class Job:
         self._check_loop("Job.stdout")
         return self._talk.stream("stdout")
 
+    async def _start_streams(self) -> None:
+        """Take both output streams, and wait for the start, without counting as a waiting task."""
+        for stream in STREAMS:
+            self._talk.stream(stream)
+        await self._life.started()
+
     @property
     def stderr(self) -> ByteReceiveStream:
         """The stderr as a byte stream, as `stdout`; it ends at once if stderr goes to stdout."""
@@ -441,17 +448,6 @@ class Job:
     def _waiting(self) -> AbstractContextManager[None]:
         """Mark this task as waiting for the commands, so that unread output does not block them."""
         return self._life.context.runner.channel.waiting()
-
-
-async def take_streams(job: Job) -> None:
-    """Begin to read both output streams before the start, and wait for the start.
-
-    Unlike `Job.until_started`, this does not count as waiting for the commands, so that no output
-    is discarded before the caller goes on.
-    """
-    job._talk.stream("stdout")  # noqa: SLF001 - of this module
-    job._talk.stream("stderr")  # noqa: SLF001 - of this module
-    await job._life.started()  # noqa: SLF001 - of this module
 
 
 async def until_up(job: Job) -> None:

@@ -56,7 +56,8 @@ async def first_of(
         tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
-        for condition in {"exit", *conditions}:
+        every: set[JobCondition] = {"exit", *conditions}
+        for condition in every:
             tasks.start_soon(wait_for, condition)
     return "exit" if life.has_ended else met[0]
 

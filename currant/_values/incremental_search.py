@@ -12,11 +12,13 @@ caller says that there are none for now (`settle`).
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
 
 __all__ = ["CONTEXT", "MAX_REACH", "IncrementalSearch"]
 
@@ -133,20 +135,27 @@ class _Shape(NamedTuple):
 def _shape_of(source: bytes, flags: int) -> _Shape:
     try:
         # Not public, but the only source of the width of an expression.
-        from re import _constants, _parser  # type: ignore[attr-defined] # noqa: PLC0415
-
-        tree: Parsed = _parser.parse(source, flags)
-        steps = list(_steps(tree))
-        asserts = [args for op, args in steps if op in (_constants.ASSERT, _constants.ASSERT_NOT)]
-        anchors = {args for op, args in steps if op is _constants.AT}
-        begins = {_constants.AT_BEGINNING, _constants.AT_BEGINNING_STRING}
-        ahead = sum(part.getwidth()[1] for way, part in asserts if way > 0)
-        behind = sum(part.getwidth()[1] for way, part in asserts if way < 0)
-        around = ahead + BESIDE_ANCHOR * bool(anchors - begins)
-        reach = min(tree.getwidth()[1] + around + behind, MAX_REACH)
+        parser, constants = import_module("re._parser"), import_module("re._constants")
+        return _shape_of_parsed(parser.parse(source, flags), constants)
     except (ImportError, AttributeError, TypeError, ValueError):  # another Python
         return _Shape(MAX_REACH, MAX_REACH, has_lookahead=True)
-    return _Shape(reach, min(around, MAX_REACH), has_lookahead=ahead > 0)
+
+
+def _shape_of_parsed(tree: Parsed, constants: ModuleType) -> _Shape:
+    steps = list(_steps(tree))
+    around = [args for op, args in steps if op in (constants.ASSERT, constants.ASSERT_NOT)]
+    anchors = {args for op, args in steps if op is constants.AT}
+    at_ends = anchors - {constants.AT_BEGINNING, constants.AT_BEGINNING_STRING}
+    lookahead = sum(_width(part) for way, part in around if way > 0)
+    lookbehind = sum(_width(part) for way, part in around if way < 0)
+    ahead = lookahead + (BESIDE_ANCHOR if at_ends else 0)
+    reach = min(_width(tree) + ahead + lookbehind, MAX_REACH)
+    return _Shape(reach, min(ahead, MAX_REACH), has_lookahead=lookahead > 0)
+
+
+def _width(tree: Parsed) -> int:
+    """Return the most bytes that match."""
+    return int(tree.getwidth()[1])
 
 
 def _steps(tree: Parsed) -> Iterator[tuple[Any, Any]]:
@@ -161,5 +170,5 @@ def _parts(args: Parsed) -> Iterator[Parsed]:
     if hasattr(args, "getwidth"):
         yield args
     elif isinstance(args, (tuple, list)):
-        for each in args:
+        for each in cast("Iterable[Parsed]", args):
             yield from _parts(each)
