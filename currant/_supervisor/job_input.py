@@ -56,9 +56,8 @@ class JobInput:
     async def aclose(self) -> None:
         """Close the input; see `Job.close_stdin`."""
         if await self._open() is not None:
-            with (
-                self._life.context.runner.channel.waiting()
-            ):  # A terminal may have no room to type.
+            # This waits, too: a terminal may have no room to type.
+            with self._life.context.runner.channel.waiting():
                 await self._life.attempt.close_input()
 
     async def _open(self) -> ByteSendStream | None:
