@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -16,6 +18,9 @@ from currant._channel.track import KEPT, Place
 from currant._channel.transcript import Transcript
 from currant._channel.waiters import Waiters
 from tests.waiting import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHUNK = b"x" * 64 * 1024
 
@@ -170,6 +175,34 @@ async def test_reader_in_another_task_is_waited_for() -> None:
             while read < len(CHUNK) * 10:
                 await wait_all_tasks_blocked()
                 read += len(cursor.read("stdout", 10_000))
+
+
+@pytest.mark.anyio
+async def test_reader_that_waits_for_output_is_not_overtaken() -> None:
+    """Output that has woken a reader is kept until the reader has had its turn."""
+    waiters = Waiters()
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        waiters.add_current_task()
+        yield
+        waiters.remove_current_task()
+
+    transcript = Transcript("a", waiters, waiting)
+    cursor = transcript.attach({"stdout": Place()})
+
+    async def read() -> None:
+        with cursor.reading():
+            assert await cursor.arrived()
+            assert cursor.read("stdout", 5) == b"first"
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await wait_all_tasks_blocked()
+            transcript.add("stdout", b"first", 0.0)
+            transcript.add("stdout", CHUNK * 3, 0.0)
+            await transcript.make_room("stdout")
 
 
 @pytest.mark.anyio

@@ -11,9 +11,8 @@ from anyio.lowlevel import checkpoint
 from currant._channel.track import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from currant._channel.transcript import Transcript
+    from currant._synchronization import HomeLoop
     from currant._values.lines import StreamName
 
 __all__ = ["OutputStream"]
@@ -25,15 +24,13 @@ class OutputStream(ByteReceiveStream):
     Args:
         transcript: the output of the command.
         stream: the stream.
-        check_loop: raises an error if the named call comes from elsewhere than the Runner's loop.
+        home: the event loop of the Runner.
     """
 
-    def __init__(
-        self, transcript: Transcript, stream: StreamName, check_loop: Callable[[str], None]
-    ) -> None:
+    def __init__(self, transcript: Transcript, stream: StreamName, home: HomeLoop) -> None:
         self._transcript = transcript
         self._stream: StreamName = stream
-        self._check_loop = check_loop
+        self._home = home
         self._cursor = transcript.attach({stream: Place()})
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -47,7 +44,7 @@ class OutputStream(ByteReceiveStream):
             OutputDiscardedError: the next bytes were discarded; the next call goes on after them.
             ValueError: `max_bytes` is less than 1.
         """
-        self._check_loop(f"Job.{self._stream}.receive")
+        self._home.check(f"Job.{self._stream}.receive")
         if max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
         with self._cursor.reading():
@@ -60,6 +57,7 @@ class OutputStream(ByteReceiveStream):
 
         Cancellation: the stream is closed nevertheless.
         """
+        self._home.check(f"Job.{self._stream}.aclose")
         self._cursor.close()
         self._transcript.detach(self._cursor)
         await checkpoint()

@@ -7,6 +7,7 @@ that were read before the first loop began, and the channel's batches are gone b
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -18,11 +19,12 @@ from currant._values.errors import OutputDiscardedError
 from currant._values.lines import LineSplitter, batches_with_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     from currant._channel.cursor import Cursor, Piece
     from currant._channel.transcript import Transcript
+    from currant._synchronization import HomeLoop
     from currant._values.lines import Line, StreamName
 
 __all__ = ["LineIterator", "TranscriptLines"]
@@ -124,7 +126,7 @@ class _Cutter:
         self._order, self._time = piece.order, piece.time
         self._put(self._splitter.feed(piece.data))
         if self._flush_after == 0:
-            self.flush()
+            self._put(self._splitter.flush_characters())
         if self._flush_after is not None and self._splitter.can_flush:
             self.flush_at = now + (self._flush_after or HALF_CHARACTER)
         else:
@@ -153,18 +155,18 @@ class LineIterator:
     Args:
         lines: the lines.
         streams: the streams to iterate over.
-        check_loop: raises an error if the named call comes from elsewhere than the Runner's loop.
+        home: the event loop of the Runner.
     """
 
     def __init__(
         self,
         lines: TranscriptLines,
         streams: Sequence[StreamName],
-        check_loop: Callable[[str], None],
+        home: HomeLoop,
     ) -> None:
         self._lines = lines
         self._streams = streams
-        self._check_loop = check_loop
+        self._home = home
         self._here: Iterator[Line] = iter(())
         self._cursor: Cursor | None = None
         self._gap: OutputDiscardedError | None = None
@@ -195,7 +197,7 @@ class LineIterator:
         if self._gap is not None:
             gap, self._gap = self._gap, None
             raise gap
-        self._check_loop("Job.lines")
+        self._home.check("Job.lines")
         if self._cursor is None:
             self._cursor = self._lines.attach(self._streams)
         with self._cursor.reading():
@@ -207,7 +209,8 @@ class LineIterator:
     def _leave(self) -> None:
         if self._cursor is not None:
             cursor, self._cursor = self._cursor, None
-            self._lines.detach(cursor)
+            # The garbage collector may drop this object in any thread.
+            self._home.call_in_task(partial(self._lines.detach, cursor))
 
     def __del__(self) -> None:
         self._leave()

@@ -51,7 +51,7 @@ class Conversation:
         self.life = life
         self.stdin: InputStream | None = InputStream(life) if JobInput(life).is_writable else None
         self._transcript = life.context.transcript
-        self._check_loop = life.context.runner.home.check
+        self._home = life.context.runner.home
         self.before: bytes = b""
         self._expected: dict[StreamName, Place] = {name: Place() for name in STREAMS}
         self._streams: dict[StreamName, OutputStream] = {}
@@ -63,12 +63,12 @@ class Conversation:
     def stream(self, name: StreamName) -> OutputStream:
         """Return an output stream, always the same object; from the first call on it is read."""
         if name not in self._streams:
-            self._streams[name] = OutputStream(self._transcript, name, self._check_loop)
+            self._streams[name] = OutputStream(self._transcript, name, self._home)
         return self._streams[name]
 
     def lines(self, stream: StreamName | None) -> LineIterator:
         """Return an iterator; see `Job.lines`."""
-        return LineIterator(self._lines, _checked_streams("lines", stream), self._check_loop)
+        return LineIterator(self._lines, _checked_streams("lines", stream), self._home)
 
     async def expect(
         self,

@@ -151,9 +151,19 @@ class Job:
                 if reason is not None:
                     failed = attempt or life.attempt
                     if is_patient:
-                        await _until_gone(life, failed)
+                        await self._until_gone(life, failed)
                     await self._raise_not_ready(failed, reason)
                 await life.context.change.wait()
+
+    async def _until_gone(self, life: Lifecycle, attempt: Attempt) -> None:
+        """Wait until no process of `attempt` is left, and if no other attempt follows, for the end.
+
+        Before another attempt, only the life itself ends escapees.  A second search would find the
+        processes of that attempt, too, because they have the same name.
+        """
+        await life.context.change.wait_for(lambda: attempt.has_left_nothing or life.has_ended)
+        if not attempt.has_left_nothing and life is self._life:
+            await attempt.end_escapees()
 
     async def _raise_not_ready(self, attempt: Attempt, reason: str) -> None:
         with anyio.move_on_after(self._life.context.limits.end_of_output):  # for the last lines
@@ -468,11 +478,3 @@ async def until_up(job: Job) -> None:
         raise job.result.error
     if problem is not None:
         raise problem
-
-
-async def _until_gone(life: Lifecycle, attempt: Attempt) -> None:
-    """Wait until no process of `attempt` is left, and if no other attempt follows, for the end."""
-    await life.context.change.wait_for(
-        lambda: not attempt.may_run and (life.has_ended or not life.starts_no_more)
-    )
-    await attempt.end_escapees()

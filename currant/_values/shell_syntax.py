@@ -4,6 +4,9 @@
 nothing and say nothing, so `why_shell` finds them and the caller raises.  Quoted and escaped text
 is literal.  So is text that many lines have without meaning a shell: patterns (``*``, ``?``,
 ``[a-z]``), ``~``, ``#``, braces, parentheses, and newlines, which only separate words.
+
+The command line of currant does run each line in a shell, and `with_exec` spares the program of a
+simple line the shell as its parent.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["join_lines", "join_words", "why_shell"]
+__all__ = ["join_lines", "join_words", "why_shell", "with_exec", "without_exec"]
 
 _SYNTAX = re.compile(
     r"""
@@ -32,6 +35,26 @@ _SYNTAX = re.compile(
 _PIECE = re.compile(r"""'[^']*' | "(?: \\. | [^"\\] )*" | \\.""", re.VERBOSE | re.DOTALL)
 """Quoted or escaped text, by the rules of shlex."""
 
+_ASSIGNMENTS = rf"""
+    \s*+ (?: [A-Za-z_]\w*+ = (?: {_PIECE.pattern} | [^\s\\'"|&;()<>] )*+ \s++ )*+
+"""
+"""The assignments that a command may begin with."""
+
+_SIMPLE = re.compile(
+    rf"""
+      {_ASSIGNMENTS}
+      (?P<program> (?: {_PIECE.pattern} | [^\s\\'"|&;()<>=\#] )++ ) (?= \s | \Z )
+      (?: {_PIECE.pattern} | >> | >\| | [<>]& | [<>] | [^\\'"|&;()<>\n] )*+
+    """,
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+"""A command that is alone in its line: without pipes, lists and groups."""
+
+_SUBSTITUTION = re.compile(r"""` | \$ [('"]""", re.VERBOSE)
+"""What begins text with rules of its own for quotes."""
+
+_EXEC = re.compile(rf"(?P<before>{_ASSIGNMENTS}) exec [ ]", re.VERBOSE | re.DOTALL | re.ASCII)
+
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
@@ -46,6 +69,9 @@ _BUILTINS = """
 _KEYWORDS = "! { } [[ case do done elif else esac fi for function if select then until while"
 
 _SHELL_WORDS = frozenset(f"{_BUILTINS} {_KEYWORDS}".split())
+
+_ALSO_PROGRAMS = {"[", "chdir", "echo", "false", "kill", "printf", "pwd", "test", "time", "true"}
+"""More words that mean something else in a shell than the program of that name, if there is one."""
 
 _INSTEAD = {"cd": "set cwd=", "pushd": "set cwd=", "export": "set env=", "exec": "leave it out"}
 """What does the same as a builtin, without a shell."""
@@ -77,6 +103,35 @@ def _why_first_word(word: str) -> str | None:
         instead = f", or {_INSTEAD[word]}" if word in _INSTEAD else ""
         return f"{word!r} is no program but a word of the shell itself; use Command.shell{instead}"
     return None
+
+
+def with_exec(line: str) -> str:
+    """Return `line` with ``exec`` before its program, if the line is one simple command.
+
+    Some shells (dash) stay the parent of the program even then.  A signal to the whole group would
+    end the shell, whatever the program does about the signal, and a signal to the shell alone does
+    not reach the program.
+    """
+    match = _SIMPLE.fullmatch(line.strip())
+    if match is None or _SUBSTITUTION.search(line):
+        return line
+    begin, program = match.start("program"), match["program"]
+    if not _is_program(program):
+        return line
+    return f"{match.string[:begin]}exec {match.string[begin:]}"
+
+
+def without_exec(line: str) -> str:
+    """Return `line` without an ``exec`` before its program: the line that `with_exec` got."""
+    return _EXEC.sub(r"\g<before>", line, count=1) if _EXEC.match(line) else line
+
+
+def _is_program(word: str) -> bool:
+    """Return whether a shell certainly starts a program for this first word of a command."""
+    if "/" in word:
+        return True
+    is_plain = re.fullmatch(r"\w[\w.+@:-]*", word) is not None
+    return is_plain and word not in _SHELL_WORDS | _ALSO_PROGRAMS
 
 
 def join_lines(text: str) -> str:

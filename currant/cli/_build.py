@@ -16,6 +16,7 @@ from currant._values.errors import CommandError
 from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
+from currant._values.shell_syntax import with_exec
 from currant.cli._env import output_variables, parse_port, read_env_files
 from currant.cli._labels import label_of
 from currant.cli._procfile import (
@@ -34,8 +35,8 @@ from currant.sinks import (
     JSONSink,
     check_style,
 )
-from currant.sinks._files import terminal_columns
-from currant.sinks._templates import label_columns
+from currant.sinks._files import is_same_place, terminal_columns
+from currant.sinks._templates import label_columns, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -139,7 +140,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     variables = read_env_files(options["env_file"])
     commands = [
         Command.shell(
-            line,
+            with_exec(line),
             name=name,
             color=color,
             cwd=options["cwd"],
@@ -175,7 +176,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     cwd = options["cwd"] or os.path.dirname(procfile) or None
     commands = [
         Command.shell(
-            instance.line,
+            with_exec(instance.line),
             name=instance.name,
             cwd=cwd,
             env=dict(variables)
@@ -247,8 +248,7 @@ def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:
     merge = options["merge"]
     if merge is None:
         shows_stream = options["json"] or "{stream" in prefix
-        is_one_place = os.path.samestat(os.fstat(STDOUT), os.fstat(STDERR))
-        merge = is_one_place and not shows_stream
+        merge = is_same_place(STDOUT, STDERR) and not shows_stream
     return "stdout" if merge else "separate"
 
 
@@ -420,7 +420,7 @@ def _prefix(commands: Sequence[Command], options: Options) -> str:
     """Return the template of the prefix, for a style that concurrently has, or as given."""
     given = options["prefix"]
     length = SHORT if options["prefix_length"] is None else options["prefix_length"]
-    widest = max(min(length, len(command.argv[-1])) for command in commands)
+    widest = max(min(length, len(line_of(command))) for command in commands)
     styles = {
         None: DEFAULT_PREFIX,
         "none": "",

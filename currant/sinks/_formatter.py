@@ -82,8 +82,9 @@ class Formatter:
                     continue
                 case Started():
                     self._templates.started(message)
-                    self._out.forget(message.command)
-                    self._err.forget(message.command)
+                    if self._mode != "raw":
+                        for writer in (self._out, self._err):
+                            yield writer, writer.begin_attempt(message.command)
                 case Exited() | Failed():
                     yield from self._replay(message.command)
                     for writer in (self._out, self._err):
