@@ -8,6 +8,7 @@ contains all calls about processes to the operating system, and `_synchronizatio
 a kill throws.  The docstring of each package says in which order to read its modules.
 """
 
+from currant._open import open_process
 from currant._process.launcher import Launcher, Process
 from currant._process.local import LocalLauncher
 from currant._run import run, run_process
@@ -27,12 +28,14 @@ from currant._values.errors import (
     DuplicateNameError,
     EmptyCommandError,
     ExitStatusLostError,
+    ExpectError,
     JobEndedError,
     LaunchError,
     MissingExtraError,
     NotCapturedError,
     NotPermittedError,
     NotReadyError,
+    OutputDiscardedError,
     OutputLimitError,
     RunningLoopError,
     SpillError,
@@ -45,6 +48,7 @@ from currant._values.errors import (
     WrongLoopError,
     WrongTaskError,
 )
+from currant._values.excerpt import Excerpt
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty
 from currant._values.limits import Limits
@@ -82,9 +86,11 @@ __all__ = [
     "Dropped",
     "DuplicateNameError",
     "EmptyCommandError",
+    "Excerpt",
     "Exit",
     "ExitStatusLostError",
     "Exited",
+    "ExpectError",
     "Failed",
     "Job",
     "JobEndedError",
@@ -100,6 +106,7 @@ __all__ = [
     "NotPermittedError",
     "NotReadyError",
     "Omitted",
+    "OutputDiscardedError",
     "OutputLimitError",
     "Process",
     "Pty",
@@ -123,6 +130,7 @@ __all__ = [
     "Usage",
     "WrongLoopError",
     "WrongTaskError",
+    "open_process",
     "run",
     "run_process",
 ]

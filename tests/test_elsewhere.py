@@ -237,6 +237,13 @@ CALLS: dict[str, Callable[[Runner, Job], Any]] = {
     "send": lambda _, job: job.send(b"data"),
     "close_stdin": lambda _, job: job.close_stdin(),
     "resize": lambda _, job: job.resize(24, 80),
+    "stdin": lambda _, job: job.stdin,
+    "stdout": lambda _, job: job.stdout,
+    "stderr": lambda _, job: job.stderr,
+    "lines": lambda _, job: job.lines(),
+    "expect": lambda _, job: job.expect("x"),
+    "until": lambda _, job: job.until("exit"),
+    "since": lambda _, job: job.since(),
     "KillBarrier.wait": lambda runner, _: runner.barrier.wait(),
     "exit": lambda runner, _: runner.__aexit__(None, None, None),
 }

@@ -23,6 +23,7 @@ from currant import (
     EmptyCommandError,
     Exit,
     ExitStatusLostError,
+    ExpectError,
     JobEndedError,
     LaunchError,
     Line,
@@ -30,6 +31,7 @@ from currant import (
     NotCapturedError,
     NotPermittedError,
     NotReadyError,
+    OutputDiscardedError,
     OutputLimitError,
     Result,
     RunningLoopError,
@@ -105,17 +107,40 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         StdinClosedError("web", "it is closed"),
-        {"name": "web", "reason": "it is closed", "tail": ()},
+        {"name": "web", "reason": "it is closed", "tail": (), "exit": None},
         "cannot send to the stdin of 'web': it is closed",
     ),
     (
-        StdinClosedError("web", "it has ended", [Line("web", "stdout", b"bye", b"", 0.0)]),
+        StdinClosedError(
+            "web", "it has ended", [Line("web", "stdout", b"bye", b"", 0.0)], Exit(3, None)
+        ),
         {
             "name": "web",
             "reason": "it has ended",
             "tail": (Line("web", "stdout", b"bye", b"", 0.0),),
+            "exit": Exit(3, None),
         },
         "cannot send to the stdin of 'web': it has ended\n    stdout: bye",
+    ),
+    (
+        ExpectError("web", b"ok$", "its output has ended", b"bad\n", Exit(3, None)),
+        {
+            "name": "web",
+            "pattern": b"ok$",
+            "reason": "its output has ended",
+            "before": b"bad\n",
+            "exit": Exit(3, None),
+        },
+        ("no output of 'web' matches b'ok$': its output has ended; the last output: b'bad\\n'"),
+    ),
+    (
+        OutputDiscardedError("web", "stdout", 12),
+        {"name": "web", "stream": "stdout", "size": 12},
+        (
+            "12 bytes of the stdout of 'web' were discarded before a task read them; begin to read "
+            "before the command has written much, and keep reading while other tasks wait for the "
+            "command; the next read goes on after the gap"
+        ),
     ),
     (
         UnknownNameError("wroker", ["web", "worker"]),
@@ -257,6 +282,8 @@ def test_warning_about_unread_output_can_be_filtered_and_pickled() -> None:
         (JobEndedError, {CurrantError}),
         (StdinClosedError, {CurrantError}),
         (NotReadyError, {CurrantError}),
+        (ExpectError, {CurrantError}),
+        (OutputDiscardedError, {CurrantError}),
         (UnresponsiveError, {CurrantError}),
         (TimeLimitError, {CurrantError}),
         (DependencyError, {CurrantError}),

@@ -7,4 +7,8 @@ Then read `channel`, which hands each message to every subscription.  `subscript
 sender waits and when output is discarded; `buffer` holds the messages.  The two kinds of
 subscription are `readers` (the iterators over a Runner) and `feed` (the stream of a sink).
 `waiters` records the tasks that wait for the commands, and `unread` warns if no task reads.
+
+The readers of one command have a way of their own.  `transcript` keeps its last output, in a
+`track` for each stream, and a `cursor` is the position of one reader there.  On top of these are
+`output_stream`, `transcript_lines` and `expectation`.
 """

@@ -19,6 +19,7 @@ only woken, and takes the message in the same step in which it returns the messa
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.feed import SinkFeed, SinkSubscription
 from currant._channel.readers import Readers
 from currant._channel.subscription import RECHECK_INTERVAL
+from currant._channel.transcript import Transcript
 from currant._channel.waiters import Waiters
 from currant._synchronization import HomeLoop, Notifier
 from currant._values.lines import Batch
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
     from currant._values.messages import BatchMessage
 
 __all__ = ["Channel"]
+
+MAX_ENDED = 64 * 1024 * 1024
+"""Bytes of output that are kept of commands that have ended, all together.
+
+A thousand commands that write 64 KiB each are had whole after their end.
+"""
 
 
 class Channel:
@@ -77,6 +85,9 @@ class Channel:
         self._producers = 0
         self._last_producer_left = Notifier()
         self._waiters = Waiters()
+        self._patience = patience
+        self._ended: deque[tuple[Transcript, int]] = deque()
+        self._ended_size = 0
         self._sinks: list[SinkSubscription] = []
         self.readers: Readers = Readers(
             self._waiters,
@@ -98,6 +109,24 @@ class Channel:
         subscription = SinkSubscription(self._waiters, self._buffer_size, self._home)
         self._sinks.append(subscription)
         return SinkFeed(subscription, self.commands)
+
+    def new_transcript(self, command: str, may_go_on: Callable[[], bool]) -> Transcript:
+        """Return the transcript of a life of `command`, which keeps the rules of this channel."""
+        return Transcript(command, self._waiters, self.waiting, self._patience, may_go_on)
+
+    def end_transcript(self, transcript: Transcript) -> None:
+        """End the transcript of a life; of many that have ended, keep the last."""
+        transcript.end()
+        self._ended.append((transcript, transcript.size))
+        self._ended_size += transcript.size
+        while self._ended_size > MAX_ENDED:
+            oldest, size = self._ended.popleft()
+            self._ended_size -= size
+            oldest.forget()
+
+    def limit_patience(self, seconds: float) -> None:
+        """Let each reader of a transcript take only so long for each step: the block is left."""
+        self._waiters.limit_patience(seconds)
 
     def add_producer(self) -> None:
         """Announce a command; loops over the Runner go on until the command is removed."""
@@ -140,7 +169,8 @@ class Channel:
 
     def abandon(self) -> None:
         """Never again wait for an iteration over the Runner."""
-        self.readers.ignore_readers()
+        self._waiters.ignore_all_readers()
+        self.readers.recheck()
 
     async def settled(self) -> None:
         """Wait until every reader and every sink has dealt with its messages."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
+from currant._channel.transcript import Transcript
 from currant._values.lines import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from currant._values.messages import BatchMessage
@@ -24,6 +26,14 @@ class Discard:
         """Forget `message`; other tasks get a turn after each batch."""
         if isinstance(message, Batch):
             await checkpoint()
+
+    def new_transcript(self, command: str, may_go_on: Callable[[], bool]) -> Transcript:
+        """Return the transcript of a life of `command`."""
+        return Transcript(command, may_go_on=may_go_on)
+
+    def end_transcript(self, transcript: Transcript) -> None:
+        """End the transcript of a life."""
+        transcript.end()
 
     def waiting(self) -> AbstractContextManager[None]:
         """Do nothing: no output is ever kept, so none can be in the way of a wait."""

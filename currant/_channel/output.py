@@ -1,8 +1,9 @@
 """The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
-Both streams are read at the same time, stderr in a separate task.  On the way, `CapturedOutput`
-and `Tail` keep their share, and each chunk is searched for the lines that probes wait for.  That
-happens before the chunk is sent, so readiness waits neither for room nor for the end of a line.
+Both streams are read at the same time, stderr in a separate task.  On the way, `CapturedOutput`,
+`Tail` and the `Transcript` keep their share, and each chunk is searched for the lines that probes
+wait for.  That happens before the chunk is sent, so readiness waits neither for room nor for the
+end of a line.
 
 An unfinished line is held back until it is finished.  If the command has `flush_after`, the task
 that reads waits only so long for the rest, and then sends what has come.  So no further task is
@@ -23,6 +24,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.capture import CapturedOutput
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
+from currant._channel.transcript import Transcript
 from currant._synchronization import Notifier
 from currant._values.errors import OutputLimitError
 from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
@@ -62,6 +64,7 @@ class Output:
         silence: measures for how long the process has written nothing; None: nothing does.
         spill: gets all output; None: no file does.
         on_fault: is called, once, if there is more output than `max_output`.
+        transcript: takes each chunk, too.
 
     Attributes:
         matched: whether a line has matched a probe.
@@ -81,6 +84,7 @@ class Output:
         silence: Silence | None = None,
         spill: SpillFile | None = None,
         on_fault: Callable[[CurrantError], None] = lambda _: None,
+        transcript: Transcript | None = None,
     ) -> None:
         self._name = name
         self._send = send
@@ -92,6 +96,7 @@ class Output:
         self._matcher = LineMatcher(line_probes)
         self.matched: bool = False
         self._capture = CapturedOutput(capture)
+        self._transcript = Transcript(name) if transcript is None else transcript
         self._flush_after = flush_after
         self._splitters: dict[StreamName, LineSplitter] = {
             "stdout": LineSplitter(line_limit),
@@ -136,6 +141,7 @@ class Output:
 
         A task in `tasks` reads `stderr`, perhaps for longer: wait for `ended`.
         """
+        self._transcript.begin_attempt()
         tasks.start_soon(self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
 
@@ -156,6 +162,7 @@ class Output:
             await self._send_lines(source, stream)
         if self.silence is not None:
             self.silence.ended()
+        self._transcript.end_of_attempt(stream)
         self._open_streams -= 1
         self._change.notify_all()
 
@@ -165,6 +172,7 @@ class Output:
         while (chunk := await self._receive(source, stream, splitter)) is not None:
             self._read_at = now = time.time()
             if chunk := self._within_limit(chunk):
+                self._transcript.add(stream, chunk, now)
                 data = self._add(chunk, stream, splitter)
                 if self.spill is not None:
                     await self.spill.append(chunk)
@@ -177,6 +185,7 @@ class Output:
                 await self._send_batch(self._make_batch(self._name, stream, data, now))
             else:
                 await checkpoint()  # a long line may arrive in many small chunks
+            await self._transcript.make_room(stream)
         self._settle(stream)
         if data := splitter.finish():
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))

@@ -23,6 +23,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.buffer import Buffer
+from currant._channel.reader_task import ReaderTask
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
 from currant._synchronization import HomeLoop
 from currant._values.lines import Batch
@@ -52,37 +53,22 @@ BYTES_PER_TURN = 64 * 1024
 T_Message = TypeVar("T_Message")
 
 
-class Iteration:
+class Iteration(ReaderTask):
     """The state of one loop over a Runner; belongs to a reader.
 
     Attributes:
         max_bytes: how much of a batch to take at a time; None for all of it.
-        created_by: the task that made the reader.
-        stepped_by: the task of the last step.
         position: the position of the message that was taken last.
         is_mid_batch: whether the reader may still hold lines of that message.
     """
 
-    __slots__ = ("created_by", "is_mid_batch", "max_bytes", "position", "stepped_by")
+    __slots__ = ("is_mid_batch", "max_bytes", "position")
 
     def __init__(self, max_bytes: int | None) -> None:
+        super().__init__()
         self.max_bytes: int | None = max_bytes
-        self.created_by: anyio.TaskInfo | None = None
-        self.stepped_by: anyio.TaskInfo | None = None
         self.position: Position = (0, 0)
         self.is_mid_batch: bool = False
-
-    @property
-    def task(self) -> anyio.TaskInfo | None:
-        """The task that reads; None if that task has ended.
-
-        A step may run in a separate task (`asyncio.wait_for` on Python 3.11).  If that task has
-        ended, the task that made the reader counts.
-        """
-        for task in (self.stepped_by, self.created_by):
-            if task is not None and not _has_ended(task):
-                return task
-        return None
 
 
 class Readers(Subscription):
@@ -114,7 +100,6 @@ class Readers(Subscription):
         self._is_producing = is_producing
         self._has_sinks = has_sinks
         self._iterations: set[Iteration] = set()
-        self._ignores_readers = False
         self._patience = patience
         self._on_unread = on_unread
         self._home = HomeLoop() if home is None else home
@@ -180,11 +165,6 @@ class Readers(Subscription):
             self._iterations.remove(iteration)
             self.recheck()
 
-    def ignore_readers(self) -> None:
-        """Count no reader as present any more: the block is left early."""
-        self._ignores_readers = True
-        self.recheck()
-
     @property
     def _has_reader(self) -> bool:
         return any(map(self._is_present, self._iterations))
@@ -192,7 +172,7 @@ class Readers(Subscription):
     @property
     def _is_dispensable(self) -> bool:
         """Whether the commands go on without a reader: a task waits, or sinks take the output."""
-        return self._ignores_readers or bool(self._waiters) or self._has_sinks()
+        return self._waiters.ignore_readers or bool(self._waiters) or self._has_sinks()
 
     @property
     def _is_unread(self) -> bool:
@@ -221,14 +201,10 @@ class Readers(Subscription):
             self._on_unread(discarded.command)
 
     def _is_present(self, iteration: Iteration) -> bool:
-        if self._ignores_readers:
+        if self._waiters.ignore_readers:
             return False
         task = iteration.task
         return task is not None and task.id not in self._waiters
-
-
-def _has_ended(task: anyio.TaskInfo) -> bool:
-    return getattr(task.coro, "cr_frame", task) is None
 
 
 class _Reader(Generic[T_Message]):

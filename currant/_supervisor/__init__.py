@@ -5,6 +5,7 @@ follow one command.  `dispatcher` starts the command's life, with `scheduler` an
 `lifecycle` is that life, `job` the public handle of it, and `attempt` one run of the process.
 `health` runs the probes, `standard_input` feeds and closes stdin, `announcer` sends the messages,
 `verdict` judges how an attempt ended, and `readiness` answers whether a command can still become
-ready.  `sweep`, `sink_tasks` and `failure`
-belong to the supervisor.  `context` holds the objects that are handed down.
+ready.  `conversation` is what a `Job` does with the output of a life, with `until` for its
+conditions, and `job_input` what it does with the stdin.  `sweep`, `sink_tasks` and `failure` belong
+to the supervisor.  `context` holds the objects that are handed down.
 """

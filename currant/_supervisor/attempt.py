@@ -120,6 +120,7 @@ class Attempt:
             silence=None if command.idle_timeout is None else Silence(streams=2),
             spill=self._spill_of(command),
             on_fault=self.on_output_fault,
+            transcript=context.transcript,
         )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None

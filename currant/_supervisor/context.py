@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from currant._channel.channel import Channel
     from currant._channel.discard import Discard
+    from currant._channel.transcript import Transcript
     from currant._process.launcher import Launcher
     from currant._synchronization import ChildBarrier, HomeLoop, KillBarrier, Notifier
     from currant._values.messages import BatchMessage
@@ -56,12 +57,14 @@ class JobContext(NamedTuple):
         barrier: the kill barrier of the life, which the Runner's barrier throws too.
         change: is notified when something about the command has changed.
         policies: how the command is treated.
+        transcript: takes the output.
     """
 
     runner: RunnerContext
     barrier: ChildBarrier
     change: Notifier
     policies: Policies
+    transcript: Transcript
 
     @property
     def launcher(self) -> Launcher:

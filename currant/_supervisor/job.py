@@ -10,28 +10,30 @@ from typing import TYPE_CHECKING, cast, get_args
 
 import anyio
 
+from currant._supervisor.conversation import Conversation
+from currant._supervisor.job_input import JobInput
 from currant._supervisor.readiness import why_attempt_not_ready
 from currant._values.checks import checked_signal
-from currant._values.command import PIPE
-from currant._values.errors import CommandError, NotReadyError, StdinClosedError
+from currant._values.errors import CommandError, DependencyError, LaunchError, NotReadyError
 from currant._values.launch_spec import Pty, SignalTarget
+from currant._values.lines import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import re
+    from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractContextManager
 
-    from anyio.abc import ByteSendStream
+    from anyio.abc import ByteReceiveStream, ByteSendStream
 
     from currant._supervisor.attempt import Attempt
     from currant._supervisor.lifecycle import JobState, Lifecycle
+    from currant._supervisor.until import JobCondition
     from currant._values.command import Command
-    from currant._values.lines import Line
+    from currant._values.excerpt import Excerpt
+    from currant._values.lines import Line, StreamName
     from currant._values.results import Result
 
-__all__ = ["Job"]
-
-EXIT_AFTER_STDIN = 0.2
-"""Seconds to wait for the exit of a process that has closed its stdin, for the error's text."""
+__all__ = ["Job", "until_up"]
 
 
 class Job:
@@ -43,11 +45,19 @@ class Job:
     which it was called.  Attempts are numbered through all lives, and a `Result` tells of one life.
     """
 
-    __slots__ = ("_lives", "_name")
+    __slots__ = ("_conversation", "_lives", "_name")
 
     def __init__(self, name: str, lives: Mapping[str, Lifecycle]) -> None:
         self._name = name
         self._lives = lives
+        self._conversation: Conversation | None = None
+
+    @property
+    def _talk(self) -> Conversation:
+        """The conversation of the current or last life."""
+        if self._conversation is None or self._conversation.life is not self._life:
+            self._conversation = Conversation(self._life)
+        return self._conversation
 
     @property
     def _life(self) -> Lifecycle:
@@ -208,11 +218,8 @@ class Job:
         Cancellation: harmless.
         """
         self._check_loop("Job.until_started")
-        life = self._life
         with self._waiting():
-            await life.context.change.wait_for(
-                lambda: life.attempt.process is not None or life.has_ended
-            )
+            await self._life.started()
 
     async def send_signal(self, signal: int | str, to: SignalTarget = "group") -> bool:
         """Send `signal` to the command's process group; return whether it reached a process.
@@ -248,31 +255,7 @@ class Job:
         self._check_loop("Job.send")
         if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
             raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
-        stdin = await self._open_stdin()
-        if stdin is None:
-            is_running = self._life.attempt.is_running  # A later attempt may have no pipe.
-            raise self._stdin_closed("it is closed" if is_running else "the command does not run")
-        with self._waiting():
-            try:
-                await stdin.send(data)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                with anyio.move_on_after(EXIT_AFTER_STDIN):
-                    await self._exited()
-                raise self._stdin_closed("it is closed") from error
-
-    async def _exited(self) -> None:
-        """Wait for the exit of the present process, and for its last lines."""
-        life, attempt = self._life, self._life.attempt
-        await life.context.change.wait_for(lambda: attempt.exit is not None or life.has_ended)
-        await attempt.output.ended()
-
-    def _stdin_closed(self, problem: str) -> StdinClosedError:
-        """Return the error of `send`, with the end and the last lines of a command that ended."""
-        attempt = self._life.attempt
-        end = attempt.exit or (self.result and (self.result.error or self.result.status))
-        if end is None:
-            return StdinClosedError(self.name, problem)
-        return StdinClosedError(self.name, f"{problem}; it has ended: {end}", attempt.output.tail)
+        await JobInput(self._life).send(data)
 
     async def close_stdin(self) -> None:
         """Close the command's stdin: the command reads end-of-file.
@@ -286,9 +269,169 @@ class Job:
             StdinClosedError: the command was built without ``stdin=PIPE`` or a `pty`.
         """
         self._check_loop("Job.close_stdin")
-        if await self._open_stdin() is not None:
-            with self._waiting():  # A terminal may have no room to type.
-                await self._life.attempt.close_input()
+        await JobInput(self._life).aclose()
+
+    @property
+    def stdin(self) -> ByteSendStream | None:
+        """The stdin as a byte stream of anyio; None without ``stdin=PIPE`` or a `pty`.
+
+        Its `send` waits for the start of the command and for room in the pipe.  It raises
+        `anyio.BrokenResourceError` if the command has ended or has closed its stdin, with a text
+        that says how the command ended, and `anyio.ClosedResourceError` if the pipe was closed
+        here.  `aclose` does what `close_stdin` does.
+        """
+        self._check_loop("Job.stdin")
+        return self._talk.stdin
+
+    @property
+    def stdout(self) -> ByteReceiveStream:
+        """The stdout as a byte stream of anyio, with unsplit bytes from the start of the output.
+
+        From the first access on, the stream is read: the command waits if its reader is more than
+        about 128 KiB behind, until the stream is closed.  A stream goes on through all restarts by
+        the policy, and ends with the command.  Unread bytes can be received after that, and after
+        the block.  Other readers of the output get everything all the same.
+
+        The command does not wait for a reader that is not there: if the task that received last is
+        waiting for commands (in `wait`, for example) or has ended, or if no task ever received,
+        then the rules of ``Runner(unread=...)`` hold.  The same holds for a reader that takes a
+        second for a step after the block has stopped its commands.  If bytes were discarded for
+        such a reason, or before the first access, `receive` raises `OutputDiscardedError`, which
+        says how many, and the next call goes on after the gap.
+        """
+        self._check_loop("Job.stdout")
+        return self._talk.stream("stdout")
+
+    async def _start_streams(self) -> None:
+        """Take both output streams, and wait for the start, without counting as a waiting task."""
+        for stream in STREAMS:
+            self._talk.stream(stream)
+        await self._life.started()
+
+    @property
+    def stderr(self) -> ByteReceiveStream:
+        """The stderr as a byte stream, as `stdout`; it ends at once if stderr goes to stdout."""
+        self._check_loop("Job.stderr")
+        return self._talk.stream("stderr")
+
+    def lines(self, stream: StreamName | None = None) -> AsyncIterator[Line]:
+        """Iterate over the lines of the output, from its start, until the command has ended.
+
+        The lines are cut as those of the Runner are, with the `line_limit` and the `flush_after` of
+        the command.  The lines of both streams come in the order in which they were read.  The
+        command waits for a slow loop, as it waits for the readers of `stdout`.
+
+        A loop may be left with `break`; the next one goes on with the next line.  Two loops share
+        the lines.  Only the last 128 KiB of each stream, or a little more, are kept while no loop
+        runs.  If output was discarded, the loop raises `OutputDiscardedError` in its place.  A loop
+        that begins after that goes on after the gap, perhaps inside a line.
+        Cancellation: loses nothing.
+
+        Args:
+            stream: ``"stdout"`` or ``"stderr"``; None: both.
+
+        Raises:
+            CommandError: there is no such stream.
+        """
+        self._check_loop("Job.lines")
+        return self._talk.lines(stream)
+
+    async def expect(
+        self,
+        pattern: bytes | str | re.Pattern[bytes],
+        *,
+        stream: StreamName | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the error carries what has come
+    ) -> re.Match[bytes]:
+        r"""Wait until the output matches a regular expression, and return the match.
+
+        This searches what has come since the last match, from the start of the output, without
+        waiting for the end of a line::
+
+            from currant import open_process
+
+            async with open_process("python3 -i -q", pty=True) as job:
+                await job.expect(">>> ")
+                await job.send(b"6 * 7\n")
+                match = await job.expect(r"\r\n(\d+)\r\n>>> ")
+                assert match[1] == b"42"
+
+        `before` has what came before the match, and so has ``match.string``, up to 64 KiB; the next
+        call begins behind the match.  Each stream is searched by itself, and keeps its own place.
+        The match is the first that there is when the output is looked at: a repetition at its end
+        (``\d+``) may lack bytes that come later.  If the bytes that follow can undo the match, as
+        with ``$``, ``\b`` and lookaheads, the match counts after a tenth of a second of silence.
+        Without an upper limit to its length (``.*``), a match that comes in parts is certainly
+        found if it is not longer than 8 KiB.  Escape sequences are searched like other bytes.
+
+        Between two calls at least the last 128 KiB of each stream are kept, and older output is not
+        searched.  During the call, the task counts as waiting for the commands: if nothing iterates
+        over the Runner, output that does not fit is discarded there (see `Dropped`).
+        Cancellation: harmless; the next call searches the same output again.
+
+        Args:
+            pattern: a regular expression, for bytes; a str is encoded as UTF-8.
+            stream: ``"stdout"`` or ``"stderr"``; None: both.
+            timeout: seconds to wait; None: until the output ends.
+
+        Raises:
+            ExpectError: the time is over, or the output has ended; the error comes at once then.
+                The next call searches the same output again.
+            CommandError: an argument is invalid.
+        """
+        self._check_loop("Job.expect")
+        return await self._talk.expect(pattern, stream, timeout)
+
+    @property
+    def before(self) -> bytes:
+        """What came before the last match of `expect`, or what came if there was no match.
+
+        At most some 64 KiB, of one stream after a match.
+        """
+        return self._talk.before
+
+    async def until(
+        self,
+        *conditions: JobCondition,
+        idle: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a timeout is a result, not an error
+    ) -> JobCondition | None:
+        """Wait for the first of several conditions, and return which it was.
+
+        ``"exit"``: the command has ended, with all restarts by its policy.  This ends the wait in
+        any case, whether or not it is among the conditions.  ``"ready"``: the process runs and is
+        ready, as for `ready`.  ``"idle"``: the process runs and has written nothing for `idle`
+        seconds, counted from the call at the earliest.
+
+        During the wait, if nothing iterates over the Runner, output that does not fit is discarded
+        (see `Dropped`).
+        Cancellation: harmless.
+
+        Args:
+            conditions: one or more of the three words.
+            idle: seconds of silence, for ``"idle"``.
+            timeout: seconds to wait; then the result is None.
+
+        Raises:
+            CommandError: a condition or a number of seconds is missing or invalid.
+        """
+        self._check_loop("Job.until")
+        return await self._talk.until(conditions, idle, timeout)
+
+    def since(self, mark: int = 0) -> Excerpt:
+        """Return what the command has written since `mark`, without waiting.
+
+        For a look at a command that runs on: the `mark` of an excerpt is where the next begins.
+        At least the last 128 KiB of each stream are kept; `Excerpt.omitted` counts the rest.
+
+        Args:
+            mark: the mark of the last excerpt of the same life; 0: all that is kept.
+
+        Raises:
+            CommandError: `mark` is not an integer >= 0.
+        """
+        self._check_loop("Job.since")
+        return self._talk.since(mark)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the command's terminal; the programs there get SIGWINCH.
@@ -316,14 +459,22 @@ class Job:
         """Mark this task as waiting for the commands, so that unread output does not block them."""
         return self._life.context.runner.channel.waiting()
 
-    async def _open_stdin(self) -> ByteSendStream | None:
-        """Wait until the command runs, and return the pipe; None if the command has ended."""
-        if self.command.stdin != PIPE and not self.command.pty:
-            raise StdinClosedError(self.name, "the command was built without stdin=PIPE or a pty")
-        life = self._life
-        with self._waiting():
-            await life.context.change.wait_for(
-                lambda: life.attempt.is_running or life.starts_no_more
-            )
-        process = life.attempt.process
-        return process.stdin if process is not None and life.attempt.is_running else None
+
+async def until_up(job: Job) -> None:
+    """Wait until the command runs; with a `ready` probe, until it is ready.
+
+    Raises:
+        LaunchError, NotReadyError, DependencyError: as for `Runner.start`.
+    """
+    problem: NotReadyError | None = None
+    if job.command.ready is None:
+        await job.until_started()
+    else:
+        try:
+            await job.until_ready_or_gone()
+        except NotReadyError as error:
+            problem = error
+    if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):
+        raise job.result.error
+    if problem is not None:
+        raise problem

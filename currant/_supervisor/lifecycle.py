@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from currant._supervisor.context import RunnerContext
     from currant._values.command import Command
     from currant._values.errors import CurrantError
+    from currant._values.exit import Exit
     from currant._values.launch_spec import Pty
     from currant._values.policies import KillOthersOn, Policies
     from currant._values.restart import Decision
@@ -81,7 +82,8 @@ class Lifecycle:
         self._earlier_attempts = 0 if before is None else before.attempts
         self.attempts: int = self._earlier_attempts
         barrier = ChildBarrier(context.barrier)
-        self.context: JobContext = JobContext(context, barrier, Notifier(), policies)
+        transcript = context.channel.new_transcript(command.name, self._may_write_again)
+        self.context: JobContext = JobContext(context, barrier, Notifier(), policies, transcript)
         self.to_launch: Command = with_policies(command, policies)
         if before is not None and before.command is command:
             self.to_launch = before.to_launch
@@ -139,6 +141,31 @@ class Lifecycle:
     def starts_no_more(self) -> bool:
         """Whether no further process will be started, as far as that is known."""
         return self.is_ending or (self.attempt.status is not None and not self._wants_another)
+
+    @property
+    def end_so_far(self) -> Exit | CurrantError | Status | None:
+        """How the present process, or the command, has ended; None if it has not."""
+        if self.attempt.exit is not None or self.result is None:
+            return self.attempt.exit
+        return self.result.error or self.result.status
+
+    async def started(self) -> None:
+        """Wait until a process runs, or the command has ended; return at once if a process runs.
+
+        Cancellation: harmless.
+        """
+        await self.context.change.wait_for(
+            lambda: self.attempt.process is not None or self.has_ended
+        )
+
+    async def exited(self) -> None:
+        """Wait for the exit of the present process, and for its last lines.
+
+        Cancellation: harmless.
+        """
+        attempt = self.attempt
+        await self.context.change.wait_for(lambda: attempt.exit is not None or self.has_ended)
+        await attempt.output.ended()
 
     # ---- to ask for ----
 
@@ -294,6 +321,12 @@ class Lifecycle:
         """Whether another attempt follows; never beside a process that survived SIGKILL."""
         return isinstance(self._next, Again) and not self.attempt.cannot_be_stopped
 
+    def _may_write_again(self) -> bool:
+        """Return whether another attempt may follow, as far as that is known while one runs."""
+        return self._wants_another or (
+            self.context.policies.restart.when != "never" and not self.context.barrier.thrown
+        )
+
     async def _may_start(self) -> bool:
         """Wait for a turn to start; then, in the same step as the start, look at the barrier."""
         async with self.context.runner.starting:
@@ -407,6 +440,7 @@ class Lifecycle:
             usage=self.attempt.usage,
         )
         self._phase = "ended"
+        self.context.runner.channel.end_transcript(self.context.transcript)
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
 

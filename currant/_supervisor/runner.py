@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
 from currant._process.local import LocalLauncher
-from currant._supervisor.job import Job
+from currant._supervisor.job import Job, until_up
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
@@ -29,9 +29,6 @@ from currant._values.checks import (
 )
 from currant._values.errors import (
     CommandError,
-    DependencyError,
-    LaunchError,
-    NotReadyError,
     UnknownNameError,
 )
 from currant._values.names import ByName
@@ -304,18 +301,7 @@ class Runner:
             CommandError, DuplicateNameError, RuntimeError: as for `start_soon`.
         """
         job = self.start_soon(command)
-        problem: NotReadyError | None = None
-        if job.command.ready is None:
-            await job.until_started()
-        else:
-            try:
-                await job.until_ready_or_gone()
-            except NotReadyError as error:
-                problem = error
-        if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):
-            raise job.result.error
-        if problem is not None:
-            raise problem
+        await until_up(job)
         return job
 
     async def join(self) -> Results:

@@ -98,6 +98,7 @@ class Supervisor:
         self.has_begun: bool = False
         self._plan = plan
         self._settings = settings
+        self._limits = limits
         self._barrier = barrier
         self._failure = Failure(barrier, self._on_interrupt)
         self._sinks = SinkTasks(settings.sinks, self._failure, limits)
@@ -201,6 +202,7 @@ class Supervisor:
             raise WrongTaskError
         if self._settings.stop_on_exit:
             self._barrier.throw("the block was left")
+            self.channel.limit_patience(self._limits.unread)
         self.dispatcher.end_inputs()
 
     async def _wait_until_over(self, error: BaseException | None) -> BaseException | None:

@@ -15,7 +15,8 @@ from currant._values.line_pattern import ESCAPE_SEQUENCE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from currant._values.lines import Line
+    from currant._values.exit import Exit
+    from currant._values.lines import Line, StreamName
 
 __all__ = [
     "TIME_LIMIT_TEXTS",
@@ -28,12 +29,14 @@ __all__ = [
     "DuplicateNameError",
     "EmptyCommandError",
     "ExitStatusLostError",
+    "ExpectError",
     "JobEndedError",
     "LaunchError",
     "MissingExtraError",
     "NotCapturedError",
     "NotPermittedError",
     "NotReadyError",
+    "OutputDiscardedError",
     "OutputLimitError",
     "RunningLoopError",
     "SetupError",
@@ -54,6 +57,9 @@ __all__ = [
 
 MAX_SHOWN = 20
 """Names that a message lists at most."""
+
+MAX_QUOTED = 200
+"""Bytes of output that a message quotes at most."""
 
 CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t")})
 """For `str.translate`: removes the control characters of C0 and C1."""
@@ -301,15 +307,19 @@ class StdinClosedError(CurrantError):
         reason: why no process reads them: the command has no pipe, has closed it, or is not
             running.
         tail: the last lines of its output if it has ended, at most twenty.
+        exit: how its process ended; None if no process has ended.
     """
 
-    _fields = ("name", "reason", "tail")
+    _fields = ("name", "reason", "tail", "exit")
 
-    def __init__(self, name: str, reason: str, tail: Sequence[Line] = ()) -> None:
+    def __init__(
+        self, name: str, reason: str, tail: Sequence[Line] = (), end: Exit | None = None
+    ) -> None:
         super().__init__(with_lines(f"cannot send to the stdin of {name!r}: {reason}", tail))
         self.name = name
         self.reason = reason
         self.tail: tuple[Line, ...] = tuple(tail)
+        self.exit: Exit | None = end
 
 
 class NotReadyError(CurrantError):
@@ -347,6 +357,55 @@ class NotCapturedError(CurrantError):
         )
         self.name = name
         self.stream = stream
+
+
+class OutputDiscardedError(CurrantError):
+    """Output was discarded before a task read it, because no task read it in time.
+
+    The next read goes on after the gap, so a stream that is read is never silently incomplete.
+
+    Attributes:
+        name: the command's name.
+        stream: ``"stdout"`` or ``"stderr"``.
+        size: how many bytes are missing.
+    """
+
+    _fields = ("name", "stream", "size")
+
+    def __init__(self, name: str, stream: StreamName, size: int) -> None:
+        super().__init__(
+            f"{size} bytes of the {stream} of {name!r} were discarded before a task read them; "
+            "begin to read before the command has written much, and keep reading while other "
+            "tasks wait for the command; the next read goes on after the gap"
+        )
+        self.name = name
+        self.stream: StreamName = stream
+        self.size = size
+
+
+class ExpectError(CurrantError):
+    """The output of a command did not match: its time was over, or the output has ended.
+
+    Attributes:
+        name: the command's name.
+        pattern: the regular expression.
+        reason: why no match will come, and how the command ended if it has.
+        before: what has come since the last match, at most the last 64 KiB.
+        exit: how the process ended; None if it has not, or if that is not known.
+    """
+
+    _fields = ("name", "pattern", "reason", "before", "exit")
+
+    def __init__(
+        self, name: str, pattern: bytes, reason: str, before: bytes = b"", end: Exit | None = None
+    ) -> None:
+        last = f"; the last output: {before[-MAX_QUOTED:]!r}" if before else "; there is no output"
+        super().__init__(f"no output of {name!r} matches {pattern!r}: {reason}{last}")
+        self.name = name
+        self.pattern = pattern
+        self.reason = reason
+        self.before = before
+        self.exit: Exit | None = end
 
 
 class UnresponsiveError(CurrantError):

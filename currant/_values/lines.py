@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_LINE",
     "SAMPLE",
+    "STREAMS",
     "Batch",
     "Line",
     "LineSplitter",
@@ -215,6 +216,8 @@ def _count_newlines(data: bytes) -> int:
 
 
 StreamName: TypeAlias = Literal["stdout", "stderr"]
+
+STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
 
 
 class Line(NamedTuple):

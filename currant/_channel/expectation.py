@@ -1,0 +1,87 @@
+"""`Expectation`: the search for one match in the output that a cursor reads.
+
+Each stream is searched by itself, in the pieces in which its output arrived.  A match that depends
+on what comes next (`currant._values.incremental_search`) counts after a moment of silence.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from currant._channel.output import SETTLED_AFTER
+from currant._values.errors import OutputDiscardedError
+from currant._values.incremental_search import IncrementalSearch
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable
+
+    from currant._channel.cursor import Cursor
+    from currant._values.lines import StreamName
+
+__all__ = ["Expectation", "Found"]
+
+
+class Found(NamedTuple):
+    """A match.
+
+    Attributes:
+        stream: the stream in which it was found.
+        match: the match.
+        end: the offset of its end in the stream.
+    """
+
+    stream: StreamName
+    match: re.Match[bytes]
+    end: int
+
+
+class Expectation:
+    """The search in one stream or in both.
+
+    Args:
+        pattern: the expression.
+        streams: the streams to search.
+    """
+
+    def __init__(self, pattern: re.Pattern[bytes], streams: Iterable[StreamName]) -> None:
+        self._searches: dict[StreamName, IncrementalSearch] = {
+            stream: IncrementalSearch(pattern) for stream in streams
+        }
+        self._ends: dict[StreamName, int] = dict.fromkeys(self._searches, 0)
+
+    async def wait(self, cursor: Cursor) -> Found | None:
+        """Return the first match in what `cursor` reads; None if the output has ended without.
+
+        Cancellation: harmless; `settle` may have an undecided match.
+        """
+        while (found := self._search(cursor)) is None:
+            is_undecided = any(search.is_undecided for search in self._searches.values())
+            if not await cursor.arrived(SETTLED_AFTER if is_undecided else inf):
+                return self.settle()
+        return found
+
+    def settle(self) -> Found | None:
+        """Return an undecided match, if there is one."""
+        for stream, search in self._searches.items():
+            match = search.settle()
+            if match is not None:
+                return self._found(stream, match)
+        return None
+
+    def _search(self, cursor: Cursor) -> Found | None:
+        while cursor.has_unread:
+            try:
+                piece = cursor.take()
+            except OutputDiscardedError as gap:
+                self._searches[gap.stream].restart()
+                continue
+            self._ends[piece.stream] = piece.start + len(piece.data)
+            match = self._searches[piece.stream].feed(piece.data)
+            if match is not None:
+                return self._found(piece.stream, match)
+        return None
+
+    def _found(self, stream: StreamName, match: re.Match[bytes]) -> Found:
+        return Found(stream, match, self._ends[stream] - len(match.string) + match.end())

@@ -1,0 +1,40 @@
+"""`ReaderTask`: which task reads, if tasks come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import anyio
+
+__all__ = ["ReaderTask"]
+
+
+class ReaderTask:
+    """The task of one reader.
+
+    A step may run in a separate task (`asyncio.wait_for` on Python 3.11).  If that task has ended,
+    the task that made the reader counts.
+
+    Attributes:
+        created_by: the task that made the reader.
+        stepped_by: the task of the last step; None before the first.
+    """
+
+    __slots__ = ("created_by", "stepped_by")
+
+    def __init__(self) -> None:
+        self.created_by: anyio.TaskInfo | None = None
+        self.stepped_by: anyio.TaskInfo | None = None
+
+    @property
+    def task(self) -> anyio.TaskInfo | None:
+        """The task that reads; None if that task has ended."""
+        for task in (self.stepped_by, self.created_by):
+            if task is not None and not _has_ended(task):
+                return task
+        return None
+
+
+def _has_ended(task: anyio.TaskInfo) -> bool:
+    return getattr(task.coro, "cr_frame", task) is None

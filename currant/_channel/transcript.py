@@ -1,0 +1,189 @@
+"""The transcript of a command: what it has written lately, for all who read the command itself.
+
+The streams `Job.stdout` and `Job.stderr`, `Job.lines`, `Job.expect` and `Job.since` all read from
+here.  Each has positions of its own and takes nothing from the others, from the iterators over the
+Runner, or from the sinks.
+
+A transcript belongs to one life and goes on through its attempts.  It keeps the last bytes of each
+stream (`track.KEPT`), so a reader may come late, and after the exit.  Readers that are attached
+(`cursor`) hold on to what they have not read: then the task that reads the pipe waits.
+
+Rejected: a buffer for each reader, filled from the call on.  A command may have written, and even
+exited, before the first call.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext, suppress
+from math import inf
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._channel.cursor import Cursor, Readable
+from currant._channel.subscription import RECHECK_INTERVAL
+from currant._channel.track import Track
+from currant._channel.waiters import Waiters
+from currant._synchronization import Notifier
+from currant._values.errors import OutputDiscardedError
+from currant._values.excerpt import Excerpt
+from currant._values.lines import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
+
+    from currant._channel.track import Place
+    from currant._values.lines import StreamName
+
+__all__ = ["Transcript"]
+
+
+class Transcript:
+    """The last output of one life of a command, in the order of arrival.
+
+    Args:
+        command: the name of the command.
+        waiters: the tasks that wait for the commands.
+        waiting: marks the current task as such a task.
+        patience: seconds for which a full transcript waits for a reader that is not present.
+        may_go_on: returns whether another attempt may follow the present one.
+
+    Attributes:
+        arrival: is notified when output has come, or has ended.
+        total: how many bytes have come, in both streams.
+    """
+
+    __slots__ = ("_cursors", "_may_go_on", "_readable", "_tracks", "arrival", "total")
+
+    def __init__(
+        self,
+        command: str,
+        waiters: Waiters | None = None,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        patience: float = inf,
+        may_go_on: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.arrival: Notifier = Notifier()
+        self.total: int = 0
+        self._tracks: dict[StreamName, Track] = {"stdout": Track(), "stderr": Track()}
+        self._cursors: list[Cursor] = []
+        self._may_go_on = may_go_on
+        self._readable = Readable(
+            command,
+            self._tracks,
+            self.arrival,
+            Notifier(),
+            Waiters() if waiters is None else waiters,
+            waiting,
+            patience,
+        )
+
+    # ---- for the task that reads the pipe ----
+
+    def begin_attempt(self) -> None:
+        """Expect output again, after the end of an earlier attempt."""
+        for track in self._tracks.values():
+            track.has_ended = False
+
+    def add(self, stream: StreamName, data: bytes, time: float) -> None:
+        """Add a chunk that was read; call `make_room` before the next."""
+        self._tracks[stream].add(self.total, data, time)
+        self.total += len(data)
+        self.arrival.notify_all()
+
+    async def make_room(self, stream: StreamName) -> None:
+        """Forget old output of `stream`; wait for attached readers that have not read it.
+
+        Not a checkpoint if there is nothing to wait for.
+        Cancellation: harmless.
+        """
+        track = self._tracks[stream]
+        while track.has_surplus:
+            if self._is_needed(stream, track.chunks[0].end):
+                with anyio.CancelScope(deadline=self._next_check()):
+                    await self._readable.room.wait()
+            else:
+                track.forget_oldest()
+
+    def end_of_attempt(self, stream: StreamName) -> None:
+        """Note that no more output of `stream` will come in this attempt."""
+        if not self._may_go_on():
+            self._tracks[stream].has_ended = True
+            self.arrival.notify_all()
+
+    def end(self) -> None:
+        """Note that no more output will come: the command has ended."""
+        for track in self._tracks.values():
+            track.has_ended = True
+        self.arrival.notify_all()
+
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return sum(track.size for track in self._tracks.values())
+
+    def forget(self) -> None:
+        """Forget everything, unless a reader is attached."""
+        if not self._cursors:
+            for track in self._tracks.values():
+                while track.chunks:
+                    track.forget_oldest()
+
+    def _is_needed(self, stream: StreamName, end: int) -> bool:
+        return any(cursor.needs(stream, end) for cursor in self._cursors)
+
+    def _next_check(self) -> float:
+        """Return when to look again whether the tasks of the readers have ended, or are late."""
+        now = anyio.current_time()
+        return min([now + RECHECK_INTERVAL, *(cursor.next_check(now) for cursor in self._cursors)])
+
+    # ---- for readers ----
+
+    def attach(self, places: dict[StreamName, Place]) -> Cursor:
+        """Return a cursor for which the command waits from now on, until `detach`."""
+        cursor = Cursor(self._readable, places)
+        self._cursors.append(cursor)
+        self._readable.waiters.observers[self._readable.room] += 1
+        return cursor
+
+    def detach(self, cursor: Cursor) -> None:
+        """Wait for `cursor` no longer; does nothing if it is not attached."""
+        if cursor in self._cursors:
+            self._cursors.remove(cursor)
+            observers = self._readable.waiters.observers
+            observers[self._readable.room] -= 1
+            if not observers[self._readable.room]:
+                del observers[self._readable.room]
+            self._readable.room.notify_all()
+
+    @contextmanager
+    def attached(self, places: dict[StreamName, Place]) -> Generator[Cursor]:
+        """Attach a cursor for a while."""
+        cursor = self.attach(places)
+        try:
+            yield cursor
+        finally:
+            self.detach(cursor)
+
+    def unread(self, places: dict[StreamName, Place]) -> bytes:
+        """Return what has come after `places`, in the order of arrival, as far as it is kept."""
+        cursor = Cursor(self._readable, {name: place.copy() for name, place in places.items()})
+        parts: list[bytes] = []
+        while cursor.has_unread:
+            with suppress(OutputDiscardedError):
+                parts.append(cursor.take().data)
+        return b"".join(parts)
+
+    def since(self, mark: int) -> Excerpt:
+        """Return the output after the first `mark` bytes of both streams, as far as it is kept."""
+        parts: list[tuple[int, StreamName, bytes]] = [
+            (chunk.order, name, chunk.data[max(0, mark - chunk.order) :])
+            for name in STREAMS
+            for chunk in self._tracks[name].chunks
+            if chunk.order + len(chunk.data) > mark
+        ]
+        parts.sort()
+        kept: list[tuple[StreamName, bytes]] = [(name, data) for _, name, data in parts]
+        omitted = max(0, self.total - mark) - sum(len(data) for _, data in kept)
+        return Excerpt(tuple(kept), self.total, omitted)

@@ -1,0 +1,216 @@
+"""The lines of a transcript, for `Job.lines`: each line is given to one loop, once.
+
+The lines are cut here again, with the same rules as for the channel, because a transcript has bytes
+that were read before the first loop began, and the channel's batches are gone by then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from math import inf
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._channel.track import Place
+from currant._values.errors import OutputDiscardedError
+from currant._values.lines import LineSplitter, batches_with_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Self
+
+    from currant._channel.cursor import Cursor, Piece
+    from currant._channel.transcript import Transcript
+    from currant._synchronization import HomeLoop
+    from currant._values.lines import Line, StreamName
+
+__all__ = ["LineIterator", "TranscriptLines"]
+
+HALF_CHARACTER = 0.05
+"""Seconds to wait for the rest of a character, if an unfinished line is given at once."""
+
+
+class TranscriptLines:
+    """The lines of one life that no loop has had.
+
+    Args:
+        command: the name of the command.
+        transcript: its output.
+        line_limit: the most bytes of a line that stay together.
+        flush_after: seconds of silence after which an unfinished line is given; None: never.
+    """
+
+    def __init__(
+        self, command: str, transcript: Transcript, line_limit: int, flush_after: float | None
+    ) -> None:
+        self._transcript = transcript
+        self._cutters: dict[StreamName, _Cutter] = {
+            stream: _Cutter(command, stream, line_limit, flush_after)
+            for stream in ("stdout", "stderr")
+        }
+
+    def attach(self, streams: Sequence[StreamName]) -> Cursor:
+        """Return a cursor that goes on where the last loop over the same streams was left."""
+        return self._transcript.attach({name: self._cutters[name].place for name in streams})
+
+    def detach(self, cursor: Cursor) -> None:
+        """Wait for the loop with that cursor no longer."""
+        self._transcript.detach(cursor)
+
+    def oldest(self, streams: Sequence[StreamName]) -> Iterator[Line] | None:
+        """Return an iterator over the lines of `streams` that were cut first; None if none were.
+
+        Loops share the iterator, and so its lines.  Call `finished` with it when it is exhausted.
+        """
+        cut = [self._cutters[name].cut[0] for name in streams if self._cutters[name].cut]
+        return min(cut, key=itemgetter(0))[1] if cut else None
+
+    def finished(self, lines: Iterator[Line]) -> None:
+        """Drop an exhausted iterator."""
+        for cutter in self._cutters.values():
+            if cutter.cut and cutter.cut[0][1] is lines:
+                cutter.cut.popleft()
+
+    async def read(self, cursor: Cursor, streams: Sequence[StreamName]) -> bool:
+        """Cut one more piece of the output; return False if the output has ended.
+
+        Raises:
+            OutputDiscardedError: output was discarded; the next call goes on after the gap.
+        """
+        cutters = [self._cutters[name] for name in streams]
+        flush_at = min(cutter.flush_at for cutter in cutters)
+        if await cursor.arrived(flush_at - anyio.current_time()):
+            try:
+                piece = cursor.take()
+            except OutputDiscardedError as error:
+                self._cutters[error.stream].finish()
+                raise
+            self._cutters[piece.stream].add(piece, anyio.current_time())
+            return True
+        for cutter in cutters:
+            if cursor.has_ended:
+                cutter.finish()
+            elif cutter.flush_at <= anyio.current_time():
+                cutter.flush()
+        return not cursor.has_ended
+
+
+class _Cutter:
+    """Cuts one stream into lines, and holds the lines that no loop has had.
+
+    Attributes:
+        place: up to where the stream was cut.
+        cut: iterators over lines, each after the order of the piece in which the lines ended.
+        flush_at: when the unfinished line is given; infinity: not before it ends.
+    """
+
+    def __init__(
+        self, command: str, stream: StreamName, line_limit: int, flush_after: float | None
+    ) -> None:
+        self.place: Place = Place()
+        self.cut: deque[tuple[int, Iterator[Line]]] = deque()
+        self.flush_at: float = inf
+        self._command = command
+        self._stream: StreamName = stream
+        self._make_batch = batches_with_limit(line_limit)
+        self._splitter = LineSplitter(line_limit)
+        self._flush_after = flush_after
+        self._order = 0
+        self._time = 0.0
+
+    def add(self, piece: Piece, now: float) -> None:
+        """Cut a piece; an unfinished line is held back."""
+        self._order, self._time = piece.order, piece.time
+        self._put(self._splitter.feed(piece.data))
+        if self._flush_after == 0:
+            self._put(self._splitter.flush_characters())
+        if self._flush_after is not None and self._splitter.can_flush:
+            self.flush_at = now + (self._flush_after or HALF_CHARACTER)
+        else:
+            self.flush_at = inf
+
+    def flush(self) -> None:
+        """Give what has come of an unfinished line; the rest comes later."""
+        self.flush_at = inf
+        if self._splitter.can_flush:
+            self._put(self._splitter.flush())
+
+    def finish(self) -> None:
+        """Give what was held back: no more of the line will come."""
+        self.flush_at = inf
+        self._put(self._splitter.finish())
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            batch = self._make_batch(self._command, self._stream, data, self._time)
+            self.cut.append((self._order, batch.lines()))
+
+
+class LineIterator:
+    """The object that ``async for`` holds; a loop that is left drops it, which detaches it.
+
+    Args:
+        lines: the lines.
+        streams: the streams to iterate over.
+        home: the event loop of the Runner.
+    """
+
+    def __init__(
+        self,
+        lines: TranscriptLines,
+        streams: Sequence[StreamName],
+        home: HomeLoop,
+    ) -> None:
+        self._lines = lines
+        self._streams = streams
+        self._home = home
+        self._here: Iterator[Line] = iter(())
+        self._cursor: Cursor | None = None
+        self._gap: OutputDiscardedError | None = None
+        self._has_ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Line:
+        while True:
+            # The hot path: most calls end here, without a checkpoint.
+            for line in self._here:
+                return line
+            self._lines.finished(self._here)
+            if (oldest := self._lines.oldest(self._streams)) is not None:
+                self._here = oldest
+                continue
+            try:
+                await self._read()
+            except BaseException:
+                self._leave()
+                raise
+
+    async def _read(self) -> None:
+        """Read once, after which there may be a line; or raise the error that ends the loop."""
+        if self._has_ended:
+            raise StopAsyncIteration
+        if self._gap is not None:
+            gap, self._gap = self._gap, None
+            raise gap
+        self._home.check("Job.lines")
+        if self._cursor is None:
+            self._cursor = self._lines.attach(self._streams)
+        with self._cursor.reading():
+            try:
+                self._has_ended = not await self._lines.read(self._cursor, self._streams)
+            except OutputDiscardedError as error:  # The lines before the gap come first.
+                self._gap = error
+
+    def _leave(self) -> None:
+        if self._cursor is not None:
+            cursor, self._cursor = self._cursor, None
+            # The garbage collector may drop this object in any thread.
+            self._home.call_in_task(partial(self._lines.detach, cursor))
+
+    def __del__(self) -> None:
+        self._leave()

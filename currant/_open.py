@@ -1,0 +1,93 @@
+"""`open_process`: one command as a block, with its three streams."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
+
+from currant._process.local import LocalLauncher
+from currant._supervisor.job import until_up
+from currant._supervisor.runner import Runner
+from currant._values.command import PIPE, command_with
+from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
+
+    from currant._supervisor.job import Job
+    from currant._values.command import Command, CommandLike, CommandOptions
+
+__all__ = ["open_process"]
+
+
+def open_process(
+    command: CommandLike, **options: Unpack[CommandOptions]
+) -> AbstractAsyncContextManager[Job]:
+    r"""Run one command for the length of a block, and talk to it.
+
+    Ask a calculator for one sum::
+
+        from anyio.streams.buffered import BufferedByteReceiveStream
+        from currant import open_process
+
+        async with open_process("python3 -i -q") as job:
+            await job.send(b"print(6 * 7)\n")
+            answers = BufferedByteReceiveStream(job.stdout)
+            assert await answers.receive_until(b"\n", 100) == b"42"
+
+    The block begins when the process runs, and leaving it stops the process with all descendants:
+    its stdin is closed, then come the `stop_signal`, the grace, and SIGKILL.  To let the process
+    end by itself, await `Job.wait` in the block.
+
+    The output is had from `Job.stdout` and `Job.stderr`, `Job.lines`, `Job.expect` or `Job.since`.
+    Both streams are read from the start on, so nothing is lost however late the first call comes:
+    a command that has written more than about 128 KiB waits.  Only if the body waits for the
+    command itself and no task reads (in `Job.wait`, in `Job.send`, for the other stream), the
+    oldest output is discarded; see `Job.stdout`.
+
+    Args:
+        command: as for `Runner`.
+        options: as for `Command`; they replace those of a `Command`.  `stdin` is `PIPE` here,
+            unless the command or the option says otherwise; ``stdin=None`` is ``/dev/null``.
+
+    Raises:
+        CommandError: at the call: the command is invalid, or has `replicas` or dependencies.
+        CommandNotFoundError: on entry: the program, the working directory or the input file is
+            missing.
+        LaunchError: on entry: the process could not be started.
+        NotReadyError: on entry: the command has a `ready` probe and did not become ready.
+
+    Cancellation: stops the command, as a cancelled Runner does.
+    """
+    return _opened(_prepared(command, options))
+
+
+@asynccontextmanager
+async def _opened(command: Command) -> AsyncGenerator[Job, None]:
+    launcher = LocalLauncher()
+    launcher.check(command)
+    async with Runner(launcher=launcher, on_exit="stop", iterable=False, unread="wait") as runner:
+        job = runner.start_soon(command)
+        # Nothing is discarded before the body begins: this wait does not count as one.
+        await job._start_streams()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        await until_up(job)
+        yield job
+
+
+def _prepared(command: CommandLike, options: CommandOptions) -> Command:
+    """Return the command with its options.
+
+    Raises:
+        CommandError: the command is invalid, or is more than one process.
+    """
+    prepared = command_with(command, options)
+    if prepared.replicas != 1 or prepared.after:
+        raise CommandError(
+            f"command {prepared.name!r}: open_process runs one command, without replicas and after;"
+            " use a Runner for more"
+        )
+    if prepared.stdin is None and not prepared.pty and "stdin" not in options:
+        prepared = replace(prepared, stdin=PIPE)
+    return prepared

@@ -1,0 +1,155 @@
+"""`Conversation`: all that a program does with the output of one life of a command.
+
+The public methods are those of `Job`, which asks the conversation of its present life.  Every way
+of reading has positions of its own in the transcript (`currant._channel.transcript`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+
+import anyio
+
+from currant._channel.expectation import Expectation
+from currant._channel.output_stream import OutputStream
+from currant._channel.track import Place
+from currant._channel.transcript_lines import LineIterator, TranscriptLines
+from currant._supervisor.job_input import InputStream, JobInput
+from currant._supervisor.until import check_conditions, first_of
+from currant._values.checks import check_seconds
+from currant._values.errors import CommandError, ExpectError
+from currant._values.incremental_search import CONTEXT
+from currant._values.lines import STREAMS, StreamName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from currant._supervisor.lifecycle import Lifecycle
+    from currant._supervisor.until import JobCondition
+    from currant._values.excerpt import Excerpt
+
+__all__ = ["Conversation"]
+
+EXIT_AFTER_OUTPUT = 0.2
+"""Seconds to wait for the exit of a process whose output has ended, for the error's text."""
+
+
+class Conversation:
+    """The streams of one life of a command, and where each way of reading is.
+
+    Args:
+        life: the life.
+
+    Attributes:
+        life: as given.
+        stdin: the input; None if the command was built without one.
+        before: what came before the last match of `expect`.
+    """
+
+    def __init__(self, life: Lifecycle) -> None:
+        self.life = life
+        self.stdin: InputStream | None = InputStream(life) if JobInput(life).is_writable else None
+        self._transcript = life.context.transcript
+        self._home = life.context.runner.home
+        self.before: bytes = b""
+        self._expected: dict[StreamName, Place] = {name: Place() for name in STREAMS}
+        self._streams: dict[StreamName, OutputStream] = {}
+        command = life.command
+        self._lines = TranscriptLines(
+            command.name, self._transcript, command.line_limit, command.flush_after
+        )
+
+    def stream(self, name: StreamName) -> OutputStream:
+        """Return an output stream, always the same object; from the first call on it is read."""
+        if name not in self._streams:
+            self._streams[name] = OutputStream(self._transcript, name, self._home)
+        return self._streams[name]
+
+    def lines(self, stream: StreamName | None) -> LineIterator:
+        """Return an iterator; see `Job.lines`."""
+        return LineIterator(self._lines, _checked_streams("lines", stream), self._home)
+
+    async def expect(
+        self,
+        pattern: bytes | str | re.Pattern[bytes],
+        stream: StreamName | None,
+        timeout: float | None,  # noqa: ASYNC109 - the error needs what has come
+    ) -> re.Match[bytes]:
+        """Wait for a match; see `Job.expect`."""
+        compiled = _compiled(pattern)
+        streams = _checked_streams("expect", stream)
+        check_seconds("expect: timeout", timeout)
+        places: dict[StreamName, Place] = {name: self._expected[name].copy() for name in streams}
+        expectation, found = Expectation(compiled, streams), None
+        with self._transcript.attached(places) as cursor, cursor.reading():
+            with anyio.move_on_after(timeout) as limit:
+                found = await expectation.wait(cursor)
+            if limit.cancelled_caught:
+                found = expectation.settle()
+        if found is None:
+            over = f"nothing did within {timeout:g} s" if limit.cancelled_caught else None
+            raise await self._unmatched(compiled, streams, over)
+        self._expected[found.stream] = Place(found.end)
+        self.before = found.match.string[: found.match.start()]
+        return found.match
+
+    async def _unmatched(
+        self, pattern: re.Pattern[bytes], streams: Sequence[StreamName], over: str | None
+    ) -> ExpectError:
+        """Return the error of `expect`: the time is over, or the output has ended."""
+        reason = over
+        if reason is None:
+            with anyio.move_on_after(EXIT_AFTER_OUTPUT):
+                await self.life.exited()
+            reason = "its output has ended"
+            if self.life.end_so_far is not None:
+                reason += f"; it has ended: {self.life.end_so_far}"
+        unread = self._transcript.unread({name: self._expected[name] for name in streams})
+        self.before = unread[-CONTEXT:]
+        end = self.life.attempt.exit
+        return ExpectError(self.life.name, pattern.pattern, reason, self.before, end)
+
+    async def until(
+        self,
+        conditions: Sequence[JobCondition],
+        idle: float | None,
+        timeout: float | None,  # noqa: ASYNC109 - it is no error
+    ) -> JobCondition | None:
+        """Wait for the first of the conditions; see `Job.until`."""
+        check_conditions(conditions, idle)
+        check_seconds("until: timeout", timeout)
+        with self.life.context.runner.channel.waiting(), anyio.move_on_after(timeout):
+            return await first_of(self.life, conditions, idle)
+        return None
+
+    def since(self, mark: int) -> Excerpt:
+        """Return the output after `mark`; see `Job.since`."""
+        if not isinstance(cast("object", mark), int) or isinstance(mark, bool) or mark < 0:
+            raise CommandError(f"since: mark must be 0 or the mark of an Excerpt, not {mark!r}")
+        return self._transcript.since(mark)
+
+
+def _checked_streams(call: str, stream: object) -> Sequence[StreamName]:
+    """Return the streams that `stream` names."""
+    if stream is None:
+        return STREAMS
+    if stream not in STREAMS:
+        raise CommandError(f"{call}: stream must be 'stdout', 'stderr' or None, not {stream!r}")
+    return (stream,)
+
+
+def _compiled(pattern: object) -> re.Pattern[bytes]:
+    """Return `pattern` as a compiled expression of bytes."""
+    if isinstance(pattern, re.Pattern):
+        if isinstance(pattern.pattern, bytes):  # pyright: ignore[reportUnknownMemberType]
+            return cast("re.Pattern[bytes]", pattern)
+    elif isinstance(pattern, (str, bytes)):
+        try:
+            return re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
+        except (re.error, UnicodeEncodeError) as error:
+            problem = f"expect: {pattern!r} is not a regular expression: {error}"
+            raise CommandError(problem) from error
+    raise CommandError(
+        f"expect: the pattern must be bytes, a str or a compiled pattern of bytes, not {pattern!r}"
+    )

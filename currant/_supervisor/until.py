@@ -1,0 +1,81 @@
+"""Waiting for the first of several conditions of a command, for `Job.until`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import anyio
+
+from currant._values.checks import check_seconds
+from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from currant._supervisor.lifecycle import Lifecycle
+
+__all__ = ["JobCondition", "check_conditions", "first_of"]
+
+JobCondition: TypeAlias = Literal["exit", "ready", "idle"]
+
+
+def check_conditions(conditions: Collection[object], idle: object) -> None:
+    """Raise `CommandError` unless the arguments of `Job.until` are valid."""
+    if not conditions:
+        raise CommandError("until needs a condition: 'exit', 'ready' or 'idle'")
+    for condition in conditions:
+        if condition not in get_args(JobCondition):
+            raise CommandError(
+                f"until: no such condition: {condition!r}; use 'exit', 'ready' or 'idle'"
+            )
+    check_seconds("until: idle", idle)
+    if ("idle" in conditions) != (idle is not None):
+        raise CommandError("until: 'idle' needs idle=seconds, and idle=seconds needs 'idle'")
+
+
+async def first_of(
+    life: Lifecycle, conditions: Collection[JobCondition], idle: float | None
+) -> JobCondition:
+    """Wait until one of `conditions` holds, or the command has ended, and return the condition.
+
+    Cancellation: harmless.
+    """
+    if "ready" not in conditions and idle is None:
+        await _has_ended(life)
+        return "exit"
+    met: list[JobCondition] = []
+
+    async def wait_for(condition: JobCondition) -> None:
+        if condition == "idle" and idle is not None:
+            await _is_idle(life, idle)
+        elif condition == "ready":
+            await _is_ready(life)
+        else:
+            await _has_ended(life)
+        met.append(condition)
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        every: set[JobCondition] = {"exit", *conditions}
+        for condition in every:
+            tasks.start_soon(wait_for, condition)
+    return "exit" if life.has_ended else met[0]
+
+
+async def _has_ended(life: Lifecycle) -> None:
+    await life.context.change.wait_for(lambda: life.has_ended)
+
+
+async def _is_ready(life: Lifecycle) -> None:
+    before = life.times_ready
+    await life.context.change.wait_for(lambda: life.is_ready or life.times_ready > before)
+
+
+async def _is_idle(life: Lifecycle, seconds: float) -> None:
+    """Wait until the command runs, and then until it has written nothing for `seconds`."""
+    await life.started()
+    transcript, seen = life.context.transcript, -1
+    while seen != transcript.total:
+        seen = transcript.total
+        with anyio.move_on_after(seconds):
+            await transcript.arrival.wait_for(lambda: transcript.total != seen)  # noqa: B023 - at once

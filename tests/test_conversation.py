@@ -1,0 +1,699 @@
+"""Talking to one command: its byte streams, its lines, and what it has written since."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from anyio.lowlevel import checkpoint
+from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.text import TextReceiveStream
+
+from currant import (
+    PIPE,
+    Batch,
+    Command,
+    CommandError,
+    ExpectError,
+    Job,
+    Line,
+    LocalLauncher,
+    OutputDiscardedError,
+    Runner,
+    StdinClosedError,
+    WrongLoopError,
+    open_process,
+)
+from currant._channel import channel
+from currant._channel.track import KEPT
+from currant._values.shutdown_limits import ShutdownLimits
+from currant.testing import FakeLauncher, Script
+from tests.streams import read_all
+from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
+
+pytestmark = pytest.mark.anyio
+
+MANY = 200_000
+NUMBERS = b"".join(b"%d\n" % number for number in range(1, MANY + 1))
+SEQ = ["seq", str(MANY)]
+
+BOUND = KEPT + 2 * 256 * 1024
+"""The most that a command may be ahead of its reader: what is kept, and a chunk twice."""
+
+JSON_RPC = """
+import json, sys
+while header := sys.stdin.buffer.readline():
+    size = int(header.split(b":")[1])
+    sys.stdin.buffer.readline()
+    request = json.loads(sys.stdin.buffer.read(size))
+    body = json.dumps({"id": request["id"], "result": request["params"]}).encode()
+    sys.stdout.buffer.write(b"Content-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
+    sys.stdout.buffer.flush()
+"""
+"""Answers each request with its parameters, framed by a Content-Length and without a newline."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until `condition` is true, without a call of currant's, which would count as waiting."""
+    while not condition():  # noqa: ASYNC110 - no event reports these conditions
+        await anyio.sleep(0.001)
+
+
+async def until_full(job: Job) -> None:
+    """Wait until a command that writes without end has filled what is kept of its output."""
+    await until(lambda: job.since().mark >= KEPT)
+
+
+# ---- byte streams ----
+
+
+async def test_streams_carry_framed_messages() -> None:
+    """JSON-RPC with Content-Length framing works with anyio's buffered stream, unchanged."""
+    async with open_process([sys.executable, "-c", JSON_RPC]) as job:
+        assert job.stdin is not None
+        answers = BufferedByteReceiveStream(job.stdout)
+        with anyio.fail_after(LIMIT):
+            for number, text in enumerate(["a", "é" * 100_000, "\r\n\r\n"]):
+                body = json.dumps({"id": number, "params": text}).encode()
+                await job.stdin.send(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+                header = await answers.receive_until(b"\r\n\r\n", 100)
+                answer = json.loads(await answers.receive_exactly(int(header.split(b":")[1])))
+                assert answer == {"id": number, "result": text}
+
+
+async def test_streams_carry_text() -> None:
+    """`TextReceiveStream` decodes characters that were cut between two chunks."""
+    script = r"printf '\303'; printf x >&2; read line; printf '\251\n'"
+    async with open_process(Command.shell(script)) as job:
+        with anyio.fail_after(LIMIT):
+            assert await job.stderr.receive() == b"x"
+            await job.send(b"\n")
+            assert "".join([text async for text in TextReceiveStream(job.stdout)]) == "é\n"
+
+
+@pytest.mark.parametrize("amount", [1, 65536])
+async def test_receive_gives_at_most_the_bytes_asked_for(amount: int) -> None:
+    """`receive` returns at least one byte and no more than `max_bytes`."""
+    async with open_process(["echo", "hello"]) as job:
+        chunks = []
+        with anyio.fail_after(LIMIT), pytest.raises(anyio.EndOfStream):
+            while True:
+                chunks.append(await job.stdout.receive(amount))
+    assert b"".join(chunks) == b"hello\n"
+    assert all(0 < len(chunk) <= amount for chunk in chunks)
+    with pytest.raises(ValueError, match="at least 1"):
+        await job.stdout.receive(0)
+
+
+@pytest.mark.slow
+async def test_short_processes_never_lose_a_byte() -> None:
+    """Of 500 processes that print 64 KiB and exit, all output is had after the exit."""
+    script = "head -c 65532 /dev/zero; printf %04d $CURRANT_REPLICA"
+    many = Command.shell(script, name="short", replicas=500)
+    async with Runner([many], max_processes=20, iterable=False) as runner:
+        with anyio.fail_after(4 * LIMIT):
+            await runner.join()
+    for number, job in enumerate(runner.jobs.values(), 1):
+        assert await read_all(job.stdout) == bytes(65532) + b"%04d" % number
+        assert await read_all(job.stderr) == b""
+
+
+async def test_late_reader_of_a_block_gets_all_output() -> None:
+    """In `open_process` the command waits for the first `receive`, however late it comes."""
+    async with open_process(SEQ) as job:
+        await until_full(job)
+        for _ in range(100):
+            await checkpoint()
+            assert job.since().mark <= BOUND
+        with anyio.fail_after(LIMIT):
+            assert await read_all(job.stdout) == NUMBERS
+
+
+async def test_slow_reader_slows_the_command() -> None:
+    """A command of 10 MB is never far ahead of its reader, and no byte is lost."""
+    size, read = 10_000_000, 0
+    async with open_process(["head", "-c", str(size), "/dev/zero"]) as job:
+        with anyio.fail_after(LIMIT):
+            async for chunk in job.stdout:
+                read += len(chunk)
+                assert job.since().mark - read <= BOUND
+                await checkpoint()
+    assert read == size
+
+
+async def test_stream_that_no_task_reads_does_not_hold_up_the_other() -> None:
+    """A command that floods stderr goes on while only its stdout is read."""
+    script = f"head -c 3000000 /dev/zero >&2; echo done; {EXEC_FOREVER}"
+    async with open_process(Command.shell(script)) as job:
+        with anyio.fail_after(LIMIT):
+            assert await job.stdout.receive() == b"done\n"
+        with pytest.raises(OutputDiscardedError, match="bytes of the stderr of 'sh'") as raised:
+            await job.stderr.receive()
+        assert raised.value.size + len(await job.stderr.receive(10**7)) == 3_000_000
+
+
+async def test_reader_is_told_of_output_that_it_came_too_late_for() -> None:
+    """Output that was gone before the stream was taken is told once, then the rest comes."""
+    async with Runner([SEQ], iterable=False) as runner:
+        await runner.join()
+    stream = runner["seq"].stdout
+    with pytest.raises(OutputDiscardedError) as raised:
+        await stream.receive()
+    rest = await read_all(stream)
+    assert raised.value.size + len(rest) == len(NUMBERS)
+    assert NUMBERS.endswith(rest)
+    assert len(rest) >= KEPT
+
+
+async def test_unread_stream_does_not_block_a_wait() -> None:
+    """`Job.wait` returns although the task that waits has taken a stream and not read it."""
+    async with open_process(SEQ) as job:
+        with anyio.fail_after(LIMIT):
+            assert (await job.wait()).status == "succeeded"
+        with pytest.raises(OutputDiscardedError):
+            await job.stdout.receive()
+
+
+async def test_wait_in_another_task_does_not_discard_output() -> None:
+    """A task that reads slowly loses nothing if another task waits for the command."""
+    async with open_process(SEQ) as job, anyio.create_task_group() as tasks:
+        tasks.start_soon(job.wait)
+        data = b""
+        with anyio.fail_after(LIMIT):
+            async for chunk in job.stdout:
+                data += chunk
+                await checkpoint()
+    assert data == NUMBERS
+
+
+async def test_taken_stream_in_a_runner_is_given_up_after_a_while() -> None:
+    """In a Runner, a stream that was taken and never read does not block the command for good."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(unread=0.01))
+    async with Runner([SEQ], launcher=launcher, iterable=False) as runner:
+        stream = runner["seq"].stdout
+        with anyio.fail_after(LIMIT):
+            await until(lambda: runner["seq"].result)
+        with pytest.raises(OutputDiscardedError):
+            await stream.receive()
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_kill_works_however_full_a_stream_is(has_begun: bool) -> None:
+    """A command that waits for an absent or a sleeping reader is stopped like any other."""
+    async with Runner(["yes"], iterable=False, unread="wait") as runner:
+        job = runner["yes"]
+        stream = job.stdout
+        with anyio.fail_after(LIMIT):
+            if has_begun:
+                await stream.receive(1)
+            await until_full(job)
+            runner.kill()
+            await runner.join()
+        assert job.result is not None
+        assert job.result.status == "stopped"
+
+
+async def test_leaving_the_block_does_not_wait_for_another_reader() -> None:
+    """An exception leaves a block although a reader in an outer task never reads again."""
+
+    async def read_once(job: Job) -> None:
+        await job.stdout.receive(1)
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            with pytest.raises(ZeroDivisionError):
+                async with open_process("yes") as job:
+                    tasks.start_soon(read_once, job)
+                    await until_full(job)
+                    raise ZeroDivisionError
+            tasks.cancel_scope.cancel()
+
+
+async def test_leaving_the_block_does_not_wait_for_a_reader_that_waits_for_the_body() -> None:
+    """A reader that hands each chunk to the body cannot go on when the body has ended."""
+    send, receive = anyio.create_memory_object_stream[bytes](0)
+
+    async def hand_over(job: Job) -> None:
+        with suppress(anyio.BrokenResourceError):
+            async for chunk in job.stdout:
+                await send.send(chunk)
+
+    with anyio.fail_after(LIMIT):
+        async with send, anyio.create_task_group() as tasks:
+            async with open_process("yes") as job:
+                tasks.start_soon(hand_over, job)
+                await receive.receive()
+                await until_full(job)
+            receive.close()
+
+
+async def test_reader_that_goes_on_gets_the_end_after_the_block() -> None:
+    """A reader in an outer task is not cut off when the block stops a chatty command."""
+    received: list[bytes] = []
+
+    async def read(job: Job) -> None:
+        async for chunk in job.stdout:
+            received.append(chunk)
+            await checkpoint()
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks, open_process("yes") as job:
+            tasks.start_soon(read, job)
+            await until_full(job)
+    assert sum(map(len, received)) == job.since().mark
+
+
+async def test_output_of_ended_commands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many commands that have ended, the output of the last is kept, and of those being read."""
+    monkeypatch.setattr(channel, "MAX_ENDED", 250)
+    async with Runner(iterable=False) as runner:
+        for number in range(5):
+            job = runner.start_soon(Command(["printf", "%0100d", str(number)], name=f"c{number}"))
+            if number == 0:
+                stream = job.stdout
+            await job.wait()
+    jobs = runner.jobs.values()
+    assert [len(job.since().data) for job in jobs] == [100, 0, 0, 100, 100]
+    assert [job.since().omitted for job in jobs] == [0, 100, 100, 0, 0]
+    assert len(await read_all(stream)) == 100
+    late = runner["c1"]
+    with pytest.raises(OutputDiscardedError, match="100 bytes"):
+        await late.stdout.receive()
+    with pytest.raises(anyio.EndOfStream):
+        await late.stdout.receive()
+    with pytest.raises(OutputDiscardedError, match="100 bytes"):
+        await anext(late.lines())
+    with pytest.raises(ExpectError):
+        await late.expect("0")
+
+
+async def test_closed_stream_lets_the_command_go_on() -> None:
+    """After `aclose` the command no longer waits, and a pending or later `receive` says so."""
+    async with open_process(Command.shell(f"read go; seq {MANY}")) as job:
+
+        async def receive() -> None:
+            with pytest.raises(anyio.ClosedResourceError):
+                await job.stdout.receive()
+
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(receive)
+                await anyio.wait_all_tasks_blocked()
+                await job.stdout.aclose()
+            await job.send(b"\n")
+            await until(lambda: job.result)
+            await receive()
+        assert job.stdout is job.stdout
+
+
+async def test_cancelled_receive_loses_no_byte() -> None:
+    """Whenever `receive` is cancelled, the bytes received before and after are all bytes."""
+    data = b""
+    async with open_process(SEQ) as job:
+        with anyio.fail_after(LIMIT):
+            for number in count():
+                scope = anyio.CancelScope(deadline=anyio.current_time() + number % 7 * 1e-5)
+                try:
+                    with scope:
+                        data += await job.stdout.receive(1000)
+                    data += await job.stdout.receive(4000)
+                except anyio.EndOfStream:
+                    break
+    assert data == NUMBERS
+
+
+async def test_unread_bytes_are_had_after_the_block() -> None:
+    """What fits into the transcript can be received after the command and the block have ended."""
+    async with open_process(Command.shell("printf out; printf err >&2")) as job:
+        await job.wait()
+    assert await read_all(job.stdout) == b"out"
+    assert await read_all(job.stderr) == b"err"
+
+
+async def test_stream_goes_on_through_restarts() -> None:
+    """A stream has the output of all attempts, and ends with the command."""
+    scripts = [Script(stdout=b"one,", exit=1), Script(stdout=b"two,", exit=1), Script(stdout=b"3")]
+    launcher = FakeLauncher({"a": scripts})
+    async with Runner({"a": "a"}, launcher=launcher, restart="on-failure") as runner:
+        with anyio.fail_after(LIMIT):
+            assert await read_all(runner["a"].stdout) == b"one,two,3"
+
+
+async def test_each_life_has_streams_of_its_own() -> None:
+    """A command that is run again after its end has another stream, from its start."""
+    async with Runner({"a": "echo hello"}, keep_open=True, iterable=False) as runner:
+        job = runner["a"]
+        await job.wait()
+        first = job.stdout
+        await job.restart()
+        assert job.stdout is not first
+        with anyio.fail_after(LIMIT):
+            assert await read_all(first) == await read_all(job.stdout) == b"hello\n"
+        runner.kill()
+
+
+async def test_stream_ends_when_the_command_closes_it() -> None:
+    """If no restart can follow, the end of the pipe is the end, though the process runs on."""
+    script = f"echo bye; exec >&- 2>&-; {EXEC_FOREVER}"
+    async with open_process(Command.shell(script)) as job:
+        with anyio.fail_after(LIMIT):
+            assert await read_all(job.stdout) == b"bye\n"
+            assert await read_all(job.stderr) == b""
+        assert job.state == "running"
+
+
+async def test_streams_of_a_command_that_never_starts_end() -> None:
+    """A command that cannot be started has no output and no input."""
+    launcher = FakeLauncher({"a": Script(error="no such program")})
+    command = Command(["a"], stdin=PIPE)
+    async with Runner([command], launcher=launcher, iterable=False) as runner:
+        job = runner["a"]
+        with anyio.fail_after(LIMIT):
+            assert await read_all(job.stdout) == b""
+            assert job.stdin is not None
+            with pytest.raises(anyio.BrokenResourceError, match="no such program"):
+                await job.stdin.send(b"x")
+
+
+async def test_all_readers_get_all_output() -> None:
+    """The streams, the lines, the Runner's iteration, a sink and the capture share no byte."""
+    in_sink: list[bytes] = []
+    lines: list[Line] = []
+    in_stream: list[bytes] = []
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        in_sink.extend([m.data async for m in messages if isinstance(m, Batch)])
+
+    async def read_lines() -> None:
+        lines.extend([line async for line in runner["seq"].lines()])
+
+    async def read_stream() -> None:
+        in_stream.append(await read_all(runner["seq"].stdout))
+
+    with anyio.fail_after(LIMIT):
+        async with (
+            Runner([SEQ], sinks=[sink], capture=True) as runner,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(read_lines)
+            tasks.start_soon(read_stream)
+            messages = [message async for message in runner]
+    iterated = [message for message in messages if isinstance(message, Line)]
+    assert b"".join(line.data + line.ending for line in iterated) == NUMBERS
+    assert b"".join(line.data + line.ending for line in lines) == NUMBERS
+    assert b"".join(in_sink) == b"".join(in_stream) == runner.results["seq"].stdout == NUMBERS
+
+
+async def test_terminal_has_one_stream_and_an_input() -> None:
+    """On a terminal all output is stdout, stderr ends at once, and stdin types."""
+    async with open_process(Command(["cat"], pty=True)) as job:
+        assert job.stdin is not None
+        with anyio.fail_after(LIMIT):
+            assert await read_all(job.stderr) == b""
+            await job.stdin.send(b"hi\n")
+            received = BufferedByteReceiveStream(job.stdout)
+            assert await received.receive_exactly(8) == b"hi\r\nhi\r\n"
+            await job.stdin.aclose()
+            assert (await job.wait()).status == "succeeded"
+
+
+async def test_streams_refuse_another_thread() -> None:
+    """Receiving and sending from elsewhere than the Runner's loop raise an error."""
+    async with open_process("cat") as job:
+        assert job.stdin is not None
+        calls: list[Any] = [job.stdout.receive(), job.stdin.send(b"x"), job.stdin.aclose()]
+        calls.append(anext(job.lines()))
+
+        def call() -> None:
+            for step in calls:
+                with pytest.raises(WrongLoopError):
+                    step.send(None)
+
+        await anyio.to_thread.run_sync(call)
+
+
+# ---- stdin ----
+
+
+async def test_stdin_stream_raises_the_errors_of_anyio() -> None:
+    """`send` raises ClosedResourceError after `aclose`, and the command reads end-of-file."""
+    async with open_process("cat") as job:
+        assert job.stdin is not None
+        with anyio.fail_after(LIMIT):
+            await job.stdin.send(b"hello")
+            await job.stdin.aclose()
+            with pytest.raises(anyio.ClosedResourceError):
+                await job.stdin.send(b"more")
+            assert await read_all(job.stdout) == b"hello"
+
+
+async def test_stdin_stream_says_how_the_command_ended() -> None:
+    """The error of a broken stdin, of the stream and of `send`, has the exit and the last lines."""
+    script = Command.shell("echo bad option >&2; exit 3")
+    async with open_process(script) as job:
+        assert job.stdin is not None
+        await job.wait()
+        with pytest.raises(anyio.BrokenResourceError, match="exit code 3\n    stderr: bad option"):
+            await job.stdin.send(b"x")
+        with pytest.raises(StdinClosedError) as raised:
+            await job.send(b"x")
+        assert raised.value.exit is not None
+        assert raised.value.exit.code == 3
+        assert [line.text for line in raised.value.tail] == ["bad option"]
+
+
+async def test_pipe_that_was_closed_by_the_job_is_closed_for_the_stream() -> None:
+    """After `Job.close_stdin`, the stream raises ClosedResourceError while the command runs."""
+    async with open_process(Command.shell(EXEC_FOREVER)) as job:
+        assert job.stdin is not None
+        await job.close_stdin()
+        with anyio.fail_after(LIMIT), pytest.raises(anyio.ClosedResourceError):
+            await job.stdin.send(b"x")
+
+
+async def test_stdin_waits_for_the_start() -> None:
+    """Sending to a command that is queued waits until it runs."""
+    cat = Command(["cat"], stdin=PIPE)
+    async with Runner(max_processes=1, iterable=False, on_exit="stop") as runner:
+        first = runner.start_soon(Command.parse("cat", name="first", stdin=PIPE))
+        queued = runner.start_soon(cat)
+        assert queued.stdin is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(queued.stdin.send, b"hello")
+            await anyio.wait_all_tasks_blocked()
+            await first.close_stdin()
+        with anyio.fail_after(LIMIT):
+            assert await queued.stdout.receive() == b"hello"
+
+
+async def test_command_without_a_pipe_has_no_stdin() -> None:
+    """A command that reads ``/dev/null`` or given bytes has no stream to write to."""
+    async with Runner(["true", Command(["cat"], stdin=b"hi")], iterable=False) as runner:
+        assert runner["true"].stdin is None
+        assert runner["cat"].stdin is None
+
+
+# ---- lines ----
+
+
+async def test_lines_come_from_the_start_and_end_with_the_command() -> None:
+    """`lines` has the lines written before the call, with stream and ending, and then ends."""
+    script = Command.shell(r"echo one; read go; echo two >&2; printf 'three\r\n'; printf end")
+    async with open_process(script) as job:
+        with anyio.fail_after(LIMIT):
+            await until(lambda: job.since().mark)
+            await job.send(b"\n")
+            lines = [line async for line in job.lines()]
+    assert sorted((line.stream, line.data, line.ending) for line in lines) == [
+        ("stderr", b"two", b"\n"),
+        ("stdout", b"end", b""),
+        ("stdout", b"one", b"\n"),
+        ("stdout", b"three", b"\r\n"),
+    ]
+    assert lines[0].command == "sh"
+    assert lines[0].time > 0
+
+
+async def test_lines_go_on_after_a_break() -> None:
+    """A loop that is left loses no line: the next loop goes on with the next line."""
+    seen: list[str] = []
+    async with open_process(SEQ) as job:
+        with anyio.fail_after(LIMIT):
+            for size in count(1):
+                before = len(seen)
+                async for line in job.lines():
+                    seen.append(line.text)
+                    if len(seen) - before == size * size:
+                        break
+                else:
+                    break
+    assert seen == NUMBERS.decode().split()
+
+
+async def test_lines_of_one_stream_leave_the_other_alone() -> None:
+    """A loop over one stream takes no line of the other."""
+    async with open_process(Command.shell("seq 3; seq 4 6 >&2")) as job:
+        with anyio.fail_after(LIMIT):
+            assert [line.text async for line in job.lines("stderr")] == ["4", "5", "6"]
+            assert [line.text async for line in job.lines()] == ["1", "2", "3"]
+            assert [line.text async for line in job.lines()] == []
+
+
+async def test_lines_keep_the_limit_and_the_flush_of_the_command() -> None:
+    """`line_limit` cuts long lines, and `flush_after` gives an unfinished one."""
+    script = "printf 'Name: '; read name; echo hello $name and welcome"
+    command = Command.shell(script, line_limit=10, flush_after=0.01)
+    async with open_process(command) as job:
+        with anyio.fail_after(LIMIT):
+            async for line in job.lines():
+                assert (line.data, line.ending) == (b"Name: ", b"")
+                break
+            await job.send(b"Bob\n")
+            rest = [(line.data, line.ending) async for line in job.lines()]
+    assert rest == [(b"hello Bob ", b""), (b"and welcom", b""), (b"e", b"\n")]
+
+
+async def test_unfinished_line_is_given_at_once_if_asked_for() -> None:
+    """With ``flush_after=0``, each piece is given as it comes."""
+    async with open_process(Command.shell("printf a; read x; printf b", flush_after=0)) as job:
+        with anyio.fail_after(LIMIT):
+            async for line in job.lines():
+                assert line.data == b"a"
+                break
+            await job.send(b"\n")
+            assert [line.data async for line in job.lines()] == [b"b"]
+
+
+async def test_lines_tell_what_was_discarded() -> None:
+    """A loop that comes too late raises an error, and the next one has the lines that are left."""
+    async with Runner([SEQ], iterable=False) as runner:
+        await runner.join()
+    job = runner["seq"]
+    with pytest.raises(OutputDiscardedError) as raised:
+        async for _ in job.lines():
+            pass
+    rest = b"".join([line.data + line.ending async for line in job.lines()])
+    assert raised.value.size + len(rest) == len(NUMBERS)
+    assert NUMBERS.endswith(rest)
+
+
+async def test_long_line_beyond_what_is_kept_comes_whole() -> None:
+    """A line of 1 MB comes in one piece if the `line_limit` allows it."""
+    script = "head -c 1000000 /dev/zero | tr '\\0' x; echo"
+    async with open_process(Command.shell(script, line_limit=2_000_000)) as job:
+        with anyio.fail_after(LIMIT):
+            assert [len(line.data) async for line in job.lines()] == [1_000_000]
+
+
+async def test_loop_over_lines_that_was_left_does_not_hold_up_the_command() -> None:
+    """After a break, the command goes on although no task reads its lines."""
+    async with Runner([SEQ], iterable=False, unread="wait") as runner:
+        job = runner["seq"]
+        with anyio.fail_after(LIMIT):
+            async for _ in job.lines():
+                break
+            await until(lambda: job.result)
+
+
+async def test_cancelled_loop_over_lines_loses_no_line() -> None:
+    """Whenever a step of the loop is cancelled, each line is given once."""
+    seen: list[str] = []
+    async with open_process(["seq", "20000"]) as job:
+        with anyio.fail_after(LIMIT):
+            for number in count():
+                with anyio.move_on_after(number % 7 * 1e-5):
+                    async for line in job.lines():
+                        seen.append(line.text)
+                        if len(seen) % 7 == 0:
+                            await checkpoint()
+                    break
+                async for line in job.lines():
+                    seen.append(line.text)
+                    break
+    assert seen == [str(number) for number in range(1, 20001)]
+
+
+# ---- since ----
+
+
+async def test_since_gives_what_came_after_the_mark() -> None:
+    """Each excerpt begins at the mark of the one before, whoever else reads the output."""
+    script = "while read word; do echo $word; echo $word >&2; done"
+    async with open_process(Command.shell(script)) as job:
+        mark, texts = 0, []
+        with anyio.fail_after(LIMIT):
+            for word in ("one", "two"):
+                await job.send(word.encode() + b"\n")
+                await until(lambda: job.since(mark).data.count(b"\n") == 2)  # noqa: B023 - at once
+                excerpt = job.since(mark)
+                mark = excerpt.mark
+                texts.append((excerpt.stdout, excerpt.stderr, len(excerpt.text)))
+    assert texts == [(b"one\n", b"one\n", 8), (b"two\n", b"two\n", 8)]
+    assert job.since(mark).data == b""
+    assert job.since().text.count("one") == 2
+
+
+async def test_since_counts_what_is_no_longer_kept() -> None:
+    """`omitted` and the bytes together are all that has come."""
+    async with Runner([SEQ], iterable=False) as runner:
+        await runner.join()
+        excerpt = runner["seq"].since()
+    assert excerpt.omitted + len(excerpt.data) == excerpt.mark == len(NUMBERS)
+    assert NUMBERS.endswith(excerpt.data)
+
+
+@pytest.mark.parametrize("mark", [-1, "0", None, True])
+async def test_invalid_mark_is_refused(mark: Any) -> None:
+    """A mark is an integer >= 0."""
+    async with Runner(["true"], iterable=False) as runner:
+        with pytest.raises(CommandError, match="mark must be"):
+            runner["true"].since(mark)
+
+
+async def test_unknown_stream_is_refused() -> None:
+    """`lines` names the streams that there are."""
+    async with Runner(["true"], iterable=False) as runner:
+        with pytest.raises(CommandError, match="stream must be 'stdout', 'stderr' or None"):
+            runner["true"].lines("both")  # type: ignore[arg-type]
+
+
+# ---- open_process ----
+
+
+async def test_leaving_the_block_stops_the_command() -> None:
+    """A command that would run on is stopped, with its descendants, and has its result."""
+    async with open_process(Command.shell(f"{FOREVER} & {FOREVER}")) as job:
+        assert job.state == "running"
+    assert job.result is not None
+    assert job.result.status == "stopped"
+
+
+async def test_exception_of_the_body_leaves_unchanged() -> None:
+    """The body's own exception leaves the block, not in a group."""
+    with pytest.raises(ZeroDivisionError):
+        async with open_process(FOREVER):
+            raise ZeroDivisionError
+
+
+async def test_cancelled_block_stops_the_command() -> None:
+    """A cancellation of the surrounding scope stops the command."""
+    with anyio.CancelScope() as scope:
+        async with open_process(FOREVER) as job:
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert job.result is not None
+    assert job.result.status == "stopped"
