@@ -2,7 +2,7 @@
 
     launcher           ends last, and stops leftover processes
       sinks            end after the last message
-        killing        the time limit, and the sweep after a kill
+        killing        calls from other threads, the time limit, the sweep after a kill
           lives        all commands
 
 One shielded task, the supervisor, owns these.  So whatever cancels the task of the block, a cancel
@@ -81,7 +81,7 @@ class Supervisor:
         has_begun: whether the block was entered, after all commands were found.
     """
 
-    # Thirteen attributes: all that a block owns is here, so that the nesting is read in one place.
+    # Many attributes: all that a block owns is here, so that the nesting is read in one place.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()

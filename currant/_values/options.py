@@ -40,14 +40,17 @@ _SUBPROCESS_HINTS = {
     "process_group": "each command has a session of its own",
 }
 
-COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
-    ["max_processes", "sinks", "buffer_size", "launcher", "orphan_guard", "keep_open"], _IN_RUNNER
+_RUNNER_OPTIONS = (
+    "max_processes, buffer_size, sinks, launcher, orphan_guard, keep_open, iterable, on_exit, "
+    "unread"
 )
+
+COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_RUNNER_OPTIONS.split(", "), _IN_RUNNER)
 """Hints for arguments that `Command` does not have."""
 
 _COMMAND_OPTIONS = (
-    "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, ready, alive, stop_signal, "
-    "failure_threshold, after, replicas, color"
+    "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, stop_signal, ready, alive, "
+    "failure_threshold, after, replicas, color, line_limit, flush_after"
 )
 
 RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)

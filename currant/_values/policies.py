@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 from currant._values.checks import is_number
 from currant._values.errors import CommandError
 from currant._values.launch_spec import KillMode
 from currant._values.restart import RestartPolicy, RestartWhen
 
-__all__ = ["KillOthersOn", "OnExit", "Policies", "check_on_exit", "check_policies"]
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = [
+    "KillOthersOn",
+    "OnExit",
+    "Policies",
+    "StopReason",
+    "check_on_exit",
+    "check_policies",
+]
 
 
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
 
 OnExit: TypeAlias = Literal["wait", "stop"]
+
+
+class StopReason(str):
+    """Why the end of a command stops all others: a text that knows the name of the command.
+
+    Attributes:
+        command: the name.
+    """
+
+    __slots__ = ("command",)
+    command: str
+
+    def __new__(cls, text: str, command: str) -> Self:
+        reason = super().__new__(cls, text)
+        reason.command = command
+        return reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class RestartPolicy:
 
     The delay before the n-th restart in a row is ``delay * factor ** (n - 1)`` seconds, at most
     `max_delay`.  `jitter` varies each delay at random, so that commands that failed together do
-    not all restart at the same moment.  A command that currant stopped is never restarted.
+    not all restart at the same moment.  After a kill a command is not restarted.
 
     Attributes:
         when: ``"never"``, ``"on-failure"`` or ``"always"``.

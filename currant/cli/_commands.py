@@ -205,8 +205,9 @@ _SHARED_OPTIONS = (
         type=click.Choice(get_args(KillMode)),
         default="group",
         show_default=True,
-        help="Ask the whole process group to stop, or (mixed) its first process alone, which stops "
-        "its workers itself; begin a longer line with exec.  SIGKILL goes to the group.",
+        help="The processes that a stop asks: the whole process group, or (mixed) the first "
+        "process alone, which stops its workers itself.  With mixed, begin the last command of a "
+        "line with exec.  SIGKILL goes to the whole group.",
     ),
     click.option(
         "-s",
