@@ -136,8 +136,8 @@ class KillBarrier:
     async def wait(self) -> None:
         """Wait until the barrier is thrown; return at once if that has happened.
 
-        Unlike every other wait in currant, this one does not count as waiting for the commands: if
-        no reader takes their output, the commands wait for a reader first (see ``Runner(unread)``).
+        This does not count as waiting for the commands, as `join` does: it discards no unread
+        output (see ``Runner(unread=...)``).
 
         Cancellation: harmless at any time.
 
@@ -185,7 +185,7 @@ class ChildBarrier(KillBarrier):
         return self._reason if self._thrown else self._parent.reason
 
     def throw_in_loop(self) -> None:
-        """Let all waiters pass; called in the event loop, which then has no detour to take."""
+        """Let all waiters pass at once; call this in the event loop only."""
         self._thrown = True
         self._open()
 

@@ -331,4 +331,4 @@ def test_a_generator_left_by_break_ends_with_an_error_that_says_why(
         script = f"{lifeline.hold('c')}; echo line; {EXEC_FOREVER}"
         _, errors = programs.run({"script": script}).communicate(timeout=LIMIT)
         lifeline.wait_for_end()
-    assert b"WrongTaskError: a Runner was entered in one task and left in another" in errors
+    assert b"WrongTaskError: a task left a Runner that another running task had entered" in errors

@@ -74,12 +74,12 @@ class _Draining(NamedTuple):
     tasks: TaskGroup
 
 
-class _Over(NamedTuple):
+class _NoProcess(NamedTuple):
     """No process, before the start or after everything is freed."""
 
 
-_Phase: TypeAlias = _Starting | _Running | _Draining | _Over
-_STARTING, _OVER = _Starting(), _Over()
+_Phase: TypeAlias = _Starting | _Running | _Draining | _NoProcess
+_STARTING, _NO_PROCESS = _Starting(), _NoProcess()
 
 
 class Attempt:
@@ -113,7 +113,7 @@ class Attempt:
         self.status: Status | None = None
         self._command = command
         self._context = context
-        self._phase: _Phase = _OVER
+        self._phase: _Phase = _NO_PROCESS
         self._health = Health(
             command,
             context.launcher,
@@ -192,11 +192,11 @@ class Attempt:
             self.status = "stopped" if self._context.barrier.thrown else "failed"
         finally:
             if process is None:
-                self._enter(_OVER)
+                self._enter(_NO_PROCESS)
         return process
 
     async def run_to_completion(self, process: Process, on_end: Callable[[float], None]) -> None:
-        """Wait until all is over: the leader, its group, and the output.
+        """Wait until the leader, its group and the output have ended.
 
         Call this without an `await` after `launch`: until then nothing would stop the process.
         Cancellation: stops the process.
@@ -226,7 +226,7 @@ class Attempt:
                 self._judge()
                 on_end(self._uptime(exited_at))
         finally:
-            self._enter(_OVER)
+            self._enter(_NO_PROCESS)
             await process.aclose()
 
     async def stop(self, *, hurry: bool = False) -> None:
@@ -280,7 +280,7 @@ class Attempt:
         process = self.process
         if process is None:
             return False
-        # A launcher that was written before `to` existed still takes signals for the group.
+        # Pass `to` only if needed: a launcher may support signals to the group alone.
         return await (
             process.send_signal(signal, to) if to != "group" else process.send_signal(signal)
         )
@@ -370,7 +370,7 @@ class Attempt:
         return self.status is not None
 
     def _uptime(self, exited_at: float) -> float:
-        """Return how long the process was up: ready, and as far as known in order."""
+        """Return for how many seconds the process was ready and passed its `alive` probe."""
         if isinstance(self.error, TimeLimitError):
             return 0.0
         if isinstance(self.error, UnresponsiveError):

@@ -106,8 +106,8 @@ class Job:
     async def ready(self) -> None:
         """Wait until the process is ready; without a `ready` probe, until the process runs.
 
-        If no process runs, this waits for the next process.  During the wait, if nothing iterates
-        over the Runner, output that does not fit is discarded (see `Dropped`).
+        If no process runs, this waits for the next process.  Meanwhile, unread output that does not
+        fit is discarded (see `Dropped`).
         Cancellation: harmless.
 
         Raises:
@@ -155,8 +155,8 @@ class Job:
         """Wait until the command has ended, with all restarts by its policy, and return how.
 
         If the command is run again after that, this returns the result of the life in which it was
-        called.  Any number of tasks may wait, any number of times.  While this waits and nothing
-        iterates over the Runner, output that does not fit is discarded (see `Dropped`).
+        called.  Any number of tasks may wait, any number of times.  Meanwhile, unread output that
+        does not fit is discarded (see `Dropped`).
         Cancellation: harmless; the command goes on.
         """
         self._check_loop("Job.wait")
@@ -226,8 +226,8 @@ class Job:
     async def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for the start and for room in the pipe.
 
-        If the command has a `pty`, the data is typed there, whatever `stdin` is.  During the wait,
-        if nothing iterates over the Runner, output that does not fit is discarded.
+        Meanwhile, unread output that does not fit is discarded (see `Dropped`).  If the command has
+        a `pty`, the data is typed there, whatever `stdin` is.
         Cancellation: a part of the data may have been written.
 
         Raises:
@@ -237,7 +237,10 @@ class Job:
         """
         self._check_loop("Job.send")
         if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
-            raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
+            raise CommandError(
+                f"command {self.name!r}: send takes bytes, not {type(data).__name__}; "
+                "encode a str with .encode()"
+            )
         stdin = await self._open_stdin()
         if stdin is None:
             is_running = self._life.attempt.is_running  # A later attempt may have no pipe.

@@ -68,7 +68,7 @@ class Lifecycle:
     Attributes:
         command: as given.
         context: shared by the attempts: the barrier, the policies, and the notifier of changes.
-        to_launch: the command, with the grace that holds and the present size of the terminal.
+        to_launch: the command for the next attempt: with its policies, terminal size and stdin.
         attempt: the current or last attempt; before the launch of the first, the first.
         result: how the command ended; None before.
         starts: how many processes have run in this life.
@@ -194,7 +194,7 @@ class Lifecycle:
     def end_input(self) -> None:
         """Close the stdin of this attempt, if that is a pipe; later attempts read end-of-file.
 
-        A stop that has begun does that itself.
+        A stop that has begun closes the pipe itself.
         """
         if self.command.stdin == PIPE and not (self.command.pty or self.context.barrier.thrown):
             self.to_launch = with_stdin(self.to_launch, None)

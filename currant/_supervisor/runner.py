@@ -86,8 +86,8 @@ class Runner(AsyncContextManagerMixin):
             `Command`, a str (split as by `Command.parse`) or a sequence of words.
         restart: whether a command that ended by itself is started again: ``"never"``,
             ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
-        kill_others_on: the final end of a command that stops all others: ``"failure"``,
-            ``"success"`` or ``"exit"``; None: a command's end stops no others.
+        kill_others_on: stop all commands when one ends for good by ``"failure"``, by
+            ``"success"``, or in any way (``"exit"``); None: never.
         grace: seconds that a command has to stop after the request, before SIGKILL.
         max_processes: how many commands may run at the same time; the others are queued in order.
             A command that waits for its restart counts as running.  A command that waits for its
@@ -264,11 +264,10 @@ class Runner(AsyncContextManagerMixin):
     async def start(self, command: CommandLike) -> Job:
         """Start one more command, and wait until it runs; with a `ready` probe, until it is ready.
 
-        If `max_processes` run, this waits in the queue, and it waits for dependencies.  During the
-        wait, if nothing iterates over the Runner, output that does not fit is discarded (see
-        `Dropped`).
-        Cancellation: the command goes on.  After a kill, this returns the stopped job at once; so
-        it does if the job is killed in the queue.
+        If `max_processes` run, this waits in the queue, and it waits for dependencies.  Meanwhile,
+        unread output that does not fit is discarded (see `Dropped`).  After a kill, or if the job
+        is killed in the queue, this returns the stopped job at once.
+        Cancellation: the command goes on.
 
         Raises:
             LaunchError: the command could not be started, and the restart policy has given up.
@@ -297,8 +296,8 @@ class Runner(AsyncContextManagerMixin):
         """Wait until all is over, and return the results.
 
         Then every command has ended, and every reader and sink has had all messages.  Any number of
-        tasks may wait, any number of times.  During the wait, if nothing iterates, output that does
-        not fit is discarded (see `Dropped`).
+        tasks may wait, any number of times.  Meanwhile, unread output that does not fit is
+        discarded (see `Dropped`).
         Cancellation: harmless; the commands go on.
         """
         await self._opened("Runner.join").join()

@@ -61,7 +61,7 @@ __all__ = [
 
 
 FLUSH_AFTER = 0.1
-"""The default seconds of silence after which an unfinished line on a terminal is passed on."""
+"""The default `flush_after` of a `pty`, and of every command of the command line, in seconds."""
 
 Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
 
@@ -129,9 +129,9 @@ class Command(LaunchSpec):
         argv: the program and its arguments; a path becomes a str.  No shell is involved.
         name: the command's name in messages and results; the default is the last path component of
             ``argv[0]``.
-        cwd: the working directory; None: that of the host program.
+        cwd: the working directory; None: this program's.
         env: variables to set, in addition to the inherited ones.
-        inherit_env: whether the command inherits the variables of the host program.
+        inherit_env: whether the command inherits this program's variables.
         stderr: ``"separate"``, or ``"stdout"`` to merge both into one stream, in the order written.
         stdin: None: ``/dev/null``; bytes: the input, followed by end-of-file; `PIPE`: see
             `Job.send`; a path (`pathlib.Path` or another path-like object, not a str): a file,
@@ -463,14 +463,17 @@ def _checked_env(env: object) -> Mapping[str, str]:
 def _checked_stdin(stdin: object) -> object:
     if isinstance(stdin, str):
         raise CommandError(
-            f"stdin must be None, bytes, PIPE or a path, not the str {stdin!r}; "
+            "stdin must be None, bytes, PIPE or a path, not a str; "
             "use Path(...) for a file, or b'...' for the input itself"
         )
     if isinstance(stdin, PathLike):
         return Path(checked_path("stdin", cast("object", stdin)))
     is_pipe = isinstance(stdin, int) and stdin == PIPE
     if not (stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe):
-        raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
+        # The value is not shown, because it may be secret.
+        raise CommandError(
+            f"stdin must be None, bytes, PIPE or a path, not of type {type(stdin).__name__}"
+        )
     return stdin
 
 

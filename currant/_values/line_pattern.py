@@ -2,8 +2,8 @@ r"""A regular expression that is searched for in each line of output.
 
 Searching line by line in Python would cost more than reading the output.  So many lines are
 searched at once, with ``^`` and ``$`` at each line, and only the line of a match is then searched
-alone.  That is exact if each match in a single line is a match in the whole text as well.  For an
-expression that may look beyond its line (`LOOKS_AROUND`), each different line is searched alone.
+alone.  This finds the same lines, unless the expression looks beyond its line (`LOOKS_AROUND`):
+then each different line is searched alone.
 
 Text is searched without its escape sequences, unless the caller wants it as it is: colours would
 divide "ready in 5 ms".
@@ -68,7 +68,7 @@ class LinePattern:
         object.__setattr__(self, "_quick", _for_many_lines(self.pattern))
 
     def found_in(self, lines: Lines) -> bool | None:
-        """Return whether a line matches; None if that is so only if the last line ends here."""
+        """Return whether a line matches; None if a match holds only if the last line ends here."""
         data = lines.data
         if not data:
             return False
@@ -125,7 +125,10 @@ def _like(text: AnyText, word: str) -> AnyText:
 
 
 def _for_many_lines(pattern: re.Pattern[Any]) -> re.Pattern[Any] | None:
-    """Return an expression that matches in a text if `pattern` matches in one of its lines."""
+    """Return an expression that matches in a text if `pattern` matches in one of its lines.
+
+    None if there is no such expression.
+    """
     source: Any = pattern.pattern
     words = source if isinstance(source, str) else source.decode("latin-1")
     if LOOKS_AROUND.search(words):

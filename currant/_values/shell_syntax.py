@@ -1,9 +1,8 @@
-"""What a command line asks of a shell: operators, variables, and commands that no program runs.
+"""The shell syntax in a command line: operators, variables, builtins and keywords.
 
-`Command.parse` splits a line without a shell.  Passed on as arguments, ``|`` or ``$HOME`` would do
-nothing and say nothing, so `why_shell` finds them and the caller raises.  Quoted and escaped text
-is literal.  So is text that many lines have without meaning a shell: patterns (``*``, ``?``,
-``[a-z]``), ``~``, ``#``, braces, parentheses, and newlines, which only separate words.
+As arguments, ``|`` and ``$HOME`` would silently have no effect, so `why_shell` finds them and the
+caller raises.  Quoted or escaped text is literal.  So are patterns (``*``, ``?``, ``[a-z]``),
+``~``, ``#``, braces and parentheses; a newline separates words.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ def why_shell(text: str) -> str | None:
     for match in _SYNTAX.finditer(text):
         if match["syntax"]:
             return (
-                f"{match['syntax']!r} needs a shell, and no shell runs this line; use "
-                "Command.shell, or quote the word to pass it as it is"
+                f"{match['syntax']!r} needs a shell; use Command.shell, or quote it to pass it as "
+                "an argument"
             )
     first = next(iter(text.split(maxsplit=1)), "")
     return _why_first_word(first)
@@ -70,12 +69,12 @@ def why_shell(text: str) -> str | None:
 def _why_first_word(word: str) -> str | None:
     if assignment := _ASSIGNMENT.match(word):
         return (
-            f"only a shell sets the variable {assignment[1]} this way; set env=, or use "
+            f"only a shell sets the variable {assignment[1]} before a program; use env=, or "
             "Command.shell"
         )
     if word in _SHELL_WORDS or word.startswith("("):
         instead = f", or {_INSTEAD[word]}" if word in _INSTEAD else ""
-        return f"{word!r} is no program but a word of the shell itself; use Command.shell{instead}"
+        return f"{word!r} is shell syntax, not a program; use Command.shell{instead}"
     return None
 
 

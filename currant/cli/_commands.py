@@ -197,8 +197,8 @@ _SHARED_OPTIONS = (
         type=click.Choice(("open", "null")),
         default="open",
         show_default=True,
-        help="What the commands read: a pipe that stays open and silent, so that a command that "
-        "reads waits, or /dev/null, where it finds the end at once.",
+        help="The stdin of the commands: open, a pipe that stays open and silent, or null, "
+        "/dev/null.",
     ),
     click.option(
         "--kill-mode",
@@ -233,8 +233,7 @@ def _prefix_length_option(*flags: str) -> Callable[[Callable[P, None]], Callable
         "--prefix-length",
         type=click.IntRange(min=1),
         metavar="N",
-        help="The characters of a command line in a prefix; a longer one is shortened.  "
-        "[default: 10]",
+        help="Shorten a command line in a prefix to N characters.  [default: 10]",
     )
 
 
@@ -284,7 +283,8 @@ def _kill_others_on_option(
     "-c",
     "--colors",
     metavar="A,B,…",
-    help="The colour of each command, in order: cyan, bold red, #ff8800; auto or empty: any.",
+    help="The colour of each command, in order: cyan, bold red, #ff8800; auto or empty: currant "
+    "chooses.",
 )
 @click.option(
     "-m",
@@ -312,8 +312,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is the exit code of the
     first command that failed, or 128 + n if signal n killed the command.  A command that currant
     stopped has not failed.  A signal that stops currant also ends a shell loop around it.  Without
-    --names, a command is named after its program, or after what npm run, python -m, uv run, make
-    and the like run.
+    --names, a command is named after its program, but 'npm run dev' is named dev, and 'python -m
+    http.server' http.server.
     """
     _run_and_exit(lambda: runner_from_command_lines(commands, options), options)
 
@@ -327,8 +327,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     metavar="A=N,…",
     multiple=True,
     callback=_joined,
-    help="Start so many of each process, such as web=2,worker=1, and none of the others; all=N "
-    "sets the others.",
+    help="Start N instances of each process named, such as web=2,worker=1, and none of the others; "
+    "all=N sets the others.",
 )
 @click.option(
     "-c",
@@ -336,7 +336,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     metavar="A=N,…",
     multiple=True,
     callback=_joined,
-    help="The same, but start one of each of the others.",
+    help="As --formation, but start one instance of each other process.",
 )
 @click.option(
     "-p",

@@ -46,7 +46,7 @@ _ANY_CONTROL = re.compile(b"()(?:" + _SEQUENCE + b"|" + _CONTROL + b")")
 _STYLE_OR_ANY = re.compile(b"(" + _COLOR + b"|" + _LINK + b")|" + _SEQUENCE + b"|" + _CONTROL)
 """Sequences and control characters; the group is the part that passes."""
 _NO_COLOR = re.compile(rb"\x1b(?!\[[0-9;:]*+m)|" + _CONTROL)
-"""The begin of any sequence but a colour.  Most output has none, and a search takes little time."""
+"""The start of any sequence but a colour; most output has none, and the search is fast."""
 
 _CHARACTER = rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 _C1 = re.compile(rb"\xc2[\x80-\x9f]|(" + _CHARACTER + rb")|[\x80-\x9f]")
@@ -98,7 +98,7 @@ def _start_of_incomplete(data: bytes) -> int:
 
 
 class ControlFilter(SequenceFilter):
-    r"""Lets pass from one stream what does no harm on a shared terminal.
+    """Removes from one stream what would harm a shared terminal.
 
     Args:
         styles: whether colours and hyperlinks pass.
@@ -150,7 +150,7 @@ class _Style:
     """A style that begins with one sequence and ends with another, line by line.
 
     Args:
-        opened: a pattern for a begin, and the rest of a line without an end.
+        opened: a pattern for the start of the style, and the rest of an unfinished line.
         end: the sequence that ends the style.
     """
 
@@ -167,7 +167,7 @@ class _Style:
         whole = self._open_line.sub(rb"\1" + self._end.replace(b"\\", rb"\\"), self._begin + data)
         shown = whole[len(self._begin) :]
         found = self._open_piece.search(whole)
-        self._begin = b"" if found is None else _begin_of(found[0])
+        self._begin = b"" if found is None else _start_of(found[0])
         return shown
 
     def end(self) -> bytes:
@@ -177,7 +177,7 @@ class _Style:
         return end
 
 
-def _begin_of(line: bytes) -> bytes:
+def _start_of(line: bytes) -> bytes:
     found = _ANY_SEQUENCE.match(line)
     assert found is not None
     return found[0]
