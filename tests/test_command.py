@@ -174,6 +174,7 @@ FULL_OPTIONS: CommandOptions = {
         ({"line_limit": 1e6}, "line_limit"),
         ({"inherit_env": "no"}, "inherit_env"),
         ({"stdin": -1.0}, "stdin"),
+        ({"grace": True}, "grace must be a number of seconds >= 0, not True"),
     ],
     ids=ascii,
 )

@@ -312,7 +312,7 @@ def test_invalid_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> N
         ("a: {}\n", ["-c", "a"], "--concurrency: 'a' is not of the form"),
         ("a: {}\n", ["-c", "a=1", "-m", "a=1"], "--formation and --concurrency"),
         ("a: {}\n", ["-l", "a"], "Use the names as arguments"),
-        ("a: {}\n", ["-q", "b"], "--quiet b: there is no command with this name, only a.1"),
+        ("a: {}\n", ["-q", "b"], "--quiet b: there is no such command; there are: 'a.1'"),
         ("a: {}\n", ["--hide", "a,b"], "--hide b"),
         ("a: {}\n", ["-p", "soon"], "--port: 'soon' is not a valid port"),
         ("a: {}\n", ["-p", "0"], "--port"),

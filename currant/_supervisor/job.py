@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast, get_args
 import anyio
 
 from currant._supervisor.readiness import why_attempt_not_ready
-from currant._values.checks import checked_signal
+from currant._values.checks import check_choice, checked_signal
 from currant._values.command import PIPE
 from currant._values.errors import CommandError, NotReadyError, StdinClosedError
 from currant._values.launch_spec import Pty, SignalTarget
@@ -217,8 +217,7 @@ class Job:
             CommandError: there is no such signal, or `to` is neither ``"group"`` nor ``"leader"``.
         """
         self._check_loop("Job.send_signal")
-        if to not in get_args(SignalTarget):
-            raise CommandError(f"to must be 'group' or 'leader', not {to!r}")
+        check_choice("to", to, get_args(SignalTarget))
         # Signal 0 reaches a process without doing anything.
         number = 0 if signal == 0 else checked_signal("signal", signal)
         return await self._life.attempt.send_signal(number, to)

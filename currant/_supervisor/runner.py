@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from inspect import isasyncgenfunction, isbuiltin, isgeneratorfunction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import anyio
 from anyio import AsyncContextManagerMixin
@@ -22,7 +22,13 @@ from currant._supervisor.job import Job
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
-from currant._values.checks import check_count, check_flag, check_seconds, checked_signal
+from currant._values.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_seconds,
+    checked_signal,
+)
 from currant._values.errors import (
     CommandError,
     DependencyError,
@@ -33,7 +39,7 @@ from currant._values.errors import (
 from currant._values.names import ByName
 from currant._values.options import RUNNER_HINTS, explains_options
 from currant._values.plan import Plan
-from currant._values.policies import Policies, check_on_exit, check_policies
+from currant._values.policies import OnExit, Policies, check_policies
 from currant._values.restart import RestartPolicy, RestartWhen, as_restart_policy
 from currant._values.results import Results
 
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
     from currant._values.launch_spec import KillMode, SignalTarget
     from currant._values.messages import BatchMessage, Message
     from currant._values.names import Commands
-    from currant._values.policies import KillOthersOn, OnExit
+    from currant._values.policies import KillOthersOn
 
 __all__ = ["Runner"]
 
@@ -171,9 +177,8 @@ class Runner(AsyncContextManagerMixin):
         check_flag("orphan_guard", orphan_guard)
         check_flag("keep_open", keep_open)
         check_flag("iterable", iterable)
-        check_on_exit(on_exit)
-        if unread not in ("discard", "wait"):
-            raise CommandError(f"unread must be 'discard' or 'wait', not {unread!r}")
+        check_choice("on_exit", on_exit, get_args(OnExit))
+        check_choice("unread", unread, ("discard", "wait"))
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         policies = Policies(as_restart_policy(restart), kill_others_on, grace, capture, kill_mode)

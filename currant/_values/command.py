@@ -14,7 +14,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from functools import partial
 from inspect import Parameter, signature
-from math import inf
 from os import PathLike
 from pathlib import Path, PurePath
 from signal import SIGTERM
@@ -24,14 +23,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, cast, g
 
 from currant._values.checks import (
     StrOrPath,
+    check_choice,
     check_count,
+    check_delay,
     check_encodable,
     check_flag,
     check_seconds,
     check_str,
     checked_path,
     checked_signal,
-    is_number,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import KillMode, LaunchSpec, Pty, Silent
@@ -269,8 +269,7 @@ class Command(LaunchSpec):
             raise CommandError(f"command {name!r}: {error}") from None
 
     def _check_options(self) -> None:
-        if self.stderr not in ("separate", "stdout"):
-            raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
+        check_choice("stderr", self.stderr, ("separate", "stdout"))
         check_flag("inherit_env", self.inherit_env)
         if self.pty and isinstance(self.stdin, Path):
             raise CommandError(
@@ -285,10 +284,8 @@ class Command(LaunchSpec):
         check_seconds("timeout", self.timeout)
         check_count("replicas", self.replicas)
         check_count("line_limit", self.line_limit)
-        if not (self.flush_after is None or _is_delay(self.flush_after)):
-            raise CommandError(
-                f"flush_after must be a number of seconds >= 0 or None, not {self.flush_after!r}"
-            )
+        if self.flush_after is not None:
+            check_delay("flush_after", self.flush_after, finite=True)
         if self.color is not None:
             check_str("color", self.color)
 
@@ -485,10 +482,6 @@ def _checked_pty(pty: object) -> Pty | Literal[False]:
 
 def _default_flush(pty: object) -> float | None:
     return FLUSH_AFTER if pty else None
-
-
-def _is_delay(value: object) -> bool:
-    return is_number(value) and not isinstance(value, bool) and 0 <= cast("float", value) < inf
 
 
 def _checked_codes(codes: object) -> tuple[int, ...]:

@@ -16,22 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from currant._values.escape_sequences import ESCAPE, ESCAPE_SEQUENCE
+
 __all__ = ["LinePattern", "Lines"]
 
 LOOKS_AROUND = re.compile(r"\\[AZz]|\(\?(?:[=!>(]|<[=!]|[a-zA-Z]*-)|[*+?}]\+")
 """Finds in the source of an expression: anchors of the whole text, lookarounds, conditions, local
 flags, and possessive repetitions, which take no newline back."""
-
-ESCAPE_SEQUENCE = re.compile(
-    rb"\x1b(?:"
-    rb"\[[0-?]*[ -/]*(?:[@-~]|\Z)"  # CSI: colours, movements
-    rb"|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\|\x1b?\Z)"  # OSC: titles, hyperlinks
-    rb"|[PX^_][^\x1b\r\n]*(?:\x1b\\|\x1b?\Z)"  # DCS, SOS, PM, APC
-    rb"|[ -/]*(?:[0-~]|\Z)"  # all others
-    rb")"
-)
-"""An escape sequence of ECMA-48, of which the end may be missing at the end of the text."""
-
 
 AnyText: TypeAlias = Any
 """A str or bytes, as the expression is."""
@@ -72,7 +63,7 @@ class LinePattern:
         data = lines.data
         if not data:
             return False
-        if not self.raw and b"\x1b" in data:
+        if not self.raw and ESCAPE in data:
             data = ESCAPE_SEQUENCE.sub(b"", data)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from currant._values.checks import is_number
+from currant._values.checks import check_choice, check_delay
 from currant._values.errors import CommandError
 from currant._values.launch_spec import KillMode
 from currant._values.restart import RestartPolicy, RestartWhen
@@ -13,14 +13,7 @@ from currant._values.restart import RestartPolicy, RestartWhen
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = [
-    "KillOthersOn",
-    "OnExit",
-    "Policies",
-    "StopReason",
-    "check_on_exit",
-    "check_policies",
-]
+__all__ = ["KillOthersOn", "OnExit", "Policies", "StopReason", "check_policies"]
 
 
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
@@ -68,7 +61,7 @@ def check_policies(
     kill_others_on: object,
     grace: object,
     capture: object,
-    kill_mode: object = None,
+    kill_mode: object,
 ) -> None:
     """Raise `CommandError` if a policy is invalid; each of them may be None."""
     is_known = restart is None or isinstance(restart, RestartPolicy)
@@ -76,21 +69,13 @@ def check_policies(
         raise CommandError(
             f"restart must be 'never', 'on-failure', 'always' or a RestartPolicy, not {restart!r}"
         )
-    if kill_others_on is not None and kill_others_on not in get_args(KillOthersOn):
-        raise CommandError(
-            f"kill_others_on must be 'failure', 'success' or 'exit', not {kill_others_on!r}"
-        )
-    if grace is not None and not (is_number(grace) and cast("float", grace) >= 0):
-        raise CommandError(f"grace must be a number of seconds >= 0, not {grace!r}")
-    if kill_mode is not None and kill_mode not in get_args(KillMode):
-        raise CommandError(f"kill_mode must be 'group' or 'mixed', not {kill_mode!r}")
+    if kill_others_on is not None:
+        check_choice("kill_others_on", kill_others_on, get_args(KillOthersOn))
+    if grace is not None:
+        check_delay("grace", grace)
+    if kill_mode is not None:
+        check_choice("kill_mode", kill_mode, get_args(KillMode))
     if capture is not None and not (isinstance(capture, int) and capture >= 0):
         raise CommandError(
             f"capture must be False, True or a number of bytes >= 0, not {capture!r}"
         )
-
-
-def check_on_exit(on_exit: object) -> None:
-    """Raise `CommandError` if `on_exit` is no `OnExit`."""
-    if on_exit not in get_args(OnExit):
-        raise CommandError(f"on_exit must be 'wait' or 'stop', not {on_exit!r}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.lines import Line
 
-__all__ = ["CommandFailed", "Result", "Results", "Status"]
+__all__ = ["CommandFailed", "Result", "Results", "Status", "end_of"]
 
 
 Status: TypeAlias = Literal["succeeded", "failed", "stopped", "skipped"]
@@ -49,6 +49,11 @@ class Result:
     stdout: bytes | None = None
     stderr: bytes | None = None
     tail: tuple[Line, ...] = field(default=(), repr=False)
+
+
+def end_of(result: Result) -> CurrantError | Exit | Status:
+    """Return what says best how the command ended, as a text."""
+    return result.error or result.exit or result.status
 
 
 class Results(Mapping[str, Result]):

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["join_lines", "join_words", "why_shell"]
+__all__ = ["ASSIGNMENT", "join_lines", "join_words", "why_shell"]
+
+_LITERAL = r"""  \\. | '[^']*' | "(?: \\. | [^"\\] )*"  """
+"""Escaped or quoted text, by the rules of shlex."""
 
 _SYNTAX = re.compile(
-    r"""
-      \\. | '[^']*' | "(?: \\. | [^"\\] )*"  # escaped or quoted: literal, by the rules of shlex
+    _LITERAL
+    + r"""
     | (?P<syntax>
           [|&;<>]+
         | `
@@ -28,12 +31,12 @@ _SYNTAX = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 
-_PIECE = re.compile(r"""'[^']*' | "(?: \\. | [^"\\] )*" | \\.""", re.VERBOSE | re.DOTALL)
-"""Quoted or escaped text, by the rules of shlex."""
+_PIECE = re.compile(_LITERAL, re.VERBOSE | re.DOTALL)
 
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
+"""A word that sets a variable, such as ``A=1``."""
 
 _BUILTINS = """
     . : alias bg break builtin cd command continue declare dirs disown eval exec exit export fc fg
@@ -67,7 +70,7 @@ def why_shell(text: str) -> str | None:
 
 
 def _why_first_word(word: str) -> str | None:
-    if assignment := _ASSIGNMENT.match(word):
+    if assignment := ASSIGNMENT.match(word):
         return (
             f"only a shell sets the variable {assignment[1]} before a program; use env=, or "
             "Command.shell"

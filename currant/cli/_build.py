@@ -26,7 +26,7 @@ from currant.cli._procfile import (
     select_processes,
 )
 from currant.cli._remark import StopRemark
-from currant.cli._selection import check_success, hiding, select_commands
+from currant.cli._selection import check_success, select_commands, without_output_of
 from currant.sinks import (
     DEFAULT_PREFIX,
     ConsoleSink,
@@ -302,7 +302,7 @@ def _build_runner(
     runner = Runner(
         commands,
         restart=_restart_policy(options),
-        sinks=[hiding(show, hidden) if hidden else show, *_build_log(options)],
+        sinks=[without_output_of(show, hidden) if hidden else show, *_build_log(options)],
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ParamSpec, get_args
 
 import click
 
-from currant._values.errors import CurrantError
+from currant._values.checks import checked_signal
+from currant._values.errors import CommandError, CurrantError
 from currant._values.launch_spec import KillMode
 from currant._values.policies import KillOthersOn
 from currant._values.restart import RestartWhen
@@ -66,12 +67,12 @@ def run_command_line() -> None:
 
 def _parse_signal(text: str) -> int:
     """Return the number of a signal, given by number or by name, with or without SIG."""
-    for name in (text.upper(), f"SIG{text.upper()}"):
-        if name in signals.Signals.__members__:
-            return signals.Signals[name]
-    if text.isdecimal() and int(text) in signals.valid_signals():
-        return int(text)
-    raise click.BadParameter(f"unknown signal {text!r}")
+    try:
+        return checked_signal("the signal", int(text) if text.isdecimal() else text)
+    except CommandError as error:
+        raise click.BadParameter(
+            f"unknown signal {text!r}; give a name such as TERM, or a number"
+        ) from error
 
 
 def _parse_process_count(text: str) -> int:

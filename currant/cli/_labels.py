@@ -12,6 +12,8 @@ import shlex
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
+from currant._values.shell_syntax import ASSIGNMENT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -21,7 +23,6 @@ _SEPARATOR = re.compile(r"[;&|()]+|[{}!]")
 _PREPARATIONS = frozenset({"cd", "export", "set", "source", ".", "umask", "ulimit", "unset"})
 """Builtins that prepare what follows, as in ``cd web && npm run dev``."""
 
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=", re.ASCII)
 _REDIRECTION = re.compile(r"[<>]")
 
 
@@ -129,7 +130,7 @@ def _without_shell(words: Sequence[str]) -> list[str]:
     end = next((n for n, word in enumerate(words) if _REDIRECTION.match(word)), len(words))
     if end < len(words) and end and words[end - 1].isdecimal():  # the 2 of 2>&1
         end -= 1
-    begin = next((n for n, word in enumerate(words) if not _ASSIGNMENT.match(word)), end)
+    begin = next((n for n, word in enumerate(words) if not ASSIGNMENT.match(word)), end)
     return list(words[begin:end])
 
 
@@ -156,7 +157,7 @@ def _target(launcher: _Launcher, arguments: Sequence[str]) -> str | None:
             return None
         if word in launcher.valued:
             next(rest, None)
-        elif word.startswith("-") or _ASSIGNMENT.match(word):
+        elif word.startswith("-") or ASSIGNMENT.match(word):
             continue
         elif verb is None and word in launcher.verbs | launcher.wrappers:
             verb = word

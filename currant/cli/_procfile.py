@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, suggestion
 from currant.cli._env import parse_port, read_env_files
 
 if TYPE_CHECKING:
@@ -163,5 +163,5 @@ def expand_instances(
 def _check_defined(names: Iterable[str], processes: Mapping[str, str]) -> None:
     for name in names:
         if name not in processes:
-            defined = ", ".join(processes)
-            raise CommandError(f"there is no process {name!r} in the Procfile, only {defined}")
+            known = suggestion(name, tuple(processes))
+            raise CommandError(f"there is no process {name!r} in the Procfile{known}")

@@ -26,6 +26,7 @@ from currant.cli._signals import (
     receive_signals,
 )
 from currant.sinks import SinkWarning
+from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -82,7 +83,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _print_error(text: str) -> None:
     """Write a line to stderr; on a terminal, it replaces the progress line."""
     with suppress(OSError):  # stderr may be on a full disk, too.
-        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        start = ERASE.decode() if sys.stderr.isatty() else ""
         print(f"{start}currant: {text}", file=sys.stderr, flush=True)
 
 

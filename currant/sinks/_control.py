@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import re
 
+from currant._values.escape_sequences import ESCAPE, ESCAPE_SEQUENCE, SEQUENCE
+
 __all__ = ["ControlFilter", "SequenceFilter"]
 
 MAX_HELD = 4096
@@ -24,12 +26,9 @@ MAX_HELD = 4096
 A hyperlink is shorter: terminals accept about 2083 bytes.
 """
 
-ESCAPE = b"\x1b"
 RESET = b"\x1b[0m"
 END_OF_LINK = b"\x1b]8;;\x1b\\"
 
-_STRING = rb"\][^\x07\x1b\r\n]*+(?:\x07|\x1b\\)?|[PX^_][^\x1b\r\n]*+(?:\x1b\\)?"
-_SEQUENCE = rb"\x1b(?:\[[0-?]*+[ -/]*+[@-~]?|" + _STRING + rb"|[ -/]*+[0-~]?)"
 _INCOMPLETE = re.compile(
     rb"\x1b(?:\[[0-?]*+[ -/]*+|\][^\x07\x1b\r\n]*+\x1b?|[PX^_][^\x1b\r\n]*+\x1b?|[ -/]*+)"
 )
@@ -41,9 +40,8 @@ _LINK = rb"\x1b\]8;[^;\x07\x1b\r\n]*+;[^\x07\x1b\r\n]*+(?:\x07|\x1b\\)"
 _CONTROLS = (b"\x05", b"\x08", b"\x0b", b"\x0c", b"\x0e", b"\x0f")
 _CONTROL = b"[" + b"".join(_CONTROLS) + b"]"
 
-_ANY_SEQUENCE = re.compile(_SEQUENCE)
-_ANY_CONTROL = re.compile(b"()(?:" + _SEQUENCE + b"|" + _CONTROL + b")")
-_STYLE_OR_ANY = re.compile(b"(" + _COLOR + b"|" + _LINK + b")|" + _SEQUENCE + b"|" + _CONTROL)
+_ANY_CONTROL = re.compile(b"()(?:" + SEQUENCE + b"|" + _CONTROL + b")")
+_STYLE_OR_ANY = re.compile(b"(" + _COLOR + b"|" + _LINK + b")|" + SEQUENCE + b"|" + _CONTROL)
 """Sequences and control characters; the group is the part that passes."""
 _NO_COLOR = re.compile(rb"\x1b(?!\[[0-9;:]*+m)|" + _CONTROL)
 """The start of any sequence but a colour; most output has none, and the search is fast."""
@@ -71,7 +69,7 @@ class SequenceFilter:
         """Add the next piece of the stream, and return the text that is complete so far."""
         if not self._held and ESCAPE not in data:
             return data
-        return _ANY_SEQUENCE.sub(b"", self._complete(data))
+        return ESCAPE_SEQUENCE.sub(b"", self._complete(data))
 
     def _complete(self, data: bytes) -> bytes:
         """Return the data without an incomplete sequence at the end, which is held back."""
@@ -178,6 +176,6 @@ class _Style:
 
 
 def _start_of(line: bytes) -> bytes:
-    found = _ANY_SEQUENCE.match(line)
+    found = ESCAPE_SEQUENCE.match(line)
     assert found is not None
     return found[0]

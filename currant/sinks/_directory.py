@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from unicodedata import normalize
 
-from currant._values.checks import check_count, checked_path
+from currant._values.checks import check_choice, check_count, checked_path
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Started
 from currant.sinks._control import SequenceFilter
@@ -85,10 +85,8 @@ class DirectorySink(ThreadedSink):
             check_count("max_bytes", max_bytes)
         if backups != 0:
             check_count("backups", backups)
-        if stderr not in ("stdout", "separate"):
-            raise ValueError(f"stderr must be 'stdout' or 'separate', not {stderr!r}")
-        if on_error not in get_args(OnError):
-            raise ValueError(f"on_error must be 'raise' or 'warn', not {on_error!r}")
+        check_choice("stderr", stderr, ("stdout", "separate"))
+        check_choice("on_error", on_error, get_args(OnError))
         self._folder = Path(folder)
         self._max_bytes = max_bytes
         self._backups = backups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from currant._values.checks import check_choice
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Failed, Started
 from currant.sinks._warning import warn
@@ -55,8 +56,7 @@ class Formatter:
         *,
         quiet: bool,
     ) -> None:
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode must be 'line', 'group' or 'raw', not {mode!r}")
+        check_choice("mode", mode, get_args(Mode))
         self._out, self._err = out, err
         self._templates = templates
         self._mode = mode

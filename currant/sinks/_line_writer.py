@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from currant._values.escape_sequences import ESCAPE
 from currant.sinks._colors import paint
+from currant.sinks._control import RESET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +23,6 @@ __all__ = ["Chunks", "LineWriter"]
 
 Chunks: TypeAlias = "tuple[bytes, Chunk]"
 """A beginning, and a body that may be large and is not copied again."""
-
-ESCAPE = b"\x1b"
-RESET = b"\x1b[0m"
 
 
 class LineWriter:
