@@ -34,12 +34,12 @@ __all__ = ["ChildBarrier", "HomeLoop", "KillBarrier", "Notifier"]
 class HomeLoop:
     """An event loop that can be reached from other threads and from signal handlers."""
 
-    __slots__ = ("_loop", "_submitted", "_was_submitted")
+    __slots__ = ("_calls", "_has_calls", "_loop")
 
     def __init__(self) -> None:
         self._loop: Any = None  # an asyncio event loop or a TrioToken
-        self._submitted: deque[Callable[[], object]] = deque()
-        self._was_submitted = Notifier()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._has_calls = Notifier()
 
     def check(self, call: str) -> None:
         """Adopt the event loop that runs here, at the first check; later, require that loop.
@@ -59,7 +59,7 @@ class HomeLoop:
         elif loop is not self._loop:
             raise WrongLoopError(call)
 
-    def call_soon(self, function: Callable[[], object]) -> None:
+    def call_soon_threadsafe(self, function: Callable[[], object]) -> None:
         """Have `function` called in the loop, outside of any task; return at once.
 
         Any thread and any signal handler may call this.  A loop that sleeps wakes up.  Without a
@@ -71,20 +71,20 @@ class HomeLoop:
             with suppress(RuntimeError):  # The loop has ended.
                 schedule(function)
 
-    def submit(self, function: Callable[[], object]) -> None:
-        """Have the task in `serve` call `function`, which may start tasks; return at once.
+    def call_in_task_soon(self, function: Callable[[], object]) -> None:
+        """Have the task in `run_calls` call `function`, which may start tasks; return at once.
 
         Any thread and any signal handler may call this.
         """
-        self._submitted.append(function)
-        self.call_soon(self._was_submitted.notify_all)
+        self._calls.append(function)
+        self.call_soon_threadsafe(self._has_calls.notify_all)
 
-    async def serve(self) -> None:
-        """Call the functions that are submitted, until this task is cancelled."""
+    async def run_calls(self) -> None:
+        """Call the functions of `call_in_task_soon`, until this task is cancelled."""
         while True:
-            while self._submitted:
-                self._submitted.popleft()()
-            await self._was_submitted.wait()
+            while self._calls:
+                self._calls.popleft()()
+            await self._has_calls.wait()
 
 
 class KillBarrier:
@@ -131,7 +131,7 @@ class KillBarrier:
         self._reason = reason
         # Tasks that come to wait from here on pass.  The loop wakes the tasks that wait already.
         self._thrown = True
-        self._home.call_soon(self._open)
+        self._home.call_soon_threadsafe(self._open)
 
     async def wait(self) -> None:
         """Wait until the barrier is thrown; return at once if that has happened.

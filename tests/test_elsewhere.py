@@ -144,7 +144,6 @@ CALLS: dict[str, Callable[[Runner, Job], Any]] = {
     "iteration": lambda runner, _: aiter(runner),
     "batches": lambda runner, _: runner.batches(),
     "ready": lambda _, job: job.ready(),
-    "until_ready_or_gone": lambda _, job: job.until_ready_or_gone(),
     "wait": lambda _, job: job.wait(),
     "restart": lambda _, job: job.restart(),
     "until_started": lambda _, job: job.until_started(),

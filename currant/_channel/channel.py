@@ -50,7 +50,7 @@ class Channel:
         commands: all commands by name, for the sinks; may grow.
         for_sinks_only: whether the Runner is never iterated over, so that no messages are kept for
             readers.
-        patience: seconds for which a full channel waits for a reader if there is none at all.
+        unread_timeout: seconds for which a full channel waits for a reader if there is none at all.
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
 
@@ -65,7 +65,7 @@ class Channel:
         commands: Mapping[str, Command] | None = None,
         *,
         for_sinks_only: bool = False,
-        patience: float = inf,
+        unread_timeout: float = inf,
         on_unread: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.commands: Mapping[str, Command] = {} if commands is None else commands
@@ -80,7 +80,7 @@ class Channel:
             buffer_size,
             lambda: self.producing,
             lambda: bool(self._sinks),
-            patience,
+            unread_timeout,
             on_unread,
         )
 

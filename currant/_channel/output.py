@@ -38,7 +38,7 @@ __all__ = ["Output"]
 HALF_CHARACTER = 0.05
 """Seconds to wait for the rest of a character, if an unfinished line is sent at once."""
 
-SETTLED_AFTER = 0.1
+MATCH_UNFINISHED_AFTER = 0.1
 """Seconds of silence after which an unfinished line counts as it is for a probe."""
 
 
@@ -133,14 +133,14 @@ class Output:
                 data = self._add(chunk, stream, splitter)
             elif stream in self._matcher.undecided:
                 data = b""
-                self._settle(stream)
+                self._match_unfinished(stream)
             else:
                 data = splitter.flush()
             if data:
                 await self._send_batch(self._make_batch(self._name, stream, data, now))
             else:
                 await checkpoint()  # a long line may arrive in many small chunks
-        self._settle(stream)
+        self._match_unfinished(stream)
         if data := splitter.finish():
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
 
@@ -150,7 +150,7 @@ class Output:
         """Return the next chunk; ``b""`` after the silence that is waited for; None at the end."""
         silence = None
         if stream in self._matcher.undecided:
-            silence = SETTLED_AFTER
+            silence = MATCH_UNFINISHED_AFTER
         elif splitter.can_flush and self._flush_after is not None:
             silence = self._flush_after or HALF_CHARACTER
         try:
@@ -176,9 +176,9 @@ class Output:
         self._tail.add(batch)
         await self._send(batch)
 
-    def _settle(self, stream: StreamName) -> None:
+    def _match_unfinished(self, stream: StreamName) -> None:
         """Take the unfinished line as it is, if a probe waits for that."""
-        if stream in self._matcher.undecided and self._matcher.settle(stream):
+        if stream in self._matcher.undecided and self._matcher.match_unfinished(stream):
             self._note_match()
 
     def _note_match(self) -> None:

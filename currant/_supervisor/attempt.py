@@ -307,7 +307,7 @@ class Attempt:
         process, tasks = running.process, running.tasks
         self._enter(running)
         tasks.start_soon(self._report_start_and_read, process, tasks)
-        self._input.begin(process, tasks)
+        self._input.start(process, tasks)
         if self._size is not None:
             tasks.start_soon(self.resize, self._size)
         self._health.start(process, tasks, is_stopped=self._stop_request is not None)
@@ -393,7 +393,8 @@ class Attempt:
         try:
             if request is not None and not request.is_hurried and self.exit is None:
                 seconds = min(grace, self._context.limits.end_of_input)
-                grace -= min(grace, await self._input.stop(running.process, seconds))
+                await self._input.close_and_wait(running.process, seconds)
+                grace = max(0.0, request.remaining(anyio.current_time()))
             end = await running.process.stop(self._command.stop_signal, grace)
         except CannotStopError as error:
             self._note_failure_to_stop(error)
@@ -419,7 +420,7 @@ class Attempt:
         self._context.change.notify_all()
 
     def _note_exit(self, end: Exit) -> None:
-        if self._input.has_stopped:
+        if self._input.closed_by_stop:
             end = replace(end, stopped=True)
         if isinstance(self.error, TimeLimitError):
             end = replace(end, timed_out=True)

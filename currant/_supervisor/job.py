@@ -117,19 +117,19 @@ class Job:
         self._check_loop("Job.ready")
         await self._until_ready()
 
-    async def until_ready_or_gone(self) -> None:
+    async def _until_ready_or_gone(self) -> None:
         """As `ready`, but raise the error when all processes of the attempt are gone.
 
         If the command does not restart, it has ended by then, and its name can be started again.
+        Only `Runner.start` calls this.
         Cancellation: harmless.
 
         Raises:
             NotReadyError: as for `ready`.
         """
-        self._check_loop("Job.until_ready_or_gone")
-        await self._until_ready(is_patient=True)
+        await self._until_ready(until_gone=True)
 
-    async def _until_ready(self, *, is_patient: bool = False) -> None:
+    async def _until_ready(self, *, until_gone: bool = False) -> None:
         life = self._life
         times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
         attempt: Attempt | None = None
@@ -140,7 +140,7 @@ class Job:
                 reason = why_attempt_not_ready(life, attempt)
                 if reason is not None:
                     failed = attempt or life.attempt
-                    if is_patient:
+                    if until_gone:
                         await _until_gone(life, failed)
                     await self._raise_not_ready(failed, reason)
                 await life.context.change.wait()

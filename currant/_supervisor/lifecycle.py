@@ -156,7 +156,7 @@ class Lifecycle:
         """
         is_repeated, self._is_killed = self._is_killed, True
         self.context.barrier.throw(reason)
-        self.context.runner.home.submit(self.hurry if is_repeated else self._on_kill)
+        self.context.runner.home.call_in_task_soon(self.hurry if is_repeated else self._on_kill)
 
     def _on_kill(self) -> None:
         if self.has_ended:  # The command may have begun another life.

@@ -288,7 +288,7 @@ class Runner(AsyncContextManagerMixin):
             await job.until_started()
         else:
             try:
-                await job.until_ready_or_gone()
+                await job._until_ready_or_gone()  # noqa: SLF001 - a part of `start`
             except NotReadyError as error:
                 problem = error
         if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):
