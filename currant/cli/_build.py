@@ -17,7 +17,7 @@ from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
 from currant.cli._env import output_variables, parse_port, read_env_files
-from currant.cli._labels import label_of
+from currant.cli._labels import default_name
 from currant.cli._procfile import (
     DEFAULT_PORT,
     expand_instances,
@@ -338,7 +338,7 @@ def _raise_file_limit(wanted: int) -> None:
 def _choose_names(lines: Sequence[str], given: str | None) -> list[str]:
     if given is None:
         taken = Names()
-        return [taken.unique(label_of(line)) for line in lines]
+        return [taken.unique(default_name(line)) for line in lines]
     names = given.split(",")
     if len(names) != len(lines):
         raise CommandError(f"--names gives {_count(names, 'name')} for {_count(lines, 'command')}")
