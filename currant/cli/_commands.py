@@ -18,12 +18,7 @@ from currant._values.errors import CommandError, CurrantError
 from currant._values.launch_spec import KillMode
 from currant._values.policies import KillOthersOn
 from currant._values.restart import RestartWhen
-from currant.cli._build import (
-    RunOptions,
-    StartOptions,
-    runner_from_command_lines,
-    runner_from_procfile,
-)
+from currant.cli._build import runner_from_command_lines, runner_from_procfile
 from currant.cli._peers import advice_on
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
@@ -36,7 +31,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Unpack
 
     from currant._supervisor.runner import Runner
-    from currant.cli._build import Options
+    from currant.cli._options import Options, RunOptions, StartOptions
 
 P = ParamSpec("P")
 
@@ -356,8 +351,10 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     "quiet_processes",
     is_flag=False,
     flag_value="",
+    multiple=True,
     metavar="[A,B,…]",
-    help="Hide currant's own messages; with names: hide the output of these processes.",
+    help="Hide currant's own messages; with names: hide the output of these processes.  May be "
+    "repeated.",
 )
 @_add_shared_options
 @click.argument("names", metavar="[NAME]...", nargs=-1)

@@ -11,7 +11,7 @@ from currant._values.messages import Exited, Failed, Started
 from currant.sinks._warning import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
@@ -41,6 +41,7 @@ class Formatter:
             together, after the exit; ``"raw"``: the bytes as written.
         remark: returns a further text for an event, or None.
         quiet: whether texts about events are left out.
+        hidden: names of commands whose output is left out.
 
     Raises:
         ValueError: the mode is unknown.
@@ -55,6 +56,7 @@ class Formatter:
         remark: Callable[[EventMessage], str | None] | None = None,
         *,
         quiet: bool,
+        hidden: Collection[str] = (),
     ) -> None:
         check_choice("mode", mode, get_args(Mode))
         self._out, self._err = out, err
@@ -62,6 +64,7 @@ class Formatter:
         self._mode = mode
         self._remark = remark
         self._quiet = quiet
+        self._hidden = hidden
         self._spools: dict[str, OutputSpool] = {}
         self._has_warned = False  # that a spool has no room
         self._is_alone = False
@@ -74,6 +77,8 @@ class Formatter:
         self._is_alone = len(commands) == 1
         for message in backlog:
             match message:
+                case Batch() if message.command in self._hidden:
+                    continue
                 case Batch() if self._mode == "group":
                     yield from self._spool(message)
                     continue
