@@ -164,7 +164,7 @@ class _HandMade:
 
 
 def _usable(stream: TextIO | None) -> SyncFile:
-    """Return a standard stream of the host, or a file that keeps nothing if the host has none."""
+    """Return a standard stream, or a file that keeps nothing if this program has no such stream."""
     try:
         is_open = stream is not None and not getattr(stream, "closed", False)
     except ValueError:  # The stream is detached from its file.
