@@ -74,13 +74,15 @@ def run(
         commands: the commands, each as for `Runner`, or a single mapping from names to commands.
         backend: ``"asyncio"`` or ``"trio"``.
         backend_options: as for `anyio.run`, such as ``{"use_uvloop": True}``.
-        options: as for `Runner`.
+        options: as for `Runner`.  The commands always run to their end, whatever `on_exit` is.
 
     Raises:
         CommandError, CommandNotFoundError: as for `Runner`.
         RunningLoopError: this thread already runs an event loop, as in a notebook.
     """
     options.setdefault("iterable", False)  # Nothing iterates over this Runner.
+    if options.get("on_exit") == "stop":  # The body has no work that the commands stand beside.
+        options["on_exit"] = "wait"
     _require_no_event_loop()
     if len(commands) == 1 and isinstance(commands[0], Mapping):
         runner = Runner(commands[0], **options)

@@ -16,8 +16,10 @@ may wake the loop's tasks, so threads and signal handlers have a function called
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -34,10 +36,11 @@ __all__ = ["ChildBarrier", "HomeLoop", "KillBarrier", "Notifier"]
 class HomeLoop:
     """An event loop that can be reached from other threads and from signal handlers."""
 
-    __slots__ = ("_calls", "_has_calls", "_loop")
+    __slots__ = ("_calls", "_has_calls", "_loop", "_thread")
 
     def __init__(self) -> None:
         self._loop: Any = None  # an asyncio event loop or a TrioToken
+        self._thread: int | None = None  # the thread of the loop
         self._calls: deque[Callable[[], object]] = deque()
         self._has_calls = Notifier()
 
@@ -51,13 +54,22 @@ class HomeLoop:
             WrongLoopError: no event loop runs in this thread, or another one.
         """
         try:
-            loop = current_token().native_token
+            loop = _running_loop()
         except RuntimeError as error:
             raise WrongLoopError(call) from error
         if self._loop is None:
-            self._loop = loop
+            self._loop, self._thread = loop, get_ident()
         elif loop is not self._loop:
             raise WrongLoopError(call)
+
+    def check_thread(self, call: str) -> None:
+        """Do as `check`, but trust the thread of the loop: `check` is too slow for each message.
+
+        Raises:
+            WrongLoopError: as for `check`.
+        """
+        if get_ident() != self._thread:
+            self.check(call)
 
     def call_soon_threadsafe(self, function: Callable[[], object]) -> None:
         """Have `function` called in the loop, outside of any task; return at once.
@@ -70,6 +82,22 @@ class HomeLoop:
             schedule = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
             with suppress(RuntimeError):  # The loop has ended.
                 schedule(function)
+
+    def call_in_task(self, function: Callable[[], object]) -> None:
+        """Call `function` now if this is a task of the loop; otherwise do as `call_in_task_soon`.
+
+        For finalizers, since the garbage collector runs in any thread and between any two tasks,
+        and for callbacks and signal handlers, which do not wake a loop that sleeps.
+        """
+        try:
+            anyio.get_current_task()
+            is_here = self._loop in (None, current_token().native_token)
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            function()
+        else:
+            self.call_in_task_soon(function)
 
     def call_in_task_soon(self, function: Callable[[], object]) -> None:
         """Have the task in `run_calls` call `function`, which may start tasks; return at once.
@@ -85,6 +113,23 @@ class HomeLoop:
             while self._calls:
                 self._calls.popleft()()
             await self._has_calls.wait()
+
+
+def _running_loop() -> object:
+    """Return the event loop that runs in this thread: an asyncio event loop or a TrioToken.
+
+    anyio sees an event loop of asyncio that it has not started only from within a task, and not
+    from a callback: of a timer, of `add_signal_handler`, of `call_soon_threadsafe`.
+
+    Raises:
+        RuntimeError: none runs.
+    """
+    try:
+        return current_token().native_token
+    except RuntimeError:
+        if "asyncio" not in sys.modules:  # Then no event loop of asyncio runs.
+            raise
+        return sys.modules["asyncio"].get_running_loop()
 
 
 class KillBarrier:

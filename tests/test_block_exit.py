@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -13,6 +14,7 @@ from currant import (
     PIPE,
     Command,
     CommandError,
+    KillBarrier,
     NotReadyError,
     RestartPolicy,
     Runner,
@@ -182,20 +184,67 @@ async def test_start_fails_when_the_process_is_gone_and_the_name_is_free() -> No
         runner.kill()
 
 
+@pytest.mark.anyio
+async def test_start_that_fails_does_not_search_beside_the_next_attempt() -> None:
+    """A search for escapees would take the processes of that attempt for escapees of the last."""
+    swept: list[str | None] = []
+
+    class Sweeping(FakeLauncher):
+        async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+            swept.append(name)
+
+    launcher = Sweeping({"c": [Script(exit=1), RUNS]})
+    policy = RestartPolicy("on-failure", delay=0)
+    command = Command(["c"], ready=ready.line("up"), restart=policy)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=launcher) as runner:
+            with pytest.raises(NotReadyError):
+                await runner.start(command)
+            while runner["c"].attempts < 2:
+                await checkpoint()
+            assert swept == ["c", "c:probe"]
+            runner.kill()
+
+
 # ---- Ctrl-C ----
 
 
+INTERRUPTS = [KeyboardInterrupt, SystemExit, pytest.fail.Exception]
+
+
 @pytest.mark.anyio
-async def test_an_interrupt_of_a_sink_ends_the_block() -> None:
-    """Ctrl-C may interrupt a task of currant's; the body must not go on sleeping."""
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+async def test_an_interrupt_of_a_sink_ends_the_block(interrupt: type[BaseException]) -> None:
+    """A signal handler may raise in a task of currant's; the body must not go on sleeping."""
 
     async def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
+        raise interrupt("mine")
 
     runner = Runner(["c"], launcher=FakeLauncher(default=RUNS), sinks=[interrupted])
-    with anyio.fail_after(LIMIT), pytest.raises(KeyboardInterrupt):
+    with anyio.fail_after(LIMIT), pytest.raises(interrupt, match="mine"):
         async with runner:
             await anyio.sleep_forever()
+    assert runner.results["c"].status == "stopped"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("interrupt", [*INTERRUPTS, LookupError])
+async def test_an_interrupt_of_the_task_at_the_barrier_ends_the_block(
+    monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    """Nothing hides the error: neither a group nor the cancellation of the body."""
+    runner, wait = Runner(["c"], launcher=FakeLauncher(default=RUNS)), KillBarrier.wait
+
+    async def interrupted(barrier: KillBarrier) -> None:
+        if anyio.get_current_task().name == "currant barrier":
+            await anyio.wait_all_tasks_blocked()
+            raise interrupt("mine")
+        await wait(barrier)
+
+    monkeypatch.setattr(KillBarrier, "wait", interrupted)
+    with anyio.fail_after(LIMIT), pytest.raises(interrupt, match="mine"):
+        async with runner:
+            await runner.join()
     assert runner.results["c"].status == "stopped"
 
 

@@ -66,6 +66,23 @@ def test_version_option_prints_the_package_version() -> None:
     assert shown.stderr == b""
 
 
+def test_copy_without_metadata_has_no_version() -> None:
+    """In a zipapp of the package alone, `--version` says that the version is not known."""
+    program = (
+        "import sys\n"
+        "from importlib import metadata\n"
+        "def version(name): raise metadata.PackageNotFoundError(name)\n"
+        "metadata.version = version\n"
+        "sys.argv = ['currant', '--version']\n"
+        "from currant.cli import main\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=LIMIT, check=True)
+    assert shown.stdout == b"currant, version unknown: currant was copied without its metadata\n"
+    assert shown.stderr == b""
+
+
 # ---- how commands run ----
 
 

@@ -211,6 +211,17 @@ def test_streams_that_end_in_one_place_keep_their_order(
     assert out == (IN_ORDER.replace(b"a | ", b"") if "--raw" in options else IN_ORDER)
 
 
+@pytest.mark.parametrize("redirection", [">/dev/tty", "2>/dev/tty"])
+def test_terminal_is_one_place_under_both_of_its_names(
+    on_terminal: Start, redirection: str
+) -> None:
+    """With ``currant run … >/dev/tty``, lines keep their order, and unfinished lines end."""
+    before = ("/bin/sh", "-c", f'exec "$@" {redirection}', "sh")
+    arguments = ("-n", "a", f"{ALTERNATING}; printf unfinished; exit 3")
+    ended = on_terminal(*arguments, before=before).end()
+    assert plain(ended.out) == IN_ORDER + b"a | unfinished\ncurrant: a: exit code 3\n"
+
+
 def test_streams_stay_apart_if_they_are_told_apart(start: Start) -> None:
     """With --json, {stream} in the prefix or --no-merge, stderr stays a stream of its own."""
     out = _with_one_pipe(start, ("--json", "-n", "a", "echo err >&2")).end().out
@@ -581,6 +592,22 @@ def test_full_disk_for_help_or_a_list_is_reported_in_one_line(
         os.close(full)
     assert status == 1
     assert err == b"currant: cannot write the output to stdout: No space left on device\n"
+
+
+@NO_FULL_DISK
+def test_lost_output_does_not_hide_the_signal(start: Start, lifeline: Lifeline, gate: Gate) -> None:
+    """If last words cannot be written, currant says so and dies of the signal nevertheless."""
+    command = f"trap 'echo bye; exit 3' TERM; {lifeline.hold('a')}; {gate.wait}"
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        cli = start("-n", "a", command, stdout=full)
+    finally:
+        os.close(full)
+    lifeline.wait_for("a")
+    cli.signal(signal.SIGTERM)
+    error = b"currant: cannot write the output to stdout: No space left on device\n"
+    assert cli.end() == (143, b"", error)
+    assert cli.process.returncode == -signal.SIGTERM
 
 
 def test_one_signal_ends_an_unread_summary(start: Start) -> None:

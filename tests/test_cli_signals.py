@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable  # noqa: TC003 - NamedTuple reads the annotation
 from pathlib import Path
@@ -19,7 +21,7 @@ import anyio
 import pytest
 
 from currant import Runner
-from currant.cli import _run
+from currant.cli import _run, _signals
 from currant.cli._run import _pause_and_resume
 from currant.testing import FakeLauncher, Script
 from tests.clis import (
@@ -109,6 +111,23 @@ def test_signal_without_a_meaning_for_currant_reaches_the_commands(
     cli.read_until(b"a | got it\n")
     cli.signal(signal.SIGTERM)
     assert cli.end() == (143, b"a | ready\na | got it\n", b"")
+
+
+def test_program_that_handles_a_signal_survives_it(start: Start) -> None:
+    """A forwarded signal does not end the shell of a program that handles the signal."""
+    handles = (
+        "import signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('got it', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True: signal.pause()"
+    )
+    cli = start("-n", "a", shlex.join([sys.executable, "-c", handles]))
+    cli.read_until(b"a | ready\n")
+    for count in (1, 2):
+        cli.signal(signal.SIGUSR1)
+        cli.read_until(b"a | got it\n" * count)
+    cli.signal(signal.SIGTERM)
+    assert cli.end() == (143, b"a | ready\na | got it\na | got it\n", b"")
 
 
 # ---- as PID 1 ----
@@ -251,13 +270,39 @@ def test_ignored_signal_stays_ignored(
     assert lifeline.ended() == {"a", "b"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_that_the_starter_of_currant_blocks_is_heeded(
+    start: Start, lifeline: Lifeline, number: signal.Signals
+) -> None:
+    """A program with a signalfd blocks signals, and currant inherits its mask."""
+    block = (
+        "import os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\n"
+        "os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    before = (sys.executable, "-c", block)
+    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}", before=before)
+    lifeline.wait_for("a")
+    cli.signal(number)
+    assert cli.end().status == SIGNALS[number]
+    assert lifeline.ended() == {"a"}
+
+
 # ---- pause and resume ----
+
+NO_TERMINAL = (
+    sys.executable,
+    "-c",
+    "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])",
+)
+"""A program that starts currant without the terminal on which the tests may run."""
 
 
 @needs_proc
 def test_sigtstp_pauses_the_commands_and_sigcont_resumes_them(start: Start) -> None:
     """SIGTSTP stops even a command that ignores SIGTSTP; all commands resume with currant."""
-    cli = start("-n", "a,b", PAUSES, "trap '' TSTP; echo $$; exec sleep 9999")
+    deaf = "trap '' TSTP; echo $$; exec sleep 9999"
+    cli = start("-n", "a,b", PAUSES, deaf, before=NO_TERMINAL)
     cli.read_until(b"a | ", b"b | ")
     cli.signal(signal.SIGTSTP)
     _, status = os.waitpid(cli.process.pid, os.WUNTRACED)
@@ -287,6 +332,7 @@ async def test_sigtstp_reaches_the_commands_before_sigstop(
     """Commands get SIGTSTP, which a command may handle, then SIGSTOP; currant stops last."""
     launcher = FakeLauncher({"a": Script(exit=None)})
     sent: list[tuple[int, int, list[int]]] = []
+    monkeypatch.setattr(_signals, "_has_terminal", lambda: False)
     monkeypatch.setattr(
         os, "kill", lambda pid, number: sent.append((pid, number, [*launcher["a"].signals]))
     )
@@ -307,7 +353,7 @@ async def test_sigtstp_reaches_the_commands_before_sigstop(
 
 def test_signal_ends_a_paused_command(start: Start, lifeline: Lifeline) -> None:
     """SIGTERM and then SIGCONT, as from a shell that ends a stopped job, end a paused command."""
-    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}")
+    cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}", before=NO_TERMINAL)
     lifeline.wait_for("a")
     cli.signal(signal.SIGTSTP)
     os.waitpid(cli.process.pid, os.WUNTRACED)

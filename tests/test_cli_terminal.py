@@ -83,6 +83,19 @@ def test_ctrl_c_ends_the_loop_of_a_shell(
     assert plain(ended.out).replace(b"^C", b"") == b"a | ready\n"
 
 
+def test_ctrl_z_does_not_freeze_a_terminal_without_a_shell(
+    on_terminal: Start, lifeline: Lifeline
+) -> None:
+    """Where no shell could continue currant, the commands continue, and Ctrl-C works."""
+    cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {PAUSES}")
+    cli.read_until(b"a | ")
+    type_on(cli, b"\x1a")
+    cli.read_until(b"resumed\r\n")
+    type_on(cli, b"\x03")
+    assert cli.end().status == 130
+    assert lifeline.ended() == {"a"}
+
+
 @pytest.mark.parametrize("command", [EXEC_FOREVER, "while :; do echo line; done"])
 def test_closed_terminal_stops_all_commands(
     on_terminal: Start, lifeline: Lifeline, command: str

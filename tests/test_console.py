@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from currant import BatchMessage
+    from currant.sinks import Color
     from tests.lifeline import Gate
 
 pytestmark = pytest.mark.anyio
@@ -294,6 +295,24 @@ async def test_line_in_pieces_is_shown_as_one_line(
     assert await console_output(messages) == (shown, b"")
 
 
+@pytest.mark.parametrize(
+    ("mode", "shown"), [("line", b"a | 1\na | 2\n"), ("group", b"a | 1\na | 2\n"), ("raw", b"12")]
+)
+async def test_attempt_does_not_continue_the_line_of_the_attempt_before(
+    mode: str, shown: bytes
+) -> None:
+    """A line that an attempt left unfinished ends before the next one; raw output has no lines."""
+    messages: list[BatchMessage] = [
+        started("a"),
+        out("a", b"1"),
+        exited("a"),
+        started("a", attempt=2),
+        out("a", b"2"),
+        exited("a"),
+    ]
+    assert await console_output(messages, mode=mode, quiet=True) == (shown, b"")
+
+
 # ---- modes ----
 
 
@@ -374,6 +393,36 @@ async def test_progress_bar_of_a_single_command_is_updated_in_place(
     assert terminal.close() == b"a | 1%\ra | 2%\ra | 3%\ra | done\n"
 
 
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        ([b"a long name\r\x1b[Kup\n"], b"a | a long name\ra | \x1b[Kup\n"),
+        ([b"a long name", b"\r\x1b", b"[2Kup\n"], b"a | a long name\ra | \ra | \x1b[Kup\n"),
+        ([b"a long name\x1b[2K\rup\n"], b"a | a long name\ra | \x1b[K\ra | up\n"),
+        ([b"a long name\r", b"up\x1b[0K\n"], b"a | a long name\ra | up\x1b[K\n"),
+        (
+            [b"\x1b[31mred\r\x1b[31mup\x1b[K\n"],
+            b"a | \x1b[31mred\x1b[0m\ra | \x1b[31mup\x1b[K\x1b[0m\n",
+        ),
+        ([b"\x1b[2Kone\x1b[K\n\x1b[1Ktwo\n"], b"a | one\na | two\n"),
+    ],
+)
+async def test_rewound_line_of_a_single_command_is_erased_as_the_command_says(
+    terminal: Terminal, pieces: list[bytes], shown: bytes
+) -> None:
+    """Nothing is left of a longer text that was overwritten; the prefix stays."""
+    messages = [out("a", piece) for piece in pieces]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, [A])
+    assert terminal.close() == shown
+
+
+async def test_erases_beside_other_commands_are_removed(terminal: Terminal) -> None:
+    """With several commands no line is rewound, so there is nothing to erase."""
+    messages = [out("a", b"a long name\r\x1b[Kup\x1b[2K\n")]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, [A, LONG])
+    assert terminal.close() == b"a      | a long name\na      | up\n"
+
+
 async def test_progress_bar_beside_other_commands_becomes_separate_lines(
     terminal: Terminal,
 ) -> None:
@@ -381,6 +430,18 @@ async def test_progress_bar_beside_other_commands_becomes_separate_lines(
     await play(ConsoleSink(terminal.file, terminal.file, color="never"), PROGRESS, [A, LONG])
     label = b"a      | "
     assert terminal.close() == label + label.join([b"1%\n", b"2%\n", b"3%\n", b"done\n"])
+
+
+@pytest.mark.parametrize("commands", [[A], [Command(["b"]), A]])
+async def test_carriage_return_that_a_terminal_has_doubled_shows_no_empty_line(
+    terminal: Terminal, commands: list[Command]
+) -> None:
+    r"""A program that writes ``\r\n`` in a pseudo-terminal, as ssh does, writes ``\r\r\n``."""
+    messages = [out("a", b"1\r\r\n2\r\n\r\r\n3\n")]
+    await play(ConsoleSink(terminal.file, terminal.file, color="never"), messages, commands)
+    shown = b"a | 1\na | 2\na | \na | 3\n"
+    assert terminal.close() == shown
+    assert await console_output(messages, commands) == (shown, b"")
 
 
 async def test_progress_bar_in_a_file_becomes_separate_lines() -> None:
@@ -462,6 +523,19 @@ async def test_dumb_terminal_gets_no_sequences(
     messages: list[BatchMessage] = [out("a", b"\x1b[31m1%\x1b[0m\r2%\r"), exited("a")]
     await play(ConsoleSink(terminal.file, terminal.file), messages, [A])
     assert terminal.close() == b"a | 1%\na | 2%\n"
+
+
+@pytest.mark.parametrize(("color", "forced"), [("always", ""), ("auto", "1")])
+async def test_dumb_terminal_gets_colours_on_demand(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, color: Color, forced: str
+) -> None:
+    """If the user demands colours, those of the commands pass as the colours of the names do."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", forced)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    messages: list[BatchMessage] = [out("a", b"\x1b[31mred\x1b[0m\n")]
+    await play(ConsoleSink(terminal.file, terminal.file, color=color), messages, [A])
+    assert terminal.close().endswith(b"\x1b[31mred\x1b[0m\n")
 
 
 async def test_raw_mode_and_files_get_all_sequences(terminal: Terminal) -> None:

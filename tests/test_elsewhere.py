@@ -5,14 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import unittest
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
-from currant import Command, Job, KillBarrier, Runner, WrongLoopError, WrongTaskError
+from currant import (
+    Command,
+    Job,
+    KillBarrier,
+    Line,
+    Runner,
+    Started,
+    WrongLoopError,
+    WrongTaskError,
+)
+from currant._synchronization import HomeLoop
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Lifeline
 from tests.programs import Programs
@@ -21,6 +33,10 @@ from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
 
 RUNS = Script(exit=None)
 DEAF = Script(exit=None, ignores={signal.SIGTERM})
@@ -131,6 +147,75 @@ def test_kill_after_the_loop_has_ended_is_harmless() -> None:
     assert runner.results["c"].status == "succeeded"
 
 
+@pytest.mark.anyio
+async def test_a_signal_handler_can_stop_the_commands_during_the_entry() -> None:
+    """A handler that is there before the block must not raise, and its kill must count."""
+
+    class Checks(FakeLauncher):
+        def check(self, command: Command) -> None:
+            signal.raise_signal(signal.SIGUSR1)
+
+    launcher = Checks(default=RUNS)
+    runner = Runner(["c"], launcher=launcher)
+    previous = signal.signal(signal.SIGUSR1, lambda *_: runner.kill())
+    try:
+        with anyio.fail_after(LIMIT):
+            async with runner:
+                pass
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert runner.results["c"].status == "stopped"
+    assert not launcher.launched
+
+
+# ---- callbacks of the event loop ----
+
+
+def test_what_no_task_calls_is_left_to_a_task() -> None:
+    """A signal handler that starts a task in a loop that sleeps does not wake that loop."""
+    home, in_task = HomeLoop(), anyio.Event()
+
+    def note() -> None:
+        anyio.get_current_task()
+        in_task.set()
+
+    async def main() -> None:
+        home.check("main")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(home.run_calls)
+            # Under `anyio.run`, anyio sees the event loop in callbacks and handlers, too.
+            asyncio.get_running_loop().call_soon(home.call_in_task, note)
+            with anyio.fail_after(LIMIT):
+                await in_task.wait()
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
+
+
+@pytest.mark.asyncio
+async def test_a_callback_of_asyncio_may_call_the_runner() -> None:
+    """A timer, a signal handler of the loop, or a thread through `call_soon_threadsafe`."""
+    started = asyncio.get_running_loop().create_future()
+
+    def start() -> None:
+        try:
+            started.set_result(runner.start_soon(Command(["c"], after="db")))
+        except BaseException as error:
+            started.set_exception(error)
+
+    def stop() -> None:
+        runner.cancel_scope.cancel()
+
+    async with Runner(["db"], launcher=FakeLauncher(default=RUNS)) as runner:
+        run_in_thread(partial(asyncio.get_running_loop().call_soon_threadsafe, start))
+        async with asyncio.timeout(LIMIT):
+            job = await started
+            await job.ready()
+        asyncio.get_running_loop().call_soon(stop)
+        await asyncio.sleep(HOURS)
+    assert runner.results["c"].status == "stopped"
+
+
 # ---- other calls are refused ----
 
 COMMAND = Command(["other"], name="other")
@@ -152,6 +237,7 @@ CALLS: dict[str, Callable[[Runner, Job], Any]] = {
     "close_stdin": lambda _, job: job.close_stdin(),
     "resize": lambda _, job: job.resize(24, 80),
     "KillBarrier.wait": lambda runner, _: runner.barrier.wait(),
+    "exit": lambda runner, _: runner.__aexit__(None, None, None),
 }
 
 
@@ -188,6 +274,59 @@ async def test_other_calls_from_a_thread_are_refused(name: str, has_loop: bool) 
 
 
 @pytest.mark.anyio
+async def test_a_reader_and_a_sink_refuse_to_read_in_another_event_loop() -> None:
+    """They raise, and no message is lost."""
+    feeds: list[ObjectReceiveStream[BatchMessage]] = []
+    sunk: list[BatchMessage] = []
+    proceed = anyio.Event()
+
+    async def sink(feed: ObjectReceiveStream[BatchMessage]) -> None:
+        feeds.append(feed)
+        await proceed.wait()
+        sunk.extend([message async for message in feed])
+
+    def read_elsewhere(read: Callable[[], Any]) -> None:
+        with pytest.raises(WrongLoopError):
+            anyio.run(read)
+
+    launcher = FakeLauncher(default=Script(stdout=b"one\ntwo\n"))
+    async with Runner(["c"], launcher=launcher, sinks=[sink]) as runner:
+        reader = aiter(runner)
+        assert isinstance(await anext(reader), Started)
+        with anyio.fail_after(LIMIT):
+            await anyio.to_thread.run_sync(read_elsewhere, reader.__anext__)
+            await anyio.to_thread.run_sync(read_elsewhere, feeds[0].receive)
+        proceed.set()
+        lines = [message.data async for message in runner if isinstance(message, Line)]
+    assert lines == [b"one", b"two"]
+    assert isinstance(sunk[0], Started)
+
+
+@pytest.mark.anyio
+async def test_a_reader_that_another_thread_drops_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The garbage collector may run in any thread, while a command waits for room."""
+    problems: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", problems.append)
+    numbers = [b"%d" % number for number in range(40_000)]
+    script = Script(stdout=b"\n".join(numbers) + b"\n")
+    launcher = FakeLauncher(default=script)
+    lines: list[bytes] = []
+    async with Runner(["c"], launcher=launcher, buffer_size=1, unread="wait") as runner:
+        readers = [aiter(runner)]
+        while not lines:
+            if isinstance(message := await anext(readers[0]), Line):
+                lines.append(message.data)
+        await anyio.wait_all_tasks_blocked()
+        await anyio.to_thread.run_sync(readers.clear)
+        await anyio.wait_all_tasks_blocked()  # The loop has been told.
+        lines += [message.data async for message in runner if isinstance(message, Line)]
+    assert lines == numbers
+    assert problems == []
+
+
+@pytest.mark.anyio
 async def test_a_worker_thread_of_anyio_can_call_the_runner() -> None:
     """`anyio.from_thread` carries each call into the loop, as the error advises."""
     async with Runner(["c"], launcher=FakeLauncher(default=RUNS)) as runner:
@@ -203,6 +342,19 @@ async def test_a_worker_thread_of_anyio_can_call_the_runner() -> None:
 
 
 # ---- the block in several tasks ----
+
+
+def test_a_block_that_its_event_loop_has_ended_may_be_left_in_another() -> None:
+    """The end of the first loop has stopped everything, so there is nothing to wait for."""
+    runner = Runner(["c"], launcher=FakeLauncher(default=RUNS))
+
+    async def enter() -> None:
+        await runner.__aenter__()
+        await runner["c"].ready()
+
+    asyncio.run(enter())
+    assert runner.results["c"].status == "stopped"
+    asyncio.run(runner.__aexit__(None, None, None))
 
 
 async def in_own_task(coroutine: Any) -> Any:

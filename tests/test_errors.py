@@ -301,6 +301,20 @@ def test_failed_command_is_shown_with_its_exit_and_last_lines() -> None:
     ]
 
 
+def test_last_lines_are_shown_without_control_sequences() -> None:
+    """What a command wrote does not clear the terminal on which a traceback is shown."""
+    tail = (
+        Line("web", "stdout", b"\x1b[2J\x1bc\x1b[31mno module\x1b[0m\t'x'\b\a\x00", b"\n", 0.0),
+        Line("web", "stderr", b"\xc2\x9b2Jcaf\xc3\xa9\x1b]52;c;aGk=\x07\x1b[3", b"", 0.0),
+    )
+    result = Result("web", Exit(3, None), None, "failed", 1, 1.0, 0.0, tail=tail)
+    for error in CommandFailed(result), NotReadyError("web", "no", tail):
+        assert str(error).splitlines()[1:] == [
+            "    stdout: no module\t'x'",
+            "    stderr: 2Jcaf\xe9",
+        ]
+
+
 def test_command_that_could_not_be_started_is_shown_with_the_error() -> None:
     """`CommandFailed` shows the error if there is no exit to show."""
     result = Result("web", None, LaunchError("web", "no memory"), "failed", 1, 0.0, 0.0)

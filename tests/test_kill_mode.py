@@ -54,9 +54,12 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 print("worker", flush=True)
 signal.sigwait({signal.SIGTERM})
-print("worker was asked", flush=True)
+print("worker was asked\\n", end="", flush=True)
 """
-"""A worker that misses no SIGTERM after its first line."""
+"""A worker that misses no SIGTERM after its first line.
+
+The parent may write at the same time as the worker, so the worker writes its last line at once.
+"""
 
 PARENT = f"""
 trap 'echo parent was signalled' USR1
@@ -180,3 +183,14 @@ def test_command_line_has_the_option(start: Start) -> None:
     cli.read_until(b"worker\n")
     cli.signal(SIGTERM)
     assert b"worker was asked" not in cli.end().out
+
+
+def test_command_line_asks_the_program_of_a_simple_line(start: Start, gate: Gate) -> None:
+    """The first process of a line with a single command is the program, and not a shell."""
+    line = shlex.join([sys.executable, "-c", POOL, str(gate.path)])
+    cli = start("--kill-mode", "mixed", "--raw", line)
+    cli.read_until(b"working\n")
+    cli.signal(SIGTERM)
+    cli.read_until(b"asked\n")
+    gate.open()
+    assert cli.end() == (143, b"working\nasked\nfinished\n", b"")

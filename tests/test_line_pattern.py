@@ -122,7 +122,15 @@ def test_raw_pattern_matches_the_bytes_as_they_are() -> None:
         ("80$", b"port 8080 \n", False),
         ("^$", b"a\n", False),
         ("^$", b"", False),
-        ("é", "é".encode()[:1], False),
+        (r"^\S+$", b"up", None),
+        (r"^up[^:]*$", b"up", None),
+        (r"port 80(?!\d)", b"port 80", None),
+        (r"up(?! soon)", b"up", None),
+        (rb"up(?! soon)", b"up ", None),
+        ("é", "é".encode()[:1], None),
+        (r"\W", "é".encode()[:1], None),
+        (r"\bup\b", b"up" + "é".encode()[:1], None),
+        (r"\bup\b", b"up" + "é".encode()[:1] + b"\n", True),
     ],
 )
 def test_unfinished_line_matches_unless_more_could_undo_that(

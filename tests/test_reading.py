@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
 from currant import (
+    PIPE,
     Batch,
     Command,
     CommandError,
@@ -28,14 +30,14 @@ from currant._channel import buffer, output
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
-from currant._synchronization import Notifier
+from currant._synchronization import HomeLoop, Notifier
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
-from tests.waiting import LIMIT
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from anyio.abc import ObjectReceiveStream
 
@@ -291,6 +293,88 @@ async def test_two_tasks_share_the_messages() -> None:
         tasks.start_soon(read)
     lines = sorted(int(message.data) for message in seen if isinstance(message, Line))
     assert lines == list(range(1, MANY + 1))
+
+
+@pytest.mark.parametrize("batches", [False, True])
+async def test_tasks_that_step_one_iterator_lose_nothing(*, batches: bool) -> None:
+    """A step that a time limit has left behind goes on beside the next step."""
+    seen: list[Message | BatchMessage] = []
+
+    async def step(messages: AsyncIterator[Message | BatchMessage]) -> None:
+        while (message := await anext(messages, None)) is not None:
+            seen.append(message)
+            await checkpoint()
+
+    async with Runner([SEQ]) as runner, anyio.create_task_group() as tasks:
+        messages = runner.batches() if batches else aiter(runner)
+        for _ in range(3):
+            tasks.start_soon(step, messages)
+    assert sorted(written(seen).split()) == sorted(NUMBERS.split())
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """Leave the garbage to the test."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def leave_a_reader_in_a_cycle(runner: Runner) -> None:
+    """Read one line; the reader is then garbage that only a collection finds."""
+    messages = aiter(runner)
+    cycle: list[object] = [messages]
+    cycle.append(cycle)
+    while not isinstance(await anext(messages), Line):
+        pass
+
+
+async def collect_garbage(where: str) -> None:
+    """Collect in another thread, or in the event loop outside of any task."""
+    if where == "thread":
+        await anyio.to_thread.run_sync(gc.collect)
+    else:
+        home, is_done = HomeLoop(), anyio.Event()
+        home.check("a test")
+        home.call_soon_threadsafe(gc.collect)
+        home.call_soon_threadsafe(is_done.set)
+        await is_done.wait()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.parametrize("where", ["thread", "callback"])
+async def test_lines_of_a_reader_that_is_collected_come_again(where: str) -> None:
+    """A reader that sleeps meanwhile gets the lines that the other has not seen."""
+    command = Command.shell("printf '1\\n2\\n3\\n'; read x", name="c", stdin=PIPE)
+    seen: list[bytes] = []
+
+    async def read() -> None:
+        async for message in runner:
+            if isinstance(message, Line):
+                seen.append(message.data)
+            if seen[-1:] == [b"3"]:
+                tasks.cancel_scope.cancel()
+
+    with anyio.fail_after(LIMIT):
+        async with Runner([command]) as runner:
+            await leave_a_reader_in_a_cycle(runner)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                await anyio.wait_all_tasks_blocked()
+                await collect_garbage(where)
+    assert seen == [b"2", b"3"]
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.parametrize("where", ["thread", "callback"])
+async def test_reader_is_collected_while_the_channel_is_full(where: str) -> None:
+    """The event loop sees no error, and the next reader goes on."""
+    with anyio.fail_after(LIMIT):
+        async with Runner([SEQ], buffer_size=1, unread="wait") as runner:
+            await leave_a_reader_in_a_cycle(runner)
+            await anyio.wait_all_tasks_blocked()
+            await collect_garbage(where)
+            assert written(await messages_of(runner)) == NUMBERS[2:]
 
 
 async def test_slow_reader_slows_the_command() -> None:
@@ -806,6 +890,31 @@ async def test_loop_begun_again_in_time_loses_nothing() -> None:
     assert written(seen) == NUMBERS
 
 
+async def test_commands_wait_for_a_reader_anew_after_a_task_has_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wait empties the channel; only from the next time that it is full, the time counts."""
+    discarded: list[str] = []
+    channel = Channel(1, unread_timeout=HOURS, on_unread=discarded.append)
+    now = anyio.current_time
+
+    async def send_two() -> None:
+        for _ in range(2):
+            await channel.send(Batch("c", "stdout", b"line\n", 0.0))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send_two)
+        await anyio.wait_all_tasks_blocked()  # The channel is full.
+        with channel.waiting():
+            await anyio.wait_all_tasks_blocked()
+        monkeypatch.setattr(anyio, "current_time", lambda: now() + 2 * HOURS)
+        tasks.start_soon(send_two)
+        await anyio.wait_all_tasks_blocked()
+        assert discarded == []
+        tasks.cancel_scope.cancel()
+    channel.close()
+
+
 @pytest.mark.parametrize("value", [None, True, "drop", ""])
 async def test_unread_takes_two_words_only(value: Any) -> None:
     """Any other value is an error when the Runner is built."""
@@ -931,7 +1040,7 @@ async def test_unfinished_line_is_held_back_by_default_but_shown_in_the_tail() -
         runner.kill()
 
 
-async def test_character_in_two_chunks_is_not_cut_by_a_flush(
+async def test_character_in_several_chunks_is_not_cut_by_a_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Even if each chunk is passed on at once, a character of UTF-8 stays whole."""
@@ -941,6 +1050,11 @@ async def test_character_in_two_chunks_is_not_cut_by_a_flush(
         assert await next_line(runner) == (b"n", b"")
         launcher["c"].write("é".encode()[1:] + b"\n")
         assert await next_line(runner) == ("é".encode(), b"\n")
+        for byte in "日\n".encode():
+            await anyio.wait_all_tasks_blocked()
+            launcher["c"].write(bytes([byte]))
+        assert await next_line(runner) == ("日".encode(), b"")
+        assert await next_line(runner) == (b"", b"\n")
         runner.kill()
 
 

@@ -136,6 +136,12 @@ def test_options_reach_the_runner() -> None:
     assert stderr.getvalue().count(b"restarting") == 2
 
 
+def test_run_waits_for_the_commands_whatever_the_end_of_a_block_does() -> None:
+    """Options that a program shares between its Runners are no reason to stop at once."""
+    results = currant.run("c", on_exit="stop", launcher=FakeLauncher())
+    assert results["c"].status == "succeeded"
+
+
 def test_sinks_have_written_everything_when_run_returns() -> None:
     """A console shows all output of a command that writes much."""
     stdout = io.BytesIO()

@@ -512,6 +512,31 @@ async def test_a_runner_that_is_being_entered_cannot_be_entered_again() -> None:
     assert [process.command.name for process in launcher.launcher.launched] == ["true"]
 
 
+async def test_two_tasks_cannot_enter_a_runner_of_many_commands() -> None:
+    """The search for the programs of many commands gives other tasks their turn."""
+
+    class Checks(FakeLauncher):
+        def check(self, command: Command) -> None:
+            """Find every program."""
+
+    launcher = Checks()
+    runner, refused = Runner(["true"] * 60, launcher=launcher), []
+
+    async def enter() -> None:
+        try:
+            async with runner:
+                pass
+        except RuntimeError as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter)
+        tasks.start_soon(enter)
+    assert len(refused) == 1
+    assert "one use" in str(refused[0])
+    assert len(launcher.launched) == 60
+
+
 async def test_a_runner_may_be_entered_after_a_missing_program_was_installed(
     tmp_path: Path,
 ) -> None:

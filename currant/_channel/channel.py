@@ -30,7 +30,7 @@ from currant._channel.feed import SinkFeed, SinkSubscription
 from currant._channel.readers import Readers
 from currant._channel.subscription import RECHECK_INTERVAL
 from currant._channel.waiters import Waiters
-from currant._synchronization import Notifier
+from currant._synchronization import HomeLoop, Notifier
 from currant._values.lines import Batch
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Channel:
         unread_timeout: seconds for which a full channel waits for a reader if there is none at all.
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
+        home: the event loop of the readers and sinks; None: the loop of the first.
 
     Attributes:
         commands: as given.
@@ -67,10 +68,12 @@ class Channel:
         for_sinks_only: bool = False,
         unread_timeout: float = inf,
         on_unread: Callable[[str], None] = lambda _: None,
+        home: HomeLoop | None = None,
     ) -> None:
         self.commands: Mapping[str, Command] = {} if commands is None else commands
         self._for_sinks_only = for_sinks_only
         self._buffer_size = buffer_size
+        self._home = HomeLoop() if home is None else home
         self._producers = 0
         self._last_producer_left = Notifier()
         self._waiters = Waiters()
@@ -82,6 +85,7 @@ class Channel:
             lambda: bool(self._sinks),
             unread_timeout,
             on_unread,
+            self._home,
         )
 
     @property
@@ -91,7 +95,7 @@ class Channel:
 
     def subscribe(self) -> SinkFeed:
         """Make a subscription for a sink and return its stream, which the caller must close."""
-        subscription = SinkSubscription(self._waiters, self._buffer_size)
+        subscription = SinkSubscription(self._waiters, self._buffer_size, self._home)
         self._sinks.append(subscription)
         return SinkFeed(subscription, self.commands)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from currant._channel.waiters import Waiters
+    from currant._synchronization import HomeLoop
     from currant._values.command import Command
 
 __all__ = ["SinkAttribute", "SinkFeed", "SinkSubscription"]
@@ -52,6 +53,7 @@ class SinkFeed(ObjectReceiveStream[BatchMessage]):
         Raises:
             anyio.EndOfStream: the Runner has ended, and every message was received.
             anyio.ClosedResourceError: the stream was closed here.
+            WrongLoopError: the call came from another event loop or thread.
 
         Cancellation: no message is lost.
         """
@@ -64,6 +66,7 @@ class SinkFeed(ObjectReceiveStream[BatchMessage]):
             anyio.WouldBlock: there is no message now.
             anyio.EndOfStream: the Runner has ended, and every message was received.
             anyio.ClosedResourceError: the stream was closed here.
+            WrongLoopError: as for `receive`.
         """
         return self._subscription.receive_nowait()
 
@@ -85,8 +88,9 @@ class SinkFeed(ObjectReceiveStream[BatchMessage]):
 class SinkSubscription(Subscription):
     """The subscription of a sink."""
 
-    def __init__(self, waiters: Waiters, buffer_size: int) -> None:
+    def __init__(self, waiters: Waiters, buffer_size: int, home: HomeLoop) -> None:
         super().__init__(Buffer(buffer_size))
+        self._home = home
         self._waiters = waiters
         self._task: int | None = None  # the id of the task that received last
         self._idle_tasks = 0  # the tasks that ask for the next message
@@ -104,14 +108,19 @@ class SinkSubscription(Subscription):
 
     async def receive(self) -> BatchMessage:
         """Wait for the next message; raise the errors of `SinkFeed.receive`."""
+        self._home.check_thread("receive")
         self._task = anyio.get_current_task().id
         await checkpoint()
         if not (self.has_messages or self._is_closed):
             await self._wait_for_message()
-        return self.receive_nowait()
+        return self._next()
 
     def receive_nowait(self) -> BatchMessage:
         """Return the next message; raise the errors of `SinkFeed.receive_nowait`."""
+        self._home.check_thread("receive_nowait")
+        return self._next()
+
+    def _next(self) -> BatchMessage:
         if self._has_left:
             raise anyio.ClosedResourceError
         if self.has_messages:
@@ -130,6 +139,6 @@ class SinkSubscription(Subscription):
             self._idle_tasks -= 1
 
     def leave(self) -> None:
-        """Take no more messages."""
+        """Take no more messages; any thread may call this."""
         self._has_left = True
-        self.close()
+        self._home.call_in_task(self.close)

@@ -168,8 +168,8 @@ class Output:
         if self._matcher.waiting and self._matcher.add(stream, chunk):
             self._note_match()
         data = splitter.feed(chunk)
-        if self._flush_after == 0 and splitter.can_flush:
-            data += splitter.flush()
+        if self._flush_after == 0:
+            data += splitter.flush_characters()
         return data
 
     async def _send_batch(self, batch: Batch) -> None:

@@ -9,7 +9,8 @@ Then the oldest output is discarded until a reader comes.
 
 Rejected: async generators.  `break` does not close an async generator; the event loop does so
 later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
-`__del__` returns the lines that the loop has not seen.
+`__del__` returns the lines that the loop has not seen.  (If the object is part of a reference
+cycle, the garbage collector drops it, in any thread and outside of any task.)
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from currant._channel.buffer import Position
     from currant._channel.waiters import Waiters
+    from currant._synchronization import HomeLoop
     from currant._values.lines import Line
 
 __all__ = ["BatchReader", "LineReader", "Readers"]
@@ -94,6 +96,7 @@ class Readers(Subscription):
         unread_timeout: seconds for which a full buffer waits for a reader if there is none at all.
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
+        home: the event loop of the readers.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Readers(Subscription):
         has_sinks: Callable[[], bool],
         unread_timeout: float,
         on_unread: Callable[[str], None],
+        home: HomeLoop,
     ) -> None:
         super().__init__(Buffer(buffer_size, MAX_BUFFERED_BYTES))
         self._waiters = waiters
@@ -113,6 +117,7 @@ class Readers(Subscription):
         self._ignores_readers = False
         self._unread_timeout = unread_timeout
         self._on_unread = on_unread
+        self._home = home
         self._unread_since: float | None = None  # while the buffer is full and has no reader
 
     @property
@@ -130,12 +135,18 @@ class Readers(Subscription):
             for iteration in self._iterations
         )
 
+    def check_thread(self) -> None:
+        """Raise `WrongLoopError` in another event loop than that of the Runner."""
+        self._home.check_thread("the iteration over a Runner")
+
     async def next(self, iteration: Iteration) -> BatchMessage:
         """Return the oldest message.
 
         Raises:
             StopAsyncIteration: no command is left that may send a message.
+            WrongLoopError: the reader belongs to another event loop.
         """
+        self.check_thread()
         iteration.stepped_by = anyio.get_current_task()
         iteration.is_mid_batch = False
         self._iterations.add(iteration)
@@ -155,7 +166,13 @@ class Readers(Subscription):
         return message
 
     def leave(self, iteration: Iteration, unread: Batch | None = None) -> None:
-        """End `iteration`; `unread` is the part of the last batch that the loop has not seen."""
+        """End `iteration`; `unread` is the part of the last batch that the loop has not seen.
+
+        Any thread may call this: the garbage collector may drop a reader in any.
+        """
+        self._home.call_in_task(lambda: self._leave(iteration, unread))
+
+    def _leave(self, iteration: Iteration, unread: Batch | None) -> None:
         if unread is not None:
             self._buffer.unread(iteration.position, unread)
         iteration.is_mid_batch = False
@@ -191,7 +208,7 @@ class Readers(Subscription):
     def _discard_if_abandoned(self) -> None:
         # `anyio.current_time` needs the event loop, which a reader may outlive; a sender does not.
         if self._waiting_senders:
-            if self._has_reader:
+            if self._has_reader or self._is_dispensable:
                 self._unread_since = None
             elif self._unread_since is None:
                 self._unread_since = anyio.current_time()
@@ -248,27 +265,36 @@ class BatchReader(_Reader[BatchMessage]):
 
 
 class LineReader(_Reader[Message]):
-    """Iterates over messages, with output line by line."""
+    """Iterates over messages, with output line by line.
 
-    __slots__ = ("_batch", "_lines")
+    Several tasks may step the same iterator, as `asyncio.wait` with a time limit tempts to.  The
+    lines of one batch go out before the next batch is taken.
+    """
+
+    __slots__ = ("_batch", "_lines", "_turn")
 
     _max_bytes = BYTES_PER_TURN
 
     def __init__(self, readers: Readers) -> None:
         self._batch: Batch | None = None
         self._lines: Iterator[Line] = iter(())
+        self._turn = anyio.Lock(fast_acquire=True)  # to take a batch
         super().__init__(readers)  # last: this raises outside an event loop, then `__del__` runs
 
     async def __anext__(self) -> Message:
-        while True:
-            # The hot path: most calls end here, without a checkpoint, once for each line.
-            for line in self._lines:
-                return line
-            message = await self._readers.next(self._iteration)
-            if not isinstance(message, Batch):
-                return message
-            self._batch = message
-            self._lines = message.lines()
+        # The hot path: most calls end here, without a checkpoint, once for each line.
+        for line in self._lines:
+            return line
+        self._readers.check_thread()
+        async with self._turn:
+            while True:
+                for line in self._lines:  # Another task may have taken a batch meanwhile.
+                    return line
+                message = await self._readers.next(self._iteration)
+                if not isinstance(message, Batch):
+                    return message
+                self._batch = message
+                self._lines = message.lines()
 
     def _leave(self) -> None:
         """End the reading, and return the lines of the batch that the loop has not seen."""

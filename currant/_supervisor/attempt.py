@@ -95,6 +95,7 @@ class Attempt:
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
+        has_left_nothing: whether the escapees are gone too, so that another attempt may begin.
     """
 
     def __init__(self, command: Command, context: JobContext) -> None:
@@ -111,6 +112,7 @@ class Attempt:
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
+        self.has_left_nothing: bool = False
         self._command = command
         self._context = context
         self._phase: _Phase = _NO_PROCESS
@@ -310,7 +312,9 @@ class Attempt:
         self._input.start(process, tasks)
         if self._size is not None:
             tasks.start_soon(self.resize, self._size)
-        self._health.start(process, tasks, is_stopped=self._stop_request is not None)
+        # A kill during the launch may not have reached the watcher yet.
+        is_stopped = self._stop_request is not None or self._context.barrier.thrown
+        self._health.start(process, tasks, is_stopped=is_stopped)
         if self._stop_request is not None:  # The stop was requested during the launch.
             self._stop_request = self._stop_request._replace(at=anyio.current_time())
             tasks.start_soon(self._stop, running)

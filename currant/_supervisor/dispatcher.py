@@ -11,6 +11,7 @@ the channel sends before all later messages of the command.  So no two lives ove
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -119,7 +120,7 @@ class Dispatcher:
             DuplicateNameError: the command was given the name of a command that has not ended.
         """
         life = self._register(self._plan.add(command, self._may_run_again))
-        self._admit(life)
+        self._context.home.call_in_task(partial(self._admit, life))  # Only a task starts tasks.
         return self.jobs[life.name]
 
     def dispatch(self) -> None:

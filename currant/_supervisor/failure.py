@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from currant._synchronization import KillBarrier
 
-__all__ = ["Failure", "unwrapped"]
+__all__ = ["Failure", "is_interrupt", "unwrapped"]
 
 
 class Failure:
@@ -19,7 +19,7 @@ class Failure:
 
     Args:
         barrier: the Runner's.
-        on_interrupt: called for a `KeyboardInterrupt`, before the barrier is thrown.
+        on_interrupt: called for an interrupt, before the barrier is thrown.
 
     Attributes:
         error: the first error; None if there was none.
@@ -34,7 +34,7 @@ class Failure:
         """Stop all commands because of `error`."""
         if self.error is None:
             self.error = error
-        if isinstance(error, KeyboardInterrupt):
+        if is_interrupt(error):
             self._on_interrupt()
         self._barrier.throw(f"{type(error).__name__}: {error}")
 
@@ -42,6 +42,17 @@ class Failure:
         """Raise the first error, if there is one."""
         if self.error is not None:
             raise self.error
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether `error` came from a signal handler, or asks for the end of the program.
+
+    So do `KeyboardInterrupt`, the `SystemExit` of a handler that calls `sys.exit`, and the errors
+    with which test tools end a test.  A handler runs between any two steps of any task.
+    """
+    if isinstance(error, (Exception, GeneratorExit)):  # GeneratorExit: the event loop may be gone.
+        return False
+    return not isinstance(error, anyio.get_cancelled_exc_class())
 
 
 def unwrapped(error: BaseException) -> BaseException:

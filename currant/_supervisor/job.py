@@ -141,9 +141,19 @@ class Job:
                 if reason is not None:
                     failed = attempt or life.attempt
                     if until_gone:
-                        await _until_gone(life, failed)
+                        await self._until_gone(life, failed)
                     await self._raise_not_ready(failed, reason)
                 await life.context.change.wait()
+
+    async def _until_gone(self, life: Lifecycle, attempt: Attempt) -> None:
+        """Wait until no process of `attempt` is left, and if no other attempt follows, for the end.
+
+        Before another attempt, only the life itself ends escapees.  A second search would find the
+        processes of that attempt, too, because they have the same name.
+        """
+        await life.context.change.wait_for(lambda: attempt.has_left_nothing or life.has_ended)
+        if not attempt.has_left_nothing and life is self._life:
+            await attempt.end_escapees()
 
     async def _raise_not_ready(self, attempt: Attempt, reason: str) -> None:
         with anyio.move_on_after(self._life.context.limits.end_of_output):  # for the last lines
@@ -319,11 +329,3 @@ class Job:
             )
         process = life.attempt.process
         return process.stdin if process is not None and life.attempt.is_running else None
-
-
-async def _until_gone(life: Lifecycle, attempt: Attempt) -> None:
-    """Wait until no process of `attempt` is left, and if no other attempt follows, for the end."""
-    await life.context.change.wait_for(
-        lambda: not attempt.may_run and (life.has_ended or not life.starts_no_more)
-    )
-    await attempt.end_escapees()

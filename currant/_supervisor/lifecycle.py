@@ -234,6 +234,8 @@ class Lifecycle:
                     self._phase = "restarting"
                     if self.attempt.exit is not None:
                         await self._end_escapees()
+                    self.attempt.has_left_nothing = not self.context.barrier.thrown
+                    self.context.change.notify_all()
                 if not self._wants_another:
                     break
                 await self._wait_to_restart()

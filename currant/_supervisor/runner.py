@@ -12,9 +12,6 @@ from inspect import isasyncgenfunction, isbuiltin, isgeneratorfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import anyio
-from anyio import AsyncContextManagerMixin
-
 from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
 from currant._process.local import LocalLauncher
@@ -46,6 +43,10 @@ from currant._values.results import Results
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+    from typing import Self
+
+    import anyio
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
@@ -60,7 +61,7 @@ __all__ = ["Runner"]
 NOT_ENTERED = "the Runner has not been entered; use 'async with Runner(...)'"
 
 
-class Runner(AsyncContextManagerMixin):
+class Runner:
     """Run many commands as one task group; an async context manager for one use.
 
     For example, this runs two commands and stops both when one of them fails::
@@ -78,10 +79,10 @@ class Runner(AsyncContextManagerMixin):
         anyio.run(main)
 
     On entry the program and the working directory of every command are looked up; then all commands
-    are started.  Leaving the block normally closes the stdin of commands with ``stdin=PIPE``, and
-    waits for all commands, as `join` does; with ``on_exit="stop"`` it stops them.  If the body
-    raises or is cancelled, all commands are stopped, which takes at most their grace and a little;
-    then the body's own exception goes on, unchanged.
+    are started.  Leaving the block normally closes the stdin of commands with ``stdin=PIPE`` (but
+    closes no terminal), and waits for all commands, as `join` does; with ``on_exit="stop"`` it
+    stops them.  If the body raises or is cancelled, all commands are stopped, which takes at most
+    their grace and a little; then the body's own exception goes on, unchanged.
 
     Only `kill` may be called from other threads and from signal handlers.  Enter and leave the
     block in the same task; another task may leave it only when the first task has ended, as in the
@@ -136,6 +137,7 @@ class Runner(AsyncContextManagerMixin):
             been started.
         WrongTaskError: on leaving: the block was left in another task, while the task that entered
             it goes on; all commands have been stopped.
+        WrongLoopError: on leaving: the block was left in another event loop; nothing has changed.
 
     Cancellation: a kill.  The cancellation continues when all commands have stopped: after the
     longest grace and a few seconds at most.  (Commands stop after their dependents, so the graces
@@ -198,6 +200,7 @@ class Runner(AsyncContextManagerMixin):
         self._barrier = KillBarrier()
         self._is_killed = False
         self._supervisor: Supervisor | None = None  # from the entry on
+        self._block: AbstractAsyncContextManager[Runner] | None = None  # inside of the block
 
     def __repr__(self) -> str:
         counts = Counter(job.state for job in self.jobs.values())
@@ -271,14 +274,15 @@ class Runner(AsyncContextManagerMixin):
 
         If `max_processes` run, this waits in the queue, and it waits for dependencies.  Meanwhile,
         unread output that does not fit is discarded (see `Dropped`).  After a kill, or if the job
-        is killed in the queue, this returns the stopped job at once.
+        is killed in the queue, this returns the stopped job at once; with a `ready` probe, it
+        raises `NotReadyError`.
         Cancellation: the command goes on.
 
         Raises:
             LaunchError: the command could not be started, and the restart policy has given up.
             NotReadyError: the command exited, was stopped or took too long before it was ready.
-                The error is raised when all processes of the attempt are gone: after the grace at
-                the latest.
+                The error is raised when all processes of the attempt are gone, after the grace at
+                the latest, and when readers and sinks have taken its output.
             DependencyError: the command was skipped, because a dependency can never be met.
             CommandError, DuplicateNameError, RuntimeError: as for `start_soon`.
         """
@@ -313,12 +317,14 @@ class Runner(AsyncContextManagerMixin):
 
         Any thread and any signal handler may call this, any number of times; a second call while
         commands are still stopping skips the rest of the grace.  To wait until all commands are
-        gone, await `join` or leave the block.
+        gone, await `join` or leave the block.  A kill during the entry counts: nothing starts.
 
         Raises:
-            RuntimeError: the Runner has not been entered.
+            RuntimeError: the entry of the Runner has not begun.
         """
-        supervisor = self._opened()
+        supervisor = self._supervisor  # While the block is being entered, too.
+        if supervisor is None:
+            raise RuntimeError(NOT_ENTERED)
         is_repeated, self._is_killed = self._is_killed, True
         self._barrier.throw(reason)
         if is_repeated:
@@ -346,19 +352,37 @@ class Runner(AsyncContextManagerMixin):
         jobs = list(self.jobs.values()) if name is None else [self._job(name)]
         return sum([await job.send_signal(signal, to) for job in jobs])
 
-    def __asynccontextmanager__(self) -> AbstractAsyncContextManager[Runner]:
+    async def __aenter__(self) -> Self:
+        """Enter the block; see `Runner`."""
         if self._supervisor is not None and self._supervisor.has_begun:
             raise RuntimeError("a Runner is for one use; build another one")
-        self._supervisor = Supervisor(self._plan, self._settings, self._barrier)
-        return self._supervisor.block(self)
+        self._supervisor = supervisor = Supervisor(self._plan, self._settings, self._barrier)
+        block = supervisor.block(self)
+        await block.__aenter__()
+        self._block = block
+        return self
 
-    def _opened(self, call: str | None = None) -> Supervisor:
+    # Rejected: anyio.AsyncContextManagerMixin, which takes an exit that is refused for the exit.
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None:
+        """Leave the block; see `Runner`."""
+        supervisor, block = self._supervisor, self._block
+        if supervisor is None or block is None:
+            raise RuntimeError(NOT_ENTERED)
+        supervisor.check_exit()
+        self._block = None
+        return await block.__aexit__(exc_type, exc_val, exc_tb)
+
+    def _opened(self, call: str) -> Supervisor:
         """Return the supervisor; check that `call` comes from the Runner's event loop."""
         supervisor = self._supervisor
         if supervisor is None or not supervisor.is_open:
             raise RuntimeError(NOT_ENTERED)
-        if call is not None:
-            supervisor.home.check(call)
+        supervisor.home.check(call)
         return supervisor
 
     def _job(self, name: str) -> Job:

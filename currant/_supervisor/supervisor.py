@@ -27,7 +27,7 @@ from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
 from currant._process.launcher import Checker, Limited
 from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
-from currant._supervisor.failure import Failure, unwrapped
+from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop
@@ -78,21 +78,22 @@ class Supervisor:
         home: the event loop of the block.
         scope: the cancel scope of the block; a cancellation stops all commands.
         dispatcher: holds the jobs.
-        has_begun: whether the block was entered, after all commands were found.
+        has_begun: whether the block was entered, and no command was found to be missing.
     """
 
     # Many attributes: all that a block owns is here, so that the nesting is read in one place.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
+        self.home = HomeLoop()
         self.channel = Channel(
             settings.buffer_size,
             plan.commands,
             for_sinks_only=not settings.iterable,
             unread_timeout=inf if settings.waits_for_reader else limits.unread,
             on_unread=UnreadWarner(settings.built_at, limits.unread).warn,
+            home=self.home,
         )
-        self.home = HomeLoop()
         self.scope = anyio.CancelScope()
         self.has_begun: bool = False
         self._settings = settings
@@ -128,19 +129,29 @@ class Supervisor:
         """Whether the block has been left, so that no more commands may be added."""
         return self._closing.is_set()
 
+    def check_exit(self) -> None:
+        """Check that the block is left in its event loop, unless nothing is left to wait for.
+
+        Raises:
+            WrongLoopError: the block is being left elsewhere; nothing has changed.
+        """
+        if self.is_open and not self._over.is_set():
+            self.home.check("the exit of a Runner's block")
+
     @asynccontextmanager
     async def block(self, runner: T) -> AsyncGenerator[T]:
         """Run everything; yield `runner` to the body, then wait until all is over.
 
         The body's own exception leaves unchanged.
         """
+        self.has_begun = True
         try:
             await self._check_commands()
         except BaseException:
+            self.has_begun = False
             self.channel.close()
             raise
         self.home.check("the entry of a Runner")
-        self.has_begun = True
         owner = anyio.get_current_task()
         error: BaseException | None = None
         # Stacks, because another task may have to leave the block without closing what they hold.
@@ -214,7 +225,9 @@ class Supervisor:
             except anyio.get_cancelled_exc_class() as cancelled:  # by a native cancellation
                 error = error or cancelled
                 self._leave_early("the block was cancelled")
-            except KeyboardInterrupt as interrupt:  # on trio, in its main task
+            except BaseException as interrupt:  # Ctrl-C on trio, in its main task
+                if not is_interrupt(interrupt):
+                    raise
                 error = error or interrupt
                 self._leave_early("Ctrl-C")
                 self.hurry()
@@ -251,10 +264,11 @@ class Supervisor:
         self.dispatcher.hurry()
 
     def _on_interrupt(self) -> None:
-        """Leave the block: Ctrl-C has interrupted a task of ours and not the body.
+        """Leave the block: a signal handler has interrupted a task of ours and not the body.
 
-        trio interrupts any task, unless it was told to interrupt the main task at checkpoints only;
-        asyncio does so with the second Ctrl-C.
+        Ctrl-C on trio interrupts any task, unless trio was told to interrupt the main task at
+        checkpoints only; on asyncio the second Ctrl-C does so.  The program's own handlers may
+        raise anywhere, often `SystemExit`.
         """
         self.scope.cancel()
         if self._barrier.thrown:
@@ -314,7 +328,9 @@ class Supervisor:
                 await self._barrier.wait()
                 self._let_all_end()
                 await anyio.sleep_forever()
-        except KeyboardInterrupt as error:
+        except BaseException as error:  # of a signal handler: Ctrl-C on trio
+            if not (isinstance(error, Exception) or is_interrupt(error)):
+                raise
             self._failure.note(error)
         finally:
             if not self._watching.cancel_called:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from errno import ENOENT
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from currant._values.escape_sequences import ESCAPE_SEQUENCE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,6 +48,9 @@ __all__ = [
 
 MAX_SHOWN = 20
 """Names that a message lists at most."""
+
+CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t")})
+"""For `str.translate`: removes the control characters of C0 and C1."""
 
 
 class CurrantError(Exception):
@@ -442,8 +447,17 @@ class UnreadOutputWarning(UserWarning):
 
 
 def with_lines(message: str, lines: Sequence[Line]) -> str:
-    """Return `message` followed by `lines`, one on each line, indented and with their stream."""
-    return "\n".join([message, *(f"    {line.stream}: {line.text}" for line in lines)])
+    """Return `message` followed by `lines`, one on each line, indented and with their stream.
+
+    The lines come without escape sequences and control characters: a traceback is shown on a
+    terminal, and the last lines of a program may clear the screen.
+    """
+    return "\n".join([message, *(f"    {line.stream}: {_plain_text(line)}" for line in lines)])
+
+
+def _plain_text(line: Line) -> str:
+    text = ESCAPE_SEQUENCE.sub(b"", line.data).decode(errors="replace")
+    return text.translate(CONTROLS)
 
 
 def suggestion(name: object, known: Sequence[str]) -> str:

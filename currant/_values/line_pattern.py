@@ -12,6 +12,7 @@ divide "ready in 5 ms".
 from __future__ import annotations
 
 import re
+from codecs import utf_8_decode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -23,6 +24,9 @@ __all__ = ["LinePattern", "Lines"]
 LOOKS_AROUND = re.compile(r"\\[AZz]|\(\?(?:[=!>(]|<[=!]|[a-zA-Z]*-)|[*+?}]\+")
 """Finds in the source of an expression: anchors of the whole text, lookarounds, conditions, local
 flags, and possessive repetitions, which take no newline back."""
+
+CONTINUATIONS = ("a", "0", " ", ":", "\0")
+"""What may come next in an unfinished line: a character of each kind that patterns tell apart."""
 
 AnyText: TypeAlias = Any
 """A str or bytes, as the expression is."""
@@ -70,11 +74,14 @@ class LinePattern:
         is_open = lines.may_go_on and not data.endswith(b"\n")
         data = data.removesuffix(b"\n")
         is_text = isinstance(self.pattern.pattern, str)
-        text = data.decode(errors="replace") if is_text else data
+        # Half a character at the end is no text until it is known that the rest does not come.
+        text, used = utf_8_decode(data, "replace", not is_open) if is_text else (data, len(data))
         start = int(lines.begins_inside)  # so that ^ does not match there
         if self._quick is None:
-            return self._search_each(text, start, is_open=is_open)
-        return self._search_all(text, start, self._quick, is_open=is_open)
+            found = self._search_each(text, start, is_open=is_open)
+        else:
+            found = self._search_all(text, start, self._quick, is_open=is_open)
+        return None if found is False and used < len(data) else found
 
     def _search_all(
         self, text: AnyText, start: int, quick: re.Pattern[Any], *, is_open: bool
@@ -104,8 +111,10 @@ class LinePattern:
             return False
         if not is_open:
             return True
-        # Whatever comes next, a letter or another byte, must not undo the match.
-        longer = (line + _like(line, each) for each in ("a", "\0"))
+        # Whatever comes next must not undo the match.
+        if _like(line, "(?!") in self.pattern.pattern:
+            return None
+        longer = (line + _like(line, each) for each in CONTINUATIONS)
         is_certain = all(self.pattern.search(each, start) is not None for each in longer)
         return True if is_certain else None
 

@@ -83,7 +83,7 @@ class LineSplitter:
     @property
     def can_flush(self) -> bool:
         """Whether `flush` would return anything."""
-        return len(self._tail) > self._tail.endswith(b"\r")
+        return self._flushable > 0
 
     def flush(self) -> bytes:
         r"""Return the unfinished line so far; the rest of the line comes later.
@@ -91,8 +91,15 @@ class LineSplitter:
         A ``\r`` at the end is still held back, because it may become a ``\r\n``.  So is the
         beginning of a character of UTF-8, unless there is nothing else.
         """
-        end = len(self._tail) - self._tail.endswith(b"\r")
-        return self._take(_between_characters(self._tail, 0, end) or end)
+        return self.flush_characters() or self._take(self._flushable)
+
+    def flush_characters(self) -> bytes:
+        """Return the whole characters of the unfinished line so far, or ``b""``; see `flush`."""
+        return self._take(_between_characters(self._tail, 0, self._flushable))
+
+    @property
+    def _flushable(self) -> int:
+        return len(self._tail) - self._tail.endswith(b"\r")
 
     def finish(self) -> bytes:
         """Return the bytes that were held back, if any; for the end of the stream."""

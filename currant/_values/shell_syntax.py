@@ -3,6 +3,9 @@
 As arguments, ``|`` and ``$HOME`` would silently have no effect, so `why_shell` finds them and the
 caller raises.  Quoted or escaped text is literal.  So are patterns (``*``, ``?``, ``[a-z]``),
 ``~``, ``#``, braces and parentheses; a newline separates words.
+
+The command line of currant runs each line in a shell.  In a line with a single command,
+`with_exec` lets the program take the place of the shell.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ASSIGNMENT", "join_lines", "join_words", "why_shell"]
+__all__ = ["ASSIGNMENT", "join_lines", "join_words", "why_shell", "with_exec", "without_exec"]
 
 _LITERAL = r"""  \\. | '[^']*' | "(?: \\. | [^"\\] )*"  """
 """Escaped or quoted text, by the rules of shlex."""
@@ -33,6 +36,26 @@ _SYNTAX = re.compile(
 
 _PIECE = re.compile(_LITERAL, re.VERBOSE | re.DOTALL)
 
+_ASSIGNMENTS = rf"""
+    \s*+ (?: [A-Za-z_]\w*+ = (?: {_LITERAL} | [^\s\\'"|&;()<>] )*+ \s++ )*+
+"""
+"""The assignments that a command may begin with."""
+
+_SIMPLE = re.compile(
+    rf"""
+      {_ASSIGNMENTS}
+      (?P<program> (?: {_LITERAL} | [^\s\\'"|&;()<>=\#] )++ ) (?= \s | \Z )
+      (?: {_LITERAL} | >> | >\| | [<>]& | [<>] | [^\\'"|&;()<>\n] )*+
+    """,
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+"""A command that is alone in its line: without pipes, lists and groups."""
+
+_SUBSTITUTION = re.compile(r"""` | \$ [('"]""", re.VERBOSE)
+"""What begins text with rules of its own for quotes."""
+
+_EXEC = re.compile(rf"(?P<before>{_ASSIGNMENTS}) exec [ ]", re.VERBOSE | re.DOTALL | re.ASCII)
+
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
@@ -48,6 +71,9 @@ _BUILTINS = """
 _KEYWORDS = "! { } [[ case do done elif else esac fi for function if select then until while"
 
 _SHELL_WORDS = frozenset(f"{_BUILTINS} {_KEYWORDS}".split())
+
+_ALSO_PROGRAMS = {"[", "chdir", "echo", "false", "kill", "printf", "pwd", "test", "time", "true"}
+"""More words that mean something else in a shell than the program of that name, if there is one."""
 
 _INSTEAD = {"cd": "set cwd=", "pushd": "set cwd=", "export": "set env=", "exec": "leave it out"}
 """What does the same as a builtin, without a shell."""
@@ -79,6 +105,35 @@ def _why_first_word(word: str) -> str | None:
         instead = f", or {_INSTEAD[word]}" if word in _INSTEAD else ""
         return f"{word!r} is shell syntax, not a program; use Command.shell{instead}"
     return None
+
+
+def with_exec(line: str) -> str:
+    """Return `line` with ``exec`` before its program, if the line is one simple command.
+
+    Some shells (dash) stay the parent of the program even then.  A signal to the whole group would
+    end the shell, whatever the program does about the signal, and a signal to the shell alone does
+    not reach the program.
+    """
+    match = _SIMPLE.fullmatch(line.strip())
+    if match is None or _SUBSTITUTION.search(line):
+        return line
+    begin, program = match.start("program"), match["program"]
+    if not _is_program(program):
+        return line
+    return f"{match.string[:begin]}exec {match.string[begin:]}"
+
+
+def without_exec(line: str) -> str:
+    """Return `line` without an ``exec`` before its program: the line that `with_exec` got."""
+    return _EXEC.sub(r"\g<before>", line, count=1) if _EXEC.match(line) else line
+
+
+def _is_program(word: str) -> bool:
+    """Return whether a shell certainly starts a program for this first word of a command."""
+    if "/" in word:
+        return True
+    is_plain = re.fullmatch(r"\w[\w.+@:-]*", word) is not None
+    return is_plain and word not in _SHELL_WORDS | _ALSO_PROGRAMS
 
 
 def join_lines(text: str) -> str:

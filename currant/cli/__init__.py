@@ -39,7 +39,7 @@ def main() -> None:
     if os.getpid() == 1:
         run_as_init()
     _open_standard_streams()
-    _restore_sigchld()
+    _restore_signals()
     gc.set_threshold(GC_THRESHOLD)
     try:
         from currant.cli._commands import run_command_line  # noqa: PLC0415 - it needs the extra
@@ -52,13 +52,16 @@ def main() -> None:
     run_command_line()
 
 
-def _restore_sigchld() -> None:
-    """Restore the default action of SIGCHLD, which whoever started `currant` may have ignored.
+def _restore_signals() -> None:
+    """Unblock all signals, and restore the default action of SIGCHLD.
 
-    Otherwise the system would discard the exit status of each command.
+    Whoever started `currant` may block signals for its own purposes (a signalfd): currant would not
+    notice SIGTERM.  If SIGCHLD were ignored, the system would discard the exit status of each
+    command.  All other ignored signals stay ignored, as `nohup` wants it.
     """
     if signals.getsignal(signals.SIGCHLD) == signals.SIG_IGN:
         signals.signal(signals.SIGCHLD, signals.SIG_DFL)
+    signals.pthread_sigmask(signals.SIG_SETMASK, ())
 
 
 def _open_standard_streams() -> None:

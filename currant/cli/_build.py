@@ -15,6 +15,7 @@ from currant._values.errors import CommandError
 from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.restart import RestartPolicy
+from currant._values.shell_syntax import with_exec
 from currant.cli._display import build_display, build_log, fit_to_output, flush_after
 from currant.cli._env import parse_port, read_env_files
 from currant.cli._labels import default_name
@@ -69,7 +70,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     variables = read_env_files(options["env_file"])
     commands = [
         Command.shell(
-            line,
+            with_exec(line),
             name=name,
             color=color,
             cwd=options["cwd"],
@@ -111,7 +112,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     cwd = options["cwd"] or os.path.dirname(procfile) or None
     commands = [
         Command.shell(
-            instance.line,
+            with_exec(instance.line),
             name=instance.name,
             cwd=cwd,
             env=dict(variables)

@@ -84,8 +84,29 @@ def _parse_process_count(text: str) -> int:
     return max(1, round((cpus or 1) * int(number) / 100))
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Show the version, which a copy of the package alone, as in a zipapp, does not have."""
+    if not wanted or context.resilient_parsing:
+        return
+    from importlib import metadata  # noqa: PLC0415 - slow, and rarely needed
+
+    try:
+        version = metadata.version("currant")
+    except metadata.PackageNotFoundError:
+        version = "unknown: currant was copied without its metadata"
+    click.echo(f"currant, version {version}")
+    context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="currant")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def currant() -> None:
     """Run many commands at once, and leave no process behind."""
 
@@ -202,8 +223,8 @@ _SHARED_OPTIONS = (
         default="group",
         show_default=True,
         help="The processes that a stop asks: the whole process group, or (mixed) the first "
-        "process alone, which stops its workers itself.  With mixed, begin the last command of a "
-        "line with exec.  SIGKILL goes to the whole group.",
+        "process alone, which stops its workers itself.  With mixed, begin the last of several "
+        "commands in a line with exec.  SIGKILL goes to the whole group.",
     ),
     click.option(
         "-s",

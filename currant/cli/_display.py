@@ -12,8 +12,8 @@ from currant._values.errors import CommandError
 from currant.cli._env import output_variables
 from currant.cli._selection import without_output_of
 from currant.sinks import DEFAULT_PREFIX, ConsoleSink, DirectorySink, JSONSink
-from currant.sinks._files import terminal_columns
-from currant.sinks._templates import label_columns
+from currant.sinks._files import is_same_place, terminal_columns
+from currant.sinks._templates import label_columns, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -69,8 +69,7 @@ def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:
     merge = options["merge"]
     if merge is None:
         shows_stream = options["json"] or "{stream" in prefix
-        is_one_place = os.path.samestat(os.fstat(STDOUT), os.fstat(STDERR))
-        merge = is_one_place and not shows_stream
+        merge = is_same_place(STDOUT, STDERR) and not shows_stream
     return "stdout" if merge else "separate"
 
 
@@ -122,7 +121,7 @@ def _prefix(commands: Sequence[Command], options: Options, hidden: Collection[st
     given = options["prefix"]
     length = SHORT if options["prefix_length"] is None else options["prefix_length"]
     shown = [command for command in commands if command.name not in hidden]
-    widest = max((min(length, len(command.argv[-1])) for command in shown), default=0)
+    widest = max((min(length, len(line_of(command))) for command in shown), default=0)
     styles = {
         None: DEFAULT_PREFIX,
         "none": "",

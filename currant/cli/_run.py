@@ -23,6 +23,7 @@ from currant.cli._signals import (
     PAUSE_SIGNALS,
     STOP_SIGNALS,
     SignalStatus,
+    pause_this_process,
     receive_signals,
 )
 from currant.sinks import SinkWarning
@@ -44,7 +45,10 @@ DUPLICATE_SIGNAL_WINDOW = 0.05
 currant forwards a signal that the terminal has already sent to currant.
 """
 PAUSE_GRACE = 0.1
-"""Seconds that commands have to handle SIGTSTP before they get SIGSTOP."""
+"""Seconds that commands have to handle SIGTSTP before they get SIGSTOP.
+
+Also the seconds in which the SIGCONT arrives that has ended a pause of currant.
+"""
 
 STDOUT = 1
 
@@ -71,9 +75,16 @@ def run_commands(runner: Runner, success: str = "all") -> int:
     except CurrantError:
         raise
     except OSError as error:
-        file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
-        _print_error(f"cannot write the output{file}: {error.strerror}")
-        return 1
+        return _status_without_output(error)
+
+
+def _status_without_output(error: OSError) -> int:
+    """Return the exit status if the output cannot be written, and report why."""
+    if isinstance(error, BrokenPipeError):
+        return STATUS_BROKEN_PIPE
+    file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
+    _print_error(f"cannot write the output{file}: {error.strerror}")
+    return 1
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -113,8 +124,10 @@ async def _run(runner: Runner, success: str) -> int:
                         recorders.start_soon(_record_result, job, results)
                 await runner.join()
                 tasks.cancel_scope.cancel()
-    except BrokenPipeError:  # A sink raises this error.
-        reasons.append(STATUS_BROKEN_PIPE)
+    except CurrantError:
+        raise
+    except OSError as error:  # A sink raises this error.
+        reasons.append(_status_without_output(error))
     if reasons:
         return reasons[0]
     return _exit_status(select_results(results, success, list(runner.jobs)))
@@ -164,7 +177,10 @@ async def _pause_and_resume(runner: Runner, received: AsyncIterator[signals.Sign
             # so only SIGSTOP pauses the other commands.
             await anyio.sleep(PAUSE_GRACE)
             await runner.send_signal(signals.SIGSTOP)
-            os.kill(os.getpid(), signals.SIGSTOP)
+            pause_this_process()
+            with anyio.move_on_after(PAUSE_GRACE):
+                await anext(received)  # SIGCONT, but not if the system has ignored the pause
+            await runner.send_signal(signals.SIGCONT)
 
 
 def _is_pipe(fd: int) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "STOP_SIGNALS",
     "SignalStatus",
     "die_of",
+    "pause_this_process",
     "receive_signals",
 ]
 
@@ -72,6 +73,28 @@ def receive_signals(
     """
     not_ignored = [number for number in numbers if signals.getsignal(number) != signals.SIG_IGN]
     return anyio.open_signal_receiver(*not_ignored)
+
+
+def pause_this_process() -> None:
+    """Pause this program until SIGCONT; return at once if no shell could send that.
+
+    A program that leads a terminal window of its own, or a container, has no shell that could
+    continue it: Ctrl-Z would freeze the terminal for good.  For the default action of SIGTSTP the
+    system itself knows (POSIX: an orphaned process group).  Without a terminal, whoever sent
+    SIGTSTP can send SIGCONT, too.
+    """
+    handler = signals.getsignal(signals.SIGTSTP)
+    signals.signal(signals.SIGTSTP, signals.SIG_DFL)
+    os.kill(os.getpid(), signals.SIGTSTP if _has_terminal() else signals.SIGSTOP)
+    signals.signal(signals.SIGTSTP, handler)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def die_of(number: int) -> NoReturn:

@@ -45,7 +45,7 @@ class ConsoleSink(ThreadedSink):
     go to stderr, as ``currant: text``.
 
     A lone ``\r``, as in progress bars, rewinds the line on a terminal if there is a single
-    command; otherwise it ends the line.
+    command, which may then erase the line; otherwise it ends the line.
 
     On a terminal, colours and hyperlinks in the output pass, and end with their line.  Control
     sequences that move the cursor, clear the screen or change the terminal are removed, unless
@@ -183,10 +183,11 @@ class _OutputFile:
         self.file = OpenFile(file)
         is_terminal, is_plain = self.file.columns is not None, is_dumb(os.environ)
         self.can_rewind = is_terminal and not is_plain
+        styles_pass = self.in_color or not is_plain
         self.writer = LineWriter(
             color_system,
             rewinds=self.can_rewind,
-            new_filter=partial(ControlFilter, styles=not is_plain) if is_terminal else None,
+            new_filter=partial(ControlFilter, styles=styles_pass) if is_terminal else None,
         )
         self.progress: ProgressLine | None = None
         self._waiting: list[Chunk] = []

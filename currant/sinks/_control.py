@@ -2,8 +2,9 @@ r"""Output without the control sequences that would spoil a shared terminal or a
 
 A sequence that moves the cursor, clears the screen or switches to another screen destroys the lines
 of other commands.  `ControlFilter` lets colours (SGR: ``CSI ... m``) and hyperlinks (OSC 8) pass,
-and ends them with their line.  The filter removes all the rest of ECMA-48 and xterm: other CSI and
-OSC sequences; the strings DCS, APC, PM and SOS; short sequences such as ``ESC c`` and ``ESC 7``;
+and ends them with their line.  Where a line may be rewound, the sequences that erase it (EL: ``CSI
+K``) pass on request.  The filter removes all the rest of ECMA-48 and xterm: other CSI and OSC
+sequences; the strings DCS, APC, PM and SOS; short sequences such as ``ESC c`` and ``ESC 7``;
 the characters of C1; and the control characters that move the cursor (backspace, vertical tab, form
 feed), switch the character set (SO, SI) or make the terminal answer (ENQ).
 
@@ -36,12 +37,16 @@ _BEGINS_LONG = b"[]PX^_"
 """The second bytes of the sequences that may be long."""
 
 _COLOR = rb"\x1b\[[0-9;:]*+m"
+_ERASE = rb"\x1b\[[02]?+K"
 _LINK = rb"\x1b\]8;[^;\x07\x1b\r\n]*+;[^\x07\x1b\r\n]*+(?:\x07|\x1b\\)"
 _CONTROLS = (b"\x05", b"\x08", b"\x0b", b"\x0c", b"\x0e", b"\x0f")
 _CONTROL = b"[" + b"".join(_CONTROLS) + b"]"
 
 _ANY_CONTROL = re.compile(b"()(?:" + SEQUENCE + b"|" + _CONTROL + b")")
 _STYLE_OR_ANY = re.compile(b"(" + _COLOR + b"|" + _LINK + b")|" + SEQUENCE + b"|" + _CONTROL)
+_STYLE_ERASE_OR_ANY = re.compile(
+    b"(" + _COLOR + b"|" + _LINK + b"|" + _ERASE + b")|" + SEQUENCE + b"|" + _CONTROL
+)
 """Sequences and control characters; the group is the part that passes."""
 _NO_COLOR = re.compile(rb"\x1b(?!\[[0-9;:]*+m)|" + _CONTROL)
 """The start of any sequence but a colour; most output has none, and the search is fast."""
@@ -52,7 +57,7 @@ _C1 = re.compile(rb"\xc2[\x80-\x9f]|(" + _CHARACTER + rb")|[\x80-\x9f]")
 _C1_AS_UTF_8 = re.compile(rb"\xc2[\x80-\x9f]")
 _CUT_CHARACTER = re.compile(rb"(?:[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z")
 
-_OPEN_COLOR = rb"\x1b\[(?!0*m)[0-9;:]*+m[^\x1b\r\n]*+(?:\x1b(?!\[)[^\x1b\r\n]*+)*+"
+_OPEN_COLOR = rb"\x1b\[(?!0*m)[0-9;:]*+m[^\x1b\r\n]*+(?:\x1b(?!\[[0-9;:]*+m)[^\x1b\r\n]*+)*+"
 _OPEN_LINK = (
     rb"\x1b\]8;[^;\x07\x1b\r\n]*+;[^\x07\x1b\r\n]++(?:\x07|\x1b\\)"
     rb"[^\x1b\r\n]*+(?:\x1b(?!\]8;)[^\x1b\r\n]*+)*+"
@@ -109,18 +114,21 @@ class ControlFilter(SequenceFilter):
         self._color, self._link = _Style(_OPEN_COLOR, RESET), _Style(_OPEN_LINK, END_OF_LINK)
         self._cut_character = b""
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes, *, erases: bool = False) -> bytes:
         r"""Add the next piece of the stream, and return the harmless text that is complete so far.
 
         Args:
             data: any bytes, in which ``\r`` and ``\n`` end a line.
+            erases: whether the sequences that erase a line pass, too, where styles do.
         """
         if self._cut_character or not data.isascii():
             data = self._without_c1(data)
         if self._held or ESCAPE in data or any(control in data for control in _CONTROLS):
             data = self._complete(data)
             if not self._styles or _NO_COLOR.search(data):
-                data = self._controls.sub(rb"\1", data)
+                may_erase = erases and self._styles
+                controls = _STYLE_ERASE_OR_ANY if may_erase else self._controls
+                data = controls.sub(rb"\1", data)
         return self._link.end_with_lines(self._color.end_with_lines(data))
 
     def end_styles(self) -> bytes:

@@ -28,6 +28,7 @@ __all__ = [
     "File",
     "OpenFile",
     "SyncFile",
+    "is_same_place",
     "terminal_columns",
 ]
 
@@ -73,7 +74,7 @@ class OpenFile:
         """Return whether both files are the same, as stdout and stderr on a terminal are."""
         if self._fd is None or other._fd is None:
             return self._file is other._file
-        return os.path.samestat(os.fstat(self._fd), os.fstat(other._fd))
+        return is_same_place(self._fd, other._fd)
 
     def write(self, chunks: Sequence[Chunk]) -> None:
         """Write all chunks together, however long the file takes.
@@ -121,6 +122,24 @@ def terminal_columns(fd: int) -> int | None:
         return os.get_terminal_size(fd).columns
     except OSError:
         return None
+
+
+def is_same_place(fd: int, other: int) -> bool:
+    """Return whether both are the same file, pipe or terminal.
+
+    ``/dev/tty`` is a file of its own, but the same place as the controlling terminal, which a
+    process has one of at most.
+    """
+    is_same_file = os.path.samestat(os.fstat(fd), os.fstat(other))
+    return is_same_file or (_is_controlling_terminal(fd) and _is_controlling_terminal(other))
+
+
+def _is_controlling_terminal(fd: int) -> bool:
+    try:
+        os.tcgetpgrp(fd)
+    except OSError:
+        return False
+    return True
 
 
 class AnyFile:

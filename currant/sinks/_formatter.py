@@ -77,18 +77,14 @@ class Formatter:
         self._is_alone = len(commands) == 1
         for message in backlog:
             match message:
-                case Batch() if message.command in self._hidden:
-                    continue
-                case Batch() if self._mode == "group":
-                    yield from self._spool(message)
-                    continue
                 case Batch():
-                    yield from self._formatted(message)
+                    yield from self._output_of(message)
                     continue
                 case Started():
                     self._templates.started(message)
-                    self._out.forget(message.command)
-                    self._err.forget(message.command)
+                    if self._mode != "raw":
+                        for writer in (self._out, self._err):
+                            yield writer, writer.begin_attempt(message.command)
                 case Exited() | Failed():
                     yield from self._replay(message.command)
                     for writer in (self._out, self._err):
@@ -113,6 +109,11 @@ class Formatter:
         remark = None if self._remark is None else self._remark(message)
         if remark is not None:
             yield remark
+
+    def _output_of(self, batch: Batch) -> Iterator[Output]:
+        if batch.command in self._hidden:
+            return
+        yield from self._spool(batch) if self._mode == "group" else self._formatted(batch)
 
     def _formatted(self, batch: Batch) -> Iterator[Output]:
         writer = self._out if batch.stream == "stdout" else self._err

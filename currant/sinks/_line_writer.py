@@ -6,6 +6,7 @@ On a terminal, a `ControlFilter` for each stream removes the sequences that woul
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from currant._values.escape_sequences import ESCAPE
@@ -23,6 +24,10 @@ __all__ = ["Chunks", "LineWriter"]
 
 Chunks: TypeAlias = "tuple[bytes, Chunk]"
 """A beginning, and a body that may be large and is not copied again."""
+
+ERASE_REST = b"\x1b[K"
+ERASE_SEQUENCE = re.compile(rb"\x1b\[([02]?)K")
+"""Erases the rest of the line of the cursor, or with a 2 all of it."""
 
 
 class LineWriter:
@@ -64,16 +69,21 @@ class LineWriter:
             batch: the lines.
             label: the label; may be empty.
             style: the style of the label; if None, no colour.
-            in_place: whether a lone carriage return rewinds the line; if not, it ends the line.
+            in_place: whether a lone carriage return rewinds the line, which may then be erased; if
+                not, it ends the line.
         """
         prefix = self._styled(label, style)
         data = batch.data
         if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
+            # A terminal adds a \r before each \n, also if the program has written one.
+            data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
             if not in_place:
                 data = data.replace(b"\r", b"\n")
         if self._new_filter is not None:
-            data = self._filter_of(batch, self._new_filter).feed(data)
+            data = self._filter_of(batch, self._new_filter).feed(data, erases=in_place)
+        if in_place and ESCAPE in data:
+            is_begun = self._unfinished == (batch.command, batch.stream)
+            data = _with_own_erases(data, is_begun=is_begun)
         data = self._without_end_of_broken_line(batch, data)
         if not data:
             return b"", b""
@@ -95,9 +105,15 @@ class LineWriter:
         self._note_end(batch, batch.data[-1:])
         return begin, batch.data
 
-    def forget(self, command: str) -> None:
-        """Expect no end of a broken line: a new attempt of `command` begins."""
-        self._broken_off -= {(command, "stdout"), (command, "stderr")}
+    def begin_attempt(self, command: str) -> bytes:
+        """Return the end of a line that the attempt before left unfinished, if the file ends in it.
+
+        The new attempt does not continue that line, nor a line that other text broke off.
+        """
+        sources = {(command, "stdout"), (command, "stderr")}
+        end = self.end() if self._unfinished in sources else b""
+        self._broken_off -= sources
+        return end
 
     def note(self, text: str) -> bytes:
         """Return a line with a text of currant's own."""
@@ -161,3 +177,29 @@ class LineWriter:
             return data
         before, after = paint(style, self._color_system)
         return before + data + after
+
+
+def _with_own_erases(data: bytes, *, is_begun: bool) -> bytes:
+    r"""Return `data` with erases that leave the label alone, and only where there is text to erase.
+
+    A line is erased after a ``\r``, which is followed by the label.
+
+    Args:
+        data: the text of a command; its lines may be rewound.
+        is_begun: whether the first line was begun before.
+    """
+    first, *others = data.split(b"\n")
+    lines = [_with_own_erases_in_line(first, is_begun=is_begun)]
+    lines += (_with_own_erases_in_line(line, is_begun=False) for line in others)
+    return b"\n".join(lines)
+
+
+def _with_own_erases_in_line(line: bytes, *, is_begun: bool) -> bytes:
+    text, *rest = ERASE_SEQUENCE.split(line)
+    for how, following in zip(rest[::2], rest[1::2], strict=True):
+        if how == b"2" and (is_begun or text) and not text.endswith(b"\r"):
+            text += b"\r"
+        if is_begun or b"\r" in text:
+            text += ERASE_REST
+        text += following
+    return text

@@ -20,6 +20,7 @@ from currant._values.errors import CommandError
 from currant._values.lines import Batch
 from currant._values.messages import Dropped, Ready, Skipped, Started
 from currant._values.names import printable
+from currant._values.shell_syntax import without_exec
 from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from currant.sinks._events import EventMessage
 
-__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates", "label_columns"]
+__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates", "label_columns", "line_of"]
 
 DEFAULT_PREFIX = "{name} | "
 """The label before each line, unless `prefix` replaces it."""
@@ -197,7 +198,7 @@ class Templates:
 
     def _add(self, name: str, style: str) -> _CommandStyle:
         text = printable(name)
-        line = Shortened(printable(_command_line(self._commands.get(name))))
+        line = Shortened(printable(line_of(self._commands.get(name))))
         shown = _CommandStyle(text, len(self._styles), line, style if self._in_color else None)
         self._styles[name] = shown
         if name not in self._hidden:
@@ -220,13 +221,13 @@ class Templates:
         }
 
 
-def _command_line(command: Command | None) -> str:
+def line_of(command: Command | None) -> str:
     """Return the line that a command was built from, as far as that is known."""
     match command:
         case None:
             return ""
         case Command(argv=("/bin/sh", "-c", script)):
-            return script
+            return without_exec(script)
         case _:
             return str(command)
 

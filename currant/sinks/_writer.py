@@ -39,7 +39,9 @@ class WriterSink:
 
     Args:
         file: a binary or text file, an `anyio.abc.ByteSendStream`, or an async file such as
-            `anyio.open_file` returns.  A text file gets U+FFFD for bytes that are not UTF-8.
+            `anyio.open_file` returns.  A text file that is not built on a binary one, such as
+            `io.StringIO`, gets U+FFFD for bytes that are not UTF-8; another gets the bytes as they
+            are, whatever its encoding.
         prefix, timestamps, quiet, mode, texts: as for `ConsoleSink`.
 
     Raises:
