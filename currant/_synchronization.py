@@ -36,13 +36,13 @@ __all__ = ["ChildBarrier", "HomeLoop", "KillBarrier", "Notifier"]
 class HomeLoop:
     """An event loop that can be reached from other threads and from signal handlers."""
 
-    __slots__ = ("_loop", "_submitted", "_thread", "_was_submitted")
+    __slots__ = ("_calls", "_has_calls", "_loop", "_thread")
 
     def __init__(self) -> None:
         self._loop: Any = None  # an asyncio event loop or a TrioToken
         self._thread: int | None = None  # the thread of the loop
-        self._submitted: deque[Callable[[], object]] = deque()
-        self._was_submitted = Notifier()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._has_calls = Notifier()
 
     def check(self, call: str) -> None:
         """Adopt the event loop that runs here, at the first check; later, require that loop.
@@ -63,7 +63,7 @@ class HomeLoop:
             raise WrongLoopError(call)
 
     def check_thread(self, call: str) -> None:
-        """Do as `check`, but believe the thread of the loop: for each message, `check` is too slow.
+        """Do as `check`, but trust the thread of the loop: `check` is too slow for each message.
 
         Raises:
             WrongLoopError: as for `check`.
@@ -71,7 +71,7 @@ class HomeLoop:
         if get_ident() != self._thread:
             self.check(call)
 
-    def call_soon(self, function: Callable[[], object]) -> None:
+    def call_soon_threadsafe(self, function: Callable[[], object]) -> None:
         """Have `function` called in the loop, outside of any task; return at once.
 
         Any thread and any signal handler may call this.  A loop that sleeps wakes up.  Without a
@@ -84,7 +84,7 @@ class HomeLoop:
                 schedule(function)
 
     def call_in_task(self, function: Callable[[], object]) -> None:
-        """Call `function` now in a task of the loop; from elsewhere, as `submit` does.
+        """Call `function` now if this is a task of the loop; otherwise do as `call_in_task_soon`.
 
         For finalizers, since the garbage collector runs in any thread and between any two tasks,
         and for callbacks and signal handlers, which do not wake a loop that sleeps.
@@ -97,22 +97,22 @@ class HomeLoop:
         if is_here:
             function()
         else:
-            self.submit(function)
+            self.call_in_task_soon(function)
 
-    def submit(self, function: Callable[[], object]) -> None:
-        """Have the task in `serve` call `function`, which may start tasks; return at once.
+    def call_in_task_soon(self, function: Callable[[], object]) -> None:
+        """Have the task in `run_calls` call `function`, which may start tasks; return at once.
 
         Any thread and any signal handler may call this.
         """
-        self._submitted.append(function)
-        self.call_soon(self._was_submitted.notify_all)
+        self._calls.append(function)
+        self.call_soon_threadsafe(self._has_calls.notify_all)
 
-    async def serve(self) -> None:
-        """Call the functions that are submitted, until this task is cancelled."""
+    async def run_calls(self) -> None:
+        """Call the functions of `call_in_task_soon`, until this task is cancelled."""
         while True:
-            while self._submitted:
-                self._submitted.popleft()()
-            await self._was_submitted.wait()
+            while self._calls:
+                self._calls.popleft()()
+            await self._has_calls.wait()
 
 
 def _running_loop() -> object:
@@ -176,13 +176,13 @@ class KillBarrier:
         self._reason = reason
         # Tasks that come to wait from here on pass.  The loop wakes the tasks that wait already.
         self._thrown = True
-        self._home.call_soon(self._open)
+        self._home.call_soon_threadsafe(self._open)
 
     async def wait(self) -> None:
         """Wait until the barrier is thrown; return at once if that has happened.
 
-        Unlike every other wait in currant, this one does not count as waiting for the commands: if
-        no reader takes their output, the commands wait for a reader first (see ``Runner(unread)``).
+        This does not count as waiting for the commands, as `join` does: it discards no unread
+        output (see ``Runner(unread=...)``).
 
         Cancellation: harmless at any time.
 
@@ -230,7 +230,7 @@ class ChildBarrier(KillBarrier):
         return self._reason if self._thrown else self._parent.reason
 
     def throw_in_loop(self, reason: str | None = None) -> None:
-        """Let all waiters pass; called in the event loop, which then has no detour to take."""
+        """Let all waiters pass at once; call this in the event loop only."""
         if not self.thrown:
             self._reason = reason
         self._thrown = True

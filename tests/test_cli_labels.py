@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from currant.cli._labels import label_of
+from currant.cli._labels import default_name
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ from currant.cli._labels import label_of
 )
 def test_line_is_named_after_what_runs(line: str, label: str) -> None:
     """Launchers and options are skipped; any other line is named after its program."""
-    assert label_of(line) == label
+    assert default_name(line) == label

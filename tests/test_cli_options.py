@@ -204,7 +204,7 @@ def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) ->
         (["--json", "--raw", "{}"], "--raw and --json"),
         (["--max-restarts", "3", "{}"], "--restart"),
         (["--restart-delay", "3", "{}"], "--restart"),
-        (["--stop-signal", "FOO", "{}"], "unknown signal 'FOO'"),
+        (["--stop-signal", "FOO", "{}"], "'FOO'; give a name such as TERM, or a number"),
         (["--wrap", "nice 'x", "{}"], 'cannot split "nice \'x": No closing quotation'),
         (["--max-processes", "0%", "{}"], "0%"),
         (["--restart-factor", "3", "{}"], "--restart-factor requires --restart"),

@@ -121,7 +121,7 @@ FULL_OPTIONS: CommandOptions = {
         ({"stdin": "text"}, "stdin"),
         ({"stdin": DEVNULL}, "stdin"),
         ({"stdin": 7}, "stdin"),
-        ({"stdin": bytearray(b"x")}, "stdin"),
+        ({"stdin": bytearray(b"x")}, "not of type bytearray"),
         ({"stdin": "file"}, "Path(...) for a file"),
         ({"stdin": Path("a\0b")}, "NUL"),
         ({"stdin": Path(SURROGATE)}, "surrogate"),
@@ -210,6 +210,7 @@ FULL_OPTIONS: CommandOptions = {
         ({"line_limit": 1e6}, "line_limit"),
         ({"inherit_env": "no"}, "inherit_env"),
         ({"stdin": -1.0}, "stdin"),
+        ({"grace": True}, "grace must be a number of seconds >= 0, not True"),
     ],
     ids=ascii,
 )
@@ -459,27 +460,27 @@ def test_parse_refuses_text_that_needs_a_shell(text: str, reason: str) -> None:
     with pytest.raises(CommandParseError) as caught:
         Command.parse(text)
     assert caught.value.reason.startswith(reason)
-    assert "use Command.shell, or quote the word" in caught.value.reason
+    assert "use Command.shell, or quote it" in caught.value.reason
     assert Command.parse(f"echo {shlex.quote(text)}").argv == ("echo", text)
 
 
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("FOO=1 cmd", "the variable FOO this way; set env=, or use Command.shell"),
-        ("FOO='a b' BAR= cmd", "the variable FOO this way; set env=, or use Command.shell"),
-        ("FOO=1", "set env="),
+        ("FOO=1 cmd", "the variable FOO before a program; use env=, or Command.shell"),
+        ("FOO='a b' BAR= cmd", "the variable FOO before a program; use env=, or Command.shell"),
+        ("FOO=1", "use env="),
         ("cd /srv", "use Command.shell, or set cwd="),
         ("export A=1", "use Command.shell, or set env="),
         ("exec python", "use Command.shell, or leave it out"),
-        ("source venv/bin/activate", "'source' is no program"),
-        (". venv/bin/activate", "'.' is no program"),
-        ("set -e", "'set' is no program"),
-        ("ulimit -n 64", "'ulimit' is no program"),
-        ("umask 077", "'umask' is no program"),
-        ("alias ll=ls", "'alias' is no program"),
-        ("! test -f a", "'!' is no program"),
-        ("(make)", "'(make)' is no program"),
+        ("source venv/bin/activate", "'source' is shell syntax"),
+        (". venv/bin/activate", "'.' is shell syntax"),
+        ("set -e", "'set' is shell syntax"),
+        ("ulimit -n 64", "'ulimit' is shell syntax"),
+        ("umask 077", "'umask' is shell syntax"),
+        ("alias ll=ls", "'alias' is shell syntax"),
+        ("! test -f a", "'!' is shell syntax"),
+        ("(make)", "'(make)' is shell syntax"),
     ],
 )
 def test_parse_refuses_a_first_word_that_is_no_program(text: str, advice: str) -> None:

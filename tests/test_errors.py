@@ -53,9 +53,8 @@ FAILED = Result("web", Exit(3, None), None, "failed", attempts=2, duration=1.5, 
 
 LOST = (
     "the exit status of 'web' is lost: another part of this program reaped the process, or SIGCHLD "
-    "is ignored; keep SIGCHLD at signal.SIG_DFL while commands run, and replace os.waitpid(-1, "
-    "...), in a SIGCHLD handler for example, by a wait for each process that the program itself "
-    "has started"
+    "is ignored; keep SIGCHLD at signal.SIG_DFL while commands run, and wait only for your own "
+    "processes instead of os.waitpid(-1, ...)"
 )
 
 ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
@@ -95,20 +94,23 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         NotPermittedError("web", 17),
         {"name": "web", "pid": 17, "waited": 0.0},
         (
-            "'web' (process group 17) cannot be stopped: this program lacks the permission to "
-            "signal it, because it runs as another user, through sudo or su for example; stop it "
-            "with 'sudo kill -- -17', and run this program as that user"
+            "'web' (process group 17) cannot be stopped: it runs as another user (sudo, su), and "
+            "this program may not signal it; stop it with 'sudo kill -- -17', or run this program "
+            "as that user"
         ),
     ),
     (
         JobEndedError("web", "restart"),
         {"name": "web", "request": "restart"},
-        "cannot restart 'web': it has ended or is being stopped",
+        (
+            "cannot restart 'web': the command or the Runner has ended or is being stopped; "
+            "after Job.kill, await Job.wait() first"
+        ),
     ),
     (
         StdinClosedError("web", "it is closed"),
         {"name": "web", "reason": "it is closed", "tail": (), "exit": None},
-        "cannot send to the stdin of 'web': it is closed",
+        "'web' has no open stdin: it is closed",
     ),
     (
         StdinClosedError(
@@ -120,7 +122,7 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
             "tail": (Line("web", "stdout", b"bye", b"", 0.0),),
             "exit": Exit(3, None),
         },
-        "cannot send to the stdin of 'web': it has ended\n    stdout: bye",
+        "'web' has no open stdin: it has ended\n    stdout: bye",
     ),
     (
         ExpectError("web", b"ok$", "its output has ended", b"bad\n", Exit(3, None)),
@@ -231,17 +233,18 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         WrongLoopError("Runner.join"),
         {"call": "Runner.join"},
         (
-            "Runner.join was called outside of the event loop in which the Runner was entered; "
-            "from another thread, use anyio.from_thread (only kill and throw work from everywhere)"
+            "Runner.join works only in the event loop in which the Runner was entered; from "
+            "another thread, use anyio.from_thread.run; from a signal handler, only kill and throw "
+            "work"
         ),
     ),
     (
         WrongTaskError(),
         {},
         (
-            "a Runner was entered in one task and left in another; all its commands were stopped; "
-            "enter and leave it in the same task: do not yield inside of its block in an async "
-            "generator, or close the generator in the task that iterates (contextlib.aclosing)"
+            "a task left a Runner that another running task had entered; all its commands were "
+            "stopped; enter and leave a Runner in the same task (close an async generator that "
+            "yields inside the block with contextlib.aclosing)"
         ),
     ),
     (CommandFailed(FAILED), {"result": FAILED}, "'web': exit code 3"),

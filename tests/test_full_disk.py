@@ -240,7 +240,7 @@ def test_full_disk_of_the_logs_does_not_stop_the_commands(tmp_path: Path) -> Non
     total = sum(len(f"{n}\n") for n in range(1, 100_001))
     assert done.stderr == (
         f"currant: cannot write '{disk}/logs/a.log': No space left on device; "
-        "output is lost until it can be written again\n"
+        "output is lost until the file can be written again; free space, or correct the path\n"
         f"currant: '{disk}/logs/a.log' lacks {total - len(log)} bytes of output: "
         "No space left on device\n"
     )
@@ -385,6 +385,6 @@ def test_log_that_is_a_folder_is_told_once(run: Run, tmp_path: Path) -> None:
     assert (ended.status, ended.out) == (0, b"a | 1\na | 2\na | 3\n")
     assert ended.err.decode() == (
         f"currant: cannot write '{tmp_path}/a.log': Is a directory; "
-        "output is lost until it can be written again\n"
+        "output is lost until the file can be written again; free space, or correct the path\n"
         f"currant: '{tmp_path}/a.log' lacks 6 bytes of output: Is a directory\n"
     )

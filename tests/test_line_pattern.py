@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from currant import ready
-from currant._channel.line_matcher import MAX_BEGUN, LineMatcher
+from currant._channel.line_matcher import MAX_UNFINISHED, LineMatcher
 from currant._values.line_pattern import LinePattern, Lines
 
 if TYPE_CHECKING:
@@ -162,14 +162,14 @@ def test_settled_line_matches_as_it_is() -> None:
     matcher = LineMatcher(ready.line("^> $").line_probes)
     assert not matcher.add("stdout", b"hello\n> ")
     assert matcher.undecided == {"stdout"}
-    assert matcher.settle("stdout")
+    assert matcher.match_unfinished("stdout")
     assert not matcher.undecided
     assert not matcher.waiting
 
 
 def test_long_line_in_many_chunks_is_searched_in_bounded_parts() -> None:
     """A match over the edge of two chunks is found; the rest of the line is no beginning."""
-    filler = [b"x" * 1000] * (3 * MAX_BEGUN // 1000)
+    filler = [b"x" * 1000] * (3 * MAX_UNFINISHED // 1000)
     assert matched_by("needle", [*filler, b"nee", b"dle"])[-2:] == [False, True]
     assert matched_by("^x*y", [*filler, b"y"])[-1] is False
     assert matched_by("^xx", [b"y", *filler, b"\nxx"])[-2:] == [False, True]

@@ -674,7 +674,7 @@ async def test_missing_permission_is_told_without_waiting_out_the_grace(
     async with ready(command) as process:
         with monkeypatch.context() as patch:
             answer_signals(patch, refuse)
-            with pytest.raises(NotPermittedError, match="lacks the permission to signal it"):
+            with pytest.raises(NotPermittedError, match="may not signal it"):
                 await process.stop(SIGTERM, HOURS)
 
 
@@ -704,7 +704,7 @@ def test_command_of_another_user_is_given_up(anyio_backend_name: str) -> None:
     ended = subprocess.run(argv, capture_output=True, check=False, timeout=LIMIT, text=True)
     pid, _, error = ended.stdout.partition("\n")
     os.kill(int(pid), SIGKILL)
-    assert "lacks the permission to signal it" in error, ended.stderr
+    assert "may not signal it" in error, ended.stderr
 
 
 # ---- groups that must not be signalled ----

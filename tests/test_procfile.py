@@ -145,6 +145,16 @@ def test_quiet_with_names_hides_the_output_of_these_processes(
 
 
 @pytest.mark.parametrize(
+    "arguments", [["-q", "-q", "b,long"], ["-q", "b", "-q", "--quiet=long"], ["-q", "b,long", "-q"]]
+)
+def test_each_quiet_counts(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    """An option without names and one with names hide both, and no label is padded to them."""
+    write_files(tmp_path, "a: echo a\nb: echo b\nlong: echo long\n")
+    ended = run("-k", "failure", *arguments, subcommand="start", cwd=tmp_path)
+    assert ended == (0, b"a.1 | a\n", b"")
+
+
+@pytest.mark.parametrize(
     ("options", "env", "variables", "port"),
     [
         ([], None, {}, b"5000"),
@@ -302,8 +312,12 @@ def test_invalid_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> N
         ("a: {}\0\n", [], "NUL"),
         ("a: {}\n", ["b"], "no process 'b'"),
         ("a: {}\n", ["a", "b"], "no process 'b'"),
-        ("a: {}\n", ["-m", "b=1"], "no process 'b'"),
-        ("a: {}\nb: {}\n", ["-m", "b=1", "a"], "no process 'b'"),
+        ("a: {}\n", ["-m", "b=1"], "--formation b=1: there is no process 'b' in the Procfile"),
+        (
+            "a: {}\nb: {}\n",
+            ["-m", "b=1", "a"],
+            "--formation b: the arguments do not select this process, only a",
+        ),
         ("a: {}\n", ["-m", "a"], "'a' is not of the form"),
         ("a: {}\n", ["-m", "a=x"], "'a=x' is not of the form"),
         ("a: {}\n", ["-m", "a=-1"], "'a=-1' is not of the form"),
@@ -312,7 +326,7 @@ def test_invalid_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> N
         ("a: {}\n", ["-c", "a"], "--concurrency: 'a' is not of the form"),
         ("a: {}\n", ["-c", "a=1", "-m", "a=1"], "--formation and --concurrency"),
         ("a: {}\n", ["-l", "a"], "Use the names as arguments"),
-        ("a: {}\n", ["-q", "b"], "--quiet b: there is no command with this name, only a.1"),
+        ("a: {}\n", ["-q", "b"], "--quiet b: there is no such command; there are: 'a.1'"),
         ("a: {}\n", ["--hide", "a,b"], "--hide b"),
         ("a: {}\n", ["-p", "soon"], "--port: 'soon' is not a valid port"),
         ("a: {}\n", ["-p", "0"], "--port"),

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import currant
-from currant import Runner
+from currant import Command, Runner
 from currant._run import RunnerOptions
+from currant._values.options import COMMAND_HINTS, RUNNER_HINTS
 
 CONTRACT = [
     "Batch",
@@ -170,6 +171,18 @@ def test_run_takes_the_options_of_the_runner() -> None:
     options = {name: ref.__forward_arg__ for name, ref in RunnerOptions.__annotations__.items()}
     assert options == keywords
     assert not RunnerOptions.__required_keys__
+
+
+def test_hints_cover_each_option_of_the_other_class() -> None:
+    """An option that `Command` or `Runner` alone has gets a hint from the other one."""
+    of_command, of_runner = (
+        {p.name for p in inspect.signature(owner).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        for owner in (Command, Runner)
+    )
+    in_runner = {name for name, hint in COMMAND_HINTS.items() if "of the Runner" in hint}
+    in_command = {name for name, hint in RUNNER_HINTS.items() if "of each Command" in hint}
+    assert in_runner == of_runner - of_command
+    assert in_command == of_command - of_runner
 
 
 def module_names() -> list[str]:

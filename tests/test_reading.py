@@ -336,8 +336,8 @@ async def collect_garbage(where: str) -> None:
     else:
         home, is_done = HomeLoop(), anyio.Event()
         home.check("a test")
-        home.call_soon(gc.collect)
-        home.call_soon(is_done.set)
+        home.call_soon_threadsafe(gc.collect)
+        home.call_soon_threadsafe(is_done.set)
         await is_done.wait()
 
 
@@ -895,7 +895,7 @@ async def test_commands_wait_for_a_reader_anew_after_a_task_has_waited(
 ) -> None:
     """A wait empties the channel; only from the next time that it is full, the time counts."""
     discarded: list[str] = []
-    channel = Channel(1, patience=HOURS, on_unread=discarded.append)
+    channel = Channel(1, unread_timeout=HOURS, on_unread=discarded.append)
     now = anyio.current_time
 
     async def send_two() -> None:

@@ -424,6 +424,8 @@ async def test_each_message_is_a_json_object() -> None:
             "time": 0.0,
             "attempt": 2,
             "error": "cannot start 'a': no memory",
+            "error_type": "LaunchError",
+            "error_fields": {"name": "a", "reason": "no memory"},
         },
         {"type": "dropped", "command": "a", "time": 0.0, "lines": 7},
         {

@@ -95,7 +95,7 @@ async def test_memory_is_bounded_if_single_bytes_alternate() -> None:
 @pytest.mark.anyio
 async def test_command_waits_for_a_reader_that_is_behind() -> None:
     """An attached reader that has begun loses nothing: the task that adds output waits."""
-    transcript = Transcript("a", patience=0.0)
+    transcript = Transcript("a", unread_timeout=0.0)
     cursor = transcript.attach({"stdout": Place()})
     data = b"".join(b"%d\n" % number for number in range(200_000))
     read = b""
@@ -130,7 +130,7 @@ async def test_command_waits_for_a_reader_that_has_not_begun() -> None:
 @pytest.mark.anyio
 async def test_unread_output_is_discarded_after_the_patience() -> None:
     """If no task ever reads, the oldest output is discarded after the patience, and is told."""
-    transcript = Transcript("a", patience=0.01)
+    transcript = Transcript("a", unread_timeout=0.01)
     cursor = transcript.attach({"stdout": Place()})
     with anyio.fail_after(LIMIT):
         await add_all(transcript, CHUNK * 10, len(CHUNK))
@@ -208,7 +208,7 @@ async def test_reader_that_waits_for_output_is_not_overtaken() -> None:
 @pytest.mark.anyio
 async def test_full_transcript_does_not_spin_for_two_readers() -> None:
     """A reader that is given up and one that is slow do not make the waiting task spin."""
-    transcript = Transcript("a", patience=0.0)
+    transcript = Transcript("a", unread_timeout=0.0)
     transcript.attach({"stdout": Place()})
     slow = transcript.attach({"stdout": Place()})
     with slow.reading():

@@ -15,6 +15,7 @@ from currant import (
     Aborted,
     Batch,
     CannotStopError,
+    CommandError,
     CurrantError,
     DependencyError,
     Dropped,
@@ -33,7 +34,9 @@ from currant import (
     Skipped,
     SpillError,
     Started,
+    StdinClosedError,
     TimeLimitError,
+    UnknownNameError,
     UnresponsiveError,
 )
 from currant._values.wire import decode, decode_exit, encode, encode_each, encode_exit
@@ -63,22 +66,14 @@ LINES = st.builds(
 )
 
 
-def tails(name: str) -> SearchStrategy[list[Line]]:
-    """Return a strategy for the lines that a text can hold: decoded, and ended by a newline."""
-    data = st.text(st.characters(exclude_characters="\n\r", codec="utf-8"), max_size=9)
-    line = st.builds(
-        Line, st.just(name), STREAMS, data.map(str.encode), st.just(b"\n"), st.just(0.0)
-    )
-    return st.lists(line, max_size=3)
-
-
 def errors_of(name: str) -> SearchStrategy[CurrantError]:
     """Return a strategy for the errors of the command `name`."""
     named = st.just(name)
-    # The limit is written with six digits.
-    seconds = st.floats(0.001, 1e9).map(lambda value: float(f"{value:g}"))
+    seconds = st.floats(0.001, 1e9)
     return st.one_of(
-        st.builds(NotReadyError, named, st.text("ab: \n", max_size=9), tails(name)),
+        st.builds(NotReadyError, named, TEXTS, st.lists(LINES, max_size=3)),
+        st.builds(StdinClosedError, named, TEXTS, st.lists(LINES, max_size=3)),
+        st.builds(UnknownNameError, named, st.lists(TEXTS), st.none() | TEXTS),
         st.builds(UnresponsiveError, named, NUMBERS, TEXTS),
         st.builds(NotPermittedError, named, NUMBERS),
         st.builds(ExitStatusLostError, named),
@@ -88,6 +83,7 @@ def errors_of(name: str) -> SearchStrategy[CurrantError]:
         st.builds(CannotStopError, named, NUMBERS, seconds),
         st.builds(LaunchError, named, TEXTS),
         st.builds(DependencyError, named, TEXTS),
+        st.builds(CommandError, TEXTS),
         st.builds(CurrantError, TEXTS),
     )
 
@@ -176,26 +172,42 @@ def test_each_type_has_its_public_word() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "more",
     [
-        "something else",
-        "'b' is not ready: of another command",
-        "'a' exceeded its time limit of 5.00 s",
-        "'a' exceeded its time limit of one s",
-        "'a' failed its `alive` probe 03 times in a row: x",
-        "'a' (process group 3) still exists 5 s after SIGKILL; so what",
-        "'a' has failed: its output cannot be written to '\\x': no",
-        "'a' has failed: its output cannot be written to a file: no",
-        "'a' wrote more than 007 bytes, the limit of its max_output",
+        {},
+        {"error_type": "LaunchError"},
+        {"error_type": "FutureError", "error_fields": {"name": "a"}},
+        {"error_type": "UnreadOutputWarning", "error_fields": {}},
+        {"error_type": "Sequence", "error_fields": {}},
+        {"error_type": ["LaunchError"], "error_fields": {"name": "a", "reason": "b"}},
+        {"error_type": "LaunchError", "error_fields": {"name": "a"}},
+        {"error_type": "LaunchError", "error_fields": ["a", "b"]},
+        {"error_type": "TimeLimitError", "error_fields": {"name": "a", "seconds": 1, "kind": {}}},
+        {
+            "error_type": "TimeLimitError",
+            "error_fields": {"name": "a", "seconds": 9**999, "kind": "runner"},
+        },
+        {"error_type": "NotReadyError", "error_fields": {"name": "a", "reason": "b", "tail": "c"}},
+        {"error_type": "NotReadyError", "error_fields": {"name": "a", "reason": "b", "tail": [{}]}},
     ],
 )
-def test_unknown_error_keeps_its_text(text: str) -> None:
-    """An error whose text is not one of this command's becomes a CurrantError with that text."""
-    again: Any = decode(
-        {"type": "aborted", "command": "a", "time": 0.0, "attempt": 1, "error": text}
-    )
+def test_unknown_error_keeps_its_text(more: dict[str, object]) -> None:
+    """An error that cannot be built becomes a CurrantError with its text."""
+    message = {"type": "aborted", "command": "a", "time": 0.0, "attempt": 1, "error": "so what"}
+    again: Any = decode(message | more)
     assert type(again.error) is CurrantError
-    assert str(again.error) == text
+    assert str(again.error) == "so what"
+
+
+def test_error_of_another_package_is_written_as_its_base_class() -> None:
+    """The launcher of another package may raise a class of its own."""
+
+    class NoHostError(LaunchError):
+        """A class that a reader does not have."""
+
+    again: Any = sent(Failed("a", NoHostError("a", "no host"), 1, 0.0))
+    assert type(again.error) is LaunchError
+    assert again.error.reason == "no host"
 
 
 def test_unknown_field_is_ignored() -> None:

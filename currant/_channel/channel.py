@@ -58,7 +58,7 @@ class Channel:
         commands: all commands by name, for the sinks; may grow.
         for_sinks_only: whether the Runner is never iterated over, so that no messages are kept for
             readers.
-        patience: seconds for which a full channel waits for a reader if there is none at all.
+        unread_timeout: seconds for which a full channel waits for a reader if there is none at all.
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
         home: the event loop of the readers and sinks; None: the loop of the first.
@@ -74,7 +74,7 @@ class Channel:
         commands: Mapping[str, Command] | None = None,
         *,
         for_sinks_only: bool = False,
-        patience: float = inf,
+        unread_timeout: float = inf,
         on_unread: Callable[[str], None] = lambda _: None,
         home: HomeLoop | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class Channel:
         self._producers = 0
         self._last_producer_left = Notifier()
         self._waiters = Waiters()
-        self._patience = patience
+        self._unread_timeout = unread_timeout
         self._ended: deque[tuple[Transcript, int]] = deque()
         self._ended_size = 0
         self._sinks: list[SinkSubscription] = []
@@ -94,7 +94,7 @@ class Channel:
             buffer_size,
             lambda: self.producing,
             lambda: bool(self._sinks),
-            patience,
+            unread_timeout,
             on_unread,
             self._home,
         )
@@ -112,7 +112,7 @@ class Channel:
 
     def new_transcript(self, command: str, may_go_on: Callable[[], bool]) -> Transcript:
         """Return the transcript of a life of `command`, which keeps the rules of this channel."""
-        return Transcript(command, self._waiters, self.waiting, self._patience, may_go_on)
+        return Transcript(command, self._waiters, self.waiting, self._unread_timeout, may_go_on)
 
     def end_transcript(self, transcript: Transcript) -> None:
         """End the transcript of a life; of many that have ended, keep the last."""
@@ -124,9 +124,9 @@ class Channel:
             self._ended_size -= size
             oldest.forget()
 
-    def limit_patience(self, seconds: float) -> None:
+    def limit_readers(self, seconds: float) -> None:
         """Let each reader of a transcript take only so long for each step: the block is left."""
-        self._waiters.limit_patience(seconds)
+        self._waiters.limit_readers(seconds)
 
     def add_producer(self) -> None:
         """Announce a command; loops over the Runner go on until the command is removed."""

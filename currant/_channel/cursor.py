@@ -4,8 +4,8 @@ While a cursor is attached, nothing that it has not read is forgotten: the comma
 waits for a full pipe.  But as for the subscriptions of the channel, no command waits for a reader
 that is not there.  A cursor is *present* while a task waits for it to have output, and between two
 steps of a task that goes on and does not itself wait for the commands.  If a cursor is not present,
-it is abandoned as soon as a task waits for the commands, or after `patience`.  Then the oldest
-output is discarded, and the next step of the cursor raises an error that says how much.
+it is abandoned as soon as a task waits for the commands, or after `unread_timeout`.  Then the
+oldest output is discarded, and the next step of the cursor raises an error that says how much.
 
 A task that goes on may still never read again, because it waits for the body of the block.  So once
 the body has ended and the commands are stopped, a cursor has limited time for each step.
@@ -45,7 +45,7 @@ class Readable(NamedTuple):
         room: is notified when a cursor has read, comes or goes.
         waiters: the tasks that wait for the commands.
         waiting: marks the current task as such a task.
-        patience: seconds for which a full transcript waits for a cursor that is not present.
+        unread_timeout: seconds for which a full transcript waits for a cursor that is not present.
     """
 
     command: str
@@ -54,7 +54,7 @@ class Readable(NamedTuple):
     room: Notifier
     waiters: Waiters
     waiting: Callable[[], AbstractContextManager[None]]
-    patience: float
+    unread_timeout: float
 
 
 class Piece(NamedTuple):
@@ -200,17 +200,17 @@ class Cursor:
         if waiters.ignore_readers:
             return True
         if self._goes_on:
-            patience = waiters.patience
+            timeout = waiters.reader_timeout
         elif waiters:
             return True
         else:
-            patience = self._readable.patience
-        if patience == inf:
+            timeout = self._readable.unread_timeout
+        if timeout == inf:
             self._give_up_at = None
             return False
         now = anyio.current_time()
         if self._give_up_at is None:
-            self._give_up_at = now + patience
+            self._give_up_at = now + timeout
         return now >= self._give_up_at
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from currant._channel.output import SETTLED_AFTER
+from currant._channel.output import MATCH_UNFINISHED_AFTER
 from currant._values.errors import OutputDiscardedError
 from currant._values.incremental_search import IncrementalSearch
 
@@ -58,7 +58,7 @@ class Expectation:
         """
         while (found := self._search(cursor)) is None:
             is_undecided = any(search.is_undecided for search in self._searches.values())
-            if not await cursor.arrived(SETTLED_AFTER if is_undecided else inf):
+            if not await cursor.arrived(MATCH_UNFINISHED_AFTER if is_undecided else inf):
                 return self.settle()
         return found
 

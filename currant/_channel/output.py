@@ -46,7 +46,7 @@ __all__ = ["Output"]
 HALF_CHARACTER = 0.05
 """Seconds to wait for the rest of a character, if an unfinished line is sent at once."""
 
-SETTLED_AFTER = 0.1
+MATCH_UNFINISHED_AFTER = 0.1
 """Seconds of silence after which an unfinished line counts as it is for a probe."""
 
 
@@ -178,7 +178,7 @@ class Output:
                     await self.spill.append(chunk)
             elif stream in self._matcher.undecided:
                 data = b""
-                self._settle(stream)
+                self._match_unfinished(stream)
             else:
                 data = splitter.flush()
             if data:
@@ -186,7 +186,7 @@ class Output:
             else:
                 await checkpoint()  # a long line may arrive in many small chunks
             await self._transcript.make_room(stream)
-        self._settle(stream)
+        self._match_unfinished(stream)
         if data := splitter.finish():
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
 
@@ -196,7 +196,7 @@ class Output:
         """Return the next chunk; ``b""`` after the silence that is waited for; None at the end."""
         silence = None
         if stream in self._matcher.undecided:
-            silence = SETTLED_AFTER
+            silence = MATCH_UNFINISHED_AFTER
         elif splitter.can_flush and self._flush_after is not None:
             silence = self._flush_after or HALF_CHARACTER
         try:
@@ -230,9 +230,9 @@ class Output:
         self._tail.add(batch)
         await self._send(batch)
 
-    def _settle(self, stream: StreamName) -> None:
+    def _match_unfinished(self, stream: StreamName) -> None:
         """Take the unfinished line as it is, if a probe waits for that."""
-        if stream in self._matcher.undecided and self._matcher.settle(stream):
+        if stream in self._matcher.undecided and self._matcher.match_unfinished(stream):
             self._note_match()
 
     def _note_match(self) -> None:

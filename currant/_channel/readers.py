@@ -4,8 +4,8 @@ A reader is *present* from the first step of its loop until the loop ends or is 
 reader is not present if its task waits for the commands or has ended, because such a task cannot
 make room.
 
-If no reader is present at all, the commands wait for a reader for a limited time, `patience`.  Then
-the oldest output is discarded until a reader comes.
+If no reader is present at all, the commands wait for a reader for a limited time, `unread_timeout`.
+Then the oldest output is discarded until a reader comes.
 
 Rejected: async generators.  `break` does not close an async generator; the event loop does so
 later, and trio warns about it.  A plain iterator object is dropped by `break` at once, and its
@@ -25,7 +25,6 @@ from anyio.lowlevel import checkpoint
 from currant._channel.buffer import Buffer
 from currant._channel.reader_task import ReaderTask
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
-from currant._synchronization import HomeLoop
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Message
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from currant._channel.buffer import Position
     from currant._channel.waiters import Waiters
+    from currant._synchronization import HomeLoop
     from currant._values.lines import Line
 
 __all__ = ["BatchReader", "LineReader", "Readers"]
@@ -79,10 +79,10 @@ class Readers(Subscription):
         buffer_size: how many messages to hold.
         is_producing: returns whether a command may still send a message.
         has_sinks: returns whether the output also goes to sinks.
-        patience: seconds for which a full buffer waits for a reader while no reader is present.
+        unread_timeout: seconds for which a full buffer waits for a reader if there is none at all.
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
-        home: the event loop of the readers; None: the loop of the first.
+        home: the event loop of the readers.
     """
 
     def __init__(
@@ -91,18 +91,18 @@ class Readers(Subscription):
         buffer_size: int,
         is_producing: Callable[[], bool],
         has_sinks: Callable[[], bool],
-        patience: float = inf,
-        on_unread: Callable[[str], None] = lambda _: None,
-        home: HomeLoop | None = None,
+        unread_timeout: float,
+        on_unread: Callable[[str], None],
+        home: HomeLoop,
     ) -> None:
         super().__init__(Buffer(buffer_size, MAX_BUFFERED_BYTES))
         self._waiters = waiters
         self._is_producing = is_producing
         self._has_sinks = has_sinks
         self._iterations: set[Iteration] = set()
-        self._patience = patience
+        self._unread_timeout = unread_timeout
         self._on_unread = on_unread
-        self._home = HomeLoop() if home is None else home
+        self._home = home
         self._unread_since: float | None = None  # while the buffer is full and has no reader
 
     @property
@@ -178,12 +178,12 @@ class Readers(Subscription):
     def _is_unread(self) -> bool:
         """Whether the buffer has been full without a reader for too long."""
         since = self._unread_since
-        return since is not None and anyio.current_time() >= since + self._patience
+        return since is not None and anyio.current_time() >= since + self._unread_timeout
 
     def _next_check(self) -> float:
         since = inf if self._unread_since is None else self._unread_since
-        recheck = anyio.current_time() + min(RECHECK_INTERVAL, self._patience)
-        return min(recheck, since + self._patience)
+        recheck = anyio.current_time() + min(RECHECK_INTERVAL, self._unread_timeout)
+        return min(recheck, since + self._unread_timeout)
 
     def _discard_if_abandoned(self) -> None:
         # `anyio.current_time` needs the event loop, which a reader may outlive; a sender does not.

@@ -45,7 +45,7 @@ class SpillFile:
         self._on_fault = on_fault
         self._is_broken = False
         self._lock = anyio.Lock()
-        self._patience = inf  # seconds to wait for a write
+        self._write_timeout = inf  # seconds to wait for a write
         self._writing = anyio.CancelScope()  # the present write
 
     async def create(self) -> None:
@@ -69,7 +69,7 @@ class SpillFile:
             if self._is_broken:
                 return
             try:
-                with anyio.move_on_after(self._patience) as self._writing:
+                with anyio.move_on_after(self._write_timeout) as self._writing:
                     await in_thread(partial(_write, self._path, os.O_APPEND, chunk))
                     return
                 error: OSError = TimeoutError("the disk does not answer")
@@ -82,7 +82,7 @@ class SpillFile:
 
     def limit_wait(self, seconds: float) -> None:
         """Wait at most `seconds` for the present write, and for each later one."""
-        self._patience = min(self._patience, seconds)
+        self._write_timeout = min(self._write_timeout, seconds)
         self._writing.deadline = min(self._writing.deadline, anyio.current_time() + seconds)
 
 

@@ -46,7 +46,7 @@ class Transcript:
         command: the name of the command.
         waiters: the tasks that wait for the commands.
         waiting: marks the current task as such a task.
-        patience: seconds for which a full transcript waits for a reader that is not present.
+        unread_timeout: seconds for which a full transcript waits for a reader that is not present.
         may_go_on: returns whether another attempt may follow the present one.
 
     Attributes:
@@ -61,7 +61,7 @@ class Transcript:
         command: str,
         waiters: Waiters | None = None,
         waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
-        patience: float = inf,
+        unread_timeout: float = inf,
         may_go_on: Callable[[], bool] = lambda: False,
     ) -> None:
         self.arrival: Notifier = Notifier()
@@ -76,7 +76,7 @@ class Transcript:
             Notifier(),
             Waiters() if waiters is None else waiters,
             waiting,
-            patience,
+            unread_timeout,
         )
 
     # ---- for the task that reads the pipe ----

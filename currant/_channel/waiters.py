@@ -24,15 +24,15 @@ class Waiters:
 
     Attributes:
         ignore_readers: whether no reader counts as present any more: the block is left early.
-        patience: seconds that a reader of a transcript may take for each step; infinity, until the
-            block stops its commands.
+        reader_timeout: seconds that a reader of a transcript may take for each step; infinity,
+            until the block stops its commands.
         observers: are notified when a task begins to wait, and when the readers are ignored.
     """
 
     def __init__(self) -> None:
         self._tasks: Counter[int] = Counter()
         self.ignore_readers: bool = False
-        self.patience: float = inf
+        self.reader_timeout: float = inf
         self.observers: Counter[Notifier] = Counter()
 
     def __bool__(self) -> bool:
@@ -60,9 +60,9 @@ class Waiters:
         self.ignore_readers = True
         self._notify()
 
-    def limit_patience(self, seconds: float) -> None:
+    def limit_readers(self, seconds: float) -> None:
         """Limit the time that a reader of a transcript may take for each step."""
-        self.patience = seconds
+        self.reader_timeout = seconds
         self._notify()
 
     def _notify(self) -> None:

@@ -31,7 +31,7 @@ from currant._process.lookup import (
 )
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
-from currant._process.stop import PATIENCE, Forbidden, Stopper, StopSpec, wait_empty
+from currant._process.stop import FORBIDDEN_TIMEOUT, Forbidden, Stopper, StopSpec, wait_empty
 from currant._system.dispositions import sigchld_is_ignored
 from currant._system.forks import close_in_forks
 from currant._system.groups import ProcessGroup
@@ -323,7 +323,7 @@ class LocalProcess:
             try:
                 await self._group.wait_gone()
             except Forbidden:  # It goes on as another user, which is no hindrance here.
-                await anyio.sleep(PATIENCE)
+                await anyio.sleep(FORBIDDEN_TIMEOUT)
 
     def leave_group(self) -> None:
         """Let the rest of the group go on; see `Outlived.leave_group`."""
@@ -404,7 +404,7 @@ class _ChildGroup:
 
     async def wait_leader(self) -> None:
         if self.is_forbidden():
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(FORBIDDEN_TIMEOUT):
                 await self._leader.wait()
             if self.is_forbidden():
                 raise Forbidden

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from currant._values.exit import Exit
     from currant._values.launch_spec import KillMode
 
-__all__ = ["PATIENCE", "Forbidden", "StopSpec", "Stoppable", "Stopper", "wait_empty"]
+__all__ = ["FORBIDDEN_TIMEOUT", "Forbidden", "StopSpec", "Stoppable", "Stopper", "wait_empty"]
 
 
-PATIENCE = 0.2
+FORBIDDEN_TIMEOUT = 0.2
 """Seconds until a group that may not be signalled is given up: it may be about to exit."""
 
 
@@ -147,6 +147,6 @@ async def wait_empty(group: ProcessGroup) -> None:
     while not group.is_empty_in_snapshot():
         await sleep(pause)
         forbidden_for = forbidden_for + pause if group.is_forbidden() else 0.0
-        if forbidden_for > PATIENCE:
+        if forbidden_for > FORBIDDEN_TIMEOUT:
             raise Forbidden
         pause = min(pause * 2, 0.05)

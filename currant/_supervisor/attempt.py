@@ -79,12 +79,12 @@ class _Draining(NamedTuple):
     tasks: TaskGroup
 
 
-class _Over(NamedTuple):
+class _NoProcess(NamedTuple):
     """No process, before the start or after everything is freed."""
 
 
-_Phase: TypeAlias = _Starting | _Running | _Draining | _Over
-_STARTING, _OVER = _Starting(), _Over()
+_Phase: TypeAlias = _Starting | _Running | _Draining | _NoProcess
+_STARTING, _NO_PROCESS = _Starting(), _NoProcess()
 
 
 class Attempt:
@@ -127,7 +127,7 @@ class Attempt:
         self.status: Status | None = None
         self.usage: Usage | None = None
         self.has_left_nothing: bool = False
-        self._phase: _Phase = _OVER
+        self._phase: _Phase = _NO_PROCESS
         self._health = Health(
             command,
             context.launcher,
@@ -209,11 +209,11 @@ class Attempt:
             self.status = "stopped" if self._context.barrier.thrown else "failed"
         finally:
             if process is None:
-                self._enter(_OVER)
+                self._enter(_NO_PROCESS)
         return process
 
     async def run_to_completion(self, process: Process, on_end: Callable[[float], None]) -> None:
-        """Wait until all is over: the leader, its group, and the output.
+        """Wait until the leader, its group and the output have ended.
 
         Call this without an `await` after `launch`: until then nothing would stop the process.
         Cancellation: stops the process.
@@ -243,7 +243,7 @@ class Attempt:
                 self._judge()
                 on_end(self._uptime(exited_at))
         finally:
-            self._enter(_OVER)
+            self._enter(_NO_PROCESS)
             await process.aclose()
         self.usage = process.usage if isinstance(process, Measured) else None
 
@@ -296,7 +296,7 @@ class Attempt:
         process = self.process
         if process is None:
             return False
-        # A launcher that was written before `to` existed still takes signals for the group.
+        # Pass `to` only if needed: a launcher may support signals to the group alone.
         return await (
             process.send_signal(signal, to) if to != "group" else process.send_signal(signal)
         )
@@ -328,7 +328,7 @@ class Attempt:
         process, tasks = running.process, running.tasks
         self._enter(running)
         tasks.start_soon(self._report_start_and_read, process, tasks)
-        self._input.begin(process, tasks)
+        self._input.start(process, tasks)
         if self._size is not None:
             tasks.start_soon(self.resize, self._size)
         # A kill during the launch may not have reached the watcher yet.
@@ -411,7 +411,7 @@ class Attempt:
         return self.status is not None
 
     def _uptime(self, exited_at: float) -> float:
-        """Return how long the process was up: ready, and as far as known in order."""
+        """Return for how many seconds the process was ready and passed its `alive` probe."""
         if isinstance(self.error, TimeLimitError) and self.error.kind != "idle":
             return 0.0
         if isinstance(self.error, (TimeLimitError, UnresponsiveError)):
@@ -437,7 +437,8 @@ class Attempt:
         try:
             if request is not None and not request.is_hurried and self.exit is None:
                 seconds = min(grace, self._context.limits.end_of_input)
-                grace -= min(grace, await self._input.stop(running.process, seconds))
+                await self._input.close_and_wait(running.process, seconds)
+                grace = max(0.0, request.remaining(anyio.current_time()))
             end = await running.process.stop(self._command.stop_signal, grace)
         except CannotStopError as error:
             self._note_failure_to_stop(error)
@@ -479,7 +480,7 @@ class Attempt:
         self._context.change.notify_all()
 
     def _note_exit(self, end: Exit) -> None:
-        if self._input.has_stopped:
+        if self._input.closed_by_stop:
             end = replace(end, stopped=True)
         if isinstance(self.error, TimeLimitError):
             end = replace(end, timed_out=True)

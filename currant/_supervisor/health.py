@@ -117,23 +117,23 @@ class Health:
             self._scope = None
         self._set("missed" if self.readiness == "pending" else self.readiness)
 
-    def leader_exited(self, tasks: TaskGroup, patience: float) -> None:
+    def leader_exited(self, tasks: TaskGroup, timeout: float) -> None:
         """End the checks, or if a readiness line may be unread, let them see the last lines.
 
         Args:
             tasks: the task group of the attempt; `readiness` is final when the group has ended.
-            patience: seconds in which a probe with several parts reacts to a line.
+            timeout: seconds in which a probe with several parts reacts to a line.
         """
         ready = self._command.ready
         if self.readiness == "pending" and ready is not None and ready.line_probes:
-            tasks.start_soon(self._check_last_lines, patience)
+            tasks.start_soon(self._check_last_lines, timeout)
         else:
             self.cancel()
 
-    async def _check_last_lines(self, patience: float) -> None:
+    async def _check_last_lines(self, seconds: float) -> None:
         await self._output.ended()
         if self._output.matched:
-            with anyio.move_on_after(patience):
+            with anyio.move_on_after(seconds):
                 await self._change.wait_for(lambda: self.readiness != "pending")
         self.cancel()
 

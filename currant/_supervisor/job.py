@@ -13,7 +13,7 @@ import anyio
 from currant._supervisor.conversation import Conversation
 from currant._supervisor.job_input import JobInput
 from currant._supervisor.readiness import why_attempt_not_ready
-from currant._values.checks import checked_signal
+from currant._values.checks import check_choice, checked_signal
 from currant._values.errors import CommandError, DependencyError, LaunchError, NotReadyError
 from currant._values.launch_spec import Pty, SignalTarget
 from currant._values.lines import STREAMS
@@ -116,8 +116,8 @@ class Job:
     async def ready(self) -> None:
         """Wait until the process is ready; without a `ready` probe, until the process runs.
 
-        If no process runs, this waits for the next process.  During the wait, if nothing iterates
-        over the Runner, output that does not fit is discarded (see `Dropped`).
+        If no process runs, this waits for the next process.  Meanwhile, unread output that does not
+        fit is discarded (see `Dropped`).
         Cancellation: harmless.
 
         Raises:
@@ -127,19 +127,19 @@ class Job:
         self._check_loop("Job.ready")
         await self._until_ready()
 
-    async def until_ready_or_gone(self) -> None:
+    async def _until_ready_or_gone(self) -> None:
         """As `ready`, but raise the error when all processes of the attempt are gone.
 
         If the command does not restart, it has ended by then, and its name can be started again.
+        Only `Runner.start` calls this.
         Cancellation: harmless.
 
         Raises:
             NotReadyError: as for `ready`.
         """
-        self._check_loop("Job.until_ready_or_gone")
-        await self._until_ready(is_patient=True)
+        await self._until_ready(until_gone=True)
 
-    async def _until_ready(self, *, is_patient: bool = False) -> None:
+    async def _until_ready(self, *, until_gone: bool = False) -> None:
         life = self._life
         times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
         attempt: Attempt | None = None
@@ -150,7 +150,7 @@ class Job:
                 reason = why_attempt_not_ready(life, attempt)
                 if reason is not None:
                     failed = attempt or life.attempt
-                    if is_patient:
+                    if until_gone:
                         await self._until_gone(life, failed)
                     await self._raise_not_ready(failed, reason)
                 await life.context.change.wait()
@@ -175,8 +175,8 @@ class Job:
         """Wait until the command has ended, with all restarts by its policy, and return how.
 
         If the command is run again after that, this returns the result of the life in which it was
-        called.  Any number of tasks may wait, any number of times.  While this waits and nothing
-        iterates over the Runner, output that does not fit is discarded (see `Dropped`).
+        called.  Any number of tasks may wait, any number of times.  Meanwhile, unread output that
+        does not fit is discarded (see `Dropped`).
         Cancellation: harmless; the command goes on.
         """
         self._check_loop("Job.wait")
@@ -234,8 +234,7 @@ class Job:
             CommandError: there is no such signal, or `to` is neither ``"group"`` nor ``"leader"``.
         """
         self._check_loop("Job.send_signal")
-        if to not in get_args(SignalTarget):
-            raise CommandError(f"to must be 'group' or 'leader', not {to!r}")
+        check_choice("to", to, get_args(SignalTarget))
         # Signal 0 reaches a process without doing anything.
         number = 0 if signal == 0 else checked_signal("signal", signal)
         return await self._life.attempt.send_signal(number, to)
@@ -243,8 +242,8 @@ class Job:
     async def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for the start and for room in the pipe.
 
-        If the command has a `pty`, the data is typed there, whatever `stdin` is.  During the wait,
-        if nothing iterates over the Runner, output that does not fit is discarded.
+        Meanwhile, unread output that does not fit is discarded (see `Dropped`).  If the command has
+        a `pty`, the data is typed there, whatever `stdin` is.
         Cancellation: a part of the data may have been written.
 
         Raises:
@@ -254,7 +253,10 @@ class Job:
         """
         self._check_loop("Job.send")
         if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
-            raise CommandError(f"command {self.name!r}: send takes bytes, not {data!r}")
+            raise CommandError(
+                f"command {self.name!r}: send takes bytes, not {type(data).__name__}; "
+                "encode a str with .encode()"
+            )
         await JobInput(self._life).send(data)
 
     async def close_stdin(self) -> None:
@@ -471,7 +473,7 @@ async def until_up(job: Job) -> None:
         await job.until_started()
     else:
         try:
-            await job.until_ready_or_gone()
+            await job._until_ready_or_gone()  # noqa: SLF001 - another part of this module
         except NotReadyError as error:
             problem = error
     if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):

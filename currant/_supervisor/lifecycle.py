@@ -23,8 +23,15 @@ from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
 from currant._synchronization import ChildBarrier, Notifier
 from currant._values.command import PIPE, with_policies, with_pty, with_stdin
-from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
+from currant._values.errors import (
+    CannotStopError,
+    CurrantError,
+    DependencyError,
+    JobEndedError,
+    LaunchError,
+)
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
+from currant._values.policies import StopReason
 from currant._values.restart import Again, Done, History, after_request, decide
 from currant._values.results import Result
 
@@ -33,7 +40,6 @@ if TYPE_CHECKING:
 
     from currant._supervisor.context import RunnerContext
     from currant._values.command import Command
-    from currant._values.errors import CurrantError
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty
     from currant._values.policies import KillOthersOn, Policies
@@ -62,7 +68,7 @@ class Lifecycle:
     Attributes:
         command: as given.
         context: shared by the attempts: the barrier, the policies, and the notifier of changes.
-        to_launch: the command, with the policies that hold and the present size of the terminal.
+        to_launch: the command for the next attempt: with its policies, terminal size and stdin.
         attempt: the current or last attempt; before the launch of the first, the first.
         result: how the command ended; None before.
         starts: how many processes have run in this life.
@@ -176,7 +182,7 @@ class Lifecycle:
         """
         is_repeated, self._is_killed = self._is_killed, True
         self.context.barrier.throw(reason)
-        self.context.runner.home.submit(self.hurry if is_repeated else self._on_kill)
+        self.context.runner.home.call_in_task_soon(self.hurry if is_repeated else self._on_kill)
 
     def stop_soon(self, reason: str) -> None:
         """Stop the command for good, or if that has begun, hurry; return at once.
@@ -232,7 +238,7 @@ class Lifecycle:
     def end_input(self) -> None:
         """Close the stdin of this attempt, if that is a pipe; later attempts read end-of-file.
 
-        A stop that has begun does that itself.
+        A stop that has begun closes the pipe itself.
         """
         if self.command.stdin == PIPE and not (self.command.pty or self.context.barrier.thrown):
             self.to_launch = with_stdin(self.to_launch, None)
@@ -278,7 +284,7 @@ class Lifecycle:
                     break
                 await self._wait_to_restart()
             if isinstance(error := self.attempt.error, CannotStopError):
-                self._stop_others(self.attempt.status, f"{self.name!r} ended: {error}")
+                self._stop_others(self.attempt.status, error)
                 await self.context.send(Aborted(self.name, error, self.attempts, time.time()))
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
@@ -311,7 +317,7 @@ class Lifecycle:
         """
         error = DependencyError(self.name, reason)
         self._end("skipped", error)
-        self._stop_others("skipped", str(error))
+        self._stop_others("skipped", error)
         await self.context.send(Skipped(self.name, error, time.time()))
 
     # ---- the steps of `run` ----
@@ -382,15 +388,15 @@ class Lifecycle:
         if not is_final:
             self._next = decision
         if isinstance(self._next, Done):
-            end = self.attempt.error or self.attempt.exit
-            self._stop_others(status, f"{self.name!r} ended: {end}")
+            self._stop_others(status, self.attempt.error or self.attempt.exit)
 
-    def _stop_others(self, status: Status | None, reason: str) -> None:
+    def _stop_others(self, status: Status | None, end: CurrantError | Exit | None) -> None:
         """Stop all commands, if the policy says so for this command's end."""
         kind = None if status is None else _KIND.get(status)
         policy = self.context.policies.kill_others_on
         if policy is not None and policy in ("exit", kind):
-            self.context.runner.barrier.throw(reason)
+            reason = str(end) if isinstance(end, CurrantError) else f"{self.name!r} ended: {end}"
+            self.context.runner.barrier.throw(StopReason(reason, self.name))
 
     async def _end_escapees(self) -> None:
         """End the escapees of earlier attempts; after a kill, the Runner ends them."""

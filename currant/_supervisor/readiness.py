@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from currant._values.errors import NotReadyError
+from currant._values.results import end_of
 
 if TYPE_CHECKING:
     from currant._values.command import Condition
@@ -84,7 +85,7 @@ def why_impossible(
     if result is not None:
         if isinstance(result.error, NotReadyError):
             return f"{did_not}: {result.error.reason}"
-        return f"{did_not}: {result.error or result.exit or result.status}"
+        return f"{did_not}: {end_of(result)}"
     if command.is_ending and (condition != "ended" or waiting_is_ending):
         return f"{did_not}: it is being stopped"
     return None
@@ -106,7 +107,7 @@ def why_attempt_not_ready(command: CommandView, attempt: AttemptView | None) -> 
             return f"it has ended: {attempt.exit}"
     result = command.result
     if result is not None:
-        return f"it has ended: {result.error or result.exit or result.status}"
+        return f"it has ended: {end_of(result)}"
     if command.is_ending or (attempt is not None and attempt.is_stopping):
         return "it is being stopped"
     return None

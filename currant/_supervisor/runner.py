@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from inspect import isasyncgenfunction, isbuiltin, isgeneratorfunction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
@@ -21,6 +21,7 @@ from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
 from currant._values.checks import (
     StrOrPath,
+    check_choice,
     check_count,
     check_flag,
     check_seconds,
@@ -34,7 +35,7 @@ from currant._values.errors import (
 from currant._values.names import ByName
 from currant._values.options import RUNNER_HINTS, explains_options
 from currant._values.plan import Plan
-from currant._values.policies import Policies, check_on_exit, check_policies
+from currant._values.policies import OnExit, Policies, check_policies
 from currant._values.restart import RestartPolicy, RestartWhen, as_restart_policy
 from currant._values.results import Results
 
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from currant._values.launch_spec import KillMode, Leftovers, SignalTarget
     from currant._values.messages import BatchMessage, Message
     from currant._values.names import Commands
-    from currant._values.policies import KillOthersOn, OnExit
+    from currant._values.policies import KillOthersOn
 
 __all__ = ["Runner"]
 
@@ -92,8 +93,8 @@ class Runner:
             `Command`, a str (split as by `Command.parse`) or a sequence of words.
         restart: whether a command that ended by itself is started again: ``"never"``,
             ``"on-failure"``, ``"always"`` or a `RestartPolicy`.
-        kill_others_on: the final end of a command that stops all others: ``"failure"``,
-            ``"success"`` or ``"exit"``; None: a command's end stops no others.
+        kill_others_on: stop all commands when one ends for good by ``"failure"``, by
+            ``"success"``, or in any way (``"exit"``); None: never.
         grace: seconds that a command has to stop after the request, before SIGKILL.
         max_processes: how many commands may run at the same time; the others are queued in order.
             A command that waits for its restart counts as running.  A command that waits for its
@@ -184,9 +185,8 @@ class Runner:
         check_flag("orphan_guard", orphan_guard)
         check_flag("keep_open", keep_open)
         check_flag("iterable", iterable)
-        check_on_exit(on_exit)
-        if unread not in ("discard", "wait"):
-            raise CommandError(f"unread must be 'discard' or 'wait', not {unread!r}")
+        check_choice("on_exit", on_exit, get_args(OnExit))
+        check_choice("unread", unread, ("discard", "wait"))
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         policies = Policies(
@@ -286,11 +286,11 @@ class Runner:
     async def start(self, command: CommandLike) -> Job:
         """Start one more command, and wait until it runs; with a `ready` probe, until it is ready.
 
-        If `max_processes` run, this waits in the queue, and it waits for dependencies.  During the
-        wait, if nothing iterates over the Runner, output that does not fit is discarded (see
-        `Dropped`).
-        Cancellation: the command goes on.  After a kill, this returns the stopped job at once; so
-        it does if the job is killed in the queue.  With a `ready` probe, it raises `NotReadyError`.
+        If `max_processes` run, this waits in the queue, and it waits for dependencies.  Meanwhile,
+        unread output that does not fit is discarded (see `Dropped`).  After a kill, or if the job
+        is killed in the queue, this returns the stopped job at once; with a `ready` probe, it
+        raises `NotReadyError`.
+        Cancellation: the command goes on.
 
         Raises:
             LaunchError: the command could not be started, and the restart policy has given up.
@@ -308,8 +308,8 @@ class Runner:
         """Wait until all is over, and return the results.
 
         Then every command has ended, and every reader and sink has had all messages.  Any number of
-        tasks may wait, any number of times.  During the wait, if nothing iterates, output that does
-        not fit is discarded (see `Dropped`).
+        tasks may wait, any number of times.  Meanwhile, unread output that does not fit is
+        discarded (see `Dropped`).
         Cancellation: harmless; the commands go on.
         """
         await self._opened("Runner.join").join()

@@ -24,26 +24,26 @@ __all__ = ["StandardInput"]
 
 
 class StandardInput:
-    """The stdin of one attempt: nothing, bytes, or a pipe that is open until somebody closes it.
+    """The stdin of one attempt: nothing, bytes, or a pipe that stays open until currant closes it.
 
     A terminal is no pipe: a stop leaves it alone.
 
     Args:
-        command: has the `stdin`.
+        command: the command, for its `stdin` and `pty`.
 
     Attributes:
-        has_stopped: whether a stop has closed the pipe.
+        closed_by_stop: whether a stop has closed the pipe.
     """
 
-    __slots__ = ("_is_open", "_is_pipe", "_source", "has_stopped")
+    __slots__ = ("_is_open", "_is_pipe", "_source", "closed_by_stop")
 
     def __init__(self, command: Command) -> None:
         self._source = command.stdin
         self._is_pipe = command.stdin == PIPE and not command.pty
         self._is_open = self._is_pipe
-        self.has_stopped: bool = False
+        self.closed_by_stop: bool = False
 
-    def begin(self, process: Process, tasks: TaskGroup) -> None:
+    def start(self, process: Process, tasks: TaskGroup) -> None:
         """Write the bytes of the command, or close a pipe that was closed before the start."""
         if process.stdin is None:
             return
@@ -68,21 +68,16 @@ class StandardInput:
             if process is not None and tasks is not None and process.stdin is not None:
                 tasks.start_soon(process.stdin.aclose)
 
-    async def stop(self, process: Process, seconds: float) -> float:
+    async def close_and_wait(self, process: Process, seconds: float) -> None:
         """Close a pipe that is still open, and wait up to `seconds` for the exit of the process.
-
-        Returns:
-            The seconds that this took.
 
         Cancellation: the pipe may be open or closed.
         """
-        began = anyio.current_time()
         if self._is_open:
-            self.has_stopped = True
+            self.closed_by_stop = True
             with anyio.move_on_after(seconds):
                 await self.aclose(process)
                 await process.wait()
-        return anyio.current_time() - began
 
 
 async def _write(stdin: ByteSendStream, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
     launcher           ends last, and stops leftover processes
       sinks            end after the last message
-        killing        the time limit, and the sweep after a kill
+        killing        calls from other threads, the time limit, the sweep after a kill
           lives        all commands
 
 One shielded task, the supervisor, owns these.  So whatever cancels the task of the block, a cancel
@@ -81,7 +81,7 @@ class Supervisor:
         has_begun: whether the block was entered, and no command was found to be missing.
     """
 
-    # Fourteen attributes: all that a block owns is here, so that the nesting is read in one place.
+    # Many attributes: all that a block owns is here, so that the nesting is read in one place.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
         limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
@@ -90,7 +90,7 @@ class Supervisor:
             settings.buffer_size,
             plan.commands,
             for_sinks_only=not settings.iterable,
-            patience=inf if settings.waits_for_reader else limits.unread,
+            unread_timeout=inf if settings.waits_for_reader else limits.unread,
             on_unread=UnreadWarner(settings.built_at, limits.unread).warn,
             home=self.home,
         )
@@ -154,8 +154,9 @@ class Supervisor:
             self.channel.close()
             raise
         self.home.check("the entry of a Runner")
-        host = anyio.get_current_task()
+        owner = anyio.get_current_task()
         error: BaseException | None = None
+        # Stacks, because another task may have to leave the block without closing what they hold.
         with ExitStack() as scopes:
             scopes.enter_context(self.scope)
             try:
@@ -167,23 +168,17 @@ class Supervisor:
                         await self._admitted.wait()
                         self._failure.raise_first()
                         yield runner
-                        self._end_body(host)
+                        self._end_body(owner)
                         await self.join()
                     except BaseException as raised:
                         # Raised again below, since the task group would wrap the error.
                         error = raised
                         self._leave_early(f"the block was left by {type(raised).__name__}")
-                    is_refused = _goes_on_elsewhere(host)
-                    self.dispatcher.is_closed = True
-                    self._closing.set()
-                    self.channel.begin_to_wait()
-                    error = await self._wait_until_over(error)
-                    if anyio.get_current_task() != host:
-                        # Only the task that opened these can close them.
+                    error = await self._end_block(owner, error)
+                    if anyio.get_current_task() != owner:
+                        # Only the owner can close the task group and the cancel scope.
                         groups.pop_all()
                         scopes.pop_all()
-                    if is_refused:
-                        error = self._failure.error or _wrong_task(error)
             finally:  # This error replaces the error that the task group raised.
                 if error is not None:
                     try:
@@ -192,18 +187,33 @@ class Supervisor:
                         del error  # The error refers to this frame.
         self._failure.raise_first()
 
-    def _end_body(self, host: anyio.TaskInfo) -> None:
+    def _end_body(self, owner: anyio.TaskInfo) -> None:
         """Do what the normal end of the body asks for, before `join`.
 
         Raises:
-            WrongTaskError: the task that entered the block goes on, and this is another task.
+            WrongTaskError: the owner of the block runs, and this is another task.
         """
-        if _goes_on_elsewhere(host):
+        if _runs_elsewhere(owner):
             raise WrongTaskError
         if self._settings.stop_on_exit:
             self._barrier.throw("the block was left")
-            self.channel.limit_patience(self._limits.unread)
+            self.channel.limit_readers(self._limits.unread)
         self.dispatcher.end_inputs()
+
+    async def _end_block(
+        self, owner: anyio.TaskInfo, error: BaseException | None
+    ) -> BaseException | None:
+        """Admit no more commands, and wait until the supervisor has ended.
+
+        Returns:
+            The exception to leave the block with.
+        """
+        is_refused = _runs_elsewhere(owner)
+        self.dispatcher.is_closed = True
+        self._closing.set()
+        self.channel.begin_to_wait()
+        error = await self._wait_until_over(error)
+        return (self._failure.error or _wrong_task(error)) if is_refused else error
 
     async def _wait_until_over(self, error: BaseException | None) -> BaseException | None:
         """Wait until the supervisor has ended, and return the exception to leave the block with.
@@ -249,7 +259,7 @@ class Supervisor:
 
     def hurry_soon(self) -> None:
         """Skip the rest of the grace; any thread and any signal handler may call this."""
-        self.home.submit(self.hurry)
+        self.home.call_in_task_soon(self.hurry)
 
     def hurry(self) -> None:
         """Skip the rest of the grace; called by a task."""
@@ -276,7 +286,7 @@ class Supervisor:
                 async with settings.launcher, anyio.create_task_group() as sinks:
                     self._sinks.start(self.channel, sinks)
                     async with anyio.create_task_group() as killing:
-                        killing.start_soon(self.home.serve)
+                        killing.start_soon(self.home.run_calls)
                         killing.start_soon(
                             self._sweep.after_kill, self._barrier, self._longest_stop
                         )
@@ -352,9 +362,9 @@ class Supervisor:
         self._sinks.limit(grace)
 
 
-def _goes_on_elsewhere(host: anyio.TaskInfo) -> bool:
-    """Return whether `host`, the task that entered the block, runs and is not this task."""
-    return host != anyio.get_current_task() and host in anyio.get_running_tasks()
+def _runs_elsewhere(owner: anyio.TaskInfo) -> bool:
+    """Return whether `owner`, the task that entered the block, runs and is not this task."""
+    return owner != anyio.get_current_task() and owner in anyio.get_running_tasks()
 
 
 def _wrong_task(error: BaseException | None) -> WrongTaskError:

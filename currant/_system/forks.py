@@ -1,17 +1,18 @@
 """Descriptors that a fork of this program must not keep.
 
 A fork that goes on in Python, such as a worker of `multiprocessing`, has a copy of every
-descriptor.  As long as the fork lives, a command whose stdin we close finds no end-of-file, and an
-end of output is not noticed.  An exec closes all of currant's descriptors, a fork does not.
+descriptor.  While such a worker lives, closing the stdin of a command does not end its input, and
+currant does not notice the end of its output.  An exec closes all of currant's descriptors; a fork
+does not.
 
 So each object that has descriptors passes itself to `close_in_forks`, and the child of a fork calls
-`close_in_fork` on each of them.  That closes the descriptors without a word to the event loop,
-because a child shares the loop's epoll with its parent.  The object must not signal or close
+`close_in_fork` on each of them.  The method must not unregister them from the event loop, because
+the child shares the epoll of its parent.  The object must not signal or close
 anything later: in the child, its numbers belong to other files.
 
-Another thread may fork at any moment.  While a thread holds `no_fork`, all forks wait; so nothing
-may be awaited meanwhile.  A thread holds the lock while it opens and notes a descriptor, and while
-it closes and forgets one.
+Another thread may fork at any moment.  While a thread holds `no_fork`, all forks wait, so
+do not await while you hold it.  A thread holds the lock while it opens and notes a descriptor, and
+while it closes and forgets one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class HasDescriptors(Protocol):
 
 
 no_fork = RLock()
-"""Makes a step with a descriptor whole; reentrant, as a signal handler in that thread may fork."""
+"""Held for a step that no fork may split; reentrant, because a signal handler may fork."""
 
 _owners: WeakSet[HasDescriptors] = WeakSet()
 

@@ -12,14 +12,19 @@ from functools import cache
 from math import inf, isnan
 from os import PathLike
 from signal import Signals, valid_signals
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "StrOrPath",
     "check_account",
+    "check_choice",
     "check_count",
+    "check_delay",
     "check_encodable",
     "check_flag",
     "check_seconds",
@@ -37,9 +42,10 @@ MAX_ACCOUNT = 2**32 - 2
 
 
 def is_number(value: object) -> bool:
-    """Return whether `value` is infinity or a number that fits into a float."""
+    """Return whether `value` is infinity or a number that fits into a float; a bool is not."""
     try:
-        return isinstance(value, (int, float)) and not isnan(value)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and not isnan(cast("float", value))
     except OverflowError:
         return False
 
@@ -53,12 +59,27 @@ def check_account(what: str, value: object) -> None:
         raise CommandError(f"{what} must be a name or a number >= 0, not {value!r}")
 
 
+def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+    """Check that `value` is one of two or more `choices`."""
+    if value not in choices:
+        *others, last = map(repr, choices)
+        raise CommandError(f"{what} must be {', '.join(others)} or {last}, not {value!r}")
+
+
 def check_count(what: str, value: object, maximum: int | None = None) -> None:
     """Check that `value` is an integer >= 1 and, if there is a maximum, not above `maximum`."""
     is_int = isinstance(value, int) and not isinstance(value, bool)
     if not is_int or not 1 <= cast("int", value) <= (inf if maximum is None else maximum):
         bounds = ">= 1" if maximum is None else f"from 1 to {maximum}"
         raise CommandError(f"{what} must be an integer {bounds}, not {value!r}")
+
+
+def check_delay(what: str, value: object, *, finite: bool = False) -> None:
+    """Check that `value` is a number of seconds >= 0 and, if `finite`, not infinity."""
+    is_delay = is_number(value) and cast("float", value) >= 0
+    if not is_delay or (finite and value == inf):
+        kind = "finite number" if finite else "number"
+        raise CommandError(f"{what} must be a {kind} of seconds >= 0, not {value!r}")
 
 
 def check_flag(what: str, value: object) -> None:

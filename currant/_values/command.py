@@ -14,7 +14,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
-from math import inf
 from os import PathLike
 from pathlib import Path, PurePath
 from signal import SIGTERM
@@ -25,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ca
 from currant._values.checks import (
     StrOrPath,
     check_account,
+    check_choice,
     check_count,
+    check_delay,
     check_encodable,
     check_flag,
     check_seconds,
@@ -33,7 +34,6 @@ from currant._values.checks import (
     checked_path,
     checked_signal,
     checked_words,
-    is_number,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import KillMode, LaunchSpec, Leftovers, Pty, Silent
@@ -70,7 +70,7 @@ __all__ = [
 
 
 FLUSH_AFTER = 0.1
-"""The default seconds of silence after which an unfinished line on a terminal is passed on."""
+"""The default `flush_after` of a `pty`, and of every command of the command line, in seconds."""
 
 Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
 
@@ -155,9 +155,9 @@ class Command(LaunchSpec):
         argv: the program and its arguments; a path becomes a str.  No shell is involved.
         name: the command's name in messages and results; the default is the last path component of
             ``argv[0]``.
-        cwd: the working directory; None: that of the host program.
+        cwd: the working directory; None: this program's.
         env: variables to set, in addition to the inherited ones.
-        inherit_env: whether the command inherits the variables of the host program.
+        inherit_env: whether the command inherits this program's variables.
         stderr: ``"separate"``, or ``"stdout"`` to merge both into one stream, in the order written.
         stdin: None: ``/dev/null``; bytes: the input, followed by end-of-file; `PIPE`: see
             `Job.send`; a path (`pathlib.Path` or another path-like object, not a str): a file,
@@ -350,8 +350,7 @@ class Command(LaunchSpec):
             raise CommandError(f"command {name!r}: {error}") from None
 
     def _check_options(self) -> None:
-        if self.stderr not in ("separate", "stdout"):
-            raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
+        check_choice("stderr", self.stderr, ("separate", "stdout"))
         check_flag("inherit_env", self.inherit_env)
         if self.pty and isinstance(self.stdin, Path):
             raise CommandError(
@@ -387,10 +386,8 @@ class Command(LaunchSpec):
         check_count("max_output", 1 if self.max_output is None else self.max_output)
         check_count("replicas", self.replicas)
         check_count("line_limit", self.line_limit)
-        if not (self.flush_after is None or _is_delay(self.flush_after)):
-            raise CommandError(
-                f"flush_after must be a number of seconds >= 0 or None, not {self.flush_after!r}"
-            )
+        if self.flush_after is not None:
+            check_delay("flush_after", self.flush_after, finite=True)
         if self.color is not None:
             check_str("color", self.color)
 
@@ -590,14 +587,17 @@ def _checked_env(env: object) -> Mapping[str, str]:
 def _checked_stdin(stdin: object) -> object:
     if isinstance(stdin, str):
         raise CommandError(
-            f"stdin must be None, bytes, PIPE or a path, not the str {stdin!r}; "
+            "stdin must be None, bytes, PIPE or a path, not a str; "
             "use Path(...) for a file, or b'...' for the input itself"
         )
     if isinstance(stdin, PathLike):
         return Path(checked_path("stdin", cast("object", stdin)))
     is_pipe = isinstance(stdin, int) and stdin == PIPE
     if not (stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe):
-        raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
+        # The value is not shown, because it may be secret.
+        raise CommandError(
+            f"stdin must be None, bytes, PIPE or a path, not of type {type(stdin).__name__}"
+        )
     return stdin
 
 
@@ -632,10 +632,6 @@ def _checked_groups(groups: object) -> tuple[str | int, ...] | None:
 
 def _default_flush(pty: object) -> float | None:
     return FLUSH_AFTER if pty else None
-
-
-def _is_delay(value: object) -> bool:
-    return is_number(value) and not isinstance(value, bool) and 0 <= cast("float", value) < inf
 
 
 def _checked_codes(codes: object) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from errno import ENOENT
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from currant._values.line_pattern import ESCAPE_SEQUENCE
+from currant._values.escape_sequences import ESCAPE_SEQUENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -250,9 +250,9 @@ class NotPermittedError(CannotStopError):
     def __init__(self, name: str, pid: int) -> None:
         CurrantError.__init__(
             self,
-            f"{name!r} (process group {pid}) cannot be stopped: this program lacks the permission "
-            "to signal it, because it runs as another user, through sudo or su for example; stop "
-            f"it with 'sudo kill -- -{pid}', and run this program as that user",
+            f"{name!r} (process group {pid}) cannot be stopped: it runs as another user (sudo, "
+            f"su), and this program may not signal it; stop it with 'sudo kill -- -{pid}', or run "
+            "this program as that user",
         )
         self.name = name
         self.pid = pid
@@ -275,8 +275,7 @@ class ExitStatusLostError(CurrantError):
         super().__init__(
             f"the exit status of {name!r} is lost: another part of this program reaped the "
             "process, or SIGCHLD is ignored; keep SIGCHLD at signal.SIG_DFL while commands run, "
-            "and replace os.waitpid(-1, ...), in a SIGCHLD handler for example, by a wait for "
-            "each process that the program itself has started"
+            "and wait only for your own processes instead of os.waitpid(-1, ...)"
         )
         self.name = name
 
@@ -294,18 +293,20 @@ class JobEndedError(CurrantError):
     _fields = ("name", "request")
 
     def __init__(self, name: str, request: str) -> None:
-        super().__init__(f"cannot {request} {name!r}: it has ended or is being stopped")
+        super().__init__(
+            f"cannot {request} {name!r}: the command or the Runner has ended or is being stopped; "
+            "after Job.kill, await Job.wait() first"
+        )
         self.name = name
         self.request = request
 
 
 class StdinClosedError(CurrantError):
-    """Bytes were sent to a command that does not read its stdin.
+    """A command has no open stdin to write to or to close.
 
     Attributes:
         name: the command's name.
-        reason: why no process reads them: the command has no pipe, has closed it, or is not
-            running.
+        reason: why not: the command has no pipe, has closed it, or is not running.
         tail: the last lines of its output if it has ended, at most twenty.
         exit: how its process ended; None if no process has ended.
     """
@@ -315,7 +316,7 @@ class StdinClosedError(CurrantError):
     def __init__(
         self, name: str, reason: str, tail: Sequence[Line] = (), end: Exit | None = None
     ) -> None:
-        super().__init__(with_lines(f"cannot send to the stdin of {name!r}: {reason}", tail))
+        super().__init__(with_lines(f"{name!r} has no open stdin: {reason}", tail))
         self.name = name
         self.reason = reason
         self.tail: tuple[Line, ...] = tuple(tail)
@@ -523,8 +524,8 @@ class WrongLoopError(CurrantError, RuntimeError):
 
     def __init__(self, call: str) -> None:
         super().__init__(
-            f"{call} was called outside of the event loop in which the Runner was entered; from "
-            "another thread, use anyio.from_thread (only kill and throw work from everywhere)"
+            f"{call} works only in the event loop in which the Runner was entered; from another "
+            "thread, use anyio.from_thread.run; from a signal handler, only kill and throw work"
         )
         self.call = call
 
@@ -538,9 +539,9 @@ class WrongTaskError(CurrantError, RuntimeError):
     def __init__(
         self,
         message: str = (
-            "a Runner was entered in one task and left in another; all its commands were stopped; "
-            "enter and leave it in the same task: do not yield inside of its block in an async "
-            "generator, or close the generator in the task that iterates (contextlib.aclosing)"
+            "a task left a Runner that another running task had entered; all its commands were "
+            "stopped; enter and leave a Runner in the same task (close an async generator that "
+            "yields inside the block with contextlib.aclosing)"
         ),
     ) -> None:
         super().__init__(message)

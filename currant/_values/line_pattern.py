@@ -2,8 +2,8 @@ r"""A regular expression that is searched for in each line of output.
 
 Searching line by line in Python would cost more than reading the output.  So many lines are
 searched at once, with ``^`` and ``$`` at each line, and only the line of a match is then searched
-alone.  That is exact if each match in a single line is a match in the whole text as well.  For an
-expression that may look beyond its line (`LOOKS_AROUND`), each different line is searched alone.
+alone.  This finds the same lines, unless the expression looks beyond its line (`LOOKS_AROUND`):
+then each different line is searched alone.
 
 Text is searched without its escape sequences, unless the caller wants it as it is: colours would
 divide "ready in 5 ms".
@@ -17,22 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, cast
 
-__all__ = ["ESCAPE_SEQUENCE", "LinePattern", "Lines"]
+from currant._values.escape_sequences import ESCAPE, ESCAPE_SEQUENCE
+
+__all__ = ["LinePattern", "Lines"]
 
 LOOKS_AROUND = re.compile(r"\\[AZz]|\(\?(?:[=!>(]|<[=!]|[a-zA-Z]*-)|[*+?}]\+")
 """Finds in the source of an expression: anchors of the whole text, lookarounds, conditions, local
 flags, and possessive repetitions, which take no newline back."""
-
-ESCAPE_SEQUENCE = re.compile(
-    rb"\x1b(?:"
-    rb"\[[0-?]*[ -/]*(?:[@-~]|\Z)"  # CSI: colours, movements
-    rb"|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\|\x1b?\Z)"  # OSC: titles, hyperlinks
-    rb"|[PX^_][^\x1b\r\n]*(?:\x1b\\|\x1b?\Z)"  # DCS, SOS, PM, APC
-    rb"|[ -/]*(?:[0-~]|\Z)"  # all others
-    rb")"
-)
-"""An escape sequence of ECMA-48, of which the end may be missing at the end of the text."""
-
 
 CONTINUATIONS = ("a", "0", " ", ":", "\0")
 """What may come next in an unfinished line: a character of each kind that patterns tell apart."""
@@ -72,11 +63,11 @@ class LinePattern:
         object.__setattr__(self, "_quick", _for_many_lines(self.pattern))
 
     def found_in(self, lines: Lines) -> bool | None:
-        """Return whether a line matches; None if that is so only if the last line ends here."""
+        """Return whether a line matches; None if a match holds only if the last line ends here."""
         data = lines.data
         if not data:
             return False
-        if not self.raw and b"\x1b" in data:
+        if not self.raw and ESCAPE in data:
             data = ESCAPE_SEQUENCE.sub(b"", data)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -134,7 +125,10 @@ def _like(text: AnyText, word: str) -> AnyText:
 
 
 def _for_many_lines(pattern: re.Pattern[Any]) -> re.Pattern[Any] | None:
-    """Return an expression that matches in a text if `pattern` matches in one of its lines."""
+    """Return an expression that matches in a text if `pattern` matches in one of its lines.
+
+    None if there is no such expression.
+    """
     source: Any = pattern.pattern
     words = source if isinstance(source, str) else source.decode("latin-1")
     if LOOKS_AROUND.search(words):

@@ -46,15 +46,18 @@ _SUBPROCESS_HINTS |= dict.fromkeys(
     ["head", "tail", "spill"], "use capture=Capture(head=..., tail=..., spill=...)"
 )
 
-COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(
-    ["max_processes", "sinks", "buffer_size", "launcher", "orphan_guard", "keep_open"], _IN_RUNNER
+_RUNNER_OPTIONS = (
+    "max_processes, buffer_size, sinks, launcher, orphan_guard, keep_open, iterable, on_exit, "
+    "unread"
 )
+
+COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_RUNNER_OPTIONS.split(", "), _IN_RUNNER)
 """Hints for arguments that `Command` does not have."""
 
 _COMMAND_OPTIONS = (
-    "name, cwd, env, inherit_env, stderr, stdin, pty, success_codes, ready, alive, stop_signal, "
-    "failure_threshold, after, replicas, color, umask, user, group, extra_groups, limits, nice, "
-    "listen, idle_timeout, max_output, line_limit, flush_after"
+    "name, cwd, env, inherit_env, stderr, stdin, pty, umask, user, group, extra_groups, limits, "
+    "nice, listen, success_codes, stop_signal, ready, alive, failure_threshold, after, replicas, "
+    "color, line_limit, flush_after, idle_timeout, max_output"
 )
 
 RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from currant._values.capture import CaptureLike, check_capture
-from currant._values.checks import is_number
+from currant._values.checks import check_choice, check_delay
 from currant._values.errors import CommandError
 from currant._values.launch_spec import KillMode, Leftovers
 from currant._values.restart import RestartPolicy, RestartWhen
 
-__all__ = ["KillOthersOn", "OnExit", "Policies", "check_on_exit", "check_policies"]
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["KillOthersOn", "OnExit", "Policies", "StopReason", "check_policies"]
 
 
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
 
 OnExit: TypeAlias = Literal["wait", "stop"]
+
+
+class StopReason(str):
+    """Why the end of a command stops all others: a text that knows the name of the command.
+
+    Attributes:
+        command: the name.
+    """
+
+    __slots__ = ("command",)
+    command: str
+
+    def __new__(cls, text: str, command: str) -> Self:
+        reason = super().__new__(cls, text)
+        reason.command = command
+        return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +75,12 @@ def check_policies(
         raise CommandError(
             f"restart must be 'never', 'on-failure', 'always' or a RestartPolicy, not {restart!r}"
         )
-    if kill_others_on is not None and kill_others_on not in get_args(KillOthersOn):
-        raise CommandError(
-            f"kill_others_on must be 'failure', 'success' or 'exit', not {kill_others_on!r}"
-        )
-    if grace is not None and not (is_number(grace) and cast("float", grace) >= 0):
-        raise CommandError(f"grace must be a number of seconds >= 0, not {grace!r}")
-    if kill_mode is not None and kill_mode not in get_args(KillMode):
-        raise CommandError(f"kill_mode must be 'group' or 'mixed', not {kill_mode!r}")
-    if leftovers is not None and leftovers not in get_args(Leftovers):
-        raise CommandError(f"leftovers must be 'stop', 'wait' or 'leave', not {leftovers!r}")
+    if kill_others_on is not None:
+        check_choice("kill_others_on", kill_others_on, get_args(KillOthersOn))
+    if grace is not None:
+        check_delay("grace", grace)
+    if kill_mode is not None:
+        check_choice("kill_mode", kill_mode, get_args(KillMode))
+    if leftovers is not None:
+        check_choice("leftovers", leftovers, get_args(Leftovers))
     check_capture(capture)
-
-
-def check_on_exit(on_exit: object) -> None:
-    """Raise `CommandError` if `on_exit` is no `OnExit`."""
-    if on_exit not in get_args(OnExit):
-        raise CommandError(f"on_exit must be 'wait' or 'stop', not {on_exit!r}")

@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from currant._values.checks import is_number
+from currant._values.checks import check_choice, check_delay, is_number
 
 __all__ = [
     "Again",
@@ -49,7 +49,7 @@ class RestartPolicy:
 
     The delay before the n-th restart in a row is ``delay * factor ** (n - 1)`` seconds, at most
     `max_delay`.  `jitter` varies each delay at random, so that commands that failed together do
-    not all restart at the same moment.  A command that currant stopped is never restarted.
+    not all restart at the same moment.  After a kill a command is not restarted.
 
     Attributes:
         when: ``"never"``, ``"on-failure"`` or ``"always"``.
@@ -78,18 +78,13 @@ class RestartPolicy:
     reset_after: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.when not in ("never", "on-failure", "always"):
-            raise ValueError(
-                f"restart must be 'never', 'on-failure' or 'always', not {self.when!r}"
-            )
+        check_choice("restart", self.when, get_args(RestartWhen))
         if self.max_restarts is not None and not _is_count(self.max_restarts):
             raise ValueError(
                 f"max_restarts must be None or an integer >= 0, not {self.max_restarts!r}"
             )
         for field in ("delay", "max_delay", "reset_after"):
-            value = getattr(self, field)
-            if not is_number(value) or value < 0:
-                raise ValueError(f"{field} must be a number of seconds >= 0, not {value!r}")
+            check_delay(field, getattr(self, field))
         if math.isinf(self.delay):
             raise ValueError("delay must be finite; to disable restarts, use 'never'")
         if not is_number(self.factor) or not 1 <= self.factor < math.inf:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.usage import Usage
 
-__all__ = ["CommandFailed", "Result", "Results", "Status"]
+__all__ = ["CommandFailed", "Result", "Results", "Status", "end_of"]
 
 
 Status: TypeAlias = Literal["succeeded", "failed", "stopped", "skipped"]
@@ -90,6 +90,11 @@ class Result:
         if kept is None:
             raise NotCapturedError(self.command, stream)
         return decode_around(kept, self.omitted.after, omitted)
+
+
+def end_of(result: Result) -> CurrantError | Exit | Status:
+    """Return what says best how the command ended, as a text."""
+    return result.error or result.exit or result.status
 
 
 class Results(Mapping[str, Result]):

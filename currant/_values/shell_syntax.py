@@ -1,12 +1,11 @@
-"""What a command line asks of a shell: operators, variables, and commands that no program runs.
+"""The shell syntax in a command line: operators, variables, builtins and keywords.
 
-`Command.parse` splits a line without a shell.  Passed on as arguments, ``|`` or ``$HOME`` would do
-nothing and say nothing, so `why_shell` finds them and the caller raises.  Quoted and escaped text
-is literal.  So is text that many lines have without meaning a shell: patterns (``*``, ``?``,
-``[a-z]``), ``~``, ``#``, braces, parentheses, and newlines, which only separate words.
+As arguments, ``|`` and ``$HOME`` would silently have no effect, so `why_shell` finds them and the
+caller raises.  Quoted or escaped text is literal.  So are patterns (``*``, ``?``, ``[a-z]``),
+``~``, ``#``, braces and parentheses; a newline separates words.
 
-The command line of currant does run each line in a shell, and `with_exec` spares the program of a
-simple line the shell as its parent.
+The command line of currant runs each line in a shell.  In a line with a single command,
+`with_exec` lets the program take the place of the shell.
 """
 
 from __future__ import annotations
@@ -18,11 +17,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["join_lines", "join_words", "why_shell", "with_exec", "without_exec"]
+__all__ = ["ASSIGNMENT", "join_lines", "join_words", "why_shell", "with_exec", "without_exec"]
+
+_LITERAL = r"""  \\. | '[^']*' | "(?: \\. | [^"\\] )*"  """
+"""Escaped or quoted text, by the rules of shlex."""
 
 _SYNTAX = re.compile(
-    r"""
-      \\. | '[^']*' | "(?: \\. | [^"\\] )*"  # escaped or quoted: literal, by the rules of shlex
+    _LITERAL
+    + r"""
     | (?P<syntax>
           [|&;<>]+
         | `
@@ -32,19 +34,18 @@ _SYNTAX = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 
-_PIECE = re.compile(r"""'[^']*' | "(?: \\. | [^"\\] )*" | \\.""", re.VERBOSE | re.DOTALL)
-"""Quoted or escaped text, by the rules of shlex."""
+_PIECE = re.compile(_LITERAL, re.VERBOSE | re.DOTALL)
 
 _ASSIGNMENTS = rf"""
-    \s*+ (?: [A-Za-z_]\w*+ = (?: {_PIECE.pattern} | [^\s\\'"|&;()<>] )*+ \s++ )*+
+    \s*+ (?: [A-Za-z_]\w*+ = (?: {_LITERAL} | [^\s\\'"|&;()<>] )*+ \s++ )*+
 """
 """The assignments that a command may begin with."""
 
 _SIMPLE = re.compile(
     rf"""
       {_ASSIGNMENTS}
-      (?P<program> (?: {_PIECE.pattern} | [^\s\\'"|&;()<>=\#] )++ ) (?= \s | \Z )
-      (?: {_PIECE.pattern} | >> | >\| | [<>]& | [<>] | [^\\'"|&;()<>\n] )*+
+      (?P<program> (?: {_LITERAL} | [^\s\\'"|&;()<>=\#] )++ ) (?= \s | \Z )
+      (?: {_LITERAL} | >> | >\| | [<>]& | [<>] | [^\\'"|&;()<>\n] )*+
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
@@ -57,7 +58,8 @@ _EXEC = re.compile(rf"(?P<before>{_ASSIGNMENTS}) exec [ ]", re.VERBOSE | re.DOTA
 
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=", re.ASCII)
+"""A word that sets a variable, such as ``A=1``."""
 
 _BUILTINS = """
     . : alias bg break builtin cd command continue declare dirs disown eval exec exit export fc fg
@@ -86,22 +88,22 @@ def why_shell(text: str) -> str | None:
     for match in _SYNTAX.finditer(text):
         if match["syntax"]:
             return (
-                f"{match['syntax']!r} needs a shell, and no shell runs this line; use "
-                "Command.shell, or quote the word to pass it as it is"
+                f"{match['syntax']!r} needs a shell; use Command.shell, or quote it to pass it as "
+                "an argument"
             )
     first = next(iter(text.split(maxsplit=1)), "")
     return _why_first_word(first)
 
 
 def _why_first_word(word: str) -> str | None:
-    if assignment := _ASSIGNMENT.match(word):
+    if assignment := ASSIGNMENT.match(word):
         return (
-            f"only a shell sets the variable {assignment[1]} this way; set env=, or use "
+            f"only a shell sets the variable {assignment[1]} before a program; use env=, or "
             "Command.shell"
         )
     if word in _SHELL_WORDS or word.startswith("("):
         instead = f", or {_INSTEAD[word]}" if word in _INSTEAD else ""
-        return f"{word!r} is no program but a word of the shell itself; use Command.shell{instead}"
+        return f"{word!r} is shell syntax, not a program; use Command.shell{instead}"
     return None
 
 

@@ -3,35 +3,20 @@
 `encode` writes the format that `currant.sinks.JSONSink` documents; `decode` reads it.  The format
 is public, so each word in it is written out here and does not follow the name of a class.
 
-An error is written as its text.  `decode` knows the texts of currant's errors and builds the same
-class with the same fields; an error with any other text becomes a `CurrantError` with that text.
-The cause of an error and its notes are not written.
+An error is written as its text, the name of its class and the fields of the class, from which
+`decode` builds the same error.  If it cannot, because another version of currant has written the
+error for example, the error becomes a `CurrantError` with the text.  A class outside currant is
+written as its nearest base class here.  The cause of an error and its notes are not written.
 """
 
 from __future__ import annotations
 
 import base64
-import re
-from ast import literal_eval
-from contextlib import suppress
-from itertools import takewhile
 from signal import Signals
 from typing import TYPE_CHECKING, TypeVar, assert_never, cast
 
-from currant._values.errors import (
-    TIME_LIMIT_TEXTS,
-    CannotStopError,
-    CurrantError,
-    DependencyError,
-    ExitStatusLostError,
-    LaunchError,
-    NotPermittedError,
-    NotReadyError,
-    OutputLimitError,
-    SpillError,
-    TimeLimitError,
-    UnresponsiveError,
-)
+from currant._values import errors
+from currant._values.errors import CurrantError
 from currant._values.exit import Exit
 from currant._values.lines import Batch, Line
 from currant._values.messages import (
@@ -46,8 +31,9 @@ from currant._values.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from currant._values.errors import DependencyError, LaunchError
     from currant._values.lines import StreamName
     from currant._values.messages import BatchMessage, Message
 
@@ -56,32 +42,6 @@ __all__ = ["decode", "decode_exit", "encode", "encode_each", "encode_exit"]
 T = TypeVar("T")
 
 ENDINGS = ("\n", "\r\n", "\r", "")
-
-NOT_READY = " is not ready: "
-SKIPPED = " was skipped: "
-TAIL_LINE = re.compile(r"    (stdout|stderr): (.*)", re.DOTALL)
-"""A line of output in the text of an error, as `with_lines` writes it."""
-
-SECONDS = r"(\d+(?:\.\d+)?(?:e[+-]\d+)?) s"
-
-TIME_LIMITS = {
-    kind: re.compile(" " + text.format(limit=SECONDS)) for kind, text in TIME_LIMIT_TEXTS.items()
-}
-
-STRING = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-"""The `repr` of a str."""
-
-SPILL = re.compile(rf" has failed: its output cannot be written to {STRING}: (.*)", re.DOTALL)
-
-OUTPUT_LIMIT = re.compile(r" wrote more than (\d{1,18}) bytes, .*")
-
-CANNOT_STOP = re.compile(
-    rf" \(process group (\d{{1,18}})\) still exists {SECONDS} after SIGKILL; .*"
-)
-
-NOT_PERMITTED = re.compile(r" \(process group (\d{1,18})\) cannot be stopped: .*")
-
-UNRESPONSIVE = re.compile(r" failed its `alive` probe (\d{1,18}) times in a row: (.*)", re.DOTALL)
 
 
 def encode(message: Message) -> dict[str, object]:  # noqa: PLR0911 - a row for each message
@@ -97,16 +57,16 @@ def encode(message: Message) -> dict[str, object]:  # noqa: PLR0911 - a row for 
         case Ready():
             return _head("ready", message) | {"after": message.after}
         case Aborted():
-            error = str(message.error)
-            return _head("aborted", message) | {"attempt": message.attempt, "error": error}
+            attempt = {"attempt": message.attempt}
+            return _head("aborted", message) | attempt | _encode_error(message.error)
         case Skipped():
-            return _head("skipped", message) | {"error": str(message.error)}
+            return _head("skipped", message) | _encode_error(message.error)
         case Restarting():
             fields = {"attempt": message.attempt, "delay": message.delay}
             return _head("restarting", message) | fields
         case Failed():
-            error = str(message.error)
-            return _head("failed", message) | {"attempt": message.attempt, "error": error}
+            attempt = {"attempt": message.attempt}
+            return _head("failed", message) | attempt | _encode_error(message.error)
         case Dropped():
             return _head("dropped", message) | {"lines": message.lines}
         case _:
@@ -183,14 +143,14 @@ def _decode(encoded: Mapping[str, object]) -> Message:  # noqa: PLR0911 - a row 
         case "ready":
             return Ready(command, _seconds(encoded, "after"), time)
         case "aborted":
-            return Aborted(command, _error(encoded, command, time), _attempt(encoded), time)
+            return Aborted(command, _decode_error(encoded), _attempt(encoded), time)
         case "skipped":
-            error = cast("DependencyError", _error(encoded, command, time))
+            error = cast("DependencyError", _decode_error(encoded))
             return Skipped(command, error, time)
         case "restarting":
             return Restarting(command, _attempt(encoded), _seconds(encoded, "delay"), time)
         case "failed":
-            failure = cast("LaunchError", _error(encoded, command, time))
+            failure = cast("LaunchError", _decode_error(encoded))
             return Failed(command, failure, _attempt(encoded), time)
         case "dropped":
             return Dropped(command, _get(encoded, "lines", int), time)
@@ -210,68 +170,56 @@ def _decode_line(encoded: Mapping[str, object], command: str, time: float) -> Li
     return Line(command, streams[stream], data, ending.encode(), time)
 
 
-def _error(encoded: Mapping[str, object], command: str, time: float) -> CurrantError:
-    """Return the error of `command` that has the text in `encoded`."""
+def _encode_error(error: CurrantError) -> dict[str, object]:
+    kind = next(each for each in type(error).__mro__ if _class_named(each.__name__) is each)
+    fields = {name: _encode_field(getattr(error, name)) for name in kind._fields}
+    return {"error": str(error), "error_type": kind.__name__, "error_fields": fields}
+
+
+def _decode_error(encoded: Mapping[str, object]) -> CurrantError:
     text = _get(encoded, "error", str)
-    error = _error_of(command, text, time)
-    # The text says what happened, so an error with a different text would be wrong.
-    return error if error is not None and str(error) == text else CurrantError(text)
+    kind = _class_named(encoded.get("error_type"))
+    if kind is None:
+        return CurrantError(text)
+    try:
+        given = cast("Mapping[str, object]", _get(encoded, "error_fields", dict))
+        fields = [_decode_field(given[name]) for name in kind._fields]
+        return cast("Callable[..., CurrantError]", kind)(*(fields or [text]))
+    except (ArithmeticError, AttributeError, CurrantError, KeyError, TypeError, ValueError):
+        return CurrantError(text)
 
 
-def _error_of(command: str, text: str, time: float) -> CurrantError | None:
-    """Return the error whose text looks like `text`; None if no text of currant does."""
-    name = repr(command)
-    launch = f"cannot start {name}: "
-    if text.startswith(launch):
-        return LaunchError(command, text.removeprefix(launch))
-    if text == str(lost := ExitStatusLostError(command)):
-        return lost
-    if not text.startswith(name):
-        return None
-    rest = text.removeprefix(name)
-    error: CurrantError | None = None
-    if rest.startswith(SKIPPED):
-        error = DependencyError(command, rest.removeprefix(SKIPPED))
-    elif rest.startswith(NOT_READY):
-        error = NotReadyError(command, *_split_tail(rest.removeprefix(NOT_READY), command, time))
-    elif found := UNRESPONSIVE.fullmatch(rest):
-        error = UnresponsiveError(command, int(found[1]), found[2])
-    elif found := CANNOT_STOP.fullmatch(rest):
-        error = CannotStopError(command, int(found[1]), float(found[2]))
-    elif found := NOT_PERMITTED.fullmatch(rest):
-        error = NotPermittedError(command, int(found[1]))
-    else:
-        error = _output_error_of(command, rest)
-    return error
+def _class_named(name: object) -> type[CurrantError] | None:
+    kind = vars(errors).get(name) if isinstance(name, str) else None
+    return kind if isinstance(kind, type) and issubclass(kind, CurrantError) else None
 
 
-def _output_error_of(command: str, text: str) -> CurrantError | None:
-    """Return the error of a limit or a file whose text, without the name, looks like `text`."""
-    if found := SPILL.fullmatch(text):
-        with suppress(SyntaxError, ValueError):  # of an escape that no `repr` writes
-            return SpillError(command, literal_eval(found[1]), found[2])
-    for kind, pattern in TIME_LIMITS.items():
-        if found := pattern.fullmatch(text):
-            return TimeLimitError(command, float(found[1]), kind)
-    if found := OUTPUT_LIMIT.fullmatch(text):
-        return OutputLimitError(command, int(found[1]))
-    return None
+def _encode_field(value: object) -> object:
+    match value:
+        case Line():
+            return encode(value)
+        case Exit():
+            return encode_exit(value)
+        case bytes():
+            return {"base64": base64.b64encode(value).decode()}
+        case tuple():
+            return [_encode_field(each) for each in cast("tuple[object, ...]", value)]
+        case _:
+            return value
 
 
-def _split_tail(text: str, command: str, time: float) -> tuple[str, list[Line]]:
-    """Split the text of a `NotReadyError` into the reason and the last lines of the output.
-
-    The text has neither the ending nor the time of a line: the ending becomes a newline, and the
-    time that of the message.
-    """
-    rows = text.split("\n")
-    matches = takewhile(bool, map(TAIL_LINE.fullmatch, reversed(rows[1:])))
-    tail = [
-        Line(command, cast("StreamName", match[1]), match[2].encode(errors="replace"), b"\n", time)
-        for match in matches
-        if match is not None
-    ]
-    return "\n".join(rows[: len(rows) - len(tail)]), tail[::-1]
+def _decode_field(value: object) -> object:
+    match value:
+        case {"base64": str(data)}:
+            return base64.b64decode(data)
+        case {"code": _}:
+            return decode_exit(cast("Mapping[str, object]", value))
+        case dict():
+            return _decode(cast("Mapping[str, object]", value))
+        case list():
+            return tuple(_decode_field(each) for each in cast("list[object]", value))
+        case _:
+            return value
 
 
 def _attempt(encoded: Mapping[str, object]) -> int:

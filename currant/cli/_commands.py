@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING, ParamSpec, get_args
 
 import click
 
-from currant._values.errors import CurrantError
+from currant._values.checks import checked_signal
+from currant._values.errors import CommandError, CurrantError
 from currant._values.launch_spec import KillMode, Leftovers
 from currant._values.policies import KillOthersOn
 from currant._values.restart import RestartWhen
-from currant.cli._build import (
-    RunOptions,
-    StartOptions,
-    runner_from_command_lines,
-    runner_from_procfile,
-)
+from currant.cli._build import runner_from_command_lines, runner_from_procfile
 from currant.cli._peers import advice_on
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
@@ -36,7 +32,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Unpack
 
     from currant._supervisor.runner import Runner
-    from currant.cli._build import Options
+    from currant.cli._options import Options, RunOptions, StartOptions
 
 P = ParamSpec("P")
 
@@ -67,12 +63,12 @@ def run_command_line() -> None:
 
 def _parse_signal(text: str) -> int:
     """Return the number of a signal, given by number or by name, with or without SIG."""
-    for name in (text.upper(), f"SIG{text.upper()}"):
-        if name in signals.Signals.__members__:
-            return signals.Signals[name]
-    if text.isdecimal() and int(text) in signals.valid_signals():
-        return int(text)
-    raise click.BadParameter(f"unknown signal {text!r}")
+    try:
+        return checked_signal("the signal", int(text) if text.isdecimal() else text)
+    except CommandError as error:
+        raise click.BadParameter(
+            f"unknown signal {text!r}; give a name such as TERM, or a number"
+        ) from error
 
 
 def _parse_words(text: str) -> tuple[str, ...]:
@@ -239,17 +235,17 @@ _SHARED_OPTIONS = (
         type=click.Choice(("open", "null")),
         default="open",
         show_default=True,
-        help="What the commands read: a pipe that stays open and silent, so that a command that "
-        "reads waits, or /dev/null, where it finds the end at once.",
+        help="The stdin of the commands: open, a pipe that stays open and silent, or null, "
+        "/dev/null.",
     ),
     click.option(
         "--kill-mode",
         type=click.Choice(get_args(KillMode)),
         default="group",
         show_default=True,
-        help="Ask the whole process group to stop, or (mixed) its first process alone, which stops "
-        "its workers itself; in a line of several commands, write exec before the last one.  "
-        "SIGKILL goes to the group.",
+        help="The processes that a stop asks: the whole process group, or (mixed) the first "
+        "process alone, which stops its workers itself.  With mixed, begin the last of several "
+        "commands in a line with exec.  SIGKILL goes to the whole group.",
     ),
     click.option(
         "--leftovers",
@@ -291,8 +287,7 @@ def _prefix_length_option(*flags: str) -> Callable[[Callable[P, None]], Callable
         "--prefix-length",
         type=click.IntRange(min=1),
         metavar="N",
-        help="The characters of a command line in a prefix; a longer one is shortened.  "
-        "[default: 10]",
+        help="Shorten a command line in a prefix to N characters.  [default: 10]",
     )
 
 
@@ -342,7 +337,8 @@ def _kill_others_on_option(
     "-c",
     "--colors",
     metavar="A,B,…",
-    help="The colour of each command, in order: cyan, bold red, #ff8800; auto or empty: any.",
+    help="The colour of each command, in order: cyan, bold red, #ff8800; auto or empty: currant "
+    "chooses.",
 )
 @click.option(
     "-m",
@@ -370,8 +366,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is the exit code of the
     first command that failed, or 128 + n if signal n killed the command.  A command that currant
     stopped has not failed.  A signal that stops currant also ends a shell loop around it.  Without
-    --names, a command is named after its program, or after what npm run, python -m, uv run, make
-    and the like run.
+    --names, a command is named after its program, but 'npm run dev' is named dev, and 'python -m
+    http.server' http.server.
     """
     _run_and_exit(lambda: runner_from_command_lines(commands, options), options)
 
@@ -385,8 +381,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     metavar="A=N,…",
     multiple=True,
     callback=_joined,
-    help="Start so many of each process, such as web=2,worker=1, and none of the others; all=N "
-    "sets the others.",
+    help="Start N instances of each process named, such as web=2,worker=1, and none of the others; "
+    "all=N sets the others.",
 )
 @click.option(
     "-c",
@@ -394,7 +390,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     metavar="A=N,…",
     multiple=True,
     callback=_joined,
-    help="The same, but start one of each of the others.",
+    help="As --formation, but start one instance of each other process.",
 )
 @click.option(
     "-p",
@@ -413,8 +409,10 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     "quiet_processes",
     is_flag=False,
     flag_value="",
+    multiple=True,
     metavar="[A,B,…]",
-    help="Hide currant's own messages; with names: hide the output of these processes.",
+    help="Hide currant's own messages; with names: hide the output of these processes.  May be "
+    "repeated.",
 )
 @_add_shared_options
 @click.argument("names", metavar="[NAME]...", nargs=-1)

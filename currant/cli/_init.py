@@ -20,26 +20,26 @@ CRASHES = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSY
 UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
 TERMINAL_ACCESS = {"SIGTTIN", "SIGTTOU"}
 
-FORWARDED = {
+RECEIVED = {
     number
     for number in signals.valid_signals()
     if number not in {signals.Signals[n] for n in CRASHES | UNCATCHABLE | TERMINAL_ACCESS}
 }
 """All signals that a program may handle, and SIGCHLD, which is not forwarded."""
 
-KEYS = {signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP, signals.SIGWINCH}
+TERMINAL_SIGNALS = {signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP, signals.SIGWINCH}
 """Signals that a terminal sends to the whole process group, so that the child gets them too."""
 
 
 def run_as_init() -> None:
-    """Return in a child process; this process stays, and exits with the status of the child.
+    """Fork, and return in the child; the parent reaps and forwards signals until the child exits.
 
-    If a signal kills the child, the status is 128 + its number.
+    The parent never returns: it exits with the child's status, or 128 + n if signal n killed it.
     """
     # A terminal whose session PID 1 leads has no shell, so nothing could continue currant.
     has_job_control = os.getsid(0) != os.getpid()
     signals.signal(signals.SIGCHLD, signals.SIG_DFL)
-    mask = signals.pthread_sigmask(signals.SIG_BLOCK, FORWARDED)
+    mask = signals.pthread_sigmask(signals.SIG_BLOCK, RECEIVED)
     child = os.fork()
     if child == 0:
         if not has_job_control:
@@ -47,9 +47,9 @@ def run_as_init() -> None:
         signals.pthread_sigmask(signals.SIG_SETMASK, mask)
         return
     while (status := _reap(child)) is None:
-        received = signals.sigwaitinfo(FORWARDED)
+        received = signals.sigwaitinfo(RECEIVED)
         is_from_kernel = received.si_code > 0
-        if received.si_signo in KEYS and is_from_kernel:
+        if received.si_signo in TERMINAL_SIGNALS and is_from_kernel:
             continue
         if received.si_signo != signals.SIGCHLD:
             os.kill(child, received.si_signo)  # The child has not been reaped.

@@ -10,11 +10,11 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, suggestion
 from currant.cli._env import parse_port, read_env_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "DEFAULT_PORT",
@@ -120,7 +120,12 @@ def select_processes(processes: Mapping[str, str], names: Sequence[str]) -> Mapp
 
 
 def parse_formation(
-    option: str, formation: str, processes: Mapping[str, str], *, default: int
+    option: str,
+    formation: str,
+    processes: Mapping[str, str],
+    types: Collection[str],
+    *,
+    default: int,
 ) -> dict[str, int]:
     """Return the number of instances of each process type.
 
@@ -128,7 +133,8 @@ def parse_formation(
         option: the option that the formation belongs to, for the error message.
         formation: such as ``"web=2,worker=0"``.  ``all`` sets the number for each process type that
             the formation does not name.
-        processes: the process types that may be named.
+        processes: the process types that may be named: all, or the arguments of `start`.
+        types: all process types of the Procfile.
         default: the number for a process type that the formation does not name, without ``all``.
 
     Raises:
@@ -141,7 +147,13 @@ def parse_formation(
             raise CommandError(f"{option}: {part!r} is not of the form 'name=number'")
         given[name.strip()] = int(count)
     others = given.pop("all", default) if "all" not in processes else default
-    _check_defined(given, processes)
+    for name in given:
+        if name in types and name not in processes:
+            raise CommandError(
+                f"{option} {name}: the arguments do not select this process, only "
+                f"{', '.join(processes)}"
+            )
+    _check_defined(given, processes, f"{option} {formation}: ")
     return {name: given.get(name, others) for name in processes}
 
 
@@ -160,8 +172,10 @@ def expand_instances(
             yield Instance(name, line, parse_port(str(port), name))
 
 
-def _check_defined(names: Iterable[str], processes: Mapping[str, str]) -> None:
+def _check_defined(
+    names: Iterable[str], processes: Mapping[str, str], selected_by: str = ""
+) -> None:
     for name in names:
         if name not in processes:
-            defined = ", ".join(processes)
-            raise CommandError(f"there is no process {name!r} in the Procfile, only {defined}")
+            known = suggestion(name, tuple(processes))
+            raise CommandError(f"{selected_by}there is no process {name!r} in the Procfile{known}")

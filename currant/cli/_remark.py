@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from currant._values.errors import CannotStopError
 from currant._values.messages import Aborted, Exited, Failed, Skipped
 from currant._values.names import printable
+from currant._values.policies import StopReason
 
 if TYPE_CHECKING:
     from currant._supervisor.runner import Runner
@@ -16,10 +17,9 @@ __all__ = ["StopRemark"]
 
 
 class StopRemark:
-    """Says after the last message of a command that its end stops the others.
+    """Adds a line to the last message of a command whose end stops the others.
 
-    The barrier is thrown before that message is sent, and the reason begins with the name of the
-    command.  Other reasons for a stop begin otherwise.
+    The barrier is thrown before that message is sent, and the reason knows the command.
 
     Attributes:
         runner: the Runner of the commands, once it is built.
@@ -33,10 +33,12 @@ class StopRemark:
         if self.runner is None:
             return None
         name, jobs = message.command, self.runner.jobs
+        reason = self.runner.barrier.reason
         others = (job.result for job in jobs.values() if job.name != name)
         if (
             (end := _last_end(message, jobs[name].attempts)) is not None
-            and (self.runner.barrier.reason or "").startswith(f"{name!r} ")
+            and isinstance(reason, StopReason)
+            and reason.command == name
             and any(result is None or result.status == "stopped" for result in others)
         ):
             return f"{end}; stopping the other commands"

@@ -27,6 +27,7 @@ from currant.cli._signals import (
     receive_signals,
 )
 from currant.sinks import SinkWarning
+from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -93,7 +94,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _print_error(text: str) -> None:
     """Write a line to stderr; on a terminal, it replaces the progress line."""
     with suppress(OSError):  # stderr may be on a full disk, too.
-        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        start = ERASE.decode() if sys.stderr.isatty() else ""
         print(f"{start}currant: {text}", file=sys.stderr, flush=True)
 
 
@@ -103,28 +104,8 @@ async def _run(runner: Runner, success: str) -> int:
     The first reason from outside (a signal, or a reader that is gone) sets the status.  Without
     such a reason, the commands set the status.
     """
-    outside_reasons: list[int] = []
+    reasons: list[int] = []
     results: list[Result] = []
-
-    async def stop_on_signal() -> None:
-        signal = await anext(stop_signals)
-        outside_reasons.append(SignalStatus(128 + signal))
-        with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
-            async for _ in stop_signals:
-                pass
-        runner.kill(f"received {signal.name}")
-        signal = await anext(stop_signals)
-        runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.
-        runner.cancel_scope.cancel()  # Do not wait for a terminal or pipe that accepts no output.
-
-    async def stop_without_reader() -> None:
-        await _wait_reader_gone(STDOUT)
-        outside_reasons.append(STATUS_BROKEN_PIPE)
-        # `Runner.kill` would cut the grace short if a signal has already called `kill`.
-        runner.barrier.throw("the reader of the output is gone")
-
-    async def record_result(job: Job) -> None:
-        results.append(await job.wait())
 
     try:
         with (
@@ -133,23 +114,51 @@ async def _run(runner: Runner, success: str) -> int:
             receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
         ):
             async with runner, anyio.create_task_group() as tasks:
-                tasks.start_soon(stop_on_signal)
+                tasks.start_soon(_stop_on_signal, runner, stop_signals, reasons)
                 tasks.start_soon(_pause_and_resume, runner, pause_signals)
                 tasks.start_soon(_forward, runner, forwarded_signals)
                 if _is_pipe(STDOUT):
-                    tasks.start_soon(stop_without_reader)
+                    tasks.start_soon(_stop_without_reader, runner, reasons)
                 async with anyio.create_task_group() as recorders:
                     for job in runner.jobs.values():
-                        recorders.start_soon(record_result, job)
+                        recorders.start_soon(_record_result, job, results)
                 await runner.join()
                 tasks.cancel_scope.cancel()
     except CurrantError:
         raise
     except OSError as error:  # A sink raises this error.
-        outside_reasons.append(_status_without_output(error))
-    if outside_reasons:
-        return outside_reasons[0]
+        reasons.append(_status_without_output(error))
+    if reasons:
+        return reasons[0]
     return _exit_status(select_results(results, success, list(runner.jobs)))
+
+
+async def _stop_on_signal(
+    runner: Runner, received: AsyncIterator[signals.Signals], reasons: list[int]
+) -> None:
+    """Stop all commands at the first signal, and kill them at the second."""
+    signal = await anext(received)
+    reasons.append(SignalStatus(128 + signal))
+    with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
+        async for _ in received:
+            pass
+    runner.kill(f"received {signal.name}")
+    signal = await anext(received)
+    runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.
+    runner.cancel_scope.cancel()  # Do not wait for a terminal or pipe that accepts no output.
+
+
+async def _stop_without_reader(runner: Runner, reasons: list[int]) -> None:
+    """Stop all commands when the reader of stdout, a pipe, is gone."""
+    await _wait_reader_gone(STDOUT)
+    reasons.append(STATUS_BROKEN_PIPE)
+    # `Runner.kill` would cut the grace short if a signal has already called `kill`.
+    runner.barrier.throw("the reader of the output is gone")
+
+
+async def _record_result(job: Job, results: list[Result]) -> None:
+    """Add the result of a command to `results` when the command has ended."""
+    results.append(await job.wait())
 
 
 async def _forward(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:

@@ -1,6 +1,6 @@
 """Options that select commands by name: ``--success``, ``--hide`` and, for `start`, ``--quiet``.
 
-`hiding` wraps a sink so that the output of some commands does not reach it.
+`without_output_of` wraps a sink so that the output of some commands does not reach it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from anyio.abc import ObjectReceiveStream
 
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, suggestion
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._values.results import Result
 
-__all__ = ["check_success", "hiding", "select_commands", "select_results"]
+__all__ = ["check_success", "select_commands", "select_results", "without_output_of"]
 
 _ENDS = ("all", "first", "last")
 
 
 def check_success(success: str, names: Sequence[str]) -> None:
     """Raise `CommandError` if ``--success`` names a command that does not exist."""
-    _counting(success, names)
+    _named_by_success(success, names)
 
 
 def select_results(
@@ -48,11 +48,11 @@ def select_results(
         case "last":
             return results[-1:]
         case _:
-            counting = _counting(success, names)
-            return [result for result in results if result.command in counting]
+            named = _named_by_success(success, names)
+            return [result for result in results if result.command in named]
 
 
-def _counting(success: str, names: Sequence[str]) -> Collection[str]:
+def _named_by_success(success: str, names: Sequence[str]) -> Collection[str]:
     """Return the commands that ``--success`` names, directly or by exclusion."""
     if success in names:  # A name may begin with "!".
         return [success]
@@ -60,10 +60,9 @@ def _counting(success: str, names: Sequence[str]) -> Collection[str]:
         return names
     excludes = success.startswith("!")
     given = success.removeprefix("!")
-    name = _by_prefix(given, names) if given not in names else given
+    name = given if given in names else _by_prefix(given, names)
     if name is None:
-        known = ", ".join(names)
-        raise CommandError(f"--success {success}: there is no command with this name, only {known}")
+        raise _unknown("--success", success, names)
     return [other for other in names if other != name] if excludes else [name]
 
 
@@ -99,22 +98,26 @@ def select_commands(
         instances = [name for name in names if re.fullmatch(rf"{re.escape(part)}\.\d+", name)]
         name = _by_name_or_index(part, names)
         if name is None and not instances and part not in types:
-            known = ", ".join(names)
-            raise CommandError(f"{option} {part}: there is no command with this name, only {known}")
+            raise _unknown(option, part, names)
         selected.update(instances if name is None else [name])
     return selected
 
 
-def hiding(sink: Sink, hidden: Collection[str]) -> Sink:
+def _unknown(option: str, given: str, names: Sequence[str]) -> CommandError:
+    return CommandError(f"{option} {given}: there is no such command{suggestion(given, names)}")
+
+
+def without_output_of(sink: Sink, hidden: Collection[str]) -> Sink:
     """Return a sink that passes on all messages but the output of the `hidden` commands."""
 
     async def show(messages: ObjectReceiveStream[BatchMessage]) -> None:
-        await sink(_Shown(cast("SinkFeed", messages), hidden))  # A Runner passes a SinkFeed.
+        feed = cast("SinkFeed", messages)  # A Runner passes a SinkFeed.
+        await sink(_WithoutOutput(feed, hidden))
 
     return show
 
 
-class _Shown(ObjectReceiveStream[BatchMessage]):
+class _WithoutOutput(ObjectReceiveStream[BatchMessage]):
     """The messages of a Runner without the output of some commands."""
 
     def __init__(self, messages: SinkFeed, hidden: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from itertools import cycle
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
+from currant._values.checks import check_choice
 from currant._values.errors import CommandError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def color_system_of(file: object, color: Color) -> str | None:
         MissingExtraError: `color` is ``"always"``, and rich is not installed.
         ValueError: `color` is not a `Color`.
     """
-    if color not in get_args(Color):
-        raise ValueError(f"color must be 'auto', 'always' or 'never', not {color!r}")
+    check_choice("color", color, get_args(Color))
     wanted = {"always": True, "never": False, "auto": colors_wanted(os.environ)}[color]
     if wanted is False or (wanted is None and not _may_be_terminal(file)):
         return None

@@ -17,7 +17,7 @@ from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS, Templates
 from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
@@ -52,8 +52,9 @@ class ConsoleSink(ThreadedSink):
     `mode` is ``"raw"``.  A file or pipe gets all sequences.
 
     Args:
-        stdout: the file for stdout; if None, the host's.  A host without stdout (`sys.stdout` is
-            None or closed, as in a daemon or under ``pythonw``) shows nothing there.
+        stdout: the file for stdout; if None, this program's.  A program without stdout
+            (`sys.stdout` is None or closed, as in a daemon or under ``pythonw``) shows nothing
+            there.
         stderr: the file for stderr, in the same way.
         prefix: the label before each line, with the fields ``{name}`` (padded to the longest name),
             ``{pid}``, ``{stream}``, ``{attempt}`` (from 1), ``{time}`` (local, when the line was
@@ -81,6 +82,7 @@ class ConsoleSink(ThreadedSink):
             event, or None.
         progress: whether a terminal on stderr shows below the output how many commands are done;
             not if ``TERM=dumb``.
+        hidden: names of commands whose output is not shown; texts about their events are.
 
     Raises:
         ValueError: when built: a template or an option is invalid.
@@ -102,14 +104,18 @@ class ConsoleSink(ThreadedSink):
         texts: Mapping[Event, str | None] = NO_TEXTS,
         remark: Callable[[EventMessage], str | None] | None = None,
         progress: bool = False,
+        hidden: Collection[str] = (),
     ) -> None:
         super().__init__()
         out = _OutputFile(_usable(sys.stdout) if stdout is None else stdout, color)
         err = _OutputFile(_usable(sys.stderr) if stderr is None else stderr, color)
         if out.file.is_same_place(err.file):
             err = out
-        templates = Templates(prefix, timestamps, texts, in_color=out.in_color or err.in_color)
-        self._formatter = Formatter(out.writer, err.writer, templates, mode, remark, quiet=quiet)
+        in_color = out.in_color or err.in_color
+        templates = Templates(prefix, timestamps, texts, in_color=in_color, hidden=hidden)
+        self._formatter = Formatter(
+            out.writer, err.writer, templates, mode, remark, quiet=quiet, hidden=hidden
+        )
         # Texts about events come first, since the reader of stdout may be stuck.
         self._outputs = {output.writer: output for output in (err, out)}
         self._progress = ProgressLine() if progress and err.can_rewind else None
@@ -158,7 +164,7 @@ class _HandMade:
 
 
 def _usable(stream: TextIO | None) -> SyncFile:
-    """Return a standard stream of the host, or a file that keeps nothing if the host has none."""
+    """Return a standard stream, or a file that keeps nothing if this program has no such stream."""
     try:
         is_open = stream is not None and not getattr(stream, "closed", False)
     except ValueError:  # The stream is detached from its file.

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import re
 
+from currant._values.escape_sequences import ESCAPE, ESCAPE_SEQUENCE, SEQUENCE
+
 __all__ = ["ControlFilter", "SequenceFilter"]
 
 MAX_HELD = 4096
@@ -25,12 +27,9 @@ MAX_HELD = 4096
 A hyperlink is shorter: terminals accept about 2083 bytes.
 """
 
-ESCAPE = b"\x1b"
 RESET = b"\x1b[0m"
 END_OF_LINK = b"\x1b]8;;\x1b\\"
 
-_STRING = rb"\][^\x07\x1b\r\n]*+(?:\x07|\x1b\\)?|[PX^_][^\x1b\r\n]*+(?:\x1b\\)?"
-_SEQUENCE = rb"\x1b(?:\[[0-?]*+[ -/]*+[@-~]?|" + _STRING + rb"|[ -/]*+[0-~]?)"
 _INCOMPLETE = re.compile(
     rb"\x1b(?:\[[0-?]*+[ -/]*+|\][^\x07\x1b\r\n]*+\x1b?|[PX^_][^\x1b\r\n]*+\x1b?|[ -/]*+)"
 )
@@ -43,15 +42,14 @@ _LINK = rb"\x1b\]8;[^;\x07\x1b\r\n]*+;[^\x07\x1b\r\n]*+(?:\x07|\x1b\\)"
 _CONTROLS = (b"\x05", b"\x08", b"\x0b", b"\x0c", b"\x0e", b"\x0f")
 _CONTROL = b"[" + b"".join(_CONTROLS) + b"]"
 
-_ANY_SEQUENCE = re.compile(_SEQUENCE)
-_ANY_CONTROL = re.compile(b"()(?:" + _SEQUENCE + b"|" + _CONTROL + b")")
-_STYLE_OR_ANY = re.compile(b"(" + _COLOR + b"|" + _LINK + b")|" + _SEQUENCE + b"|" + _CONTROL)
+_ANY_CONTROL = re.compile(b"()(?:" + SEQUENCE + b"|" + _CONTROL + b")")
+_STYLE_OR_ANY = re.compile(b"(" + _COLOR + b"|" + _LINK + b")|" + SEQUENCE + b"|" + _CONTROL)
 _STYLE_ERASE_OR_ANY = re.compile(
-    b"(" + _COLOR + b"|" + _LINK + b"|" + _ERASE + b")|" + _SEQUENCE + b"|" + _CONTROL
+    b"(" + _COLOR + b"|" + _LINK + b"|" + _ERASE + b")|" + SEQUENCE + b"|" + _CONTROL
 )
 """Sequences and control characters; the group is the part that passes."""
 _NO_COLOR = re.compile(rb"\x1b(?!\[[0-9;:]*+m)|" + _CONTROL)
-"""The begin of any sequence but a colour.  Most output has none, and a search takes little time."""
+"""The start of any sequence but a colour; most output has none, and the search is fast."""
 
 _CHARACTER = rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 _C1 = re.compile(rb"\xc2[\x80-\x9f]|(" + _CHARACTER + rb")|[\x80-\x9f]")
@@ -76,7 +74,7 @@ class SequenceFilter:
         """Add the next piece of the stream, and return the text that is complete so far."""
         if not self._held and ESCAPE not in data:
             return data
-        return _ANY_SEQUENCE.sub(b"", self._complete(data))
+        return ESCAPE_SEQUENCE.sub(b"", self._complete(data))
 
     def _complete(self, data: bytes) -> bytes:
         """Return the data without an incomplete sequence at the end, which is held back."""
@@ -103,7 +101,7 @@ def _start_of_incomplete(data: bytes) -> int:
 
 
 class ControlFilter(SequenceFilter):
-    r"""Lets pass from one stream what does no harm on a shared terminal.
+    """Removes from one stream what would harm a shared terminal.
 
     Args:
         styles: whether colours and hyperlinks pass.
@@ -158,7 +156,7 @@ class _Style:
     """A style that begins with one sequence and ends with another, line by line.
 
     Args:
-        opened: a pattern for a begin, and the rest of a line without an end.
+        opened: a pattern for the start of the style, and the rest of an unfinished line.
         end: the sequence that ends the style.
     """
 
@@ -175,7 +173,7 @@ class _Style:
         whole = self._open_line.sub(rb"\1" + self._end.replace(b"\\", rb"\\"), self._begin + data)
         shown = whole[len(self._begin) :]
         found = self._open_piece.search(whole)
-        self._begin = b"" if found is None else _begin_of(found[0])
+        self._begin = b"" if found is None else _start_of(found[0])
         return shown
 
     def end(self) -> bytes:
@@ -185,7 +183,7 @@ class _Style:
         return end
 
 
-def _begin_of(line: bytes) -> bytes:
-    found = _ANY_SEQUENCE.match(line)
+def _start_of(line: bytes) -> bytes:
+    found = ESCAPE_SEQUENCE.match(line)
     assert found is not None
     return found[0]

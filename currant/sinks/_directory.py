@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from unicodedata import normalize
 
-from currant._values.checks import check_count, checked_path
+from currant._values.checks import check_choice, check_count, checked_path
 from currant._values.file_name import as_file_name
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Started
@@ -41,8 +41,8 @@ class DirectorySink(ThreadedSink):
 
     A file exists from the start of the command on.  The sink opens the file for each write, so a
     silent command costs no descriptor, and other programs may move the file away.  In the name of a
-    file, ``/``, ``%`` and NUL are escaped as in a URL.  A name that is too long for a file is
-    shortened and gets a number that is computed from the whole name.
+    file, ``/``, ``%`` and NUL are escaped as in a URL.  A name that is too long is shortened,
+    and a hash of the whole name is appended.
 
     With ``on_error="warn"``, commands go on if a file cannot be written: the disk is full, or the
     directory is gone.  A `SinkWarning` names the file.  The sink tries again with the next output.
@@ -57,8 +57,8 @@ class DirectorySink(ThreadedSink):
         backups: how many rotated files are kept for each command; the oldest file is deleted.
         stderr: ``"stdout"``: in the same file, in the order in which the output was read;
             ``"separate"``: in ``NAME.err.log``.
-        on_error: ``"raise"``: if a file cannot be written, the error stops all commands and leaves
-            the block; ``"warn"``: a warning tells, and the commands go on.
+        on_error: ``"raise"``: an error stops all commands and leaves the block; ``"warn"``: see
+            above.
         plain: whether escape sequences, such as colours, are left out of the files.
 
     Raises:
@@ -83,10 +83,8 @@ class DirectorySink(ThreadedSink):
             check_count("max_bytes", max_bytes)
         if backups != 0:
             check_count("backups", backups)
-        if stderr not in ("stdout", "separate"):
-            raise ValueError(f"stderr must be 'stdout' or 'separate', not {stderr!r}")
-        if on_error not in get_args(OnError):
-            raise ValueError(f"on_error must be 'raise' or 'warn', not {on_error!r}")
+        check_choice("stderr", stderr, ("stdout", "separate"))
+        check_choice("on_error", on_error, get_args(OnError))
         self._folder = Path(folder)
         self._max_bytes = max_bytes
         self._backups = backups
@@ -125,7 +123,7 @@ class DirectorySink(ThreadedSink):
         self._logs.clear()
         self._names.clear()
         for log in logs:
-            log.report()
+            log.warn_of_loss()
 
     def _create_folder(self) -> None:
         try:

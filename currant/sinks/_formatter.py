@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from currant._values.checks import check_choice
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Failed, Started
 from currant.sinks._warning import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
@@ -40,6 +41,7 @@ class Formatter:
             together, after the exit; ``"raw"``: the bytes as written.
         remark: returns a further text for an event, or None.
         quiet: whether texts about events are left out.
+        hidden: names of commands whose output is left out.
 
     Raises:
         ValueError: the mode is unknown.
@@ -54,14 +56,15 @@ class Formatter:
         remark: Callable[[EventMessage], str | None] | None = None,
         *,
         quiet: bool,
+        hidden: Collection[str] = (),
     ) -> None:
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode must be 'line', 'group' or 'raw', not {mode!r}")
+        check_choice("mode", mode, get_args(Mode))
         self._out, self._err = out, err
         self._templates = templates
         self._mode = mode
         self._remark = remark
         self._quiet = quiet
+        self._hidden = hidden
         self._spools: dict[str, OutputSpool] = {}
         self._has_warned = False  # that a spool has no room
         self._is_alone = False
@@ -74,11 +77,8 @@ class Formatter:
         self._is_alone = len(commands) == 1
         for message in backlog:
             match message:
-                case Batch() if self._mode == "group":
-                    yield from self._spool(message)
-                    continue
                 case Batch():
-                    yield from self._formatted(message)
+                    yield from self._output_of(message)
                     continue
                 case Started():
                     self._templates.started(message)
@@ -109,6 +109,11 @@ class Formatter:
         remark = None if self._remark is None else self._remark(message)
         if remark is not None:
             yield remark
+
+    def _output_of(self, batch: Batch) -> Iterator[Output]:
+        if batch.command in self._hidden:
+            return
+        yield from self._spool(batch) if self._mode == "group" else self._formatted(batch)
 
     def _formatted(self, batch: Batch) -> Iterator[Output]:
         writer = self._out if batch.stream == "stdout" else self._err

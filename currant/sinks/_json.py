@@ -38,12 +38,13 @@ class JSONSink:
     - line: ``stream``, ``text`` (without the ending), ``ending`` (``"\n"``, ``"\r\n"``, ``"\r"`` or
       ``""``).  If the bytes are not UTF-8, ``base64`` holds them, and ``text`` has U+FFFD.
     - ready: ``after``, in seconds
-    - aborted: ``attempt``, ``error``, a text
+    - aborted: ``attempt``, ``error`` (a text), ``error_type`` (a class of `currant`),
+      ``error_fields`` (an object with the attributes that the class documents)
     - exited: ``attempt``, ``exit``: an object with ``code`` and ``signal`` (either is null),
       ``stopped``, ``forced`` and ``timed_out``
     - restarting: ``attempt`` (the next attempt), ``delay`` in seconds
-    - failed: ``attempt``, ``error``, a text
-    - skipped: ``error``, a text
+    - failed: ``attempt``, ``error``, ``error_type``, ``error_fields``
+    - skipped: ``error``, ``error_type``, ``error_fields``
     - dropped: ``lines``, a number
 
     Two Runners at the same time need two sinks.  The sink neither opens nor closes the file.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
+from currant._values.escape_sequences import ESCAPE
 from currant.sinks._colors import paint
+from currant.sinks._control import RESET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +25,8 @@ __all__ = ["Chunks", "LineWriter"]
 Chunks: TypeAlias = "tuple[bytes, Chunk]"
 """A beginning, and a body that may be large and is not copied again."""
 
-ESCAPE = b"\x1b"
-RESET = b"\x1b[0m"
 ERASE_REST = b"\x1b[K"
-ERASE = re.compile(rb"\x1b\[([02]?)K")
+ERASE_SEQUENCE = re.compile(rb"\x1b\[([02]?)K")
 """Erases the rest of the line of the cursor, or with a 2 all of it."""
 
 
@@ -195,7 +195,7 @@ def _with_own_erases(data: bytes, *, is_begun: bool) -> bytes:
 
 
 def _with_own_erases_in_line(line: bytes, *, is_begun: bool) -> bytes:
-    text, *rest = ERASE.split(line)
+    text, *rest = ERASE_SEQUENCE.split(line)
     for how, following in zip(rest[::2], rest[1::2], strict=True):
         if how == b"2" and (is_begun or text) and not text.endswith(b"\r"):
             text += b"\r"

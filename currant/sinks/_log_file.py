@@ -56,11 +56,16 @@ class LogFile:
                     self._write(None)
                     return
         except OSError as error:
-            self._react(error, "write", "output is lost until it can be written again")
+            self._raise_or_warn(
+                error,
+                "write",
+                "output is lost until the file can be written again; free space, or correct the "
+                "path",
+            )
             self._lost += len(self._unwritten)
             self._unwritten = b""
 
-    def report(self) -> None:
+    def warn_of_loss(self) -> None:
         """Warn of all output that was lost so far."""
         if self._lost:
             reason = self._problems["write"]
@@ -108,11 +113,11 @@ class LogFile:
                 with suppress(FileNotFoundError):
                     newer.replace(older)
         except OSError as error:
-            self._react(error, "rotate", "it grows beyond its maximum size")
+            self._raise_or_warn(error, "rotate", "the file grows beyond max_bytes")
             return False
         return True
 
-    def _react(self, error: OSError, action: str, consequence: str) -> None:
+    def _raise_or_warn(self, error: OSError, action: str, consequence: str) -> None:
         """Raise `error` with the path, or warn if this is the first error of that action."""
         if self._on_error == "raise":
             if error.filename is None:

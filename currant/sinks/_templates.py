@@ -25,7 +25,7 @@ from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from currant.sinks._events import EventMessage
 
@@ -111,6 +111,7 @@ class Templates:
         timestamps: True for the time of day before the label, or a format of `time.strftime`.
         texts: templates for events in place of the defaults; None for no text.
         in_color: whether labels are coloured.
+        hidden: names of commands without a label, to which no label is padded.
 
     Raises:
         ValueError: a template has an unknown field, or cannot be read.
@@ -123,6 +124,7 @@ class Templates:
         texts: Mapping[Event, str | None],
         *,
         in_color: bool,
+        hidden: Collection[str] = (),
     ) -> None:
         self._prefix = _checked("prefix", prefix, FIELDS)
         if not (timestamps is None or isinstance(cast("object", timestamps), (bool, str))):
@@ -141,6 +143,7 @@ class Templates:
             for event, text in texts.items()
         }
         self._in_color = in_color
+        self._hidden = hidden
         self._palette = Palette()
         self._styles: dict[str, _CommandStyle] = {}
         self._width = 0
@@ -148,7 +151,7 @@ class Templates:
         self._known = 0
 
     def add_commands(self, commands: Mapping[str, Command]) -> None:
-        """Give each new command a colour, and all names the same width.
+        """Give each new command a colour, and all names in labels the same width.
 
         Raises:
             CommandError: the color of a command is not a style of rich.
@@ -198,7 +201,8 @@ class Templates:
         line = Shortened(printable(line_of(self._commands.get(name))))
         shown = _CommandStyle(text, len(self._styles), line, style if self._in_color else None)
         self._styles[name] = shown
-        self._width = max(self._width, _cells(text))
+        if name not in self._hidden:
+            self._width = max(self._width, _cells(text))
         return shown
 
     def _of(self, name: str) -> _CommandStyle:

@@ -1,0 +1,155 @@
+"""The sinks that show and log the output, and the variables and stderr that fit the place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from currant._values.command import FLUSH_AFTER
+from currant._values.errors import CommandError
+from currant.cli._env import output_variables
+from currant.cli._selection import without_output_of
+from currant.sinks import DEFAULT_PREFIX, ConsoleSink, DirectorySink, JSONSink
+from currant.sinks._files import is_same_place, terminal_columns
+from currant.sinks._templates import label_columns, line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from currant._supervisor.sink_tasks import Sink
+    from currant._values.command import Command
+    from currant.cli._options import Options
+    from currant.cli._remark import StopRemark
+    from currant.sinks import Event
+
+__all__ = ["build_display", "build_log", "fit_to_output", "flush_after"]
+
+STDOUT, STDERR = 1, 2
+
+SHORT = 10
+"""The characters of a command line in a prefix, unless ``--prefix-length`` says otherwise."""
+
+
+def fit_to_output(
+    commands: Sequence[Command],
+    given: Mapping[str, str],
+    options: Options,
+    hidden: Collection[str],
+) -> list[Command]:
+    """Return the commands with the variables and the stderr that fit the place of the output.
+
+    Args:
+        commands: the commands.
+        given: variables that have been set.
+        options: the options.
+        hidden: the names of the commands whose output is not shown.
+    """
+    prefix = _prefix(commands, options, hidden)
+    shown = not options["json"]
+    columns = terminal_columns(STDOUT) if shown else None
+    if columns and not options["raw"]:
+        by_name = {each.name: each for each in commands if each.name not in hidden}
+        label = label_columns(prefix, by_name, timestamps=options["timestamps"])
+        columns = max(1, columns - label)
+    variables = output_variables(given, options["color"], shown=shown, columns=columns or None)
+    stderr = _stderr(prefix, options)
+    return [
+        replace(command, env={**variables, **command.env}, stderr=stderr) for command in commands
+    ]
+
+
+def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:
+    """Return whether commands write stderr into the pipe of stdout, which keeps the order of both.
+
+    By default they do if both end in the same place, as on a terminal or with ``2>&1``, and if
+    currant does not show which stream a line came from.
+    """
+    merge = options["merge"]
+    if merge is None:
+        shows_stream = options["json"] or "{stream" in prefix
+        merge = is_same_place(STDOUT, STDERR) and not shows_stream
+    return "stdout" if merge else "separate"
+
+
+def flush_after(options: Options, commands: int) -> float:
+    """Return the seconds of silence after which an unfinished line is shown.
+
+    Raw output of a single command is passed on at once.  With several commands, a moment of silence
+    keeps the lines of one command from being cut by those of another, for programs write in blocks.
+    """
+    return 0.0 if options["raw"] and commands == 1 else FLUSH_AFTER
+
+
+def build_display(
+    commands: Sequence[Command],
+    options: Options,
+    hidden: Collection[str],
+    texts: Mapping[Event, str | None],
+    remark: StopRemark,
+    *,
+    quiet: bool,
+    progress: bool,
+) -> Sink:
+    """Return the sink that shows the output.
+
+    Raises:
+        CommandError: two options exclude each other.
+        ValueError: the prefix is not a valid template.
+    """
+    formats = [f"--{name}" for name in ("raw", "group", "json") if options[name]]
+    if len(formats) > 1:
+        raise CommandError(f"{' and '.join(formats)} cannot be combined")
+    if options["json"]:
+        return without_output_of(JSONSink(sys.stdout), hidden)
+    return ConsoleSink(
+        prefix=_prefix(commands, options, hidden),
+        color=options["color"],
+        timestamps=options["timestamps"],
+        quiet=quiet,
+        mode="raw" if options["raw"] else "group" if options["group"] else "line",
+        texts=texts,
+        remark=remark,
+        progress=progress and not quiet,
+        hidden=hidden,
+    )
+
+
+def _prefix(commands: Sequence[Command], options: Options, hidden: Collection[str]) -> str:
+    """Return the template of the prefix, for a style that concurrently has, or as given."""
+    given = options["prefix"]
+    length = SHORT if options["prefix_length"] is None else options["prefix_length"]
+    shown = [command for command in commands if command.name not in hidden]
+    widest = max((min(length, len(line_of(command))) for command in shown), default=0)
+    styles = {
+        None: DEFAULT_PREFIX,
+        "none": "",
+        "name": DEFAULT_PREFIX,
+        "index": f"{{index:<{len(str(len(commands) - 1))}}} | ",
+        "time": "{time} | ",
+        "pid": "{pid} | ",
+        "command": f"{{command:{widest}.{length}}} | ",
+    }
+    if given in styles:
+        return styles[given]
+    text = given or ""
+    if options["prefix_length"] is None:
+        return text
+    return text.replace("{command}", f"{{command:.{length}}}")
+
+
+def build_log(options: Options) -> list[Sink]:
+    """Return the sink of ``--log-dir``, if there is one.
+
+    Raises:
+        CommandError: the directory cannot be created.
+    """
+    folder = options["log_dir"]
+    if folder is None:
+        return []
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
+    return [DirectorySink(folder, on_error="warn", plain=options["color"] != "always")]

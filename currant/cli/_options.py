@@ -1,0 +1,67 @@
+"""The options of the subcommands, as click parses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from currant._values.launch_spec import KillMode, Leftovers
+    from currant._values.policies import KillOthersOn
+    from currant._values.restart import RestartWhen
+    from currant.sinks import Color
+
+__all__ = ["Options", "RunOptions", "StartOptions"]
+
+
+class Options(TypedDict):
+    """The options that ``currant run`` and ``currant start`` share."""
+
+    prefix: str | None
+    prefix_length: int | None
+    hide: str | None
+    timestamps: bool
+    raw: bool
+    group: bool
+    merge: bool | None
+    color: Color
+    json: bool
+    log_dir: str | None
+    summary: bool
+    cwd: str | None
+    restart: RestartWhen
+    max_restarts: int | None
+    restart_delay: float | None
+    restart_factor: float | None
+    kill_others_on: KillOthersOn | None
+    grace: float
+    idle_timeout: float | None
+    max_output: int | None
+    stop_signal: int
+    kill_mode: KillMode
+    leftovers: Leftovers
+    wrap: tuple[str, ...]
+    stdin: Literal["open", "null"]
+    success: str
+
+
+class RunOptions(Options):
+    """The options of ``currant run``."""
+
+    names: str | None
+    colors: str | None
+    env_file: Sequence[str]
+    max_processes: int | None
+    quiet: bool
+
+
+class StartOptions(Options):
+    """The options of ``currant start``."""
+
+    procfile: str | None
+    env: str | None
+    formation: str | None
+    concurrency: str | None
+    quiet_processes: Sequence[str]
+    port: str | None
