@@ -73,8 +73,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def until_full(job: Job) -> None:
-    """Wait until a command that writes without end has filled what is kept of its output."""
-    await until(lambda: job.since().mark >= KEPT)
+    """Wait until a command that writes without end waits for the reader of its stdout."""
+    track = job._life.context.transcript._tracks["stdout"]
+    await until(lambda: track.has_surplus)
 
 
 # ---- byte streams ----
@@ -233,13 +234,14 @@ async def test_leaving_the_block_does_not_wait_for_another_reader() -> None:
         await job.stdout.receive(1)
         await anyio.sleep_forever()
 
-    with anyio.fail_after(LIMIT):
+    with anyio.fail_after(LIMIT) as limit:
         async with anyio.create_task_group() as tasks:
             with pytest.raises(ZeroDivisionError):
                 async with open_process("yes") as job:
                     tasks.start_soon(read_once, job)
                     await until_full(job)
                     raise ZeroDivisionError
+            assert not limit.cancel_called  # That would end the reader.
             tasks.cancel_scope.cancel()
 
 
@@ -252,12 +254,13 @@ async def test_leaving_the_block_does_not_wait_for_a_reader_that_waits_for_the_b
             async for chunk in job.stdout:
                 await send.send(chunk)
 
-    with anyio.fail_after(LIMIT):
+    with anyio.fail_after(LIMIT) as limit:
         async with send, anyio.create_task_group() as tasks:
             async with open_process("yes") as job:
                 tasks.start_soon(hand_over, job)
                 await receive.receive()
                 await until_full(job)
+            assert not limit.cancel_called  # That would end the reader.
             receive.close()
 
 
@@ -498,6 +501,25 @@ async def test_stdin_waits_for_the_start() -> None:
             await first.close_stdin()
         with anyio.fail_after(LIMIT):
             assert await queued.stdout.receive() == b"hello"
+
+
+async def test_fake_process_can_be_talked_to() -> None:
+    """A conversation with a process that a test plays by hand works like any other."""
+    launcher = FakeLauncher(default=Script(exit=None))
+    chat = Command(["chat"], stdin=PIPE)
+    async with Runner([chat], launcher=launcher, iterable=False, on_exit="stop") as runner:
+        job = runner["chat"]
+        assert job.stdin is not None
+        with anyio.fail_after(LIMIT):
+            await job.stdin.send(b"hello")
+            assert launcher["chat"].received == b"hello"
+            launcher["chat"].write(b"name? ")
+            launcher["chat"].write(b"no name\n", "stderr")
+            await job.expect("name")
+            assert await job.stdout.receive() == b"name? "
+            launcher["chat"].exit(3)
+            assert [line.text async for line in job.lines("stderr")] == ["no name"]
+            assert await job.until("exit") == "exit"
 
 
 async def test_command_without_a_pipe_has_no_stdin() -> None:
