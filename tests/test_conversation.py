@@ -613,6 +613,28 @@ async def test_lines_tell_what_was_discarded() -> None:
     assert NUMBERS.endswith(rest)
 
 
+async def test_line_that_a_gap_cuts_comes_before_the_gap() -> None:
+    """The part of a line before the gap is a line, and is not joined with the bytes after it."""
+    launcher, rest = FakeLauncher(default=Script(exit=None)), b"later\n" * KEPT
+    async with Runner({"a": "a"}, launcher=launcher, iterable=False, on_exit="stop") as runner:
+        job = runner["a"]
+        await job.ready()
+        launcher["a"].write(b"one\npart")
+        with anyio.fail_after(LIMIT):
+            async for line in job.lines():
+                assert line.data == b"one"
+                break
+            launcher["a"].write(rest)
+            launcher["a"].exit(0)
+            await job.wait()
+            seen: list[Line] = []
+            with pytest.raises(OutputDiscardedError):
+                async for line in job.lines():
+                    seen.append(line)  # noqa: PERF401 - those before the error
+            assert [(line.data, line.ending) for line in seen] == [(b"part", b"")]
+            assert {line.data async for line in job.lines()} >= {b"later"}
+
+
 async def test_long_line_beyond_what_is_kept_comes_whole() -> None:
     """A line of 1 MB comes in one piece if the `line_limit` allows it."""
     script = "head -c 1000000 /dev/zero | tr '\\0' x; echo"
@@ -629,6 +651,21 @@ async def test_loop_over_lines_that_was_left_does_not_hold_up_the_command() -> N
             async for _ in job.lines():
                 break
             await until(lambda: job.result)
+
+
+async def test_cancelled_step_over_lines_does_not_hold_up_the_command() -> None:
+    """After a cancelled step the command goes on, though the iterator still exists."""
+    command = Command.shell(f"read go; seq {MANY}", stdin=PIPE)
+    async with Runner([command], iterable=False, unread="wait") as runner:
+        job = runner["sh"]
+        lines = job.lines()
+        with anyio.fail_after(LIMIT):
+            with anyio.move_on_after(0.001):
+                await anext(lines)
+            await job.send(b"\n")
+            await until(lambda: job.result)
+        with pytest.raises(OutputDiscardedError):
+            await anext(lines)
 
 
 async def test_cancelled_loop_over_lines_loses_no_line() -> None:
