@@ -356,6 +356,38 @@ async def test_stream_goes_on_through_restarts() -> None:
             assert await read_all(runner["a"].stdout) == b"one,two,3"
 
 
+async def test_stream_does_not_end_while_a_restart_may_follow() -> None:
+    """A command that closes its output, and may be restarted by its policy, may write again."""
+    launcher = FakeLauncher({"a": [Script(stdout=b"one,", exit=None), Script(stdout=b"two")]})
+    async with Runner({"a": "a"}, launcher=launcher, restart="on-failure") as runner:
+        received: list[bytes] = []
+
+        async def read() -> None:
+            received.append(await read_all(runner["a"].stdout))
+
+        await runner["a"].ready()
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                launcher["a"].close_output()
+                await anyio.wait_all_tasks_blocked()
+                launcher["a"].exit(1)
+    assert received == [b"one,two"]
+
+
+async def test_stream_goes_on_after_a_requested_restart() -> None:
+    """A stream that has ended has output again if the command is restarted on request."""
+    launcher = FakeLauncher({"a": [Script(stdout=b"one", exit=None), Script(stdout=b"two")]})
+    async with Runner({"a": "a"}, launcher=launcher, iterable=False) as runner:
+        job = runner["a"]
+        await job.ready()
+        launcher["a"].close_output()
+        with anyio.fail_after(LIMIT):
+            assert await read_all(job.stdout) == b"one"
+            await job.restart()
+            assert await job.stdout.receive() == b"two"
+
+
 async def test_each_life_has_streams_of_its_own() -> None:
     """A command that is run again after its end has another stream, from its start."""
     async with Runner({"a": "echo hello"}, keep_open=True, iterable=False) as runner:
