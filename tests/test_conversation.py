@@ -73,8 +73,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def until_full(job: Job) -> None:
-    """Wait until a command that writes without end has filled what is kept of its output."""
-    await until(lambda: job.since().mark >= KEPT)
+    """Wait until a command that writes without end waits for the reader of its stdout."""
+    track = job._life.context.transcript._tracks["stdout"]
+    await until(lambda: track.has_surplus)
 
 
 # ---- byte streams ----
@@ -233,13 +234,14 @@ async def test_leaving_the_block_does_not_wait_for_another_reader() -> None:
         await job.stdout.receive(1)
         await anyio.sleep_forever()
 
-    with anyio.fail_after(LIMIT):
+    with anyio.fail_after(LIMIT) as limit:
         async with anyio.create_task_group() as tasks:
             with pytest.raises(ZeroDivisionError):
                 async with open_process("yes") as job:
                     tasks.start_soon(read_once, job)
                     await until_full(job)
                     raise ZeroDivisionError
+            assert not limit.cancel_called  # That would end the reader.
             tasks.cancel_scope.cancel()
 
 
@@ -252,12 +254,13 @@ async def test_leaving_the_block_does_not_wait_for_a_reader_that_waits_for_the_b
             async for chunk in job.stdout:
                 await send.send(chunk)
 
-    with anyio.fail_after(LIMIT):
+    with anyio.fail_after(LIMIT) as limit:
         async with send, anyio.create_task_group() as tasks:
             async with open_process("yes") as job:
                 tasks.start_soon(hand_over, job)
                 await receive.receive()
                 await until_full(job)
+            assert not limit.cancel_called  # That would end the reader.
             receive.close()
 
 
@@ -351,6 +354,38 @@ async def test_stream_goes_on_through_restarts() -> None:
     async with Runner({"a": "a"}, launcher=launcher, restart="on-failure") as runner:
         with anyio.fail_after(LIMIT):
             assert await read_all(runner["a"].stdout) == b"one,two,3"
+
+
+async def test_stream_does_not_end_while_a_restart_may_follow() -> None:
+    """A command that closes its output, and may be restarted by its policy, may write again."""
+    launcher = FakeLauncher({"a": [Script(stdout=b"one,", exit=None), Script(stdout=b"two")]})
+    async with Runner({"a": "a"}, launcher=launcher, restart="on-failure") as runner:
+        received: list[bytes] = []
+
+        async def read() -> None:
+            received.append(await read_all(runner["a"].stdout))
+
+        await runner["a"].ready()
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                launcher["a"].close_output()
+                await anyio.wait_all_tasks_blocked()
+                launcher["a"].exit(1)
+    assert received == [b"one,two"]
+
+
+async def test_stream_goes_on_after_a_requested_restart() -> None:
+    """A stream that has ended has output again if the command is restarted on request."""
+    launcher = FakeLauncher({"a": [Script(stdout=b"one", exit=None), Script(stdout=b"two")]})
+    async with Runner({"a": "a"}, launcher=launcher, iterable=False) as runner:
+        job = runner["a"]
+        await job.ready()
+        launcher["a"].close_output()
+        with anyio.fail_after(LIMIT):
+            assert await read_all(job.stdout) == b"one"
+            await job.restart()
+            assert await job.stdout.receive() == b"two"
 
 
 async def test_each_life_has_streams_of_its_own() -> None:
@@ -500,6 +535,25 @@ async def test_stdin_waits_for_the_start() -> None:
             assert await queued.stdout.receive() == b"hello"
 
 
+async def test_fake_process_can_be_talked_to() -> None:
+    """A conversation with a process that a test plays by hand works like any other."""
+    launcher = FakeLauncher(default=Script(exit=None))
+    chat = Command(["chat"], stdin=PIPE)
+    async with Runner([chat], launcher=launcher, iterable=False, on_exit="stop") as runner:
+        job = runner["chat"]
+        assert job.stdin is not None
+        with anyio.fail_after(LIMIT):
+            await job.stdin.send(b"hello")
+            assert launcher["chat"].received == b"hello"
+            launcher["chat"].write(b"name? ")
+            launcher["chat"].write(b"no name\n", "stderr")
+            await job.expect("name")
+            assert await job.stdout.receive() == b"name? "
+            launcher["chat"].exit(3)
+            assert [line.text async for line in job.lines("stderr")] == ["no name"]
+            assert await job.until("exit") == "exit"
+
+
 async def test_command_without_a_pipe_has_no_stdin() -> None:
     """A command that reads ``/dev/null`` or given bytes has no stream to write to."""
     async with Runner(["true", Command(["cat"], stdin=b"hi")], iterable=False) as runner:
@@ -591,6 +645,28 @@ async def test_lines_tell_what_was_discarded() -> None:
     assert NUMBERS.endswith(rest)
 
 
+async def test_line_that_a_gap_cuts_comes_before_the_gap() -> None:
+    """The part of a line before the gap is a line, and is not joined with the bytes after it."""
+    launcher, rest = FakeLauncher(default=Script(exit=None)), b"later\n" * KEPT
+    async with Runner({"a": "a"}, launcher=launcher, iterable=False, on_exit="stop") as runner:
+        job = runner["a"]
+        await job.ready()
+        launcher["a"].write(b"one\npart")
+        with anyio.fail_after(LIMIT):
+            async for line in job.lines():
+                assert line.data == b"one"
+                break
+            launcher["a"].write(rest)
+            launcher["a"].exit(0)
+            await job.wait()
+            seen: list[Line] = []
+            with pytest.raises(OutputDiscardedError):
+                async for line in job.lines():
+                    seen.append(line)  # noqa: PERF401 - those before the error
+            assert [(line.data, line.ending) for line in seen] == [(b"part", b"")]
+            assert {line.data async for line in job.lines()} >= {b"later"}
+
+
 async def test_long_line_beyond_what_is_kept_comes_whole() -> None:
     """A line of 1 MB comes in one piece if the `line_limit` allows it."""
     script = "head -c 1000000 /dev/zero | tr '\\0' x; echo"
@@ -607,6 +683,21 @@ async def test_loop_over_lines_that_was_left_does_not_hold_up_the_command() -> N
             async for _ in job.lines():
                 break
             await until(lambda: job.result)
+
+
+async def test_cancelled_step_over_lines_does_not_hold_up_the_command() -> None:
+    """After a cancelled step the command goes on, though the iterator still exists."""
+    command = Command.shell(f"read go; seq {MANY}", stdin=PIPE)
+    async with Runner([command], iterable=False, unread="wait") as runner:
+        job = runner["sh"]
+        lines = job.lines()
+        with anyio.fail_after(LIMIT):
+            with anyio.move_on_after(0.001):
+                await anext(lines)
+            await job.send(b"\n")
+            await until(lambda: job.result)
+        with pytest.raises(OutputDiscardedError):
+            await anext(lines)
 
 
 async def test_cancelled_loop_over_lines_loses_no_line() -> None:

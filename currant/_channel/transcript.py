@@ -100,7 +100,7 @@ class Transcript:
         """
         track = self._tracks[stream]
         while track.has_surplus:
-            if self._is_needed(stream, track.chunks[0].end):
+            if self._cursors and self._is_needed(stream, track.chunks[0].end):
                 with anyio.CancelScope(deadline=self._next_check()):
                     await self._readable.room.wait()
             else:
