@@ -19,7 +19,7 @@ from anyio.lowlevel import checkpoint
 from currant._process.child import Child, SpawnSpec
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
-from currant._process.lookup import build_environment, explain, find_problem, stdin_path
+from currant._process.lookup import build_environment, explain, find_problem, standard_file
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import PATIENCE, Forbidden, Stopper, StopSpec, wait_empty
@@ -36,7 +36,7 @@ from currant._values.errors import (
     NotPermittedError,
 )
 from currant._values.exit import Exit
-from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input
+from currant._values.launch_spec import SILENT, LaunchSpec, Pty
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class LocalLauncher:
                 await self._guard.aclose()
 
     def check(self, command: LaunchSpec) -> None:
-        """Look up the program, working directory and input file of `command`; run nothing.
+        """Look up the program, working directory and files of `command`; run nothing.
 
         Raises:
             CommandNotFoundError: a file is missing or cannot be used.
@@ -235,8 +235,8 @@ class LocalProcess:
         host: the name of this machine.
         pid: the pid.
         stdin: the input if that is a pipe or a terminal, else None.
-        stdout: the output.
-        stderr: the error output; None if that goes to stdout.
+        stdout: the output; None if that is a file.
+        stderr: the error output; None if that is a file, or goes to stdout.
     """
 
     def __init__(
@@ -407,8 +407,10 @@ class _ChildGroup:
 def _open_stdio(command: LaunchSpec) -> Stdio:
     if isinstance(command.pty, Pty):
         return PtyStdio(command.pty.rows, command.pty.columns)
-    separate = command.stderr == "separate"
-    if command.stdin is SILENT:
-        return PipeStdio(source=None, silent=True, separate=separate)
-    source = None if has_input(command) else stdin_path(command)
-    return PipeStdio(source=source, separate=separate)
+    return PipeStdio(
+        stdin=standard_file(command, "stdin"),
+        stdout=standard_file(command, "stdout"),
+        stderr=standard_file(command, "stderr"),
+        silent=command.stdin is SILENT,
+        separate=command.stderr != "stdout",
+    )

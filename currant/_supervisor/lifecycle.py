@@ -24,6 +24,7 @@ from currant._supervisor.context import JobContext
 from currant._synchronization import ChildBarrier, Notifier
 from currant._values.command import PIPE, with_pty, with_stdin, with_stop_policies
 from currant._values.errors import CannotStopError, DependencyError, JobEndedError, LaunchError
+from currant._values.launch_spec import is_redirected
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.restart import Again, Done, History, after_request, decide
 from currant._values.results import Result
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.errors import CurrantError
     from currant._values.launch_spec import Pty
+    from currant._values.lines import StreamName
     from currant._values.policies import KillOthersOn, Policies
     from currant._values.restart import Decision
     from currant._values.results import Status
@@ -400,13 +402,17 @@ class Lifecycle:
             attempts=self.attempts - self._earlier_attempts,
             duration=duration,
             started_at=started_at,
-            stdout=self.attempt.output.captured("stdout"),
-            stderr=self.attempt.output.captured("stderr"),
+            stdout=self._captured("stdout"),
+            stderr=self._captured("stderr"),
             tail=self.attempt.output.tail,
         )
         self._phase = "ended"
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
+
+    def _captured(self, stream: StreamName) -> bytes | None:
+        redirected = is_redirected(self.command, stream)
+        return None if redirected else self.attempt.output.captured(stream)
 
 
 _KIND: dict[Status, KillOthersOn] = {

@@ -8,6 +8,7 @@ differently, and some do not report all of them.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -34,12 +35,27 @@ from currant._values.checks import (
     is_number,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
-from currant._values.launch_spec import KillMode, LaunchSpec, Leftovers, Pty, Silent
+from currant._values.launch_spec import (
+    KillMode,
+    LaunchSpec,
+    Leftovers,
+    Pty,
+    Silent,
+    check_portable,
+    read_streams,
+)
 from currant._values.lines import MAX_LINE
 from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
+from currant._values.standard_files import (
+    HasFileno,
+    checked_file,
+    checked_stderr,
+    checked_stdout,
+    is_open_file,
+)
 
 if TYPE_CHECKING:
     from currant._values.restart import RestartPolicy, RestartWhen
@@ -80,8 +96,9 @@ class ProcessOptions(TypedDict, total=False):
     cwd: StrOrPath | None
     env: Mapping[str, str]
     inherit_env: bool
-    stderr: Literal["separate", "stdout"]
-    stdin: bytes | int | PathLike[str] | Silent | None
+    stdout: PathLike[str] | int | HasFileno | Literal["inherit"] | None
+    stderr: PathLike[str] | int | HasFileno | Literal["separate", "stdout", "inherit"]
+    stdin: bytes | int | HasFileno | PathLike[str] | Silent | None
     pty: bool | Pty
     success_codes: Collection[int]
     restart: RestartWhen | RestartPolicy | None
@@ -141,11 +158,20 @@ class Command(LaunchSpec):
         cwd: the working directory; None: that of the host program.
         env: variables to set, in addition to the inherited ones.
         inherit_env: whether the command inherits the variables of the host program.
-        stderr: ``"separate"``, or ``"stdout"`` to merge both into one stream, in the order written.
+        stdout: None: a pipe to currant, which reads the output; a path (`pathlib.Path` or another
+            path-like object, not a str): a file, which is created if it is missing, and emptied at
+            each start of an attempt; an open file or a descriptor, which the caller opens and
+            closes; ``"inherit"``: the stdout of this program, descriptor 1.  Except for the pipe,
+            currant sees none of the output: no message, no sink, no `capture`, no tail, no probe of
+            its lines.
+        stderr: ``"separate"``: a pipe to currant; ``"stdout"``: the place of stdout, both in the
+            order written; or a path, an open file, a descriptor or ``"inherit"`` (descriptor 2), as
+            for `stdout`.
         stdin: None: ``/dev/null``; bytes: the input, followed by end-of-file; `PIPE`: see
-            `Job.send`; a path (`pathlib.Path` or another path-like object, not a str): a file,
-            which is opened at each start.  A relative path starts at `cwd`.  A named pipe is
-            refused, because opening a named pipe may block forever.
+            `Job.send`; a path: a file, which is opened at each start; an open file or a descriptor,
+            which each start reads on from its present position.  For all three files, a relative
+            path starts at `cwd`, and a named pipe is refused as a path, because opening a named
+            pipe may block forever.  A command with an open file cannot be pickled.
         pty: whether stdin, stdout and stderr are one pseudo-terminal, the controlling terminal of
             the command: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs
             then write line by line, use colors, and ask for passwords.  A prompt arrives after
@@ -225,8 +251,12 @@ class Command(LaunchSpec):
         cwd: StrOrPath | None = None,
         env: Mapping[str, str] = _NO_VARIABLES,
         inherit_env: bool = True,
-        stderr: Literal["separate", "stdout"] = "separate",
-        stdin: bytes | int | PathLike[str] | Silent | None = None,
+        stdout: PathLike[str] | int | HasFileno | Literal["inherit"] | None = None,
+        stderr: PathLike[str]
+        | int
+        | HasFileno
+        | Literal["separate", "stdout", "inherit"] = "separate",
+        stdin: bytes | int | HasFileno | PathLike[str] | Silent | None = None,
         pty: bool | Pty = False,
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
@@ -259,7 +289,8 @@ class Command(LaunchSpec):
                 cwd=None if cwd is None else checked_path("cwd", cwd),
                 env=_checked_env(env),
                 inherit_env=inherit_env,
-                stderr=stderr,
+                stdout=checked_stdout(stdout),
+                stderr=checked_stderr(stderr),
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
                 success_codes=_checked_codes(success_codes),
@@ -285,14 +316,8 @@ class Command(LaunchSpec):
             raise CommandError(f"command {name!r}: {error}") from None
 
     def _check_options(self) -> None:
-        if self.stderr not in ("separate", "stdout"):
-            raise CommandError(f"stderr must be 'separate' or 'stdout', not {self.stderr!r}")
         check_flag("inherit_env", self.inherit_env)
-        if self.pty and isinstance(self.stdin, Path):
-            raise CommandError(
-                "stdin cannot be a file if pty is set, because the terminal is the input; "
-                f"not {self.stdin!r}"
-            )
+        _check_standard_files(self)
         check_policies(
             self.restart,
             self.kill_others_on,
@@ -307,11 +332,16 @@ class Command(LaunchSpec):
                 "lose its terminal"
             )
         _check_probes(self.ready, self.alive)
-        if self.ready is not None and (self.pty or self.stderr == "stdout"):
-            _check_reads_no_stderr(self.ready)
+        if self.ready is not None:
+            _check_reads_lines(self, self.ready)
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
         check_count("replicas", self.replicas)
+        if self.replicas > 1 and (_is_emptied(self.stdout) or _is_emptied(self.stderr)):
+            raise CommandError(
+                "stdout and stderr cannot be a path if there are replicas, because each start "
+                "empties the file; use a file that is open for appending"
+            )
         check_count("line_limit", self.line_limit)
         if not (self.flush_after is None or _is_delay(self.flush_after)):
             raise CommandError(
@@ -389,6 +419,7 @@ class Command(LaunchSpec):
         return hash((self.argv, self.name, self.cwd))
 
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
+        check_portable(self)
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         plain = {name: dict(values[name]) for name in ("env", "after")}
         return partial(type(self), **values | plain), ()
@@ -508,12 +539,45 @@ def _checked_stdin(stdin: object) -> object:
             f"stdin must be None, bytes, PIPE or a path, not the str {stdin!r}; "
             "use Path(...) for a file, or b'...' for the input itself"
         )
-    if isinstance(stdin, PathLike):
-        return Path(checked_path("stdin", cast("object", stdin)))
     is_pipe = isinstance(stdin, int) and stdin == PIPE
-    if not (stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe):
-        raise CommandError(f"stdin must be None, bytes, PIPE or a path, not {stdin!r}")
-    return stdin
+    if stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe:
+        return stdin
+    return checked_file("stdin", stdin, "None, bytes, PIPE, ")
+
+
+def _check_standard_files(command: LaunchSpec) -> None:
+    """Check that the standard files of a command go together."""
+    if command.pty:
+        _check_files_of_terminal(command)
+    emptied = [file for file in (command.stdout, command.stderr) if _is_emptied(file)]
+    if command.stdin in emptied:
+        raise CommandError(
+            f"stdin cannot be {command.stdin!r}, because each start empties that file for output"
+        )
+    if len(emptied) == 2 and command.stdout == command.stderr:
+        raise CommandError(
+            f"stdout and stderr cannot both open {command.stdout!r}, because each would overwrite "
+            "the other; use stderr='stdout'"
+        )
+
+
+def _check_files_of_terminal(command: LaunchSpec) -> None:
+    if isinstance(command.stdin, Path) or is_open_file(command.stdin):
+        raise CommandError(
+            "stdin cannot be a file if pty is set, because the terminal is the input; "
+            f"not {command.stdin!r}"
+        )
+    for what in ("stdout", "stderr"):
+        place = getattr(command, what)
+        if place not in (None, "separate", "stdout"):
+            raise CommandError(
+                f"{what} cannot be {place!r} if pty is set, because the terminal is the output"
+            )
+
+
+def _is_emptied(file: object) -> bool:
+    """Return whether `file` is a path of which each start empties the file."""
+    return isinstance(file, Path) and file != Path(os.devnull)
 
 
 def _checked_pty(pty: object) -> Pty | Literal[False]:
@@ -548,9 +612,18 @@ def _check_probes(ready: object, alive: object) -> None:
         raise CommandError(f"alive cannot be {alive!r}: it happens once and cannot be repeated")
 
 
-def _check_reads_no_stderr(probe: Probe) -> None:
-    if any(line_probe.stream == "stderr" for line_probe in probe.line_probes):
-        raise CommandError("ready cannot wait for a line on stderr: stderr is merged into stdout")
+def _check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
+    """Check that each line that `probe` waits for is on a stream that currant reads."""
+    read = read_streams(command)
+    for line_probe in probe.line_probes:
+        stream = line_probe.stream
+        if stream in read or (stream is None and read):
+            continue
+        if stream == "stderr" and "stdout" in read and (command.pty or command.stderr == "stdout"):
+            why = "stderr is merged into stdout"
+        else:
+            why = f"{stream or 'the output'} does not come to currant"
+        raise CommandError(f"ready cannot wait for a line on {stream or 'any stream'}: {why}")
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:

@@ -34,7 +34,8 @@ class Result:
         duration: seconds from the first start to the end, delays before restarts included.
         started_at: the time of the first start, in seconds since the epoch; None if the command was
             never started.
-        stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise.
+        stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise, and
+            if stdout goes to a file.
         stderr: the stderr of the last attempt in the same way.
         tail: the last lines of the last attempt, both streams together, at most twenty.
     """
