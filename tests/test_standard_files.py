@@ -19,6 +19,7 @@ from currant import (
     CommandNotFoundError,
     LaunchError,
     Line,
+    LocalLauncher,
     RestartPolicy,
     Runner,
     StdinClosedError,
@@ -28,6 +29,7 @@ from currant import (
 from currant._process.lookup import find_problem
 from currant._values.launch_spec import LaunchSpec
 from currant.testing import FakeLauncher, Script
+from tests.files import files_left
 from tests.waiting import FOREVER, LIMIT
 
 if TYPE_CHECKING:
@@ -253,6 +255,21 @@ def test_file_with_the_wrong_mode_is_refused_when_built(tmp_path: Path) -> None:
                 Command(["c"], **options)
     with pytest.raises(CommandError, match=r"stdout cannot be .*closed file"):
         Command(["c"], stdout=readable)
+
+
+async def test_start_without_enough_descriptors_closes_what_it_has_opened(tmp_path: Path) -> None:
+    """Whichever file cannot be opened, the start fails, and then the next start works."""
+    (tmp_path / "in").touch()
+    outcomes = []
+    async with LocalLauncher(orphan_guard=False) as launcher:
+        with (tmp_path / "log").open("w") as log:
+            command = Command(["cat"], stdin=tmp_path / "in", stdout=tmp_path / "out", stderr=log)
+            for count in range(3):
+                with files_left(count), pytest.raises(LaunchError) as caught:
+                    await launcher.launch(command)
+                outcomes.append("no file descriptors left" in caught.value.reason)
+            assert (await (await launcher.launch(command)).wait()).code == 0
+    assert outcomes == [True] * 3
 
 
 # ---- the files of the host ----

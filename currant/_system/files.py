@@ -38,10 +38,8 @@ def open_for_reading(path: str) -> int:
     Raises:
         OSError: `path` cannot be read, or is a directory or a named pipe; the error names it.
     """
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
+    if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    # Opened without waiting, a pipe without a writer is at end-of-file.
     return _open_at_once(path, os.O_RDONLY)
 
 
@@ -55,7 +53,7 @@ def open_for_writing(path: str) -> int:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    if is_named_pipe(path):
+    if is_named_pipe(path):  # Opened without waiting, it would be empty, or not open.
         raise OSError(errno.EINVAL, "it is a named pipe", path)
     # O_NONBLOCK, because the path may lead to a named pipe by now.
     fd = os.open(path, flags | os.O_NOCTTY | os.O_NONBLOCK, 0o666)

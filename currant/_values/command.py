@@ -16,7 +16,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
 from math import inf
-from os import PathLike
 from pathlib import Path, PurePath
 from signal import SIGTERM
 from subprocess import PIPE
@@ -50,7 +49,9 @@ from currant._values.policies import KillOthersOn, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 from currant._values.standard_files import (
-    HasFileno,
+    File,
+    StderrWord,
+    StdoutWord,
     checked_file,
     checked_stderr,
     checked_stdout,
@@ -96,9 +97,9 @@ class ProcessOptions(TypedDict, total=False):
     cwd: StrOrPath | None
     env: Mapping[str, str]
     inherit_env: bool
-    stdout: PathLike[str] | int | HasFileno | Literal["inherit"] | None
-    stderr: PathLike[str] | int | HasFileno | Literal["separate", "stdout", "inherit"]
-    stdin: bytes | int | HasFileno | PathLike[str] | Silent | None
+    stdout: File | StdoutWord
+    stderr: File | StderrWord
+    stdin: File | bytes | Silent | None
     pty: bool | Pty
     success_codes: Collection[int]
     restart: RestartWhen | RestartPolicy | None
@@ -251,12 +252,9 @@ class Command(LaunchSpec):
         cwd: StrOrPath | None = None,
         env: Mapping[str, str] = _NO_VARIABLES,
         inherit_env: bool = True,
-        stdout: PathLike[str] | int | HasFileno | Literal["inherit"] | None = None,
-        stderr: PathLike[str]
-        | int
-        | HasFileno
-        | Literal["separate", "stdout", "inherit"] = "separate",
-        stdin: bytes | int | HasFileno | PathLike[str] | Silent | None = None,
+        stdout: File | StdoutWord = None,
+        stderr: File | StderrWord = "separate",
+        stdin: File | bytes | Silent | None = None,
         pty: bool | Pty = False,
         success_codes: Collection[int] = (0,),
         capture: bool | int | None = None,
@@ -534,11 +532,6 @@ def _checked_env(env: object) -> Mapping[str, str]:
 
 
 def _checked_stdin(stdin: object) -> object:
-    if isinstance(stdin, str):
-        raise CommandError(
-            f"stdin must be None, bytes, PIPE or a path, not the str {stdin!r}; "
-            "use Path(...) for a file, or b'...' for the input itself"
-        )
     is_pipe = isinstance(stdin, int) and stdin == PIPE
     if stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe:
         return stdin

@@ -18,10 +18,9 @@ from currant._values.standard_files import is_open_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from currant._values.lines import StreamName
-    from currant._values.standard_files import HasFileno, Stderr, Stdout
+    from currant._values.standard_files import KeptFile, StderrWord, StdoutWord
 
 __all__ = [
     "SILENT",
@@ -101,9 +100,9 @@ class LaunchSpec:
     cwd: str | None = None
     env: Mapping[str, str]
     inherit_env: bool = True
-    stdout: Stdout = None
-    stderr: Stderr = "separate"
-    stdin: bytes | int | HasFileno | Path | Silent | None = None
+    stdout: KeptFile | StdoutWord = None
+    stderr: KeptFile | StderrWord = "separate"
+    stdin: KeptFile | bytes | Silent | None = None
     pty: Pty | Literal[False] = False
     stop_signal: int = SIGTERM
     grace: float | None = None

@@ -16,9 +16,11 @@ from currant._values.checks import checked_path
 from currant._values.errors import CommandError
 
 __all__ = [
+    "File",
     "HasFileno",
-    "Stderr",
-    "Stdout",
+    "KeptFile",
+    "StderrWord",
+    "StdoutWord",
     "checked_file",
     "checked_stderr",
     "checked_stdout",
@@ -35,15 +37,21 @@ class HasFileno(Protocol):
         ...
 
 
-Stdout: TypeAlias = Path | int | HasFileno | Literal["inherit"] | None
-"""The place of a command's stdout; None: a pipe to currant."""
+File: TypeAlias = PathLike[str] | int | HasFileno
+"""A file as it is given: a path, a descriptor, or an open file."""
 
-Stderr: TypeAlias = Path | int | HasFileno | Literal["separate", "stdout", "inherit"]
-"""The place of a command's stderr; ``"separate"``: a pipe to currant."""
+KeptFile: TypeAlias = Path | int | HasFileno
+"""A file as a command keeps it."""
+
+StdoutWord: TypeAlias = Literal["inherit"] | None
+"""A place of stdout that is no file of the caller's; None: a pipe to currant."""
+
+StderrWord: TypeAlias = Literal["separate", "stdout", "inherit"]
+"""A place of stderr that is no file of the caller's; ``"separate"``: a pipe to currant."""
 
 MAX_DESCRIPTOR: Final = 2**31 - 1
 
-_INSTEAD = {
+_INSTEAD_OF_CONSTANT = {
     ("stdin", DEVNULL): "; None, the default, is /dev/null",
     ("stdout", DEVNULL): "; use Path(os.devnull)",
     ("stderr", DEVNULL): "; use Path(os.devnull)",
@@ -68,7 +76,7 @@ def checked_stderr(stderr: object) -> object:
     return checked_file("stderr", stderr, "'separate', 'stdout', 'inherit', ")
 
 
-def checked_file(what: str, value: object, others: str) -> Path | int | HasFileno:
+def checked_file(what: str, value: object, others: str) -> KeptFile:
     """Check that `value` is a path, an open file or a descriptor; return a path as a `Path`.
 
     Args:
@@ -83,19 +91,23 @@ def checked_file(what: str, value: object, others: str) -> Path | int | HasFilen
         return value
     if _is_int(value) and 0 <= value <= MAX_DESCRIPTOR:
         return value
-    shown, instead = repr(value), ""
-    if isinstance(value, str):
-        shown, instead = f"the str {value!r}", "; use Path(...) for a file"
-    elif _is_int(value):
-        instead = _INSTEAD.get((what, value), "")
     raise CommandError(
-        f"{what} must be {others}a path, an open file or a descriptor, not {shown}{instead}"
+        f"{what} must be {others}a path, an open file or a descriptor, not {value!r}"
+        + _instead(what, value)
     )
 
 
 def is_open_file(value: object) -> bool:
     """Return whether `value` is an open file or a descriptor, which belong to this program."""
     return isinstance(value, HasFileno) or (_is_int(value) and value >= 0)
+
+
+def _instead(what: str, value: object) -> str:
+    """Return what to write instead of a wrong value, as the end of a message."""
+    if isinstance(value, str):
+        as_input = ", or b'...' for the input itself" if what == "stdin" else ""
+        return f"; use Path(...) for a file{as_input}"
+    return _INSTEAD_OF_CONSTANT.get((what, value), "") if _is_int(value) else ""
 
 
 def _is_int(value: object) -> TypeGuard[int]:
