@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from currant._system.files import check_access, is_named_pipe
 from currant._system.marks import VARIABLE
 from currant._system.terminal import PTMX
+from currant._values.launch_spec import Silent
 from currant._values.standard_files import HasFileno
 
 if TYPE_CHECKING:
@@ -54,25 +55,29 @@ def standard_file(command: LaunchSpec, field: _Field) -> str | int | None:
             return os.devnull if field == "stdin" else None
         case "inherit":
             return _FIELDS.index(field)
+        case str() | bytes() | Silent():
+            return None
         case int(descriptor):
             return descriptor if descriptor >= 0 else None  # not for `PIPE`
         case Path() as path:
             return os.path.join(command.cwd or os.curdir, path)
-        case HasFileno() as file:
-            return file.fileno()
-        case _:
-            return None
+        case file:  # Not `HasFileno()`: to ask for a protocol takes microseconds.
+            return cast("HasFileno", file).fileno()
 
 
 def find_problem(command: LaunchSpec) -> str | None:
     """Return the problem with the command's working directory, program or files, if any."""
-    problem = _cwd_problem(command) or _program_problem(command)
-    paths = ((field, _path_of(command, field)) for field in _FIELDS)
-    problems = (_path_problem(field, path) for field, path in paths if path is not None)
-    return problem or next(filter(None, problems), None)
+    return _cwd_problem(command) or _program_problem(command) or _files_problem(command)
+
+
+def _files_problem(command: LaunchSpec) -> str | None:
+    fields = [field for field in _FIELDS if isinstance(getattr(command, field), Path)]
+    problems = (_path_problem(field, cast("str", _path_of(command, field))) for field in fields)
+    return next(filter(None, problems), None)
 
 
 def _path_of(command: LaunchSpec, field: _Field) -> str | None:
+    """Return the path that a start opens as a standard file; None if it opens none."""
     given = getattr(command, field)
     is_path = isinstance(given, Path) or (field == "stdin" and given is None)
     return cast("str", standard_file(command, field)) if is_path else None
