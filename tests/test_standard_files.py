@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pickle
@@ -217,6 +218,17 @@ async def test_file_that_was_closed_meanwhile_fails_the_start(field: str, tmp_pa
         await run_process(command)  # It builds the command anew.
 
 
+async def test_file_that_fails_in_its_own_way_fails_the_start(tmp_path: Path) -> None:
+    """A closed `GzipFile`, for one, raises AttributeError."""
+    file = gzip.open(tmp_path / "file", "wb")  # noqa: SIM115 - closed below
+    command = Command(["true"], name="c", stdout=file)
+    file.close()
+    with anyio.fail_after(LIMIT):
+        async with LocalLauncher(orphan_guard=False) as launcher:
+            with pytest.raises(LaunchError, match=r"'c': its stdout, <gzip .* is not open"):
+                await launcher.launch(command)
+
+
 @pytest.mark.parametrize(("field", "purpose"), [("stdin", "reading"), ("stderr", "writing")])
 async def test_descriptor_of_the_wrong_kind_fails_the_start(field: str, purpose: str) -> None:
     """The wrong end of a pipe is refused, and so is a number that is not open at all."""
@@ -237,7 +249,7 @@ def test_object_without_a_descriptor_is_refused_when_built(field: str) -> None:
     """A file in memory has none, and a closed socket has -1."""
     closed = socket.socket()
     closed.close()
-    for file in (io.StringIO(), io.BytesIO(), closed):
+    for file in (io.StringIO(), io.BytesIO(), closed, io.FileIO):
         options: dict[str, Any] = {field: file}
         with pytest.raises(CommandError, match=f"'c': {field} cannot be .* descriptor"):
             Command(["c"], **options)

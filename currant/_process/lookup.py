@@ -48,7 +48,7 @@ def standard_file(command: LaunchSpec, field: _Field) -> str | int | None:
     """Return the path or the descriptor of a standard file; None if currant has the other end.
 
     Raises:
-        ValueError: the caller has closed the file.
+        ValueError: the caller has closed the file; of some files, another exception.
     """
     match getattr(command, field):
         case None:
@@ -164,7 +164,7 @@ def _descriptor_problem(command: LaunchSpec) -> str | None:
             file = standard_file(command, field)
             if isinstance(file, int):
                 check_access(file, for_writing=field != "stdin")
-        except (OSError, ValueError):
+        except Exception:  # `fileno` is a method of the caller's file.
             is_file = isinstance(given, HasFileno)
             shown = repr(given) if is_file else f"descriptor {standard_file(command, field)}"
             purpose = "reading" if field == "stdin" else "writing"

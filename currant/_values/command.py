@@ -170,9 +170,9 @@ class Command(LaunchSpec):
             for `stdout`.
         stdin: None: ``/dev/null``; bytes: the input, followed by end-of-file; `PIPE`: see
             `Job.send`; a path: a file, which is opened at each start; an open file or a descriptor,
-            which each start reads on from its present position.  For all three files, a relative
-            path starts at `cwd`, and a named pipe is refused as a path, because opening a named
-            pipe may block forever.  A command with an open file cannot be pickled.
+            which each start reads on from its present position.  A relative path, also that of
+            `stdout` or `stderr`, starts at `cwd`.  The path of a named pipe is refused, because
+            opening a named pipe may block forever.  A command with an open file cannot be pickled.
         pty: whether stdin, stdout and stderr are one pseudo-terminal, the controlling terminal of
             the command: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs
             then write line by line, use colors, and ask for passwords.  A prompt arrives after

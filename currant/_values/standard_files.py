@@ -117,7 +117,7 @@ def _is_int(value: object) -> TypeGuard[int]:
 def _check_usable(what: str, file: HasFileno) -> None:
     try:
         number = file.fileno()
-    except (OSError, ValueError) as error:  # io.UnsupportedOperation is both.
+    except Exception as error:  # The method is the caller's.
         raise CommandError(f"{what} cannot be {file!r}, which has no descriptor: {error}") from None
     if not _is_int(number) or number < 0:
         raise CommandError(f"{what} cannot be {file!r}, whose descriptor is {number!r}")
