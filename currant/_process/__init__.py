@@ -8,6 +8,6 @@ left their process group, and `guard` ends all commands if this program dies.
 A remote agent may run these modules on a small stand-in for anyio, so they use few of its names:
 `BrokenResourceError`, `CancelScope`, `ClosedResourceError`, `EndOfStream`, `Lock`,
 `create_task_group`, `current_time`, `move_on_after`, `notify_closing`, `open_process`, `sleep`,
-`wait_readable`, `wait_writable`, `abc.ByteReceiveStream`, `abc.ByteSendStream`, `abc.Process` and
-`lowlevel.checkpoint`.
+`wait_readable`, `wait_writable`, `abc.ByteReceiveStream`, `abc.ByteSendStream`, `abc.Process`,
+`lowlevel.RunVar` and `lowlevel.checkpoint`.
 """
