@@ -23,7 +23,7 @@ from currant._process.stop import Stopper
 from currant._synchronization import Notifier
 from currant._values.errors import CannotStopError, LaunchError
 from currant._values.exit import Exit
-from currant._values.launch_spec import Pty, has_input
+from currant._values.launch_spec import Pty, has_input, read_streams
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -191,8 +191,8 @@ class FakeProcess:
         was_left: whether currant has let the rest of the group go on.
         pid: a number that no other process of the launcher has.
         stdin: the input if that is a pipe or a terminal, else None.
-        stdout: the output.
-        stderr: the error output; None if that goes to stdout.
+        stdout: the output; None if that is a file, to which nothing is written.
+        stderr: the error output; None if that is a file, or goes to stdout.
     """
 
     def __init__(
@@ -205,11 +205,16 @@ class FakeProcess:
         self.pid: int = pid
         self.terminal: Pty | None = command.pty if isinstance(command.pty, Pty) else None
         self.stdin: ByteSendStream | None = _FakeInput(self) if has_input(command) else None
-        separate = command.stderr == "separate" and self.terminal is None
+        is_merged = command.stderr == "stdout" or self.terminal is not None
         self._stdout = _Buffer()
-        self._stderr = _Buffer() if separate else self._stdout
-        self.stdout: ByteReceiveStream = _FakeOutput(self._stdout)
-        self.stderr: ByteReceiveStream | None = _FakeOutput(self._stderr) if separate else None
+        self._stderr = self._stdout if is_merged else _Buffer()
+        read = read_streams(command)
+        self.stdout: ByteReceiveStream | None = (
+            _FakeOutput(self._stdout) if "stdout" in read else None
+        )
+        self.stderr: ByteReceiveStream | None = (
+            _FakeOutput(self._stderr) if "stderr" in read else None
+        )
         self.was_left: bool = False
         self._group = _FakeGroup(
             script.ignores,

@@ -10,10 +10,12 @@ hours, and the limit around each test only ends a test that has failed.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from enum import Enum, auto
+from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2
 from typing import TYPE_CHECKING
 
@@ -202,6 +204,27 @@ class LauncherContract(ABC):
         async with self.process(Behaviour.SPEAKS, stderr="stdout") as process:
             assert process.stderr is None
             assert await read_all(process.stdout) == b"hi\noops\n"
+
+    async def test_stream_that_goes_to_a_file_is_not_received(self) -> None:
+        """There is no stream for it, and the other stream arrives as ever."""
+        null = Path(os.devnull)
+        async with self.process(Behaviour.SPEAKS, stdout=null) as process:
+            assert process.stdout is None
+            assert await read_all(process.stderr) == b"oops\n"
+        async with self.process(Behaviour.SPEAKS, stderr=null) as process:
+            assert await read_all(process.stdout) == b"hi\n"
+            assert process.stderr is None
+
+    async def test_process_without_any_stream_is_stopped_like_others(self) -> None:
+        """With no stream at all, the exit is what there is to wait for."""
+        async with self.entered() as launcher:
+            command = replace(
+                self.command(Behaviour.RUNS), stdout=Path(os.devnull), stderr="stdout"
+            )
+            process = await self.start(launcher, command)
+            assert process.stdout is None
+            assert process.stderr is None
+            assert (await process.stop(SIGTERM, LIMIT)).stopped
 
     async def test_receive_returns_at_most_max_bytes(self) -> None:
         """A read is never longer than its bound, and the next read goes on where it ended."""

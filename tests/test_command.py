@@ -11,7 +11,7 @@ import shlex
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path, PurePath
 from signal import SIGINT, SIGKILL, SIGTERM, Signals
-from subprocess import DEVNULL
+from subprocess import DEVNULL, STDOUT
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,6 +48,7 @@ FULL_OPTIONS: CommandOptions = {
     "cwd": "/srv",
     "env": {"TOKEN": "secret"},
     "inherit_env": False,
+    "stdout": None,
     "stderr": "stdout",
     "stdin": b"hello",
     "pty": Pty(30, 100),
@@ -120,8 +121,35 @@ FULL_OPTIONS: CommandOptions = {
         ({"stderr": None}, "stderr"),
         ({"stdin": "text"}, "stdin"),
         ({"stdin": DEVNULL}, "stdin"),
-        ({"stdin": 7}, "stdin"),
-        ({"stdin": bytearray(b"x")}, "not of type bytearray"),
+        ({"stdin": DEVNULL}, "None, the default, is /dev/null"),
+        ({"stdin": True}, "stdin"),
+        ({"stdin": -7}, "stdin"),
+        ({"stdin": 2**31}, "stdin"),
+        ({"stdin": "inherit"}, "a path, an open file or a descriptor, not 'inherit'; use"),
+        ({"stdout": "log"}, "a descriptor, not 'log'; use Path(...) for a file"),
+        ({"stdout": "separate"}, "stdout must be None, 'inherit', a path, an open file or"),
+        ({"stdout": b"log"}, "stdout"),
+        ({"stdout": True}, "stdout"),
+        ({"stdout": False}, "stdout"),
+        ({"stdout": 1.0}, "stdout"),
+        ({"stdout": ["log"]}, "stdout"),
+        ({"stdout": PIPE}, "a pipe to currant is the default, None"),
+        ({"stdout": DEVNULL}, "use Path(os.devnull)"),
+        ({"stdout": Path("a\0b")}, "NUL"),
+        ({"stderr": "log"}, "use Path(...) for a file"),
+        ({"stderr": PIPE}, "a pipe to currant is the default, 'separate'"),
+        ({"stderr": STDOUT}, "use 'stdout'"),
+        ({"stderr": DEVNULL}, "use Path(os.devnull)"),
+        ({"stdout": Path("log"), "pty": True}, "if pty is set, because the terminal is the output"),
+        ({"stderr": Path("log"), "pty": True}, "if pty is set, because the terminal is the output"),
+        ({"stdout": "inherit", "pty": True}, "stdout cannot be 'inherit' if pty is set"),
+        ({"stdin": 0, "pty": True}, "stdin cannot be a file if pty is set"),
+        ({"stdout": Path("log"), "stderr": Path("./log")}, "use stderr='stdout'"),
+        ({"stdin": Path("f"), "stdout": Path("f")}, "because each start empties that file"),
+        ({"stdin": Path("f"), "stderr": Path("f")}, "because each start empties that file"),
+        ({"stdout": Path("log"), "replicas": 2}, "open for appending"),
+        ({"stderr": Path("log"), "replicas": 2}, "open for appending"),
+        ({"stdin": bytearray(b"x")}, "stdin"),
         ({"stdin": "file"}, "Path(...) for a file"),
         ({"stdin": Path("a\0b")}, "NUL"),
         ({"stdin": Path(SURROGATE)}, "surrogate"),
@@ -306,6 +334,7 @@ def test_options_and_defaults_match_the_contract() -> None:
         "cwd": None,
         "env": {},
         "inherit_env": True,
+        "stdout": None,
         "stderr": "separate",
         "stdin": None,
         "pty": False,
@@ -371,6 +400,12 @@ def test_parse_and_shell_accept_the_options_of_the_class() -> None:
         {"stdin": b""},
         {"stdin": PIPE},
         {"stdin": Path("a/file")},
+        {"stdin": 0},
+        {"stdout": Path("a/file"), "stderr": Path("another")},
+        {"stdout": Path(os.devnull), "stderr": Path(os.devnull), "replicas": 2},
+        {"stdout": 1, "stderr": 1},
+        {"stdout": "inherit", "stderr": "inherit"},
+        {"stdout": 1, "stderr": "stdout"},
         {"pty": False},
         {"pty": Pty(1, 65535)},
         {"pty": Pty(), "stdin": PIPE, "stderr": "stdout"},
@@ -644,7 +679,7 @@ def test_command_survives_pickle_and_copy(
 @pytest.mark.parametrize("name", sorted(FULL_OPTIONS.keys() - {"listen"}))  # see test_listen
 def test_commands_that_differ_in_one_field_are_not_equal(name: str) -> None:
     """Commands compare by all of their fields."""
-    value = cast("dict[str, Any]", FULL_OPTIONS)[name]
+    value = cast("dict[str, Any]", FULL_OPTIONS | {"stdout": Path("log")})[name]
     assert Command(["ls"], **{name: value}) != Command(["ls"])
     assert Command(["ls"], **{name: value}) == Command(["ls"], **{name: value})
     assert Command(["ls"]) != Command(["ls", "-l"])
@@ -793,7 +828,6 @@ def test_unknown_signal_is_rejected(wrong: Any) -> None:
     [
         (Command, "shell", "Command.shell"),
         (Command.parse, "shell", "Command.shell"),
-        (Command, "stdout", "capture=True"),
         (Command, "capture_output", "capture=True"),
         (Command, "check", "Results.check()"),
         (Command, "text", "Line.text"),
@@ -803,6 +837,8 @@ def test_unknown_signal_is_rejected(wrong: Any) -> None:
         (Runner, "shell", "Command.shell"),
         (Runner, "check", "Results.check()"),
         (Runner, "cwd", "Command"),
+        (Runner, "stdout", "Command, for a file; to read the output"),
+        (Runner, "stderr", "Command, for a file; to read the output"),
         (Runner, "max_process", "'max_processes'"),
         (currant.run, "shell", "Command.shell"),
         (currant.run, "kill_other_on", "'kill_others_on'"),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from currant import Command, LocalLauncher, Pty, RestartPolicy, ready
-from currant._values.launch_spec import LaunchSpec, has_input
+from currant import PIPE, Command, LocalLauncher, Pty, RestartPolicy, ready
+from currant._values.launch_spec import LaunchSpec, has_input, read_streams
 from tests.streams import read_all
 
 COMMAND = Command(
@@ -51,10 +51,29 @@ async def test_launcher_starts_a_spec_as_it_starts_a_command() -> None:
     [
         (Command(["cat"]), False),
         (Command(["cat"], stdin=Path("in.txt")), False),
+        (Command(["cat"], stdin=0), False),
         (Command(["cat"], stdin=b""), True),
+        (Command(["cat"], stdin=PIPE), True),
         (Command(["cat"], pty=Pty(30, 90)), True),
     ],
 )
 def test_has_input_is_about_writing_to_the_process(command: Command, expected: bool) -> None:
-    """currant writes to a pipe or a terminal, but not to a file or to ``/dev/null``."""
+    """currant writes to a pipe or a terminal, but not to any file or to ``/dev/null``."""
     assert has_input(command) is expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (Command(["c"]), {"stdout", "stderr"}),
+        (Command(["c"], stderr="stdout"), {"stdout"}),
+        (Command(["c"], pty=True), {"stdout"}),
+        (Command(["c"], stdout=Path("log")), {"stderr"}),
+        (Command(["c"], stderr=2), {"stdout"}),
+        (Command(["c"], stdout="inherit", stderr="stdout"), set()),
+        (Command(["c"], stdout=1, stderr="inherit"), set()),
+    ],
+)
+def test_read_streams_are_those_that_come_to_currant(command: Command, expected: set[str]) -> None:
+    """A stream that is merged into another or goes to a file is not read."""
+    assert read_streams(command) == expected

@@ -334,6 +334,21 @@ WRONG = {
         lambda tmp: Command(["cat"], stdin=_make_pipe(tmp / "pipe")),
         "its stdin file .*pipe' is a named pipe.*Command.shell",
     ),
+    "no such folder for stdout": Wrong(
+        lambda tmp: Command(["true"], stdout=tmp / "none" / "log"),
+        "its stdout file .*none/log' cannot be created: the folder .*none' does not exist",
+    ),
+    "stderr through a file": Wrong(
+        lambda tmp: Command(["true"], stderr=Path(_write(tmp / "file", "", 0o644)) / "log"),
+        "its stderr file .*file/log' cannot be created: the folder .*file' is not a directory",
+    ),
+    "a folder for stderr": Wrong(
+        lambda tmp: Command(["true"], stderr=tmp), "its stderr file .* is a directory"
+    ),
+    "a named pipe for stdout": Wrong(
+        lambda tmp: Command(["true"], stdout=_make_pipe(tmp / "pipe")),
+        "its stdout file .*pipe' is a named pipe.* waits for a reader.*open file",
+    ),
     "no such interpreter": Wrong(
         lambda tmp: Command([_write(tmp / "script", "#!/nonexistent/sh\n", 0o755)]),
         "interpreter that its '#!' line names does not exist",
@@ -832,6 +847,7 @@ async def test_output_of_an_escapee_is_received_until_the_limit(
         assert process.stdin is not None
         assert await process.wait() == Exit(3, None)
         await process.stop(SIGTERM, HOURS)
+        assert process.stdout is not None
         assert await process.stdout.receive() == b"x" * 40000
         await process.stdin.send(b"y")
         assert await process.stdout.receive() == b"y"
@@ -847,6 +863,7 @@ async def test_output_ends_although_an_escapee_goes_on_writing(limit: float) -> 
     async with launched(python(ESCAPEE, "floods", stdin=PIPE), limits) as process:
         assert await process.wait() == Exit(3, None)
         await process.stop(SIGTERM, HOURS)
+        assert process.stdout is not None
         output = bytearray()
         with pytest.raises(anyio.EndOfStream):
             while True:
@@ -864,6 +881,7 @@ async def test_full_pipe_is_enlarged(monkeypatch: pytest.MonkeyPatch, *, grows: 
         pytest.skip("pipes cannot be made larger here: it takes Linux")
     sizes = []
     async with launched(Command.shell("head -c 2000000 /dev/zero; echo end")) as process:
+        assert process.stdout is not None
         for full in (_pipes.CHUNK, _pipes.BUSY_CHUNK if grows else _pipes.CHUNK):
             while bytes_in_pipe(process.stdout._fd) < full:
                 await checkpoint()
@@ -1019,9 +1037,11 @@ def named_pipe(tmp_path: Path) -> Iterator[str]:
 async def test_closing_a_process_fails_pending_reads_and_sends(named_pipe: str) -> None:
     """They raise `ClosedResourceError`, even if an escapee holds the pipes."""
     async with launched(python(ESCAPEE, "waits", named_pipe, stdin=PIPE)) as process:
+        assert process.stdout is not None
         failed: list[str] = []
 
         async def read() -> None:
+            assert process.stdout is not None
             with pytest.raises(anyio.ClosedResourceError):
                 await process.stdout.receive()
             failed.append("the reader")

@@ -131,7 +131,7 @@ async def test_program_that_cannot_be_started_is_a_failure(tmp_path: Path) -> No
         ({"replicas": 2}, "command 'true': run_process runs a single process"),
         ({"after": "web"}, "command 'true': run_process runs a single process"),
         ({"timeout": -1}, "command 'true': timeout must"),
-        ({"input": "text"}, "command 'true': stdin must be None, bytes, PIPE or a path"),
+        ({"input": "text"}, "command 'true': stdin must be None, bytes, PIPE, a path, "),
         ({"capture": "yes"}, "command 'true': capture must"),
     ],
 )

@@ -9,6 +9,6 @@ descendants that left their process group, and `guard` ends all commands if this
 A remote agent may run these modules on a small stand-in for anyio, so they use few of its names:
 `BrokenResourceError`, `CancelScope`, `ClosedResourceError`, `EndOfStream`, `Lock`,
 `create_task_group`, `current_time`, `move_on_after`, `notify_closing`, `open_process`, `sleep`,
-`wait_readable`, `wait_writable`, `abc.ByteReceiveStream`, `abc.ByteSendStream`, `abc.Process` and
-`lowlevel.checkpoint`.
+`wait_readable`, `wait_writable`, `abc.ByteReceiveStream`, `abc.ByteSendStream`, `abc.Process`,
+`lowlevel.RunVar` and `lowlevel.checkpoint`.
 """

@@ -49,8 +49,8 @@ class Process(Protocol):
             `anyio.BrokenResourceError` if no process reads the input any more.  Closing a
             terminal's input types the end-of-file character and allows further sends; after a stop
             has ended the group, closing does nothing.
-        stdout: the output.
-        stderr: the error output; None if that goes to stdout, as in a terminal.
+        stdout: the output; None if that is a file.
+        stderr: the error output; None if that is a file, or goes to stdout, as in a terminal.
     """
 
     @property

@@ -27,7 +27,7 @@ from currant._process.lookup import (
     find_prefix,
     find_problem,
     find_setup_problem,
-    stdin_path,
+    standard_file,
 )
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
@@ -46,7 +46,7 @@ from currant._values.errors import (
     NotPermittedError,
 )
 from currant._values.exit import Exit
-from currant._values.launch_spec import SILENT, LaunchSpec, Pty, has_input, wrapped_argv
+from currant._values.launch_spec import SILENT, LaunchSpec, Pty, wrapped_argv
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -258,8 +258,8 @@ class LocalProcess:
         host: the name of this machine.
         pid: the pid.
         stdin: the input if that is a pipe or a terminal, else None.
-        stdout: the output.
-        stderr: the error output; None if that goes to stdout.
+        stdout: the output; None if that is a file.
+        stderr: the error output; None if that is a file, or goes to stdout.
         usage: what the process has used; see `Measured`.
     """
 
@@ -448,8 +448,10 @@ def _words_to_run(command: LaunchSpec, credentials: Credentials | None) -> tuple
 def _open_stdio(command: LaunchSpec) -> Stdio:
     if isinstance(command.pty, Pty):
         return PtyStdio(command.pty.rows, command.pty.columns)
-    separate = command.stderr == "separate"
-    if command.stdin is SILENT:
-        return PipeStdio(source=None, silent=True, separate=separate)
-    source = None if has_input(command) else stdin_path(command)
-    return PipeStdio(source=source, separate=separate)
+    return PipeStdio(
+        stdin=standard_file(command, "stdin"),
+        stdout=standard_file(command, "stdout"),
+        stderr=standard_file(command, "stderr"),
+        silent=command.stdin is SILENT,
+        separate=command.stderr != "stdout",
+    )

@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from currant._process.handover import handover_of
 from currant._process.prefix import prefix_of
 from currant._system.accounts import Credentials, credentials_of
-from currant._system.files import is_named_pipe
+from currant._system.files import check_access, is_named_pipe
 from currant._system.marks import VARIABLE
 from currant._system.terminal import PTMX
 from currant._values.errors import SetupError
-from currant._values.launch_spec import wrapped_argv
+from currant._values.launch_spec import Silent, wrapped_argv
+from currant._values.standard_files import HasFileno
 
 if TYPE_CHECKING:
     from currant._values.launch_spec import LaunchSpec
@@ -30,8 +31,13 @@ __all__ = [
     "find_prefix",
     "find_problem",
     "find_setup_problem",
-    "stdin_path",
+    "standard_file",
 ]
+
+_Field: TypeAlias = Literal["stdin", "stdout", "stderr"]
+
+_FIELDS: tuple[_Field, ...] = ("stdin", "stdout", "stderr")
+"""The standard files, each at the place of its descriptor."""
 
 
 def build_environment(command: LaunchSpec, mark: str) -> dict[bytes, bytes]:
@@ -52,15 +58,43 @@ def build_environment(command: LaunchSpec, mark: str) -> dict[bytes, bytes]:
     return terminal | inherited | {os.fsencode(k): os.fsencode(v) for k, v in own.items()}
 
 
-def stdin_path(command: LaunchSpec) -> str:
-    """Return the path of the command's stdin file; ``/dev/null`` if there is none."""
-    folder = command.cwd or os.curdir
-    return os.path.join(folder, command.stdin) if isinstance(command.stdin, Path) else os.devnull
+def standard_file(command: LaunchSpec, field: _Field) -> str | int | None:
+    """Return the path or the descriptor of a standard file; None if currant has the other end.
+
+    Raises:
+        ValueError: the caller has closed the file; of some files, another exception.
+    """
+    match getattr(command, field):
+        case None:
+            return os.devnull if field == "stdin" else None
+        case "inherit":
+            return _FIELDS.index(field)
+        case str() | bytes() | Silent():
+            return None
+        case int(descriptor):
+            return descriptor if descriptor >= 0 else None  # not for `PIPE`
+        case Path() as path:
+            return os.path.join(command.cwd or os.curdir, path)
+        case file:  # Not `HasFileno()`: to ask for a protocol takes microseconds.
+            return cast("HasFileno", file).fileno()
 
 
 def find_problem(command: LaunchSpec) -> str | None:
-    """Return the problem with the command's working directory, program or stdin file, if any."""
-    return _cwd_problem(command) or _program_problem(command) or _stdin_problem(command)
+    """Return the problem with the command's working directory, program or files, if any."""
+    return _cwd_problem(command) or _program_problem(command) or _files_problem(command)
+
+
+def _files_problem(command: LaunchSpec) -> str | None:
+    fields = [field for field in _FIELDS if isinstance(getattr(command, field), Path)]
+    problems = (_path_problem(field, cast("str", _path_of(command, field))) for field in fields)
+    return next(filter(None, problems), None)
+
+
+def _path_of(command: LaunchSpec, field: _Field) -> str | None:
+    """Return the path that a start opens as a standard file; None if it opens none."""
+    given = getattr(command, field)
+    is_path = isinstance(given, Path) or (field == "stdin" and given is None)
+    return cast("str", standard_file(command, field)) if is_path else None
 
 
 def find_credentials(command: LaunchSpec) -> Credentials | None:
@@ -133,21 +167,57 @@ def _file_problem(path: str) -> str | None:
     return None
 
 
-def _stdin_problem(command: LaunchSpec) -> str | None:
-    if not isinstance(command.stdin, Path):
-        return None
-    path = stdin_path(command)
+def _path_problem(field: _Field, path: str) -> str | None:
+    file = f"its {field} file {path!r}"
     if not os.path.exists(path):
-        return f"its stdin file {path!r} does not exist"
+        return f"{file} does not exist" if field == "stdin" else _creation_problem(file, path)
     if os.path.isdir(path):
-        return f"its stdin file {path!r} is a directory"
+        return f"{file} is a directory"
     if is_named_pipe(path):
+        other = "writer" if field == "stdin" else "reader"
         return (
-            f"its stdin file {path!r} is a named pipe, and opening it waits for a writer; "
-            "let the command open it, with Command.shell"
+            f"{file} is a named pipe, and opening it waits for a {other}; "
+            "let the command open it, with Command.shell, or pass it as an open file"
         )
-    if not os.access(path, os.R_OK):
-        return f"its stdin file {path!r} is not readable"
+    if not os.access(path, os.R_OK if field == "stdin" else os.W_OK):
+        return f"{file} is not {'readable' if field == 'stdin' else 'writable'}"
+    return None
+
+
+def _creation_problem(file: str, path: str) -> str | None:
+    folder = os.path.dirname(os.path.realpath(path))  # A link may lead to a missing file.
+    if not os.path.isdir(folder):
+        problem = "is not a directory" if os.path.exists(folder) else "does not exist"
+        return f"{file} cannot be created: the folder {folder!r} {problem}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"{file} cannot be created: the folder {folder!r} is not writable"
+    return None
+
+
+def _standard_file_problem(command: LaunchSpec, error: Exception) -> str | None:
+    """Return the problem with a standard file, if that is what a failed start is about."""
+    named = error.filename if isinstance(error, OSError) else None
+    if named is None:
+        return _descriptor_problem(command)
+    for field in _FIELDS:
+        if named == _path_of(command, field):
+            original = f"{type(error).__name__}: {error}"
+            return _path_problem(field, named) or f"its {field} cannot be opened ({original})"
+    return None
+
+
+def _descriptor_problem(command: LaunchSpec) -> str | None:
+    for field in _FIELDS:
+        given = getattr(command, field)
+        try:
+            file = standard_file(command, field)
+            if isinstance(file, int):
+                check_access(file, for_writing=field != "stdin")
+        except Exception:  # `fileno` is a method of the caller's file.
+            is_file = isinstance(given, HasFileno)
+            shown = repr(given) if is_file else f"descriptor {standard_file(command, field)}"
+            purpose = "reading" if field == "stdin" else "writing"
+            return f"its {field}, {shown}, is not open for {purpose}"
     return None
 
 
@@ -170,8 +240,8 @@ def explain(command: LaunchSpec, error: Exception) -> str:
     original = str(error) if isinstance(error, SetupError) else f"{type(error).__name__}: {error}"
     if named == PTMX:
         return f"the system has no terminal left for it ({original})"
-    if named == stdin_path(command) and number not in _EXPLAINED:
-        return _stdin_problem(command) or f"its stdin cannot be opened ({original})"
+    if number not in _EXPLAINED and (problem := _standard_file_problem(command, error)):
+        return problem
     if number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
         problem = find_problem(command) or _hidden_problem(command, number, named)
         if problem is not None:

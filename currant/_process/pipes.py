@@ -27,7 +27,13 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
-from currant._system.files import bytes_in_pipe, enlarge_pipe, open_for_reading
+from currant._system.files import (
+    bytes_in_pipe,
+    check_access,
+    enlarge_pipe,
+    open_for_reading,
+    open_for_writing,
+)
 from currant._system.forks import close_in_forks, no_fork
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
@@ -285,14 +291,14 @@ class Stdio:
 
     Attributes:
         stdin: our end of the child's stdin; None if we do not write to it.
-        stdout: our end of the child's stdout.
-        stderr: our end of the child's stderr; None if that goes to stdout.
+        stdout: our end of the child's stdout; None if that is a file.
+        stderr: our end of the child's stderr; None if that is a file, or goes to stdout.
         silent: our end of a stdin that nothing is written to, open until the process is closed.
     """
 
     silent: InputPipe | None = None
     stdin: InputPipe | None = None
-    stdout: OutputPipe
+    stdout: OutputPipe | None = None
     stderr: OutputPipe | None = None
 
     def __init__(self) -> None:
@@ -344,30 +350,43 @@ class Stdio:
 
 
 class PipeStdio(Stdio):
-    """Pipes, and perhaps a file as stdin.
+    """Pipes, and files in the place of some of them.
+
+    A file is a path to open, or an open descriptor: the child gets a copy of the descriptor, and
+    the original stays as it is.
 
     Args:
-        source: the file to be the child's stdin; None: a pipe.
-        silent: whether that pipe stays silent, so that we do not write to it.
-        separate: whether stderr has a pipe of its own or goes to stdout.
+        stdin: the file to be the child's stdin; None: a pipe.
+        stdout: the file to be the child's stdout; None: a pipe.
+        stderr: the file to be the child's stderr; None: a pipe.
+        silent: whether the pipe of stdin stays silent, so that we do not write to it.
+        separate: whether stderr has a pipe or a file of its own or goes to stdout.
 
     Raises:
-        OSError: no descriptor is left, or `source` cannot be read; nothing is left open.
+        OSError: no descriptor is left, or a file cannot be used; nothing is left open.
     """
 
-    def __init__(self, *, source: str | None, separate: bool, silent: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        stdin: str | int | None,
+        stdout: str | int | None = None,
+        stderr: str | int | None = None,
+        silent: bool = False,
+        separate: bool = True,
+    ) -> None:
         super().__init__()
         try:
             with no_fork:
                 if silent:
                     self.silent = self._open_input()
-                elif source is None:
+                elif stdin is None:
                     self.stdin = self._open_input()
                 else:
-                    self._child_ends.append(open_for_reading(source))
-                self.stdout = self._open_output()
+                    self._child_ends.append(_open(stdin, for_writing=False))
+                self.stdout = self._open_output(stdout)
                 if separate:
-                    self.stderr = self._open_output()
+                    self.stderr = self._open_output(stderr)
         except OSError:
             self._close()
             raise
@@ -380,13 +399,24 @@ class PipeStdio(Stdio):
         self._our_ends.append(pipe)
         return pipe
 
-    def _open_output(self) -> OutputPipe:
+    def _open_output(self, file: str | int | None) -> OutputPipe | None:
+        if file is not None:
+            self._child_ends.append(_open(file, for_writing=True))
+            return None
         read_end, write_end = os.pipe()
         self._child_ends.append(write_end)
         self._created.append(write_end)
         pipe = OutputPipe(read_end)
         self._our_ends.append(pipe)
         return pipe
+
+
+def _open(file: str | int, *, for_writing: bool) -> int:
+    """Open a path, or duplicate a descriptor."""
+    if isinstance(file, int):
+        check_access(file, for_writing=for_writing)
+        return os.dup(file)
+    return open_for_writing(file) if for_writing else open_for_reading(file)
 
 
 class PtyStdio(Stdio):

@@ -30,6 +30,7 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
 )
+from currant._values.launch_spec import is_redirected
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.policies import StopReason
 from currant._values.restart import Again, Done, History, after_request, decide
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty
+    from currant._values.lines import StreamName
     from currant._values.policies import KillOthersOn, Policies
     from currant._values.restart import Decision
     from currant._values.results import Status
@@ -439,8 +441,8 @@ class Lifecycle:
             attempts=self.attempts - self._earlier_attempts,
             duration=duration,
             started_at=started_at,
-            stdout=self.attempt.output.captured("stdout"),
-            stderr=self.attempt.output.captured("stderr"),
+            stdout=self._captured("stdout"),
+            stderr=self._captured("stderr"),
             omitted=self.attempt.output.omitted,
             tail=self.attempt.output.tail,
             usage=self.attempt.usage,
@@ -449,6 +451,10 @@ class Lifecycle:
         self.context.runner.channel.end_transcript(self.context.transcript)
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
+
+    def _captured(self, stream: StreamName) -> bytes | None:
+        redirected = is_redirected(self.command, stream)
+        return None if redirected else self.attempt.output.captured(stream)
 
 
 _KIND: dict[Status, KillOthersOn] = {

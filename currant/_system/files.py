@@ -15,10 +15,12 @@ if os.name == "posix":  # On other systems `require_posix` raises a clear error 
 
 __all__ = [
     "bytes_in_pipe",
+    "check_access",
     "enlarge_pipe",
     "is_named_pipe",
     "open_file_in_memory",
     "open_for_reading",
+    "open_for_writing",
 ]
 
 
@@ -36,15 +38,38 @@ def open_for_reading(path: str) -> int:
     Raises:
         OSError: `path` cannot be read, or is a directory or a named pipe; the error names it.
     """
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
+    if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if stat.S_ISFIFO(mode):  # Opened without waiting, a pipe without a writer is at end-of-file.
+    return _open_at_once(path, os.O_RDONLY)
+
+
+def open_for_writing(path: str) -> int:
+    """Open a file as an output of a process, without waiting: create the file, or empty it.
+
+    Raises:
+        OSError: `path` cannot be written, or is a directory or a named pipe; the error names it.
+    """
+    return _open_at_once(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    if is_named_pipe(path):  # Opened without waiting, it would be empty, or not open.
         raise OSError(errno.EINVAL, "it is a named pipe", path)
     # O_NONBLOCK, because the path may lead to a named pipe by now.
-    fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    fd = os.open(path, flags | os.O_NOCTTY | os.O_NONBLOCK, 0o666)
     os.set_blocking(fd, True)
     return fd
+
+
+def check_access(fd: int, *, for_writing: bool) -> None:
+    """Check that a descriptor is open for writing, or for reading.
+
+    Raises:
+        OSError: EBADF: it is not, as a write or a read would say.
+    """
+    access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    if access == (os.O_RDONLY if for_writing else os.O_WRONLY):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def open_file_in_memory(name: str) -> int:

@@ -8,13 +8,13 @@ differently, and some do not report all of them.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
-from os import PathLike
 from pathlib import Path, PurePath
 from signal import SIGTERM
 from subprocess import PIPE
@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ca
 from currant._values.checks import (
     StrOrPath,
     check_account,
-    check_choice,
     check_count,
     check_delay,
     check_encodable,
@@ -36,7 +35,15 @@ from currant._values.checks import (
     checked_words,
 )
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
-from currant._values.launch_spec import KillMode, LaunchSpec, Leftovers, Pty, Silent
+from currant._values.launch_spec import (
+    KillMode,
+    LaunchSpec,
+    Leftovers,
+    Pty,
+    Silent,
+    check_portable,
+    read_streams,
+)
 from currant._values.limits import Limits
 from currant._values.lines import MAX_LINE
 from currant._values.listeners import checked_listeners
@@ -44,6 +51,15 @@ from currant._values.options import COMMAND_HINTS, explains_options
 from currant._values.policies import KillOthersOn, Policies, check_policies
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
+from currant._values.standard_files import (
+    File,
+    StderrWord,
+    StdoutWord,
+    checked_file,
+    checked_stderr,
+    checked_stdout,
+    is_open_file,
+)
 
 if TYPE_CHECKING:
     from socket import socket
@@ -87,8 +103,9 @@ class ProcessOptions(TypedDict, total=False):
     cwd: StrOrPath | None
     env: Mapping[str, str]
     inherit_env: bool
-    stderr: Literal["separate", "stdout"]
-    stdin: bytes | int | PathLike[str] | Silent | None
+    stdout: File | StdoutWord
+    stderr: File | StderrWord
+    stdin: File | bytes | Silent | None
     pty: bool | Pty
     wrap: Sequence[StrOrPath] | None
     umask: int | None
@@ -158,11 +175,20 @@ class Command(LaunchSpec):
         cwd: the working directory; None: this program's.
         env: variables to set, in addition to the inherited ones.
         inherit_env: whether the command inherits this program's variables.
-        stderr: ``"separate"``, or ``"stdout"`` to merge both into one stream, in the order written.
+        stdout: None: a pipe to currant, which reads the output; a path (`pathlib.Path` or another
+            path-like object, not a str): a file, which is created if it is missing, and emptied at
+            each start of an attempt; an open file or a descriptor, which the caller opens and
+            closes; ``"inherit"``: the stdout of this program, descriptor 1.  Except for the pipe,
+            currant sees none of the output: no message, no sink, no `capture`, no tail, no probe of
+            its lines, no `max_output`, no `idle_timeout`.
+        stderr: ``"separate"``: a pipe to currant; ``"stdout"``: the place of stdout, both in the
+            order written; or a path, an open file, a descriptor or ``"inherit"`` (descriptor 2), as
+            for `stdout`.
         stdin: None: ``/dev/null``; bytes: the input, followed by end-of-file; `PIPE`: see
-            `Job.send`; a path (`pathlib.Path` or another path-like object, not a str): a file,
-            which is opened at each start.  A relative path starts at `cwd`.  A named pipe is
-            refused, because opening a named pipe may block forever.
+            `Job.send`; a path: a file, which is opened at each start; an open file or a descriptor,
+            which each start reads on from its present position.  A relative path, also that of
+            `stdout` or `stderr`, starts at `cwd`.  The path of a named pipe is refused, because
+            opening a named pipe may block forever.  A command with an open file cannot be pickled.
         pty: whether stdin, stdout and stderr are one pseudo-terminal, the controlling terminal of
             the command: False, True (24 rows, 80 columns) or a `Pty` of another size.  Programs
             then write line by line, use colors, and ask for passwords.  A prompt arrives after
@@ -270,8 +296,9 @@ class Command(LaunchSpec):
         cwd: StrOrPath | None = None,
         env: Mapping[str, str] = _NO_VARIABLES,
         inherit_env: bool = True,
-        stderr: Literal["separate", "stdout"] = "separate",
-        stdin: bytes | int | PathLike[str] | Silent | None = None,
+        stdout: File | StdoutWord = None,
+        stderr: File | StderrWord = "separate",
+        stdin: File | bytes | Silent | None = None,
         pty: bool | Pty = False,
         wrap: Sequence[StrOrPath] | None = None,
         umask: int | None = None,
@@ -314,7 +341,8 @@ class Command(LaunchSpec):
                 cwd=None if cwd is None else checked_path("cwd", cwd),
                 env=_checked_env(env),
                 inherit_env=inherit_env,
-                stderr=stderr,
+                stdout=checked_stdout(stdout),
+                stderr=checked_stderr(stderr),
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
                 wrap=None if wrap is None else checked_words("wrap", wrap),
@@ -350,13 +378,8 @@ class Command(LaunchSpec):
             raise CommandError(f"command {name!r}: {error}") from None
 
     def _check_options(self) -> None:
-        check_choice("stderr", self.stderr, ("separate", "stdout"))
         check_flag("inherit_env", self.inherit_env)
-        if self.pty and isinstance(self.stdin, Path):
-            raise CommandError(
-                "stdin cannot be a file if pty is set, because the terminal is the input; "
-                f"not {self.stdin!r}"
-            )
+        _check_standard_files(self)
         _check_umask(self.umask)
         if not (self.limits is None or isinstance(cast("object", self.limits), Limits)):
             raise CommandError(f"limits must be a Limits or None, not {self.limits!r}")
@@ -378,13 +401,18 @@ class Command(LaunchSpec):
                 "lose its terminal"
             )
         _check_probes(self.ready, self.alive)
-        if self.ready is not None and (self.pty or self.stderr == "stdout"):
-            _check_reads_no_stderr(self.ready)
+        if self.ready is not None:
+            _check_reads_lines(self, self.ready)
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
         check_seconds("idle_timeout", self.idle_timeout)
         check_count("max_output", 1 if self.max_output is None else self.max_output)
         check_count("replicas", self.replicas)
+        if self.replicas > 1 and (_is_emptied(self.stdout) or _is_emptied(self.stderr)):
+            raise CommandError(
+                "stdout and stderr cannot be a path if there are replicas, because each start "
+                "empties the file; use a file that is open for appending"
+            )
         check_count("line_limit", self.line_limit)
         if self.flush_after is not None:
             check_delay("flush_after", self.flush_after, finite=True)
@@ -462,11 +490,7 @@ class Command(LaunchSpec):
         return hash((self.argv, self.name, self.cwd))
 
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
-        if self.listen:
-            raise CommandError(
-                f"command {self.name!r} cannot be pickled or copied: its option listen has sockets "
-                "of this program; build the command where it runs"
-            )
+        check_portable(self)
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         plain = {name: dict(values[name]) for name in ("env", "after")}
         return partial(type(self), **values | plain), ()
@@ -585,20 +609,45 @@ def _checked_env(env: object) -> Mapping[str, str]:
 
 
 def _checked_stdin(stdin: object) -> object:
-    if isinstance(stdin, str):
-        raise CommandError(
-            "stdin must be None, bytes, PIPE or a path, not a str; "
-            "use Path(...) for a file, or b'...' for the input itself"
-        )
-    if isinstance(stdin, PathLike):
-        return Path(checked_path("stdin", cast("object", stdin)))
     is_pipe = isinstance(stdin, int) and stdin == PIPE
-    if not (stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe):
-        # The value is not shown, because it may be secret.
+    if stdin is None or isinstance(stdin, (bytes, Silent)) or is_pipe:
+        return stdin
+    return checked_file("stdin", stdin, "None, bytes, PIPE, ")
+
+
+def _check_standard_files(command: LaunchSpec) -> None:
+    """Check that the standard files of a command go together."""
+    if command.pty:
+        _check_files_of_terminal(command)
+    emptied = [file for file in (command.stdout, command.stderr) if _is_emptied(file)]
+    if command.stdin in emptied:
         raise CommandError(
-            f"stdin must be None, bytes, PIPE or a path, not of type {type(stdin).__name__}"
+            f"stdin cannot be {command.stdin!r}, because each start empties that file for output"
         )
-    return stdin
+    if len(emptied) == 2 and command.stdout == command.stderr:
+        raise CommandError(
+            f"stdout and stderr cannot both open {command.stdout!r}, because each would overwrite "
+            "the other; use stderr='stdout'"
+        )
+
+
+def _check_files_of_terminal(command: LaunchSpec) -> None:
+    if isinstance(command.stdin, Path) or is_open_file(command.stdin):
+        raise CommandError(
+            "stdin cannot be a file if pty is set, because the terminal is the input; "
+            f"not {command.stdin!r}"
+        )
+    for what in ("stdout", "stderr"):
+        place = getattr(command, what)
+        if place not in (None, "separate", "stdout"):
+            raise CommandError(
+                f"{what} cannot be {place!r} if pty is set, because the terminal is the output"
+            )
+
+
+def _is_emptied(file: object) -> bool:
+    """Return whether `file` is a path of which each start empties the file."""
+    return isinstance(file, Path) and file != Path(os.devnull)
 
 
 def _checked_pty(pty: object) -> Pty | Literal[False]:
@@ -652,9 +701,18 @@ def _check_probes(ready: object, alive: object) -> None:
         raise CommandError(f"alive cannot be {alive!r}: it happens once and cannot be repeated")
 
 
-def _check_reads_no_stderr(probe: Probe) -> None:
-    if any(line_probe.stream == "stderr" for line_probe in probe.line_probes):
-        raise CommandError("ready cannot wait for a line on stderr: stderr is merged into stdout")
+def _check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
+    """Check that each line that `probe` waits for is on a stream that currant reads."""
+    read = read_streams(command)
+    for line_probe in probe.line_probes:
+        stream = line_probe.stream
+        if stream in read or (stream is None and read):
+            continue
+        if stream == "stderr" and "stdout" in read and (command.pty or command.stderr == "stdout"):
+            why = "stderr is merged into stdout"
+        else:
+            why = f"{stream or 'the output'} does not come to currant"
+        raise CommandError(f"ready cannot wait for a line on {stream or 'any stream'}: {why}")
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:

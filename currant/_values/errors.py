@@ -112,7 +112,7 @@ class CommandParseError(CommandError):
 
 
 class CommandNotFoundError(CommandError, FileNotFoundError):
-    """A command's program, working directory or input file is missing or cannot be used.
+    """A command's program, working directory or file is missing or cannot be used.
 
     Raised on entry of the Runner, before any process is started.
 

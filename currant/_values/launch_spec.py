@@ -9,16 +9,20 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, fields
 from enum import Enum
 from signal import SIGTERM
+from subprocess import PIPE
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from currant._values.checks import check_count
+from currant._values.errors import CommandError
+from currant._values.standard_files import is_open_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from socket import socket
 
     from currant._values.limits import Limits
+    from currant._values.lines import StreamName
+    from currant._values.standard_files import KeptFile, StderrWord, StdoutWord
 
 __all__ = [
     "SILENT",
@@ -28,7 +32,10 @@ __all__ = [
     "Pty",
     "SignalTarget",
     "Silent",
+    "check_portable",
     "has_input",
+    "is_redirected",
+    "read_streams",
     "wrapped_argv",
 ]
 
@@ -96,8 +103,9 @@ class LaunchSpec:
     cwd: str | None = None
     env: Mapping[str, str]
     inherit_env: bool = True
-    stderr: Literal["separate", "stdout"] = "separate"
-    stdin: bytes | int | Path | Silent | None = None
+    stdout: KeptFile | StdoutWord = None
+    stderr: KeptFile | StderrWord = "separate"
+    stdin: KeptFile | bytes | Silent | None = None
     pty: Pty | Literal[False] = False
     wrap: tuple[str, ...] | None = None
     umask: int | None = None
@@ -114,7 +122,12 @@ class LaunchSpec:
 
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:
-        """Return the fields of `command` that belong to a spec, in a form that can be pickled."""
+        """Return the fields of `command` that belong to a spec, in a form that can be pickled.
+
+        Raises:
+            CommandError: a standard file of the command is an open file of this program.
+        """
+        check_portable(command)
         values: dict[str, Any] = {
             spec.name: getattr(command, spec.name) for spec in fields(LaunchSpec)
         }
@@ -129,4 +142,33 @@ def wrapped_argv(spec: LaunchSpec) -> tuple[str, ...]:
 
 def has_input(spec: LaunchSpec) -> bool:
     """Return whether currant writes to the stdin of the process: through a pipe or a terminal."""
-    return bool(spec.pty) or isinstance(spec.stdin, (bytes, int))
+    return bool(spec.pty) or isinstance(spec.stdin, bytes) or spec.stdin == PIPE
+
+
+def read_streams(spec: LaunchSpec) -> frozenset[StreamName]:
+    """Return the streams that currant reads, through a pipe or a terminal."""
+    is_merged = bool(spec.pty) or spec.stderr == "stdout"
+    streams: tuple[StreamName, ...] = ("stdout",) if is_merged else ("stdout", "stderr")
+    return frozenset(stream for stream in streams if not is_redirected(spec, stream))
+
+
+def is_redirected(spec: LaunchSpec, stream: StreamName) -> bool:
+    """Return whether a stream goes to a file, so that currant sees none of it."""
+    place = spec.stdout if stream == "stdout" or spec.stderr == "stdout" else spec.stderr
+    return place not in (None, "separate")
+
+
+def check_portable(spec: LaunchSpec) -> None:
+    """Check that the spec may leave this program: a descriptor has no meaning elsewhere."""
+    for field in ("stdin", "stdout", "stderr"):
+        value = getattr(spec, field)
+        if is_open_file(value):
+            raise CommandError(
+                f"command {spec.name!r} cannot be pickled or copied to another program, because "
+                f"its {field} is an open file of this one, {value!r}; use a path"
+            )
+    if spec.listen:
+        raise CommandError(
+            f"command {spec.name!r} cannot be pickled or copied to another program, because its "
+            "option listen has sockets of this one; build the command where it runs"
+        )

@@ -27,7 +27,6 @@ _BYTES = "output is bytes; Line.text is the decoded text"
 
 _SUBPROCESS_HINTS = {
     "shell": "Command.shell('...') runs a line with a shell",
-    "stdout": _OUTPUT,
     "capture_output": _OUTPUT,
     "check": "Results.check() raises an error if a command has failed",
     "text": _BYTES,
@@ -55,12 +54,18 @@ COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_RUNNER_OPTIONS.split(", "), _
 """Hints for arguments that `Command` does not have."""
 
 _COMMAND_OPTIONS = (
-    "name, cwd, env, inherit_env, stderr, stdin, pty, umask, user, group, extra_groups, limits, "
-    "nice, listen, success_codes, stop_signal, ready, alive, failure_threshold, after, replicas, "
-    "color, line_limit, flush_after, idle_timeout, max_output"
+    "name, cwd, env, inherit_env, stdin, pty, umask, user, group, extra_groups, limits, nice, "
+    "listen, success_codes, stop_signal, ready, alive, failure_threshold, after, replicas, color, "
+    "line_limit, flush_after, idle_timeout, max_output"
 )
 
-RUNNER_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)
+_REDIRECTION = f"{_IN_COMMAND}, for a file; to read the output, {_OUTPUT}"
+
+RUNNER_HINTS = (
+    _SUBPROCESS_HINTS
+    | dict.fromkeys(_COMMAND_OPTIONS.split(", "), _IN_COMMAND)
+    | dict.fromkeys(["stdout", "stderr"], _REDIRECTION)
+)
 """Hints for arguments that `Runner` does not have."""
 
 

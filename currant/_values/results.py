@@ -42,8 +42,9 @@ class Result:
         duration: seconds from the first start to the end, delays before restarts included.
         started_at: the time of the first start, in seconds since the epoch; None if the command was
             never started.
-        stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise.  If a
-            `Capture` left out the middle, these are the bytes before and after, joined.
+        stdout: the stdout of the last attempt as bytes, if `capture` is set; None otherwise, and
+            if stdout goes to a file.  If a `Capture` left out the middle, these are the bytes
+            before and after, joined.
         stderr: the stderr of the last attempt in the same way.
         tail: the last lines of the last attempt, both streams together, at most twenty.
         usage: the processor time and memory that the last attempt has used; None if there was no
