@@ -78,18 +78,12 @@ class IncrementalSearch:
         self._begin = max(self._begin, len(window) - self._shape.reach)
         if span is not None:
             self._undecided = span[0]
-            self._begin = max(span[0], len(window) - MAX_REACH)
         self._forget()
         return None
 
     def settle(self) -> re.Match[bytes] | None:
         """Return the undecided match, if there is one: no more bytes come, or not for now."""
         return None if self._undecided is None else self._match_from(self._undecided)
-
-    def restart(self) -> None:
-        """Forget all bytes: those that come next do not follow them."""
-        self._window.clear()
-        self._begin, self._undecided = 0, None
 
     def _match_from(self, start: int) -> re.Match[bytes] | None:
         return self._pattern.search(bytes(self._window), start)
