@@ -210,12 +210,12 @@ def _encode_field(value: object) -> object:
 
 def _decode_field(value: object) -> object:
     match value:
+        case {"type": "line"}:
+            return _decode(cast("Mapping[str, object]", value))
         case {"base64": str(data)}:
             return base64.b64decode(data)
-        case {"code": _}:
-            return decode_exit(cast("Mapping[str, object]", value))
         case dict():
-            return _decode(cast("Mapping[str, object]", value))
+            return decode_exit(cast("Mapping[str, object]", value))
         case list():
             return tuple(_decode_field(each) for each in cast("list[object]", value))
         case _:
