@@ -24,7 +24,7 @@ pytestmark = [
     ),
 ]
 
-IN_COROUTINE = re.compile(r"^(await|async (with|for)) ", re.MULTILINE)
+IN_COROUTINE = re.compile(r"^(\w+ = )?(await|async (with|for)) ", re.MULTILINE)
 """A statement at the top level that is for a coroutine."""
 
 

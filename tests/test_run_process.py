@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from signal import SIGKILL, SIGTERM
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
@@ -307,7 +307,7 @@ async def test_process_that_survives_sigkill_is_a_failure() -> None:
 def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     """The guards that are started from here on."""
     started: list[subprocess.Popen[bytes]] = []
-    popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+    popen = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
 
     def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
         process = popen(argv, **options)

@@ -85,7 +85,7 @@ def find_problem(command: LaunchSpec) -> str | None:
 
 
 def _files_problem(command: LaunchSpec) -> str | None:
-    fields = [field for field in _FIELDS if isinstance(getattr(command, field), Path)]
+    fields: list[_Field] = [field for field in _FIELDS if isinstance(getattr(command, field), Path)]
     problems = (_path_problem(field, cast("str", _path_of(command, field))) for field in fields)
     return next(filter(None, problems), None)
 

@@ -86,10 +86,14 @@ def _context(launcher: Launcher) -> RunnerContext:
         home=HomeLoop(),
         limits=launcher.limits if isinstance(launcher, Limited) else ShutdownLimits(),
         starting=anyio.Lock(fast_acquire=True),
-        withdraw=lambda _: None,
-        run_again=lambda _: None,
+        withdraw=_do_nothing,
+        run_again=_do_nothing,
         wait_for_dependents=_no_dependents,
     )
+
+
+def _do_nothing(_: str) -> None:
+    """Take no notice: nothing else refers to the command."""
 
 
 async def _no_dependents(_: str) -> None:

@@ -473,7 +473,7 @@ async def until_up(job: Job) -> None:
         await job.until_started()
     else:
         try:
-            await job._until_ready_or_gone()  # noqa: SLF001 - another part of this module
+            await job._until_ready_or_gone()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         except NotReadyError as error:
             problem = error
     if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):

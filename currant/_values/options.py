@@ -39,11 +39,10 @@ _SUBPROCESS_HINTS = {
     "process_group": "each command has a session of its own",
     "pass_fds": "listen=[socket] hands sockets over",
     "preexec_fn": "see the options wrap, user, group, extra_groups, umask, limits and nice",
+    **dict.fromkeys(
+        ["head", "tail", "spill"], "use capture=Capture(head=..., tail=..., spill=...)"
+    ),
 }
-
-_SUBPROCESS_HINTS |= dict.fromkeys(
-    ["head", "tail", "spill"], "use capture=Capture(head=..., tail=..., spill=...)"
-)
 
 _RUNNER_OPTIONS = (
     "max_processes, buffer_size, sinks, launcher, orphan_guard, keep_open, iterable, on_exit, "

@@ -172,7 +172,7 @@ def _decode_line(encoded: Mapping[str, object], command: str, time: float) -> Li
 
 def _encode_error(error: CurrantError) -> dict[str, object]:
     kind = next(each for each in type(error).__mro__ if _class_named(each.__name__) is each)
-    fields = {name: _encode_field(getattr(error, name)) for name in kind._fields}
+    fields = {name: _encode_field(getattr(error, name)) for name in _fields_of(kind)}
     return {"error": str(error), "error_type": kind.__name__, "error_fields": fields}
 
 
@@ -183,10 +183,15 @@ def _decode_error(encoded: Mapping[str, object]) -> CurrantError:
         return CurrantError(text)
     try:
         given = cast("Mapping[str, object]", _get(encoded, "error_fields", dict))
-        fields = [_decode_field(given[name]) for name in kind._fields]
+        fields = [_decode_field(given[name]) for name in _fields_of(kind)]
         return cast("Callable[..., CurrantError]", kind)(*(fields or [text]))
     except (ArithmeticError, AttributeError, CurrantError, KeyError, TypeError, ValueError):
         return CurrantError(text)
+
+
+def _fields_of(kind: type) -> tuple[str, ...]:
+    """Return the names of the constructor's arguments, which an error keeps."""
+    return cast("tuple[str, ...]", getattr(kind, "_fields", ()))
 
 
 def _class_named(name: object) -> type[CurrantError] | None:
