@@ -148,6 +148,14 @@ FULL_OPTIONS: CommandOptions = {
         ({"stdin": Path("f"), "stdout": Path("f")}, "because each start empties that file"),
         ({"stdin": Path("f"), "stderr": Path("f")}, "because each start empties that file"),
         ({"stdout": Path("log"), "replicas": 2}, "open for appending"),
+        (
+            {"stdout": Path("log"), "stderr": "stdout", "idle_timeout": 1},
+            "idle_timeout needs output that goes to currant",
+        ),
+        (
+            {"stdout": "inherit", "stderr": Path("log"), "max_output": 1},
+            "max_output needs output that goes to currant",
+        ),
         ({"stderr": Path("log"), "replicas": 2}, "open for appending"),
         ({"stdin": bytearray(b"x")}, "stdin"),
         ({"stdin": "file"}, "Path(...) for a file"),

@@ -124,7 +124,9 @@ SANDBOX = [
 ]
 
 
-@pytest.mark.skipif(which("bwrap") is None, reason="needs bubblewrap")
+@pytest.mark.skipif(
+    which("bwrap") is None, reason="bubblewrap is not installed: 'apt-get install bubblewrap'"
+)
 async def test_sandbox_contains_the_program_and_is_stopped_with_it(lifeline: Lifeline) -> None:
     """Inside bubblewrap there are no other processes, and a stop leaves none behind."""
     line = (

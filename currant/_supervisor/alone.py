@@ -13,7 +13,6 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.discard import Discard
-from currant._process.launcher import Limited
 from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.lifecycle import Lifecycle
@@ -84,7 +83,7 @@ def _context(launcher: Launcher) -> RunnerContext:
         channel=Discard(),
         barrier=KillBarrier(),
         home=HomeLoop(),
-        limits=launcher.limits if isinstance(launcher, Limited) else ShutdownLimits(),
+        limits=getattr(launcher, "limits", None) or ShutdownLimits(),  # as for `Limited`
         starting=anyio.Lock(fast_acquire=True),
         withdraw=_do_nothing,
         run_again=_do_nothing,

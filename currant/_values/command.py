@@ -407,6 +407,11 @@ class Command(LaunchSpec):
         check_seconds("timeout", self.timeout)
         check_seconds("idle_timeout", self.idle_timeout)
         check_count("max_output", 1 if self.max_output is None else self.max_output)
+        for what in ("idle_timeout", "max_output"):
+            if getattr(self, what) is not None and not read_streams(self):
+                raise CommandError(
+                    f"{what} needs output that goes to currant, and all goes to files"
+                )
         check_count("replicas", self.replicas)
         if self.replicas > 1 and (_is_emptied(self.stdout) or _is_emptied(self.stderr)):
             raise CommandError(
