@@ -405,13 +405,7 @@ class Command(LaunchSpec):
             _check_reads_lines(self, self.ready)
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
-        check_seconds("idle_timeout", self.idle_timeout)
-        check_count("max_output", 1 if self.max_output is None else self.max_output)
-        for what in ("idle_timeout", "max_output"):
-            if getattr(self, what) is not None and not read_streams(self):
-                raise CommandError(
-                    f"{what} needs output that goes to currant, and all goes to files"
-                )
+        _check_limits_of_output(self)
         check_count("replicas", self.replicas)
         if self.replicas > 1 and (_is_emptied(self.stdout) or _is_emptied(self.stderr)):
             raise CommandError(
@@ -634,6 +628,14 @@ def _check_standard_files(command: LaunchSpec) -> None:
             f"stdout and stderr cannot both open {command.stdout!r}, because each would overwrite "
             "the other; use stderr='stdout'"
         )
+
+
+def _check_limits_of_output(command: Command) -> None:
+    check_seconds("idle_timeout", command.idle_timeout)
+    check_count("max_output", 1 if command.max_output is None else command.max_output)
+    for what in ("idle_timeout", "max_output"):
+        if getattr(command, what) is not None and not read_streams(command):
+            raise CommandError(f"{what} needs output that goes to currant, and all goes to files")
 
 
 def _check_files_of_terminal(command: LaunchSpec) -> None:
