@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import command_line, contain, cost, kill, latency, spawn, start, throughput
+from benchmarks import call, command_line, contain, cost, kill, latency, spawn, start, throughput
 from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ QUESTIONS: dict[str, Question] = {
         command_line.QUESTION,
         latency.QUESTION,
         spawn.QUESTION,
+        call.QUESTION,
         kill.QUESTION,
         cost.QUESTION,
         start.QUESTION,
