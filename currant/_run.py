@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 import anyio
 from anyio.lowlevel import current_token
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._values.capture import CaptureLike
     from currant._values.checks import StrOrPath
-    from currant._values.command import Command, CommandLike, ProcessOptions
+    from currant._values.command import Command, CommandLike, CommandOptions, ProcessOptions
     from currant._values.launch_spec import KillMode, Leftovers
     from currant._values.policies import KillOthersOn, OnExit
     from currant._values.restart import RestartWhen
@@ -72,7 +72,7 @@ async def run_process(
     input: bytes | None = None,  # noqa: A002 - as in anyio.run_process
     check: bool = True,
     timeout: float | None = None,  # noqa: ASYNC109 - a limit for the command, which fails
-    capture: CaptureLike = True,
+    capture: CaptureLike | None = None,
     launcher: Launcher | None = None,
     **command_options: Unpack[ProcessOptions],
 ) -> Result:
@@ -91,8 +91,9 @@ async def run_process(
         command: a `Command`, a list of words, or a line for `Command.parse`.
         input: the bytes to write to stdin, followed by end-of-file; None: see `stdin`.
         check: whether to raise an error if the command fails.
-        timeout: seconds after which the command is stopped and has failed; None: no limit.
-        capture: the part of the output that the result has, as for `Command`.
+        timeout: seconds after which the command is stopped and has failed; None: that of a
+            `Command`, else no limit.
+        capture: the part of the output that the result has; None: that of a `Command`, else all.
         launcher: starts the process; None: a `LocalLauncher`.
         command_options: the options of the command, as for `Command`.
 
@@ -120,7 +121,7 @@ def _process_command(
     command: CommandLike,
     given_input: bytes | None,
     timeout: float | None,
-    capture: CaptureLike,
+    capture: CaptureLike | None,
     options: ProcessOptions,
 ) -> Command:
     """Return the command of `run_process`.
@@ -132,7 +133,12 @@ def _process_command(
         if options.get("stdin") is not None:
             raise CommandError("run_process takes either input or stdin, not both")
         options["stdin"] = given_input
-    built = command_with(command, {**options, "timeout": timeout, "capture": capture})
+    changes = cast("CommandOptions", {**options})
+    if timeout is not None:
+        changes["timeout"] = timeout
+    if capture is not None:
+        changes["capture"] = capture
+    built = command_with(command, changes)
     if built.stdin == PIPE:
         raise CommandError(
             f"command {built.name!r}: nobody can write to the stdin=PIPE of run_process; "

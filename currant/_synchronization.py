@@ -92,7 +92,7 @@ class HomeLoop:
         try:
             anyio.get_current_task()
             is_here = self._loop in (None, current_token().native_token)
-        except RuntimeError:
+        except (RuntimeError, TypeError):  # Outside of a task, anyio 4.14 raises TypeError.
             is_here = False
         if is_here:
             function()

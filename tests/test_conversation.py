@@ -26,6 +26,7 @@ from currant import (
     Line,
     LocalLauncher,
     OutputDiscardedError,
+    RestartPolicy,
     Runner,
     StdinClosedError,
     WrongLoopError,
@@ -793,3 +794,12 @@ async def test_cancelled_block_stops_the_command() -> None:
             await anyio.sleep_forever()
     assert job.result is not None
     assert job.result.status == "stopped"
+
+
+async def test_lines_of_two_attempts_are_not_joined() -> None:
+    """What an attempt has left unfinished is a piece of its own."""
+    policy = RestartPolicy("on-failure", max_restarts=1, delay=0)
+    command = Command.shell("printf part; exit 1", name="c", restart=policy)
+    async with Runner([command], iterable=False) as runner:
+        lines = [(line.data, line.ending) async for line in runner["c"].lines()]
+    assert lines == [(b"part", b""), (b"part", b"")]

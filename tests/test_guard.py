@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from tests.lifeline import Gate, Lifeline
 
 
+OTHER = uuid4().hex[:16]
+
 RUN = uuid4().hex
 """A run for the script to sweep: unique, because the same tests may run twice on a machine."""
 
@@ -273,9 +275,11 @@ class Groups:
         )
         self._children: list[subprocess.Popen[bytes]] = []
 
-    def start(self, line: str, *, registered: bool = True, grace: float = 9999.0) -> int:
+    def start(
+        self, line: str, *, registered: bool = True, grace: float = 9999.0, mark: str = f"{RUN}/a/1"
+    ) -> int:
         """Start a group, and register it unless the script has to find it by its mark."""
-        env = os.environ | ({} if registered else {"CURRANT_ID": f"{RUN}/a/1"})
+        env = os.environ | ({} if registered else {"CURRANT_ID": mark})
         child = subprocess.Popen(["sh", "-c", line], start_new_session=True, env=env)
         self._children.append(child)
         if registered:
@@ -388,6 +392,16 @@ def test_script_kills_processes_with_the_mark_after_the_grace(
     lifeline.wait_for("registered", "deaf")
     assert groups.die() == 0
     assert groups.exits() == [-SIGTERM, -SIGKILL]
+
+
+@needs_proc
+def test_script_ends_a_process_that_was_being_started(groups: Groups, lifeline: Lifeline) -> None:
+    """Until its group is registered, a process that may stay is known by a mark of its own."""
+    groups.register("= 99990", f"? {OTHER}")
+    groups.start(f"{lifeline.hold('b')}; {EXEC_FOREVER}", registered=False, mark=f"{OTHER}/a/1")
+    lifeline.wait_for("b")
+    assert groups.die() == 0
+    assert groups.exits() == [-SIGTERM]
 
 
 def test_script_leaves_unregistered_groups_alone(groups: Groups, lifeline: Lifeline) -> None:
@@ -729,6 +743,14 @@ async def test_register_has_the_groups_that_exist() -> None:
         assert registered(guard) == ["= 20", "12 2 1000000000 mixed"]
         guard.register(13, StopSpec(SIGTERM, 1.0))
         assert registered(guard) == ["= 20", "13 15 10", "12 2 1000000000 mixed"]
+        with guard.expecting("f00"):
+            assert registered(guard)[-1] == "? f00"
+        guard.lower_escapee_grace()
+        assert registered(guard)[0] == "= 20"
+        guard.unregister(12)
+        guard.unregister(13)
+        guard.lower_escapee_grace()
+        assert registered(guard) == []
     finally:
         await guard.aclose()
 

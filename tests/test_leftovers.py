@@ -10,10 +10,10 @@ from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from anyio import fail_after, to_thread
+from anyio import fail_after, to_thread, wait_all_tasks_blocked
 
 import currant
-from currant import Command, CommandError, Exit, RestartPolicy, Runner, run_process
+from currant import Command, CommandError, Exit, RestartPolicy, Runner, ready, run_process
 from currant.testing import FakeLauncher, Script
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
@@ -250,3 +250,42 @@ def test_wrong_value_is_an_error_when_built() -> None:
         Runner(leftovers=None)  # type: ignore[arg-type]
     with pytest.raises(CommandError, match="command 'a': leftovers cannot be 'leave' if pty"):
         Command(["a"], leftovers="leave", pty=True)
+
+
+async def test_daemon_lives_on_if_the_last_output_decides() -> None:
+    """With `max_output` or a readiness line, the status is known only after the exit."""
+    fake = FakeLauncher({"c": Script(stdout=b"up\n", leftovers=HOURS)})
+    limited = Command(["c"], leftovers="leave", max_output=100)
+    probed = Command(["c"], leftovers="leave", ready=ready.line("up"))
+    with fail_after(LIMIT):
+        for command in (limited, probed):
+            assert (await run_process(command, launcher=fake)).status == "succeeded"
+    assert [process.signals for process in fake.launched] == [[], []]
+
+
+async def test_failure_in_the_last_output_stops_the_group() -> None:
+    """The command has written too much, whatever its exit code."""
+    fake = FakeLauncher({"c": Script(stdout=b"too much", leftovers=HOURS)})
+    command = Command(["c"], leftovers="leave", max_output=1)
+    with fail_after(LIMIT):
+        result = await run_process(command, launcher=fake, check=False)
+    assert result.status == "failed"
+    assert fake["c"].signals[0] == SIGTERM
+
+
+async def test_exit_says_that_a_command_was_stopped_while_it_waited() -> None:
+    """The leader had exited before; status and exit agree."""
+    fake = FakeLauncher({"c": Script(leftovers=HOURS)})
+    with fail_after(LIMIT):
+        async with Runner({"c": "c"}, leftovers="wait", launcher=fake) as runner:
+            await runner["c"].until_started()
+            await fake["c"].wait()
+            await wait_all_tasks_blocked()
+            runner.kill()
+    assert runner.results["c"].exit == Exit(0, None, stopped=True)
+
+
+def test_terminal_cannot_be_left_by_default_either() -> None:
+    """The Runner's default is checked for each command."""
+    with pytest.raises(CommandError, match="command 'a': leftovers cannot be 'leave' if pty"):
+        Runner([Command(["a"], pty=True)], leftovers="leave")

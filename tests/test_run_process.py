@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from currant import Result
     from tests.lifeline import Gate, Lifeline
 
 pytestmark = pytest.mark.anyio
@@ -192,7 +195,7 @@ async def test_escapee_does_not_outlive_the_call(lifeline: Lifeline, gate: Gate)
     assert lifeline.ended() == {"leader", "out"}
 
 
-@pytest.mark.parametrize("stdin", [None, b"input that nobody reads" * 10_000])
+@pytest.mark.parametrize("stdin", [None, bytes(300_000)], ids=["no input", "unread input"])
 async def test_cancellation_stops_the_tree_with_its_grace(
     lifeline: Lifeline, stdin: bytes | None
 ) -> None:
@@ -379,3 +382,74 @@ def test_tree_ends_when_the_host_is_killed(backend: str, lifeline: Lifeline) -> 
         host.kill()
         host.wait()
     assert lifeline.wait_for_end() == {"leader", "out"}
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_call_that_the_end_of_the_loop_cancels_at_once_ends() -> None:
+    """`asyncio.run` cancels a task that has made its first step, and the tasks that it started."""
+
+    async def main() -> None:
+        task = asyncio.create_task(run_process(FOREVER))
+        calls.append(task)
+
+    calls: list[asyncio.Task[Result]] = []
+    asyncio.run(main())
+    assert calls[0].cancelled()
+    gc.collect()  # for the warning about the task that never began
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_call_whose_tasks_are_all_cancelled_at_once_ends() -> None:
+    """The task of the call's own may be cancelled before its first step."""
+
+    async def main() -> None:
+        call = asyncio.create_task(run_process(FOREVER))
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.wait([call], timeout=LIMIT)
+        assert call.cancelled()
+
+    asyncio.run(main())
+    gc.collect()
+
+
+def test_event_loop_is_freed_after_its_end() -> None:
+    """The shared guard does not keep it."""
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def main() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await run_process("true")
+
+    asyncio.run(main())
+    gc.collect()
+    assert loops[0]() is None
+
+
+@needs_proc
+async def test_escapee_gets_the_grace_of_its_command(lifeline: Lifeline, gate: Gate) -> None:
+    """At the end of the call it is asked first, as at the end of a Runner."""
+    escapee = (
+        f"trap '{lifeline.say('clean')}; exit' TERM; echo out >&9; while :; do sleep 0.02; done"
+    )
+    line = f'{lifeline.hold("leader")}; setsid sh -c "$BODY" <&- >&- 2>&- & {gate.wait}'
+    async with anyio.create_task_group() as tasks:
+
+        async def open_gate() -> None:
+            await to_thread.run_sync(lifeline.wait_for, "out")
+            gate.open()
+
+        tasks.start_soon(open_gate)
+        with fail_after(LIMIT):
+            await run_process(["sh", "-c", line], env={"BODY": escapee}, grace=HOURS)
+    assert lifeline.ended() == {"leader", "out", "clean"}
+
+
+async def test_time_limit_and_capture_of_a_command_hold() -> None:
+    """The call's own options replace them only if they are given."""
+    command = Command(["printf", "12345"], capture=2)
+    assert (await run_process(command)).stdout == b"45"
+    assert (await run_process(command, capture=True)).stdout == b"12345"
+    result = await run_process(Command(["sleep", "9999"], timeout=0.01), check=False)
+    assert isinstance(result.error, TimeLimitError)

@@ -66,6 +66,7 @@ class Piece(NamedTuple):
         data: the bytes.
         order: a number that orders the pieces of both streams by their arrival.
         time: when they were read, in seconds since the epoch.
+        begins_attempt: whether these are the first bytes of an attempt.
     """
 
     stream: StreamName
@@ -73,6 +74,7 @@ class Piece(NamedTuple):
     data: bytes
     order: int
     time: float
+    begins_attempt: bool
 
 
 class Cursor:
@@ -166,8 +168,14 @@ class Cursor:
         assert chunk is not None
         skipped, place.offset = place.offset - chunk.start, chunk.end
         self._readable.room.notify_all()
-        order = chunk.order + skipped
-        return Piece(stream, chunk.start + skipped, chunk.data[skipped:], order, chunk.time)
+        return Piece(
+            stream,
+            chunk.start + skipped,
+            chunk.data[skipped:],
+            chunk.order + skipped,
+            chunk.time,
+            chunk.begins_attempt and not skipped,
+        )
 
     def _next_chunks(self) -> Generator[tuple[int, StreamName]]:
         for stream, place in self._places.items():

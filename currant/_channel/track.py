@@ -2,7 +2,8 @@
 
 Every byte has an offset in its stream, which goes on through all attempts of a life.  A place is
 such an offset, so a place stays valid whatever is forgotten.  Small chunks are joined, unless the
-other stream has written between them.  The number of chunks is bounded as well as their bytes.
+other stream has written between them, or another attempt has begun.  The number of chunks is
+bounded as well as their bytes.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class Chunk(NamedTuple):
         start: the offset of the first byte in its stream.
         data: the bytes.
         time: when the last of them was read, in seconds since the epoch.
+        begins_attempt: whether these are the first bytes of an attempt.
     """
 
     order: int
     start: int
     data: bytes
     time: float
+    begins_attempt: bool = False
 
     @property
     def end(self) -> int:
@@ -71,27 +74,34 @@ class Track:
         has_ended: whether no more bytes will come.
     """
 
-    __slots__ = ("_first", "_size", "chunks", "end", "has_ended")
+    __slots__ = ("_begins_attempt", "_first", "_size", "chunks", "end", "has_ended")
 
     def __init__(self) -> None:
         self.chunks: deque[Chunk] = deque()
         self.end: int = 0
         self.has_ended: bool = False
+        self._begins_attempt = True
         self._first = 0  # the number of the oldest chunk
         self._size = 0
 
+    def begin_attempt(self) -> None:
+        """Expect output again, after the end of an earlier attempt."""
+        self.has_ended = False
+        self._begins_attempt = True
+
     def add(self, order: int, data: bytes, time: float) -> None:
         """Add a chunk of at least one byte."""
-        chunks = self.chunks
-        if chunks and len(data) < SMALL_CHUNK:
+        chunks, begins_attempt = self.chunks, self._begins_attempt
+        self._begins_attempt = False
+        if chunks and len(data) < SMALL_CHUNK and not begins_attempt:
             last = chunks[-1]
             is_next = last.order + len(last.data) == order
             if is_next and len(last.data) + len(data) <= SMALL_CHUNK:
-                chunks[-1] = Chunk(last.order, last.start, last.data + data, time)
+                chunks[-1] = last._replace(data=last.data + data, time=time)
                 self._size += len(data)
                 self.end += len(data)
                 return
-        chunks.append(Chunk(order, self.end, data, time))
+        chunks.append(Chunk(order, self.end, data, time, begins_attempt))
         self._size += len(data)
         self.end += len(data)
 

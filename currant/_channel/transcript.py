@@ -84,7 +84,7 @@ class Transcript:
     def begin_attempt(self) -> None:
         """Expect output again, after the end of an earlier attempt."""
         for track in self._tracks.values():
-            track.has_ended = False
+            track.begin_attempt()
 
     def add(self, stream: StreamName, data: bytes, time: float) -> None:
         """Add a chunk that was read; call `make_room` before the next."""

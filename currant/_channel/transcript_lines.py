@@ -122,7 +122,9 @@ class _Cutter:
         self._time = 0.0
 
     def add(self, piece: Piece, now: float) -> None:
-        """Cut a piece; an unfinished line is held back."""
+        """Cut a piece; an unfinished line is held back, but not for the next attempt."""
+        if piece.begins_attempt:
+            self.finish()
         self._order, self._time = piece.order, piece.time
         self._put(self._splitter.feed(piece.data))
         if self._flush_after == 0:

@@ -124,13 +124,26 @@ class OrphanGuard:
             self._escapee_ticks = ticks
             self._write(0, f"= {ticks}")
 
+    def lower_escapee_grace(self) -> None:
+        """Forget the grace of escapees, if no group is registered."""
+        if not self._lines:
+            self._escapee_ticks = 0
+            self._write(0, "")
+
+    @contextmanager
+    def expecting(self, run: str) -> Generator[None]:
+        """Have the guard end the processes of another run, too, while one of them is started."""
+        number = self._take_line()
+        self._write(number, f"? {run}")
+        try:
+            yield
+        finally:
+            self._write(number, "")
+            self._free_lines.append(number)
+
     def register(self, group: int, spec: StopSpec) -> None:
         """Have the guard end a process group if this program dies."""
-        if self._free_lines:
-            number = self._free_lines.pop()
-        else:
-            number, self._line_count = self._line_count, self._line_count + 1
-        self._lines[group] = number
+        self._lines[group] = number = self._take_line()
         mode = "" if spec.kill_mode == "group" else f" {spec.kill_mode}"
         self._write(number, f"{group} {spec.signal} {_ticks(spec.grace)}{mode}")
 
@@ -170,7 +183,10 @@ class OrphanGuard:
             _warn("exited before it was asked to; another process may have killed it")
 
     def close_in_fork(self) -> None:
-        """Close the pipe in a fork, which may outlive this program."""
+        """Close the pipe in a fork, which may outlive this program, and forget the helper."""
+        if self._process is not None:
+            self._process.returncode = 0  # It is no child of the fork.
+            self._process = None
         self._close_files()
         self._close_read_end()
 
@@ -179,6 +195,12 @@ class OrphanGuard:
             with suppress(BrokenPipeError):  # The helper is gone.
                 os.write(self._pipe, b".\n")
         self._close_files()
+
+    def _take_line(self) -> int:
+        if self._free_lines:
+            return self._free_lines.pop()
+        self._line_count += 1
+        return self._line_count - 1
 
     def _write(self, number: int, line: str) -> None:
         """Write a line of the register: a single call, so that the line is never half written."""

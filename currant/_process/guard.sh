@@ -6,6 +6,7 @@
 # are gone, and the guard has to exit.  End-of-file without that line means that the program is dead.
 # Then the guard reads standard output, the register.  A line of the register is blank, or one of
 #     = TICKS                     the grace of escapees is TICKS
+#     ? OTHER                     a process with the mark OTHER is just being started; end it, too
 #     GROUP SIGNAL TICKS [MODE]   GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS; if
 #                                 MODE is "mixed", SIGNAL goes to the leader alone, and SIGKILL
 #                                 follows its exit
@@ -24,6 +25,7 @@ PATH=$PATH:/usr/bin:/bin
 run=$1
 sigterm=15
 grace=0          # the grace of escapees, in ticks
+others=          # options of `grep` that find the marks of processes that were being started
 reap_limit=20    # ticks for which a group may exist after SIGKILL
 groups=
 
@@ -92,7 +94,7 @@ sweep() {
     for folder in $(without_first_thread /proc/[0-9]*/stat); do
         files="$files $folder/environ"
     done
-    marked=$(grep -ls "$run[./]" $files | sed 's,^\(/proc/[0-9]*\)/.*,\1/stat,')
+    marked=$(grep -ls -e "$run[./]" $others $files | sed 's,^\(/proc/[0-9]*\)/.*,\1/stat,')
     for group in $(groups_alive $marked); do
         eval "due=\${currant_due_$group-}"
         if [ -z "$due" ]; then
@@ -153,6 +155,7 @@ while read -r group signal ticks mode; do
     case $group in
     '') ;;
     =) grace=$signal ;;
+    \?) others="$others -e $signal/" ;;
     *)
         groups="$groups $group"
         request_stop "$group" "$signal" $((began + ticks)) "$mode"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal as signals
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from math import inf
 from typing import TYPE_CHECKING, Self
 
@@ -84,7 +84,6 @@ class LocalLauncher:
     ) -> None:
         self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self._start_process = _start or default_start()
-        self._run_left_alone = os.urandom(8).hex()  # the mark of processes that are not escapees
         self._run = os.urandom(8).hex() if _guard is None else _guard.part_of_run()
         self._owns_guard = orphan_guard and _guard is None
         self._guard = _guard or OrphanGuard(self._run, self.limits.guard_exit)
@@ -125,6 +124,8 @@ class LocalLauncher:
         finally:
             if self._owns_guard:
                 await self._guard.aclose()
+            else:
+                self._guard.lower_escapee_grace()
 
     def check(self, command: LaunchSpec) -> None:
         """Look up the files and users that `command` needs, and check its limits; run nothing.
@@ -194,17 +195,17 @@ class LocalLauncher:
         grace = self.limits.grace if command.grace is None else command.grace
         stop_spec = StopSpec(command.stop_signal, grace, command.kill_mode or "group")
         self._attempts[name] += 1
-        run = self._run
-        if command.leftovers == "leave":
-            run = self._run_left_alone
-        else:
+        may_stay = command.leftovers == "leave"
+        run = os.urandom(8).hex() if may_stay else self._run  # No search looks for the former.
+        if not may_stay:
             self._unswept[name] = stop_spec
         own_mark = mark(run, name, self._attempts[name])
         variables = build_environment(command, own_mark)
         credentials = find_credentials(command)
         words = _words_to_run(command, credentials)
         stdio = _open_stdio(command)
-        with self._no_sweep_of(name), stdio.child_ends() as (stdin, stdout, stderr):
+        expecting = self._guard.expecting(run) if may_stay else nullcontext()
+        with self._no_sweep_of(name), expecting, stdio.child_ends() as (stdin, stdout, stderr):
             if credentials is not None and credentials.user is not None:
                 stdio.give_to(credentials.user)
             spec = SpawnSpec(

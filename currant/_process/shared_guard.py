@@ -27,7 +27,7 @@ class _Shared(NamedTuple):
     keeper: AsyncGenerator[OrphanGuard]
 
 
-_shared: RunVar[_Shared] = RunVar("currant_guard")
+_shared: RunVar[_Shared | None] = RunVar("currant_guard")
 
 
 async def shared_guard(exit_limit: float) -> OrphanGuard:
@@ -38,14 +38,14 @@ async def shared_guard(exit_limit: float) -> OrphanGuard:
     Args:
         exit_limit: how long the end of the loop waits for the exit of the guard, in seconds.
     """
-    shared = _shared.get(None)
-    if shared is not None and not shared.guard.is_alive:
-        await shared.keeper.aclose()
-        shared = None
-    if shared is None:
-        keeper = _keep(exit_limit)
-        shared = _Shared(await anext(keeper), keeper)
-        _shared.set(shared)
+    last = _shared.get(None)
+    if last is not None and last.guard.is_alive:
+        return last.guard
+    keeper = _keep(exit_limit)
+    shared = _Shared(await anext(keeper), keeper)
+    _shared.set(shared)
+    if last is not None:
+        await last.keeper.aclose()  # This warns that the last guard was killed.
     return shared.guard
 
 
@@ -55,4 +55,7 @@ async def _keep(exit_limit: float) -> AsyncGenerator[OrphanGuard]:
     try:
         yield guard
     finally:
+        shared = _shared.get(None)
+        if shared is not None and shared.guard is guard:
+            _shared.set(None)  # The keeper refers to the event loop, which could not be freed.
         guard.close()  # An `await` would fail here: trio closes generators in a cancelled scope.

@@ -7,6 +7,7 @@ caller waits.  So a cancellation of the caller becomes a kill, as in a Runner.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +17,7 @@ from currant._channel.discard import Discard
 from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.lifecycle import Lifecycle
+from currant._supervisor.sweep import end_escapees_of
 from currant._synchronization import HomeLoop, KillBarrier
 from currant._values.shutdown_limits import ShutdownLimits
 
@@ -42,13 +44,18 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
     life = Lifecycle(command, policies, _context(launcher))
     over = anyio.Event()
     errors: list[BaseException] = []
+    has_begun = False
+    stopped_at: float | None = None
 
     async def live() -> None:
+        nonlocal has_begun
+        has_begun = True
         try:
             # Bounded, once the barrier is thrown: by the grace and limits.reap.
             with anyio.CancelScope(shield=True):
                 async with launcher:
                     await life.run()
+                    await end_escapees_of(command, launcher, escapee_grace())
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # of the launcher, or Ctrl-C on trio
@@ -56,15 +63,24 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         finally:
             over.set()
 
+    def escapee_grace() -> float:
+        """Return what is left of the grace after a stop; without a stop, escapees have all."""
+        if stopped_at is None:
+            return inf
+        left = stopped_at + policies.grace - anyio.current_time()
+        return max(left, life.context.limits.escapee_grace)
+
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(live, name=f"currant {command.name}")
-            while not over.is_set():
+            # The end of an event loop may cancel the task before its first step.
+            while not over.is_set() and (has_begun or not errors):
                 try:
                     with anyio.CancelScope(shield=bool(errors)):
                         await over.wait()
                 except BaseException as error:  # a cancellation, or Ctrl-C on trio
                     errors.append(error)
+                    stopped_at = stopped_at or anyio.current_time()
                     life.stop_soon(f"the call was left by {type(error).__name__}")
     finally:  # This error replaces the error that the task group raised.
         if errors:

@@ -370,17 +370,22 @@ class Attempt:
             self._health.cancel()
         process = running.process
         try:
-            if self._leaves_group() and isinstance(process, Outlived):
+            if await self._leaves_group() and isinstance(process, Outlived):
                 process.leave_group()
             elif not self.cannot_be_stopped:
                 await self._stop(running)
         finally:
             self._enter(_Draining(running.process, running.tasks))
 
-    def _leaves_group(self) -> bool:
+    async def _leaves_group(self) -> bool:
         """Return whether the leftover processes go on: after a success that was no stop."""
-        is_success = self.status == "succeeded" and self._stop_request is None
-        return is_success and self._command.leftovers == "leave"
+        if self.exit is None or self._command.leftovers != "leave" or self._stop_request:
+            return False
+        if self.status is None:  # The last output decides, but a leftover may hold the pipe.
+            with anyio.move_on_after(self._context.limits.end_of_output):
+                await self.output.ended()
+        is_in_order = self.error is None and self._health.readiness != "missed"
+        return is_in_order and self.exit.code in self._command.success_codes
 
     async def _drain(self, process: Process) -> None:
         """Drain the output; after a stop, end the escapees that hold the pipes open."""
@@ -399,11 +404,12 @@ class Attempt:
     def _judge(self) -> bool:
         """Set `status` and return True; return False if unread output still decides the status."""
         assert self.exit is not None
-        if self.error is None and self.output.may_fail:
-            return False
         was_stopped = self._stop_request is not None or self._context.barrier.thrown
         ending = Ending(self.exit, self.error, was_stopped, self._health.readiness)
-        self.status = judge(ending, self._command.success_codes)
+        status = judge(ending, self._command.success_codes)
+        if status == "succeeded" and self.output.may_fail:
+            return False
+        self.status = status
         is_failure = self.status == "failed" and self.error is None
         if is_failure and self.exit.code in self._command.success_codes:
             why = f"it has ended: {self.exit}"
@@ -480,7 +486,8 @@ class Attempt:
         self._context.change.notify_all()
 
     def _note_exit(self, end: Exit) -> None:
-        if self._input.closed_by_stop:
+        was_stopped = self.exit is not None and self.exit.stopped
+        if self._input.closed_by_stop or was_stopped:
             end = replace(end, stopped=True)
         if isinstance(self.error, TimeLimitError):
             end = replace(end, timed_out=True)

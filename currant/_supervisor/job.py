@@ -352,7 +352,7 @@ class Job:
 
             from currant import open_process
 
-            async with open_process("python3 -i -q", pty=True) as job:
+            async with open_process("python3 -i -q", pty=True, env={"TERM": "dumb"}) as job:
                 await job.expect(">>> ")
                 await job.send(b"6 * 7\n")
                 match = await job.expect(r"\r\n(\d+)\r\n>>> ")

@@ -116,6 +116,7 @@ class Supervisor:
         self._is_held_open = settings.keep_open
         self._admitted = anyio.Event()
         self._closing = anyio.Event()
+        self._is_supervised = False
         self._over = anyio.Event()
         self._watching = anyio.CancelScope()
         if settings.keep_open:
@@ -221,7 +222,8 @@ class Supervisor:
         Args:
             error: the exception that the body has raised.
         """
-        while not self._over.is_set():
+        # The end of an event loop may cancel the supervisor before its first step.
+        while not self._over.is_set() and (self._is_supervised or error is None):
             try:
                 with anyio.CancelScope(shield=True):  # Bounded: see `_supervise`.
                     await self._over.wait()
@@ -280,6 +282,7 @@ class Supervisor:
     async def _supervise(self) -> None:
         """Run everything; end when the block is left, and all commands and sinks have ended."""
         settings = self._settings
+        self._is_supervised = True
         try:
             # Bounded: once the block is left, by the graces, limits.reap and limits.sinks.
             with anyio.CancelScope(shield=True):

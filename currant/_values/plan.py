@@ -7,7 +7,8 @@ command runs.
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from posixpath import normpath
+from pathlib import Path
+from posixpath import join, normpath
 from typing import TYPE_CHECKING
 
 from currant._values.capture import as_capture
@@ -146,7 +147,29 @@ def policies_of(command: Command, defaults: Policies) -> Policies:
     changes = {name: value for name, value in own.items() if value is not None}
     if "restart" in changes:
         changes["restart"] = as_restart_policy(changes["restart"])
-    return replace(defaults, **changes) if changes else defaults
+    policies = replace(defaults, **changes) if changes else defaults
+    if command.pty and policies.leftovers == "leave":
+        raise CommandError(
+            f"command {command.name!r}: leftovers cannot be 'leave' if pty is set, because a "
+            "process that stays would lose its terminal"
+        )
+    _check_spill(command, policies)
+    return policies
+
+
+def _check_spill(command: Command, policies: Policies) -> None:
+    """Check that a command does not spill its output into a file that it reads or writes itself."""
+    capture = as_capture(policies.capture)
+    spill = None if capture is None else capture.spill_of(command.name)
+    if spill is None:
+        return
+    for field in ("stdin", "stdout", "stderr"):
+        file = getattr(command, field)
+        if isinstance(file, Path) and normpath(join(command.cwd or "", file)) == normpath(spill):
+            raise CommandError(
+                f"command {command.name!r}: its output cannot be spilled into {spill!r}, which is "
+                f"its {field}"
+            )
 
 
 _POLICIES = tuple(policy.name for policy in fields(Policies))
