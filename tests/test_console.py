@@ -16,6 +16,7 @@ import pytest
 
 from currant import Command, CommandError, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import ConsoleSink
+from currant.sinks._colors import color_system_of
 from tests.playing import err, exited, out, play, started
 from tests.waiting import LIMIT
 
@@ -772,3 +773,14 @@ async def test_stderr_is_shown_if_only_stdout_is_missing(
     monkeypatch.setattr("sys.stdout", None)
     await play(ConsoleSink(), [out("a", b"1\n"), err("a", b"2\n")])
     assert capsysbinary.readouterr().err == b"a | 2\n"
+
+
+def test_empty_variable_does_not_turn_colours_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty ``FORCE_COLOR`` counts as unset; rich alone would see no terminal."""
+    for name in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "")
+    terminal = SimpleNamespace(isatty=lambda: True, write=print)
+    assert color_system_of(terminal, "auto") == "standard"
+    assert color_system_of(io.StringIO(), "auto") is None

@@ -404,8 +404,9 @@ async def test_the_end_of_a_later_life_stops_the_others() -> None:
 
 async def test_a_skipped_command_can_be_run_again() -> None:
     """Its conditions are checked anew, against the current lives of the other commands."""
-    launcher = FakeLauncher({"db": [Script(exit=1), RUNNING], "api": RUNNING})
-    db = Command(["db"], ready=ready.delay(SOON))
+    up = Script(stdout=b"up\n", exit=None)
+    launcher = FakeLauncher({"db": [Script(exit=1), up], "api": RUNNING})
+    db = Command(["db"], ready=ready.line("up"))
     api = Command(["api"], after={"db": "ready"})
     async with Runner({"api": api, "db": db}, launcher=launcher, keep_open=True) as runner:
         assert (await runner["api"].wait()).status == "skipped"

@@ -64,7 +64,10 @@ def color_system_of(file: object, color: Color) -> str | None:
             raise MissingExtraError("colours", "rich", "cli") from None
         return None
     # Rich only checks whether the file is a terminal, so any file will do.
-    console = console_class(file=cast("IO[str]", file), force_terminal=wanted)
+    is_terminal = wanted
+    if wanted is None and os.environ.get("FORCE_COLOR") == "":
+        is_terminal = True  # rich takes the empty variable for a file that is no terminal.
+    console = console_class(file=cast("IO[str]", file), force_terminal=is_terminal)
     if wanted:
         return console.color_system or "standard"
     return console.color_system if console.is_terminal else None
