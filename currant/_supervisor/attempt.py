@@ -407,7 +407,7 @@ class Attempt:
         was_stopped = self._stop_request is not None or self._context.barrier.thrown
         ending = Ending(self.exit, self.error, was_stopped, self._health.readiness)
         status = judge(ending, self._command.success_codes)
-        if status == "succeeded" and self.output.may_fail:
+        if status != "failed" and self.output.may_fail:
             return False
         self.status = status
         is_failure = self.status == "failed" and self.error is None
