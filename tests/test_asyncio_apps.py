@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -175,3 +176,20 @@ def test_loop_shutdown_stops_the_commands_of_background_tasks(tmp_path: Path) ->
     assert said.read_text() == "bye\n"
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0] or 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_block_that_the_end_of_the_loop_cancels_at_once_ends() -> None:
+    """`asyncio.run` may cancel the tasks of a block before their first step."""
+
+    async def block() -> None:
+        async with Runner([FOREVER]):
+            pass
+
+    async def main() -> None:
+        blocks.append(asyncio.create_task(block()))
+
+    blocks: list[asyncio.Task[None]] = []
+    asyncio.run(main())
+    assert blocks.pop().cancelled()
+    gc.collect()  # for the warnings about the tasks that never began

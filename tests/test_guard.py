@@ -815,3 +815,29 @@ async def test_cancelled_close_leaves_no_guard(guards: list[subprocess.Popen[byt
         scope.cancel()
         await guard.aclose()
     assert guards[0].returncode == -signal.SIGKILL
+
+
+def test_guard_is_silent_in_a_fork() -> None:
+    """The helper is no child of the fork, which must not take it for dead."""
+    guard = OrphanGuard(RUN, LIMIT)
+    guard.start()
+    assert guard._process is not None
+    pid = guard._process.pid
+    guard.close_in_fork()
+    guard.close()  # A warning would be an error.
+    os.waitpid(pid, 0)
+
+
+@pytest_anyio
+async def test_grace_of_escapees_does_not_outlast_the_launchers_of_a_shared_guard() -> None:
+    """A later call with a short grace does not get that of an earlier one."""
+    guard = OrphanGuard(RUN, LIMIT)
+    guard.start()
+    try:
+        async with LocalLauncher(_guard=guard) as launcher:
+            process = await launcher.launch(Command(["true"], grace=30))
+            assert registered(guard)[0] == "= 300"
+            await process.wait()
+        assert registered(guard) == []
+    finally:
+        await guard.aclose()

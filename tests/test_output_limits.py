@@ -351,3 +351,16 @@ async def test_limits_that_are_not_reached_change_nothing() -> None:
             pass
     result = runner.results["seq"]
     assert (result.status, result.error, result.stdout) == ("succeeded", None, b"1\n2\n3\n")
+
+
+async def test_failure_stops_the_others_before_the_last_output() -> None:
+    """Only a success may still turn into a failure, so an exit code of 1 decides at once."""
+    fake = FakeLauncher(
+        {"a": Script(exit=1, leftovers=HOURS, ignores={SIGTERM}), "b": Script(exit=None)}
+    )
+    command = Command(["a"], max_output=100, grace=HOURS)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command, "b"], launcher=fake, kill_others_on="failure") as runner:
+            await runner.barrier.wait()
+            assert runner["a"].state != "ended"
+            fake["a"].leave_group()

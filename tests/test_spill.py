@@ -27,6 +27,7 @@ from currant import (
     RestartPolicy,
     Runner,
     SpillError,
+    run_process,
 )
 from currant._channel import spill
 from currant._values.shutdown_limits import ShutdownLimits
@@ -386,3 +387,17 @@ def test_a_path_becomes_a_str() -> None:
     """Equal paths make equal captures."""
     assert Capture(spill=Path("a/b")) == Capture(spill="a/b")
     assert issubclass(SpillError, CurrantError)
+
+
+@pytest.mark.parametrize("field", ["stdin", "stdout", "stderr"])
+async def test_file_of_the_command_itself_is_refused(field: str, tmp_path: Path) -> None:
+    """The spill would empty the input, or overwrite the output."""
+    file = tmp_path / "file"
+    file.write_text("precious")
+    options: dict[str, Any] = {field: Path("file"), "cwd": tmp_path}
+    command = Command(["cat"], capture=Capture(spill=file), **options)
+    with pytest.raises(CommandError, match=f"'cat': its output cannot be .* which is its {field}"):
+        Runner([command])
+    with pytest.raises(CommandError, match=f"which is its {field}"):
+        await run_process(command)
+    assert file.read_text() == "precious"

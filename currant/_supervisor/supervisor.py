@@ -214,6 +214,7 @@ class Supervisor:
         self._closing.set()
         self.channel.begin_to_wait()
         error = await self._wait_until_over(error)
+        self.channel.close()  # The supervisor may never have begun.
         return (self._failure.error or _wrong_task(error)) if is_refused else error
 
     async def _wait_until_over(self, error: BaseException | None) -> BaseException | None:
