@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from currant._process.local import LocalLauncher
 from currant._supervisor.job import until_up
 from currant._supervisor.runner import Runner
-from currant._values.command import PIPE, command_with
-from currant._values.errors import CommandError
+from currant._values.command import PIPE, single_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -82,12 +81,7 @@ def _prepared(command: CommandLike, options: CommandOptions) -> Command:
     Raises:
         CommandError: the command is invalid, or is more than one process.
     """
-    prepared = command_with(command, options)
-    if prepared.replicas != 1 or prepared.after:
-        raise CommandError(
-            f"command {prepared.name!r}: open_process runs one command, without replicas and after;"
-            " use a Runner for more"
-        )
+    prepared = single_command("open_process", command, options)
     if prepared.stdin is None and not prepared.pty and "stdin" not in options:
         prepared = replace(prepared, stdin=PIPE)
     return prepared

@@ -14,7 +14,7 @@ from currant._process.shared_guard import shared_guard
 from currant._supervisor.alone import run_alone
 from currant._supervisor.runner import Runner
 from currant._system.groups import require_posix
-from currant._values.command import PIPE, command_with
+from currant._values.command import PIPE, single_command
 from currant._values.errors import CommandError, LaunchError, RunningLoopError
 from currant._values.plan import policies_of
 from currant._values.policies import Policies
@@ -138,16 +138,11 @@ def _process_command(
         changes["timeout"] = timeout
     if capture is not None:
         changes["capture"] = capture
-    built = command_with(command, changes)
+    built = single_command("run_process", command, changes)
     if built.stdin == PIPE:
         raise CommandError(
             f"command {built.name!r}: nobody can write to the stdin=PIPE of run_process; "
             "use input=, or open_process"
-        )
-    if built.replicas != 1 or built.after:
-        raise CommandError(
-            f"command {built.name!r}: run_process runs a single process; "
-            "replicas and after need a Runner"
         )
     return built
 

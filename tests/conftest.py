@@ -23,6 +23,7 @@ import gc
 import inspect
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
 import anyio
@@ -38,6 +39,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, settings
 
+from currant._process.guard import SCRIPT
 from tests.clis import start_on_terminal, start_with_pipes
 from tests.kills import Kills
 from tests.lifeline import Gate, Lifeline
@@ -296,6 +298,22 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 
 
 # ---- the command line ----
+
+
+@pytest.fixture
+def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The orphan guards that are started from here on."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
+
+    def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        process = popen(argv, **options)
+        if SCRIPT.read_text() in argv:
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return started
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from anyio.abc import Process
 
@@ -524,22 +524,6 @@ def test_script_works_without_proc(
 
 
 # ---- the guard within a Runner ----
-
-
-@pytest.fixture
-def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """The helper processes that are started from here on."""
-    started: list[subprocess.Popen[bytes]] = []
-    popen = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
-
-    def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        process = popen(argv, **options)
-        if SCRIPT.read_text() in argv:
-            started.append(process)
-        return process
-
-    monkeypatch.setattr(subprocess, "Popen", start)
-    return started
 
 
 pytest_anyio = pytest.mark.anyio

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import weakref
 from signal import SIGKILL, SIGTERM
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -28,13 +28,11 @@ from currant import (
     TimeLimitError,
     run_process,
 )
-from currant._process.guard import SCRIPT
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from currant import Result
@@ -185,11 +183,8 @@ async def test_background_process_does_not_hold_up_the_end(lifeline: Lifeline) -
     assert lifeline.ended() == {"background"}
 
 
-@needs_proc
-async def test_escapee_does_not_outlive_the_call(lifeline: Lifeline, gate: Gate) -> None:
-    """A process in a session of its own is found by its mark."""
-    escapee = f"setsid sh -c 'echo out >&9; {EXEC_FOREVER}' <&- >&- 2>&- &"
-    line = f"{lifeline.hold('leader')}; {escapee} {gate.wait}"
+async def run_until_out(line: str, lifeline: Lifeline, gate: Gate, **options: Any) -> None:
+    """Run a shell command that waits at the gate, which opens when an escapee has said ``out``."""
     async with anyio.create_task_group() as tasks:
 
         async def open_gate() -> None:
@@ -198,7 +193,15 @@ async def test_escapee_does_not_outlive_the_call(lifeline: Lifeline, gate: Gate)
 
         tasks.start_soon(open_gate)
         with fail_after(LIMIT):
-            await run_process(["sh", "-c", line])
+            await run_process(["sh", "-c", line], **options)
+
+
+@needs_proc
+async def test_escapee_does_not_outlive_the_call(lifeline: Lifeline, gate: Gate) -> None:
+    """A process in a session of its own is found by its mark."""
+    escapee = f"setsid sh -c 'echo out >&9; {EXEC_FOREVER}' <&- >&- 2>&- &"
+    line = f"{lifeline.hold('leader')}; {escapee} {gate.wait}"
+    await run_until_out(line, lifeline, gate)
     assert lifeline.ended() == {"leader", "out"}
 
 
@@ -313,22 +316,6 @@ async def test_process_that_survives_sigkill_is_a_failure() -> None:
 # ---- the guard ----
 
 
-@pytest.fixture
-def guards(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """The guards that are started from here on."""
-    started: list[subprocess.Popen[bytes]] = []
-    popen = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
-
-    def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        process = popen(argv, **options)
-        if SCRIPT.read_text() in argv:
-            started.append(process)
-        return process
-
-    monkeypatch.setattr(subprocess, "Popen", start)
-    return started
-
-
 async def test_calls_in_one_loop_share_a_guard(guards: list[subprocess.Popen[bytes]]) -> None:
     """The first call starts it, and it serves all later ones."""
     for _ in range(3):
@@ -441,15 +428,7 @@ async def test_escapee_gets_the_grace_of_its_command(lifeline: Lifeline, gate: G
         f"trap '{lifeline.say('clean')}; exit' TERM; echo out >&9; while :; do sleep 0.02; done"
     )
     line = f'{lifeline.hold("leader")}; setsid sh -c "$BODY" <&- >&- 2>&- & {gate.wait}'
-    async with anyio.create_task_group() as tasks:
-
-        async def open_gate() -> None:
-            await to_thread.run_sync(lifeline.wait_for, "out")
-            gate.open()
-
-        tasks.start_soon(open_gate)
-        with fail_after(LIMIT):
-            await run_process(["sh", "-c", line], env={"BODY": escapee}, grace=HOURS)
+    await run_until_out(line, lifeline, gate, env={"BODY": escapee}, grace=HOURS)
     assert lifeline.ended() == {"leader", "out", "clean"}
 
 

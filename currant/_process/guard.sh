@@ -11,7 +11,8 @@
 #                                 MODE is "mixed", SIGNAL goes to the leader alone, and SIGKILL
 #                                 follows its exit
 # The guard ends all registered groups, and on Linux the escapees: all processes with a mark of RUN,
-# or of a part RUN.N, in their environment.  Escapees get SIGTERM, because the mark does not contain the stop signal.
+# or of a part RUN.N, in their environment.  Escapees get SIGTERM, because the mark does not contain
+# the stop signal.
 #
 # This script runs in any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  Variables for
 # each group have names that end in the group's number.  `groups` lists the numbers.

@@ -14,12 +14,12 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.discard import Discard
+from currant._process.launcher import limits_of
 from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.sweep import end_escapees_of
 from currant._synchronization import HomeLoop, KillBarrier
-from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from currant._process.launcher import Launcher
@@ -99,7 +99,7 @@ def _context(launcher: Launcher) -> RunnerContext:
         channel=Discard(),
         barrier=KillBarrier(),
         home=HomeLoop(),
-        limits=getattr(launcher, "limits", None) or ShutdownLimits(),  # as for `Limited`
+        limits=limits_of(launcher),
         starting=anyio.Lock(fast_acquire=True),
         withdraw=_do_nothing,
         run_again=_do_nothing,

@@ -25,14 +25,13 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
-from currant._process.launcher import Checker, Limited
+from currant._process.launcher import Checker, limits_of
 from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop
 from currant._values.errors import TimeLimitError, WrongTaskError
-from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -84,7 +83,7 @@ class Supervisor:
     # Many attributes: all that a block owns is here, so that the nesting is read in one place.
     def __init__(self, plan: Plan, settings: Settings, barrier: KillBarrier) -> None:
         launcher = settings.launcher
-        limits = launcher.limits if isinstance(launcher, Limited) else ShutdownLimits()
+        limits = limits_of(launcher)
         self.home = HomeLoop()
         self.channel = Channel(
             settings.buffer_size,

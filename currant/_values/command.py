@@ -48,7 +48,12 @@ from currant._values.limits import Limits
 from currant._values.lines import MAX_LINE
 from currant._values.listeners import checked_listeners
 from currant._values.options import COMMAND_HINTS, explains_options
-from currant._values.policies import KillOthersOn, Policies, check_policies
+from currant._values.policies import (
+    KillOthersOn,
+    Policies,
+    check_policies,
+    check_terminal_is_kept,
+)
 from currant._values.probe import Probe
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 from currant._values.standard_files import (
@@ -77,7 +82,7 @@ __all__ = [
     "DefaultName",
     "ProcessOptions",
     "as_command",
-    "command_with",
+    "single_command",
     "with_name",
     "with_policies",
     "with_pty",
@@ -395,11 +400,7 @@ class Command(LaunchSpec):
             self.kill_mode,
             self.leftovers,
         )
-        if self.pty and self.leftovers == "leave":
-            raise CommandError(
-                "leftovers cannot be 'leave' if pty is set, because a process that stays would "
-                "lose its terminal"
-            )
+        check_terminal_is_kept(self.pty, self.leftovers)
         _check_probes(self.ready, self.alive)
         if self.ready is not None:
             _check_reads_lines(self, self.ready)
@@ -506,16 +507,25 @@ def as_command(value: CommandLike) -> Command:
     return Command.parse(value) if isinstance(value, str) else Command(value)
 
 
-def command_with(value: CommandLike, options: CommandOptions) -> Command:
-    """Build a command, or copy one, with other options.
+def single_command(call: str, value: CommandLike, options: CommandOptions) -> Command:
+    """Build a command, or copy one with other options, for a call that runs a single process.
 
     Raises:
-        CommandError: the command or an option is wrong.
+        CommandError: the command or an option is wrong, or needs a Runner.
     """
     if isinstance(value, Command):
         changes: dict[str, Any] = {**options}  # The constructor takes other types than it keeps.
-        return replace(value, **changes)
-    return Command.parse(value, **options) if isinstance(value, str) else Command(value, **options)
+        command = replace(value, **changes)
+    elif isinstance(value, str):
+        command = Command.parse(value, **options)
+    else:
+        command = Command(value, **options)
+    if command.replicas != 1 or command.after:
+        raise CommandError(
+            f"command {command.name!r}: {call} runs a single process; replicas and after need a "
+            "Runner"
+        )
+    return command
 
 
 def with_policies(command: Command, policies: Policies) -> Command:

@@ -16,7 +16,7 @@ from currant._values.command import DefaultName, as_command, with_policies
 from currant._values.dependencies import Dependencies, Needs, needs_among
 from currant._values.errors import CommandError
 from currant._values.names import Names, name_all
-from currant._values.policies import Policies
+from currant._values.policies import Policies, check_terminal_is_kept
 from currant._values.restart import as_restart_policy
 
 if TYPE_CHECKING:
@@ -148,11 +148,10 @@ def policies_of(command: Command, defaults: Policies) -> Policies:
     if "restart" in changes:
         changes["restart"] = as_restart_policy(changes["restart"])
     policies = replace(defaults, **changes) if changes else defaults
-    if command.pty and policies.leftovers == "leave":
-        raise CommandError(
-            f"command {command.name!r}: leftovers cannot be 'leave' if pty is set, because a "
-            "process that stays would lose its terminal"
-        )
+    try:
+        check_terminal_is_kept(command.pty, policies.leftovers)
+    except CommandError as error:
+        raise CommandError(f"command {command.name!r}: {error}") from None
     _check_spill(command, policies)
     return policies
 
