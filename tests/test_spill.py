@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from errno import ENOSPC
 from pathlib import Path
@@ -27,7 +28,6 @@ from currant import (
     RestartPolicy,
     Runner,
     SpillError,
-    run_process,
 )
 from currant._channel import spill
 from currant._values.shutdown_limits import ShutdownLimits
@@ -140,11 +140,13 @@ async def test_a_relative_path_starts_at_the_directory_of_this_program(
 
 def test_two_commands_with_one_file_are_rejected() -> None:
     """Each would empty the file of the other."""
-    match = r"commands 'a' and 'b' would spill .* same file 'logs/x'; write {name} into the path"
+    match = (
+        r"commands 'a' and 'b' would write .* same file 'logs/x', .*; write {name} into the path"
+    )
     commands = {"a": spilling("a", "logs/x"), "b": spilling("b", "./logs//x")}
     with pytest.raises(CommandError, match=match):
         Runner(commands)
-    with pytest.raises(CommandError, match="would spill"):
+    with pytest.raises(CommandError, match="would write"):
         Runner([Command(["a"], replicas=2)], capture=Capture(spill="x"))
 
 
@@ -155,7 +157,7 @@ async def test_a_file_is_free_again_when_its_command_has_ended(tmp_path: Path) -
     with fail_after(LIMIT):
         async with Runner(launcher=launcher) as runner:
             first = await runner.start(spilling("a", file, name="a"))
-            with pytest.raises(CommandError, match="'b' and 'a' would spill"):
+            with pytest.raises(CommandError, match="'b' and 'a' would write"):
                 runner.start_soon(spilling("b", file, name="b"))
             first.kill()
             await first.wait()
@@ -390,14 +392,27 @@ def test_a_path_becomes_a_str() -> None:
 
 
 @pytest.mark.parametrize("field", ["stdin", "stdout", "stderr"])
-async def test_file_of_the_command_itself_is_refused(field: str, tmp_path: Path) -> None:
+def test_file_of_the_command_itself_is_refused(field: str, tmp_path: Path) -> None:
     """The spill would empty the input, or overwrite the output."""
     file = tmp_path / "file"
     file.write_text("precious")
     options: dict[str, Any] = {field: Path("file"), "cwd": tmp_path}
-    command = Command(["cat"], capture=Capture(spill=file), **options)
-    with pytest.raises(CommandError, match=f"'cat': its output cannot be .* which is its {field}"):
-        Runner([command])
-    with pytest.raises(CommandError, match=f"which is its {field}"):
-        await run_process(command)
+    with pytest.raises(CommandError, match=f"command 'cat': {field} "):
+        Command(["cat"], capture=Capture(spill=file), **options)
+    with pytest.raises(CommandError, match=f"command 'cat': {field} "):
+        Runner([Command(["cat"], **options)], capture=Capture(spill=file))
     assert file.read_text() == "precious"
+
+
+def test_commands_that_would_empty_the_file_of_another_are_refused() -> None:
+    """Whether as stdout, as stderr or as a spill."""
+    log = Path("logs/x")
+    files: list[dict[str, Any]] = [
+        {"stdout": log},
+        {"stderr": Path("x"), "cwd": "logs"},
+        {"capture": Capture(spill=log)},
+    ]
+    for first, second in itertools.permutations(files, 2):
+        with pytest.raises(CommandError, match="'a' and 'b' would write into the same file"):
+            Runner({"a": Command(["a"], **first), "b": Command(["b"], **second)})
+    Runner({"a": Command(["a"], stdin=log), "b": Command(["b"], stdout=log, after="a")})

@@ -8,7 +8,6 @@ differently, and some do not report all of them.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -34,6 +33,7 @@ from currant._values.checks import (
     checked_signal,
     checked_words,
 )
+from currant._values.emptied_files import check_own_files, is_emptied
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
 from currant._values.launch_spec import (
     KillMode,
@@ -408,7 +408,7 @@ class Command(LaunchSpec):
         check_seconds("timeout", self.timeout)
         _check_limits_of_output(self)
         check_count("replicas", self.replicas)
-        if self.replicas > 1 and (_is_emptied(self.stdout) or _is_emptied(self.stderr)):
+        if self.replicas > 1 and (is_emptied(self.stdout) or is_emptied(self.stderr)):
             raise CommandError(
                 "stdout and stderr cannot be a path if there are replicas, because each start "
                 "empties the file; use a file that is open for appending"
@@ -624,20 +624,11 @@ def _checked_stdin(stdin: object) -> object:
     return checked_file("stdin", stdin, "None, bytes, PIPE, ")
 
 
-def _check_standard_files(command: LaunchSpec) -> None:
+def _check_standard_files(command: Command) -> None:
     """Check that the standard files of a command go together."""
     if command.pty:
         _check_files_of_terminal(command)
-    emptied = [file for file in (command.stdout, command.stderr) if _is_emptied(file)]
-    if command.stdin in emptied:
-        raise CommandError(
-            f"stdin cannot be {command.stdin!r}, because each start empties that file for output"
-        )
-    if len(emptied) == 2 and command.stdout == command.stderr:
-        raise CommandError(
-            f"stdout and stderr cannot both open {command.stdout!r}, because each would overwrite "
-            "the other; use stderr='stdout'"
-        )
+    check_own_files(command, command.capture)
 
 
 def _check_limits_of_output(command: Command) -> None:
@@ -660,11 +651,6 @@ def _check_files_of_terminal(command: LaunchSpec) -> None:
             raise CommandError(
                 f"{what} cannot be {place!r} if pty is set, because the terminal is the output"
             )
-
-
-def _is_emptied(file: object) -> bool:
-    """Return whether `file` is a path of which each start empties the file."""
-    return isinstance(file, Path) and file != Path(os.devnull)
 
 
 def _checked_pty(pty: object) -> Pty | Literal[False]:

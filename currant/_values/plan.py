@@ -7,13 +7,11 @@ command runs.
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from pathlib import Path
-from posixpath import join, normpath
 from typing import TYPE_CHECKING
 
-from currant._values.capture import as_capture
 from currant._values.command import DefaultName, as_command, with_policies
 from currant._values.dependencies import Dependencies, Needs, needs_among
+from currant._values.emptied_files import check_emptied_files, empties_files
 from currant._values.errors import CommandError
 from currant._values.names import Names, name_all
 from currant._values.policies import Policies, check_terminal_is_kept
@@ -57,7 +55,7 @@ class Plan:
         for command in self._commands.values():
             self.dependencies.add(command.name, self._needs_of(command))
         self.dependencies.check()
-        self._check_spills(self._commands.values())
+        self._check_files(self._commands.values())
 
     @property
     def commands(self) -> Mapping[str, Command]:
@@ -86,11 +84,11 @@ class Plan:
         is_known = not isinstance(name, DefaultName) and name in self._commands
         if is_known and may_run_again(name):
             named = built
-            self._check_spills([named, *self._others(named, may_run_again)])
+            self._check_files_of(named, may_run_again)
             self.dependencies.replace(name, needs)
         else:
             named = self._names.give(built)
-            self._check_spills([named, *self._others(named, may_run_again)])
+            self._check_files_of(named, may_run_again)
             self.dependencies.add(named.name, needs)
         self._commands[named.name] = named
         return named
@@ -103,30 +101,14 @@ class Plan:
         """Return `command` with the policies that a launcher has to know."""
         return with_policies(command, self.policies_of(command))
 
-    def _spill_of(self, command: Command) -> str | None:
-        """Return the path of the file that all output of `command` goes to, if there is one."""
-        capture = as_capture(self.policies_of(command).capture)
-        path = None if capture is None else capture.spill_of(command.name)
-        return None if path is None else normpath(path)
+    def _check_files_of(self, command: Command, has_ended: Callable[[str], bool]) -> None:
+        """Check the files of one more command, beside those of the commands that have not ended."""
+        if empties_files(command, self.policies_of(command).capture):
+            others = [each for each in self._commands.values() if each.name != command.name]
+            self._check_files([command, *(each for each in others if not has_ended(each.name))])
 
-    def _others(self, command: Command, has_ended: Callable[[str], bool]) -> list[Command]:
-        """Return the commands that may run beside `command`."""
-        if self._spill_of(command) is None:
-            return []
-        others = [each for each in self._commands.values() if each.name != command.name]
-        return [each for each in others if not has_ended(each.name)]
-
-    def _check_spills(self, commands: Iterable[Command]) -> None:
-        """Check that no two of `commands` write all of their output to the same file."""
-        writers: dict[str, str] = {}
-        for command in commands:
-            path = self._spill_of(command)
-            if path is None or (writer := writers.setdefault(path, command.name)) == command.name:
-                continue
-            raise CommandError(
-                f"commands {writer!r} and {command.name!r} would spill their output into the same "
-                f"file {path!r}; write {{name}} into the path, for the name of each command"
-            )
+    def _check_files(self, commands: Iterable[Command]) -> None:
+        check_emptied_files((each, self.policies_of(each).capture) for each in commands)
 
     def _needs_of(self, command: Command) -> Needs:
         """Return the dependencies of `command`, after a check that they can be met."""
@@ -152,23 +134,7 @@ def policies_of(command: Command, defaults: Policies) -> Policies:
         check_terminal_is_kept(command.pty, policies.leftovers)
     except CommandError as error:
         raise CommandError(f"command {command.name!r}: {error}") from None
-    _check_spill(command, policies)
     return policies
-
-
-def _check_spill(command: Command, policies: Policies) -> None:
-    """Check that a command does not spill its output into a file that it reads or writes itself."""
-    capture = as_capture(policies.capture)
-    spill = None if capture is None else capture.spill_of(command.name)
-    if spill is None:
-        return
-    for field in ("stdin", "stdout", "stderr"):
-        file = getattr(command, field)
-        if isinstance(file, Path) and normpath(join(command.cwd or "", file)) == normpath(spill):
-            raise CommandError(
-                f"command {command.name!r}: its output cannot be spilled into {spill!r}, which is "
-                f"its {field}"
-            )
 
 
 _POLICIES = tuple(policy.name for policy in fields(Policies))
