@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
+    from currant._values.lines import StreamName
 
 pytestmark = pytest.mark.anyio
 
@@ -803,3 +806,23 @@ async def test_lines_of_two_attempts_are_not_joined() -> None:
     async with Runner([command], iterable=False) as runner:
         lines = [(line.data, line.ending) async for line in runner["c"].lines()]
     assert lines == [(b"part", b""), (b"part", b"")]
+
+
+@pytest.mark.parametrize(
+    ("options", "stream", "problem"),
+    [
+        ({"stderr": "stdout"}, "stderr", "its stderr goes elsewhere"),
+        ({"pty": True}, "stderr", "its stderr goes elsewhere"),
+        ({"stdout": Path(os.devnull)}, "stdout", "its stdout goes elsewhere"),
+        ({"stdout": Path(os.devnull), "stderr": "stdout"}, None, "all output goes to files"),
+    ],
+)
+async def test_stream_that_currant_does_not_read_is_an_error(
+    options: dict[str, Any], stream: StreamName | None, problem: str
+) -> None:
+    """It would look like a stream that has ended, while the command runs."""
+    async with open_process(Command(["sleep", "9999"], **options)) as job:
+        with pytest.raises(CommandError, match=f"lines: .* {problem}; .* command 'sleep'"):
+            job.lines(stream)
+        with pytest.raises(CommandError, match=f"expect: .* {problem}"):
+            await job.expect("x", stream=stream)

@@ -20,6 +20,7 @@ from currant._supervisor.until import check_conditions, first_of
 from currant._values.checks import check_seconds
 from currant._values.errors import CommandError, ExpectError
 from currant._values.incremental_search import CONTEXT
+from currant._values.launch_spec import read_streams
 from currant._values.lines import STREAMS, StreamName
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Conversation:
 
     def lines(self, stream: StreamName | None) -> LineIterator:
         """Return an iterator; see `Job.lines`."""
-        return LineIterator(self._lines, _checked_streams("lines", stream), self._home)
+        return LineIterator(self._lines, self._streams_of("lines", stream), self._home)
 
     async def expect(
         self,
@@ -78,7 +79,7 @@ class Conversation:
     ) -> re.Match[bytes]:
         """Wait for a match; see `Job.expect`."""
         compiled = _compiled(pattern)
-        streams = _checked_streams("expect", stream)
+        streams = self._streams_of("expect", stream)
         check_seconds("expect: timeout", timeout)
         places: dict[StreamName, Place] = {name: self._expected[name].copy() for name in streams}
         expectation, found = Expectation(compiled, streams), None
@@ -93,6 +94,26 @@ class Conversation:
         self._expected[found.stream] = Place(found.end)
         self.before = found.match.string[: found.match.start()]
         return found.match
+
+    def _streams_of(self, call: str, stream: object) -> Sequence[StreamName]:
+        """Return the streams that `stream` names, of those that currant reads.
+
+        Raises:
+            CommandError: there is no such stream, or the command has no pipe for it.
+        """
+        if stream is not None and stream not in STREAMS:
+            raise CommandError(f"{call}: stream must be 'stdout', 'stderr' or None, not {stream!r}")
+        command = self.life.command
+        streams = [name for name in STREAMS if name in read_streams(command)]
+        if stream in streams:
+            return [stream]
+        if stream is None and streams:
+            return streams
+        problem = "all output goes to files" if not streams else f"its {stream} goes elsewhere"
+        raise CommandError(
+            f"{call}: currant cannot read that: {problem}; see the stdout, stderr and pty of "
+            f"command {command.name!r}"
+        )
 
     async def _unmatched(
         self, pattern: re.Pattern[bytes], streams: Sequence[StreamName], over: str | None
@@ -128,15 +149,6 @@ class Conversation:
         if not isinstance(cast("object", mark), int) or isinstance(mark, bool) or mark < 0:
             raise CommandError(f"since: mark must be 0 or the mark of an Excerpt, not {mark!r}")
         return self._transcript.since(mark)
-
-
-def _checked_streams(call: str, stream: object) -> Sequence[StreamName]:
-    """Return the streams that `stream` names."""
-    if stream is None:
-        return STREAMS
-    if stream not in STREAMS:
-        raise CommandError(f"{call}: stream must be 'stdout', 'stderr' or None, not {stream!r}")
-    return (stream,)
 
 
 def _compiled(pattern: object) -> re.Pattern[bytes]:

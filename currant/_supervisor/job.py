@@ -333,7 +333,7 @@ class Job:
             stream: ``"stdout"`` or ``"stderr"``; None: both.
 
         Raises:
-            CommandError: there is no such stream.
+            CommandError: there is no such stream, or it goes elsewhere than to currant.
         """
         self._check_loop("Job.lines")
         return self._talk.lines(stream)
