@@ -28,6 +28,8 @@ from tests.streams import read_all
 from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
 
 if TYPE_CHECKING:
+    from anyio.abc import ObjectReceiveStream
+
     from currant import Job
 
 pytestmark = pytest.mark.anyio
@@ -389,3 +391,22 @@ async def test_invalid_arguments_of_until_are_refused(
     async with Runner(["true"], iterable=False) as runner:
         with pytest.raises(CommandError, match=text):
             await runner["true"].until(*conditions, **options)
+
+
+async def test_command_that_a_slow_sink_holds_up_is_not_idle() -> None:
+    """It would write if it could; its silence begins when its output is read again."""
+    go_on = anyio.Event()
+
+    async def slow(messages: ObjectReceiveStream[object]) -> None:
+        await go_on.wait()
+        async for _ in messages:
+            pass
+
+    fake = FakeLauncher({"c": Script(stdout=b"a\n", exit=None)})
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            {"c": "c"}, launcher=fake, sinks=[slow], buffer_size=1, iterable=False, on_exit="stop"
+        ) as runner:
+            assert await runner["c"].until("idle", idle=0.01, timeout=0.1) is None
+            go_on.set()
+            assert await runner["c"].until("idle", idle=0.01) == "idle"

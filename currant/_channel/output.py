@@ -106,6 +106,7 @@ class Output:
         self._make_batch = batches_with_limit(line_limit)
         self._tail = Tail(line_limit)
         self._open_streams = 2
+        self._receiving = 0  # how many streams wait for the process
         self._change = Notifier()
 
     @property
@@ -144,6 +145,11 @@ class Output:
         self._transcript.begin_attempt()
         tasks.start_soon(self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether a slow reader or sink keeps a stream from being read at this moment."""
+        return self._receiving < self._open_streams
 
     async def ended(self) -> None:
         """Wait until both streams have ended and all of their output was sent."""
@@ -199,6 +205,7 @@ class Output:
             silence = MATCH_UNFINISHED_AFTER
         elif splitter.can_flush and self._flush_after is not None:
             silence = self._flush_after or HALF_CHARACTER
+        self._receiving += 1
         try:
             if silence is None:
                 return await source.receive()
@@ -206,6 +213,8 @@ class Output:
                 return await source.receive()
         except anyio.EndOfStream:
             return None
+        finally:
+            self._receiving -= 1
         return b""
 
     def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:

@@ -403,10 +403,10 @@ class Job:
         ``"exit"``: the command has ended, with all restarts by its policy.  This ends the wait in
         any case, whether or not it is among the conditions.  ``"ready"``: the process runs and is
         ready, as for `ready`.  ``"idle"``: the process runs and has written nothing for `idle`
-        seconds, counted from the call at the earliest.
+        seconds, counted from the call at the earliest.  While a slow reader or sink holds the
+        process up, the process is not idle.
 
-        During the wait, if nothing iterates over the Runner, output that does not fit is discarded
-        (see `Dropped`).
+        Meanwhile, unread output that does not fit is discarded (see `Dropped`).
         Cancellation: harmless.
 
         Args:

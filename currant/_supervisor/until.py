@@ -72,10 +72,13 @@ async def _is_ready(life: Lifecycle) -> None:
 
 
 async def _is_idle(life: Lifecycle, seconds: float) -> None:
-    """Wait until the command runs, and then until it has written nothing for `seconds`."""
+    """Wait until the command runs, and then until it has written nothing for `seconds`.
+
+    While a slow reader holds the command up, the command may be waiting for room to write.
+    """
     await life.started()
     transcript, seen = life.context.transcript, -1
-    while seen != transcript.total:
+    while seen != transcript.total or life.attempt.output.is_held_up:
         seen = transcript.total
         with anyio.move_on_after(seconds):
             await transcript.arrival.wait_for(lambda: transcript.total != seen)  # noqa: B023 - at once
