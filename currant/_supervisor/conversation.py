@@ -105,10 +105,9 @@ class Conversation:
             raise CommandError(f"{call}: stream must be 'stdout', 'stderr' or None, not {stream!r}")
         command = self.life.command
         streams = [name for name in STREAMS if name in read_streams(command)]
-        if stream in streams:
-            return [stream]
-        if stream is None and streams:
-            return streams
+        wanted = [name for name in streams if stream in (None, name)]
+        if wanted:
+            return wanted
         problem = "all output goes to files" if not streams else f"its {stream} goes elsewhere"
         raise CommandError(
             f"{call}: currant cannot read that: {problem}; see the stdout, stderr and pty of "
