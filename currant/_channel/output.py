@@ -107,6 +107,7 @@ class Output:
         self._tail = Tail(line_limit)
         self._open_streams = 2
         self._receiving = 0  # how many streams wait for the process
+        self._shields: list[anyio.CancelScope] = []
         self._change = Notifier()
 
     @property
@@ -141,10 +142,18 @@ class Output:
         """Read both streams; return at the end of `stdout`.
 
         A task in `tasks` reads `stderr`, perhaps for longer: wait for `ended`.
+
+        Cancellation: the reading goes on to the end of the streams, unless `give_up` is called: a
+        process that is being stopped may write more than a pipe holds.
         """
         self._transcript.begin_attempt()
         tasks.start_soon(self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
+
+    def give_up(self) -> None:
+        """Let a cancellation end the reading; until now the reading goes on, also during a stop."""
+        for shield in self._shields:
+            shield.shield = False
 
     @property
     def is_held_up(self) -> bool:
@@ -165,7 +174,9 @@ class Output:
         if source is not None:
             if self.silence is not None:
                 source = self.silence.listen_to(source)
-            await self._send_lines(source, stream)
+            with anyio.CancelScope(shield=True) as shield:
+                self._shields.append(shield)
+                await self._send_lines(source, stream)
         if self.silence is not None:
             self.silence.ended()
         self._transcript.end_of_attempt(stream)

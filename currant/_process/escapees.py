@@ -72,7 +72,7 @@ class Escapees:
         self._known_groups = known_groups
         self._limits = limits
         self._first: tuple[int, float] | None = None
-        self._search_lock = anyio.Lock()
+        self._search_lock = anyio.Lock(fast_acquire=True)
         self._searched_at = -inf
         self._found: dict[int, str] = {}
         self._has_warned = False
@@ -157,15 +157,17 @@ class Escapees:
 
     async def _search(self, report: Callable[[int, str], None]) -> None:
         """Scan all processes; retry for a while if no file descriptor is left to read with."""
-        began = anyio.current_time()
+        deadline = inf
         while True:
             try:
                 return await self._scan_all(report)
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-                if anyio.current_time() > began + self._limits.search:
+                now = anyio.current_time()
+                if now > deadline:
                     return self._warn(error)
+                deadline = min(deadline, now + self._limits.search)
             await anyio.sleep(0.01)
 
     def _warn(self, error: OSError) -> None:
@@ -191,6 +193,8 @@ class Escapees:
                 break
             seen.update(new)
             blank += await self._scan(new, report)
+        if not blank:
+            return
         # Scan the blank processes again: a process has no environment during an exec, which may
         # take long on a busy machine.
         deadline = anyio.current_time() + self._limits.search

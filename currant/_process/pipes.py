@@ -63,6 +63,7 @@ class _Pipe:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        self._is_waited_for = False
         close_in_forks(self)
 
     def close(self) -> None:
@@ -70,7 +71,8 @@ class _Pipe:
         with no_fork:
             fd, self._fd = self._fd, -1
             if fd >= 0:
-                anyio.notify_closing(fd)
+                if self._is_waited_for:  # The call takes as long as two system calls.
+                    anyio.notify_closing(fd)
                 os.close(fd)
 
     def close_in_fork(self) -> None:
@@ -106,7 +108,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         while True:
             if self._fd < 0:
                 raise anyio.ClosedResourceError
-            if anyio.current_time() >= self._deadline:
+            if self._deadline != inf and anyio.current_time() >= self._deadline:
                 max_bytes = min(max_bytes, max(0, self._bytes_to_drain))
             if not max_bytes:
                 raise anyio.EndOfStream
@@ -134,6 +136,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
 
     async def _wait_readable(self) -> None:
         """Wait until the pipe is readable, the deadline has passed, or a deadline is set."""
+        self._is_waited_for = True
         try:
             if self._deadline == inf:  # without a cancel scope, which costs as much as the wait
                 await anyio.wait_readable(self._fd)
@@ -143,6 +146,8 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         except anyio.ClosedResourceError:
             if self._fd < 0:
                 raise
+        finally:
+            self._is_waited_for = False
 
     def _grow(self) -> None:
         """Enlarge the pipe and all later reads: the pipe was full, so the command waited."""
@@ -158,7 +163,8 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         if self._deadline == inf and self._fd >= 0 and not self._ended:
             self._bytes_to_drain = bytes_in_pipe(self._fd)
             self._deadline = anyio.current_time() + seconds
-            anyio.notify_closing(self._fd)  # A waiting reader has to look at the deadline.
+            if self._is_waited_for:  # The reader has to look at the deadline.
+                anyio.notify_closing(self._fd)
 
 
 class TerminalOutput(OutputPipe):
@@ -241,11 +247,14 @@ class InputPipe(_Pipe, ByteSendStream):
 
     async def _wait_writable(self) -> None:
         """Wait until the pipe has room, or is broken."""
+        self._is_waited_for = True
         try:
             await anyio.wait_writable(self._fd)
         except anyio.ClosedResourceError:
             if self._fd < 0:
                 raise
+        finally:
+            self._is_waited_for = False
 
 
 class TerminalInput(InputPipe):
@@ -277,7 +286,7 @@ class TerminalInput(InputPipe):
     def break_off(self) -> None:
         """Fail pending and later sends: the process is gone."""
         self._is_broken = True
-        if self._fd >= 0:
+        if self._is_waited_for:
             anyio.notify_closing(self._fd)
 
     def resize(self, rows: int, columns: int) -> None:

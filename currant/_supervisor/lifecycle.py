@@ -186,24 +186,6 @@ class Lifecycle:
         self.context.barrier.throw(reason)
         self.context.runner.home.call_in_task_soon(self.hurry if is_repeated else self._on_kill)
 
-    def stop_soon(self, reason: str) -> None:
-        """Stop the command for good, or if that has begun, hurry; return at once.
-
-        For a command that is alone: no watcher waits at its barrier.
-        """
-        if self.context.barrier.thrown:
-            self.hurry()
-        else:
-            self.context.barrier.throw_in_loop(reason)
-            self._cut_waits_short()
-            self.attempt.stop_soon()
-
-    def _cut_waits_short(self) -> None:
-        """End the waits of `run` that a kill cuts short."""
-        self.context.change.notify_all()
-        if self._cut_short is not None:
-            self._cut_short.cancel()
-
     def _on_kill(self) -> None:
         if self.has_ended:  # The command may have begun another life.
             return
@@ -301,7 +283,9 @@ class Lifecycle:
         Cancellation: as for `run`.
         """
         await self.context.barrier.wait()
-        self._cut_waits_short()
+        self.context.change.notify_all()
+        if self._cut_short is not None:
+            self._cut_short.cancel()
         if self.context.runner.barrier.thrown and not self._is_killed:
             await self.context.runner.wait_for_dependents(self.name)
         await self.context.change.wait_for(lambda: not self.attempt.is_starting or self.has_ended)

@@ -14,7 +14,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
-from pathlib import Path, PurePath
+from pathlib import Path
+from posixpath import basename
 from signal import SIGTERM
 from subprocess import PIPE
 from types import MappingProxyType
@@ -99,6 +100,7 @@ After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
 
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+_NO_NEEDS: Mapping[str, Condition | None] = MappingProxyType({})
 
 
 class ProcessOptions(TypedDict, total=False):
@@ -335,7 +337,7 @@ class Command(LaunchSpec):
     ) -> None:
         words = _checked_argv(argv)
         if name is None or isinstance(name, DefaultName):
-            name = DefaultName(PurePath(words[0]).name or words[0])
+            name = DefaultName(basename(words[0].rstrip("/")) or words[0])
         else:
             _check_name(name)
         try:
@@ -560,7 +562,9 @@ def _copied(command: Command, **changes: object) -> Command:
     The copy is not checked again: that takes 5 µs, `dataclasses.replace` takes 15 µs.
     """
     copied = object.__new__(Command)
-    _set_fields(copied, **{name: getattr(command, name) for name in _FIELDS} | changes)
+    for name in _FIELDS:
+        object.__setattr__(copied, name, getattr(command, name))
+    _set_fields(copied, **changes)
     return copied
 
 
@@ -581,9 +585,7 @@ _DEFAULTS: Mapping[str, object] = {
 
 
 def _checked_argv(argv: object) -> tuple[str, ...]:
-    # A mapping or a set has words too, but no order that the caller could have intended.
-    is_unordered = isinstance(argv, (Mapping, AbstractSet))
-    if isinstance(argv, (str, bytes)) or is_unordered or not isinstance(argv, Iterable):
+    if not isinstance(argv, (list, tuple)) and not _has_words(argv):
         raise CommandError(
             f"argv must be a sequence of str or paths, not {argv!r}; "
             "Command.parse splits a line, Command.shell runs a line with a shell"
@@ -595,6 +597,12 @@ def _checked_argv(argv: object) -> tuple[str, ...]:
     return words
 
 
+def _has_words(argv: object) -> bool:
+    """Return whether `argv` has words in an order that the caller can have intended."""
+    is_unordered = isinstance(argv, (Mapping, AbstractSet))
+    return not isinstance(argv, (str, bytes)) and not is_unordered and isinstance(argv, Iterable)
+
+
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise CommandError(f"name must be a non-empty str, not {name!r}")
@@ -602,6 +610,8 @@ def _check_name(name: object) -> None:
 
 
 def _checked_env(env: object) -> Mapping[str, str]:
+    if env is _NO_VARIABLES:
+        return _NO_VARIABLES
     if not isinstance(env, Mapping):
         raise CommandError(f"env must be a mapping from str to str, not {env!r}")
     given = cast("Mapping[object, object]", env)
@@ -719,6 +729,8 @@ def _check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:
+    if after == ():
+        return _NO_NEEDS
     names: object = [after] if isinstance(after, str) else after
     if not isinstance(names, Iterable):
         raise CommandError(f"after must be names of commands, not {after!r}")
