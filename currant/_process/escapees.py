@@ -94,6 +94,8 @@ class Escapees:
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
+        if self._is_last():
+            return
         began = anyio.current_time()
         deadline = began + min(grace, max(spec.grace for spec in commands.values()))
 
@@ -203,13 +205,18 @@ class Escapees:
                 break
             await anyio.sleep(0.001)
 
+    def _is_last(self) -> bool:
+        """Return whether no process of the system is younger than the run's first one."""
+        return self._is_young() and not self._candidates()
+
     def _candidates(self) -> Sequence[int]:
         """Return the pids of all processes that may be escapees."""
-        if self._first is None:
+        if self._first is None or not self._is_young():
             return process_numbers()
-        pid, started_at = self._first
-        is_young = anyio.current_time() - started_at < YOUNG
-        return process_numbers_after(pid) if is_young else process_numbers()
+        return process_numbers_after(self._first[0])
+
+    def _is_young(self) -> bool:
+        return self._first is not None and anyio.current_time() - self._first[1] < YOUNG
 
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
         """Scan some processes; return the pids that show no environment yet."""
