@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._channel.discard import Discard
 from currant._process.launcher import limits_of
@@ -62,7 +62,7 @@ def _context(launcher: Launcher) -> RunnerContext:
         barrier=KillBarrier(),
         home=HomeLoop(),
         limits=limits_of(launcher),
-        starting=anyio.Lock(fast_acquire=True),
+        take_turn=checkpoint_if_cancelled,
         withdraw=_do_nothing,
         run_again=_do_nothing,
         wait_for_dependents=_no_dependents,

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
@@ -321,8 +320,7 @@ class Lifecycle:
 
     async def _may_start(self) -> bool:
         """Wait for a turn to start; then, in the same step as the start, look at the barrier."""
-        async with self.context.runner.starting:
-            await checkpoint()
+        await self.context.runner.take_turn()
         return not self.context.barrier.thrown
 
     async def _run_attempt(self) -> None:
