@@ -54,7 +54,10 @@ VALUES: list[tuple[BatchMessage | Line | Exit | Result, str]] = [
     (Exit(None, SIGTERM, stopped=True), "code signal stopped forced timed_out"),
     (
         Result("web", Exit(0, None), None, "succeeded", 1, 0.5, 2.5, b"out", b"err"),
-        "command exit error status attempts duration started_at stdout stderr tail usage omitted",
+        (
+            "command exit error status attempts duration started_at stdout stderr tail usage "
+            "omitted places"
+        ),
     ),
 ]
 KINDS = [type(value).__name__ for value, _ in VALUES]

@@ -14,6 +14,7 @@ from currant._values.errors import (
     UnknownNameError,
     with_lines,
 )
+from currant._values.launch_spec import Places
 
 if TYPE_CHECKING:
     from currant._values.exit import Exit
@@ -51,6 +52,8 @@ class Result:
             attempt, if another part of the program reaped the process, or if the event loop did
             (on systems without pidfds, such as macOS).
         omitted: the numbers of bytes that `capture` left out of `stdout` and of `stderr`.
+        places: where `stdout` and `stderr` went, as texts such as ``"the file 'log'"``; None for a
+            stream that came to currant.
     """
 
     command: str
@@ -65,6 +68,7 @@ class Result:
     tail: tuple[Line, ...] = field(default=(), repr=False)
     usage: Usage | None = field(default=None, repr=False)
     omitted: Omitted = NOTHING_OMITTED
+    places: Places = field(default=Places(), repr=False)
 
     @property
     def text(self) -> str:
@@ -74,7 +78,7 @@ class Result:
         place, and a character that was cut there is left out of the text as a whole.
 
         Raises:
-            NotCapturedError: `capture` was not set.
+            NotCapturedError: `capture` was not set, or stdout went to a file.
         """
         return self._decoded("stdout", self.stdout, self.omitted.stdout)
 
@@ -83,13 +87,13 @@ class Result:
         """`stderr` decoded in the same way.
 
         Raises:
-            NotCapturedError: `capture` was not set.
+            NotCapturedError: `capture` was not set, or stderr went to a file.
         """
         return self._decoded("stderr", self.stderr, self.omitted.stderr)
 
     def _decoded(self, stream: StreamName, kept: bytes | None, omitted: int) -> str:
         if kept is None:
-            raise NotCapturedError(self.command, stream)
+            raise NotCapturedError(self.command, stream, getattr(self.places, stream))
         return decode_around(kept, self.omitted.after, omitted)
 
 
