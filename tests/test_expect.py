@@ -123,7 +123,7 @@ async def test_end_of_the_output_raises_at_once() -> None:
             await job.expect("ready")
     error = raised.value
     assert (error.name, error.pattern, error.before) == ("sh", b"ready", b"no such table\n")
-    assert error.reason == "its output has ended; it has ended: exit code 3"
+    assert error.reason == "it has ended: exit code 3"
     assert error.exit is not None
     assert error.exit.code == 3
 

@@ -124,9 +124,8 @@ class Conversation:
         if reason is None:
             with anyio.move_on_after(EXIT_AFTER_OUTPUT):
                 await self.life.exited()
-            reason = "its output has ended"
-            if self.life.end_so_far is not None:
-                reason += f"; it has ended: {self.life.end_so_far}"
+            ended = self.life.end_so_far
+            reason = "its output has ended" if ended is None else f"it has ended: {ended}"
         unread = self._transcript.unread({name: self._expected[name] for name in streams})
         self.before = unread[-CONTEXT:]
         end = self.life.attempt.exit
