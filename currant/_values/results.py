@@ -11,6 +11,7 @@ from currant._values.errors import (
     CurrantError,
     NotCapturedError,
     NotReadyError,
+    OutputLimitError,
     UnknownNameError,
     with_lines,
 )
@@ -75,7 +76,8 @@ class Result:
         """`stdout` decoded as UTF-8; U+FFFD replaces invalid bytes.
 
         If bytes were left out, a line such as ``[... 1,234,567 bytes omitted ...]`` is in their
-        place, and a character that was cut there is left out of the text as a whole.
+        place.  A character that was cut there, or at the end by `Command.max_output`, is left out
+        of the text as a whole.
 
         Raises:
             NotCapturedError: `capture` was not set, or stdout went to a file.
@@ -94,7 +96,8 @@ class Result:
     def _decoded(self, stream: StreamName, kept: bytes | None, omitted: int) -> str:
         if kept is None:
             raise NotCapturedError(self.command, stream, getattr(self.places, stream))
-        return decode_around(kept, self.omitted.after, omitted)
+        is_cut = isinstance(self.error, OutputLimitError)
+        return decode_around(kept, self.omitted.after, omitted, is_cut=is_cut)
 
 
 def end_of(result: Result) -> CurrantError | Exit | Status:
