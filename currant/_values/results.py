@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from currant._values.capture import NOTHING_OMITTED, Omitted, decode_around
 from currant._values.errors import (
@@ -27,10 +27,15 @@ __all__ = ["CommandFailed", "Result", "Results", "Status", "end_of"]
 
 Status: TypeAlias = Literal["succeeded", "failed", "stopped", "skipped"]
 
+MAX_SHOWN = 200
+"""Bytes of an output that a repr shows; of a longer output it shows the size."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """How a command ended; if it was run again after an end, how one of its lives did.
+
+    Its repr shows an output of more than 200 bytes by its size.
 
     Attributes:
         command: the command's name.
@@ -71,6 +76,11 @@ class Result:
     omitted: Omitted = NOTHING_OMITTED
     places: Places = field(default=Places(), repr=False)
 
+    def __repr__(self) -> str:
+        names = (each.name for each in fields(self) if each.repr)
+        shown = (f"{name}={_shown(getattr(self, name))}" for name in names)
+        return f"Result({', '.join(shown)})"
+
     @property
     def text(self) -> str:
         """`stdout` decoded as UTF-8; U+FFFD replaces invalid bytes.
@@ -98,6 +108,11 @@ class Result:
             raise NotCapturedError(self.command, stream, getattr(self.places, stream))
         is_cut = isinstance(self.error, OutputLimitError)
         return decode_around(kept, self.omitted.after, omitted, is_cut=is_cut)
+
+
+def _shown(value: object) -> str:
+    is_long = isinstance(value, bytes) and len(value) > MAX_SHOWN
+    return f"<{len(cast('bytes', value))} bytes>" if is_long else repr(value)
 
 
 def end_of(result: Result) -> CurrantError | Exit | Status:
