@@ -18,6 +18,7 @@ from currant._channel.transcript_lines import LineIterator, TranscriptLines
 from currant._supervisor.job_input import InputStream, JobInput
 from currant._supervisor.until import check_conditions, first_of
 from currant._values.checks import check_seconds, naming
+from currant._values.command import flush_after_of
 from currant._values.errors import CommandError, ExpectError
 from currant._values.incremental_search import CONTEXT
 from currant._values.launch_spec import read_streams
@@ -58,7 +59,7 @@ class Conversation:
         self._streams: dict[StreamName, OutputStream] = {}
         command = life.command
         self._lines = TranscriptLines(
-            command.name, self._transcript, command.line_limit, command.flush_after
+            command.name, self._transcript, command.line_limit, flush_after_of(command)
         )
 
     def stream(self, name: StreamName) -> OutputStream:

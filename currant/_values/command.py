@@ -82,6 +82,7 @@ __all__ = [
     "DefaultName",
     "ProcessOptions",
     "as_command",
+    "flush_after_of",
     "single_command",
     "with_name",
     "with_policies",
@@ -266,7 +267,7 @@ class Command(LaunchSpec):
             UTF-8 if the text is UTF-8.  This much of an unfinished line is held in memory.
         flush_after: seconds of silence after which an unfinished line is passed on, such as a
             prompt: a `Line` with the ending ``b""``.  The rest of the line follows as another
-            `Line`.  0: at once; None: not before the line ends.  The default is 0.1 with a `pty`,
+            `Line`.  0: at once; None: not before the line ends.  ``"auto"`` is 0.1 with a `pty`,
             and None without.
 
     Raises:
@@ -289,7 +290,7 @@ class Command(LaunchSpec):
     replicas: int
     color: str | None
     line_limit: int
-    flush_after: float | None
+    flush_after: float | Literal["auto"] | None
 
     # Written by hand, because the parameters accept wider types than the fields have.
     @explains_options("Command", COMMAND_HINTS, "a list of words")
@@ -376,7 +377,7 @@ class Command(LaunchSpec):
                 replicas=replicas,
                 color=color,
                 line_limit=line_limit,
-                flush_after=_default_flush(pty) if flush_after == "auto" else flush_after,
+                flush_after=flush_after,
             )
             self._check_options()
         except CommandError as error:
@@ -414,7 +415,7 @@ class Command(LaunchSpec):
                 "empties the file; use a file that is open for appending"
             )
         check_count("line_limit", self.line_limit)
-        if self.flush_after is not None:
+        if self.flush_after not in (None, "auto"):
             check_delay("flush_after", self.flush_after, finite=True)
         if self.color is not None:
             check_str("color", self.color)
@@ -473,8 +474,6 @@ class Command(LaunchSpec):
                 shown += [f"after={dict(value)}"] if value else []
             elif name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
-            elif name == "flush_after":
-                shown += [] if value == _default_flush(self.pty) else [f"{name}={value!r}"]
             elif name == "listen":
                 shown += [f"listen=<{len(value)} sockets>"] if value else []
             elif name == "stdin" and isinstance(value, bytes):
@@ -526,6 +525,13 @@ def single_command(call: str, value: CommandLike, options: CommandOptions) -> Co
             "Runner"
         )
     return command
+
+
+def flush_after_of(command: Command) -> float | None:
+    """Return the `flush_after` of a command in seconds, also if it is ``"auto"``."""
+    if command.flush_after == "auto":
+        return FLUSH_AFTER if command.pty else None
+    return command.flush_after
 
 
 def with_policies(command: Command, policies: Policies) -> Command:
@@ -680,10 +686,6 @@ def _checked_groups(groups: object) -> tuple[str | int, ...] | None:
     for group in given:
         check_account("each of extra_groups", group)
     return given
-
-
-def _default_flush(pty: object) -> float | None:
-    return FLUSH_AFTER if pty else None
 
 
 def _checked_codes(codes: object) -> tuple[int, ...]:
