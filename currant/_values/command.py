@@ -208,10 +208,13 @@ class Command(LaunchSpec):
             start, as a program is; ``argv[0]`` is not, because a sandbox may have other files.  No
             shell is involved.
         umask: the permissions that new files do not get, such as ``0o077``, from 0 to 0o777; None:
-            those of the host program, as with each of the next three.
+            those of the host program, as with each of the next three.  A new file of `stdout` or
+            `stderr` gets neither these nor those that the host program's umask takes.
         user: the user to run as, by name or number.  The user brings their own groups, unless
-            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  To
-            become another user takes root, or the capabilities CAP_SETUID and CAP_SETGID.
+            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  A
+            file of `stdin`, `stdout` or `stderr` is opened before, by the host program's user, to
+            whom a new file belongs.  To become another user takes root, or the capabilities
+            CAP_SETUID and CAP_SETGID.
         group: the group to run as, by name or number.
         extra_groups: the supplementary groups, by name or number; empty: none.
         limits: what each process of the command may use, as `Limits`; None: as much as the host
