@@ -456,4 +456,5 @@ def _open_stdio(command: LaunchSpec) -> Stdio:
         stderr=standard_file(command, "stderr"),
         silent=command.stdin is SILENT,
         separate=command.stderr != "stdout",
+        umask=command.umask or 0,
     )

@@ -148,7 +148,16 @@ def _cwd_problem(command: LaunchSpec) -> str | None:
 
 
 def _program_problem(command: LaunchSpec) -> str | None:
-    program = wrapped_argv(command)[0]
+    problem = _lookup_problem(command, wrapped_argv(command)[0])
+    return problem and _in_wrap(command, problem)
+
+
+def _in_wrap(command: LaunchSpec, problem: str) -> str:
+    """Return the problem of a program, with the option that the program comes from."""
+    return f"the first word of its wrap: {problem}" if command.wrap else problem
+
+
+def _lookup_problem(command: LaunchSpec, program: str) -> str | None:
     if os.sep in program:
         # Without "./", the path in a message is shorter than "folder/./program".
         inside = program.removeprefix("./") if command.cwd else program
@@ -266,7 +275,7 @@ def explain(command: LaunchSpec, error: Exception) -> str:
 def _hidden_problem(command: LaunchSpec, number: int, program: object) -> str | None:
     """Return the problem with a file that `find_problem` has found in order."""
     if number == errno.ENOENT:
-        return "the interpreter that its '#!' line names does not exist"
+        return _in_wrap(command, "the interpreter that its '#!' line names does not exist")
     if number == errno.EACCES and command.user is not None:
         return f"user {command.user!r} may not run {program!r}, or not enter a folder on its path"
     return None

@@ -370,6 +370,7 @@ class PipeStdio(Stdio):
         stderr: the file to be the child's stderr; None: a pipe.
         silent: whether the pipe of stdin stays silent, so that we do not write to it.
         separate: whether stderr has a pipe or a file of its own or goes to stdout.
+        umask: the permissions that a new file does not get.
 
     Raises:
         OSError: no descriptor is left, or a file cannot be used; nothing is left open.
@@ -383,8 +384,10 @@ class PipeStdio(Stdio):
         stderr: str | int | None = None,
         silent: bool = False,
         separate: bool = True,
+        umask: int = 0,
     ) -> None:
         super().__init__()
+        self._umask = umask
         try:
             with no_fork:
                 if silent:
@@ -392,7 +395,7 @@ class PipeStdio(Stdio):
                 elif stdin is None:
                     self.stdin = self._open_input()
                 else:
-                    self._child_ends.append(_open(stdin, for_writing=False))
+                    self._child_ends.append(_open_input_file(stdin))
                 self.stdout = self._open_output(stdout)
                 if separate:
                     self.stderr = self._open_output(stderr)
@@ -410,7 +413,7 @@ class PipeStdio(Stdio):
 
     def _open_output(self, file: str | int | None) -> OutputPipe | None:
         if file is not None:
-            self._child_ends.append(_open(file, for_writing=True))
+            self._child_ends.append(_open_output_file(file, self._umask))
             return None
         read_end, write_end = os.pipe()
         self._child_ends.append(write_end)
@@ -420,12 +423,19 @@ class PipeStdio(Stdio):
         return pipe
 
 
-def _open(file: str | int, *, for_writing: bool) -> int:
-    """Open a path, or duplicate a descriptor."""
+def _open_input_file(file: str | int) -> int:
+    return _copied(file, for_writing=False) if isinstance(file, int) else open_for_reading(file)
+
+
+def _open_output_file(file: str | int, umask: int) -> int:
     if isinstance(file, int):
-        check_access(file, for_writing=for_writing)
-        return os.dup(file)
-    return open_for_writing(file) if for_writing else open_for_reading(file)
+        return _copied(file, for_writing=True)
+    return open_for_writing(file, umask)
+
+
+def _copied(fd: int, *, for_writing: bool) -> int:
+    check_access(fd, for_writing=for_writing)
+    return os.dup(fd)
 
 
 class PtyStdio(Stdio):

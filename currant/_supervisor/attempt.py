@@ -32,6 +32,7 @@ from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
 from currant._values.capture import as_capture
+from currant._values.command import flush_after_of
 from currant._values.errors import (
     CannotStopError,
     ExitStatusLostError,
@@ -115,7 +116,7 @@ class Attempt:
             line_probes,
             context.send,
             line_limit=command.line_limit,
-            flush_after=command.flush_after,
+            flush_after=flush_after_of(command),
             max_output=command.max_output,
             silence=None if command.idle_timeout is None else Silence(streams=2),
             spill=self._spill_of(command),

@@ -29,7 +29,7 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
 )
-from currant._values.launch_spec import is_redirected
+from currant._values.launch_spec import is_redirected, places_of
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.policies import StopReason
 from currant._values.restart import Again, Done, History, after_request, decide
@@ -426,6 +426,7 @@ class Lifecycle:
             stdout=self._captured("stdout"),
             stderr=self._captured("stderr"),
             omitted=self.attempt.output.omitted,
+            places=places_of(self.command),
             tail=self.attempt.output.tail,
             usage=self.attempt.usage,
         )

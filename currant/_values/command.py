@@ -83,6 +83,7 @@ __all__ = [
     "DefaultName",
     "ProcessOptions",
     "as_command",
+    "flush_after_of",
     "single_command",
     "with_name",
     "with_policies",
@@ -209,10 +210,13 @@ class Command(LaunchSpec):
             start, as a program is; ``argv[0]`` is not, because a sandbox may have other files.  No
             shell is involved.
         umask: the permissions that new files do not get, such as ``0o077``, from 0 to 0o777; None:
-            those of the host program, as with each of the next three.
+            those of the host program, as with each of the next three.  A new file of `stdout` or
+            `stderr` gets neither these nor those that the host program's umask takes.
         user: the user to run as, by name or number.  The user brings their own groups, unless
-            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  To
-            become another user takes root, or the capabilities CAP_SETUID and CAP_SETGID.
+            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  A
+            file of `stdin`, `stdout` or `stderr` is opened before, by the host program's user, to
+            whom a new file belongs.  To become another user takes root, or the capabilities
+            CAP_SETUID and CAP_SETGID.
         group: the group to run as, by name or number.
         extra_groups: the supplementary groups, by name or number; empty: none.
         limits: what each process of the command may use, as `Limits`; None: as much as the host
@@ -268,7 +272,7 @@ class Command(LaunchSpec):
             UTF-8 if the text is UTF-8.  This much of an unfinished line is held in memory.
         flush_after: seconds of silence after which an unfinished line is passed on, such as a
             prompt: a `Line` with the ending ``b""``.  The rest of the line follows as another
-            `Line`.  0: at once; None: not before the line ends.  The default is 0.1 with a `pty`,
+            `Line`.  0: at once; None: not before the line ends.  ``"auto"`` is 0.1 with a `pty`,
             and None without.
 
     Raises:
@@ -291,7 +295,7 @@ class Command(LaunchSpec):
     replicas: int
     color: str | None
     line_limit: int
-    flush_after: float | None
+    flush_after: float | Literal["auto"] | None
 
     # Written by hand, because the parameters accept wider types than the fields have.
     @explains_options("Command", COMMAND_HINTS, "a list of words")
@@ -378,7 +382,7 @@ class Command(LaunchSpec):
                 replicas=replicas,
                 color=color,
                 line_limit=line_limit,
-                flush_after=_default_flush(pty) if flush_after == "auto" else flush_after,
+                flush_after=flush_after,
             )
             self._check_options()
         except CommandError as error:
@@ -416,7 +420,7 @@ class Command(LaunchSpec):
                 "empties the file; use a file that is open for appending"
             )
         check_count("line_limit", self.line_limit)
-        if self.flush_after is not None:
+        if self.flush_after not in (None, "auto"):
             check_delay("flush_after", self.flush_after, finite=True)
         if self.color is not None:
             check_str("color", self.color)
@@ -475,8 +479,6 @@ class Command(LaunchSpec):
                 shown += [f"after={dict(value)}"] if value else []
             elif name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
-            elif name == "flush_after":
-                shown += [] if value == _default_flush(self.pty) else [f"{name}={value!r}"]
             elif name == "listen":
                 shown += [f"listen=<{len(value)} sockets>"] if value else []
             elif name == "stdin" and isinstance(value, bytes):
@@ -528,6 +530,13 @@ def single_command(call: str, value: CommandLike, options: CommandOptions) -> Co
             "Runner"
         )
     return command
+
+
+def flush_after_of(command: Command) -> float | None:
+    """Return the `flush_after` of a command in seconds, also if it is ``"auto"``."""
+    if command.flush_after == "auto":
+        return FLUSH_AFTER if command.pty else None
+    return command.flush_after
 
 
 def with_policies(command: Command, policies: Policies) -> Command:
@@ -690,10 +699,6 @@ def _checked_groups(groups: object) -> tuple[str | int, ...] | None:
     for group in given:
         check_account("each of extra_groups", group)
     return given
-
-
-def _default_flush(pty: object) -> float | None:
-    return FLUSH_AFTER if pty else None
 
 
 def _checked_codes(codes: object) -> tuple[int, ...]:
