@@ -22,12 +22,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.capture import CapturedOutput
+from currant._channel.flushing import FlushingSplitter
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._channel.transcript import Transcript
 from currant._synchronization import Notifier
 from currant._values.errors import OutputLimitError
-from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
+from currant._values.lines import MAX_LINE, batches_with_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -98,9 +99,9 @@ class Output:
         self._capture = CapturedOutput(capture)
         self._transcript = Transcript(name) if transcript is None else transcript
         self._flush_after = flush_after
-        self._splitters: dict[StreamName, LineSplitter] = {
-            "stdout": LineSplitter(line_limit),
-            "stderr": LineSplitter(line_limit),
+        self._splitters: dict[StreamName, FlushingSplitter] = {
+            "stdout": FlushingSplitter(line_limit, flush_after),
+            "stderr": FlushingSplitter(line_limit, flush_after),
         }
         self._read_at = 0.0
         self._make_batch = batches_with_limit(line_limit)
@@ -208,7 +209,7 @@ class Output:
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
 
     async def _receive(
-        self, source: ByteReceiveStream, stream: StreamName, splitter: LineSplitter
+        self, source: ByteReceiveStream, stream: StreamName, splitter: FlushingSplitter
     ) -> bytes | None:
         """Return the next chunk; ``b""`` after the silence that is waited for; None at the end."""
         silence = None
@@ -228,15 +229,12 @@ class Output:
             self._receiving -= 1
         return b""
 
-    def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:
+    def _add(self, chunk: bytes, stream: StreamName, splitter: FlushingSplitter) -> bytes:
         """Add a chunk that was read, and return the bytes to send."""
         self._capture.add(stream, chunk)
         if self._matcher.waiting and self._matcher.add(stream, chunk):
             self._note_match()
-        data = splitter.feed(chunk)
-        if self._flush_after == 0:
-            data += splitter.flush_characters()
-        return data
+        return splitter.feed(chunk)
 
     def _within_limit(self, chunk: bytes) -> bytes:
         """Return the part of `chunk` that the command may write, and report if there is more."""

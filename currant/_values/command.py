@@ -272,8 +272,9 @@ class Command(LaunchSpec):
             UTF-8 if the text is UTF-8.  This much of an unfinished line is held in memory.
         flush_after: seconds of silence after which an unfinished line is passed on, such as a
             prompt: a `Line` with the ending ``b""``.  The rest of the line follows as another
-            `Line`.  0: at once; None: not before the line ends.  ``"auto"`` is 0.1 with a `pty`,
-            and None without.
+            `Line`.  A line that is never silent, such as dots, is passed on after ten times that.
+            0: at once; None: not before the line ends.  ``"auto"`` is 0.1 with a `pty`, and None
+            without.
 
     Raises:
         EmptyCommandError: `argv` contains no program.
