@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from contextlib import closing
+from contextlib import closing, suppress
 from math import inf
 from signal import SIGKILL
 from typing import TYPE_CHECKING
@@ -206,8 +206,10 @@ class Escapees:
             await anyio.sleep(0.001)
 
     def _is_last(self) -> bool:
-        """Return whether no process of the system is younger than the run's first one."""
-        return self._is_young() and not self._candidates()
+        """Return whether it is known that no process is younger than the first one of the run."""
+        with suppress(OSError):  # No descriptor is left to look with; the search waits for one.
+            return self._is_young() and not self._candidates()
+        return False
 
     def _candidates(self) -> Sequence[int]:
         """Return the pids of all processes that may be escapees."""
