@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 from importlib import import_module
 from importlib.util import find_spec
 from shlex import join
@@ -184,6 +185,24 @@ async def test_cancelled_task_leaves_no_server(server: Server, lifeline: Lifelin
         with pytest.raises(asyncio.CancelledError):
             await task
     assert lifeline.ended() == {"runs", "waiting"}
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:2])  # trio has no such tasks
+async def test_block_that_another_task_leaves_stops_the_server(
+    server: Server, lifeline: Lifeline
+) -> None:
+    """An exit stack that is closed elsewhere is an error, of anyio, and leaves no server."""
+    stack = AsyncExitStack()
+
+    async def enter() -> None:
+        await stack.enter_async_context(server.block())
+
+    with anyio.fail_after(LIMIT):
+        await asyncio.create_task(enter())
+        await to_thread.run_sync(lifeline.wait_for, "runs")
+        with pytest.raises(RuntimeError, match="different task"):
+            await asyncio.create_task(stack.aclose())
+    assert lifeline.ended() == {"runs"}
 
 
 async def test_time_limit_for_a_server_that_never_answers(

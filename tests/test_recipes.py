@@ -20,6 +20,7 @@ from anyio import to_thread
 
 from currant import Command, CommandFailed, ExpectError, Runner, StdinClosedError, open_process
 from tests.recipes import PAGE, recipe
+from tests.system import needs_proc
 from tests.waiting import FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
@@ -65,12 +66,16 @@ async def test_tool_that_takes_too_long_is_stopped_with_its_tree(
     assert text == "begun\n['bash' exceeded its time limit of 0.5 s]"
 
 
+@pytest.mark.parametrize(
+    "prefix", ["", "exec ", "nohup ", pytest.param("setsid ", marks=needs_proc)]
+)
 async def test_tool_that_leaves_a_process_returns_at_once(
-    run_tool: Any, lifeline: Lifeline
+    run_tool: Any, lifeline: Lifeline, prefix: str
 ) -> None:
     """A background process holds the pipe, and the call does not wait for it."""
+    line = f"{lifeline.hold('left')}; {prefix}{FOREVER} & echo done"
     with anyio.fail_after(LIMIT):
-        text = await run_tool(f"{lifeline.hold('left')}; {FOREVER} & echo done", timeout=HOURS)
+        text = await run_tool(line, timeout=HOURS)
     assert text == "done\n[exit code 0]"
     assert lifeline.ended() == {"left"}
 
