@@ -139,14 +139,23 @@ async def call(session: Any, tool: str, **arguments: Any) -> str:
 
 
 async def test_server_ends_with_the_block(server: Server, lifeline: Lifeline) -> None:
-    """The end of its stdin ends it, and no signal has to."""
+    """The end of its stdin ends it, so it cleans up, and no signal has to."""
 
     async def body(session: Any) -> None:
         assert await call(session, "say", word="hello") == "hello"
 
+    run = "signal.signal(signal.SIGTERM, signal.SIG_IGN); server.run(); say('goodbye')"
     with anyio.fail_after(LIMIT):
-        await server.use(body, grace=HOURS)
-    assert lifeline.ended() == {"runs", "hello"}
+        await server.use(body, run, grace=HOURS)
+    assert lifeline.ended() == {"runs", "hello", "goodbye"}
+
+
+async def test_session_that_never_begins_ends(server: Server, lifeline: Lifeline) -> None:
+    """The server may still be on its way up."""
+    with anyio.fail_after(LIMIT):
+        async with server.block() as streams, server.session(streams):
+            pass
+    assert lifeline.ended() <= {"runs"}
 
 
 @pytest.mark.parametrize("run", [RUN, RUN_ON], ids=["obedient", "stubborn"])
