@@ -280,6 +280,16 @@ async def test_server_that_dies_at_its_start_says_why(server: Server, lifeline: 
     assert lifeline.ended() == {"runs"}
 
 
+async def test_server_that_says_on_stdout_why_it_dies(server: Server) -> None:
+    """If its stderr is empty, the error has the last lines of its stdout."""
+
+    async def body(session: Any) -> None:
+        pytest.fail("there is no server")
+
+    with anyio.fail_after(LIMIT), pytest.raises(CommandFailed, match="no such option"):
+        await server.use(body, "print('no such option')", tools="")
+
+
 async def test_server_that_dies_during_a_call(server: Server, lifeline: Lifeline) -> None:
     """The process that it started holds the pipes, ignores SIGTERM, and is ended all the same."""
 
@@ -290,6 +300,7 @@ async def test_server_that_dies_during_a_call(server: Server, lifeline: Lifeline
     with anyio.fail_after(LIMIT), pytest.raises(CommandFailed, match="out of luck") as caught:
         await server.use(body, grace=0.2)
     assert str(caught.value.result.exit) == "exit code 3"
+    assert "jsonrpc" not in str(caught.value)
     assert lifeline.ended() == {"runs"}
 
 
