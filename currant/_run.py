@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 import anyio
@@ -24,6 +26,7 @@ from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextvars import Context
 
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
@@ -193,7 +196,10 @@ def run(
         return runner.results
 
     defaults = _BACKEND_DEFAULTS.get(backend, {})
-    return anyio.run(main, backend=backend, backend_options=defaults | (backend_options or {}))
+    options_of_loop = defaults | (backend_options or {})
+    return _context_without_loop().run(
+        lambda: anyio.run(main, backend=backend, backend_options=options_of_loop)
+    )
 
 
 def _require_no_event_loop() -> None:
@@ -202,3 +208,15 @@ def _require_no_event_loop() -> None:
     except RuntimeError:
         return
     raise RunningLoopError("currant.run")
+
+
+def _context_without_loop() -> Context:
+    """Return a copy of the context for a new event loop.
+
+    The context of a thread of `asyncio.to_thread` is a copy of its task's.  It has a note of anyio
+    to sniffio that an event loop runs, and `anyio.run` would take that for a loop of this thread.
+    """
+    context = copy_context()
+    if (sniffio := sys.modules.get("sniffio")) is not None:
+        context.run(sniffio.current_async_library_cvar.set, None)
+    return context

@@ -142,7 +142,7 @@ class KillBarrier:
     __slots__ = ("_children", "_event", "_home", "_reason", "_thrown")
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
+        self._event: anyio.Event | None = None  # as soon as a task waits
         self._home = HomeLoop()
         self._reason: str | None = None
         self._thrown = False
@@ -193,12 +193,15 @@ class KillBarrier:
         self._home.check("KillBarrier.wait")
         if self.thrown:
             await checkpoint()
-        else:
-            await self._event.wait()
+            return
+        if self._event is None:
+            self._event = anyio.Event()
+        await self._event.wait()
 
     def _open(self) -> None:
         """Wake the tasks that wait at this barrier and at its children; called in the loop."""
-        self._event.set()
+        if self._event is not None:
+            self._event.set()
         children, self._children = self._children, {}
         for child in children:
             child._open()  # noqa: SLF001 - the other half of the same class

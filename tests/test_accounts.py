@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from currant import Command, CommandError, LaunchError, LocalLauncher, Runner, ready
+from currant import Command, CommandError, LaunchError, LocalLauncher, Runner, ready, run_process
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
 from currant._system.accounts import Credentials, credentials_of
 from currant._system.groups import has_pidfds
@@ -61,6 +61,31 @@ async def test_umask_is_that_of_the_command(start: StartProcess) -> None:
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (None, 0o644), (0, 0o644)])
+async def test_new_file_of_an_output_has_the_umask_of_the_command(
+    umask: int | None, mode: int, tmp_path: Path
+) -> None:
+    """The file of stdout is private if the files that the command itself makes are."""
+    before = os.umask(0o022)
+    try:
+        command = Command(["true"], umask=umask, stdout=tmp_path / "out", stderr=tmp_path / "err")
+        await run_process(command)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"out": mode, "err": mode}
+
+
+@needs_root
+async def test_file_of_an_output_is_opened_by_this_program(tmp_path: Path) -> None:
+    """The other user could not make the file, and writes it all the same."""
+    tmp_path.chmod(0o700)
+    command = Command(["id", "-u"], user="nobody", cwd="/", stdout=tmp_path / "out")
+    await run_process(command)
+    assert (tmp_path / "out").read_text() == f"{NOBODY.pw_uid}\n"
+    assert (tmp_path / "out").stat().st_uid == os.getuid()
 
 
 @needs_root

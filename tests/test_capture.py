@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -177,6 +179,31 @@ def test_text_without_a_capture_is_an_error(stream: str) -> None:
     with pytest.raises(NotCapturedError, match=f"the {stream} of 'web' .* capture=True") as caught:
         _ = result.text if stream == "stdout" else result.stderr_text
     assert (caught.value.name, caught.value.stream) == ("web", stream)
+
+
+@pytest.mark.parametrize(
+    ("options", "stream", "place"),
+    [
+        ({"stdout": Path("log")}, "stdout", "the file 'log'"),
+        ({"stdout": Path("log"), "stderr": "stdout"}, "stderr", "the file 'log'"),
+        ({"stderr": Path("log")}, "stderr", "the file 'log'"),
+        ({"stdout": "inherit"}, "stdout", "the stdout of this program"),
+        ({"stdout": "inherit", "stderr": "stdout"}, "stderr", "the stdout of this program"),
+        ({"stderr": "inherit"}, "stderr", "the stderr of this program"),
+        ({"stdout": 1}, "stdout", "the descriptor 1"),
+        ({"stdout": sys.__stdout__}, "stdout", "the open file <_io.TextIOWrapper"),
+    ],
+)
+def test_text_of_a_redirected_stream_is_an_error(
+    options: Any, stream: str, place: str, tmp_path: Path
+) -> None:
+    """The error says where the stream went, and does not blame the capture."""
+    command = Command(["true"], name="web", cwd=tmp_path, **options)
+    result = currant.run(command, capture=True, launcher=FakeLauncher())["web"]
+    with pytest.raises(NotCapturedError) as caught:
+        _ = result.text if stream == "stdout" else result.stderr_text
+    begin = f"the {stream} of 'web' was not captured, because it went to {place}"
+    assert str(caught.value).startswith(begin)
 
 
 # ---- the value ----

@@ -73,6 +73,15 @@ STOPPING = b"currant: a ended: exit code %d; stopping the other commands\n"
             1,
             b"currant: 'a' wrote more than 1 bytes, the limit of its max_output\n",
         ),
+        *(
+            (
+                ["--max-output", size, "--hide", "a"],
+                [f"head -c 1048577 /dev/zero; {EXEC_FOREVER}"],
+                143,
+                b"currant: 'a' wrote more than 1048576 bytes, the limit of its max_output\n",
+            )
+            for size in ("1M", "1m", "1024k", "1048576")
+        ),
     ],
 )
 def test_exit_status_reports_the_first_failure(

@@ -8,7 +8,7 @@ import math
 import os
 import pickle
 import shlex
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path, PurePath
 from signal import SIGINT, SIGKILL, SIGTERM, Signals
 from subprocess import DEVNULL, STDOUT
@@ -34,7 +34,7 @@ from currant import (
     ready,
     run,
 )
-from currant._values.command import CommandOptions, as_command
+from currant._values.command import CommandOptions, as_command, flush_after_of, single_command
 from currant._values.names import Names
 
 if TYPE_CHECKING:
@@ -372,19 +372,29 @@ def test_options_and_defaults_match_the_contract() -> None:
         "replicas": 1,
         "color": None,
         "line_limit": 65536,
-        "flush_after": None,
+        "flush_after": "auto",
     }
 
 
 def test_unfinished_lines_of_a_terminal_are_flushed_by_default() -> None:
     """With a pty the default is 0.1 s, which None turns off; the repr shows other values only."""
-    assert Command(["sh"], pty=True).flush_after == 0.1
-    assert Command(["sh"], pty=True, flush_after=None).flush_after is None
-    assert Command(["sh"], flush_after=0).flush_after == 0
+    assert flush_after_of(Command(["sh"])) is None
+    assert flush_after_of(Command(["sh"], pty=True)) == 0.1
+    assert flush_after_of(Command(["sh"], pty=True, flush_after=None)) is None
+    assert flush_after_of(Command(["sh"], flush_after=0)) == 0
     assert "flush_after" not in repr(Command(["sh"], pty=True)) + repr(Command(["sh"]))
     assert "flush_after=None" in repr(Command(["sh"], pty=True, flush_after=None))
     copied = pickle.loads(pickle.dumps(Command(["sh"], pty=True, flush_after=None)))
     assert copied.flush_after is None
+
+
+def test_default_flush_follows_the_terminal_of_a_copy() -> None:
+    """A copy with a pty shows its prompts, and one without does not wait for them."""
+    plain, terminal = Command(["sh"]), Command(["sh"], pty=True)
+    assert flush_after_of(replace(plain, pty=Pty())) == 0.1
+    assert flush_after_of(replace(terminal, pty=False)) is None
+    assert single_command("open_process", plain, {"pty": True}) == terminal
+    assert flush_after_of(replace(Command(["sh"], flush_after=None), pty=Pty())) is None
 
 
 def test_parse_and_shell_accept_the_options_of_the_class() -> None:

@@ -433,6 +433,17 @@ async def test_progress_bar_beside_other_commands_becomes_separate_lines(
     assert terminal.close() == label + label.join([b"1%\n", b"2%\n", b"3%\n", b"done\n"])
 
 
+async def test_progress_bar_that_moves_the_cursor_is_one_that_returns_the_carriage(
+    terminal: Terminal,
+) -> None:
+    """The updates neither run together nor leave empty lines between them."""
+    updates = b"1%\x1b[2K\x1b[1G\x1b[1G2%", b"\x1b[1", b"G3%\n"
+    messages: list[BatchMessage] = [out("a", update) for update in updates]
+    sink = ConsoleSink(terminal.file, terminal.file, color="never")
+    await play(sink, messages, [A, Command(["b"])])
+    assert terminal.close() == b"a | 1%\na | 2%\na | 3%\n"
+
+
 @pytest.mark.parametrize("commands", [[A], [Command(["b"]), A]])
 async def test_carriage_return_that_a_terminal_has_doubled_shows_no_empty_line(
     terminal: Terminal, commands: list[Command]

@@ -76,6 +76,14 @@ def test_other_sequences_are_removed(sequence: bytes) -> None:
         assert filtered(b"a" + sequence + b"-b\n") == b"a-b\n"
 
 
+@pytest.mark.parametrize("sequence", [b"\x1b[G", b"\x1b[0G", b"\x1b[1G", b"\x1b[1000D"])
+def test_move_to_the_first_column_becomes_a_carriage_return(sequence: bytes) -> None:
+    """Programs rewind a progress bar in either way, and either way ends the styles of the line."""
+    assert filtered(b"1%" + sequence + b"2%") == b"1%\r2%"
+    assert filtered(b"\x1b[31m1%" + sequence + b"2%") == b"\x1b[31m1%\x1b[0m\r2%"
+    assert filtered(b"1%\x1b[2G2%\x1b[10D3%") == b"1%2%3%"
+
+
 def test_string_without_an_end_hides_the_rest_of_its_line_only() -> None:
     """An OSC or DCS string that never ends does not swallow the following lines."""
     assert filtered(b"a\x1b]0;title\nb\x1bPdata\nc\n") == b"a\nb\nc\n"

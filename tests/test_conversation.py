@@ -760,14 +760,14 @@ async def test_since_counts_what_is_no_longer_kept() -> None:
 async def test_invalid_mark_is_refused(mark: Any) -> None:
     """A mark is an integer >= 0."""
     async with Runner(["true"], iterable=False) as runner:
-        with pytest.raises(CommandError, match="mark must be"):
+        with pytest.raises(CommandError, match="command 'true': since: mark must be"):
             runner["true"].since(mark)
 
 
 async def test_unknown_stream_is_refused() -> None:
     """`lines` names the streams that there are."""
     async with Runner(["true"], iterable=False) as runner:
-        with pytest.raises(CommandError, match="stream must be 'stdout', 'stderr' or None"):
+        with pytest.raises(CommandError, match="command 'true': lines: stream must be 'stdout'"):
             runner["true"].lines("both")  # type: ignore[arg-type]
 
 
@@ -822,7 +822,7 @@ async def test_stream_that_currant_does_not_read_is_an_error(
 ) -> None:
     """It would look like a stream that has ended, while the command runs."""
     async with open_process(Command(["sleep", "9999"], **options)) as job:
-        with pytest.raises(CommandError, match=f"lines: .* {problem}; .* command 'sleep'"):
+        with pytest.raises(CommandError, match=f"command 'sleep': lines: .* {problem}"):
             job.lines(stream)
-        with pytest.raises(CommandError, match=f"expect: .* {problem}"):
+        with pytest.raises(CommandError, match=f"command 'sleep': expect: .* {problem}"):
             await job.expect("x", stream=stream)

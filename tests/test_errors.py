@@ -175,11 +175,16 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         NotCapturedError("web", "stderr"),
-        {"name": "web", "stream": "stderr"},
+        {"name": "web", "stream": "stderr", "place": None},
         (
             "the stderr of 'web' was not captured; give the command or its Runner capture=True, "
             "a number of last bytes, or a Capture"
         ),
+    ),
+    (
+        NotCapturedError("web", "stdout", "the file 'log'"),
+        {"name": "web", "stream": "stdout", "place": "the file 'log'"},
+        "the stdout of 'web' was not captured, because it went to the file 'log'",
     ),
     (ExitStatusLostError("web"), {"name": "web"}, LOST),
     (

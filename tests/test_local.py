@@ -354,6 +354,11 @@ WRONG = {
         "interpreter that its '#!' line names does not exist",
         checked=False,
     ),
+    "no such interpreter of a wrapper": Wrong(
+        lambda tmp: Command(["true"], wrap=[_write(tmp / "box", "#!/nonexistent/sh\n", 0o755)]),
+        "the first word of its wrap: the interpreter that its '#!' line names does not exist",
+        checked=False,
+    ),
     "too many words": Wrong(
         lambda _: Command(["true", *["x" * 100_000] * 100]),
         "its arguments and environment are longer than the system allows",

@@ -54,7 +54,10 @@ VALUES: list[tuple[BatchMessage | Line | Exit | Result, str]] = [
     (Exit(None, SIGTERM, stopped=True), "code signal stopped forced timed_out"),
     (
         Result("web", Exit(0, None), None, "succeeded", 1, 0.5, 2.5, b"out", b"err"),
-        "command exit error status attempts duration started_at stdout stderr tail usage omitted",
+        (
+            "command exit error status attempts duration started_at stdout stderr tail usage "
+            "omitted places"
+        ),
     ),
 ]
 KINDS = [type(value).__name__ for value, _ in VALUES]
@@ -311,6 +314,16 @@ def test_repr_of_results_shows_each_command() -> None:
     """The repr shows each result with its name."""
     results = Results({"web": result("web", "failed")})
     assert repr(results) == f"Results({{'web': {results['web']!r}}})"
+
+
+def test_repr_of_a_result_is_short() -> None:
+    """A terminal is not flooded: a long output is shown by its size."""
+    result = Result("web", Exit(3, None), None, "failed", 1, 0.5, 2.5, b"x" * 201, b"x" * 200)
+    assert repr(result) == (
+        "Result(command='web', exit=Exit(code=3, signal=None, stopped=False, forced=False, "
+        "timed_out=False), error=None, status='failed', attempts=1, duration=0.5, started_at=2.5, "
+        f"stdout=<201 bytes>, stderr=b'{'x' * 200}', omitted=Omitted(stdout=0, stderr=0, after=0))"
+    )
 
 
 @pytest.mark.parametrize(

@@ -343,6 +343,30 @@ async def test_output_that_was_not_read_yet_ends_a_silence() -> None:
     assert read > 0
 
 
+@pytest.mark.parametrize("capture", [True, 5, Capture(head=1, tail=4)])
+async def test_text_ends_before_a_character_that_the_limit_has_cut(
+    capture: bool | int | Capture,
+) -> None:
+    """The bytes are exactly those of the limit, and the text has no U+FFFD at the cut."""
+    fake = FakeLauncher({"c": Script(stdout="abcd€".encode())})
+    command = Command(["c"], max_output=6, capture=capture)
+    with fail_after(LIMIT):
+        async with Runner([command], launcher=fake) as runner:
+            pass
+    result = runner.results["c"]
+    assert (result.stdout or b"").endswith(b"cd\xe2\x82")
+    assert result.text.endswith("cd")
+
+
+async def test_text_shows_that_a_command_itself_ended_inside_a_character() -> None:
+    """Nothing was cut, so the byte is invalid."""
+    fake = FakeLauncher({"c": Script(stdout=b"abcd\xe2")})
+    with fail_after(LIMIT):
+        async with Runner([Command(["c"], max_output=6, capture=True)], launcher=fake) as runner:
+            pass
+    assert runner.results["c"].text == "abcd\ufffd"
+
+
 async def test_limits_that_are_not_reached_change_nothing() -> None:
     """The command ends as it would without limits, and at once."""
     command = Command(["seq", "3"], idle_timeout=HOURS, max_output=6, capture=Capture(head=100))

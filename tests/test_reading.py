@@ -26,8 +26,9 @@ from currant import (
     Started,
     UnreadOutputWarning,
 )
-from currant._channel import buffer, output
+from currant._channel import buffer, flushing, output
 from currant._channel.channel import Channel
+from currant._channel.flushing import FlushingSplitter
 from currant._channel.output import Output
 from currant._channel.readers import BatchReader, LineReader
 from currant._synchronization import HomeLoop, Notifier
@@ -1023,6 +1024,41 @@ async def test_unfinished_line_is_passed_on_after_silence(after: float) -> None:
         launcher["c"].write(b"!\n", "stderr")
         assert {await next_line(runner), await next_line(runner)} == {(b"bye", b""), (b"!", b"\n")}
         runner.kill()
+
+
+async def test_line_that_is_never_silent_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dots arrive although more dots keep coming, in the Runner and in `Job.lines`."""
+    monkeypatch.setattr(flushing, "PATIENCE", 0)
+    launcher = FakeLauncher(default=Script(stdout=b"one\n.", exit=None))
+    command = Command(["c"], flush_after=HOURS)
+    async with Runner([command], launcher=launcher, unread="wait") as runner:
+        assert await next_line(runner) == (b"one", b"\n")
+        assert await next_line(runner) == (b".", b"")
+        with anyio.fail_after(LIMIT):
+            async for line in runner["c"].lines():
+                if line.data == b".":
+                    break
+        launcher["c"].write(b"..\n")
+        assert await next_line(runner) == (b"..", b"\n")
+        runner.kill()
+
+
+def test_line_may_take_ten_times_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time begins anew with each line, with each flush, and after silence."""
+    splitter = FlushingSplitter(flush_after=0.125)
+
+    def feed(chunk: bytes, now: float) -> bytes:
+        monkeypatch.setattr(flushing, "current_time", lambda: now)
+        return splitter.feed(chunk)
+
+    shown = [feed(b".", now) for now in (0.0, 1.0, 1.25, 2.25, 3.5, 4.0)]
+    assert shown == [b"", b"", b"...", b"", b"..", b""]
+    assert splitter.flush() == b"."
+    assert feed(b".", 9.0) == b""
+    assert feed(b"\n.", 10.25) == b".\n"
+    assert feed(b".", 11.0) == b""
+    assert feed(b"\n", 12.0) == b"..\n"
+    assert feed(b".", 20.0) == b""
 
 
 async def test_unfinished_line_is_held_back_by_default_but_shown_in_the_tail() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 import traceback
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -262,15 +263,44 @@ async def test_run_works_in_a_worker_thread(
     anyio_backend_name: str, anyio_backend_options: dict[str, Any]
 ) -> None:
     """An async program can call `run` in a thread, where blocking is harmless."""
-    results = await anyio.to_thread.run_sync(
-        lambda: currant.run(
+
+    def run() -> bytes | None:
+        results = currant.run(
             "echo hi",
             capture=True,
             backend=anyio_backend_name,
             backend_options=anyio_backend_options,
         )
-    )
-    assert results["echo"].stdout == b"hi\n"
+        return results["echo"].stdout
+
+    assert await anyio.to_thread.run_sync(run) == b"hi\n"
+    if anyio_backend_name == "asyncio":
+        assert await asyncio.to_thread(run) == b"hi\n"
+    else:
+        trio = pytest.importorskip("trio")
+        assert await trio.to_thread.run_sync(run) == b"hi\n"
+
+
+def test_run_works_in_a_thread_of_a_program_that_runs_under_anyio() -> None:
+    """`asyncio.to_thread` copies the context, with anyio's note of the outer event loop."""
+
+    async def main() -> bytes | None:
+        marked.set("outer")
+        return await asyncio.to_thread(run)
+
+    def run() -> bytes | None:
+        results = currant.run("echo hi", capture=True, sinks=[sink])
+        return results["echo"].stdout
+
+    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        seen.append(marked.get())
+        async for _ in messages:
+            pass
+
+    marked: ContextVar[str] = ContextVar("marked")
+    seen: list[str] = []
+    assert anyio.run(main) == b"hi\n"
+    assert seen == ["outer"]
 
 
 def test_run_works_in_many_threads_at_once(

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import weakref
-from signal import SIGKILL, SIGTERM
+from signal import SIGINT, SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -378,6 +378,40 @@ def test_tree_ends_when_the_host_is_killed(backend: str, lifeline: Lifeline) -> 
     assert lifeline.wait_for_end() == {"leader", "out"}
 
 
+INTERRUPTED_HOST = """
+import sys
+import anyio
+import currant
+
+async def main():
+    await currant.run_process(["sh", "-c", sys.argv[1]], grace=9999)
+
+options = {"use_uvloop": True} if sys.argv[2] == "uvloop" else {}
+try:
+    anyio.run(main, backend=sys.argv[2].replace("uvloop", "asyncio"), backend_options=options)
+except KeyboardInterrupt:
+    sys.exit(42)
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "uvloop", "trio"])
+def test_ctrl_c_stops_the_tree_with_its_grace(backend: str, lifeline: Lifeline) -> None:
+    """And a second Ctrl-C cuts the grace short."""
+    trap = f"trap '{lifeline.say('asked')}' TERM"
+    line = f"{lifeline.hold('deaf')}; {trap}; {lifeline.say('set')}; while :; do sleep 0.05; done"
+    host = subprocess.Popen([sys.executable, "-c", INTERRUPTED_HOST, line, backend])
+    try:
+        lifeline.wait_for("set")
+        host.send_signal(SIGINT)
+        lifeline.wait_for("asked")
+        host.send_signal(SIGINT)
+        assert host.wait(LIMIT) == 42
+        assert lifeline.ended() == {"deaf", "set", "asked"}
+    finally:
+        host.kill()
+        host.wait()
+
+
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_call_that_the_end_of_the_loop_cancels_at_once_ends() -> None:
     """`asyncio.run` cancels a task that has made its first step, and the tasks that it started."""
@@ -394,7 +428,7 @@ def test_call_that_the_end_of_the_loop_cancels_at_once_ends() -> None:
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_call_whose_tasks_are_all_cancelled_at_once_ends() -> None:
-    """The task of the call's own may be cancelled before its first step."""
+    """The tasks that read the output may be cancelled before their first step."""
 
     async def main() -> None:
         call = asyncio.create_task(run_process(FOREVER))

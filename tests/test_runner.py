@@ -156,6 +156,10 @@ async def test_send_takes_bytes_only(data: Any) -> None:
         with pytest.raises(CommandError, match="command 'cat': send takes bytes") as raised:
             await runner["cat"].send(data)
         assert "secret" not in str(raised.value)
+        stdin = runner["cat"].stdin
+        assert stdin is not None
+        with pytest.raises(CommandError, match="command 'cat': send takes bytes"):
+            await stdin.send(data)
         more: list[Any] = [bytearray(b"all of "), memoryview(b"it")]
         for good in more:
             await runner["cat"].send(good)

@@ -816,6 +816,25 @@ async def test_hanging_sink_does_not_delay_a_cancellation_beyond_its_limit(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("order", ["kills first", "kills last"])
+async def test_second_kill_shortens_the_time_of_a_sink(order: str) -> None:
+    """The commands stop at once, so a block that is left early does not wait for their grace."""
+    deaf = Script(exit=None, ignores={signal.SIGTERM})
+    launcher = FakeLauncher(default=deaf, _limits=ShutdownLimits(sinks=0.05))
+    runner = Runner(["a"], launcher=launcher, sinks=[hang_without_reading], grace=LIMIT)
+    with finishes_within(LIMIT), anyio.CancelScope() as scope:
+        async with runner:
+            await runner["a"].until_started()
+            if order == "kills last":
+                scope.cancel()
+            runner.kill()
+            runner.kill()
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert runner.results["a"].status == "stopped"
+
+
+@pytest.mark.anyio
 async def test_full_pipe_of_the_console_does_not_delay_an_exception(pipe: Pipe) -> None:
     """The block abandons a thread that writes to a full pipe; the thread ends with the pipe."""
     with finishes_within(LIMIT), pytest.raises(LookupError):

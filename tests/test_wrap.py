@@ -41,6 +41,8 @@ SHOW = [sys.executable, "-ISc", "import sys; print(sys.argv[1:])"]
 CAREFUL = ("env", "MARK=a b")
 """A wrapper that runs what follows, with one more variable."""
 
+IN_WRAP = "the first word of its wrap:"
+
 
 async def outputs(commands: Mapping[str, CommandLike], *wrap: str) -> dict[str, str]:
     """Run commands that succeed, and return their output by name."""
@@ -85,14 +87,14 @@ async def test_missing_wrapper_is_named_before_anything_starts(where: str) -> No
     command = Command(["true"], name="c", wrap=["no-such-box"] if where == "command" else None)
     runner = Runner([command], wrap=["no-such-box"] if where == "runner" else ())
     with pytest.raises(
-        CommandNotFoundError, match="command 'c': there is no program 'no-such-box'"
+        CommandNotFoundError, match=f"command 'c': {IN_WRAP} there is no program 'no-such-box'"
     ):
         async with runner:
             pass
     launched = Command(["true"], name="c", wrap=["no-such-box"])
     async with LocalLauncher(orphan_guard=False) as launcher:
         with pytest.raises(
-            LaunchError, match="cannot start 'c': there is no program 'no-such-box'"
+            LaunchError, match=f"cannot start 'c': {IN_WRAP} there is no program 'no-such-box'"
         ):
             await launcher.launch(launched)
 

@@ -22,12 +22,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.capture import CapturedOutput
+from currant._channel.flushing import FlushingSplitter
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._channel.transcript import Transcript
 from currant._synchronization import Notifier
 from currant._values.errors import OutputLimitError
-from currant._values.lines import MAX_LINE, LineSplitter, batches_with_limit
+from currant._values.lines import MAX_LINE, batches_with_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -98,15 +99,16 @@ class Output:
         self._capture = CapturedOutput(capture)
         self._transcript = Transcript(name) if transcript is None else transcript
         self._flush_after = flush_after
-        self._splitters: dict[StreamName, LineSplitter] = {
-            "stdout": LineSplitter(line_limit),
-            "stderr": LineSplitter(line_limit),
+        self._splitters: dict[StreamName, FlushingSplitter] = {
+            "stdout": FlushingSplitter(line_limit, flush_after),
+            "stderr": FlushingSplitter(line_limit, flush_after),
         }
         self._read_at = 0.0
         self._make_batch = batches_with_limit(line_limit)
         self._tail = Tail(line_limit)
         self._open_streams = 2
         self._receiving = 0  # how many streams wait for the process
+        self._shields: list[anyio.CancelScope] = []
         self._change = Notifier()
 
     @property
@@ -141,10 +143,18 @@ class Output:
         """Read both streams; return at the end of `stdout`.
 
         A task in `tasks` reads `stderr`, perhaps for longer: wait for `ended`.
+
+        Cancellation: the reading goes on to the end of the streams, unless `give_up` is called: a
+        process that is being stopped may write more than a pipe holds.
         """
         self._transcript.begin_attempt()
         tasks.start_soon(self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
+
+    def give_up(self) -> None:
+        """Let a cancellation end the reading; until now the reading goes on, also during a stop."""
+        for shield in self._shields:
+            shield.shield = False
 
     @property
     def is_held_up(self) -> bool:
@@ -165,7 +175,9 @@ class Output:
         if source is not None:
             if self.silence is not None:
                 source = self.silence.listen_to(source)
-            await self._send_lines(source, stream)
+            with anyio.CancelScope(shield=True) as shield:
+                self._shields.append(shield)
+                await self._send_lines(source, stream)
         if self.silence is not None:
             self.silence.ended()
         self._transcript.end_of_attempt(stream)
@@ -197,7 +209,7 @@ class Output:
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))
 
     async def _receive(
-        self, source: ByteReceiveStream, stream: StreamName, splitter: LineSplitter
+        self, source: ByteReceiveStream, stream: StreamName, splitter: FlushingSplitter
     ) -> bytes | None:
         """Return the next chunk; ``b""`` after the silence that is waited for; None at the end."""
         silence = None
@@ -217,15 +229,12 @@ class Output:
             self._receiving -= 1
         return b""
 
-    def _add(self, chunk: bytes, stream: StreamName, splitter: LineSplitter) -> bytes:
+    def _add(self, chunk: bytes, stream: StreamName, splitter: FlushingSplitter) -> bytes:
         """Add a chunk that was read, and return the bytes to send."""
         self._capture.add(stream, chunk)
         if self._matcher.waiting and self._matcher.add(stream, chunk):
             self._note_match()
-        data = splitter.feed(chunk)
-        if self._flush_after == 0:
-            data += splitter.flush_characters()
-        return data
+        return splitter.feed(chunk)
 
     def _within_limit(self, chunk: bytes) -> bytes:
         """Return the part of `chunk` that the command may write, and report if there is more."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from currant._channel.flushing import FlushingSplitter
 from currant._channel.track import Place
 from currant._values.errors import OutputDiscardedError
-from currant._values.lines import LineSplitter, batches_with_limit
+from currant._values.lines import batches_with_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,7 +117,7 @@ class _Cutter:
         self._command = command
         self._stream: StreamName = stream
         self._make_batch = batches_with_limit(line_limit)
-        self._splitter = LineSplitter(line_limit)
+        self._splitter = FlushingSplitter(line_limit, flush_after)
         self._flush_after = flush_after
         self._order = 0
         self._time = 0.0
@@ -127,8 +128,6 @@ class _Cutter:
             self.finish()
         self._order, self._time = piece.order, piece.time
         self._put(self._splitter.feed(piece.data))
-        if self._flush_after == 0:
-            self._put(self._splitter.flush_characters())
         if self._flush_after is not None and self._splitter.can_flush:
             self.flush_at = now + (self._flush_after or HALF_CHARACTER)
         else:

@@ -160,7 +160,8 @@ class Child:
         with no_fork:
             pidfd, self.pidfd = self.pidfd, None
             if pidfd is not None:
-                anyio.notify_closing(pidfd)
+                if self._wait_lock.locked():
+                    anyio.notify_closing(pidfd)
                 os.close(pidfd)
 
     def close_in_fork(self) -> None:

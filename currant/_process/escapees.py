@@ -72,7 +72,7 @@ class Escapees:
         self._known_groups = known_groups
         self._limits = limits
         self._first: tuple[int, float] | None = None
-        self._search_lock = anyio.Lock()
+        self._search_lock = anyio.Lock(fast_acquire=True)
         self._searched_at = -inf
         self._found: dict[int, str] = {}
         self._has_warned = False
@@ -94,6 +94,8 @@ class Escapees:
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
+        if self._is_last():
+            return
         began = anyio.current_time()
         deadline = began + min(grace, max(spec.grace for spec in commands.values()))
 
@@ -157,15 +159,17 @@ class Escapees:
 
     async def _search(self, report: Callable[[int, str], None]) -> None:
         """Scan all processes; retry for a while if no file descriptor is left to read with."""
-        began = anyio.current_time()
+        deadline = inf
         while True:
             try:
                 return await self._scan_all(report)
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-                if anyio.current_time() > began + self._limits.search:
+                now = anyio.current_time()
+                if now > deadline:
                     return self._warn(error)
+                deadline = min(deadline, now + self._limits.search)
             await anyio.sleep(0.01)
 
     def _warn(self, error: OSError) -> None:
@@ -191,6 +195,8 @@ class Escapees:
                 break
             seen.update(new)
             blank += await self._scan(new, report)
+        if not blank:
+            return
         # Scan the blank processes again: a process has no environment during an exec, which may
         # take long on a busy machine.
         deadline = anyio.current_time() + self._limits.search
@@ -199,13 +205,18 @@ class Escapees:
                 break
             await anyio.sleep(0.001)
 
+    def _is_last(self) -> bool:
+        """Return whether no process of the system is younger than the run's first one."""
+        return self._is_young() and not self._candidates()
+
     def _candidates(self) -> Sequence[int]:
         """Return the pids of all processes that may be escapees."""
-        if self._first is None:
+        if self._first is None or not self._is_young():
             return process_numbers()
-        pid, started_at = self._first
-        is_young = anyio.current_time() - started_at < YOUNG
-        return process_numbers_after(pid) if is_young else process_numbers()
+        return process_numbers_after(self._first[0])
+
+    def _is_young(self) -> bool:
+        return self._first is not None and anyio.current_time() - self._first[1] < YOUNG
 
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
         """Scan some processes; return the pids that show no environment yet."""

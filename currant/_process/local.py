@@ -119,8 +119,9 @@ class LocalLauncher:
                 async with anyio.create_task_group() as tasks:
                     for process in list(self._processes):
                         tasks.start_soon(process.aclose)
-            with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
-                await self.sweep(grace=0)
+            if self._unswept:
+                with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
+                    await self.sweep(grace=0)
         finally:
             if self._owns_guard:
                 await self._guard.aclose()
@@ -455,4 +456,5 @@ def _open_stdio(command: LaunchSpec) -> Stdio:
         stderr=standard_file(command, "stderr"),
         silent=command.stdin is SILENT,
         separate=command.stderr != "stdout",
+        umask=command.umask or 0,
     )

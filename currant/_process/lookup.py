@@ -22,6 +22,8 @@ from currant._values.launch_spec import Silent, wrapped_argv
 from currant._values.standard_files import HasFileno
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from currant._values.launch_spec import LaunchSpec
 
 __all__ = [
@@ -43,19 +45,25 @@ _FIELDS: tuple[_Field, ...] = ("stdin", "stdout", "stderr")
 def build_environment(command: LaunchSpec, mark: str) -> dict[bytes, bytes]:
     """Return the environment of the command's process.
 
-    In bytes, as the system takes it: to decode and encode all inherited variables would add a
-    twentieth to the time of a start.
-
     Args:
         command: the command.
         mark: the value of currant's own variable.
     """
     terminal = {b"TERM": b"xterm-256color"} if command.pty else {}
-    inherited = dict(os.environb) if command.inherit_env else {}
+    inherited = dict(_own_variables()) if command.inherit_env else {}
     if command.listen:  # The names of this program's own sockets are not those of the command's.
         inherited.pop(b"LISTEN_FDNAMES", None)
     own = {**command.env, VARIABLE: mark}
     return terminal | inherited | {os.fsencode(k): os.fsencode(v) for k, v in own.items()}
+
+
+def _own_variables() -> Mapping[bytes, bytes]:
+    """Return the variables of this program in bytes, as the system takes them.
+
+    The mapping behind `os.environb` has them so.  `os.environb` itself converts each variable
+    again, which would add a twentieth to the time of a start.
+    """
+    return getattr(os.environb, "_data", os.environb)
 
 
 def standard_file(command: LaunchSpec, field: _Field) -> str | int | None:
@@ -140,7 +148,16 @@ def _cwd_problem(command: LaunchSpec) -> str | None:
 
 
 def _program_problem(command: LaunchSpec) -> str | None:
-    program = wrapped_argv(command)[0]
+    problem = _lookup_problem(command, wrapped_argv(command)[0])
+    return problem and _in_wrap(command, problem)
+
+
+def _in_wrap(command: LaunchSpec, problem: str) -> str:
+    """Return the problem of a program, with the option that the program comes from."""
+    return f"the first word of its wrap: {problem}" if command.wrap else problem
+
+
+def _lookup_problem(command: LaunchSpec, program: str) -> str | None:
     if os.sep in program:
         # Without "./", the path in a message is shorter than "folder/./program".
         inside = program.removeprefix("./") if command.cwd else program
@@ -258,7 +275,7 @@ def explain(command: LaunchSpec, error: Exception) -> str:
 def _hidden_problem(command: LaunchSpec, number: int, program: object) -> str | None:
     """Return the problem with a file that `find_problem` has found in order."""
     if number == errno.ENOENT:
-        return "the interpreter that its '#!' line names does not exist"
+        return _in_wrap(command, "the interpreter that its '#!' line names does not exist")
     if number == errno.EACCES and command.user is not None:
         return f"user {command.user!r} may not run {program!r}, or not enter a folder on its path"
     return None

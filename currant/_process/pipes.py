@@ -63,6 +63,7 @@ class _Pipe:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        self._is_waited_for = False
         close_in_forks(self)
 
     def close(self) -> None:
@@ -70,7 +71,8 @@ class _Pipe:
         with no_fork:
             fd, self._fd = self._fd, -1
             if fd >= 0:
-                anyio.notify_closing(fd)
+                if self._is_waited_for:  # The call takes as long as two system calls.
+                    anyio.notify_closing(fd)
                 os.close(fd)
 
     def close_in_fork(self) -> None:
@@ -106,7 +108,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         while True:
             if self._fd < 0:
                 raise anyio.ClosedResourceError
-            if anyio.current_time() >= self._deadline:
+            if self._deadline != inf and anyio.current_time() >= self._deadline:
                 max_bytes = min(max_bytes, max(0, self._bytes_to_drain))
             if not max_bytes:
                 raise anyio.EndOfStream
@@ -134,6 +136,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
 
     async def _wait_readable(self) -> None:
         """Wait until the pipe is readable, the deadline has passed, or a deadline is set."""
+        self._is_waited_for = True
         try:
             if self._deadline == inf:  # without a cancel scope, which costs as much as the wait
                 await anyio.wait_readable(self._fd)
@@ -143,6 +146,8 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         except anyio.ClosedResourceError:
             if self._fd < 0:
                 raise
+        finally:
+            self._is_waited_for = False
 
     def _grow(self) -> None:
         """Enlarge the pipe and all later reads: the pipe was full, so the command waited."""
@@ -158,7 +163,8 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         if self._deadline == inf and self._fd >= 0 and not self._ended:
             self._bytes_to_drain = bytes_in_pipe(self._fd)
             self._deadline = anyio.current_time() + seconds
-            anyio.notify_closing(self._fd)  # A waiting reader has to look at the deadline.
+            if self._is_waited_for:  # The reader has to look at the deadline.
+                anyio.notify_closing(self._fd)
 
 
 class TerminalOutput(OutputPipe):
@@ -241,11 +247,14 @@ class InputPipe(_Pipe, ByteSendStream):
 
     async def _wait_writable(self) -> None:
         """Wait until the pipe has room, or is broken."""
+        self._is_waited_for = True
         try:
             await anyio.wait_writable(self._fd)
         except anyio.ClosedResourceError:
             if self._fd < 0:
                 raise
+        finally:
+            self._is_waited_for = False
 
 
 class TerminalInput(InputPipe):
@@ -277,7 +286,7 @@ class TerminalInput(InputPipe):
     def break_off(self) -> None:
         """Fail pending and later sends: the process is gone."""
         self._is_broken = True
-        if self._fd >= 0:
+        if self._is_waited_for:
             anyio.notify_closing(self._fd)
 
     def resize(self, rows: int, columns: int) -> None:
@@ -361,6 +370,7 @@ class PipeStdio(Stdio):
         stderr: the file to be the child's stderr; None: a pipe.
         silent: whether the pipe of stdin stays silent, so that we do not write to it.
         separate: whether stderr has a pipe or a file of its own or goes to stdout.
+        umask: the permissions that a new file does not get.
 
     Raises:
         OSError: no descriptor is left, or a file cannot be used; nothing is left open.
@@ -374,8 +384,10 @@ class PipeStdio(Stdio):
         stderr: str | int | None = None,
         silent: bool = False,
         separate: bool = True,
+        umask: int = 0,
     ) -> None:
         super().__init__()
+        self._umask = umask
         try:
             with no_fork:
                 if silent:
@@ -383,7 +395,7 @@ class PipeStdio(Stdio):
                 elif stdin is None:
                     self.stdin = self._open_input()
                 else:
-                    self._child_ends.append(_open(stdin, for_writing=False))
+                    self._child_ends.append(_open_input_file(stdin))
                 self.stdout = self._open_output(stdout)
                 if separate:
                     self.stderr = self._open_output(stderr)
@@ -401,7 +413,7 @@ class PipeStdio(Stdio):
 
     def _open_output(self, file: str | int | None) -> OutputPipe | None:
         if file is not None:
-            self._child_ends.append(_open(file, for_writing=True))
+            self._child_ends.append(_open_output_file(file, self._umask))
             return None
         read_end, write_end = os.pipe()
         self._child_ends.append(write_end)
@@ -411,12 +423,19 @@ class PipeStdio(Stdio):
         return pipe
 
 
-def _open(file: str | int, *, for_writing: bool) -> int:
-    """Open a path, or duplicate a descriptor."""
+def _open_input_file(file: str | int) -> int:
+    return _copied(file, for_writing=False) if isinstance(file, int) else open_for_reading(file)
+
+
+def _open_output_file(file: str | int, umask: int) -> int:
     if isinstance(file, int):
-        check_access(file, for_writing=for_writing)
-        return os.dup(file)
-    return open_for_writing(file) if for_writing else open_for_reading(file)
+        return _copied(file, for_writing=True)
+    return open_for_writing(file, umask)
+
+
+def _copied(fd: int, *, for_writing: bool) -> int:
+    check_access(fd, for_writing=for_writing)
+    return os.dup(fd)
 
 
 class PtyStdio(Stdio):

@@ -32,6 +32,7 @@ from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
 from currant._values.capture import as_capture
+from currant._values.command import flush_after_of
 from currant._values.errors import (
     CannotStopError,
     ExitStatusLostError,
@@ -115,7 +116,7 @@ class Attempt:
             line_probes,
             context.send,
             line_limit=command.line_limit,
-            flush_after=command.flush_after,
+            flush_after=flush_after_of(command),
             max_output=command.max_output,
             silence=None if command.idle_timeout is None else Silence(streams=2),
             spill=self._spill_of(command),
@@ -190,6 +191,14 @@ class Attempt:
         """Whether another part of this program has taken the exit status."""
         return isinstance(self.error, ExitStatusLostError)
 
+    @property
+    def grace_of_escapees(self) -> float:
+        """What is left of the grace after a stop; without a stop, escapees have all of theirs."""
+        if self._stop_request is None:
+            return inf
+        least = 0 if self._stop_request.is_hurried else self._context.limits.escapee_grace
+        return max(self._stop_request.remaining(anyio.current_time()), least)
+
     async def launch(self, command: Command, number: int) -> Process | None:
         """Start and return the process; if that fails, set `error` and return None.
 
@@ -237,8 +246,7 @@ class Attempt:
                 finally:
                     # Also when the event loop is torn down.  Bounded: grace, and limits.reap.
                     with anyio.CancelScope(shield=True):
-                        await self._stop_group(running)
-                await self._drain(process)
+                        await self._stop_and_drain(running)
             if exited_at is not None and self.status is None:
                 self._judge()
                 on_end(self._uptime(exited_at))
@@ -341,12 +349,12 @@ class Attempt:
     async def _exit_of(self, process: Process) -> Exit:
         """Wait for the exit of the leader, and perhaps of the processes that it leaves behind.
 
-        Cancellation: hurries a stop.  Only the end of the event loop cancels this task, and on
-        asyncio a second Ctrl-C ends the event loop.
+        Cancellation: requests a stop, or hurries one.  In a Runner only the end of the event loop
+        cancels this task, and on asyncio a second Ctrl-C ends the event loop.
         """
         try:
             return await self._wait(process)
-        except anyio.get_cancelled_exc_class():
+        except BaseException:  # a cancellation, or on trio Ctrl-C
             self._request_stop(hurry=self._stop_request is not None)
             raise
 
@@ -361,6 +369,14 @@ class Attempt:
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
         await self._announcer.started(self._command.name, process.pid, self.number)
         await self.output.read(process.stdout, process.stderr, tasks)
+
+    async def _stop_and_drain(self, running: _Running) -> None:
+        try:
+            await self._stop_group(running)
+            await self._drain(running.process)
+        except BaseException:  # such as a second Ctrl-C
+            self.output.give_up()
+            raise
 
     async def _stop_group(self, running: _Running) -> None:
         """Stop the group, or after the exit of the leader the leftover processes."""
@@ -393,13 +409,10 @@ class Attempt:
             await process.stdin.aclose()  # Another process may hold the other end.
         if self._stop_request is None:
             return
-        limits = self._context.limits
-        with anyio.move_on_after(limits.end_of_output):
+        with anyio.move_on_after(self._context.limits.end_of_output):
             await self.output.ended()
             return
-        left = self._stop_request.remaining(anyio.current_time())
-        least = 0 if self._stop_request.is_hurried else limits.escapee_grace
-        await self.end_escapees(max(left, least))
+        await self.end_escapees(self.grace_of_escapees)
 
     def _judge(self) -> bool:
         """Set `status` and return True; return False if unread output still decides the status."""
@@ -449,7 +462,7 @@ class Attempt:
         except CannotStopError as error:
             self._note_failure_to_stop(error)
         except Exception:  # The launcher broke its contract.
-            running.tasks.cancel_scope.cancel()
+            self._abandon(running)
             raise
         else:
             self._note_exit(end)
@@ -479,7 +492,11 @@ class Attempt:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""
         self.fail(error)
         if isinstance(self._phase, _Running):
-            self._phase.tasks.cancel_scope.cancel()
+            self._abandon(self._phase)
+
+    def _abandon(self, running: _Running) -> None:
+        self.output.give_up()
+        running.tasks.cancel_scope.cancel()
 
     def _enter(self, phase: _Phase) -> None:
         self._phase = phase

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import anyio
-
     from currant._channel.channel import Channel
     from currant._channel.discard import Discard
     from currant._channel.transcript import Transcript
@@ -30,8 +28,8 @@ class RunnerContext(NamedTuple):
         barrier: the Runner's kill barrier.
         home: the event loop of the Runner.
         limits: how long each step of a shutdown may take.
-        starting: held while a process starts.  Each start blocks the event loop for a third of a
-            millisecond, and between two starts other tasks run.
+        take_turn: waits for a turn to start a process.  Each start blocks the event loop for a
+            third of a millisecond.
         withdraw: ends the command of that name at once, if the command still waits to begin.
         run_again: begins another life of the command of that name, which has ended.
         wait_for_dependents: waits until no process runs of the commands that need the command of
@@ -43,7 +41,7 @@ class RunnerContext(NamedTuple):
     barrier: KillBarrier
     home: HomeLoop
     limits: ShutdownLimits
-    starting: anyio.Lock
+    take_turn: Callable[[], Awaitable[None]]
     withdraw: Callable[[str], None]
     run_again: Callable[[str], None]
     wait_for_dependents: Callable[[str], Awaitable[None]]

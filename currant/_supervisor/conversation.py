@@ -17,7 +17,8 @@ from currant._channel.track import Place
 from currant._channel.transcript_lines import LineIterator, TranscriptLines
 from currant._supervisor.job_input import InputStream, JobInput
 from currant._supervisor.until import check_conditions, first_of
-from currant._values.checks import check_seconds
+from currant._values.checks import check_seconds, naming
+from currant._values.command import flush_after_of
 from currant._values.errors import CommandError, ExpectError
 from currant._values.incremental_search import CONTEXT
 from currant._values.launch_spec import read_streams
@@ -58,7 +59,7 @@ class Conversation:
         self._streams: dict[StreamName, OutputStream] = {}
         command = life.command
         self._lines = TranscriptLines(
-            command.name, self._transcript, command.line_limit, command.flush_after
+            command.name, self._transcript, command.line_limit, flush_after_of(command)
         )
 
     def stream(self, name: StreamName) -> OutputStream:
@@ -69,7 +70,9 @@ class Conversation:
 
     def lines(self, stream: StreamName | None) -> LineIterator:
         """Return an iterator; see `Job.lines`."""
-        return LineIterator(self._lines, self._streams_of("lines", stream), self._home)
+        with naming(self.life.name):
+            streams = self._streams_of("lines", stream)
+        return LineIterator(self._lines, streams, self._home)
 
     async def expect(
         self,
@@ -78,9 +81,10 @@ class Conversation:
         timeout: float | None,  # noqa: ASYNC109 - the error needs what has come
     ) -> re.Match[bytes]:
         """Wait for a match; see `Job.expect`."""
-        compiled = _compiled(pattern)
-        streams = self._streams_of("expect", stream)
-        check_seconds("expect: timeout", timeout)
+        with naming(self.life.name):
+            compiled = _compiled(pattern)
+            streams = self._streams_of("expect", stream)
+            check_seconds("expect: timeout", timeout)
         places: dict[StreamName, Place] = {name: self._expected[name].copy() for name in streams}
         expectation, found = Expectation(compiled, streams), None
         with self._transcript.attached(places) as cursor, cursor.reading():
@@ -110,8 +114,7 @@ class Conversation:
             return wanted
         problem = "all output goes to files" if not streams else f"its {stream} goes elsewhere"
         raise CommandError(
-            f"{call}: currant cannot read that: {problem}; see the stdout, stderr and pty of "
-            f"command {command.name!r}"
+            f"{call}: currant cannot read that: {problem}; see its stdout, stderr and pty"
         )
 
     async def _unmatched(
@@ -122,9 +125,8 @@ class Conversation:
         if reason is None:
             with anyio.move_on_after(EXIT_AFTER_OUTPUT):
                 await self.life.exited()
-            reason = "its output has ended"
-            if self.life.end_so_far is not None:
-                reason += f"; it has ended: {self.life.end_so_far}"
+            ended = self.life.end_so_far
+            reason = "its output has ended" if ended is None else f"it has ended: {ended}"
         unread = self._transcript.unread({name: self._expected[name] for name in streams})
         self.before = unread[-CONTEXT:]
         end = self.life.attempt.exit
@@ -137,17 +139,23 @@ class Conversation:
         timeout: float | None,  # noqa: ASYNC109 - it is no error
     ) -> JobCondition | None:
         """Wait for the first of the conditions; see `Job.until`."""
-        check_conditions(conditions, idle)
-        check_seconds("until: timeout", timeout)
+        with naming(self.life.name):
+            check_conditions(conditions, idle)
+            check_seconds("until: timeout", timeout)
         with self.life.context.runner.channel.waiting(), anyio.move_on_after(timeout):
             return await first_of(self.life, conditions, idle)
         return None
 
     def since(self, mark: int) -> Excerpt:
         """Return the output after `mark`; see `Job.since`."""
-        if not isinstance(cast("object", mark), int) or isinstance(mark, bool) or mark < 0:
-            raise CommandError(f"since: mark must be 0 or the mark of an Excerpt, not {mark!r}")
+        with naming(self.life.name):
+            _check_mark(mark)
         return self._transcript.since(mark)
+
+
+def _check_mark(mark: object) -> None:
+    if not isinstance(mark, int) or isinstance(mark, bool) or mark < 0:
+        raise CommandError(f"since: mark must be 0 or the mark of an Excerpt, not {mark!r}")
 
 
 def _compiled(pattern: object) -> re.Pattern[bytes]:
@@ -155,7 +163,11 @@ def _compiled(pattern: object) -> re.Pattern[bytes]:
     if isinstance(pattern, re.Pattern):
         if isinstance(pattern.pattern, bytes):  # pyright: ignore[reportUnknownMemberType]
             return cast("re.Pattern[bytes]", pattern)
-    elif isinstance(pattern, (str, bytes)):
+        raise CommandError(
+            f"expect: {pattern!r} is compiled from a str, and output is bytes; "
+            "use re.compile(b'...'), or pass the str itself"
+        )
+    if isinstance(pattern, (str, bytes)):
         try:
             return re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
         except (re.error, UnicodeEncodeError) as error:

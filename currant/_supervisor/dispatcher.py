@@ -86,17 +86,23 @@ class Dispatcher:
         self._conditions = Conditions(plan.dependencies, self.lives)
         self._scheduler: Scheduler[Lifecycle] = Scheduler(max_processes)
         self._waits: dict[str, anyio.CancelScope] = {}  # for other commands, by name
+        self._starting = anyio.Lock(fast_acquire=True)
         self._context = RunnerContext(
             launcher=launcher,
             channel=channel,
             barrier=barrier,
             home=home,
             limits=limits,
-            starting=anyio.Lock(fast_acquire=True),
+            take_turn=self._take_turn,
             withdraw=self._withdraw,
             run_again=self._run_again,
             wait_for_dependents=self._conditions.wait_for_dependents,
         )
+
+    async def _take_turn(self) -> None:
+        """Let other tasks run between two starts, each of which blocks the event loop."""
+        async with self._starting:
+            await checkpoint()
 
     async def register_all(self) -> None:
         """Register all planned commands."""

@@ -6,14 +6,14 @@ checks that it comes from the Runner's event loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, get_args
 
 import anyio
 
 from currant._supervisor.conversation import Conversation
 from currant._supervisor.job_input import JobInput
 from currant._supervisor.readiness import why_attempt_not_ready
-from currant._values.checks import check_choice, checked_signal
+from currant._values.checks import check_choice, checked_signal, naming
 from currant._values.errors import CommandError, DependencyError, LaunchError, NotReadyError
 from currant._values.launch_spec import Pty, SignalTarget
 from currant._values.lines import STREAMS
@@ -252,11 +252,6 @@ class Job:
             CommandError: `data` is not bytes.
         """
         self._check_loop("Job.send")
-        if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
-            raise CommandError(
-                f"command {self.name!r}: send takes bytes, not {type(data).__name__}; "
-                "encode a str with .encode()"
-            )
         await JobInput(self._life).send(data)
 
     async def close_stdin(self) -> None:
@@ -449,9 +444,10 @@ class Job:
             CommandError: a number is out of range, or the command was built without a `pty`.
         """
         self._check_loop("Job.resize")
-        size = Pty(rows, columns)
-        if not self.command.pty:
-            raise CommandError(f"{self.name!r} has no terminal: it was built without a pty")
+        with naming(self.name):
+            size = Pty(rows, columns)
+            if not self.command.pty:
+                raise CommandError("it has no terminal, because it was built without a pty")
         await self._life.resize(size)
 
     def _check_loop(self, call: str) -> None:

@@ -6,14 +6,14 @@ lines of the command, and `InputStream` raises the errors that anyio promises of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 from anyio.abc import ByteSendStream
 from anyio.lowlevel import checkpoint
 
 from currant._values.command import PIPE
-from currant._values.errors import StdinClosedError
+from currant._values.errors import CommandError, StdinClosedError
 
 if TYPE_CHECKING:
     from currant._supervisor.lifecycle import Lifecycle
@@ -41,6 +41,11 @@ class JobInput:
 
     async def send(self, data: bytes) -> None:
         """Write all of `data`; see `Job.send`."""
+        if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
+            raise CommandError(
+                f"command {self._life.name!r}: send takes bytes, not {type(data).__name__}; "
+                "encode a str with .encode()"
+            )
         stdin = await self._open()
         if stdin is None:
             is_running = self._life.attempt.is_running  # A later attempt may have no pipe.
@@ -103,6 +108,7 @@ class InputStream(ByteSendStream):
             anyio.BrokenResourceError: the command has ended, or has closed its stdin; the text says
                 how it ended, and has its last lines.
             anyio.ClosedResourceError: the stream or the pipe was closed here.
+            CommandError: `item` is not bytes.
         """
         self._check_loop("Job.stdin.send")
         await checkpoint()

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
@@ -30,7 +29,7 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
 )
-from currant._values.launch_spec import is_redirected
+from currant._values.launch_spec import is_redirected, places_of
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.policies import StopReason
 from currant._values.restart import Again, Done, History, after_request, decide
@@ -186,24 +185,6 @@ class Lifecycle:
         self.context.barrier.throw(reason)
         self.context.runner.home.call_in_task_soon(self.hurry if is_repeated else self._on_kill)
 
-    def stop_soon(self, reason: str) -> None:
-        """Stop the command for good, or if that has begun, hurry; return at once.
-
-        For a command that is alone: no watcher waits at its barrier.
-        """
-        if self.context.barrier.thrown:
-            self.hurry()
-        else:
-            self.context.barrier.throw_in_loop(reason)
-            self._cut_waits_short()
-            self.attempt.stop_soon()
-
-    def _cut_waits_short(self) -> None:
-        """End the waits of `run` that a kill cuts short."""
-        self.context.change.notify_all()
-        if self._cut_short is not None:
-            self._cut_short.cancel()
-
     def _on_kill(self) -> None:
         if self.has_ended:  # The command may have begun another life.
             return
@@ -301,7 +282,9 @@ class Lifecycle:
         Cancellation: as for `run`.
         """
         await self.context.barrier.wait()
-        self._cut_waits_short()
+        self.context.change.notify_all()
+        if self._cut_short is not None:
+            self._cut_short.cancel()
         if self.context.runner.barrier.thrown and not self._is_killed:
             await self.context.runner.wait_for_dependents(self.name)
         await self.context.change.wait_for(lambda: not self.attempt.is_starting or self.has_ended)
@@ -337,8 +320,7 @@ class Lifecycle:
 
     async def _may_start(self) -> bool:
         """Wait for a turn to start; then, in the same step as the start, look at the barrier."""
-        async with self.context.runner.starting:
-            await checkpoint()
+        await self.context.runner.take_turn()
         return not self.context.barrier.thrown
 
     async def _run_attempt(self) -> None:
@@ -444,6 +426,7 @@ class Lifecycle:
             stdout=self._captured("stdout"),
             stderr=self._captured("stderr"),
             omitted=self.attempt.output.omitted,
+            places=places_of(self.command),
             tail=self.attempt.output.tail,
             usage=self.attempt.usage,
         )

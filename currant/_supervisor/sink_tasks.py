@@ -64,9 +64,15 @@ class SinkTasks:
         Args:
             grace: how long the commands may take to stop, in seconds.
         """
-        self._deadline = anyio.current_time() + 2 * grace + self._least_time
+        deadline = anyio.current_time() + 2 * grace + self._least_time
+        self._deadline = min(self._deadline, deadline)
         for scope in self._scopes:
             scope.deadline = self._deadline
+
+    def hurry(self) -> None:
+        """Shorten the time of `limit`, if there is one, because the commands stop at once."""
+        if self._deadline < inf:
+            self.limit(0.0)
 
     async def _run(self, sink: Sink, feed: SinkFeed) -> None:
         try:

@@ -266,6 +266,7 @@ class Supervisor:
     def hurry(self) -> None:
         """Skip the rest of the grace; called by a task."""
         self._sweep.hurry()
+        self._sinks.hurry()
         self.dispatcher.hurry()
 
     def _on_interrupt(self) -> None:

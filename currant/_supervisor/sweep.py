@@ -8,7 +8,7 @@ escapees of commands that are gone are asked to stop at half of the grace.  A se
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -36,10 +36,12 @@ async def end_escapees_of(command: Command, launcher: Launcher, grace: float) ->
     Raises:
         CannotStopError: a process survived SIGKILL.
     """
-    if isinstance(launcher, Sweeper):
-        await launcher.sweep(command.name, grace)
+    # An isinstance of a protocol takes 5 to 15 µs.
+    if getattr(launcher, "sweep", None) is not None:
+        sweeper = cast("Sweeper", launcher)
+        await sweeper.sweep(command.name, grace)
         if has_checks(command):
-            await launcher.sweep(name_of_probes(command.name), grace)
+            await sweeper.sweep(name_of_probes(command.name), grace)
 
 
 class FinalSweep:

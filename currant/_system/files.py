@@ -26,10 +26,7 @@ __all__ = [
 
 def is_named_pipe(path: str) -> bool:
     """Return whether `path` leads to a named pipe, which waits for a writer when opened."""
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        return False
+    return stat.S_ISFIFO(_mode_of(path))
 
 
 def open_for_reading(path: str) -> int:
@@ -38,27 +35,40 @@ def open_for_reading(path: str) -> int:
     Raises:
         OSError: `path` cannot be read, or is a directory or a named pipe; the error names it.
     """
-    if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     return _open_at_once(path, os.O_RDONLY)
 
 
-def open_for_writing(path: str) -> int:
+def open_for_writing(path: str, umask: int = 0) -> int:
     """Open a file as an output of a process, without waiting: create the file, or empty it.
+
+    Args:
+        path: the file.
+        umask: the permissions that a new file does not get, besides those of this program's umask.
 
     Raises:
         OSError: `path` cannot be written, or is a directory or a named pipe; the error names it.
     """
-    return _open_at_once(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    return _open_at_once(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 & ~umask)
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    if is_named_pipe(path):  # Opened without waiting, it would be empty, or not open.
+def _open_at_once(path: str, flags: int, permissions: int = 0) -> int:
+    mode = _mode_of(path)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if stat.S_ISFIFO(mode):  # Opened without waiting, it would be empty, or not open.
         raise OSError(errno.EINVAL, "it is a named pipe", path)
     # O_NONBLOCK, because the path may lead to a named pipe by now.
-    fd = os.open(path, flags | os.O_NOCTTY | os.O_NONBLOCK, 0o666)
+    fd = os.open(path, flags | os.O_NOCTTY | os.O_NONBLOCK, permissions)
     os.set_blocking(fd, True)
     return fd
+
+
+def _mode_of(path: str) -> int:
+    """Return the mode of a file; 0 if there is no such file, or none that we may look at."""
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
 
 
 def check_access(fd: int, *, for_writing: bool) -> None:

@@ -118,7 +118,7 @@ class Omitted:
 NOTHING_OMITTED = Omitted()
 
 
-def decode_around(kept: bytes, after: int, omitted: int) -> str:
+def decode_around(kept: bytes, after: int, omitted: int, *, is_cut: bool) -> str:
     """Return `kept` decoded as UTF-8, with a line that tells of the bytes that were omitted.
 
     A character that the omission has cut is left out; other invalid bytes become U+FFFD.
@@ -127,14 +127,20 @@ def decode_around(kept: bytes, after: int, omitted: int) -> str:
         kept: the first and the last bytes of a stream, joined.
         after: the number of first bytes.
         omitted: the number of bytes between them; 0: `kept` is the whole stream.
+        is_cut: whether the stream may have been cut behind `kept`, too.
     """
     if not omitted:
-        return kept.decode(errors="replace")
-    head, _ = utf_8_decode(kept[:after], "replace", False)  # noqa: FBT003 - by position only
-    tail = _without_broken_begin(kept[after:]).decode(errors="replace")
+        return _decode(kept, is_cut=is_cut)
+    head = _decode(kept[:after], is_cut=True)
+    tail = _decode(_without_broken_begin(kept[after:]), is_cut=is_cut)
     end_of_line = "" if not head or head.endswith("\n") else "\n"
     noun = "byte" if omitted == 1 else "bytes"
     return f"{head}{end_of_line}[... {omitted:,} {noun} omitted ...]\n{tail}"
+
+
+def _decode(data: bytes, *, is_cut: bool) -> str:
+    """Return `data` decoded; if it is cut, without the beginning of a character at its end."""
+    return utf_8_decode(data, "replace", not is_cut)[0]
 
 
 def _without_broken_begin(data: bytes) -> bytes:

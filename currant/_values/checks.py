@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import contextmanager
 from functools import cache
 from math import inf, isnan
 from os import PathLike
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "StrOrPath",
@@ -33,12 +34,22 @@ __all__ = [
     "checked_signal",
     "checked_words",
     "is_number",
+    "naming",
 ]
 
 StrOrPath: TypeAlias = "str | PathLike[str]"
 
 MAX_ACCOUNT = 2**32 - 2
 """The highest number of a user or group; the next one means "unchanged" to the system."""
+
+
+@contextmanager
+def naming(command: str) -> Iterator[None]:
+    """Put the name of the command before the text of a `CommandError`."""
+    try:
+        yield
+    except CommandError as error:
+        raise CommandError(f"command {command!r}: {error}") from error.__cause__
 
 
 def is_number(value: object) -> bool:

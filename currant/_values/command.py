@@ -14,7 +14,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
-from pathlib import Path, PurePath
+from pathlib import Path
+from posixpath import basename
 from signal import SIGTERM
 from subprocess import PIPE
 from types import MappingProxyType
@@ -82,6 +83,7 @@ __all__ = [
     "DefaultName",
     "ProcessOptions",
     "as_command",
+    "flush_after_of",
     "single_command",
     "with_name",
     "with_policies",
@@ -99,6 +101,7 @@ After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
 
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+_NO_NEEDS: Mapping[str, Condition | None] = MappingProxyType({})
 
 
 class ProcessOptions(TypedDict, total=False):
@@ -207,10 +210,13 @@ class Command(LaunchSpec):
             start, as a program is; ``argv[0]`` is not, because a sandbox may have other files.  No
             shell is involved.
         umask: the permissions that new files do not get, such as ``0o077``, from 0 to 0o777; None:
-            those of the host program, as with each of the next three.
+            those of the host program, as with each of the next three.  A new file of `stdout` or
+            `stderr` gets neither these nor those that the host program's umask takes.
         user: the user to run as, by name or number.  The user brings their own groups, unless
-            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  To
-            become another user takes root, or the capabilities CAP_SETUID and CAP_SETGID.
+            `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  A
+            file of `stdin`, `stdout` or `stderr` is opened before, by the host program's user, to
+            whom a new file belongs.  To become another user takes root, or the capabilities
+            CAP_SETUID and CAP_SETGID.
         group: the group to run as, by name or number.
         extra_groups: the supplementary groups, by name or number; empty: none.
         limits: what each process of the command may use, as `Limits`; None: as much as the host
@@ -266,8 +272,9 @@ class Command(LaunchSpec):
             UTF-8 if the text is UTF-8.  This much of an unfinished line is held in memory.
         flush_after: seconds of silence after which an unfinished line is passed on, such as a
             prompt: a `Line` with the ending ``b""``.  The rest of the line follows as another
-            `Line`.  0: at once; None: not before the line ends.  The default is 0.1 with a `pty`,
-            and None without.
+            `Line`.  A line that is never silent, such as dots, is passed on after ten times that.
+            0: at once; None: not before the line ends.  ``"auto"`` is 0.1 with a `pty`, and None
+            without.
 
     Raises:
         EmptyCommandError: `argv` contains no program.
@@ -289,7 +296,7 @@ class Command(LaunchSpec):
     replicas: int
     color: str | None
     line_limit: int
-    flush_after: float | None
+    flush_after: float | Literal["auto"] | None
 
     # Written by hand, because the parameters accept wider types than the fields have.
     @explains_options("Command", COMMAND_HINTS, "a list of words")
@@ -335,7 +342,7 @@ class Command(LaunchSpec):
     ) -> None:
         words = _checked_argv(argv)
         if name is None or isinstance(name, DefaultName):
-            name = DefaultName(PurePath(words[0]).name or words[0])
+            name = DefaultName(basename(words[0].rstrip("/")) or words[0])
         else:
             _check_name(name)
         try:
@@ -376,7 +383,7 @@ class Command(LaunchSpec):
                 replicas=replicas,
                 color=color,
                 line_limit=line_limit,
-                flush_after=_default_flush(pty) if flush_after == "auto" else flush_after,
+                flush_after=flush_after,
             )
             self._check_options()
         except CommandError as error:
@@ -414,7 +421,7 @@ class Command(LaunchSpec):
                 "empties the file; use a file that is open for appending"
             )
         check_count("line_limit", self.line_limit)
-        if self.flush_after is not None:
+        if self.flush_after not in (None, "auto"):
             check_delay("flush_after", self.flush_after, finite=True)
         if self.color is not None:
             check_str("color", self.color)
@@ -473,8 +480,6 @@ class Command(LaunchSpec):
                 shown += [f"after={dict(value)}"] if value else []
             elif name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
-            elif name == "flush_after":
-                shown += [] if value == _default_flush(self.pty) else [f"{name}={value!r}"]
             elif name == "listen":
                 shown += [f"listen=<{len(value)} sockets>"] if value else []
             elif name == "stdin" and isinstance(value, bytes):
@@ -528,6 +533,13 @@ def single_command(call: str, value: CommandLike, options: CommandOptions) -> Co
     return command
 
 
+def flush_after_of(command: Command) -> float | None:
+    """Return the `flush_after` of a command in seconds, also if it is ``"auto"``."""
+    if command.flush_after == "auto":
+        return FLUSH_AFTER if command.pty else None
+    return command.flush_after
+
+
 def with_policies(command: Command, policies: Policies) -> Command:
     """Return `command` with the policies that its launcher has to know, as the Runner has them."""
     return _copied(
@@ -560,7 +572,9 @@ def _copied(command: Command, **changes: object) -> Command:
     The copy is not checked again: that takes 5 µs, `dataclasses.replace` takes 15 µs.
     """
     copied = object.__new__(Command)
-    _set_fields(copied, **{name: getattr(command, name) for name in _FIELDS} | changes)
+    for name in _FIELDS:
+        object.__setattr__(copied, name, getattr(command, name))
+    _set_fields(copied, **changes)
     return copied
 
 
@@ -581,9 +595,7 @@ _DEFAULTS: Mapping[str, object] = {
 
 
 def _checked_argv(argv: object) -> tuple[str, ...]:
-    # A mapping or a set has words too, but no order that the caller could have intended.
-    is_unordered = isinstance(argv, (Mapping, AbstractSet))
-    if isinstance(argv, (str, bytes)) or is_unordered or not isinstance(argv, Iterable):
+    if not isinstance(argv, (list, tuple)) and not _has_words(argv):
         raise CommandError(
             f"argv must be a sequence of str or paths, not {argv!r}; "
             "Command.parse splits a line, Command.shell runs a line with a shell"
@@ -595,6 +607,12 @@ def _checked_argv(argv: object) -> tuple[str, ...]:
     return words
 
 
+def _has_words(argv: object) -> bool:
+    """Return whether `argv` has words in an order that the caller can have intended."""
+    is_unordered = isinstance(argv, (Mapping, AbstractSet))
+    return not isinstance(argv, (str, bytes)) and not is_unordered and isinstance(argv, Iterable)
+
+
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise CommandError(f"name must be a non-empty str, not {name!r}")
@@ -602,6 +620,8 @@ def _check_name(name: object) -> None:
 
 
 def _checked_env(env: object) -> Mapping[str, str]:
+    if env is _NO_VARIABLES:
+        return _NO_VARIABLES
     if not isinstance(env, Mapping):
         raise CommandError(f"env must be a mapping from str to str, not {env!r}")
     given = cast("Mapping[object, object]", env)
@@ -682,10 +702,6 @@ def _checked_groups(groups: object) -> tuple[str | int, ...] | None:
     return given
 
 
-def _default_flush(pty: object) -> float | None:
-    return FLUSH_AFTER if pty else None
-
-
 def _checked_codes(codes: object) -> tuple[int, ...]:
     if not isinstance(codes, Iterable):
         raise CommandError(f"success_codes must be a collection of exit codes, not {codes!r}")
@@ -719,6 +735,8 @@ def _check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:
+    if after == ():
+        return _NO_NEEDS
     names: object = [after] if isinstance(after, str) else after
     if not isinstance(names, Iterable):
         raise CommandError(f"after must be names of commands, not {after!r}")

@@ -12,6 +12,7 @@ from posixpath import join, normpath
 from typing import TYPE_CHECKING
 
 from currant._values.capture import Capture
+from currant._values.checks import naming
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ def check_emptied_files(commands: Iterable[tuple[LaunchSpec, CaptureLike]]) -> N
     """
     writers: dict[str, str] = {}
     for command, capture in commands:
-        try:
+        with naming(command.name):
             check_own_files(command, capture)
-        except CommandError as error:
-            raise CommandError(f"command {command.name!r}: {error}") from None
         for _, path in _emptied_by(command, capture):
             writer = writers.setdefault(path, command.name)
             if writer != command.name:

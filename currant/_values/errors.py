@@ -347,17 +347,22 @@ class NotCapturedError(CurrantError):
     Attributes:
         name: the command's name.
         stream: ``"stdout"`` or ``"stderr"``.
+        place: where the stream went instead of to currant, such as ``"the file 'log'"``; None: it
+            came to currant, and no `capture` was set.
     """
 
-    _fields = ("name", "stream")
+    _fields = ("name", "stream", "place")
 
-    def __init__(self, name: str, stream: str) -> None:
-        super().__init__(
-            f"the {stream} of {name!r} was not captured; give the command or its Runner "
-            "capture=True, a number of last bytes, or a Capture"
+    def __init__(self, name: str, stream: str, place: str | None = None) -> None:
+        why = (
+            "; give the command or its Runner capture=True, a number of last bytes, or a Capture"
+            if place is None
+            else f", because it went to {place}"
         )
+        super().__init__(f"the {stream} of {name!r} was not captured{why}")
         self.name = name
         self.stream = stream
+        self.place = place
 
 
 class OutputDiscardedError(CurrantError):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, fields
 from enum import Enum
+from pathlib import Path
 from signal import SIGTERM
 from subprocess import PIPE
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from currant._values.checks import check_count
 from currant._values.errors import CommandError
@@ -29,12 +30,14 @@ __all__ = [
     "KillMode",
     "LaunchSpec",
     "Leftovers",
+    "Places",
     "Pty",
     "SignalTarget",
     "Silent",
     "check_portable",
     "has_input",
     "is_redirected",
+    "places_of",
     "read_streams",
     "wrapped_argv",
 ]
@@ -153,9 +156,35 @@ def read_streams(spec: LaunchSpec) -> frozenset[StreamName]:
 
 
 def is_redirected(spec: LaunchSpec, stream: StreamName) -> bool:
-    """Return whether a stream goes to a file, so that currant sees none of it."""
-    place = spec.stdout if stream == "stdout" or spec.stderr == "stdout" else spec.stderr
-    return place not in (None, "separate")
+    """Return whether a stream goes elsewhere, so that currant sees none of it."""
+    return _place_of(spec, stream) is not None
+
+
+class Places(NamedTuple):
+    """Where the output streams go, as texts for messages; None: to currant."""
+
+    stdout: str | None = None
+    stderr: str | None = None
+
+
+def places_of(spec: LaunchSpec) -> Places:
+    """Return where the output of a command goes."""
+    return Places(_place_of(spec, "stdout"), _place_of(spec, "stderr"))
+
+
+def _place_of(spec: LaunchSpec, stream: StreamName) -> str | None:
+    field: StreamName = "stdout" if spec.stderr == "stdout" else stream
+    match getattr(spec, field):
+        case None | "separate":
+            return None
+        case "inherit":
+            return f"the {field} of this program"
+        case Path() as path:
+            return f"the file {str(path)!r}"
+        case int(descriptor):
+            return f"the descriptor {descriptor}"
+        case file:
+            return f"the open file {file!r}"
 
 
 def check_portable(spec: LaunchSpec) -> None:

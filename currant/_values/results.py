@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from currant._values.capture import NOTHING_OMITTED, Omitted, decode_around
 from currant._values.errors import (
     CurrantError,
     NotCapturedError,
     NotReadyError,
+    OutputLimitError,
     UnknownNameError,
     with_lines,
 )
+from currant._values.launch_spec import Places
 
 if TYPE_CHECKING:
     from currant._values.exit import Exit
@@ -25,10 +27,15 @@ __all__ = ["CommandFailed", "Result", "Results", "Status", "end_of"]
 
 Status: TypeAlias = Literal["succeeded", "failed", "stopped", "skipped"]
 
+MAX_SHOWN = 200
+"""Bytes of an output that a repr shows; of a longer output it shows the size."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """How a command ended; if it was run again after an end, how one of its lives did.
+
+    Its repr shows an output of more than 200 bytes by its size.
 
     Attributes:
         command: the command's name.
@@ -51,6 +58,8 @@ class Result:
             attempt, if another part of the program reaped the process, or if the event loop did
             (on systems without pidfds, such as macOS).
         omitted: the numbers of bytes that `capture` left out of `stdout` and of `stderr`.
+        places: where `stdout` and `stderr` went, as texts such as ``"the file 'log'"``; None for a
+            stream that came to currant.
     """
 
     command: str
@@ -65,16 +74,23 @@ class Result:
     tail: tuple[Line, ...] = field(default=(), repr=False)
     usage: Usage | None = field(default=None, repr=False)
     omitted: Omitted = NOTHING_OMITTED
+    places: Places = field(default=Places(), repr=False)
+
+    def __repr__(self) -> str:
+        names = (each.name for each in fields(self) if each.repr)
+        shown = (f"{name}={_shown(getattr(self, name))}" for name in names)
+        return f"Result({', '.join(shown)})"
 
     @property
     def text(self) -> str:
         """`stdout` decoded as UTF-8; U+FFFD replaces invalid bytes.
 
         If bytes were left out, a line such as ``[... 1,234,567 bytes omitted ...]`` is in their
-        place, and a character that was cut there is left out of the text as a whole.
+        place.  A character that was cut there, or at the end by `Command.max_output`, is left out
+        of the text as a whole.
 
         Raises:
-            NotCapturedError: `capture` was not set.
+            NotCapturedError: `capture` was not set, or stdout went to a file.
         """
         return self._decoded("stdout", self.stdout, self.omitted.stdout)
 
@@ -83,14 +99,20 @@ class Result:
         """`stderr` decoded in the same way.
 
         Raises:
-            NotCapturedError: `capture` was not set.
+            NotCapturedError: `capture` was not set, or stderr went to a file.
         """
         return self._decoded("stderr", self.stderr, self.omitted.stderr)
 
     def _decoded(self, stream: StreamName, kept: bytes | None, omitted: int) -> str:
         if kept is None:
-            raise NotCapturedError(self.command, stream)
-        return decode_around(kept, self.omitted.after, omitted)
+            raise NotCapturedError(self.command, stream, getattr(self.places, stream))
+        is_cut = isinstance(self.error, OutputLimitError)
+        return decode_around(kept, self.omitted.after, omitted, is_cut=is_cut)
+
+
+def _shown(value: object) -> str:
+    is_long = isinstance(value, bytes) and len(value) > MAX_SHOWN
+    return f"<{len(cast('bytes', value))} bytes>" if is_long else repr(value)
 
 
 def end_of(result: Result) -> CurrantError | Exit | Status:

@@ -61,6 +61,10 @@ def run_command_line() -> None:
     _exit(status)
 
 
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+"""The units of a number of bytes, as those of ``head -c``."""
+
+
 def _parse_signal(text: str) -> int:
     """Return the number of a signal, given by number or by name, with or without SIG."""
     try:
@@ -91,6 +95,22 @@ def _parse_process_count(text: str) -> int:
     # Count only the CPUs that this process may use, if the system reports them.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, round((cpus or 1) * int(number) / 100))
+
+
+def _parse_size(text: str) -> int:
+    """Return a number of bytes, given with or without a unit; at least 1."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    if not number.isdecimal() or int(number) < 1:
+        raise click.BadParameter(
+            f"{text!r} must be a number of bytes >= 1, or of KiB, MiB or GiB such as 10k, 10M, 10G"
+        )
+    return int(number) * _UNITS.get(unit, 1)
+
+
+class _Seconds(click.FloatRange):
+    """A number of seconds; the name is for the message about another text."""
+
+    name = "number of seconds"
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -192,7 +212,7 @@ _SHARED_OPTIONS = (
     ),
     click.option(
         "--restart-delay",
-        type=click.FloatRange(min=0),
+        type=_Seconds(min=0),
         metavar="S",
         help="Seconds before the first restart.  [default: 0.1]",
     ),
@@ -204,7 +224,7 @@ _SHARED_OPTIONS = (
     ),
     click.option(
         "--grace",
-        type=click.FloatRange(min=0),
+        type=_Seconds(min=0),
         default=5.0,
         show_default=True,
         metavar="S",
@@ -212,15 +232,16 @@ _SHARED_OPTIONS = (
     ),
     click.option(
         "--idle-timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=_Seconds(min=0, min_open=True),
         metavar="S",
         help="Stop a command that writes nothing for S seconds; it has failed.",
     ),
     click.option(
         "--max-output",
-        type=click.IntRange(min=1),
+        type=_parse_size,
         metavar="BYTES",
-        help="Stop a command that writes more than so many bytes; it has failed.",
+        help="Stop a command that writes more than so many bytes, or KiB, MiB or GiB with the unit "
+        "k, M or G; it has failed.",
     ),
     click.option(
         "--stop-signal",

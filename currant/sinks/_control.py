@@ -3,10 +3,12 @@ r"""Output without the control sequences that would spoil a shared terminal or a
 A sequence that moves the cursor, clears the screen or switches to another screen destroys the lines
 of other commands.  `ControlFilter` lets colours (SGR: ``CSI ... m``) and hyperlinks (OSC 8) pass,
 and ends them with their line.  Where a line may be rewound, the sequences that erase it (EL: ``CSI
-K``) pass on request.  The filter removes all the rest of ECMA-48 and xterm: other CSI and OSC
-sequences; the strings DCS, APC, PM and SOS; short sequences such as ``ESC c`` and ``ESC 7``;
-the characters of C1; and the control characters that move the cursor (backspace, vertical tab, form
-feed), switch the character set (SO, SI) or make the terminal answer (ENQ).
+K``) pass on request.  A move to the first column (CHA: ``CSI 1 G``; CUB by 100 columns or more:
+``CSI 1000 D``) becomes a ``\r``, which does the same.  The filter removes all the rest of ECMA-48
+and xterm: other CSI and OSC sequences; the strings DCS, APC, PM and SOS; short sequences such as
+``ESC c`` and ``ESC 7``; the characters of C1; and the control characters that move the cursor
+(backspace, vertical tab, form feed), switch the character set (SO, SI) or make the terminal answer
+(ENQ).
 
 The result depends on the bytes alone, not on the pieces in which they arrive: an incomplete
 sequence or character at the end of a piece is held back.  A string ends with its line at the
@@ -39,6 +41,7 @@ _BEGINS_LONG = b"[]PX^_"
 _COLOR = rb"\x1b\[[0-9;:]*+m"
 _ERASE = rb"\x1b\[[02]?+K"
 _LINK = rb"\x1b\]8;[^;\x07\x1b\r\n]*+;[^\x07\x1b\r\n]*+(?:\x07|\x1b\\)"
+_FIRST_COLUMN = re.compile(rb"\x1b\[(?:[01]?+G|[0-9]{3,}+D)")
 _CONTROLS = (b"\x05", b"\x08", b"\x0b", b"\x0c", b"\x0e", b"\x0f")
 _CONTROL = b"[" + b"".join(_CONTROLS) + b"]"
 
@@ -124,7 +127,7 @@ class ControlFilter(SequenceFilter):
         if self._cut_character or not data.isascii():
             data = self._without_c1(data)
         if self._held or ESCAPE in data or any(control in data for control in _CONTROLS):
-            data = self._complete(data)
+            data = _FIRST_COLUMN.sub(b"\r", self._complete(data))
             if not self._styles or _NO_COLOR.search(data):
                 may_erase = erases and self._styles
                 controls = _STYLE_ERASE_OR_ANY if may_erase else self._controls

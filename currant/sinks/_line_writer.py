@@ -25,6 +25,7 @@ __all__ = ["Chunks", "LineWriter"]
 Chunks: TypeAlias = "tuple[bytes, Chunk]"
 """A beginning, and a body that may be large and is not copied again."""
 
+REWINDS = re.compile(rb"\r+")
 ERASE_REST = b"\x1b[K"
 ERASE_SEQUENCE = re.compile(rb"\x1b\[([02]?)K")
 """Erases the rest of the line of the cursor, or with a 2 all of it."""
@@ -74,13 +75,13 @@ class LineWriter:
         """
         prefix = self._styled(label, style)
         data = batch.data
+        if self._new_filter is not None:
+            data = self._filter_of(batch, self._new_filter).feed(data, erases=in_place)
         if b"\r" in data:
             # A terminal adds a \r before each \n, also if the program has written one.
             data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
-            if not in_place:
-                data = data.replace(b"\r", b"\n")
-        if self._new_filter is not None:
-            data = self._filter_of(batch, self._new_filter).feed(data, erases=in_place)
+            if not in_place and b"\r" in data:
+                data = REWINDS.sub(b"\n", data)
         if in_place and ESCAPE in data:
             is_begun = self._unfinished == (batch.command, batch.stream)
             data = _with_own_erases(data, is_begun=is_begun)
