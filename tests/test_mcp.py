@@ -335,6 +335,18 @@ async def test_server_that_reads_no_more_is_stopped(server: Server, lifeline: Li
     assert lifeline.ended() == {"runs", "closed"}
 
 
+async def test_server_that_writes_no_more_is_stopped(server: Server, lifeline: Lifeline) -> None:
+    """A call fails instead of waiting for an answer for ever."""
+
+    async def body(session: Any) -> None:
+        pytest.fail("there is no server")
+
+    run = "import os, time; os.close(1); time.sleep(9999)"
+    with anyio.fail_after(LIMIT), pytest.raises(CommandFailed, match="stopped"):
+        await server.use(body, run, tools="")
+    assert lifeline.ended() == {"runs"}
+
+
 # ---- what a server writes ----
 
 
