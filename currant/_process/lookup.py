@@ -110,15 +110,24 @@ def find_credentials(command: LaunchSpec) -> Credentials | None:
     return None if credentials == Credentials() else credentials
 
 
-def find_prefix(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
+def find_prefix(
+    command: LaunchSpec, credentials: Credentials | None, members: int | None = None
+) -> tuple[str, ...]:
     """Return the words that set up the command's process before its program.
+
+    Args:
+        command: the command.
+        credentials: whom it runs as.
+        members: the descriptor that makes the process a member of its control group, if any.
 
     Raises:
         SetupError: a socket is closed, or a limit cannot be set.
     """
     is_other_user = credentials is not None and credentials.user not in (None, 0)
     has_locale = "LC_CTYPE" in command.env or (command.inherit_env and "LC_CTYPE" in os.environ)
-    handover = handover_of(command.listen, has_locale=has_locale)
+    handover = handover_of(
+        command.listen, has_locale=has_locale, members=members, credentials=credentials
+    )
     # The limits come second, because Python might not start within them.
     return (*handover, *prefix_of(command, is_other_user=is_other_user))
 

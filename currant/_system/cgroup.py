@@ -119,7 +119,7 @@ class ControlGroup:
     A fork of this program takes the group for empty.
 
     Args:
-        path: the folder.
+        path: the folder; the last two names in it occur nowhere else.
 
     Raises:
         OSError: the folder cannot be created.
@@ -161,10 +161,21 @@ class ControlGroup:
         """Return the pids of all members, also of groups inside."""
         return set() if self._is_removed else {pid for pid in _members_below(self.path) if pid}
 
-    def send(self, number: int) -> bool:
-        """Send a signal to each member; return whether any got the signal."""
-        reached = [_send_to_member(pid, number, self) for pid in self.members()]
-        return any(reached)
+    def send(self, pid: int, *numbers: int) -> bool:
+        """Send signals in this order to a member; return whether it got them."""
+        try:
+            with no_fork:
+                pidfd = os.pidfd_open(pid)
+                try:
+                    if not self._has(pid):  # Another process has the number by now.
+                        return False
+                    for number in numbers:
+                        signals.pidfd_send_signal(pidfd, number)
+                finally:
+                    os.close(pidfd)
+        except OSError:  # It is gone, or runs as another user; or no descriptor is left.
+            return False
+        return True
 
     def kill(self) -> bool:
         """Kill all members, whichever user they are; return whether there was one."""
@@ -183,24 +194,14 @@ class ControlGroup:
             self._is_removed = not os.path.exists(self.path)
         return self._is_removed
 
+    def _has(self, pid: int) -> bool:
+        # The path there may begin elsewhere, but the names of our groups are unique.
+        name = "/".join(self.path.split("/")[-2:])
+        return f"/{name}/" in _read(f"/proc/{pid}/cgroup").replace("\n", "/")
+
     def close_in_fork(self) -> None:
         """Leave the group to the parent of a fork."""
         self._is_removed = True
-
-
-def _send_to_member(pid: int, number: int, group: ControlGroup) -> bool:
-    try:
-        with no_fork:
-            pidfd = os.pidfd_open(pid)
-            try:
-                if pid not in group.members():  # Another process has the number by now.
-                    return False
-                signals.pidfd_send_signal(pidfd, number)
-            finally:
-                os.close(pidfd)
-    except OSError:  # It is gone, or runs as another user; or no descriptor is left.
-        return False
-    return True
 
 
 def _members_below(path: str) -> Iterator[int]:

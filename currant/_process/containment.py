@@ -1,0 +1,199 @@
+"""Containment: a control group for each attempt, so that no descendant can hide.
+
+An attempt's group is inside the group of its run, and has all descendants of the process, also
+those with another session and another environment.  The process itself joins it, before its program
+runs: see `currant._process.handover`.  So there is no moment at which a descendant is outside.
+
+The process group is still asked to stop first, and alone.  A program that manages processes in
+other sessions then ends them itself, as an inner Runner does.  When the process group is gone, or
+was killed, the members that are left are asked, and killed after the rest of the grace.
+
+A command with ``leftovers="leave"`` has no group, because a group can only be removed when it is
+empty.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from itertools import count
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import anyio
+
+from currant._process.handover import find_interpreter
+from currant._process.stop import Stopper
+from currant._system.cgroup import ControlGroup, check_usable, find_place
+from currant._values.errors import CurrantError, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from currant._values.launch_spec import LaunchSpec
+
+__all__ = ["Admission", "Containment", "ContainmentOption", "Members"]
+
+
+ContainmentOption: TypeAlias = bool | Literal["auto"]
+"""Whether commands have control groups; "auto": if the system lets this program create them."""
+
+
+class Admission(NamedTuple):
+    """The group of an attempt that is being started, and the descriptor that admits members."""
+
+    group: ControlGroup
+    descriptor: int
+
+
+class Containment:
+    """The control group of a run.
+
+    Args:
+        run: the run.
+        option: whether there is a group.
+    """
+
+    def __init__(self, run: str, option: ContainmentOption) -> None:
+        self._run = run
+        self._option = option
+        self._group: ControlGroup | None = None
+        self._numbers = count(1)
+
+    def find(self) -> str | None:
+        """Return the folder that `open` will create; None if there will be no group.
+
+        Raises:
+            CurrantError: groups were required, and this program may not create any.
+        """
+        if not self._option:
+            return None
+        try:
+            find_interpreter()
+            return os.path.join(find_place(), f"currant-{self._run}")
+        except SetupError as error:
+            self._do_without(error)
+            return None
+
+    def open(self, folder: str | None) -> None:
+        """Create the group.
+
+        Raises:
+            CurrantError: groups were required, and the system refuses them.
+        """
+        if folder is None:
+            return
+        try:
+            group = ControlGroup(folder)
+            try:
+                check_usable(folder)
+            except BaseException:
+                group.remove()
+                raise
+            self._group = group
+        except (SetupError, OSError) as error:
+            self._do_without(error)
+
+    def _do_without(self, error: Exception) -> None:
+        if self._option is True:
+            raise CurrantError(
+                f"cgroup=True, but commands cannot have control groups here: {error}; "
+                "cgroup='auto' does without them"
+            ) from error
+
+    @contextmanager
+    def admitting(self, command: LaunchSpec) -> Generator[Admission | None]:
+        """Create the group of an attempt; if the attempt cannot be started, remove the group.
+
+        Yields None if the command has no group.
+        """
+        if self._group is None or command.leftovers == "leave":
+            yield None
+            return
+        group = ControlGroup(os.path.join(self._group.path, str(next(self._numbers))))
+        try:
+            descriptor = group.open_members()
+            try:
+                yield Admission(group, descriptor)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            group.kill()
+            group.remove()
+            raise
+
+    async def aclose(self, reap_limit: float) -> None:
+        """Kill all members that are left, and remove all groups.
+
+        Cancellation: all of this is done nevertheless.
+        """
+        if self._group is not None:
+            await Members(self._group, reap_limit).aclose()
+
+
+class Members:
+    """The members of a group, with those of groups inside, in the form that a `Stopper` needs.
+
+    Args:
+        group: the group, which `aclose` removes.
+        reap_limit: how long a member may exist after SIGKILL, in seconds.
+    """
+
+    def __init__(self, group: ControlGroup, reap_limit: float) -> None:
+        self._group = group
+        self._reap_limit = reap_limit
+        self._request: tuple[int, ...] = ()
+        self._asked: set[int] = set()
+        self._is_killed = False
+        self._stopper = Stopper(self, reap_limit)
+
+    async def end(self, signal: int, grace: float) -> bool:
+        """End all members; see `Stopper.end`."""
+        return not self._group.is_populated() or await self._stopper.end(signal, grace)
+
+    async def aclose(self) -> None:
+        """Kill all members, and remove the group."""
+        if self._group.remove():
+            return
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2 * self._reap_limit):  # Bounded.
+            await self.end(SIGKILL, 0)
+            while not self._group.remove():  # noqa: ASYNC110 - the last member is just leaving
+                await anyio.sleep(0.001)
+
+    def leader_is_alive(self) -> bool:
+        return False
+
+    def send(self, *signals: int) -> bool:
+        if SIGKILL in signals:
+            return self._kill()
+        self._request = signals
+        return self._ask_new()
+
+    def send_to_leader(self, _: int) -> bool:
+        return False
+
+    async def wait_leader(self) -> None:
+        await self.wait_gone()
+
+    async def wait_gone(self) -> None:
+        pause = 0.001
+        while self._group.is_populated():
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+            if self._is_killed:  # The first time, no descriptor may have been left.
+                self._kill()
+            else:  # A member that was asked to stop may have started another.
+                self._ask_new()
+
+    def _ask_new(self) -> bool:
+        """Ask the members that were not asked before; return whether there was one."""
+        new = self._group.members() - self._asked
+        self._asked |= new
+        reached = [self._group.send(pid, *self._request) for pid in new]
+        return any(reached)
+
+    def _kill(self) -> bool:
+        self._is_killed = True
+        with suppress(OSError):
+            return self._group.kill()
+        return True
