@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ import pytest
 
 from currant._system.cgroup import ControlGroup, check_usable, find_place
 from currant._values.errors import SetupError
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JOIN", "find_problem", "needs_cgroup", "own_place"]
+__all__ = ["JOIN", "find_problem", "needs_cgroup", "own_place", "wait_until_empty"]
 
 JOIN = ("sh", "-c", 'echo 0 >"$0/cgroup.procs"; exec "$@"')
 """Words that put a process into the group whose folder comes next, before the program's words."""
@@ -54,3 +56,12 @@ def own_place() -> Iterator[Path]:
         group.kill()
         while not group.remove():
             pass
+
+
+def wait_until_empty(place: Path) -> None:
+    """Wait until a control group and those inside have no member; the kernel tells of the end."""
+    with (place / "cgroup.events").open("rb", buffering=0) as events:
+        poll = select.poll()
+        poll.register(events, select.POLLPRI)
+        while b"populated 1" in os.pread(events.fileno(), 1000, 0):
+            assert poll.poll(LIMIT * 1000), f"{place} still has a member"

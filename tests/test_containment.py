@@ -37,12 +37,15 @@ from currant._process.spawn import start_with_pidfd, start_without_pidfd
 from currant._system.groups import has_pidfds
 from currant._values.errors import SetupError
 from currant._values.shutdown_limits import ShutdownLimits
-from tests.cgroups import needs_cgroup
+from tests.cgroups import JOIN, needs_cgroup, wait_until_empty
+from tests.programs import Programs
 from tests.reading import messages_of
 from tests.streams import read_all
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from currant._process.spawn import StartProcess
     from tests.lifeline import Gate, Lifeline
 
@@ -54,6 +57,8 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become a
 
 STAYS = f"echo out >&9; {EXEC_FOREVER}"
 IGNORES = f"trap '' TERM; {STAYS}"
+WAITS = f"{FOREVER} <&- >&- 2>&- & echo {{}} >&9; while :; do wait; done"
+SAYS_BYE = f"trap 'echo bye >&9; exit' TERM; {WAITS.format('out')}"
 
 
 def hiding(lifeline: Lifeline, gate: Gate, body: str = STAYS, rest: str = "exit 0") -> Command:
@@ -130,10 +135,8 @@ class TestDaemonThatHides:
         self, lifeline: Lifeline, gate: Gate
     ) -> None:
         """A leader may end the daemon itself, so the daemon is asked when the group is gone."""
-        wait = f"{FOREVER} <&- >&- 2>&- & echo {{}} >&9; while :; do wait; done"
-        body = f"trap 'echo bye >&9; exit' TERM; {wait.format('out')}"
-        leader = f"trap 'echo first >&9; exit' TERM; {wait.format('up')}"
-        command = hiding(lifeline, gate, body, leader)
+        leader = f"trap 'echo first >&9; exit' TERM; {WAITS.format('up')}"
+        command = hiding(lifeline, gate, SAYS_BYE, leader)
         with fail_after(LIMIT):
             async with Runner([command], cgroup=True) as runner:
                 await until_out(lifeline, gate)
@@ -349,6 +352,58 @@ async def test_inner_runner_creates_its_groups_inside(lifeline: Lifeline) -> Non
     own = [word for word in lifeline.ended() if word.startswith("0::")]
     assert own
     assert own[0].count("/currant-") >= 2
+
+
+# ---- when the program dies ----
+
+HOST = """
+import json, os, sys
+import anyio
+from currant import Command, Runner
+
+options = json.loads(sys.argv[1])
+
+async def main():
+    command = Command.shell(options["line"])
+    async with Runner([command], grace=options["grace"], cgroup=True):
+        await anyio.sleep_forever()
+
+anyio.run(main, backend=options["backend"], backend_options=options["backend_options"])
+"""
+"""A program that runs a command until it is killed; it is in a control group of its own."""
+
+
+@pytest.fixture
+def host(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> Iterator[Programs]:
+    """What starts hosts on each event loop."""
+    use_uvloop = bool(anyio_backend_options.get("use_uvloop"))
+    with Programs(HOST, anyio_backend_name, use_uvloop=use_uvloop) as host:
+        yield host
+
+
+@needs_cgroup
+@pytest.mark.parametrize(
+    ("body", "grace", "last"), [(SAYS_BYE, 5.0, {"bye"}), (IGNORES, 0.2, set[str]())]
+)
+def test_daemon_that_hides_ends_when_the_host_is_killed(
+    host: Programs,
+    place: Path,
+    lifeline: Lifeline,
+    gate: Gate,
+    body: str,
+    grace: float,
+    last: set[str],
+) -> None:
+    """The orphan guard asks it, kills it after the grace, and removes the groups."""
+    line = hiding(lifeline, gate, body, EXEC_FOREVER).argv[-1]
+    killed = host.run({"line": line, "grace": grace}, wrap=[*JOIN, str(place)])
+    lifeline.wait_for("out")
+    gate.open()
+    assert [each.is_dir() for each in place.glob("currant-*/1")] == [True]
+    killed.kill()
+    assert lifeline.wait_for_end() == {"leader", "out", *last}
+    wait_until_empty(place)  # The guard is a member, too.
+    assert list(place.glob("currant-*")) == []
 
 
 # ---- without groups ----

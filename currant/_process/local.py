@@ -111,7 +111,7 @@ class LocalLauncher:
             )
         folder = self._containment.find()
         if self._owns_guard:
-            self._guard.start()
+            self._guard.start(folder)
         try:
             self._containment.open(folder)
         except BaseException:
