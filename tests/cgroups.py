@@ -18,7 +18,14 @@ from tests.waiting import LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JOIN", "find_problem", "needs_cgroup", "own_place", "wait_until_empty"]
+__all__ = [
+    "JOIN",
+    "find_problem",
+    "needs_cgroup",
+    "needs_controllers",
+    "own_place",
+    "wait_until_empty",
+]
 
 JOIN = ("sh", "-c", 'echo 0 >"$0/cgroup.procs"; exec "$@"')
 """Words that put a process into the group whose folder comes next, before the program's words."""
@@ -41,6 +48,19 @@ _problem = find_problem()
 
 needs_cgroup = pytest.mark.skipif(
     _problem is not None, reason=f"needs a writable cgroup v2: {_problem}"
+)
+
+
+def _has_controllers() -> bool:
+    if _problem is not None:
+        return False
+    controllers = Path(find_place(), "cgroup.subtree_control").read_text().split()
+    return {"memory", "pids"}.issubset(controllers)
+
+
+needs_controllers = pytest.mark.skipif(
+    not _has_controllers(),
+    reason="needs the controllers memory and pids in cgroup.subtree_control, not in cgroup v1",
 )
 
 

@@ -180,11 +180,13 @@ def test_controller_is_enabled_if_there_is_one(tmp_path: Path) -> None:
     """The kernel lists the controller after the write; nothing is written if it already does."""
     assert not enable_controller(str(tmp_path), "memory")
     control = tmp_path / "cgroup.subtree_control"
-    control.write_text("pids memory\n")
-    assert enable_controller(str(tmp_path), "memory")
-    assert control.read_text() == "pids memory\n"
-    enable_controller(str(tmp_path), "cpu")
-    assert control.read_text().startswith("+cpu")
+    control.write_text("pids\n")
+    (tmp_path / "cgroup.controllers").write_text("cpu pids memory\n")
+    assert enable_controller(str(tmp_path), "pids")
+    assert not enable_controller(str(tmp_path), "hugetlb")
+    assert control.read_text() == "pids\n"
+    enable_controller(str(tmp_path), "memory")
+    assert control.read_text() == "+memory"
 
 
 # ---- a group ----

@@ -25,6 +25,7 @@ from currant import (
     CurrantError,
     Exit,
     LaunchError,
+    Limits,
     Line,
     LocalLauncher,
     RestartPolicy,
@@ -32,12 +33,13 @@ from currant import (
     run_process,
 )
 from currant._process import containment
-from currant._process.containment import Members
+from currant._process.containment import Containment, Members
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
+from currant._system.cgroup import ControlGroup
 from currant._system.groups import has_pidfds
 from currant._values.errors import SetupError
 from currant._values.shutdown_limits import ShutdownLimits
-from tests.cgroups import JOIN, needs_cgroup, wait_until_empty
+from tests.cgroups import JOIN, needs_cgroup, needs_controllers, wait_until_empty
 from tests.programs import Programs
 from tests.reading import messages_of
 from tests.streams import read_all
@@ -352,6 +354,108 @@ async def test_inner_runner_creates_its_groups_inside(lifeline: Lifeline) -> Non
     own = [word for word in lifeline.ended() if word.startswith("0::")]
     assert own
     assert own[0].count("/currant-") >= 2
+
+
+# ---- limits of the tree ----
+
+
+class FolderAsGroup(ControlGroup):
+    """A folder that looks like a group with controllers."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        for name in ("cgroup.procs", "memory.max", "pids.max"):
+            Path(path, name).touch()
+        for name in ("cgroup.controllers", "cgroup.subtree_control"):
+            Path(path, name).write_text("memory pids\n")
+
+
+@pytest.mark.parametrize(
+    ("controllers", "expected", "left"),
+    [
+        ("cpu memory pids", {"memory.max": "5000000", "pids.max": "7"}, Limits(open_files=9)),
+        ("pids", {"memory.max": "", "pids.max": "7"}, Limits(memory=5_000_000, open_files=9)),
+    ],
+)
+def test_group_takes_the_limits_for_which_there_is_a_controller(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    controllers: str,
+    expected: dict[str, str],
+    left: Limits,
+) -> None:
+    """The process sets the other limits itself, as without groups."""
+    for name in ("cgroup.controllers", "cgroup.subtree_control"):
+        (tmp_path / name).write_text(controllers)
+    monkeypatch.setattr(containment, "ControlGroup", FolderAsGroup)
+    monkeypatch.setattr(containment, "check_usable", lambda _: None)
+    monkeypatch.setattr(containment, "find_place", lambda: str(tmp_path))
+    groups = Containment("run", option=True)
+    folder = groups.find()
+    groups.open(folder)
+    command = Command(["true"], limits=Limits(memory=5_000_000, processes=7, open_files=9))
+    with groups.admitting(command) as admission:
+        assert admission is not None
+        assert admission.limits == left
+        assert os.path.dirname(admission.group.path) == folder
+        files = {name: Path(admission.group.path, name).read_text() for name in expected}
+    assert files == expected
+    with groups.admitting(Command(["true"])) as admission:
+        assert admission is not None
+        assert admission.limits is None
+
+
+@needs_cgroup
+@pytest.mark.usefixtures("own_groups")
+async def test_limit_without_a_controller_is_that_of_each_process(own_groups: Path) -> None:
+    """As without groups."""
+    if {"memory", "pids"} & set((own_groups / "cgroup.controllers").read_text().split()):
+        pytest.skip("needs a control group without the controllers memory and pids")
+    command = Command.shell("ulimit -v", limits=Limits(memory=1 << 30))
+    with fail_after(LIMIT):
+        result = await run_process(command, launcher=LocalLauncher(cgroup=True))
+    assert result.stdout == b"%d\n" % (1 << 20)
+
+
+def has_swap() -> bool:
+    """Return whether the system has swap, which `memory.max` does not count."""
+    swaps = Path("/proc/swaps")
+    return swaps.exists() and len(swaps.read_text().splitlines()) > 1
+
+
+HUNGRY = "import signal; data = b'x' * 40_000_000; signal.pause()"
+
+
+@needs_cgroup
+@needs_controllers
+@pytest.mark.skipif(has_swap(), reason="needs a system without swap")
+@pytest.mark.usefixtures("own_groups")
+async def test_memory_of_the_tree_is_limited() -> None:
+    """Four processes that use 160 MB together are over the limit, though none of them is alone."""
+    one = f'{sys.executable} -ISc "$HUNGRY" || echo killed &'
+    command = Command.shell(
+        f"{one * 4} wait", env={"HUNGRY": HUNGRY}, limits=Limits(memory=100_000_000)
+    )
+    with fail_after(LIMIT):
+        async with LocalLauncher(cgroup=True) as launcher:
+            process = await launcher.launch(command)
+            assert process.stdout is not None
+            assert await process.stdout.receive() == b"killed\n"
+            await process.aclose()
+
+
+@needs_cgroup
+@needs_controllers
+@pytest.mark.usefixtures("own_groups")
+async def test_processes_of_the_tree_are_limited() -> None:
+    """The limit is that of the tree, also for root."""
+    line = "for number in 1 2 3 4 5 6 7 8 9; do sleep 9999 & done; exit 0"
+    command = Command.shell(line, limits=Limits(processes=5))
+    with fail_after(LIMIT):
+        result = await run_process(command, launcher=LocalLauncher(cgroup=True), check=False)
+    assert result.exit is not None
+    assert result.exit.code != 0
+    assert b"fork" in (result.stderr or b"").lower()
 
 
 # ---- when the program dies ----

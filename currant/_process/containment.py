@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import count
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -24,13 +25,14 @@ import anyio
 
 from currant._process.handover import find_interpreter
 from currant._process.stop import Stopper
-from currant._system.cgroup import ControlGroup, check_usable, find_place
+from currant._system.cgroup import ControlGroup, check_usable, enable_controller, find_place
 from currant._values.errors import CurrantError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from currant._values.launch_spec import LaunchSpec
+    from currant._values.limits import Limits
 
 __all__ = ["Admission", "Containment", "ContainmentOption", "Members"]
 
@@ -39,11 +41,22 @@ ContainmentOption: TypeAlias = bool | Literal["auto"]
 """Whether commands have control groups; "auto": if the system lets this program create them."""
 
 
+TREE_LIMITS = {"memory": ("memory", "memory.max"), "processes": ("pids", "pids.max")}
+"""The fields of `Limits` that a group can have for all members: the controller, and the file."""
+
+
 class Admission(NamedTuple):
-    """The group of an attempt that is being started, and the descriptor that admits members."""
+    """What a process needs in order to start as a member of a group.
+
+    Attributes:
+        group: the group.
+        descriptor: admits a process that writes 0 to it.
+        limits: the limits that the process has to set itself; the group has the others.
+    """
 
     group: ControlGroup
     descriptor: int
+    limits: Limits | None
 
 
 class Containment:
@@ -112,15 +125,31 @@ class Containment:
             return
         group = ControlGroup(os.path.join(self._group.path, str(next(self._numbers))))
         try:
+            limits = self._limit(group, command.limits)
             descriptor = group.open_members()
             try:
-                yield Admission(group, descriptor)
+                yield Admission(group, descriptor, limits)
             finally:
                 os.close(descriptor)
         except BaseException:
             group.kill()
             group.remove()
             raise
+
+    def _limit(self, group: ControlGroup, limits: Limits | None) -> Limits | None:
+        """Set the limits that the group can have, and return the others."""
+        for field, (controller, file) in TREE_LIMITS.items():
+            value = getattr(limits, field, None)
+            if limits is not None and value is not None and self._has_controller(controller):
+                group.limit(file, value)
+                limits = replace(limits, **{field: None})
+        return limits
+
+    def _has_controller(self, name: str) -> bool:
+        """Return whether the groups of attempts have a controller, as far as it can be enabled."""
+        assert self._group is not None
+        folder = self._group.path
+        return enable_controller(os.path.dirname(folder), name) and enable_controller(folder, name)
 
     async def aclose(self, reap_limit: float) -> None:
         """Kill all members that are left, and remove all groups.

@@ -221,7 +221,7 @@ class LocalLauncher:
         variables = build_environment(command, own_mark)
         credentials = find_credentials(command)
         members = None if admission is None else admission.descriptor
-        words = _words_to_run(command, credentials, members)
+        words = _words_to_run(command, credentials, admission)
         stdio = _open_stdio(command)
         expecting = self._guard.expecting(run) if may_stay else nullcontext()
         with self._no_sweep_of(name), expecting, stdio.child_ends() as (stdin, stdout, stderr):
@@ -480,9 +480,9 @@ class _ChildGroup:
 
 
 def _words_to_run(
-    command: LaunchSpec, credentials: Credentials | None, members: int | None
+    command: LaunchSpec, credentials: Credentials | None, admission: Admission | None
 ) -> tuple[str, ...]:
-    prefix = find_prefix(command, credentials, members)
+    prefix = find_prefix(command, credentials, admission)
     # The first program of a prefix exists, and would report the absence of the next one.
     if prefix and (problem := find_problem(command)) is not None:
         raise LaunchError(command.name, problem)

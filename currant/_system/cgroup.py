@@ -106,10 +106,12 @@ def enable_controller(folder: str, name: str) -> bool:
     """Have the groups inside `folder` limit what a controller counts; return whether they do."""
     path = os.path.join(folder, "cgroup.subtree_control")
     try:
+        if name not in _read(os.path.join(folder, "cgroup.controllers")).split():
+            return False
         if name not in _read(path).split():
             _write(path, f"+{name}")
         return name in _read(path).split()
-    except OSError:  # The group lacks the controller, or has processes of its own.
+    except OSError:  # The group has processes of its own.
         return False
 
 
