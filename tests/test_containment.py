@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from currant._process.spawn import StartProcess
+    from tests.clis import Run
     from tests.lifeline import Gate, Lifeline
 
 pytestmark = pytest.mark.anyio
@@ -525,7 +526,10 @@ async def test_required_groups_that_are_missing_are_an_error_on_entry(
     """Nothing starts.  It is no error to build the Runner, which may be entered elsewhere."""
     monkeypatch.setattr(containment, "find_place", refuse_groups)
     runner = Runner(["true"], cgroup=True, **options)
-    with fail_after(LIMIT), pytest.raises(CurrantError, match=r"here: cgroup v2 is not mounted; "):
+    with (
+        fail_after(LIMIT),
+        pytest.raises(CurrantError, match=r"requires: cgroup v2 is not mounted; "),
+    ):
         async with runner:
             raise AssertionError
 
@@ -584,6 +588,14 @@ def test_run_takes_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an option of the Runner."""
     monkeypatch.setattr(containment, "find_place", refuse_groups)
     assert currant.run("true", cgroup="auto").ok
+
+
+@needs_cgroup
+def test_command_line_takes_the_option(run: Run) -> None:
+    """By default there are no groups."""
+    for value, is_inside in (("no", False), ("yes", True), ("auto", True)):
+        output = run("run", "--cgroup", value, "cat /proc/self/cgroup").out
+        assert (b"/currant-" in output) == is_inside
 
 
 # ---- members that start others, or do not die ----

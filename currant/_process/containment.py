@@ -110,7 +110,7 @@ class Containment:
     def _do_without(self, error: Exception) -> None:
         if self._option is True:
             raise CurrantError(
-                f"cgroup=True, but commands cannot have control groups here: {error}; "
+                f"commands cannot have control groups here, which cgroup=True requires: {error}; "
                 "cgroup='auto' does without them"
             ) from error
 
