@@ -293,6 +293,17 @@ async def test_failed_start_leaves_no_group(own_groups: Path) -> None:
 
 
 @needs_cgroup
+async def test_group_that_cannot_be_created_is_told(own_groups: Path) -> None:
+    """Another program may have removed the group of the run."""
+    with fail_after(LIMIT):
+        async with LocalLauncher(orphan_guard=False, cgroup=True) as launcher:
+            (run,) = own_groups.glob("currant-*")
+            run.rmdir()
+            with pytest.raises(LaunchError, match="its control group cannot be created"):
+                await launcher.launch(Command(["true"]))
+
+
+@needs_cgroup
 @pytest.mark.usefixtures("own_groups")
 async def test_process_that_cannot_join_says_so() -> None:
     """The exit code is that of a program that cannot be run."""
@@ -679,6 +690,7 @@ async def test_command_whose_member_outlives_sigkill_has_failed(
     with fail_after(LIMIT):
         async with LocalLauncher(cgroup=True, _limits=ShutdownLimits(reap=0.05)) as launcher:
             process = await launcher.launch(Command(["true"]))
-            with pytest.raises(CannotStopError):
+            monkeypatch.setattr(Members, "survivor", lambda _: 4711)
+            with pytest.raises(CannotStopError, match="4711"):
                 await process.stop(15, 1)
             await process.aclose()

@@ -119,22 +119,29 @@ class Containment:
         """Create the group of an attempt; if the attempt cannot be started, remove the group.
 
         Yields None if the command has no group.
+
+        Raises:
+            SetupError: the system refuses another group; the run's group was removed, for example.
         """
         if self._group is None or command.leftovers == "leave":
             yield None
             return
-        group = ControlGroup(os.path.join(self._group.path, str(next(self._numbers))))
+        path = os.path.join(self._group.path, str(next(self._numbers)))
         try:
+            group = ControlGroup(path)
             limits = self._limit(group, command.limits)
             descriptor = group.open_members()
-            try:
-                yield Admission(group, descriptor, limits)
-            finally:
-                os.close(descriptor)
+        except OSError as error:  # `aclose` removes a group without a process.
+            raise SetupError(f"its control group cannot be created ({error})") from error
+        try:
+            yield Admission(group, descriptor, limits)
         except BaseException:
-            group.kill()
+            with suppress(OSError):
+                group.kill()
             group.remove()
             raise
+        finally:
+            os.close(descriptor)
 
     def _limit(self, group: ControlGroup, limits: Limits | None) -> Limits | None:
         """Set the limits that the group can have, and return the others."""
@@ -179,6 +186,10 @@ class Members:
     async def end(self, signal: int, grace: float) -> bool:
         """End all members; see `Stopper.end`."""
         return not self._group.is_populated() or await self._stopper.end(signal, grace)
+
+    def survivor(self) -> int | None:
+        """Return the pid of a member; None if there is none."""
+        return min(self._group.members(), default=None)
 
     async def aclose(self) -> None:
         """Kill all members, and remove the group."""
