@@ -41,12 +41,13 @@ FIRST = 3
 """The descriptor of the first socket: SD_LISTEN_FDS_START."""
 
 SCRIPT = """\
-import fcntl, os, signal, sys
+import fcntl, os, sys
+import _signal  # `signal` imports `enum`, which takes 7 ms
 import warnings  # os.execvp does, and another user may not be able to read the module
 
 # Python ignores these, and an ignored signal would stay ignored.
 for name in ("SIGINT", "SIGPIPE", "SIGXFSZ"):
-    signal.signal(getattr(signal, name), signal.SIG_DFL)
+    _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
 
 def fail(what, status, error):
     os.write(2, f"cannot {what}: {error.strerror}\\n".encode())
