@@ -21,6 +21,7 @@ from currant._system.cgroup import (
 )
 from currant._values.errors import SetupError
 from tests.cgroups import JOIN, needs_cgroup
+from tests.programs import ROOT
 from tests.waiting import EXEC_FOREVER, FOREVER
 
 if TYPE_CHECKING:
@@ -187,6 +188,27 @@ def test_controller_is_enabled_if_there_is_one(tmp_path: Path) -> None:
     assert control.read_text() == "pids\n"
     enable_controller(str(tmp_path), "memory")
     assert control.read_text() == "+memory"
+
+
+@needs_cgroup
+def test_place_of_a_program_in_a_real_group(place: Path) -> None:
+    """Inside its group, or beside it as soon as the group around is marked as delegated."""
+    main = ControlGroup(str(place / "main"))
+    code = "from currant._system.cgroup import find_place; print(find_place())"
+
+    def find() -> str:
+        words = [*JOIN, main.path, sys.executable, "-c", code]
+        return subprocess.check_output(words, cwd=ROOT, text=True).strip()
+
+    try:
+        assert find() == main.path
+        try:
+            os.setxattr(place, "user.delegate", b"1")
+        except OSError as error:  # Linux before 5.7
+            pytest.skip(f"needs extended attributes of control groups: {error}")
+        assert find() == str(place)
+    finally:
+        assert main.remove()
 
 
 # ---- a group ----
