@@ -59,6 +59,7 @@ class RunnerOptions(TypedDict, total=False):
     sinks: Iterable[Sink]
     launcher: Launcher | None
     orphan_guard: bool
+    cgroup: bool | Literal["auto"]
     timeout: float | None
     keep_open: bool
     iterable: bool

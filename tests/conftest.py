@@ -40,6 +40,7 @@ from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, settings
 
 from currant._process.guard import SCRIPT
+from tests.cgroups import own_place
 from tests.clis import start_on_terminal, start_with_pipes
 from tests.kills import Kills
 from tests.lifeline import Gate, Lifeline
@@ -295,6 +296,13 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     """Return a pipe at which one command waits until the test opens it."""
     with Gate(tmp_path / "gate") as gate:
         yield gate
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Return a real control group; a process or group that a test leaves in it fails the test."""
+    with own_place() as place:
+        yield place
 
 
 # ---- the command line ----

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
 __all__ = ["Programs"]
@@ -42,10 +42,15 @@ class Programs:
                 process.kill()
             process.communicate()
 
-    def run(self, options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        """Start the program with `options`; its three standard files are pipes."""
+    def run(
+        self, options: Mapping[str, Any], *, wrap: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start the program with `options`, after the words of `wrap`.
+
+        Its three standard files are pipes.
+        """
         process = subprocess.Popen(
-            [sys.executable, "-c", self._source, json.dumps({**options, **self._loop})],
+            [*wrap, sys.executable, "-c", self._source, json.dumps({**options, **self._loop})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

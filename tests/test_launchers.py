@@ -14,11 +14,13 @@ import pytest
 pytest.register_assert_rewrite("tests.launcher_contract")
 
 from currant import PIPE, Command, LocalLauncher, Usage  # noqa: E402
+from currant._process import containment  # noqa: E402
 from currant._process.launcher import Limited  # noqa: E402
 from currant._process.spawn import start_with_pidfd, start_without_pidfd  # noqa: E402
 from currant._system.groups import has_pidfds  # noqa: E402
 from currant._values.shutdown_limits import ShutdownLimits  # noqa: E402
 from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
+from tests.cgroups import needs_cgroup  # noqa: E402
 from tests.launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
 from tests.system import started_by_uvloop  # noqa: E402
 
@@ -105,6 +107,20 @@ class TestLocalLauncher(LauncherContract):
     def end_what_was_left(self, process: Process) -> None:
         """Kill the group, whose number belongs to the leftover process."""
         os.killpg(process.pid, signal.SIGKILL)
+
+
+@needs_cgroup
+class TestLocalLauncherWithGroups(TestLocalLauncher):
+    """Control groups change nothing of the contract."""
+
+    @pytest.fixture(autouse=True)
+    def own_groups(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Check that no group and no process is left."""
+        monkeypatch.setattr(containment, "find_place", lambda: str(place))
+
+    def new_launcher(self) -> LocalLauncher:
+        """Return a launcher whose processes have control groups."""
+        return LocalLauncher(orphan_guard=False, cgroup=True, _start=self._start)
 
 
 def _is_child(pid: str) -> bool:

@@ -146,7 +146,7 @@ async def test_process_is_the_same_with_limits_and_without(tmp_path: Path, pty: 
 def test_command_without_limits_has_no_prefix() -> None:
     """Nothing is paid by a command that sets nothing."""
     for command in (Command(["c"]), Command(["c"], limits=Limits())):
-        assert prefix.prefix_of(command, is_other_user=False) == ()
+        assert prefix.prefix_of(command.nice, command.limits, is_other_user=False) == ()
 
 
 # ---- what a limit does ----

@@ -3,7 +3,8 @@
 Read `launcher`, the seam, first.  Then `stop`, the kill path on one page, and `local`, which runs
 processes.  `spawn` starts a process, as a `child` or by way of the event loop; `pipes` are our ends
 of the input and output.  `prefix` and `handover` are what a process runs before its program, to
-set limits and to take sockets over.  `lookup` explains why a start fails, `escapees` finds
+set limits, to take sockets over and to join a control group.  `containment` is the groups of a run.
+`lookup` explains why a start fails, `escapees` finds
 descendants that left their process group, and `guard` ends all commands if this program dies.
 
 A remote agent may run these modules on a small stand-in for anyio, so they use few of its names:

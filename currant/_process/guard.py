@@ -59,8 +59,8 @@ class OrphanGuard:
     """Ends the process groups of a run if this program dies before the guard is closed.
 
     On Linux the guard also ends all processes that carry the run's mark (see
-    `currant._process.escapees`).  Before `start`, and if the helper cannot be started, the guard
-    does nothing.
+    `currant._process.escapees`), and all members of a control group.  Before `start`, and if the
+    helper cannot be started, the guard does nothing.
 
     Args:
         run: the run.
@@ -80,8 +80,13 @@ class OrphanGuard:
         self._free_lines: list[int] = []
         self._line_count = 1  # the first line has the grace of escapees
 
-    def start(self) -> None:
-        """Start the helper, in about a millisecond."""
+    def start(self, cgroup: str | None = None) -> None:
+        """Start the helper, in about a millisecond.
+
+        Args:
+            cgroup: the folder of a control group, which may not exist yet; the guard kills its
+                members, and removes it with the groups inside.
+        """
         try:
             script = _read_script()
             with no_fork:
@@ -89,7 +94,7 @@ class OrphanGuard:
                 self._register = open_file_in_memory("currant-guard")
                 close_in_forks(self)
             self._process = popen(
-                ["/bin/sh", "-c", script, "currant-guard", self._run],
+                ["/bin/sh", "-c", script, "currant-guard", self._run, cgroup or ""],
                 reset if differ_from_default() else None,
                 stdin=self._read_end,
                 stdout=self._register,

@@ -1,6 +1,6 @@
 # The orphan guard: ends the commands of a program that died, for whatever reason.
 #
-# Usage: sh guard.sh RUN, or sh -c "$(cat guard.sh)" NAME RUN
+# Usage: sh guard.sh RUN [CGROUP], or sh -c "$(cat guard.sh)" NAME RUN [CGROUP]
 #
 # The program has the other end of standard input, a pipe.  The line "." there means that all groups
 # are gone, and the guard has to exit.  End-of-file without that line means that the program is dead.
@@ -12,7 +12,8 @@
 #                                 follows its exit
 # The guard ends all registered groups, and on Linux the escapees: all processes with a mark of RUN,
 # or of a part RUN.N, in their environment.  Escapees get SIGTERM, because the mark does not contain
-# the stop signal.
+# the stop signal.  The members of CGROUP, the folder of a control group, and of groups inside count as
+# escapees, too; in the end the guard kills those that are left, and removes the groups.
 #
 # This script runs in any POSIX shell whose `sleep` takes fractions.  A tick is 0.1 s.  Variables for
 # each group have names that end in the group's number.  `groups` lists the numbers.
@@ -24,6 +25,7 @@ trap '' HUP INT QUIT TERM
 PATH=$PATH:/usr/bin:/bin
 
 run=$1
+cgroup=${2-}
 sigterm=15
 grace=0          # the grace of escapees, in ticks
 others=          # options of `grep` that find the marks of processes that were being started
@@ -47,6 +49,7 @@ request_stop() {
 
 # A shell that cannot fork exits at once.
 kill_all() {
+    [ -z "$cgroup" ] || echo 1 >"$cgroup/cgroup.kill"
     for group in $groups; do
         eval "due=\${currant_due_$group-}"
         [ -z "$due" ] || kill -s KILL -- "-$group"
@@ -86,6 +89,12 @@ without_first_thread() {
         sed -n "s/^\([0-9]*\) (.*) Z$rest\{16\} \([2-9]\|1[0-9]\)[0-9]*$rest\{20,\}\$/\/proc\/\1\/task\/*/p"
 }
 
+# Prints the stat files of all members of the control group.
+members() {
+    [ -z "$cgroup" ] ||
+        cat /dev/null $(find "$cgroup" -name cgroup.procs) | sed 's,.*,/proc/&/stat,'
+}
+
 # Sends the stop signal to each group with a marked process that did not get it yet, and SIGKILL if
 # the grace is over; succeeds if there was such a group.
 sweep() {
@@ -96,7 +105,7 @@ sweep() {
         files="$files $folder/environ"
     done
     marked=$(grep -ls -e "$run[./]" $others $files | sed 's,^\(/proc/[0-9]*\)/.*,\1/stat,')
-    for group in $(groups_alive $marked); do
+    for group in $(groups_alive $marked $(members)); do
         eval "due=\${currant_due_$group-}"
         if [ -z "$due" ]; then
             found=yes
@@ -149,6 +158,17 @@ finish() {
     done
 }
 
+# Kills all members of the control group, and removes it as soon as they are gone.
+remove_cgroup() {
+    tries=0
+    while [ -n "$cgroup" ] && [ -d "$cgroup" ] && [ "$tries" -le "$reap_limit" ]; do
+        echo 1 >"$cgroup/cgroup.kill"
+        find "$cgroup" -depth -type d -exec rmdir {} \;
+        [ ! -d "$cgroup" ] || sleep "$pause"
+        tries=$((tries + 1))
+    done
+}
+
 now=0
 clock
 began=$now
@@ -171,3 +191,4 @@ finish
 while sweep && [ "$now" -le "$((began + grace + reap_limit))" ]; do
     finish
 done
+remove_cgroup

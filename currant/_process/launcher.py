@@ -86,6 +86,9 @@ class Process(Protocol):
     async def stop(self, signal: int, grace: float, /) -> Exit:
         """End the whole group: request with `signal`, wait up to `grace` seconds, kill, reap.
 
+        A launcher that keeps all descendants of a process in a set, such as a control group, then
+        ends those that left the group, in the same way and within what is left of the grace.
+
         If the `kill_mode` of the command is ``"mixed"``, the request goes to the leader alone, and
         the rest of the group is killed when the leader has exited.
 

@@ -17,9 +17,10 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._process.child import Child, SpawnSpec
+from currant._process.containment import Containment, Members
 from currant._process.escapees import Escapees
 from currant._process.guard import OrphanGuard
-from currant._process.handover import numbers_of
+from currant._process.handover import numbers_of, switches_user
 from currant._process.lookup import (
     build_environment,
     explain,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
+    from currant._process.containment import Admission, ContainmentOption
     from currant._system.accounts import Credentials
     from currant._values.launch_spec import SignalTarget
     from currant._values.usage import Usage
@@ -67,6 +69,8 @@ class LocalLauncher:
 
     Args:
         orphan_guard: whether a helper process ends the processes if this program dies.
+        cgroup: whether each process has a control group, which no descendant leaves; ``"auto"``:
+            if this program may create them.  See `Runner`.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -78,6 +82,7 @@ class LocalLauncher:
         self,
         *,
         orphan_guard: bool = True,
+        cgroup: ContainmentOption = False,
         _guard: OrphanGuard | None = None,
         _limits: ShutdownLimits | None = None,
         _start: StartProcess | None = None,
@@ -87,6 +92,7 @@ class LocalLauncher:
         self._run = os.urandom(8).hex() if _guard is None else _guard.part_of_run()
         self._owns_guard = orphan_guard and _guard is None
         self._guard = _guard or OrphanGuard(self._run, self.limits.guard_exit)
+        self._containment = Containment(self._run, cgroup)
         self._escapees = Escapees(self._run, self._known_groups, self.limits)
         self._starting: list[str] = []
         self._processes: dict[LocalProcess, _ChildGroup] = {}
@@ -103,8 +109,15 @@ class LocalLauncher:
                 "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
                 "commands"
             )
+        folder = self._containment.find()
         if self._owns_guard:
-            self._guard.start()
+            self._guard.start(folder)
+        try:
+            self._containment.open(folder)
+        except BaseException:
+            if self._owns_guard:
+                self._guard.close()
+            raise
         return self
 
     async def __aexit__(
@@ -123,6 +136,7 @@ class LocalLauncher:
                 with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
                     await self.sweep(grace=0)
         finally:
+            await self._containment.aclose(self.limits.reap)
             if self._owns_guard:
                 await self._guard.aclose()
             else:
@@ -192,6 +206,10 @@ class LocalLauncher:
         self._unswept.clear()
 
     async def _start(self, command: LaunchSpec) -> LocalProcess:
+        with self._containment.admitting(command) as admission:
+            return await self._start_as(command, admission)
+
+    async def _start_as(self, command: LaunchSpec, admission: Admission | None) -> LocalProcess:
         name = command.name
         grace = self.limits.grace if command.grace is None else command.grace
         stop_spec = StopSpec(command.stop_signal, grace, command.kill_mode or "group")
@@ -203,7 +221,8 @@ class LocalLauncher:
         own_mark = mark(run, name, self._attempts[name])
         variables = build_environment(command, own_mark)
         credentials = find_credentials(command)
-        words = _words_to_run(command, credentials)
+        members = None if admission is None else admission.descriptor
+        words = _words_to_run(command, credentials, admission)
         stdio = _open_stdio(command)
         expecting = self._guard.expecting(run) if may_stay else nullcontext()
         with self._no_sweep_of(name), expecting, stdio.child_ends() as (stdin, stdout, stderr):
@@ -217,9 +236,9 @@ class LocalLauncher:
                 command.cwd,
                 variables,
                 in_terminal=isinstance(stdio, PtyStdio),
-                credentials=credentials,
+                credentials=None if switches_user(credentials, members) else credentials,
                 umask=command.umask,
-                pass_fds=numbers_of(command.listen),
+                pass_fds=(*numbers_of(command.listen), *([] if members is None else [members])),
             )
             self._guard.raise_escapee_grace(grace)
             child = await with_retries(self._start_process, spec)
@@ -229,7 +248,15 @@ class LocalLauncher:
             group = _ChildGroup(name, child, self._guard.unregister)
             servers = OwnServers(child.pid, f"{VARIABLE}={own_mark}".encode())
             stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
-            process = LocalProcess(group, stopper, stdio, servers, self.limits, self._forget)
+            process = LocalProcess(
+                group,
+                stopper,
+                None if admission is None else Members(admission.group, self.limits.reap),
+                stdio,
+                servers,
+                self.limits,
+                self._forget,
+            )
             self._processes[process] = group
         return process
 
@@ -269,6 +296,7 @@ class LocalProcess:
         self,
         group: _ChildGroup,
         stopper: Stopper,
+        members: Members | None,
         stdio: Stdio,
         servers: OwnServers,
         limits: ShutdownLimits,
@@ -284,6 +312,7 @@ class LocalProcess:
             stdio.stdout.is_group_gone = group.check_gone
         self._group = group
         self._stopper = stopper
+        self._members = members
         self._servers = servers
         self._limits = limits
         self._on_close = on_close
@@ -307,7 +336,7 @@ class LocalProcess:
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
-        is_gone = self._group.check_gone() or await self._stopper.end(signal, grace)
+        is_gone = await self._end(signal, grace)
         for output in (self.stdout, self.stderr):
             if output is not None:
                 output.set_drain_deadline(self._limits.drain)
@@ -316,8 +345,19 @@ class LocalProcess:
         if not is_gone:
             if self._group.is_forbidden():
                 raise NotPermittedError(self._group.name, self.pid)
-            raise CannotStopError(self._group.name, self.pid, self._limits.reap)
+            member = self._members and self._group.is_gone and self._members.survivor()
+            raise CannotStopError(self._group.name, member or self.pid, self._limits.reap)
         return await self.wait()
+
+    async def _end(self, signal: int, grace: float) -> bool:
+        """End the process group, then what is left in the control group, if there is one."""
+        if self._members is None:
+            return self._group.check_gone() or await self._stopper.end(signal, grace)
+        deadline = anyio.current_time() + grace
+        is_gone = self._group.check_gone() or await self._stopper.end(signal, grace)
+        left = max(deadline - anyio.current_time(), min(grace, self._limits.escapee_grace))
+        are_gone = await self._members.end(signal, left)
+        return are_gone and (is_gone or self._group.check_gone())
 
     async def wait_group(self) -> None:
         """Wait until no process of the group is left; see `Outlived.wait_group`."""
@@ -349,6 +389,8 @@ class LocalProcess:
         if not self._group.check_gone():
             with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
                 await self._stopper.end(signals.SIGKILL, 0)
+        if self._members is not None:
+            await self._members.aclose()
         for pipe in (self.stdin, self.stdout, self.stderr, self._silent_input):
             if pipe is not None:
                 pipe.close()
@@ -439,8 +481,10 @@ class _ChildGroup:
         return self._leader.returncode is not None and self._group.is_empty()
 
 
-def _words_to_run(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
-    prefix = find_prefix(command, credentials)
+def _words_to_run(
+    command: LaunchSpec, credentials: Credentials | None, admission: Admission | None
+) -> tuple[str, ...]:
+    prefix = find_prefix(command, credentials, admission)
     # The first program of a prefix exists, and would report the absence of the next one.
     if prefix and (problem := find_problem(command)) is not None:
         raise LaunchError(command.name, problem)

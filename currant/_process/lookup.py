@@ -24,6 +24,7 @@ from currant._values.standard_files import HasFileno
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from currant._process.containment import Admission
     from currant._values.launch_spec import LaunchSpec
 
 __all__ = [
@@ -118,17 +119,27 @@ def find_credentials(command: LaunchSpec) -> Credentials | None:
     return None if credentials == Credentials() else credentials
 
 
-def find_prefix(command: LaunchSpec, credentials: Credentials | None) -> tuple[str, ...]:
+def find_prefix(
+    command: LaunchSpec, credentials: Credentials | None, admission: Admission | None = None
+) -> tuple[str, ...]:
     """Return the words that set up the command's process before its program.
+
+    Args:
+        command: the command.
+        credentials: whom it runs as.
+        admission: what makes the process a member of its control group, if it has one.
 
     Raises:
         SetupError: a socket is closed, or a limit cannot be set.
     """
     is_other_user = credentials is not None and credentials.user not in (None, 0)
     has_locale = "LC_CTYPE" in command.env or (command.inherit_env and "LC_CTYPE" in os.environ)
-    handover = handover_of(command.listen, has_locale=has_locale)
+    members, limits = (None, command.limits) if admission is None else admission[1:]
+    handover = handover_of(
+        command.listen, has_locale=has_locale, members=members, credentials=credentials
+    )
     # The limits come second, because Python might not start within them.
-    return (*handover, *prefix_of(command, is_other_user=is_other_user))
+    return (*handover, *prefix_of(command.nice, limits, is_other_user=is_other_user))
 
 
 def find_setup_problem(command: LaunchSpec) -> str | None:

@@ -25,7 +25,6 @@ from currant._system.rlimits import hard_limit, may_have_niceness, niceness_afte
 from currant._values.errors import SetupError
 
 if TYPE_CHECKING:
-    from currant._values.launch_spec import LaunchSpec
     from currant._values.limits import Limits
 
 __all__ = ["prefix_of"]
@@ -45,18 +44,19 @@ FOLDERS = os.pathsep.join(["/usr/local/bin", "/usr/bin", "/bin"])
 """Where programs of the system are looked for after PATH."""
 
 
-def prefix_of(command: LaunchSpec, *, is_other_user: bool) -> tuple[str, ...]:
+def prefix_of(nice: int, limits: Limits | None, *, is_other_user: bool) -> tuple[str, ...]:
     """Return the words to put before the command's own; none if there is nothing to set up.
 
     Args:
-        command: the command.
+        nice: the niceness, relative to that of this program.
+        limits: the limits.
         is_other_user: whether the process becomes another user before its first program runs.
 
     Raises:
         SetupError: the system lacks a program, or does not permit a limit or the niceness.
     """
-    niceness = _niceness(command.nice, is_other_user) if command.nice else ()
-    return (*niceness, *_limits(command.limits))
+    niceness = _niceness(nice, is_other_user) if nice else ()
+    return (*niceness, *_limits(limits))
 
 
 def _niceness(increment: int, is_other_user: bool) -> tuple[str, ...]:

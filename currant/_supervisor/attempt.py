@@ -27,6 +27,7 @@ from currant._channel.silence import Silence
 from currant._channel.spill import SpillFile
 from currant._process.launcher import Outlived, Resizable
 from currant._supervisor.announcer import Announcer
+from currant._supervisor.failure import is_interrupt
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
@@ -48,7 +49,7 @@ from currant._values.stop_request import StopRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anyio.abc import TaskGroup
+    from anyio.abc import ByteReceiveStream, TaskGroup
 
     from currant._process.launcher import Process
     from currant._supervisor.context import JobContext
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty, SignalTarget
+    from currant._values.lines import StreamName
     from currant._values.results import Status
     from currant._values.usage import Usage
 
@@ -137,6 +139,7 @@ class Attempt:
             self,
         )
         self._stop_request: StopRequest | None = None
+        self._stopping: anyio.CancelScope | None = None  # of the stop behind a shield
         self._input = StandardInput(command)
         self._size: Pty | None = None  # asked for while there was no process
         self._announcer = Announcer(context)
@@ -245,7 +248,7 @@ class Attempt:
                         on_end(self._uptime(exited_at))
                 finally:
                     # Also when the event loop is torn down.  Bounded: grace, and limits.reap.
-                    with anyio.CancelScope(shield=True):
+                    with anyio.CancelScope(shield=True) as self._stopping:
                         await self._stop_and_drain(running)
             if exited_at is not None and self.status is None:
                 self._judge()
@@ -368,7 +371,18 @@ class Attempt:
 
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
         await self._announcer.started(self._command.name, process.pid, self.number)
-        await self.output.read(process.stdout, process.stderr, tasks)
+        self.output.begin()
+        tasks.start_soon(self._read, process.stderr, "stderr")
+        await self._read(process.stdout, "stdout")
+
+    async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
+        try:
+            await self.output.read(source, stream)
+        except BaseException as error:
+            # On trio, Ctrl-C may land in this task; the task that stops the process has a shield.
+            if is_interrupt(error) and self._stopping is not None:
+                self._stopping.cancel()
+            raise
 
     async def _stop_and_drain(self, running: _Running) -> None:
         try:

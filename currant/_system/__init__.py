@@ -3,7 +3,8 @@
 This package is the only home of `os.killpg`, ``/proc``, pidfds and `sys.platform`.  Each module can
 be read alone.  Read `groups` first, which decides when a process group is empty.  `proc` reads the
 state of processes from ``/proc``, `listeners` finds the process that owns a TCP port, and `marks`
-is the environment variable that every process carries.  `dispositions` is the signal mask and the
+is the environment variable that every process carries.  `cgroup` is the control groups of Linux.
+`dispositions` is the signal mask and the
 ignored signals of a new process, and `forks` keeps our descriptors out of forks of this program.
 `terminal` and `files` wrap a few system calls.
 """

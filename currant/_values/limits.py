@@ -24,6 +24,10 @@ class Limits:
     leaves a limit as it is in the host program.  A limit cannot be above the hard limit of the host
     program, which a `LaunchError` reports.
 
+    With ``Runner(cgroup=True)``, `memory` and `processes` hold for the command with all of its
+    descendants together, if its control group has the controllers: `memory` is then memory in use,
+    beyond which the system kills a process, and `processes` holds for root, too.
+
     Attributes:
         memory: bytes of address space (RLIMIT_AS).  Beyond that, memory cannot be allocated: Python
             raises `MemoryError`.  Some programs reserve far more than they use (Java, Go, Node.js).

@@ -250,6 +250,7 @@ def _build_runner(
         grace=options["grace"],
         kill_mode=options["kill_mode"],
         leftovers=options["leftovers"],
+        cgroup="auto" if options["cgroup"] == "auto" else options["cgroup"] == "yes",
         wrap=options["wrap"],
         iterable=False,
     )

@@ -277,6 +277,14 @@ _SHARED_OPTIONS = (
         "wait for them, or, after a success, let them live.",
     ),
     click.option(
+        "--cgroup",
+        type=click.Choice(("no", "yes", "auto")),
+        default="no",
+        show_default=True,
+        help="Give each command a control group of Linux, so that a daemon that hides ends with "
+        "it; auto: if that is possible here.",
+    ),
+    click.option(
         "--wrap",
         type=_parse_words,
         default="",

@@ -41,6 +41,7 @@ class Options(TypedDict):
     stop_signal: int
     kill_mode: KillMode
     leftovers: Leftovers
+    cgroup: Literal["no", "yes", "auto"]
     wrap: tuple[str, ...]
     stdin: Literal["open", "null"]
     success: str
