@@ -384,7 +384,7 @@ import anyio
 import currant
 
 async def main():
-    await currant.run_process(["sh", "-c", sys.argv[1]], grace=9999)
+    await currant.run_process(["sh", "-c", sys.argv[1]], input=b"go", grace=9999)
 
 options = {"use_uvloop": True} if sys.argv[2] == "uvloop" else {}
 try:
@@ -396,9 +396,13 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("backend", ["asyncio", "uvloop", "trio"])
 def test_ctrl_c_stops_the_tree_with_its_grace(backend: str, lifeline: Lifeline) -> None:
-    """And a second Ctrl-C cuts the grace short."""
-    trap = f"trap '{lifeline.say('asked')}' TERM"
-    line = f"{lifeline.hold('deaf')}; {trap}; {lifeline.say('set')}; while :; do sleep 0.05; done"
+    """And a second Ctrl-C cuts the grace short.
+
+    The command reads its input first, so its start is over when it says "set".  Ctrl-C during a
+    start kills at once.
+    """
+    trap = f"trap '{lifeline.say('asked')}' TERM; read go; {lifeline.say('set')}"
+    line = f"{lifeline.hold('deaf')}; {trap}; while :; do sleep 0.05; done"
     host = subprocess.Popen([sys.executable, "-c", INTERRUPTED_HOST, line, backend])
     try:
         lifeline.wait_for("set")

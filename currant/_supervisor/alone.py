@@ -48,8 +48,11 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
             finally:
                 with anyio.CancelScope(shield=True):  # Bounded: by the grace, and limits.reap.
                     await end_escapees_of(command, launcher, life.attempt.grace_of_escapees)
-    except BaseExceptionGroup as group:  # of the task group of an attempt
-        raise unwrapped(group) from None
+    except BaseException as error:
+        first = unwrapped(error)
+        if first is error:
+            raise
+        raise first from first.__cause__
     assert life.result is not None
     return life.result
 

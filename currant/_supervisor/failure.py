@@ -56,10 +56,17 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """Return the error that the task groups of an attempt have wrapped."""
+    """Return the error that the task groups of an attempt have wrapped.
+
+    On asyncio, a second Ctrl-C may land inside a cancel scope of anyio, which then raises
+    `RuntimeError` when it is left: the result is the `KeyboardInterrupt` behind it.
+    """
     while isinstance(error, BaseExceptionGroup):
         wrapped = cast("BaseExceptionGroup[BaseException]", error).exceptions
         # The error has cancelled the other tasks of the group.
         cancelled = anyio.get_cancelled_exc_class()
         error = next((each for each in wrapped if not isinstance(each, cancelled)), wrapped[0])
-    return error
+    behind = error.__context__ if isinstance(error, RuntimeError) else None
+    while behind is not None and not is_interrupt(behind):
+        behind = behind.__context__
+    return error if behind is None else behind
