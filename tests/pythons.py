@@ -7,8 +7,12 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 __all__ = ["PYTHONS", "path_of"]
 
@@ -37,11 +41,13 @@ def _if_it_runs(path: str | None) -> str | None:
     return path if run.returncode == 0 else None
 
 
-PYTHONS = [
-    pytest.param(
-        version,
-        marks=pytest.mark.skipif(path_of(version) is None, reason=f"there is no Python {version}"),
-    )
-    for version in VERSIONS
-]
-"""The versions that run the agent, as parameters of a test."""
+def _parameter(version: str) -> ParameterSet:
+    is_missing = path_of(version) is None
+    marks = [pytest.mark.skipif(is_missing, reason=f"there is no Python {version}")]
+    if version not in (OWN, VERSIONS[0]):
+        marks.append(pytest.mark.slow)
+    return pytest.param(version, marks=marks)
+
+
+PYTHONS = list(map(_parameter, VERSIONS))
+"""The versions that run the agent, as parameters of a test; slow but for the oldest and our own."""
