@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["children_of", "over_pipe"]
 
+RELAY = Path(__file__).with_name("relay.py")
+
 
 def over_pipe(
     python: str = sys.executable,
@@ -23,6 +25,7 @@ def over_pipe(
     heartbeat: Heartbeat | None = None,
     orphan_guard: bool = True,
     before: str = "",
+    relay: tuple[int, int] | None = None,
 ) -> RemoteLauncher:
     """Return a launcher whose agent is a child of this process.
 
@@ -31,10 +34,13 @@ def over_pipe(
         heartbeat: as for `RemoteLauncher`.
         orphan_guard: as for `RemoteLauncher`.
         before: shell code that runs first, as a login shell would.
+        relay: the limits of a relay between the driver and the agent; None: there is no relay.
     """
     argv = agent_argv(python)
     if before:
         argv = ("/bin/sh", "-c", f'{before}\nexec "$@"', "sh", *argv)
+    if relay is not None:
+        argv = (sys.executable, "-IS", str(RELAY), *map(str, relay), *argv)
     transport = ArgvTransport(argv)
     return RemoteLauncher("h1", transport, heartbeat=heartbeat, orphan_guard=orphan_guard)
 

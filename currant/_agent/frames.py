@@ -142,5 +142,5 @@ def get(body: dict[str, Any], key: str, kind: type[T]) -> T:
     """
     value = body.get(key)
     if type(value) is not kind:
-        raise FrameError(f"{key!r} in a body is {value!r}, and no {kind.__name__}")
+        raise FrameError(f"{key!r} in a body is no {kind.__name__}, but {str(value)[:100]!r}")
     return value

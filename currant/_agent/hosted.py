@@ -14,6 +14,7 @@ import anyio
 from currant._agent.frames import MAX_OUTPUT, Kind
 from currant._agent.spec import encode_exit, encode_usage
 from currant._values.errors import CannotStopError
+from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
@@ -151,7 +152,7 @@ class Hosted:
 
     async def stop_as_told(self) -> None:
         """Stop the process as its command says."""
-        grace = inf if self._spec.grace is None else self._spec.grace
+        grace = ShutdownLimits().grace if self._spec.grace is None else self._spec.grace
         with suppress(CannotStopError):
             await self.process.stop(self._spec.stop_signal, grace)
 

@@ -116,11 +116,15 @@ class Link:
                 await self._has_frames.wait()
                 continue
             try:
-                self._advance(os.writev(self._write_fd, self._begun))
-            except BlockingIOError:
-                await anyio.wait_writable(self._write_fd)
-            except OSError:  # The other end is gone.
+                await self._write_some()
+            except (OSError, anyio.ClosedResourceError):  # The other end is gone.
                 self.break_off()
+
+    async def _write_some(self) -> None:
+        try:
+            self._advance(os.writev(self._write_fd, self._begun))
+        except BlockingIOError:
+            await anyio.wait_writable(self._write_fd)
 
     def _next(self) -> list[memoryview]:
         """Take all control frames out of their queue, or some bulk if there is none."""
@@ -172,10 +176,11 @@ class Link:
 
 async def read_some(fd: int) -> bytes:
     """Return the next bytes of a file that does not block; none at its end, or after an error."""
-    while True:
-        try:
-            return os.read(fd, CHUNK)
-        except BlockingIOError:
-            await anyio.wait_readable(fd)
-        except OSError:  # such as ECONNRESET
-            return b""
+    try:
+        while True:
+            try:
+                return os.read(fd, CHUNK)
+            except BlockingIOError:
+                await anyio.wait_readable(fd)
+    except (OSError, anyio.ClosedResourceError):  # such as ECONNRESET, or our end was closed
+        return b""

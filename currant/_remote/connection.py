@@ -18,6 +18,7 @@ from currant._remote.credit import FIRST_WINDOW
 from currant._remote.peer import Peer
 from currant._remote.process import RemoteOutput, RemoteProcess
 from currant._remote.shipment import OLDEST, Greeting, payload
+from currant._remote.words import plain
 from currant._values.errors import HostUnreachableError
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Connection:
                 if not data:
                     await self._wait_for_last_words()
                     raise HostUnreachableError(
-                        self.host, self._transport.said() or "it has closed the connection"
+                        self.host, plain(self._transport.said()) or "it has closed the connection"
                     )
                 greeting.feed(data)
         except ValueError as error:
@@ -184,11 +185,11 @@ class Connection:
             self.peer.link.receive(rest, self._handle)
             await self.peer.link.read(self._handle)
         except FrameError as error:
-            self._lose(f"it does not keep to the protocol: {error}")
+            self._lose(plain(f"it does not keep to the protocol: {error}"))
             return
         if not self._over.is_set():
             await self._wait_for_last_words()
-            self._lose(self._transport.said() or "the connection has ended")
+            self._lose(plain(self._transport.said()) or "the connection has ended")
 
     async def _beat(self) -> None:
         """Show the agent that the driver lives, and see that the agent does."""
@@ -239,7 +240,7 @@ class Connection:
         elif kind == Kind.ANSWER:
             self.peer.take_answer(parse(body))
         elif kind == Kind.DYING:
-            self._dying = get(parse(body), "reason", str)
+            self._dying = plain(get(parse(body), "reason", str))
         elif kind == Kind.GONE:
             self._said_bye = True
             self._lose("the agent has ended")
@@ -255,7 +256,7 @@ class Connection:
             process.note_started(get(parse(body), "pid", int))
         elif kind == Kind.FAILED:
             del self._processes[process.number]
-            process.note_failed(get(parse(body), "reason", str))
+            process.note_failed(plain(get(parse(body), "reason", str)))
         elif kind == Kind.EXIT:
             process.note_exit(parse(body))
         elif kind == Kind.CLOSED:

@@ -10,6 +10,7 @@ import anyio
 from currant._agent.frames import Kind, get
 from currant._agent.spec import decode_error
 from currant._remote.credit import Budget
+from currant._remote.words import plain
 from currant._values.errors import HostLostError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Peer:
             self.check()
         answer = question.answer or {}
         if "error" in answer:
-            raise decode_error(answer)
+            raise decode_error(answer | {"error": plain(get(answer, "error", str))})
         return answer
 
     def check(self) -> None:

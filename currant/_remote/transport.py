@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
+from currant._agent.link import read_some
 from currant._process.child import Child, SpawnSpec
 from currant._system.files import enlarge_pipe
 from currant._system.forks import close_in_forks, no_fork
@@ -27,8 +28,8 @@ __all__ = ["ArgvTransport", "Transport"]
 PIPE_SIZE = 1024 * 1024
 """The capacity of our pipes, if the system allows it."""
 
-MOST_SAID = 20
-"""The chunks that are kept of what the program writes to its stderr."""
+MOST_SAID = 4096
+"""The bytes that are kept of each of the last writes of the program to its stderr."""
 
 EXIT_LIMIT = 1.0
 """Seconds that the program may take to exit once its pipes are closed."""
@@ -73,7 +74,7 @@ class ArgvTransport:
         self._child: Child | None = None
         self._files: list[int] = []
         self._error_fd = -1
-        self._said: deque[bytes] = deque(maxlen=MOST_SAID)
+        self._said: deque[bytes] = deque(maxlen=16)
 
     def open(self) -> tuple[int, int]:
         """Start the program; see `Transport.open`."""
@@ -100,15 +101,8 @@ class ArgvTransport:
 
     async def listen(self) -> None:
         """Collect what the program writes to its stderr; see `Transport.listen`."""
-        while True:
-            try:
-                data = os.read(self._error_fd, 4096)
-            except BlockingIOError:
-                await anyio.wait_readable(self._error_fd)
-                continue
-            if not data:
-                return
-            self._said.append(data)
+        while data := await read_some(self._error_fd):
+            self._said.append(data[-MOST_SAID:])
 
     def said(self) -> str:
         """Return the last lines of the program's stderr."""
@@ -138,4 +132,5 @@ class ArgvTransport:
         with no_fork:
             files, self._files = self._files, []
             for fd in files:
+                anyio.notify_closing(fd)
                 os.close(fd)
