@@ -30,7 +30,7 @@ from currant._process.child import Child
 from currant._process.local import LocalLauncher
 from currant._process.spawn import start_with_pidfd
 from currant._system.groups import has_pidfds
-from currant._values.errors import CurrantError, LaunchError
+from currant._values.errors import CannotStopError, LaunchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -248,7 +248,7 @@ class Server:
         with scope:
             try:
                 answer = await coming
-            except CurrantError as error:
+            except CannotStopError as error:
                 answer = encode_error(error)
             except anyio.ClosedResourceError:  # The process was closed meanwhile.
                 answer = await _no_process()
@@ -333,7 +333,8 @@ async def _start_and_poll(spec: SpawnSpec) -> Child:
 
 
 async def _no_process() -> dict[str, Any]:
-    return {"error": "there is no such process any more"}
+    """Answer about a process that was closed meanwhile; the driver knows its exit by now."""
+    return {"exit": None, "sent": False}
 
 
 def _about_this_host(version: int) -> dict[str, Any]:

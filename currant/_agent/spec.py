@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from currant._agent.frames import FrameError, get
-from currant._values.errors import CannotStopError, CurrantError, NotPermittedError
+from currant._values.errors import CannotStopError, NotPermittedError
 from currant._values.exit import Exit
 from currant._values.launch_spec import SILENT, LaunchSpec, Pty
 from currant._values.usage import Usage
@@ -123,31 +123,23 @@ def decode_usage(body: dict[str, Any]) -> Usage | None:
         raise FrameError(f"a usage is {value!r}") from None
 
 
-def encode_error(error: CurrantError) -> dict[str, Any]:
+def encode_error(error: CannotStopError) -> dict[str, Any]:
     """Return an error as a dict that JSON can hold."""
-    body: dict[str, Any] = {"error": str(error)}
-    if isinstance(error, CannotStopError):
-        body["survivor"] = [error.name, error.pid, error.waited]
-        body["forbidden"] = isinstance(error, NotPermittedError)
-    return body
+    is_forbidden = isinstance(error, NotPermittedError)
+    return {"survivor": [error.name, error.pid, error.waited], "forbidden": is_forbidden}
 
 
-def decode_error(body: dict[str, Any]) -> CurrantError:
+def decode_error(body: dict[str, Any]) -> CannotStopError:
     """Return the error that `encode_error` wrote.
 
     Raises:
         FrameError: it is none.
     """
-    text = get(body, "error", str)
-    if "survivor" not in body:
-        return CurrantError(text)
     try:
         name, pid, waited = body["survivor"]
-        name, pid, waited = str(name), int(pid), float(waited)
+        name, pid, waited = str(name)[:1000], abs(int(pid)), float(waited)
     except (TypeError, ValueError, OverflowError):
-        raise FrameError(f"a survivor is {body['survivor']!r}") from None
-    return (
-        NotPermittedError(name, pid)
-        if body.get("forbidden")
-        else CannotStopError(name, pid, waited)
-    )
+        raise FrameError("a survivor is none") from None
+    if body.get("forbidden"):
+        return NotPermittedError(name, pid)
+    return CannotStopError(name, pid, waited)

@@ -80,7 +80,7 @@ class Connection:
         self._heartbeat = heartbeat
         self._has_guard = has_guard
         self._numbers = count(1)
-        self._next_number = 1
+        self._last_number = 0
         self._processes: dict[int, RemoteProcess] = {}
         self._is_welcome = anyio.Event()
         self._over = anyio.Event()  # no more frames will come
@@ -220,7 +220,7 @@ class Connection:
 
     def start(self, spec: LaunchSpec) -> RemoteProcess:
         """Send a command to be started; the process tells when it runs."""
-        self._next_number = number = next(self._numbers)
+        self._last_number = number = next(self._numbers)
         process = RemoteProcess(number, spec, self.peer)
         if self.peer.lost is not None:
             process.note_lost(self.peer.lost)
@@ -244,7 +244,7 @@ class Connection:
         elif kind == Kind.GONE:
             self._said_bye = True
             self._lose("the agent has ended")
-        elif kind != Kind.PONG and not 0 < number <= self._next_number:
+        elif kind != Kind.PONG and not 0 < number <= self._last_number:
             raise FrameError(f"a {kind.name} about a process {number}")
 
     def _handle_for(self, process: RemoteProcess, kind: Kind, body: bytes) -> None:
@@ -255,8 +255,8 @@ class Connection:
         elif kind == Kind.STARTED:
             process.note_started(get(parse(body), "pid", int))
         elif kind == Kind.FAILED:
-            del self._processes[process.number]
             process.note_failed(plain(get(parse(body), "reason", str)))
+            del self._processes[process.number]  # Last: a host that is lost now loses it, too.
         elif kind == Kind.EXIT:
             process.note_exit(parse(body))
         elif kind == Kind.CLOSED:

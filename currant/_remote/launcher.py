@@ -111,7 +111,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
         try:
-            await self.connection.peer.ask(Kind.SWEEP, 0, {"name": name, "grace": grace})
+            await self.connection.peer.ask(Kind.SWEEP, 0, {"name": name, "grace": grace}, bool)
         except HostLostError:
             return
 

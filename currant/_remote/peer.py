@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
 from currant._agent.frames import Kind, get
 from currant._agent.spec import decode_error
 from currant._remote.credit import Budget
-from currant._remote.words import plain
 from currant._values.errors import HostLostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from currant._agent.link import Link
+    from currant._values.errors import CannotStopError
 
 __all__ = ["Peer"]
+
+T = TypeVar("T")
 
 
 class Peer:
@@ -41,18 +45,26 @@ class Peer:
         self._numbers = count(1)
         self._questions: dict[int, _Question] = {}
 
-    async def ask(self, kind: Kind, number: int, body: dict[str, Any]) -> dict[str, Any]:
+    async def ask(
+        self, kind: Kind, number: int, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
+    ) -> T:
         """Ask something about a process, and return the answer.
+
+        Args:
+            kind: the question.
+            number: the process.
+            body: what the question needs.
+            read: takes the answer apart; a `FrameError` of it ends the link.
 
         Cancellation: the agent gives up what it does for the question.
 
         Raises:
             HostLostError: the host is lost.
-            CurrantError: the answer is an error.
+            CannotStopError: that is the answer.
         """
         self.check()
         key = next(self._numbers)
-        self._questions[key] = question = _Question()
+        self._questions[key] = question = _Question(read)
         self.link.send(kind, number, {**body, "question": key})
         try:
             await question.answered.wait()
@@ -60,12 +72,11 @@ class Peer:
             self._questions.pop(key, None)
             self.link.send(Kind.CANCEL, 0, {"question": key})
             raise
-        if question.answer is None:
+        if question.error is not None:
+            raise question.error
+        if not question.has_value:
             self.check()
-        answer = question.answer or {}
-        if "error" in answer:
-            raise decode_error(answer | {"error": plain(get(answer, "error", str))})
-        return answer
+        return cast("T", question.value)
 
     def check(self) -> None:
         """Raise `HostLostError` if the host is lost."""
@@ -76,12 +87,16 @@ class Peer:
         """Pass an answer on to the task that has asked, if it still waits.
 
         Raises:
-            FrameError: it does not tell the question.
+            FrameError: it is no answer to the question.
         """
         question = self._questions.pop(get(body, "question", int), None)
-        if question is not None:
-            question.answer = body
-            question.answered.set()
+        if question is None:
+            return
+        if "survivor" in body:
+            question.error = decode_error(body)
+        else:
+            question.value, question.has_value = question.read(body), True
+        question.answered.set()
 
     def lose(self, reason: str) -> None:
         """Note that nothing more will come: all that wait for an answer get an error."""
@@ -93,8 +108,11 @@ class Peer:
 
 
 class _Question:
-    """A question; `answer` is None until it comes."""
+    """A question; without a value and an error, nothing was answered before the host was lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[dict[str, Any]], object]) -> None:
+        self.read = read
         self.answered = anyio.Event()
-        self.answer: dict[str, Any] | None = None
+        self.has_value = False
+        self.value: object = None
+        self.error: CannotStopError | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -17,12 +17,16 @@ from currant._values.errors import HostLostError
 from currant._values.launch_spec import has_input, read_streams
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from currant._remote.peer import Peer
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec, SignalTarget
     from currant._values.usage import Usage
 
 __all__ = ["RemoteOutput", "RemoteProcess"]
+
+T = TypeVar("T")
 
 
 INPUT_WINDOW = 128 * 1024
@@ -222,26 +226,28 @@ class RemoteProcess:
             await checkpoint()
             return False
         try:
-            answer = await self._ask(Kind.SIGNAL, signal=int(signal), to=to)
+            return await self._ask(Kind.SIGNAL, _is_sent, signal=int(signal), to=to)
         except HostLostError:
             return False
-        return get(answer, "sent", bool)
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
         if self._is_gone or self.closed.is_set():
             await checkpoint()
             return self._known_exit()
-        answer = await self._ask(Kind.STOP, signal=int(signal), grace=grace)
-        self._is_gone = True
-        self._note_exit(decode_exit(get(answer, "exit", dict)))
+        end = await self._ask(Kind.STOP, _exit_in, signal=int(signal), grace=grace)
+        if end is None:  # It was closed at the same time.
+            await self.closed.wait()
+        else:
+            self._is_gone = True
+            self._note_exit(end)
         return self._known_exit()
 
     async def wait_group(self) -> None:
         """Wait until no process of the group is left; see `Outlived.wait_group`."""
         await self.wait()
         if not (self._is_gone or self.closed.is_set()):
-            await self._ask(Kind.WAIT_GROUP)
+            await self._ask(Kind.WAIT_GROUP, bool)
 
     def leave_group(self) -> None:
         """Let the rest of the group go on; see `Outlived.leave_group`."""
@@ -272,15 +278,26 @@ class RemoteProcess:
         self.peer.link.send(kind, self.number, body)
 
     def note_started(self, pid: int) -> None:
-        """Note that the process runs."""
+        """Note that the process runs.
+
+        Raises:
+            FrameError: that is known already, or the pid is none.
+        """
+        if self.started.is_set() or pid <= 0:
+            raise FrameError("a process was started twice, or has no pid")
         self.pid = pid
         self.started.set()
 
     def note_failed(self, reason: str) -> None:
-        """Note that the start failed, and nothing is left."""
+        """Note that the start failed, and nothing is left.
+
+        Raises:
+            FrameError: the process was started.
+        """
+        if self.started.is_set():
+            raise FrameError("a start has failed and succeeded")
         self.failure = reason
-        self.started.set()
-        self.closed.set()
+        self._end()
 
     def note_exit(self, body: dict[str, Any]) -> None:
         """Note the exit of the leader, and perhaps the end of its group.
@@ -300,18 +317,21 @@ class RemoteProcess:
             FrameError: the body does not tell.
         """
         self.usage = self.usage or decode_usage(body)
-        if body.get("exit") is not None:
-            self._note_exit(decode_exit(get(body, "exit", dict)))
+        if (end := _exit_in(body)) is not None:
+            self._note_exit(end)
+        if not self.started.is_set():
+            self.failure = "its start was given up"
         self._end()
 
     def note_lost(self, reason: str) -> None:
         """Note that the host is lost: nothing more will be known."""
         self._lost = reason
-        if self.stdin is not None:
-            self.stdin.break_off()
         self._end()
 
     def _end(self) -> None:
+        """Let all that wait go on: nothing more comes about this process."""
+        if self.stdin is not None:
+            self.stdin.break_off()
         for output in (self.stdout, self.stderr):
             if output is not None:
                 output.end()
@@ -330,5 +350,13 @@ class RemoteProcess:
             raise anyio.ClosedResourceError
         return self._exit
 
-    async def _ask(self, kind: Kind, **body: object) -> dict[str, Any]:
-        return await self.peer.ask(kind, self.number, body)
+    async def _ask(self, kind: Kind, read: Callable[[dict[str, Any]], T], **body: object) -> T:
+        return await self.peer.ask(kind, self.number, body, read)
+
+
+def _is_sent(answer: dict[str, Any]) -> bool:
+    return get(answer, "sent", bool)
+
+
+def _exit_in(body: dict[str, Any]) -> Exit | None:
+    return None if body.get("exit") is None else decode_exit(get(body, "exit", dict))
