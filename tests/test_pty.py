@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import sys
-import termios
 import threading
 import warnings
 from contextlib import asynccontextmanager
@@ -34,6 +33,7 @@ from currant import (
     StdinClosedError,
 )
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
+from currant._system import terminal
 from currant._system.groups import has_pidfds
 from currant._values.errors import LaunchError
 from currant._values.shutdown_limits import ShutdownLimits
@@ -616,10 +616,10 @@ async def test_lack_of_terminals_is_explained(monkeypatch: pytest.MonkeyPatch) -
 async def test_terminal_that_cannot_be_sized_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start fails with the system's error."""
 
-    def refuse(fd: int, size: tuple[int, int]) -> None:
-        raise termios.error(errno.ENOTTY, "no terminal")
+    def refuse(fd: int, rows: int, columns: int) -> None:
+        raise OSError(errno.ENOTTY, "no terminal")
 
-    monkeypatch.setattr(termios, "tcsetwinsize", refuse)
+    monkeypatch.setattr(terminal, "_set_size", refuse)
     async with LocalLauncher() as launcher:
         with pytest.raises(LaunchError, match="no terminal"):
             await launcher.launch(shell("true"))

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from signal import SIGKILL
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
@@ -30,6 +30,7 @@ from currant._values.errors import CurrantError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Literal, TypeAlias
 
     from currant._values.launch_spec import LaunchSpec
     from currant._values.limits import Limits
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Admission", "Containment", "ContainmentOption", "Members"]
 
 
-ContainmentOption: TypeAlias = bool | Literal["auto"]
+ContainmentOption: TypeAlias = "bool | Literal['auto']"
 """Whether commands have control groups; "auto": if the system lets this program create them."""
 
 

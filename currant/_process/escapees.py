@@ -98,6 +98,7 @@ class Escapees:
             return
         began = anyio.current_time()
         deadline = began + min(grace, max(spec.grace for spec in commands.values()))
+        unstoppable: list[CannotStopError] = []
 
         async def end_group(number: int, name: str) -> None:
             spec = commands[name]
@@ -105,7 +106,7 @@ class Escapees:
             with closing(_Escapee(number)) as escapee:
                 stopper = Stopper(escapee, self._limits.reap)
                 if not await stopper.end(spec.signal, max(time_left, 0)):
-                    raise CannotStopError(name, number, self._limits.reap)
+                    unstoppable.append(CannotStopError(name, number, self._limits.reap))
 
         # Search until nothing is found: a process that was asked to stop may start another.
         while anyio.current_time() <= deadline:
@@ -113,12 +114,11 @@ class Escapees:
             escaped = {number: name for number, name in found.items() if name in commands}
             if not escaped:
                 return
-            try:
-                async with anyio.create_task_group() as tasks:
-                    for number, name in escaped.items():
-                        tasks.start_soon(end_group, number, name)
-            except* CannotStopError as group:
-                raise group.exceptions[0] from None
+            async with anyio.create_task_group() as tasks:
+                for number, name in escaped.items():
+                    tasks.start_soon(end_group, number, name)
+            if unstoppable:
+                raise unstoppable[0]
         await self._kill_on_sight(commands, deadline + self._limits.reap)
 
     async def _kill_on_sight(self, commands: Collection[str], deadline: float) -> None:

@@ -71,6 +71,11 @@ class Process(Protocol):
 
         Any number of tasks may wait, any number of times; none waits for output to be read.
         Cancellation: harmless.
+
+        Raises:
+            HostLostError: the host of the process is lost before the exit is known.  Then the
+                streams end after what has arrived, `send` raises `anyio.BrokenResourceError`,
+                `send_signal` returns False, and `aclose` returns.
         """
         ...
 
@@ -99,6 +104,7 @@ class Process(Protocol):
 
         Raises:
             CannotStopError: a process of the group outlived SIGKILL for seconds.
+            HostLostError: as for `wait`.
         """
         ...
 

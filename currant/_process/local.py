@@ -11,7 +11,7 @@ import signal as signals
 from collections import Counter
 from contextlib import contextmanager, nullcontext, suppress
 from math import inf
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -53,6 +53,7 @@ from currant._values.shutdown_limits import ShutdownLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
+    from typing import Self
 
     from anyio.abc import Process
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from currant._process.handover import handover_of
 from currant._process.prefix import prefix_of
@@ -23,6 +23,7 @@ from currant._values.standard_files import HasFileno
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
     from currant._process.containment import Admission
     from currant._values.launch_spec import LaunchSpec
@@ -73,19 +74,18 @@ def standard_file(command: LaunchSpec, field: _Field) -> str | int | None:
     Raises:
         ValueError: the caller has closed the file; of some files, another exception.
     """
-    match getattr(command, field):
-        case None:
-            return os.devnull if field == "stdin" else None
-        case "inherit":
-            return _FIELDS.index(field)
-        case str() | bytes() | Silent():
-            return None
-        case int(descriptor):
-            return descriptor if descriptor >= 0 else None  # not for `PIPE`
-        case Path() as path:
-            return os.path.join(command.cwd or os.curdir, path)
-        case file:  # Not `HasFileno()`: to ask for a protocol takes microseconds.
-            return cast("HasFileno", file).fileno()
+    given = getattr(command, field)
+    if given is None:
+        return os.devnull if field == "stdin" else None
+    if given == "inherit":
+        return _FIELDS.index(field)
+    if isinstance(given, (str, bytes, Silent)):
+        return None
+    if isinstance(given, int):
+        return given if given >= 0 else None  # not for `PIPE`
+    if isinstance(given, Path):
+        return os.path.join(command.cwd or os.curdir, given)
+    return cast("HasFileno", given).fileno()  # To ask for the protocol takes microseconds.
 
 
 def find_problem(command: LaunchSpec) -> str | None:

@@ -17,7 +17,6 @@ it can be known: a missing program, a limit above the hard limit, a missing priv
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from shutil import which
 from typing import TYPE_CHECKING
 
@@ -72,7 +71,7 @@ def _niceness(increment: int, is_other_user: bool) -> tuple[str, ...]:
 def _limits(limits: Limits | None) -> tuple[str, ...]:
     if limits is None:
         return ()
-    values: dict[str, int | None] = asdict(limits)
+    values = {name: getattr(limits, name) for name in OPTIONS}
     options = [_limit(name, value) for name, value in values.items() if value is not None]
     return (_find("prlimit", "util-linux", "limits"), *options, "--") if options else ()
 

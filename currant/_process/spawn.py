@@ -13,11 +13,9 @@ or ignores signals.  A process with another user, group or umask, or with furthe
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import Process
 
 from currant._process.child import Child, SpawnSpec
 from currant._system.dispositions import differ_from_default
@@ -25,7 +23,10 @@ from currant._system.forks import starting
 from currant._system.groups import has_pidfds
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Awaitable, Callable
+    from typing import Any, TypeAlias
+
+    from anyio.abc import Process
 
 __all__ = [
     "RETRY_DELAYS",
@@ -36,7 +37,7 @@ __all__ = [
     "with_retries",
 ]
 
-StartProcess: TypeAlias = Callable[[SpawnSpec], Awaitable[Child | Process]]
+StartProcess: TypeAlias = "Callable[[SpawnSpec], Awaitable[Child | Process]]"
 """Starts a process in a new session and returns once the program runs."""
 
 RETRY_DELAYS = (0.005, 0.01, 0.02, 0.05)

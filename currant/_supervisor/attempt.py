@@ -37,6 +37,7 @@ from currant._values.command import flush_after_of
 from currant._values.errors import (
     CannotStopError,
     ExitStatusLostError,
+    HostLostError,
     LaunchError,
     NotReadyError,
     SpillError,
@@ -246,6 +247,9 @@ class Attempt:
                     self._health.leader_exited(tasks, self._context.limits.last_lines)
                     if self._judge():
                         on_end(self._uptime(exited_at))
+                except HostLostError as error:
+                    self._note_lost(error)
+                    on_end(self._uptime(anyio.current_time()))
                 finally:
                     # Also when the event loop is torn down.  Bounded: grace, and limits.reap.
                     with anyio.CancelScope(shield=True) as self._stopping:
@@ -475,6 +479,8 @@ class Attempt:
             end = await running.process.stop(self._command.stop_signal, grace)
         except CannotStopError as error:
             self._note_failure_to_stop(error)
+        except HostLostError as error:
+            self._note_lost(error)
         except Exception:  # The launcher broke its contract.
             self._abandon(running)
             raise
@@ -501,6 +507,12 @@ class Attempt:
         self.error = fault
         self._health.cancel()
         self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
+
+    def _note_lost(self, error: HostLostError) -> None:
+        """Fail because the host is lost: how the process ends will never be known."""
+        self.status = "failed"
+        if self.error is None:
+            self._note_fault(error)
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""

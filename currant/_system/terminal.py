@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
             raise
         raise OSError(error.errno, error.strerror, PTMX) from error
     try:
-        termios.tcsetwinsize(our_end, (rows, columns))
+        _set_size(our_end, rows, columns)
     except BaseException:
         os.close(our_end)
         os.close(child_end)
@@ -55,8 +56,13 @@ def open_terminal(rows: int, columns: int) -> tuple[int, int]:
 
 def resize_terminal(fd: int, rows: int, columns: int) -> None:
     """Set a terminal's size; the system sends SIGWINCH to the foreground group, if any."""
-    with suppress(termios.error):  # No process has the terminal open any longer.
-        termios.tcsetwinsize(fd, (rows, columns))
+    with suppress(OSError):  # No process has the terminal open any longer.
+        _set_size(fd, rows, columns)
+
+
+def _set_size(fd: int, rows: int, columns: int) -> None:
+    # Python 3.9, on another host, has no `termios.tcsetwinsize`.
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def end_of_file_character(fd: int) -> bytes:

@@ -13,12 +13,13 @@ from functools import cache
 from math import inf, isnan
 from os import PathLike
 from signal import Signals, valid_signals
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
 
 __all__ = [
     "StrOrPath",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
@@ -282,6 +282,7 @@ class Command(LaunchSpec):
         CommandError: another argument is invalid.
     """
 
+    _: KW_ONLY
     success_codes: tuple[int, ...]
     capture: CaptureLike | None
     restart: RestartWhen | RestartPolicy | None

@@ -8,12 +8,11 @@ mistake.  If a program is missing, the error is a `FileNotFoundError` too, as in
 from __future__ import annotations
 
 from errno import ENOENT
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
-
-from currant._values.escape_sequences import ESCAPE_SEQUENCE
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from currant._values.exit import Exit
     from currant._values.lines import Line, StreamName
@@ -30,6 +29,8 @@ __all__ = [
     "EmptyCommandError",
     "ExitStatusLostError",
     "ExpectError",
+    "HostLostError",
+    "HostUnreachableError",
     "JobEndedError",
     "LaunchError",
     "MissingExtraError",
@@ -257,6 +258,39 @@ class NotPermittedError(CannotStopError):
         self.name = name
         self.pid = pid
         self.waited: float = 0.0
+
+
+class HostLostError(CurrantError):
+    """The host of a process is lost, so how the process ends will never be known.
+
+    The agent on the host ends the process by itself, at the latest when it has heard nothing for
+    its time of silence.
+
+    Attributes:
+        host: the name of the host.
+        reason: how it was lost.
+    """
+
+    _fields = ("host", "reason")
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"the host {host!r} is lost: {reason}")
+        self.host = host
+        self.reason = reason
+
+
+class HostUnreachableError(HostLostError, ConnectionError):
+    """No agent could be started on a host.
+
+    Attributes:
+        host: the name of the host.
+        reason: why not, in the last words of ssh, for example.
+    """
+
+    def __init__(self, host: str, reason: str) -> None:
+        CurrantError.__init__(self, f"cannot reach the host {host!r}: {reason}")
+        self.host = host
+        self.reason = reason
 
 
 class ExitStatusLostError(CurrantError):
@@ -602,6 +636,9 @@ def with_lines(message: str, lines: Sequence[Line]) -> str:
 
 
 def _plain_text(line: Line) -> str:
+    # Not above: the pattern needs Python 3.11, and this module is sent to hosts with Python 3.9.
+    from currant._values.escape_sequences import ESCAPE_SEQUENCE  # noqa: PLC0415
+
     text = ESCAPE_SEQUENCE.sub(b"", line.data).decode(errors="replace")
     return text.translate(CONTROLS)
 

@@ -1,17 +1,19 @@
 """`LaunchSpec`: the fields that are needed to start and stop one process.
 
 A `Command` is a `LaunchSpec` with policies.  A launcher needs no more than the spec, so a program
-that starts processes on another host can be sent one without the rest of the package.
+that starts processes on another host can be sent one without the rest of the package.  That program
+may run on Python 3.9, whose dataclasses have neither slots nor keyword-only fields.
 """
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, fields
+import dataclasses
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from signal import SIGTERM
 from subprocess import PIPE
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from currant._values.checks import check_count
 from currant._values.errors import CommandError
@@ -20,6 +22,7 @@ from currant._values.standard_files import is_open_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from socket import socket
+    from typing import TypeAlias
 
     from currant._values.limits import Limits
     from currant._values.lines import StreamName
@@ -73,7 +76,7 @@ MAX_TERMINAL_SIZE = 65535
 """The most rows or columns of a terminal: the kernel keeps each number in 16 bits."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pty:
     """The pseudo-terminal of a command, described by its size.
 
@@ -93,7 +96,7 @@ class Pty:
         check_count("columns", self.columns, MAX_TERMINAL_SIZE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LaunchSpec:
     """The description of a process: how to start it and how to stop it.
 
@@ -101,10 +104,9 @@ class LaunchSpec:
     """
 
     argv: tuple[str, ...]
-    _: KW_ONLY
-    name: str
+    name: str = ""
     cwd: str | None = None
-    env: Mapping[str, str]
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     inherit_env: bool = True
     stdout: KeptFile | StdoutWord = None
     stderr: KeptFile | StderrWord = "separate"
@@ -174,17 +176,14 @@ def places_of(spec: LaunchSpec) -> Places:
 
 def _place_of(spec: LaunchSpec, stream: StreamName) -> str | None:
     field: StreamName = "stdout" if spec.stderr == "stdout" else stream
-    match getattr(spec, field):
-        case None | "separate":
-            return None
-        case "inherit":
-            return f"the {field} of this program"
-        case Path() as path:
-            return f"the file {str(path)!r}"
-        case int(descriptor):
-            return f"the descriptor {descriptor}"
-        case file:
-            return f"the open file {file!r}"
+    file = getattr(spec, field)
+    if file in (None, "separate"):
+        return None
+    if file == "inherit":
+        return f"the {field} of this program"
+    if isinstance(file, Path):
+        return f"the file {str(file)!r}"
+    return f"the descriptor {file}" if isinstance(file, int) else f"the open file {file!r}"
 
 
 def check_portable(spec: LaunchSpec) -> None:

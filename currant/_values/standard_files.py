@@ -10,10 +10,13 @@ from io import IOBase
 from os import PathLike
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import Final, Literal, Protocol, TypeAlias, TypeGuard, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, runtime_checkable
 
 from currant._values.checks import checked_path
 from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias, TypeGuard
 
 __all__ = [
     "File",
@@ -37,13 +40,13 @@ class HasFileno(Protocol):
         ...
 
 
-File: TypeAlias = PathLike[str] | int | HasFileno
+File: TypeAlias = "PathLike[str] | int | HasFileno"
 """A file as it is given: a path, a descriptor, or an open file."""
 
-KeptFile: TypeAlias = Path | int | HasFileno
+KeptFile: TypeAlias = "Path | int | HasFileno"
 """A file as a command keeps it."""
 
-StdoutWord: TypeAlias = Literal["inherit"] | None
+StdoutWord: TypeAlias = "Literal['inherit'] | None"
 """A place of stdout that is no file of the caller's; None: a pipe to currant."""
 
 StderrWord: TypeAlias = Literal["separate", "stdout", "inherit"]

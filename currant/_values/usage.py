@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["Usage"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: a host of the agent may have Python 3.9
 class Usage:
     """What a process has used, together with all descendants that were waited for.
 

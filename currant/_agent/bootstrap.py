@@ -1,0 +1,36 @@
+"""The first program of an agent, which ``python -c`` runs on the host.
+
+It says that Python runs, receives the files of the agent, and starts the agent.  It has to compile
+in every Python 3.
+"""
+
+import os
+import sys
+
+
+def _read(count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        chunk = os.read(0, count - len(data))
+        if not chunk:
+            sys.exit()
+        data += chunk
+    return data
+
+
+def _main() -> None:
+    version = "%d.%d\n" % sys.version_info[:2]  # noqa: UP031 - Python 3.5 has no f-strings
+    os.write(1, b"\n\0currant agent\0\n" + version.encode("ascii"))
+    if sys.version_info < (3, 9):  # noqa: UP036 - the host's Python may be any
+        sys.exit()
+    import json  # noqa: PLC0415 - the next lines are for those who go on
+    import zlib  # noqa: PLC0415
+
+    files = json.loads(zlib.decompress(_read(int(_read(10)))))
+    names = {"__name__": "currant_importer"}
+    exec(files["currant/_agent/importer.py"], names)  # noqa: S102 - that is the purpose
+    names["start"](files)  # type: ignore[operator]  # pyright: ignore[reportCallIssue]
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,203 @@
+"""One process on the host, and the tasks that tell the driver of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from math import inf
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from currant._agent.frames import MAX_OUTPUT, Kind
+from currant._agent.spec import encode_exit, encode_usage
+from currant._values.errors import CannotStopError
+from currant._values.shutdown_limits import ShutdownLimits
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream
+
+    from currant._agent.link import Link
+    from currant._process.local import LocalProcess
+    from currant._values.exit import Exit
+    from currant._values.launch_spec import LaunchSpec
+
+__all__ = ["Hosted"]
+
+
+class Hosted:
+    """A process, for the driver that knows it by a number.
+
+    Args:
+        number: the number.
+        process: the process.
+        spec: what it was started from.
+        link: the link to the driver.
+        window: how many bytes of each output stream the driver takes at first.
+
+    Attributes:
+        process: the process.
+        is_orphaned: whether the driver is gone; then output is read and dropped.
+        is_dying: whether the agent ends; then the ends of commands are told as their own.
+    """
+
+    def __init__(
+        self, number: int, process: LocalProcess, spec: LaunchSpec, link: Link, window: int
+    ) -> None:
+        self.process = process
+        self.is_orphaned = False
+        self.is_dying = False
+        self._number = number
+        self._spec = spec
+        self._link = link
+        self._credit = [float(window), float(window)]
+        self._has_credit = [anyio.Event(), anyio.Event()]
+        self._input: deque[bytes | None] = deque()  # None is the end of the input
+        self._has_input = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._is_closing = False
+        self._drained = anyio.Event()
+
+    async def run(self) -> None:
+        """Tell the driver of the output and the exit, until the process is closed."""
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch)
+                if self.process.stdin is not None:
+                    tasks.start_soon(self._write_input)
+                await self._read_all()
+
+    # ---- output ----
+
+    def add_credit(self, stream: int, count: float) -> None:
+        """Let `count` more bytes of a stream, 0 or 1, be sent."""
+        self._credit[stream] += count
+        self._has_credit[stream].set()
+
+    async def drained(self) -> None:
+        """Wait until all output was sent."""
+        await self._drained.wait()
+
+    async def _read_all(self) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                if self.process.stderr is not None:
+                    tasks.start_soon(self._read, 1, self.process.stderr)
+                if self.process.stdout is not None:
+                    await self._read(0, self.process.stdout)
+        finally:
+            self._drained.set()
+
+    async def _read(self, stream: int, output: ByteReceiveStream) -> None:
+        kind = (Kind.OUT, Kind.ERR)[stream]
+        try:
+            while True:
+                await self._wait_for_credit(stream)
+                data = await output.receive(int(min(self._credit[stream], MAX_OUTPUT)))
+                self._credit[stream] -= len(data)
+                if not self.is_orphaned:
+                    self._link.send_bulk(kind, self._number, data)
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
+            self._link.send_bulk(Kind.EOF, self._number, bytes([stream]))
+
+    async def _wait_for_credit(self, stream: int) -> None:
+        while self._credit[stream] < 1:
+            self._has_credit[stream] = anyio.Event()
+            await self._has_credit[stream].wait()
+        await self._link.wait_for_room()
+
+    # ---- input ----
+
+    def write(self, data: bytes) -> None:
+        """Have `data` written to the stdin."""
+        self._input.append(data)
+        self._has_input.set()
+
+    def end_input(self) -> None:
+        """Close the stdin: of a terminal after all input, of a pipe at once.
+
+        A stranger may hold the pipe open and never read it.
+        """
+        self._input.append(None)
+        self._has_input.set()
+        if self.process.stdin is not None and not self._spec.pty:
+            self.process.stdin.close()
+
+    async def _write_input(self) -> None:
+        stdin = self.process.stdin
+        assert stdin is not None
+        while True:
+            while self._input:
+                data = self._input.popleft()
+                if data is None:
+                    await stdin.aclose()
+                    continue
+                with suppress(anyio.ClosedResourceError):  # The driver knows.
+                    try:
+                        await stdin.send(data)
+                    except anyio.BrokenResourceError:
+                        self._link.send(Kind.UNREAD, self._number)
+                    else:
+                        self._link.send(Kind.TAKEN, self._number, {"count": len(data)})
+            self._has_input = anyio.Event()
+            await self._has_input.wait()
+
+    # ---- the end ----
+
+    async def stop(self, signal: int, grace: float) -> dict[str, Any]:
+        """Stop the process; return its exit."""
+        return {"exit": encode_exit(await self.process.stop(signal, grace))}
+
+    async def stop_as_told(self) -> None:
+        """Stop the process as its command says."""
+        grace = ShutdownLimits().grace if self._spec.grace is None else self._spec.grace
+        with suppress(CannotStopError):
+            await self.process.stop(self._spec.stop_signal, grace)
+
+    def orphan(self) -> None:
+        """Note that the driver is gone: read the output to nowhere, so that the process can end."""
+        self.is_orphaned = True
+        self.add_credit(0, inf)
+        self.add_credit(1, inf)
+
+    async def close(self) -> None:
+        """Kill the process if it is alive, free all, and tell the driver."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        await self.process.aclose()
+        end: Exit | None = None
+        with suppress(anyio.ClosedResourceError):  # It outlived SIGKILL.
+            end = await self.process.wait()
+        self._scope.cancel()
+        self._link.send(Kind.CLOSED, self._number, self._told(end))
+
+    async def _watch(self) -> None:
+        """Tell of the exit, and whether with it the whole group is gone."""
+        try:
+            end = await self.process.wait()
+        except anyio.ClosedResourceError:  # `close` tells.
+            return
+        is_gone = await self._is_gone()
+        self._link.send(Kind.EXIT, self._number, self._told(end) | {"gone": is_gone})
+
+    async def _is_gone(self) -> bool:
+        """Return whether the group is empty; if so, let the output end soon, as a stop would.
+
+        Then the driver has to ask for nothing more, which saves two round trips.
+        """
+        if self._spec.leftovers == "leave" or await self.process.send_signal(0):
+            return False
+        try:
+            await self.process.stop(SIGKILL, 0)
+        except CannotStopError:  # Its members belong to another user.
+            return False
+        return True
+
+    def _told(self, end: Exit | None) -> dict[str, Any]:
+        if end is not None and self.is_dying:
+            end = replace(end, stopped=False, forced=False)
+        encoded = None if end is None else encode_exit(end)
+        return {"exit": encoded, "usage": encode_usage(self.process.usage)}

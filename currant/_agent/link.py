@@ -1,0 +1,186 @@
+"""One end of a link: two file descriptors, and the frames that go through them.
+
+Both ends use this class.  At the driver's end anyio waits, at the agent's end `loop` does.
+
+What is sent waits in one of two queues.  Control frames go first, so a stop never queues behind
+output; a frame that was begun is finished first.  Bulk is input and output: whoever sends it waits
+for room, so little of it is queued.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from currant._agent.frames import FrameReader, Kind, header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Link", "read_some"]
+
+
+CHUNK = 256 * 1024
+"""The most bytes of one read or write."""
+
+MAX_BUFFERS = 64
+"""The most buffers of one write; systems allow 1024, and 16 at least."""
+
+ROOM = 1024 * 1024
+"""The bytes of bulk in the queue from which on a sender waits."""
+
+
+class Link:
+    """Sends and receives frames.
+
+    Args:
+        read_fd: the file to read from; it does not block.
+        write_fd: the file to write to; it does not block.
+
+    Attributes:
+        heard_at: when the last bytes were received.
+        is_broken: whether nothing can be sent any more; then `send` does nothing.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._reader = FrameReader()
+        self._control: deque[bytes] = deque()
+        self._bulk: deque[tuple[bytes, bytes]] = deque()
+        self._bulk_size = 0
+        self._begun: list[memoryview] = []  # what is being written
+        self._has_frames = anyio.Event()
+        self._has_room = anyio.Event()
+        self._is_empty = anyio.Event()
+        self.heard_at: float = anyio.current_time()
+        self.is_broken = False
+
+    # ---- sending ----
+
+    def send(self, kind: Kind, number: int = 0, body: dict[str, Any] | None = None) -> None:
+        """Send a control frame, with `body` as JSON; return at once."""
+        data = b"" if body is None else json.dumps(body).encode()
+        self.send_raw(header(kind, number, len(data)) + data)
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes that are no frame, in the order of control frames."""
+        if not self.is_broken:
+            self._control.append(data)
+            self._has_frames.set()
+
+    def send_bulk(self, kind: Kind, number: int, data: bytes) -> None:
+        """Send a frame of bulk; return at once.  Call `wait_for_room` before."""
+        if not self.is_broken:
+            self._bulk.append((header(kind, number, len(data)), data))
+            self._bulk_size += len(data)
+            self._has_frames.set()
+
+    async def wait_for_room(self) -> None:
+        """Wait until little enough bulk is queued."""
+        while self._bulk_size >= ROOM and not self.is_broken:
+            self._has_room = anyio.Event()
+            await self._has_room.wait()
+
+    async def flush(self) -> None:
+        """Wait until all that was sent is written."""
+        while (self._control or self._bulk or self._begun) and not self.is_broken:
+            self._is_empty = anyio.Event()
+            await self._is_empty.wait()
+
+    def break_off(self) -> None:
+        """Drop all that is queued, and all that is sent later."""
+        self.is_broken = True
+        self._control.clear()
+        self._bulk.clear()
+        self._bulk_size = 0
+        self._begun.clear()
+        for event in (self._has_frames, self._has_room, self._is_empty):
+            event.set()
+
+    async def write(self) -> None:
+        """Write what is sent, until the other end is gone.
+
+        Cancellation: harmless; a second call goes on.
+        """
+        while not self.is_broken:
+            self._begun = self._begun or self._next()
+            if not self._begun:
+                self._is_empty.set()
+                self._has_frames = anyio.Event()
+                await self._has_frames.wait()
+                continue
+            try:
+                await self._write_some()
+            except (OSError, anyio.ClosedResourceError):  # The other end is gone.
+                self.break_off()
+
+    async def _write_some(self) -> None:
+        try:
+            self._advance(os.writev(self._write_fd, self._begun))
+        except BlockingIOError:
+            await anyio.wait_writable(self._write_fd)
+
+    def _next(self) -> list[memoryview]:
+        """Take all control frames out of their queue, or some bulk if there is none."""
+        if self._control:
+            data = b"".join(self._control)
+            self._control.clear()
+            return [memoryview(data)]
+        buffers: list[memoryview] = []
+        size = 0
+        while self._bulk and size < CHUNK and len(buffers) < MAX_BUFFERS:
+            head, body = self._bulk.popleft()
+            buffers.append(memoryview(head))
+            if body:
+                buffers.append(memoryview(body))
+            size += len(body)
+        self._bulk_size -= size
+        self._has_room.set()
+        return buffers
+
+    def _advance(self, written: int) -> None:
+        done = 0
+        while done < len(self._begun) and written >= len(self._begun[done]):
+            written -= len(self._begun[done])
+            done += 1
+        del self._begun[:done]
+        if written:
+            self._begun[0] = self._begun[0][written:]
+
+    # ---- receiving ----
+
+    async def read(self, handle: Callable[[Kind, int, bytes], object]) -> None:
+        """Pass each frame to `handle`, until the other end is gone.
+
+        Cancellation: harmless; a second call goes on.
+
+        Raises:
+            FrameError: the other end has sent something that is no frame.
+        """
+        while data := await read_some(self._read_fd):
+            self.receive(data, handle)
+            await checkpoint()
+
+    def receive(self, data: bytes, handle: Callable[[Kind, int, bytes], object]) -> None:
+        """Pass each frame that is complete with `data` to `handle`."""
+        self.heard_at = anyio.current_time()
+        for kind, number, body in self._reader.feed(data):
+            handle(kind, number, body)
+
+
+async def read_some(fd: int) -> bytes:
+    """Return the next bytes of a file that does not block; none at its end, or after an error."""
+    try:
+        while True:
+            try:
+                return os.read(fd, CHUNK)
+            except BlockingIOError:
+                await anyio.wait_readable(fd)
+    except (OSError, anyio.ClosedResourceError):  # such as ECONNRESET, or our end was closed
+        return b""

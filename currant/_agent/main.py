@@ -1,0 +1,55 @@
+"""Run the agent on its stdin and stdout, until the driver goes."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+
+import anyio
+
+from currant._agent.link import Link
+from currant._agent.server import Server
+from currant._system.files import enlarge_pipe
+
+__all__ = ["main"]
+
+
+PIPE_SIZE = 1024 * 1024
+"""The capacity of the pipes to and from the driver, where they are pipes and the system allows."""
+
+
+def main() -> None:
+    """Run the agent."""
+    read_fd, write_fd = _take_standard_files()
+    anyio.run(_serve, read_fd, write_fd, _watch_signals())
+
+
+async def _serve(read_fd: int, write_fd: int, signal_fd: int) -> None:
+    await Server(Link(read_fd, write_fd), signal_fd).run()
+
+
+def _take_standard_files() -> tuple[int, int]:
+    """Move stdin and stdout, which are the link, out of the way of all others."""
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    for fd in (read_fd, write_fd):
+        os.set_blocking(fd, False)
+        enlarge_pipe(fd, PIPE_SIZE)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    return read_fd, write_fd
+
+
+def _watch_signals() -> int:
+    """Have a byte arrive on a file for each signal that asks this process to end.
+
+    The handler does nothing.  To ignore the signals instead would be inherited by every command.
+    """
+    read_end, write_end = os.pipe()
+    for fd in (read_end, write_end):
+        os.set_blocking(fd, False)
+    signals.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for number in (signals.SIGINT, signals.SIGHUP, signals.SIGTERM):
+        signals.signal(number, lambda *_: None)
+    return read_end

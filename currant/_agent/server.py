@@ -1,0 +1,347 @@
+"""The agent's side of the protocol: starts processes for the driver, and answers it.
+
+The rules of this side:
+
+- One command is started at a time, and the loop goes round between two.  So a stop, a ping or the
+  end of the link never waits for hundreds of starts.
+- Each question is a task.  The timer of a stop is here.
+- If the driver goes without BYE, or is silent for too long, each command is stopped with its own
+  signal and grace, and nothing is left.  After BYE the commands are killed, as a launcher does.
+- A signal that asks the agent to end (of a shutdown, for example) stops all commands in the same
+  way, but their ends are told first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from math import inf
+from signal import Signals
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from currant._agent.frames import FrameError, Kind, get, parse
+from currant._agent.hosted import Hosted
+from currant._agent.spec import decode_spec, encode_error
+from currant._process.child import Child
+from currant._process.local import LocalLauncher
+from currant._process.spawn import start_with_pidfd
+from currant._system.groups import has_pidfds
+from currant._values.errors import CannotStopError, LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from currant._agent.link import Link
+    from currant._process.child import SpawnSpec
+    from currant._values.launch_spec import SignalTarget
+
+__all__ = ["Server"]
+
+
+FLUSH_LIMIT = 2.0
+"""Seconds that the last frames may take to leave."""
+
+
+class Server:
+    """Starts processes for one driver.
+
+    Args:
+        link: the link to the driver.
+        signals: a file on which each signal to this process arrives as a byte.
+    """
+
+    def __init__(self, link: Link, signals: int) -> None:
+        self._link = link
+        self._signals = signals
+        self._silence = inf
+        self._launcher: LocalLauncher
+        self._queue: dict[int, dict[str, Any]] = {}  # commands that wait for their start
+        self._has_queue = anyio.Event()
+        self._starting: int | None = None
+        self._closed_early = False  # the command that is being started
+        self._processes: dict[int, Hosted] = {}
+        self._questions: dict[int, anyio.CancelScope] = {}
+        self._greeting: dict[str, Any] | None = None
+        self._is_greeted = anyio.Event()
+        self._said_bye = False
+        self._is_dying = False
+        self._over = anyio.Event()
+
+    async def run(self) -> None:
+        """Serve until the driver goes."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._link.write)
+            tasks.start_soon(self._read)
+            tasks.start_soon(self._read_signals)
+            await self._is_greeted.wait()
+            if self._greeting is not None:
+                await self._serve(self._greeting)
+            with anyio.move_on_after(FLUSH_LIMIT):
+                await self._link.flush()
+            tasks.cancel_scope.cancel()
+
+    async def _serve(self, greeting: dict[str, Any]) -> None:
+        self._silence = float(greeting["silence"])
+        async with self._new_launcher(has_guard=greeting["guard"]) as self._launcher:
+            self._link.send(Kind.WELCOME, 0, _about_this_host(greeting["version"]))
+            async with anyio.create_task_group() as helpers:
+                helpers.start_soon(self._start_commands)
+                helpers.start_soon(self._look_for_silence)
+                await self._over.wait()
+                self._queue.clear()
+                await self._end()
+                helpers.cancel_scope.cancel()
+        self._link.send(Kind.GONE)
+
+    @staticmethod
+    def _new_launcher(*, has_guard: bool) -> LocalLauncher:
+        return LocalLauncher(
+            orphan_guard=has_guard, _start=start_with_pidfd if has_pidfds() else _start_and_poll
+        )
+
+    # ---- the end ----
+
+    async def _end(self) -> None:
+        """End all processes: kill them after BYE, otherwise stop each as its command says."""
+        if not self._said_bye:
+            await self._each(Hosted.stop_as_told)
+            await self._sweep(None, inf)
+            if self._is_dying:
+                with anyio.move_on_after(FLUSH_LIMIT):
+                    await self._each(Hosted.drained)
+        await self._each(Hosted.close)
+
+    async def _each(self, call: Callable[[Hosted], Coroutine[Any, Any, object]]) -> None:
+        """Call a method of all processes at the same time."""
+        while self._starting is not None:  # noqa: ASYNC110 - at most for 0.1 s, at the end
+            await anyio.sleep(0.001)
+        async with anyio.create_task_group() as tasks:
+            for hosted in list(self._processes.values()):
+                tasks.start_soon(call, hosted)
+
+    def _lose_driver(self) -> None:
+        """Note that the driver is gone."""
+        self._link.break_off()
+        for hosted in self._processes.values():
+            hosted.orphan()
+        self._is_greeted.set()
+        self._over.set()
+
+    async def _look_for_silence(self) -> None:
+        while True:
+            rest = self._link.heard_at + self._silence - anyio.current_time()
+            if rest <= 0:
+                return self._lose_driver()
+            await anyio.sleep(min(rest, 3600))
+
+    async def _read_signals(self) -> None:
+        """End in an orderly way because of the first signal."""
+        await anyio.wait_readable(self._signals)
+        (number, *_) = os.read(self._signals, 100)
+        self._link.send(Kind.DYING, 0, {"reason": f"the agent got {Signals(number).name}"})
+        self._is_dying = True
+        self._is_greeted.set()
+        for hosted in self._processes.values():
+            hosted.is_dying = True
+        self._over.set()
+
+    # ---- frames ----
+
+    async def _read(self) -> None:
+        with suppress(FrameError):  # Such a driver is as good as gone.
+            await self._link.read(self._handle)
+        if not self._said_bye:
+            self._lose_driver()
+
+    def _handle(self, kind: Kind, number: int, body: bytes) -> None:
+        if kind == Kind.INPUT:
+            if (hosted := self._processes.get(number)) is not None:
+                hosted.write(body)
+            return
+        handler = self._HANDLERS.get(kind)
+        if handler is None:
+            raise FrameError(f"a driver does not send {kind.name}")
+        handler(self, number, parse(body) if body else {})
+
+    def _greet(self, number: int, body: dict[str, Any]) -> None:
+        self._greeting = body
+        self._is_greeted.set()
+
+    def _answer_ping(self, number: int, body: dict[str, Any]) -> None:
+        self._link.send(Kind.PONG)
+
+    def _take_bye(self, number: int, body: dict[str, Any]) -> None:
+        self._said_bye = True
+        for hosted in self._processes.values():
+            hosted.orphan()  # A process that is blocked by its output does not hold us up.
+        self._over.set()
+
+    def _enqueue(self, number: int, body: dict[str, Any]) -> None:
+        if not self._over.is_set():
+            self._queue[number] = body
+            self._has_queue.set()
+
+    def _add_credit(self, number: int, body: dict[str, Any]) -> None:
+        if (hosted := self._processes.get(number)) is not None:
+            hosted.add_credit(get(body, "stream", int) & 1, get(body, "count", int))
+
+    def _end_input(self, number: int, body: dict[str, Any]) -> None:
+        if (hosted := self._processes.get(number)) is not None:
+            hosted.end_input()
+
+    def _leave(self, number: int, body: dict[str, Any]) -> None:
+        if (hosted := self._processes.get(number)) is not None:
+            hosted.process.leave_group()
+
+    def _resize(self, number: int, body: dict[str, Any]) -> None:
+        if (hosted := self._processes.get(number)) is not None:
+            size = get(body, "rows", int), get(body, "columns", int)
+            self._tasks.start_soon(hosted.process.resize, *size)
+
+    def _close(self, number: int, body: dict[str, Any]) -> None:
+        if self._queue.pop(number, None) is not None:
+            self._link.send(Kind.CLOSED, number, {"exit": None})
+        elif number == self._starting:
+            self._closed_early = True
+        elif number in self._processes:
+            self._tasks.start_soon(self._close_process, number)
+
+    async def _close_process(self, number: int) -> None:
+        hosted = self._processes.get(number)
+        if hosted is not None:
+            with anyio.CancelScope(shield=True):  # Bounded: by the limits of the launcher.
+                await hosted.close()
+            self._processes.pop(number, None)
+
+    # ---- questions ----
+
+    def _ask_signal(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, self._send_signal(number, get(body, "signal", int), get(body, "to", str)))
+
+    def _ask_stop(self, number: int, body: dict[str, Any]) -> None:
+        signal, grace = get(body, "signal", int), float(body["grace"])
+        hosted = self._processes.get(number)
+        self._ask(body, _no_process() if hosted is None else hosted.stop(signal, grace))
+
+    def _ask_wait_group(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, self._wait_group(number))
+
+    def _ask_sweep(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, self._sweep(body["name"], float(body["grace"])))
+
+    def _ask(self, body: dict[str, Any], answer: Coroutine[Any, Any, dict[str, Any]]) -> None:
+        question = get(body, "question", int)
+        self._questions[question] = scope = anyio.CancelScope()
+        self._tasks.start_soon(self._answer, question, scope, answer)
+
+    async def _answer(
+        self,
+        question: int,
+        scope: anyio.CancelScope,
+        coming: Coroutine[Any, Any, dict[str, Any]],
+    ) -> None:
+        with scope:
+            try:
+                answer = await coming
+            except CannotStopError as error:
+                answer = encode_error(error)
+            except anyio.ClosedResourceError:  # The process was closed meanwhile.
+                answer = await _no_process()
+            self._link.send(Kind.ANSWER, 0, answer | {"question": question})
+        self._questions.pop(question, None)
+
+    def _cancel(self, number: int, body: dict[str, Any]) -> None:
+        scope = self._questions.get(get(body, "question", int))
+        if scope is not None:
+            scope.cancel()
+
+    async def _send_signal(self, number: int, signal: int, to: str) -> dict[str, Any]:
+        hosted = self._processes.get(number)
+        target: SignalTarget = "leader" if to == "leader" else "group"
+        is_sent = hosted is not None and await hosted.process.send_signal(signal, target)
+        return {"sent": is_sent}
+
+    async def _wait_group(self, number: int) -> dict[str, Any]:
+        if (hosted := self._processes.get(number)) is not None:
+            await hosted.process.wait_group()
+        return {}
+
+    async def _sweep(self, name: str | None, grace: float) -> dict[str, Any]:
+        await self._launcher.sweep(name, grace)
+        return {}
+
+    # ---- starts ----
+
+    async def _start_commands(self) -> None:
+        while True:
+            while not self._queue:
+                self._has_queue = anyio.Event()
+                await self._has_queue.wait()
+            number = next(iter(self._queue))
+            body = self._queue.pop(number)
+            with anyio.CancelScope(shield=True):  # Bounded: a start is retried for 0.1 s.
+                await self._start(number, body)
+            await checkpoint()
+
+    async def _start(self, number: int, body: dict[str, Any]) -> None:
+        self._starting, self._closed_early = number, False
+        try:
+            spec = decode_spec(body["spec"])
+            process = await self._launcher.launch(spec)
+        except LaunchError as error:
+            self._link.send(Kind.FAILED, number, {"reason": error.reason})
+        else:
+            hosted = Hosted(number, process, spec, self._link, body["window"])
+            hosted.is_dying = self._is_dying
+            self._processes[number] = hosted
+            if self._link.is_broken:
+                hosted.orphan()
+            self._link.send(Kind.STARTED, number, {"pid": process.pid})
+            self._tasks.start_soon(hosted.run)
+            if self._closed_early:
+                await self._close_process(number)
+        finally:
+            self._starting = None
+
+    _HANDLERS: ClassVar = {
+        Kind.HELLO: _greet,
+        Kind.PING: _answer_ping,
+        Kind.BYE: _take_bye,
+        Kind.START: _enqueue,
+        Kind.CREDIT: _add_credit,
+        Kind.INPUT_END: _end_input,
+        Kind.LEAVE: _leave,
+        Kind.RESIZE: _resize,
+        Kind.CLOSE: _close,
+        Kind.SIGNAL: _ask_signal,
+        Kind.STOP: _ask_stop,
+        Kind.WAIT_GROUP: _ask_wait_group,
+        Kind.SWEEP: _ask_sweep,
+        Kind.CANCEL: _cancel,
+    }
+    """What to do about each frame of a driver; INPUT has no JSON."""
+
+
+async def _start_and_poll(spec: SpawnSpec) -> Child:
+    """Start a process where there are no pidfds: this loop learns of exits by polling."""
+    return Child(spec, with_pidfd=False)
+
+
+async def _no_process() -> dict[str, Any]:
+    """Answer about a process that was closed meanwhile; the driver knows its exit by now."""
+    return {"exit": None, "sent": False}
+
+
+def _about_this_host(version: int) -> dict[str, Any]:
+    return {
+        "version": version,
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+        "python": "{}.{}.{}".format(*sys.version_info[:3]),
+        "cpus": os.cpu_count() or 1,
+    }

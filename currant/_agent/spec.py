@@ -1,0 +1,145 @@
+"""Launch specs, exits and errors as JSON, for the way to an agent and back.
+
+`currant._values.wire` does the same for messages, which no agent knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from signal import Signals
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from currant._agent.frames import FrameError, get
+from currant._values.errors import CannotStopError, NotPermittedError
+from currant._values.exit import Exit
+from currant._values.launch_spec import SILENT, LaunchSpec, Pty
+from currant._values.usage import Usage
+
+if TYPE_CHECKING:
+    from currant._values.limits import Limits
+
+__all__ = [
+    "decode_error",
+    "decode_exit",
+    "decode_spec",
+    "decode_usage",
+    "encode_error",
+    "encode_exit",
+    "encode_spec",
+    "encode_usage",
+]
+
+
+_LIMITS = ("memory", "cpu_time", "file_size", "open_files", "processes", "core")
+
+
+def encode_spec(spec: LaunchSpec) -> dict[str, Any]:
+    """Return a spec without open files as a dict that JSON can hold."""
+    return {each.name: _encode(getattr(spec, each.name)) for each in fields(LaunchSpec)}
+
+
+def decode_spec(body: dict[str, Any]) -> LaunchSpec:
+    """Return the spec that `encode_spec` wrote."""
+    values: dict[str, Any] = {name: _decode(value) for name, value in body.items()}
+    return LaunchSpec(**values)
+
+
+def _encode(value: object) -> object:
+    if value is SILENT:
+        return {"silent": True}
+    if isinstance(value, bytes):  # A stdin, which is sent later, as input.
+        return {"input": True}
+    if isinstance(value, Path):
+        return {"path": str(value)}
+    if isinstance(value, Pty):
+        return {"pty": [value.rows, value.columns]}
+    if hasattr(value, "cpu_time"):
+        limits = cast("Limits", value)
+        return {"limits": {name: getattr(limits, name) for name in _LIMITS}}
+    return {"env": dict(cast("dict[str, str]", value))} if hasattr(value, "keys") else value
+
+
+def _decode(value: Any) -> object:  # noqa: ANN401, PLR0911 - whatever JSON holds
+    if isinstance(value, list):
+        return tuple(cast("list[object]", value))
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = cast("dict[str, Any]", value).items()
+    if kind == "silent":
+        return SILENT
+    if kind == "input":
+        return b""
+    if kind == "path":
+        return Path(content)
+    if kind == "pty":
+        return Pty(*content)
+    # `Limits` itself needs Python 3.10.
+    return SimpleNamespace(**content) if kind == "limits" else content
+
+
+def encode_exit(end: Exit) -> dict[str, Any]:
+    """Return an exit as a dict that JSON can hold; a signal is a number of the host."""
+    signal = None if end.signal is None else int(end.signal)
+    return {"code": end.code, "signal": signal, "stopped": end.stopped, "forced": end.forced}
+
+
+def decode_exit(body: dict[str, Any]) -> Exit:
+    """Return the exit that `encode_exit` wrote.
+
+    Raises:
+        FrameError: it is none.
+    """
+    stopped, forced = get(body, "stopped", bool), get(body, "forced", bool)
+    code = None if body.get("code") is None else get(body, "code", int)
+    if body.get("signal") is None:
+        return Exit(code, None, stopped, forced)
+    number = get(body, "signal", int)
+    try:
+        return Exit(code, Signals(number), stopped, forced)
+    except ValueError:  # Most real-time signals have no name.
+        return Exit(code, number, stopped, forced)
+
+
+def encode_usage(usage: Usage | None) -> list[float] | None:
+    """Return a usage as a list that JSON can hold."""
+    return None if usage is None else [usage.user, usage.system, usage.peak_memory]
+
+
+def decode_usage(body: dict[str, Any]) -> Usage | None:
+    """Return the usage in a body, if there is one.
+
+    Raises:
+        FrameError: it is none.
+    """
+    value = body.get("usage")
+    if value is None:
+        return None
+    try:
+        user, system, memory = value
+        return Usage(float(user), float(system), int(memory))
+    except (TypeError, ValueError, OverflowError):
+        raise FrameError(f"a usage is {value!r}") from None
+
+
+def encode_error(error: CannotStopError) -> dict[str, Any]:
+    """Return an error as a dict that JSON can hold."""
+    is_forbidden = isinstance(error, NotPermittedError)
+    return {"survivor": [error.name, error.pid, error.waited], "forbidden": is_forbidden}
+
+
+def decode_error(body: dict[str, Any]) -> CannotStopError:
+    """Return the error that `encode_error` wrote.
+
+    Raises:
+        FrameError: it is none.
+    """
+    try:
+        name, pid, waited = body["survivor"]
+        name, pid, waited = str(name)[:1000], abs(int(pid)), float(waited)
+    except (TypeError, ValueError, OverflowError):
+        raise FrameError("a survivor is none") from None
+    if body.get("forbidden"):
+        return NotPermittedError(name, pid)
+    return CannotStopError(name, pid, waited)

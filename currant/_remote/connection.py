@@ -1,0 +1,282 @@
+"""`Connection`: the driver's end of a link, from the greeting to the loss of the host.
+
+The host may be hostile: whatever it sends either means something here, or ends the connection.  A
+frame about a process that was closed is dropped, since it may have crossed the CLOSE.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from currant._agent.frames import FrameError, Kind, get, parse
+from currant._agent.link import Link, read_some
+from currant._agent.spec import encode_spec
+from currant._remote.credit import FIRST_WINDOW
+from currant._remote.peer import Peer
+from currant._remote.process import RemoteOutput, RemoteProcess
+from currant._remote.shipment import OLDEST, Greeting, payload
+from currant._remote.words import plain
+from currant._values.errors import HostUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import TaskGroup
+
+    from currant._remote.transport import Transport
+    from currant._values.launch_spec import LaunchSpec
+
+__all__ = ["Connection", "Heartbeat"]
+
+
+VERSION = 1
+"""The version of the protocol; both ends come from the same package."""
+
+CONNECT_LIMIT = 15.0
+"""Seconds until a host that does not greet is given up."""
+
+LAST_WORDS = 0.5
+"""Seconds to wait for what a transport says about its end."""
+
+
+class Heartbeat:
+    """How soon a driver and an agent miss each other, in seconds.
+
+    Args:
+        interval: between two pings of the driver.
+        lost: after so long without a frame, the driver takes the host for lost.
+        silence: after so long without a frame, the agent takes the driver for gone.
+    """
+
+    def __init__(self, interval: float = 2.0, lost: float = 6.0, silence: float = 30.0) -> None:
+        self.interval = interval
+        self.lost = lost
+        self.silence = silence
+
+
+class Connection:
+    """The driver's end of a link.
+
+    Args:
+        host: the name of the host.
+        transport: the way there.
+        heartbeat: how soon the host is missed.
+        has_guard: whether the agent has an orphan guard.
+
+    Attributes:
+        host: the same.
+        peer: the agent, once `open` has returned.
+    """
+
+    def __init__(
+        self, host: str, transport: Transport, heartbeat: Heartbeat, *, has_guard: bool
+    ) -> None:
+        self.host = host
+        self.peer: Peer
+        self._transport = transport
+        self._heartbeat = heartbeat
+        self._has_guard = has_guard
+        self._numbers = count(1)
+        self._last_number = 0
+        self._processes: dict[int, RemoteProcess] = {}
+        self._is_welcome = anyio.Event()
+        self._over = anyio.Event()  # no more frames will come
+        self._has_said_all = anyio.Event()
+        self._said_bye = False
+        self._is_ending = False
+        self._scopes: list[anyio.CancelScope] = []
+        self._dying: str | None = None
+        self.agent_pid = 0
+
+    # ---- from the greeting to the end ----
+
+    async def open(self, tasks: TaskGroup) -> None:
+        """Connect, and send the agent; its tasks run in `tasks` until `close`.
+
+        Raises:
+            HostUnreachableError: there is no agent in the end.
+        """
+        try:
+            read_fd, write_fd = self._transport.open()
+        except OSError as error:
+            raise HostUnreachableError(self.host, str(error)) from error
+        link = Link(read_fd, write_fd)
+        self.peer = Peer(self.host, link)
+        tasks.start_soon(self._persist, self._listen)
+        with anyio.move_on_after(CONNECT_LIMIT):
+            rest = await self._greet(read_fd)
+            tasks.start_soon(self._persist, link.write)
+            tasks.start_soon(self._persist, self._read, rest)
+            link.send_raw(payload())
+            hello = {"silence": self._heartbeat.silence, "guard": self._has_guard}
+            link.send(Kind.HELLO, 0, {"version": VERSION, **hello})
+            await self._is_welcome.wait()
+            if self.peer.lost is not None:
+                raise HostUnreachableError(self.host, self.peer.lost)
+            tasks.start_soon(self._persist, self._beat)
+            return
+        raise HostUnreachableError(self.host, f"no agent has answered in {CONNECT_LIMIT:g} s")
+
+    async def close(self) -> None:
+        """End all processes, and the agent."""
+        self._said_bye = True
+        if self._is_welcome.is_set():
+            self.peer.link.send(Kind.BYE)
+            await self._over.wait()  # Bounded: by the agent, and the heartbeat.
+        self._is_ending = True
+        for scope in self._scopes:
+            scope.cancel()
+        await self._transport.aclose()
+
+    async def _greet(self, read_fd: int) -> bytes:
+        """Wait for the mark of the first program; return what has come behind it."""
+        greeting = Greeting()
+        try:
+            while greeting.version is None:
+                data = await read_some(read_fd)
+                if not data:
+                    await self._wait_for_last_words()
+                    raise HostUnreachableError(
+                        self.host, plain(self._transport.said()) or "it has closed the connection"
+                    )
+                greeting.feed(data)
+        except ValueError as error:
+            raise HostUnreachableError(self.host, str(error)) from error
+        if greeting.version < OLDEST:
+            version = ".".join(map(str, greeting.version))
+            raise HostUnreachableError(
+                self.host, f"its Python is {version}, and an agent needs 3.9; name another one"
+            )
+        return greeting.rest
+
+    async def _persist(self, call: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Call a function that goes on after a cancellation, until `close`.
+
+        The tasks of a link outlive a cancellation of what surrounds them, because without them no
+        process over there could be stopped.  At the end of `asyncio.run`, all tasks are cancelled
+        natively, and a shield does not help.
+        """
+        while not self._is_ending:
+            try:
+                with anyio.CancelScope(shield=True) as scope:  # Bounded: by `close`.
+                    self._scopes.append(scope)
+                    await call(*args)
+                return  # noqa: TRY300 - also after `close`
+            except anyio.get_cancelled_exc_class():
+                if self._is_ending:
+                    raise
+                args = ()
+
+    async def _listen(self) -> None:
+        try:
+            await self._transport.listen()
+        finally:
+            self._has_said_all.set()
+
+    async def _wait_for_last_words(self) -> None:
+        with anyio.move_on_after(LAST_WORDS):
+            await self._has_said_all.wait()
+
+    async def _read(self, rest: bytes = b"") -> None:
+        try:
+            self.peer.link.receive(rest, self._handle)
+            await self.peer.link.read(self._handle)
+        except FrameError as error:
+            self._lose(plain(f"it does not keep to the protocol: {error}"))
+            return
+        if not self._over.is_set():
+            await self._wait_for_last_words()
+            self._lose(plain(self._transport.said()) or "the connection has ended")
+
+    async def _beat(self) -> None:
+        """Show the agent that the driver lives, and see that the agent does."""
+        while not self._over.is_set():
+            self.peer.link.send(Kind.PING)
+            woken_at = anyio.current_time() + self._heartbeat.interval
+            await anyio.sleep(self._heartbeat.interval)
+            now = anyio.current_time()
+            # If this program itself was suspended, it first has to read what has come meanwhile.
+            was_suspended = now > woken_at + self._heartbeat.interval
+            if now > self.peer.link.heard_at + self._heartbeat.lost and not was_suspended:
+                self._lose(f"it was silent for {self._heartbeat.lost:g} s")
+
+    def _lose(self, reason: str) -> None:
+        """Note that the host is lost, or that the agent has ended as it was asked to."""
+        if self._over.is_set():
+            return
+        if self._dying is not None:
+            reason = f"{self._dying}; {reason}"
+        self.peer.lose(reason)
+        processes, self._processes = self._processes, {}
+        for process in processes.values():
+            process.note_lost(reason)
+        self._is_welcome.set()
+        self._over.set()
+
+    # ---- for processes ----
+
+    def start(self, spec: LaunchSpec) -> RemoteProcess:
+        """Send a command to be started; the process tells when it runs."""
+        self._last_number = number = next(self._numbers)
+        process = RemoteProcess(number, spec, self.peer)
+        if self.peer.lost is not None:
+            process.note_lost(self.peer.lost)
+            return process
+        self._processes[number] = process
+        body = {"spec": encode_spec(spec), "window": FIRST_WINDOW}
+        self.peer.link.send(Kind.START, number, body)
+        return process
+
+    # ---- frames ----
+
+    def _handle(self, kind: Kind, number: int, body: bytes) -> None:
+        if (process := self._processes.get(number)) is not None:
+            self._handle_for(process, kind, body)
+        elif kind == Kind.WELCOME:
+            self._welcome(parse(body))
+        elif kind == Kind.ANSWER:
+            self.peer.take_answer(parse(body))
+        elif kind == Kind.DYING:
+            self._dying = plain(get(parse(body), "reason", str))
+        elif kind == Kind.GONE:
+            self._said_bye = True
+            self._lose("the agent has ended")
+        elif kind != Kind.PONG and not 0 < number <= self._last_number:
+            raise FrameError(f"a {kind.name} about a process {number}")
+
+    def _handle_for(self, process: RemoteProcess, kind: Kind, body: bytes) -> None:
+        if kind in (Kind.OUT, Kind.ERR):
+            self._stream_of(process, is_stderr=kind == Kind.ERR).feed(body)
+        elif kind == Kind.EOF:
+            self._stream_of(process, is_stderr=body == b"\1").end()
+        elif kind == Kind.STARTED:
+            process.note_started(get(parse(body), "pid", int))
+        elif kind == Kind.FAILED:
+            process.note_failed(plain(get(parse(body), "reason", str)))
+            del self._processes[process.number]  # Last: a host that is lost now loses it, too.
+        elif kind == Kind.EXIT:
+            process.note_exit(parse(body))
+        elif kind == Kind.CLOSED:
+            process.note_closed(parse(body))
+            del self._processes[process.number]
+        elif kind in (Kind.TAKEN, Kind.UNREAD) and process.stdin is not None:
+            if kind == Kind.UNREAD:
+                process.stdin.break_off()
+            else:
+                process.stdin.note_taken(get(parse(body), "count", int))
+        else:
+            raise FrameError(f"a {kind.name} about a process")
+
+    @staticmethod
+    def _stream_of(process: RemoteProcess, *, is_stderr: bool) -> RemoteOutput:
+        stream = process.stderr if is_stderr else process.stdout
+        if stream is None:
+            raise FrameError("output of a stream that is not read")
+        return stream
+
+    def _welcome(self, body: dict[str, Any]) -> None:
+        self.agent_pid = get(body, "pid", int)
+        self._is_welcome.set()

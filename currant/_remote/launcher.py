@@ -1,0 +1,128 @@
+"""`RemoteLauncher`: starts processes on another host, through an agent there."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from math import inf
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._agent.frames import Kind
+from currant._remote.connection import Connection, Heartbeat
+from currant._values.errors import CommandError, HostLostError, LaunchError
+from currant._values.launch_spec import check_portable
+from currant._values.shutdown_limits import ShutdownLimits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from typing import Self
+
+    from currant._remote.process import RemoteProcess
+    from currant._remote.transport import Transport
+    from currant._values.launch_spec import LaunchSpec
+
+__all__ = ["RemoteLauncher"]
+
+
+class RemoteLauncher(anyio.AsyncContextManagerMixin):
+    """Starts processes on another host.
+
+    On entry it connects, and sends an agent that runs `LocalLauncher` there.  If the host is lost,
+    the agent ends all processes on its own, and waiting for them raises `HostLostError`.
+
+    Args:
+        host: the name of the host, for errors and as `Process.host`.
+        transport: the way there.
+        heartbeat: how soon driver and agent miss each other.
+        orphan_guard: whether a helper process over there ends the processes if the agent is killed.
+
+    Attributes:
+        limits: how long each step of ending a process may take.
+        connection: the connection to the agent.
+
+    Raises:
+        HostUnreachableError: on entry, no agent could be started.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        transport: Transport,
+        *,
+        heartbeat: Heartbeat | None = None,
+        orphan_guard: bool = True,
+    ) -> None:
+        self.limits: ShutdownLimits = ShutdownLimits()
+        self.connection = Connection(
+            host, transport, heartbeat or Heartbeat(), has_guard=orphan_guard
+        )
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        failure: BaseException | None = None
+        async with anyio.create_task_group() as tasks:
+            try:
+                await self.connection.open(tasks)
+                yield self
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # The task group would wrap it.
+                failure = error
+            finally:
+                with anyio.CancelScope(shield=True):  # Bounded: by the agent, and the heartbeat.
+                    await self.connection.close()
+        if failure is not None:
+            raise failure
+
+    async def launch(self, command: LaunchSpec) -> RemoteProcess:
+        """Start `command` on the host and return once the program runs.
+
+        Cancellation: nothing is left running; takes as long as the host takes to say so.
+
+        Raises:
+            LaunchError: the command could not be started, or the host is lost; nothing is left.
+        """
+        _check_can_be_sent(command)
+        process = self.connection.start(command)
+        try:
+            await process.started.wait()
+        except BaseException:
+            process.send(Kind.CLOSE)
+            with anyio.CancelScope(shield=True):  # Bounded: by the agent, and the heartbeat.
+                await process.closed.wait()
+            raise
+        if process.failure is not None:
+            raise LaunchError(command.name, process.failure)
+        if not process.pid:
+            try:
+                self.connection.peer.check()
+            except HostLostError as lost:
+                raise LaunchError(command.name, str(lost)) from lost
+        return process
+
+    async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+        """End the escapees of a command, or of all; see `Sweeper.sweep`.
+
+        If the host is lost, its agent ends them.
+        Cancellation: the stop was requested; SIGKILL may or may not have been sent.
+
+        Raises:
+            CannotStopError: an escapee outlived SIGKILL for seconds.
+        """
+        try:
+            await self.connection.peer.ask(Kind.SWEEP, 0, {"name": name, "grace": grace}, bool)
+        except HostLostError:
+            return
+
+
+def _check_can_be_sent(command: LaunchSpec) -> None:
+    try:
+        check_portable(command)
+    except CommandError as error:
+        raise LaunchError(command.name, str(error)) from error
+    for stream in ("stdout", "stderr"):
+        if getattr(command, stream) == "inherit":
+            raise LaunchError(
+                command.name, f"its {stream} is 'inherit', but it runs on another host; read it"
+            )

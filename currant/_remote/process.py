@@ -1,0 +1,362 @@
+"""`RemoteProcess`: a process on another host, as `currant._process.launcher` describes one."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.lowlevel import checkpoint
+
+from currant._agent.frames import MAX_OUTPUT, FrameError, Kind, get
+from currant._agent.spec import decode_exit, decode_usage
+from currant._remote.credit import Window
+from currant._synchronization import Notifier
+from currant._values.errors import HostLostError
+from currant._values.launch_spec import has_input, read_streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from currant._remote.peer import Peer
+    from currant._values.exit import Exit
+    from currant._values.launch_spec import LaunchSpec, SignalTarget
+    from currant._values.usage import Usage
+
+__all__ = ["RemoteOutput", "RemoteProcess"]
+
+T = TypeVar("T")
+
+
+INPUT_WINDOW = 128 * 1024
+"""The most bytes of input that the host has not written yet."""
+
+
+class RemoteOutput(ByteReceiveStream):
+    """An output stream of a process on another host."""
+
+    def __init__(self, process: RemoteProcess, stream: int) -> None:
+        self._process = process
+        self._stream = stream
+        self._window = Window(process.peer.budget)
+        self._chunks: deque[memoryview] = deque()
+        self._has_ended = False
+        self._is_closed = False
+        self._change = Notifier()
+
+    async def receive(self, max_bytes: int = MAX_OUTPUT) -> bytes:
+        """Return the next bytes, at most `max_bytes`; wait for the first one."""
+        while True:
+            if self._is_closed:
+                raise anyio.ClosedResourceError
+            if self._chunks:
+                return self._take(max_bytes)
+            if self._has_ended:
+                raise anyio.EndOfStream
+            await self._change.wait()
+
+    def _take(self, max_bytes: int) -> bytes:
+        chunk = self._chunks[0]
+        if len(chunk) > max_bytes:
+            self._chunks[0] = chunk[max_bytes:]
+            chunk = chunk[:max_bytes]
+        else:
+            self._chunks.popleft()
+        if (count := self._window.note_read(len(chunk))) and not self._has_ended:
+            body = {"stream": self._stream, "count": count}
+            self._process.send(Kind.CREDIT, body)
+        whole = chunk.obj
+        return whole if isinstance(whole, bytes) and len(whole) == len(chunk) else bytes(chunk)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the host.
+
+        Raises:
+            FrameError: these are more than it may send.
+        """
+        self._window.note_received(len(data))
+        if data and not (self._is_closed or self._has_ended):
+            self._chunks.append(memoryview(data))
+            self._change.notify_all()
+
+    def end(self) -> None:
+        """End the stream after what has arrived."""
+        self._has_ended = True
+        self._change.notify_all()
+
+    def close(self) -> None:
+        """Drop what is unread; no task may receive any more."""
+        self._is_closed = True
+        self._chunks.clear()
+        self._window.close()
+        self._change.notify_all()
+
+    async def aclose(self) -> None:
+        """Close the stream; see `close`."""
+        self.close()
+        await checkpoint()
+
+
+class RemoteInput(ByteSendStream):
+    """The stdin of a process on another host: a pipe or a terminal."""
+
+    def __init__(self, process: RemoteProcess, *, is_terminal: bool) -> None:
+        self._process = process
+        self._is_terminal = is_terminal
+        self._lock = anyio.Lock()
+        self._under_way = 0  # bytes that the host has not written yet
+        self._is_broken = False
+        self._is_closed = False
+        self._change = Notifier()
+
+    async def send(self, item: bytes) -> None:
+        """Send all of `item`, and wait until the host has written it."""
+        async with self._lock:
+            for start in range(0, len(item), INPUT_WINDOW // 2):
+                await self._wait_for(INPUT_WINDOW // 2)
+                await self._process.peer.link.wait_for_room()
+                self._check()
+                chunk = item[start : start + INPUT_WINDOW // 2]
+                self._under_way += len(chunk)
+                self._process.peer.link.send_bulk(Kind.INPUT, self._process.number, chunk)
+            if item:
+                await self._wait_for(0)
+
+    async def _wait_for(self, most: int) -> None:
+        """Wait until at most `most` bytes are under way."""
+        self._check()
+        while self._under_way > most:
+            await self._change.wait()
+            self._check()
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise anyio.ClosedResourceError
+        if self._is_broken:
+            raise anyio.BrokenResourceError
+
+    def note_taken(self, count: int) -> None:
+        """Note bytes that the host has written.
+
+        Raises:
+            FrameError: so many were not under way.
+        """
+        if not 0 <= count <= self._under_way:
+            raise FrameError(f"the host has taken {count} bytes that it never got")
+        self._under_way -= count
+        self._change.notify_all()
+
+    def break_off(self) -> None:
+        """Fail each send from now on: no process will read it."""
+        self._is_broken = True
+        self._change.notify_all()
+
+    def close(self) -> None:
+        """Fail each send from now on."""
+        self._is_closed = True
+        self._change.notify_all()
+
+    async def aclose(self) -> None:
+        """End the input: close a pipe, or type the end-of-file character after all input."""
+        link, number = self._process.peer.link, self._process.number
+        if self._is_terminal and not self._is_closed:
+            link.send_bulk(Kind.INPUT_END, number, b"")
+        elif not self._is_closed:
+            self.close()
+            link.send(Kind.INPUT_END, number)
+        await checkpoint()
+
+
+class RemoteProcess:
+    """A process on another host, the leader of a session and a process group there.
+
+    Args:
+        number: the number that stands for the process on the link.
+        spec: what it is started from.
+        peer: the agent on the host.
+
+    Attributes:
+        number: the same.
+        peer: the same.
+        host: the name of the host.
+        pid: the pid there; 0 before the start.
+        stdin: the input if that is a pipe or a terminal, else None.
+        stdout: the output; None if that is a file.
+        stderr: the error output; None if that is a file, or goes to stdout.
+        usage: what the process has used; see `Measured`.
+        started: set when the start has succeeded or failed, or the host is lost.
+        closed: set when no process is left, or the host is lost.
+        failure: why the start failed; None if it did not.
+    """
+
+    def __init__(self, number: int, spec: LaunchSpec, peer: Peer) -> None:
+        self.number = number
+        self.peer = peer
+        self.host: str = peer.host
+        self.pid: int = 0
+        streams = read_streams(spec)
+        is_terminal = bool(spec.pty)
+        self.stdin = RemoteInput(self, is_terminal=is_terminal) if has_input(spec) else None
+        self.stdout = RemoteOutput(self, 0) if "stdout" in streams else None
+        self.stderr = RemoteOutput(self, 1) if "stderr" in streams else None
+        self.usage: Usage | None = None
+        self.started = anyio.Event()
+        self.closed = anyio.Event()
+        self.failure: str | None = None
+        self._name = spec.name
+        self._exited = anyio.Event()
+        self._exit: Exit | None = None
+        self._is_gone = False  # the group, so that there is nothing to stop
+        self._lost: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<RemoteProcess {self._name!r} on {self.host} pid={self.pid}>"
+
+    # ---- the seam ----
+
+    async def wait(self) -> Exit:
+        """Wait until the leader has exited; see `Process.wait`."""
+        await self._exited.wait()
+        return self._known_exit()
+
+    async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
+        """Send `signal` to the group or the leader; return whether any process got the signal."""
+        if self._is_gone or self.closed.is_set():
+            await checkpoint()
+            return False
+        try:
+            return await self._ask(Kind.SIGNAL, _is_sent, signal=int(signal), to=to)
+        except HostLostError:
+            return False
+
+    async def stop(self, signal: int, grace: float) -> Exit:
+        """End the whole group; see `Process.stop`."""
+        if self._is_gone or self.closed.is_set():
+            await checkpoint()
+            return self._known_exit()
+        end = await self._ask(Kind.STOP, _exit_in, signal=int(signal), grace=grace)
+        if end is None:  # It was closed at the same time.
+            await self.closed.wait()
+        else:
+            self._is_gone = True
+            self._note_exit(end)
+        return self._known_exit()
+
+    async def wait_group(self) -> None:
+        """Wait until no process of the group is left; see `Outlived.wait_group`."""
+        await self.wait()
+        if not (self._is_gone or self.closed.is_set()):
+            await self._ask(Kind.WAIT_GROUP, bool)
+
+    def leave_group(self) -> None:
+        """Let the rest of the group go on; see `Outlived.leave_group`."""
+        self._is_gone = True
+        self.send(Kind.LEAVE)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of the terminal; see `Resizable.resize`."""
+        if not self.closed.is_set():
+            self.send(Kind.RESIZE, {"rows": rows, "columns": columns})
+        await checkpoint()
+
+    async def aclose(self) -> None:
+        """Kill the group if it is alive, drop unread output, and release all resources."""
+        if not self.closed.is_set():
+            self.send(Kind.CLOSE)
+            if not self._is_gone:
+                with anyio.CancelScope(shield=True):  # Bounded: by the agent, and the heartbeat.
+                    await self.closed.wait()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+
+    # ---- what the host tells ----
+
+    def send(self, kind: Kind, body: dict[str, Any] | None = None) -> None:
+        """Send a frame about this process."""
+        self.peer.link.send(kind, self.number, body)
+
+    def note_started(self, pid: int) -> None:
+        """Note that the process runs.
+
+        Raises:
+            FrameError: that is known already, or the pid is none.
+        """
+        if self.started.is_set() or pid <= 0:
+            raise FrameError("a process was started twice, or has no pid")
+        self.pid = pid
+        self.started.set()
+
+    def note_failed(self, reason: str) -> None:
+        """Note that the start failed, and nothing is left.
+
+        Raises:
+            FrameError: the process was started.
+        """
+        if self.started.is_set():
+            raise FrameError("a start has failed and succeeded")
+        self.failure = reason
+        self._end()
+
+    def note_exit(self, body: dict[str, Any]) -> None:
+        """Note the exit of the leader, and perhaps the end of its group.
+
+        Raises:
+            FrameError: the body does not tell.
+        """
+        self.usage = self.usage or decode_usage(body)
+        self._is_gone = self._is_gone or get(body, "gone", bool)
+        if not self._exited.is_set():
+            self._note_exit(decode_exit(get(body, "exit", dict)))
+
+    def note_closed(self, body: dict[str, Any]) -> None:
+        """Note that no process is left.
+
+        Raises:
+            FrameError: the body does not tell.
+        """
+        self.usage = self.usage or decode_usage(body)
+        if (end := _exit_in(body)) is not None:
+            self._note_exit(end)
+        if not self.started.is_set():
+            self.failure = "its start was given up"
+        self._end()
+
+    def note_lost(self, reason: str) -> None:
+        """Note that the host is lost: nothing more will be known."""
+        self._lost = reason
+        self._end()
+
+    def _end(self) -> None:
+        """Let all that wait go on: nothing more comes about this process."""
+        if self.stdin is not None:
+            self.stdin.break_off()
+        for output in (self.stdout, self.stderr):
+            if output is not None:
+                output.end()
+        self.started.set()
+        self._exited.set()
+        self.closed.set()
+
+    def _note_exit(self, end: Exit) -> None:
+        self._exit = end
+        self._exited.set()
+
+    def _known_exit(self) -> Exit:
+        if self._lost is not None and (self._exit is None or not self._is_gone):
+            raise HostLostError(self.host, self._lost)
+        if self._exit is None:  # It outlived SIGKILL.
+            raise anyio.ClosedResourceError
+        return self._exit
+
+    async def _ask(self, kind: Kind, read: Callable[[dict[str, Any]], T], **body: object) -> T:
+        return await self.peer.ask(kind, self.number, body, read)
+
+
+def _is_sent(answer: dict[str, Any]) -> bool:
+    return get(answer, "sent", bool)
+
+
+def _exit_in(body: dict[str, Any]) -> Exit | None:
+    return None if body.get("exit") is None else decode_exit(get(body, "exit", dict))

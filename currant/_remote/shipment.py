@@ -1,0 +1,142 @@
+"""What is sent to a host: a first program in the command line, and the files of the agent.
+
+The first program is an argument of the Python on the host, in base64, so that no shell on the way
+changes it.  It writes a mark and the version of its Python.  All that comes before the mark is
+skipped: a login shell may print anything.  Then it reads the files, and imports them from memory.
+The files come without docstrings and comments, which are half of their size; the lines keep their
+numbers, for tracebacks.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pkgutil
+import re
+import zlib
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["MODULES", "OLDEST", "Greeting", "agent_argv", "files", "payload"]
+
+
+OLDEST = (3, 9)
+"""The oldest Python that runs the agent."""
+
+MARK = b"\n\0currant agent\0\n"
+
+MOST_NOISE = 1024 * 1024
+"""The most bytes before the mark."""
+
+MODULES = {
+    "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
+    "currant._process": (
+        *("child", "containment", "escapees", "guard", "handover", "local", "lookup", "pipes"),
+        *("prefix", "spawn", "stop"),
+    ),
+    "currant._system": (
+        *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "listeners", "marks"),
+        *("proc", "rlimits", "terminal", "usage"),
+    ),
+    "currant._values": (
+        *("checks", "errors", "exit", "launch_spec", "shutdown_limits", "standard_files"),
+        "usage",
+    ),
+}
+"""The modules of the agent, by their packages, which are empty on the host."""
+
+STAND_INS = {
+    "anyio/abc.py": "from anyio import ByteReceiveStream, ByteSendStream\n",
+    "anyio/lowlevel.py": "from anyio import checkpoint\n",
+}
+"""Modules of anyio; anyio itself is the agent's loop."""
+
+_FIRST = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv[1])))"
+
+
+def agent_argv(python: str) -> Sequence[str]:
+    """Return the command line that runs an agent.
+
+    Args:
+        python: the Python on the host, at least 3.9.
+    """
+    program = zlib.compress(_text_of("currant._agent", "bootstrap.py").encode(), 9)
+    return (python, "-ISc", _FIRST, base64.b64encode(program).decode())
+
+
+def files() -> dict[str, str]:
+    """Return the texts of the files that are sent, by their paths."""
+    texts = {"currant/__init__.py": "", "anyio/__init__.py": _text_of("currant._agent", "loop.py")}
+    for package, modules in MODULES.items():
+        folder = package.replace(".", "/")
+        texts[f"{folder}/__init__.py"] = ""
+        for name in modules:
+            texts[f"{folder}/{name}.py"] = _text_of(package, f"{name}.py")
+    texts["currant/_process/guard.sh"] = _text_of("currant._process", "guard.sh")
+    return texts | STAND_INS
+
+
+@cache
+def payload() -> bytes:
+    """Return what the first program reads."""
+    data = zlib.compress(json.dumps(files()).encode(), 9)
+    return b"%010d" % len(data) + data
+
+
+def _text_of(package: str, name: str) -> str:
+    data = pkgutil.get_data(package, name)
+    assert data is not None, f"the loader of {package} cannot read {name}"
+    text = data.decode()
+    return _WORDS.sub(_without_words, text) if name.endswith(".py") else text
+
+
+_WORDS = re.compile(r'(?P<docstring>^ *)?r?"""[\s\S]*?"""|(?P<comment>^ *#.*$)', re.MULTILINE)
+"""A docstring, another long string, or a line with nothing but a comment."""
+
+
+def _without_words(match: re.Match[str]) -> str:
+    if match["comment"] is not None:
+        return ""
+    if match["docstring"] is None:
+        return match[0]
+    return match["docstring"] + '""' + "\n" * match[0].count("\n")
+
+
+class Greeting:
+    """Finds the mark in what the host sends, and the version of its Python behind it.
+
+    Attributes:
+        version: the version; None before it has come.
+        rest: what has come behind the version.
+    """
+
+    def __init__(self) -> None:
+        self.version: tuple[int, int] | None = None
+        self.rest = b""
+        self._skipped = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes.
+
+        Raises:
+            ValueError: there is no mark in many bytes, or no version behind it.
+        """
+        self.rest += data
+        before, mark, behind = self.rest.partition(MARK)
+        if not mark:
+            keep = len(MARK) - 1
+            self._skipped += max(0, len(before) - keep)
+            self.rest = before[-keep:]
+            if self._skipped > MOST_NOISE:
+                raise ValueError("the host sends something else than an agent does")
+            return
+        line, newline, behind = behind.partition(b"\n")
+        if newline:
+            major, _, minor = line[:20].partition(b".")
+            self.version = int(major), int(minor)
+            self.rest = behind
+        elif len(line) > 20:
+            raise ValueError("the agent does not tell its version of Python")

@@ -1,0 +1,136 @@
+"""What carries the bytes between a driver and an agent: two file descriptors.
+
+Any local program whose stdin and stdout lead to an agent gives them: ``ssh HOST COMMAND``, ``docker
+exec -i``, or the agent's Python itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from currant._agent.link import read_some
+from currant._process.child import Child, SpawnSpec
+from currant._system.files import enlarge_pipe
+from currant._system.forks import close_in_forks, no_fork
+from currant._system.groups import has_pidfds, kill_unreaped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ArgvTransport", "Transport"]
+
+
+PIPE_SIZE = 1024 * 1024
+"""The capacity of our pipes, if the system allows it."""
+
+MOST_SAID = 4096
+"""The bytes that are kept of each of the last writes of the program to its stderr."""
+
+EXIT_LIMIT = 1.0
+"""Seconds that the program may take to exit once its pipes are closed."""
+
+
+class Transport(Protocol):
+    """A way to an agent."""
+
+    def open(self) -> tuple[int, int]:
+        """Open the way; return the file to read from and the file to write to.
+
+        Raises:
+            OSError: the way cannot be opened.
+        """
+        ...
+
+    async def listen(self) -> None:
+        """Collect what the transport says, until it says no more.
+
+        Cancellation: harmless; a second call goes on.
+        """
+        ...
+
+    def said(self) -> str:
+        """Return the last lines that the transport has said about itself, for an error."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the files, and end whatever was opened."""
+        ...
+
+
+class ArgvTransport:
+    """Runs a local program whose stdin and stdout lead to the agent.
+
+    Args:
+        argv: the program and its arguments.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = argv
+        self._child: Child | None = None
+        self._files: list[int] = []
+        self._error_fd = -1
+        self._said: deque[bytes] = deque(maxlen=16)
+
+    def open(self) -> tuple[int, int]:
+        """Start the program; see `Transport.open`."""
+        with no_fork:
+            stdin, write_fd = os.pipe()
+            read_fd, stdout = os.pipe()
+            self._error_fd, stderr = os.pipe()
+            self._files = [read_fd, write_fd, self._error_fd]
+            close_in_forks(self)
+        try:
+            spec = SpawnSpec(self._argv, stdin, stdout, stderr, None, dict(os.environb))
+            self._child = Child(spec, with_pidfd=has_pidfds())
+        except BaseException:
+            self._close_files()
+            raise
+        finally:
+            for fd in (stdin, stdout, stderr):
+                os.close(fd)
+        for fd in self._files:
+            os.set_blocking(fd, False)
+        for fd in (read_fd, write_fd):
+            enlarge_pipe(fd, PIPE_SIZE)
+        return read_fd, write_fd
+
+    async def listen(self) -> None:
+        """Collect what the program writes to its stderr; see `Transport.listen`."""
+        while data := await read_some(self._error_fd):
+            self._said.append(data[-MOST_SAID:])
+
+    def said(self) -> str:
+        """Return the last lines of the program's stderr."""
+        return b"".join(self._said).decode(errors="replace").strip()
+
+    async def aclose(self) -> None:
+        """Close the pipes, and kill the program if it does not exit because of that."""
+        self._close_files()
+        if self._child is None:
+            return
+        with anyio.move_on_after(EXIT_LIMIT, shield=True):
+            await self._child.wait()
+        if self._child.returncode is None:
+            kill_unreaped(self._child.pid)
+            with anyio.CancelScope(shield=True):  # Bounded: nothing survives SIGKILL for long.
+                await self._child.wait()
+        self._child.close()
+
+    def close_in_fork(self) -> None:
+        """Close the pipes in a fork, which must not hold the agent's stdin open."""
+        files, self._files = self._files, []
+        for fd in files:
+            with suppress(OSError):
+                os.close(fd)
+
+    def _close_files(self) -> None:
+        with no_fork:
+            files, self._files = self._files, []
+            for fd in files:
+                anyio.notify_closing(fd)
+                os.close(fd)

@@ -1,0 +1,370 @@
+"""The rules of the link between a driver and an agent, each with the case that taught it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from currant import PIPE, Command, LaunchError
+from currant._agent.frames import MAX_BODY, FrameError, FrameReader, Kind, header, parse
+from currant._agent.link import ROOM, Link
+from currant._agent.spec import decode_spec, encode_spec
+from currant._remote.credit import FIRST_WINDOW, LARGEST_WINDOW, Budget, Window
+from currant._values.launch_spec import SILENT, LaunchSpec
+from currant._values.limits import Limits
+from tests.agents import over_pipe
+from tests.streams import read_all, read_until
+from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from currant._remote.launcher import RemoteLauncher
+
+
+# ---- frames ----
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Kind), st.integers(0, 2**32 - 1), st.binary())), st.data()
+)
+def test_frames_arrive_as_they_were_sent(
+    frames: list[tuple[Kind, int, bytes]], data: st.DataObject
+) -> None:
+    """However the stream is cut."""
+    stream = b"".join(header(kind, number, len(body)) + body for kind, number, body in frames)
+    reader, received = FrameReader(), list[tuple[Kind, int, bytes]]()
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        received += reader.feed(stream[:size])
+        stream = stream[size:]
+    assert received == frames
+
+
+@pytest.mark.parametrize("data", [b"\0" * 9, header(Kind.OUT, 1, MAX_BODY + 1)])
+def test_what_is_no_frame_is_refused(data: bytes) -> None:
+    """Before its body is received."""
+    with pytest.raises(FrameError):
+        list(FrameReader().feed(data))
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_object_is_refused(body: bytes) -> None:
+    """Each body but output and input is a JSON object."""
+    with pytest.raises(FrameError):
+        parse(body)
+
+
+# ---- commands as JSON ----
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Command(["echo", "a b", "\udcff"], name="é", env={"A": "\udcfe"}, inherit_env=False),
+        Command(["cat"], stdin=PIPE, stderr="stdout", cwd="/tmp", grace=0.5),
+        Command(["cat"], pty=True, kill_mode="mixed", leftovers="wait", wrap=["nice"]),
+        Command(["cat"], umask=0o22, nice=3, user=0, group="root", extra_groups=[0, "root"]),
+    ],
+)
+def test_spec_arrives_as_it_was_sent(command: Command) -> None:
+    """With names and variables that are no UTF-8."""
+    spec = LaunchSpec.of(command)
+    assert decode_spec(json.loads(json.dumps(encode_spec(spec)))) == spec
+
+
+def test_values_of_other_classes_arrive_in_a_form_that_a_launcher_takes(tmp_path: Path) -> None:
+    """Paths, input, silence and limits: `Limits` itself needs a newer Python."""
+    command = Command(["cat"], stdin=b"hi", stdout=tmp_path / "log", limits=Limits(open_files=64))
+    spec = decode_spec(json.loads(json.dumps(encode_spec(command))))
+    assert (spec.stdin, spec.stdout) == (b"", tmp_path / "log")
+    assert spec.limits is not None
+    assert (spec.limits.open_files, spec.limits.memory) == (64, None)
+    silent = decode_spec(encode_spec(LaunchSpec(("cat",), stdin=SILENT)))
+    assert silent.stdin is SILENT
+
+
+# ---- the two queues ----
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe that does not block."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    os.set_blocking(read_end, False)
+    yield read_end, write_end
+    os.close(read_end)
+    os.close(write_end)
+
+
+@pytest.mark.anyio
+async def test_control_frames_overtake_bulk(pipe: tuple[int, int]) -> None:
+    """But a frame that was begun is finished first."""
+    sender = Link(*pipe)
+    sender.send_bulk(Kind.OUT, 1, b"x" * 300_000)  # more than a pipe holds
+    sender.send_bulk(Kind.OUT, 2, b"y")
+    kinds: list[tuple[Kind, int]] = []
+
+    def note(kind: Kind, number: int, body: bytes) -> None:
+        kinds.append((kind, number))
+        if len(kinds) == 3:
+            tasks.cancel_scope.cancel()
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(sender.write)
+            await anyio.wait_all_tasks_blocked()
+            sender.send(Kind.STOP, 3)
+            tasks.start_soon(Link(*pipe).read, note)
+    assert kinds == [(Kind.OUT, 1), (Kind.STOP, 3), (Kind.OUT, 2)]
+
+
+@pytest.mark.anyio
+async def test_sender_of_bulk_waits_for_room(pipe: tuple[int, int]) -> None:
+    """Little is queued; the other end makes room, or goes."""
+    sender = Link(*pipe)
+    sender.send_bulk(Kind.OUT, 1, b"x" * ROOM)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sender.wait_for_room)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(sender.write)  # Takes the frame out of the queue.
+        await anyio.wait_all_tasks_blocked()
+        await sender.wait_for_room()
+        sender.send_bulk(Kind.OUT, 1, b"x" * ROOM)
+        tasks.start_soon(sender.wait_for_room)
+        tasks.start_soon(sender.flush)
+        await anyio.wait_all_tasks_blocked()
+        sender.break_off()
+        sender.send_bulk(Kind.OUT, 1, b"x")
+        tasks.cancel_scope.cancel()
+    assert not sender._bulk
+
+
+# ---- credit ----
+
+
+def test_window_grows_only_if_the_host_had_run_out() -> None:
+    """Up to a limit, and within the budget of the host."""
+    window = Window(Budget(total=LARGEST_WINDOW))
+    window.note_received(FIRST_WINDOW // 2)
+    assert window.note_read(FIRST_WINDOW // 2) == FIRST_WINDOW // 2
+    sizes = []
+    for _ in range(6):
+        left = window._credit
+        window.note_received(left)
+        assert window.note_read(left) > 0
+        sizes.append(window.size // FIRST_WINDOW)
+    assert sizes == [2, 4, 8, 16, 16, 16]
+
+
+def test_windows_of_a_host_share_a_budget() -> None:
+    """A closed window gives back what it had."""
+    budget = Budget(total=FIRST_WINDOW)
+    windows = [Window(budget) for _ in range(2)]
+    for window in windows:
+        window.note_received(FIRST_WINDOW)
+        window.note_read(FIRST_WINDOW)
+    assert [window.size for window in windows] == [2 * FIRST_WINDOW, FIRST_WINDOW]
+    windows[0].close()
+    windows[1].note_received(FIRST_WINDOW)
+    windows[1].note_read(FIRST_WINDOW)
+    assert windows[1].size == 2 * FIRST_WINDOW
+
+
+@given(st.lists(st.integers(1, 200_000)))
+def test_credit_adds_up(reads: list[int]) -> None:
+    """The host never has more credit than a window, and never waits for ever."""
+    window, unread = Window(Budget()), 0
+    for size in reads:
+        sent = min(size, window._credit)
+        window.note_received(sent)
+        unread += sent
+        taken = min(size, unread)
+        unread -= taken
+        window.note_read(taken)
+        assert window._credit + unread <= window.size
+        assert window._credit or unread
+
+
+def test_more_output_than_the_credit_is_refused() -> None:
+    """A host could fill the memory of the driver."""
+    window = Window(Budget())
+    window.note_received(FIRST_WINDOW)
+    with pytest.raises(FrameError):
+        window.note_received(1)
+
+
+# ---- over a pipe ----
+
+
+def sent_by(launcher: RemoteLauncher) -> list[Kind]:
+    """Return a list to which each control frame of the driver is added from now on."""
+    kinds: list[Kind] = []
+    link = launcher.connection.peer.link
+    send = link.send
+
+    def record(kind: Kind, number: int = 0, body: dict[str, Any] | None = None) -> None:
+        kinds.append(kind)
+        send(kind, number, body)
+
+    link.send = record  # type: ignore[method-assign]
+    return kinds
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_process_without_leftovers_costs_one_round_trip() -> None:
+    """Once the group is known to be gone, a stop and a close ask nothing."""
+    async with over_pipe() as launcher:
+        kinds = sent_by(launcher)
+        process = await launcher.launch(Command(["echo", "hi"]))
+        await process.wait()
+        await process.stop(15, 1.0)
+        await process.wait_group()
+        assert not await process.send_signal(15)
+        assert await read_all(process.stdout) == b"hi\n"
+        await process.aclose()
+        assert [kind for kind in kinds if kind != Kind.PING] == [Kind.START, Kind.CLOSE]
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_unread_output_waits_on_the_host() -> None:
+    """The driver holds no more than the windows, and others are not held up."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            process = await launcher.launch(Command(["yes"]))
+            other = await launcher.launch(Command(["head", "-c", "3000000", "/dev/zero"]))
+            assert len(await read_all(other.stdout)) == 3_000_000
+            assert process.stdout is not None
+            assert process.stdout._window._credit == 0
+            assert sum(map(len, process.stdout._chunks)) == FIRST_WINDOW
+            assert (await process.stop(15, HOURS)).stopped
+            assert (await read_all(process.stdout)).startswith(b"y\ny\n")
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_stop_does_not_wait_for_the_starts_before_it() -> None:
+    """The agent starts one command at a time, and does other things between two."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher, anyio.create_task_group() as tasks:
+            process = await launcher.launch(Command.shell(f"echo ready; {EXEC_FOREVER}"))
+            await read_until(process.stdout, b"\n")
+            started: list[object] = []
+
+            async def start() -> None:
+                started.append(await launcher.launch(Command(["true"])))
+
+            for _ in range(100):
+                tasks.start_soon(start)
+            await anyio.wait_all_tasks_blocked()
+            await process.stop(15, HOURS)
+            assert len(started) < 100
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_cancelled_launches_are_dropped_from_the_queue() -> None:
+    """The agent drops commands that it has not started, and ends those that it has."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            for turns in (0, 1, 3, 10, 30):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(20):
+                        tasks.start_soon(launcher.launch, Command(["sleep", "9999"]))
+                    for _ in range(turns):
+                        await checkpoint()
+                    tasks.cancel_scope.cancel()
+                await launcher.launch(Command(["true"]))
+            assert len(launcher.connection._processes) <= 5 + 100
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_end_of_input_overtakes_input_that_nobody_reads() -> None:
+    """A stranger may hold a pipe; a send in the meantime fails as it does locally."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            process = await launcher.launch(Command.shell(EXEC_FOREVER, stdin=PIPE))
+            stdin = process.stdin
+            assert stdin is not None
+
+            async def send() -> None:
+                with pytest.raises(anyio.ClosedResourceError):
+                    await stdin.send(b"x" * 1_000_000)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(send)
+                await anyio.wait_all_tasks_blocked()
+                await stdin.aclose()
+            await process.stop(15, HOURS)
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_send_returns_when_the_host_has_written() -> None:
+    """So an error about input belongs to the bytes that caused it."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            process = await launcher.launch(
+                Command.shell(
+                    "head -c 10 >/dev/null; exec <&-; echo closed; sleep 9999", stdin=PIPE
+                )
+            )
+            assert process.stdin is not None
+            await process.stdin.send(b"0123456789")
+            assert await read_until(process.stdout, b"\n") == b"closed\n"
+            with pytest.raises(anyio.BrokenResourceError):
+                await process.stdin.send(b"late")
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_much_input_arrives() -> None:
+    """In order, although only a part is ever under way."""
+    data = os.urandom(1_000_000)
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher, anyio.create_task_group() as tasks:
+            process = await launcher.launch(Command(["cat"], stdin=PIPE))
+
+            async def send() -> None:
+                assert process.stdin is not None
+                await process.stdin.send(data)
+                await process.stdin.aclose()
+
+            tasks.start_soon(send)
+            assert await read_all(process.stdout) == data
+            assert (await process.wait()).code == 0
+
+
+@pytest.mark.anyio
+@needs_proc
+@pytest.mark.parametrize(
+    "command", [Command(["true"], stdout="inherit"), Command(["cat"], stdin=0)]
+)
+async def test_command_with_a_file_of_the_driver_is_refused(command: Command) -> None:
+    """A descriptor means nothing on another host."""
+    async with over_pipe() as launcher:
+        with pytest.raises(LaunchError, match=r"another host|open file"):
+            await launcher.launch(command)
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_limits_of_a_command_hold_on_the_host() -> None:
+    """As they do locally."""
+    async with over_pipe() as launcher:
+        command = Command.shell("ulimit -n; umask", limits=Limits(open_files=64), umask=0o27)
+        process = await launcher.launch(command)
+        assert await read_all(process.stdout) == b"64\n0027\n"

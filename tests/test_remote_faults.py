@@ -1,0 +1,294 @@
+"""Links that are cut at random, and hosts that send anything: nothing is left, nothing hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from currant import PIPE, CannotStopError, Command, CurrantError, Exit, LaunchError, Runner
+from currant._agent.frames import Kind, header
+from currant._remote.connection import Heartbeat
+from currant._remote.launcher import RemoteLauncher
+from currant._remote.shipment import payload
+from currant._system.files import enlarge_pipe
+from currant._values.errors import HostLostError, HostUnreachableError
+from tests.agents import over_pipe
+from tests.lifeline import Lifeline
+from tests.system import needs_proc
+from tests.waiting import FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from currant import Launcher, Process
+
+pytestmark = [pytest.mark.anyio, needs_proc]
+
+CUTS = int(os.environ.get("CURRANT_CUTS", "5"))
+"""How many links a test cuts on each event loop."""
+
+SENT = 6000
+"""About as many bytes as a driver sends in `run_some`, after the files of the agent."""
+
+RECEIVED = 200_000
+"""About as many bytes as it receives."""
+
+
+# ---- cuts ----
+
+
+def commands(lifeline: Lifeline) -> dict[str, Command]:
+    """Return commands of several kinds that hold the lifeline."""
+    hold = lifeline.hold("it")
+    lines = {
+        "short": "echo hi",
+        "noisy": "head -c 100000 /dev/zero; exit 3",
+        "child": f"{FOREVER} & echo child; wait",
+        "escapes": f"setsid {FOREVER} & sleep 0.05",
+        "deaf": f"trap '' TERM; {FOREVER}",
+        "listens": "cat; exit 1",
+    }
+    return {
+        name: Command.shell(
+            f"{hold}; {line}", grace=0.05, stdin=PIPE if name == "listens" else None
+        )
+        for name, line in lines.items()
+    }
+
+
+async def run_some(launcher: Launcher, lifeline: Lifeline) -> None:
+    """Start, use and stop the commands."""
+    async with Runner(commands(lifeline), launcher=launcher, iterable=False) as runner:
+        with suppress(CurrantError):  # The host is lost, or was never reached.
+            await runner["listens"].send(bytes(50_000))
+            await runner["listens"].close_stdin()
+        await runner["noisy"].wait()
+        await runner["short"].wait()
+        runner.kill()
+
+
+@pytest.mark.parametrize("way", ["down", "up"])
+async def test_link_cut_anywhere_leaves_nothing(way: str, tmp_path: Path) -> None:
+    """Whatever was under way: the files of the agent, a start, output, a stop, the end."""
+    chance = random.Random()
+    for number in range(CUTS):
+        if way == "down":
+            limits = len(payload()) * (chance.random() < 0.8) + chance.randint(1, SENT), -1
+        else:
+            limits = -1, int(RECEIVED * chance.random() ** 3) + 1
+        print(limits)  # noqa: T201 - pytest shows it if the test fails
+        with Lifeline(tmp_path / str(number)) as lifeline, anyio.fail_after(LIMIT):
+            with suppress(HostUnreachableError):
+                await run_some(over_pipe(relay=limits), lifeline)
+            while not lifeline._read():  # noqa: ASYNC110 - the pipe has no waiter on every loop
+                await anyio.sleep(0.005)
+
+
+# ---- hostile hosts ----
+
+
+class HostileTransport:
+    """A host that greets as an agent does, and then sends what a test writes to `theirs`."""
+
+    def __init__(self) -> None:
+        self.theirs = -1
+        self._files: list[int] = []
+
+    def open(self) -> tuple[int, int]:
+        """Open two pipes, of which the test has the other ends."""
+        read_end, self.theirs = os.pipe()
+        unread, write_end = os.pipe()
+        self._files = [read_end, self.theirs, unread, write_end]
+        for fd in self._files:
+            os.set_blocking(fd, False)
+            enlarge_pipe(fd, 1024 * 1024)
+        os.write(self.theirs, b"\n\0currant agent\0\n3.9\n")
+        self.send(Kind.WELCOME, 0, {"version": 1, "pid": 1, "host": "h", "python": "3.9.0"})
+        return read_end, write_end
+
+    def send(self, kind: int, number: int, body: dict[str, Any] | bytes = b"") -> None:
+        """Send a frame to the driver."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        with suppress(BlockingIOError):  # The driver has ended the link.
+            os.write(self.theirs, header(Kind(kind), number, len(data)) + data)
+
+    async def listen(self) -> None:
+        """Say nothing."""
+        await anyio.sleep_forever()
+
+    def said(self) -> str:
+        """Say nothing."""
+        return ""
+
+    async def aclose(self) -> None:
+        """Close the pipes."""
+        files, self._files = self._files, []
+        for fd in files:
+            anyio.notify_closing(fd)
+            os.close(fd)
+
+
+VALUES: list[Any] = [
+    *(
+        None,
+        True,
+        0,
+        1,
+        -1,
+        2**70,
+        1.5,
+        "x",
+        "\x1b[31m\x07",
+        [],
+        [1],
+        {},
+        {"exit": {}},
+        float("nan"),
+    ),
+    {"code": 0, "signal": None, "stopped": False, "forced": False},
+    {"code": 2**70, "signal": -5, "stopped": 1, "forced": None},
+    {"code": None, "signal": 2**70, "stopped": False, "forced": False},
+]
+
+KEYS = ["pid", "exit", "usage", "gone", "reason", "count", "question", "error", "survivor", "sent"]
+
+UP = [kind for kind in Kind if kind >= Kind.WELCOME]
+
+
+def random_frame(chance: random.Random) -> tuple[int, int, dict[str, Any] | bytes]:
+    """Return something that an agent might send, and mostly would not."""
+    kind = chance.choice(UP if chance.random() < 0.95 else list(Kind))
+    number = chance.choice([0, 1, 1, 1, 2, 3, 2**32 - 1])
+    if kind in (Kind.OUT, Kind.ERR, Kind.EOF) or chance.random() < 0.05:
+        return kind, number, chance.choice([b"", b"\0", b"\1", b"x", b"y" * 1000, b"[]", b"\xff"])
+    return (
+        kind,
+        number,
+        {key: chance.choice(VALUES) for key in chance.choices(KEYS, k=6)}
+        | (
+            {"pid": 7, "question": chance.randint(1, 5), "gone": False}
+            if chance.random() < 0.7
+            else {}
+        ),
+    )
+
+
+async def use(launcher: RemoteLauncher) -> None:
+    """Use all that a launcher and a process have; no error but those of the contract comes."""
+    try:
+        process = await launcher.launch(Command(["cat"], stdin=PIPE))
+    except LaunchError:
+        return
+
+    async def call(name: str, *arguments: Any) -> None:
+        with suppress(HostLostError, CannotStopError, anyio.ClosedResourceError):
+            await getattr(process, name)(*arguments)
+
+    async def sweep() -> None:
+        with suppress(CannotStopError):
+            await launcher.sweep()
+
+    async def send() -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            assert process.stdin is not None
+            await process.stdin.send(b"x" * 10)
+
+    async def read(stream: Any) -> None:
+        with suppress(anyio.ClosedResourceError):
+            async for data in stream:
+                assert isinstance(data, bytes)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send)
+        tasks.start_soon(read, process.stdout)
+        tasks.start_soon(read, process.stderr)
+        for name, *arguments in (
+            ("wait",),
+            ("stop", 15, 1.0),
+            ("send_signal", 15),
+            ("wait_group",),
+        ):
+            tasks.start_soon(call, name, *arguments)
+        tasks.start_soon(sweep)
+    await process.aclose()
+
+
+async def test_hostile_host_can_only_lose_itself() -> None:
+    """Whatever it sends, the driver gets errors of the contract, and goes on."""
+    chance = random.Random()
+    for _ in range(40 * CUTS):
+        seed = chance.random()
+        print(seed)  # noqa: T201 - pytest shows it if the test fails
+        await face_hostile_host(random.Random(seed))
+
+
+async def face_hostile_host(chance: random.Random) -> None:
+    """Use a launcher whose host sends random frames, and then closes the link."""
+    transport = HostileTransport()
+    launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, 0.2))
+    with anyio.fail_after(LIMIT):
+        async with launcher, anyio.create_task_group() as tasks:
+            tasks.start_soon(use, launcher)
+            for _ in range(chance.randint(1, 30)):
+                transport.send(*random_frame(chance))
+                for _ in range(chance.choice([0, 0, 1, 5])):
+                    await checkpoint()
+            transport.send(Kind.GONE, 0)
+
+
+async def hostile(frames: list[tuple[int, int, Any]]) -> HostLostError:
+    """Return how a host is lost that starts a process and then sends `frames`."""
+    transport = HostileTransport()
+    launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
+    with anyio.fail_after(LIMIT):
+        async with launcher:
+            transport.send(Kind.STARTED, 1, {"pid": 7})
+            process: Process = await launcher.launch(Command(["cat"], stdin=PIPE))
+            for frame in frames:
+                transport.send(*frame)
+            with pytest.raises(HostLostError) as caught:
+                await process.wait()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        ((Kind.OUT, 1, b"x" * 65_000), None),
+        ((Kind.TAKEN, 1, {"count": 1}), "has taken 1 bytes that it never got"),
+        ((Kind.TAKEN, 1, {"count": -1}), "has taken -1 bytes"),
+        ((Kind.STARTED, 1, {"pid": "x"}), "'pid' in a body is no int"),
+        ((Kind.EXIT, 1, b"["), "a body is no JSON"),
+        ((Kind.EXIT, 99, {}), "a EXIT about a process 99"),
+        ((Kind.START, 1, {}), "a START about a process"),
+        ((Kind.HELLO, 0, {}), "a HELLO about a process 0"),
+        ((Kind.ANSWER, 0, {}), "'question' in a body"),
+        ((Kind.DYING, 0, {"reason": "\x1b[2J\x07bye"}), "bye; "),
+    ],
+)
+async def test_what_a_host_may_not_send_ends_the_link(frame: Any, reason: str | None) -> None:
+    """The error says that the host does not keep to the protocol."""
+    frames = [frame, frame, (Kind.GONE, 0, b"")] if reason is None else [frame, (Kind.GONE, 0, b"")]
+    lost = await hostile(frames)
+    assert (reason or "more output than it may") in str(lost)
+    assert "\x1b" not in str(lost)
+
+
+async def test_host_cannot_make_an_exit_of_nothing() -> None:
+    """An exit without a code and a signal is one whose status is lost."""
+    transport = HostileTransport()
+    async with RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT)) as launcher:
+        transport.send(Kind.STARTED, 1, {"pid": 7})
+        process = await launcher.launch(Command(["cat"]))
+        end = {"code": None, "signal": None, "stopped": False, "forced": False}
+        transport.send(Kind.EXIT, 1, {"exit": end, "gone": True})
+        assert await process.wait() == Exit(None, None)
+        assert (await process.stop(15, 0)).is_status_lost
+        transport.send(Kind.GONE, 0)

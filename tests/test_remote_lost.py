@@ -1,0 +1,367 @@
+"""Whatever happens to a driver, an agent or the link between them: no process is left."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from signal import SIGKILL, SIGSTOP, SIGTERM
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from currant import PIPE, Aborted, Command, Exited, LaunchError, RestartPolicy, Runner
+from currant._remote.connection import Heartbeat
+from currant._remote.launcher import RemoteLauncher
+from currant._remote.transport import ArgvTransport
+from currant._values.errors import HostLostError, HostUnreachableError
+from tests.agents import over_pipe
+from tests.programs import Programs
+from tests.streams import read_all, read_until
+from tests.system import needs_proc
+from tests.waiting import FOREVER, HOURS, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.lifeline import Lifeline
+
+pytestmark = [pytest.mark.anyio, needs_proc]
+
+DEAF = "trap '' TERM HUP INT"
+
+
+def holding(lifeline: Lifeline, word: str, before: str = ":") -> Command:
+    """Return a command that holds the lifeline, with a child and an escapee, and runs for hours."""
+    line = f"{before}; {FOREVER} & setsid {FOREVER} & {lifeline.hold(word)}; {FOREVER}"
+    return Command.shell(f"{lifeline.hold('shell')}; {line}", name=word, grace=0.1)
+
+
+def commands(lifeline: Lifeline) -> list[Command]:
+    """Return a command that obeys a stop signal, and one that does not."""
+    return [holding(lifeline, "plain"), holding(lifeline, "deaf", DEAF)]
+
+
+def kill_agent(launcher: RemoteLauncher) -> None:
+    """Kill the agent with SIGKILL."""
+    os.kill(launcher.connection.agent_pid, SIGKILL)
+
+
+def cut(launcher: RemoteLauncher) -> None:
+    """Cut the link, without a word: kill the relay."""
+    transport = launcher.connection._transport
+    assert isinstance(transport, ArgvTransport)
+    assert transport._child is not None
+    os.kill(transport._child.pid, SIGKILL)
+
+
+def over_relay() -> RemoteLauncher:
+    """Return a launcher whose link goes through a relay."""
+    return over_pipe(relay=(-1, -1))
+
+
+async def wait_for(lifeline: Lifeline, *words: str) -> None:
+    """Wait until commands that the event loop starts have written `words`."""
+    with anyio.fail_after(LIMIT):
+        while not lifeline.said() >= {*words}:
+            await anyio.sleep(0.005)
+            lifeline._read()
+
+
+async def wait_for_end(lifeline: Lifeline) -> None:
+    """Wait until no process holds the lifeline."""
+    with anyio.fail_after(LIMIT):
+        while not lifeline._read():  # noqa: ASYNC110 - the pipe has no waiter on every loop
+            await anyio.sleep(0.005)
+
+
+# ---- the host is lost ----
+
+
+@pytest.mark.parametrize("lose", [kill_agent, cut])
+async def test_lost_host_ends_every_wait(lose: Callable[[RemoteLauncher], None]) -> None:
+    """Waiting and stopping raise; output ends after what has arrived; nothing else is an error."""
+    with anyio.fail_after(LIMIT):
+        async with over_relay() as launcher:
+            process = await launcher.launch(
+                Command.shell(f"{DEAF}; echo hi; echo ready >&2; {FOREVER}", stdin=PIPE, grace=0.1)
+            )
+            assert await read_until(process.stderr, b"\n") == b"ready\n"
+            errors: list[HostLostError] = []
+
+            async def expect_loss(call: Callable[..., Any], *args: object) -> None:
+                with pytest.raises(HostLostError) as caught:
+                    await call(*args)
+                errors.append(caught.value)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(expect_loss, process.wait)
+                tasks.start_soon(expect_loss, process.wait_group)
+                tasks.start_soon(expect_loss, process.stop, SIGTERM, HOURS)
+                await anyio.wait_all_tasks_blocked()
+                lose(launcher)
+            await expect_loss(process.wait)
+            await expect_loss(process.stop, SIGTERM, 0)
+            assert {error.host for error in errors} == {"h1"}
+            assert await read_all(process.stdout) == b"hi\n"
+            assert await read_all(process.stderr) == b""
+            assert process.stdin is not None
+            for _ in range(2):
+                with pytest.raises(anyio.BrokenResourceError):
+                    await process.stdin.send(b"late")
+            assert not await process.send_signal(SIGTERM)
+            with pytest.raises(LaunchError, match="the host 'h1' is lost"):
+                await launcher.launch(Command(["true"]))
+            await launcher.sweep()
+            await process.aclose()
+            with pytest.raises(anyio.ClosedResourceError):
+                await process.stdin.send(b"late")
+
+
+async def test_known_exit_outlives_its_host() -> None:
+    """A process that has ended with its group is not lost."""
+    async with over_pipe() as launcher:
+        process = await launcher.launch(Command.shell("echo hi; exit 3"))
+        end = await process.wait()
+        assert await read_all(process.stdout) == b"hi\n"
+        kill_agent(launcher)
+        await launcher.connection._over.wait()
+        assert await process.wait() == await process.stop(SIGTERM, 0) == end
+        assert end.code == 3
+
+
+@pytest.mark.parametrize("lose", [kill_agent, cut])
+async def test_command_of_a_lost_host_has_failed(
+    lose: Callable[[RemoteLauncher], None], lifeline: Lifeline
+) -> None:
+    """It is not told to have exited, and its processes are gone."""
+    launcher = over_relay()
+    with anyio.fail_after(LIMIT):
+        async with Runner(commands(lifeline), launcher=launcher) as runner:
+            await wait_for(lifeline, "plain", "deaf", "shell")
+            lose(launcher)
+            messages = [message async for message in runner]
+            results = await runner.join()
+        assert [result.status for result in results.values()] == ["failed"] * 2
+        for result in results.values():
+            assert isinstance(result.error, HostLostError)
+            assert result.exit is None
+        assert len([each for each in messages if isinstance(each, Aborted)]) == 2
+        assert not [each for each in messages if isinstance(each, Exited)]
+        await wait_for_end(lifeline)
+
+
+async def test_lost_host_counts_as_a_failure_for_policies(lifeline: Lifeline) -> None:
+    """A restart is tried, which fails as well; then a failure stops the others."""
+    other = Command(["sleep", "9999"], name="other", restart="never", kill_others_on=None)
+    failing = replace(
+        holding(lifeline, "it"),
+        restart=RestartPolicy("on-failure", max_restarts=1, delay=0),
+        kill_others_on="failure",
+    )
+    launcher = over_pipe()
+    with anyio.fail_after(LIMIT):
+        async with Runner([failing, other], launcher=launcher) as runner:
+            await wait_for(lifeline, "it")
+            kill_agent(launcher)
+            results = await runner.join()
+    assert results["it"].status == "failed"
+    assert results["it"].attempts == 2
+    assert runner.barrier.thrown
+    await wait_for_end(lifeline)
+
+
+# ---- the heartbeat ----
+
+
+async def test_silent_host_is_lost(lifeline: Lifeline) -> None:
+    """An agent that is suspended sends nothing; its guard ends the commands once it is killed."""
+    launcher = over_pipe(heartbeat=Heartbeat(0.05, 0.3))
+    with anyio.fail_after(LIMIT):
+        async with launcher:
+            process = await launcher.launch(holding(lifeline, "it"))
+            await wait_for(lifeline, "it")
+            os.kill(launcher.connection.agent_pid, SIGSTOP)
+            with pytest.raises(HostLostError, match=r"it was silent for 0\.3 s"):
+                await process.wait()
+    await wait_for_end(lifeline)
+
+
+async def test_agent_ends_all_if_the_driver_is_silent(lifeline: Lifeline) -> None:
+    """With the grace of each command; the driver learns that the connection has ended."""
+    launcher = over_pipe(heartbeat=Heartbeat(HOURS, HOURS, 0.2))
+    with anyio.fail_after(LIMIT):
+        async with launcher:
+            process = await launcher.launch(holding(lifeline, "it", DEAF))
+            with pytest.raises(HostLostError):
+                await process.wait()
+            await wait_for_end(lifeline)
+
+
+async def test_host_that_only_answers_pings_is_not_lost() -> None:
+    """However long its commands are silent."""
+    async with over_pipe(heartbeat=Heartbeat(0.01, 2.0, 2.0)) as launcher:
+        process = await launcher.launch(Command(["sleep", "0.3"]))
+        assert (await process.wait()).code == 0
+
+
+# ---- the end of an agent ----
+
+
+async def test_agent_that_is_asked_to_end_tells_how_its_commands_end(lifeline: Lifeline) -> None:
+    """A shutdown of the host asks it; the ends are the commands' own, and output is not lost."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            obeys = await launcher.launch(
+                Command.shell(
+                    f"{lifeline.hold('a')}; trap 'echo bye; exit 7' TERM; {FOREVER} & wait"
+                )
+            )
+            deaf = await launcher.launch(holding(lifeline, "deaf", DEAF))
+            await wait_for(lifeline, "a", "deaf")
+            os.kill(launcher.connection.agent_pid, SIGTERM)
+            end = await obeys.wait()
+            assert (end.code, end.stopped) == (7, False)
+            assert await read_all(obeys.stdout) == b"bye\n"
+            end = await deaf.wait()
+            assert (end.signal, end.stopped, end.forced) == (SIGKILL, False, False)
+            await launcher.connection._over.wait()
+            with pytest.raises(LaunchError, match="the agent got SIGTERM"):
+                await launcher.launch(Command(["true"]))
+    await wait_for_end(lifeline)
+
+
+async def test_commands_do_not_inherit_that_the_agent_handles_signals() -> None:
+    """A signal that the agent ignored would be ignored by every command."""
+    async with over_pipe() as launcher:
+        ignored = Command(["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])
+        process = await launcher.launch(ignored)
+        lines = (await read_all(process.stdout)).split(b"\n")
+        assert [int(line.split()[1], 16) for line in lines if line] == [0, 0]
+
+
+# ---- the end of a driver ----
+
+DRIVER = """
+import json, os, signal, sys
+import anyio
+from currant import Runner
+from tests.agents import over_pipe
+from tests.test_remote_lost import commands
+from tests.lifeline import Lifeline
+
+options = json.loads(sys.argv[1])
+lifeline = Lifeline.__new__(Lifeline)
+lifeline._path = options["lifeline"]
+
+async def main():
+    async with Runner(commands(lifeline), launcher=over_pipe()) as runner:
+        await runner.join()
+
+anyio.run(main, backend=options["backend"], backend_options=options["backend_options"])
+"""
+
+
+@pytest.mark.parametrize("number", [SIGKILL, SIGTERM])
+async def test_killed_driver_leaves_nothing(
+    number: int, lifeline: Lifeline, anyio_backend: Any
+) -> None:
+    """The agent sees the end of the link."""
+    backend, options = anyio_backend
+    with Programs(DRIVER, backend, use_uvloop=bool(options.get("use_uvloop"))) as programs:
+        driver = programs.run({"lifeline": str(lifeline._path)})
+        lifeline.wait_for("plain", "deaf")
+        driver.send_signal(number)
+        lifeline.wait_for_end()
+
+
+FORGOTTEN = """
+import asyncio, json, sys
+from currant import Command
+from tests.agents import over_pipe
+
+async def forgotten(started):
+    async with over_pipe() as launcher:
+        process = await launcher.launch(Command.shell("trap '' TERM; echo ready; exec sleep 9999"))
+        await process.stdout.receive()
+        started.set()
+        try:
+            await process.wait()
+        finally:
+            task = asyncio.current_task()
+            with __import__("anyio").CancelScope(shield=True):
+                print(await process.stop(15, 0.05))
+
+async def main():
+    started = asyncio.Event()
+    global task
+    task = asyncio.create_task(forgotten(started))
+    await started.wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])
+async def test_link_works_until_the_end_of_asyncio(anyio_backend: object) -> None:
+    """`asyncio.run` cancels all tasks at its end, and the tasks of the link serve the others."""
+    with Programs(FORGOTTEN, "asyncio", use_uvloop=False) as programs:
+        output, errors = programs.run({}).communicate(timeout=LIMIT)
+        assert (output, errors) == (b"stopped (SIGKILL)\n", b"")
+
+
+# ---- hosts that cannot be reached ----
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (["/nonexistent/ssh"], "No such file or directory: '/nonexistent/ssh'"),
+        (["/bin/sh", "-c", "echo 'Permission denied' >&2; exit 255"], "Permission denied"),
+        (["/bin/sh", "-c", "exec /nonexistent/python"], "/nonexistent/python: not found"),
+        (["/bin/sh", "-c", "exit 1"], "it has closed the connection"),
+        (["/bin/sh", "-c", r"printf '\n\0currant agent\0\n3.8\n'"], "its Python is 3.8"),
+        (["/bin/sh", "-c", r"printf '\n\0currant agent\0\n3.9\n'"], "the connection has ended"),
+        (["yes"], "the host sends something else"),
+        (["/bin/sh", "-c", r"printf '\033[31mred\a' >&2"], "h1': red"),
+    ],
+)
+async def test_unreachable_host_is_told_on_entry(argv: list[str], reason: str) -> None:
+    """With the last words of the transport, in one error that is no group."""
+    with anyio.fail_after(LIMIT), pytest.raises(HostUnreachableError) as caught:
+        async with RemoteLauncher("h1", ArgvTransport(argv)):
+            raise AssertionError("not entered")
+    assert reason in str(caught.value)
+    assert isinstance(caught.value, ConnectionError)
+
+
+async def test_host_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a time."""
+    monkeypatch.setattr("currant._remote.connection.CONNECT_LIMIT", 0.05)
+    with pytest.raises(HostUnreachableError, match=r"no agent has answered in 0\.05 s"):
+        async with RemoteLauncher("h1", ArgvTransport(["sleep", "9999"])):
+            raise AssertionError("not entered")
+
+
+async def test_entry_may_be_cancelled() -> None:
+    """At any point; nothing is left."""
+    for turns in (0, 1, 5, 20, 100):
+        async with anyio.create_task_group() as tasks:
+
+            async def enter() -> None:
+                async with over_pipe():
+                    await anyio.sleep_forever()
+
+            tasks.start_soon(enter)
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+
+
+async def test_login_shell_may_print() -> None:
+    """All that comes before the mark is skipped."""
+    noise = "head -c 100000 /dev/zero | tr '\\0' '\\n'; echo 'Welcome!' >&2"
+    async with over_pipe(before=noise) as launcher:
+        process = await launcher.launch(Command(["echo", "hi"]))
+        assert await read_all(process.stdout) == b"hi\n"
