@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
-__all__ = ["PYTHONS", "path_of"]
+__all__ = ["OLDEST_AND_OWN", "PYTHONS", "path_of"]
 
 VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
@@ -51,3 +51,6 @@ def _parameter(version: str) -> ParameterSet:
 
 PYTHONS = list(map(_parameter, VERSIONS))
 """The versions that run the agent, as parameters of a test; slow but for the oldest and our own."""
+
+OLDEST_AND_OWN = [_parameter(version) for version in dict.fromkeys((VERSIONS[0], OWN))]
+"""The same without those in between, for a test that takes long."""

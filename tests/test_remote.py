@@ -10,7 +10,7 @@ pytest.register_assert_rewrite("tests.launcher_contract")
 
 from currant._remote.launcher import RemoteLauncher  # noqa: E402
 from tests.agents import children_of, over_pipe  # noqa: E402
-from tests.pythons import PYTHONS, path_of  # noqa: E402
+from tests.pythons import OLDEST_AND_OWN, path_of  # noqa: E402
 from tests.system import needs_proc  # noqa: E402
 from tests.test_launchers import TestLocalLauncher  # noqa: E402
 
@@ -25,9 +25,9 @@ class TestRemoteLauncher(TestLocalLauncher):
 
     _python: str
 
-    @pytest.fixture(params=PYTHONS, autouse=True)
+    @pytest.fixture(params=OLDEST_AND_OWN, autouse=True)
     def way_to_start(self, request: pytest.FixtureRequest) -> None:
-        """Each Python of this machine."""
+        """The oldest Python, and our own; `test_shipment` imports the agent on all of them."""
         self._python = str(path_of(request.param))
 
     def new_launcher(self) -> Launcher:  # type: ignore[override]
