@@ -3,8 +3,8 @@
 The first program is an argument of the Python on the host, in base64, so that no shell on the way
 changes it.  It writes a mark and the version of its Python.  All that comes before the mark is
 skipped: a login shell may print anything.  Then it reads the files, and imports them from memory.
-The files come without docstrings and comments, which are half of their size; the lines keep their
-numbers, for tracebacks.
+The files come without docstrings and comments, which are half of their size, and without the slots
+of dataclasses; the lines keep their numbers, for tracebacks.
 """
 
 from __future__ import annotations
@@ -90,8 +90,11 @@ def _text_of(package: str, name: str) -> str:
     data = pkgutil.get_data(package, name)
     assert data is not None, f"the loader of {package} cannot read {name}"
     text = data.decode()
-    return _WORDS.sub(_without_words, text) if name.endswith(".py") else text
+    return _WORDS.sub(_without_words, text).replace(SLOTS, "") if name.endswith(".py") else text
 
+
+SLOTS = ", slots=True"
+"""What dataclasses of Python 3.9 do not have, and a host does not need."""
 
 _WORDS = re.compile(r'(?P<docstring>^ *)?r?"""[\s\S]*?"""|(?P<comment>^ *#.*$)', re.MULTILINE)
 """A docstring, another long string, or a line with nothing but a comment."""

@@ -12,7 +12,7 @@ _LIMITS = {"SIGXCPU": "processor time", "SIGXFSZ": "file size"}
 """The signals that tell a process that it has exceeded a limit of `Limits`."""
 
 
-@dataclass(frozen=True)  # no slots: a host of the agent may have Python 3.9
+@dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended: with an exit code, or by a signal.
 

@@ -2,7 +2,7 @@
 
 A `Command` is a `LaunchSpec` with policies.  A launcher needs no more than the spec, so a program
 that starts processes on another host can be sent one without the rest of the package.  That program
-may run on Python 3.9, whose dataclasses have neither slots nor keyword-only fields.
+may run on Python 3.9, whose dataclasses have no keyword-only fields.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ MAX_TERMINAL_SIZE = 65535
 """The most rows or columns of a terminal: the kernel keeps each number in 16 bits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pty:
     """The pseudo-terminal of a command, described by its size.
 
@@ -96,7 +96,7 @@ class Pty:
         check_count("columns", self.columns, MAX_TERMINAL_SIZE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LaunchSpec:
     """The description of a process: how to start it and how to stop it.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["Usage"]
 
 
-@dataclass(frozen=True)  # no slots: a host of the agent may have Python 3.9
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What a process has used, together with all descendants that were waited for.
 
