@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from signal import SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING, Any
@@ -273,6 +275,25 @@ async def test_killed_driver_leaves_nothing(
         driver = programs.run({"lifeline": str(lifeline._path)})
         lifeline.wait_for("plain", "deaf")
         driver.send_signal(number)
+        lifeline.wait_for_end()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2])
+async def test_driver_killed_during_many_starts_leaves_nothing(
+    seconds: float, lifeline: Lifeline, anyio_backend: Any
+) -> None:
+    """The agent starts no more, and ends those that it has."""
+    backend, options = anyio_backend
+    program = DRIVER.replace(
+        "commands(lifeline)", "[holding(lifeline, f'{n}') for n in range(100)]"
+    )
+    program = program.replace("import commands", "import holding")
+    with Programs(program, backend, use_uvloop=bool(options.get("use_uvloop"))) as programs:
+        driver = programs.run({"lifeline": str(lifeline._path)})
+        lifeline.wait_for("shell")
+        with suppress(subprocess.TimeoutExpired):
+            driver.wait(seconds)
+        driver.kill()
         lifeline.wait_for_end()
 
 
