@@ -218,7 +218,7 @@ class RemoteProcess:
     async def wait(self) -> Exit:
         """Wait until the leader has exited; see `Process.wait`."""
         await self._exited.wait()
-        return self._known_exit()
+        return self._known_exit() if self._exit is None else self._exit
 
     async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
         """Send `signal` to the group or the leader; return whether any process got the signal."""
@@ -350,6 +350,11 @@ class RemoteProcess:
         self._exited.set()
 
     def _known_exit(self) -> Exit:
+        """Return the exit of a group that is gone.
+
+        Raises:
+            HostLostError: the host was lost before.
+        """
         if self._lost is not None and (self._exit is None or not self._is_gone):
             raise HostLostError(self.host, self._lost)
         if self._exit is None:  # It outlived SIGKILL.
