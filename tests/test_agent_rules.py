@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from anyio.abc import ByteReceiveStream
+
     from currant._remote.launcher import RemoteLauncher
 
 
@@ -135,11 +137,19 @@ async def test_sender_of_bulk_waits_for_room(pipe: tuple[int, int]) -> None:
     sender = Link(*pipe)
     sender.send_bulk(Kind.OUT, 1, b"x" * ROOM)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(sender.wait_for_room)
+        passed: list[int] = []
+
+        async def wait(number: int) -> None:
+            await sender.wait_for_room()
+            passed.append(number)
+
+        for number in range(3):
+            tasks.start_soon(wait, number)
         await anyio.wait_all_tasks_blocked()
+        assert not passed
         tasks.start_soon(sender.write)  # Takes the frame out of the queue.
         await anyio.wait_all_tasks_blocked()
-        await sender.wait_for_room()
+        assert sorted(passed) == [0, 1, 2]
         sender.send_bulk(Kind.OUT, 1, b"x" * ROOM)
         tasks.start_soon(sender.wait_for_room)
         tasks.start_soon(sender.flush)
@@ -251,6 +261,25 @@ async def test_unread_output_waits_on_the_host() -> None:
             assert sum(map(len, process.stdout._chunks)) == FIRST_WINDOW
             assert (await process.stop(15, HOURS)).stopped
             assert (await read_all(process.stdout)).startswith(b"y\ny\n")
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_output_of_many_commands_is_complete() -> None:
+    """Streams wait for credit and for room in the queue, each for itself."""
+    size = 20_000_000
+    sizes: list[int] = []
+
+    async def read(stream: ByteReceiveStream) -> None:
+        sizes.append(sum([len(data) async for data in stream]))
+
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher, anyio.create_task_group() as tasks:
+            for _ in range(4):
+                process = await launcher.launch(Command(["head", "-c", str(size), "/dev/zero"]))
+                assert process.stdout is not None
+                tasks.start_soon(read, process.stdout)
+    assert sizes == [size] * 4
 
 
 @pytest.mark.anyio

@@ -281,6 +281,38 @@ async def test_what_a_host_may_not_send_ends_the_link(frame: Any, reason: str | 
     assert "\x1b" not in str(lost)
 
 
+async def test_host_that_only_answers_pings_holds_up_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may take the time that ending a process takes, and then it is lost."""
+    monkeypatch.setattr("currant._remote.peer.END_LIMIT", 0.05)
+    for call in ("stop", "aclose", "leave"):
+        transport = HostileTransport()
+        launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, 0.2))
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(keep_answering, transport, tasks.cancel_scope)
+                async with launcher:
+                    transport.send(Kind.STARTED, 1, {"pid": 7})
+                    process = await launcher.launch(Command(["cat"]))
+                    if call == "stop":
+                        with pytest.raises(HostLostError, match="it answers, but"):
+                            await process.stop(15, 0)
+                    elif call == "aclose":
+                        await process.aclose()
+                tasks.cancel_scope.cancel()
+        with pytest.raises(HostLostError, match="it answers, but"):
+            await process.wait()
+
+
+async def keep_answering(transport: HostileTransport, scope: anyio.CancelScope) -> None:
+    """Send PONG, whatever is asked."""
+    while not scope.cancel_called:
+        await anyio.sleep(0.02)
+        if transport._files:
+            transport.send(Kind.PONG, 0)
+
+
 async def test_host_cannot_make_an_exit_of_nothing() -> None:
     """An exit without a code and a signal is one whose status is lost."""
     transport = HostileTransport()

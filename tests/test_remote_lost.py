@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from signal import SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING, Any
@@ -129,6 +132,18 @@ async def test_known_exit_outlives_its_host() -> None:
         await launcher.connection._over.wait()
         assert await process.wait() == await process.stop(SIGTERM, 0) == end
         assert end.code == 3
+
+
+async def test_known_exit_is_told_although_leftovers_are_lost() -> None:
+    """Whether the rest of the group has ended is what nobody knows."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            process = await launcher.launch(Command.shell(f"{FOREVER} & exit 3", grace=0.1))
+            assert (await process.wait()).code == 3
+            kill_agent(launcher)
+            with pytest.raises(HostLostError):
+                await process.stop(SIGTERM, HOURS)
+            assert (await process.wait()).code == 3
 
 
 @pytest.mark.parametrize("lose", [kill_agent, cut])
@@ -276,6 +291,25 @@ async def test_killed_driver_leaves_nothing(
         lifeline.wait_for_end()
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2])
+async def test_driver_killed_during_many_starts_leaves_nothing(
+    seconds: float, lifeline: Lifeline, anyio_backend: Any
+) -> None:
+    """The agent starts no more, and ends those that it has."""
+    backend, options = anyio_backend
+    program = DRIVER.replace(
+        "commands(lifeline)", "[holding(lifeline, f'{n}') for n in range(100)]"
+    )
+    program = program.replace("import commands", "import holding")
+    with Programs(program, backend, use_uvloop=bool(options.get("use_uvloop"))) as programs:
+        driver = programs.run({"lifeline": str(lifeline._path)})
+        lifeline.wait_for("shell")
+        with suppress(subprocess.TimeoutExpired):
+            driver.wait(seconds)
+        driver.kill()
+        lifeline.wait_for_end()
+
+
 FORGOTTEN = """
 import asyncio, json, sys
 from currant import Command
@@ -365,3 +399,17 @@ async def test_login_shell_may_print() -> None:
     async with over_pipe(before=noise) as launcher:
         process = await launcher.launch(Command(["echo", "hi"]))
         assert await read_all(process.stdout) == b"hi\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (HostLostError("h1", "it is gone"), "the host 'h1' is lost: it is gone"),
+        (HostUnreachableError("h1", "no route"), "cannot reach the host 'h1': no route"),
+    ],
+)
+async def test_error_about_a_host_can_be_pickled(error: HostLostError, text: str) -> None:
+    """With its fields; it shows them in a sentence."""
+    for each in (error, pickle.loads(pickle.dumps(error))):
+        assert type(each) is type(error)
+        assert (each.host, each.reason, str(each)) == ("h1", error.reason, text)

@@ -84,13 +84,15 @@ class Link:
     async def wait_for_room(self) -> None:
         """Wait until little enough bulk is queued."""
         while self._bulk_size >= ROOM and not self.is_broken:
-            self._has_room = anyio.Event()
+            if self._has_room.is_set():  # If not, others wait for it already.
+                self._has_room = anyio.Event()
             await self._has_room.wait()
 
     async def flush(self) -> None:
         """Wait until all that was sent is written."""
         while (self._control or self._bulk or self._begun) and not self.is_broken:
-            self._is_empty = anyio.Event()
+            if self._is_empty.is_set():
+                self._is_empty = anyio.Event()
             await self._is_empty.wait()
 
     def break_off(self) -> None:

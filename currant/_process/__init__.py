@@ -7,7 +7,8 @@ set limits, to take sockets over and to join a control group.  `containment` is 
 `lookup` explains why a start fails, `escapees` finds
 descendants that left their process group, and `guard` ends all commands if this program dies.
 
-A remote agent may run these modules on a small stand-in for anyio, so they use few of its names:
+An agent (`currant._agent`) runs these modules on other hosts, on Python 3.9 and a small stand-in
+for anyio.  So they use nothing that is younger than Python 3.9, and of anyio few of its names:
 `BrokenResourceError`, `CancelScope`, `ClosedResourceError`, `EndOfStream`, `Lock`,
 `create_task_group`, `current_time`, `move_on_after`, `notify_closing`, `open_process`, `sleep`,
 `wait_readable`, `wait_writable`, `abc.ByteReceiveStream`, `abc.ByteSendStream`, `abc.Process`,

@@ -125,7 +125,8 @@ class Connection:
         self._said_bye = True
         if self._is_welcome.is_set():
             self.peer.link.send(Kind.BYE)
-            await self._over.wait()  # Bounded: by the agent, and the heartbeat.
+            with self.peer.expecting():
+                await self._over.wait()
         self._is_ending = True
         for scope in self._scopes:
             scope.cancel()
@@ -202,6 +203,8 @@ class Connection:
             was_suspended = now > woken_at + self._heartbeat.interval
             if now > self.peer.link.heard_at + self._heartbeat.lost and not was_suspended:
                 self._lose(f"it was silent for {self._heartbeat.lost:g} s")
+            elif self.peer.is_overdue and not was_suspended:
+                self._lose("it answers, but does not do what it is asked to")
 
     def _lose(self, reason: str) -> None:
         """Note that the host is lost, or that the agent has ended as it was asked to."""

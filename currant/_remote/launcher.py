@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         orphan_guard: bool = True,
     ) -> None:
         self.limits: ShutdownLimits = ShutdownLimits()
+        self._longest_grace = self.limits.grace
         self.connection = Connection(
             host, transport, heartbeat or Heartbeat(), has_guard=orphan_guard
         )
@@ -84,13 +85,14 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             LaunchError: the command could not be started, or the host is lost; nothing is left.
         """
         _check_can_be_sent(command)
+        if command.grace is not None:
+            self._longest_grace = max(self._longest_grace, command.grace)
         process = self.connection.start(command)
         try:
             await process.started.wait()
         except BaseException:
             process.send(Kind.CLOSE)
-            with anyio.CancelScope(shield=True):  # Bounded: by the agent, and the heartbeat.
-                await process.closed.wait()
+            await process.wait_closed()
             raise
         if process.failure is not None:
             raise LaunchError(command.name, process.failure)
@@ -110,10 +112,9 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
-        try:
-            await self.connection.peer.ask(Kind.SWEEP, 0, {"name": name, "grace": grace}, bool)
-        except HostLostError:
-            return
+        peer, longest = self.connection.peer, min(grace, self._longest_grace)
+        with suppress(HostLostError), peer.expecting(longest):
+            await peer.ask(Kind.SWEEP, 0, {"name": name, "grace": grace}, bool)
 
 
 def _check_can_be_sent(command: LaunchSpec) -> None:

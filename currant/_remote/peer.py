@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -13,12 +14,15 @@ from currant._remote.credit import Budget
 from currant._values.errors import HostLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from currant._agent.link import Link
     from currant._values.errors import CannotStopError
 
 __all__ = ["Peer"]
+
+END_LIMIT = 10.0
+"""Seconds that a host may take to end a process after its grace; `ShutdownLimits.reap` is 2."""
 
 T = TypeVar("T")
 
@@ -44,6 +48,7 @@ class Peer:
         self.lost: str | None = None
         self._numbers = count(1)
         self._questions: dict[int, _Question] = {}
+        self._deadlines: dict[int, float] = {}
 
     async def ask(
         self, kind: Kind, number: int, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
@@ -77,6 +82,24 @@ class Peer:
         if not question.has_value:
             self.check()
         return cast("T", question.value)
+
+    @contextmanager
+    def expecting(self, seconds: float = 0.0) -> Generator[None]:
+        """Take the host for lost if the block lasts `seconds` longer than any host needs.
+
+        A host that answers each ping, and nothing else, must not hold up the driver.
+        """
+        key = next(self._numbers)
+        self._deadlines[key] = anyio.current_time() + seconds + END_LIMIT
+        try:
+            yield
+        finally:
+            del self._deadlines[key]
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a block has lasted too long."""
+        return any(anyio.current_time() > deadline for deadline in self._deadlines.values())
 
     def check(self) -> None:
         """Raise `HostLostError` if the host is lost."""

@@ -218,7 +218,7 @@ class RemoteProcess:
     async def wait(self) -> Exit:
         """Wait until the leader has exited; see `Process.wait`."""
         await self._exited.wait()
-        return self._known_exit()
+        return self._known_exit() if self._exit is None else self._exit
 
     async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
         """Send `signal` to the group or the leader; return whether any process got the signal."""
@@ -235,9 +235,10 @@ class RemoteProcess:
         if self._is_gone or self.closed.is_set():
             await checkpoint()
             return self._known_exit()
-        end = await self._ask(Kind.STOP, _exit_in, signal=int(signal), grace=grace)
+        with self.peer.expecting(grace):
+            end = await self._ask(Kind.STOP, _exit_in, signal=int(signal), grace=grace)
         if end is None:  # It was closed at the same time.
-            await self.closed.wait()
+            await self.wait_closed()
         else:
             self._is_gone = True
             self._note_exit(end)
@@ -265,11 +266,16 @@ class RemoteProcess:
         if not self.closed.is_set():
             self.send(Kind.CLOSE)
             if not self._is_gone:
-                with anyio.CancelScope(shield=True):  # Bounded: by the agent, and the heartbeat.
-                    await self.closed.wait()
+                await self.wait_closed()
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until no process is left, after a CLOSE; no cancellation breaks that off."""
+        # Bounded: by the heartbeat, and what a host needs.
+        with anyio.CancelScope(shield=True), self.peer.expecting():
+            await self.closed.wait()
 
     # ---- what the host tells ----
 
@@ -344,6 +350,11 @@ class RemoteProcess:
         self._exited.set()
 
     def _known_exit(self) -> Exit:
+        """Return the exit of a group that is gone.
+
+        Raises:
+            HostLostError: the host was lost before.
+        """
         if self._lost is not None and (self._exit is None or not self._is_gone):
             raise HostLostError(self.host, self._lost)
         if self._exit is None:  # It outlived SIGKILL.
