@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import weakref
+from math import inf
 from signal import SIGINT, SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio import fail_after, to_thread
+from anyio.abc import ByteReceiveStream
 
 from currant import (
     PIPE,
@@ -303,6 +305,57 @@ async def test_error_of_the_launcher_leaves_the_call_unwrapped() -> None:
     """It is not wrapped in an `ExceptionGroup`."""
     with pytest.raises(ZeroDivisionError, match="c"):
         await run_process("c", launcher=BrokenLauncher())
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises, such as `KeyboardInterrupt`."""
+
+
+class EndlessOutput(ByteReceiveStream):
+    """Output that another process holds open.
+
+    Attributes:
+        deadlines: when each call would have been cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.deadlines: list[float] = []
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Note the deadline and end, because without a deadline the test would never end."""
+        self.deadlines.append(anyio.current_effective_deadline())
+        raise anyio.EndOfStream
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class InterruptedProcess(FakeProcess):
+    """A process that has exited already, and an interrupt in the stop of what it left behind."""
+
+    async def wait(self) -> Exit:
+        """Return at once, before the tasks that read have made their first step."""
+        return Exit(0, None)
+
+    async def stop(self, signal: int, grace: float) -> Exit:
+        """Be interrupted."""
+        raise Interrupt
+
+
+async def test_interrupt_before_the_output_is_read_ends_the_reading() -> None:
+    """What the command left behind was not stopped, and may hold the output open for ever."""
+    output = EndlessOutput()
+
+    class Interrupted(FakeLauncher):
+        async def launch(self, command: Command) -> FakeProcess:
+            process = InterruptedProcess(command, Script(), 1, self.limits)
+            process.stdout = process.stderr = output
+            return process
+
+    with pytest.raises(Interrupt):
+        await run_process("c", launcher=Interrupted())
+    assert output.deadlines
+    assert set(output.deadlines) == {-inf}
 
 
 async def test_process_that_survives_sigkill_is_a_failure() -> None:

@@ -109,6 +109,7 @@ class Output:
         self._open_streams = 2
         self._receiving = 0  # how many streams wait for the process
         self._shields: list[anyio.CancelScope] = []
+        self._is_given_up = False
         self._change = Notifier()
 
     @property
@@ -152,7 +153,8 @@ class Output:
         await self._read(stdout, "stdout")
 
     def give_up(self) -> None:
-        """Let a cancellation end the reading; until now the reading goes on, also during a stop."""
+        """Let a cancellation end the reading; until now it goes on, also during a stop."""
+        self._is_given_up = True  # The reading may begin only after this.
         for shield in self._shields:
             shield.shield = False
 
@@ -175,7 +177,7 @@ class Output:
         if source is not None:
             if self.silence is not None:
                 source = self.silence.listen_to(source)
-            with anyio.CancelScope(shield=True) as shield:
+            with anyio.CancelScope(shield=not self._is_given_up) as shield:
                 self._shields.append(shield)
                 await self._send_lines(source, stream)
         if self.silence is not None:
