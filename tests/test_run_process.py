@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 import weakref
@@ -429,6 +430,25 @@ def test_tree_ends_when_the_host_is_killed(backend: str, lifeline: Lifeline) -> 
         host.kill()
         host.wait()
     assert lifeline.wait_for_end() == {"leader", "out"}
+
+
+class InterruptedStart(FakeLauncher):
+    """A launcher during whose start somebody presses Ctrl-C."""
+
+    async def launch(self, command: Command) -> FakeProcess:
+        """Start the process, and be interrupted before anybody knows of it."""
+        process = await super().launch(command)
+        signal.raise_signal(SIGINT)
+        return process
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_ctrl_c_during_the_start_leaves_the_command_its_grace(loop: str) -> None:
+    """By default trio would raise it there, and the process would be lost and killed."""
+    fake = InterruptedStart({"c": Script(exit=None)})
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(lambda: run_process("c", launcher=fake), **LOOPS[loop])
+    assert fake.launched[0].signals == [SIGTERM]
 
 
 INTERRUPTED_HOST = """
