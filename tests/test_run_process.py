@@ -28,6 +28,7 @@ from currant import (
     Exit,
     LaunchError,
     RestartPolicy,
+    Runner,
     TimeLimitError,
     run_process,
 )
@@ -36,6 +37,7 @@ from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from currant import Result
@@ -442,12 +444,21 @@ class InterruptedStart(FakeLauncher):
         return process
 
 
+async def run_in_runner(command: str, *, launcher: FakeLauncher) -> None:
+    """Do in a Runner what `run_process` does."""
+    async with Runner([command], launcher=launcher):
+        pass
+
+
+@pytest.mark.parametrize("run", [run_process, run_in_runner])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_ctrl_c_during_the_start_leaves_the_command_its_grace(loop: str) -> None:
+def test_ctrl_c_during_the_start_leaves_the_command_its_grace(
+    loop: str, run: Callable[..., Awaitable[object]]
+) -> None:
     """By default trio would raise it there, and the process would be lost and killed."""
     fake = InterruptedStart({"c": Script(exit=None)})
     with pytest.raises(KeyboardInterrupt):
-        anyio.run(lambda: run_process("c", launcher=fake), **LOOPS[loop])
+        anyio.run(lambda: run("c", launcher=fake), **LOOPS[loop])
     assert fake.launched[0].signals == [SIGTERM]
 
 

@@ -7,7 +7,6 @@ lives the life of the command.  A cancellation of the caller stops the process, 
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,7 +18,7 @@ from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.sweep import end_escapees_of
-from currant._synchronization import HomeLoop, KillBarrier
+from currant._synchronization import HomeLoop, KillBarrier, keep_interrupts_out
 
 if TYPE_CHECKING:
     from currant._process.launcher import Launcher
@@ -41,7 +40,7 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         policies: how to treat the command.
         launcher: starts the process; entered and left here.
     """
-    _interrupt_only_where_it_waits()
+    keep_interrupts_out(run_alone)
     life = Lifecycle(command, policies, _context(launcher))
     try:
         async with launcher:
@@ -54,16 +53,6 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         raise unwrapped(group) from None
     assert life.result is not None
     return life.result
-
-
-def _interrupt_only_where_it_waits() -> None:
-    """On trio, let Ctrl-C interrupt `run_alone` only where the main task waits, as on asyncio.
-
-    By default trio raises KeyboardInterrupt between any two steps.  In the middle of a start, that
-    would lose the process, so that it would be killed without its grace.
-    """
-    if (trio := sys.modules.get("trio")) is not None:
-        trio.lowlevel.enable_ki_protection(run_alone)
 
 
 def _context(launcher: Launcher) -> RunnerContext:
