@@ -280,6 +280,9 @@ class Notifier:
         await self._event.wait()
 
 
+_protected: set[Callable[..., object]] = set()
+
+
 def keep_interrupts_out(function: Callable[..., object]) -> None:
     """Let Ctrl-C interrupt no step of `function` from now on, nor of what it calls.
 
@@ -287,5 +290,6 @@ def keep_interrupts_out(function: Callable[..., object]) -> None:
     would lose the process, and a lost process is killed without its grace.  Now trio waits until
     the main task does, as asyncio and uvloop always do.
     """
-    if (trio := sys.modules.get("trio")) is not None:
+    if function not in _protected and (trio := sys.modules.get("trio")) is not None:
+        _protected.add(function)  # Asking trio takes 4 µs.
         trio.lowlevel.enable_ki_protection(function)
