@@ -282,6 +282,45 @@ async def test_native_cancellation_of_the_task_is_a_kill_too(
     assert lifeline.ended() == {"c"}
 
 
+UNTIL_UP = "until [ -e up ]; do sleep 0.01; done"
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ('exec sh -c "$BODY"', {"max_output": 1}),
+        (f'sh -c "$BODY" & {UNTIL_UP}', {}),
+        (f'setsid sh -c "$BODY" <&- >&- 2>&- & {UNTIL_UP}', {}),
+    ],
+    ids=["limit", "leftover", "escapee"],
+)
+async def test_native_cancellation_during_a_stop_leaves_the_rest_of_the_grace(
+    line: str,
+    options: Any,
+    lifeline: Lifeline,
+    gate: Gate,
+    tmp_path: Path,
+    anyio_backend_name: str,
+) -> None:
+    """It reaches through the shield of the stop, but only a second one hurries."""
+    if anyio_backend_name != "asyncio":
+        return
+    clean_up = f"{lifeline.say('asked')}; {gate.wait}; {lifeline.say('clean')}; exit"
+    body = f"trap '{clean_up}' TERM; : >up; echo up; while :; do sleep 0.02; done"
+    argv = ["sh", "-c", f"{lifeline.hold('leader')}; {line}"]
+    task = asyncio.create_task(
+        run_process(argv, env={"BODY": body}, cwd=tmp_path, grace=HOURS, **options)
+    )
+    await to_thread.run_sync(lifeline.wait_for, "asked")
+    task.cancel()
+    await anyio.wait_all_tasks_blocked()
+    gate.open()
+    with fail_after(LIMIT), pytest.raises(asyncio.CancelledError):
+        await task
+    assert lifeline.ended() == {"leader", "asked", "clean"}
+
+
 async def test_many_calls_at_the_same_time_do_not_mix() -> None:
     """Each has its own output and its own end, though they share a guard."""
     outputs: dict[int, bytes | None] = {}

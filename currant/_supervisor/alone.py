@@ -44,15 +44,31 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
     life = Lifecycle(command, policies, _context(launcher))
     try:
         async with launcher:
+            may_go_on = False
             try:
                 await life.run()
+                may_go_on = True
             finally:
                 with anyio.CancelScope(shield=True):  # Bounded: by the grace, and limits.reap.
-                    await end_escapees_of(command, launcher, life.attempt.grace_of_escapees)
+                    await _end_escapees(life, may_go_on=may_go_on)
     except BaseExceptionGroup as group:  # of the task group of an attempt
         raise unwrapped(group) from None
     assert life.result is not None
     return life.result
+
+
+async def _end_escapees(life: Lifecycle, *, may_go_on: bool) -> None:
+    """End the escapees of the command.
+
+    Cancellation: if `may_go_on`, goes on when they have ended; see `Attempt._stop_and_drain`.
+    """
+    launcher, grace = life.context.runner.launcher, life.attempt.grace_of_escapees
+    try:
+        await end_escapees_of(life.command, launcher, grace)
+    except BaseException as error:  # a cancellation, or on trio Ctrl-C
+        if may_go_on and not isinstance(error, Exception):
+            await end_escapees_of(life.command, launcher, grace)
+        raise
 
 
 def _context(launcher: Launcher) -> RunnerContext:

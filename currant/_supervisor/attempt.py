@@ -137,6 +137,7 @@ class Attempt:
             self,
         )
         self._stop_request: StopRequest | None = None
+        self._was_interrupted = False
         self._input = StandardInput(command)
         self._size: Pty | None = None  # asked for while there was no process
         self._announcer = Announcer(context)
@@ -349,13 +350,14 @@ class Attempt:
     async def _exit_of(self, process: Process) -> Exit:
         """Wait for the exit of the leader, and perhaps of the processes that it leaves behind.
 
-        Cancellation: requests a stop, or hurries one.  In a Runner only the end of the event loop
-        cancels this task, and on asyncio a second Ctrl-C ends the event loop.
+        Cancellation: requests a stop, or after a kill hurries it.  In a Runner only the end of the
+        event loop cancels this task, and on asyncio a second Ctrl-C ends the event loop.
         """
         try:
             return await self._wait(process)
         except BaseException:  # a cancellation, or on trio Ctrl-C
-            self._request_stop(hurry=self._stop_request is not None)
+            self._was_interrupted = True
+            self._request_stop(hurry=self._context.barrier.thrown)
             raise
 
     async def _wait(self, process: Process) -> Exit:
@@ -371,11 +373,20 @@ class Attempt:
         await self.output.read(process.stdout, process.stderr, tasks)
 
     async def _stop_and_drain(self, running: _Running) -> None:
+        """Stop the group, and drain the output.
+
+        Cancellation: goes on when all is done, because the processes have a grace; the second one
+        goes on at once.  The native cancellation of asyncio, and Ctrl-C, reach through a shield.
+        """
         try:
             await self._stop_group(running)
             await self._drain(running.process)
-        except BaseException:  # such as a second Ctrl-C
-            self.output.give_up()
+        except BaseException as error:
+            if is_repeated := self._was_interrupted or isinstance(error, Exception):
+                self.output.give_up()
+            self._was_interrupted = True
+            if not is_repeated:
+                await self._stop_and_drain(running)
             raise
 
     async def _stop_group(self, running: _Running) -> None:
