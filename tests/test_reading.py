@@ -204,7 +204,8 @@ async def test_reading_a_long_line_in_small_chunks_yields() -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(count_turns)
-        await Output("a", None, (), send).read(SmallChunks(), "stdout")
+        async with anyio.create_task_group() as reading:
+            await Output("a", None, (), send).read(SmallChunks(), None, reading)
         tasks.cancel_scope.cancel()
     assert [batch.data for batch in sent] == [b"x" * 1000]
     assert turns >= 500

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 import weakref
+from math import inf
 from signal import SIGINT, SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio import fail_after, to_thread
+from anyio.abc import ByteReceiveStream
 
 from currant import (
     PIPE,
@@ -25,6 +28,7 @@ from currant import (
     Exit,
     LaunchError,
     RestartPolicy,
+    Runner,
     TimeLimitError,
     run_process,
 )
@@ -33,6 +37,7 @@ from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from currant import Result
@@ -277,6 +282,45 @@ async def test_native_cancellation_of_the_task_is_a_kill_too(
     assert lifeline.ended() == {"c"}
 
 
+UNTIL_UP = "until [ -e up ]; do sleep 0.01; done"
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ('exec sh -c "$BODY"', {"max_output": 1}),
+        (f'sh -c "$BODY" & {UNTIL_UP}', {}),
+        (f'setsid sh -c "$BODY" <&- >&- 2>&- & {UNTIL_UP}', {}),
+    ],
+    ids=["limit", "leftover", "escapee"],
+)
+async def test_native_cancellation_during_a_stop_leaves_the_rest_of_the_grace(
+    line: str,
+    options: Any,
+    lifeline: Lifeline,
+    gate: Gate,
+    tmp_path: Path,
+    anyio_backend_name: str,
+) -> None:
+    """It reaches through the shield of the stop, but only a second one hurries."""
+    if anyio_backend_name != "asyncio":
+        return
+    clean_up = f"{lifeline.say('asked')}; {gate.wait}; {lifeline.say('clean')}; exit"
+    body = f"trap '{clean_up}' TERM; : >up; echo up; while :; do sleep 0.02; done"
+    argv = ["sh", "-c", f"{lifeline.hold('leader')}; {line}"]
+    task = asyncio.create_task(
+        run_process(argv, env={"BODY": body}, cwd=tmp_path, grace=HOURS, **options)
+    )
+    await to_thread.run_sync(lifeline.wait_for, "asked")
+    task.cancel()
+    await anyio.wait_all_tasks_blocked()
+    gate.open()
+    with fail_after(LIMIT), pytest.raises(asyncio.CancelledError):
+        await task
+    assert lifeline.ended() == {"leader", "asked", "clean"}
+
+
 async def test_many_calls_at_the_same_time_do_not_mix() -> None:
     """Each has its own output and its own end, though they share a guard."""
     outputs: dict[int, bytes | None] = {}
@@ -303,6 +347,57 @@ async def test_error_of_the_launcher_leaves_the_call_unwrapped() -> None:
     """It is not wrapped in an `ExceptionGroup`."""
     with pytest.raises(ZeroDivisionError, match="c"):
         await run_process("c", launcher=BrokenLauncher())
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises, such as `KeyboardInterrupt`."""
+
+
+class EndlessOutput(ByteReceiveStream):
+    """Output that another process holds open.
+
+    Attributes:
+        deadlines: when each call would have been cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.deadlines: list[float] = []
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Note the deadline and end, because without a deadline the test would never end."""
+        self.deadlines.append(anyio.current_effective_deadline())
+        raise anyio.EndOfStream
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class InterruptedProcess(FakeProcess):
+    """A process that has exited already, and an interrupt in the stop of what it left behind."""
+
+    async def wait(self) -> Exit:
+        """Return at once, before the tasks that read have made their first step."""
+        return Exit(0, None)
+
+    async def stop(self, signal: int, grace: float) -> Exit:
+        """Be interrupted."""
+        raise Interrupt
+
+
+async def test_interrupt_before_the_output_is_read_ends_the_reading() -> None:
+    """What the command left behind was not stopped, and may hold the output open for ever."""
+    output = EndlessOutput()
+
+    class Interrupted(FakeLauncher):
+        async def launch(self, command: Command) -> FakeProcess:
+            process = InterruptedProcess(command, Script(), 1, self.limits)
+            process.stdout = process.stderr = output
+            return process
+
+    with pytest.raises(Interrupt):
+        await run_process("c", launcher=Interrupted())
+    assert output.deadlines
+    assert set(output.deadlines) == {-inf}
 
 
 async def test_process_that_survives_sigkill_is_a_failure() -> None:
@@ -376,6 +471,34 @@ def test_tree_ends_when_the_host_is_killed(backend: str, lifeline: Lifeline) -> 
         host.kill()
         host.wait()
     assert lifeline.wait_for_end() == {"leader", "out"}
+
+
+class InterruptedStart(FakeLauncher):
+    """A launcher during whose start somebody presses Ctrl-C."""
+
+    async def launch(self, command: Command) -> FakeProcess:
+        """Start the process, and be interrupted before anybody knows of it."""
+        process = await super().launch(command)
+        signal.raise_signal(SIGINT)
+        return process
+
+
+async def run_in_runner(command: str, *, launcher: FakeLauncher) -> None:
+    """Do in a Runner what `run_process` does."""
+    async with Runner([command], launcher=launcher):
+        pass
+
+
+@pytest.mark.parametrize("run", [run_process, run_in_runner])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_ctrl_c_during_the_start_leaves_the_command_its_grace(
+    loop: str, run: Callable[..., Awaitable[object]]
+) -> None:
+    """By default trio would raise it there, and the process would be lost and killed."""
+    fake = InterruptedStart({"c": Script(exit=None)})
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(lambda: run("c", launcher=fake), **LOOPS[loop])
+    assert fake.launched[0].signals == [SIGTERM]
 
 
 INTERRUPTED_HOST = """

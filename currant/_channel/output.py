@@ -26,14 +26,14 @@ from currant._channel.flushing import FlushingSplitter
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._channel.transcript import Transcript
-from currant._synchronization import Notifier
+from currant._synchronization import Notifier, keep_interrupts_out
 from currant._values.errors import OutputLimitError
 from currant._values.lines import MAX_LINE, batches_with_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from anyio.abc import ByteReceiveStream
+    from anyio.abc import ByteReceiveStream, TaskGroup
 
     from currant._channel.silence import Silence
     from currant._channel.spill import SpillFile
@@ -109,6 +109,7 @@ class Output:
         self._open_streams = 2
         self._receiving = 0  # how many streams wait for the process
         self._shields: list[anyio.CancelScope] = []
+        self._is_given_up = False
         self._change = Notifier()
 
     @property
@@ -137,30 +138,23 @@ class Output:
         can_fail = self._max_output is not None or self.spill is not None
         return can_fail and self._open_streams > 0
 
-    def begin(self) -> None:
-        """Expect output of both streams; then call `read` for each, in a task of its own."""
-        self._transcript.begin_attempt()
+    async def read(
+        self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None, tasks: TaskGroup
+    ) -> None:
+        """Read both streams; return at the end of `stdout`.
 
-    async def read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
-        """Read a stream to its end; None: currant has no pipe for it, so it has ended.
+        A task in `tasks` reads `stderr`, perhaps for longer: wait for `ended`.
 
-        Cancellation: the reading goes on to the end of the stream, unless `give_up` is called: a
+        Cancellation: the reading goes on to the end of the streams, unless `give_up` is called: a
         process that is being stopped may write more than a pipe holds.
         """
-        if source is not None:
-            if self.silence is not None:
-                source = self.silence.listen_to(source)
-            with anyio.CancelScope(shield=True) as shield:
-                self._shields.append(shield)
-                await self._send_lines(source, stream)
-        if self.silence is not None:
-            self.silence.ended()
-        self._transcript.end_of_attempt(stream)
-        self._open_streams -= 1
-        self._change.notify_all()
+        self._transcript.begin_attempt()
+        tasks.start_soon(self._read, stderr, "stderr")
+        await self._read(stdout, "stdout")
 
     def give_up(self) -> None:
-        """Let a cancellation end the reading; until now the reading goes on, also during a stop."""
+        """Let a cancellation end the reading; until now it goes on, also during a stop."""
+        self._is_given_up = True  # The reading may begin only after this.
         for shield in self._shields:
             shield.shield = False
 
@@ -178,6 +172,20 @@ class Output:
         await self._change.wait_for(
             lambda: all(other is not probe for other in self._matcher.waiting)
         )
+
+    async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
+        keep_interrupts_out(Output._read)
+        if source is not None:
+            if self.silence is not None:
+                source = self.silence.listen_to(source)
+            with anyio.CancelScope(shield=not self._is_given_up) as shield:
+                self._shields.append(shield)
+                await self._send_lines(source, stream)
+        if self.silence is not None:
+            self.silence.ended()
+        self._transcript.end_of_attempt(stream)
+        self._open_streams -= 1
+        self._change.notify_all()
 
     async def _send_lines(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Send lines until the stream ends, then the rest of the last line."""

@@ -18,7 +18,7 @@ from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.sweep import end_escapees_of
-from currant._synchronization import HomeLoop, KillBarrier
+from currant._synchronization import HomeLoop, KillBarrier, keep_interrupts_out
 
 if TYPE_CHECKING:
     from currant._process.launcher import Launcher
@@ -40,14 +40,17 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         policies: how to treat the command.
         launcher: starts the process; entered and left here.
     """
+    keep_interrupts_out(run_alone)
     life = Lifecycle(command, policies, _context(launcher))
     try:
         async with launcher:
+            may_go_on = False
             try:
                 await life.run()
+                may_go_on = True
             finally:
                 with anyio.CancelScope(shield=True):  # Bounded: by the grace, and limits.reap.
-                    await end_escapees_of(command, launcher, life.attempt.grace_of_escapees)
+                    await _end_escapees(life, may_go_on=may_go_on)
     except BaseException as error:
         first = unwrapped(error)
         if first is error:
@@ -55,6 +58,20 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         raise first from first.__cause__
     assert life.result is not None
     return life.result
+
+
+async def _end_escapees(life: Lifecycle, *, may_go_on: bool) -> None:
+    """End the escapees of the command.
+
+    Cancellation: if `may_go_on`, goes on when they have ended; see `Attempt._stop_and_drain`.
+    """
+    launcher, grace = life.context.runner.launcher, life.attempt.grace_of_escapees
+    try:
+        await end_escapees_of(life.command, launcher, grace)
+    except BaseException as error:  # a cancellation, or on trio Ctrl-C
+        if may_go_on and not isinstance(error, Exception):
+            await end_escapees_of(life.command, launcher, grace)
+        raise
 
 
 def _context(launcher: Launcher) -> RunnerContext:

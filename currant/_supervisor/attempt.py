@@ -27,11 +27,11 @@ from currant._channel.silence import Silence
 from currant._channel.spill import SpillFile
 from currant._process.launcher import Outlived, Resizable
 from currant._supervisor.announcer import Announcer
-from currant._supervisor.failure import is_interrupt
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
+from currant._synchronization import keep_interrupts_out
 from currant._values.capture import as_capture
 from currant._values.command import flush_after_of
 from currant._values.errors import (
@@ -50,7 +50,7 @@ from currant._values.stop_request import StopRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anyio.abc import ByteReceiveStream, TaskGroup
+    from anyio.abc import TaskGroup
 
     from currant._process.launcher import Process
     from currant._supervisor.context import JobContext
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty, SignalTarget
-    from currant._values.lines import StreamName
     from currant._values.results import Status
     from currant._values.usage import Usage
 
@@ -140,7 +139,7 @@ class Attempt:
             self,
         )
         self._stop_request: StopRequest | None = None
-        self._stopping: anyio.CancelScope | None = None  # of the stop behind a shield
+        self._was_interrupted = False
         self._input = StandardInput(command)
         self._size: Pty | None = None  # asked for while there was no process
         self._announcer = Announcer(context)
@@ -252,7 +251,7 @@ class Attempt:
                     on_end(self._uptime(anyio.current_time()))
                 finally:
                     # Also when the event loop is torn down.  Bounded: grace, and limits.reap.
-                    with anyio.CancelScope(shield=True) as self._stopping:
+                    with anyio.CancelScope(shield=True):
                         await self._stop_and_drain(running)
             if exited_at is not None and self.status is None:
                 self._judge()
@@ -356,13 +355,14 @@ class Attempt:
     async def _exit_of(self, process: Process) -> Exit:
         """Wait for the exit of the leader, and perhaps of the processes that it leaves behind.
 
-        Cancellation: requests a stop, or hurries one.  In a Runner only the end of the event loop
-        cancels this task, and on asyncio a second Ctrl-C ends the event loop.
+        Cancellation: requests a stop, or after a kill hurries it.  In a Runner only the end of the
+        event loop cancels this task, and on asyncio a second Ctrl-C ends the event loop.
         """
         try:
             return await self._wait(process)
-        except BaseException:  # a cancellation, or on trio Ctrl-C
-            self._request_stop(hurry=self._stop_request is not None)
+        except BaseException:  # a cancellation, Ctrl-C, or a lost host
+            self._was_interrupted = True
+            self._request_stop(hurry=self._context.barrier.thrown)
             raise
 
     async def _wait(self, process: Process) -> Exit:
@@ -374,26 +374,25 @@ class Attempt:
         return end
 
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
+        keep_interrupts_out(Attempt._report_start_and_read)
         await self._announcer.started(self._command.name, process.pid, self.number)
-        self.output.begin()
-        tasks.start_soon(self._read, process.stderr, "stderr")
-        await self._read(process.stdout, "stdout")
-
-    async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
-        try:
-            await self.output.read(source, stream)
-        except BaseException as error:
-            # On trio, Ctrl-C may land in this task; the task that stops the process has a shield.
-            if is_interrupt(error) and self._stopping is not None:
-                self._stopping.cancel()
-            raise
+        await self.output.read(process.stdout, process.stderr, tasks)
 
     async def _stop_and_drain(self, running: _Running) -> None:
+        """Stop the group, and drain the output.
+
+        Cancellation: goes on when all is done, because the processes have a grace; the second one
+        goes on at once.  The native cancellation of asyncio, and Ctrl-C, reach through a shield.
+        """
         try:
             await self._stop_group(running)
             await self._drain(running.process)
-        except BaseException:  # such as a second Ctrl-C
-            self.output.give_up()
+        except BaseException as error:
+            if is_repeated := self._was_interrupted or isinstance(error, Exception):
+                self.output.give_up()
+            self._was_interrupted = True
+            if not is_repeated:
+                await self._stop_and_drain(running)
             raise
 
     async def _stop_group(self, running: _Running) -> None:

@@ -20,7 +20,7 @@ import anyio
 
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
-from currant._synchronization import ChildBarrier, Notifier
+from currant._synchronization import ChildBarrier, Notifier, keep_interrupts_out
 from currant._values.command import PIPE, with_policies, with_pty, with_stdin
 from currant._values.errors import (
     CannotStopError,
@@ -248,6 +248,7 @@ class Lifecycle:
 
         Cancellation: a kill.  The Runner shields this; only the end of an event loop cancels it.
         """
+        keep_interrupts_out(Lifecycle.run)
         began: float | None = None
         started_at: float | None = None
         try:
