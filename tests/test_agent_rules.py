@@ -347,19 +347,33 @@ async def test_end_of_input_overtakes_input_that_nobody_reads() -> None:
 async def test_end_of_input_discards_what_is_not_in_the_pipe(gate: Gate) -> None:
     """As closing a pipe does: a program that reads late gets what the pipe held, and the end."""
     with anyio.fail_after(LIMIT):
-        async with over_pipe() as launcher, anyio.create_task_group() as tasks:
+        async with over_pipe() as launcher:
             process = await launcher.launch(Command.shell(f"{gate.wait}; wc -c", stdin=PIPE))
             assert process.stdin is not None
-            tasks.start_soon(process.stdin.send, b"x" * 1_000_000)
-            await anyio.wait_all_tasks_blocked()
-            # The answer comes after the agent has got all input that is under way.
-            assert await process.send_signal(0)
-            tasks.cancel_scope.cancel()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(process.stdin.send, b"x" * 1_000_000)
+                await anyio.sleep(0.05)
+                tasks.cancel_scope.cancel()
             await process.stdin.aclose()
-            with anyio.CancelScope(shield=True):
-                assert await process.send_signal(0)
-                gate.open()
-                assert int(await read_all(process.stdout)) == 65536
+            assert await process.send_signal(0)  # The agent has got the end by now.
+            gate.open()
+            assert int(await read_all(process.stdout)) == 65536
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_cancelled_stop_kills_nothing_later() -> None:
+    """Its timer is the agent's, and ends with it."""
+    async with over_pipe() as launcher:
+        command = Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")
+        process = await launcher.launch(command)
+        await read_until(process.stdout, b"\n")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.stop, 15, 0.1)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        await anyio.sleep(0.2)
+        assert await process.send_signal(0)
 
 
 @pytest.mark.anyio
