@@ -17,6 +17,7 @@ from currant._agent.frames import MAX_BODY, FrameError, FrameReader, Kind, heade
 from currant._agent.link import ROOM, Link
 from currant._agent.spec import decode_spec, encode_spec
 from currant._remote.credit import FIRST_WINDOW, LARGEST_WINDOW, Budget, Window
+from currant._remote.peer import END_LIMIT
 from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.limits import Limits
 from tests.agents import over_pipe
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
     from currant._remote.launcher import RemoteLauncher
+    from tests.lifeline import Gate, Lifeline
 
 
 # ---- frames ----
@@ -295,11 +297,11 @@ async def test_stop_does_not_wait_for_the_starts_before_it() -> None:
             async def start() -> None:
                 started.append(await launcher.launch(Command(["true"])))
 
-            for _ in range(100):
+            for _ in range(200):
                 tasks.start_soon(start)
-            await anyio.wait_all_tasks_blocked()
+            await checkpoint()  # Each task sends its START.
             await process.stop(15, HOURS)
-            assert len(started) < 100
+            assert len(started) < 200
 
 
 @pytest.mark.anyio
@@ -338,6 +340,62 @@ async def test_end_of_input_overtakes_input_that_nobody_reads() -> None:
                 await anyio.wait_all_tasks_blocked()
                 await stdin.aclose()
             await process.stop(15, HOURS)
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_end_of_input_discards_what_is_not_in_the_pipe(gate: Gate) -> None:
+    """As closing a pipe does: a program that reads late gets what the pipe held, and the end."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            process = await launcher.launch(Command.shell(f"{gate.wait}; wc -c", stdin=PIPE))
+            assert process.stdin is not None
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(process.stdin.send, b"x" * 1_000_000)
+                await anyio.sleep(0.05)
+                tasks.cancel_scope.cancel()
+            await process.stdin.aclose()
+            assert await process.send_signal(0)  # The agent has got the end by now.
+            gate.open()
+            assert int(await read_all(process.stdout)) == 65536
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_cancelled_stop_kills_nothing_later() -> None:
+    """Its timer is the agent's, and ends with it."""
+    async with over_pipe() as launcher:
+        command = Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")
+        process = await launcher.launch(command)
+        await read_until(process.stdout, b"\n")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.stop, 15, 1.0)
+            await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        await anyio.sleep(1.2)  # Nothing tells that nothing happens.
+        assert await process.send_signal(0)
+
+
+@pytest.mark.anyio
+@needs_proc
+async def test_command_that_is_given_up_during_its_start_is_ended(
+    tmp_path: Path, lifeline: Lifeline
+) -> None:
+    """A start is retried while the program's file is open for writing."""
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{lifeline.hold('it')}; {EXEC_FOREVER}")
+    program.chmod(0o755)
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher, anyio.create_task_group() as tasks:
+            with program.open("a"):
+                tasks.start_soon(launcher.launch, Command([str(program)]))
+                await anyio.sleep(0.02)
+                tasks.cancel_scope.cancel()
+                with anyio.move_on_after(0.01, shield=True):
+                    await anyio.sleep_forever()
+            began = anyio.current_time()
+        assert anyio.current_time() - began < END_LIMIT
+        assert not launcher.connection._processes
 
 
 @pytest.mark.anyio

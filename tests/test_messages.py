@@ -89,7 +89,8 @@ def test_value_is_immutable(value: Any, names: str) -> None:
     for name in names.split():
         with pytest.raises(AttributeError):
             setattr(value, name, getattr(value, name))
-    assert not hasattr(value, "__dict__")
+    # An agent on Python 3.9, whose dataclasses have no slots, makes an `Exit`, too.
+    assert isinstance(value, Exit) or not hasattr(value, "__dict__")
 
 
 @pytest.mark.parametrize(("value", "names"), VALUES, ids=KINDS)

@@ -187,6 +187,19 @@ async def test_lost_host_counts_as_a_failure_for_policies(lifeline: Lifeline) ->
     await wait_for_end(lifeline)
 
 
+async def test_unread_output_does_not_hold_up_the_end(lifeline: Lifeline) -> None:
+    """Once the driver is gone, the agent reads the output to nowhere, so that a command can end."""
+    last = "head -c 1000000 /dev/zero; echo done >&9; exit"
+    with anyio.fail_after(LIMIT):
+        async with over_relay() as launcher:
+            command = f"{lifeline.hold('it')}; trap '{last}' TERM; {FOREVER} & wait"
+            await launcher.launch(Command.shell(command, grace=HOURS))
+            await wait_for(lifeline, "it")
+            cut(launcher)
+            await wait_for(lifeline, "done")
+            await wait_for_end(lifeline)
+
+
 # ---- the heartbeat ----
 
 
