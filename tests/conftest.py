@@ -109,12 +109,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests on other event loops than ``--backend`` names, whoever parametrized them."""
-    wanted = config.getoption("--backend")
-    if wanted:
-        unwanted = [item for item in items if _backend_of(item) not in (None, *wanted)]
-        config.hook.pytest_deselected(items=unwanted)
+    """Deselect tests on other event loops than ``--backend`` and the marker ``backends`` name."""
+    named = config.getoption("--backend")
+    unwanted = {item for item in items if not _is_wanted(item, named)}
+    if unwanted:
+        config.hook.pytest_deselected(items=list(unwanted))
         items[:] = [item for item in items if item not in unwanted]
+
+
+def _is_wanted(item: pytest.Item, named: list[str] | None) -> bool:
+    backend = _backend_of(item)
+    if backend is None or (named and backend not in named):
+        return backend is None
+    return all(backend in marker.args for marker in item.iter_markers("backends"))
 
 
 def _backend_of(item: pytest.Item) -> str | None:

@@ -41,9 +41,9 @@ def _if_it_runs(path: str | None) -> str | None:
     return path if run.returncode == 0 else None
 
 
-def _parameter(version: str) -> ParameterSet:
+def _parameter(version: str, *more_marks: pytest.MarkDecorator) -> ParameterSet:
     is_missing = path_of(version) is None
-    marks = [pytest.mark.skipif(is_missing, reason=f"there is no Python {version}")]
+    marks = [pytest.mark.skipif(is_missing, reason=f"there is no Python {version}"), *more_marks]
     if version not in (OWN, VERSIONS[0]):
         marks.append(pytest.mark.slow)
     return pytest.param(version, marks=marks)
@@ -52,5 +52,5 @@ def _parameter(version: str) -> ParameterSet:
 PYTHONS = list(map(_parameter, VERSIONS))
 """The versions that run the agent, as parameters of a test; slow but for the oldest and our own."""
 
-OLDEST_AND_OWN = [_parameter(version) for version in dict.fromkeys((VERSIONS[0], OWN))]
+OLDEST_AND_OWN = [_parameter(VERSIONS[0], pytest.mark.backends("asyncio")), _parameter(OWN)]
 """The same without those in between, for a test that takes long."""
