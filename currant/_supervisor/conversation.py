@@ -108,8 +108,9 @@ class Conversation:
         if stream is not None and stream not in STREAMS:
             raise CommandError(f"{call}: stream must be 'stdout', 'stderr' or None, not {stream!r}")
         command = self.life.command
-        streams = [name for name in STREAMS if name in read_streams(command)]
-        wanted = [name for name in streams if stream in (None, name)]
+        readable = read_streams(command)
+        streams: list[StreamName] = [name for name in STREAMS if name in readable]
+        wanted: list[StreamName] = [name for name in streams if stream in (None, name)]
         if wanted:
             return wanted
         problem = "all output goes to files" if not streams else f"its {stream} goes elsewhere"

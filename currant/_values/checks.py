@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from typing import TypeAlias
 
 __all__ = [
@@ -45,7 +45,7 @@ MAX_ACCOUNT = 2**32 - 2
 
 
 @contextmanager
-def naming(command: str) -> Iterator[None]:
+def naming(command: str) -> Generator[None]:
     """Put the name of the command before the text of a `CommandError`."""
     try:
         yield

@@ -106,7 +106,7 @@ class LaunchSpec:
     argv: tuple[str, ...]
     name: str = ""
     cwd: str | None = None
-    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     inherit_env: bool = True
     stdout: KeptFile | StdoutWord = None
     stderr: KeptFile | StderrWord = "separate"
