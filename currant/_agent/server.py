@@ -110,7 +110,8 @@ class Server:
         """End all processes: kill them after BYE, otherwise stop each as its command says."""
         if not self._said_bye:
             await self._each(Hosted.stop_as_told)
-            await self._sweep(None, inf)
+            with suppress(CannotStopError):
+                await self._sweep(None, inf)
             if self._is_dying:
                 with anyio.move_on_after(FLUSH_LIMIT):
                     await self._each(Hosted.drained)
