@@ -40,7 +40,7 @@ def open_process(
     its stdin is closed, then come the `stop_signal`, the grace, and SIGKILL.  To let the process
     end by itself, await `Job.wait` in the block.
 
-    The output is had from `Job.stdout` and `Job.stderr`, `Job.lines`, `Job.expect` or `Job.since`.
+    Read the output from `Job.stdout` and `Job.stderr`, `Job.lines`, `Job.expect` or `Job.since`.
     Both streams are read from the start on, so nothing is lost however late the first call comes:
     a command that has written more than about 128 KiB waits.  Only if the body waits for the
     command itself and no task reads (in `Job.wait`, in `Job.send`, for the other stream), the

@@ -1,4 +1,4 @@
-"""The doors outside a Runner: `run_process` waits for one command, `run` needs no event loop."""
+"""Run commands without a Runner: `run_process` waits for one command, `run` needs no event loop."""
 
 from __future__ import annotations
 
