@@ -289,10 +289,6 @@ def _wait(abort: Callable[[], object] | None) -> Generator[object, None, None]:
     yield abort
 
 
-def _nothing() -> None:
-    """Break off a wait that nothing knows of."""
-
-
 # ---- cancellation ----
 
 

@@ -51,5 +51,9 @@ def _watch_signals() -> int:
         os.set_blocking(fd, False)
     signals.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     for number in (signals.SIGINT, signals.SIGHUP, signals.SIGTERM):
-        signals.signal(number, lambda *_: None)
+        signals.signal(number, _do_nothing)
     return read_end
+
+
+def _do_nothing(*_: object) -> None:
+    """Handle a signal."""

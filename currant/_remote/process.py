@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -314,7 +314,7 @@ class RemoteProcess:
         self.usage = self.usage or decode_usage(body)
         self._is_gone = self._is_gone or get(body, "gone", bool)
         if not self._exited.is_set():
-            self._note_exit(decode_exit(get(body, "exit", dict)))
+            self._note_exit(_exit_of(body))
 
     def note_closed(self, body: dict[str, Any]) -> None:
         """Note that no process is left.
@@ -370,4 +370,8 @@ def _is_sent(answer: dict[str, Any]) -> bool:
 
 
 def _exit_in(body: dict[str, Any]) -> Exit | None:
-    return None if body.get("exit") is None else decode_exit(get(body, "exit", dict))
+    return None if body.get("exit") is None else _exit_of(body)
+
+
+def _exit_of(body: dict[str, Any]) -> Exit:
+    return decode_exit(cast("dict[str, Any]", get(body, "exit", dict)))
