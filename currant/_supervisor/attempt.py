@@ -362,7 +362,8 @@ class Attempt:
             return await self._wait(process)
         except BaseException:  # a cancellation, Ctrl-C, or a lost host
             self._was_interrupted = True
-            self._request_stop(hurry=self._context.barrier.thrown)
+            was_killed = self._context.barrier.thrown and self._stop_request is not None
+            self._request_stop(hurry=was_killed)
             raise
 
     async def _wait(self, process: Process) -> Exit:
