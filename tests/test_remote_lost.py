@@ -154,7 +154,9 @@ async def test_command_of_a_lost_host_has_failed(
     launcher = over_relay()
     with anyio.fail_after(LIMIT):
         async with Runner(commands(lifeline), launcher=launcher) as runner:
-            await wait_for(lifeline, "plain", "deaf", "shell")
+            for job in runner.jobs.values():
+                await job.ready()
+            await wait_for(lifeline, "plain", "deaf")
             lose(launcher)
             messages = [message async for message in runner]
             results = await runner.join()
@@ -178,6 +180,7 @@ async def test_lost_host_counts_as_a_failure_for_policies(lifeline: Lifeline) ->
     launcher = over_pipe()
     with anyio.fail_after(LIMIT):
         async with Runner([failing, other], launcher=launcher) as runner:
+            await runner["it"].ready()
             await wait_for(lifeline, "it")
             kill_agent(launcher)
             results = await runner.join()
@@ -192,7 +195,8 @@ async def test_unread_output_does_not_hold_up_the_end(lifeline: Lifeline) -> Non
     last = "head -c 1000000 /dev/zero; echo done >&9; exit"
     with anyio.fail_after(LIMIT):
         async with over_relay() as launcher:
-            command = f"{lifeline.hold('it')}; trap '{last}' TERM; {FOREVER} & wait"
+            begin = f"{lifeline.hold('early')}; trap '{last}' TERM"
+            command = f"{begin}; {FOREVER} & {lifeline.say('it')}; wait"
             await launcher.launch(Command.shell(command, grace=HOURS))
             await wait_for(lifeline, "it")
             cut(launcher)
@@ -243,7 +247,8 @@ async def test_agent_that_is_asked_to_end_tells_how_its_commands_end(lifeline: L
         async with over_pipe() as launcher:
             obeys = await launcher.launch(
                 Command.shell(
-                    f"{lifeline.hold('a')}; trap 'echo bye; exit 7' TERM; {FOREVER} & wait"
+                    f"{lifeline.hold('early')}; trap 'echo bye; exit 7' TERM; {FOREVER} & "
+                    f"{lifeline.say('a')}; wait"
                 )
             )
             deaf = await launcher.launch(holding(lifeline, "deaf", DEAF))
