@@ -356,12 +356,13 @@ anyio.run(main)
 @pytest.mark.usefixtures("own_groups")
 async def test_inner_runner_creates_its_groups_inside(lifeline: Lifeline) -> None:
     """A kill of the outer Runner ends the commands of the inner one, and removes their groups."""
-    line = f"{lifeline.hold('inner')}; trap '' TERM; cat /proc/self/cgroup >&9; {EXEC_FOREVER}"
+    line = f"{lifeline.hold('inner')}; trap '' TERM; cat /proc/self/cgroup >&9; "
+    line += f"{lifeline.say('shown')}; {EXEC_FOREVER}"
     inner = INNER.format(commands=[["sh", "-c", line]])
     command = Command([sys.executable, "-c", inner], name="outer", cwd=Path(__file__).parents[1])
     with fail_after(LIMIT):
         async with Runner([command], grace=0.1, cgroup=True) as runner:
-            await to_thread.run_sync(lifeline.wait_for, "inner")
+            await to_thread.run_sync(lifeline.wait_for, "shown")
             runner.kill()
     own = [word for word in lifeline.ended() if word.startswith("0::")]
     assert own
