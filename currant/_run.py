@@ -83,7 +83,8 @@ async def run_process(
     """Run one command until it has ended, and return its result.
 
     Like `anyio.run_process`, but for the whole tree of processes: on return, no process is left of
-    those that the command has started.  A background process does not delay the return::
+    those that the command has started.  A process that the command leaves in the background is
+    stopped, with the same grace::
 
         import currant
 
