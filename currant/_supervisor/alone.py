@@ -1,8 +1,8 @@
 """`run_alone`: the life of one command, in the task of the caller.
 
-A Runner has some ten tasks, for readers, sinks, dependencies and other commands.  A call that waits
-for a single process has none, and so costs little more than the process: the task of the caller
-lives the life of the command.  A cancellation of the caller stops the process.
+A Runner has some ten tasks, for readers, sinks, dependencies and other commands.  `run_process`
+needs none of them, so it costs little more than the process itself.  A cancellation of the
+caller stops the process.
 """
 
 from __future__ import annotations
