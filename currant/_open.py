@@ -36,29 +36,28 @@ def open_process(
             answers = BufferedByteReceiveStream(job.stdout)
             assert await answers.receive_until(b"\n", 100) == b"42"
 
-    The block begins when the process runs, and leaving it stops the process with all descendants:
-    its stdin is closed, then come the `stop_signal`, the grace, and SIGKILL.  To let the process
-    end by itself, await `Job.wait` in the block.
+    The block begins when the process runs.  Leaving the block stops the process with all
+    descendants: its stdin is closed, then come the `stop_signal`, the grace, and SIGKILL.  To let
+    the process end by itself, await `Job.wait` in the block.
 
     Read the output from `Job.stdout` and `Job.stderr`, `Job.lines`, `Job.expect` or `Job.since`.
-    Both streams are read from the start on, so nothing is lost however late the first call comes:
-    a command that has written more than about 128 KiB waits.  Only if the body waits for the
-    command itself and no task reads (in `Job.wait`, in `Job.send`, for the other stream), the
-    oldest output is discarded; see `Job.stdout`.
+    The first call may come late: until then, a command that has written more than about 128 KiB
+    waits.  `Job.stdout` says when output is discarded instead.
 
     Args:
         command: as for `Runner`.
-        options: as for `Command`; they replace those of a `Command`.  `stdin` is `PIPE` here,
-            unless the command or the option says otherwise; ``stdin=None`` is ``/dev/null``.
+        options: as for `Command`; they replace those of a `Command`.  The default of `stdin` is
+            `PIPE` here, also for a `Command` whose `stdin` is None.  For ``/dev/null``, pass
+            ``stdin=None`` to this function.
 
     Raises:
         CommandError: at the call: the command is invalid, or has `replicas` or dependencies.
-        CommandNotFoundError: on entry: the program, the working directory or the input file is
-            missing.
+        CommandNotFoundError: on entry: the program, the working directory or a file of the
+            command is missing.
         LaunchError: on entry: the process could not be started.
         NotReadyError: on entry: the command has a `ready` probe and did not become ready.
 
-    Cancellation: stops the command, as a cancelled Runner does.
+    Cancellation: stops the command, with its grace, as in a Runner.
     """
     return _opened(_prepared(command, options))
 

@@ -16,7 +16,7 @@ from currant._process.shared_guard import shared_guard
 from currant._supervisor.alone import run_alone
 from currant._supervisor.runner import Runner
 from currant._system.groups import require_posix
-from currant._values.command import PIPE, single_command
+from currant._values.command import PIPE, Command, single_command
 from currant._values.errors import CommandError, LaunchError, RunningLoopError
 from currant._values.plan import policies_of
 from currant._values.policies import Policies
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._values.capture import CaptureLike
     from currant._values.checks import StrOrPath
-    from currant._values.command import Command, CommandLike, CommandOptions, ProcessOptions
+    from currant._values.command import CommandLike, CommandOptions, ProcessOptions
     from currant._values.launch_spec import KillMode, Leftovers
     from currant._values.policies import KillOthersOn, OnExit
     from currant._values.restart import RestartWhen
@@ -82,8 +82,9 @@ async def run_process(
 ) -> Result:
     """Run one command until it has ended, and return its result.
 
-    Like `anyio.run_process`, but with the whole tree of processes: after the end no process is left
-    of those that the command has started, and none of them can hold up the end::
+    Like `anyio.run_process`, but for the whole tree of processes: on return, no process is left of
+    those that the command has started.  A process that the command leaves in the background is
+    stopped, with the same grace::
 
         import currant
 
@@ -93,21 +94,23 @@ async def run_process(
 
     Args:
         command: a `Command`, a list of words, or a line for `Command.parse`.
-        input: the bytes to write to stdin, followed by end-of-file; None: see `stdin`.
+        input: the bytes to write to stdin, followed by end-of-file; None: the option `stdin` says
+            what the command reads, by default ``/dev/null``.
         check: whether to raise an error if the command fails.
         timeout: seconds after which the command is stopped and has failed; None: that of a
             `Command`, else no limit.
         capture: the part of the output that the result has; None: that of a `Command`, else all.
         launcher: starts the process; None: a `LocalLauncher`.
-        command_options: the options of the command, as for `Command`.
+        command_options: as for `Command`; they replace those of a `Command`.
 
     Raises:
-        CommandError: the command or an option is wrong.
-        CommandNotFoundError: there is no such program or working directory.
+        CommandError: the command or an option is wrong, or both `input` and `stdin` are given.
+        CommandNotFoundError: the program, the working directory or a file of the command is
+            missing.
         CommandFailed: the command has failed, and `check` is set; the error carries the result.
 
-    Cancellation: a kill.  The cancellation continues when no process is left, after the grace and a
-    few seconds at most.  A second Ctrl-C skips the rest of the grace.
+    Cancellation: stops the command, with its grace.  The cancellation continues when no process is
+    left, a few seconds after the grace at most.  A second Ctrl-C skips the rest of the grace.
     """
     require_posix()
     built = _process_command(command, input, timeout, capture, command_options)
@@ -134,7 +137,9 @@ def _process_command(
         CommandError: the command or an option is wrong, or needs a Runner.
     """
     if given_input is not None:
-        if options.get("stdin") is not None:
+        # The PIPE of a `Command` leaves open what comes through it: `input` says so.
+        own = command.stdin if isinstance(command, Command) and command.stdin != PIPE else None
+        if options.get("stdin", own) is not None:
             raise CommandError("run_process takes either input or stdin, not both")
         options["stdin"] = given_input
     changes = cast("CommandOptions", {**options})

@@ -151,6 +151,19 @@ async def test_wrong_option_is_an_error_before_anything_starts(
     assert not fake.launched
 
 
+async def test_input_contradicts_the_stdin_of_a_command() -> None:
+    """As it does the option `stdin`; a `PIPE`, or an option that replaces the stdin, does not."""
+    fake = FakeLauncher()
+    with pytest.raises(CommandError, match="either input or stdin, not both"):
+        await run_process(Command(["cat"], stdin=b"a"), input=b"b", launcher=fake)
+    assert not fake.launched
+    command = Command(["cat"], stdin=PIPE)
+    assert (await run_process(command, input=b"b")).stdout == b"b"
+    command = Command(["cat"], stdin=b"a")
+    assert (await run_process(command, input=b"b", stdin=None)).stdout == b"b"
+    assert (await run_process(command, stdin=b"c")).stdout == b"c"
+
+
 async def test_restart_policy_of_the_command_holds(tmp_path: Path) -> None:
     """The result is that of the last attempt."""
     line = "echo x >>file; test $(wc -l <file) = 3"

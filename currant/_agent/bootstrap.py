@@ -23,7 +23,7 @@ def _main() -> None:
     os.write(1, b"\n\0currant agent\0\n" + version.encode("ascii"))
     if sys.version_info < (3, 9):  # noqa: UP036 - the host's Python may be any
         sys.exit()
-    import json  # noqa: PLC0415 - the next lines are for those who go on
+    import json  # noqa: PLC0415 - only a Python that is new enough needs it
     import zlib  # noqa: PLC0415
 
     files = json.loads(zlib.decompress(_read(int(_read(10)))))

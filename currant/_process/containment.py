@@ -1,8 +1,9 @@
 """Containment: a control group for each attempt, so that no descendant can hide.
 
-An attempt's group is inside the group of its run, and has all descendants of the process, also
-those with another session and another environment.  The process itself joins it, before its program
-runs: see `currant._process.handover`.  So there is no moment at which a descendant is outside.
+An attempt's group is inside the group of its run, and contains all descendants of the process, also
+those with another session and another environment.  The process joins the group by itself, before
+its program runs: see `currant._process.handover`.  So there is no moment at which a descendant is
+outside.
 
 The process group is still asked to stop first, and alone.  A program that manages processes in
 other sessions then ends them itself, as an inner Runner does.  When the process group is gone, or

@@ -1,8 +1,8 @@
 """`run_alone`: the life of one command, in the task of the caller.
 
-A Runner has some ten tasks, for readers, sinks, dependencies and other commands.  A call that waits
-for a single process has none, and so costs little more than the process: the task of the caller
-lives the life of the command.  A cancellation of the caller stops the process, as a kill does.
+A Runner has some ten tasks, for readers, sinks, dependencies and other commands.  `run_process`
+needs none of them, so it costs little more than the process itself.  A cancellation of the
+caller stops the process.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ __all__ = ["run_alone"]
 async def run_alone(command: Command, policies: Policies, launcher: Launcher) -> Result:
     """Run `command` until it ends and does not restart, and return the result.
 
-    Cancellation: a kill.  The cancellation goes on when no process is left: after the grace and a
-    few seconds at most.  A second Ctrl-C skips the rest of the grace.
+    Cancellation: stops the command, with its grace.  The cancellation continues when no process is
+    left, a few seconds after the grace at most.  A second Ctrl-C skips the rest of the grace.
 
     Args:
         command: the command, which waits for no other command.

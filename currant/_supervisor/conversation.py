@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation"]
 
-EXIT_AFTER_OUTPUT = 0.2
+_EXIT_AFTER_OUTPUT = 0.2
 """Seconds to wait for the exit of a process whose output has ended, for the error's text."""
 
 
@@ -124,7 +124,7 @@ class Conversation:
         """Return the error of `expect`: the time is over, or the output has ended."""
         reason = over
         if reason is None:
-            with anyio.move_on_after(EXIT_AFTER_OUTPUT):
+            with anyio.move_on_after(_EXIT_AFTER_OUTPUT):
                 await self.life.exited()
             ended = self.life.end_so_far
             reason = "its output has ended" if ended is None else f"it has ended: {ended}"

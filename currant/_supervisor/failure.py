@@ -47,8 +47,8 @@ class Failure:
 def is_interrupt(error: BaseException) -> bool:
     """Return whether `error` came from a signal handler, or asks for the end of the program.
 
-    So do `KeyboardInterrupt`, the `SystemExit` of a handler that calls `sys.exit`, and the errors
-    with which test tools end a test.  A handler runs between any two steps of any task.
+    True for `KeyboardInterrupt`, for the `SystemExit` of a handler that calls `sys.exit`, and for
+    the errors with which test tools end a test.  A handler runs between any two steps of any task.
     """
     if isinstance(error, (Exception, GeneratorExit)):  # GeneratorExit: the event loop may be gone.
         return False

@@ -289,12 +289,14 @@ class Job:
         the policy, and ends with the command.  Unread bytes can be received after that, and after
         the block.  Other readers of the output get everything all the same.
 
-        The command does not wait for a reader that is not there: if the task that received last is
-        waiting for commands (in `wait`, for example) or has ended, or if no task ever received,
-        then the rules of ``Runner(unread=...)`` hold.  The same holds for a reader that takes a
-        second for a step after the block has stopped its commands.  If bytes were discarded for
-        such a reason, or before the first access, `receive` raises `OutputDiscardedError`, which
-        says how many, and the next call goes on after the gap.
+        The reader is the task that received last, unless that task has ended or waits for a command
+        (in `wait`, for example).  If there is no reader, the oldest output is discarded while any
+        task waits for a command.  While no task does, the command waits for a reader: for a second,
+        or without limit in `open_process` and with ``Runner(unread="wait")``.  While the block
+        stops its commands, the command waits at most a second for each step of the reader.
+
+        If bytes were discarded, also before the first access, `receive` raises
+        `OutputDiscardedError`, which says how many, and the next call goes on after the gap.
         """
         self._check_loop("Job.stdout")
         return self._talk.stream("stdout")

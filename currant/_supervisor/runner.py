@@ -78,11 +78,11 @@ class Runner:
 
         anyio.run(main)
 
-    On entry the program and the working directory of every command are looked up; then all commands
-    are started.  Leaving the block normally closes the stdin of commands with ``stdin=PIPE`` (but
-    closes no terminal), and waits for all commands, as `join` does; with ``on_exit="stop"`` it
-    stops them.  If the body raises or is cancelled, all commands are stopped, which takes at most
-    their grace and a little; then the body's own exception goes on, unchanged.
+    On entry the program, the working directory and the files of every command are looked up; then
+    all commands are started.  Leaving the block normally closes the stdin of commands with
+    ``stdin=PIPE`` (but closes no terminal), and waits for all commands, as `join` does; with
+    ``on_exit="stop"`` it stops them.  If the body raises or is cancelled, all commands are stopped,
+    which takes at most their grace and a little; then the body's own exception goes on, unchanged.
 
     Only `kill` may be called from other threads and from signal handlers.  Enter and leave the
     block in the same task; another task may leave it only when the first task has ended, as in the
@@ -115,8 +115,8 @@ class Runner:
             cannot be started, a `RuntimeWarning` says so, and the commands run without it.
         cgroup: whether each attempt of a command has a control group of Linux, so that all of its
             descendants end with it, also those that hide.  True: an error on entry if this program
-            may not create control groups.  ``"auto"``: no control groups then.  A start takes 10 to
-            20 ms longer.  Commands with ``leftovers="leave"`` have none.
+            may not create control groups.  ``"auto"``: control groups if the program may create
+            them.  A start takes 10 to 20 ms longer.  Commands with ``leftovers="leave"`` have none.
         timeout: seconds that the whole Runner may take; then all commands are stopped, and the
             commands that were still running have failed.
         keep_open: whether the Runner waits for more commands when none is left, until a kill.

@@ -41,6 +41,7 @@ async def first_of(
     Cancellation: harmless.
     """
     if "ready" not in conditions and idle is None:
+        # No task group: on trio, Ctrl-C would leave one inside of an ExceptionGroup.
         await _has_ended(life)
         return "exit"
     met: list[JobCondition] = []

@@ -21,8 +21,8 @@ class Limits:
     """What a command may use: the resource limits that its process starts with.
 
     The system applies them to each process by itself, and a child of a process inherits them.  None
-    leaves a limit as it is in the host program.  A limit cannot be above the hard limit of the host
-    program, which a `LaunchError` reports.
+    leaves a limit as it is in the host program.  A limit above the hard limit of the host program
+    is a `CommandError`, before anything starts.
 
     With ``Runner(cgroup=True)``, `memory` and `processes` hold for the command with all of its
     descendants together, if its control group has the controllers: `memory` is then memory in use,
