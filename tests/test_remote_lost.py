@@ -7,7 +7,7 @@ import pickle
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
-from signal import SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -271,7 +271,9 @@ async def test_commands_do_not_inherit_that_the_agent_handles_signals() -> None:
         ignored = Command(["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])
         process = await launcher.launch(ignored)
         lines = (await read_all(process.stdout)).split(b"\n")
-        assert [int(line.split()[1], 16) for line in lines if line] == [0, 0]
+        handled = sum(1 << number - 1 for number in (SIGHUP, SIGINT, SIGTERM))
+        # libc may ignore signals of its own.
+        assert [int(line.split()[1], 16) & handled for line in lines if line] == [0, 0]
 
 
 # ---- the end of a driver ----
