@@ -36,6 +36,7 @@ from currant import (
 )
 from currant._channel import channel
 from currant._channel.track import KEPT
+from currant._supervisor import until as until_module
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.streams import read_all
@@ -826,3 +827,19 @@ async def test_stream_that_currant_does_not_read_is_an_error(
             job.lines(stream)
         with pytest.raises(CommandError, match=f"command 'sleep': expect: .* {problem}"):
             await job.expect("x", stream=stream)
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises, such as `KeyboardInterrupt`."""
+
+
+async def test_interrupt_leaves_until_unwrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On trio, Ctrl-C may land in any task, and would leave its task group in a group."""
+
+    async def is_idle(*_: object) -> None:
+        raise Interrupt
+
+    monkeypatch.setattr(until_module, "_is_idle", is_idle)
+    async with open_process(FOREVER) as job:
+        with pytest.raises(Interrupt):
+            await job.until("idle", idle=1)

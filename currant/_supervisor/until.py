@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import anyio
 
+from currant._supervisor.failure import unwrapped
 from currant._values.checks import check_seconds
 from currant._values.errors import CommandError
 
@@ -40,10 +41,6 @@ async def first_of(
 
     Cancellation: harmless.
     """
-    if "ready" not in conditions and idle is None:
-        # No task group: on trio, Ctrl-C would leave one inside of an ExceptionGroup.
-        await _has_ended(life)
-        return "exit"
     met: list[JobCondition] = []
 
     async def wait_for(condition: JobCondition) -> None:
@@ -56,10 +53,13 @@ async def first_of(
         met.append(condition)
         tasks.cancel_scope.cancel()
 
-    async with anyio.create_task_group() as tasks:
-        every: set[JobCondition] = {"exit", *conditions}
-        for condition in every:
-            tasks.start_soon(wait_for, condition)
+    try:
+        async with anyio.create_task_group() as tasks:
+            every: set[JobCondition] = {"exit", *conditions}
+            for condition in every:
+                tasks.start_soon(wait_for, condition)
+    except BaseExceptionGroup as group:  # On trio, Ctrl-C leaves a task group in one.
+        raise unwrapped(group) from None
     return "exit" if life.has_ended else met[0]
 
 
