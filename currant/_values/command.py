@@ -33,6 +33,7 @@ from currant._values.checks import (
     checked_path,
     checked_signal,
     checked_words,
+    naming,
 )
 from currant._values.emptied_files import check_own_files, is_emptied
 from currant._values.errors import CommandError, CommandParseError, EmptyCommandError
@@ -346,7 +347,7 @@ class Command(LaunchSpec):
             name = DefaultName(basename(words[0].rstrip("/")) or words[0])
         else:
             _check_name(name)
-        try:
+        with naming(name):
             _set_fields(
                 self,
                 argv=words,
@@ -387,8 +388,6 @@ class Command(LaunchSpec):
                 flush_after=flush_after,
             )
             self._check_options()
-        except CommandError as error:
-            raise CommandError(f"command {name!r}: {error}") from None
 
     def _check_options(self) -> None:
         check_flag("inherit_env", self.inherit_env)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from currant._values.checks import naming
 from currant._values.command import DefaultName, as_command, with_policies
 from currant._values.dependencies import Dependencies, Needs, needs_among
 from currant._values.emptied_files import check_emptied_files, empties_files
@@ -130,10 +131,8 @@ def policies_of(command: Command, defaults: Policies) -> Policies:
     if "restart" in changes:
         changes["restart"] = as_restart_policy(changes["restart"])
     policies = replace(defaults, **changes) if changes else defaults
-    try:
+    with naming(command.name):
         check_terminal_is_kept(command.pty, policies.leftovers)
-    except CommandError as error:
-        raise CommandError(f"command {command.name!r}: {error}") from None
     return policies
 
 
