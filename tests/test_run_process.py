@@ -362,6 +362,22 @@ async def test_error_of_the_launcher_leaves_the_call_unwrapped() -> None:
         await run_process("c", launcher=BrokenLauncher())
 
 
+class InterruptedScope(FakeLauncher):
+    """A launcher in which Ctrl-C has landed inside a cancel scope of anyio."""
+
+    async def launch(self, command: Command) -> FakeProcess:
+        """Raise the error of anyio."""
+        error = RuntimeError("Attempted to exit a cancel scope")
+        error.__context__ = KeyboardInterrupt()
+        raise error
+
+
+async def test_interrupt_inside_a_cancel_scope_leaves_the_call_as_it_is() -> None:
+    """Not as the `RuntimeError` that anyio raises then on asyncio."""
+    with pytest.raises(KeyboardInterrupt):
+        await run_process("c", launcher=InterruptedScope())
+
+
 class Interrupt(BaseException):
     """What a signal handler raises, such as `KeyboardInterrupt`."""
 

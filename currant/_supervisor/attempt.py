@@ -389,11 +389,12 @@ class Attempt:
             await self._stop_group(running)
             await self._drain(running.process)
         except BaseException as error:
-            if is_repeated := self._was_interrupted or isinstance(error, Exception):
-                self.output.give_up()
+            is_first = not (self._was_interrupted or isinstance(error, Exception))
             self._was_interrupted = True
-            if not is_repeated:
+            if is_first:
                 await self._stop_and_drain(running)
+            else:
+                self.output.give_up()
             raise
 
     async def _stop_group(self, running: _Running) -> None:
