@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -351,9 +352,10 @@ async def test_end_of_input_discards_what_is_not_in_the_pipe(gate: Gate) -> None
         async with over_pipe() as launcher:
             process = await launcher.launch(Command.shell(f"{gate.wait}; wc -c", stdin=PIPE))
             assert process.stdin is not None
+            await process.stdin.send(b"x" * 65536)  # as much as the pipe holds
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(process.stdin.send, b"x" * 1_000_000)
-                await anyio.sleep(0.05)
+                await anyio.wait_all_tasks_blocked()
                 tasks.cancel_scope.cancel()
             await process.stdin.aclose()
             assert await process.send_signal(0)  # The agent has got the end by now.
@@ -366,15 +368,16 @@ async def test_end_of_input_discards_what_is_not_in_the_pipe(gate: Gate) -> None
 async def test_cancelled_stop_kills_nothing_later() -> None:
     """Its timer is the agent's, and ends with it."""
     async with over_pipe() as launcher:
-        command = Command.shell(f"trap '' TERM; echo ready; {EXEC_FOREVER}")
-        process = await launcher.launch(command)
-        await read_until(process.stdout, b"\n")
+        line = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done"
+        process = await launcher.launch(Command.shell(line))
+        await read_until(process.stdout, b"ready\n")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(process.stop, 15, 1.0)
-            await anyio.sleep(0.01)
+            tasks.start_soon(process.stop, 15, 0.5)
+            await read_until(process.stdout, b"asked\n")
             tasks.cancel_scope.cancel()
-        await anyio.sleep(1.2)  # Nothing tells that nothing happens.
-        assert await process.send_signal(0)
+        began = anyio.current_time()
+        await process.stop(15, 1.0)  # The first timer would end this one early.
+        assert anyio.current_time() - began >= 1.0
 
 
 @pytest.mark.anyio
@@ -388,12 +391,20 @@ async def test_command_that_is_given_up_during_its_start_is_ended(
     program.chmod(0o755)
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher, anyio.create_task_group() as tasks:
+            other = await launcher.launch(Command.shell(EXEC_FOREVER))
+
+            async def start() -> None:
+                with suppress(LaunchError):  # On a slow machine, the retries are over.
+                    await launcher.launch(Command([str(program)]))
+
             with program.open("a"):
-                tasks.start_soon(launcher.launch, Command([str(program)]))
-                await anyio.sleep(0.02)
+                tasks.start_soon(start)
+                await checkpoint()  # The task sends its START.
+                await other.send_signal(0)  # The agent has got the START by now,
                 tasks.cancel_scope.cancel()
-                with anyio.move_on_after(0.01, shield=True):
-                    await anyio.sleep_forever()
+                with anyio.CancelScope(shield=True):
+                    await other.send_signal(0)  # and the CLOSE.
+                    await other.aclose()
             began = anyio.current_time()
         assert anyio.current_time() - began < END_LIMIT
         assert not launcher.connection._processes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 from currant import PIPE, CannotStopError, Command, CurrantError, Exit, LaunchError, Runner
@@ -87,8 +88,7 @@ async def test_link_cut_anywhere_leaves_nothing(way: str, tmp_path: Path) -> Non
         with Lifeline(tmp_path / str(number)) as lifeline, anyio.fail_after(LIMIT):
             with suppress(HostUnreachableError):
                 await run_some(over_pipe(relay=limits), lifeline)
-            while not lifeline._read():  # noqa: ASYNC110 - the pipe has no waiter on every loop
-                await anyio.sleep(0.005)
+            await to_thread.run_sync(lifeline.wait_for_end)
 
 
 # ---- hostile hosts ----

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import to_thread
 
 from currant import PIPE, Aborted, Command, Exited, LaunchError, RestartPolicy, Runner
 from currant._remote.connection import Heartbeat
@@ -66,17 +67,12 @@ def over_relay() -> RemoteLauncher:
 
 async def wait_for(lifeline: Lifeline, *words: str) -> None:
     """Wait until commands that the event loop starts have written `words`."""
-    with anyio.fail_after(LIMIT):
-        while not lifeline.said() >= {*words}:
-            await anyio.sleep(0.005)
-            lifeline._read()
+    await to_thread.run_sync(lifeline.wait_for, *words)
 
 
 async def wait_for_end(lifeline: Lifeline) -> None:
     """Wait until no process holds the lifeline."""
-    with anyio.fail_after(LIMIT):
-        while not lifeline._read():  # noqa: ASYNC110 - the pipe has no waiter on every loop
-            await anyio.sleep(0.005)
+    await to_thread.run_sync(lifeline.wait_for_end)
 
 
 # ---- the host is lost ----
