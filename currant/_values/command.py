@@ -67,6 +67,7 @@ from currant._values.standard_files import (
     checked_stdout,
     is_open_file,
 )
+from currant._values.variables import NO_VARIABLES, checked_env
 
 if TYPE_CHECKING:
     from socket import socket
@@ -101,7 +102,6 @@ Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
 After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
 
 
-_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _NO_NEEDS: Mapping[str, Condition | None] = MappingProxyType({})
 
 
@@ -308,7 +308,7 @@ class Command(LaunchSpec):
         *,
         name: str | None = None,
         cwd: StrOrPath | None = None,
-        env: Mapping[str, str] = _NO_VARIABLES,
+        env: Mapping[str, str] = NO_VARIABLES,
         inherit_env: bool = True,
         stdout: File | StdoutWord = None,
         stderr: File | StderrWord = "separate",
@@ -353,7 +353,7 @@ class Command(LaunchSpec):
                 argv=words,
                 name=name,
                 cwd=None if cwd is None else checked_path("cwd", cwd),
-                env=_checked_env(env),
+                env=checked_env(env),
                 inherit_env=inherit_env,
                 stdout=checked_stdout(stdout),
                 stderr=checked_stderr(stderr),
@@ -617,24 +617,6 @@ def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise CommandError(f"name must be a non-empty str, not {name!r}")
     check_encodable("name", name)
-
-
-def _checked_env(env: object) -> Mapping[str, str]:
-    if env is _NO_VARIABLES:
-        return _NO_VARIABLES
-    if not isinstance(env, Mapping):
-        raise CommandError(f"env must be a mapping from str to str, not {env!r}")
-    given = cast("Mapping[object, object]", env)
-    for key, value in given.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise CommandError(
-                f"env must map str to str, not {key!r} to a value of type {type(value).__name__}"
-            )
-        if not key or "=" in key:
-            raise CommandError(f"the name of a variable must not be empty or contain '=': {key!r}")
-        check_encodable("the name of a variable", key)
-        check_encodable(f"the variable {key}", value)
-    return MappingProxyType(cast("dict[str, str]", dict(given)))
 
 
 def _checked_stdin(stdin: object) -> object:
