@@ -29,6 +29,7 @@ __all__ = [
     "EmptyCommandError",
     "ExitStatusLostError",
     "ExpectError",
+    "HostListError",
     "HostLostError",
     "HostUnreachableError",
     "JobEndedError",
@@ -128,6 +129,22 @@ class CommandNotFoundError(CommandError, FileNotFoundError):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"command {name!r}: {reason}")
         self.name = name
+        self.reason = reason
+
+
+class HostListError(CommandError):
+    """A text does not describe hosts.
+
+    Attributes:
+        text: the text as given.
+        reason: what is wrong with it.
+    """
+
+    _fields = ("text", "reason")
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"cannot read the host list {text!r}: {reason}")
+        self.text = text
         self.reason = reason
 
 
