@@ -25,12 +25,13 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
-from currant._process.launcher import Checker, limits_of
+from currant._process.launcher import Checker, check_place, limits_of
 from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop
+from currant._values.command import as_command
 from currant._values.errors import TimeLimitError, WrongTaskError
 
 if TYPE_CHECKING:
@@ -249,6 +250,8 @@ class Supervisor:
     async def _check_commands(self) -> None:
         """Look up the programs and files of all commands, if the launcher can."""
         launcher = self._settings.launcher
+        for command in self._plan.commands.values():
+            check_place(command, launcher)
         if isinstance(launcher, Checker):
             for number, command in enumerate(self._plan.commands.values(), 1):
                 launcher.check(self._plan.to_launch(command))
@@ -257,7 +260,9 @@ class Supervisor:
 
     def add(self, command: CommandLike) -> Job:
         """Run one more command."""
-        return self.dispatcher.add(command)
+        built = as_command(command)
+        check_place(built, self._settings.launcher)
+        return self.dispatcher.add(built)
 
     def hurry_soon(self) -> None:
         """Skip the rest of the grace; any thread and any signal handler may call this."""
