@@ -164,7 +164,7 @@ class FakeLauncher(AsyncContextManagerMixin):
             LaunchError: the script has an `error`, or there is no such host.
         """
         script = self._next_script(command.name)
-        host = command.host or next(iter(self._hosts), "fake")
+        host = command.host or next(iter(self._hosts), None)
         if self.has_hosts and host not in self._hosts:
             raise LaunchError(
                 command.name, f"there is no host {host!r}{suggestion(host, self._hosts)}"
@@ -172,8 +172,7 @@ class FakeLauncher(AsyncContextManagerMixin):
         await anyio.sleep(script.starting)
         if script.error is not None:
             raise LaunchError(command.name, script.error)
-        process = FakeProcess(command, script, next(self._pids), self.limits)
-        process.host = host
+        process = FakeProcess(command, script, next(self._pids), self.limits, host)
         self.launched.append(process)
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
@@ -199,7 +198,8 @@ class FakeProcess:
         received: the bytes that were sent to stdin, with a ``b"\x04"`` for each time that the stdin
             of a terminal was closed.
         terminal: the terminal with the present size; None if there is no terminal.
-        host: ``"fake"``, or a host of the launcher.
+        host: the host of the launcher on which it runs; ``"fake"`` if there are none.
+        is_local: whether there are none, so that the process would be on this machine.
         was_left: whether currant has let the rest of the group go on.
         pid: a number that no other process of the launcher has.
         stdin: the input if that is a pipe or a terminal, else None.
@@ -208,12 +208,18 @@ class FakeProcess:
     """
 
     def __init__(
-        self, command: LaunchSpec, script: Script, pid: int, limits: ShutdownLimits
+        self,
+        command: LaunchSpec,
+        script: Script,
+        pid: int,
+        limits: ShutdownLimits,
+        host: str | None = None,
     ) -> None:
         self.command = command
         self.signals: list[int] = []
         self.received: bytearray = bytearray()
-        self.host: str = "fake"
+        self.host: str = "fake" if host is None else host
+        self.is_local: bool = host is None
         self.pid: int = pid
         self.terminal: Pty | None = command.pty if isinstance(command.pty, Pty) else None
         self.stdin: ByteSendStream | None = _FakeInput(self) if has_input(command) else None
