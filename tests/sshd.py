@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ import pytest
 from currant.hosts import Host, ssh
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from currant.hosts import ArgvConnect
 
@@ -36,6 +37,9 @@ KEEPER = Path(__file__).with_name("keeper.py")
 
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 """Where to look for programs; ``sbin`` is seldom in the PATH of a user."""
+
+PREFIX = f"currant-{os.getpid()}"
+"""How the names of our namespaces begin; they end in the name of the host, or ``d`` for the driver."""
 
 NOWHERE = "10.99.1.1"
 """An address to which there is no route from the namespaces."""
@@ -97,6 +101,22 @@ class Server:
         return ssh([*options, "-F", str(self.config)], program=self.program)
 
     @contextmanager
+    def cable(self, name: str) -> Generator[Callable[[], object]]:
+        """Yield a function that unplugs the cable of a host; it is plugged in at the end."""
+        set_state = [
+            shutil.which("ip", path=PLACES) or "ip",
+            "-n",
+            f"{PREFIX}-d",
+            "link",
+            "set",
+            name,
+        ]
+        try:
+            yield partial(subprocess.run, [*set_state, "down"], check=True)
+        finally:
+            subprocess.run([*set_state, "up"], check=True)
+
+    @contextmanager
     def master(self, path: str, name: str = "n1") -> Generator[None]:
         """Keep a connection open that others may share.
 
@@ -152,18 +172,17 @@ def namespaces(folder: Path, count: int) -> Generator[Server]:
     )
     if os.getuid() != 0:
         pytest.skip("network namespaces need root")
-    prefix = f"currant-{os.getpid()}"
     hosts = {f"n{number}": f"10.99.0.{number}" for number in range(1, count + 1)}
     program = folder / "ssh"
     server = Server(folder, hosts, str(program))
-    program.write_text(f'#!/bin/sh\nexec {enter} --net=/run/netns/{prefix}-d ssh "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {enter} --net=/run/netns/{PREFIX}-d ssh "$@"\n')
     program.chmod(0o755)
     _write_keys(server)
     _write_configs(server, [])
-    inside = [f"--net=/run/netns/{prefix}-{name}" for name in hosts]
-    names = [f"{prefix}-{name}" for name in ("d", *hosts)]
+    inside = [f"--net=/run/netns/{PREFIX}-{name}" for name in hosts]
+    names = [f"{PREFIX}-{name}" for name in ("d", *hosts)]
     with _kept(
-        begin=_network(ip, prefix, hosts),
+        begin=_network(ip, hosts),
         serve=[[enter, each, sshd, "-De", "-f", f"{folder}/sshd_config"] for each in inside],
         pids=[[ip, "netns", "pids", name] for name in names],
         end=[[ip, "netns", "del", name] for name in names],
@@ -174,9 +193,9 @@ def namespaces(folder: Path, count: int) -> Generator[Server]:
         yield server
 
 
-def _network(ip: str, prefix: str, hosts: dict[str, str]) -> list[list[str]]:
+def _network(ip: str, hosts: dict[str, str]) -> list[list[str]]:
     """Return the commands that make the namespaces, and connect them by a bridge."""
-    driver = f"{prefix}-d"
+    driver = f"{PREFIX}-d"
     lines = [
         f"netns add {driver}",
         f"-n {driver} link add bridge type bridge",
@@ -185,7 +204,7 @@ def _network(ip: str, prefix: str, hosts: dict[str, str]) -> list[list[str]]:
         f"-n {driver} route add unreachable {NOWHERE}",
     ]
     for name, address in hosts.items():
-        host = f"{prefix}-{name}"
+        host = f"{PREFIX}-{name}"
         lines += [
             f"netns add {host}",
             f"-n {driver} link add {name} type veth peer name eth netns {host}",

@@ -21,6 +21,7 @@ from currant._remote.launcher import RemoteLauncher
 from currant._remote.transport import ArgvTransport
 from currant._values.errors import HostLostError, HostUnreachableError
 from tests.agents import over_pipe
+from tests.holders import DEAF, commands, holding
 from tests.programs import Programs
 from tests.streams import read_all, read_until
 from tests.system import needs_proc
@@ -32,19 +33,6 @@ if TYPE_CHECKING:
     from tests.lifeline import Lifeline
 
 pytestmark = [pytest.mark.anyio, needs_proc]
-
-DEAF = "trap '' TERM HUP INT"
-
-
-def holding(lifeline: Lifeline, word: str, before: str = ":") -> Command:
-    """Return a command that holds the lifeline, with a child and an escapee, and runs for hours."""
-    line = f"{before}; {FOREVER} & setsid {FOREVER} & {lifeline.hold(word)}; {FOREVER}"
-    return Command.shell(f"{lifeline.hold('shell')}; {line}", name=word, grace=0.1)
-
-
-def commands(lifeline: Lifeline) -> list[Command]:
-    """Return a command that obeys a stop signal, and one that does not."""
-    return [holding(lifeline, "plain"), holding(lifeline, "deaf", DEAF)]
 
 
 def kill_agent(launcher: RemoteLauncher) -> None:
@@ -280,7 +268,7 @@ import json, os, signal, sys
 import anyio
 from currant import Runner
 from tests.agents import over_pipe
-from tests.test_remote_lost import commands
+from tests.holders import commands
 from tests.lifeline import Lifeline
 
 options = json.loads(sys.argv[1])

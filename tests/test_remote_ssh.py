@@ -43,7 +43,7 @@ class TestRemoteLauncherOverSSH(TestRemoteLauncher):
         self._server = ssh_server
         self._option = shared_connection
 
-    def new_launcher(self) -> Launcher:
+    def new_launcher(self) -> Launcher:  # type: ignore[override]
         """Return a launcher with an agent of its own, and without the guard, which is its child."""
         transport = self._server.connect(self._option)(self._server.host())
         return RemoteLauncher("n1", transport, orphan_guard=False)
