@@ -109,6 +109,7 @@ class FakeLauncher(AsyncContextManagerMixin):
     Args:
         scripts: the scripts by command name.
         default: the script of each other command; None: exit at once with code 0.
+        host: the host on which all processes live; None: this machine.
 
     Attributes:
         launched: all processes that were started, in order.
@@ -121,12 +122,14 @@ class FakeLauncher(AsyncContextManagerMixin):
         scripts: Scripts | None = None,
         default: Script | None = None,
         *,
+        host: str | None = None,
         _limits: ShutdownLimits | None = None,
     ) -> None:
         self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self.launched: list[FakeProcess] = []
         self._scripts = dict(scripts or {})
         self._default = default or Script()
+        self._host = host
         self._starts: dict[str, int] = {}
         self._pids = count(1)
 
@@ -161,7 +164,7 @@ class FakeLauncher(AsyncContextManagerMixin):
         await anyio.sleep(script.starting)
         if script.error is not None:
             raise LaunchError(command.name, script.error)
-        process = FakeProcess(command, script, next(self._pids), self.limits)
+        process = FakeProcess(command, script, next(self._pids), self.limits, self._host)
         self.launched.append(process)
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
@@ -187,7 +190,8 @@ class FakeProcess:
         received: the bytes that were sent to stdin, with a ``b"\x04"`` for each time that the stdin
             of a terminal was closed.
         terminal: the terminal with the present size; None if there is no terminal.
-        host: ``"fake"``.
+        host: the host of the launcher; ``"fake"`` if that is this machine.
+        is_local: whether it is.
         was_left: whether currant has let the rest of the group go on.
         pid: a number that no other process of the launcher has.
         stdin: the input if that is a pipe or a terminal, else None.
@@ -196,12 +200,18 @@ class FakeProcess:
     """
 
     def __init__(
-        self, command: LaunchSpec, script: Script, pid: int, limits: ShutdownLimits
+        self,
+        command: LaunchSpec,
+        script: Script,
+        pid: int,
+        limits: ShutdownLimits,
+        host: str | None = None,
     ) -> None:
         self.command = command
         self.signals: list[int] = []
         self.received: bytearray = bytearray()
-        self.host: str = "fake"
+        self.host: str = "fake" if host is None else host
+        self.is_local: bool = host is None
         self.pid: int = pid
         self.terminal: Pty | None = command.pty if isinstance(command.pty, Pty) else None
         self.stdin: ByteSendStream | None = _FakeInput(self) if has_input(command) else None

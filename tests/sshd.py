@@ -39,7 +39,7 @@ PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 """Where to look for programs; ``sbin`` is seldom in the PATH of a user."""
 
 PREFIX = f"currant-{os.getpid()}"
-"""How the names of our namespaces begin; they end in the name of the host, or ``d`` for the driver."""
+"""How the names of our namespaces begin; they end in the name of a host, or ``d`` (driver)."""
 
 NOWHERE = "10.99.1.1"
 """An address to which there is no route from the namespaces."""

@@ -24,6 +24,8 @@ from currant import (
     Exit,
     ExitStatusLostError,
     ExpectError,
+    HostLostError,
+    HostUnreachableError,
     JobEndedError,
     LaunchError,
     Line,
@@ -89,6 +91,16 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
             "'web' (process group 17) still exists 2 s after SIGKILL; "
             "look at its state with 'ps': a process in state D waits for the kernel"
         ),
+    ),
+    (
+        HostLostError("h1", "no route"),
+        {"host": "h1", "reason": "no route"},
+        "the host 'h1' is lost: no route",
+    ),
+    (
+        HostUnreachableError("h1", "no route"),
+        {"host": "h1", "reason": "no route"},
+        "cannot reach the host 'h1': no route",
     ),
     (
         NotPermittedError("web", 17),

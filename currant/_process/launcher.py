@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -25,18 +26,22 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
+    from currant._values.messages import HostMessage
     from currant._values.usage import Usage
 
 __all__ = [
     "Checker",
+    "HostTeller",
     "Launcher",
     "Limited",
+    "Local",
     "Measured",
     "Outlived",
     "PortOwner",
     "Process",
     "Resizable",
     "Sweeper",
+    "host_of",
     "limits_of",
 ]
 
@@ -45,7 +50,8 @@ class Process(Protocol):
     """A started process with the process group that it leads.
 
     Attributes:
-        host: the name of the machine on which the process lives.
+        host: the name of the machine on which the process lives; messages and results name it,
+            unless the process is `Local`.
         pid: the pid there, for display.
         stdin: the input if that is a pipe or a terminal, else None.  `send` raises
             `anyio.BrokenResourceError` if no process reads the input any more.  Closing a
@@ -163,12 +169,26 @@ class Measured(Protocol):
         ...
 
 
+@runtime_checkable
+class Local(Protocol):
+    """A process that may live on this machine; then messages and results name no host."""
+
+    @property
+    def is_local(self) -> bool: ...
+
+
+def host_of(process: Process) -> str | None:
+    """Return the host of a process; None: this machine."""
+    # An isinstance of a protocol takes 15 µs, a hundredth of a short call of `run_process`.
+    return None if getattr(process, "is_local", False) else process.host
+
+
 class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
-    One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
-    `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`, and they may be
-    `PortOwner` and `Measured`.
+    One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
+    `HostTeller` or `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`,
+    and they may be `Local`, `PortOwner` and `Measured`.
     """
 
     async def __aenter__(self) -> object: ...
@@ -262,5 +282,25 @@ class Sweeper(Protocol):
 
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
+        """
+        ...
+
+
+@runtime_checkable
+class HostTeller(Protocol):
+    """A launcher whose hosts come and go.  A Runner runs `watch` beside its sinks."""
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]], /) -> None:
+        """Tell of each host that is up, and of each that is lost, until the Runner ends.
+
+        Called once, when the launcher has been entered; hosts that are up then are told first.  A
+        host that is lost is told not later than its processes fail.  An exception stops all
+        commands, and leaves the Runner's block.
+
+        Args:
+            tell: sends a message; waits while readers and sinks are behind, so nothing but this
+                call may depend on it.
+
+        Cancellation: the end of the Runner.
         """
         ...

@@ -304,6 +304,7 @@ class LocalProcess:
         on_close: Callable[[LocalProcess], None],
     ) -> None:
         self.host = os.uname().nodename
+        self.is_local = True
         self.pid = group.id
         self.stdin = stdio.stdin
         self.stdout = stdio.stdout

@@ -21,7 +21,7 @@ from currant._remote.peer import Peer
 from currant._remote.process import RemoteOutput, RemoteProcess
 from currant._remote.shipment import Greeting, payload
 from currant._remote.words import plain
-from currant._values.errors import HostUnreachableError
+from currant._values.errors import HostLostError, HostUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -135,6 +135,16 @@ class Connection:
         for scope in self._scopes:
             scope.cancel()
         await self._transport.aclose()
+
+    async def lost(self) -> HostLostError:
+        """Wait until the host is lost, and return how; never returns after `close`.
+
+        Cancellation: harmless.
+        """
+        await self._over.wait()
+        if self.peer.lost is None or self._said_bye:
+            await anyio.sleep_forever()
+        return HostLostError(self.host, str(self.peer.lost))
 
     async def _reach(self, tasks: TaskGroup) -> tuple[Link, bytes]:
         """Open the transport until a Python greets; return the link, and what has come already."""
@@ -274,7 +284,6 @@ class Connection:
         elif kind == Kind.DYING:
             self._dying = plain(get(parse(body), "reason", str))
         elif kind == Kind.GONE:
-            self._said_bye = True
             self._lose("the agent has ended")
         elif kind != Kind.PONG and not 0 < number <= self._last_number:
             raise FrameError(f"a {kind.name} about a process {number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING
@@ -12,15 +13,17 @@ from currant._agent.frames import Kind
 from currant._remote.connection import Connection, Heartbeat
 from currant._values.errors import CommandError, HostLostError, LaunchError
 from currant._values.launch_spec import check_portable
+from currant._values.messages import HostLost, HostUp
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from typing import Self
 
     from currant._remote.process import RemoteProcess
     from currant._remote.transport import Transport
     from currant._values.launch_spec import LaunchSpec
+    from currant._values.messages import HostMessage
 
 __all__ = ["RemoteLauncher"]
 
@@ -102,6 +105,12 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             except HostLostError as lost:
                 raise LaunchError(command.name, str(lost)) from lost
         return process
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Tell that the host is up, and if it is lost; see `HostTeller.watch`."""
+        await tell(HostUp(self.connection.host, time.time()))
+        error = await self.connection.lost()
+        await tell(HostLost(self.connection.host, error, time.time()))
 
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
         """End the escapees of a command, or of all; see `Sweeper.sweep`.

@@ -28,9 +28,9 @@ class Announcer:
         self._context = context
         self._has_started = False
 
-    async def started(self, name: str, pid: int, attempt: int) -> None:
+    async def started(self, name: str, pid: int, attempt: int, host: str | None) -> None:
         """Send `Started`, and wait for room in the channel."""
-        await self._context.send(Started(name, pid, attempt, time.time()))
+        await self._context.send(Started(name, pid, attempt, time.time(), host))
         self._has_started = True
         self._context.change.notify_all()
 

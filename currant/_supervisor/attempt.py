@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.output import Output
 from currant._channel.silence import Silence
 from currant._channel.spill import SpillFile
-from currant._process.launcher import Outlived, Resizable
+from currant._process.launcher import Outlived, Resizable, host_of
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
@@ -99,6 +99,7 @@ class Attempt:
 
     Attributes:
         number: counts from 1; 0 before the launch.
+        host: the host of the process; None: this machine, or there was no process yet.
         output: the output of the process.
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
@@ -109,6 +110,7 @@ class Attempt:
 
     def __init__(self, command: Command, context: JobContext) -> None:
         self.number: int = 0
+        self.host: str | None = None
         self._command = command
         self._context = context
         line_probes = () if command.ready is None else command.ready.line_probes
@@ -340,6 +342,7 @@ class Attempt:
 
     def _begin(self, running: _Running) -> None:
         process, tasks = running.process, running.tasks
+        self.host = host_of(process)
         self._enter(running)
         tasks.start_soon(self._report_start_and_read, process, tasks)
         self._input.start(process, tasks)
@@ -376,7 +379,7 @@ class Attempt:
 
     async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
         keep_interrupts_out(Attempt._report_start_and_read)
-        await self._announcer.started(self._command.name, process.pid, self.number)
+        await self._announcer.started(self._command.name, process.pid, self.number, self.host)
         await self.output.read(process.stdout, process.stderr, tasks)
 
     async def _stop_and_drain(self, running: _Running) -> None:

@@ -430,6 +430,7 @@ class Lifecycle:
             places=places_of(self.command),
             tail=self.attempt.output.tail,
             usage=self.attempt.usage,
+            host=self.attempt.host,
         )
         self._phase = "ended"
         self.context.runner.channel.end_transcript(self.context.transcript)

@@ -2,7 +2,7 @@
 
     launcher           ends last, and stops leftover processes
       sinks            end after the last message
-        killing        calls from other threads, the time limit, the sweep after a kill
+        killing        calls from other threads, news of hosts, the time limit, a sweep
           lives        all commands
 
 One shielded task, the supervisor, owns these.  So whatever cancels the task of the block, a cancel
@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
-from currant._process.launcher import Checker, limits_of
+from currant._process.launcher import Checker, HostTeller, limits_of
 from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
@@ -291,6 +291,7 @@ class Supervisor:
                     self._sinks.start(self.channel, sinks)
                     async with anyio.create_task_group() as killing:
                         killing.start_soon(self.home.run_calls)
+                        killing.start_soon(self._watch_hosts)
                         killing.start_soon(
                             self._sweep.after_kill, self._barrier, self._longest_stop
                         )
@@ -315,6 +316,16 @@ class Supervisor:
             self.channel.close()
             self._watching.cancel()
             self._over.set()
+
+    async def _watch_hosts(self) -> None:
+        launcher = self._settings.launcher
+        try:
+            if isinstance(launcher, HostTeller):
+                await launcher.watch(self.channel.send)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            self._failure.note(unwrapped(error))
 
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
