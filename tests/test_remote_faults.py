@@ -127,6 +127,10 @@ class HostileTransport:
         """Say nothing."""
         return ""
 
+    def was_turned_away(self) -> bool:
+        """Never."""
+        return False
+
     async def aclose(self) -> None:
         """Close the pipes."""
         files, self._files = self._files, []
