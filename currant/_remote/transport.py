@@ -36,7 +36,7 @@ EXIT_LIMIT = 1.0
 
 
 class Transport(Protocol):
-    """A way to an agent."""
+    """A way to an agent, which may be opened again when it has been closed."""
 
     def open(self) -> tuple[int, int]:
         """Open the way; return the file to read from and the file to write to.
@@ -78,6 +78,7 @@ class ArgvTransport:
 
     def open(self) -> tuple[int, int]:
         """Start the program; see `Transport.open`."""
+        self._said.clear()
         with no_fork:
             stdin, write_fd = os.pipe()
             read_fd, stdout = os.pipe()
