@@ -25,9 +25,10 @@ from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import FrameError, Kind, get, parse
 from currant._agent.hosted import Hosted
-from currant._agent.spec import decode_spec, encode_error
+from currant._agent.spec import decode_spec, encode_error, encode_finding
 from currant._process.child import Child
 from currant._process.local import LocalLauncher
+from currant._process.lookup import find_problem, find_setup_problem
 from currant._process.spawn import start_with_pidfd
 from currant._system.groups import has_pidfds
 from currant._values.errors import CannotStopError, LaunchError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from currant._agent.link import Link
     from currant._process.child import SpawnSpec
-    from currant._values.launch_spec import SignalTarget
+    from currant._values.launch_spec import LaunchSpec, SignalTarget
 
 __all__ = ["Server"]
 
@@ -235,6 +236,9 @@ class Server:
     def _ask_sweep(self, number: int, body: dict[str, Any]) -> None:
         self._ask(body, self._sweep(body["name"], float(body["grace"])))
 
+    def _ask_check(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, _check(decode_spec(body["spec"])))
+
     def _ask(self, body: dict[str, Any], answer: Coroutine[Any, Any, dict[str, Any]]) -> None:
         question = get(body, "question", int)
         self._questions[question] = scope = anyio.CancelScope()
@@ -323,9 +327,18 @@ class Server:
         Kind.STOP: _ask_stop,
         Kind.WAIT_GROUP: _ask_wait_group,
         Kind.SWEEP: _ask_sweep,
+        Kind.CHECK: _ask_check,
         Kind.CANCEL: _cancel,
     }
     """What to do about each frame of a driver; INPUT has no JSON."""
+
+
+async def _check(spec: LaunchSpec) -> dict[str, Any]:
+    if (problem := find_setup_problem(spec)) is not None:
+        return encode_finding("wrong", problem)
+    if (problem := find_problem(spec)) is not None:
+        return encode_finding("missing", problem)
+    return encode_finding("")
 
 
 async def _start_and_poll(spec: SpawnSpec) -> Child:

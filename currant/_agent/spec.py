@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from signal import Signals
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from currant._agent.frames import FrameError, get
 from currant._values.errors import CannotStopError, NotPermittedError
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "decode_error",
     "decode_exit",
+    "decode_finding",
     "decode_spec",
     "decode_usage",
     "encode_error",
     "encode_exit",
+    "encode_finding",
     "encode_spec",
     "encode_usage",
 ]
@@ -121,6 +123,25 @@ def decode_usage(body: dict[str, Any]) -> Usage | None:
         return Usage(float(user), float(system), int(memory))
     except (TypeError, ValueError, OverflowError):
         raise FrameError(f"a usage is {value!r}") from None
+
+
+def encode_finding(kind: Literal["", "wrong", "missing"], problem: str = "") -> dict[str, Any]:
+    """Return what a look-up has found as a dict that JSON can hold.
+
+    Args:
+        kind: nothing, a wrong option, or a file that is missing or cannot be used.
+        problem: which.
+    """
+    return {"kind": kind, "problem": problem}
+
+
+def decode_finding(body: dict[str, Any]) -> tuple[str, str]:
+    """Return the kind and the problem that `encode_finding` wrote.
+
+    Raises:
+        FrameError: it is none.
+    """
+    return get(body, "kind", str), get(body, "problem", str)
 
 
 def encode_error(error: CannotStopError) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from currant._values.errors import CommandError
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -222,15 +222,20 @@ class Launcher(Protocol):
 class Checker(Protocol):
     """A launcher that can find out in advance that a command cannot be started.
 
-    The Runner calls `check` for each command on entry.
+    The Runner calls `check` when it has entered the launcher, before it starts any command.  If
+    that raises an error, it leaves the launcher, and may enter it again later.
     """
 
-    def check(self, command: Command, /) -> None:
-        """Look up the files and users that the command needs, and check its limits; run nothing.
+    async def check(self, commands: Sequence[Command], /) -> None:
+        """Look up the files and users that commands need, and check their limits; run nothing.
+
+        All of that is done where the commands would run.
+        Cancellation: harmless.
 
         Raises:
-            CommandNotFoundError: a file is missing or cannot be used.
+            CommandNotFoundError: of a command, a file is missing or cannot be used.
             CommandError: there is no such user or group, or a limit or a socket cannot be set.
+            HostLostError: the host that was asked is lost.
         """
         ...
 

@@ -51,7 +51,7 @@ from currant._values.launch_spec import SILENT, LaunchSpec, Pty, wrapped_argv
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -63,6 +63,10 @@ if TYPE_CHECKING:
     from currant._values.usage import Usage
 
 __all__ = ["LocalLauncher", "LocalProcess"]
+
+
+CHECKS_AT_A_TIME = 50
+"""Commands that are looked up before other tasks run: a thousand in a row take 10 ms."""
 
 
 class LocalLauncher:
@@ -110,6 +114,7 @@ class LocalLauncher:
                 "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
                 "commands"
             )
+        self._left = False
         folder = self._containment.find()
         if self._owns_guard:
             self._guard.start(folder)
@@ -143,17 +148,23 @@ class LocalLauncher:
             else:
                 self._guard.lower_escapee_grace()
 
-    def check(self, command: LaunchSpec) -> None:
-        """Look up the files and users that `command` needs, and check its limits; run nothing.
+    async def check(self, commands: Sequence[LaunchSpec]) -> None:
+        """Look up the files and users that commands need, and check their limits; run nothing.
+
+        Before the entry this works, too.
+        Cancellation: harmless.
 
         Raises:
             CommandNotFoundError: a file is missing or cannot be used.
             CommandError: there is no such user or group, or a limit or a socket cannot be set.
         """
-        if (problem := find_setup_problem(command)) is not None:
-            raise CommandError(f"command {command.name!r}: {problem}")
-        if (problem := find_problem(command)) is not None:
-            raise CommandNotFoundError(command.name, problem)
+        for number, command in enumerate(commands, 1):
+            if (problem := find_setup_problem(command)) is not None:
+                raise CommandError(f"command {command.name!r}: {problem}")
+            if (problem := find_problem(command)) is not None:
+                raise CommandNotFoundError(command.name, problem)
+            if number % CHECKS_AT_A_TIME == 0:
+                await checkpoint()
 
     async def launch(self, command: LaunchSpec) -> LocalProcess:
         """Start `command` in a new session and return once the program runs.
