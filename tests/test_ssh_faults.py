@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from currant import Aborted, Exited, Runner
+from currant import Aborted, Command, Exit, Exited, Runner
 from currant._remote.connection import Heartbeat
 from currant._remote.launcher import RemoteLauncher
 from currant._values.errors import HostLostError
@@ -193,6 +193,25 @@ async def test_cut_network_leaves_nothing_on_the_host(
     launcher = over_ssh(ssh_network, Heartbeat(0.05, 0.5, 0.5))
     with ssh_network.cable("n1") as unplug:
         assert await lose(launcher, lifeline, lambda _: unplug()) == ["Aborted", "Aborted"]
+
+
+async def test_suspended_agent_is_replaced(ssh_server: Server, lifeline: Lifeline) -> None:
+    """It cannot end anything; the next connection kills it, and its guard ends all."""
+    launcher = over_ssh(ssh_server, Heartbeat(0.05, 0.5))
+    with anyio.fail_after(LIMIT):
+        async with launcher:
+            process = await launcher.launch(holding(lifeline, "it"))
+            await wait_for(lifeline, "it")
+            os.kill(launcher.connection.agent_pid, SIGSTOP)
+            with pytest.raises(HostLostError, match="it was silent for"):
+                await process.wait()
+        with pytest.raises(AssertionError, match="still holds"):
+            lifeline.ended()
+        transport = ssh_server.connect()(ssh_server.host())
+        identity = launcher.connection.identity
+        async with RemoteLauncher("n1", transport, replaces=identity) as successor:
+            await wait_for_end(lifeline)
+            assert await (await successor.launch(Command(["true"]))).wait() == Exit(0, None)
 
 
 async def test_other_host_goes_on(ssh_network: Server, lifeline: Lifeline) -> None:

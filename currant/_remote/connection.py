@@ -46,6 +46,9 @@ PAUSES = (0.3, 0.6, 1.2, 2.4)
 A server of ssh drops some of many logins at the same time (its MaxStartups, 10 by default).
 """
 
+MOST_IDENTITY = 100
+"""The most characters of an identity: two numbers and a UUID."""
+
 LAST_WORDS = 0.5
 """Seconds to wait for what a transport says about its end."""
 
@@ -73,20 +76,31 @@ class Connection:
         transport: the way there.
         heartbeat: how soon the host is missed.
         has_guard: whether the agent has an orphan guard.
+        replaces: the identity of an agent that is killed first, if it still runs.
 
     Attributes:
         host: the same.
         peer: the agent, once `open` has returned.
+        agent_pid: the pid of the agent.
+        identity: what tells the agent apart from all other processes of the host; None if the host
+            does not tell.
     """
 
     def __init__(
-        self, host: str, transport: Transport, heartbeat: Heartbeat, *, has_guard: bool
+        self,
+        host: str,
+        transport: Transport,
+        heartbeat: Heartbeat,
+        *,
+        has_guard: bool,
+        replaces: str | None = None,
     ) -> None:
         self.host = host
         self.peer: Peer
         self._transport = transport
         self._heartbeat = heartbeat
         self._has_guard = has_guard
+        self._replaces = replaces
         self._numbers = count(1)
         self._last_number = 0
         self._processes: dict[int, RemoteProcess] = {}
@@ -98,6 +112,7 @@ class Connection:
         self._scopes: list[anyio.CancelScope] = []
         self._dying: str | None = None
         self.agent_pid = 0
+        self.identity: str | None = None
 
     # ---- from the greeting to the end ----
 
@@ -113,8 +128,7 @@ class Connection:
             tasks.start_soon(self._persist, link.write)
             tasks.start_soon(self._persist, self._read, rest)
             link.send_raw(payload())
-            hello = {"silence": self._heartbeat.silence, "guard": self._has_guard}
-            link.send(Kind.HELLO, 0, {"version": VERSION, **hello})
+            link.send(Kind.HELLO, 0, self._hello())
             await self._is_welcome.wait()
             if self.peer.lost is not None:
                 raise HostUnreachableError(self.host, self.peer.lost)
@@ -123,6 +137,14 @@ class Connection:
         reason = f"no agent has answered in {CONNECT_LIMIT:g} s"
         said = plain(self._transport.said())
         raise HostUnreachableError(self.host, f"{reason}: {said}" if said else reason)
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "silence": self._heartbeat.silence,
+            "guard": self._has_guard,
+            "replaces": self._replaces,
+        }
 
     async def close(self) -> None:
         """End all processes, and the agent."""
@@ -320,4 +342,6 @@ class Connection:
 
     def _welcome(self, body: dict[str, Any]) -> None:
         self.agent_pid = get(body, "pid", int)
+        if body.get("identity") is not None:
+            self.identity = get(body, "identity", str)[:MOST_IDENTITY]
         self._is_welcome.set()

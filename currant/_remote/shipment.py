@@ -33,8 +33,8 @@ MODULES = {
         *("prefix", "spawn", "stop"),
     ),
     "currant._system": (
-        *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "listeners", "marks"),
-        *("proc", "rlimits", "terminal", "usage"),
+        *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "identity"),
+        *("listeners", "marks", "proc", "rlimits", "terminal", "usage"),
     ),
     "currant._values": (
         *("checks", "errors", "exit", "launch_spec", "shutdown_limits", "standard_files"),
