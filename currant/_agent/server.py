@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import FrameError, Kind, get, parse
 from currant._agent.hosted import Hosted
-from currant._agent.spec import decode_spec, encode_error, encode_finding
+from currant._agent.spec import decode_spec, encode_answer, encode_error, encode_finding
 from currant._process.child import Child
 from currant._process.local import LocalLauncher
 from currant._process.lookup import find_problem, find_setup_problem
@@ -236,6 +236,9 @@ class Server:
     def _ask_sweep(self, number: int, body: dict[str, Any]) -> None:
         self._ask(body, self._sweep(body["name"], float(body["grace"])))
 
+    def _ask_exchange(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, self._exchange(number, body))
+
     def _ask_check(self, number: int, body: dict[str, Any]) -> None:
         self._ask(body, _check(decode_spec(body["spec"])))
 
@@ -275,6 +278,18 @@ class Server:
         if (hosted := self._processes.get(number)) is not None:
             await hosted.process.wait_group()
         return {}
+
+    async def _exchange(self, number: int, body: dict[str, Any]) -> dict[str, Any]:
+        hosted = self._processes.get(number)
+        if hosted is None:
+            return {"refused": "the process has ended"}
+        request = get(body, "request", str).encode("latin-1")
+        where = get(body, "host", str), get(body, "port", int)
+        try:
+            answer = await hosted.process.exchange(*where, request, get(body, "most", int))
+        except (OSError, ValueError, OverflowError) as error:  # such as a name of wrong characters
+            return {"refused": str(error)}
+        return encode_answer(answer)
 
     async def _sweep(self, name: str | None, grace: float) -> dict[str, Any]:
         await self._launcher.sweep(name, grace)
@@ -328,6 +343,7 @@ class Server:
         Kind.WAIT_GROUP: _ask_wait_group,
         Kind.SWEEP: _ask_sweep,
         Kind.CHECK: _ask_check,
+        Kind.EXCHANGE: _ask_exchange,
         Kind.CANCEL: _cancel,
     }
     """What to do about each frame of a driver; INPUT has no JSON."""

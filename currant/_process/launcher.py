@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from currant._values.answer import Answer
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checker",
+    "Exchanger",
     "HostTeller",
     "Launcher",
     "Limited",
     "Local",
     "Measured",
     "Outlived",
-    "PortOwner",
     "Process",
     "Resizable",
     "Sweeper",
@@ -143,15 +144,24 @@ class Outlived(Protocol):
 
 
 @runtime_checkable
-class PortOwner(Protocol):
-    """A process that knows whether a server is its own."""
+class Exchanger(Protocol):
+    """A process whose servers are asked from where it lives."""
 
-    async def listens(self, address: str, port: int, /) -> bool | None:
-        """Return whether the process or a descendant listens on that TCP port of the host.
+    async def exchange(self, host: str, port: int, request: bytes, most: int, /) -> Answer:
+        """Connect to a server, send a request, and receive the answer up to the end of a line.
 
-        Return None if no process listens there, or if the owner cannot be determined.  The address
-        is numeric.
+        The server may belong to the process or a descendant, or not; the answer says so.
         Cancellation: harmless.
+
+        Args:
+            host: the name or address of the server, as the host of the process knows it.
+            port: its TCP port.
+            request: what to send; may be empty.
+            most: the most bytes to receive; 0: do not wait for an answer.
+
+        Raises:
+            OSError: no server accepts the connection.
+            HostLostError: the host of the process is lost.
         """
         ...
 
@@ -188,7 +198,7 @@ class Launcher(Protocol):
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
     `HostTeller` or `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`,
-    and they may be `Local`, `PortOwner` and `Measured`.
+    and they may be `Local`, `Exchanger` and `Measured`.
     """
 
     async def __aenter__(self) -> object: ...
