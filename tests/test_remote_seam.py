@@ -219,6 +219,18 @@ time.sleep(9999)
 """
 
 
+async def test_command_of_a_probe_runs_on_the_host(tmp_path: Path) -> None:
+    """In the same working directory, as the agent's child."""
+    probe = ready.command(["sh", "-c", "echo $PPID > asked"])
+    command = Command(["sleep", "9999"], name="c", ready=probe, cwd=tmp_path)
+    launcher = over_pipe(orphan_guard=False)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=launcher) as runner:
+            await runner["c"].ready()
+            assert int((tmp_path / "asked").read_text()) == launcher.connection.agent_pid
+            runner.kill()
+
+
 async def test_cancelled_exchange_ends_on_the_host(port: int) -> None:
     """A server that never answers keeps nothing open over there."""
     async with over_pipe() as launcher:

@@ -305,6 +305,15 @@ class Sweeper(Protocol):
 class HostTeller(Protocol):
     """A launcher whose hosts come and go.  A Runner runs `watch` beside its sinks."""
 
+    async def launch(self, command: Command, /, *, beside: Process | None = None) -> Process:
+        """Start `command`; see `Launcher.launch`.
+
+        With `beside`, a process of this launcher, the command is that of a probe.  It runs on the
+        host of that process, and takes no place there that another command could have.  Other
+        launchers have one place, and are not told.
+        """
+        ...
+
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]], /) -> None:
         """Tell of each host that is up, and of each that is lost, until the Runner ends.
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from typing import Self
 
+    from currant._process.launcher import Process
     from currant._remote.process import RemoteProcess
     from currant._remote.transport import Transport
     from currant._values.errors import CurrantError
@@ -130,7 +131,12 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             return CommandNotFoundError(command.name, reason)
         return CommandError(f"command {command.name!r}: {reason}") if kind == "wrong" else None
 
-    async def launch(self, command: LaunchSpec) -> RemoteProcess:
+    async def launch(
+        self,
+        command: LaunchSpec,
+        *,
+        beside: Process | None = None,  # noqa: ARG002 - there is one place
+    ) -> RemoteProcess:
         """Start `command` on the host and return once the program runs.
 
         Cancellation: nothing is left running; takes as long as the host takes to say so.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from currant._process.exchange import exchange
-from currant._process.launcher import Exchanger
+from currant._process.launcher import Exchanger, HostTeller
 from currant._values.command import Command
 from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveError
 from currant._values.probe import ALIVE_INTERVAL
@@ -221,7 +221,7 @@ class _Target:
     async def run(self, command: ProbeCommand) -> Exit:
         """Run a command with the environment and the user of the process, and return the exit."""
         own = self._command
-        beside = Command(
+        probing = Command(
             command.argv,
             name=name_of_probes(own.name),
             cwd=own.cwd if command.cwd is None else command.cwd,
@@ -234,7 +234,7 @@ class _Target:
             extra_groups=own.extra_groups,
             grace=0.0,
         )
-        process = await self._launcher.launch(beside)
+        process = await self._launch_beside(probing)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_drain, process.stdout)
@@ -243,6 +243,11 @@ class _Target:
             return await process.wait()
         finally:
             await process.aclose()
+
+    async def _launch_beside(self, command: Command) -> Process:
+        if isinstance(self._launcher, HostTeller):
+            return await self._launcher.launch(command, beside=self._process)
+        return await self._launcher.launch(command)
 
     async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
         """Send a request to a server from where the process lives, and return the answer."""
