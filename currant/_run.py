@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 import anyio
 from anyio.lowlevel import current_token
 
+from currant._process.launcher import check_place
 from currant._process.local import LocalLauncher
 from currant._process.shared_guard import shared_guard
 from currant._supervisor.alone import run_alone
@@ -115,6 +116,7 @@ async def run_process(
     built = _process_command(command, input, timeout, capture, command_options)
     if launcher is None:
         launcher = LocalLauncher(_guard=await shared_guard(ShutdownLimits().guard_exit))
+    check_place(built, launcher)
     result = await run_alone(built, policies_of(built, _DEFAULTS), launcher)
     if check and result.status == "failed":
         raise CommandFailed(result) from result.error

@@ -47,7 +47,7 @@ class Cluster(FakeLauncher):
     """A launcher that tells of its hosts, and then waits until it may fail."""
 
     def __init__(self, *news: HostUp | HostLost) -> None:
-        super().__init__({"job": Script(exit=None)}, host="h1")
+        super().__init__({"job": Script(exit=None)}, hosts=("h1",))
         self.news = news
         self.may_fail = anyio.Event()
         self.was_watched_until_the_end = False
@@ -123,7 +123,7 @@ async def test_error_of_a_watch_stops_all_commands() -> None:
 @pytest.mark.parametrize("host", [None, "h1"])
 async def test_host_of_a_process_is_told(host: str | None) -> None:
     """The start, the job and the result name the host; None stands for this machine."""
-    launcher = FakeLauncher(host=host)
+    launcher = FakeLauncher(hosts=() if host is None else (host,))
     policy = RestartPolicy("always", max_restarts=1, delay=0)
     with anyio.fail_after(LIMIT):
         async with Runner({"job": ["job"]}, launcher=launcher, restart=policy) as runner:
@@ -136,7 +136,7 @@ async def test_host_of_a_process_is_told(host: str | None) -> None:
 
 async def test_command_that_never_started_has_no_host() -> None:
     """A failed start tells its host in the error at most."""
-    launcher = FakeLauncher({"job": Script(error="no memory")}, host="h1")
+    launcher = FakeLauncher({"job": Script(error="no memory")}, hosts=("h1",))
     async with Runner({"job": ["job"]}, launcher=launcher) as runner:
         await runner.join()
     assert runner["job"].host is runner.results["job"].host is None

@@ -110,7 +110,11 @@ class HostileTransport:
             os.set_blocking(fd, False)
             enlarge_pipe(fd, 1024 * 1024)
         os.write(self.theirs, b"\n\0currant agent\0\n3.9\n")
-        self.send(Kind.WELCOME, 0, {"version": 1, "pid": 1, "host": "h", "python": "3.9.0"})
+        self.send(
+            Kind.WELCOME,
+            0,
+            {"version": 1, "pid": 1, "host": "h", "python": "3.9.0", "identity": None},
+        )
         return read_end, write_end
 
     def send(self, kind: int, number: int, body: dict[str, Any] | bytes = b"") -> None:
@@ -126,6 +130,10 @@ class HostileTransport:
     def said(self) -> str:
         """Say nothing."""
         return ""
+
+    def was_turned_away(self) -> bool:
+        """Never."""
+        return False
 
     async def aclose(self) -> None:
         """Close the pipes."""
@@ -157,7 +165,19 @@ VALUES: list[Any] = [
     {"code": None, "signal": 2**70, "stopped": False, "forced": False},
 ]
 
-KEYS = ["pid", "exit", "usage", "gone", "reason", "count", "question", "error", "survivor", "sent"]
+KEYS = [
+    "pid",
+    "exit",
+    "usage",
+    "gone",
+    "reason",
+    "count",
+    "question",
+    "error",
+    "survivor",
+    "sent",
+    "identity",
+]
 
 UP = [kind for kind in Kind if kind >= Kind.WELCOME]
 

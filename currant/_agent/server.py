@@ -30,6 +30,7 @@ from currant._process.child import Child
 from currant._process.local import LocalLauncher
 from currant._process.lookup import find_problem, find_setup_problem
 from currant._process.spawn import start_with_pidfd
+from currant._system import identity
 from currant._system.groups import has_pidfds
 from currant._values.errors import CannotStopError, LaunchError
 
@@ -87,6 +88,8 @@ class Server:
             tasks.cancel_scope.cancel()
 
     async def _serve(self, greeting: dict[str, Any]) -> None:
+        if greeting["replaces"] is not None:
+            identity.kill(greeting["replaces"])  # Its guard ends its processes.
         self._silence = float(greeting["silence"])
         async with self._new_launcher(has_guard=greeting["guard"]) as self._launcher:
             self._link.send(Kind.WELCOME, 0, _about_this_host(greeting["version"]))
@@ -371,6 +374,7 @@ def _about_this_host(version: int) -> dict[str, Any]:
     return {
         "version": version,
         "pid": os.getpid(),
+        "identity": identity.identity_of(os.getpid()),
         "host": os.uname().nodename,
         "python": "{}.{}.{}".format(*sys.version_info[:3]),
         "cpus": os.cpu_count() or 1,

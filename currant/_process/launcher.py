@@ -15,6 +15,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from currant._values.errors import CommandError
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from currant._values.answer import Answer
     from currant._values.command import Command
     from currant._values.exit import Exit
-    from currant._values.launch_spec import SignalTarget
+    from currant._values.launch_spec import LaunchSpec, SignalTarget
     from currant._values.messages import HostMessage
     from currant._values.usage import Usage
 
@@ -39,9 +40,11 @@ __all__ = [
     "Local",
     "Measured",
     "Outlived",
+    "Placing",
     "Process",
     "Resizable",
     "Sweeper",
+    "check_place",
     "host_of",
     "limits_of",
 ]
@@ -214,7 +217,8 @@ class Launcher(Protocol):
     async def launch(self, command: Command, /) -> Process:
         """Start `command` and return once the program runs.
 
-        The command's `name`, `grace`, `kill_mode` and `leftovers` are set.  With
+        The command's `name`, `grace`, `kill_mode` and `leftovers` are set; `host` and `resources`
+        only if the launcher is `Placing`, and then the call may wait for a place.  With
         ``leftovers="leave"``, no process is a `Sweeper`'s business.
         Cancellation: nothing is left running.
 
@@ -262,6 +266,33 @@ def limits_of(launcher: Launcher) -> ShutdownLimits:
     # An isinstance of a protocol takes 15 µs, a hundredth of a short call of `run_process`.
     limits: ShutdownLimits | None = getattr(launcher, "limits", None)
     return ShutdownLimits() if limits is None else limits
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """A launcher with hosts, which chooses one by a command's `host` and `resources`.
+
+    For any other launcher, the Runner refuses a command that has one of them.
+    """
+
+    @property
+    def has_hosts(self) -> bool: ...
+
+
+def check_place(command: LaunchSpec, launcher: object) -> None:
+    """Check that the launcher can choose a host if the command says anything about its host.
+
+    Raises:
+        CommandError: it cannot.
+    """
+    if (command.host is None and not command.resources) or getattr(launcher, "has_hosts", False):
+        return
+    field = "resources" if command.host is None else "host"
+    value = dict(command.resources) if command.host is None else command.host
+    raise CommandError(
+        f"command {command.name!r}: {field}={value!r} needs a launcher with hosts, such as "
+        f"currant.hosts.Hosts, and {type(launcher).__name__} has none"
+    )
 
 
 @runtime_checkable

@@ -49,6 +49,8 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         transport: the way there.
         heartbeat: how soon driver and agent miss each other.
         orphan_guard: whether a helper process over there ends the processes if the agent is killed.
+        replaces: the `identity` of an earlier connection that was lost.  Its agent may be frozen,
+            and so unable to end anything; it is killed first, and its guard ends its processes.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -65,12 +67,18 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         *,
         heartbeat: Heartbeat | None = None,
         orphan_guard: bool = True,
+        replaces: str | None = None,
     ) -> None:
         self.limits: ShutdownLimits = ShutdownLimits()
         self._longest_grace = self.limits.grace
         self.connection: Connection
         self._new_connection = partial(
-            Connection, host, transport, heartbeat or Heartbeat(), has_guard=orphan_guard
+            Connection,
+            host,
+            transport,
+            heartbeat or Heartbeat(),
+            has_guard=orphan_guard,
+            replaces=replaces,
         )
 
     @asynccontextmanager

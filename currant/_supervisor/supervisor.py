@@ -24,12 +24,13 @@ import anyio
 
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
-from currant._process.launcher import Checker, HostTeller, limits_of
+from currant._process.launcher import Checker, HostTeller, check_place, limits_of
 from currant._supervisor.dispatcher import Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop
+from currant._values.command import as_command
 from currant._values.errors import TimeLimitError, WrongTaskError
 
 if TYPE_CHECKING:
@@ -251,6 +252,8 @@ class Supervisor:
         """
         launcher = self._settings.launcher
         try:
+            for command in self._plan.commands.values():
+                check_place(command, launcher)
             if isinstance(launcher, Checker):
                 await launcher.check(list(map(self._plan.to_launch, self._plan.commands.values())))
         except Exception as error:
@@ -263,7 +266,9 @@ class Supervisor:
 
     def add(self, command: CommandLike) -> Job:
         """Run one more command."""
-        return self.dispatcher.add(command)
+        built = as_command(command)
+        check_place(built, self._settings.launcher)
+        return self.dispatcher.add(built)
 
     def hurry_soon(self) -> None:
         """Skip the rest of the grace; any thread and any signal handler may call this."""
