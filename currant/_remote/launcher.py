@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from typing import Self
 
+    from currant._process.launcher import Process
     from currant._remote.process import RemoteProcess
     from currant._remote.transport import Transport
     from currant._values.errors import CurrantError
@@ -153,7 +154,12 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             return CommandNotFoundError(command.name, reason)
         return CommandError(f"command {command.name!r}: {reason}") if kind == "wrong" else None
 
-    async def launch(self, command: LaunchSpec) -> RemoteProcess:
+    async def launch(
+        self,
+        command: LaunchSpec,
+        *,
+        beside: Process | None = None,  # noqa: ARG002 - there is one place
+    ) -> RemoteProcess:
         """Start `command` on the host and return once the program runs.
 
         Cancellation: nothing is left running; takes as long as the host takes to say so.
@@ -180,6 +186,10 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             except HostLostError as lost:
                 raise LaunchError(command.name, str(lost)) from lost
         return process
+
+    async def hold(self) -> None:
+        """Have the agent wait for this program, which is about to be stopped; see `Holder.hold`."""
+        await self.connection.hold()
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
         """Tell that the host is up, and if it is lost; see `HostTeller.watch`."""
