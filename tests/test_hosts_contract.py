@@ -29,7 +29,7 @@ class TestTwoHosts(TestLocalLauncher):
     hosts: Sequence[Host] = (Host("a"), Host("b"))
 
     @pytest.fixture(autouse=True)
-    def way_to_start(self) -> None:  # type: ignore[override]
+    def way_to_start(self) -> None:
         """The agents have one way alone."""
 
     def new_launcher(self) -> Launcher:  # type: ignore[override]

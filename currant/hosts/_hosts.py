@@ -340,6 +340,16 @@ class Hosts(anyio.AsyncContextManagerMixin):
         """Tell of each host that is up or lost; see `HostTeller.watch`."""
         await self._entered("watch").watch(tell)
 
+    async def hold(self) -> None:
+        """Have the hosts wait for this program, which is about to be stopped; see `Holder.hold`.
+
+        Cancellation: the processes may be held or not.
+        """
+        async with anyio.create_task_group() as tasks:
+            for member in self._entered("hold").members.values():
+                if isinstance(member.launcher, RemoteLauncher):
+                    tasks.start_soon(member.launcher.hold)
+
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
         """End the escapees of a command, or of all, where they were; see `Sweeper.sweep`.
 

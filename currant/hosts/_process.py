@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
     from currant._process.local import LocalProcess
+    from currant._values.answer import Answer
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
     from currant._values.usage import Usage
@@ -93,6 +94,10 @@ class PlacedProcess:
     def leave_group(self) -> None:
         """Let the rest of the group go on; see `Outlived.leave_group`."""
         self._process.leave_group()
+
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Ask a server something from where the process lives; see `Exchanger.exchange`."""
+        return await self._process.exchange(host, port, request, most)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; see `Resizable.resize`."""
