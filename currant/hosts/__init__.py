@@ -1,9 +1,11 @@
 """Many hosts behind one Runner: which there are, what runs where, and what if one is lost.
 
-To read the package: `_host` describes one host, and `_transports` has the ways to hosts.
+To read the package: `_host` describes one host, and `_transports` and `_dask`
+have the ways to hosts.
 """
 
 from currant._remote.transport import Transport
+from currant.hosts._dask import DaskConnect, dask
 from currant.hosts._host import LOCAL, Host
 from currant.hosts._transports import ArgvConnect, Connect, argv, docker, kubectl, srun, ssh
 
@@ -11,9 +13,11 @@ __all__ = [
     "LOCAL",
     "ArgvConnect",
     "Connect",
+    "DaskConnect",
     "Host",
     "Transport",
     "argv",
+    "dask",
     "docker",
     "kubectl",
     "srun",
