@@ -21,6 +21,7 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
+    ready,
 )
 from currant.sinks import ConsoleSink, JSONSink, LoggingSink
 from currant.testing import FakeLauncher, Script
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import ObjectReceiveStream
 
-    from currant import BatchMessage, Message, Sink
+    from currant import BatchMessage, Message, Process, Sink
+    from currant.testing import FakeProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -45,10 +47,16 @@ class Cluster(FakeLauncher):
     """A launcher that tells of its hosts, and then waits until it may fail."""
 
     def __init__(self, *news: HostUp | HostLost) -> None:
-        super().__init__({"job": Script(exit=None)}, host="h1")
+        super().__init__({"job": Script(exit=None)}, hosts=("h1",))
         self.news = news
         self.may_fail = anyio.Event()
         self.was_watched_until_the_end = False
+        self.beside: dict[str, Process | None] = {}
+
+    async def launch(self, command: Command, *, beside: Process | None = None) -> FakeProcess:
+        """Keep what the process is started beside."""
+        self.beside[command.name] = beside
+        return await super().launch(command)
 
     async def watch(self, tell: Callable[[HostUp | HostLost], Awaitable[None]]) -> None:
         """Tell all news."""
@@ -115,7 +123,7 @@ async def test_error_of_a_watch_stops_all_commands() -> None:
 @pytest.mark.parametrize("host", [None, "h1"])
 async def test_host_of_a_process_is_told(host: str | None) -> None:
     """The start, the job and the result name the host; None stands for this machine."""
-    launcher = FakeLauncher(host=host)
+    launcher = FakeLauncher(hosts=() if host is None else (host,))
     policy = RestartPolicy("always", max_restarts=1, delay=0)
     with anyio.fail_after(LIMIT):
         async with Runner({"job": ["job"]}, launcher=launcher, restart=policy) as runner:
@@ -128,7 +136,7 @@ async def test_host_of_a_process_is_told(host: str | None) -> None:
 
 async def test_command_that_never_started_has_no_host() -> None:
     """A failed start tells its host in the error at most."""
-    launcher = FakeLauncher({"job": Script(error="no memory")}, host="h1")
+    launcher = FakeLauncher({"job": Script(error="no memory")}, hosts=("h1",))
     async with Runner({"job": ["job"]}, launcher=launcher) as runner:
         await runner.join()
     assert runner["job"].host is runner.results["job"].host is None
@@ -167,6 +175,17 @@ async def test_each_sink_shows_news_of_hosts(caplog: pytest.LogCaptureFixture) -
         ("INFO", "the host 'h1' is up", "h1"),
         ("ERROR", text, "h2"),
     ]
+
+
+async def test_command_of_a_probe_runs_beside_the_process() -> None:
+    """Among several hosts, that is the one whose files and servers the probe is about."""
+    launcher = Cluster()
+    job = Command(["job"], ready=ready.command("ask"))
+    with anyio.fail_after(LIMIT):
+        async with Runner([job], launcher=launcher) as runner:
+            await runner["job"].ready()
+            runner.kill()
+    assert launcher.beside == {"job": None, "job:probe": launcher["job"]}
 
 
 # ---- a host that is reached through a link ----

@@ -45,7 +45,7 @@ NO_WAY_BEHIND = "stdio forwarding failed"
 
 
 class Transport(Protocol):
-    """A way to an agent.  It may be opened again after it was closed."""
+    """A way to an agent, which may be opened again when it has been closed."""
 
     def open(self) -> tuple[int, int]:
         """Open the way; return the file to read from and the file to write to.

@@ -57,6 +57,7 @@ from currant._values.policies import (
     check_terminal_is_kept,
 )
 from currant._values.probe import Probe
+from currant._values.resources import checked_resources
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 from currant._values.standard_files import (
     File,
@@ -131,6 +132,8 @@ class ProcessOptions(TypedDict, total=False):
     grace: float | None
     kill_mode: KillMode | None
     leftovers: Leftovers | None
+    host: str | None
+    resources: Mapping[str, int] | None
     ready: Probe | None
     alive: Probe | None
     failure_threshold: int
@@ -247,6 +250,12 @@ class Command(LaunchSpec):
             their output, for a tool whose last child still writes; ``"leave"``: after a success
             they go on, and so do those that have left the group, for a tool that starts a daemon.
             A kill, a failure or the death of this program stops the group in any case.
+        host: the name of the host to run on, for a launcher with hosts, such as
+            `currant.hosts.Hosts`; None: the launcher chooses.  Any other launcher refuses such a
+            command on entry of the Runner.
+        resources: what the command needs of its host, such as ``{"cpus": 2, "gpus": 1}``: the
+            launcher waits until a host has as much left, and gives it back when the command has
+            ended.  It is counted, not enforced.  For a launcher with hosts, as `host` is.
         ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
             is ready as soon as it runs.  A command that exits before it is ready has failed,
             whatever the exit code.
@@ -330,6 +339,8 @@ class Command(LaunchSpec):
         grace: float | None = None,
         kill_mode: KillMode | None = None,
         leftovers: Leftovers | None = None,
+        host: str | None = None,
+        resources: Mapping[str, int] | None = None,
         ready: Probe | None = None,
         alive: Probe | None = None,
         failure_threshold: int = 3,
@@ -375,6 +386,8 @@ class Command(LaunchSpec):
                 grace=grace,
                 kill_mode=kill_mode,
                 leftovers=leftovers,
+                host=host,
+                resources=checked_resources(resources),
                 ready=ready,
                 alive=alive,
                 failure_threshold=failure_threshold,
@@ -408,6 +421,7 @@ class Command(LaunchSpec):
             self.leftovers,
         )
         check_terminal_is_kept(self.pty, self.leftovers)
+        _check_host(self.host)
         _check_probes(self.ready, self.alive)
         if self.ready is not None:
             _check_reads_lines(self, self.ready)
@@ -478,6 +492,8 @@ class Command(LaunchSpec):
             # Variables and input may be secrets, and a repr ends up in logs, so neither is shown.
             if name == "after":
                 shown += [f"after={dict(value)}"] if value else []
+            elif name == "resources":
+                shown += [f"resources={dict(value)}"] if value else []
             elif name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
             elif name == "listen":
@@ -497,7 +513,7 @@ class Command(LaunchSpec):
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
         check_portable(self)
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        plain = {name: dict(values[name]) for name in ("env", "after")}
+        plain = {name: dict(values[name]) for name in ("env", "after", "resources")}
         return partial(type(self), **values | plain), ()
 
 
@@ -617,6 +633,14 @@ def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise CommandError(f"name must be a non-empty str, not {name!r}")
     check_encodable("name", name)
+
+
+def _check_host(host: object) -> None:
+    if host is None:
+        return
+    if not isinstance(host, str) or not host:
+        raise CommandError(f"host must be the name of a host or None, not {host!r}")
+    check_encodable("host", host)
 
 
 def _checked_stdin(stdin: object) -> object:

@@ -6,10 +6,10 @@ Pure: building a `Host` connects to nothing, and looks nothing up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
-from typing import cast
+from typing import NamedTuple, cast
 
 from currant._values.checks import (
     StrOrPath,
@@ -18,11 +18,12 @@ from currant._values.checks import (
     checked_path,
     naming,
 )
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, HostListError
 from currant._values.resources import NO_RESOURCES, checked_resources
 from currant._values.variables import NO_VARIABLES, checked_env
+from currant.hosts._names import expand, split_items
 
-__all__ = ["LOCAL", "Host"]
+__all__ = ["HERE", "LOCAL", "Host", "HostInfo", "expand_host"]
 
 
 HERE = ":"
@@ -40,10 +41,12 @@ class Host:
     limit a command there: amounts are counted, so that no host gets more commands than fit.
 
     Attributes:
-        name: the name of the host in messages, results and `Command.host`.
+        name: the name of the host in messages, results and `Command.host`.  Brackets stand for
+            several hosts, ``gpu[1-4]``, which are all alike.
         address: what to connect to: a name, ``user@name`` or a URL such as
             ``ssh://user@name:2222``, as the transport reads it; None: the name.  ``":"`` is this
-            machine, without a connection.
+            machine, without a connection.  If the name stands for several hosts, the address has
+            brackets for as many.
         python: the program that runs currant's agent there, Python 3.9 or newer; None: the
             transport looks for one.
         slots: how many commands may run there at a time; None: as `Hosts` says.
@@ -58,6 +61,7 @@ class Host:
 
     Raises:
         CommandError: an argument is invalid.
+        HostListError: a `CommandError`: the brackets of the name or the address are.
     """
 
     name: str
@@ -104,6 +108,7 @@ class Host:
             }
         for field, value in values.items():
             object.__setattr__(self, field, value)
+        expand_host(self)
 
     @property
     def is_local(self) -> bool:
@@ -145,12 +150,57 @@ _DEFAULTS: Mapping[str, object] = {
 """The default of each parameter of `Host`, by name."""
 
 
+class HostInfo(NamedTuple):
+    """What is known about a host that is up.
+
+    Attributes:
+        name: the name of the host.
+        pid: the pid of the agent there, or of this program if the host is this machine.
+        python: the version of the Python that runs it, such as ``"3.11.2"``.
+        cpus: how many processors it has.
+        running: how many commands have a place there.
+    """
+
+    name: str
+    pid: int
+    python: str
+    cpus: int
+    running: int
+
+
+def expand_host(host: Host) -> tuple[Host, ...]:
+    """Return the hosts that a host with brackets in its name stands for; else the host alone.
+
+    Raises:
+        HostListError: the brackets of the name or the address are invalid, or do not fit together.
+    """
+    if not _BRACKETS.intersection(host.name + (host.address or "")):
+        return (host,)
+    names = expand(host.name)
+    addresses = [None] * len(names) if host.address is None else expand(host.address)
+    if len(names) != len(addresses):
+        raise HostListError(
+            str(host.address), f"{host.name!r} has {len(names)} names for {len(addresses)} of these"
+        )
+    if names == [host.name] and addresses == [host.address]:
+        return (host,)
+    return tuple(
+        replace(host, name=name, address=address)
+        for name, address in zip(names, addresses, strict=True)
+    )
+
+
+_BRACKETS = frozenset("[]")
+
+
 def _check_name(name: object) -> None:
     _check_word("the name of a host", name)
     text = cast("str", name)
-    if wrong := next((sign for sign in ",@/=" if sign in text), None):
+    if wrong := next((sign for sign in "@/=" if sign in text), None):
         hint = "; the user belongs into the address" if wrong == "@" else ""
         raise CommandError(f"the name of a host must not contain {wrong!r}: {text!r}{hint}")
+    if len(split_items(text)) != 1:
+        raise CommandError(f"the name of a host must not contain ',': {text!r}; build a Host each")
 
 
 def _check_word(what: str, word: object) -> None:
