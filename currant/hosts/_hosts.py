@@ -336,7 +336,10 @@ class Hosts(anyio.AsyncContextManagerMixin):
             raise
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Tell of each host that is up or lost; see `HostTeller.watch`."""
+        """Tell of each host that is up or lost; see `HostTeller.watch`.
+
+        Cancellation: the end of the Runner.
+        """
         await self._entered("watch").watch(tell)
 
     async def hold(self) -> None:
