@@ -117,7 +117,7 @@ async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
     (aborted,) = [each for each in told.messages if isinstance(each, Aborted)]
     assert isinstance(aborted.error, HostLostError)
     assert aborted.error.host == "a"
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
 
 
 @pytest.mark.backends("asyncio")
@@ -138,7 +138,7 @@ async def test_silent_network_ends_commands_there_before_they_start_elsewhere(
             await wait_for(lifeline, "b")
             runner.kill()
     assert starts(told.messages) == [("job", "a"), ("job", "b")]
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
 
 
 async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> None:
@@ -157,7 +157,33 @@ async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> N
     assert [each.signal for each in exits] == [SIGTERM, SIGTERM]
     (lost,) = [each for each in told.messages if isinstance(each, HostLost)]
     assert lost.host == "a"
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
+
+
+async def test_escapee_on_a_lost_host_holds_its_command_up(lifeline: Lifeline) -> None:
+    """The exit of the command is known, but the end of what has left its group is not."""
+    hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
+    command = Command.shell("exit 3", name="job", grace=GRACE)
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            process = await hosts.launch(command)
+            await process.wait()
+            await process.aclose()
+            lost_at = time.monotonic()
+            kill_agent(hosts, "a")
+            while "a" in hosts.up:
+                await anyio.lowlevel.checkpoint()
+            await hosts.sweep("job")
+            again = await hosts.launch(command)
+            assert time.monotonic() - lost_at >= FENCE
+            await again.wait()
+            await hosts.sweep("job")
+            hosts.drain("b")  # Such an agent says that it has ended everything.
+            await again.aclose()
+            while "b" in hosts.up:
+                await anyio.lowlevel.checkpoint()
+            await hosts.sweep("job")
+            assert hosts._fence.delay("job", time.monotonic()) == 0.0
 
 
 async def test_lost_host_is_connected_to_again(lifeline: Lifeline) -> None:
@@ -231,7 +257,7 @@ async def test_place_of_a_lost_command_stays_taken_until_it_has_ended(lifeline: 
             ).wait()
             assert second.status == "succeeded"
             assert time.monotonic() - lost_at >= FENCE
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
 
 
 async def test_host_that_is_lost_during_a_start_counts_as_lost(tmp_path: Path) -> None:
@@ -272,7 +298,7 @@ async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) 
             runner.kill()
             results = await runner.join()
     assert results["job"].status in ("stopped", "failed")
-    assert lifeline.ended() == {"a"}
+    assert await to_thread.run_sync(lifeline.wait_for_end) == {"a"}
 
 
 async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline) -> None:
