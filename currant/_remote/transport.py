@@ -74,7 +74,10 @@ class Transport(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close the files, and end whatever was opened."""
+        """Close the files, and end whatever was opened.
+
+        Cancellation: all of this is done nevertheless, within seconds.
+        """
         ...
 
 

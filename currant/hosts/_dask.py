@@ -72,6 +72,8 @@ class DaskConnect:
     async def hosts(self) -> list[Host]:
         """Return the workers that there are now, as hosts that have as many cpus as threads.
 
+        Cancellation: waits for the answer.
+
         Raises:
             OSError: the scheduler cannot be reached.
         """
