@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from signal import SIGSTOP, SIGTERM
+from contextlib import suppress
+from random import Random
+from signal import SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,6 +22,7 @@ from currant import (
     HostLostError,
     HostUp,
     LaunchError,
+    Line,
     RestartPolicy,
     Runner,
     Started,
@@ -316,3 +319,42 @@ async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline)
             await hosts.sweep("job", 0)
             await to_thread.run_sync(lifeline.wait_for_end)
             runner.kill()
+
+
+@pytest.mark.backends("asyncio")
+@pytest.mark.slow
+async def test_random_losses_leave_nothing_and_start_no_second_copy(tmp_path: Path) -> None:
+    """Each command holds a lock, with its descendants: a second copy of it says so."""
+    hosts = piped_hosts("a,b,c", silence=SILENCE, retry_delay=0.05, per_host=4)
+    random = Random(1)
+    lines = [
+        EXEC_FOREVER,
+        f"trap '' TERM; {FOREVER} & wait; {FOREVER}",
+        f"setsid {FOREVER} & sleep 0.3; exit 3",
+        "exec sleep 0.2",
+    ]
+
+    def locked(number: int) -> Command:
+        lock = f"exec 8>'{tmp_path}/{number}'; flock -n 8 || {{ echo copy; exit 7; }}"
+        line, host = lines[number % 4], "b" if number % 4 == 3 else None
+        return Command.shell(f"{lock}; {line}", name=f"c{number}", host=host, grace=GRACE)
+
+    async def lose_hosts() -> None:
+        for _ in range(15):
+            await anyio.sleep(random.uniform(0.1, 0.6))
+            for name in random.sample(sorted(hosts.up), min(1, len(hosts.up))):
+                with suppress(ProcessLookupError):
+                    os.kill(agent_of(hosts, name), random.choice([SIGKILL, SIGTERM]))
+        runner.kill()
+
+    policy = RestartPolicy("always", delay=0.05, max_delay=0.2)
+    commands = [locked(number) for number in range(8)]
+    with anyio.fail_after(3 * LIMIT):
+        async with (
+            Runner(commands, launcher=hosts, restart=policy) as runner,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(lose_hosts)
+            messages = [message async for message in runner]
+    assert [each for each in messages if isinstance(each, Line) and each.data == b"copy"] == []
+    assert [each for each in messages if isinstance(each, Aborted)]
