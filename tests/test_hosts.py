@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio import to_thread
 
 from currant import (
     Command,
@@ -24,6 +23,7 @@ from currant import (
     HostUnreachableError,
     HostUp,
     LaunchError,
+    Line,
     NoCapacityError,
     Runner,
     Started,
@@ -398,17 +398,25 @@ async def test_hosts_serve_one_runner_at_a_time() -> None:
 def test_end_of_asyncio_run_stops_commands_with_their_grace(lifeline: Lifeline) -> None:
     """It cancels all tasks natively, the ones that keep the connections too."""
     hosts = piped_hosts("a,b")
-    line = f"trap 'echo bye >&9; exit' TERM; {lifeline.hold('up')}; while :; do sleep 0.05; done"
+    line = (
+        f"trap 'echo bye >&9; exit' TERM; {lifeline.hold('up')}; echo; while :; do sleep 0.05; done"
+    )
     commands = on_each(hosts, Command.shell(line, name="job", grace=LIMIT))
+
+    are_up = asyncio.Event()
 
     async def main() -> None:
         task = asyncio.create_task(run())
-        await to_thread.run_sync(lifeline.wait_for, "up")
+        await are_up.wait()
         assert not task.done()
 
     async def run() -> None:
-        async with Runner(commands, launcher=hosts):
-            await anyio.sleep_forever()
+        async with Runner(commands, launcher=hosts) as runner:
+            lines = 0
+            async for message in runner:
+                lines += isinstance(message, Line)
+                if lines == len(commands):
+                    are_up.set()
 
     asyncio.run(main())
     assert lifeline.wait_for_end() == {"up", "bye"}
