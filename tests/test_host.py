@@ -106,8 +106,9 @@ def test_invalid_host_is_refused_with_its_name_and_field(
     arguments: dict[str, Any], words: list[str]
 ) -> None:
     """The error comes when the host is built, and says what is wrong."""
+    given: dict[str, Any] = {"name": "a", **arguments}
     with pytest.raises(CommandError) as caught:
-        Host(**{"name": "a"} | arguments)
+        Host(**given)
     assert [word for word in words if word not in str(caught.value)] == []
 
 

@@ -280,8 +280,9 @@ async def test_program_is_looked_up_on_each_host_that_could_run_the_command(
 )
 def test_invalid_option_is_refused_when_built(options: dict[str, Any], text: str) -> None:
     """The error names the option, and shows the value."""
+    given: dict[str, Any] = {"hosts": "a", **options}
     with pytest.raises(CommandError, match=re.escape(text)):
-        Hosts(**{"hosts": "a"} | options)
+        Hosts(**given)
 
 
 def test_unknown_option_is_told_with_those_there_are() -> None:

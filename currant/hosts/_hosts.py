@@ -440,7 +440,7 @@ def as_hosts(hosts: str | Iterable[str | Host]) -> list[Host]:
     """
     if isinstance(hosts, str):
         return list(parse_hosts(hosts))
-    if not isinstance(hosts, Iterable):
+    if not isinstance(cast("object", hosts), Iterable):
         raise CommandError(f"hosts must be a text or a sequence of hosts, not {hosts!r}")
     found: list[Host] = []
     for host in cast("Iterable[object]", hosts):

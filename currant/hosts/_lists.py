@@ -15,6 +15,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from currant._values.checks import check_str
 from currant._values.errors import CommandError, HostListError
 from currant.hosts._host import HERE, LOCAL, Host, expand_host
 from currant.hosts._names import split_items
@@ -48,8 +49,7 @@ def parse_hosts(text: str) -> tuple[Host, ...]:
     Raises:
         HostListError: an item is none.
     """
-    if not isinstance(text, str):
-        raise CommandError(f"a host list must be a str, not {text!r}")
+    check_str("a host list", text)
     return tuple(host for line in text.splitlines() for host in _parse_line(line))
 
 
