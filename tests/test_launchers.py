@@ -148,9 +148,9 @@ SCRIPTS = {
 
 SEAM = {
     *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
-    *("leave_group", "listens", "resize", "usage", "wait_group"),
+    *("leave_group", "listens", "resize", "usage", "wait_group", "watch"),
 }
-"""The members of `Process`, `Outlived`, `PortOwner`, `Resizable` and `Measured`."""
+"""The members of `Process`, `Outlived`, `PortOwner`, `Resizable`, `Measured` and `Watched`."""
 
 
 @pytest.mark.anyio

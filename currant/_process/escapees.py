@@ -19,6 +19,7 @@ import warnings
 from contextlib import closing, suppress
 from math import inf
 from signal import SIGKILL
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
@@ -80,7 +81,7 @@ class Escapees:
     def note_start(self, pid: int) -> None:
         """Note a process that the run has just started."""
         if self._first is None:
-            self._first = pid, anyio.current_time()
+            self._first = pid, monotonic()
 
     async def end(self, commands: Mapping[str, StopSpec], grace: float) -> None:
         """End all escapees of `commands`, in parallel.
@@ -218,7 +219,7 @@ class Escapees:
         return process_numbers_after(self._first[0])
 
     def _is_young(self) -> bool:
-        return self._first is not None and anyio.current_time() - self._first[1] < YOUNG
+        return self._first is not None and monotonic() - self._first[1] < YOUNG
 
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
         """Scan some processes; return the pids that show no environment yet."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from currant._process.watch import Watch
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
@@ -37,6 +38,7 @@ __all__ = [
     "Process",
     "Resizable",
     "Sweeper",
+    "Watched",
     "limits_of",
 ]
 
@@ -151,6 +153,16 @@ class PortOwner(Protocol):
 
 
 @runtime_checkable
+class Watched(Protocol):
+    """A process whose exit and first output can be waited for in one task."""
+
+    @property
+    def watch(self) -> Watch | None:
+        """Watches the process, for one task; None if that is not possible."""
+        ...
+
+
+@runtime_checkable
 class Measured(Protocol):
     """A process of which it is known what it has used."""
 
@@ -168,7 +180,7 @@ class Launcher(Protocol):
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
     `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`, and they may be
-    `PortOwner` and `Measured`.
+    `PortOwner`, `Measured` and `Watched`.
     """
 
     async def __aenter__(self) -> object: ...

@@ -35,7 +35,7 @@ MODULES = {
     "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
     "currant._process": (
         *("child", "containment", "escapees", "guard", "handover", "local", "lookup", "pipes"),
-        *("prefix", "spawn", "stop"),
+        *("prefix", "spawn", "stop", "watch"),
     ),
     "currant._system": (
         *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "listeners", "marks"),

@@ -29,7 +29,7 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
 )
-from currant._values.launch_spec import is_redirected, places_of
+from currant._values.launch_spec import places_of
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.policies import StopReason
 from currant._values.restart import Again, Done, History, after_request, decide
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty
-    from currant._values.lines import StreamName
     from currant._values.policies import KillOthersOn, Policies
     from currant._values.restart import Decision
     from currant._values.results import Status
@@ -327,8 +326,8 @@ class Lifecycle:
     async def _run_attempt(self) -> None:
         """Run one attempt to its end, and report the exit or the failed launch."""
         self._next = _DONE
-        self._times_ready = self.times_ready
         if self.attempts > self._earlier_attempts:
+            self._times_ready = self.times_ready
             self.attempt = Attempt(self.to_launch, self.context)
         self.attempts += 1
         attempt, process = self.attempt, None
@@ -416,6 +415,7 @@ class Lifecycle:
         duration: float = 0.0,
         started_at: float | None = None,
     ) -> None:
+        output, places = self.attempt.output, places_of(self.command)
         self.result = Result(
             command=self.name,
             exit=self.attempt.exit,
@@ -424,21 +424,17 @@ class Lifecycle:
             attempts=self.attempts - self._earlier_attempts,
             duration=duration,
             started_at=started_at,
-            stdout=self._captured("stdout"),
-            stderr=self._captured("stderr"),
-            omitted=self.attempt.output.omitted,
-            places=places_of(self.command),
-            tail=self.attempt.output.tail,
+            stdout=output.captured("stdout") if places.stdout is None else None,
+            stderr=output.captured("stderr") if places.stderr is None else None,
+            omitted=output.omitted,
+            places=places,
+            tail=output.tail,
             usage=self.attempt.usage,
         )
         self._phase = "ended"
         self.context.runner.channel.end_transcript(self.context.transcript)
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
-
-    def _captured(self, stream: StreamName) -> bytes | None:
-        redirected = is_redirected(self.command, stream)
-        return None if redirected else self.attempt.output.captured(stream)
 
 
 _KIND: dict[Status, KillOthersOn] = {
