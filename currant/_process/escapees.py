@@ -73,7 +73,7 @@ class Escapees:
         self._known_groups = known_groups
         self._limits = limits
         self._first: tuple[int, float] | None = None
-        self._search_lock = anyio.Lock(fast_acquire=True)
+        self._search_lock: anyio.Lock | None = None  # as soon as there is a search
         self._searched_at = -inf
         self._found: dict[int, str] = {}
         self._has_warned = False
@@ -150,6 +150,8 @@ class Escapees:
         Cancellation: harmless.
         """
         called = anyio.current_time()
+        if self._search_lock is None:
+            self._search_lock = anyio.Lock(fast_acquire=True)
         async with self._search_lock:
             if self._searched_at <= called:
                 began = anyio.current_time()

@@ -113,6 +113,8 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         while True:
             if self._fd < 0:
                 raise anyio.ClosedResourceError
+            if self._ended:
+                raise anyio.EndOfStream
             if self._deadline != inf and anyio.current_time() >= self._deadline:
                 max_bytes = min(max_bytes, max(0, self._bytes_to_drain))
             if not max_bytes:
@@ -153,6 +155,10 @@ class OutputPipe(_Pipe, ByteReceiveStream):
                 raise
         finally:
             self._is_waited_for = False
+
+    def note_end(self) -> None:
+        """Note that the pipe has ended, and is empty."""
+        self._ended = True
 
     def _grow(self) -> None:
         """Enlarge the pipe and all later reads: the pipe was full, so the command waited."""
@@ -404,6 +410,8 @@ class PipeStdio(Stdio):
                     self.silent = self._open_input()
                 elif stdin is None:
                     self.stdin = self._open_input()
+                elif stdin == os.devnull:
+                    self._child_ends.append(os.open(stdin, os.O_RDONLY))
                 else:
                     self._child_ends.append(_open_input_file(stdin))
                 self.stdout = self._open_output(stdout)
@@ -413,10 +421,10 @@ class PipeStdio(Stdio):
             self.close()
             raise
 
-    def outputs(self) -> dict[StreamName, int]:
+    def outputs(self) -> dict[StreamName, OutputPipe]:
         """Return our ends of the outputs that are pipes, by the names of the streams."""
         pipes: dict[StreamName, OutputPipe | None] = {"stdout": self.stdout, "stderr": self.stderr}
-        return {name: pipe.fileno() for name, pipe in pipes.items() if pipe is not None}
+        return {name: pipe for name, pipe in pipes.items() if pipe is not None}
 
     def _open_input(self) -> InputPipe:
         read_end, write_end = os.pipe()

@@ -21,6 +21,7 @@ from currant._system.forks import close_in_forks, no_fork
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from currant._process.pipes import OutputPipe
     from currant._values.lines import StreamName
 
 __all__ = ["Activity", "Watch"]
@@ -48,13 +49,13 @@ class Watch:
         streams: the pipes to read from, by the names of the streams.
     """
 
-    def __init__(self, pidfd: int, streams: Mapping[StreamName, int]) -> None:
-        self._names = {fd: name for name, fd in streams.items()}
+    def __init__(self, pidfd: int, streams: Mapping[StreamName, OutputPipe]) -> None:
+        self._streams = {pipe.fileno(): (name, pipe) for name, pipe in streams.items()}
         self._is_waited_for = False
         with no_fork:
             self._epoll = select.epoll(1 + len(streams))
             close_in_forks(self)
-        for fd in (pidfd, *self._names):
+        for fd in (pidfd, *self._streams):
             self._epoll.register(fd, select.EPOLLIN)
 
     async def next(self) -> Activity:
@@ -82,13 +83,16 @@ class Watch:
         ended: list[StreamName] = []
         has_exited = False
         for fd, event in events:
-            name = self._names.pop(fd, None)
-            if name is None:
+            if fd not in self._streams:
                 has_exited = True
-            else:
-                self._epoll.unregister(fd)
-                # A pipe without a writer is readable too, unless it is empty.
-                (begun if event & select.EPOLLIN else ended).append(name)
+                continue
+            self._epoll.unregister(fd)
+            name, pipe = self._streams.pop(fd)
+            if event & select.EPOLLIN:
+                begun.append(name)
+            else:  # No process has the other end, and the pipe is empty.
+                pipe.note_end()
+                ended.append(name)
         return Activity(has_exited, tuple(begun), tuple(ended))
 
     def close(self) -> None:

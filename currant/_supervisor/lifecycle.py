@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
@@ -36,8 +35,6 @@ from currant._values.restart import Again, Done, History, after_request, decide
 from currant._values.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from currant._supervisor.context import RunnerContext
     from currant._values.command import Command
     from currant._values.exit import Exit
@@ -99,7 +96,7 @@ class Lifecycle:
         self._history = _NO_HISTORY
         self._next: Decision = _DONE  # after this attempt
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
-        self._cut_short: anyio.CancelScope | None = None
+        self._cut_short: anyio.CancelScope | None = None  # of what a kill cuts short
 
     @property
     def name(self) -> str:
@@ -331,8 +328,9 @@ class Lifecycle:
             self.attempt = Attempt(self.to_launch, self.context)
         self.attempts += 1
         attempt, process = self.attempt, None
-        with self._cut_short_by_kill():
+        with anyio.CancelScope() as self._cut_short:
             process = await attempt.launch(self.to_launch, self.attempts)
+        self._cut_short = None
         if process is None:
             await self._report_failed_launch()
             return
@@ -386,8 +384,9 @@ class Lifecycle:
         """End the escapees of earlier attempts; after a kill, the Runner ends them."""
         if self.context.barrier.thrown:
             return
-        with self._cut_short_by_kill():
+        with anyio.CancelScope() as self._cut_short:
             await self.attempt.end_escapees()
+        self._cut_short = None
 
     async def _wait_to_restart(self) -> None:
         """Announce the restart and wait out its delay, unless a kill or a request cuts it."""
@@ -399,14 +398,6 @@ class Lifecycle:
             await self.context.change.wait_for(
                 lambda: self.context.barrier.thrown or self._next is not again
             )
-
-    @contextmanager
-    def _cut_short_by_kill(self) -> Generator[None]:
-        try:
-            with anyio.CancelScope() as self._cut_short:
-                yield
-        finally:
-            self._cut_short = None
 
     def _end(
         self,
