@@ -65,7 +65,7 @@ def open_process(
 @asynccontextmanager
 async def _opened(command: Command) -> AsyncGenerator[Job, None]:
     launcher = LocalLauncher()
-    launcher.check(command)
+    await launcher.check([command])
     async with Runner(launcher=launcher, on_exit="stop", iterable=False, unread="wait") as runner:
         job = runner.start_soon(command)
         # Nothing is discarded before the body begins: this wait does not count as one.

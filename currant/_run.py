@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 import anyio
 from anyio.lowlevel import current_token
 
-from currant._process.launcher import Checker
+from currant._process.launcher import check_place
 from currant._process.local import LocalLauncher
 from currant._process.shared_guard import shared_guard
 from currant._supervisor.alone import run_alone
 from currant._supervisor.runner import Runner
 from currant._system.groups import require_posix
 from currant._values.command import PIPE, Command, single_command
-from currant._values.errors import CommandError, LaunchError, RunningLoopError
+from currant._values.errors import CommandError, RunningLoopError
 from currant._values.plan import policies_of
 from currant._values.policies import Policies
 from currant._values.restart import RestartPolicy
@@ -116,9 +116,8 @@ async def run_process(
     built = _process_command(command, input, timeout, capture, command_options)
     if launcher is None:
         launcher = LocalLauncher(_guard=await shared_guard(ShutdownLimits().guard_exit))
+    check_place(built, launcher)
     result = await run_alone(built, policies_of(built, _DEFAULTS), launcher)
-    if isinstance(result.error, LaunchError) and isinstance(launcher, Checker):
-        launcher.check(built)  # If a file is missing, this is the more exact error.
     if check and result.status == "failed":
         raise CommandFailed(result) from result.error
     return result

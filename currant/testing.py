@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._process.stop import Stopper
 from currant._synchronization import Notifier
-from currant._values.errors import CannotStopError, LaunchError
+from currant._values.errors import CannotStopError, LaunchError, suggestion
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty, has_input, read_streams
 from currant._values.shutdown_limits import ShutdownLimits
@@ -109,9 +109,12 @@ class FakeLauncher(AsyncContextManagerMixin):
     Args:
         scripts: the scripts by command name.
         default: the script of each other command; None: exit at once with code 0.
+        hosts: the names of the hosts; a process runs on the `Command.host`, or else on the first.
+            Empty: there are none, and the Runner refuses commands with `host` or `resources`.
 
     Attributes:
         launched: all processes that were started, in order.
+        has_hosts: whether there are `hosts`.
         limits: how long each step of ending a process may take.
     """
 
@@ -121,10 +124,13 @@ class FakeLauncher(AsyncContextManagerMixin):
         scripts: Scripts | None = None,
         default: Script | None = None,
         *,
+        hosts: Sequence[str] = (),
         _limits: ShutdownLimits | None = None,
     ) -> None:
         self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self.launched: list[FakeProcess] = []
+        self.has_hosts: bool = bool(hosts)
+        self._hosts = tuple(hosts)
         self._scripts = dict(scripts or {})
         self._default = default or Script()
         self._starts: dict[str, int] = {}
@@ -155,13 +161,18 @@ class FakeLauncher(AsyncContextManagerMixin):
         """Start a process that follows the script of `command`.
 
         Raises:
-            LaunchError: the script has an `error`.
+            LaunchError: the script has an `error`, or there is no such host.
         """
         script = self._next_script(command.name)
+        host = command.host or next(iter(self._hosts), None)
+        if self.has_hosts and host not in self._hosts:
+            raise LaunchError(
+                command.name, f"there is no host {host!r}{suggestion(host, self._hosts)}"
+            )
         await anyio.sleep(script.starting)
         if script.error is not None:
             raise LaunchError(command.name, script.error)
-        process = FakeProcess(command, script, next(self._pids), self.limits)
+        process = FakeProcess(command, script, next(self._pids), self.limits, host)
         self.launched.append(process)
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
@@ -187,7 +198,8 @@ class FakeProcess:
         received: the bytes that were sent to stdin, with a ``b"\x04"`` for each time that the stdin
             of a terminal was closed.
         terminal: the terminal with the present size; None if there is no terminal.
-        host: ``"fake"``.
+        host: the host of the launcher on which it runs; ``"fake"`` if there are none.
+        is_local: whether there are none, so that the process would be on this machine.
         was_left: whether currant has let the rest of the group go on.
         pid: a number that no other process of the launcher has.
         stdin: the input if that is a pipe or a terminal, else None.
@@ -196,12 +208,18 @@ class FakeProcess:
     """
 
     def __init__(
-        self, command: LaunchSpec, script: Script, pid: int, limits: ShutdownLimits
+        self,
+        command: LaunchSpec,
+        script: Script,
+        pid: int,
+        limits: ShutdownLimits,
+        host: str | None = None,
     ) -> None:
         self.command = command
         self.signals: list[int] = []
         self.received: bytearray = bytearray()
-        self.host: str = "fake"
+        self.host: str = "fake" if host is None else host
+        self.is_local: bool = host is None
         self.pid: int = pid
         self.terminal: Pty | None = command.pty if isinstance(command.pty, Pty) else None
         self.stdin: ByteSendStream | None = _FakeInput(self) if has_input(command) else None

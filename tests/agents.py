@@ -14,7 +14,7 @@ from currant._remote.transport import ArgvTransport
 if TYPE_CHECKING:
     from currant._remote.connection import Heartbeat
 
-__all__ = ["children_of", "over_pipe"]
+__all__ = ["children_of", "over_pipe", "parent_of"]
 
 RELAY = Path(__file__).with_name("relay.py")
 
@@ -48,13 +48,16 @@ def over_pipe(
 def children_of(pid: int) -> list[int]:
     """Return the pids of all children of a process, zombies included."""
     return [
-        int(child) for child in filter(str.isdecimal, os.listdir("/proc")) if _parent(child) == pid
+        child
+        for child in map(int, filter(str.isdecimal, os.listdir("/proc")))
+        if parent_of(child) == pid
     ]
 
 
-def _parent(pid: str) -> int:
+def parent_of(pid: int) -> int:
+    """Return the pid of the parent of a process; 0 if there is none, or the process has ended."""
     try:
-        stat = Path("/proc", pid, "stat").read_bytes()
+        stat = Path("/proc", str(pid), "stat").read_bytes()
     except OSError:
         return 0
     return int(stat[stat.rindex(b")") :].split()[2])

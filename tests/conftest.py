@@ -44,6 +44,7 @@ from tests.cgroups import own_place
 from tests.clis import start_on_terminal, start_with_pipes
 from tests.kills import Kills
 from tests.lifeline import Gate, Lifeline
+from tests.sshd import namespaces, on_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
     from tests.clis import Ended, Run, Start
+    from tests.sshd import Server
 
 # The value is new in each process, so neither an ancestor nor a concurrent test run carries it.
 RUN_ID = os.environ["CURRANT_TEST"] = str(uuid4())
@@ -310,6 +312,23 @@ def place() -> Iterator[Path]:
     """Return a real control group; a process or group that a test leaves in it fails the test."""
     with own_place() as place:
         yield place
+
+
+# ---- hosts ----
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of ssh on this machine, the host n1; skip the test if it is not installed."""
+    with on_loopback(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ssh_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two servers of ssh, n1 and n2, each in a network of its own; skip the test without root."""
+    with namespaces(tmp_path_factory.mktemp("net"), 2) as server:
+        yield server
 
 
 # ---- the command line ----

@@ -25,7 +25,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Exit, LaunchError, Pty
-from currant._process.launcher import Measured, Outlived, Resizable
+from currant._process.launcher import Measured, Outlived, Resizable, host_of
 from tests.streams import read_all, read_until
 from tests.waiting import HOURS, LIMIT
 
@@ -76,7 +76,13 @@ class Behaviour(Enum):
 
 
 class LauncherContract(ABC):
-    """The tests; each launcher has a subclass that is collected."""
+    """The tests; each launcher has a subclass that is collected.
+
+    Attributes:
+        host: the host that messages and results name; None: this machine.
+    """
+
+    host: str | None = None
 
     pytestmark = pytest.mark.anyio
 
@@ -144,6 +150,7 @@ class LauncherContract(ABC):
         """Launching returns a running process, with a host and a pid to show."""
         async with self.process(Behaviour.RUNS) as process:
             assert process.host
+            assert host_of(process) == self.host
             assert process.pid > 0
             assert await process.send_signal(0)
 

@@ -31,7 +31,7 @@ from tests.programs import Programs
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from anyio.abc import ObjectReceiveStream
@@ -152,7 +152,7 @@ async def test_a_signal_handler_can_stop_the_commands_during_the_entry() -> None
     """A handler that is there before the block must not raise, and its kill must count."""
 
     class Checks(FakeLauncher):
-        def check(self, command: Command) -> None:
+        async def check(self, commands: Sequence[Command]) -> None:
             signal.raise_signal(signal.SIGUSR1)
 
     launcher = Checks(default=RUNS)

@@ -24,10 +24,14 @@ from currant import (
     Exit,
     ExitStatusLostError,
     ExpectError,
+    HostListError,
+    HostLostError,
+    HostUnreachableError,
     JobEndedError,
     LaunchError,
     Line,
     MissingExtraError,
+    NoCapacityError,
     NotCapturedError,
     NotPermittedError,
     NotReadyError,
@@ -78,6 +82,16 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         "two commands are named 'web'; give each a unique name",
     ),
     (
+        HostListError("gpu[1-4", "a bracket is not closed"),
+        {"text": "gpu[1-4", "reason": "a bracket is not closed"},
+        "cannot read the host list 'gpu[1-4': a bracket is not closed",
+    ),
+    (
+        NoCapacityError("web", "it needs 4 gpus, and there are 2 on a host at most"),
+        {"name": "web", "reason": "it needs 4 gpus, and there are 2 on a host at most"},
+        "no host can run 'web': it needs 4 gpus, and there are 2 on a host at most",
+    ),
+    (
         LaunchError("web", "no memory"),
         {"name": "web", "reason": "no memory"},
         "cannot start 'web': no memory",
@@ -89,6 +103,16 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
             "'web' (process group 17) still exists 2 s after SIGKILL; "
             "look at its state with 'ps': a process in state D waits for the kernel"
         ),
+    ),
+    (
+        HostLostError("h1", "no route"),
+        {"host": "h1", "reason": "no route"},
+        "the host 'h1' is lost: no route",
+    ),
+    (
+        HostUnreachableError("h1", "no route"),
+        {"host": "h1", "reason": "no route"},
+        "cannot reach the host 'h1': no route",
     ),
     (
         NotPermittedError("web", 17),

@@ -14,6 +14,9 @@ from currant import (
     Exit,
     Exited,
     Failed,
+    HostLost,
+    HostLostError,
+    HostUp,
     LaunchError,
     Line,
     NotReadyError,
@@ -57,6 +60,12 @@ STOPPED = Exit(None, SIGTERM, stopped=True)
         ),
         (Dropped("a", 1, 0.0), "1 line discarded", "a: 1 line discarded"),
         (Dropped("a", 3, 0.0), "3 lines discarded", "a: 3 lines discarded"),
+        (HostUp("h1", 0.0), "the host 'h1' is up", None),
+        (
+            HostLost("h1", HostLostError("h1", "no route"), 0.0),
+            "the host 'h1' is lost: no route",
+            "the host 'h1' is lost: no route",
+        ),
     ],
 )
 def test_each_event_has_a_default_text(message: EventMessage, text: str, shown: str | None) -> None:
@@ -65,3 +74,16 @@ def test_each_event_has_a_default_text(message: EventMessage, text: str, shown: 
     templates = Templates("", None, {}, in_color=False)
     templates.add_commands(COMMANDS)
     assert templates.event_text(message) == shown
+
+
+def test_template_for_a_host_has_its_own_fields() -> None:
+    """There is no command, so the fields of one are refused."""
+    texts = {"host_up": "+ {host}", "host_lost": "{time:%Y} - {host}: {error}"}
+    templates = Templates("", None, texts, in_color=False)  # type: ignore[arg-type]
+    assert templates.event_text(HostUp("h1", 0.0)) == "+ h1"
+    lost = HostLost("h1", HostLostError("h1", "no route"), 86400.0)
+    assert templates.event_text(lost) == "1970 - h1: the host 'h1' is lost: no route"
+    with pytest.raises(
+        ValueError, match=r"unknown field \{name\}; the fields are \{time\}, \{host\}"
+    ):
+        Templates("", None, {"host_up": "{name}"}, in_color=False)

@@ -154,7 +154,7 @@ class Play:
 
 def check_order(messages: list[BatchMessage]) -> None:
     """Check the order of each command's messages: Started, output, Exited, Restarting and so on."""
-    by_command: dict[str, list[BatchMessage]] = defaultdict(list)
+    by_command: dict[str | None, list[BatchMessage]] = defaultdict(list)
     for message in messages:
         by_command[message.command].append(message)
     follows: dict[type, set[type]] = {

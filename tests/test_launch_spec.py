@@ -40,7 +40,7 @@ def test_launch_spec_survives_pickle_with_its_environment() -> None:
 async def test_launcher_starts_a_spec_as_it_starts_a_command() -> None:
     """A launcher needs no field beyond those of the spec."""
     async with LocalLauncher(orphan_guard=False) as launcher:
-        launcher.check(LaunchSpec.of(COMMAND))
+        await launcher.check([LaunchSpec.of(COMMAND)])
         process = await launcher.launch(LaunchSpec.of(COMMAND))
         assert await read_all(process.stdout) == b"hi\n"
         assert (await process.wait()).code == 0

@@ -148,9 +148,9 @@ SCRIPTS = {
 
 SEAM = {
     *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
-    *("leave_group", "listens", "resize", "usage", "wait_group", "watch"),
+    *("exchange", "is_local", "leave_group", "resize", "usage", "wait_group", "watch"),
 }
-"""The members of `Process`, `Outlived`, `PortOwner`, `Resizable`, `Measured` and `Watched`."""
+"""The members of `Process`, and of the protocols of what a process may also be."""
 
 
 @pytest.mark.anyio

@@ -39,7 +39,7 @@ from tests.reading import first_line, messages_of
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from anyio.abc import ObjectReceiveStream, TaskGroup
@@ -567,7 +567,7 @@ scripts = st.lists(
 )
 
 
-def check_lives(messages: list[BatchMessage]) -> None:
+def check_lives(messages: Sequence[BatchMessage]) -> None:
     """Check the messages of one command: every process starts, writes and exits, one by one."""
     attempts = [m.attempt for m in messages if isinstance(m, Started | Failed)]
     assert attempts == list(range(1, len(attempts) + 1))

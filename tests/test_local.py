@@ -230,7 +230,7 @@ async def test_relative_program_path_starts_at_the_working_directory(
     """Check and start resolve a relative path from the command's working directory."""
     _write(tmp_path / "tool", "#!/bin/sh\necho found\n", 0o755)
     command = Command(command.argv, env=command.env, cwd=tmp_path)
-    LocalLauncher().check(command)
+    await LocalLauncher().check([command])
     assert await output_of(command) == b"found\n"
 
 
@@ -238,7 +238,7 @@ async def test_program_is_searched_in_the_commands_path(tmp_path: Path) -> None:
     """The PATH is the command's, not the host's."""
     _write(tmp_path / "tool", "#!/bin/sh\necho found\n", 0o755)
     command = Command(["tool"], env={"PATH": str(tmp_path)})
-    LocalLauncher().check(command)
+    await LocalLauncher().check([command])
     assert await output_of(command) == b"found\n"
 
 
@@ -248,7 +248,7 @@ async def test_search_skips_files_that_are_not_executable(tmp_path: Path) -> Non
         (tmp_path / folder).mkdir()
         _write(tmp_path / folder / "tool", f"#!/bin/sh\necho {folder}\n", mode)
     command = Command(["tool"], env={"PATH": f"{tmp_path}/first:{tmp_path}/second"})
-    LocalLauncher().check(command)
+    await LocalLauncher().check([command])
     assert await output_of(command) == b"second\n"
 
 
@@ -388,19 +388,19 @@ async def test_failed_start_explains_the_reason(wrong: Wrong, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-def test_check_finds_missing_files_in_advance(wrong: Wrong, tmp_path: Path) -> None:
+async def test_check_finds_missing_files_in_advance(wrong: Wrong, tmp_path: Path) -> None:
     """The check reports missing files as the failed start does, and does not guess."""
     command = wrong.make(tmp_path)
     if wrong.checked:
         with pytest.raises(CommandNotFoundError, match=wrong.reason):
-            LocalLauncher().check(command)
+            await LocalLauncher().check([command])
     else:
-        LocalLauncher().check(command)
+        await LocalLauncher().check([command])
 
 
-def test_check_runs_nothing(tmp_path: Path) -> None:
+async def test_check_runs_nothing(tmp_path: Path) -> None:
     """The check does not run the command."""
-    LocalLauncher().check(Command(["touch", tmp_path / "trace"]))
+    await LocalLauncher().check([Command(["touch", tmp_path / "trace"])])
     assert not list(tmp_path.iterdir())
 
 
@@ -409,7 +409,7 @@ async def test_script_without_a_shebang_line_is_explained(
 ) -> None:
     """The error names the missing '#!' line, unless the event loop runs such files with /bin/sh."""
     command = Command([_write(tmp_path / "script", "echo ran\n", 0o755)])
-    LocalLauncher().check(command)
+    await LocalLauncher().check([command])
     if started_by_uvloop(anyio_backend):
         # uvloop uses execvp, which runs such a file with /bin/sh.
         assert await output_of(command) == b"ran\n"
@@ -905,7 +905,7 @@ async def test_stdin_file_is_opened_at_each_start(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for text in ("", "one\n", "x" * 1_000_000):
         (tmp_path / "folder" / "file").write_text(text)
-        LocalLauncher().check(command)
+        await LocalLauncher().check([command])
         async with launched(command) as process:
             assert process.stdin is None
             assert await read_all(process.stdout) == text.encode()
@@ -915,7 +915,7 @@ async def test_stdin_file_is_opened_at_each_start(tmp_path: Path) -> None:
 async def test_stdin_file_may_be_a_device(tmp_path: Path) -> None:
     """A device that can be opened without waiting serves as a file; its descriptor is blocking."""
     command = Command(["head", "-c", "3"], stdin=Path("/dev/zero"), cwd=tmp_path)
-    LocalLauncher().check(command)
+    await LocalLauncher().check([command])
     assert await output_of(command) == bytes(3)
     source = "import fcntl, os; print(fcntl.fcntl(0, fcntl.F_GETFL) & os.O_NONBLOCK)"
     command = Command([sys.executable, "-ISc", source], stdin=Path("/dev/zero"))
@@ -966,7 +966,7 @@ async def test_unreadable_stdin_file_is_explained(
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
     with pytest.raises(CommandNotFoundError, match="is not readable"):
-        LocalLauncher().check(command)
+        await LocalLauncher().check([command])
     async with LocalLauncher() as launcher:
         with pytest.raises(LaunchError, match=r"its stdin file .* is not readable"):
             await launcher.launch(command)

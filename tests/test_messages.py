@@ -23,6 +23,9 @@ from currant import (
     Exit,
     Exited,
     Failed,
+    HostLost,
+    HostLostError,
+    HostUp,
     LaunchError,
     Line,
     Message,
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 ERROR = LaunchError("web", "no memory")
 
 VALUES: list[tuple[BatchMessage | Line | Exit | Result, str]] = [
-    (Started("web", 17, 1, 2.5), "command pid attempt time"),
+    (Started("web", 17, 1, 2.5), "command pid attempt time host"),
     (Line("web", "stderr", b"hi", b"\n", 2.5), "command stream data ending time"),
     (Batch("web", "stdout", b"a\nb\n", 2.5), "command stream data time"),
     (Exited("web", Exit(3, None), 1, 2.5), "command exit attempt time"),
@@ -51,12 +54,14 @@ VALUES: list[tuple[BatchMessage | Line | Exit | Result, str]] = [
     (Failed("web", ERROR, 1, 2.5), "command error attempt time"),
     (Skipped("web", DependencyError("web", "no db"), 2.5), "command error time"),
     (Dropped("web", 4, 2.5), "command lines time"),
+    (HostUp("h1", 2.5), "host time"),
+    (HostLost("h1", HostLostError("h1", "no route"), 2.5), "host error time"),
     (Exit(None, SIGTERM, stopped=True), "code signal stopped forced timed_out"),
     (
         Result("web", Exit(0, None), None, "succeeded", 1, 0.5, 2.5, b"out", b"err"),
         (
             "command exit error status attempts duration started_at stdout stderr tail usage "
-            "omitted places"
+            "omitted places host"
         ),
     ),
 ]
@@ -107,7 +112,7 @@ def test_value_survives_pickle(value: Any, names: str) -> None:
 def test_match_over_all_messages_is_exhaustive() -> None:  # noqa: C901 - each kind
     """The union `Message` is closed: type checkers accept a `match` over its members."""
 
-    def described(message: Message) -> str:  # noqa: C901 - each kind
+    def described(message: Message) -> str:  # noqa: C901, PLR0912 - each kind
         match message:
             case Line(stream="stderr"):
                 text = f"! {message.text}"
@@ -129,6 +134,10 @@ def test_match_over_all_messages_is_exhaustive() -> None:  # noqa: C901 - each k
                 text = f"skipped: {error}"
             case Dropped(lines=lines):
                 text = f"lost {lines}"
+            case HostUp(host=host):
+                text = f"host {host} is up"
+            case HostLost(host=host, error=error):
+                text = f"host {host}: {error.reason}"
             case _:
                 assert_never(message)
         return f"{message.command} {text}"

@@ -262,7 +262,7 @@ async def test_large_batch_is_overtaken_a_bounded_number_of_times() -> None:
     channel = Channel(4)
     channel.add_producer()
     line = b"x" * 99 + b"\n"
-    commands: list[str] = []
+    commands: list[str | None] = []
 
     async def send(command: str, data: bytes) -> None:
         while True:

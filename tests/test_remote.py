@@ -23,6 +23,7 @@ pytestmark = needs_proc
 class TestRemoteLauncher(TestLocalLauncher):
     """Processes of an agent keep the contract, whatever its Python."""
 
+    host = "h1"
     _python: str
 
     @pytest.fixture(params=OLDEST_AND_OWN, autouse=True)

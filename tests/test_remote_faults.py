@@ -19,7 +19,7 @@ from currant._remote.connection import Heartbeat
 from currant._remote.launcher import RemoteLauncher
 from currant._remote.shipment import payload
 from currant._system.files import enlarge_pipe
-from currant._values.errors import HostLostError, HostUnreachableError
+from currant._values.errors import HostLostError
 from tests.agents import over_pipe
 from tests.lifeline import Lifeline
 from tests.system import needs_proc
@@ -86,7 +86,7 @@ async def test_link_cut_anywhere_leaves_nothing(way: str, tmp_path: Path) -> Non
             limits = -1, int(RECEIVED * chance.random() ** 3) + 1
         print(limits)  # noqa: T201 - pytest shows it if the test fails
         with Lifeline(tmp_path / str(number)) as lifeline, anyio.fail_after(LIMIT):
-            with suppress(HostUnreachableError):
+            with suppress(HostLostError):
                 await run_some(over_pipe(relay=limits), lifeline)
             await to_thread.run_sync(lifeline.wait_for_end)
 
@@ -110,7 +110,11 @@ class HostileTransport:
             os.set_blocking(fd, False)
             enlarge_pipe(fd, 1024 * 1024)
         os.write(self.theirs, b"\n\0currant agent\0\n3.9\n")
-        self.send(Kind.WELCOME, 0, {"version": 1, "pid": 1, "host": "h", "python": "3.9.0"})
+        self.send(
+            Kind.WELCOME,
+            0,
+            {"version": 1, "pid": 1, "host": "h", "python": "3.9.0", "identity": None},
+        )
         return read_end, write_end
 
     def send(self, kind: int, number: int, body: dict[str, Any] | bytes = b"") -> None:
@@ -126,6 +130,10 @@ class HostileTransport:
     def said(self) -> str:
         """Say nothing."""
         return ""
+
+    def was_turned_away(self) -> bool:
+        """Never."""
+        return False
 
     async def aclose(self) -> None:
         """Close the pipes."""
@@ -157,7 +165,19 @@ VALUES: list[Any] = [
     {"code": None, "signal": 2**70, "stopped": False, "forced": False},
 ]
 
-KEYS = ["pid", "exit", "usage", "gone", "reason", "count", "question", "error", "survivor", "sent"]
+KEYS = [
+    "pid",
+    "exit",
+    "usage",
+    "gone",
+    "reason",
+    "count",
+    "question",
+    "error",
+    "survivor",
+    "sent",
+    "identity",
+]
 
 UP = [kind for kind in Kind if kind >= Kind.WELCOME]
 

@@ -21,6 +21,7 @@ from currant._remote.launcher import RemoteLauncher
 from currant._remote.transport import ArgvTransport
 from currant._values.errors import HostLostError, HostUnreachableError
 from tests.agents import over_pipe
+from tests.holders import DEAF, commands, holding
 from tests.programs import Programs
 from tests.streams import read_all, read_until
 from tests.system import needs_proc
@@ -32,19 +33,6 @@ if TYPE_CHECKING:
     from tests.lifeline import Lifeline
 
 pytestmark = [pytest.mark.anyio, needs_proc]
-
-DEAF = "trap '' TERM HUP INT"
-
-
-def holding(lifeline: Lifeline, word: str, before: str = ":") -> Command:
-    """Return a command that holds the lifeline, with a child and an escapee, and runs for hours."""
-    line = f"{before}; {FOREVER} & setsid {FOREVER} & {lifeline.hold(word)}; {FOREVER}"
-    return Command.shell(f"{lifeline.hold('shell')}; {line}", name=word, grace=0.1)
-
-
-def commands(lifeline: Lifeline) -> list[Command]:
-    """Return a command that obeys a stop signal, and one that does not."""
-    return [holding(lifeline, "plain"), holding(lifeline, "deaf", DEAF)]
 
 
 def kill_agent(launcher: RemoteLauncher) -> None:
@@ -280,7 +268,7 @@ import json, os, signal, sys
 import anyio
 from currant import Runner
 from tests.agents import over_pipe
-from tests.test_remote_lost import commands
+from tests.holders import commands
 from tests.lifeline import Lifeline
 
 options = json.loads(sys.argv[1])
@@ -368,11 +356,14 @@ async def test_link_works_until_the_end_of_asyncio(anyio_backend: object) -> Non
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        (["/nonexistent/ssh"], "No such file or directory: '/nonexistent/ssh'"),
+        (["/nonexistent/ssh"], "this machine has no program '/nonexistent/ssh'"),
         (["/bin/sh", "-c", "echo 'Permission denied' >&2; exit 255"], "Permission denied"),
         (["/bin/sh", "-c", "exec /nonexistent/python"], "/nonexistent/python: not found"),
         (["/bin/sh", "-c", "exit 1"], "it has closed the connection"),
-        (["/bin/sh", "-c", r"printf '\n\0currant agent\0\n3.8\n'"], "its Python is 3.8"),
+        (
+            ["/bin/sh", "-c", r"printf '\n\0currant agent\0\n3.8\n'"],
+            "Python 3.8 on h1 is too old: currant needs 3.9",
+        ),
         (["/bin/sh", "-c", r"printf '\n\0currant agent\0\n3.9\n'"], "the connection has ended"),
         (["yes"], "the host sends something else"),
         (["/bin/sh", "-c", r"printf '\033[31mred\a' >&2"], "h1': red"),

@@ -40,7 +40,7 @@ from tests.reading import first_line, messages_of, read_until
 from tests.waiting import FOREVER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -524,7 +524,7 @@ async def test_two_tasks_cannot_enter_a_runner_of_many_commands() -> None:
     """The search for the programs of many commands gives other tasks their turn."""
 
     class Checks(FakeLauncher):
-        def check(self, command: Command) -> None:
+        async def check(self, commands: Sequence[Command]) -> None:
             """Find every program."""
 
     launcher = Checks()

@@ -112,6 +112,7 @@ def test_first_program_is_small_and_plain() -> None:
     """No shell on the way changes it: csh has its own use of ``!``, fish of parentheses."""
     python, options, first, program = agent_argv("python3")
     assert (python, options) == ("python3", "-ISc")
+    assert agent_argv()[-2:] == (first, program)
     assert not set(first) & set("'\"!$`\\\n")
     assert program.replace("+", "").replace("/", "").rstrip("=").isalnum()
     assert len(first + program) < 1200

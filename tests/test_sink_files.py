@@ -28,6 +28,9 @@ from currant import (
     Exit,
     Exited,
     Failed,
+    HostLost,
+    HostLostError,
+    HostUp,
     LaunchError,
     Line,
     Message,
@@ -481,6 +484,8 @@ def test_documentation_of_json_lists_each_type_and_its_keys() -> None:
         Failed("a", error, 1, 0.0),
         Skipped("a", DependencyError("a", "no"), 0.0),
         Dropped("a", 7, 0.0),
+        HostUp("h1", 0.0),
+        HostLost("h1", HostLostError("h1", "no route"), 0.0),
     ]
     assert {type(message) for message in messages} == set(get_args(Message))
     row = re.compile(r"^- (\w+): (.*?)(?=^- |^$)", re.MULTILINE | re.DOTALL)

@@ -18,6 +18,9 @@ from currant import (
     Exit,
     Exited,
     Failed,
+    HostLost,
+    HostLostError,
+    HostUp,
     LaunchError,
     Line,
     Ready,
@@ -45,6 +48,7 @@ CANNOT_STOP = Aborted("a", CannotStopError("a", 4711, 5), 1, 113.0)
 RESTARTING = Restarting("a", 2, 0.1, 110.0)
 FAILED = Failed("a", LaunchError("a", "no memory"), 2, 111.0)
 SKIPPED = Skipped("a", DependencyError("a", "db has failed"), 112.0)
+LOST = Aborted("a", HostLostError("h1", "no route"), 1, 113.0)
 STOPPED = Exit(None, SIGTERM, stopped=True)
 
 
@@ -77,6 +81,8 @@ def state_of(messages: list[BatchMessage], command: Command | None = COMMAND) ->
         ([STARTED, ABORTED, exited(Exit(0, None))], "failed"),
         ([STARTED, CANNOT_STOP], "failed"),
         ([STARTED, exited(STOPPED), CANNOT_STOP], "failed"),
+        ([STARTED, LOST], "failed"),
+        ([STARTED, LOST, RESTARTING], "restarting"),
         ([STARTED, exited(Exit(3, None)), RESTARTING], "restarting"),
         ([STARTED, ABORTED, exited(STOPPED), RESTARTING, STARTED], "running"),
         ([STARTED, exited(Exit(3, None)), RESTARTING, FAILED], "failed"),
@@ -119,6 +125,15 @@ def test_line_does_not_change_the_state() -> None:
     """The messages of iteration, with lines instead of batches, give the same state."""
     state = state_of([STARTED])
     assert state_after(Line("a", "stdout", b"1", b"\n", 101.0), state) is state
+
+
+def test_state_has_the_host_of_the_last_attempt() -> None:
+    """News of the host itself changes no state; the command has messages of its own."""
+    state = state_of([Started("a", 4711, 1, 100.0, "h1")])
+    assert state.host == "h1"
+    assert state_after(HostUp("h1", 101.0), state) is state
+    assert state_after(HostLost("h1", HostLostError("h1", "no route"), 102.0), state) is state
+    assert state_after(Started("a", 4712, 2, 120.0), state).host is None
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,10 @@ from currant import (
     Exited,
     ExitStatusLostError,
     Failed,
+    HostLost,
+    HostLostError,
+    HostUnreachableError,
+    HostUp,
     LaunchError,
     Line,
     Message,
@@ -82,6 +86,8 @@ def errors_of(name: str) -> SearchStrategy[CurrantError]:
         st.builds(SpillError, named, TEXTS, TEXTS),
         st.builds(CannotStopError, named, NUMBERS, seconds),
         st.builds(LaunchError, named, TEXTS),
+        st.builds(HostLostError, named, TEXTS),
+        st.builds(HostUnreachableError, named, TEXTS),
         st.builds(DependencyError, named, TEXTS),
         st.builds(CommandError, TEXTS),
         st.builds(CurrantError, TEXTS),
@@ -98,17 +104,19 @@ def messages_with_errors(draw: st.DrawFn) -> Message:
             st.builds(Aborted, named, errors_of(name), number, time),
             st.builds(Failed, named, st.builds(LaunchError, named, TEXTS), number, time),
             st.builds(Skipped, named, st.builds(DependencyError, named, TEXTS), time),
+            st.builds(HostLost, named, st.builds(HostLostError, named, TEXTS), time),
         )
     )
 
 
 MESSAGES = st.one_of(
-    st.builds(Started, NAMES, NUMBERS, NUMBERS, TIMES),
+    st.builds(Started, NAMES, NUMBERS, NUMBERS, TIMES, st.none() | NAMES),
     st.builds(Ready, NAMES, TIMES, TIMES),
     LINES,
     st.builds(Exited, NAMES, EXITS, NUMBERS, TIMES),
     st.builds(Restarting, NAMES, NUMBERS, TIMES, TIMES),
     st.builds(Dropped, NAMES, NUMBERS, TIMES),
+    st.builds(HostUp, NAMES, TIMES),
 )
 
 
@@ -165,10 +173,20 @@ def test_each_type_has_its_public_word() -> None:
         Failed("a", error, 1, 0.0),
         Skipped("a", DependencyError("a", "b"), 0.0),
         Dropped("a", 1, 0.0),
+        HostUp("a", 0.0),
+        HostLost("a", HostLostError("a", "b"), 0.0),
     ]
     assert {type(message) for message in messages} == set(get_args(Message))
-    words = "started ready line aborted exited restarting failed skipped dropped"
+    words = "started ready line aborted exited restarting failed skipped dropped host_up host_lost"
     assert [encode(message)["type"] for message in messages] == words.split()
+
+
+def test_host_is_written_only_if_it_is_another_machine() -> None:
+    """What older versions have written has no host, and is read as before."""
+    here = {"type": "started", "command": "a", "time": 0.0, "pid": 7, "attempt": 1}
+    assert encode(Started("a", 7, 1, 0.0)) == here
+    assert encode(Started("a", 7, 1, 0.0, "h1")) == {**here, "host": "h1"}
+    assert decode(here) == decode(here | {"host": None}) == Started("a", 7, 1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +264,10 @@ EXIT = encode_exit(Exit(0, None))
         {"type": "dropped", "command": "a", "time": 0.0, "lines": True},
         {"type": "dropped", "command": "a", "time": None, "lines": 3},
         {"type": "dropped", "command": 3, "time": 0.0, "lines": 3},
+        {"type": "started", "command": "a", "time": 0.0, "pid": 7, "attempt": 1, "host": 7},
+        {"type": "host_up", "command": "a", "time": 0.0},
+        {"type": "host_up", "host": "a"},
+        {"type": "host_lost", "host": "a", "time": 0.0},
         LINE | {"stream": "stdin"},
         LINE | {"stream": []},
         LINE | {"ending": "x"},

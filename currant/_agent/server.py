@@ -25,10 +25,12 @@ from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import FrameError, Kind, get, parse
 from currant._agent.hosted import Hosted
-from currant._agent.spec import decode_spec, encode_error
+from currant._agent.spec import decode_spec, encode_answer, encode_error, encode_finding
 from currant._process.child import Child
 from currant._process.local import LocalLauncher
+from currant._process.lookup import find_problem, find_setup_problem
 from currant._process.spawn import start_with_pidfd
+from currant._system import identity
 from currant._system.groups import has_pidfds
 from currant._values.errors import CannotStopError, LaunchError
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from currant._agent.link import Link
     from currant._process.child import SpawnSpec
-    from currant._values.launch_spec import SignalTarget
+    from currant._values.launch_spec import LaunchSpec, SignalTarget
 
 __all__ = ["Server"]
 
@@ -86,6 +88,8 @@ class Server:
             tasks.cancel_scope.cancel()
 
     async def _serve(self, greeting: dict[str, Any]) -> None:
+        if greeting["replaces"] is not None:
+            identity.kill(greeting["replaces"])  # Its guard ends its processes.
         self._silence = float(greeting["silence"])
         async with self._new_launcher(has_guard=greeting["guard"]) as self._launcher:
             self._link.send(Kind.WELCOME, 0, _about_this_host(greeting["version"]))
@@ -235,6 +239,12 @@ class Server:
     def _ask_sweep(self, number: int, body: dict[str, Any]) -> None:
         self._ask(body, self._sweep(body["name"], float(body["grace"])))
 
+    def _ask_exchange(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, self._exchange(number, body))
+
+    def _ask_check(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, _check(decode_spec(body["spec"])))
+
     def _ask(self, body: dict[str, Any], answer: Coroutine[Any, Any, dict[str, Any]]) -> None:
         question = get(body, "question", int)
         self._questions[question] = scope = anyio.CancelScope()
@@ -271,6 +281,18 @@ class Server:
         if (hosted := self._processes.get(number)) is not None:
             await hosted.process.wait_group()
         return {}
+
+    async def _exchange(self, number: int, body: dict[str, Any]) -> dict[str, Any]:
+        hosted = self._processes.get(number)
+        if hosted is None:
+            return {"refused": "the process has ended"}
+        request = get(body, "request", str).encode("latin-1")
+        where = get(body, "host", str), get(body, "port", int)
+        try:
+            answer = await hosted.process.exchange(*where, request, get(body, "most", int))
+        except (OSError, ValueError, OverflowError) as error:  # such as a name of wrong characters
+            return {"refused": str(error)}
+        return encode_answer(answer)
 
     async def _sweep(self, name: str | None, grace: float) -> dict[str, Any]:
         await self._launcher.sweep(name, grace)
@@ -323,9 +345,19 @@ class Server:
         Kind.STOP: _ask_stop,
         Kind.WAIT_GROUP: _ask_wait_group,
         Kind.SWEEP: _ask_sweep,
+        Kind.CHECK: _ask_check,
+        Kind.EXCHANGE: _ask_exchange,
         Kind.CANCEL: _cancel,
     }
     """What to do about each frame of a driver; INPUT has no JSON."""
+
+
+async def _check(spec: LaunchSpec) -> dict[str, Any]:
+    if (problem := find_setup_problem(spec)) is not None:
+        return encode_finding("wrong", problem)
+    if (problem := find_problem(spec)) is not None:
+        return encode_finding("missing", problem)
+    return encode_finding("")
 
 
 async def _start_and_poll(spec: SpawnSpec) -> Child:
@@ -342,6 +374,7 @@ def _about_this_host(version: int) -> dict[str, Any]:
     return {
         "version": version,
         "pid": os.getpid(),
+        "identity": identity.identity_of(os.getpid()),
         "host": os.uname().nodename,
         "python": "{}.{}.{}".format(*sys.version_info[:3]),
         "cpus": os.cpu_count() or 1,

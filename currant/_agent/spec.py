@@ -9,9 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from signal import Signals
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from currant._agent.frames import FrameError, get
+from currant._values.answer import Answer
 from currant._values.errors import CannotStopError, NotPermittedError
 from currant._values.exit import Exit
 from currant._values.launch_spec import SILENT, LaunchSpec, Pty
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from currant._values.limits import Limits
 
 __all__ = [
+    "decode_answer",
     "decode_error",
     "decode_exit",
+    "decode_finding",
     "decode_spec",
     "decode_usage",
+    "encode_answer",
     "encode_error",
     "encode_exit",
+    "encode_finding",
     "encode_spec",
     "encode_usage",
 ]
@@ -121,6 +126,45 @@ def decode_usage(body: dict[str, Any]) -> Usage | None:
         return Usage(float(user), float(system), int(memory))
     except (TypeError, ValueError, OverflowError):
         raise FrameError(f"a usage is {value!r}") from None
+
+
+def encode_finding(kind: Literal["", "wrong", "missing"], problem: str = "") -> dict[str, Any]:
+    """Return what a look-up has found as a dict that JSON can hold.
+
+    Args:
+        kind: nothing, a wrong option, or a file that is missing or cannot be used.
+        problem: which.
+    """
+    return {"kind": kind, "problem": problem}
+
+
+def decode_finding(body: dict[str, Any]) -> tuple[str, str]:
+    """Return the kind and the problem that `encode_finding` wrote.
+
+    Raises:
+        FrameError: it is none.
+    """
+    return get(body, "kind", str), get(body, "problem", str)
+
+
+def encode_answer(answer: Answer) -> dict[str, Any]:
+    """Return the answer of a server as a dict that JSON can hold."""
+    return {"data": answer.data.decode("latin-1"), "own": answer.is_its_own}
+
+
+def decode_answer(body: dict[str, Any]) -> Answer | str:
+    """Return the answer that `encode_answer` wrote, or why no server accepts a connection.
+
+    Raises:
+        FrameError: it is neither.
+    """
+    if "refused" in body:
+        return get(body, "refused", str)
+    is_its_own = None if body.get("own") is None else get(body, "own", bool)
+    try:
+        return Answer(get(body, "data", str).encode("latin-1"), is_its_own)
+    except UnicodeEncodeError:
+        raise FrameError("the answer of a server is no bytes") from None
 
 
 def encode_error(error: CannotStopError) -> dict[str, Any]:

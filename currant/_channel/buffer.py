@@ -137,7 +137,7 @@ class Buffer:
 
     def _keep(self, position: Position, event: BatchMessage) -> None:
         """Set `event` aside, after the count of lines dropped before it; drop the oldest events."""
-        if event.command in self._dropped:
+        if event.command is not None and event.command in self._dropped:
             self._set_aside.append((position, self._take_dropped(event.command)))
         self._set_aside.append((position, event))
         while len(self._set_aside) > MAX_EVENTS_KEPT:

@@ -15,30 +15,39 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from currant._values.errors import CommandError
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
     from currant._process.watch import Watch
+    from currant._values.answer import Answer
     from currant._values.command import Command
     from currant._values.exit import Exit
-    from currant._values.launch_spec import SignalTarget
+    from currant._values.launch_spec import LaunchSpec, SignalTarget
+    from currant._values.messages import HostMessage
     from currant._values.usage import Usage
 
 __all__ = [
     "Checker",
+    "Exchanger",
+    "HostTeller",
     "Launcher",
     "Limited",
+    "Local",
     "Measured",
     "Outlived",
-    "PortOwner",
+    "Placing",
     "Process",
     "Resizable",
     "Sweeper",
     "Watched",
+    "check_place",
+    "host_of",
     "limits_of",
 ]
 
@@ -47,7 +56,8 @@ class Process(Protocol):
     """A started process with the process group that it leads.
 
     Attributes:
-        host: the name of the machine on which the process lives.
+        host: the name of the machine on which the process lives; messages and results name it,
+            unless the process is `Local`.
         pid: the pid there, for display.
         stdin: the input if that is a pipe or a terminal, else None.  `send` raises
             `anyio.BrokenResourceError` if no process reads the input any more.  Closing a
@@ -139,15 +149,24 @@ class Outlived(Protocol):
 
 
 @runtime_checkable
-class PortOwner(Protocol):
-    """A process that knows whether a server is its own."""
+class Exchanger(Protocol):
+    """A process whose servers are asked from where it lives."""
 
-    async def listens(self, address: str, port: int, /) -> bool | None:
-        """Return whether the process or a descendant listens on that TCP port of the host.
+    async def exchange(self, host: str, port: int, request: bytes, most: int, /) -> Answer:
+        """Connect to a server, send a request, and receive the answer up to the end of a line.
 
-        Return None if no process listens there, or if the owner cannot be determined.  The address
-        is numeric.
+        The server may belong to the process or a descendant, or not; the answer says so.
         Cancellation: harmless.
+
+        Args:
+            host: the name or address of the server, as the host of the process knows it.
+            port: its TCP port.
+            request: what to send; may be empty.
+            most: the most bytes to receive; 0: do not wait for an answer.
+
+        Raises:
+            OSError: no server accepts the connection.
+            HostLostError: the host of the process is lost.
         """
         ...
 
@@ -175,12 +194,26 @@ class Measured(Protocol):
         ...
 
 
+@runtime_checkable
+class Local(Protocol):
+    """A process that may live on this machine; then messages and results name no host."""
+
+    @property
+    def is_local(self) -> bool: ...
+
+
+def host_of(process: Process) -> str | None:
+    """Return the host of a process; None: this machine."""
+    # An isinstance of a protocol takes 15 µs, a hundredth of a short call of `run_process`.
+    return None if getattr(process, "is_local", False) else process.host
+
+
 class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
-    One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper` or
-    `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`, and they may be
-    `PortOwner`, `Measured` and `Watched`.
+    One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
+    `HostTeller` or `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`,
+    and they may be `Local`, `Exchanger`, `Measured` and `Watched`.
     """
 
     async def __aenter__(self) -> object: ...
@@ -196,7 +229,8 @@ class Launcher(Protocol):
     async def launch(self, command: Command, /) -> Process:
         """Start `command` and return once the program runs.
 
-        The command's `name`, `grace`, `kill_mode` and `leftovers` are set.  With
+        The command's `name`, `grace`, `kill_mode` and `leftovers` are set; `host` and `resources`
+        only if the launcher is `Placing`, and then the call may wait for a place.  With
         ``leftovers="leave"``, no process is a `Sweeper`'s business.
         Cancellation: nothing is left running.
 
@@ -210,15 +244,20 @@ class Launcher(Protocol):
 class Checker(Protocol):
     """A launcher that can find out in advance that a command cannot be started.
 
-    The Runner calls `check` for each command on entry.
+    The Runner calls `check` when it has entered the launcher, before it starts any command.  If
+    that raises an error, it leaves the launcher, and may enter it again later.
     """
 
-    def check(self, command: Command, /) -> None:
-        """Look up the files and users that the command needs, and check its limits; run nothing.
+    async def check(self, commands: Sequence[Command], /) -> None:
+        """Look up the files and users that commands need, and check their limits; run nothing.
+
+        All of that is done where the commands would run.
+        Cancellation: harmless.
 
         Raises:
-            CommandNotFoundError: a file is missing or cannot be used.
+            CommandNotFoundError: of a command, a file is missing or cannot be used.
             CommandError: there is no such user or group, or a limit or a socket cannot be set.
+            HostLostError: the host that was asked is lost.
         """
         ...
 
@@ -239,6 +278,33 @@ def limits_of(launcher: Launcher) -> ShutdownLimits:
     # An isinstance of a protocol takes 15 µs, a hundredth of a short call of `run_process`.
     limits: ShutdownLimits | None = getattr(launcher, "limits", None)
     return ShutdownLimits() if limits is None else limits
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """A launcher with hosts, which chooses one by a command's `host` and `resources`.
+
+    For any other launcher, the Runner refuses a command that has one of them.
+    """
+
+    @property
+    def has_hosts(self) -> bool: ...
+
+
+def check_place(command: LaunchSpec, launcher: object) -> None:
+    """Check that the launcher can choose a host if the command says anything about its host.
+
+    Raises:
+        CommandError: it cannot.
+    """
+    if (command.host is None and not command.resources) or getattr(launcher, "has_hosts", False):
+        return
+    field = "resources" if command.host is None else "host"
+    value = dict(command.resources) if command.host is None else command.host
+    raise CommandError(
+        f"command {command.name!r}: {field}={value!r} needs a launcher with hosts, such as "
+        f"currant.hosts.Hosts, and {type(launcher).__name__} has none"
+    )
 
 
 @runtime_checkable
@@ -274,5 +340,34 @@ class Sweeper(Protocol):
 
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
+        """
+        ...
+
+
+@runtime_checkable
+class HostTeller(Protocol):
+    """A launcher whose hosts come and go.  A Runner runs `watch` beside its sinks."""
+
+    async def launch(self, command: Command, /, *, beside: Process | None = None) -> Process:
+        """Start `command`; see `Launcher.launch`.
+
+        With `beside`, a process of this launcher, the command is that of a probe.  It runs on the
+        host of that process, and takes no place there that another command could have.  Other
+        launchers have one place, and are not told.
+        """
+        ...
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]], /) -> None:
+        """Tell of each host that is up, and of each that is lost, until the Runner ends.
+
+        Called once, when the launcher has been entered; hosts that are up then are told first.  A
+        host that is lost is told not later than its processes fail.  An exception stops all
+        commands, and leaves the Runner's block.
+
+        Args:
+            tell: sends a message; waits while readers and sinks are behind, so nothing but this
+                call may depend on it.
+
+        Cancellation: the end of the Runner.
         """
         ...

@@ -1,6 +1,6 @@
 """Processes on this machine: `LocalLauncher` starts them, `LocalProcess` stands for a process.
 
-The code above the seam sees a `LocalProcess`: a `Process`, with `resize` and `listens`.  The kill
+The code above the seam sees a `LocalProcess`: a `Process`, with `resize` and `exchange`.  The kill
 path sees the `_ChildGroup` behind it: a child of ours and the process group that the child leads.
 """
 
@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from currant._process.child import Child, SpawnSpec
 from currant._process.containment import Containment, Members
 from currant._process.escapees import Escapees
+from currant._process.exchange import exchange
 from currant._process.guard import OrphanGuard
 from currant._process.handover import numbers_of, switches_user
 from currant._process.lookup import (
@@ -52,7 +53,7 @@ from currant._values.launch_spec import SILENT, LaunchSpec, Pty, wrapped_argv
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -60,10 +61,15 @@ if TYPE_CHECKING:
 
     from currant._process.containment import Admission, ContainmentOption
     from currant._system.accounts import Credentials
+    from currant._values.answer import Answer
     from currant._values.launch_spec import SignalTarget
     from currant._values.usage import Usage
 
 __all__ = ["LocalLauncher", "LocalProcess"]
+
+
+CHECKS_AT_A_TIME = 50
+"""Commands that are looked up before other tasks run: a thousand in a row take 10 ms."""
 
 
 class LocalLauncher:
@@ -111,6 +117,7 @@ class LocalLauncher:
                 "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
                 "commands"
             )
+        self._left = False
         folder = self._containment.find()
         if self._owns_guard:
             self._guard.start(folder)
@@ -144,17 +151,23 @@ class LocalLauncher:
             else:
                 self._guard.lower_escapee_grace()
 
-    def check(self, command: LaunchSpec) -> None:
-        """Look up the files and users that `command` needs, and check its limits; run nothing.
+    async def check(self, commands: Sequence[LaunchSpec]) -> None:
+        """Look up the files and users that commands need, and check their limits; run nothing.
+
+        Before the entry this works, too.
+        Cancellation: harmless.
 
         Raises:
             CommandNotFoundError: a file is missing or cannot be used.
             CommandError: there is no such user or group, or a limit or a socket cannot be set.
         """
-        if (problem := find_setup_problem(command)) is not None:
-            raise CommandError(f"command {command.name!r}: {problem}")
-        if (problem := find_problem(command)) is not None:
-            raise CommandNotFoundError(command.name, problem)
+        for number, command in enumerate(commands, 1):
+            if (problem := find_setup_problem(command)) is not None:
+                raise CommandError(f"command {command.name!r}: {problem}")
+            if (problem := find_problem(command)) is not None:
+                raise CommandNotFoundError(command.name, problem)
+            if number % CHECKS_AT_A_TIME == 0:
+                await checkpoint()
 
     async def launch(self, command: LaunchSpec) -> LocalProcess:
         """Start `command` in a new session and return once the program runs.
@@ -300,6 +313,7 @@ class LocalProcess:
         on_close: Callable[[LocalProcess], None],
     ) -> None:
         self.host = os.uname().nodename
+        self.is_local = True
         self.pid = group.id
         self.stdin = stdio.stdin
         self.stdout = stdio.stdout
@@ -380,9 +394,9 @@ class LocalProcess:
             if output is not None:
                 output.set_drain_deadline(self._limits.end_of_output)
 
-    async def listens(self, address: str, port: int) -> bool | None:
-        """Return whether a server is the process's own; see `PortOwner.listens`."""
-        return self._servers.listens(address, port)
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Ask a server something; see `Exchanger.exchange`."""
+        return await exchange(host, port, request, most, self._servers.listens)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; see `Resizable.resize`."""

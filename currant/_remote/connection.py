@@ -6,6 +6,7 @@ frame about a process that was closed is dropped, since it may have crossed the 
 
 from __future__ import annotations
 
+import random
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ import anyio
 from currant._agent.frames import FrameError, Kind, get, parse
 from currant._agent.link import Link, read_some
 from currant._agent.spec import encode_spec
+from currant._remote.command_line import OLDEST
 from currant._remote.credit import FIRST_WINDOW
 from currant._remote.peer import Peer
 from currant._remote.process import RemoteOutput, RemoteProcess
-from currant._remote.shipment import OLDEST, Greeting, payload
+from currant._remote.shipment import Greeting, payload
 from currant._remote.words import plain
-from currant._values.errors import HostUnreachableError
+from currant._values.errors import HostLostError, HostUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +39,15 @@ VERSION = 1
 
 CONNECT_LIMIT = 15.0
 """Seconds until a host that does not greet is given up."""
+
+PAUSES = (0.3, 0.6, 1.2, 2.4)
+"""Seconds, on the average, before each further try to connect to a host that turns us away.
+
+A server of ssh drops some of many logins at the same time (its MaxStartups, 10 by default).
+"""
+
+MOST_IDENTITY = 100
+"""The most characters of an identity: two numbers and a UUID."""
 
 LAST_WORDS = 0.5
 """Seconds to wait for what a transport says about its end."""
@@ -65,20 +76,31 @@ class Connection:
         transport: the way there.
         heartbeat: how soon the host is missed.
         has_guard: whether the agent has an orphan guard.
+        replaces: the identity of an agent that is killed first, if it still runs.
 
     Attributes:
         host: the same.
         peer: the agent, once `open` has returned.
+        agent_pid: the pid of the agent.
+        identity: what tells the agent apart from all other processes of the host; None if the host
+            does not tell.
     """
 
     def __init__(
-        self, host: str, transport: Transport, heartbeat: Heartbeat, *, has_guard: bool
+        self,
+        host: str,
+        transport: Transport,
+        heartbeat: Heartbeat,
+        *,
+        has_guard: bool,
+        replaces: str | None = None,
     ) -> None:
         self.host = host
         self.peer: Peer
         self._transport = transport
         self._heartbeat = heartbeat
         self._has_guard = has_guard
+        self._replaces = replaces
         self._numbers = count(1)
         self._last_number = 0
         self._processes: dict[int, RemoteProcess] = {}
@@ -90,6 +112,7 @@ class Connection:
         self._scopes: list[anyio.CancelScope] = []
         self._dying: str | None = None
         self.agent_pid = 0
+        self.identity: str | None = None
 
     # ---- from the greeting to the end ----
 
@@ -99,26 +122,29 @@ class Connection:
         Raises:
             HostUnreachableError: there is no agent in the end.
         """
-        try:
-            read_fd, write_fd = self._transport.open()
-        except OSError as error:
-            raise HostUnreachableError(self.host, str(error)) from error
-        link = Link(read_fd, write_fd)
-        self.peer = Peer(self.host, link)
-        tasks.start_soon(self._persist, self._listen)
         with anyio.move_on_after(CONNECT_LIMIT):
-            rest = await self._greet(read_fd)
+            link, rest = await self._reach(tasks)
+            self.peer = Peer(self.host, link)
             tasks.start_soon(self._persist, link.write)
             tasks.start_soon(self._persist, self._read, rest)
             link.send_raw(payload())
-            hello = {"silence": self._heartbeat.silence, "guard": self._has_guard}
-            link.send(Kind.HELLO, 0, {"version": VERSION, **hello})
+            link.send(Kind.HELLO, 0, self._hello())
             await self._is_welcome.wait()
             if self.peer.lost is not None:
                 raise HostUnreachableError(self.host, self.peer.lost)
             tasks.start_soon(self._persist, self._beat)
             return
-        raise HostUnreachableError(self.host, f"no agent has answered in {CONNECT_LIMIT:g} s")
+        reason = f"no agent has answered in {CONNECT_LIMIT:g} s"
+        said = plain(self._transport.said())
+        raise HostUnreachableError(self.host, f"{reason}: {said}" if said else reason)
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "silence": self._heartbeat.silence,
+            "guard": self._has_guard,
+            "replaces": self._replaces,
+        }
 
     async def close(self) -> None:
         """End all processes, and the agent."""
@@ -131,6 +157,38 @@ class Connection:
         for scope in self._scopes:
             scope.cancel()
         await self._transport.aclose()
+
+    async def lost(self) -> HostLostError:
+        """Wait until the host is lost, and return how; never returns after `close`.
+
+        Cancellation: harmless.
+        """
+        await self._over.wait()
+        if self.peer.lost is None or self._said_bye:
+            await anyio.sleep_forever()
+        return HostLostError(self.host, str(self.peer.lost))
+
+    async def _reach(self, tasks: TaskGroup) -> tuple[Link, bytes]:
+        """Open the transport until a Python greets; return the link, and what has come already."""
+        for pause in PAUSES:
+            try:
+                return await self._open_transport(tasks)
+            except HostUnreachableError:
+                if not self._transport.was_turned_away():
+                    raise
+            await self._transport.aclose()
+            await anyio.sleep(pause * random.uniform(0.5, 1.5))
+        return await self._open_transport(tasks)
+
+    async def _open_transport(self, tasks: TaskGroup) -> tuple[Link, bytes]:
+        try:
+            read_fd, write_fd = self._transport.open()
+        except OSError as error:
+            raise HostUnreachableError(self.host, str(error)) from error
+        self._has_said_all = anyio.Event()
+        tasks.start_soon(self._persist, self._listen)
+        rest = await self._greet(read_fd)
+        return Link(read_fd, write_fd), rest
 
     async def _greet(self, read_fd: int) -> bytes:
         """Wait for the mark of the first program; return what has come behind it."""
@@ -147,9 +205,11 @@ class Connection:
         except ValueError as error:
             raise HostUnreachableError(self.host, str(error)) from error
         if greeting.version < OLDEST:
-            version = ".".join(map(str, greeting.version))
+            found, needed = (".".join(map(str, each)) for each in (greeting.version, OLDEST))
             raise HostUnreachableError(
-                self.host, f"its Python is {version}, and an agent needs 3.9; name another one"
+                self.host,
+                f"Python {found} on {self.host} is too old: currant needs {needed} or newer; "
+                "name another one by Host(python=...)",
             )
         return greeting.rest
 
@@ -172,10 +232,11 @@ class Connection:
                 args = ()
 
     async def _listen(self) -> None:
+        has_said_all = self._has_said_all
         try:
             await self._transport.listen()
         finally:
-            self._has_said_all.set()
+            has_said_all.set()
 
     async def _wait_for_last_words(self) -> None:
         with anyio.move_on_after(LAST_WORDS):
@@ -245,7 +306,6 @@ class Connection:
         elif kind == Kind.DYING:
             self._dying = plain(get(parse(body), "reason", str))
         elif kind == Kind.GONE:
-            self._said_bye = True
             self._lose("the agent has ended")
         elif kind != Kind.PONG and not 0 < number <= self._last_number:
             raise FrameError(f"a {kind.name} about a process {number}")
@@ -282,4 +342,6 @@ class Connection:
 
     def _welcome(self, body: dict[str, Any]) -> None:
         self.agent_pid = get(body, "pid", int)
+        if body.get("identity") is not None:
+            self.identity = get(body, "identity", str)[:MOST_IDENTITY]
         self._is_welcome.set()

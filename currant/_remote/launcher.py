@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
 
 from currant._agent.frames import Kind
+from currant._agent.spec import decode_finding, encode_spec
 from currant._remote.connection import Connection, Heartbeat
-from currant._values.errors import CommandError, HostLostError, LaunchError
+from currant._remote.words import plain
+from currant._values.errors import (
+    CommandError,
+    CommandNotFoundError,
+    HostLostError,
+    LaunchError,
+)
 from currant._values.launch_spec import check_portable
+from currant._values.messages import HostLost, HostUp
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from typing import Self
 
+    from currant._process.launcher import Process
     from currant._remote.process import RemoteProcess
     from currant._remote.transport import Transport
+    from currant._values.errors import CurrantError
     from currant._values.launch_spec import LaunchSpec
+    from currant._values.messages import HostMessage
 
 __all__ = ["RemoteLauncher"]
 
@@ -36,10 +49,12 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         transport: the way there.
         heartbeat: how soon driver and agent miss each other.
         orphan_guard: whether a helper process over there ends the processes if the agent is killed.
+        replaces: the `identity` of an earlier connection that was lost.  Its agent may be frozen,
+            and so unable to end anything; it is killed first, and its guard ends its processes.
 
     Attributes:
         limits: how long each step of ending a process may take.
-        connection: the connection to the agent.
+        connection: the connection to the agent, from the entry on.
 
     Raises:
         HostUnreachableError: on entry, no agent could be started.
@@ -52,16 +67,24 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         *,
         heartbeat: Heartbeat | None = None,
         orphan_guard: bool = True,
+        replaces: str | None = None,
     ) -> None:
         self.limits: ShutdownLimits = ShutdownLimits()
         self._longest_grace = self.limits.grace
-        self.connection = Connection(
-            host, transport, heartbeat or Heartbeat(), has_guard=orphan_guard
+        self.connection: Connection
+        self._new_connection = partial(
+            Connection,
+            host,
+            transport,
+            heartbeat or Heartbeat(),
+            has_guard=orphan_guard,
+            replaces=replaces,
         )
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         failure: BaseException | None = None
+        self.connection = self._new_connection()  # A Runner may enter us again after a refusal.
         async with anyio.create_task_group() as tasks:
             try:
                 await self.connection.open(tasks)
@@ -76,7 +99,52 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         if failure is not None:
             raise failure
 
-    async def launch(self, command: LaunchSpec) -> RemoteProcess:
+    async def check(self, commands: Sequence[LaunchSpec]) -> None:
+        """Have the host look up what commands need; see `Checker.check`.
+
+        Cancellation: harmless.
+
+        Raises:
+            CommandNotFoundError: a file is missing on the host, or cannot be used.
+            CommandError: the host has no such user or group, or cannot set a limit; or the command
+                has an open file of this program, which cannot be sent.
+            HostLostError: the host is lost.
+        """
+        for command in commands:
+            if (problem := _problem_with_sending(command)) is not None:
+                raise CommandError(f"command {command.name!r}: {problem}")
+        errors: list[CurrantError | None] = [None] * len(commands)
+
+        async def look_up(number: int) -> None:
+            errors[number] = await self._error_of(commands[number])
+
+        async with anyio.create_task_group() as tasks:  # They are asked about at the same time.
+            for number in range(len(commands)):
+                tasks.start_soon(look_up, number)
+        for error in errors:
+            if error is not None:
+                raise error
+
+    async def _error_of(self, command: LaunchSpec) -> CurrantError | None:
+        """Return why the host cannot start a command; None if it can."""
+        peer = self.connection.peer
+        try:
+            with peer.expecting():
+                body = {"spec": encode_spec(command)}
+                kind, problem = await peer.ask(Kind.CHECK, 0, body, decode_finding)
+        except HostLostError as error:
+            return error
+        reason = f"on {peer.host}: {plain(problem)}"
+        if kind == "missing":
+            return CommandNotFoundError(command.name, reason)
+        return CommandError(f"command {command.name!r}: {reason}") if kind == "wrong" else None
+
+    async def launch(
+        self,
+        command: LaunchSpec,
+        *,
+        beside: Process | None = None,  # noqa: ARG002 - there is one place
+    ) -> RemoteProcess:
         """Start `command` on the host and return once the program runs.
 
         Cancellation: nothing is left running; takes as long as the host takes to say so.
@@ -84,7 +152,8 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         Raises:
             LaunchError: the command could not be started, or the host is lost; nothing is left.
         """
-        _check_can_be_sent(command)
+        if (problem := _problem_with_sending(command)) is not None:
+            raise LaunchError(command.name, problem)
         if command.grace is not None:
             self._longest_grace = max(self._longest_grace, command.grace)
         process = self.connection.start(command)
@@ -95,13 +164,19 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             await process.wait_closed()
             raise
         if process.failure is not None:
-            raise LaunchError(command.name, process.failure)
+            raise LaunchError(command.name, f"on {process.host}: {process.failure}")
         if not process.pid:
             try:
                 self.connection.peer.check()
             except HostLostError as lost:
                 raise LaunchError(command.name, str(lost)) from lost
         return process
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Tell that the host is up, and if it is lost; see `HostTeller.watch`."""
+        await tell(HostUp(self.connection.host, time.time()))
+        error = await self.connection.lost()
+        await tell(HostLost(self.connection.host, error, time.time()))
 
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
         """End the escapees of a command, or of all; see `Sweeper.sweep`.
@@ -117,13 +192,12 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             await peer.ask(Kind.SWEEP, 0, {"name": name, "grace": grace}, bool)
 
 
-def _check_can_be_sent(command: LaunchSpec) -> None:
+def _problem_with_sending(command: LaunchSpec) -> str | None:
     try:
         check_portable(command)
     except CommandError as error:
-        raise LaunchError(command.name, str(error)) from error
+        return str(error)
     for stream in ("stdout", "stderr"):
         if getattr(command, stream) == "inherit":
-            raise LaunchError(
-                command.name, f"its {stream} is 'inherit', but it runs on another host; read it"
-            )
+            return f"its {stream} is 'inherit', but it runs on another host; read it"
+    return None

@@ -15,16 +15,11 @@ import pkgutil
 import re
 import zlib
 from functools import cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from currant._remote.command_line import python_argv
 
-__all__ = ["MODULES", "OLDEST", "Greeting", "agent_argv", "files", "payload"]
+__all__ = ["MODULES", "Greeting", "agent_argv", "files", "payload"]
 
-
-OLDEST = (3, 9)
-"""The oldest Python that runs the agent."""
 
 MARK = b"\n\0currant agent\0\n"
 
@@ -34,15 +29,15 @@ MOST_NOISE = 1024 * 1024
 MODULES = {
     "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
     "currant._process": (
-        *("child", "containment", "escapees", "guard", "handover", "local", "lookup", "pipes"),
-        *("prefix", "spawn", "stop", "watch"),
+        *("child", "containment", "escapees", "exchange", "guard", "handover", "local", "lookup"),
+        *("pipes", "prefix", "spawn", "stop", "watch"),
     ),
     "currant._system": (
-        *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "listeners", "marks"),
-        *("proc", "rlimits", "terminal", "usage"),
+        *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "identity"),
+        *("listeners", "marks", "proc", "rlimits", "terminal", "usage"),
     ),
     "currant._values": (
-        *("checks", "errors", "exit", "launch_spec", "shutdown_limits", "standard_files"),
+        *("answer", "checks", "errors", "exit", "launch_spec", "shutdown_limits", "standard_files"),
         "usage",
     ),
 }
@@ -57,14 +52,14 @@ STAND_INS = {
 _FIRST = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv[1])))"
 
 
-def agent_argv(python: str) -> Sequence[str]:
+def agent_argv(python: str | None = None) -> tuple[str, ...]:
     """Return the command line that runs an agent.
 
     Args:
-        python: the Python on the host, at least 3.9.
+        python: the Python on the host; None: the host is searched for one.
     """
     program = zlib.compress(_text_of("currant._agent", "bootstrap.py").encode(), 9)
-    return (python, "-ISc", _FIRST, base64.b64encode(program).decode())
+    return python_argv(python, _FIRST, base64.b64encode(program).decode())
 
 
 def files() -> dict[str, str]:

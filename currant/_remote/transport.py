@@ -7,6 +7,7 @@ exec -i``, or the agent's Python itself.
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -35,8 +36,15 @@ EXIT_LIMIT = 1.0
 """Seconds that the program may take to exit once its pipes are closed."""
 
 
+TURNED_AWAY = re.compile(r"^(kex|ssh)_exchange_identification: ", re.MULTILINE)
+"""What ssh says if a server hangs up on it at once, as one does that has too many logins."""
+
+NO_WAY_BEHIND = "stdio forwarding failed"
+"""What ssh says besides if a jump host does not reach the host, which will not change soon."""
+
+
 class Transport(Protocol):
-    """A way to an agent."""
+    """A way to an agent, which may be opened again when it has been closed."""
 
     def open(self) -> tuple[int, int]:
         """Open the way; return the file to read from and the file to write to.
@@ -57,6 +65,13 @@ class Transport(Protocol):
         """Return the last lines that the transport has said about itself, for an error."""
         ...
 
+    def was_turned_away(self) -> bool:
+        """Return whether the host took no connection, and may take one a little later.
+
+        Then the transport is closed and opened again.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close the files, and end whatever was opened."""
         ...
@@ -70,7 +85,7 @@ class ArgvTransport:
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self._argv = argv
+        self.argv: Sequence[str] = argv
         self._child: Child | None = None
         self._files: list[int] = []
         self._error_fd = -1
@@ -78,6 +93,7 @@ class ArgvTransport:
 
     def open(self) -> tuple[int, int]:
         """Start the program; see `Transport.open`."""
+        self._said.clear()
         with no_fork:
             stdin, write_fd = os.pipe()
             read_fd, stdout = os.pipe()
@@ -85,10 +101,12 @@ class ArgvTransport:
             self._files = [read_fd, write_fd, self._error_fd]
             close_in_forks(self)
         try:
-            spec = SpawnSpec(self._argv, stdin, stdout, stderr, None, dict(os.environb))
+            spec = SpawnSpec(self.argv, stdin, stdout, stderr, None, dict(os.environb))
             self._child = Child(spec, with_pidfd=has_pidfds())
-        except BaseException:
+        except BaseException as error:
             self._close_files()
+            if isinstance(error, FileNotFoundError):
+                raise FileNotFoundError(f"this machine has no program {self.argv[0]!r}") from error
             raise
         finally:
             for fd in (stdin, stdout, stderr):
@@ -108,6 +126,11 @@ class ArgvTransport:
         """Return the last lines of the program's stderr."""
         return b"".join(self._said).decode(errors="replace").strip()
 
+    def was_turned_away(self) -> bool:
+        """Return whether ssh says that a server hung up on it before the login."""
+        said = self.said()
+        return bool(TURNED_AWAY.search(said)) and NO_WAY_BEHIND not in said
+
     async def aclose(self) -> None:
         """Close the pipes, and kill the program if it does not exit because of that."""
         self._close_files()
@@ -120,6 +143,7 @@ class ArgvTransport:
             with anyio.CancelScope(shield=True):  # Bounded: nothing survives SIGKILL for long.
                 await self._child.wait()
         self._child.close()
+        self._child = None
 
     def close_in_fork(self) -> None:
         """Close the pipes in a fork, which must not hold the agent's stdin open."""

@@ -7,18 +7,20 @@ caller stops the process.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._channel.discard import Discard
-from currant._process.launcher import limits_of
+from currant._process.launcher import Checker, limits_of
 from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.sweep import end_escapees_of
 from currant._synchronization import HomeLoop, KillBarrier, keep_interrupts_out
+from currant._values.errors import HostLostError, LaunchError
 
 if TYPE_CHECKING:
     from currant._process.launcher import Launcher
@@ -39,6 +41,9 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         command: the command, which waits for no other command.
         policies: how to treat the command.
         launcher: starts the process; entered and left here.
+
+    Raises:
+        CommandNotFoundError: the command could not be started, since a file is missing.
     """
     keep_interrupts_out(run_alone)
     life = Lifecycle(command, policies, _context(launcher))
@@ -47,6 +52,8 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
             may_go_on = False
             try:
                 await life.run()
+                if isinstance(life.attempt.error, LaunchError):
+                    await _check(life, launcher)
                 may_go_on = True
             finally:
                 with anyio.CancelScope(shield=True):  # Bounded: by the grace, and limits.reap.
@@ -58,6 +65,13 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         raise first from first.__cause__
     assert life.result is not None
     return life.result
+
+
+async def _check(life: Lifecycle, launcher: Launcher) -> None:
+    """Look for a missing file, which is a more exact error than that of the start."""
+    if isinstance(launcher, Checker):
+        with suppress(HostLostError):  # The start has told that.
+            await launcher.check([life.to_launch])
 
 
 async def _end_escapees(life: Lifecycle, *, may_go_on: bool) -> None:

@@ -26,7 +26,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.output import Output
 from currant._channel.silence import Silence
 from currant._channel.spill import SpillFile
-from currant._process.launcher import Outlived, Resizable
+from currant._process.launcher import Outlived, Resizable, host_of
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
@@ -100,6 +100,7 @@ class Attempt:
 
     Attributes:
         number: counts from 1; 0 before the launch.
+        host: the host of the process; None: this machine, or there was no process yet.
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
@@ -109,6 +110,7 @@ class Attempt:
 
     def __init__(self, command: Command, context: JobContext) -> None:
         self.number: int = 0
+        self.host: str | None = None
         self._command = command
         self._context = context
         self.exit: Exit | None = None
@@ -352,8 +354,9 @@ class Attempt:
 
     def _begin(self, running: _Running) -> None:
         process, tasks = running.process, running.tasks
+        self.host = host_of(process)
         self._enter(running)
-        started = Started(self._command.name, process.pid, self.number, time.time())
+        started = Started(self._command.name, process.pid, self.number, time.time(), self.host)
         # An isinstance of a protocol takes 15 µs.
         is_watched = getattr(process, "watch", None) is not None
         if is_watched and self._announcer.started_nowait(started):

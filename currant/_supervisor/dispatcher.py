@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from currant._values.plan import Plan
     from currant._values.shutdown_limits import ShutdownLimits
 
-__all__ = ["AT_A_TIME", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
 AT_A_TIME = 50
 """Commands that are dealt with before other tasks run: a thousand in a row take 10 ms."""

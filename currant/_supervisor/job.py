@@ -89,6 +89,11 @@ class Job:
         return self._life.attempt.pid
 
     @property
+    def host(self) -> str | None:
+        """The host of the current or last attempt; None: this machine, or it has not started."""
+        return self._life.attempt.host
+
+    @property
     def attempts(self) -> int:
         """How often the command was started, in all lives, failed starts included."""
         return self._life.attempts

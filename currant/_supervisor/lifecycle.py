@@ -421,6 +421,7 @@ class Lifecycle:
             places=places,
             tail=output.tail,
             usage=self.attempt.usage,
+            host=self.attempt.host,
         )
         self._phase = "ended"
         self.context.runner.channel.end_transcript(self.context.transcript)

@@ -2,7 +2,7 @@
 
     launcher           ends last, and stops leftover processes
       sinks            end after the last message
-        killing        calls from other threads, the time limit, the sweep after a kill
+        killing        calls from other threads, news of hosts, the time limit, a sweep
           lives        all commands
 
 One shielded task, the supervisor, owns these.  So whatever cancels the task of the block, a cancel
@@ -21,16 +21,16 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
-from currant._process.launcher import Checker, limits_of
-from currant._supervisor.dispatcher import AT_A_TIME, Dispatcher
+from currant._process.launcher import Checker, HostTeller, check_place, limits_of
+from currant._supervisor.dispatcher import Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop
+from currant._values.command import as_command
 from currant._values.errors import TimeLimitError, WrongTaskError
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Supervisor:
         self._closing = anyio.Event()
         self._is_supervised = False
         self._over = anyio.Event()
+        self._refusal: Exception | None = None  # of a command, so that nothing begins
         self._watching = anyio.CancelScope()
         if settings.keep_open:
             self.channel.add_producer()
@@ -147,12 +148,6 @@ class Supervisor:
         The body's own exception leaves unchanged.
         """
         self.has_begun = True
-        try:
-            await self._check_commands()
-        except BaseException:
-            self.has_begun = False
-            self.channel.close()
-            raise
         self.home.check("the entry of a Runner")
         owner = anyio.get_current_task()
         error: BaseException | None = None
@@ -166,6 +161,7 @@ class Supervisor:
                     tasks.start_soon(self._watch_barrier, name="currant barrier")
                     try:
                         await self._admitted.wait()
+                        self._raise_refusal()
                         self._failure.raise_first()
                         yield runner
                         self._end_body(owner)
@@ -173,8 +169,10 @@ class Supervisor:
                     except BaseException as raised:
                         # Raised again below, since the task group would wrap the error.
                         error = raised
-                        self._leave_early(f"the block was left by {type(raised).__name__}")
+                        if self._refusal is None:
+                            self._leave_early(f"the block was left by {type(raised).__name__}")
                     error = await self._end_block(owner, error)
+                    self.has_begun = self._refusal is None
                     if anyio.get_current_task() != owner:
                         # Only the owner can close the task group and the cancel scope.
                         groups.pop_all()
@@ -246,18 +244,31 @@ class Supervisor:
                 await self.channel.ended()
                 await self.channel.settled()
 
-    async def _check_commands(self) -> None:
-        """Look up the programs and files of all commands, if the launcher can."""
+    async def _find_refusal(self) -> Exception | None:
+        """Look up the programs and files of all commands, if the launcher can.
+
+        Returns:
+            The error with which the launcher refuses a command.
+        """
         launcher = self._settings.launcher
-        if isinstance(launcher, Checker):
-            for number, command in enumerate(self._plan.commands.values(), 1):
-                launcher.check(self._plan.to_launch(command))
-                if number % AT_A_TIME == 0:
-                    await checkpoint()
+        try:
+            for command in self._plan.commands.values():
+                check_place(command, launcher)
+            if isinstance(launcher, Checker):
+                await launcher.check(list(map(self._plan.to_launch, self._plan.commands.values())))
+        except Exception as error:
+            return error
+        return None
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
 
     def add(self, command: CommandLike) -> Job:
         """Run one more command."""
-        return self.dispatcher.add(command)
+        built = as_command(command)
+        check_place(built, self._settings.launcher)
+        return self.dispatcher.add(built)
 
     def hurry_soon(self) -> None:
         """Skip the rest of the grace; any thread and any signal handler may call this."""
@@ -282,30 +293,14 @@ class Supervisor:
 
     async def _supervise(self) -> None:
         """Run everything; end when the block is left, and all commands and sinks have ended."""
-        settings = self._settings
         self._is_supervised = True
         try:
             # Bounded: once the block is left, by the graces, limits.reap and limits.sinks.
             with anyio.CancelScope(shield=True):
-                async with settings.launcher, anyio.create_task_group() as sinks:
-                    self._sinks.start(self.channel, sinks)
-                    async with anyio.create_task_group() as killing:
-                        killing.start_soon(self.home.run_calls)
-                        killing.start_soon(
-                            self._sweep.after_kill, self._barrier, self._longest_stop
-                        )
-                        if settings.timeout is not None:
-                            killing.start_soon(self._limit_time, settings.timeout)
-                        async with self.dispatcher.tasks:
-                            if not self.is_closing:  # The block may be cancelled already.
-                                await self.dispatcher.register_all()
-                                self._sinks.release()
-                                await self.dispatcher.admit_all()
-                            self._admitted.set()
-                            await self._closing.wait()
-                        self.channel.close()
-                        await self._sweep.run()
-                        killing.cancel_scope.cancel()
+                async with self._settings.launcher:
+                    self._refusal = await self._find_refusal()
+                    if self._refusal is None:
+                        await self._run_all()
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # of the launcher, on entry or exit, or Ctrl-C on trio
@@ -315,6 +310,38 @@ class Supervisor:
             self.channel.close()
             self._watching.cancel()
             self._over.set()
+
+    async def _run_all(self) -> None:
+        """Run all that is nested in the launcher."""
+        timeout = self._settings.timeout
+        async with anyio.create_task_group() as sinks:
+            self._sinks.start(self.channel, sinks)
+            async with anyio.create_task_group() as killing:
+                killing.start_soon(self.home.run_calls)
+                killing.start_soon(self._watch_hosts)
+                killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
+                if timeout is not None:
+                    killing.start_soon(self._limit_time, timeout)
+                async with self.dispatcher.tasks:
+                    if not self.is_closing:  # The block may be cancelled already.
+                        await self.dispatcher.register_all()
+                        self._sinks.release()
+                        await self.dispatcher.admit_all()
+                    self._admitted.set()
+                    await self._closing.wait()
+                self.channel.close()
+                await self._sweep.run()
+                killing.cancel_scope.cancel()
+
+    async def _watch_hosts(self) -> None:
+        launcher = self._settings.launcher
+        try:
+            if isinstance(launcher, HostTeller):
+                await launcher.watch(self.channel.send)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            self._failure.note(unwrapped(error))
 
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)

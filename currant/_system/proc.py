@@ -25,6 +25,7 @@ __all__ = [
     "parent_of",
     "process_numbers",
     "process_numbers_after",
+    "start_time_of",
     "state_in",
 ]
 
@@ -178,6 +179,12 @@ def state_in(pid: int, group: int) -> str | None:
     if state == b"Z" and thread_count > 1:
         return "R"  # Only the first thread has ended.
     return state.decode()
+
+
+def start_time_of(pid: int) -> int | None:
+    """Return when a process began, in ticks since the system did; None if it does not exist."""
+    fields = _stat_fields(pid, 20)
+    return None if fields is None else int(fields[19])
 
 
 def _stat_fields(pid: int, count: int) -> list[bytes] | None:

@@ -45,12 +45,12 @@ MAX_ACCOUNT = 2**32 - 2
 
 
 @contextmanager
-def naming(command: str) -> Generator[None]:
-    """Put the name of the command before the text of a `CommandError`."""
+def naming(name: str, kind: str = "command") -> Generator[None]:
+    """Put the name of the command, or of another thing, before the text of a `CommandError`."""
     try:
         yield
     except CommandError as error:
-        raise CommandError(f"command {command!r}: {error}") from error.__cause__
+        raise CommandError(f"{kind} {name!r}: {error}") from error.__cause__
 
 
 def is_number(value: object) -> bool:

@@ -58,6 +58,7 @@ from currant._values.policies import (
     check_terminal_is_kept,
 )
 from currant._values.probe import Probe
+from currant._values.resources import checked_resources
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 from currant._values.standard_files import (
     File,
@@ -68,6 +69,7 @@ from currant._values.standard_files import (
     checked_stdout,
     is_open_file,
 )
+from currant._values.variables import NO_VARIABLES, checked_env
 
 if TYPE_CHECKING:
     from socket import socket
@@ -102,7 +104,6 @@ Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
 After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
 
 
-_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _NO_NEEDS: Mapping[str, Condition | None] = MappingProxyType({})
 
 
@@ -132,6 +133,8 @@ class ProcessOptions(TypedDict, total=False):
     grace: float | None
     kill_mode: KillMode | None
     leftovers: Leftovers | None
+    host: str | None
+    resources: Mapping[str, int] | None
     ready: Probe | None
     alive: Probe | None
     failure_threshold: int
@@ -248,6 +251,12 @@ class Command(LaunchSpec):
             their output, for a tool whose last child still writes; ``"leave"``: after a success
             they go on, and so do those that have left the group, for a tool that starts a daemon.
             A kill, a failure or the death of this program stops the group in any case.
+        host: the name of the host to run on, for a launcher with hosts, such as
+            `currant.hosts.Hosts`; None: the launcher chooses.  Any other launcher refuses such a
+            command on entry of the Runner.
+        resources: what the command needs of its host, such as ``{"cpus": 2, "gpus": 1}``: the
+            launcher waits until a host has as much left, and gives it back when the command has
+            ended.  It is counted, not enforced.  For a launcher with hosts, as `host` is.
         ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
             is ready as soon as it runs.  A command that exits before it is ready has failed,
             whatever the exit code.
@@ -309,7 +318,7 @@ class Command(LaunchSpec):
         *,
         name: str | None = None,
         cwd: StrOrPath | None = None,
-        env: Mapping[str, str] = _NO_VARIABLES,
+        env: Mapping[str, str] = NO_VARIABLES,
         inherit_env: bool = True,
         stdout: File | StdoutWord = None,
         stderr: File | StderrWord = "separate",
@@ -331,6 +340,8 @@ class Command(LaunchSpec):
         grace: float | None = None,
         kill_mode: KillMode | None = None,
         leftovers: Leftovers | None = None,
+        host: str | None = None,
+        resources: Mapping[str, int] | None = None,
         ready: Probe | None = None,
         alive: Probe | None = None,
         failure_threshold: int = 3,
@@ -354,7 +365,7 @@ class Command(LaunchSpec):
                 argv=words,
                 name=name,
                 cwd=None if cwd is None else checked_path("cwd", cwd),
-                env=_checked_env(env),
+                env=checked_env(env),
                 inherit_env=inherit_env,
                 stdout=checked_stdout(stdout),
                 stderr=checked_stderr(stderr),
@@ -376,6 +387,8 @@ class Command(LaunchSpec):
                 grace=grace,
                 kill_mode=kill_mode,
                 leftovers=leftovers,
+                host=host,
+                resources=checked_resources(resources),
                 ready=ready,
                 alive=alive,
                 failure_threshold=failure_threshold,
@@ -409,6 +422,7 @@ class Command(LaunchSpec):
             self.leftovers,
         )
         check_terminal_is_kept(self.pty, self.leftovers)
+        _check_host(self.host)
         _check_probes(self.ready, self.alive)
         if self.ready is not None:
             _check_reads_lines(self, self.ready)
@@ -479,6 +493,8 @@ class Command(LaunchSpec):
             # Variables and input may be secrets, and a repr ends up in logs, so neither is shown.
             if name == "after":
                 shown += [f"after={dict(value)}"] if value else []
+            elif name == "resources":
+                shown += [f"resources={dict(value)}"] if value else []
             elif name == "env":
                 shown += [f"env={sorted(value)}"] if value else []
             elif name == "listen":
@@ -498,7 +514,7 @@ class Command(LaunchSpec):
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
         check_portable(self)
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        plain = {name: dict(values[name]) for name in ("env", "after")}
+        plain = {name: dict(values[name]) for name in ("env", "after", "resources")}
         return partial(type(self), **values | plain), ()
 
 
@@ -622,22 +638,12 @@ def _check_name(name: object) -> None:
     check_encodable("name", name)
 
 
-def _checked_env(env: object) -> Mapping[str, str]:
-    if env is _NO_VARIABLES:
-        return _NO_VARIABLES
-    if not isinstance(env, Mapping):
-        raise CommandError(f"env must be a mapping from str to str, not {env!r}")
-    given = cast("Mapping[object, object]", env)
-    for key, value in given.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise CommandError(
-                f"env must map str to str, not {key!r} to a value of type {type(value).__name__}"
-            )
-        if not key or "=" in key:
-            raise CommandError(f"the name of a variable must not be empty or contain '=': {key!r}")
-        check_encodable("the name of a variable", key)
-        check_encodable(f"the variable {key}", value)
-    return MappingProxyType(cast("dict[str, str]", dict(given)))
+def _check_host(host: object) -> None:
+    if host is None:
+        return
+    if not isinstance(host, str) or not host:
+        raise CommandError(f"host must be the name of a host or None, not {host!r}")
+    check_encodable("host", host)
 
 
 def _checked_stdin(stdin: object) -> object:

@@ -29,11 +29,13 @@ __all__ = [
     "EmptyCommandError",
     "ExitStatusLostError",
     "ExpectError",
+    "HostListError",
     "HostLostError",
     "HostUnreachableError",
     "JobEndedError",
     "LaunchError",
     "MissingExtraError",
+    "NoCapacityError",
     "NotCapturedError",
     "NotPermittedError",
     "NotReadyError",
@@ -127,6 +129,41 @@ class CommandNotFoundError(CommandError, FileNotFoundError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"command {name!r}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class HostListError(CommandError):
+    """A text does not describe hosts.
+
+    Attributes:
+        text: the text as given.
+        reason: what is wrong with it.
+    """
+
+    _fields = ("text", "reason")
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"cannot read the host list {text!r}: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class NoCapacityError(CommandError):
+    """No host could ever run a command: it needs more than each of them has, or one not there.
+
+    Raised on entry of the Runner, before any process is started.  For a command that is added
+    later, it is the `__cause__` of a `LaunchError`.
+
+    Attributes:
+        name: the command's name.
+        reason: what it needs, and what there is.
+    """
+
+    _fields = ("name", "reason")
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"no host can run {name!r}: {reason}")
         self.name = name
         self.reason = reason
 

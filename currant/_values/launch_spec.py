@@ -124,6 +124,8 @@ class LaunchSpec:
     grace: float | None = None
     kill_mode: KillMode | None = None
     leftovers: Leftovers | None = None
+    host: str | None = None
+    resources: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
 
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:
@@ -136,7 +138,7 @@ class LaunchSpec:
         values: dict[str, Any] = {
             spec.name: getattr(command, spec.name) for spec in fields(LaunchSpec)
         }
-        values["env"] = dict(command.env)
+        values["env"], values["resources"] = dict(command.env), dict(command.resources)
         return LaunchSpec(**values)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from currant._values.lines import Batch, Line
 
 if TYPE_CHECKING:
-    from currant._values.errors import CurrantError, DependencyError, LaunchError
+    from currant._values.errors import CurrantError, DependencyError, HostLostError, LaunchError
     from currant._values.exit import Exit
 
 __all__ = [
@@ -24,6 +24,9 @@ __all__ = [
     "Dropped",
     "Exited",
     "Failed",
+    "HostLost",
+    "HostMessage",
+    "HostUp",
     "Message",
     "Ready",
     "Restarting",
@@ -42,12 +45,14 @@ class Started:
         pid: the process id on the host where the process runs.
         attempt: 1 for the first start, plus 1 for each restart, also of a command that had ended.
         time: seconds since the epoch.
+        host: the name of that host; None: this machine.
     """
 
     command: str
     pid: int
     attempt: int
     time: float
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +125,12 @@ class Failed:
 class Aborted:
     """The attempt has failed and currant is stopping the process.
 
-    The command was not ready in time, did not pass its `alive` probe or exceeded its time limit.
+    The command was not ready in time, did not pass its `alive` probe or exceeded its time limit; or
+    its host is lost, and then no `Exited` follows.
 
     Attributes:
         command: the command's name.
-        error: a `NotReadyError`, `UnresponsiveError` or `TimeLimitError`.
+        error: a `NotReadyError`, `UnresponsiveError`, `TimeLimitError` or `HostLostError`.
         attempt: the number of the attempt, from 1.
         time: seconds since the epoch.
     """
@@ -165,14 +171,57 @@ class Dropped:
     time: float
 
 
-Message: TypeAlias = (
-    Started | Ready | Line | Aborted | Exited | Restarting | Failed | Skipped | Dropped
+@dataclass(frozen=True, slots=True)
+class HostUp:
+    """A host takes commands, for the first time or again.
+
+    Attributes:
+        host: the name of the host.
+        time: seconds since the epoch.
+    """
+
+    host: str
+    time: float
+
+    @property
+    def command(self) -> None:
+        """None: the message is about no command."""
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class HostLost:
+    """A host takes no more commands: it is lost, or could not be reached.
+
+    Each command that ran there has failed, and has an `Aborted` of its own.
+
+    Attributes:
+        host: the name of the host.
+        error: why it is lost; a `HostUnreachableError` if it was never up.
+        time: seconds since the epoch.
+    """
+
+    host: str
+    error: HostLostError
+    time: float
+
+    @property
+    def command(self) -> None:
+        """None: the message is about no command."""
+        return
+
+
+HostMessage: TypeAlias = HostUp | HostLost
+"""The messages about a host; their `command` is None."""
+
+_Event: TypeAlias = (
+    Started | Ready | Aborted | Exited | Restarting | Failed | Skipped | Dropped | HostMessage
 )
+
+Message: TypeAlias = Line | _Event
 """The messages of ``async for message in runner``."""
 
-BatchMessage: TypeAlias = (
-    Started | Ready | Batch | Aborted | Exited | Restarting | Failed | Skipped | Dropped
-)
+BatchMessage: TypeAlias = Batch | _Event
 """The messages of `Runner.batches`, which a sink receives too."""
 
 

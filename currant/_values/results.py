@@ -60,6 +60,7 @@ class Result:
         omitted: the numbers of bytes that `capture` left out of `stdout` and of `stderr`.
         places: where `stdout` and `stderr` went, as texts such as ``"the file 'log'"``; None for a
             stream that came to currant.
+        host: the host of the last attempt; None: this machine, or the attempt has not started.
     """
 
     command: str
@@ -75,6 +76,7 @@ class Result:
     usage: Usage | None = field(default=None, repr=False)
     omitted: Omitted = NOTHING_OMITTED
     places: Places = field(default=Places(), repr=False)
+    host: str | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         names = (each.name for each in fields(self) if each.repr)

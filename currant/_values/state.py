@@ -13,13 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
-from currant._values.errors import CannotStopError
+from currant._values.errors import CannotStopError, HostLostError
 from currant._values.lines import Batch, Line
 from currant._values.messages import (
     Aborted,
     Dropped,
     Exited,
     Failed,
+    HostLost,
+    HostUp,
     Ready,
     Restarting,
     Skipped,
@@ -53,6 +55,7 @@ class CommandState:
         exit: the exit of the last attempt; None before the exit, or if the attempt has not started.
         error: the error of the last `Aborted`, `Failed` or `Skipped`; None otherwise, as after an
             exit before the command was ready, for which there is no message.
+        host: the host of the last attempt; None: this machine, or it has not started.
     """
 
     phase: Phase = "queued"
@@ -61,6 +64,7 @@ class CommandState:
     started_at: float | None = None
     exit: Exit | None = None
     error: CurrantError | None = None
+    host: str | None = None
 
 
 QUEUED = CommandState()
@@ -79,11 +83,11 @@ def state_after(  # noqa: PLR0911 - one case for each message
             ready when it has started.
     """
     match message:
-        case Started(pid=pid, attempt=attempt, time=time):
-            return CommandState("running", attempt, pid, time)
+        case Started(pid=pid, attempt=attempt, time=time, host=host):
+            return CommandState("running", attempt, pid, time, host=host)
         case Ready():
             return replace(before, phase="ready")
-        case Aborted(error=CannotStopError() as error):
+        case Aborted(error=CannotStopError() | HostLostError() as error):
             # No other message follows.
             return replace(before, phase="failed", error=error)
         case Aborted(error=error):
@@ -97,7 +101,7 @@ def state_after(  # noqa: PLR0911 - one case for each message
             return CommandState("failed", attempt, error=error)
         case Skipped(error=error):
             return replace(before, phase="skipped", error=error)
-        case Line() | Batch() | Dropped():
+        case Line() | Batch() | Dropped() | HostUp() | HostLost():
             return before
         case _:
             assert_never(message)

@@ -24,6 +24,8 @@ from currant._values.messages import (
     Dropped,
     Exited,
     Failed,
+    HostLost,
+    HostUp,
     Ready,
     Restarting,
     Skipped,
@@ -33,7 +35,7 @@ from currant._values.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from currant._values.errors import DependencyError, LaunchError
+    from currant._values.errors import DependencyError, HostLostError, LaunchError
     from currant._values.lines import StreamName
     from currant._values.messages import BatchMessage, Message
 
@@ -44,11 +46,15 @@ T = TypeVar("T")
 ENDINGS = ("\n", "\r\n", "\r", "")
 
 
-def encode(message: Message) -> dict[str, object]:  # noqa: PLR0911 - a row for each message
+def encode(  # noqa: C901, PLR0911 - a row for each message
+    message: Message,
+) -> dict[str, object]:
     """Return `message` as a dict that JSON can hold."""
     match message:
         case Started():
-            return _head("started", message) | {"pid": message.pid, "attempt": message.attempt}
+            process = {"pid": message.pid, "attempt": message.attempt}
+            host = {} if message.host is None else {"host": message.host}
+            return _head("started", message) | process | host
         case Line():
             return _head("line", message) | {"stream": message.stream} | _encode_data(message)
         case Exited():
@@ -69,6 +75,10 @@ def encode(message: Message) -> dict[str, object]:  # noqa: PLR0911 - a row for 
             return _head("failed", message) | attempt | _encode_error(message.error)
         case Dropped():
             return _head("dropped", message) | {"lines": message.lines}
+        case HostUp():
+            return _head("host_up", message)
+        case HostLost():
+            return _head("host_lost", message) | _encode_error(message.error)
         case _:
             assert_never(message)
 
@@ -118,7 +128,8 @@ def decode_exit(encoded: Mapping[str, object]) -> Exit:
 
 
 def _head(kind: str, message: Message) -> dict[str, object]:
-    return {"type": kind, "command": message.command, "time": message.time}
+    subject = "host" if isinstance(message, HostUp | HostLost) else "command"
+    return {"type": kind, subject: getattr(message, subject), "time": message.time}
 
 
 def _encode_data(line: Line) -> dict[str, object]:
@@ -130,11 +141,25 @@ def _encode_data(line: Line) -> dict[str, object]:
     return encoded
 
 
-def _decode(encoded: Mapping[str, object]) -> Message:  # noqa: PLR0911 - a row for each type
-    command, time = _get(encoded, "command", str), _seconds(encoded, "time")
-    match encoded["type"]:
+def _decode(encoded: Mapping[str, object]) -> Message:
+    kind, time = encoded["type"], _seconds(encoded, "time")
+    match kind:
+        case "host_up":
+            return HostUp(_get(encoded, "host", str), time)
+        case "host_lost":
+            lost = cast("HostLostError", _decode_error(encoded))
+            return HostLost(_get(encoded, "host", str), lost, time)
+        case _:
+            return _decode_about_command(encoded, kind, _get(encoded, "command", str), time)
+
+
+def _decode_about_command(  # noqa: PLR0911 - a row for each type
+    encoded: Mapping[str, object], kind: object, command: str, time: float
+) -> Message:
+    match kind:
         case "started":
-            return Started(command, _get(encoded, "pid", int), _attempt(encoded), time)
+            host = None if encoded.get("host") is None else _get(encoded, "host", str)
+            return Started(command, _get(encoded, "pid", int), _attempt(encoded), time, host)
         case "line":
             return _decode_line(encoded, command, time)
         case "exited":

@@ -30,9 +30,10 @@ class StopRemark:
 
     def __call__(self, message: EventMessage) -> str | None:
         """Return the line that follows the text of `message`; None if there is none."""
-        if self.runner is None:
+        name = message.command
+        if self.runner is None or name is None:
             return None
-        name, jobs = message.command, self.runner.jobs
+        jobs = self.runner.jobs
         reason = self.runner.barrier.reason
         others = (job.result for job in jobs.values() if job.name != name)
         if (

@@ -74,10 +74,12 @@ class ConsoleSink(ThreadedSink):
             file, a `SinkWarning` says so, and the block comes in parts); ``"raw"``: the bytes as
             the commands wrote them, without labels.
         texts: templates for ``"started"``, ``"ready"``, ``"aborted"``, ``"exited"``,
-            ``"restarting"``, ``"failed"``, ``"skipped"`` and ``"dropped"``, in place of the
-            defaults; None: no text.  A template may have the fields of the prefix, and if they
-            apply ``{exit}``, ``{after}`` and ``{delay}`` (seconds), ``{error}``, ``{lines}``.  A
-            template for ``"exited"`` is used for every exit, the default only for failures.
+            ``"restarting"``, ``"failed"``, ``"skipped"``, ``"dropped"``, ``"host_up"`` and
+            ``"host_lost"``, in place of the defaults; None: no text.  A template may have the
+            fields of the prefix, and if they apply ``{exit}``, ``{after}`` and ``{delay}``
+            (seconds), ``{error}``, ``{lines}``; a template for a host has ``{host}``, ``{error}``
+            and ``{time}`` alone.  A template for ``"exited"`` is used for every exit, the default
+            only for failures; for ``"started"`` and ``"host_up"`` there is no default.
         remark: called with each event in a worker thread; returns a further line to show after the
             event, or None.
         progress: whether a terminal on stderr shows below the output how many commands are done;

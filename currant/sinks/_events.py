@@ -10,6 +10,8 @@ from currant._values.messages import (
     Dropped,
     Exited,
     Failed,
+    HostLost,
+    HostUp,
     Ready,
     Restarting,
     Skipped,
@@ -21,16 +23,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from currant._values.command import Command
+    from currant._values.messages import HostMessage
 
 __all__ = ["Description", "Event", "EventMessage", "describe"]
 
 Event: TypeAlias = Literal[
-    "started", "ready", "aborted", "exited", "restarting", "failed", "skipped", "dropped"
+    "started",
+    "ready",
+    "aborted",
+    "exited",
+    "restarting",
+    "failed",
+    "skipped",
+    "dropped",
+    "host_up",
+    "host_lost",
 ]
 """The events that a sink can report."""
 
 EventMessage: TypeAlias = (
-    Started | Ready | Aborted | Exited | Restarting | Failed | Skipped | Dropped
+    "Started | Ready | Aborted | Exited | Restarting | Failed | Skipped | Dropped | HostMessage"
 )
 """The messages that are not output."""
 
@@ -42,7 +54,7 @@ class Description:
     Attributes:
         event: the kind of event.
         text: what happened, in a few words; the command's name is in the text only if the event has
-            an error.
+            an error, the host's if the event is about a host.
         fields: the facts in the text by name, for a template with other words.
         is_expected: whether an exit is a success or a stop by currant; True for other events.
     """
@@ -55,15 +67,15 @@ class Description:
     @property
     def is_news(self) -> bool:
         """Whether a person wants to see the event without having asked for it."""
-        return self.event not in ("started", "exited") or not self.is_expected
+        return self.event not in ("started", "exited", "host_up") or not self.is_expected
 
     @property
-    def names_command(self) -> bool:
-        """Whether the text names the command."""
-        return "error" in self.fields
+    def names_subject(self) -> bool:
+        """Whether the text names the command or the host."""
+        return "error" in self.fields or "host" in self.fields
 
 
-def describe(  # noqa: PLR0911 - a row for each message
+def describe(  # noqa: C901, PLR0911 - a row for each message
     message: EventMessage, commands: Mapping[str, Command]
 ) -> Description:
     """Describe `message`; `commands` are the commands of the Runner, by name."""
@@ -89,5 +101,9 @@ def describe(  # noqa: PLR0911 - a row for each message
             return Description("dropped", "1 line discarded", {"lines": 1})
         case Dropped(lines=lines):
             return Description("dropped", f"{lines} lines discarded", {"lines": lines})
+        case HostUp(host=host):
+            return Description("host_up", f"the host {host!r} is up", {"host": host})
+        case HostLost(host=host, error=error):
+            return Description("host_lost", str(error), {"host": host, "error": error})
         case _:
             assert_never(message)

@@ -31,10 +31,10 @@ class JSONSink:
         with open("log.jsonl", "wb") as file:
             currant.run("seq 3", sinks=[JSONSink(file)])
 
-    Every object has ``type`` (a word of the list below), ``command`` and ``time`` (in seconds since
-    the epoch).  The other keys depend on the type:
+    Every object has ``type`` (a word of the list below), ``time`` (in seconds since the epoch) and,
+    unless it is about a host, ``command``.  The other keys depend on the type:
 
-    - started: ``pid``, ``attempt``
+    - started: ``pid``, ``attempt``, and on another machine than this one ``host``
     - line: ``stream``, ``text`` (without the ending), ``ending`` (``"\n"``, ``"\r\n"``, ``"\r"`` or
       ``""``).  If the bytes are not UTF-8, ``base64`` holds them, and ``text`` has U+FFFD.
     - ready: ``after``, in seconds
@@ -46,6 +46,8 @@ class JSONSink:
     - failed: ``attempt``, ``error``, ``error_type``, ``error_fields``
     - skipped: ``error``, ``error_type``, ``error_fields``
     - dropped: ``lines``, a number
+    - host_up: ``host``
+    - host_lost: ``host``, ``error``, ``error_type``, ``error_fields``
 
     Two Runners at the same time need two sinks.  The sink neither opens nor closes the file.
 

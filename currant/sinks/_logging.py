@@ -28,9 +28,11 @@ LEVELS: dict[Event, int] = {
     "failed": logging.ERROR,
     "skipped": logging.ERROR,
     "dropped": logging.WARNING,
+    "host_up": logging.INFO,
+    "host_lost": logging.ERROR,
 }
 
-ATTRIBUTES = ("command", "time", "stream", "pid", "attempt")
+ATTRIBUTES = ("command", "time", "stream", "pid", "attempt", "host")
 """The fields of messages that records have as attributes."""
 
 
@@ -44,10 +46,12 @@ class LoggingSink(ThreadedSink):
 
         currant.run({"worker": "echo ready"}, sinks=[LoggingSink("app.workers")])
 
-    Each record has the attributes ``command`` (the name) and ``time`` (seconds since the epoch,
-    when the line was read).  A line also has ``stream``; events may have ``pid`` and ``attempt``.
+    Each record has the attributes ``command`` (the name; empty if a host came up or was lost) and
+    ``time`` (seconds since the epoch, when the line was read).  A line also has ``stream``; events
+    may have ``pid``, ``attempt`` and ``host``.
     The text of a line is the message of the record, with U+FFFD for bytes that are not UTF-8.
-    Starts are DEBUG, ends INFO, failures ERROR; restarts and discarded lines are WARNING.
+    Starts are DEBUG, ends INFO, failures and lost hosts ERROR; restarts and discarded lines are
+    WARNING.
 
     Handlers run in a worker thread, and may be slow.
 
@@ -90,4 +94,4 @@ class LoggingSink(ThreadedSink):
 
     def _log(self, level: int, message: Message, text: str) -> None:
         extra = {name: getattr(message, name) for name in ATTRIBUTES if hasattr(message, name)}
-        self._logger.log(level, text, extra=extra)
+        self._logger.log(level, text, extra={"command": "", **extra})

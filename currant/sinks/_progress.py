@@ -36,6 +36,8 @@ class ProgressLine:
         """Count the commands by their states after `backlog`."""
         for message in backlog:
             name = message.command
+            if name is None:
+                continue
             before = self._states.get(name, QUEUED)
             after = state_after(message, before, commands.get(name))
             self._states[name] = after

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from currant._values.command import Command
 from currant._values.errors import CommandError
 from currant._values.lines import Batch
-from currant._values.messages import Dropped, Ready, Skipped, Started
+from currant._values.messages import Dropped, HostLost, HostUp, Ready, Skipped, Started
 from currant._values.names import printable
 from currant._values.shell_syntax import without_exec
 from currant.sinks._colors import Palette, check_style
@@ -78,16 +78,18 @@ FIELDS: dict[str, object] = {
 """The fields that every template may have, with examples."""
 
 EVENT_FIELDS: dict[Event, dict[str, object]] = {
-    "started": {},
-    "ready": {"after": 0.1},
-    "aborted": {"error": "is not ready"},
-    "exited": {"exit": "exit code 3"},
-    "restarting": {"delay": 0.1},
-    "failed": {"error": "cannot start"},
-    "skipped": {"error": "was skipped"},
-    "dropped": {"lines": 1},
+    "started": FIELDS,
+    "ready": {**FIELDS, "after": 0.1},
+    "aborted": {**FIELDS, "error": "is not ready"},
+    "exited": {**FIELDS, "exit": "exit code 3"},
+    "restarting": {**FIELDS, "delay": 0.1},
+    "failed": {**FIELDS, "error": "cannot start"},
+    "skipped": {**FIELDS, "error": "was skipped"},
+    "dropped": {**FIELDS, "lines": 1},
+    "host_up": {"time": FIELDS["time"], "host": "a"},
+    "host_lost": {"time": FIELDS["time"], "host": "a", "error": "is lost"},
 }
-"""More fields that the template for an event may have."""
+"""The fields that the template for an event may have."""
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class Templates:
         self._texts = {
             event: None
             if text is None
-            else _checked(f"texts[{event!r}]", text, FIELDS | EVENT_FIELDS[event])
+            else _checked(f"texts[{event!r}]", text, EVENT_FIELDS[event])
             for event, text in texts.items()
         }
         self._in_color = in_color
@@ -182,19 +184,22 @@ class Templates:
     def event_text(self, message: EventMessage) -> str | None:
         """Return the text for an event; None if no text is to be shown."""
         described = describe(message, self._commands)
-        shown = self._of(message.command)
+        fields = self._event_fields(message)
         if described.event not in self._texts:
             if not described.is_news:
                 return None
             text = described.text
-            return text if described.names_command else f"{shown.name}: {text}"
+            return text if described.names_subject else f"{fields['name']}: {text}"
         template = self._texts[described.event]
-        if template is None:
-            return None
-        fields = self._fields(shown, message.time) | {"stream": ""}
+        return None if template is None else template.format_map({**fields, **described.fields})
+
+    def _event_fields(self, message: EventMessage) -> dict[str, object]:
+        if isinstance(message, HostUp | HostLost):
+            return {"time": _local(message.time)}
+        fields = self._fields(self._of(message.command), message.time) | {"stream": ""}
         if not isinstance(message, Ready | Skipped | Dropped):
             fields["attempt"] = message.attempt
-        return template.format_map({**fields, **described.fields})
+        return fields
 
     def _add(self, name: str, style: str) -> _CommandStyle:
         text = printable(name)
@@ -214,11 +219,15 @@ class Templates:
             "name": shown.name,
             "pid": shown.pid,
             "attempt": shown.attempt,
-            "time": datetime.fromtimestamp(time, UTC).astimezone(),
+            "time": _local(time),
             "elapsed": max(0.0, time - began),
             "index": shown.index,
             "command": shown.line,
         }
+
+
+def _local(time: float) -> datetime:
+    return datetime.fromtimestamp(time, UTC).astimezone()
 
 
 def line_of(command: Command | None) -> str:
