@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Checker",
     "Exchanger",
+    "Holder",
     "HostTeller",
     "Launcher",
     "Limited",
@@ -212,8 +213,8 @@ class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
-    `HostTeller` or `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`,
-    and they may be `Local`, `Exchanger`, `Measured` and `Watched`.
+    `HostTeller`, a `Holder` or `Limited`.  Its processes are `Outlived`, in a terminal they are
+    `Resizable`, and they may be `Local`, `Exchanger`, `Measured` and `Watched`.
     """
 
     async def __aenter__(self) -> object: ...
@@ -369,5 +370,19 @@ class HostTeller(Protocol):
                 call may depend on it.
 
         Cancellation: the end of the Runner.
+        """
+        ...
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A launcher whose processes end if this program is silent for too long."""
+
+    async def hold(self) -> None:
+        """Let the processes go on although this program is about to be stopped, as by Ctrl-Z.
+
+        Call this right before.  Once the program goes on, the launcher takes it back by itself.  A
+        process whose host is lost does not keep the call from returning.
+        Cancellation: the processes may be held or not.
         """
         ...

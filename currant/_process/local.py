@@ -34,7 +34,6 @@ from currant._process.lookup import (
 from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, TerminalOutput
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import FORBIDDEN_TIMEOUT, Forbidden, Stopper, StopSpec, wait_empty
-from currant._process.watch import Watch
 from currant._system.dispositions import sigchld_is_ignored
 from currant._system.forks import close_in_forks
 from currant._system.groups import ProcessGroup
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     from anyio.abc import Process
 
     from currant._process.containment import Admission, ContainmentOption
+    from currant._process.watch import Watch
     from currant._system.accounts import Credentials
     from currant._values.answer import Answer
     from currant._values.launch_spec import SignalTarget
@@ -340,6 +340,8 @@ class LocalProcess:
     def watch(self) -> Watch | None:
         """Watches the process, if it has a pidfd and no terminal; see `Watched`."""
         if self._watch is None and isinstance(self._stdio, PipeStdio):
+            from currant._process.watch import Watch  # noqa: PLC0415 - an agent has no use for it
+
             pidfd, pipes = self._group.pidfd, self._stdio.outputs()
             self._watch = None if pidfd is None else Watch(pidfd, pipes)
         return self._watch

@@ -7,7 +7,9 @@ frame about a process that was closed is dropped, since it may have crossed the 
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -84,6 +86,8 @@ class Connection:
         agent_pid: the pid of the agent.
         identity: what tells the agent apart from all other processes of the host; None if the host
             does not tell.
+        is_held: whether the agent waits for us however long we are silent, as far as we know; if
+            the host is lost then, its processes may go on until its end of the link ends.
     """
 
     def __init__(
@@ -113,6 +117,8 @@ class Connection:
         self._dying: str | None = None
         self.agent_pid = 0
         self.identity: str | None = None
+        self.is_held = False
+        self._releases_at = inf
 
     # ---- from the greeting to the end ----
 
@@ -122,6 +128,7 @@ class Connection:
         Raises:
             HostUnreachableError: there is no agent in the end.
         """
+        self._tasks = tasks
         with anyio.move_on_after(CONNECT_LIMIT):
             link, rest = await self._reach(tasks)
             self.peer = Peer(self.host, link)
@@ -167,6 +174,20 @@ class Connection:
         if self.peer.lost is None or self._said_bye:
             await anyio.sleep_forever()
         return HostLostError(self.host, str(self.peer.lost))
+
+    async def hold(self) -> None:
+        """Have the agent wait for us, until we have gone on for an interval of the heartbeat."""
+        self.is_held = True
+        try:
+            with suppress(HostLostError):
+                await self.peer.ask(Kind.HOLD, 0, {"held": True}, dict)
+        finally:
+            self._releases_at = anyio.current_time() + self._heartbeat.interval
+
+    async def _release(self) -> None:
+        with suppress(HostLostError):
+            await self.peer.ask(Kind.HOLD, 0, {"held": False}, dict)
+            self.is_held = False
 
     async def _reach(self, tasks: TaskGroup) -> tuple[Link, bytes]:
         """Open the transport until a Python greets; return the link, and what has come already."""
@@ -260,6 +281,9 @@ class Connection:
             woken_at = anyio.current_time() + self._heartbeat.interval
             await anyio.sleep(self._heartbeat.interval)
             now = anyio.current_time()
+            if now >= self._releases_at:
+                self._releases_at = inf
+                self._tasks.start_soon(self._persist, self._release)
             # If this program itself was suspended, it first has to read what has come meanwhile.
             was_suspended = now > woken_at + self._heartbeat.interval
             if now > self.peer.link.heard_at + self._heartbeat.lost and not was_suspended:

@@ -172,6 +172,10 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
                 raise LaunchError(command.name, str(lost)) from lost
         return process
 
+    async def hold(self) -> None:
+        """Have the agent wait for this program, which is about to be stopped; see `Holder.hold`."""
+        await self.connection.hold()
+
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
         """Tell that the host is up, and if it is lost; see `HostTeller.watch`."""
         await tell(HostUp(self.connection.host, time.time()))

@@ -30,7 +30,7 @@ MODULES = {
     "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
     "currant._process": (
         *("child", "containment", "escapees", "exchange", "guard", "handover", "local", "lookup"),
-        *("pipes", "prefix", "spawn", "stop", "watch"),
+        *("pipes", "prefix", "spawn", "stop"),
     ),
     "currant._system": (
         *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "identity"),
