@@ -17,8 +17,9 @@ from currant._channel.output import Output
 from currant._process.launcher import Watched
 from currant._process.local import LocalLauncher
 from currant._values.exit import Exit
+from currant._values.launch_spec import SILENT
 from currant.testing import FakeLauncher, Script
-from tests.waiting import FOREVER, LIMIT
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -175,9 +176,10 @@ async def test_launcher_without_a_watch_has_each_stream_read(read: list[StreamNa
 
 async def test_output_that_begins_during_a_stop_is_read() -> None:
     """A command that writes more than a pipe holds, only when it is asked to stop, can end."""
-    script = "trap 'seq 100000; exit 0' TERM; echo ready >&2; while :; do sleep 0.01; done"
+    script = "trap 'seq 100000; exit 0' TERM; echo ready >&2; read line"
+    command = Command.shell(script, name="a", stdin=SILENT)
     with anyio.fail_after(LIMIT):
-        async with Runner({"a": Command.shell(script)}, capture=True, grace=LIMIT) as runner:
+        async with Runner([command], capture=True, grace=LIMIT) as runner:
             await runner["a"].expect(b"ready")
             runner.kill()
     result = runner.results["a"]
@@ -189,10 +191,11 @@ async def test_output_that_begins_during_a_stop_is_read() -> None:
 async def test_output_that_begins_after_a_cancellation_is_read(lifeline: Lifeline) -> None:
     """The task that waited for the first output is gone; the command can end nevertheless."""
     at_end = f"seq 100000; {lifeline.say('written')}; exit 0"
-    script = f"{lifeline.hold('up')}; trap '{at_end}' TERM; {lifeline.say('set')}; {FOREVER}"
+    script = f"{lifeline.hold('up')}; trap '{at_end}' TERM; {lifeline.say('set')}; read line"
     with anyio.fail_after(LIMIT):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(currant.run_process, Command.shell(script, grace=LIMIT))
+            command = Command.shell(script, grace=LIMIT, stdin=SILENT)
+            tasks.start_soon(currant.run_process, command)
             await to_thread.run_sync(lifeline.wait_for, "set")
             tasks.cancel_scope.cancel()
     assert lifeline.ended() == {"up", "set", "written"}
