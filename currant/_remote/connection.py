@@ -49,7 +49,7 @@ A server of ssh drops some of many logins at the same time (its MaxStartups, 10 
 """
 
 MOST_IDENTITY = 100
-"""The most characters of an identity: two numbers and a UUID."""
+"""The most characters of an identity: two numbers and a UUID; and of a version."""
 
 LAST_WORDS = 0.5
 """Seconds to wait for what a transport says about its end."""
@@ -79,11 +79,16 @@ class Connection:
         heartbeat: how soon the host is missed.
         has_guard: whether the agent has an orphan guard.
         replaces: the identity of an agent that is killed first, if it still runs.
+        on_change: called when the host is lost, before its processes are told, and when the agent
+            is about to end.
 
     Attributes:
         host: the same.
         peer: the agent, once `open` has returned.
         agent_pid: the pid of the agent.
+        python: the version of its Python, such as ``"3.11.2"``.
+        cpus: how many processors its host has.
+        is_dying: whether the agent is about to end by itself, because of a signal.
         identity: what tells the agent apart from all other processes of the host; None if the host
             does not tell.
         is_held: whether the agent waits for us however long we are silent, as far as we know; if
@@ -98,6 +103,7 @@ class Connection:
         *,
         has_guard: bool,
         replaces: str | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self.host = host
         self.peer: Peer
@@ -116,9 +122,16 @@ class Connection:
         self._scopes: list[anyio.CancelScope] = []
         self._dying: str | None = None
         self.agent_pid = 0
+        self.python = ""
+        self.cpus = 1
+        self._on_change = on_change or _do_nothing
         self.identity: str | None = None
         self.is_held = False
         self._releases_at = inf
+
+    @property
+    def is_dying(self) -> bool:
+        return self._dying is not None
 
     # ---- from the greeting to the end ----
 
@@ -298,6 +311,7 @@ class Connection:
         if self._dying is not None:
             reason = f"{self._dying}; {reason}"
         self.peer.lose(reason)
+        self._on_change()
         processes, self._processes = self._processes, {}
         for process in processes.values():
             process.note_lost(reason)
@@ -329,6 +343,7 @@ class Connection:
             self.peer.take_answer(parse(body))
         elif kind == Kind.DYING:
             self._dying = plain(get(parse(body), "reason", str))
+            self._on_change()
         elif kind == Kind.GONE:
             self._lose("the agent has ended")
         elif kind != Kind.PONG and not 0 < number <= self._last_number:
@@ -366,6 +381,12 @@ class Connection:
 
     def _welcome(self, body: dict[str, Any]) -> None:
         self.agent_pid = get(body, "pid", int)
+        self.python = plain(str(body.get("python", "")))[:MOST_IDENTITY]
+        self.cpus = max(1, get(body, "cpus", int)) if "cpus" in body else 1
         if body.get("identity") is not None:
             self.identity = get(body, "identity", str)[:MOST_IDENTITY]
         self._is_welcome.set()
+
+
+def _do_nothing() -> None:
+    pass

@@ -51,6 +51,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         orphan_guard: whether a helper process over there ends the processes if the agent is killed.
         replaces: the `identity` of an earlier connection that was lost.  Its agent may be frozen,
             and so unable to end anything; it is killed first, and its guard ends its processes.
+        on_change: as for `Connection`.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -68,6 +69,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         heartbeat: Heartbeat | None = None,
         orphan_guard: bool = True,
         replaces: str | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self.limits: ShutdownLimits = ShutdownLimits()
         self._longest_grace = self.limits.grace
@@ -79,7 +81,13 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             heartbeat or Heartbeat(),
             has_guard=orphan_guard,
             replaces=replaces,
+            on_change=on_change,
         )
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the host is lost, so that the ends of its processes may never be known."""
+        return self.connection.peer.lost is not None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -110,20 +118,27 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
                 has an open file of this program, which cannot be sent.
             HostLostError: the host is lost.
         """
-        for command in commands:
-            if (problem := _problem_with_sending(command)) is not None:
-                raise CommandError(f"command {command.name!r}: {problem}")
+        for error in await self.errors_of(commands):
+            if error is not None:
+                raise error
+
+    async def errors_of(self, commands: Sequence[LaunchSpec]) -> Sequence[CurrantError | None]:
+        """Return, for each of the commands, with which error `check` refuses it; None: with none.
+
+        Cancellation: harmless.
+        """
         errors: list[CurrantError | None] = [None] * len(commands)
 
         async def look_up(number: int) -> None:
             errors[number] = await self._error_of(commands[number])
 
         async with anyio.create_task_group() as tasks:  # They are asked about at the same time.
-            for number in range(len(commands)):
-                tasks.start_soon(look_up, number)
-        for error in errors:
-            if error is not None:
-                raise error
+            for number, command in enumerate(commands):
+                if (problem := _problem_with_sending(command)) is not None:
+                    errors[number] = CommandError(f"command {command.name!r}: {problem}")
+                else:
+                    tasks.start_soon(look_up, number)
+        return errors
 
     async def _error_of(self, command: LaunchSpec) -> CurrantError | None:
         """Return why the host cannot start a command; None if it can."""

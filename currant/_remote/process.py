@@ -215,6 +215,11 @@ class RemoteProcess:
     def __repr__(self) -> str:
         return f"<RemoteProcess {self._name!r} on {self.host} pid={self.pid}>"
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its host was lost before all of its group was known to have ended."""
+        return self._lost is not None and (self._exit is None or not self._is_gone)
+
     # ---- the seam ----
 
     async def wait(self) -> Exit:
@@ -365,8 +370,8 @@ class RemoteProcess:
         Raises:
             HostLostError: the host was lost before.
         """
-        if self._lost is not None and (self._exit is None or not self._is_gone):
-            raise HostLostError(self.host, self._lost)
+        if self.is_lost:
+            raise HostLostError(self.host, str(self._lost))
         if self._exit is None:  # It outlived SIGKILL.
             raise anyio.ClosedResourceError
         return self._exit
