@@ -142,8 +142,11 @@ class KillBarrier:
     __slots__ = ("_children", "_event", "_home", "_reason", "_thrown")
 
     def __init__(self) -> None:
+        self._begin(HomeLoop())
+
+    def _begin(self, home: HomeLoop) -> None:
         self._event: anyio.Event | None = None  # as soon as a task waits
-        self._home = HomeLoop()
+        self._home = home
         self._reason: str | None = None
         self._thrown = False
         self._children: dict[KillBarrier, None] = {}  # those that have not been opened
@@ -217,9 +220,8 @@ class ChildBarrier(KillBarrier):
     __slots__ = ("_parent",)
 
     def __init__(self, parent: KillBarrier) -> None:
-        super().__init__()
+        self._begin(parent._home)  # noqa: SLF001 - the other half of the same class
         self._parent = parent
-        self._home = parent._home  # noqa: SLF001 - the other half of the same class
         parent._children[self] = None  # noqa: SLF001 - the other half of the same class
 
     @property

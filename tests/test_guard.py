@@ -718,19 +718,19 @@ async def test_register_has_the_groups_that_exist() -> None:
     guard = OrphanGuard(RUN, LIMIT)
     guard.start()
     try:
-        guard.raise_escapee_grace(2.0)
+        guard.raise_escapee_grace(20.0)
         guard.register(11, StopSpec(SIGTERM, 1.0))
         guard.register(12, StopSpec(SIGINT, float("inf"), "mixed"))
         guard.raise_escapee_grace(1.0)
-        assert registered(guard) == ["= 20", "11 15 10", "12 2 1000000000 mixed"]
+        assert registered(guard) == ["= 200", "11 15 10", "12 2 1000000000 mixed"]
         guard.unregister(11)
-        assert registered(guard) == ["= 20", "12 2 1000000000 mixed"]
+        assert registered(guard) == ["= 200", "12 2 1000000000 mixed"]
         guard.register(13, StopSpec(SIGTERM, 1.0))
-        assert registered(guard) == ["= 20", "13 15 10", "12 2 1000000000 mixed"]
+        assert registered(guard) == ["= 200", "13 15 10", "12 2 1000000000 mixed"]
         with guard.expecting("f00"):
             assert registered(guard)[-1] == "? f00"
         guard.lower_escapee_grace()
-        assert registered(guard)[0] == "= 20"
+        assert registered(guard)[0] == "= 200"
         guard.unregister(12)
         guard.unregister(13)
         guard.lower_escapee_grace()

@@ -148,9 +148,9 @@ SCRIPTS = {
 
 SEAM = {
     *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
-    *("exchange", "is_local", "leave_group", "resize", "usage", "wait_group"),
+    *("exchange", "is_local", "leave_group", "resize", "usage", "wait_group", "watch"),
 }
-"""The members of `Process`, `Local`, `Outlived`, `Exchanger`, `Resizable` and `Measured`."""
+"""The members of `Process`, and of the protocols of what a process may also be."""
 
 
 @pytest.mark.anyio

@@ -45,11 +45,11 @@ class CapturedOutput:
         """The numbers of bytes that were not kept."""
         if self._capture is None:
             return NOTHING_OMITTED
-        counts = {name: stream.omitted for name, stream in self._streams.items()}
-        # The head is full before anything is omitted, so both streams are cut in the same place.
-        if not any(counts.values()):
+        stdout, stderr = self._streams["stdout"].omitted, self._streams["stderr"].omitted
+        if not stdout and not stderr:
             return NOTHING_OMITTED
-        return Omitted(counts["stdout"], counts["stderr"], after=self._capture.head)
+        # The head is full before anything is omitted, so both streams are cut in the same place.
+        return Omitted(stdout, stderr, after=self._capture.head)
 
 
 class _CapturedStream:

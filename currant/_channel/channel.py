@@ -36,8 +36,9 @@ from currant._synchronization import HomeLoop, Notifier
 from currant._values.lines import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from currant._channel.subscription import Subscription
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
 
@@ -147,10 +148,22 @@ class Channel:
         """Hand `message` to each subscription in turn; wait if it is full and not abandoned."""
         if isinstance(message, Batch):
             await checkpoint()  # a command may write without pause: other tasks need their turn
-        for subscription in self._sinks:
+        for subscription in self._takers:
             await subscription.put(message)
-        if not self._for_sinks_only:
-            await self.readers.put(message)
+
+    def send_nowait(self, message: BatchMessage) -> bool:
+        """Hand `message` to each subscription, if all have room now; return whether they have."""
+        takers = self._takers
+        if not all(taker.accepts(message) for taker in takers):
+            return False
+        for taker in takers:
+            taker.put_nowait(message)
+        return True
+
+    @property
+    def _takers(self) -> Sequence[Subscription]:
+        """The subscriptions that get every message."""
+        return self._sinks if self._for_sinks_only else (*self._sinks, self.readers)
 
     @contextmanager
     def waiting(self) -> Generator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from anyio.lowlevel import checkpoint
 
@@ -26,6 +26,10 @@ class Discard:
         """Forget `message`; other tasks get a turn after each batch."""
         if isinstance(message, Batch):
             await checkpoint()
+
+    def send_nowait(self, _: BatchMessage) -> Literal[True]:
+        """Forget a message that is no batch."""
+        return True
 
     def new_transcript(self, command: str, may_go_on: Callable[[], bool]) -> Transcript:
         """Return the transcript of a life of `command`."""

@@ -1,6 +1,6 @@
 """The output of an attempt: bytes are read to their end and sent on as batches of whole lines.
 
-Both streams are read at the same time, stderr in a separate task.  On the way, `CapturedOutput`,
+Both streams are read at the same time, each in a task of its own.  On the way, `CapturedOutput`,
 `Tail` and the `Transcript` keep their share, and each chunk is searched for the lines that probes
 wait for.  That happens before the chunk is sent, so readiness waits neither for room nor for the
 end of a line.
@@ -31,7 +31,7 @@ from currant._values.errors import OutputLimitError
 from currant._values.lines import MAX_LINE, batches_with_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from anyio.abc import ByteReceiveStream, TaskGroup
 
@@ -108,6 +108,7 @@ class Output:
         self._tail = Tail(line_limit)
         self._open_streams = 2
         self._receiving = 0  # how many streams wait for the process
+        self._unread: dict[StreamName, ByteReceiveStream] = {}  # those that no task reads yet
         self._shields: list[anyio.CancelScope] = []
         self._is_given_up = False
         self._change = Notifier()
@@ -152,6 +153,47 @@ class Output:
         tasks.start_soon(self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
 
+    def expect(self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None) -> None:
+        """Begin to wait for output: call `read_soon` or `end_unread` for each stream.
+
+        This is the other way to `read`, for a caller that learns of the first output.
+        """
+        self._transcript.begin_attempt()
+        sources: dict[StreamName, ByteReceiveStream | None] = {"stdout": stdout, "stderr": stderr}
+        for stream, source in sources.items():
+            if self.silence is not None:
+                self.silence.begin_wait()
+            if source is None:
+                self._note_end(stream)
+            else:
+                self._unread[stream] = source
+                self._receiving += 1
+
+    @property
+    def unread(self) -> Collection[StreamName]:
+        """The streams that no task reads yet."""
+        return self._unread.keys()
+
+    def read_soon(self, stream: StreamName, tasks: TaskGroup, *, has_begun: bool) -> None:
+        """Have a task in `tasks` read an unread stream to its end, as `read` does.
+
+        Args:
+            stream: the stream.
+            tasks: takes the task.
+            has_begun: whether there is output already.
+        """
+        source = self._unread.pop(stream)
+        self._receiving -= 1
+        if self.silence is not None:
+            self.silence.end_wait(has_output=has_begun)
+        tasks.start_soon(self._read, source, stream)
+
+    def end_unread(self, stream: StreamName) -> None:
+        """Note that an unread stream has ended without any output."""
+        del self._unread[stream]
+        self._receiving -= 1
+        self._note_end(stream)
+
     def give_up(self) -> None:
         """Let a cancellation end the reading; until now it goes on, also during a stop."""
         self._is_given_up = True  # The reading may begin only after this.
@@ -183,6 +225,9 @@ class Output:
                 await self._send_lines(source, stream)
         if self.silence is not None:
             self.silence.ended()
+        self._note_end(stream)
+
+    def _note_end(self, stream: StreamName) -> None:
         self._transcript.end_of_attempt(stream)
         self._open_streams -= 1
         self._change.notify_all()

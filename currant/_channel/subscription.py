@@ -77,15 +77,24 @@ class Subscription(ABC):
 
         If there is no room, wait until a reader makes room; if no reader will, discard output.
         """
-        if self._is_closed:
-            return
-        if self._may_enter(message):
+        if not self.put_nowait(message):
+            await self._wait_for_room(message)
+            self.wake()
+
+    def put_nowait(self, message: BatchMessage) -> bool:
+        """Add `message` if there is room for it, and return whether nothing is left to do."""
+        if not self.accepts(message):
+            return False
+        if not self._is_closed:
             if self._waiting_senders:
                 self._overtakes += 1
             self._buffer.append(message)
-        else:
-            await self._wait_for_room(message)
-        self.wake()
+            self.wake()
+        return True
+
+    def accepts(self, message: BatchMessage) -> bool:
+        """Return whether `put` would not wait."""
+        return self._is_closed or self._may_enter(message)
 
     def take(self, max_bytes: int | None = None) -> tuple[Position, BatchMessage]:
         """Remove and return the oldest message and its position; there must be a message.

@@ -54,7 +54,7 @@ class Transcript:
         total: how many bytes have come, in both streams.
     """
 
-    __slots__ = ("_cursors", "_may_go_on", "_readable", "_tracks", "arrival", "total")
+    __slots__ = ("_cursors", "_may_go_on", "_parts", "_rules", "_tracks", "arrival", "total")
 
     def __init__(
         self,
@@ -69,15 +69,8 @@ class Transcript:
         self._tracks: dict[StreamName, Track] = {"stdout": Track(), "stderr": Track()}
         self._cursors: list[Cursor] = []
         self._may_go_on = may_go_on
-        self._readable = Readable(
-            command,
-            self._tracks,
-            self.arrival,
-            Notifier(),
-            Waiters() if waiters is None else waiters,
-            waiting,
-            unread_timeout,
-        )
+        self._rules = (command, waiters, waiting, unread_timeout)
+        self._parts: Readable | None = None  # as soon as there is a reader
 
     # ---- for the task that reads the pipe ----
 
@@ -139,6 +132,22 @@ class Transcript:
         return min([now + RECHECK_INTERVAL, *(cursor.next_check(now) for cursor in self._cursors)])
 
     # ---- for readers ----
+
+    @property
+    def _readable(self) -> Readable:
+        if self._parts is None:
+            command, waiters, waiting, unread_timeout = self._rules
+            waiters = Waiters() if waiters is None else waiters
+            self._parts = Readable(
+                command,
+                self._tracks,
+                self.arrival,
+                Notifier(),
+                waiters,
+                waiting,
+                unread_timeout,
+            )
+        return self._parts
 
     def attach(self, places: dict[StreamName, Place]) -> Cursor:
         """Return a cursor for which the command waits from now on, until `detach`."""

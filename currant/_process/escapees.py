@@ -19,6 +19,7 @@ import warnings
 from contextlib import closing, suppress
 from math import inf
 from signal import SIGKILL
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
@@ -72,7 +73,7 @@ class Escapees:
         self._known_groups = known_groups
         self._limits = limits
         self._first: tuple[int, float] | None = None
-        self._search_lock = anyio.Lock(fast_acquire=True)
+        self._search_lock: anyio.Lock | None = None  # as soon as there is a search
         self._searched_at = -inf
         self._found: dict[int, str] = {}
         self._has_warned = False
@@ -80,7 +81,7 @@ class Escapees:
     def note_start(self, pid: int) -> None:
         """Note a process that the run has just started."""
         if self._first is None:
-            self._first = pid, anyio.current_time()
+            self._first = pid, monotonic()
 
     async def end(self, commands: Mapping[str, StopSpec], grace: float) -> None:
         """End all escapees of `commands`, in parallel.
@@ -149,6 +150,8 @@ class Escapees:
         Cancellation: harmless.
         """
         called = anyio.current_time()
+        if self._search_lock is None:
+            self._search_lock = anyio.Lock(fast_acquire=True)
         async with self._search_lock:
             if self._searched_at <= called:
                 began = anyio.current_time()
@@ -218,7 +221,7 @@ class Escapees:
         return process_numbers_after(self._first[0])
 
     def _is_young(self) -> bool:
-        return self._first is not None and anyio.current_time() - self._first[1] < YOUNG
+        return self._first is not None and monotonic() - self._first[1] < YOUNG
 
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
         """Scan some processes; return the pids that show no environment yet."""

@@ -51,6 +51,9 @@ LINE_LENGTH = 32
 TICKS_PER_SECOND = 10
 """The script's unit of time."""
 
+USUAL_TICKS = 50
+"""The ticks of the default grace, which stay: most calls of `run_process` need no others."""
+
 ENDLESS = 10**9
 """A number of ticks that never passes."""
 
@@ -130,8 +133,8 @@ class OrphanGuard:
             self._write(0, f"= {ticks}")
 
     def lower_escapee_grace(self) -> None:
-        """Forget the grace of escapees, if no group is registered."""
-        if not self._lines:
+        """Forget a long grace of escapees, if no group is registered."""
+        if not self._lines and self._escapee_ticks > USUAL_TICKS:
             self._escapee_ticks = 0
             self._write(0, "")
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from currant._process.watch import Watch
     from currant._values.answer import Answer
     from currant._values.command import Command
     from currant._values.exit import Exit
@@ -45,6 +46,7 @@ __all__ = [
     "Process",
     "Resizable",
     "Sweeper",
+    "Watched",
     "check_place",
     "host_of",
     "limits_of",
@@ -171,6 +173,16 @@ class Exchanger(Protocol):
 
 
 @runtime_checkable
+class Watched(Protocol):
+    """A process whose exit and first output can be waited for in one task."""
+
+    @property
+    def watch(self) -> Watch | None:
+        """Watches the process, for one task; None if that is not possible."""
+        ...
+
+
+@runtime_checkable
 class Measured(Protocol):
     """A process of which it is known what it has used."""
 
@@ -202,7 +214,7 @@ class Launcher(Protocol):
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
     `HostTeller`, a `Holder` or `Limited`.  Its processes are `Outlived`, in a terminal they are
-    `Resizable`, and they may be `Local`, `Exchanger` and `Measured`.
+    `Resizable`, and they may be `Local`, `Exchanger`, `Measured` and `Watched`.
     """
 
     async def __aenter__(self) -> object: ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal as signals
 from collections import Counter
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -52,13 +52,14 @@ from currant._values.launch_spec import SILENT, LaunchSpec, Pty, wrapped_argv
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
     from anyio.abc import Process
 
     from currant._process.containment import Admission, ContainmentOption
+    from currant._process.watch import Watch
     from currant._system.accounts import Credentials
     from currant._values.answer import Answer
     from currant._values.launch_spec import SignalTarget
@@ -220,8 +221,12 @@ class LocalLauncher:
         self._unswept.clear()
 
     async def _start(self, command: LaunchSpec) -> LocalProcess:
-        with self._containment.admitting(command) as admission:
-            return await self._start_as(command, admission)
+        self._starting.append(command.name)  # No sweep ends it before its group is known.
+        try:
+            with self._containment.admitting(command) as admission:
+                return await self._start_as(command, admission)
+        finally:
+            self._starting.remove(command.name)
 
     async def _start_as(self, command: LaunchSpec, admission: Admission | None) -> LocalProcess:
         name = command.name
@@ -239,7 +244,7 @@ class LocalLauncher:
         words = _words_to_run(command, credentials, admission)
         stdio = _open_stdio(command)
         expecting = self._guard.expecting(run) if may_stay else nullcontext()
-        with self._no_sweep_of(name), expecting, stdio.child_ends() as (stdin, stdout, stderr):
+        with expecting, stdio.child_ends() as (stdin, stdout, stderr):
             if credentials is not None and credentials.user is not None:
                 stdio.give_to(credentials.user)
             spec = SpawnSpec(
@@ -273,15 +278,6 @@ class LocalLauncher:
             )
             self._processes[process] = group
         return process
-
-    @contextmanager
-    def _no_sweep_of(self, name: str) -> Generator[None]:
-        """Leave the command alone in sweeps during a start: the group is not known yet."""
-        self._starting.append(name)
-        try:
-            yield
-        finally:
-            self._starting.remove(name)
 
     def _known_groups(self) -> set[int]:
         """Return the groups that are not escapees: running groups, and groups that do not die."""
@@ -322,7 +318,7 @@ class LocalProcess:
         self.stdin = stdio.stdin
         self.stdout = stdio.stdout
         self.stderr = stdio.stderr
-        self._silent_input = stdio.silent
+        self._stdio = stdio
         if isinstance(stdio.stdout, TerminalOutput):
             stdio.stdout.is_group_gone = group.check_gone
         self._group = group
@@ -331,6 +327,7 @@ class LocalProcess:
         self._servers = servers
         self._limits = limits
         self._on_close = on_close
+        self._watch: Watch | None = None
 
     def __repr__(self) -> str:
         return f"<LocalProcess {self._group.name!r} pid={self.pid}>"
@@ -338,6 +335,16 @@ class LocalProcess:
     @property
     def usage(self) -> Usage | None:
         return self._group.usage
+
+    @property
+    def watch(self) -> Watch | None:
+        """Watches the process, if it has a pidfd and no terminal; see `Watched`."""
+        if self._watch is None and isinstance(self._stdio, PipeStdio):
+            from currant._process.watch import Watch  # noqa: PLC0415 - an agent has no use for it
+
+            pidfd, pipes = self._group.pidfd, self._stdio.outputs()
+            self._watch = None if pidfd is None else Watch(pidfd, pipes)
+        return self._watch
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited and been reaped; see `Process.wait`."""
@@ -406,9 +413,9 @@ class LocalProcess:
                 await self._stopper.end(signals.SIGKILL, 0)
         if self._members is not None:
             await self._members.aclose()
-        for pipe in (self.stdin, self.stdout, self.stderr, self._silent_input):
-            if pipe is not None:
-                pipe.close()
+        if self._watch is not None:
+            self._watch.close()
+        self._stdio.close()
         self._group.close()
         self._on_close(self)
 
@@ -439,6 +446,10 @@ class _ChildGroup:
     def usage(self) -> Usage | None:
         # The event loop does not report the usage of the processes that it reaps.
         return self._leader.usage if isinstance(self._leader, Child) else None
+
+    @property
+    def pidfd(self) -> int | None:
+        return self._leader.pidfd if isinstance(self._leader, Child) else None
 
     def leader_is_alive(self) -> bool:
         return self._leader.returncode is None and self._group.leader_is_alive()

@@ -132,6 +132,8 @@ def find_prefix(
     Raises:
         SetupError: a socket is closed, or a limit cannot be set.
     """
+    if not (command.listen or command.nice or command.limits or admission):
+        return ()
     is_other_user = credentials is not None and credentials.user not in (None, 0)
     has_locale = "LC_CTYPE" in command.env or (command.inherit_env and "LC_CTYPE" in os.environ)
     members, limits = (None, command.limits) if admission is None else admission[1:]

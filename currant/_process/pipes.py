@@ -40,6 +40,8 @@ from currant._system.terminal import end_of_file_character, open_terminal, resiz
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from currant._values.lines import StreamName
+
 __all__ = ["InputPipe", "OutputPipe", "PipeStdio", "PtyStdio", "Stdio", "TerminalInput"]
 
 
@@ -64,7 +66,10 @@ class _Pipe:
         os.set_blocking(fd, False)
         self._fd = fd
         self._is_waited_for = False
-        close_in_forks(self)
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 if it is closed."""
+        return self._fd
 
     def close(self) -> None:
         """Close our end: unread bytes are lost, and a child that reads reaches end-of-file."""
@@ -108,6 +113,8 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         while True:
             if self._fd < 0:
                 raise anyio.ClosedResourceError
+            if self._ended:
+                raise anyio.EndOfStream
             if self._deadline != inf and anyio.current_time() >= self._deadline:
                 max_bytes = min(max_bytes, max(0, self._bytes_to_drain))
             if not max_bytes:
@@ -148,6 +155,10 @@ class OutputPipe(_Pipe, ByteReceiveStream):
                 raise
         finally:
             self._is_waited_for = False
+
+    def note_end(self) -> None:
+        """Note that the pipe has ended, and is empty."""
+        self._ended = True
 
     def _grow(self) -> None:
         """Enlarge the pipe and all later reads: the pipe was full, so the command waited."""
@@ -298,6 +309,8 @@ class TerminalInput(InputPipe):
 class Stdio:
     """The stdin, stdout and stderr of a child, and our ends of them.
 
+    Keep it for as long as our ends are open: it closes them in forks.
+
     Attributes:
         stdin: our end of the child's stdin; None if we do not write to it.
         stdout: our end of the child's stdout; None if that is a file.
@@ -326,7 +339,7 @@ class Stdio:
         try:
             yield self._child_ends[0], self._child_ends[1], self._child_ends[-1]
         except BaseException:
-            self._close()
+            self.close()
             raise
         self._close_child_ends()
 
@@ -343,8 +356,10 @@ class Stdio:
             os.fchown(fd, user, -1)
 
     def close_in_fork(self) -> None:
-        """Close the child's ends in a fork; each of our ends is closed by itself."""
+        """Close all ends in a fork."""
         self._close_child_ends()
+        for pipe in self._our_ends:
+            pipe.close_in_fork()
 
     def _close_child_ends(self) -> None:
         with no_fork:
@@ -352,7 +367,8 @@ class Stdio:
                 os.close(fd)
             self._child_ends.clear()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close all ends."""
         self._close_child_ends()
         for pipe in self._our_ends:
             pipe.close()
@@ -394,14 +410,21 @@ class PipeStdio(Stdio):
                     self.silent = self._open_input()
                 elif stdin is None:
                     self.stdin = self._open_input()
+                elif stdin == os.devnull:
+                    self._child_ends.append(os.open(stdin, os.O_RDONLY))
                 else:
                     self._child_ends.append(_open_input_file(stdin))
                 self.stdout = self._open_output(stdout)
                 if separate:
                     self.stderr = self._open_output(stderr)
         except OSError:
-            self._close()
+            self.close()
             raise
+
+    def outputs(self) -> dict[StreamName, OutputPipe]:
+        """Return our ends of the outputs that are pipes, by the names of the streams."""
+        pipes: dict[StreamName, OutputPipe | None] = {"stdout": self.stdout, "stderr": self.stderr}
+        return {name: pipe for name, pipe in pipes.items() if pipe is not None}
 
     def _open_input(self) -> InputPipe:
         read_end, write_end = os.pipe()
@@ -462,5 +485,5 @@ class PtyStdio(Stdio):
                 self.stdin = TerminalInput(os.dup(our_end))
                 self._our_ends.append(self.stdin)
         except OSError:
-            self._close()
+            self.close()
             raise

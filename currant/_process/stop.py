@@ -117,7 +117,9 @@ class Stopper:
 
     def annotate(self, end: Exit) -> Exit:
         """Return the leader's exit with `stopped` and `forced` set as this stopper knows them."""
-        return replace(end, stopped=self._stopped, forced=self._forced)
+        if not self._stopped:
+            return end
+        return replace(end, stopped=True, forced=self._forced)
 
     def _request_stop(self, signal: int) -> None:
         if self._requested:

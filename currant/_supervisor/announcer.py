@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
-
-from currant._values.messages import Aborted, Ready, Started
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from currant._supervisor.context import JobContext
+    from currant._values.messages import Aborted, Ready, Started
 
 __all__ = ["Announcer"]
 
@@ -28,9 +26,14 @@ class Announcer:
         self._context = context
         self._has_started = False
 
-    async def started(self, name: str, pid: int, attempt: int, host: str | None) -> None:
-        """Send `Started`, and wait for room in the channel."""
-        await self._context.send(Started(name, pid, attempt, time.time(), host))
+    def started_nowait(self, started: Started) -> bool:
+        """Send `started` if there is room in the channel, and return whether there is."""
+        self._has_started = self._context.send_nowait(started)
+        return self._has_started
+
+    async def started(self, started: Started) -> None:
+        """Send `started`, and wait for room in the channel."""
+        await self._context.send(started)
         self._has_started = True
         self._context.change.notify_all()
 

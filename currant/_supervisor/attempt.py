@@ -1,9 +1,9 @@
 """One attempt at running a command: its process, and the tasks beside it until all is over.
 
-Start with `run_to_completion`.  Beside the process one task reports the start and reads stdout, and
-another task reads stderr.  If the command has probes or a time limit, a third task checks the
-process (`health`).  After the leader has exited, leftover processes of the group are stopped (or
-waited for, or left alone), the output is drained, and everything is freed.
+Start with `run_to_completion`.  Beside the process, each stream that has output is read by a task.
+If the command has probes or a time limit, another task checks the process (`health`).  After the
+leader has exited, leftover processes of the group are stopped (or waited for, or left alone), the
+output is drained, and everything is freed.
 
 Two invariants hold through every error and cancellation.  No process outlives the attempt: the
 group is stopped behind a shield, bounded by the grace.  Stopping never waits for a reader: the task
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cached_property
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -44,7 +45,7 @@ from currant._values.errors import (
     TimeLimitError,
     UnresponsiveError,
 )
-from currant._values.messages import Aborted, Ready
+from currant._values.messages import Aborted, Ready, Started
 from currant._values.stop_request import StopRequest
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from currant._process.launcher import Process
+    from currant._process.launcher import Process, Watched
     from currant._supervisor.context import JobContext
     from currant._values.command import Command
     from currant._values.errors import CurrantError
@@ -100,7 +101,6 @@ class Attempt:
     Attributes:
         number: counts from 1; 0 before the launch.
         host: the host of the process; None: this machine, or there was no process yet.
-        output: the output of the process.
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
@@ -113,38 +113,55 @@ class Attempt:
         self.host: str | None = None
         self._command = command
         self._context = context
-        line_probes = () if command.ready is None else command.ready.line_probes
-        self.output: Output = Output(
-            command.name,
-            as_capture(context.policies.capture),
-            line_probes,
-            context.send,
-            line_limit=command.line_limit,
-            flush_after=flush_after_of(command),
-            max_output=command.max_output,
-            silence=None if command.idle_timeout is None else Silence(streams=2),
-            spill=self._spill_of(command),
-            on_fault=self.on_output_fault,
-            transcript=context.transcript,
-        )
         self.exit: Exit | None = None
         self.error: CurrantError | None = None
         self.status: Status | None = None
         self.usage: Usage | None = None
         self.has_left_nothing: bool = False
         self._phase: _Phase = _NO_PROCESS
-        self._health = Health(
-            command,
-            context.launcher,
-            self.output,
-            context.change,
-            self,
-        )
         self._stop_request: StopRequest | None = None
         self._was_interrupted = False
-        self._input = StandardInput(command)
         self._size: Pty | None = None  # asked for while there was no process
-        self._announcer = Announcer(context)
+
+    # These are made when they are first needed.  For most commands, the process runs by then, so
+    # making them delays nothing.
+
+    @cached_property
+    def output(self) -> Output:
+        """The output of the process."""
+        command, context = self._command, self._context
+        return Output(
+            command.name,
+            as_capture(context.policies.capture),
+            () if command.ready is None else command.ready.line_probes,
+            context.send,
+            line_limit=command.line_limit,
+            flush_after=flush_after_of(command),
+            max_output=command.max_output,
+            silence=None if command.idle_timeout is None else Silence(streams=2),
+            spill=self._spill,
+            on_fault=self.on_output_fault,
+            transcript=context.transcript,
+        )
+
+    @cached_property
+    def _spill(self) -> SpillFile | None:
+        capture = as_capture(self._context.policies.capture)
+        path = None if capture is None else capture.spill_of(self._command.name)
+        return None if path is None else SpillFile(self._command.name, path, self.on_output_fault)
+
+    @cached_property
+    def _health(self) -> Health:
+        context = self._context
+        return Health(self._command, context.launcher, self.output, context.change, self)
+
+    @cached_property
+    def _input(self) -> StandardInput:
+        return StandardInput(self._command)
+
+    @cached_property
+    def _announcer(self) -> Announcer:
+        return Announcer(self._context)
 
     @property
     def pid(self) -> int | None:
@@ -214,8 +231,8 @@ class Attempt:
         self._phase = _STARTING
         process: Process | None = None
         try:
-            if self.output.spill is not None:
-                await self.output.spill.create()
+            if self._spill is not None:
+                await self._spill.create()
             if not self._context.barrier.thrown:
                 process = await self._context.launcher.launch(self._command)
         except LaunchError as error:
@@ -243,7 +260,7 @@ class Attempt:
                 running = _Running(process, tasks)
                 try:
                     self._begin(running)
-                    self._note_exit(await self._exit_of(process))
+                    self._note_exit(await self._exit_of(running))
                     exited_at = anyio.current_time()
                     self._health.leader_exited(tasks, self._context.limits.last_lines)
                     if self._judge():
@@ -335,16 +352,17 @@ class Attempt:
         else:
             await checkpoint()
 
-    def _spill_of(self, command: Command) -> SpillFile | None:
-        capture = as_capture(self._context.policies.capture)
-        path = None if capture is None else capture.spill_of(command.name)
-        return None if path is None else SpillFile(command.name, path, self.on_output_fault)
-
     def _begin(self, running: _Running) -> None:
         process, tasks = running.process, running.tasks
         self.host = host_of(process)
         self._enter(running)
-        tasks.start_soon(self._report_start_and_read, process, tasks)
+        started = Started(self._command.name, process.pid, self.number, time.time(), self.host)
+        # An isinstance of a protocol takes 15 µs.
+        is_watched = getattr(process, "watch", None) is not None
+        if is_watched and self._announcer.started_nowait(started):
+            self.output.expect(process.stdout, process.stderr)
+        else:
+            tasks.start_soon(self._report_start_and_read, started, running)
         self._input.start(process, tasks)
         if self._size is not None:
             tasks.start_soon(self.resize, self._size)
@@ -355,21 +373,24 @@ class Attempt:
             self._stop_request = self._stop_request._replace(at=anyio.current_time())
             tasks.start_soon(self._stop, running)
 
-    async def _exit_of(self, process: Process) -> Exit:
+    async def _exit_of(self, running: _Running) -> Exit:
         """Wait for the exit of the leader, and perhaps of the processes that it leaves behind.
 
         Cancellation: requests a stop, or after a kill hurries it.  In a Runner only the end of the
         event loop cancels this task, and on asyncio a second Ctrl-C ends the event loop.
         """
         try:
-            return await self._wait(process)
+            return await self._wait(running)
         except BaseException:  # a cancellation, Ctrl-C, or a lost host
             self._was_interrupted = True
             was_killed = self._context.barrier.thrown and self._stop_request is not None
             self._request_stop(hurry=was_killed)
             raise
 
-    async def _wait(self, process: Process) -> Exit:
+    async def _wait(self, running: _Running) -> Exit:
+        process = running.process
+        if self.output.unread:
+            await self._read_from_first_output(cast("Watched", process), running.tasks)
         end = await process.wait()
         if self._command.leftovers == "wait" and isinstance(process, Outlived):
             await process.wait_group()
@@ -377,9 +398,26 @@ class Attempt:
                 return replace(end, stopped=True)  # The processes left behind were stopped.
         return end
 
-    async def _report_start_and_read(self, process: Process, tasks: TaskGroup) -> None:
+    async def _read_from_first_output(self, process: Watched, tasks: TaskGroup) -> None:
+        """Have each stream read in `tasks` from its first output on, and return at the exit."""
+        has_exited, output = False, self.output
+        try:
+            while not has_exited and process.watch is not None:
+                has_exited, begun, ended = await process.watch.next()
+                for stream in begun:
+                    output.read_soon(stream, tasks, has_begun=True)
+                for stream in ended:
+                    output.end_unread(stream)
+        except anyio.ClosedResourceError:  # The launcher was left; the exit tells the rest.
+            pass
+        finally:
+            for stream in list(output.unread):  # Another process may still write, or not.
+                output.read_soon(stream, tasks, has_begun=False)
+
+    async def _report_start_and_read(self, started: Started, running: _Running) -> None:
         keep_interrupts_out(Attempt._report_start_and_read)
-        await self._announcer.started(self._command.name, process.pid, self.number, self.host)
+        await self._announcer.started(started)
+        process, tasks = running
         await self.output.read(process.stdout, process.stderr, tasks)
 
     async def _stop_and_drain(self, running: _Running) -> None:
@@ -460,9 +498,9 @@ class Attempt:
         return max(0.0, exited_at - self._health.ready_at)
 
     def _request_stop(self, *, hurry: bool = False) -> None:
-        if self.output.spill is not None:
+        if self._spill is not None:
             grace = 0.0 if hurry else self._context.policies.grace
-            self.output.spill.limit_wait(grace + self._context.limits.spill)
+            self._spill.limit_wait(grace + self._context.limits.spill)
         if self._stop_request is None:
             if not self.may_run:
                 return

@@ -77,3 +77,7 @@ class JobContext(NamedTuple):
     async def send(self, message: BatchMessage) -> None:
         """Send a message to all readers and sinks; wait for room."""
         await self.runner.channel.send(message)
+
+    def send_nowait(self, message: BatchMessage) -> bool:
+        """Send a message if there is room, and return whether there is."""
+        return self.runner.channel.send_nowait(message)

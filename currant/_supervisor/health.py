@@ -38,7 +38,7 @@ __all__ = ["Health", "has_checks", "name_of_probes"]
 def has_checks(command: Command) -> bool:
     """Return whether a process of `command` is checked while it runs."""
     checks = (command.ready, command.alive, command.timeout, command.idle_timeout)
-    return any(check is not None for check in checks)
+    return checks != (None, None, None, None)
 
 
 def name_of_probes(name: str) -> str:

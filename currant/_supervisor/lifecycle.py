@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
@@ -29,20 +28,17 @@ from currant._values.errors import (
     JobEndedError,
     LaunchError,
 )
-from currant._values.launch_spec import is_redirected, places_of
+from currant._values.launch_spec import places_of
 from currant._values.messages import Aborted, Exited, Failed, Restarting, Skipped
 from currant._values.policies import StopReason
 from currant._values.restart import Again, Done, History, after_request, decide
 from currant._values.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from currant._supervisor.context import RunnerContext
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty
-    from currant._values.lines import StreamName
     from currant._values.policies import KillOthersOn, Policies
     from currant._values.restart import Decision
     from currant._values.results import Status
@@ -100,7 +96,7 @@ class Lifecycle:
         self._history = _NO_HISTORY
         self._next: Decision = _DONE  # after this attempt
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
-        self._cut_short: anyio.CancelScope | None = None
+        self._cut_short: anyio.CancelScope | None = None  # of what a kill cuts short
 
     @property
     def name(self) -> str:
@@ -327,13 +323,14 @@ class Lifecycle:
     async def _run_attempt(self) -> None:
         """Run one attempt to its end, and report the exit or the failed launch."""
         self._next = _DONE
-        self._times_ready = self.times_ready
         if self.attempts > self._earlier_attempts:
+            self._times_ready = self.times_ready
             self.attempt = Attempt(self.to_launch, self.context)
         self.attempts += 1
         attempt, process = self.attempt, None
-        with self._cut_short_by_kill():
+        with anyio.CancelScope() as self._cut_short:
             process = await attempt.launch(self.to_launch, self.attempts)
+        self._cut_short = None
         if process is None:
             await self._report_failed_launch()
             return
@@ -387,8 +384,9 @@ class Lifecycle:
         """End the escapees of earlier attempts; after a kill, the Runner ends them."""
         if self.context.barrier.thrown:
             return
-        with self._cut_short_by_kill():
+        with anyio.CancelScope() as self._cut_short:
             await self.attempt.end_escapees()
+        self._cut_short = None
 
     async def _wait_to_restart(self) -> None:
         """Announce the restart and wait out its delay, unless a kill or a request cuts it."""
@@ -401,14 +399,6 @@ class Lifecycle:
                 lambda: self.context.barrier.thrown or self._next is not again
             )
 
-    @contextmanager
-    def _cut_short_by_kill(self) -> Generator[None]:
-        try:
-            with anyio.CancelScope() as self._cut_short:
-                yield
-        finally:
-            self._cut_short = None
-
     def _end(
         self,
         status: Status,
@@ -416,6 +406,7 @@ class Lifecycle:
         duration: float = 0.0,
         started_at: float | None = None,
     ) -> None:
+        output, places = self.attempt.output, places_of(self.command)
         self.result = Result(
             command=self.name,
             exit=self.attempt.exit,
@@ -424,11 +415,11 @@ class Lifecycle:
             attempts=self.attempts - self._earlier_attempts,
             duration=duration,
             started_at=started_at,
-            stdout=self._captured("stdout"),
-            stderr=self._captured("stderr"),
-            omitted=self.attempt.output.omitted,
-            places=places_of(self.command),
-            tail=self.attempt.output.tail,
+            stdout=output.captured("stdout") if places.stdout is None else None,
+            stderr=output.captured("stderr") if places.stderr is None else None,
+            omitted=output.omitted,
+            places=places,
+            tail=output.tail,
             usage=self.attempt.usage,
             host=self.attempt.host,
         )
@@ -436,10 +427,6 @@ class Lifecycle:
         self.context.runner.channel.end_transcript(self.context.transcript)
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
-
-    def _captured(self, stream: StreamName) -> bytes | None:
-        redirected = is_redirected(self.command, stream)
-        return None if redirected else self.attempt.output.captured(stream)
 
 
 _KIND: dict[Status, KillOthersOn] = {

@@ -45,7 +45,7 @@ def differ_from_default() -> bool:
 
 def sigchld_is_ignored() -> bool:
     """Return whether the system discards the exit status of each child."""
-    return signals.getsignal(signals.SIGCHLD) is signals.SIG_IGN
+    return _action_of(signals.SIGCHLD) == _IGNORED
 
 
 def reset() -> None:

@@ -96,7 +96,7 @@ def as_capture(capture: CaptureLike) -> Capture | None:
     if isinstance(capture, Capture):
         return capture
     if capture is True:
-        return Capture(head=sys.maxsize)
+        return _EVERYTHING
     return None if capture is False else Capture(tail=capture)
 
 
@@ -153,3 +153,6 @@ def _without_broken_begin(data: bytes) -> bytes:
 
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and value >= 0
+
+
+_EVERYTHING = Capture(head=sys.maxsize)

@@ -7,6 +7,7 @@ command runs.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from currant._values.checks import naming
@@ -20,6 +21,7 @@ from currant._values.restart import as_restart_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     from currant._values.command import Command, CommandLike
     from currant._values.names import Commands
@@ -126,14 +128,17 @@ class Plan:
 
 def policies_of(command: Command, defaults: Policies) -> Policies:
     """Return the policies of `command`, with defaults filled in."""
-    own = {name: getattr(command, name) for name in _POLICIES}
-    changes = {name: value for name, value in own.items() if value is not None}
+    own = zip(_POLICIES, _policies_in(command), strict=True)
+    changes = {name: value for name, value in own if value is not None}
     if "restart" in changes:
         changes["restart"] = as_restart_policy(changes["restart"])
     policies = replace(defaults, **changes) if changes else defaults
-    with naming(command.name):
-        check_terminal_is_kept(command.pty, policies.leftovers)
+    if command.pty:
+        with naming(command.name):
+            check_terminal_is_kept(command.pty, policies.leftovers)
     return policies
 
 
 _POLICIES = tuple(policy.name for policy in fields(Policies))
+
+_policies_in: Callable[[Command], tuple[Any, ...]] = attrgetter(*_POLICIES)
