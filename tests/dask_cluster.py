@@ -19,7 +19,7 @@ def main() -> None:
         n_workers=workers,
         threads_per_worker=1,
         scheduler_port=port,
-        dashboard_address=None,
+        dashboard_address=None,  # pyright: ignore[reportArgumentType] - it means that there is none
         silence_logs=50,
     ):
         print("Server listening", file=sys.stderr, flush=True)  # noqa: T201 - the keeper waits for it

@@ -131,7 +131,7 @@ async def test_suspended_driver_leaves_nothing_on_the_host(
     drivers: Drivers, lifeline: Lifeline
 ) -> None:
     """The agent misses it; when it goes on, it learns that it has lost the host."""
-    driver = drivers.start(heartbeat=(0.05, HOURS, 0.5))
+    driver = drivers.start(heartbeat=(0.1, HOURS, 2))
     lifeline.wait_for("plain", "deaf")
     driver.send_signal(SIGSTOP)
     lifeline.wait_for_end()
@@ -190,7 +190,7 @@ async def test_cut_network_leaves_nothing_on_the_host(
     ssh_network: Server, lifeline: Lifeline
 ) -> None:
     """No end of a connection is seen on either side: both miss each other."""
-    launcher = over_ssh(ssh_network, Heartbeat(0.05, 0.5, 0.5))
+    launcher = over_ssh(ssh_network, Heartbeat(0.1, 2, 2))
     with ssh_network.cable("n1") as unplug:
         assert await lose(launcher, lifeline, lambda _: unplug()) == ["Aborted", "Aborted"]
 
@@ -216,7 +216,7 @@ async def test_suspended_agent_is_replaced(ssh_server: Server, lifeline: Lifelin
 
 async def test_other_host_goes_on(ssh_network: Server, lifeline: Lifeline) -> None:
     """If the network of one is cut."""
-    heartbeat = Heartbeat(0.05, 0.5, 0.5)
+    heartbeat = Heartbeat(0.1, 2, 2)
     other = RemoteLauncher("n2", ssh_network.connect()(ssh_network.host("n2")), heartbeat=heartbeat)
     async with other:
         process = await other.launch(holding(lifeline, "other"))

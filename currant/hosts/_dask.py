@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -22,7 +23,7 @@ from currant._remote.shipment import agent_argv
 from currant._remote.transport import PipeTransport
 from currant._synchronization import Notifier
 from currant._system.forks import no_fork
-from currant._values.checks import check_encodable, check_flag
+from currant._values.checks import check_flag, check_str
 from currant._values.errors import CommandError, MissingExtraError
 from currant.hosts import _dask_actor
 from currant.hosts._dask_actor import NUMBER, DaskActor
@@ -103,9 +104,9 @@ def dask(address: str, *, direct: bool = True, security: object = None) -> DaskC
     Raises:
         CommandError: an argument is invalid.
     """
-    if not isinstance(address, str) or not address:
-        raise CommandError(f"address must be a non-empty str, not {address!r}")
-    check_encodable("address", address)
+    check_str("address", address)
+    if not address:
+        raise CommandError("address must be that of a scheduler, not ''")
     check_flag("direct", direct)
     return DaskConnect(address, direct, security)
 
@@ -177,7 +178,6 @@ class DaskTransport(PipeTransport):
     @asynccontextmanager
     async def _actor(self, client: Any) -> AsyncGenerator[DaskActor]:  # noqa: ANN401 - an extra
         """Start an agent in the worker."""
-        from distributed import Actor  # noqa: PLC0415 - an extra
 
         # No module has this function, so Dask pickles it by value, and the class along with it.
         def start(argv: list[str], poll: float) -> DaskActor:
@@ -197,7 +197,9 @@ class DaskTransport(PipeTransport):
             if error is not None:
                 raise error
             with client.as_current():  # Else it takes another client, if the user has one.
-                yield cast("DaskActor", Actor(DaskActor, self._worker, future.key))
+                yield cast(
+                    "DaskActor", _extra("distributed").Actor(DaskActor, self._worker, future.key)
+                )
         finally:
             future.release()
 
@@ -225,8 +227,15 @@ async def _write(fd: int, rest: memoryview) -> None:
 
 def _text_of(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return f"{type(error).__name__}: {error}"
+
+
+def _extra(module: str) -> Any:  # noqa: ANN401 - its types are of no use here
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("workers of Dask", "distributed", "dask") from error
 
 
 def _run_on_asyncio(function: Callable[..., Awaitable[T]], *args: object) -> T:
@@ -235,14 +244,8 @@ def _run_on_asyncio(function: Callable[..., Awaitable[T]], *args: object) -> T:
 
 def _new_client(way: DaskConnect) -> AbstractAsyncContextManager[Any]:
     """Return a client of a scheduler, to be entered."""
-    try:
-        import cloudpickle  # noqa: PLC0415 - an extra
-        from distributed import Client  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("workers of Dask", "distributed", "dask") from error
-
-    cloudpickle.register_pickle_by_value(_dask_actor)
-    client: AbstractAsyncContextManager[Any] = Client(
+    _extra("cloudpickle").register_pickle_by_value(_dask_actor)
+    client: AbstractAsyncContextManager[Any] = _extra("distributed").Client(
         way.address,
         asynchronous=True,
         timeout=CONNECT_LIMIT,
