@@ -9,7 +9,7 @@ descendants that left their process group, and `guard` ends all commands if this
 
 An agent (`currant._agent`) runs these modules on other hosts, on Python 3.9 and a small stand-in
 for anyio.  So they use nothing that is younger than Python 3.9, and of anyio few of its names:
-`BrokenResourceError`, `CancelScope`, `ClosedResourceError`, `EndOfStream`, `Lock`,
+`BrokenResourceError`, `CancelScope`, `ClosedResourceError`, `EndOfStream`, `Event`, `Lock`,
 `create_task_group`, `current_time`, `move_on_after`, `notify_closing`, `open_process`, `sleep`,
 `wait_readable`, `wait_writable`, `abc.ByteReceiveStream`, `abc.ByteSendStream`, `abc.Process`,
 `lowlevel.RunVar` and `lowlevel.checkpoint`.
