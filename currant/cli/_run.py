@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._process.launcher import Holder
-from currant._values.errors import CurrantError
+from currant._values.errors import CurrantError, lost_host
+from currant._values.host_names import fold
 from currant.cli._selection import select_results
 from currant.cli._signals import (
     FORWARDED_SIGNALS,
@@ -58,6 +59,7 @@ STDOUT = 1
 
 STATUS_CANNOT_START = 126
 """The shell's exit status for a command that exists but cannot be started."""
+STATUS_LOST_HOSTS = 1
 STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
 """The shell's exit status for a program that wrote into a pipe without a reader."""
 
@@ -206,13 +208,26 @@ async def _wait_reader_gone(pipe: int) -> None:
 
 
 def _exit_status(results: Iterable[Result]) -> int:
-    """Return the exit status for the first failure in `results`; 0 if no command failed."""
-    failed = next((result for result in results if result.status == "failed"), None)
+    """Return the exit status for the first failure in `results`; 0 if no command failed.
+
+    A command that is lost with its host has no exit, so it counts only if no other failed.
+    """
+    failures = [result for result in results if result.status == "failed"]
+    failed = next((result for result in failures if lost_host(result.error) is None), None)
     if failed is None:
-        return 0
+        return _report_lost_hosts(failures)
     end = failed.exit
     if end is None:
         return STATUS_CANNOT_START
     if end.signal is None:
         return end.code or 1  # A command may exit with code 0 and have failed nevertheless.
     return 128 + int(end.signal)
+
+
+def _report_lost_hosts(failures: Iterable[Result]) -> int:
+    """Say that commands failed only because their hosts were lost; return the exit status."""
+    hosts = {lost.host for each in failures if (lost := lost_host(each.error)) is not None}
+    if not hosts:
+        return 0
+    _print_error(f"no command failed but those on lost hosts: {fold(hosts)} ({len(hosts)})")
+    return STATUS_LOST_HOSTS

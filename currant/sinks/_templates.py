@@ -217,7 +217,8 @@ class Templates:
         if name not in self._hidden:
             self._width = max(self._width, _cells(text))
         command = self._commands.get(name)
-        self._set_host(shown, None if command is None else command.host)
+        if command is not None and command.host is not None:
+            self._set_host(shown, command.host)
         return shown
 
     def _set_host(self, shown: _CommandStyle, host: str | None) -> None:
