@@ -22,7 +22,16 @@ from currant.cli._build import runner_from_command_lines
 from currant.cli._commands import run as run_command
 from currant.cli._hosts import HostRemark
 from currant.hosts import LOCAL, Host, argv
-from tests.clis import CURRANT, ROOT, STUBBORN, environment, lines_of, type_on
+from tests.clis import (
+    CURRANT,
+    NO_TERMINAL,
+    PAUSES,
+    ROOT,
+    STUBBORN,
+    environment,
+    lines_of,
+    type_on,
+)
 from tests.system import needs_proc
 from tests.waiting import LIMIT
 
@@ -147,7 +156,8 @@ def test_processes_of_a_procfile_run_on_hosts(run: Run, ssh: str, tmp_path: Path
     """`start` has the same options; the folder of the Procfile is none of the host."""
     (tmp_path / "Procfile").write_text("web: echo $PORT $CURRANT_HOST\n")
     file = os.path.relpath(tmp_path / "Procfile", ROOT)
-    ended = run(*("-f", file, "--hosts", "a,b", "--ssh", ssh, "--each", "-q"), subcommand="start")
+    way = ("--hosts", "a,b", "--ssh", ssh, "--each")
+    ended = run("-f", file, *way, "-q", "-k", "failure", subcommand="start")
     assert ended.status == 0
     assert sorted(ended.out.splitlines()) == [b"web.1@a | 5000 a", b"web.1@b | 5000 b"]
 
@@ -365,6 +375,22 @@ def test_second_ctrl_c_kills_on_hosts(on_terminal: Start, ssh: str, lifeline: Li
     assert ended.status == 128 + signal.SIGINT
     assert b"is lost" not in ended.out
     lifeline.wait_for_end()
+
+
+def test_pause_pauses_the_commands_on_hosts(start: Start, ssh: str) -> None:
+    """They go on with currant, and no host is lost."""
+    cli = start("--hosts", "a", "--ssh", ssh, "-n", "x", PAUSES, before=NO_TERMINAL)
+    cli.read_until(b"x | ", b"\n")
+    cli.signal(signal.SIGTSTP)
+    assert os.WIFSTOPPED(os.waitpid(cli.process.pid, os.WUNTRACED)[1])
+    state = Path("/proc", cli.written("stdout").split()[2].decode(), "stat").read_text()
+    assert state.rpartition(")")[2].split()[0] == "T"
+    cli.signal(signal.SIGCONT)
+    cli.read_until(b"x | resumed\n")
+    cli.signal(signal.SIGTERM)
+    ended = cli.end()
+    assert ended.status == 128 + signal.SIGTERM
+    assert b"lost" not in ended.err
 
 
 # ---- `currant hosts check` ----
