@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import click  # noqa: TID253 - the options are read without a process
 import pytest
 
 from currant import CommandError, HostLost, HostLostError, HostUp
+from currant._remote.connection import CONNECT_LIMIT
 from currant.cli import _check_hosts as checking
 from currant.cli._build import runner_from_command_lines
 from currant.cli._commands import run as run_command
@@ -351,6 +353,21 @@ def test_signal_leaves_nothing_on_hosts(
     cli.signal(number)
     assert cli.end().status == 128 + number
     lifeline.wait_for_end()
+
+
+def test_signal_ends_the_wait_for_hosts(start: Start, ssh: str) -> None:
+    """currant does not wait until a host that is silent has failed."""
+    Path(ssh).write_text('#!/bin/sh\necho called > "$0.log"\nexec sleep 9999\n')
+    called = Path(f"{ssh}.log")
+    cli = start("--hosts", "a", "--ssh", ssh, "--json", "true")
+    deadline = time.monotonic() + LIMIT
+    while not called.exists():
+        assert time.monotonic() < deadline, "currant connects to no host"
+    began = time.monotonic()
+    cli.signal(signal.SIGINT)
+    ended = cli.end()
+    assert (ended.status, ended.err) == (128 + signal.SIGINT, b"")
+    assert time.monotonic() - began < CONNECT_LIMIT - 1
 
 
 def test_killed_currant_leaves_nothing_on_hosts(start: Start, ssh: str, lifeline: Lifeline) -> None:

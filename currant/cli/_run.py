@@ -11,7 +11,7 @@ import signal as signals
 import stat
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -32,7 +32,7 @@ from currant.sinks import SinkWarning
 from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
@@ -119,8 +119,12 @@ async def _run(runner: Runner, success: str) -> int:
             receive_signals(PAUSE_SIGNALS) as pause_signals,
             receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
         ):
-            async with runner, anyio.create_task_group() as tasks:
-                tasks.start_soon(_stop_on_signal, runner, stop_signals, reasons)
+            # The entry may wait for hosts, and a signal ends that.
+            async with (
+                _stopping_on_signal(runner, stop_signals, reasons),
+                runner,
+                anyio.create_task_group() as tasks,
+            ):
                 tasks.start_soon(_pause_and_resume, runner, pause_signals)
                 tasks.start_soon(_forward, runner, forwarded_signals)
                 if _is_pipe(STDOUT):
@@ -137,6 +141,25 @@ async def _run(runner: Runner, success: str) -> int:
     if reasons:
         return reasons[0]
     return _exit_status(select_results(results, success, list(runner.jobs)))
+
+
+@asynccontextmanager
+async def _stopping_on_signal(
+    runner: Runner, received: AsyncIterator[signals.Signals], reasons: list[int]
+) -> AsyncGenerator[None]:
+    """Stop all commands on a signal, from before the entry of the Runner to its end."""
+    failure: BaseException | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_signal, runner, received, reasons)
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # The task group would wrap it.
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _stop_on_signal(
