@@ -38,6 +38,13 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 """Make stdin the controlling terminal of the session, so that keys become signals."""
 
+NO_TERMINAL = (
+    sys.executable,
+    "-c",
+    "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])",
+)
+"""A program that starts currant without the terminal on which the tests may run."""
+
 COLOR = re.compile(rb"\x1b\[([0-9;]+)m(\w+ \| )\x1b\[0m")
 """A coloured prefix: the codes of the colour, and the prefix."""
 

@@ -27,6 +27,7 @@ from currant.testing import FakeLauncher, Script
 from tests.clis import (
     BUFFERED,
     CURRANT,
+    NO_TERMINAL,
     PAUSES,
     ROOT,
     STUBBORN,
@@ -289,13 +290,6 @@ def test_signal_that_the_starter_of_currant_blocks_is_heeded(
 
 
 # ---- pause and resume ----
-
-NO_TERMINAL = (
-    sys.executable,
-    "-c",
-    "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])",
-)
-"""A program that starts currant without the terminal on which the tests may run."""
 
 
 @needs_proc

@@ -183,7 +183,7 @@ async def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"timestamps": "{"}, "timestamps"),
         ({"texts": {"ended": "x"}}, "'ended' is not one of started, ready"),
         ({"texts": {"started": "{exit}"}}, "texts['started'] '{exit}': unknown field {exit}"),
-        ({"mode": "grouped"}, "mode must be 'line', 'group' or 'raw', not 'grouped'"),
+        ({"mode": "grouped"}, "mode must be 'line', 'group', 'raw' or 'same', not 'grouped'"),
         ({"color": "sometimes"}, "color must be"),
     ],
 )

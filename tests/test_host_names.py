@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from currant._values.errors import HostListError
-from currant.hosts._names import expand, fold, natural_key, split_items
+from currant._values.host_names import expand, fold, natural_key, split_items
 
 
 @pytest.mark.parametrize(

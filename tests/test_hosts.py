@@ -31,7 +31,8 @@ from currant import (
     UnknownOptionError,
     ready,
 )
-from currant.hosts import LOCAL, Host, Hosts, on_each
+from currant._remote.connection import CONNECT_LIMIT
+from currant.hosts import LOCAL, Host, Hosts, argv, on_each
 from currant.hosts._hosts import HostsOptions
 from tests.hosts import piped_hosts
 from tests.system import needs_proc
@@ -379,6 +380,40 @@ async def test_entry_waits_for_as_many_hosts_as_asked_for(tmp_path: Path, gate: 
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts):
             pass  # A host that is still being connected to holds nothing up.
+
+
+async def test_kill_ends_the_wait_for_hosts() -> None:
+    """Nothing starts then; each command is stopped, and the body runs as after any kill."""
+    hosts = piped_hosts("a", connect=argv(["/bin/sh", "-c", "exec sleep 9999"]))
+    runner = Runner(["true"], launcher=hosts)
+
+    async def kill() -> None:
+        await anyio.wait_all_tasks_blocked()
+        runner.kill("enough")
+
+    with anyio.fail_after(CONNECT_LIMIT - 1):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kill)
+            async with runner:
+                assert not hosts.up
+    assert runner.results["true"].status == "stopped"
+    assert runner.results["true"].attempts == 0
+
+
+async def test_cancellation_ends_the_wait_for_hosts() -> None:
+    """The block is not entered, and no connection is left."""
+    hosts = piped_hosts("a", connect=argv(["/bin/sh", "-c", "exec sleep 9999"]))
+    with anyio.fail_after(CONNECT_LIMIT - 1), anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_when_blocked, scope)
+            async with Runner(["true"], launcher=hosts):
+                pytest.fail("the block was entered")
+    assert scope.cancelled_caught
+
+
+async def _cancel_when_blocked(scope: anyio.CancelScope) -> None:
+    await anyio.wait_all_tasks_blocked()
+    scope.cancel()
 
 
 @pytest.mark.backends("asyncio")

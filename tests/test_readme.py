@@ -7,6 +7,7 @@ on each event loop.  A block of text after "This prints:" is compared with the o
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from tests.ports import free_port
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -165,9 +166,11 @@ def test_each_option_of_the_page_on_the_command_line_exists() -> None:
     """The page on the command line names no option that ``--help`` does not list."""
     named = set(re.findall(r"--[a-z][a-z-]+", (ROOT / "docs" / "command-line.md").read_text()))
     listed = set()
-    for subcommand in ("run", "start", "check"):
+    for subcommand in ("run", "start", "check", "hosts check"):
         help_ = subprocess.check_output(
-            [sys.executable, "-m", "currant", subcommand, "--help"], text=True, timeout=LIMIT
+            [sys.executable, "-m", "currant", *subcommand.split(), "--help"],
+            text=True,
+            timeout=LIMIT,
         )
         listed |= set(re.findall(r"--[a-z][a-z-]+", help_))
     assert named - listed == set()
@@ -178,6 +181,70 @@ def test_each_page_is_linked_from_the_readme() -> None:
     links = set(LINK.findall(README.read_text()))
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page != README}
     assert pages - links == set()
+
+
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+HOST_LINES = [
+    pytest.param(line, id=f"{page.name}-{number}")
+    for page in PAGES
+    for block in SHELL.findall(page.read_text())
+    for number, line in enumerate(block.splitlines())
+    if line.startswith("currant") and "--hosts" in line
+]
+"""The commands on the pages that name hosts."""
+
+STUB = """#!/bin/sh
+for word; do line=$word; done
+exec sh -c "$line"
+"""
+"""An ssh to hosts that all are this machine."""
+
+
+@pytest.fixture
+def shell(folder: Path) -> Callable[[str], str]:
+    """Return a function that runs a line in a shell and returns its stdout; ssh leads nowhere."""
+    programs = {
+        "ssh": STUB,
+        "currant": f'#!/bin/sh\nexec {sys.executable} -m currant "$@"\n',
+        "make": "#!/bin/sh\n",
+        "job": "#!/bin/sh\n",
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    (folder / "hosts").write_text("a slots=2\nn[1-2]\n")
+    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+    def run(line: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", line],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=2 * LIMIT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("line", HOST_LINES)
+def test_each_command_for_hosts_runs_as_printed(line: str, shell: Callable[[str], str]) -> None:
+    """A program in place of ssh runs here what a host would run."""
+    shell(line)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the page shows what Linux prints")
+def test_output_of_hosts_in_the_readme_is_right(shell: Callable[[str], str]) -> None:
+    """What the page shows is a part of what the command prints."""
+    text = README.read_text()
+    line = next(line for line in text.splitlines() if "--same" in line)
+    shown = text.partition(line)[2].partition("```text\n")[2].partition("```")[0]
+    assert "uname@a,n[1-3] (4)" in shown
+    assert shown in shell(line)
 
 
 PATH = re.compile(r"`([\w*][\w.*-]*(?:/[\w.*-]*)+|[\w.]+\.(?:py|sh|toml))`")

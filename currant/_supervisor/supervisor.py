@@ -119,6 +119,8 @@ class Supervisor:
         self._over = anyio.Event()
         self._refusal: Exception | None = None  # of a command, so that nothing begins
         self._watching = anyio.CancelScope()
+        self._entry = anyio.CancelScope()  # of the launcher, until that is entered
+        self._is_entered = False
         if settings.keep_open:
             self.channel.add_producer()
 
@@ -297,10 +299,14 @@ class Supervisor:
         try:
             # Bounded: once the block is left, by the graces, limits.reap and limits.sinks.
             with anyio.CancelScope(shield=True):
-                async with self._settings.launcher:
-                    self._refusal = await self._find_refusal()
-                    if self._refusal is None:
-                        await self._run_all()
+                with self._entry:
+                    async with self._settings.launcher:
+                        self._is_entered = True
+                        self._refusal = await self._find_refusal()
+                        if self._refusal is None:
+                            await self._run_all()
+                if not self._is_entered:  # A kill came first, so that nothing starts.
+                    await self._run_all()
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # of the launcher, on entry or exit, or Ctrl-C on trio
@@ -312,14 +318,15 @@ class Supervisor:
             self._over.set()
 
     async def _run_all(self) -> None:
-        """Run all that is nested in the launcher."""
+        """Run all that is nested in the launcher; without it, nothing starts."""
         timeout = self._settings.timeout
         async with anyio.create_task_group() as sinks:
             self._sinks.start(self.channel, sinks)
             async with anyio.create_task_group() as killing:
                 killing.start_soon(self.home.run_calls)
-                killing.start_soon(self._watch_hosts)
-                killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
+                if self._is_entered:
+                    killing.start_soon(self._watch_hosts)
+                    killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
                 if timeout is not None:
                     killing.start_soon(self._limit_time, timeout)
                 async with self.dispatcher.tasks:
@@ -330,7 +337,8 @@ class Supervisor:
                     self._admitted.set()
                     await self._closing.wait()
                 self.channel.close()
-                await self._sweep.run()
+                if self._is_entered:
+                    await self._sweep.run()
                 killing.cancel_scope.cancel()
 
     async def _watch_hosts(self) -> None:
@@ -375,6 +383,9 @@ class Supervisor:
             self._let_all_end()
 
     def _let_all_end(self) -> None:
+        # To connect to hosts may take many seconds.  Other launchers are entered in no time.
+        if not self._is_entered and isinstance(self._settings.launcher, HostTeller):
+            self._entry.cancel()
         self.dispatcher.dispatch()
         if self._is_held_open:
             self._is_held_open = False

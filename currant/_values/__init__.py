@@ -7,5 +7,6 @@ lines, `restart` decides whether a command runs again, `exit` and `results` desc
 `names`, `dependencies` and `plan` are for the commands of a Runner as a whole, `probe` is the
 interface of a probe.  `wire` writes messages as JSON and reads them back, and `state` folds them
 into the state of a command.  `incremental_search` finds a match in bytes that arrive in parts, and
-`excerpt` is a part of the output.  `errors` and `checks` are below all of them.
+`excerpt` is a part of the output.  `host_names` unfolds names such as ``gpu[1-4]`` and folds them.
+`errors` and `checks` are below all of them.
 """

@@ -330,6 +330,13 @@ class HostUnreachableError(HostLostError, ConnectionError):
         self.reason = reason
 
 
+def lost_host(error: BaseException | None) -> HostLostError | None:
+    """Return the loss of a host that `error` is, or that is its cause; None if there is none."""
+    if isinstance(error, LaunchError):
+        error = error.__cause__
+    return error if isinstance(error, HostLostError) else None
+
+
 class ExitStatusLostError(CurrantError):
     """A command has ended, and its exit status is unknown: another part of this program took it.
 

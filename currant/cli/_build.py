@@ -7,7 +7,7 @@ import resource
 from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from currant._supervisor.runner import Runner
 from currant._values.command import Command
@@ -18,6 +18,7 @@ from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant.cli._display import build_display, build_log, fit_to_output, flush_after
 from currant.cli._env import parse_port, read_env_files
+from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
 from currant.cli._procfile import (
     DEFAULT_PORT,
@@ -35,9 +36,17 @@ if TYPE_CHECKING:
 
     from currant._values.launch_spec import Silent
     from currant.cli._options import Options, RunOptions, StartOptions
+    from currant.hosts import Hosts
     from currant.sinks import Event
 
-__all__ = ["runner_from_command_lines", "runner_from_procfile"]
+__all__ = [
+    "FILES_PER_HOST",
+    "OTHER_FILES",
+    "Prepared",
+    "raise_file_limit",
+    "runner_from_command_lines",
+    "runner_from_procfile",
+]
 
 NO_TEXTS: Mapping[Event, str | None] = {}
 
@@ -53,11 +62,22 @@ FILES_PER_COMMAND = 7
 A running command needs half as many, but all commands may start at the same time.
 """
 
+FILES_PER_HOST = 8
+"""File descriptors for the connection to a host, among them both ends of three pipes at first."""
+
 OTHER_FILES = 100
 """File descriptors for everything else; currant needs fewer."""
 
 
-def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runner:
+class Prepared(NamedTuple):
+    """What is ready to run."""
+
+    runner: Runner
+    record: HostRecord | None
+    """Remembers which hosts were lost; None if there are no hosts."""
+
+
+def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prepared:
     """Return a Runner that runs each command line in a shell and shows the output.
 
     Raises:
@@ -68,12 +88,13 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
     names = _choose_names(lines, options["names"])
     colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
+    hosts = build_hosts(options)
     commands = [
         Command.shell(
             with_exec(line),
             name=name,
             color=color,
-            cwd=options["cwd"],
+            cwd=_cwd(options, hosts),
             env=variables,
             stdin=_stdin(options),
             stop_signal=options["stop_signal"],
@@ -83,18 +104,20 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Runn
         )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
+    commands = on_hosts(commands, options, hosts)
     hidden = _select_hidden(commands, {"--hide": options["hide"]})
     commands = fit_to_output(commands, variables, options, hidden)
     return _build_runner(
         commands,
         options,
         hidden,
+        hosts,
         quiet=options["quiet"],
         max_processes=options["max_processes"],
     )
 
 
-def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
+def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepared:
     """Return a Runner for the processes of a Procfile.
 
     Args:
@@ -111,7 +134,8 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
     processes = select_processes(processes, names)
     counts = _instance_counts(processes, types, options, all_named=bool(names))
     instances = list(expand_instances(processes, counts, _first_port(options, variables)))
-    cwd = options["cwd"] or os.path.dirname(procfile) or None
+    hosts = build_hosts(options)
+    cwd = _cwd(options, hosts) or (os.path.dirname(procfile) if hosts is None else None) or None
     commands = [
         Command.shell(
             with_exec(instance.line),
@@ -128,11 +152,12 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Runner:
         )
         for instance in instances
     ]
+    commands = on_hosts(commands, options, hosts)
     quiet = options["quiet_processes"]  # "" for each -q without names
     hide = {"--hide": options["hide"], "--quiet": ",".join(quiet)}
     hidden = _select_hidden(commands, hide, types)
     commands = fit_to_output(commands, variables, options, hidden)
-    return _build_runner(commands, options, hidden, quiet="" in quiet, texts=START_TEXTS)
+    return _build_runner(commands, options, hidden, hosts, quiet="" in quiet, texts=START_TEXTS)
 
 
 def _select_hidden(
@@ -201,6 +226,18 @@ def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
     return next((parse_port(port, source) for source, port in given if port), DEFAULT_PORT)
 
 
+def _cwd(options: Options, hosts: Hosts | None) -> str | None:
+    """Return where the commands run; on another machine, that machine knows whether it exists.
+
+    Raises:
+        CommandError: this machine has no such directory.
+    """
+    cwd = options["cwd"]
+    if cwd is not None and hosts is None and not os.path.isdir(cwd):
+        raise CommandError(f"--cwd {cwd}: there is no such directory")
+    return cwd
+
+
 def _stdin(options: Options) -> Silent | None:
     """Return what the commands read: by default a pipe that stays open and silent.
 
@@ -213,38 +250,43 @@ def _build_runner(
     commands: Sequence[Command],
     options: Options,
     hidden: Collection[str],
+    hosts: Hosts | None,
     *,
     quiet: bool,
     max_processes: int | None = None,
     texts: Mapping[Event, str | None] = NO_TEXTS,
-) -> Runner:
+) -> Prepared:
     """Return a Runner for `commands`.
 
     Args:
         commands: the commands.
         options: the options.
         hidden: the names of the commands whose output is not shown.
+        hosts: where they run; None: on this machine.
         quiet: whether currant's own messages are not shown.
         max_processes: how many commands may run at the same time.
         texts: the texts for events.
     """
     check_success(options["success"], [command.name for command in commands])
     at_a_time = min(len(commands), max_processes or len(commands))
-    _raise_file_limit(at_a_time * FILES_PER_COMMAND + OTHER_FILES)
-    remark = StopRemark()
+    links = 0 if hosts is None else len(hosts.hosts)
+    raise_file_limit(at_a_time * FILES_PER_COMMAND + links * FILES_PER_HOST + OTHER_FILES)
+    remark, back = StopRemark(), HostRemark()
+    record = None if hosts is None else HostRecord()
     show = build_display(
         commands,
         options,
         hidden,
         texts,
-        remark,
+        lambda message: remark(message) or back(message),
         quiet=quiet,
-        progress=at_a_time < len(commands),
+        progress=at_a_time < len(commands) or options["same"],
     )
     runner = Runner(
         commands,
         restart=_restart_policy(options),
-        sinks=[show, *build_log(options)],
+        sinks=[show, *build_log(options, by_host=hosts is not None), *filter(None, [record])],
+        launcher=hosts,
         kill_others_on=options["kill_others_on"],
         max_processes=max_processes,
         grace=options["grace"],
@@ -255,10 +297,10 @@ def _build_runner(
         iterable=False,
     )
     remark.runner = runner
-    return runner
+    return Prepared(runner, record)
 
 
-def _raise_file_limit(wanted: int) -> None:
+def raise_file_limit(wanted: int) -> None:
     """Raise the soft limit of open files to `wanted`, or as far as the system allows.
 
     The commands inherit the limit, so a limit that is high enough stays unchanged.

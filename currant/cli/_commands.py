@@ -6,20 +6,28 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal as signals
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, get_args
 
+import anyio
 import click
 
-from currant._values.checks import checked_signal
-from currant._values.errors import CommandError, CurrantError
+from currant._values.errors import CurrantError, HostLostError
 from currant._values.launch_spec import KillMode, Leftovers
 from currant._values.policies import KillOthersOn
 from currant._values.restart import RestartWhen
-from currant.cli._build import runner_from_command_lines, runner_from_procfile
+from currant.cli._build import (
+    FILES_PER_HOST,
+    OTHER_FILES,
+    raise_file_limit,
+    runner_from_command_lines,
+    runner_from_procfile,
+)
+from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
+from currant.cli._hosts import chosen_hosts, way_to_hosts
+from currant.cli._parsers import Seconds, parse_process_count, parse_signal, parse_size, parse_words
 from currant.cli._peers import advice_on
 from currant.cli._procfile import read_application
 from currant.cli._run import run_commands
@@ -31,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn, Unpack
 
-    from currant._supervisor.runner import Runner
-    from currant.cli._options import Options, RunOptions, StartOptions
+    from currant.cli._build import Prepared
+    from currant.cli._options import HostOptions, Options, RunOptions, StartOptions
 
 P = ParamSpec("P")
 
@@ -61,58 +69,6 @@ def run_command_line() -> None:
     _exit(status)
 
 
-_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
-"""The units of a number of bytes, as those of ``head -c``."""
-
-
-def _parse_signal(text: str) -> int:
-    """Return the number of a signal, given by number or by name, with or without SIG."""
-    try:
-        return checked_signal("the signal", int(text) if text.isdecimal() else text)
-    except CommandError as error:
-        raise click.BadParameter(
-            f"unknown signal {text!r}; give a name such as TERM, or a number"
-        ) from error
-
-
-def _parse_words(text: str) -> tuple[str, ...]:
-    """Return the words of `text`, split by the shell's quoting rules."""
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise click.BadParameter(f"cannot split {text!r}: {error}") from error
-
-
-def _parse_process_count(text: str) -> int:
-    """Return a number of processes, given as a number or as a share of the CPUs; at least 1."""
-    number = text.removesuffix("%")
-    if not number.isdecimal() or int(number) < 1:
-        raise click.BadParameter(
-            f"{text!r} must be an integer >= 1, or a share of the CPUs such as 50%"
-        )
-    if number == text:
-        return int(number)
-    # Count only the CPUs that this process may use, if the system reports them.
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, round((cpus or 1) * int(number) / 100))
-
-
-def _parse_size(text: str) -> int:
-    """Return a number of bytes, given with or without a unit; at least 1."""
-    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
-    if not number.isdecimal() or int(number) < 1:
-        raise click.BadParameter(
-            f"{text!r} must be a number of bytes >= 1, or of KiB, MiB or GiB such as 10k, 10M, 10G"
-        )
-    return int(number) * _UNITS.get(unit, 1)
-
-
-class _Seconds(click.FloatRange):
-    """A number of seconds; the name is for the message about another text."""
-
-    name = "number of seconds"
-
-
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     """Show the version, which a copy of the package alone, as in a zipapp, does not have."""
     if not wanted or context.resilient_parsing:
@@ -138,13 +94,6 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 def currant() -> None:
     """Run many commands at once, and leave no process behind."""
-
-
-def _add_shared_options(function: Callable[P, None]) -> Callable[P, None]:
-    """Add the options that `run` and `start` share."""
-    for option in reversed(_SHARED_OPTIONS):
-        function = option(function)
-    return function
 
 
 def _joined(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
@@ -193,7 +142,8 @@ _SHARED_OPTIONS = (
         "--log-dir",
         type=click.Path(file_okay=False),
         metavar="DIR",
-        help="Also append the output of each command to DIR/NAME.log, without colours unless "
+        help="Also append the output of each command to DIR/NAME.log, on a host to "
+        "DIR/HOST/NAME.log, without colours unless "
         "--color always; if a file cannot be written, currant goes on and says what is missing.",
     ),
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
@@ -212,7 +162,7 @@ _SHARED_OPTIONS = (
     ),
     click.option(
         "--restart-delay",
-        type=_Seconds(min=0),
+        type=Seconds(min=0),
         metavar="S",
         help="Seconds before the first restart.  [default: 0.1]",
     ),
@@ -224,7 +174,7 @@ _SHARED_OPTIONS = (
     ),
     click.option(
         "--grace",
-        type=_Seconds(min=0),
+        type=Seconds(min=0),
         default=5.0,
         show_default=True,
         metavar="S",
@@ -232,20 +182,20 @@ _SHARED_OPTIONS = (
     ),
     click.option(
         "--idle-timeout",
-        type=_Seconds(min=0, min_open=True),
+        type=Seconds(min=0, min_open=True),
         metavar="S",
         help="Stop a command that writes nothing for S seconds; it has failed.",
     ),
     click.option(
         "--max-output",
-        type=_parse_size,
+        type=parse_size,
         metavar="BYTES",
         help="Stop a command that writes more than so many bytes, or KiB, MiB or GiB with the unit "
         "k, M or G; it has failed.",
     ),
     click.option(
         "--stop-signal",
-        type=_parse_signal,
+        type=parse_signal,
         default="TERM",
         show_default=True,
         metavar="SIGNAL",
@@ -286,7 +236,7 @@ _SHARED_OPTIONS = (
     ),
     click.option(
         "--wrap",
-        type=_parse_words,
+        type=parse_words,
         default="",
         metavar="WORDS",
         help="Words to put before each command, of a program that runs another one: 'nice -n 10', "
@@ -305,7 +255,7 @@ _SHARED_OPTIONS = (
 
 _PREFIX_HELP = (
     "Prefix of each line: name, index (from 0), command, pid, time, none; or a text with the "
-    "fields {name}, {index}, {command}, {pid}, {time}, {stream}, {attempt}, {elapsed}.  "
+    "fields {name}, {index}, {command}, {host}, {pid}, {time}, {stream}, {attempt}, {elapsed}.  "
     "[default: {name} | ]"
 )
 
@@ -341,9 +291,9 @@ _env_option = click.option(
 def _cwd_option(default: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return click.option(
         "--cwd",
-        type=click.Path(exists=True, file_okay=False),
         metavar="DIR",
-        help=f"Run the commands in this directory.  [default: {default}]",
+        help=f"Run the commands in this directory, on their host if there are --hosts.  [default: "
+        f"{default}; on a host, where ssh begins]",
     )
 
 
@@ -372,7 +322,7 @@ def _kill_others_on_option(
 @click.option(
     "-m",
     "--max-processes",
-    type=_parse_process_count,
+    type=parse_process_count,
     metavar="N",
     help="Run at most N commands at a time, or a share of the CPUs such as 50%; the others wait.",
 )
@@ -387,7 +337,7 @@ def _kill_others_on_option(
 @click.option("-p", "--prefix", metavar="TEXT", help=_PREFIX_HELP)
 @_prefix_length_option("-l")
 @click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages.")
-@_add_shared_options
+@add_options(_SHARED_OPTIONS, HOST_OPTIONS, PLACE_OPTIONS)
 @click.argument("commands", metavar="COMMAND...", nargs=-1, required=True)
 def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     """Run each COMMAND in a shell and show the output.
@@ -443,7 +393,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> None:
     help="Hide currant's own messages; with names: hide the output of these processes.  May be "
     "repeated.",
 )
-@_add_shared_options
+@add_options(_SHARED_OPTIONS, HOST_OPTIONS, PLACE_OPTIONS)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> None:
     """Start the processes of a Procfile: all, or each NAME.
@@ -468,10 +418,38 @@ def check(procfile: str | None, env: str | None) -> None:
         click.echo(f"{name:{width}} | {line}")
 
 
-def _run_and_exit(build: Callable[[], Runner], options: Options) -> NoReturn:
+@currant.group()
+def hosts() -> None:
+    """See which hosts can run commands."""
+
+
+@hosts.command("check")
+@add_options(HOST_OPTIONS)
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each host.")
+def check_hosts_and_exit(*, as_json: bool, **options: Unpack[HostOptions]) -> None:
+    """Connect to each host, and show what it has: its Python, its processors, how far away it is.
+
+    All hosts are asked at the same time, and each has 15 seconds.  The exit status is 1 if any of
+    them cannot run commands.
+    """
+    if not (options["hosts"] or options["hosts_file"]):
+        raise click.UsageError("give the hosts, with --hosts or --hosts-file")
+    from currant.cli import _check_hosts as checking  # noqa: PLC0415 - most runs have no hosts
+
+    try:
+        chosen = chosen_hosts(options)
+        raise_file_limit(len(chosen) * FILES_PER_HOST + OTHER_FILES)
+        findings = anyio.run(checking.check_hosts, chosen, way_to_hosts(options))
+    except CurrantError as error:
+        raise click.UsageError(str(error)) from error
+    (checking.show_as_json if as_json else checking.show_as_table)(findings)
+    _exit(1 if any(finding.problem for finding in findings) else 0)
+
+
+def _run_and_exit(build: Callable[[], Prepared], options: Options) -> NoReturn:
     """Run the Runner that `build` returns, and end the program with the exit status."""
     try:
-        runner = build()
+        runner, record = build()
         status = run_commands(runner, options["success"])
         if options["summary"]:
             if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
@@ -479,7 +457,11 @@ def _run_and_exit(build: Callable[[], Runner], options: Options) -> NoReturn:
                 # Ctrl-C must still end the program.
                 signals.signal(signals.SIGINT, signals.SIG_DFL)
             with suppress(OSError):  # stderr cannot be written, so the error cannot be reported.
-                show_summary(runner.results.values(), options["color"])
+                lost = None if record is None else record.lost
+                show_summary(runner.results.values(), options["color"], lost)
+    except HostLostError as error:  # No host at all can be reached.
+        click.echo(f"currant: {error}", err=True)
+        status = 1
     except (CurrantError, ValueError) as error:
         click.echo(f"currant: {error}", err=True)
         status = USAGE_ERROR

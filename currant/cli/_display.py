@@ -16,13 +16,13 @@ from currant.sinks._files import is_same_place, terminal_columns
 from currant.sinks._templates import label_columns, line_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import Command
     from currant.cli._options import Options
-    from currant.cli._remark import StopRemark
     from currant.sinks import Event
+    from currant.sinks._events import EventMessage
 
 __all__ = ["build_display", "build_log", "fit_to_output", "flush_after"]
 
@@ -30,6 +30,10 @@ STDOUT, STDERR = 1, 2
 
 SHORT = 10
 """The characters of a command line in a prefix, unless ``--prefix-length`` says otherwise."""
+
+
+MODES: tuple[Literal["raw", "group", "same"], ...] = ("raw", "group", "same")
+"""The modes of the console that are options."""
 
 
 def fit_to_output(
@@ -87,7 +91,7 @@ def build_display(
     options: Options,
     hidden: Collection[str],
     texts: Mapping[Event, str | None],
-    remark: StopRemark,
+    remark: Callable[[EventMessage], str | None],
     *,
     quiet: bool,
     progress: bool,
@@ -98,7 +102,9 @@ def build_display(
         CommandError: two options exclude each other.
         ValueError: the prefix is not a valid template.
     """
-    formats = [f"--{name}" for name in ("raw", "group", "json") if options[name]]
+    formats = [f"--{name}" for name in ("raw", "group", "json", "same") if options[name]]
+    if options["same"]:
+        formats += [f"--{name}" for name in ("prefix", "timestamps") if options[name]]
     if len(formats) > 1:
         raise CommandError(f"{' and '.join(formats)} cannot be combined")
     if options["json"]:
@@ -108,7 +114,7 @@ def build_display(
         color=options["color"],
         timestamps=options["timestamps"],
         quiet=quiet,
-        mode="raw" if options["raw"] else "group" if options["group"] else "line",
+        mode=next((mode for mode in MODES if options[mode]), "line"),
         texts=texts,
         remark=remark,
         progress=progress and not quiet,
@@ -118,7 +124,7 @@ def build_display(
 
 def _prefix(commands: Sequence[Command], options: Options, hidden: Collection[str]) -> str:
     """Return the template of the prefix, for a style that concurrently has, or as given."""
-    given = options["prefix"]
+    given = "none" if options["same"] else options["prefix"]
     length = SHORT if options["prefix_length"] is None else options["prefix_length"]
     shown = [command for command in commands if command.name not in hidden]
     widest = max((min(length, len(line_of(command))) for command in shown), default=0)
@@ -139,8 +145,12 @@ def _prefix(commands: Sequence[Command], options: Options, hidden: Collection[st
     return text.replace("{command}", f"{{command:.{length}}}")
 
 
-def build_log(options: Options) -> list[Sink]:
+def build_log(options: Options, *, by_host: bool) -> list[Sink]:
     """Return the sink of ``--log-dir``, if there is one.
+
+    Args:
+        options: the options.
+        by_host: whether each host has a folder.
 
     Raises:
         CommandError: the directory cannot be created.
@@ -152,4 +162,5 @@ def build_log(options: Options) -> list[Sink]:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
-    return [DirectorySink(folder, on_error="warn", plain=options["color"] != "always")]
+    plain = options["color"] != "always"
+    return [DirectorySink(folder, on_error="warn", plain=plain, by_host=by_host)]

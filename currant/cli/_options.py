@@ -10,13 +10,28 @@ if TYPE_CHECKING:
     from currant._values.launch_spec import KillMode, Leftovers
     from currant._values.policies import KillOthersOn
     from currant._values.restart import RestartWhen
+    from currant.hosts import Host
     from currant.sinks import Color
 
-__all__ = ["Options", "RunOptions", "StartOptions"]
+__all__ = ["HostOptions", "Options", "RunOptions", "StartOptions"]
 
 
-class Options(TypedDict):
+class HostOptions(TypedDict):
+    """The options that name hosts, each given any number of times, and the way to them."""
+
+    hosts: Sequence[Sequence[Host]]
+    hosts_file: Sequence[Sequence[Host]]
+    ssh: Sequence[str] | None
+    python: str | None
+
+
+class Options(HostOptions):
     """The options that ``currant run`` and ``currant start`` share."""
+
+    per_host: int | Literal["cpus"] | None
+    each: bool
+    same: bool
+    forward_env: Sequence[str]
 
     prefix: str | None
     prefix_length: int | None

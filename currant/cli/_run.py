@@ -11,13 +11,14 @@ import signal as signals
 import stat
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
 from currant._process.launcher import Holder
-from currant._values.errors import CurrantError
+from currant._values.errors import CurrantError, lost_host
+from currant._values.host_names import fold
 from currant.cli._selection import select_results
 from currant.cli._signals import (
     FORWARDED_SIGNALS,
@@ -31,7 +32,7 @@ from currant.sinks import SinkWarning
 from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
@@ -58,6 +59,7 @@ STDOUT = 1
 
 STATUS_CANNOT_START = 126
 """The shell's exit status for a command that exists but cannot be started."""
+STATUS_LOST_HOSTS = 1
 STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
 """The shell's exit status for a program that wrote into a pipe without a reader."""
 
@@ -117,8 +119,12 @@ async def _run(runner: Runner, success: str) -> int:
             receive_signals(PAUSE_SIGNALS) as pause_signals,
             receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
         ):
-            async with runner, anyio.create_task_group() as tasks:
-                tasks.start_soon(_stop_on_signal, runner, stop_signals, reasons)
+            # The entry may wait for hosts, and a signal ends that.
+            async with (
+                _stopping_on_signal(runner, stop_signals, reasons),
+                runner,
+                anyio.create_task_group() as tasks,
+            ):
                 tasks.start_soon(_pause_and_resume, runner, pause_signals)
                 tasks.start_soon(_forward, runner, forwarded_signals)
                 if _is_pipe(STDOUT):
@@ -135,6 +141,25 @@ async def _run(runner: Runner, success: str) -> int:
     if reasons:
         return reasons[0]
     return _exit_status(select_results(results, success, list(runner.jobs)))
+
+
+@asynccontextmanager
+async def _stopping_on_signal(
+    runner: Runner, received: AsyncIterator[signals.Signals], reasons: list[int]
+) -> AsyncGenerator[None]:
+    """Stop all commands on a signal, from before the entry of the Runner to its end."""
+    failure: BaseException | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_signal, runner, received, reasons)
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # The task group would wrap it.
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _stop_on_signal(
@@ -206,13 +231,26 @@ async def _wait_reader_gone(pipe: int) -> None:
 
 
 def _exit_status(results: Iterable[Result]) -> int:
-    """Return the exit status for the first failure in `results`; 0 if no command failed."""
-    failed = next((result for result in results if result.status == "failed"), None)
+    """Return the exit status for the first failure in `results`; 0 if no command failed.
+
+    A command that is lost with its host has no exit, so it counts only if no other failed.
+    """
+    failures = [result for result in results if result.status == "failed"]
+    failed = next((result for result in failures if lost_host(result.error) is None), None)
     if failed is None:
-        return 0
+        return _report_lost_hosts(failures)
     end = failed.exit
     if end is None:
         return STATUS_CANNOT_START
     if end.signal is None:
         return end.code or 1  # A command may exit with code 0 and have failed nevertheless.
     return 128 + int(end.signal)
+
+
+def _report_lost_hosts(failures: Iterable[Result]) -> int:
+    """Say that commands failed only because their hosts were lost; return the exit status."""
+    hosts = {lost.host for each in failures if (lost := lost_host(each.error)) is not None}
+    if not hosts:
+        return 0
+    _print_error(f"no command failed but those on lost hosts: {fold(hosts)} ({len(hosts)})")
+    return STATUS_LOST_HOSTS

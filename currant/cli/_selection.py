@@ -85,8 +85,8 @@ def select_commands(
 
     Args:
         option: the option, for the error message.
-        given: names, process types (``web`` for ``web.1`` and ``web.2``) or indexes from 0,
-            separated by commas.
+        given: names, process types (``web`` for ``web.1`` and ``web.2``), commands on each host
+            (``df`` for ``df@a`` and ``df@b``) or indexes from 0, separated by commas.
         names: all commands, in order.
         types: process types that may be named although no instance of them is started.
 
@@ -95,7 +95,8 @@ def select_commands(
     """
     selected: set[str] = set()
     for part in filter(None, map(str.strip, given.split(","))):
-        instances = [name for name in names if re.fullmatch(rf"{re.escape(part)}\.\d+", name)]
+        pattern = re.compile(rf"{re.escape(part)}(\.\d+)?(@[^@]+)?")
+        instances = [name for name in names if pattern.fullmatch(name)]
         name = _by_name_or_index(part, names)
         if name is None and not instances and part not in types:
             raise _unknown(option, part, names)

@@ -1,52 +1,103 @@
-"""The table of ``--summary``, which shows how each command ended."""
+"""The table of ``--summary``, which shows how each command ended, and which hosts were lost."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from currant._values.errors import HostUnreachableError, lost_host
+from currant._values.host_names import fold, natural_key
 from currant._values.names import printable
 from currant.sinks._colors import color_system_of
+from currant.sinks._templates import THIS_MACHINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from rich.console import Console
+
+    from currant._values.errors import HostLostError
     from currant._values.results import Result
     from currant.sinks import Color
 
-__all__ = ["show_summary"]
+__all__ = ["console_for", "show_summary"]
 
 STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow", "skipped": "yellow"}
 
 UNLIMITED_WIDTH = 10_000
-"""Columns of the table if stderr is not a terminal, so that rich breaks no line."""
+"""Columns of the table if its file is not a terminal, so that rich breaks no line."""
 
 
-def show_summary(results: Iterable[Result], color: Color) -> None:
-    """Write a table of `results` to stderr, in the order of the argument."""
-    from rich.console import Console  # noqa: PLC0415 - the import takes 25 ms, and most runs show no table
-    from rich.table import Table  # noqa: PLC0415
+def show_summary(
+    results: Iterable[Result], color: Color, lost: Mapping[str, HostLostError] | None = None
+) -> None:
+    """Write a table of `results` to stderr.
+
+    Args:
+        results: the results, in the order of the table.
+        color: whether the table is coloured.
+        lost: the hosts that were lost; then the table is grouped by host.  None: all commands ran
+            on this machine.
+    """
+    from rich.table import Table  # noqa: PLC0415 - the import takes 25 ms, and most runs show no table
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table("name", "status", "exit", box=None, pad_edge=False)
+    by_host = lost is not None
+    table = Table(*["host"] * by_host, "name", "status", "exit", box=None, pad_edge=False)
     for title in ("attempts", "duration"):
         table.add_column(title, justify="right")
-    for result in results:
-        end = result.error or result.exit or ""
+    shown = sorted(results, key=lambda each: natural_key(_host_of(each))) if by_host else results
+    for result in shown:
         table.add_row(
+            *[Text(printable(_host_of(result)))] * by_host,
             Text(printable(result.command)),
             Text(result.status, STYLES[result.status]),
-            Text(str(end)),
+            Text(_end_of(result)),
             str(result.attempts),
             f"{result.duration:.1f} s",
         )
-    system = color_system_of(sys.stderr, color)
-    console = Console(
-        stderr=True,
+    console = console_for(color)
+    console.print(table)
+    for line in _lines_about(lost or {}):
+        console.print(Text(printable(line), "red"))
+
+
+def console_for(color: Color, *, stderr: bool = True) -> Console:
+    """Return what writes a table to stderr, or to stdout."""
+    from rich.console import Console  # noqa: PLC0415
+
+    file = sys.stderr if stderr else sys.stdout
+    system = color_system_of(file, color)
+    return Console(
+        stderr=stderr,
         force_terminal=system is not None,
         color_system=cast("Any", system),
         no_color=system is None,
-        width=None if sys.stderr.isatty() else UNLIMITED_WIDTH,
+        width=None if file.isatty() else UNLIMITED_WIDTH,
         highlight=False,
     )
-    console.print(table)
+
+
+def _host_of(result: Result) -> str:
+    lost = lost_host(result.error)
+    return result.host or (THIS_MACHINE if lost is None else lost.host)
+
+
+def _end_of(result: Result) -> str:
+    if (lost := lost_host(result.error)) is not None:
+        return _fate(lost)
+    return str(result.error or result.exit or "")
+
+
+def _fate(lost: HostLostError) -> str:
+    return "host never reached" if isinstance(lost, HostUnreachableError) else "host lost"
+
+
+def _lines_about(lost: Mapping[str, HostLostError]) -> Iterable[str]:
+    """Yield a line for each way in which hosts were lost, with all hosts of that way."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for host, error in lost.items():
+        *_, reason = error.reason.strip().splitlines() or ("",)
+        hosts.setdefault((_fate(error), reason), []).append(host)
+    for (fate, reason), names in hosts.items():
+        yield f"{fate}: {fold(names)} ({len(names)}): {reason}"

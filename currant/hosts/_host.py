@@ -19,9 +19,9 @@ from currant._values.checks import (
     naming,
 )
 from currant._values.errors import CommandError, HostListError
+from currant._values.host_names import expand, split_items
 from currant._values.resources import NO_RESOURCES, checked_resources
 from currant._values.variables import NO_VARIABLES, checked_env
-from currant.hosts._names import expand, split_items
 
 __all__ = ["HERE", "LOCAL", "Host", "HostInfo", "expand_host"]
 

@@ -20,6 +20,7 @@ from currant._values.errors import (
     LaunchError,
     NoCapacityError,
 )
+from currant._values.host_names import fold
 from currant._values.launch_spec import LaunchSpec
 from currant._values.options import explains_options
 from currant._values.shutdown_limits import ShutdownLimits
@@ -29,7 +30,6 @@ from currant.hosts._fence import Fence
 from currant.hosts._host import Host, expand_host
 from currant.hosts._lists import parse_hosts, read_hosts, slurm_hosts
 from currant.hosts._member import Member
-from currant.hosts._names import fold
 from currant.hosts._placement import Needs, shortage
 from currant.hosts._pool import Pool
 from currant.hosts._process import OnClose, PlacedProcess

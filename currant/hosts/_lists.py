@@ -2,7 +2,7 @@
 
 An item of a list is a name or an address, with the number of slots before it or behind::
 
-    a, b, gpu[1-4]          # names, and brackets: see `_names`
+    a, b, gpu[1-4]          # names, and brackets: see `host_names`
     8/me@c                  # a user, and slots as GNU parallel writes them
     n[01-16] slots=8        # slots as mpirun writes them; cpus= and gpus= as well
     ssh://me@d:2222         # a URL
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from currant._values.checks import check_str
 from currant._values.errors import CommandError, HostListError
+from currant._values.host_names import split_items
 from currant.hosts._host import HERE, LOCAL, Host, expand_host
-from currant.hosts._names import split_items
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

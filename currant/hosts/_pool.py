@@ -15,9 +15,9 @@ from currant._values.errors import (
     NoCapacityError,
     UnknownNameError,
 )
+from currant._values.host_names import fold
 from currant._values.messages import HostLost, HostUp
 from currant.hosts._member import Member, State
-from currant.hosts._names import fold
 from currant.hosts._placement import shortage
 from currant.hosts._places import Places
 

@@ -60,8 +60,9 @@ class ConsoleSink(ThreadedSink):
             ``{pid}``, ``{stream}``, ``{attempt}`` (from 1), ``{time}`` (local, when the line was
             read; ``{time:%H:%M:%S.%f}`` is a format of `time.strftime`), ``{elapsed}`` (seconds
             since the attempt began; ``{elapsed:.3f}``), ``{index}`` (from 0, in the order of the
-            commands) and ``{command}`` (the command line, shortened in the middle to 10 characters;
-            ``{command:.30}``: to 30).
+            commands), ``{command}`` (the command line, shortened in the middle to 10 characters;
+            ``{command:.30}``: to 30) and ``{host}`` (where it runs, padded to the longest name so
+            far; ``local`` is this machine).
         color: whether labels are coloured: ``"always"``, ``"never"``, or ``"auto"``: if the file is
             a terminal, unless the environment decides: ``NO_COLOR`` or ``TERM=dumb`` turns colours
             off, ``FORCE_COLOR`` or ``CLICOLOR_FORCE`` on, ``FORCE_COLOR=0`` or ``CLICOLOR=0`` off.
@@ -72,7 +73,11 @@ class ConsoleSink(ThreadedSink):
         mode: ``"line"``; ``"group"``: a command's output in a block after its exit, held until
             then in memory up to 1 MiB, and in a temporary file beyond (if there is no room for the
             file, a `SinkWarning` says so, and the block comes in parts); ``"raw"``: the bytes as
-            the commands wrote them, without labels.
+            the commands wrote them, without labels; ``"same"``: for commands of
+            `currant.hosts.on_each`: at the end, each output once, under a title such as
+            ``a,b,n[1-4] (6)``, the one of most hosts first.  Hosts have the same output if stdout,
+            stderr and the end are equal.  A failure without output is a text about an event; a
+            success without output is not shown.
         texts: templates for ``"started"``, ``"ready"``, ``"aborted"``, ``"exited"``,
             ``"restarting"``, ``"failed"``, ``"skipped"``, ``"dropped"``, ``"host_up"`` and
             ``"host_lost"``, in place of the defaults; None: no text.  A template may have the

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from unicodedata import normalize
 
 from currant._values.checks import check_choice, check_count, checked_path
-from currant._values.file_name import as_file_name
+from currant._values.file_name import as_file_name, as_folder_name
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Started
 from currant.sinks._control import SequenceFilter
@@ -60,6 +60,9 @@ class DirectorySink(ThreadedSink):
         on_error: ``"raise"``: an error stops all commands and leaves the block; ``"warn"``: see
             above.
         plain: whether escape sequences, such as colours, are left out of the files.
+        by_host: whether a command that runs on another machine has its file in a folder named after
+            that: ``HOST/NAME.log``.  The ``@HOST`` that `currant.hosts.on_each` adds to a name is
+            left out then.  A command that starts again elsewhere gets another file.
 
     Raises:
         ValueError: when built: an option is invalid.
@@ -76,6 +79,7 @@ class DirectorySink(ThreadedSink):
         stderr: Literal["stdout", "separate"] = "stdout",
         on_error: OnError = "raise",
         plain: bool = False,
+        by_host: bool = False,
     ) -> None:
         super().__init__()
         folder = checked_path("path", path)
@@ -90,8 +94,11 @@ class DirectorySink(ThreadedSink):
         self._backups = backups
         self._separate = stderr == "separate"
         self._on_error: OnError = on_error
-        self._logs: dict[tuple[str, str], LogFile] = {}  # by command and kind of file
-        self._names: dict[str, Path] = {}  # the first file of each name, in lower case
+        self._by_host = by_host
+        self._hosts: dict[str, str] = {}  # of the commands that were started elsewhere
+        self._logs: dict[tuple[str, str, str], LogFile] = {}  # by command, host and kind of file
+        # The command and the path of the first file of each name, in lower case.
+        self._names: dict[str, tuple[str, Path]] = {}
         self._filters: dict[tuple[str, StreamName], SequenceFilter] | None = {} if plain else None
 
     def _handle(
@@ -105,6 +112,7 @@ class DirectorySink(ThreadedSink):
         for message in backlog:
             match message:
                 case Started():
+                    self._note_host(message)
                     for stream in ("stdout", "stderr"):
                         parts.setdefault(self._log(message.command, stream), [])
                 case Batch():
@@ -122,6 +130,7 @@ class DirectorySink(ThreadedSink):
         logs = list(self._logs.values())
         self._logs.clear()
         self._names.clear()
+        self._hosts.clear()
         for log in logs:
             log.warn_of_loss()
 
@@ -141,30 +150,38 @@ class DirectorySink(ThreadedSink):
             self._filters[key] = SequenceFilter()
         return self._filters[key].feed(batch.data)
 
+    def _note_host(self, message: Started) -> None:
+        if self._by_host and message.host is not None:
+            self._hosts[message.command] = message.host
+        else:
+            self._hosts.pop(message.command, None)
+
     def _log(self, command: str, stream: StreamName) -> LogFile:
         kind = "err.log" if stream == "stderr" and self._separate else "log"
-        log = self._logs.get((command, kind))
+        host = self._hosts.get(command, "")
+        log = self._logs.get((command, host, kind))
         if log is None:
-            path = self._path(command, kind)
+            path = self._path(command, host, kind)
             log = LogFile(path, self._max_bytes, self._backups, self._on_error)
-            self._logs[command, kind] = log
+            self._logs[command, host, kind] = log
             log.add(b"")  # `_path` has to find the file.
         return log
 
-    def _path(self, command: str, kind: str) -> Path:
+    def _path(self, command: str, host: str, kind: str) -> Path:
         """Return the path of a file that no other command has."""
-        stem = as_file_name(command)
+        folder = self._folder / as_folder_name(host) if host else self._folder
+        stem = as_file_name(command.removesuffix(f"@{host}") if host else command)
         if self._separate and stem.endswith(".err"):  # "a.err" is not the stderr of "a".
             stem = stem.removesuffix(".err") + "%2Eerr"
         if len(os.fsencode(stem)) > MAX_STEM:
             stem = _shortened(stem)
-        path = self._folder / f"{stem}.{kind}"
+        path = folder / f"{stem}.{kind}"
         # Two names may differ in upper and lower case only, or in the way that accents are
         # encoded.  The file system decides whether these names are two files.
-        folded = normalize("NFD", path.name).casefold()
-        first = self._names.setdefault(folded, path)
-        if first != path and _is_same_file(first, path):
-            return self._folder / f"{_shortened(stem)}.{kind}"
+        folded = normalize("NFD", str(path.relative_to(self._folder))).casefold()
+        owner, first = self._names.setdefault(folded, (command, path))
+        if owner != command and _is_same_file(first, path):
+            return folder / f"{_shortened(as_file_name(command))}.{kind}"
         return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
+from currant._values.errors import HostUnreachableError, lost_host
 from currant._values.messages import (
     Aborted,
     Dropped,
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from currant._values.command import Command
+    from currant._values.errors import CurrantError, HostLostError
     from currant._values.messages import HostMessage
 
-__all__ = ["Description", "Event", "EventMessage", "describe"]
+__all__ = ["Description", "Event", "EventMessage", "describe", "fate_of"]
 
 Event: TypeAlias = Literal[
     "started",
@@ -86,7 +88,7 @@ def describe(  # noqa: C901, PLR0911 - a row for each message
             return Description("ready", f"ready after {after:.1f} s", {"after": after})
         case Aborted(error=error):
             # The text of the error has the last lines of output, which were shown before.
-            text = str(error).partition("\n")[0]
+            text = _failure("has failed", message.command, error).partition("\n")[0]
             return Description("aborted", text, {"error": text})
         case Exited(exit=end):
             expected = is_expected(end, commands.get(message.command))
@@ -94,7 +96,8 @@ def describe(  # noqa: C901, PLR0911 - a row for each message
         case Restarting(delay=delay):
             return Description("restarting", f"restarting in {delay:.1f} s", {"delay": delay})
         case Failed(error=error):
-            return Description("failed", str(error), {"error": error})
+            text = _failure("cannot be started", message.command, error)
+            return Description("failed", text, {"error": error})
         case Skipped(error=error):
             return Description("skipped", str(error), {"error": error})
         case Dropped(lines=1):
@@ -104,6 +107,24 @@ def describe(  # noqa: C901, PLR0911 - a row for each message
         case HostUp(host=host):
             return Description("host_up", f"the host {host!r} is up", {"host": host})
         case HostLost(host=host, error=error):
-            return Description("host_lost", str(error), {"host": host, "error": error})
+            return Description("host_lost", _in_one_line(error), {"host": host, "error": error})
         case _:
             assert_never(message)
+
+
+def _failure(what: str, command: str, error: CurrantError) -> str:
+    """Return an error in a line; of a lost host only that: its own message says why, once."""
+    if (lost := lost_host(error)) is not None:
+        return f"{command!r} {what}: its host {lost.host!r} {fate_of(lost)}"
+    return str(error)
+
+
+def fate_of(error: HostLostError) -> str:
+    """Return what has become of a host, in a few words that name neither it nor the reason."""
+    return "cannot be reached" if isinstance(error, HostUnreachableError) else "is lost"
+
+
+def _in_one_line(error: HostLostError) -> str:
+    """Return the text of an error without all but the last line of what ssh has said."""
+    *_, last = error.reason.strip().splitlines() or ("",)
+    return str(type(error)(error.host, last))

@@ -6,8 +6,11 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from currant._values.checks import check_choice
+from currant._values.host_names import fold
 from currant._values.lines import Batch
-from currant._values.messages import Exited, Failed, Started
+from currant._values.messages import Dropped, Exited, Failed, HostLost, Started
+from currant._values.names import printable
+from currant.sinks._templates import THIS_MACHINE
 from currant.sinks._warning import warn
 
 if TYPE_CHECKING:
@@ -18,13 +21,17 @@ if TYPE_CHECKING:
     from currant.sinks._events import EventMessage
     from currant.sinks._files import Chunk
     from currant.sinks._line_writer import LineWriter
+    from currant.sinks._same import Group, SameOutput
     from currant.sinks._spool import OutputSpool
     from currant.sinks._templates import Templates
 
 __all__ = ["Formatter", "Mode"]
 
-Mode: TypeAlias = Literal["line", "group", "raw"]
-"""How output is shown: line by line, command by command, or as written."""
+Mode: TypeAlias = Literal["line", "group", "raw", "same"]
+"""How output is shown: line by line, command by command, as written, or what is equal once."""
+
+RULE = "-" * 15
+"""The line above and below the title of an output that several commands have written."""
 
 Output: TypeAlias = "tuple[LineWriter, Chunk]"
 """Some text, and the file that it belongs to."""
@@ -38,7 +45,8 @@ class Formatter:
         err: the file for stderr and for texts about events.
         templates: labels and texts.
         mode: ``"line"``: whole lines with labels, as they come; ``"group"``: all lines of a command
-            together, after the exit; ``"raw"``: the bytes as written.
+            together, after the exit; ``"raw"``: the bytes as written; ``"same"``: at the end, equal
+            output of a command on several hosts once.
         remark: returns a further text for an event, or None.
         quiet: whether texts about events are left out.
         hidden: names of commands whose output is left out.
@@ -66,6 +74,7 @@ class Formatter:
         self._quiet = quiet
         self._hidden = hidden
         self._spools: dict[str, OutputSpool] = {}
+        self._same = _new_same() if mode == "same" else None
         self._has_warned = False  # that a spool has no room
         self._is_alone = False
 
@@ -75,6 +84,8 @@ class Formatter:
         """Yield the text for `backlog`, part by part."""
         self._templates.add_commands(commands)
         self._is_alone = len(commands) == 1
+        if self._same is not None:
+            self._same.add_commands(commands)
         for message in backlog:
             match message:
                 case Batch():
@@ -91,20 +102,29 @@ class Formatter:
                         yield writer, writer.finish(message.command)
                 case _:
                     pass
-            for text in () if self._quiet else self._event_texts(message):
+            for text in self._event_texts(message):
                 yield self._err, self._err.note(f"currant: {text}")
 
     def finish(self) -> Iterator[Output]:
         """Yield the output that is still spooled, and the end of an unfinished line."""
         for command in list(self._spools):
             yield from self._replay(command)
+        if self._same is not None:
+            yield from self._show_same(self._same)
+            self._same = _new_same()
         if self._mode != "raw":
             for writer in (self._out, self._err):
                 yield writer, writer.end()
 
     def _event_texts(self, message: EventMessage) -> Iterator[str]:
+        is_shown_later = False
+        if self._same is not None:
+            self._same.note(message)
+            is_shown_later = not isinstance(message, HostLost | Dropped)
+        if self._quiet:
+            return
         text = self._templates.event_text(message)
-        if text is not None:
+        if text is not None and not is_shown_later:
             yield text
         remark = None if self._remark is None else self._remark(message)
         if remark is not None:
@@ -113,7 +133,10 @@ class Formatter:
     def _output_of(self, batch: Batch) -> Iterator[Output]:
         if batch.command in self._hidden:
             return
-        yield from self._spool(batch) if self._mode == "group" else self._formatted(batch)
+        if self._same is not None:
+            self._hold(self._same, batch)
+        else:
+            yield from self._spool(batch) if self._mode == "group" else self._formatted(batch)
 
     def _formatted(self, batch: Batch) -> Iterator[Output]:
         writer = self._out if batch.stream == "stdout" else self._err
@@ -134,15 +157,57 @@ class Formatter:
         try:
             self._spools[batch.command].add(batch)
         except OSError as error:
-            if not self._has_warned:
-                self._has_warned = True
-                warn(
-                    f"cannot hold output in a temporary file: {error.strerror}; "
-                    "commands with much output are shown in several parts (TMPDIR names a folder)"
-                )
+            self._warn(error, "commands with much output are shown in several parts")
             yield from self._replay(batch.command)
+
+    def _warn(self, error: OSError, consequence: str) -> None:
+        """Warn once that there is no room for a temporary file."""
+        if not self._has_warned:
+            self._has_warned = True
+            warn(
+                f"cannot hold output in a temporary file: {error.strerror}; {consequence} (TMPDIR "
+                "names a folder)"
+            )
 
     def _replay(self, command: str) -> Iterator[Output]:
         spool = self._spools.pop(command, None)
         if spool is not None:
             yield from chain.from_iterable(map(self._formatted, spool.replay()))
+
+    # ---- equal output of a command on several hosts ----
+
+    def _hold(self, same: SameOutput, batch: Batch) -> None:
+        try:
+            same.add(batch)
+        except OSError as error:
+            self._warn(error, "all of it is held in memory")
+
+    def _show_same(self, same: SameOutput) -> Iterator[Output]:
+        groups = list(same.groups())
+        is_alone = len({group.command for group in groups}) == 1
+        for group in groups:
+            yield from self._show_group(group, same, "" if is_alone else f"{group.command}@")
+
+    def _show_group(self, group: Group, same: SameOutput, name: str) -> Iterator[Output]:
+        """Yield an output under a title; only the title if there is none, and that is a failure."""
+        end = "" if group.end is None else f": {group.end}"
+        title = printable(f"{name}{fold(group.hosts)} ({len(group.hosts)}){end}")
+        titled: set[LineWriter] = set()
+        for stream, data in same.output_of(group.first):
+            writer = self._out if stream == "stdout" else self._err
+            if writer not in titled:
+                titled.add(writer)
+                yield writer, writer.note(f"{RULE}\n{title}\n{RULE}")
+            batch = Batch(group.first, stream, data, 0.0)
+            yield from zip(repeat(writer), writer.lines(batch, "", None, in_place=False))
+        for writer in titled:
+            yield writer, writer.finish(group.first)
+            yield writer, writer.end()
+        if end and not titled and not self._quiet:
+            yield self._err, self._err.note(f"currant: {title}")
+
+
+def _new_same() -> SameOutput:
+    from currant.sinks._same import SameOutput  # noqa: PLC0415 - it loads OpenSSL, for few
+
+    return SameOutput(THIS_MACHINE)

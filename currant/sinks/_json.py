@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from currant._values.messages import Started
 from currant._values.wire import encode_each
 from currant.sinks._files import AnyFile
 from currant.sinks._threaded import receive_available
@@ -32,9 +33,10 @@ class JSONSink:
             currant.run("seq 3", sinks=[JSONSink(file)])
 
     Every object has ``type`` (a word of the list below), ``time`` (in seconds since the epoch) and,
-    unless it is about a host, ``command``.  The other keys depend on the type:
+    unless it is about a host, ``command``.  If the command was started on another machine,
+    ``host`` is the name of that machine.  The other keys depend on the type:
 
-    - started: ``pid``, ``attempt``, and on another machine than this one ``host``
+    - started: ``pid``, ``attempt``
     - line: ``stream``, ``text`` (without the ending), ``ending`` (``"\n"``, ``"\r\n"``, ``"\r"`` or
       ``""``).  If the bytes are not UTF-8, ``base64`` holds them, and ``text`` has U+FFFD.
     - ready: ``after``, in seconds
@@ -67,10 +69,17 @@ class JSONSink:
 
         Cancellation: the last write may be incomplete.
         """
+        hosts: dict[str, str | None] = {}
         while backlog := await receive_available(messages):
-            await self._file.write(_encoded(backlog))
+            await self._file.write(_encoded(backlog, hosts))
 
 
-def _encoded(backlog: Sequence[BatchMessage]) -> Iterator[bytes]:
+def _encoded(backlog: Sequence[BatchMessage], hosts: dict[str, str | None]) -> Iterator[bytes]:
+    """Yield the lines of each message; `hosts` has the last host of each command."""
     for message in backlog:
-        yield b"".join(json.dumps(each).encode() + b"\n" for each in encode_each(message))
+        if isinstance(message, Started):
+            hosts[message.command] = message.host
+        host = None if message.command is None else hosts.get(message.command)
+        place = {} if host is None else {"host": host}
+        objects = (each | place for each in encode_each(message))
+        yield b"".join(json.dumps(each).encode() + b"\n" for each in objects)

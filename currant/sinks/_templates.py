@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from currant.sinks._events import EventMessage
 
-__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "Templates", "label_columns", "line_of"]
+__all__ = ["DEFAULT_PREFIX", "NO_TEXTS", "THIS_MACHINE", "Templates", "label_columns", "line_of"]
 
 DEFAULT_PREFIX = "{name} | "
 """The label before each line, unless `prefix` replaces it."""
@@ -65,6 +65,9 @@ class Shortened(str):
 
 ELLIPSIS = ".."
 
+THIS_MACHINE = "local"
+"""What ``{host}`` is for a command on this machine; `currant.hosts.LOCAL` has the same name."""
+
 FIELDS: dict[str, object] = {
     "name": "a",
     "pid": 1,
@@ -74,6 +77,7 @@ FIELDS: dict[str, object] = {
     "elapsed": 0.0,
     "index": 0,
     "command": Shortened("a"),
+    "host": "a",
 }
 """The fields that every template may have, with examples."""
 
@@ -103,6 +107,7 @@ class _CommandStyle:
     pid: int = 0
     attempt: int = 1
     started_at: float | None = None
+    host: str = THIS_MACHINE
 
 
 class Templates:
@@ -149,6 +154,7 @@ class Templates:
         self._palette = Palette()
         self._styles: dict[str, _CommandStyle] = {}
         self._width = 0
+        self._host_width = 0
         self._commands: Mapping[str, Command] = {}
         self._known = 0
 
@@ -173,12 +179,14 @@ class Templates:
         """Record the start of an attempt."""
         style = self._of(message.command)
         style.pid, style.attempt, style.started_at = message.pid, message.attempt, message.time
+        self._set_host(style, message.host)
 
     def label(self, batch: Batch) -> tuple[str, str | None]:
         """Return the label for the lines of `batch`, and the style of the label."""
         shown = self._of(batch.command)
         fields = self._fields(shown, batch.time) | {"stream": batch.stream}
-        fields["name"] = shown.name + " " * (self._width - _cells(shown.name))
+        fields["name"] = _padded(shown.name, self._width)
+        fields["host"] = _padded(shown.host, self._host_width)
         return self._prefix.format_map(fields), shown.style
 
     def event_text(self, message: EventMessage) -> str | None:
@@ -208,7 +216,14 @@ class Templates:
         self._styles[name] = shown
         if name not in self._hidden:
             self._width = max(self._width, _cells(text))
+        command = self._commands.get(name)
+        if command is not None and command.host is not None:
+            self._set_host(shown, command.host)
         return shown
+
+    def _set_host(self, shown: _CommandStyle, host: str | None) -> None:
+        shown.host = THIS_MACHINE if host is None else printable(host)
+        self._host_width = max(self._host_width, _cells(shown.host))
 
     def _of(self, name: str) -> _CommandStyle:
         return self._styles.get(name) or self._add(name, self._palette.next(None))
@@ -223,6 +238,7 @@ class Templates:
             "elapsed": max(0.0, time - began),
             "index": shown.index,
             "command": shown.line,
+            "host": shown.host,
         }
 
 
@@ -258,7 +274,8 @@ def label_columns(
     templates.add_commands(commands)
     labels: list[str] = []
     for name in commands:
-        templates.started(Started(name, os.getpid(), 1, 0.0))  # Other PIDs are about as long.
+        # Other PIDs are about as long.
+        templates.started(Started(name, os.getpid(), 1, 0.0, commands[name].host))
         labels.append(templates.label(Batch(name, "stdout", b"", 0.0))[0])
     return max((_cells(label.rpartition("\n")[2]) for label in labels), default=0)
 
@@ -289,6 +306,10 @@ def _with_default_formats(template: str, known: Iterable[str]) -> Iterator[str]:
             yield f"{{{field}!{conversion}:{form}}}"
         else:
             yield f"{{{field}:{form or DEFAULT_FORMATS.get(field, '')}}}"
+
+
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - _cells(text))
 
 
 def _cells(text: str) -> int:

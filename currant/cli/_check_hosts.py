@@ -1,0 +1,125 @@
+"""``currant hosts check``: whether hosts can run commands, and how far away they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._remote.launcher import RemoteLauncher
+from currant._values.command import Command
+from currant._values.errors import CurrantError, HostLostError
+from currant._values.names import printable
+from currant.cli._summary import console_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from currant.hosts import Connect, Host
+
+__all__ = ["Finding", "check_hosts", "show_as_json", "show_as_table"]
+
+LIMIT = 13.0
+"""Seconds for each host.  With the end of its connection, the whole check takes 15 at most."""
+
+TRIPS = 3
+"""How many round trips are measured; the shortest counts, since the first may start programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known about a host.
+
+    Attributes:
+        host: the name of the host.
+        python: the version of the Python that currant found there; None: none.
+        cpus: how many processors the host has.
+        round_trip_ms: how long the host takes to answer, in milliseconds; None for this machine.
+        problem: why the host cannot run commands; None: it can.
+    """
+
+    host: str
+    python: str | None = None
+    cpus: int | None = None
+    round_trip_ms: float | None = None
+    problem: str | None = None
+
+
+async def check_hosts(hosts: Sequence[Host], connect: Connect) -> list[Finding]:
+    """Connect to all hosts at the same time, and return what was found, in their order.
+
+    Cancellation: closes the connections.
+    """
+    findings = dict[str, Finding]()
+
+    async def check(host: Host) -> None:
+        findings[host.name] = await _check(host, connect)
+
+    async with anyio.create_task_group() as tasks:
+        for host in hosts:
+            tasks.start_soon(check, host)
+    return [findings[host.name] for host in hosts]
+
+
+async def _check(host: Host, connect: Connect) -> Finding:
+    if host.is_local:
+        return Finding(host.name, platform.python_version(), os.cpu_count())
+    try:
+        with anyio.fail_after(LIMIT):
+            return await _connect(host, connect)
+    except TimeoutError:
+        return Finding(host.name, problem=f"it has not answered within {LIMIT:g} s")
+    except HostLostError as error:
+        return Finding(host.name, problem=error.reason)
+    except CurrantError as error:
+        return Finding(host.name, problem=str(error))
+
+
+async def _connect(host: Host, connect: Connect) -> Finding:
+    async with RemoteLauncher(host.name, connect(host), orphan_guard=False) as launcher:
+        trips: list[float] = []
+        for _ in range(TRIPS):
+            begin = anyio.current_time()
+            # A question that has to be answered well before any command can run.
+            await launcher.check([Command.shell(":", name="sh")])
+            trips.append(anyio.current_time() - begin)
+        connection = launcher.connection
+        shortest = round(min(trips) * 1000, 1)
+        return Finding(host.name, connection.python, connection.cpus, shortest)
+
+
+def show_as_json(findings: Iterable[Finding]) -> None:
+    """Write a JSON object for each host, each on its own line."""
+    for finding in findings:
+        print(json.dumps(asdict(finding)))
+
+
+def show_as_table(findings: Iterable[Finding]) -> None:
+    """Write a table with a row for each host."""
+    from rich.table import Table  # noqa: PLC0415 - slow, and only this needs it
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("host", "python", box=None, pad_edge=False)
+    for title in ("cpus", "round trip"):
+        table.add_column(title, justify="right")
+    table.add_column("problem", overflow="fold")
+    for finding in findings:
+        trip = finding.round_trip_ms
+        table.add_row(
+            Text(printable(finding.host)),
+            finding.python or "",
+            "" if finding.cpus is None else str(finding.cpus),
+            "" if trip is None else f"{trip:.1f} ms",
+            Text(_in_one_line(finding.problem or ""), "red"),
+        )
+    console_for("auto", stderr=False).print(table)
+
+
+def _in_one_line(text: str) -> str:
+    """Return the last line, which says most; ssh may have shown a banner before."""
+    *_, last = text.strip().splitlines() or ("",)
+    return printable(last)

@@ -1,0 +1,98 @@
+"""The options of `run`, `start` and `hosts check` that name hosts and the ways to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ParamSpec
+
+import click
+
+from currant.cli._parsers import (
+    parse_host_file,
+    parse_host_list,
+    parse_per_host,
+    parse_program_words,
+    parse_variable_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["HOST_OPTIONS", "PLACE_OPTIONS", "add_options"]
+
+P = ParamSpec("P")
+
+HOST_OPTIONS = (
+    click.option(
+        "--hosts",
+        type=parse_host_list,
+        multiple=True,
+        metavar="A,B,…",
+        help="Run the commands on these hosts, through ssh: names, brackets such as gpu[1-4], "
+        "user@name, ssh://name:2222; 8/name for at most 8 commands at a time; LOCAL is this "
+        "machine.  May be repeated.",
+    ),
+    click.option(
+        "--hosts-file",
+        type=parse_host_file,
+        multiple=True,
+        metavar="FILE",
+        help="Also on the hosts of the list in FILE, one or more per line, such as 'n[01-16] "
+        "slots=8'; # begins a comment.  May be repeated.",
+    ),
+    click.option(
+        "--ssh",
+        type=parse_program_words,
+        metavar="WORDS",
+        help="The program that leads to a host, with options of your own: 'ssh -J bastion'.  "
+        "Quoted as in a shell.  [default: ssh]",
+    ),
+    click.option(
+        "--python",
+        metavar="PATH",
+        help="The Python, 3.9 or newer, on the hosts.  [default: currant looks for one]",
+    ),
+)
+"""Which hosts there are, and how they are reached."""
+
+PLACE_OPTIONS = (
+    click.option(
+        "--per-host",
+        type=parse_per_host,
+        metavar="N|cpus",
+        help="Run at most N commands at a time on each host, or as many as it has processors; the "
+        "others wait.",
+    ),
+    click.option(
+        "--each",
+        is_flag=True,
+        help="Run every command on each host, under the name NAME@HOST; otherwise each command "
+        "runs once, on the host with the most room.",
+    ),
+    click.option(
+        "--same",
+        is_flag=True,
+        help="With --each: show at the end equal output of a command once, with its hosts: "
+        "a,b,n[1-4] (6).",
+    ),
+    click.option(
+        "--forward-env",
+        type=parse_variable_name,
+        multiple=True,
+        metavar="NAME",
+        help="Give the commands on hosts the variable NAME of this environment; may be repeated.",
+    ),
+)
+"""What runs where."""
+
+
+def add_options(
+    *options: Sequence[Callable[[Callable[P, None]], Callable[P, None]]],
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Return a decorator that adds groups of options to a command, in that order."""
+
+    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+        for option in reversed([each for group in options for each in group]):
+            function = option(function)
+        return function
+
+    return decorate
