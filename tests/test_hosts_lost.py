@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from math import inf
 from signal import SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,9 @@ async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
             await wait_for(lifeline, "b")
             assert time.monotonic() - lost_at >= FENCE
             assert list(hosts.up) == ["b"]
-            assert runner["job"].host == "b"
+            while (host := runner["job"].host) is None:  # The host has not told of the start.
+                await anyio.lowlevel.checkpoint()
+            assert host == "b"
             runner.kill()
     kinds = [type(each) for each in told.messages if isinstance(each, (HostLost, Aborted, Started))]
     assert kinds == [Started, HostLost, Aborted, Started]
@@ -256,6 +259,55 @@ async def test_host_that_is_lost_during_a_start_counts_as_lost(tmp_path: Path) -
             assert process.host == "b"
             assert time.monotonic() - lost_at >= FENCE
             await process.aclose()
+
+
+async def test_command_lost_while_held_waits_for_another_agent(
+    lifeline: Lifeline, tmp_path: Path
+) -> None:
+    """Its agent knew no silence, so only an agent that takes its place makes the end known."""
+    is_away = tmp_path / "away"
+    agent = tmp_path / "agent"
+    agent.write_text(f'#!/bin/sh\n[ ! -e "{is_away}" ] || exit 9\nexec python3 "$@"\n')
+    agent.chmod(0o755)
+    hosts = piped_hosts([Host("a", python=agent), "b"], silence=SILENCE, retry_delay=0.01)
+    told = Told()
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
+        ) as runner:
+            await wait_for(lifeline, "a")
+            await hosts.hold()
+            is_away.touch()
+            kill_agent(hosts, "a")
+            while not (delay := hosts._fence.delay("job", time.monotonic())):
+                await anyio.lowlevel.checkpoint()
+            assert delay == inf
+            is_away.unlink()
+            await wait_until_up(hosts, "a", "b")
+            assert hosts._fence.delay("job", time.monotonic()) <= GRACE + 2.0
+            while len(starts(told.messages)) < 2:
+                await anyio.lowlevel.checkpoint()
+            runner.kill()
+    lifeline.ended()
+
+
+async def test_command_lost_while_held_fails_if_no_agent_comes(lifeline: Lifeline) -> None:
+    """Nobody will ever know whether the first copy has ended."""
+    hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
+    again = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
+    line = f"{lifeline.hold('$CURRANT_HOST')}; {EXEC_FOREVER}"
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [Command.shell(line, name="job", grace=GRACE, restart=again)], launcher=hosts
+        ) as runner:
+            await wait_for(lifeline, "a")
+            await hosts.hold()
+            kill_agent(hosts, "a")
+            result = await runner["job"].wait()
+    assert isinstance(result.error, LaunchError)
+    assert isinstance(result.error.__cause__, HostLostError)
+    assert "'a' was lost while this program was held" in str(result.error)
+    lifeline.ended()
 
 
 async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) -> None:
