@@ -29,6 +29,7 @@ from currant import (
     UnknownOptionError,
     ready,
 )
+from currant._remote.connection import CONNECT_LIMIT
 from currant.hosts import LOCAL, Host, Hosts, on_each
 from currant.hosts._hosts import HostsOptions
 from tests.hosts import piped, piped_hosts
@@ -382,6 +383,25 @@ async def test_entry_waits_for_as_many_hosts_as_asked_for(tmp_path: Path, gate: 
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts):
             pass  # A host that is still being connected to holds nothing up.
+
+
+async def test_kill_ends_the_entry_although_a_host_hangs(tmp_path: Path, gate: Gate) -> None:
+    """What connects to it is ended, too."""
+    hosts = piped_hosts(["a", waiting_host(tmp_path, gate)])
+    runner = Runner([Command.shell(EXEC_FOREVER, name="it")], launcher=hosts)
+    with anyio.fail_after(CONNECT_LIMIT / 2):
+        async with anyio.create_task_group() as tasks:
+
+            async def kill() -> None:
+                while "a" not in hosts.up:
+                    await anyio.lowlevel.checkpoint()
+                runner.kill()
+
+            tasks.start_soon(kill)
+            async with runner:
+                pass
+    assert runner.results["it"].status == "stopped"
+    assert runner.results["it"].attempts == 0
 
 
 @pytest.mark.backends("asyncio")

@@ -116,6 +116,8 @@ class Supervisor:
         self._admitted = anyio.Event()
         self._closing = anyio.Event()
         self._is_supervised = False
+        self._entering = anyio.CancelScope()
+        self._has_launcher = False  # that was entered
         self._over = anyio.Event()
         self._refusal: Exception | None = None  # of a command, so that nothing begins
         self._watching = anyio.CancelScope()
@@ -297,10 +299,15 @@ class Supervisor:
         try:
             # Bounded: once the block is left, by the graces, limits.reap and limits.sinks.
             with anyio.CancelScope(shield=True):
-                async with self._settings.launcher:
-                    self._refusal = await self._find_refusal()
-                    if self._refusal is None:
-                        await self._run_all()
+                with self._entering:
+                    async with self._settings.launcher:
+                        if not self._entering.cancel_called:
+                            self._has_launcher = True
+                            self._refusal = await self._find_refusal()
+                            if self._refusal is None:
+                                await self._run_all()
+                if not self._has_launcher:  # All commands are stopped before they start.
+                    await self._run_all()
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # of the launcher, on entry or exit, or Ctrl-C on trio
@@ -318,8 +325,9 @@ class Supervisor:
             self._sinks.start(self.channel, sinks)
             async with anyio.create_task_group() as killing:
                 killing.start_soon(self.home.run_calls)
-                killing.start_soon(self._watch_hosts)
-                killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
+                if self._has_launcher:
+                    killing.start_soon(self._watch_hosts)
+                    killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
                 if timeout is not None:
                     killing.start_soon(self._limit_time, timeout)
                 async with self.dispatcher.tasks:
@@ -330,7 +338,8 @@ class Supervisor:
                     self._admitted.set()
                     await self._closing.wait()
                 self.channel.close()
-                await self._sweep.run()
+                if self._has_launcher:
+                    await self._sweep.run()
                 killing.cancel_scope.cancel()
 
     async def _watch_hosts(self) -> None:
@@ -375,6 +384,8 @@ class Supervisor:
             self._let_all_end()
 
     def _let_all_end(self) -> None:
+        if not self._has_launcher:  # Its entry may take long, and nothing needs it any more.
+            self._entering.cancel()
         self.dispatcher.dispatch()
         if self._is_held_open:
             self._is_held_open = False
