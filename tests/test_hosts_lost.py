@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from math import inf
-from signal import SIGSTOP, SIGTERM
+from signal import SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -26,9 +27,11 @@ from currant import (
     Started,
 )
 from currant._remote.connection import Heartbeat
+from currant._remote.shipment import agent_argv
+from currant._remote.transport import ArgvTransport
 from currant.hosts import Host
 from tests.agents import parent_of
-from tests.hosts import agent_of, kill_agent, piped_hosts, relayed
+from tests.hosts import RELAY, agent_of, kill_agent, piped_hosts, relayed
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
 
@@ -308,6 +311,27 @@ async def test_command_lost_while_held_fails_if_no_agent_comes(lifeline: Lifelin
     assert isinstance(result.error.__cause__, HostLostError)
     assert "'a' was lost while this program was held" in str(result.error)
     lifeline.ended()
+
+
+async def test_next_runner_ends_what_a_frozen_agent_has_left(lifeline: Lifeline) -> None:
+    """The hosts know the agent that was lost, and the new one there kills it."""
+
+    def connect(host: Host) -> ArgvTransport:
+        return ArgvTransport(
+            [sys.executable, "-IS", str(RELAY), "-1", "-1", "setsid", *agent_argv(sys.executable)]
+        )
+
+    hosts = piped_hosts("a", connect=connect, reconnect=False)
+    job = Command.shell(f"{lifeline.hold('it')}; {EXEC_FOREVER}", name="job", grace=GRACE)
+    with anyio.fail_after(LIMIT):
+        async with Runner([job], launcher=hosts) as runner:
+            await wait_for(lifeline, "it")
+            relay = relay_of(hosts, "a")
+            os.kill(agent_of(hosts, "a"), SIGSTOP)
+            os.kill(relay, SIGKILL)
+            assert (await runner["job"].wait()).status == "failed"
+        async with Runner(launcher=hosts):
+            await to_thread.run_sync(lifeline.wait_for_end)
 
 
 async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) -> None:

@@ -64,6 +64,10 @@ class Fence:
             host: where; None: anywhere.
         """
         copies = self._copies.get(name, {})
+        for each in [each for each, copy in copies.items() if copy.end <= now]:
+            del copies[each]
+        if not copies:
+            self._copies.pop(name, None)
         ends = [copy.end for each, copy in copies.items() if host is None or each == host]
         return max([0.0, *(end - now for end in ends)])
 
