@@ -14,8 +14,8 @@ def test_fence_ends_with_the_last_copy() -> None:
     fence.raise_until("job", "a", 10.0, 3.0)
     fence.raise_until("job", "a", 9.0, 3.0)
     fence.raise_until("job", "b", 12.0, 3.0)
-    assert [fence.delay("job", now) for now in (0.0, 11.0, 13.0)] == [12.0, 1.0, 0.0]
     assert [fence.delay("job", 0.0, host) for host in ("a", "b", "c")] == [10.0, 12.0, 0.0]
+    assert [fence.delay("job", now) for now in (0.0, 11.0, 13.0)] == [12.0, 1.0, 0.0]
     assert fence.delay("other", 0.0) == 0.0
 
 
