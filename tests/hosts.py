@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from currant.hosts._member import Member
 
-__all__ = ["agent_of", "kill_agent", "member_of", "piped", "piped_hosts", "relayed"]
+__all__ = ["RELAY", "agent_of", "kill_agent", "member_of", "piped", "piped_hosts", "relayed"]
 
 RELAY = Path(__file__).with_name("relay.py")
 

@@ -34,19 +34,28 @@ from currant import (
 from currant._remote.connection import CONNECT_LIMIT
 from currant.hosts import LOCAL, Host, Hosts, argv, on_each
 from currant.hosts._hosts import HostsOptions
-from tests.hosts import piped_hosts
+from tests.hosts import piped, piped_hosts
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from currant._remote.transport import ArgvTransport
     from tests.lifeline import Gate, Lifeline
 
 pytestmark = [pytest.mark.anyio, needs_proc]
 
 MISSING = Host("missing", python="/nonexistent/python")
 """A host that cannot be reached."""
+
+
+def waiting_host(folder: Path, gate: Gate) -> Host:
+    """Return a host, called late, that answers when the gate opens."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\n{gate.wait} >&2\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return Host("late", python=python)
 
 
 async def output_of(hosts: Hosts, *commands: Command) -> dict[str, str]:
@@ -365,10 +374,7 @@ async def test_entry_fails_if_no_host_can_be_reached() -> None:
 
 async def test_entry_waits_for_as_many_hosts_as_asked_for(tmp_path: Path, gate: Gate) -> None:
     """The others take commands when they are up."""
-    late = tmp_path / "python"
-    late.write_text(f'#!/bin/sh\n{gate.wait} >&2\nexec {sys.executable} "$@"\n')
-    late.chmod(0o755)
-    hosts = piped_hosts(["a", Host("late", python=late)], wait_for=1)
+    hosts = piped_hosts(["a", waiting_host(tmp_path, gate)], wait_for=1)
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts) as runner:
             assert list(hosts.up) == ["a"]
@@ -414,6 +420,25 @@ async def test_cancellation_ends_the_wait_for_hosts() -> None:
 async def _cancel_when_blocked(scope: anyio.CancelScope) -> None:
     await anyio.wait_all_tasks_blocked()
     scope.cancel()
+
+
+async def test_kill_ends_the_entry_although_a_host_hangs(tmp_path: Path, gate: Gate) -> None:
+    """What connects to it is ended, too."""
+    hosts = piped_hosts(["a", waiting_host(tmp_path, gate)])
+    runner = Runner([Command.shell(EXEC_FOREVER, name="it")], launcher=hosts)
+    with anyio.fail_after(CONNECT_LIMIT / 2):
+        async with anyio.create_task_group() as tasks:
+
+            async def kill() -> None:
+                while "a" not in hosts.up:
+                    await anyio.lowlevel.checkpoint()
+                runner.kill()
+
+            tasks.start_soon(kill)
+            async with runner:
+                pass
+    assert runner.results["it"].status == "stopped"
+    assert runner.results["it"].attempts == 0
 
 
 @pytest.mark.backends("asyncio")
@@ -477,6 +502,59 @@ async def test_added_host_takes_what_has_waited(gate: Gate) -> None:
             assert (await waiting.wait()).host in ("n1", "n2")
             assert list(hosts.hosts) == ["a", "n1", "n2"]
             gate.open()
+
+
+async def test_exit_waits_for_no_next_try() -> None:
+    """Hosts that are up, or were tried in vain, are left at once."""
+    hosts = piped_hosts(["a", MISSING], retry_delay=HOURS)
+    with anyio.fail_after(LIMIT):
+        async with Runner(["true"], launcher=hosts):
+            pass
+
+
+async def test_host_is_added_once_however_often_that_is_asked_for(
+    tmp_path: Path, gate: Gate
+) -> None:
+    """A host that is just being connected to has its name already."""
+    hosts = piped_hosts("a")
+    late = waiting_host(tmp_path, gate)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts), anyio.create_task_group() as tasks:
+            tasks.start_soon(hosts.add, late)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(CommandError, match="two hosts are named 'late'"):
+                await hosts.add(late)
+            gate.open()
+
+
+async def test_exit_ends_the_wait_for_a_host_that_is_added(tmp_path: Path, gate: Gate) -> None:
+    """It would never be connected to."""
+    hosts = piped_hosts("a")
+
+    async def add() -> None:
+        with pytest.raises(HostUnreachableError, match="the Runner was left before it was up"):
+            await hosts.add(waiting_host(tmp_path, gate))
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks, Runner(launcher=hosts):
+            tasks.start_soon(add)
+            await anyio.wait_all_tasks_blocked()
+    assert list(hosts.hosts) == ["a"]
+
+
+async def test_added_hosts_that_cannot_be_reached_are_told_although_others_can() -> None:
+    """Those that can be reached are added."""
+    broken = replace(MISSING, name="b1")
+
+    def connect(host: Host) -> ArgvTransport:
+        return piped(broken if host.name == "b1" else host)
+
+    hosts = piped_hosts("a", connect=connect)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts):
+            with pytest.raises(HostUnreachableError, match="'b1'"):
+                await hosts.add("b[1-2]")
+            assert list(hosts.up) == list(hosts.hosts) == ["a", "b2"]
 
 
 async def test_drained_host_gets_nothing_new_and_is_left_when_it_is_idle(gate: Gate) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
+from math import inf
 from random import Random
 from signal import SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING
@@ -28,9 +30,11 @@ from currant import (
     Started,
 )
 from currant._remote.connection import Heartbeat
+from currant._remote.shipment import agent_argv
+from currant._remote.transport import ArgvTransport
 from currant.hosts import Host
 from tests.agents import parent_of
-from tests.hosts import agent_of, kill_agent, piped_hosts, relayed
+from tests.hosts import RELAY, agent_of, kill_agent, piped_hosts, relayed
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
 
@@ -112,7 +116,9 @@ async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
             await wait_for(lifeline, "b")
             assert time.monotonic() - lost_at >= FENCE
             assert list(hosts.up) == ["b"]
-            assert runner["job"].host == "b"
+            while (host := runner["job"].host) is None:  # The host has not told of the start.
+                await anyio.lowlevel.checkpoint()
+            assert host == "b"
             runner.kill()
     kinds = [type(each) for each in told.messages if isinstance(each, (HostLost, Aborted, Started))]
     assert kinds == [Started, HostLost, Aborted, Started]
@@ -285,6 +291,76 @@ async def test_host_that_is_lost_during_a_start_counts_as_lost(tmp_path: Path) -
             assert process.host == "b"
             assert time.monotonic() - lost_at >= FENCE
             await process.aclose()
+
+
+async def test_command_lost_while_held_waits_for_another_agent(
+    lifeline: Lifeline, tmp_path: Path
+) -> None:
+    """Its agent knew no silence, so only an agent that takes its place makes the end known."""
+    is_away = tmp_path / "away"
+    agent = tmp_path / "agent"
+    agent.write_text(f'#!/bin/sh\n[ ! -e "{is_away}" ] || exit 9\nexec python3 "$@"\n')
+    agent.chmod(0o755)
+    hosts = piped_hosts([Host("a", python=agent), "b"], silence=SILENCE, retry_delay=0.01)
+    told = Told()
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
+        ) as runner:
+            await wait_for(lifeline, "a")
+            await hosts.hold()
+            is_away.touch()
+            kill_agent(hosts, "a")
+            while not (delay := hosts._fence.delay("job", time.monotonic())):
+                await anyio.lowlevel.checkpoint()
+            assert delay == inf
+            is_away.unlink()
+            await wait_until_up(hosts, "a", "b")
+            assert hosts._fence.delay("job", time.monotonic()) <= GRACE + 2.0
+            while len(starts(told.messages)) < 2:
+                await anyio.lowlevel.checkpoint()
+            runner.kill()
+    lifeline.ended()
+
+
+async def test_command_lost_while_held_fails_if_no_agent_comes(lifeline: Lifeline) -> None:
+    """Nobody will ever know whether the first copy has ended."""
+    hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
+    again = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
+    line = f"{lifeline.hold('$CURRANT_HOST')}; {EXEC_FOREVER}"
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [Command.shell(line, name="job", grace=GRACE, restart=again)], launcher=hosts
+        ) as runner:
+            await wait_for(lifeline, "a")
+            await hosts.hold()
+            kill_agent(hosts, "a")
+            result = await runner["job"].wait()
+    assert isinstance(result.error, LaunchError)
+    assert isinstance(result.error.__cause__, HostLostError)
+    assert "'a' was lost while this program was held" in str(result.error)
+    lifeline.ended()
+
+
+async def test_next_runner_ends_what_a_frozen_agent_has_left(lifeline: Lifeline) -> None:
+    """The hosts know the agent that was lost, and the new one there kills it."""
+
+    def connect(host: Host) -> ArgvTransport:
+        return ArgvTransport(
+            [sys.executable, "-IS", str(RELAY), "-1", "-1", "setsid", *agent_argv(sys.executable)]
+        )
+
+    hosts = piped_hosts("a", connect=connect, reconnect=False)
+    job = Command.shell(f"{lifeline.hold('it')}; {EXEC_FOREVER}", name="job", grace=GRACE)
+    with anyio.fail_after(LIMIT):
+        async with Runner([job], launcher=hosts) as runner:
+            await wait_for(lifeline, "it")
+            relay = relay_of(hosts, "a")
+            os.kill(agent_of(hosts, "a"), SIGSTOP)
+            os.kill(relay, SIGKILL)
+            assert (await runner["job"].wait()).status == "failed"
+        async with Runner(launcher=hosts):
+            await to_thread.run_sync(lifeline.wait_for_end)
 
 
 async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) -> None:

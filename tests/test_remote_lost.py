@@ -30,7 +30,7 @@ from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.lifeline import Lifeline
+    from tests.lifeline import Gate, Lifeline
 
 pytestmark = [pytest.mark.anyio, needs_proc]
 
@@ -190,6 +190,23 @@ async def test_unread_output_does_not_hold_up_the_end(lifeline: Lifeline) -> Non
 
 
 # ---- the heartbeat ----
+
+
+async def test_escapee_of_a_lost_command_does_not_outlive_its_grace(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """However long other commands take to end: its own one may start on another host by then."""
+    slow = Command.shell(f"trap '' TERM; echo deaf; {gate.wait}", name="slow", grace=HOURS)
+    line = f"({lifeline.hold('escapee')}; exec setsid {FOREVER}) & {EXEC_FOREVER}"
+    with anyio.fail_after(LIMIT):
+        async with over_relay() as launcher:
+            process = await launcher.launch(slow)
+            await read_until(process.stdout, b"deaf\n")
+            await launcher.launch(Command.shell(line, name="quick", grace=0.1))
+            await wait_for(lifeline, "escapee")
+            cut(launcher)
+            await wait_for_end(lifeline)
+            gate.open()
 
 
 async def test_silent_host_is_lost(lifeline: Lifeline) -> None:

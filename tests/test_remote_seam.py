@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from currant import (
+    PIPE,
     Command,
     CommandError,
     CommandFailed,
@@ -38,6 +39,22 @@ pytestmark = [pytest.mark.anyio, needs_proc]
 
 
 # ---- the check before the first start ----
+
+
+async def test_command_that_is_too_long_for_a_frame_is_refused() -> None:
+    """Others on the host go on; no system could start it either."""
+    launcher = over_pipe()
+    huge = Command(["true", "\u00e9" * 3_000_000], name="huge")
+    with anyio.fail_after(LIMIT):
+        with pytest.raises(CommandError, match="'huge': its arguments and environment are longer"):
+            async with Runner([huge], launcher=launcher):
+                pytest.fail("the block was entered")
+        async with Runner(launcher=launcher) as runner:
+            other = await runner.start(Command(["cat"], stdin=PIPE, name="other"))
+            result = await runner.start_soon(huge).wait()
+            assert "longer than any system allows" in str(result.error)
+            await other.close_stdin()
+            assert (await other.wait()).status == "succeeded"
 
 
 async def test_missing_program_of_a_host_starts_nothing(tmp_path: Path) -> None:

@@ -581,6 +581,26 @@ async def test_block_cancelled_while_its_launcher_enters_has_no_jobs() -> None:
     assert not launcher.launcher.launched
 
 
+async def test_kill_ends_an_entry_of_the_launcher_that_takes_long() -> None:
+    """It may connect to hosts that hang.  The block is entered, and nothing starts."""
+    launcher = SlowToEnter()
+    runner = Runner(["true"], launcher=launcher)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+
+            async def kill() -> None:
+                await launcher.entering.wait()
+                runner.kill()
+
+            tasks.start_soon(kill)
+            async with runner:
+                assert runner["true"].result is None or not runner["true"].result.attempts
+                runner.start_soon(Command(["true"], name="later"))
+    assert {result.status for result in runner.results.values()} == {"stopped"}
+    assert set(runner.results) == {"true", "later"}
+    assert not launcher.launcher.launched
+
+
 async def test_an_empty_runner_ends_at_once() -> None:
     """Without commands there are no messages and no results, and the block is left at once."""
     async with Runner() as runner:

@@ -39,6 +39,8 @@ class Hosted:
 
     Attributes:
         process: the process.
+        name: the name of its command.
+        grace: the grace of its command, in seconds.
         is_orphaned: whether the driver is gone; then output is read and dropped.
         is_dying: whether the agent ends; then the ends of commands are told as their own.
     """
@@ -47,6 +49,8 @@ class Hosted:
         self, number: int, process: LocalProcess, spec: LaunchSpec, link: Link, window: int
     ) -> None:
         self.process = process
+        self.name: str = spec.name
+        self.grace: float = ShutdownLimits().grace if spec.grace is None else spec.grace
         self.is_orphaned = False
         self.is_dying = False
         self._number = number
@@ -152,9 +156,8 @@ class Hosted:
 
     async def stop_as_told(self) -> None:
         """Stop the process as its command says."""
-        grace = ShutdownLimits().grace if self._spec.grace is None else self._spec.grace
         with suppress(CannotStopError):
-            await self.process.stop(self._spec.stop_signal, grace)
+            await self.process.stop(self._spec.stop_signal, self.grace)
 
     def orphan(self) -> None:
         """Note that the driver is gone: read the output to nowhere, so that the process can end."""

@@ -115,13 +115,25 @@ class Server:
     async def _end(self) -> None:
         """End all processes: kill them after BYE, otherwise stop each as its command says."""
         if not self._said_bye:
-            await self._each(Hosted.stop_as_told)
+            await self._each(self._stop_as_told)
             with suppress(CannotStopError):
                 await self._sweep(None, inf)
             if self._is_dying:
                 with anyio.move_on_after(FLUSH_LIMIT):
                     await self._each(Hosted.drained)
         await self._each(Hosted.close)
+
+    async def _stop_as_told(self, hosted: Hosted) -> None:
+        """Stop a process as its command says, and its escapees within the rest of the grace.
+
+        They must not wait for the graces of other commands: after its own one, the command may be
+        started on another host.
+        """
+        began = anyio.current_time()
+        await hosted.stop_as_told()
+        rest = began + hosted.grace - anyio.current_time()
+        with suppress(CannotStopError):
+            await self._sweep(hosted.name, max(rest, self._launcher.limits.escapee_grace))
 
     async def _each(self, call: Callable[[Hosted], Coroutine[Any, Any, object]]) -> None:
         """Call a method of all processes at the same time."""

@@ -217,7 +217,12 @@ class Launcher(Protocol):
     `Resizable`, and they may be `Local`, `Exchanger`, `Measured` and `Watched`.
     """
 
-    async def __aenter__(self) -> object: ...
+    async def __aenter__(self) -> object:
+        """Get ready to start processes.
+
+        Cancellation: nothing is left behind; a kill does that to an entry that takes long.
+        """
+        ...
 
     async def __aexit__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._agent.frames import Kind
+from currant._agent.frames import MAX_BODY, Kind
 from currant._agent.spec import decode_finding, encode_spec
 from currant._remote.connection import Connection, Heartbeat
 from currant._remote.words import plain
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from currant._values.messages import HostMessage
 
 __all__ = ["RemoteLauncher"]
+
+
+FRAMING = 1000
+"""More bytes than a frame has besides the command that is in it."""
 
 
 class RemoteLauncher(anyio.AsyncContextManagerMixin):
@@ -219,4 +224,9 @@ def _problem_with_sending(command: LaunchSpec) -> str | None:
     for stream in ("stdout", "stderr"):
         if getattr(command, stream) == "inherit":
             return f"its {stream} is 'inherit', but it runs on another host; read it"
+    # Only then is it worth while to encode it once more: no character becomes more than 6 bytes.
+    words = [*command.argv, *command.env, *command.env.values()]
+    is_long = 6 * sum(map(len, map(str, words))) > MAX_BODY // 2
+    if is_long and len(json.dumps(encode_spec(command))) > MAX_BODY - FRAMING:
+        return "its arguments and environment are longer than any system allows"
     return None

@@ -103,6 +103,11 @@ def _without_words(match: re.Match[str]) -> str:
     return match["docstring"] + '""' + "\n" * match[0].count("\n")
 
 
+NO_VERSION = "the agent does not tell its version of Python"
+
+_VERSION = re.compile(rb"(\d{1,9})\.(\d{1,9})")
+
+
 class Greeting:
     """Finds the mark in what the host sends, and the version of its Python behind it.
 
@@ -133,8 +138,9 @@ class Greeting:
             return
         line, newline, behind = behind.partition(b"\n")
         if newline:
-            major, _, minor = line[:20].partition(b".")
-            self.version = int(major), int(minor)
+            if (match := _VERSION.fullmatch(line)) is None:
+                raise ValueError(NO_VERSION)
+            self.version = int(match[1]), int(match[2])
             self.rest = behind
         elif len(line) > 20:
-            raise ValueError("the agent does not tell its version of Python")
+            raise ValueError(NO_VERSION)

@@ -301,10 +301,11 @@ class Supervisor:
             with anyio.CancelScope(shield=True):
                 with self._entry:
                     async with self._settings.launcher:
-                        self._is_entered = True
-                        self._refusal = await self._find_refusal()
-                        if self._refusal is None:
-                            await self._run_all()
+                        if not self._entry.cancel_called:
+                            self._is_entered = True
+                            self._refusal = await self._find_refusal()
+                            if self._refusal is None:
+                                await self._run_all()
                 if not self._is_entered:  # A kill came first, so that nothing starts.
                     await self._run_all()
         except anyio.get_cancelled_exc_class():
@@ -383,8 +384,7 @@ class Supervisor:
             self._let_all_end()
 
     def _let_all_end(self) -> None:
-        # To connect to hosts may take many seconds.  Other launchers are entered in no time.
-        if not self._is_entered and isinstance(self._settings.launcher, HostTeller):
+        if not self._is_entered:  # The entry may take long, and nothing needs it any more.
             self._entry.cancel()
         self.dispatcher.dispatch()
         if self._is_held_open:

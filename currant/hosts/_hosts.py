@@ -31,7 +31,7 @@ from currant.hosts._host import Host, expand_host
 from currant.hosts._lists import parse_hosts, read_hosts, slurm_hosts
 from currant.hosts._member import Member
 from currant.hosts._placement import Needs, shortage
-from currant.hosts._pool import Pool
+from currant.hosts._pool import Pool, unreachable
 from currant.hosts._process import OnClose, PlacedProcess
 from currant.hosts._settings import checked_settings
 from currant.hosts._spec import placed_spec
@@ -39,14 +39,13 @@ from currant.hosts._transports import Connect, srun, ssh
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-    from typing import Self
+    from typing import Self, TypeGuard
 
     from currant._process.launcher import Process
     from currant._process.local import LocalLauncher
     from currant._values.checks import StrOrPath
     from currant._values.messages import HostMessage
     from currant.hosts._host import HostInfo
-    from currant.hosts._placement import Place
 
 __all__ = ["Hosts", "HostsOptions", "as_hosts"]
 
@@ -219,14 +218,19 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
         Raises:
             CommandError: there is a host of that name, or the argument is invalid.
-            HostUnreachableError: it cannot be reached; then it is not added.
+            HostUnreachableError: it cannot be reached, or the Runner is left meanwhile; then it is
+                not added.  Of several hosts, those that can be reached are.
 
         Cancellation: hosts that are not up yet are not added.
         """
-        pool, new = self._entered("add"), _by_name(as_hosts([host]), self._hosts)
+        pool = self._entered("add")
+        connecting = {name: member.host for name, member in pool.members.items()}
+        new = _by_name(as_hosts([host]), {**self._hosts, **connecting})
         members = [pool.add(each) for each in new.values()]
         try:
             await pool.wait_until_tried(members, len(members))
+            if missing := [member for member in members if member.launcher is None]:
+                raise unreachable(missing)
         finally:
             for member in members:
                 if member.launcher is None:
@@ -254,7 +258,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
-                self._pool = pool = Pool(self._settings, tasks)
+                self._pool = pool = Pool(self._settings, self._fence, tasks)
                 try:
                     await self._connect(pool)
                     yield self
@@ -320,15 +324,18 @@ class Hosts(anyio.AsyncContextManagerMixin):
         pool = self._entered("launch")
         if isinstance(beside, PlacedProcess):
             return await self._start(command, beside.member, beside.gpus)
-        # Not `anyio.current_time`: the fence outlives the event loop, and its clock.
-        await anyio.sleep(self._fence.delay(command.name, time.monotonic()))
+        await pool.wait_for_fence(command.name)
         member, place = await pool.acquire(command.name, self._needs_of(command))
         assert member.launcher is not None
         launcher = member.launcher
         self._unswept.setdefault(command.name, {})[launcher] = self._grace_of(command)
 
         def end(*, is_lost: bool) -> None:
-            self._end(pool, command, place, is_lost=is_lost)
+            if is_lost and isinstance(launcher, RemoteLauncher):
+                self._raise_fence(command.name, launcher, self._grace_of(command))
+                pool.release_behind_fence(place, command.name)
+            else:
+                pool.release(place)
 
         try:
             return await self._start(command, member, place.gpus, end)
@@ -374,7 +381,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
             except CannotStopError as error:
                 errors.append(error)
             if name is not None and _is_unknown(launcher):
-                self._raise_fence(name, own_grace)
+                self._raise_fence(name, launcher, own_grace)
 
         async with anyio.create_task_group() as tasks:
             for launcher, own_grace in launchers.items():
@@ -407,24 +414,18 @@ class Hosts(anyio.AsyncContextManagerMixin):
         process = await member.launcher.launch(spec)
         return PlacedProcess(process, member, gpus, on_close)
 
-    def _end(self, pool: Pool, command: LaunchSpec, place: Place, is_lost: bool) -> None:
-        """Give back the place of a command; if that is lost, when it has ended for sure."""
-        if not is_lost:
-            pool.release(place)
-        else:
-            pool.release_after(place, self._raise_fence(command.name, self._grace_of(command)))
-
-    def _raise_fence(self, name: str, grace: float) -> float:
-        """Start no command of that name while a lost one may run; return the seconds."""
-        delay = self._settings.silence + grace + self.limits.reap
-        self._fence.raise_until(name, time.monotonic() + delay)
-        return delay
+    def _raise_fence(self, name: str, launcher: RemoteLauncher, grace: float) -> None:
+        """Have a command that was lost with its host start again only when it has ended."""
+        needs = grace + self.limits.reap
+        is_held = launcher.connection.is_held
+        end = inf if is_held else time.monotonic() + self._settings.silence + needs
+        self._fence.raise_until(name, launcher.connection.host, end, needs)
 
     def _grace_of(self, command: LaunchSpec) -> float:
         return self.limits.grace if command.grace is None else command.grace
 
 
-def _is_unknown(launcher: LocalLauncher | RemoteLauncher) -> bool:
+def _is_unknown(launcher: LocalLauncher | RemoteLauncher) -> TypeGuard[RemoteLauncher]:
     """Return whether a host was lost, so that its processes may live on for a while."""
     if not isinstance(launcher, RemoteLauncher):
         return False

@@ -57,15 +57,23 @@ class Member:
         host: the host.
         settings: those of all hosts.
         on_change: called after each change.
+        replaces: the identity of an agent that is killed first, if it still runs.
 
     Attributes:
         host: the same.
         state: what can be expected of it.
         launcher: starts processes there; None if there is no connection.
         error: why it was lost last; None if it is up, or was never tried.
+        identity: what tells its last agent apart from all others; None: nothing does.
     """
 
-    def __init__(self, host: Host, settings: Settings, on_change: Callable[[Member], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        settings: Settings,
+        on_change: Callable[[Member], None],
+        replaces: str | None = None,
+    ) -> None:
         self.host = host
         self.state = State.AWAITED
         self.launcher: LocalLauncher | RemoteLauncher | None = None
@@ -73,7 +81,7 @@ class Member:
         self._settings = settings
         self._on_change = on_change
         self._about: tuple[int, str, int] | None = None  # the pid, the Python and the processors
-        self._identity: str | None = None
+        self.identity = replaces
         self._awaited_until = -inf
         self._is_leaving = False
         self._wake = Notifier()
@@ -113,7 +121,8 @@ class Member:
                     self._note_lost(error)
                 if not self._settings.reconnect or self.state is State.DRAINED:
                     return
-                await anyio.sleep(delay)
+                with anyio.move_on_after(delay):
+                    await self._wake.wait_for(lambda: self._is_leaving)
                 delay = min(2 * delay, LONGEST_DELAY)
 
     def leave(self) -> None:
@@ -138,12 +147,12 @@ class Member:
             self._settings.connect(self.host),
             heartbeat=self._settings.new_heartbeat(),
             orphan_guard=self._settings.orphan_guard,
-            replaces=self._identity,
+            replaces=self.identity,
             on_change=self._note_change,
         )
         async with launcher:
             connection = launcher.connection
-            self._identity = connection.identity
+            self.identity = connection.identity
             self._about = connection.agent_pid, connection.python, connection.cpus
             self._note_up(launcher)
             await self._until_over()

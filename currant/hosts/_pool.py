@@ -7,9 +7,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from currant._synchronization import Notifier
 from currant._values.errors import (
+    HostLostError,
     HostUnreachableError,
     LaunchError,
     NoCapacityError,
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from currant._values.messages import HostMessage
+    from currant.hosts._fence import Fence
     from currant.hosts._host import Host
     from currant.hosts._placement import Capacity, Needs, Place
     from currant.hosts._settings import Settings
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "unreachable"]
 
 
 MOST_NEWS = 10_000
@@ -43,15 +46,17 @@ class Pool:
 
     Args:
         settings: those of all hosts.
+        fence: what was lost with hosts, also of earlier pools.
         tasks: runs the tasks; its end waits for them, so call `leave` before.
 
     Attributes:
         members: the hosts by name.
     """
 
-    def __init__(self, settings: Settings, tasks: TaskGroup) -> None:
+    def __init__(self, settings: Settings, fence: Fence, tasks: TaskGroup) -> None:
         self.members: dict[str, Member] = {}
         self._settings = settings
+        self._fence = fence
         self._tasks = tasks
         self._places = Places()
         self._hopeful: dict[str, Capacity] = {}
@@ -64,7 +69,8 @@ class Pool:
 
     def add(self, host: Host) -> Member:
         """Begin to connect to a host."""
-        self.members[host.name] = member = Member(host, self._settings, self._note)
+        replaces = self._fence.agents.get(host.name)
+        self.members[host.name] = member = Member(host, self._settings, self._note, replaces)
         self._hopeful[host.name] = member.capacity
         self._places.add(host.name)
         self._tasks.start_soon(member.run, name=f"currant host {host.name}")
@@ -97,17 +103,19 @@ class Pool:
 
         def is_over() -> bool:
             states = [member.state for member in waited]
-            return states.count(State.UP) >= enough or State.AWAITED not in states
+            is_enough = states.count(State.UP) >= enough or State.AWAITED not in states
+            return is_enough or self._over.is_set()
 
         await self._change.wait_for(is_over)
         if not any(member.state is State.UP for member in waited):
-            raise _unreachable(waited)
+            raise unreachable(waited)
 
     def leave(self) -> None:
         """Have all tasks end: close the connections, and end what runs there."""
         self._over.set()
         for member in self.members.values():
             member.leave()
+        self._change.notify_all()
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
         """Tell of each host that is up or lost; see `HostTeller.watch`."""
@@ -120,6 +128,7 @@ class Pool:
         """Note a change of a host; called before its processes are told that it is lost."""
         name = member.host.name
         if member.state is State.UP:
+            self._note_agent(name, member)
             self._places.open(name, member.capacity)
             self._tell(name, HostUp(name, time.time()), is_up=True)
         else:
@@ -132,6 +141,13 @@ class Pool:
             self._hopeful.pop(name, None)
             self._places.give_up(self._hopeful)
         self._change.notify_all()
+
+    def _note_agent(self, name: str, member: Member) -> None:
+        """Note that a host has an agent, which has killed the one before it."""
+        if name in self._fence.agents:
+            self._fence.note_replaced(name, time.monotonic())
+        if member.identity is not None:
+            self._fence.agents[name] = member.identity
 
     def _tell(self, name: str, message: HostMessage, *, is_up: bool) -> None:
         if self._is_up.get(name) is not is_up:
@@ -164,15 +180,40 @@ class Pool:
         if (member := self.members.get(place.host)) is not None:
             self._end_if_idle(member)
 
-    def release_after(self, place: Place, seconds: float) -> None:
-        """Give a place back when what was lost there has ended."""
+    def release_behind_fence(self, place: Place, name: str) -> None:
+        """Give the place of a lost command back when it has ended."""
         if not self._over.is_set():
-            self._tasks.start_soon(self._release_after, place, seconds)
+            self._tasks.start_soon(self._release_behind_fence, place, name)
 
-    async def _release_after(self, place: Place, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            await self._over.wait()
+    async def _release_behind_fence(self, place: Place, name: str) -> None:
+        # Not `anyio.current_time`: the fence outlives the event loop, and its clock.
+        while (delay := self._fence.delay(name, time.monotonic(), place.host)) > 0:
+            if self._over.is_set():
+                break
+            with anyio.move_on_after(delay):
+                await self._change.wait()
         self.release(place)
+
+    async def wait_for_fence(self, name: str) -> None:
+        """Wait until no lost copy of a command can run any more.
+
+        Cancellation: harmless.
+
+        Raises:
+            LaunchError: nobody knows when that is, and no host is awaited that could tell.
+        """
+        while (delay := self._fence.delay(name, time.monotonic())) > 0:
+            for host in self._fence.hosts_of_unknown_end(name):
+                if (member := self.members.get(host)) is None or not member.is_hopeful:
+                    reason = (
+                        f"its host {host!r} was lost while this program was held, so the command "
+                        "may still run there"
+                    )
+                    error = None if member is None else member.error
+                    raise _launch_error(name, reason, error or HostLostError(host, reason))
+            with anyio.move_on_after(delay):
+                await self._change.wait()
+        await checkpoint()
 
     def able(self, needs: Needs) -> list[Member]:
         """Return the hosts that are up and could hold a command."""
@@ -208,11 +249,13 @@ def _launch_error(name: str, reason: str, cause: Exception) -> LaunchError:
     return error
 
 
-def _unreachable(members: Sequence[Member]) -> HostUnreachableError:
+def unreachable(members: Sequence[Member]) -> HostUnreachableError:
     """Return one error for hosts that could not be reached, with each reason once."""
     hosts_by_reason: dict[str, list[str]] = {}
     for member in members:
-        reason = "it was not tried" if member.error is None else member.error.reason
+        reason = (
+            "the Runner was left before it was up" if member.error is None else member.error.reason
+        )
         hosts_by_reason.setdefault(reason, []).append(member.host.name)
     if len(hosts_by_reason) == 1:
         ((reason, hosts),) = hosts_by_reason.items()
