@@ -27,11 +27,10 @@ from inspect import isawaitable
 from ipaddress import ip_address
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import anyio
-from anyio.abc import SocketAttribute
 
 from currant._values.checks import check_count, check_flag, check_seconds
 from currant._values.command import Command, CommandLike, as_command
@@ -42,8 +41,7 @@ from currant._values.probe import READY_TIMEOUT, Probe, ProbeCommand, Unmet
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from anyio.abc import SocketStream
-
+    from currant._values.answer import Answer
     from currant._values.line_pattern import Lines
     from currant._values.lines import StreamName
     from currant._values.probe import LineProbe, ProbeTarget
@@ -373,7 +371,7 @@ class _Polled(Probe):
                 last = failure
                 await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
                 last = Unmet(f"no answer to the last check; the check before: {failure}")
-        return await self.explain(last, subject)
+        return last
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
         """Check once, and return None or the failure.
@@ -381,12 +379,7 @@ class _Polled(Probe):
         Cancellation: harmless.
         """
         timeout = ALIVE_CHECK_TIMEOUT if self.timeout is None else self.timeout
-        failure = await self._check_within(timeout, subject)
-        return None if failure is None else await self.explain(failure, subject)
-
-    async def explain(self, failure: Exception, subject: ProbeTarget) -> Exception:  # noqa: ARG002
-        """Return the failure to report, after a look at what would be too slow for every check."""
-        return failure
+        return await self._check_within(timeout, subject)
 
     async def _check_within(self, seconds: float, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(seconds):
@@ -464,9 +457,8 @@ class _Tcp(_Polled):
     own: bool
 
     async def check(self, subject: ProbeTarget) -> None:
-        async with await _connect(self.host, self.port) as stream:
-            addresses = _addresses(stream)
-        await _check_port_owner(subject, *addresses, own=self.own)
+        answer = await _exchange(subject, self.host, self.port)
+        _check_owner(answer, self.port, own=self.own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,76 +478,35 @@ class _Http(_Polled):
         )
         if self.credentials is not None:
             request += f"Authorization: Basic {self.credentials}\r\n"
-        response = b""
+        line = f"{request}\r\n".encode()
+        answer = await _exchange(subject, self.host, self.port, line, MAX_STATUS_LINE)
+        # The owner comes first: the server of another process explains any response.
+        _check_owner(answer, self.port, own=self.own)
+        self._check_response(answer.data)
+
+    def _check_response(self, response: bytes) -> None:
         url = f"http://{self.authority}{self.target}"
-        async with await _connect(self.host, self.port) as stream:
-            addresses = _addresses(stream)
-            try:
-                await stream.send(f"{request}\r\n".encode())
-                while b"\n" not in response and len(response) < MAX_STATUS_LINE:
-                    response += await stream.receive()
-            except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-                text = f"{url} closed the connection without a response"
-                raise _UnexpectedResponse(text, *addresses) from error
+        if b"\n" not in response and len(response) < MAX_STATUS_LINE:
+            raise Unmet(f"{url} closed the connection without a response")
         status = STATUS_LINE.match(response)
         if status is None:
-            raise _UnexpectedResponse(f"{url} sent a response that is not HTTP", *addresses)
+            raise Unmet(f"{url} sent a response that is not HTTP")
         if int(status[1]) not in self.codes:
-            text = f"{url} responded with status {status[1].decode()}"
-            raise _UnexpectedResponse(text, *addresses)
-        await _check_port_owner(subject, *addresses, own=self.own)
-
-    async def explain(self, failure: Exception, subject: ProbeTarget) -> Exception:
-        """Return that the port belongs to another process, if that is so, or else `failure`."""
-        if isinstance(failure, _UnexpectedResponse):
-            try:
-                await _check_port_owner(subject, failure.local, failure.remote, own=self.own)
-            except Unmet as problem:
-                return problem
-        return failure
+            raise Unmet(f"{url} responded with status {status[1].decode()}")
 
 
-async def _connect(host: str, port: int) -> SocketStream:
+async def _exchange(
+    subject: ProbeTarget, host: str, port: int, request: bytes = b"", most: int = 0
+) -> Answer:
     try:
-        return await anyio.connect_tcp(host, port)
+        return await subject.exchange(host, port, request, most)
     except OSError as error:
         raise Unmet(f"cannot connect to {host}, port {port}: {error}") from error
 
 
-Address: TypeAlias = tuple[str, int]
-"""An IP address and a port."""
-
-
-class _UnexpectedResponse(Unmet):
-    """A server did not respond as expected; perhaps it is not the command's."""
-
-    def __init__(self, text: str, local: Address, remote: Address) -> None:
-        super().__init__(text)
-        self.local = local
-        self.remote = remote
-
-
-def _addresses(stream: SocketStream) -> tuple[Address, Address]:
-    """Return the local and the remote address of a connection."""
-    local = stream.extra(SocketAttribute.local_address)  # noqa: S610 - not Django's
-    remote = stream.extra(SocketAttribute.remote_address)  # noqa: S610
-    assert isinstance(local, tuple)
-    assert isinstance(remote, tuple)
-    return (local[0], local[1]), (remote[0], remote[1])
-
-
-async def _check_port_owner(
-    subject: ProbeTarget, local: Address, remote: Address, *, own: bool
-) -> None:
-    """Check that a process listens: if `own`, the command, if the system can show the owner."""
-    # If no process listens, the kernel may choose the same port for both ends of the connection.
-    if local == remote:
-        raise Unmet("no process listens")
-    if not own:
-        return
-    address, port = remote[0].partition("%")[0], remote[1]
-    is_this_host = ip_address(address).is_loopback or local[0] == remote[0]
-    if is_this_host and await subject.listens(address, port) is False:
+def _check_owner(answer: Answer, port: int, *, own: bool) -> None:
+    """Check that the server is the command's, if `own`, and if the system can show the owner."""
+    if own and answer.is_its_own is False:
         raise Unmet(
             f"port {port} belongs to another process; end that process, or if it opened the port "
             "on behalf of the command, pass own=False to the probe"

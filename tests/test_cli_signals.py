@@ -351,6 +351,33 @@ async def test_sigtstp_reaches_the_commands_before_sigstop(
     assert sent == [(os.getpid(), signal.SIGSTOP, [signal.SIGTSTP, signal.SIGSTOP])]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("answers", [True, False])
+async def test_launcher_of_hosts_is_held_before_a_pause(
+    monkeypatch: pytest.MonkeyPatch, *, answers: bool
+) -> None:
+    """Its commands go on although currant is silent; a host that is dead prevents no pause."""
+    done: list[str] = []
+
+    class Holding(FakeLauncher):
+        async def hold(self) -> None:
+            done.append(f"hold after {len(self['a'].signals)} signals")
+            if not answers:
+                await anyio.sleep_forever()
+
+    async def pause_then_resume() -> AsyncIterator[signal.Signals]:
+        yield signal.SIGTSTP
+        yield signal.SIGCONT
+
+    monkeypatch.setattr(_run, "HOLD_LIMIT", 0.1)
+    monkeypatch.setattr(_run, "pause_this_process", lambda: done.append("pause"))
+    async with Runner(["a"], launcher=Holding(default=Script(exit=None))) as runner:
+        await runner["a"].until_started()
+        await _pause_and_resume(runner, pause_then_resume())
+        runner.kill()
+    assert done == ["hold after 2 signals", "pause"]
+
+
 def test_signal_ends_a_paused_command(start: Start, lifeline: Lifeline) -> None:
     """SIGTERM and then SIGCONT, as from a shell that ends a stopped job, end a paused command."""
     cli = start("-n", "a", f"{lifeline.hold('a')}; {EXEC_FOREVER}", before=NO_TERMINAL)

@@ -21,6 +21,7 @@ from currant import (
     RestartPolicy,
     Runner,
     Started,
+    ready,
 )
 from currant.sinks import ConsoleSink, JSONSink, LoggingSink
 from currant.testing import FakeLauncher, Script
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import ObjectReceiveStream
 
-    from currant import BatchMessage, Message, Sink
+    from currant import BatchMessage, Message, Process, Sink
+    from currant.testing import FakeProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +51,12 @@ class Cluster(FakeLauncher):
         self.news = news
         self.may_fail = anyio.Event()
         self.was_watched_until_the_end = False
+        self.beside: dict[str, Process | None] = {}
+
+    async def launch(self, command: Command, *, beside: Process | None = None) -> FakeProcess:
+        """Keep what the process is started beside."""
+        self.beside[command.name] = beside
+        return await super().launch(command)
 
     async def watch(self, tell: Callable[[HostUp | HostLost], Awaitable[None]]) -> None:
         """Tell all news."""
@@ -167,6 +175,17 @@ async def test_each_sink_shows_news_of_hosts(caplog: pytest.LogCaptureFixture) -
         ("INFO", "the host 'h1' is up", "h1"),
         ("ERROR", text, "h2"),
     ]
+
+
+async def test_command_of_a_probe_runs_beside_the_process() -> None:
+    """Among several hosts, that is the one whose files and servers the probe is about."""
+    launcher = Cluster()
+    job = Command(["job"], ready=ready.command("ask"))
+    with anyio.fail_after(LIMIT):
+        async with Runner([job], launcher=launcher) as runner:
+            await runner["job"].ready()
+            runner.kill()
+    assert launcher.beside == {"job": None, "job:probe": launcher["job"]}
 
 
 # ---- a host that is reached through a link ----

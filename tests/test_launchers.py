@@ -148,9 +148,9 @@ SCRIPTS = {
 
 SEAM = {
     *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
-    *("is_local", "leave_group", "listens", "resize", "usage", "wait_group"),
+    *("exchange", "is_local", "leave_group", "resize", "usage", "wait_group"),
 }
-"""The members of `Process`, `Local`, `Outlived`, `PortOwner`, `Resizable` and `Measured`."""
+"""The members of `Process`, `Local`, `Outlived`, `Exchanger`, `Resizable` and `Measured`."""
 
 
 @pytest.mark.anyio

@@ -33,6 +33,7 @@ from currant import (
     UnresponsiveError,
     ready,
 )
+from currant._process.exchange import exchange
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.ports import free_port
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from currant import Message
     from currant._process.local import LocalProcess
+    from currant._values.answer import Answer
     from currant.ready import Probe
 
 pytestmark = pytest.mark.anyio
@@ -449,10 +451,9 @@ async def test_refused_connection_shows_the_address(protocol: str, port: int) ->
 class AnyTarget:
     """A command whose ports are unknown."""
 
-    async def listens(self, address: str, port: int) -> bool | None:
-        """Return that the owner of the port is unknown."""
-        await anyio.lowlevel.checkpoint()
-        return None
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Ask the server; its owner is unknown."""
+        return await exchange(host, port, request, most)
 
 
 async def request_to(url: str, answer: bytes) -> tuple[bytes, Exception | None]:

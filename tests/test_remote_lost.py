@@ -216,6 +216,33 @@ async def test_agent_ends_all_if_the_driver_is_silent(lifeline: Lifeline) -> Non
             await wait_for_end(lifeline)
 
 
+async def test_held_command_outlives_the_silence() -> None:
+    """A driver that says so before it is stopped may be silent for longer."""
+    launcher = over_pipe(heartbeat=Heartbeat(HOURS, HOURS, 0.2))
+    with anyio.fail_after(LIMIT):
+        async with launcher:
+            await launcher.hold()
+            process = await launcher.launch(Command(["sleep", "0.6"]))
+            assert (await process.wait()).code == 0
+            assert launcher.connection.is_held
+
+
+async def test_driver_that_goes_on_takes_the_hold_back(lifeline: Lifeline) -> None:
+    """After that, its silence ends the commands as before."""
+    launcher = over_pipe(heartbeat=Heartbeat(0.01, HOURS, 0.2))
+    with anyio.fail_after(LIMIT):
+        async with launcher:
+            process = await launcher.launch(holding(lifeline, "it"))
+            await launcher.hold()
+            while launcher.connection.is_held:  # noqa: ASYNC110 - nothing tells
+                await anyio.sleep(0.01)
+            launcher.connection.peer.link.break_off()
+            with pytest.raises(HostLostError):
+                await process.wait()
+            await launcher.hold()  # which a lost host does not hold up
+            await wait_for_end(lifeline)
+
+
 async def test_host_that_only_answers_pings_is_not_lost() -> None:
     """However long its commands are silent."""
     async with over_pipe(heartbeat=Heartbeat(0.01, 2.0, 2.0)) as launcher:

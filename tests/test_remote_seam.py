@@ -1,7 +1,11 @@
-"""What the Runner asks of a host: what commands need there."""
+"""What the Runner asks of a host: what commands need there, and how their servers answer."""
 
 from __future__ import annotations
 
+import socket
+import sys
+from pathlib import Path
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,15 +17,22 @@ from currant import (
     CommandFailed,
     CommandNotFoundError,
     HostLostError,
+    NotReadyError,
     Runner,
+    ready,
     run_process,
 )
 from tests.agents import over_pipe
+from tests.ports import free_port
+from tests.pythons import OLDEST_AND_OWN, path_of
+from tests.streams import read_until
 from tests.system import needs_proc
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+    from currant.ready import Probe
 
 pytestmark = [pytest.mark.anyio, needs_proc]
 
@@ -103,3 +114,135 @@ async def test_run_process_names_the_missing_program_of_a_host() -> None:
             await run_process(["nope"], launcher=over_pipe())
         with pytest.raises(CommandFailed):
             await run_process(["false"], launcher=over_pipe(), check=True)
+
+
+# ---- servers are asked from where they live ----
+
+SERVER = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    connection, _ = server.accept()
+    with connection:
+        if connection.recv(1000).startswith(b"GET /fine "):
+            connection.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\nwell")
+        else:
+            connection.sendall(b"HTTP/1.1 404 Not Found\\r\\n\\r\\n")
+"""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Yield a port on which no process listens."""
+    with free_port() as number:
+        yield number
+
+
+@pytest.fixture
+def asked_here(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A record of the servers that this program connects to."""
+    record: list[object] = []
+    connect = socket.socket.connect
+
+    def note(self: socket.socket, address: object) -> None:
+        record.append(address)
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", note)
+    return record
+
+
+def serving(port: int, probe: Probe, *wrap: str) -> Command:
+    """Return the command of a server, with a probe."""
+    return Command([*wrap, sys.executable, "-c", SERVER, str(port)], name="web", ready=probe)
+
+
+@pytest.mark.parametrize("python", OLDEST_AND_OWN)
+@pytest.mark.parametrize("wrap", [[], ["setsid", "-w"]], ids=["leader", "descendant"])
+async def test_server_of_a_host_is_asked_from_there(
+    port: int, wrap: list[str], python: str, asked_here: list[object]
+) -> None:
+    """The driver itself connects to nothing, and the host knows whose server it is."""
+    tcp, url = ready.tcp("127.0.0.1", port), f"http://localhost:{port}/fine"
+    command = serving(port, ready.all_of(tcp, ready.http(url)), *wrap)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=over_pipe(str(path_of(python)))) as runner:
+            await runner.start(command)
+            runner.kill()
+    assert not asked_here
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("/lost", "responded with status 404"), ("/fine", "belongs to another process")],
+)
+async def test_failure_of_a_probe_comes_from_the_host(port: int, path: str, text: str) -> None:
+    """It says what was found over there: another status, or the server of another process."""
+    probe = ready.http(f"http://127.0.0.1:{port}{path}", timeout=0.5, interval=0.01)
+    is_foreign = path == "/fine"
+    up = ready.tcp("127.0.0.1", port)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=over_pipe()) as runner:
+            if is_foreign:
+                await runner.start(serving(port, up))
+                command = Command(["sleep", "9999"], ready=probe)
+            else:
+                command = serving(port, probe)
+            with pytest.raises(NotReadyError, match=text):
+                await runner.start(command)
+            runner.kill()
+
+
+async def test_refused_connection_is_told_by_the_host(port: int) -> None:
+    """With the reason of the host's system, for a name and an address; and after the end, too."""
+    async with over_pipe() as launcher:
+        process = await launcher.launch(Command(["sleep", "9999"]))
+        with anyio.fail_after(LIMIT):
+            for host in ("127.0.0.1", "localhost"):
+                with pytest.raises(OSError, match="refused"):
+                    await process.exchange(host, port, b"", 0)
+            with pytest.raises(OSError, match=r"[nN]ame"):
+                await process.exchange("no such name", port, b"", 0)
+            await process.stop(SIGKILL, 0)
+            await process.aclose()
+            with pytest.raises(OSError, match="has ended"):
+                await process.exchange("127.0.0.1", port, b"", 0)
+
+
+SILENT_SERVER = f"""{SERVER.partition("while")[0]}
+print("up", flush=True)
+connection, _ = server.accept()
+connection.recv(1000)
+print("asked", flush=True)
+import time
+time.sleep(9999)
+"""
+
+
+async def test_command_of_a_probe_runs_on_the_host(tmp_path: Path) -> None:
+    """In the same working directory, as the agent's child."""
+    probe = ready.command(["sh", "-c", "echo $PPID > asked"])
+    command = Command(["sleep", "9999"], name="c", ready=probe, cwd=tmp_path)
+    launcher = over_pipe(orphan_guard=False)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=launcher) as runner:
+            await runner["c"].ready()
+            assert int((tmp_path / "asked").read_text()) == launcher.connection.agent_pid
+            runner.kill()
+
+
+async def test_cancelled_exchange_ends_on_the_host(port: int) -> None:
+    """A server that never answers keeps nothing open over there."""
+    async with over_pipe() as launcher:
+        process = await launcher.launch(Command([sys.executable, "-c", SILENT_SERVER, str(port)]))
+        assert await read_until(process.stdout, b"\n") == b"up\n"
+        folder = Path(f"/proc/{launcher.connection.agent_pid}/fd")
+        files = len(list(folder.iterdir()))
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(process.exchange, "127.0.0.1", port, b"hello", 100)
+                assert await read_until(process.stdout, b"\n") == b"asked\n"
+                assert len(list(folder.iterdir())) > files
+                tasks.cancel_scope.cancel()
+            while len(list(folder.iterdir())) > files:  # noqa: ASYNC110 - nothing tells
+                await anyio.sleep(0.01)

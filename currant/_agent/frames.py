@@ -39,8 +39,9 @@ class Kind(IntEnum):
     """The kinds of frames.
 
     From the driver to the agent: HELLO, START a process, CREDIT for output, INPUT, INPUT_END,
-    SIGNAL, STOP, WAIT_GROUP, SWEEP and CHECK a command (each a question, answered by ANSWER),
-    CANCEL a question, LEAVE the rest of a group, RESIZE a terminal, CLOSE a process, PING, and BYE.
+    SIGNAL, STOP, WAIT_GROUP, SWEEP, CHECK a command, EXCHANGE with a server and HOLD, for a driver
+    that will be silent (each a question, answered by ANSWER), CANCEL a question, LEAVE the rest of
+    a group, RESIZE a terminal, CLOSE a process, PING, and BYE.
 
     From the agent to the driver: WELCOME, STARTED or FAILED, OUT, ERR and EOF, EXIT, ANSWER, TAKEN
     input, UNREAD input that no process will read, CLOSED, PONG, DYING if a signal ends the agent,
@@ -63,6 +64,8 @@ class Kind(IntEnum):
     PING = 14
     BYE = 15
     CHECK = 16
+    EXCHANGE = 17
+    HOLD = 18
 
     WELCOME = 32
     STARTED = 33

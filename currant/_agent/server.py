@@ -7,6 +7,7 @@ The rules of this side:
 - Each question is a task.  The timer of a stop is here.
 - If the driver goes without BYE, or is silent for too long, each command is stopped with its own
   signal and grace, and nothing is left.  After BYE the commands are killed, as a launcher does.
+- A driver that is about to be stopped, as by Ctrl-Z, says HOLD first, and may then be silent.
 - A signal that asks the agent to end (of a shutdown, for example) stops all commands in the same
   way, but their ends are told first.
 """
@@ -25,7 +26,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import FrameError, Kind, get, parse
 from currant._agent.hosted import Hosted
-from currant._agent.spec import decode_spec, encode_error, encode_finding
+from currant._agent.spec import decode_spec, encode_answer, encode_error, encode_finding
 from currant._process.child import Child
 from currant._process.local import LocalLauncher
 from currant._process.lookup import find_problem, find_setup_problem
@@ -60,6 +61,7 @@ class Server:
         self._link = link
         self._signals = signals
         self._silence = inf
+        self._is_held = False  # by a driver that may be silent for longer
         self._launcher: LocalLauncher
         self._queue: dict[int, dict[str, Any]] = {}  # commands that wait for their start
         self._has_queue = anyio.Event()
@@ -139,7 +141,8 @@ class Server:
 
     async def _look_for_silence(self) -> None:
         while True:
-            rest = self._link.heard_at + self._silence - anyio.current_time()
+            heard_at = anyio.current_time() if self._is_held else self._link.heard_at
+            rest = heard_at + self._silence - anyio.current_time()
             if rest <= 0:
                 return self._lose_driver()
             await anyio.sleep(min(rest, 3600))
@@ -239,6 +242,13 @@ class Server:
     def _ask_sweep(self, number: int, body: dict[str, Any]) -> None:
         self._ask(body, self._sweep(body["name"], float(body["grace"])))
 
+    def _ask_exchange(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, self._exchange(number, body))
+
+    def _ask_hold(self, number: int, body: dict[str, Any]) -> None:
+        self._is_held = get(body, "held", bool)
+        self._ask(body, _agree())
+
     def _ask_check(self, number: int, body: dict[str, Any]) -> None:
         self._ask(body, _check(decode_spec(body["spec"])))
 
@@ -278,6 +288,18 @@ class Server:
         if (hosted := self._processes.get(number)) is not None:
             await hosted.process.wait_group()
         return {}
+
+    async def _exchange(self, number: int, body: dict[str, Any]) -> dict[str, Any]:
+        hosted = self._processes.get(number)
+        if hosted is None:
+            return {"refused": "the process has ended"}
+        request = get(body, "request", str).encode("latin-1")
+        where = get(body, "host", str), get(body, "port", int)
+        try:
+            answer = await hosted.process.exchange(*where, request, get(body, "most", int))
+        except (OSError, ValueError, OverflowError) as error:  # such as a name of wrong characters
+            return {"refused": str(error)}
+        return encode_answer(answer)
 
     async def _sweep(self, name: str | None, grace: float) -> dict[str, Any]:
         await self._launcher.sweep(name, grace)
@@ -331,6 +353,8 @@ class Server:
         Kind.WAIT_GROUP: _ask_wait_group,
         Kind.SWEEP: _ask_sweep,
         Kind.CHECK: _ask_check,
+        Kind.EXCHANGE: _ask_exchange,
+        Kind.HOLD: _ask_hold,
         Kind.CANCEL: _cancel,
     }
     """What to do about each frame of a driver; INPUT has no JSON."""
@@ -347,6 +371,10 @@ async def _check(spec: LaunchSpec) -> dict[str, Any]:
 async def _start_and_poll(spec: SpawnSpec) -> Child:
     """Start a process where there are no pidfds: this loop learns of exits by polling."""
     return Child(spec, with_pidfd=False)
+
+
+async def _agree() -> dict[str, Any]:
+    return {}
 
 
 async def _no_process() -> dict[str, Any]:

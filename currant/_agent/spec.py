@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from currant._agent.frames import FrameError, get
+from currant._values.answer import Answer
 from currant._values.errors import CannotStopError, NotPermittedError
 from currant._values.exit import Exit
 from currant._values.launch_spec import SILENT, LaunchSpec, Pty
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from currant._values.limits import Limits
 
 __all__ = [
+    "decode_answer",
     "decode_error",
     "decode_exit",
     "decode_finding",
     "decode_spec",
     "decode_usage",
+    "encode_answer",
     "encode_error",
     "encode_exit",
     "encode_finding",
@@ -142,6 +145,26 @@ def decode_finding(body: dict[str, Any]) -> tuple[str, str]:
         FrameError: it is none.
     """
     return get(body, "kind", str), get(body, "problem", str)
+
+
+def encode_answer(answer: Answer) -> dict[str, Any]:
+    """Return the answer of a server as a dict that JSON can hold."""
+    return {"data": answer.data.decode("latin-1"), "own": answer.is_its_own}
+
+
+def decode_answer(body: dict[str, Any]) -> Answer | str:
+    """Return the answer that `encode_answer` wrote, or why no server accepts a connection.
+
+    Raises:
+        FrameError: it is neither.
+    """
+    if "refused" in body:
+        return get(body, "refused", str)
+    is_its_own = None if body.get("own") is None else get(body, "own", bool)
+    try:
+        return Answer(get(body, "data", str).encode("latin-1"), is_its_own)
+    except UnicodeEncodeError:
+        raise FrameError("the answer of a server is no bytes") from None
 
 
 def encode_error(error: CannotStopError) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from currant._values.answer import Answer
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec, SignalTarget
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checker",
+    "Exchanger",
+    "Holder",
     "HostTeller",
     "Launcher",
     "Limited",
@@ -39,7 +42,6 @@ __all__ = [
     "Measured",
     "Outlived",
     "Placing",
-    "PortOwner",
     "Process",
     "Resizable",
     "Sweeper",
@@ -146,15 +148,24 @@ class Outlived(Protocol):
 
 
 @runtime_checkable
-class PortOwner(Protocol):
-    """A process that knows whether a server is its own."""
+class Exchanger(Protocol):
+    """A process whose servers are asked from where it lives."""
 
-    async def listens(self, address: str, port: int, /) -> bool | None:
-        """Return whether the process or a descendant listens on that TCP port of the host.
+    async def exchange(self, host: str, port: int, request: bytes, most: int, /) -> Answer:
+        """Connect to a server, send a request, and receive the answer up to the end of a line.
 
-        Return None if no process listens there, or if the owner cannot be determined.  The address
-        is numeric.
+        The server may belong to the process or a descendant, or not; the answer says so.
         Cancellation: harmless.
+
+        Args:
+            host: the name or address of the server, as the host of the process knows it.
+            port: its TCP port.
+            request: what to send; may be empty.
+            most: the most bytes to receive; 0: do not wait for an answer.
+
+        Raises:
+            OSError: no server accepts the connection.
+            HostLostError: the host of the process is lost.
         """
         ...
 
@@ -190,8 +201,8 @@ class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
-    `HostTeller` or `Limited`.  Its processes are `Outlived`, in a terminal they are `Resizable`,
-    and they may be `Local`, `PortOwner` and `Measured`.
+    `HostTeller`, a `Holder` or `Limited`.  Its processes are `Outlived`, in a terminal they are
+    `Resizable`, and they may be `Local`, `Exchanger` and `Measured`.
     """
 
     async def __aenter__(self) -> object: ...
@@ -326,6 +337,15 @@ class Sweeper(Protocol):
 class HostTeller(Protocol):
     """A launcher whose hosts come and go.  A Runner runs `watch` beside its sinks."""
 
+    async def launch(self, command: Command, /, *, beside: Process | None = None) -> Process:
+        """Start `command`; see `Launcher.launch`.
+
+        With `beside`, a process of this launcher, the command is that of a probe.  It runs on the
+        host of that process, and takes no place there that another command could have.  Other
+        launchers have one place, and are not told.
+        """
+        ...
+
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]], /) -> None:
         """Tell of each host that is up, and of each that is lost, until the Runner ends.
 
@@ -338,5 +358,19 @@ class HostTeller(Protocol):
                 call may depend on it.
 
         Cancellation: the end of the Runner.
+        """
+        ...
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A launcher whose processes end if this program is silent for too long."""
+
+    async def hold(self) -> None:
+        """Let the processes go on although this program is about to be stopped, as by Ctrl-Z.
+
+        Call this right before.  Once the program goes on, the launcher takes it back by itself.  A
+        process whose host is lost does not keep the call from returning.
+        Cancellation: the processes may be held or not.
         """
         ...

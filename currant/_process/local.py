@@ -1,6 +1,6 @@
 """Processes on this machine: `LocalLauncher` starts them, `LocalProcess` stands for a process.
 
-The code above the seam sees a `LocalProcess`: a `Process`, with `resize` and `listens`.  The kill
+The code above the seam sees a `LocalProcess`: a `Process`, with `resize` and `exchange`.  The kill
 path sees the `_ChildGroup` behind it: a child of ours and the process group that the child leads.
 """
 
@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from currant._process.child import Child, SpawnSpec
 from currant._process.containment import Containment, Members
 from currant._process.escapees import Escapees
+from currant._process.exchange import exchange
 from currant._process.guard import OrphanGuard
 from currant._process.handover import numbers_of, switches_user
 from currant._process.lookup import (
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
     from currant._process.containment import Admission, ContainmentOption
     from currant._system.accounts import Credentials
+    from currant._values.answer import Answer
     from currant._values.launch_spec import SignalTarget
     from currant._values.usage import Usage
 
@@ -387,9 +389,9 @@ class LocalProcess:
             if output is not None:
                 output.set_drain_deadline(self._limits.end_of_output)
 
-    async def listens(self, address: str, port: int) -> bool | None:
-        """Return whether a server is the process's own; see `PortOwner.listens`."""
-        return self._servers.listens(address, port)
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Ask a server something; see `Exchanger.exchange`."""
+        return await exchange(host, port, request, most, self._servers.listens)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; see `Resizable.resize`."""

@@ -7,7 +7,9 @@ frame about a process that was closed is dropped, since it may have crossed the 
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -47,7 +49,7 @@ A server of ssh drops some of many logins at the same time (its MaxStartups, 10 
 """
 
 MOST_IDENTITY = 100
-"""The most characters of an identity: two numbers and a UUID."""
+"""The most characters of an identity: two numbers and a UUID; and of a version."""
 
 LAST_WORDS = 0.5
 """Seconds to wait for what a transport says about its end."""
@@ -77,13 +79,20 @@ class Connection:
         heartbeat: how soon the host is missed.
         has_guard: whether the agent has an orphan guard.
         replaces: the identity of an agent that is killed first, if it still runs.
+        on_change: called when the host is lost, before its processes are told, and when the agent
+            is about to end.
 
     Attributes:
         host: the same.
         peer: the agent, once `open` has returned.
         agent_pid: the pid of the agent.
+        python: the version of its Python, such as ``"3.11.2"``.
+        cpus: how many processors its host has.
+        is_dying: whether the agent is about to end by itself, because of a signal.
         identity: what tells the agent apart from all other processes of the host; None if the host
             does not tell.
+        is_held: whether the agent waits for us however long we are silent, as far as we know; if
+            the host is lost then, its processes may go on until its end of the link ends.
     """
 
     def __init__(
@@ -94,6 +103,7 @@ class Connection:
         *,
         has_guard: bool,
         replaces: str | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self.host = host
         self.peer: Peer
@@ -112,7 +122,16 @@ class Connection:
         self._scopes: list[anyio.CancelScope] = []
         self._dying: str | None = None
         self.agent_pid = 0
+        self.python = ""
+        self.cpus = 1
+        self._on_change = on_change or _do_nothing
         self.identity: str | None = None
+        self.is_held = False
+        self._releases_at = inf
+
+    @property
+    def is_dying(self) -> bool:
+        return self._dying is not None
 
     # ---- from the greeting to the end ----
 
@@ -122,6 +141,7 @@ class Connection:
         Raises:
             HostUnreachableError: there is no agent in the end.
         """
+        self._tasks = tasks
         with anyio.move_on_after(CONNECT_LIMIT):
             link, rest = await self._reach(tasks)
             self.peer = Peer(self.host, link)
@@ -167,6 +187,20 @@ class Connection:
         if self.peer.lost is None or self._said_bye:
             await anyio.sleep_forever()
         return HostLostError(self.host, str(self.peer.lost))
+
+    async def hold(self) -> None:
+        """Have the agent wait for us, until we have gone on for an interval of the heartbeat."""
+        self.is_held = True
+        try:
+            with suppress(HostLostError):
+                await self.peer.ask(Kind.HOLD, 0, {"held": True}, dict)
+        finally:
+            self._releases_at = anyio.current_time() + self._heartbeat.interval
+
+    async def _release(self) -> None:
+        with suppress(HostLostError):
+            await self.peer.ask(Kind.HOLD, 0, {"held": False}, dict)
+            self.is_held = False
 
     async def _reach(self, tasks: TaskGroup) -> tuple[Link, bytes]:
         """Open the transport until a Python greets; return the link, and what has come already."""
@@ -260,6 +294,9 @@ class Connection:
             woken_at = anyio.current_time() + self._heartbeat.interval
             await anyio.sleep(self._heartbeat.interval)
             now = anyio.current_time()
+            if now >= self._releases_at:
+                self._releases_at = inf
+                self._tasks.start_soon(self._persist, self._release)
             # If this program itself was suspended, it first has to read what has come meanwhile.
             was_suspended = now > woken_at + self._heartbeat.interval
             if now > self.peer.link.heard_at + self._heartbeat.lost and not was_suspended:
@@ -274,6 +311,7 @@ class Connection:
         if self._dying is not None:
             reason = f"{self._dying}; {reason}"
         self.peer.lose(reason)
+        self._on_change()
         processes, self._processes = self._processes, {}
         for process in processes.values():
             process.note_lost(reason)
@@ -305,6 +343,7 @@ class Connection:
             self.peer.take_answer(parse(body))
         elif kind == Kind.DYING:
             self._dying = plain(get(parse(body), "reason", str))
+            self._on_change()
         elif kind == Kind.GONE:
             self._lose("the agent has ended")
         elif kind != Kind.PONG and not 0 < number <= self._last_number:
@@ -342,6 +381,12 @@ class Connection:
 
     def _welcome(self, body: dict[str, Any]) -> None:
         self.agent_pid = get(body, "pid", int)
+        self.python = plain(str(body.get("python", "")))[:MOST_IDENTITY]
+        self.cpus = max(1, get(body, "cpus", int)) if "cpus" in body else 1
         if body.get("identity") is not None:
             self.identity = get(body, "identity", str)[:MOST_IDENTITY]
         self._is_welcome.set()
+
+
+def _do_nothing() -> None:
+    pass

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from typing import Self
 
+    from currant._process.launcher import Process
     from currant._remote.process import RemoteProcess
     from currant._remote.transport import Transport
     from currant._values.errors import CurrantError
@@ -50,6 +51,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         orphan_guard: whether a helper process over there ends the processes if the agent is killed.
         replaces: the `identity` of an earlier connection that was lost.  Its agent may be frozen,
             and so unable to end anything; it is killed first, and its guard ends its processes.
+        on_change: as for `Connection`.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -67,6 +69,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         heartbeat: Heartbeat | None = None,
         orphan_guard: bool = True,
         replaces: str | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self.limits: ShutdownLimits = ShutdownLimits()
         self._longest_grace = self.limits.grace
@@ -78,7 +81,13 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             heartbeat or Heartbeat(),
             has_guard=orphan_guard,
             replaces=replaces,
+            on_change=on_change,
         )
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the host is lost, so that the ends of its processes may never be known."""
+        return self.connection.peer.lost is not None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -109,20 +118,27 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
                 has an open file of this program, which cannot be sent.
             HostLostError: the host is lost.
         """
-        for command in commands:
-            if (problem := _problem_with_sending(command)) is not None:
-                raise CommandError(f"command {command.name!r}: {problem}")
+        for error in await self.errors_of(commands):
+            if error is not None:
+                raise error
+
+    async def errors_of(self, commands: Sequence[LaunchSpec]) -> Sequence[CurrantError | None]:
+        """Return, for each of the commands, with which error `check` refuses it; None: with none.
+
+        Cancellation: harmless.
+        """
         errors: list[CurrantError | None] = [None] * len(commands)
 
         async def look_up(number: int) -> None:
             errors[number] = await self._error_of(commands[number])
 
         async with anyio.create_task_group() as tasks:  # They are asked about at the same time.
-            for number in range(len(commands)):
-                tasks.start_soon(look_up, number)
-        for error in errors:
-            if error is not None:
-                raise error
+            for number, command in enumerate(commands):
+                if (problem := _problem_with_sending(command)) is not None:
+                    errors[number] = CommandError(f"command {command.name!r}: {problem}")
+                else:
+                    tasks.start_soon(look_up, number)
+        return errors
 
     async def _error_of(self, command: LaunchSpec) -> CurrantError | None:
         """Return why the host cannot start a command; None if it can."""
@@ -138,7 +154,12 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             return CommandNotFoundError(command.name, reason)
         return CommandError(f"command {command.name!r}: {reason}") if kind == "wrong" else None
 
-    async def launch(self, command: LaunchSpec) -> RemoteProcess:
+    async def launch(
+        self,
+        command: LaunchSpec,
+        *,
+        beside: Process | None = None,  # noqa: ARG002 - there is one place
+    ) -> RemoteProcess:
         """Start `command` on the host and return once the program runs.
 
         Cancellation: nothing is left running; takes as long as the host takes to say so.
@@ -165,6 +186,10 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             except HostLostError as lost:
                 raise LaunchError(command.name, str(lost)) from lost
         return process
+
+    async def hold(self) -> None:
+        """Have the agent wait for this program, which is about to be stopped; see `Holder.hold`."""
+        await self.connection.hold()
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
         """Tell that the host is up, and if it is lost; see `HostTeller.watch`."""

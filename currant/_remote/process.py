@@ -10,8 +10,9 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import MAX_OUTPUT, FrameError, Kind, get
-from currant._agent.spec import decode_exit, decode_usage
+from currant._agent.spec import decode_answer, decode_exit, decode_usage
 from currant._remote.credit import Window
+from currant._remote.words import plain
 from currant._synchronization import Notifier
 from currant._values.errors import HostLostError
 from currant._values.launch_spec import has_input, read_streams
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from currant._remote.peer import Peer
+    from currant._values.answer import Answer
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec, SignalTarget
     from currant._values.usage import Usage
@@ -213,6 +215,11 @@ class RemoteProcess:
     def __repr__(self) -> str:
         return f"<RemoteProcess {self._name!r} on {self.host} pid={self.pid}>"
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its host was lost before all of its group was known to have ended."""
+        return self._lost is not None and (self._exit is None or not self._is_gone)
+
     # ---- the seam ----
 
     async def wait(self) -> Exit:
@@ -254,6 +261,14 @@ class RemoteProcess:
         """Let the rest of the group go on; see `Outlived.leave_group`."""
         self._is_gone = True
         self.send(Kind.LEAVE)
+
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Ask a server something from over there; see `Exchanger.exchange`."""
+        body = {"host": host, "port": port, "request": request.decode("latin-1"), "most": most}
+        answer = await self._ask(Kind.EXCHANGE, decode_answer, **body)
+        if isinstance(answer, str):
+            raise ConnectionRefusedError(plain(answer))
+        return answer._replace(data=answer.data[:most])
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; see `Resizable.resize`."""
@@ -355,8 +370,8 @@ class RemoteProcess:
         Raises:
             HostLostError: the host was lost before.
         """
-        if self._lost is not None and (self._exit is None or not self._is_gone):
-            raise HostLostError(self.host, self._lost)
+        if self.is_lost:
+            raise HostLostError(self.host, str(self._lost))
         if self._exit is None:  # It outlived SIGKILL.
             raise anyio.ClosedResourceError
         return self._exit

@@ -29,15 +29,15 @@ MOST_NOISE = 1024 * 1024
 MODULES = {
     "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
     "currant._process": (
-        *("child", "containment", "escapees", "guard", "handover", "local", "lookup", "pipes"),
-        *("prefix", "spawn", "stop"),
+        *("child", "containment", "escapees", "exchange", "guard", "handover", "local", "lookup"),
+        *("pipes", "prefix", "spawn", "stop"),
     ),
     "currant._system": (
         *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "identity"),
         *("listeners", "marks", "proc", "rlimits", "terminal", "usage"),
     ),
     "currant._values": (
-        *("checks", "errors", "exit", "launch_spec", "shutdown_limits", "standard_files"),
+        *("answer", "checks", "errors", "exit", "launch_spec", "shutdown_limits", "standard_files"),
         "usage",
     ),
 }

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from currant._process.launcher import PortOwner
+from currant._process.exchange import exchange
+from currant._process.launcher import Exchanger, HostTeller
 from currant._values.command import Command
 from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveError
 from currant._values.probe import ALIVE_INTERVAL
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher, Process
     from currant._supervisor.verdict import Readiness
     from currant._synchronization import Notifier
+    from currant._values.answer import Answer
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
     from currant._values.probe import LineProbe, Probe, ProbeCommand
@@ -219,7 +221,7 @@ class _Target:
     async def run(self, command: ProbeCommand) -> Exit:
         """Run a command with the environment and the user of the process, and return the exit."""
         own = self._command
-        beside = Command(
+        probing = Command(
             command.argv,
             name=name_of_probes(own.name),
             cwd=own.cwd if command.cwd is None else command.cwd,
@@ -232,7 +234,7 @@ class _Target:
             extra_groups=own.extra_groups,
             grace=0.0,
         )
-        process = await self._launcher.launch(beside)
+        process = await self._launch_beside(probing)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_drain, process.stdout)
@@ -242,11 +244,16 @@ class _Target:
         finally:
             await process.aclose()
 
-    async def listens(self, address: str, port: int) -> bool | None:
-        """Return whether the process listens there; None if that cannot be determined."""
-        if isinstance(self._process, PortOwner):
-            return await self._process.listens(address, port)
-        return None
+    async def _launch_beside(self, command: Command) -> Process:
+        if isinstance(self._launcher, HostTeller):
+            return await self._launcher.launch(command, beside=self._process)
+        return await self._launcher.launch(command)
+
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Send a request to a server from where the process lives, and return the answer."""
+        if isinstance(self._process, Exchanger):
+            return await self._process.exchange(host, port, request, most)
+        return await exchange(host, port, request, most)
 
 
 async def _drain(output: ByteReceiveStream | None) -> None:

@@ -270,6 +270,11 @@ class Runner:
         return self._barrier
 
     @property
+    def launcher(self) -> Launcher:
+        """The launcher that starts the processes."""
+        return self._settings.launcher
+
+    @property
     def cancel_scope(self) -> anyio.CancelScope:
         """The scope of the block: cancelling it stops everything, and the block ends normally."""
         return self._opened("Runner.cancel_scope").scope

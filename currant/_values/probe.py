@@ -16,6 +16,7 @@ from currant._values.checks import check_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from currant._values.answer import Answer
     from currant._values.exit import Exit
     from currant._values.line_pattern import Lines
     from currant._values.lines import StreamName
@@ -91,8 +92,19 @@ class ProbeTarget(Protocol):
         """Run another command on the same host, with the same variables, and return the exit."""
         ...
 
-    async def listens(self, address: str, port: int) -> bool | None:
-        """Return whether the command listens on a TCP port at a numeric address; None: unknown."""
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Send a request to a server from where the command runs, and return the answer.
+
+        Args:
+            host: the name or address of the server there.
+            port: its TCP port.
+            request: what to send; may be empty.
+            most: the most bytes to receive; 0: do not wait for an answer.
+
+        Raises:
+            OSError: no server accepts the connection.
+            HostLostError: the host of the command is lost.
+        """
         ...
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from currant._process.launcher import Holder
 from currant._values.errors import CurrantError
 from currant.cli._selection import select_results
 from currant.cli._signals import (
@@ -49,6 +50,9 @@ PAUSE_GRACE = 0.1
 
 Also the seconds in which the SIGCONT arrives that has ended a pause of currant.
 """
+
+HOLD_LIMIT = 1.0
+"""Seconds that a host may take to note that currant pauses."""
 
 STDOUT = 1
 
@@ -177,6 +181,9 @@ async def _pause_and_resume(runner: Runner, received: AsyncIterator[signals.Sign
             # so only SIGSTOP pauses the other commands.
             await anyio.sleep(PAUSE_GRACE)
             await runner.send_signal(signals.SIGSTOP)
+            if isinstance(runner.launcher, Holder):
+                with anyio.move_on_after(HOLD_LIMIT):
+                    await runner.launcher.hold()
             pause_this_process()
             with anyio.move_on_after(PAUSE_GRACE):
                 await anext(received)  # SIGCONT, but not if the system has ignored the pause

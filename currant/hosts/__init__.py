@@ -1,10 +1,16 @@
 """Many hosts behind one Runner: which there are, what runs where, and what if one is lost.
 
-To read the package: `_host` describes one host, and `_transports` has the ways to hosts.
+To read the package: `_host` describes one host, `_names` and `_lists` how people write many, and
+`_transports` the ways to them.  `_hosts` is the launcher.  It has a `_pool` with a `_member` for
+each host, and asks `_placement`, which is pure, who runs where; `_places` waits for the answer.
+`_fence` keeps a lost command from running twice, `_spec` says what a host is told to start,
+`_process` gives places back, and `_check` looks up programs.
 """
 
 from currant._remote.transport import Transport
-from currant.hosts._host import LOCAL, Host
+from currant.hosts._each import on_each
+from currant.hosts._host import LOCAL, Host, HostInfo
+from currant.hosts._hosts import Hosts
 from currant.hosts._transports import ArgvConnect, Connect, argv, docker, kubectl, srun, ssh
 
 __all__ = [
@@ -12,10 +18,13 @@ __all__ = [
     "ArgvConnect",
     "Connect",
     "Host",
+    "HostInfo",
+    "Hosts",
     "Transport",
     "argv",
     "docker",
     "kubectl",
+    "on_each",
     "srun",
     "ssh",
 ]

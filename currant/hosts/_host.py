@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, signature
-from typing import cast
+from typing import NamedTuple, cast
 
 from currant._values.checks import (
     StrOrPath,
@@ -23,7 +23,7 @@ from currant._values.resources import NO_RESOURCES, checked_resources
 from currant._values.variables import NO_VARIABLES, checked_env
 from currant.hosts._names import expand, split_items
 
-__all__ = ["HERE", "LOCAL", "Host", "expand_host"]
+__all__ = ["HERE", "LOCAL", "Host", "HostInfo", "expand_host"]
 
 
 HERE = ":"
@@ -148,6 +148,24 @@ _DEFAULTS: Mapping[str, object] = {
     if parameter.default is not Parameter.empty
 }
 """The default of each parameter of `Host`, by name."""
+
+
+class HostInfo(NamedTuple):
+    """What is known about a host that is up.
+
+    Attributes:
+        name: the name of the host.
+        pid: the pid of the agent there, or of this program if the host is this machine.
+        python: the version of the Python that runs it, such as ``"3.11.2"``.
+        cpus: how many processors it has.
+        running: how many commands have a place there.
+    """
+
+    name: str
+    pid: int
+    python: str
+    cpus: int
+    running: int
 
 
 def expand_host(host: Host) -> tuple[Host, ...]:

@@ -1,0 +1,94 @@
+"""What commands need is looked up on each host that could run them, before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._remote.launcher import RemoteLauncher
+from currant._values.errors import CommandError, CurrantError, HostLostError
+from currant._values.launch_spec import LaunchSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from currant._process.local import LocalLauncher
+    from currant.hosts._member import Member
+
+__all__ = ["Findings", "group_alike", "look_up"]
+
+
+class Findings:
+    """Which hosts can start which commands.
+
+    Attributes:
+        not_on: by the name of a command, the hosts that cannot start it.
+        errors: by the name of a command that no host can start, why.
+    """
+
+    def __init__(self) -> None:
+        self.not_on: dict[str, set[str]] = {}
+        self.errors: dict[str, CurrantError] = {}
+        self._able: set[str] = set()
+
+    def note(self, name: str, host: str, error: CurrantError | None) -> None:
+        """Note what a host has found; a host that was lost meanwhile has found nothing."""
+        if error is None or isinstance(error, HostLostError):
+            self._able.add(name)
+            self.errors.pop(name, None)
+            return
+        self.not_on.setdefault(name, set()).add(host)
+        if name not in self._able:
+            self.errors.setdefault(name, error)
+
+
+def group_alike(commands: Iterable[LaunchSpec]) -> list[list[LaunchSpec]]:
+    """Group commands that the same hosts can start, so that one of each group is looked up."""
+    groups: dict[str, list[LaunchSpec]] = {}
+    for command in commands:
+        fields = {name: getattr(command, name) for name in _DECISIVE}
+        groups.setdefault(f"{command.argv[0]!r} {fields!r}", []).append(command)
+    return list(groups.values())
+
+
+_DECISIVE = tuple(
+    spec.name for spec in fields(LaunchSpec) if spec.name not in ("argv", "name", "grace")
+)
+"""The fields on which it depends whether a host can start a command."""
+
+
+async def look_up(specs: Mapping[Member, Sequence[LaunchSpec]]) -> Findings:
+    """Ask each host about the commands that it could run, all at the same time.
+
+    Cancellation: harmless.
+    """
+    findings = Findings()
+    async with anyio.create_task_group() as tasks:
+        for member, commands in specs.items():
+            tasks.start_soon(_ask, member, commands, findings)
+    return findings
+
+
+async def _ask(member: Member, commands: Sequence[LaunchSpec], findings: Findings) -> None:
+    errors = await _errors_of(member, commands)
+    for command, error in zip(commands, errors, strict=True):
+        findings.note(command.name, member.host.name, error)
+
+
+async def _errors_of(
+    member: Member, commands: Sequence[LaunchSpec]
+) -> Sequence[CurrantError | None]:
+    launcher = member.launcher
+    if isinstance(launcher, RemoteLauncher):
+        return await launcher.errors_of(commands)
+    return [None if launcher is None else await _error_of(launcher, each) for each in commands]
+
+
+async def _error_of(launcher: LocalLauncher, command: LaunchSpec) -> CurrantError | None:
+    try:
+        await launcher.check([command])
+    except CommandError as error:
+        return error
+    return None

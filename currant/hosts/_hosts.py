@@ -1,0 +1,440 @@
+"""`Hosts`: the launcher of commands on many hosts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import asynccontextmanager
+from math import inf
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
+
+import anyio
+
+from currant._remote.launcher import RemoteLauncher
+from currant._values.errors import (
+    CannotStopError,
+    CommandError,
+    CurrantError,
+    LaunchError,
+    NoCapacityError,
+)
+from currant._values.launch_spec import LaunchSpec
+from currant._values.options import explains_options
+from currant._values.shutdown_limits import ShutdownLimits
+from currant._values.variables import NO_VARIABLES
+from currant.hosts._check import group_alike, look_up
+from currant.hosts._fence import Fence
+from currant.hosts._host import Host, expand_host
+from currant.hosts._lists import parse_hosts, read_hosts, slurm_hosts
+from currant.hosts._member import Member
+from currant.hosts._placement import Needs, shortage
+from currant.hosts._pool import Pool
+from currant.hosts._process import OnClose, PlacedProcess
+from currant.hosts._settings import checked_settings
+from currant.hosts._spec import placed_spec
+from currant.hosts._transports import Connect, srun, ssh
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from typing import Self
+
+    from currant._process.launcher import Process
+    from currant._process.local import LocalLauncher
+    from currant._values.checks import StrOrPath
+    from currant._values.messages import HostMessage
+    from currant.hosts._host import HostInfo
+    from currant.hosts._placement import Place
+
+__all__ = ["Hosts", "HostsOptions", "as_hosts"]
+
+
+class HostsOptions(TypedDict, total=False):
+    """The keyword arguments of `Hosts`, for `Hosts.from_file` and `Hosts.from_slurm`."""
+
+    per_host: int | Literal["cpus"] | None
+    connect: Connect | None
+    wait_for: int | Literal["all"]
+    silence: float
+    reconnect: bool
+    cwd: StrOrPath | None
+    env: Mapping[str, str]
+    forward_env: Iterable[str]
+
+
+class Hosts(anyio.AsyncContextManagerMixin):
+    """Many hosts, as the launcher of a `Runner`: it chooses a host for each command.
+
+    Run a command on each of three hosts, and others where there is room::
+
+        from currant import Command, Runner
+        from currant.hosts import Host, Hosts, on_each
+
+        async def work() -> None:
+            hosts = Hosts(["a", "b", Host("gpu1", gpus=4)], per_host=8)
+            train = Command(["./train"], resources={"gpus": 1}, replicas=4, restart="on-failure")
+            async with Runner([*on_each(hosts, "uptime"), train], launcher=hosts) as runner:
+                async for message in runner:
+                    print(message)
+
+    On entry it connects to all hosts at the same time.  Nothing is installed there: each host needs
+    a Python from 3.9 on.  On exit it ends everything that it has started.
+
+    **Places.**  A command takes one slot and its `Command.resources` of one host, and gives them
+    back when its process has ended.  If no host has as much left, it waits; the Runner shows it as
+    queued.  First come, first served, on each host: a command never overtakes another one that
+    waits for the same host.  Among the hosts that have room, it gets the one of which the smallest
+    share is taken.  A command that no host could ever run is refused at once.
+
+    **Lost hosts.**  If a host is lost, each command there has failed, with a `HostLostError`.  Only
+    a restart policy starts a command again, on any host that has room, and not before the first
+    copy has ended for sure: after `silence` and the command's grace.  The host is connected to
+    again and again.  Commands that only lost hosts could run wait for a minute; then they fail.
+
+    One `Hosts` serves one Runner at a time.  When that was left, the next one may be entered, and
+    connects anew.
+
+    Args:
+        hosts: the hosts: a `Host` each, or text as host lists have it, such as ``"gpu[1-4]"`` or
+            ``"8/me@a,b"``.
+        per_host: how many commands may run on a host at a time, unless it has `Host.slots`;
+            ``"cpus"``: as many as it has processors; None: no limit.
+        connect: the way to a host; None: `ssh()`.
+        wait_for: how many hosts to wait for on entry: ``"all"`` waits until each is up or has
+            failed, 15 seconds at most.  Hosts that are up later take commands then.
+        silence: after so many seconds without a sign of this program, a host ends everything.
+        reconnect: whether to connect again to hosts that are lost, or could not be reached.
+        cwd: the working directory of commands, as `Host.cwd`, which comes first.
+        env: variables for all commands, as `Host.env`, which comes first.
+        forward_env: the names of variables of this program that all commands get.
+
+    Attributes:
+        limits: how long each step of ending a process may take.
+        has_hosts: True; see `currant.Launcher`.
+
+    Raises:
+        CommandError: an argument is invalid, or two hosts have the same name.
+        HostListError: a `CommandError`: a text describes no host.
+        HostUnreachableError: on entry: no host at all can be reached.
+    """
+
+    @explains_options("Hosts", {}, "the hosts")
+    def __init__(
+        self,
+        hosts: str | Iterable[str | Host],
+        *,
+        per_host: int | Literal["cpus"] | None = None,
+        connect: Connect | None = None,
+        wait_for: int | Literal["all"] = "all",
+        silence: float = 30.0,
+        reconnect: bool = True,
+        cwd: StrOrPath | None = None,
+        env: Mapping[str, str] = NO_VARIABLES,
+        forward_env: Iterable[str] = (),
+    ) -> None:
+        self.limits: ShutdownLimits = ShutdownLimits()
+        self.has_hosts: bool = True
+        self._hosts = _by_name(as_hosts(hosts), {})
+        if not self._hosts:
+            raise CommandError("hosts must have at least one host")
+        self._settings = checked_settings(
+            connect=ssh() if connect is None else connect,
+            per_host=per_host,
+            wait_for=wait_for,
+            silence=silence,
+            reconnect=reconnect,
+            cwd=cwd,
+            env=env,
+            forward_env=forward_env,
+        )
+        self._fence = Fence()
+        self._pool: Pool | None = None
+        self._not_on: dict[str, set[str]] = {}
+        self._ran_on: dict[str, set[Member]] = {}
+
+    @classmethod
+    def from_file(cls, path: StrOrPath, **options: Unpack[HostsOptions]) -> Hosts:
+        """Build the hosts of a list in a file, as mpirun and GNU parallel read it.
+
+        Each line is a name, an address or a text such as ``n[1-4]``, perhaps with slots: ``8/a`` or
+        ``a slots=8``; ``#`` begins a comment.
+
+        Args:
+            path: the file.
+            options: as for `Hosts`.
+
+        Raises:
+            HostListError: a line describes no host, or there is none at all.
+            OSError: the file cannot be read.
+        """
+        return cls(read_hosts(path), **options)
+
+    @classmethod
+    def from_slurm(cls, **options: Unpack[HostsOptions]) -> Hosts:
+        """Build the hosts of the Slurm job in which this program runs.
+
+        A host has as many slots as the job has tasks there, and as many processors as the job was
+        given; so `Command.resources` counts within the job.
+
+        Args:
+            options: as for `Hosts`; the default of `connect` is `srun()` here.
+
+        Raises:
+            CommandError: this program does not run in a job.
+        """
+        options.setdefault("connect", srun())
+        return cls(slurm_hosts(os.environ), **options)
+
+    def __repr__(self) -> str:
+        up = "" if self._pool is None else f", {len(self.up)} up"
+        return f"<Hosts {', '.join(self._hosts)}{up}>"
+
+    # ---- hosts ----
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """All hosts by name, whether they are up or not."""
+        return MappingProxyType(self._hosts)
+
+    @property
+    def up(self) -> Mapping[str, HostInfo]:
+        """What is known about each host that is up now, by name."""
+        if (pool := self._pool) is None:
+            return {}
+        return {
+            name: member.info(pool.running(name))
+            for name, member in pool.members.items()
+            if member.launcher is not None
+        }
+
+    async def add(self, host: str | Host) -> None:
+        """Connect to one more host, or to several, and return when they are up.
+
+        From then on they take commands.  Call this while the Runner runs.
+
+        Args:
+            host: as for `Hosts`.
+
+        Raises:
+            CommandError: there is a host of that name, or the argument is invalid.
+            HostUnreachableError: it cannot be reached; then it is not added.
+
+        Cancellation: hosts that are not up yet are not added.
+        """
+        pool, new = self._entered("add"), _by_name(as_hosts([host]), self._hosts)
+        members = [pool.add(each) for each in new.values()]
+        try:
+            await pool.wait_until_tried(members, len(members))
+        finally:
+            for member in members:
+                if member.launcher is None:
+                    pool.remove(member)
+                else:
+                    self._hosts[member.host.name] = member.host
+
+    def drain(self, name: str) -> None:
+        """Give a host no more commands; return at once.
+
+        The commands that run there go on.  When they have ended, the connection ends.
+
+        Args:
+            name: the name of the host.
+
+        Raises:
+            UnknownNameError: a `KeyError`: there is no such host.
+        """
+        self._entered("drain").drain(name)
+
+    # ---- the launcher ----
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        if self._pool is not None:
+            raise CurrantError("this Hosts serves a Runner already; build another one")
+        failure: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._pool = pool = Pool(self._settings, tasks)
+                try:
+                    await self._connect(pool)
+                    yield self
+                except anyio.get_cancelled_exc_class():
+                    raise
+                except BaseException as error:  # The task group would wrap it.
+                    failure = error
+                finally:
+                    pool.leave()  # The task group waits, bounded by the agents and the heartbeat.
+        finally:
+            self._pool = None
+            self._not_on, self._ran_on = {}, {}
+        if failure is not None:
+            raise failure
+
+    async def _connect(self, pool: Pool) -> None:
+        members = [pool.add(host) for host in self._hosts.values()]
+        wanted = self._settings.wait_for
+        await pool.wait_until_tried(members, len(members) if wanted == "all" else wanted)
+
+    async def check(self, commands: Sequence[LaunchSpec]) -> None:
+        """Have the hosts look up what commands need; see `Checker.check`.
+
+        A command that some hosts can start, and others cannot, runs on the former.
+        Cancellation: harmless.
+
+        Raises:
+            NoCapacityError: no host has what a command needs.
+            CommandNotFoundError: no host that could run a command has its files.
+            CommandError: no host can start it, for another reason.
+        """
+        pool, asked = self._entered("check"), dict[Member, list[LaunchSpec]]()
+        capacities = {name: member.capacity for name, member in pool.members.items()}
+        groups = group_alike(commands)
+        for command, *_ in groups:
+            needs = self._needs_of(command)
+            if (problem := shortage(needs, capacities)) is not None:
+                raise NoCapacityError(command.name, problem)
+            for member in pool.able(needs):
+                gpus = member.host.gpus or None
+                spec = placed_spec(command, member.host, gpus, self._settings)
+                asked.setdefault(member, []).append(spec)
+        findings = await look_up(asked)
+        for group in groups:
+            if (error := findings.errors.get(group[0].name)) is not None:
+                raise error
+            hosts = findings.not_on.get(group[0].name, set())
+            self._not_on.update((command.name, hosts) for command in group if hosts)
+
+    async def launch(self, command: LaunchSpec, *, beside: Process | None = None) -> Process:
+        """Wait for a place, and start `command` there; return once the program runs.
+
+        Cancellation: nothing is left running, and the place is given back.
+
+        Args:
+            command: what to start.
+            beside: a process of this launcher, on whose host it runs; it takes no place then.
+
+        Raises:
+            LaunchError: the command could not be started, no host could ever run it, or the host is
+                lost; nothing is left behind.
+        """
+        pool = self._entered("launch")
+        if isinstance(beside, PlacedProcess):
+            return await self._start(command, beside.member, beside.gpus)
+        # Not `anyio.current_time`: the fence outlives the event loop, and its clock.
+        await anyio.sleep(self._fence.delay(command.name, time.monotonic()))
+        member, place = await pool.acquire(command.name, self._needs_of(command))
+        self._ran_on.setdefault(command.name, set()).add(member)
+        launcher = member.launcher
+
+        def end(*, is_lost: bool) -> None:
+            self._end(pool, command, place, is_lost=is_lost)
+
+        try:
+            return await self._start(command, member, place.gpus, end)
+        except BaseException:
+            end(is_lost=isinstance(launcher, RemoteLauncher) and launcher.is_lost)
+            raise
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Tell of each host that is up or lost; see `HostTeller.watch`."""
+        await self._entered("watch").watch(tell)
+
+    async def hold(self) -> None:
+        """Have the hosts wait for this program, which is about to be stopped; see `Holder.hold`.
+
+        Cancellation: the processes may be held or not.
+        """
+        async with anyio.create_task_group() as tasks:
+            for member in self._entered("hold").members.values():
+                if isinstance(member.launcher, RemoteLauncher):
+                    tasks.start_soon(member.launcher.hold)
+
+    async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+        """End the escapees of a command, or of all, where they were; see `Sweeper.sweep`.
+
+        Cancellation: the stop was requested; SIGKILL may or may not have been sent.
+
+        Raises:
+            CannotStopError: an escapee outlived SIGKILL for seconds.
+        """
+        ran_on = self._ran_on
+        members = set[Member]().union(*ran_on.values()) if name is None else ran_on.get(name, ())
+        launchers = [each.launcher for each in members if each.launcher is not None]
+        errors: list[CannotStopError] = []
+
+        async def sweep_one(launcher: LocalLauncher | RemoteLauncher) -> None:
+            try:
+                await launcher.sweep(name, grace)
+            except CannotStopError as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for launcher in launchers:
+                tasks.start_soon(sweep_one, launcher)
+        for error in errors:
+            raise error
+
+    def _entered(self, call: str) -> Pool:
+        if self._pool is None:
+            raise CurrantError(
+                f"Hosts.{call} works while a Runner with these hosts as launcher is entered"
+            )
+        return self._pool
+
+    def _needs_of(self, command: LaunchSpec) -> Needs:
+        not_on = self._not_on.get(command.name, ())
+        return Needs.of(command.resources, command.host, not_on)
+
+    async def _start(
+        self,
+        command: LaunchSpec,
+        member: Member,
+        gpus: tuple[str, ...] | None,
+        on_close: OnClose | None = None,
+    ) -> PlacedProcess:
+        """Start a command on a host, whether it has a place there or not."""
+        if member.launcher is None:
+            raise LaunchError(command.name, f"its host {member.host.name!r} is lost")
+        spec = placed_spec(command, member.host, gpus, self._settings)
+        process = await member.launcher.launch(spec)
+        return PlacedProcess(process, member, gpus, on_close)
+
+    def _end(self, pool: Pool, command: LaunchSpec, place: Place, is_lost: bool) -> None:
+        """Give back the place of a command; if that is lost, when it has ended for sure."""
+        if not is_lost:
+            pool.release(place)
+            return
+        grace = self.limits.grace if command.grace is None else command.grace
+        delay = self._settings.silence + grace + self.limits.reap
+        self._fence.raise_until(command.name, time.monotonic() + delay)
+        pool.release_after(place, delay)
+
+
+def as_hosts(hosts: str | Iterable[str | Host]) -> list[Host]:
+    """Return the hosts that texts and values stand for.
+
+    Raises:
+        CommandError: one of them is neither.
+        HostListError: a text describes no host.
+    """
+    if isinstance(hosts, str):
+        return list(parse_hosts(hosts))
+    if not isinstance(hosts, Iterable):
+        raise CommandError(f"hosts must be a text or a sequence of hosts, not {hosts!r}")
+    found: list[Host] = []
+    for host in cast("Iterable[object]", hosts):
+        found += expand_host(host) if isinstance(host, Host) else parse_hosts(cast("str", host))
+    return found
+
+
+def _by_name(hosts: Iterable[Host], known: Mapping[str, Host]) -> dict[str, Host]:
+    by_name: dict[str, Host] = {}
+    for host in hosts:
+        if host.name in by_name or host.name in known:
+            raise CommandError(
+                f"two hosts are named {host.name!r}; give each a name of its own, and "
+                "Host(slots=...) instead of saying the same one twice"
+            )
+        by_name[host.name] = host
+    return by_name

@@ -1,0 +1,195 @@
+"""`Member`: one host of `Hosts`, which is connected to, lost, and connected to again."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from enum import Enum
+from math import inf
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._process.local import LocalLauncher
+from currant._remote.connection import Heartbeat
+from currant._remote.launcher import RemoteLauncher
+from currant._synchronization import Notifier
+from currant._values.errors import HostLostError, HostUnreachableError
+from currant.hosts._host import HostInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from currant.hosts._host import Host
+    from currant.hosts._placement import Capacity, Needs
+    from currant.hosts._settings import Settings
+
+__all__ = ["Member", "State"]
+
+
+LONGEST_DELAY = 30.0
+"""The most seconds between two tries to reach a host that was lost."""
+
+
+class State(Enum):
+    """What can be expected of a host."""
+
+    AWAITED = "awaited"
+    """It is being connected to, or was lost not long ago."""
+
+    UP = "up"
+    """It takes commands."""
+
+    ENDING = "ending"
+    """It takes no more commands, because its agent is about to end; perhaps it comes back."""
+
+    DRAINED = "drained"
+    """It takes no more commands, on request."""
+
+    UNREACHABLE = "unreachable"
+    """No command waits for it, but it may come back."""
+
+
+class Member:
+    """A host, and the launcher of its processes while there is a connection.
+
+    Args:
+        host: the host.
+        settings: those of all hosts.
+        on_change: called after each change.
+
+    Attributes:
+        host: the same.
+        state: what can be expected of it.
+        launcher: starts processes there; None if there is no connection.
+        error: why it was lost last; None if it is up, or was never tried.
+    """
+
+    def __init__(self, host: Host, settings: Settings, on_change: Callable[[Member], None]) -> None:
+        self.host = host
+        self.state = State.AWAITED
+        self.launcher: LocalLauncher | RemoteLauncher | None = None
+        self.error: HostLostError | None = None
+        self._settings = settings
+        self._on_change = on_change
+        self._about: tuple[int, str, int] | None = None  # the pid, the Python and the processors
+        self._identity: str | None = None
+        self._awaited_until = -inf
+        self._is_leaving = False
+        self._wake = Notifier()
+        self._scope = anyio.CancelScope(shield=True)
+
+    @property
+    def is_hopeful(self) -> bool:
+        """Whether commands may wait for it."""
+        is_ending = self.state is State.ENDING and self._settings.reconnect
+        return is_ending or self.state in (State.AWAITED, State.UP)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What it has for commands, as far as that is known."""
+        return self._settings.capacity_of(self.host, self._about and self._about[2])
+
+    def could_hold(self, needs: Needs) -> bool:
+        """Return whether a command could run there if nothing else did."""
+        return needs.may_be_on(self.host.name) and self.capacity.holds(needs)
+
+    def info(self, running: int) -> HostInfo:
+        """Return what is known about it; it must have been up."""
+        assert self._about is not None
+        return HostInfo(self.host.name, *self._about, running)
+
+    # ---- its life ----
+
+    async def run(self) -> None:
+        """Be connected, again and again if that is wished, until `leave`."""
+        delay = self._settings.retry_delay
+        with self._scope:  # Bounded: by `leave`.
+            while not self._is_leaving:
+                try:
+                    await (self._serve_here() if self.host.is_local else self._serve())
+                    delay = self._settings.retry_delay
+                except HostUnreachableError as error:
+                    self._note_lost(error)
+                if not self._settings.reconnect or self.state is State.DRAINED:
+                    return
+                await anyio.sleep(delay)
+                delay = min(2 * delay, LONGEST_DELAY)
+
+    def leave(self) -> None:
+        """Have `run` end the connection and return, or give up the tries to get one."""
+        self._is_leaving = True
+        if self.launcher is None:
+            self._scope.cancel()
+        self._wake.notify_all()
+
+    def drain(self) -> None:
+        """Take no more commands, for good."""
+        self._enter(State.DRAINED)
+
+    async def _serve(self) -> None:
+        """Be connected until the host is lost, or `leave`.
+
+        Raises:
+            HostUnreachableError: there is no connection.
+        """
+        launcher = RemoteLauncher(
+            self.host.name,
+            self._settings.connect(self.host),
+            heartbeat=Heartbeat(silence=self._settings.silence),
+            orphan_guard=self._settings.orphan_guard,
+            replaces=self._identity,
+            on_change=self._note_change,
+        )
+        async with launcher:
+            connection = launcher.connection
+            self._identity = connection.identity
+            self._about = connection.agent_pid, connection.python, connection.cpus
+            self._note_up(launcher)
+            await self._until_over()
+
+    async def _serve_here(self) -> None:
+        guard = self._settings.orphan_guard
+        async with LocalLauncher(orphan_guard=guard) as launcher:
+            self._about = os.getpid(), platform.python_version(), os.cpu_count() or 1
+            self._note_up(launcher)
+            await self._until_over()
+
+    async def _until_over(self) -> None:
+        """Wait for `leave` or the loss of the host; no cancellation breaks that off.
+
+        At the end of `asyncio.run`, all tasks are cancelled natively, and a shield does not help.
+        """
+        while self.launcher is not None and not self._is_leaving:
+            with suppress(anyio.get_cancelled_exc_class()):
+                await self._wake.wait()
+        self.launcher = None
+
+    # ---- what happens to it ----
+
+    def _note_up(self, launcher: LocalLauncher | RemoteLauncher) -> None:
+        self.launcher, self.error = launcher, None
+        self._enter(State.UP)
+
+    def _note_change(self) -> None:
+        """Note that the host is lost, or about to be; without a launcher it was never up."""
+        launcher = self.launcher
+        if not isinstance(launcher, RemoteLauncher) or self._is_leaving:
+            return
+        if (reason := launcher.connection.peer.lost) is not None:
+            self._awaited_until = anyio.current_time() + self._settings.patience
+            self._note_lost(HostLostError(self.host.name, reason))
+        elif launcher.connection.is_dying:
+            self._enter(State.ENDING)
+
+    def _note_lost(self, error: HostLostError) -> None:
+        self.launcher, self.error = None, error
+        is_awaited = self._settings.reconnect and anyio.current_time() < self._awaited_until
+        self._wake.notify_all()
+        self._enter(State.AWAITED if is_awaited else State.UNREACHABLE)
+
+    def _enter(self, state: State) -> None:
+        if self.state is not State.DRAINED:
+            self.state = state
+        self._on_change(self)

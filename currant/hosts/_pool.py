@@ -1,0 +1,220 @@
+"""`Pool`: the hosts while `Hosts` is entered, and who gets a place on them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._synchronization import Notifier
+from currant._values.errors import (
+    HostUnreachableError,
+    LaunchError,
+    NoCapacityError,
+    UnknownNameError,
+)
+from currant._values.messages import HostLost, HostUp
+from currant.hosts._member import Member, State
+from currant.hosts._names import fold
+from currant.hosts._placement import shortage
+from currant.hosts._places import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from anyio.abc import TaskGroup
+
+    from currant._values.messages import HostMessage
+    from currant.hosts._host import Host
+    from currant.hosts._placement import Capacity, Needs, Place
+    from currant.hosts._settings import Settings
+
+__all__ = ["Pool"]
+
+
+MOST_NEWS = 10_000
+"""The most messages about hosts that are kept if nobody watches."""
+
+
+class Pool:
+    """The hosts, each with a task that keeps it connected.
+
+    Args:
+        settings: those of all hosts.
+        tasks: runs the tasks; its end waits for them, so call `leave` before.
+
+    Attributes:
+        members: the hosts by name.
+    """
+
+    def __init__(self, settings: Settings, tasks: TaskGroup) -> None:
+        self.members: dict[str, Member] = {}
+        self._settings = settings
+        self._tasks = tasks
+        self._places = Places()
+        self._hopeful: dict[str, Capacity] = {}
+        self._is_up: dict[str, bool] = {}  # as it was told
+        self._news: deque[HostMessage] = deque(maxlen=MOST_NEWS)
+        self._change = Notifier()
+        self._over = anyio.Event()
+
+    # ---- hosts ----
+
+    def add(self, host: Host) -> Member:
+        """Begin to connect to a host."""
+        self.members[host.name] = member = Member(host, self._settings, self._note)
+        self._hopeful[host.name] = member.capacity
+        self._tasks.start_soon(member.run, name=f"currant host {host.name}")
+        return member
+
+    def remove(self, member: Member) -> None:
+        """Forget a host."""
+        del self.members[member.host.name]
+        self._hopeful.pop(member.host.name, None)
+        member.leave()
+
+    def drain(self, name: str) -> None:
+        """Give a host no more commands, and end the connection when it runs none.
+
+        Raises:
+            UnknownNameError: there is no such host.
+        """
+        if (member := self.members.get(name)) is None:
+            raise UnknownNameError(name, list(self.members), f"there is no host {name!r}")
+        member.drain()
+        self._end_if_idle(member)
+
+    async def wait_until_tried(self, members: Iterable[Member], enough: int) -> None:
+        """Wait until so many of the hosts are up, or each was tried.
+
+        Raises:
+            HostUnreachableError: none of them is up.
+        """
+        waited = list(members)
+
+        def is_over() -> bool:
+            states = [member.state for member in waited]
+            return states.count(State.UP) >= enough or State.AWAITED not in states
+
+        await self._change.wait_for(is_over)
+        if not any(member.state is State.UP for member in waited):
+            raise _unreachable(waited)
+
+    def leave(self) -> None:
+        """Have all tasks end: close the connections, and end what runs there."""
+        self._over.set()
+        for member in self.members.values():
+            member.leave()
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Tell of each host that is up or lost; see `HostTeller.watch`."""
+        while True:
+            await self._change.wait_for(lambda: bool(self._news))
+            while self._news:
+                await tell(self._news.popleft())
+
+    def _note(self, member: Member) -> None:
+        """Note a change of a host; called before its processes are told that it is lost."""
+        name = member.host.name
+        if member.state is State.UP:
+            self._places.open(name, member.capacity)
+            self._tell(name, HostUp(name, time.time()), is_up=True)
+        else:
+            self._places.close(name)
+            if member.error is not None:
+                self._tell(name, HostLost(name, member.error, time.time()), is_up=False)
+        if member.is_hopeful:
+            self._hopeful[name] = member.capacity
+        else:
+            self._hopeful.pop(name, None)
+            self._places.give_up(self._hopeful)
+        self._change.notify_all()
+
+    def _tell(self, name: str, message: HostMessage, *, is_up: bool) -> None:
+        if self._is_up.get(name) is not is_up:
+            self._is_up[name] = is_up
+            self._news.append(message)
+
+    # ---- places ----
+
+    async def acquire(self, name: str, needs: Needs) -> tuple[Member, Place]:
+        """Wait for a place for a command.
+
+        Cancellation: the place is given back.
+
+        Raises:
+            LaunchError: no host could give one; the cause says why.
+        """
+        while shortage(needs, self._hopeful) is None:
+            place = await self._places.acquire(needs)
+            if place is None:
+                break
+            member = self.members[place.host]
+            if member.launcher is not None:
+                return member, place
+            self._places.release(place)  # Its host was lost in this moment; nothing was started.
+        raise self._refusal(name, needs)
+
+    def release(self, place: Place) -> None:
+        """Give a place back."""
+        self._places.release(place)
+        if (member := self.members.get(place.host)) is not None:
+            self._end_if_idle(member)
+
+    def release_after(self, place: Place, seconds: float) -> None:
+        """Give a place back when what was lost there has ended."""
+        if not self._over.is_set():
+            self._tasks.start_soon(self._release_after, place, seconds)
+
+    async def _release_after(self, place: Place, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._over.wait()
+        self.release(place)
+
+    def able(self, needs: Needs) -> list[Member]:
+        """Return the hosts that are up and could hold a command."""
+        members = self.members.values()
+        return [each for each in members if each.launcher is not None and each.could_hold(needs)]
+
+    def running(self, host: str) -> int:
+        """Return how many places of a host are taken; it must have been up."""
+        return self._places.running(host)
+
+    def _end_if_idle(self, member: Member) -> None:
+        if member.state is State.DRAINED and (
+            member.launcher is None or not self._places.running(member.host.name)
+        ):
+            member.leave()
+
+    def _refusal(self, name: str, needs: Needs) -> LaunchError:
+        """Return the error of a command that can get no place."""
+        capacities = {host: member.capacity for host, member in self.members.items()}
+        if (problem := shortage(needs, capacities)) is not None:
+            return _launch_error(name, problem, NoCapacityError(name, problem))
+        able = [member for member in self.members.values() if member.could_hold(needs)]
+        for member in able:
+            if member.error is not None:
+                return _launch_error(name, str(member.error), member.error)
+        drained = f"the host {fold(member.host.name for member in able)!r} is drained"
+        return _launch_error(name, drained, NoCapacityError(name, drained))
+
+
+def _launch_error(name: str, reason: str, cause: Exception) -> LaunchError:
+    error = LaunchError(name, reason)
+    error.__cause__ = cause
+    return error
+
+
+def _unreachable(members: Sequence[Member]) -> HostUnreachableError:
+    """Return one error for hosts that could not be reached, with each reason once."""
+    hosts_by_reason: dict[str, list[str]] = {}
+    for member in members:
+        reason = "it was not tried" if member.error is None else member.error.reason
+        hosts_by_reason.setdefault(reason, []).append(member.host.name)
+    if len(hosts_by_reason) == 1:
+        ((reason, hosts),) = hosts_by_reason.items()
+        return HostUnreachableError(fold(hosts), reason)
+    lines = [f"{fold(hosts)}: {reason}" for reason, hosts in hosts_by_reason.items()]
+    return HostUnreachableError(fold(member.host.name for member in members), "\n".join(lines))

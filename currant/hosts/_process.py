@@ -1,0 +1,114 @@
+"""`PlacedProcess`: a process on one of many hosts, which gives its place back at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from currant._remote.process import RemoteProcess
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream, ByteSendStream
+
+    from currant._process.local import LocalProcess
+    from currant._values.answer import Answer
+    from currant._values.exit import Exit
+    from currant._values.launch_spec import SignalTarget
+    from currant._values.usage import Usage
+    from currant.hosts._member import Member
+
+__all__ = ["OnClose", "PlacedProcess"]
+
+
+class OnClose(Protocol):
+    """Takes note of the end of a process.
+
+    Args:
+        is_lost: whether it may run on, because its host was lost before it was known to have ended.
+    """
+
+    def __call__(self, *, is_lost: bool) -> None: ...
+
+
+class PlacedProcess:
+    """A process on one of many hosts; see `currant.Process`.
+
+    Args:
+        process: the process of the host's own launcher.
+        member: the host.
+        gpus: the GPUs that it was given; None: the host has none.
+        on_close: called once, when the process was closed; None: nothing is.
+
+    Attributes:
+        member: the host.
+        gpus: the same.
+        host: the name of the host.
+        is_local: whether that is this machine.
+        pid: the pid there.
+        stdin: the input if that is a pipe or a terminal, else None.
+        stdout: the output; None if that is a file.
+        stderr: the error output; None if that is a file, or goes to stdout.
+    """
+
+    def __init__(
+        self,
+        process: LocalProcess | RemoteProcess,
+        member: Member,
+        gpus: tuple[str, ...] | None,
+        on_close: OnClose | None = None,
+    ) -> None:
+        self.member = member
+        self.gpus = gpus
+        self.host: str = member.host.name
+        self.is_local: bool = member.host.is_local
+        self.pid: int = process.pid
+        self.stdin: ByteSendStream | None = process.stdin
+        self.stdout: ByteReceiveStream | None = process.stdout
+        self.stderr: ByteReceiveStream | None = process.stderr
+        self._process = process
+        self._on_close = on_close
+
+    def __repr__(self) -> str:
+        return f"<PlacedProcess {self._process!r}>"
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the process has used; see `Measured`."""
+        return self._process.usage
+
+    async def wait(self) -> Exit:
+        """Wait until the leader has exited; see `Process.wait`."""
+        return await self._process.wait()
+
+    async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
+        """Send a signal to the group or the leader; return whether any process got the signal."""
+        return await self._process.send_signal(signal, to)
+
+    async def stop(self, signal: int, grace: float) -> Exit:
+        """End the whole group; see `Process.stop`."""
+        return await self._process.stop(signal, grace)
+
+    async def wait_group(self) -> None:
+        """Wait until no process of the group is left; see `Outlived.wait_group`."""
+        await self._process.wait_group()
+
+    def leave_group(self) -> None:
+        """Let the rest of the group go on; see `Outlived.leave_group`."""
+        self._process.leave_group()
+
+    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+        """Ask a server something from where the process lives; see `Exchanger.exchange`."""
+        return await self._process.exchange(host, port, request, most)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of the terminal; see `Resizable.resize`."""
+        await self._process.resize(rows, columns)
+
+    async def aclose(self) -> None:
+        """Kill the group if it is alive, release all resources, and give the place back."""
+        try:
+            await self._process.aclose()
+        finally:
+            if self._on_close is not None:
+                on_close, self._on_close = self._on_close, None
+                process = self._process
+                on_close(is_lost=isinstance(process, RemoteProcess) and process.is_lost)
