@@ -18,6 +18,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -26,7 +27,7 @@ import anyio
 import pytest
 
 from tests.faults import marked
-from tests.faults.cell import EVENTS, START_LIMIT, Pipe, signals_that_end
+from tests.faults.cell import START_LIMIT, Pipe, signals_that_end
 from tests.faults.kinds import KINDS
 from tests.sshd import namespaces
 
@@ -49,7 +50,7 @@ GRACE = 1.0
 """Seconds between the request to stop and SIGKILL, for tools that have such an option."""
 
 WITHIN = 4.0
-"""Seconds after the event until a process counts as leftover."""
+"""Seconds after the event until a process counts as leftover: the grace, and time to notice."""
 
 SETTLES = 0.5
 """Seconds to wait after all commands are up, which favours the peers."""
@@ -75,10 +76,10 @@ class HostTool:
 _RUN_CURRANT = ("-m", "tests.faults.hosts_currant", str(GRACE))
 
 TOOLS = (
-    HostTool("`ssh`", "ssh", lambda command, hosts: [*hosts, command], hosts=1),
-    HostTool("`ssh -tt`", "ssh", lambda command, hosts: ["-tt", *hosts, command], hosts=1),
+    HostTool("ssh", "ssh", lambda command, hosts: [*hosts, command], hosts=1),
+    HostTool("ssh -tt", "ssh", lambda command, hosts: ["-tt", *hosts, command], hosts=1),
     HostTool(
-        "GNU parallel `-S`",
+        "GNU parallel",
         "parallel",
         lambda command, hosts: [
             *("--will-cite", "--ungroup", "--jobs=1", f"--termseq=TERM,{GRACE * 1000:.0f},KILL,25"),
@@ -96,7 +97,7 @@ TOOLS = (
 
 @dataclass(frozen=True, slots=True)
 class HostCell:
-    """A combination of tool, kind of command and event."""
+    """A combination of tool, kind of command and event, the name of a signal that the tool gets."""
 
     tool: HostTool
     kind: Kind
@@ -133,10 +134,13 @@ def main(arguments: Sequence[str]) -> int:
         description=f"Count what tools leave on {COUNT} hosts. Needs root, sshd, ip and nsenter.",
     )
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
-    jobs = parser.parse_args(arguments).jobs
+    names = [tool.name for tool in TOOLS]
+    parser.add_argument("--tool", action="append", choices=names, help="default: all; repeatable")
+    options = parser.parse_args(arguments)
     os.environ.setdefault("CURRANT_TEST", uuid4().hex)  # what servers of ssh give their sessions
-    installed = [tool for tool in TOOLS if shutil.which(tool.program) is not None]
-    missing = {tool.program for tool in TOOLS if tool not in installed}
+    chosen = [tool for tool in TOOLS if not options.tool or tool.name in options.tool]
+    installed = [tool for tool in chosen if shutil.which(tool.program) is not None]
+    missing = {tool.program for tool in chosen if tool not in installed}
     cells = [
         HostCell(tool, KINDS[kind], event)
         for tool in installed
@@ -146,7 +150,7 @@ def main(arguments: Sequence[str]) -> int:
     with TemporaryDirectory(prefix="currant-faults-") as folder:
         try:
             with namespaces(Path(folder), COUNT) as server:
-                outcomes = run_host_cells(cells, server, jobs=jobs, show=_show)
+                outcomes = run_host_cells(cells, server, jobs=options.jobs, show=_show)
         except pytest.skip.Exception as reason:
             sys.exit(f"hosts cannot be measured: {reason}")
     print("\n".join(host_table(outcomes)))
@@ -171,7 +175,7 @@ def host_table(outcomes: Mapping[HostCell, HostOutcome]) -> Iterator[str]:
     yield "|---" * (len(kinds) + 1) + "|"
     for tool in dict.fromkeys(cell.tool for cell in outcomes):
         found = [
-            " / ".join(str(outcomes[HostCell(tool, kind, event)]) for event in events)
+            " / ".join(str(outcomes.get(HostCell(tool, kind, event), "–")) for event in events)
             for kind in kinds
         ]
         yield f"| {' | '.join((tool.name, *found))} |"
@@ -182,6 +186,7 @@ def run_host_cells(
     server: Server,
     *,
     jobs: int,
+    within: float = WITHIN,
     show: Callable[[str], None] = lambda line: None,
 ) -> dict[HostCell, HostOutcome]:
     """Run cells, and kill the processes that they leave, even if this process is killed.
@@ -190,6 +195,7 @@ def run_host_cells(
         cells: the cells to run.
         server: the hosts.
         jobs: how many cells run at a time.
+        within: seconds after the event until a process counts as leftover.
         show: is called with a line about each cell as soon as its outcome is known.
     """
     outcomes: dict[HostCell, HostOutcome] = {}
@@ -202,7 +208,7 @@ def run_host_cells(
 
     async def run_one(cell: HostCell, mark: str, limiter: anyio.CapacityLimiter) -> None:
         async with limiter:
-            outcomes[cell] = await _run_cell(cell, server, mark)
+            outcomes[cell] = await _run_cell(cell, server, mark, within)
             show(f"{len(outcomes)} of {len(cells)}: {cell}: {outcomes[cell]}")
 
     with marked.swept() as mark, signals_that_end():
@@ -210,7 +216,7 @@ def run_host_cells(
     return {cell: outcomes[cell] for cell in cells}
 
 
-async def _run_cell(cell: HostCell, server: Server, run_mark: str) -> HostOutcome:
+async def _run_cell(cell: HostCell, server: Server, run_mark: str, within: float) -> HostOutcome:
     """Run one cell; kill all of its processes at the end, also after an error."""
     mark, mark_of_tool = (f"FAULTS_{name}={uuid4().hex}" for name in ("HOST", "TOOL"))
     addresses = list(server.addresses.values())[: cell.tool.hosts]
@@ -236,8 +242,8 @@ async def _run_cell(cell: HostCell, server: Server, run_mark: str) -> HostOutcom
             return HostOutcome(problem=f"{problem}\n{errors.read().decode(errors='replace')}")
         await anyio.sleep(SETTLES)
         started = len(marked.find(mark))
-        tool.send_signal(EVENTS[cell.event])
-        return HostOutcome(started, await _count_left(mark))
+        tool.send_signal(Signals[cell.event])
+        return HostOutcome(started, await _count_left(mark, within))
 
 
 def _command(kind: Kind, folder: Path, variables: Sequence[str]) -> str:
@@ -274,9 +280,9 @@ async def _start(tool: subprocess.Popen[bytes], up: Pipe, count: int) -> str:
     return ""
 
 
-async def _count_left(mark: str) -> int:
+async def _count_left(mark: str, within: float) -> int:
     """Search until several searches in a row find no process, or the time is over."""
-    deadline = time.monotonic() + WITHIN
+    deadline = time.monotonic() + within
     clean_looks = 0
     while clean_looks < marked.CLEAN_LOOKS:
         left = len(marked.find(mark))

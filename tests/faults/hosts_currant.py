@@ -1,6 +1,6 @@
 """A plain program that uses currant on many hosts: the same command on each of them.
 
-Usage: ``python -m tests.faults.hosts_currant GRACE SSH COMMAND HOST...``.  SSH is the client.
+Usage: ``python -m tests.faults.hosts_currant GRACE COMMAND HOST...``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import sys
 import anyio
 
 from currant import Runner
-from currant.hosts import Hosts, on_each, ssh
+from currant.hosts import Hosts, on_each
 
 
-async def main(grace: float, client: str, command: str, *names: str) -> None:
-    """Run the command on all hosts until it has ended everywhere."""
-    hosts = Hosts(names, connect=ssh(program=client))
+async def main(grace: float, *words: str) -> None:
+    """Run the command, the first word, on all hosts until it has ended everywhere."""
+    command, *names = words
+    hosts = Hosts(names)
     async with Runner(on_each(names, command), launcher=hosts, grace=grace):
         pass
 
