@@ -101,25 +101,12 @@ class FarmTransport:
             self._socket.close()
 
 
-class Tally:
-    """Counts the messages of a Runner."""
-
-    def __init__(self) -> None:
-        self._counts = Counter[type]()
-        self._change = anyio.Event()
-
-    async def read(self, runner: Runner) -> None:
-        """Count until the Runner ends."""
-        async for message in runner.batches():
-            self._counts[type(message)] += 1
-            if isinstance(message, Started | HostLost):
-                self._change.set()
-
-    async def reach(self, kind: type, count: int) -> None:
-        """Wait for the message of a kind that has this number."""
-        while self._counts[kind] < count:
-            self._change = anyio.Event()
-            await self._change.wait()
+async def read_until(runner: Runner, kind: type, count: int) -> None:
+    """Read the messages of a Runner until there were so many of a kind."""
+    async for message in runner.batches():
+        count -= isinstance(message, kind)
+        if not count:
+            return
 
 
 async def drive(path: str, names: Sequence[str]) -> Figures:
@@ -129,39 +116,44 @@ async def drive(path: str, names: Sequence[str]) -> Figures:
         return FarmTransport(path)
 
     hosts = Hosts(names, connect=connect, per_host=AT_A_TIME, reconnect=False)
-    count, tally, figures = len(names) * PER_HOST, Tally(), Figures()
-    memory, began = _memory(), perf_counter()
-    async with anyio.create_task_group() as tasks:
-        async with Runner([], launcher=hosts, grace=60) as runner:
-            figures["entry"] = perf_counter() - began
-            figures["memory"] = (_memory() - memory) / len(names)
-            tasks.start_soon(tally.read, runner)
-            figures["idle"] = await _idle()
-            began, time = perf_counter(), process_time()
-            for _ in range(count):
-                runner.start_soon("true")
-            await runner.join()
-            figures["rate"] = count / (perf_counter() - began)
-            figures["time"] = (process_time() - time) / count * 1e3
-            memory, began = _memory(), perf_counter()
-            for _ in range(count):
-                runner.start_soon("sleep 9999")
-            await tally.reach(Started, 2 * count)
-            figures["started"] = count / (perf_counter() - began)
-            figures["held"] = (_memory() - memory) / count
-            lost = max(1, round(len(names) * LOST))
-            began = perf_counter()
-            _lose(path, lost)
-            await tally.reach(HostLost, lost)
-            figures["told"] = perf_counter() - began
-            began = perf_counter()
-            runner.kill()
-            results = await runner.join()
-            figures["killed"] = perf_counter() - began
-            _check(Counter(result.status for result in results.values()), count, lost)
-            began = perf_counter()
-        figures["left"] = perf_counter() - began
+    count, lost = len(names) * PER_HOST, max(1, round(len(names) * LOST))
+    figures, memory, began = Figures(), _memory(), perf_counter()
+    async with Runner([], launcher=hosts, grace=60) as runner:
+        figures["entry"] = perf_counter() - began
+        figures["memory"] = (_memory() - memory) / len(names)
+        figures["idle"] = await _idle()
+        figures |= await _run_short(runner, count)
+        memory, began = _memory(), perf_counter()
+        for _ in range(count):
+            runner.start_soon("sleep 9999")
+        await read_until(runner, Started, count)
+        figures["started"] = count / (perf_counter() - began)
+        figures["held"] = (_memory() - memory) / count
+        began = perf_counter()
+        _lose(path, lost)
+        await read_until(runner, HostLost, lost)
+        figures["told"] = perf_counter() - began
+        began = perf_counter()
+        runner.kill()
+        results = await runner.join()
+        figures["killed"] = perf_counter() - began
+        _check(Counter(result.status for result in results.values()), count, lost)
+        began = perf_counter()
+    figures["left"] = perf_counter() - began
     return figures
+
+
+async def _run_short(runner: Runner, count: int) -> Figures:
+    """Run commands that end at once."""
+    began, time = perf_counter(), process_time()
+    for _ in range(count):
+        runner.start_soon("true")
+    async for _message in runner.batches():
+        pass
+    return {
+        "rate": count / (perf_counter() - began),
+        "time": (process_time() - time) / count * 1e3,
+    }
 
 
 def _check(statuses: Counter[str], count: int, lost: int) -> None:
