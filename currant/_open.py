@@ -65,8 +65,8 @@ def open_process(
 @asynccontextmanager
 async def _opened(command: Command) -> AsyncGenerator[Job, None]:
     launcher = LocalLauncher()
-    await launcher.check([command])
     async with Runner(launcher=launcher, on_exit="stop", iterable=False, unread="wait") as runner:
+        await launcher.check([command])
         job = runner.start_soon(command)
         # Nothing is discarded before the body begins: this wait does not count as one.
         await job._start_streams()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._process.stop import Stopper
 from currant._synchronization import Notifier
-from currant._values.errors import CannotStopError, LaunchError, suggestion
+from currant._values.errors import CannotStopError, HostLostError, LaunchError, suggestion
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty, has_input, read_streams
 from currant._values.shutdown_limits import ShutdownLimits
@@ -243,18 +243,19 @@ class FakeProcess:
         self._stopper = Stopper(self._group, limits.reap, command.kill_mode or "group")
         self._limits = limits
         self._usage = script.usage
+        self._lost: HostLostError | None = None
         self.write(script.stdout)
         self.write(script.stderr, "stderr")
 
     def __repr__(self) -> str:
         end = self._group.exit
-        state = "running" if end is None else self._stopper.annotate(end)
+        state = self._lost or ("running" if end is None else self._stopper.annotate(end))
         return f"<FakeProcess {self.command.name!r} pid={self.pid} {state}>"
 
     @property
     def running(self) -> bool:
         """Whether the process has not exited."""
-        return self._group.exit is None
+        return self._group.exit is None and self._lost is None
 
     @property
     def usage(self) -> Usage | None:
@@ -274,6 +275,12 @@ class FakeProcess:
     def exit(self, code: int) -> None:
         """Exit with `code` by itself; does nothing if the process has exited."""
         self._group.finish(Exit(code, None))
+
+    def lose(self, reason: str = "the connection has ended") -> None:
+        """Lose the host of a process that runs, so that its exit will never be known."""
+        if self.running:
+            self._lost = HostLostError(self.host, reason)
+            self._group.vanish()
 
     async def exit_after(self, seconds: float, code: int) -> None:
         """Exit with `code` after `seconds`; does nothing if the process exits before."""
@@ -299,7 +306,11 @@ class FakeProcess:
 
     async def wait(self) -> Exit:
         """Wait for the exit; see `currant.Process.wait`."""
-        return self._stopper.annotate(await self._group.wait_exit())
+        end = await self._group.wait_exit()
+        if end is None:
+            assert self._lost is not None
+            raise HostLostError(self._lost.host, self._lost.reason)
+        return self._stopper.annotate(end)
 
     async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
         """Send a signal, to the group or to the leader; the process is the only one in both.
@@ -357,14 +368,14 @@ class _FakeGroup:
         self._gone = anyio.Event()
 
     def leader_is_alive(self) -> bool:
-        return self.exit is None
+        return not self._exited.is_set()
 
     def send(self, *numbers: int) -> bool:
         reached = [self._deliver(number) for number in numbers]
         return reached[0]
 
     def send_to_leader(self, number: int) -> bool:
-        return self.exit is None and self._deliver(number, to_all=False)
+        return not self._exited.is_set() and self._deliver(number, to_all=False)
 
     async def wait_leader(self) -> None:
         await self._exited.wait()
@@ -372,13 +383,16 @@ class _FakeGroup:
     async def wait_gone(self) -> None:
         await self._gone.wait()
 
-    async def wait_exit(self) -> Exit:
+    async def wait_exit(self) -> Exit | None:
         await self._exited.wait()
-        assert self.exit is not None
         return self.exit
 
+    def vanish(self) -> None:
+        self._exited.set()
+        self._end()
+
     def finish(self, end: Exit) -> None:
-        if self.exit is None:
+        if self.exit is None and not self._exited.is_set():
             self.exit = end
             self._exited.set()
             if not self._has_leftovers:

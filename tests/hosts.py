@@ -9,17 +9,19 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
+from currant._remote.connection import Heartbeat
 from currant._remote.launcher import RemoteLauncher
 from currant._remote.shipment import agent_argv
 from currant._remote.transport import ArgvTransport
 from currant.hosts import Host, Hosts
+from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from currant.hosts._member import Member
 
-__all__ = ["agent_of", "kill_agent", "member_of", "piped", "piped_hosts"]
+__all__ = ["agent_of", "kill_agent", "member_of", "piped", "piped_hosts", "relayed"]
 
 RELAY = Path(__file__).with_name("relay.py")
 
@@ -29,9 +31,16 @@ def piped(host: Host) -> ArgvTransport:
     return ArgvTransport(agent_argv(host.python or sys.executable))
 
 
+def relayed(host: Host) -> ArgvTransport:
+    """Return the way to such an agent through one more program, as ssh is one."""
+    argv = agent_argv(host.python or sys.executable)
+    return ArgvTransport((sys.executable, "-IS", str(RELAY), "-1", "-1", *argv))
+
+
 def piped_hosts(
     hosts: str | Iterable[str | Host],
     *,
+    heartbeat: Heartbeat | None = None,
     orphan_guard: bool = True,
     patience: float = 60.0,
     retry_delay: float = 1.0,
@@ -41,6 +50,8 @@ def piped_hosts(
 
     Args:
         hosts: as for `Hosts`.
+        heartbeat: how soon the agents and the driver miss each other; None: late, so that no test
+            depends on the speed of the machine.
         orphan_guard: whether each agent has a guard, which is a child of it.
         patience: for how long commands wait for lost hosts.
         retry_delay: seconds until such a host is tried again.
@@ -48,7 +59,11 @@ def piped_hosts(
     """
     built = Hosts(hosts, **{"connect": piped, **options})
     built._settings = replace(
-        built._settings, orphan_guard=orphan_guard, patience=patience, retry_delay=retry_delay
+        built._settings,
+        heartbeat=heartbeat or Heartbeat(2.0, LIMIT, LIMIT),
+        orphan_guard=orphan_guard,
+        patience=patience,
+        retry_delay=retry_delay,
     )
     return built
 

@@ -49,7 +49,7 @@ def begin(config: dict[str, list[list[str]]], servers: list[subprocess.Popen[byt
         servers.append(server)
         assert server.stderr is not None
         for line in server.stderr:
-            if b"Server listening" in line:
+            if b"Server listening" in line:  # as sshd says it
                 break
         else:
             return f"{argv} has exited"

@@ -11,29 +11,26 @@ namespace of their own, so nothing of the machine's own network is touched.  A `
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from currant.hosts import Host, ssh
+from tests.kept import free_port, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
 
     from currant.hosts import ArgvConnect
 
 __all__ = ["NOWHERE", "Server", "namespaces", "on_loopback"]
-
-KEEPER = Path(__file__).with_name("keeper.py")
 
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 """Where to look for programs; ``sbin`` is seldom in the PATH of a user."""
@@ -148,9 +145,9 @@ def on_loopback(folder: Path, *settings: str) -> Generator[Server]:
     _write_keys(server)
     with ExitStack() as stack:
         for is_last in (False, False, True):  # Another program may take the port meanwhile.
-            server.port = _free_port()
+            server.port = free_port()
             _write_configs(server, ["ListenAddress 127.0.0.1", *settings])
-            said = stack.enter_context(_kept(serve=[[sshd, "-De", "-f", f"{folder}/sshd_config"]]))
+            said = stack.enter_context(kept(serve=[[sshd, "-De", "-f", f"{folder}/sshd_config"]]))
             if said == "ready":
                 break
             assert not is_last, said
@@ -181,7 +178,7 @@ def namespaces(folder: Path, count: int) -> Generator[Server]:
     _write_configs(server, [])
     inside = [f"--net=/run/netns/{PREFIX}-{name}" for name in hosts]
     names = [f"{PREFIX}-{name}" for name in ("d", *hosts)]
-    with _kept(
+    with kept(
         begin=_network(ip, hosts),
         serve=[[enter, each, sshd, "-De", "-f", f"{folder}/sshd_config"] for each in inside],
         pids=[[ip, "netns", "pids", name] for name in names],
@@ -247,33 +244,3 @@ def _write_configs(server: Server, settings: Sequence[str]) -> None:
     server.config.write_text(
         CLIENT.format(folder=folder, hosts=hosts, port=server.port, user=server.user)
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@contextmanager
-def _kept(
-    *,
-    serve: list[list[str]],
-    begin: Sequence[list[str]] = (),
-    pids: Sequence[list[str]] = (),
-    end: Sequence[list[str]] = (),
-) -> Generator[str]:
-    """Have a keeper begin, serve, and end all; yield ``ready`` or an error."""
-    folders = ["/run/sshd"] if os.getuid() == 0 else []  # where a server of root wants to be
-    config = {"folders": folders, "begin": begin, "serve": serve, "pids": pids, "end": end}
-    env = {name: value for name, value in os.environ.items() if name != "CURRANT_TEST"}
-    with subprocess.Popen(
-        [sys.executable, "-IS", str(KEEPER), json.dumps(config)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=env,
-    ) as keeper:
-        assert keeper.stdout is not None
-        said = keeper.stdout.readline().decode().strip()
-        keeper.wait()  # It has left a process of its own.
-        yield said

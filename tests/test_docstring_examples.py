@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import currant
+import currant.hosts
 import currant.sinks
 import currant.testing
 from currant import ready
@@ -51,7 +52,7 @@ REQUIRED = {
 
 def documented() -> Iterator[tuple[str, object]]:
     """Yield all public modules, classes, functions and methods with their names."""
-    for module in (currant, ready, currant.sinks, currant.testing):
+    for module in (currant, ready, currant.hosts, currant.sinks, currant.testing):
         prefix = module.__name__.removeprefix("currant").removeprefix(".")
         yield module.__name__, module
         for name in module.__all__:

@@ -6,6 +6,8 @@ import io
 import json
 import logging
 from contextlib import suppress
+from functools import partial
+from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -186,6 +188,43 @@ async def test_command_of_a_probe_runs_beside_the_process() -> None:
             await runner["job"].ready()
             runner.kill()
     assert launcher.beside == {"job": None, "job:probe": launcher["job"]}
+
+
+async def test_fake_process_may_lose_its_host() -> None:
+    """The command has failed and has not exited, its policy starts it again; no signal arrives."""
+    launcher = FakeLauncher({"job": [Script(exit=None), Script()]}, hosts=("h1",))
+    policy = RestartPolicy("on-failure", delay=0)
+    with anyio.fail_after(LIMIT):
+        async with Runner({"job": ["job"]}, launcher=launcher, restart=policy) as runner:
+            await runner["job"].ready()
+            launcher["job"].lose("a mouse has bitten the cable")
+            messages = [message async for message in runner]
+    kinds = [type(message).__name__ for message in messages]
+    assert kinds == ["Started", "Aborted", "Restarting", "Started", "Exited"]
+    (aborted,) = [each for each in messages if isinstance(each, Aborted)]
+    assert str(aborted.error) == "the host 'h1' is lost: a mouse has bitten the cable"
+    assert runner.results.ok
+    lost = launcher.launched[0]
+    assert not lost.running
+    assert not lost.signals
+    for call in (lost.wait, partial(lost.stop, SIGTERM, 1)):
+        with pytest.raises(HostLostError):
+            await call()
+
+
+async def test_stop_of_a_fake_process_may_lose_its_host() -> None:
+    """A stop that is under way ends with the same error; a process that has exited stays so."""
+    deaf = Script(exit=None, ignores={SIGTERM})
+    launcher = FakeLauncher({"deaf": deaf}, hosts=("h1",))
+    with anyio.fail_after(LIMIT):
+        async with Runner({"deaf": ["deaf"], "done": ["done"]}, launcher=launcher) as runner:
+            await runner["done"].wait()
+            launcher["done"].lose()
+            runner["deaf"].kill()
+            await anyio.wait_all_tasks_blocked()
+            launcher["deaf"].lose()
+    assert isinstance(runner.results["deaf"].error, HostLostError)
+    assert runner.results["done"].status == "succeeded"
 
 
 # ---- a host that is reached through a link ----

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import currant
+import currant.hosts
 from currant import Command, Runner
 from currant._run import RunnerOptions
 from currant._values.options import COMMAND_HINTS, RUNNER_HINTS
@@ -100,7 +101,12 @@ def dotted(members: list[tuple[type, str]]) -> list[str]:
     return [f"{owner.__name__}.{name}" for owner, name in members]
 
 
-CLASSES = [value for value in map(vars(currant).get, currant.__all__) if isinstance(value, type)]
+CLASSES = [
+    value
+    for module in (currant, currant.hosts)
+    for value in map(vars(module).get, module.__all__)
+    if isinstance(value, type)
+]
 MEMBERS = [
     (owner, name)
     for owner in CLASSES

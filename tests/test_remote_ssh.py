@@ -46,7 +46,7 @@ class TestRemoteLauncherOverSSH(TestRemoteLauncher):
     def new_launcher(self) -> Launcher:  # type: ignore[override]
         """Return a launcher with an agent of its own, and without the guard, which is its child."""
         transport = self._server.connect(self._option)(self._server.host())
-        return RemoteLauncher("n1", transport, orphan_guard=False)
+        return RemoteLauncher("h1", transport, orphan_guard=False)
 
 
 del TestRemoteLauncher

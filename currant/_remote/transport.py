@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +24,7 @@ from currant._system.groups import has_pidfds, kill_unreaped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ArgvTransport", "Transport"]
+__all__ = ["ArgvTransport", "PipeTransport", "Transport"]
 
 
 PIPE_SIZE = 1024 * 1024
@@ -73,26 +74,23 @@ class Transport(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close the files, and end whatever was opened."""
+        """Close the files, and end whatever was opened.
+
+        Cancellation: all of this is done nevertheless, within seconds.
+        """
         ...
 
 
-class ArgvTransport:
-    """Runs a local program whose stdin and stdout lead to the agent.
+class PipeTransport:
+    """Three pipes: to the stdin, from the stdout and from the stderr of what leads to the agent."""
 
-    Args:
-        argv: the program and its arguments.
-    """
-
-    def __init__(self, argv: Sequence[str]) -> None:
-        self.argv: Sequence[str] = argv
-        self._child: Child | None = None
+    def __init__(self) -> None:
         self._files: list[int] = []
         self._error_fd = -1
         self._said: deque[bytes] = deque(maxlen=16)
 
     def open(self) -> tuple[int, int]:
-        """Start the program; see `Transport.open`."""
+        """Open the pipes, and connect their other ends; see `Transport.open`."""
         self._said.clear()
         with no_fork:
             stdin, write_fd = os.pipe()
@@ -100,31 +98,66 @@ class ArgvTransport:
             self._error_fd, stderr = os.pipe()
             self._files = [read_fd, write_fd, self._error_fd]
             close_in_forks(self)
-        try:
-            spec = SpawnSpec(self.argv, stdin, stdout, stderr, None, dict(os.environb))
-            self._child = Child(spec, with_pidfd=has_pidfds())
-        except BaseException as error:
-            self._close_files()
-            if isinstance(error, FileNotFoundError):
-                raise FileNotFoundError(f"this machine has no program {self.argv[0]!r}") from error
-            raise
-        finally:
-            for fd in (stdin, stdout, stderr):
-                os.close(fd)
         for fd in self._files:
             os.set_blocking(fd, False)
         for fd in (read_fd, write_fd):
             enlarge_pipe(fd, PIPE_SIZE)
+        try:
+            self._connect(stdin, stdout, stderr)
+        except BaseException:
+            self._close_files()
+            raise
+        finally:
+            for fd in (stdin, stdout, stderr):
+                os.close(fd)
         return read_fd, write_fd
 
+    @abstractmethod
+    def _connect(self, stdin: int, stdout: int, stderr: int) -> None:
+        """Begin to pass bytes on; the files are closed when this returns."""
+
     async def listen(self) -> None:
-        """Collect what the program writes to its stderr; see `Transport.listen`."""
+        """Collect what comes from the stderr; see `Transport.listen`."""
         while data := await read_some(self._error_fd):
             self._said.append(data[-MOST_SAID:])
 
     def said(self) -> str:
-        """Return the last lines of the program's stderr."""
+        """Return the last lines from the stderr."""
         return b"".join(self._said).decode(errors="replace").strip()
+
+    def close_in_fork(self) -> None:
+        """Close the pipes in a fork, which must not hold the agent's stdin open."""
+        files, self._files = self._files, []
+        for fd in files:
+            with suppress(OSError):
+                os.close(fd)
+
+    def _close_files(self) -> None:
+        with no_fork:
+            files, self._files = self._files, []
+            for fd in files:
+                anyio.notify_closing(fd)
+                os.close(fd)
+
+
+class ArgvTransport(PipeTransport):
+    """Runs a local program whose stdin and stdout lead to the agent.
+
+    Args:
+        argv: the program and its arguments.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        super().__init__()
+        self.argv: Sequence[str] = argv
+        self._child: Child | None = None
+
+    def _connect(self, stdin: int, stdout: int, stderr: int) -> None:
+        spec = SpawnSpec(self.argv, stdin, stdout, stderr, None, dict(os.environb))
+        try:
+            self._child = Child(spec, with_pidfd=has_pidfds())
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"this machine has no program {self.argv[0]!r}") from error
 
     def was_turned_away(self) -> bool:
         """Return whether ssh says that a server hung up on it before the login."""
@@ -144,17 +177,3 @@ class ArgvTransport:
                 await self._child.wait()
         self._child.close()
         self._child = None
-
-    def close_in_fork(self) -> None:
-        """Close the pipes in a fork, which must not hold the agent's stdin open."""
-        files, self._files = self._files, []
-        for fd in files:
-            with suppress(OSError):
-                os.close(fd)
-
-    def _close_files(self) -> None:
-        with no_fork:
-            files, self._files = self._files, []
-            for fd in files:
-                anyio.notify_closing(fd)
-                os.close(fd)

@@ -1,13 +1,14 @@
 """Many hosts behind one Runner: which there are, what runs where, and what if one is lost.
 
 To read the package: `_host` describes one host, `_names` and `_lists` how people write many, and
-`_transports` the ways to them.  `_hosts` is the launcher.  It has a `_pool` with a `_member` for
-each host, and asks `_placement`, which is pure, who runs where; `_places` waits for the answer.
-`_fence` keeps a lost command from running twice, `_spec` says what a host is told to start,
-`_process` gives places back, and `_check` looks up programs.
+`_transports` and `_dask` the ways to them.  `_hosts` is the launcher.  It has a `_pool` with a
+`_member` for each host, and asks `_placement`, which is pure, who runs where; `_places` waits for
+the answer.  `_fence` keeps a lost command from running twice, `_spec` says what a host is told to
+start, `_process` gives places back, and `_check` looks up programs.
 """
 
 from currant._remote.transport import Transport
+from currant.hosts._dask import DaskConnect, dask
 from currant.hosts._each import on_each
 from currant.hosts._host import LOCAL, Host, HostInfo
 from currant.hosts._hosts import Hosts
@@ -17,11 +18,13 @@ __all__ = [
     "LOCAL",
     "ArgvConnect",
     "Connect",
+    "DaskConnect",
     "Host",
     "HostInfo",
     "Hosts",
     "Transport",
     "argv",
+    "dask",
     "docker",
     "kubectl",
     "on_each",

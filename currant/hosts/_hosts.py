@@ -29,6 +29,7 @@ from currant.hosts._fence import Fence
 from currant.hosts._host import Host, expand_host
 from currant.hosts._lists import parse_hosts, read_hosts, slurm_hosts
 from currant.hosts._member import Member
+from currant.hosts._names import fold
 from currant.hosts._placement import Needs, shortage
 from currant.hosts._pool import Pool
 from currant.hosts._process import OnClose, PlacedProcess
@@ -188,7 +189,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     def __repr__(self) -> str:
         up = "" if self._pool is None else f", {len(self.up)} up"
-        return f"<Hosts {', '.join(self._hosts)}{up}>"
+        return f"<Hosts {fold(self._hosts)}{up}>"
 
     # ---- hosts ----
 
@@ -250,8 +251,6 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        if self._pool is not None:
-            raise CurrantError("this Hosts serves a Runner already; build another one")
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
@@ -337,7 +336,10 @@ class Hosts(anyio.AsyncContextManagerMixin):
             raise
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Tell of each host that is up or lost; see `HostTeller.watch`."""
+        """Tell of each host that is up or lost; see `HostTeller.watch`.
+
+        Cancellation: the end of the Runner.
+        """
         await self._entered("watch").watch(tell)
 
     async def hold(self) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._process.local import LocalLauncher
-from currant._remote.connection import Heartbeat
 from currant._remote.launcher import RemoteLauncher
 from currant._synchronization import Notifier
 from currant._values.errors import HostLostError, HostUnreachableError
@@ -137,7 +136,7 @@ class Member:
         launcher = RemoteLauncher(
             self.host.name,
             self._settings.connect(self.host),
-            heartbeat=Heartbeat(silence=self._settings.silence),
+            heartbeat=self._settings.new_heartbeat(),
             orphan_guard=self._settings.orphan_guard,
             replaces=self._identity,
             on_change=self._note_change,

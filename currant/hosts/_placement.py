@@ -142,14 +142,19 @@ class Placement:
 
     # ---- what happens ----
 
+    def add(self, name: str) -> None:
+        """Note that there is a host; among equal hosts, the first one added comes first."""
+        if name not in self._hosts:
+            self._hosts[name] = _Host(name, len(self._hosts))
+
     def open(self, name: str, capacity: Capacity) -> Sequence[Request]:
         """Note that a host may run commands; what had been taken of it still is.
 
         Return the requests that have got a place.
         """
-        if (host := self._hosts.get(name)) is None:
-            self._hosts[name] = host = _Host(name, len(self._hosts), capacity)
-        elif host.is_open:
+        self.add(name)
+        host = self._hosts[name]
+        if host.is_open:
             self._order.remove(host)
         host.open(capacity, self._queues.values())
         insort(self._order, host, key=_rank)
@@ -290,14 +295,14 @@ Rank: TypeAlias = "tuple[float, int, int, int]"
 class _Host:
     """One host: what is taken of it, and which queues wait for it."""
 
-    def __init__(self, name: str, index: int, capacity: Capacity) -> None:
+    def __init__(self, name: str, index: int) -> None:
         self.name = name
         self.is_open = False
         self.running = 0
         self.queues: set[_Queue] = set()
         self.rank: Rank = (0.0, 0, 0, index)
         self._index = index
-        self._capacity = capacity
+        self._capacity = Capacity({})
         self._scarce = 0
         self._totals: Amounts = {}
         self._left: dict[str, float] = {}

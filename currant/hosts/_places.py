@@ -19,7 +19,7 @@ __all__ = ["Places"]
 class Places:
     """The places on all hosts, and the tasks that wait for one.
 
-    A request that none of the hosts could hold any more is not left waiting: see `set_hosts`.
+    A request that none of the hosts could hold any more is not left waiting: see `give_up`.
     """
 
     def __init__(self) -> None:
@@ -52,6 +52,10 @@ class Places:
     def release(self, place: Place) -> None:
         """Give a place back."""
         self._wake(self._placement.give_back(place))
+
+    def add(self, host: str) -> None:
+        """Note that there is a host; among equal hosts, the first one added comes first."""
+        self._placement.add(host)
 
     def open(self, host: str, capacity: Capacity) -> None:
         """Give places of a host from now on."""

@@ -66,6 +66,7 @@ class Pool:
         """Begin to connect to a host."""
         self.members[host.name] = member = Member(host, self._settings, self._note)
         self._hopeful[host.name] = member.capacity
+        self._places.add(host.name)
         self._tasks.start_soon(member.run, name=f"currant host {host.name}")
         return member
 

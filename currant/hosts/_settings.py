@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Literal, cast
 
+from currant._remote.connection import Heartbeat
 from currant._values.checks import (
     check_count,
     check_flag,
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "checked_settings"]
 
 
+HEARTBEAT = 2.0
+"""The most seconds between two signs of this program to a host."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What holds for all hosts; `Hosts` says what each of them means.
@@ -32,6 +37,7 @@ class Settings:
     Attributes:
         patience: for how many seconds commands wait for hosts that were lost.
         retry_delay: seconds before the first try to reach such a host again.
+        heartbeat: how soon a host and this program miss each other; None: as `silence` says.
         orphan_guard: whether each host has a helper process that ends all if its agent is killed.
     """
 
@@ -45,7 +51,13 @@ class Settings:
     forward_env: tuple[str, ...]
     patience: float = 60.0
     retry_delay: float = 1.0
+    heartbeat: Heartbeat | None = None
     orphan_guard: bool = True
+
+    def new_heartbeat(self) -> Heartbeat:
+        """Return how soon a host and this program miss each other."""
+        interval = min(HEARTBEAT, self.silence / 5)
+        return self.heartbeat or Heartbeat(interval, 3 * interval, self.silence)
 
     def capacity_of(self, host: Host, cpus: int | None) -> Capacity:
         """Return what a host has.

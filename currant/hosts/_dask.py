@@ -1,0 +1,254 @@
+"""The way into the workers of a Dask cluster: `dask`, and its transport.
+
+One actor in each worker starts an agent and passes its bytes on (`_dask_actor`).  Here, for each
+worker, a thread with an event loop of its own has a client of Dask call the actor, and passes the
+bytes on to the pipes of a transport.  So the event loop of the user never meets Dask, which knows
+asyncio alone.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import anyio
+from anyio import to_thread
+
+from currant._agent.link import read_some
+from currant._remote.shipment import agent_argv
+from currant._remote.transport import PipeTransport
+from currant._synchronization import Notifier
+from currant._system.forks import no_fork
+from currant._values.checks import check_encodable, check_flag
+from currant._values.errors import CommandError, MissingExtraError
+from currant.hosts import _dask_actor
+from currant.hosts._dask_actor import NUMBER, DaskActor
+from currant.hosts._host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["DaskConnect", "dask"]
+
+T = TypeVar("T")
+
+PULLS = 2
+"""The calls for output that are under way at a time: one travels while the other waits."""
+
+POLL = 1.0
+"""Seconds that a call waits for output."""
+
+CONNECT_LIMIT = 10.0
+"""Seconds to wait for the scheduler, and for a thread of the worker that starts the agent."""
+
+END_LIMIT = 5.0
+"""Seconds to wait at the end for Dask, which may be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaskConnect:
+    """The way into the workers of a Dask cluster; call it with a `Host` to get a transport.
+
+    The address of a host is that of its worker.
+
+    Attributes:
+        address: the address of the scheduler.
+        direct: whether this program connects to the workers itself.
+        security: the certificates of a cluster with TLS, a ``distributed.Security``; or None.
+    """
+
+    address: str
+    direct: bool = True
+    security: Any = None
+
+    def __call__(self, host: Host) -> DaskTransport:
+        """Return a transport to a worker."""
+        return DaskTransport(self, host.address or host.name, host.python)
+
+    async def hosts(self) -> list[Host]:
+        """Return the workers that there are now, as hosts that have as many cpus as threads.
+
+        Cancellation: waits for the answer.
+
+        Raises:
+            OSError: the scheduler cannot be reached.
+        """
+        threads = await to_thread.run_sync(_run_on_asyncio, self._threads)
+        return [
+            Host(address.rpartition("//")[2], address=address, cpus=count)
+            for address, count in sorted(threads.items())
+        ]
+
+    async def _threads(self) -> dict[str, int]:
+        async with _new_client(self) as client:
+            return dict(await client.nthreads())
+
+
+def dask(address: str, *, direct: bool = True, security: object = None) -> DaskConnect:
+    """Return the way into the workers of a Dask cluster.
+
+    Needs the package ``distributed``: ``pip install 'currant[dask]'``.  A worker needs nothing of
+    currant.  An agent takes a thread of its worker only to start.
+
+    Args:
+        address: the address of the scheduler, such as ``tcp://10.0.0.1:8786``.
+        direct: whether this program connects to the workers itself.  If it cannot, False has the
+            scheduler pass all bytes on, which is slower.
+        security: a ``distributed.Security`` for a cluster with TLS.
+
+    Raises:
+        CommandError: an argument is invalid.
+    """
+    if not isinstance(address, str) or not address:
+        raise CommandError(f"address must be a non-empty str, not {address!r}")
+    check_encodable("address", address)
+    check_flag("direct", direct)
+    return DaskConnect(address, direct, security)
+
+
+class DaskTransport(PipeTransport):
+    """Pipes to a thread that talks with an actor in a worker.
+
+    Args:
+        way: how to reach the scheduler.
+        worker: the address of the worker.
+        python: the Python of the agent; None: that of the worker.
+    """
+
+    def __init__(self, way: DaskConnect, worker: str, python: str | None) -> None:
+        super().__init__()
+        self._way = way
+        self._worker = worker
+        self._argv = list(agent_argv(python or ""))
+        self._thread: Thread | None = None
+        self._written = 0
+        self._change = Notifier()
+
+    def was_turned_away(self) -> bool:
+        """Return False: a scheduler waits until there is room."""
+        return False
+
+    async def aclose(self) -> None:
+        """Close the pipes, which ends the agent, and wait for the thread for a few seconds."""
+        self._close_files()
+        if self._thread is not None:
+            with anyio.CancelScope(shield=True):  # Bounded: by `END_LIMIT`.
+                await to_thread.run_sync(self._thread.join, END_LIMIT)
+            self._thread = None
+
+    def _connect(self, stdin: int, stdout: int, stderr: int) -> None:
+        with no_fork:
+            files = [os.dup(fd) for fd in (stdin, stdout, stderr)]
+        for fd in files:
+            os.set_blocking(fd, False)
+        self._written = 0
+        self._thread = Thread(target=self._run, args=files, daemon=True)
+        self._thread.start()
+
+    # ---- in the thread ----
+
+    def _run(self, stdin: int, stdout: int, stderr: int) -> None:
+        """Start the agent, and pass bytes on until one side ends; write errors to `stderr`."""
+        try:
+            said = _run_on_asyncio(self._serve, stdin, stdout)
+        except Exception as error:
+            said = _text_of(error).encode(errors="replace")
+        with suppress(OSError):  # There is no reader any more, or not enough room.
+            os.write(stderr, said)
+        for fd in (stdin, stdout, stderr):
+            os.close(fd)
+
+    async def _serve(self, stdin: int, stdout: int) -> bytes:
+        """Return what the agent has said on its stderr."""
+        async with _new_client(self._way) as client, self._actor(client) as actor:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(PULLS):
+                    tasks.start_soon(self._pull, actor, stdout, tasks.cancel_scope)
+                while data := await read_some(stdin):
+                    await actor.push(data)
+                tasks.cancel_scope.cancel()
+            await actor.end()
+            return await actor.said()
+
+    @asynccontextmanager
+    async def _actor(self, client: Any) -> AsyncGenerator[DaskActor]:  # noqa: ANN401 - an extra
+        """Start an agent in the worker."""
+        from distributed import Actor  # noqa: PLC0415 - an extra
+
+        # No module has this function, so Dask pickles it by value, and the class along with it.
+        def start(argv: list[str], poll: float) -> DaskActor:
+            return DaskActor(argv, poll)
+
+        future = client.submit(
+            start,
+            self._argv,
+            POLL,
+            workers=[self._worker],
+            allow_other_workers=False,
+            actor=True,
+            pure=False,
+        )
+        try:
+            error = await future.exception(timeout=CONNECT_LIMIT)
+            if error is not None:
+                raise error
+            with client.as_current():  # Else it takes another client, if the user has one.
+                yield cast("DaskActor", Actor(DaskActor, self._worker, future.key))
+        finally:
+            future.release()
+
+    async def _pull(self, actor: DaskActor, stdout: int, scope: anyio.CancelScope) -> None:
+        while True:
+            answer = memoryview(await actor.pull())
+            if not answer:
+                continue
+            while int.from_bytes(answer[:NUMBER], "big") != self._written:
+                await self._change.wait()
+            if len(answer) == NUMBER:
+                return scope.cancel()
+            await _write(stdout, answer[NUMBER:])
+            self._written += 1
+            self._change.notify_all()
+
+
+async def _write(fd: int, rest: memoryview) -> None:
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            await anyio.wait_writable(fd)
+
+
+def _text_of(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
+def _run_on_asyncio(function: Callable[..., Awaitable[T]], *args: object) -> T:
+    return anyio.run(function, *args, backend="asyncio")
+
+
+def _new_client(way: DaskConnect) -> AbstractAsyncContextManager[Any]:
+    """Return a client of a scheduler, to be entered."""
+    try:
+        import cloudpickle  # noqa: PLC0415 - an extra
+        from distributed import Client  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("workers of Dask", "distributed", "dask") from error
+
+    cloudpickle.register_pickle_by_value(_dask_actor)
+    client: AbstractAsyncContextManager[Any] = Client(
+        way.address,
+        asynchronous=True,
+        timeout=CONNECT_LIMIT,
+        security=way.security,
+        set_as_default=False,
+        direct_to_workers=way.direct,
+        name="currant",
+    )
+    return client

@@ -1,0 +1,443 @@
+"""Many hosts behind one Runner: where commands run, with what, and which are refused."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from currant import (
+    Command,
+    CommandError,
+    CommandNotFoundError,
+    CurrantError,
+    Exited,
+    HostLost,
+    HostUnreachableError,
+    HostUp,
+    LaunchError,
+    NoCapacityError,
+    Runner,
+    Started,
+    UnknownNameError,
+    UnknownOptionError,
+    ready,
+)
+from currant.hosts import LOCAL, Host, Hosts, on_each
+from currant.hosts._hosts import HostsOptions
+from tests.hosts import piped_hosts
+from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lifeline import Gate
+
+pytestmark = [pytest.mark.anyio, needs_proc]
+
+MISSING = Host("missing", python="/nonexistent/python")
+"""A host that cannot be reached."""
+
+
+async def output_of(hosts: Hosts, *commands: Command) -> dict[str, str]:
+    """Run commands, and return their outputs."""
+    with anyio.fail_after(LIMIT):
+        async with Runner(commands, launcher=hosts, capture=True) as runner:
+            results = await runner.join()
+    results.check()
+    return {name: result.text for name, result in results.items()}
+
+
+# ---- where, and with what ----
+
+
+async def test_commands_run_on_the_hosts_and_results_name_them() -> None:
+    """Each of two hosts gets its pinned commands, and the others are shared."""
+    hosts = piped_hosts("a,b", per_host=2)
+    show = Command.shell("echo $CURRANT_HOST", name="show", replicas=4)
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [*on_each(hosts, Command.shell("echo $CURRANT_HOST", name="where")), show],
+            launcher=hosts,
+            capture=True,
+        ) as runner:
+            assert list(hosts.up) == ["a", "b"]
+            assert all(info.cpus > 0 and info.python for info in hosts.up.values())
+            messages = [message async for message in runner]
+    ups = {message.host for message in messages if isinstance(message, HostUp)}
+    started = {each.command: each.host for each in messages if isinstance(each, Started)}
+    assert ups == {"a", "b"}
+    assert (started["where@a"], started["where@b"]) == ("a", "b")
+    for name, result in runner.results.items():
+        assert result.text == f"{result.host}\n" == f"{started[name]}\n"
+        assert runner[name].host == result.host
+    assert dict(hosts.up) == {}
+
+
+async def test_command_gets_the_variables_and_the_folder_of_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own come first, then those of its host, of all hosts, and of this program."""
+    (tmp_path / "inside").mkdir()
+    monkeypatch.setenv("FORWARDED", "program")
+    monkeypatch.setenv("FOR_ALL", "program")
+    hosts = piped_hosts(
+        [
+            Host("a", cwd=tmp_path, env={"FOR_HOST": "host", "OWN": "host"}, gpus=["x", "y", "z"]),
+            Host("b"),
+        ],
+        forward_env=("FORWARDED", "FOR_ALL", "NOT_SET"),
+        env={"FOR_ALL": "all", "FOR_HOST": "all"},
+        cwd="/",
+    )
+    line = "echo $PWD $FORWARDED $FOR_ALL $FOR_HOST $OWN $CUDA_VISIBLE_DEVICES ${NOT_SET-none}"
+    own = {"OWN": "own"}
+    texts = await output_of(
+        hosts,
+        Command.shell(line, name="a", host="a", env=own, resources={"gpus": 2}),
+        Command.shell(line, name="inside", host="a", cwd="inside"),
+        Command.shell(line, name="b", host="b", env={**own, "CUDA_VISIBLE_DEVICES": "7"}),
+        Command.shell(line, name="bare", host="b", inherit_env=False),
+    )
+    assert texts == {
+        "a": f"{tmp_path} program all host own x,y none\n",
+        "inside": f"{tmp_path}/inside program all host host none\n",
+        "b": "/ program all all own 7 none\n",
+        "bare": "/ none\n",
+    }
+
+
+async def test_this_machine_is_a_host_like_others() -> None:
+    """It needs no connection; a process there has no host to name."""
+    hosts = piped_hosts([LOCAL, "a"])
+    show = Command.shell("echo $CURRANT_HOST", name="show")
+    with anyio.fail_after(LIMIT):
+        async with Runner(on_each(hosts, show), launcher=hosts, capture=True) as runner:
+            results = await runner.join()
+    assert {name: (each.text, each.host) for name, each in results.items()} == {
+        "show@local": ("local\n", None),
+        "show@a": ("a\n", "a"),
+    }
+
+
+async def test_command_of_a_probe_runs_beside_its_process_and_takes_no_place() -> None:
+    """With one slot on each host there is no other room."""
+    hosts = piped_hosts("a,b", per_host=1)
+    probe = ready.command(["sh", "-c", 'test "$CURRANT_HOST" = b'])
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            await runner.start(Command.shell(EXEC_FOREVER, name="a", host="a"))
+            job = await runner.start(Command.shell(EXEC_FOREVER, name="b", host="b", ready=probe))
+            assert job.host == "b"
+            assert {name: info.running for name, info in hosts.up.items()} == {"a": 1, "b": 1}
+            runner.kill()
+
+
+# ---- waiting for a place ----
+
+
+async def test_command_waits_for_a_place_and_a_kill_ends_the_wait(gate: Gate) -> None:
+    """The Runner shows it as queued; nothing of it is left."""
+    hosts = piped_hosts("a", per_host=1)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            await runner.start(Command.shell(gate.wait, name="first"))
+            second = runner.start_soon(Command(["true"], name="second"))
+            third = runner.start_soon(Command.shell(EXEC_FOREVER, name="third"))
+            await anyio.wait_all_tasks_blocked()
+            assert (second.state, second.pid, third.state) == ("queued", None, "queued")
+            second.kill()
+            result = await second.wait()
+            assert (result.status, result.exit, result.host) == ("stopped", None, None)
+            gate.open()
+            assert (await runner["first"].wait()).status == "succeeded"
+            while third.pid is None:
+                await anyio.lowlevel.checkpoint()
+            runner.kill()
+
+
+async def test_all_that_wait_get_their_turn() -> None:
+    """Many more commands than places; each runs once, on one of the hosts."""
+    hosts = piped_hosts("a,b", per_host=4)
+    commands = [Command(["true"], name=f"c{number}") for number in range(100)]
+    with anyio.fail_after(2 * LIMIT):
+        async with Runner(commands, launcher=hosts) as runner:
+            results = await runner.join()
+    assert results.ok
+    assert {result.attempts for result in results.values()} == {1}
+    assert {result.host for result in results.values()} == {"a", "b"}
+
+
+async def test_cancelled_launch_gives_its_place_back(gate: Gate) -> None:
+    """Both a launch that waits, and one whose process was just started."""
+    hosts = piped_hosts("a", per_host=1)
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            first = await hosts.launch(Command.shell(EXEC_FOREVER, name="first"))
+            with anyio.move_on_after(0.01):
+                await hosts.launch(Command(["true"], name="second"))
+                pytest.fail("there was no place")
+            await first.aclose()
+            await first.aclose()
+            assert hosts.up["a"].running == 0
+            with pytest.raises(LaunchError):
+                await hosts.launch(Command(["/nonexistent/program"]))
+            assert hosts.up["a"].running == 0
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hosts.launch, Command(["true"], name="third"))
+                await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+            fourth = await hosts.launch(Command(["true"], name="fourth"))
+            await fourth.aclose()
+            assert hosts.up["a"].running == 0
+
+
+# ---- what is refused ----
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"host": "c"}, "there is no host 'c'; there are: 'a', 'b'"),
+    ({"resources": {"gpus": 3}}, "it needs 3 gpus, and the most on one host is 2"),
+    ({"resources": {"gpus": 1}, "host": "b"}, "the most on its host 'b' is 0"),
+    ({"resources": {"slots": 9}}, "it needs 9 slots, and the most on one host is 8"),
+    ({"resources": {"cpus": 10**6}}, "it needs 1000000 cpus"),
+]
+
+
+async def test_request_that_no_host_could_meet_is_refused() -> None:
+    """On entry before anything starts; of a command that is added later, the start fails."""
+    hosts = piped_hosts([Host("a", gpus=2), "b"], per_host=8)
+    impossible = [
+        Command(["true"], name=f"x{number}", **options)
+        for number, (options, _) in enumerate(REFUSED)
+    ]
+    with anyio.fail_after(LIMIT):
+        with pytest.raises(NoCapacityError, match="no host can run 'x0': there is no host 'c'"):
+            async with Runner([Command(["true"]), impossible[0]], launcher=hosts):
+                pytest.fail("the block was entered")
+        async with Runner(launcher=hosts) as runner:
+            for command, (_, text) in zip(impossible, REFUSED, strict=True):
+                with pytest.raises(NoCapacityError, match=re.escape(text)) as caught:
+                    await hosts.check([command])
+                assert caught.value.name == command.name
+                result = await runner.start_soon(command).wait()
+                assert isinstance(result.error, LaunchError)
+                assert isinstance(result.error.__cause__, NoCapacityError)
+                assert text in str(result.error)
+
+
+async def test_program_is_looked_up_on_each_host_that_could_run_the_command(
+    tmp_path: Path,
+) -> None:
+    """A command runs where its program is; if that is nowhere, the entry fails."""
+    tool = tmp_path / "tool"
+    tool.write_text("#!/bin/sh\necho $CURRANT_HOST\n")
+    tool.chmod(0o755)
+    hosts = piped_hosts(["a", Host("b", env={"PATH": f"{tmp_path}:/bin:/usr/bin"})])
+    commands = [Command(["tool", str(number)], name=f"tool{number}") for number in range(4)]
+    assert set((await output_of(hosts, *commands)).values()) == {"b\n"}
+    with pytest.raises(CommandNotFoundError, match=r"'x': on .: there is no program 'nowhere'"):
+        async with Runner([Command(["nowhere"], name="x")], launcher=hosts):
+            pytest.fail("the block was entered")
+    with pytest.raises(CommandNotFoundError, match="'x': on a: there is no program 'tool'"):
+        async with Runner([Command(["tool"], name="x", host="a")], launcher=hosts):
+            pytest.fail("the block was entered")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"hosts": []}, "at least one host"),
+        ({"hosts": ""}, "at least one host"),
+        ({"hosts": "a,a"}, "two hosts are named 'a'"),
+        ({"hosts": ["a", Host("a", slots=2)]}, "two hosts are named 'a'"),
+        ({"hosts": "n[1-"}, "cannot read the host list 'n[1-': a bracket is not closed"),
+        ({"hosts": 3}, "hosts must be a text or a sequence of hosts, not 3"),
+        ({"hosts": [3]}, "a host list must be a str, not 3"),
+        ({"per_host": 0}, "per_host must be an integer >= 1, not 0"),
+        ({"per_host": "gpus"}, "per_host must be an integer >= 1, not 'gpus'"),
+        ({"wait_for": 0}, "wait_for must be an integer >= 1, not 0"),
+        ({"wait_for": "any"}, "wait_for must be an integer >= 1, not 'any'"),
+        ({"silence": 0}, "silence must be a positive number of seconds, not 0"),
+        ({"silence": None}, "silence must be a positive number of seconds, not None"),
+        ({"reconnect": "yes"}, "reconnect must be True or False, not 'yes'"),
+        ({"connect": "ssh"}, "connect must be a function such as ssh(), not 'ssh'"),
+        ({"cwd": 3}, "cwd must be a str or a path, not 3"),
+        ({"env": {"A=": "b"}}, "the name of a variable must not be empty or contain '='"),
+        ({"forward_env": "PATH"}, "forward_env must be names such as ('PATH',), not 'PATH'"),
+        ({"forward_env": [3]}, "each name of forward_env must be a str, not 3"),
+        ({"forward_env": ["A=b"]}, "must not be empty or contain '='"),
+    ],
+)
+def test_invalid_option_is_refused_when_built(options: dict[str, Any], text: str) -> None:
+    """The error names the option, and shows the value."""
+    with pytest.raises(CommandError, match=re.escape(text)):
+        Hosts(**{"hosts": "a"} | options)
+
+
+def test_unknown_option_is_told_with_those_there_are() -> None:
+    """A mistake in a name gets a hint."""
+    with pytest.raises(UnknownOptionError, match="Hosts has no option 'perhost'"):
+        Hosts("a", perhost=3)  # type: ignore[call-arg]
+
+
+def test_options_are_those_of_the_constructor() -> None:
+    """`HostsOptions` has the keyword arguments of `Hosts`, with the same types."""
+    parameters = inspect.signature(Hosts).parameters.values()
+    keywords = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert {
+        name: ref.__forward_arg__ for name, ref in HostsOptions.__annotations__.items()
+    } == keywords
+
+
+def test_hosts_come_from_files_and_from_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take the options of `Hosts`."""
+    path = tmp_path / "hosts"
+    path.write_text("a slots=2\nn[1-2]\n")
+    read = Hosts.from_file(path, per_host=4)
+    assert list(read.hosts.values()) == [Host("a", slots=2), Host("n1"), Host("n2")]
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "n[1-2]")
+    monkeypatch.setenv("SLURM_TASKS_PER_NODE", "3(x2)")
+    monkeypatch.setenv("SLURM_JOB_CPUS_PER_NODE", "6(x2)")
+    monkeypatch.delenv("SLURM_GPUS_ON_NODE", raising=False)
+    allocated = Hosts.from_slurm(silence=9)
+    assert list(allocated.hosts.values()) == [
+        Host("n1", slots=3, cpus=6),
+        Host("n2", slots=3, cpus=6),
+    ]
+
+
+def test_command_on_each_host_is_pinned_and_named() -> None:
+    """A function may say what runs on which host."""
+    commands = on_each("a,8/me@b", "uptime -p")
+    assert [(each.name, each.host, each.argv) for each in commands] == [
+        ("uptime@a", "a", ("uptime", "-p")),
+        ("uptime@b", "b", ("uptime", "-p")),
+    ]
+    made = on_each([Host("a", cpus=3), "b"], lambda host: ["make", f"-j{host.cpus or 1}"])
+    assert [each.argv[1] for each in made] == ["-j3", "-j1"]
+    with pytest.raises(CommandError, match="on_each runs it on 'a', but host='c'"):
+        on_each("a", Command(["x"], host="c"))
+
+
+# ---- entry and exit ----
+
+
+async def test_host_that_cannot_be_reached_is_told_and_others_go_on() -> None:
+    """A command that is pinned to it has failed, with that error as the cause."""
+    hosts = piped_hosts(["a", MISSING])
+    with anyio.fail_after(LIMIT):
+        async with Runner(on_each(hosts, "true"), launcher=hosts) as runner:
+            messages = [message async for message in runner]
+    lost = [message for message in messages if isinstance(message, HostLost)]
+    assert [(each.host, type(each.error)) for each in lost] == [("missing", HostUnreachableError)]
+    result = runner.results["true@missing"]
+    assert isinstance(result.error, LaunchError)
+    assert isinstance(result.error.__cause__, HostUnreachableError)
+    assert "/nonexistent/python" in str(result.error)
+    assert runner.results["true@a"].status == "succeeded"
+
+
+async def test_entry_fails_if_no_host_can_be_reached() -> None:
+    """One error names all of them, with each reason once."""
+    hosts = piped_hosts([replace(MISSING, name=name) for name in ("n1", "n2", "n3")])
+    with anyio.fail_after(LIMIT):
+        with pytest.raises(HostUnreachableError, match=r"'n\[1-3\]': .*/nonexistent/python"):
+            async with Runner(["true"], launcher=hosts):
+                pytest.fail("the block was entered")
+        with pytest.raises(HostUnreachableError):  # It may be tried again.
+            async with hosts:
+                pytest.fail("the block was entered")
+
+
+async def test_entry_waits_for_as_many_hosts_as_asked_for(tmp_path: Path, gate: Gate) -> None:
+    """The others take commands when they are up."""
+    late = tmp_path / "python"
+    late.write_text(f'#!/bin/sh\n{gate.wait} >&2\nexec {sys.executable} "$@"\n')
+    late.chmod(0o755)
+    hosts = piped_hosts(["a", Host("late", python=late)], wait_for=1)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            assert list(hosts.up) == ["a"]
+            job = runner.start_soon(Command(["true"], host="late"))
+            await anyio.wait_all_tasks_blocked()
+            assert job.state == "queued"
+            gate.open()
+            assert (await job.wait()).host == "late"
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts):
+            pass  # A host that is still being connected to holds nothing up.
+
+
+@pytest.mark.backends("asyncio")
+async def test_hosts_serve_one_runner_at_a_time() -> None:
+    """When that was left, the next one may be entered."""
+    hosts = piped_hosts("a")
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts):
+            with pytest.raises(RuntimeError, match="has already been entered"):
+                async with Runner(launcher=hosts):
+                    pytest.fail("the block was entered")
+        async with Runner(["true"], launcher=hosts) as runner:
+            assert (await runner.join()).ok
+    with pytest.raises(CurrantError, match=r"Hosts\.launch works while a Runner"):
+        await hosts.launch(Command(["true"]))
+
+
+# ---- hosts that come and go on request ----
+
+
+async def test_added_host_takes_what_has_waited(gate: Gate) -> None:
+    """Several may be added at once; one that cannot be reached is not added."""
+    hosts = piped_hosts("a", per_host=1)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            await runner.start(Command.shell(gate.wait, name="first"))
+            waiting = runner.start_soon(Command(["true"], name="second"))
+            with pytest.raises(HostUnreachableError, match="'missing'"):
+                await hosts.add(MISSING)
+            with pytest.raises(CommandError, match="two hosts are named 'a'"):
+                await hosts.add("a")
+            assert list(hosts.hosts) == list(hosts.up) == ["a"]
+            await hosts.add("n[1-2]")
+            assert (await waiting.wait()).host in ("n1", "n2")
+            assert list(hosts.hosts) == ["a", "n1", "n2"]
+            gate.open()
+
+
+async def test_drained_host_gets_nothing_new_and_is_left_when_it_is_idle(gate: Gate) -> None:
+    """What runs there goes on; what only it could run fails."""
+    hosts = piped_hosts("a,b")
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            running = await runner.start(Command.shell(gate.wait, name="first", host="b"))
+            hosts.drain("b")
+            with pytest.raises(UnknownNameError, match="there is no host 'c'; there are: 'a', 'b'"):
+                hosts.drain("c")
+            pinned = await runner.start_soon(Command(["true"], name="x", host="b")).wait()
+            assert isinstance(pinned.error, LaunchError)
+            assert "the host 'b' is drained" in str(pinned.error)
+            others = [runner.start_soon(Command(["true"], name=f"c{i}")) for i in range(3)]
+            assert [(await other.wait()).host for other in others] == ["a", "a", "a"]
+            assert list(hosts.up) == ["a", "b"]
+            gate.open()
+            assert (await running.wait()).status == "succeeded"
+            while "b" in hosts.up:
+                await anyio.lowlevel.checkpoint()
+            messages = [message async for message in runner]
+    assert not [message for message in messages if isinstance(message, HostLost)]
+    assert {each.command for each in messages if isinstance(each, Exited)} >= {"first", "c0"}
+
+
+def test_hosts_are_shown_with_how_many_are_up() -> None:
+    """The names, and no more while there is no Runner."""
+    assert repr(Hosts("a,n[1-2]")) == "<Hosts a,n[1-2]>"

@@ -1,0 +1,292 @@
+"""Hosts that are lost: what is told, what starts again, where and when, and what waits."""
+
+from __future__ import annotations
+
+import os
+import time
+from signal import SIGSTOP, SIGTERM
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio import to_thread
+
+from currant import (
+    Aborted,
+    Command,
+    Exited,
+    HostLost,
+    HostLostError,
+    HostUp,
+    LaunchError,
+    RestartPolicy,
+    Runner,
+    Started,
+)
+from currant._remote.connection import Heartbeat
+from currant.hosts import Host
+from tests.agents import parent_of
+from tests.hosts import agent_of, kill_agent, piped_hosts, relayed
+from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
+    from currant.hosts import Hosts
+    from tests.lifeline import Lifeline
+
+pytestmark = [pytest.mark.anyio, needs_proc]
+
+SILENCE = 0.4
+GRACE = 0.1
+FENCE = SILENCE + GRACE + 2.0
+"""Seconds after which a lost command has ended for sure: 2 are for what SIGKILL may take."""
+
+AGAIN = RestartPolicy("on-failure", delay=0.0)
+
+
+def single(lifeline: Lifeline, path: Path) -> Command:
+    """Return a command that fails at once, with code 7, if another copy of it runs."""
+    line = f"exec 8>'{path}'; flock -n 8 || exit 7; {lifeline.hold('$CURRANT_HOST')}; {FOREVER}"
+    return Command.shell(line, name="job", grace=GRACE, restart=AGAIN)
+
+
+async def wait_for(lifeline: Lifeline, *words: str) -> None:
+    """Wait until commands have written `words`."""
+    await to_thread.run_sync(lifeline.wait_for, *words)
+
+
+async def wait_until_up(hosts: Hosts, *names: str) -> None:
+    """Wait until these hosts, and no others, are up."""
+    while set(hosts.up) != set(names):
+        await anyio.lowlevel.checkpoint()
+
+
+def freeze(hosts: Hosts, name: str) -> None:
+    """Freeze the relay to a host, as a network does that loses everything."""
+    os.kill(relay_of(hosts, name), SIGSTOP)
+
+
+def relay_of(hosts: Hosts, name: str) -> int:
+    """Return the pid of the program between this one and an agent."""
+    return parent_of(agent_of(hosts, name))
+
+
+class Told:
+    """A sink that keeps all messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[BatchMessage] = []
+
+    async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
+        """Take messages until the end."""
+        async for message in messages:
+            self.messages.append(message)
+
+
+def starts(messages: list[BatchMessage]) -> list[tuple[str, str | None]]:
+    """Return the command and the host of each start."""
+    return [(each.command, each.host) for each in messages if isinstance(each, Started)]
+
+
+async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
+    lifeline: Lifeline, tmp_path: Path
+) -> None:
+    """First the host is told, then the command; never do two copies run."""
+    hosts, told = piped_hosts("a,b", silence=SILENCE, reconnect=False), Told()
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
+        ) as runner:
+            await wait_for(lifeline, "a")
+            lost_at = time.monotonic()
+            kill_agent(hosts, "a")
+            await wait_for(lifeline, "b")
+            assert time.monotonic() - lost_at >= FENCE
+            assert list(hosts.up) == ["b"]
+            assert runner["job"].host == "b"
+            runner.kill()
+    kinds = [type(each) for each in told.messages if isinstance(each, (HostLost, Aborted, Started))]
+    assert kinds == [Started, HostLost, Aborted, Started]
+    assert starts(told.messages) == [("job", "a"), ("job", "b")]
+    (aborted,) = [each for each in told.messages if isinstance(each, Aborted)]
+    assert isinstance(aborted.error, HostLostError)
+    assert aborted.error.host == "a"
+    lifeline.ended()
+
+
+@pytest.mark.backends("asyncio")
+async def test_silent_network_ends_commands_there_before_they_start_elsewhere(
+    lifeline: Lifeline, tmp_path: Path
+) -> None:
+    """The agent ends them after its time of silence, and the driver hears nothing of it."""
+    told = Told()
+    hosts = piped_hosts(
+        "a,b", connect=relayed, silence=2.0, heartbeat=Heartbeat(0.4, 1.0, 2.0), reconnect=False
+    )
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
+        ) as runner:
+            await wait_for(lifeline, "a")
+            freeze(hosts, "a")
+            await wait_for(lifeline, "b")
+            runner.kill()
+    assert starts(told.messages) == [("job", "a"), ("job", "b")]
+    lifeline.ended()
+
+
+async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> None:
+    """An agent that gets SIGTERM, as in a shutdown, ends its commands and tells the exits."""
+    hosts, told = piped_hosts("a,b", silence=1000.0, reconnect=False), Told()
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
+        ) as runner:
+            await wait_for(lifeline, "a")
+            os.kill(agent_of(hosts, "a"), SIGTERM)
+            await wait_for(lifeline, "b")
+            runner.kill()
+    assert starts(told.messages) == [("job", "a"), ("job", "b")]
+    exits = [each.exit for each in told.messages if isinstance(each, Exited)]
+    assert [each.signal for each in exits] == [SIGTERM, SIGTERM]
+    (lost,) = [each for each in told.messages if isinstance(each, HostLost)]
+    assert lost.host == "a"
+    lifeline.ended()
+
+
+async def test_lost_host_is_connected_to_again(lifeline: Lifeline) -> None:
+    """A command that is pinned to it waits for that."""
+    hosts, told = piped_hosts("a,b", silence=SILENCE, retry_delay=0.01), Told()
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts, sinks=[told]) as runner:
+            first_agent = agent_of(hosts, "a")
+            kill_agent(hosts, "a")
+            while "a" in hosts.up:
+                await anyio.lowlevel.checkpoint()
+            result = await runner.start_soon(Command(["true"], host="a")).wait()
+            assert (result.status, result.host) == ("succeeded", "a")
+            assert agent_of(hosts, "a") != first_agent
+    news = [
+        (type(each), each.host)
+        for each in told.messages
+        if isinstance(each, (HostUp, HostLost)) and each.host == "a"
+    ]
+    assert news == [(HostUp, "a"), (HostLost, "a"), (HostUp, "a")]
+
+
+async def test_wait_for_a_lost_host_ends_when_patience_does(tmp_path: Path) -> None:
+    """A host that does not come back must not hang the Runner; the error says how it was lost."""
+    python = tmp_path / "python"
+    python.symlink_to("/bin/sh")
+    agent = tmp_path / "agent"
+    agent.write_text(f'#!/bin/sh\n[ -e "{python}" ] || exit 9\nexec python3 "$@"\n')
+    agent.chmod(0o755)
+    hosts = piped_hosts(
+        [Host("a", python=agent, slots=1), "b"], silence=SILENCE, patience=0.0, retry_delay=0.01
+    )
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            await runner.start(Command.shell(EXEC_FOREVER, name="first", host="a", grace=GRACE))
+            waiting = runner.start_soon(Command(["true"], name="second", host="a"))
+            await anyio.wait_all_tasks_blocked()
+            assert waiting.state == "queued"
+            python.unlink()
+            kill_agent(hosts, "a")
+            result = await waiting.wait()
+            assert isinstance(result.error, LaunchError)
+            assert isinstance(result.error.__cause__, HostLostError)
+            assert result.error.__cause__.host == "a"
+            assert (await runner.start_soon(Command(["true"])).wait()).host == "b"
+            python.symlink_to("/bin/sh")  # It may still come back.
+            await wait_until_up(hosts, "a", "b")
+            again = await runner.start_soon(Command(["true"], name="third", host="a")).wait()
+            assert again.status == "succeeded"
+
+
+async def test_place_of_a_lost_command_stays_taken_until_it_has_ended(lifeline: Lifeline) -> None:
+    """A host that comes back at once still has the GPU in use, as far as anybody knows."""
+    gpu = Host("a", gpus=1)
+    hosts = piped_hosts([gpu], silence=SILENCE, retry_delay=0.01)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            gpus = {"gpus": 1}
+            holding = f"{lifeline.hold('first')}; {EXEC_FOREVER}"
+            first = Command.shell(holding, name="first", resources=gpus, grace=GRACE)
+            await runner.start(first)
+            lost_at = time.monotonic()
+            kill_agent(hosts, "a")
+            assert (await runner["first"].wait()).status == "failed"
+            await wait_until_up(hosts, "a")
+            assert hosts.up["a"].running == 1
+            small = await runner.start_soon(Command(["true"], name="small")).wait()
+            assert small.status == "succeeded"
+            second = await runner.start_soon(
+                Command(["true"], name="second", resources=gpus)
+            ).wait()
+            assert second.status == "succeeded"
+            assert time.monotonic() - lost_at >= FENCE
+    lifeline.ended()
+
+
+async def test_host_that_is_lost_during_a_start_counts_as_lost(tmp_path: Path) -> None:
+    """Nobody knows whether the command was started, so it waits for the fence as well."""
+    hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
+    command = Command.shell(EXEC_FOREVER, name="job", grace=GRACE)
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            os.kill(agent_of(hosts, "a"), SIGSTOP)
+            async with anyio.create_task_group() as tasks:
+
+                async def launch() -> None:
+                    with pytest.raises(LaunchError, match="the host 'a' is lost") as caught:
+                        await hosts.launch(command)
+                    assert isinstance(caught.value.__cause__, HostLostError)
+
+                tasks.start_soon(launch)
+                await anyio.wait_all_tasks_blocked()
+                lost_at = time.monotonic()
+                kill_agent(hosts, "a")
+            process = await hosts.launch(command)
+            assert process.host == "b"
+            assert time.monotonic() - lost_at >= FENCE
+            await process.aclose()
+
+
+async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) -> None:
+    """It is stopped at once, and never starts again."""
+    hosts = piped_hosts("a,b", silence=1000.0, reconnect=False)
+    holding = f"{lifeline.hold('$CURRANT_HOST')}; {EXEC_FOREVER}"
+    command = Command.shell(holding, name="job", grace=GRACE, restart=AGAIN)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=hosts) as runner:
+            await wait_for(lifeline, "a")
+            kill_agent(hosts, "a")
+            while runner["job"].restarts == 0:
+                await anyio.lowlevel.checkpoint()
+            runner.kill()
+            results = await runner.join()
+    assert results["job"].status in ("stopped", "failed")
+    assert lifeline.ended() == {"a"}
+
+
+async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline) -> None:
+    """A restart ends what has left the group, wherever that was."""
+    hosts = piped_hosts("a,b", per_host=1)
+    escape = f"{lifeline.hold('escaped')}; setsid {FOREVER} & {lifeline.say('ready')}; exit 3"
+    policy = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
+    commands = [
+        Command.shell(EXEC_FOREVER, name="other", host="b", grace=GRACE),
+        Command.shell(escape, name="job", restart=policy, grace=GRACE),
+    ]
+    with anyio.fail_after(LIMIT):
+        async with Runner(commands, launcher=hosts) as runner:
+            assert (await runner["job"].wait()).attempts == 2
+            await hosts.sweep("job", 0)
+            await to_thread.run_sync(lifeline.wait_for_end)
+            runner.kill()
