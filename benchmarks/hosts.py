@@ -258,7 +258,9 @@ def _entry_rows(setting: Setting) -> list[Row]:
     return [
         Row("enter, one host over a pipe", "ms", "time", ours="pipe"),
         Row("enter, one host over ssh", "ms", "time", ours="ssh"),
-        Row("enter, one host over ssh, beyond ssh HOST true", "ms", "beyond", ours="ssh", limit=500),
+        Row(
+            "enter, one host over ssh, beyond ssh HOST true", "ms", "beyond", ours="ssh", limit=500
+        ),
     ]
 
 
