@@ -2,16 +2,16 @@
 
 Usage: ``python -m benchmarks._farm SOCKET SECONDS``.  Each connection to the socket is a host.  Its
 answers come SECONDS late, as over a long way.  A command `true` ends at once, all others when they
-are stopped.  The first byte of a connection is ``h`` for a host; ``c`` is a control connection, on
-which each line with a number has so many hosts hang up, as a network that fails.
+are stopped.  A connection begins with a line: ``host DRIVER`` makes it a host, and ``lose DRIVER
+COUNT`` has so many hosts of a driver hang up, as a network that fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
 import sys
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from currant._agent.frames import FrameReader, Kind, header
@@ -20,19 +20,19 @@ from currant._remote.shipment import MARK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EXITED = {"code": 0, "signal": None, "stopped": False, "forced": False}
-STOPPED = {"code": None, "signal": 15, "stopped": True, "forced": False}
+EXITED: dict[str, Any] = {"code": 0, "signal": None, "stopped": False, "forced": False}
+STOPPED: dict[str, Any] = {"code": None, "signal": 15, "stopped": True, "forced": False}
 
 
 class FakeHost(asyncio.Protocol):
-    """A host, or a control connection.
+    """A connection: a host, or an order to lose some.
 
     Args:
         seconds: how late its answers are.
-        hosts: all hosts that are connected.
+        hosts: the hosts that are connected, by their drivers.
     """
 
-    def __init__(self, seconds: float, hosts: set[FakeHost]) -> None:
+    def __init__(self, seconds: float, hosts: defaultdict[bytes, list[FakeHost]]) -> None:
         self._seconds = seconds
         self._hosts = hosts
         self._transport: asyncio.Transport
@@ -45,30 +45,24 @@ class FakeHost(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a connection."""
-        self._hosts.discard(self)
-
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
         self._receive(data)
 
-    def hang_up(self) -> None:
-        """End the connection without a word."""
-        self._hosts.discard(self)
-        self._transport.abort()
-
     def _begin(self, data: bytes) -> None:
-        self._receive = self._control if data[:1] == b"c" else self._skip_shipment
-        if data[:1] == b"h":
-            self._hosts.add(self)
-            self._later(MARK + b"3.11\n")
-        self._receive(data[1:])
-
-    def _control(self, data: bytes) -> None:
-        for line in data.split():
-            for host in random.sample(sorted(self._hosts, key=id), int(line)):
-                host.hang_up()
+        self._start += data
+        line, end, rest = self._start.partition(b"\n")
+        if not end:
+            return
+        what, driver, *count = line.split()
+        if what == b"lose":
+            for _ in range(int(count[0])):
+                self._hosts[driver].pop()._transport.abort()  # noqa: SLF001 - the same class
+            return
+        self._hosts[driver].append(self)
+        self._start, self._receive = b"", self._skip_shipment
+        self._later(MARK + b"3.11\n")
+        self._receive(rest)
 
     def _skip_shipment(self, data: bytes) -> None:
         """Take the files that a real host would run."""
@@ -100,22 +94,24 @@ class FakeHost(asyncio.Protocol):
                 about = {"version": 1, "pid": 1, "identity": None, "python": "3.11.0", "cpus": 64}
                 return [_frame(Kind.WELCOME, 0, about)]
             case Kind.START:
-                argv = json.loads(body)["spec"]["argv"]
-                started = [_frame(Kind.STARTED, number, {"pid": number})]
-                return [*started, *_end(number, EXITED)] if argv[0] == "true" else started
-            case Kind.STOP | Kind.SWEEP | Kind.CHECK | Kind.SIGNAL:
-                question = {"question": json.loads(body)["question"]}
-                about = {"exit": STOPPED, "sent": True, "kind": "", "problem": ""}
-                answer = _frame(Kind.ANSWER, 0, question | about)
-                return [*_end(number, STOPPED), answer] if kind == Kind.STOP else [answer]
+                is_short = json.loads(body)["spec"]["argv"][0] == "true"
+                started = _frame(Kind.STARTED, number, {"pid": number})
+                return [started, *(_end(number, EXITED) if is_short else ())]
+            case Kind.STOP:
+                return [*_end(number, STOPPED), _answer(body)]
+            case Kind.SWEEP | Kind.CHECK | Kind.SIGNAL:
+                return [_answer(body)]
             case Kind.CLOSE:
                 return [_frame(Kind.CLOSED, number, {"exit": STOPPED})]
-            case Kind.PING:
-                return [_frame(Kind.PONG)]
-            case Kind.BYE:
-                return [_frame(Kind.GONE)]
             case _:
-                return []
+                simple = {Kind.PING: Kind.PONG, Kind.BYE: Kind.GONE}
+                return [_frame(simple[kind])] if kind in simple else []
+
+
+def _answer(body: bytes) -> bytes:
+    """Return the answer to any question."""
+    values = {"exit": STOPPED, "sent": True, "kind": "", "problem": ""}
+    return _frame(Kind.ANSWER, 0, {"question": json.loads(body)["question"], **values})
 
 
 def _end(number: int, end: dict[str, Any]) -> list[bytes]:
@@ -133,7 +129,7 @@ def _frame(kind: Kind, number: int = 0, body: dict[str, Any] | None = None) -> b
 
 async def main(path: str, seconds: float) -> None:
     """Serve until stdin ends."""
-    hosts: set[FakeHost] = set()
+    hosts = defaultdict[bytes, list[FakeHost]](list)
     loop = asyncio.get_running_loop()
     await loop.create_unix_server(lambda: FakeHost(seconds, hosts), path, backlog=4096)
     print("ready", flush=True)

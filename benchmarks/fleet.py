@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import socket
 import subprocess
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
@@ -38,13 +40,13 @@ from currant.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
     from currant.hosts import Host
 
 Figures: TypeAlias = dict[str, float]
 
 ROUND_TRIP = 0.05
 PER_HOST, AT_A_TIME = 10, 16
-IDLE = 4.0
 LOST = 0.1
 """The share of the hosts that are lost at once."""
 
@@ -71,7 +73,7 @@ class FarmTransport:
         path: the socket of the farm.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, _: Host) -> None:
         self._path = path
         self._socket: socket.socket | None = None
 
@@ -79,8 +81,8 @@ class FarmTransport:
         """Connect."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(self._path)
-        self._socket.sendall(b"h")
-        self._socket.setblocking(False)
+        self._socket.sendall(b"host %d\n" % os.getpid())
+        os.set_blocking(self._socket.fileno(), False)
         return self._socket.fileno(), self._socket.fileno()
 
     async def listen(self) -> None:
@@ -109,19 +111,21 @@ async def read_until(runner: Runner, kind: type, count: int) -> None:
             return
 
 
-async def drive(path: str, names: Sequence[str]) -> Figures:
-    """Be a driver of hosts; return what was measured."""
+async def drive(path: str, idle: float, names: Sequence[str]) -> Figures:
+    """Be a driver of hosts; return what was measured.
 
-    def connect(host: Host) -> FarmTransport:
-        return FarmTransport(path)
-
-    hosts = Hosts(names, connect=connect, per_host=AT_A_TIME, reconnect=False)
+    Args:
+        path: the socket of the farm.
+        idle: for how many seconds to be idle.
+        names: the hosts.
+    """
+    hosts = Hosts(names, connect=partial(FarmTransport, path), per_host=AT_A_TIME, reconnect=False)
     count, lost = len(names) * PER_HOST, max(1, round(len(names) * LOST))
     figures, memory, began = Figures(), _memory(), perf_counter()
     async with Runner([], launcher=hosts, grace=60) as runner:
         figures["entry"] = perf_counter() - began
         figures["memory"] = (_memory() - memory) / len(names)
-        figures["idle"] = await _idle()
+        figures["idle"] = await _idle(idle)
         figures |= await _run_short(runner, count)
         memory, began = _memory(), perf_counter()
         for _ in range(count):
@@ -162,11 +166,11 @@ def _check(statuses: Counter[str], count: int, lost: int) -> None:
     assert statuses == expected, f"{statuses}, and not {expected}"
 
 
-async def _idle() -> float:
+async def _idle(seconds: float) -> float:
     """Do nothing; return the share of a core that the driver took, in percent."""
     before = process_time()
-    await anyio.sleep(IDLE)
-    return (process_time() - before) / IDLE * 100
+    await anyio.sleep(seconds)
+    return (process_time() - before) / seconds * 100
 
 
 def _memory() -> float:
@@ -178,16 +182,17 @@ def _memory() -> float:
 def _lose(path: str, count: int) -> None:
     with socket.socket(socket.AF_UNIX) as control:
         control.connect(path)
-        control.sendall(b"c%d\n" % count)
+        control.sendall(b"lose %d %d\n" % (os.getpid(), count))
 
 
 # ---- the tree ----
 
 
-async def lead(path: str, names: Sequence[str], drivers: int) -> Figures:
+async def lead(path: str, idle: float, names: Sequence[str], drivers: int) -> Figures:
     """Be the root of a tree: start drivers, each with a part of the hosts; add up their figures."""
     parts = [names[number::drivers] for number in range(drivers)]
-    commands = [Command([*PROGRAM, "--socket", path, *part]) for part in parts]
+    program = [*PROGRAM, "--socket", path, "--idle", str(idle)]
+    commands = [Command([*program, *part]) for part in parts]
     found: list[Figures] = []
     async with Runner(commands, kill_others_on="failure") as runner:
         async for message in runner:
@@ -223,21 +228,22 @@ def main() -> None:
     """Measure, and print a table; or be one driver, and print its figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet")
     parser.add_argument("--hosts", type=int, nargs="+", default=[100, 300, 1000])
-    parser.add_argument("--drivers", type=int, default=0, help="drivers below the first one")
+    parser.add_argument("--drivers", type=int, default=1, help="drivers below the first one")
+    parser.add_argument("--idle", type=float, default=4.0, help="seconds")
     parser.add_argument("--socket", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if options.socket is not None:
-        print(json.dumps(anyio.run(drive, options.socket, options.names)))
+        print(json.dumps(anyio.run(drive, options.socket, options.idle, options.names)))
         return
     print(f"| hosts | {' | '.join(COLUMNS.values())} |")
     print("|---:" * (len(COLUMNS) + 1) + "|", flush=True)
     for count in options.hosts:
         names = [f"h{number}" for number in range(count)]
         with farm() as path:
-            figures = anyio.run(lead, path, names, max(1, options.drivers))
+            figures = anyio.run(lead, path, options.idle, names, options.drivers)
         cells = [f"{figures[name]:,.3g}" for name in COLUMNS]
         print(f"| {count:,} | {' | '.join(cells)} |", flush=True)
 

@@ -2,10 +2,10 @@
 
 An agent may send as many bytes as it has credit for.  The driver returns credit when a reader takes
 bytes, so a command whose output nobody reads waits, as it does for a full pipe.  On a long way an
-agent runs out of credit while more is on its way to it, and the driver cannot see that.  So a window
-doubles when as much as it holds was read in a short time: the larger it is, the more bytes may be
-under way in one round trip.  The windows of all streams of a host share a budget, so memory is
-bounded.
+agent runs out of credit while more is on its way there, and the driver cannot see that.  So a
+window doubles when as much as it holds was read in a short time: the larger it is, the more bytes
+may be under way in one round trip.  The windows of all streams of a host share a budget, so memory
+is bounded.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from currant.hosts._member import Member, State
 from currant.hosts._names import fold
 from currant.hosts._placement import shortage
 from currant.hosts._places import Places
+from currant.hosts._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -53,6 +54,7 @@ class Pool:
         self.members: dict[str, Member] = {}
         self._settings = settings
         self._tasks = tasks
+        self._turns = Turns(tasks)
         self._places = Places()
         self._hopeful: dict[str, Capacity] = {}
         self._is_up: dict[str, bool] = {}  # as it was told
@@ -64,7 +66,7 @@ class Pool:
 
     def add(self, host: Host) -> Member:
         """Begin to connect to a host."""
-        self.members[host.name] = member = Member(host, self._settings, self._note)
+        self.members[host.name] = member = Member(host, self._settings, self._turns, self._note)
         self._hopeful[host.name] = member.capacity
         self._places.add(host.name)
         self._tasks.start_soon(member.run, name=f"currant host {host.name}")
