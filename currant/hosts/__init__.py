@@ -3,8 +3,9 @@
 To read the package: `_host` describes one host, `_names` and `_lists` how people write many, and
 `_transports` and `_dask` the ways to them.  `_hosts` is the launcher.  It has a `_pool` with a
 `_member` for each host, which takes `_turns` to connect, and asks `_placement`, which is pure, who
-runs where; `_places` waits for the answer.  `_fence` keeps a lost command from running twice, `_spec` says what a host is told to
-start, `_process` gives places back, and `_check` looks up programs.
+runs where; `_places` waits for the answer.  `_fence` keeps a lost command from running twice,
+`_spec` says what a host is told to start, `_process` gives places back, and `_check` looks up
+programs.
 """
 
 from currant._remote.transport import Transport
