@@ -1,8 +1,8 @@
 """What does it cost that commands run on another host?
 
 The other host is this machine, so nothing but the way there differs.  The ways are a pipe to an
-agent; ssh, to a server on 127.0.0.1; and both through a relay that delays all bytes by 25 ms in
-each direction.  The peer is the same on this machine, without an agent.
+agent; ssh, to a server on 127.0.0.1; both through a relay that delays all bytes by 25 ms in each
+direction; and a worker of Dask.  The peer is the same on this machine, without an agent.
 
 - Entry: from before `Hosts` is entered until it was, with one host.  For ssh there is also the time
   beyond that of ``ssh HOST true`` right before.
@@ -44,11 +44,14 @@ from benchmarks._measure import (
     numbered_lines,
 )
 from currant import Batch, Command, LocalLauncher, Runner, Started
-from currant.hosts import Host, Hosts, argv
+from currant.hosts import Host, Hosts, argv, dask
+from tests.kept import free_port
 from tests.sshd import on_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from currant.hosts import DaskConnect
 
 RELAY = (sys.executable, "-IS", str(Path(__file__).with_name("_relay.py")), "0.025")
 TRUE = shutil.which("true") or "true"
@@ -77,7 +80,7 @@ class Way:
         is_far: whether all bytes are delayed.
     """
 
-    over: Literal["pipe", "ssh"] | None
+    over: Literal["pipe", "ssh", "dask"] | None
     is_far: bool = False
 
     @contextmanager
@@ -91,11 +94,15 @@ class Way:
         if self.over == "pipe":
             yield Hosts(names, connect=argv([*relay, "env"]))
             return
+        if self.over == "dask":
+            with _cluster() as connect:
+                yield Hosts(anyio.run(connect.hosts), connect=connect)
+            return
         with _server() as client:
             yield Hosts(names, connect=argv([*relay, *client], as_line=True))
 
 
-LOCAL, PIPE, SSH = Way(None), Way("pipe"), Way("ssh")
+LOCAL, PIPE, SSH, DASK = Way(None), Way("pipe"), Way("ssh"), Way("dask")
 FAR_PIPE, FAR_SSH = Way("pipe", is_far=True), Way("ssh", is_far=True)
 
 
@@ -105,6 +112,20 @@ def _server() -> Iterator[list[str]]:
     os.environ.setdefault("CURRANT_TEST", "benchmarks")  # The server passes it on.
     with TemporaryDirectory(prefix="currant-ssh-") as folder, on_loopback(Path(folder)) as server:
         yield [server.program, "-T", "-F", str(server.config), server.addresses["n1"]]
+
+
+@contextmanager
+def _cluster() -> Iterator[DaskConnect]:
+    """Run a cluster of Dask with one worker; yield the way into it."""
+    port = free_port()
+    argv_of_cluster = [sys.executable, "-m", "tests.dask_cluster", str(port), "1"]
+    with subprocess.Popen(argv_of_cluster, stderr=subprocess.PIPE) as cluster:
+        assert cluster.stderr is not None
+        cluster.stderr.readline()
+        try:
+            yield dask(f"tcp://127.0.0.1:{port}")
+        finally:
+            cluster.terminate()
 
 
 # ---- one host ----
@@ -278,6 +299,7 @@ def _starts_rows(setting: Setting) -> list[Row]:
     return [
         Row(f"{what} a pipe", "commands/s", "rate", "local", "here", ours="pipe"),
         Row(f"{what} ssh", "commands/s", "rate", "local", "here", ours="ssh", at_least=0.9),
+        Row(f"{what} Dask", "commands/s", "rate", "local", "here", ours="dask", at_least=0.7),
         Row(far, "commands/s", "rate", "local", "here", ours="far pipe"),
         Row(f"{far}: time of each", "ms", "time", ours="far pipe", limit=4),
         Row(f"{what} ssh with 50 ms: time of each", "ms", "time", ours="far ssh", limit=4),
@@ -291,6 +313,7 @@ def _throughput_rows(setting: Setting) -> list[Row]:
         Row(f"{what} a pipe", "MB/s", "rate", "local", "here", ours="pipe", at_least=0.35),
         Row(f"{what} ssh", "MB/s", "rate", "plain ssh", plain, ours="ssh", at_least=0.9),
         Row(f"{what} a pipe with 50 ms", "MB/s", "rate", ours="far pipe"),
+        Row(f"{what} Dask", "MB/s", "rate", ours="dask"),
     ]
 
 
@@ -336,6 +359,7 @@ _STARTS = Trial(
         "local": LoopSide(partial(starts, LOCAL)),
         "pipe": LoopSide(partial(starts, PIPE)),
         "ssh": LoopSide(partial(starts, SSH), requires="sshd"),
+        "dask": LoopSide(partial(starts, DASK), requires="distributed"),
         "far pipe": LoopSide(partial(starts, FAR_PIPE)),
         "far ssh": LoopSide(partial(starts, FAR_SSH), requires="sshd"),
     },
@@ -350,6 +374,7 @@ _THROUGHPUT = Trial(
         "ssh": LoopSide(partial(throughput, SSH), requires="sshd"),
         "plain ssh": PlainSide(plain_ssh, requires="sshd"),
         "far pipe": LoopSide(partial(throughput, FAR_PIPE)),
+        "dask": LoopSide(partial(throughput, DASK), requires="distributed"),
     },
     _throughput_rows,
 )

@@ -23,9 +23,9 @@ def main() -> None:
         silence_logs=50,
     ):
         print("Server listening", file=sys.stderr, flush=True)  # noqa: T201 - the keeper waits for it
-        signal.sigwait({signal.SIGTERM})
+        signal.pause()
 
 
 if __name__ == "__main__":  # Each worker imports this file again.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     main()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from currant.hosts import ArgvConnect
 
-__all__ = ["NOWHERE", "Server", "namespaces", "on_loopback"]
+__all__ = ["NOWHERE", "PLACES", "Server", "namespaces", "on_loopback"]
 
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 """Where to look for programs; ``sbin`` is seldom in the PATH of a user."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import to_thread
 
 from currant import (
     Command,
@@ -38,7 +40,7 @@ from tests.waiting import EXEC_FOREVER, LIMIT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lifeline import Gate
+    from tests.lifeline import Gate, Lifeline
 
 pytestmark = [pytest.mark.anyio, needs_proc]
 
@@ -391,6 +393,25 @@ async def test_hosts_serve_one_runner_at_a_time() -> None:
             assert (await runner.join()).ok
     with pytest.raises(CurrantError, match=r"Hosts\.launch works while a Runner"):
         await hosts.launch(Command(["true"]))
+
+
+def test_end_of_asyncio_run_stops_commands_with_their_grace(lifeline: Lifeline) -> None:
+    """It cancels all tasks natively, the ones that keep the connections too."""
+    hosts = piped_hosts("a,b")
+    line = f"trap 'echo bye >&9; exit' TERM; {lifeline.hold('up')}; while :; do sleep 0.05; done"
+    commands = on_each(hosts, Command.shell(line, name="job", grace=LIMIT))
+
+    async def main() -> None:
+        task = asyncio.create_task(run())
+        await to_thread.run_sync(lifeline.wait_for, "up")
+        assert not task.done()
+
+    async def run() -> None:
+        async with Runner(commands, launcher=hosts):
+            await anyio.sleep_forever()
+
+    asyncio.run(main())
+    assert lifeline.wait_for_end() == {"up", "bye"}
 
 
 # ---- hosts that come and go on request ----

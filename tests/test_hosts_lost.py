@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from signal import SIGSTOP, SIGTERM
+from contextlib import suppress
+from random import Random
+from signal import SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,6 +22,7 @@ from currant import (
     HostLostError,
     HostUp,
     LaunchError,
+    Line,
     RestartPolicy,
     Runner,
     Started,
@@ -117,7 +120,7 @@ async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
     (aborted,) = [each for each in told.messages if isinstance(each, Aborted)]
     assert isinstance(aborted.error, HostLostError)
     assert aborted.error.host == "a"
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
 
 
 @pytest.mark.backends("asyncio")
@@ -138,7 +141,7 @@ async def test_silent_network_ends_commands_there_before_they_start_elsewhere(
             await wait_for(lifeline, "b")
             runner.kill()
     assert starts(told.messages) == [("job", "a"), ("job", "b")]
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
 
 
 async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> None:
@@ -157,7 +160,33 @@ async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> N
     assert [each.signal for each in exits] == [SIGTERM, SIGTERM]
     (lost,) = [each for each in told.messages if isinstance(each, HostLost)]
     assert lost.host == "a"
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
+
+
+async def test_escapee_on_a_lost_host_holds_its_command_up(lifeline: Lifeline) -> None:
+    """The exit of the command is known, but the end of what has left its group is not."""
+    hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
+    command = Command.shell("exit 3", name="job", grace=GRACE)
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            process = await hosts.launch(command)
+            await process.wait()
+            await process.aclose()
+            lost_at = time.monotonic()
+            kill_agent(hosts, "a")
+            while "a" in hosts.up:
+                await anyio.lowlevel.checkpoint()
+            await hosts.sweep("job")
+            again = await hosts.launch(command)
+            assert time.monotonic() - lost_at >= FENCE
+            await again.wait()
+            await hosts.sweep("job")
+            hosts.drain("b")  # Such an agent says that it has ended everything.
+            await again.aclose()
+            while "b" in hosts.up:
+                await anyio.lowlevel.checkpoint()
+            await hosts.sweep("job")
+            assert hosts._fence.delay("job", time.monotonic()) == 0.0
 
 
 async def test_lost_host_is_connected_to_again(lifeline: Lifeline) -> None:
@@ -231,7 +260,7 @@ async def test_place_of_a_lost_command_stays_taken_until_it_has_ended(lifeline: 
             ).wait()
             assert second.status == "succeeded"
             assert time.monotonic() - lost_at >= FENCE
-    lifeline.ended()
+    await to_thread.run_sync(lifeline.wait_for_end)
 
 
 async def test_host_that_is_lost_during_a_start_counts_as_lost(tmp_path: Path) -> None:
@@ -272,7 +301,7 @@ async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) 
             runner.kill()
             results = await runner.join()
     assert results["job"].status in ("stopped", "failed")
-    assert lifeline.ended() == {"a"}
+    assert await to_thread.run_sync(lifeline.wait_for_end) == {"a"}
 
 
 async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline) -> None:
@@ -290,3 +319,42 @@ async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline)
             await hosts.sweep("job", 0)
             await to_thread.run_sync(lifeline.wait_for_end)
             runner.kill()
+
+
+@pytest.mark.backends("asyncio")
+@pytest.mark.slow
+async def test_random_losses_leave_nothing_and_start_no_second_copy(tmp_path: Path) -> None:
+    """Each command holds a lock, with its descendants: a second copy of it says so."""
+    hosts = piped_hosts("a,b,c", silence=SILENCE, retry_delay=0.05, per_host=4)
+    random = Random(1)
+    lines = [
+        EXEC_FOREVER,
+        f"trap '' TERM; {FOREVER} & wait; {FOREVER}",
+        f"setsid {FOREVER} & sleep 0.3; exit 3",
+        "exec sleep 0.2",
+    ]
+
+    def locked(number: int) -> Command:
+        lock = f"exec 8>'{tmp_path}/{number}'; flock -n 8 || {{ echo copy; exit 7; }}"
+        line, host = lines[number % 4], "b" if number % 4 == 3 else None
+        return Command.shell(f"{lock}; {line}", name=f"c{number}", host=host, grace=GRACE)
+
+    async def lose_hosts() -> None:
+        for _ in range(15):
+            await anyio.sleep(random.uniform(0.1, 0.6))
+            for name in random.sample(sorted(hosts.up), min(1, len(hosts.up))):
+                with suppress(ProcessLookupError):
+                    os.kill(agent_of(hosts, name), random.choice([SIGKILL, SIGTERM]))
+        runner.kill()
+
+    policy = RestartPolicy("always", delay=0.05, max_delay=0.2)
+    commands = [locked(number) for number in range(8)]
+    with anyio.fail_after(3 * LIMIT):
+        async with (
+            Runner(commands, launcher=hosts, restart=policy) as runner,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(lose_hosts)
+            messages = [message async for message in runner]
+    assert [each for each in messages if isinstance(each, Line) and each.data == b"copy"] == []
+    assert [each for each in messages if isinstance(each, Aborted)]

@@ -88,6 +88,7 @@ class Connection:
         agent_pid: the pid of the agent.
         python: the version of its Python, such as ``"3.11.2"``.
         cpus: how many processors its host has.
+        has_ended: whether the agent has said that it has ended everything, and itself.
         is_dying: whether the agent is about to end by itself, because of a signal.
         identity: what tells the agent apart from all other processes of the host; None if the host
             does not tell.
@@ -124,6 +125,7 @@ class Connection:
         self.agent_pid = 0
         self.python = ""
         self.cpus = 1
+        self.has_ended = False
         self._on_change = on_change or _do_nothing
         self.identity: str | None = None
         self.is_held = False
@@ -345,6 +347,7 @@ class Connection:
             self._dying = plain(get(parse(body), "reason", str))
             self._on_change()
         elif kind == Kind.GONE:
+            self.has_ended = True
             self._lose("the agent has ended")
         elif kind != Kind.PONG and not 0 < number <= self._last_number:
             raise FrameError(f"a {kind.name} about a process {number}")

@@ -152,7 +152,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         self._fence = Fence()
         self._pool: Pool | None = None
         self._not_on: dict[str, set[str]] = {}
-        self._ran_on: dict[str, set[Member]] = {}
+        self._unswept: dict[str, dict[LocalLauncher | RemoteLauncher, float]] = {}
 
     @classmethod
     def from_file(cls, path: StrOrPath, **options: Unpack[HostsOptions]) -> Hosts:
@@ -266,7 +266,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
                     pool.leave()  # The task group waits, bounded by the agents and the heartbeat.
         finally:
             self._pool = None
-            self._not_on, self._ran_on = {}, {}
+            self._not_on, self._unswept = {}, {}
         if failure is not None:
             raise failure
 
@@ -323,8 +323,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
         # Not `anyio.current_time`: the fence outlives the event loop, and its clock.
         await anyio.sleep(self._fence.delay(command.name, time.monotonic()))
         member, place = await pool.acquire(command.name, self._needs_of(command))
-        self._ran_on.setdefault(command.name, set()).add(member)
+        assert member.launcher is not None
         launcher = member.launcher
+        self._unswept.setdefault(command.name, {})[launcher] = self._grace_of(command)
 
         def end(*, is_lost: bool) -> None:
             self._end(pool, command, place, is_lost=is_lost)
@@ -332,7 +333,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         try:
             return await self._start(command, member, place.gpus, end)
         except BaseException:
-            end(is_lost=isinstance(launcher, RemoteLauncher) and launcher.is_lost)
+            end(is_lost=_is_unknown(launcher))
             raise
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
@@ -355,25 +356,29 @@ class Hosts(anyio.AsyncContextManagerMixin):
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
         """End the escapees of a command, or of all, where they were; see `Sweeper.sweep`.
 
+        Those of a lost host are ended there, and the fence holds the command up until then.
         Cancellation: the stop was requested; SIGKILL may or may not have been sent.
 
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
-        ran_on = self._ran_on
-        members = set[Member]().union(*ran_on.values()) if name is None else ran_on.get(name, ())
-        launchers = [each.launcher for each in members if each.launcher is not None]
+        if name is not None:
+            launchers = self._unswept.pop(name, {})
+        else:
+            launchers = {each: 0.0 for used in self._unswept.values() for each in used}
         errors: list[CannotStopError] = []
 
-        async def sweep_one(launcher: LocalLauncher | RemoteLauncher) -> None:
+        async def sweep_one(launcher: LocalLauncher | RemoteLauncher, own_grace: float) -> None:
             try:
                 await launcher.sweep(name, grace)
             except CannotStopError as error:
                 errors.append(error)
+            if name is not None and _is_unknown(launcher):
+                self._raise_fence(name, own_grace)
 
         async with anyio.create_task_group() as tasks:
-            for launcher in launchers:
-                tasks.start_soon(sweep_one, launcher)
+            for launcher, own_grace in launchers.items():
+                tasks.start_soon(sweep_one, launcher, own_grace)
         for error in errors:
             raise error
 
@@ -406,11 +411,24 @@ class Hosts(anyio.AsyncContextManagerMixin):
         """Give back the place of a command; if that is lost, when it has ended for sure."""
         if not is_lost:
             pool.release(place)
-            return
-        grace = self.limits.grace if command.grace is None else command.grace
+        else:
+            pool.release_after(place, self._raise_fence(command.name, self._grace_of(command)))
+
+    def _raise_fence(self, name: str, grace: float) -> float:
+        """Start no command of that name while a lost one may run; return the seconds."""
         delay = self._settings.silence + grace + self.limits.reap
-        self._fence.raise_until(command.name, time.monotonic() + delay)
-        pool.release_after(place, delay)
+        self._fence.raise_until(name, time.monotonic() + delay)
+        return delay
+
+    def _grace_of(self, command: LaunchSpec) -> float:
+        return self.limits.grace if command.grace is None else command.grace
+
+
+def _is_unknown(launcher: LocalLauncher | RemoteLauncher) -> bool:
+    """Return whether a host was lost, so that its processes may live on for a while."""
+    if not isinstance(launcher, RemoteLauncher):
+        return False
+    return launcher.is_lost and not launcher.connection.has_ended
 
 
 def as_hosts(hosts: str | Iterable[str | Host]) -> list[Host]:
