@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from benchmarks import call, command_line, contain, cost, kill, latency, spawn, start, throughput
+from benchmarks import (
+    call,
+    command_line,
+    contain,
+    cost,
+    hosts,
+    kill,
+    latency,
+    spawn,
+    start,
+    throughput,
+)
 from benchmarks._measure import LoopSide, Setting
 
 if TYPE_CHECKING:
@@ -34,6 +45,7 @@ QUESTIONS: dict[str, Question] = {
         cost.QUESTION,
         start.QUESTION,
         contain.QUESTION,
+        hosts.QUESTION,
     )
 }
 

@@ -17,7 +17,7 @@ from currant import PIPE, Command, LaunchError
 from currant._agent.frames import MAX_BODY, FrameError, FrameReader, Kind, header, parse
 from currant._agent.link import ROOM, Link
 from currant._agent.spec import decode_spec, encode_spec
-from currant._remote.credit import FIRST_WINDOW, LARGEST_WINDOW, Budget, Window
+from currant._remote.credit import FIRST_WINDOW, LARGEST_WINDOW, SHORT, Budget, Window
 from currant._remote.peer import END_LIMIT
 from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.limits import Limits
@@ -166,18 +166,39 @@ async def test_sender_of_bulk_waits_for_room(pipe: tuple[int, int]) -> None:
 # ---- credit ----
 
 
-def test_window_grows_only_if_the_host_had_run_out() -> None:
-    """Up to a limit, and within the budget of the host."""
+def use_up(window: Window, now: float) -> int:
+    """Have the host send all that it may, and a reader take it; return the credit it gets."""
+    left = window._credit
+    window.note_received(left)
+    return window.note_read(left, now)
+
+
+def test_window_grows_if_it_is_read_in_a_short_time() -> None:
+    """Up to a limit; nothing is known about the first one."""
     window = Window(Budget(total=LARGEST_WINDOW))
-    window.note_received(FIRST_WINDOW // 2)
-    assert window.note_read(FIRST_WINDOW // 2) == FIRST_WINDOW // 2
     sizes = []
-    for _ in range(6):
-        left = window._credit
-        window.note_received(left)
-        assert window.note_read(left) > 0
+    for _ in range(8):
+        assert use_up(window, 1.0) > 0
         sizes.append(window.size // FIRST_WINDOW)
-    assert sizes == [2, 4, 8, 16, 16, 16]
+    assert sizes == [1, 2, 4, 8, 16, 32, 64, 64]
+
+
+def test_window_of_slow_output_stays_small() -> None:
+    """It is not what slows the command."""
+    window = Window(Budget())
+    for number in range(8):
+        use_up(window, SHORT * number)
+    assert window.size == FIRST_WINDOW
+
+
+def test_window_grows_though_the_host_always_has_credit() -> None:
+    """Half of the credit is on its way to a far host while it sends the other half."""
+    window = Window(Budget())
+    for _ in range(8):
+        window.note_received(FIRST_WINDOW // 2)
+        window.note_read(FIRST_WINDOW // 2, 1.0)
+        assert window._credit > 0
+    assert window.size > FIRST_WINDOW
 
 
 def test_windows_of_a_host_share_a_budget() -> None:
@@ -185,12 +206,11 @@ def test_windows_of_a_host_share_a_budget() -> None:
     budget = Budget(total=FIRST_WINDOW)
     windows = [Window(budget) for _ in range(2)]
     for window in windows:
-        window.note_received(FIRST_WINDOW)
-        window.note_read(FIRST_WINDOW)
+        use_up(window, 1.0)
+        use_up(window, 1.0)
     assert [window.size for window in windows] == [2 * FIRST_WINDOW, FIRST_WINDOW]
     windows[0].close()
-    windows[1].note_received(FIRST_WINDOW)
-    windows[1].note_read(FIRST_WINDOW)
+    use_up(windows[1], 1.0)
     assert windows[1].size == 2 * FIRST_WINDOW
 
 
@@ -204,7 +224,7 @@ def test_credit_adds_up(reads: list[int]) -> None:
         unread += sent
         taken = min(size, unread)
         unread -= taken
-        window.note_read(taken)
+        window.note_read(taken, 1.0)
         assert window._credit + unread <= window.size
         assert window._credit or unread
 

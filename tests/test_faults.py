@@ -9,16 +9,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.cell import Cell, run_cells
+from tests.faults.hosts import TOOLS, HostCell, host_table, run_host_cells
 from tests.faults.kinds import KINDS
 from tests.faults.report import report
 from tests.faults.tools import PEERS, currant, peer
 from tests.waiting import LIMIT
+
+if TYPE_CHECKING:
+    from tests.sshd import Server
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,3 +99,25 @@ def test_every_peer_has_a_command_line() -> None:
         assert Cell(tool, KINDS["plain"], "SIGKILL").has_meaning
     with pytest.raises(ValueError, match="no peer 'nobody'"):
         peer("nobody", sys.executable, 1)
+
+
+@pytest.mark.parametrize("event", ["SIGTERM", "SIGKILL"])
+def test_no_process_is_left_on_a_host(event: str, ssh_network: Server) -> None:
+    """All is gone if the driver ends; plain ssh leaves processes, so the matrix would see them."""
+    ours, plain_ssh = TOOLS[-1], TOOLS[0]
+    cells = [HostCell(ours, KINDS[kind], event) for kind in ("ignores signals", "setsid")]
+    outcomes = run_host_cells(cells, ssh_network, jobs=2, within=LIMIT)
+    left = HostCell(plain_ssh, KINDS["ignores signals"], event)
+    outcomes |= run_host_cells([left], ssh_network, jobs=1, within=0)
+    *_, of_ours, of_ssh = host_table(outcomes)
+    assert (of_ours, of_ssh) == ("| currant | 0 | 0 |", "| ssh | 1 of 1 | – |"), outcomes
+
+
+def test_a_host_tool_that_fails_is_broken_and_shows_why(ssh_network: Server) -> None:
+    """The outcome has its error message."""
+    tool = replace(TOOLS[0], arguments=lambda command, hosts: ["-F/nowhere", *hosts, command])
+    cell = HostCell(tool, KINDS["plain"], "SIGKILL")
+    (outcome,) = run_host_cells([cell], ssh_network, jobs=1).values()
+    assert str(outcome) == "broken"
+    assert "before all commands were up" in outcome.problem
+    assert "/nowhere" in outcome.problem

@@ -65,7 +65,8 @@ class RemoteOutput(ByteReceiveStream):
             chunk = chunk[:max_bytes]
         else:
             self._chunks.popleft()
-        if (count := self._window.note_read(len(chunk))) and not self._has_ended:
+        count = self._window.note_read(len(chunk), anyio.current_time())
+        if count and not self._has_ended:
             body = {"stream": self._stream, "count": count}
             self._process.send(Kind.CREDIT, body)
         whole = chunk.obj

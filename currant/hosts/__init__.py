@@ -1,10 +1,10 @@
 """Many hosts behind one Runner: which there are, what runs where, and what if one is lost.
 
 To read the package: `_host` describes one host, `_lists` how people write many, and `_transports`
-and `_dask` the ways to them.  `_hosts` is the launcher.  It has a `_pool` with a
-`_member` for each host, and asks `_placement`, which is pure, who runs where; `_places` waits for
-the answer.  `_fence` keeps a lost command from running twice, `_spec` says what a host is told to
-start, `_process` gives places back, and `_check` looks up programs.
+and `_dask` the ways to them.  `_hosts` is the launcher.  It has a `_pool` with a `_member` for each
+host, which takes `_turns` to connect, and asks `_placement`, which is pure, who runs where;
+`_places` waits for the answer.  `_fence` keeps a lost command from running twice, `_spec` says what
+a host is told to start, `_process` gives places back, and `_check` looks up programs.
 """
 
 from currant._remote.transport import Transport

@@ -102,7 +102,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
             ``"cpus"``: as many as it has processors; None: no limit.
         connect: the way to a host; None: `ssh()`.
         wait_for: how many hosts to wait for on entry: ``"all"`` waits until each is up or has
-            failed, 15 seconds at most.  Hosts that are up later take commands then.
+            failed, 15 seconds at most each.  Hosts that are up later take commands then.
         silence: after so many seconds without a sign of this program, a host ends everything.
         reconnect: whether to connect again to hosts that are lost, or could not be reached.
         cwd: the working directory of commands, as `Host.cwd`, which comes first.

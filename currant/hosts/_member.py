@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from currant.hosts._host import Host
     from currant.hosts._placement import Capacity, Needs
     from currant.hosts._settings import Settings
+    from currant.hosts._turns import Turns
 
 __all__ = ["Member", "State"]
 
@@ -56,6 +57,7 @@ class Member:
     Args:
         host: the host.
         settings: those of all hosts.
+        turns: when it may be connected to.
         on_change: called after each change.
         replaces: the identity of an agent that is killed first, if it still runs.
 
@@ -71,6 +73,7 @@ class Member:
         self,
         host: Host,
         settings: Settings,
+        turns: Turns,
         on_change: Callable[[Member], None],
         replaces: str | None = None,
     ) -> None:
@@ -79,6 +82,7 @@ class Member:
         self.launcher: LocalLauncher | RemoteLauncher | None = None
         self.error: HostLostError | None = None
         self._settings = settings
+        self._turns = turns
         self._on_change = on_change
         self._about: tuple[int, str, int] | None = None  # the pid, the Python and the processors
         self.identity = replaces
@@ -150,7 +154,9 @@ class Member:
             replaces=self.identity,
             on_change=self._note_change,
         )
-        async with launcher:
+        async with AsyncExitStack() as stack:
+            async with self._turns.take():
+                await stack.enter_async_context(launcher)
             connection = launcher.connection
             self.identity = connection.identity
             self._about = connection.agent_pid, connection.python, connection.cpus

@@ -404,9 +404,11 @@ def shortage(needs: Needs, hosts: Mapping[str, Capacity]) -> str | None:
     """Return why no host could ever hold a request; None if one could."""
     if needs.host is not None and needs.host not in hosts:
         return f"there is no host {needs.host!r}{suggestion(needs.host, list(hosts))}"
-    possible = {name: each for name, each in hosts.items() if needs.may_be_on(name)}
-    if any(capacity.holds(needs) for capacity in possible.values()):
+    asked = hosts if needs.host is None else {needs.host: hosts[needs.host]}
+    # Each start asks: among a thousand hosts, the first one usually answers.
+    if any(each.holds(needs) and needs.may_be_on(name) for name, each in asked.items()):
         return None
+    possible = {name: each for name, each in asked.items() if needs.may_be_on(name)}
     where = "on one host" if needs.host is None else f"on its host {needs.host!r}"
     for name, amount in needs.amounts:
         most = max((capacity.of(name) for capacity in possible.values()), default=0)

@@ -22,6 +22,7 @@ from currant._values.messages import HostLost, HostUp
 from currant.hosts._member import Member, State
 from currant.hosts._placement import shortage
 from currant.hosts._places import Places
+from currant.hosts._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -58,6 +59,7 @@ class Pool:
         self._settings = settings
         self._fence = fence
         self._tasks = tasks
+        self._turns = Turns(tasks)
         self._places = Places()
         self._hopeful: dict[str, Capacity] = {}
         self._is_up: dict[str, bool] = {}  # as it was told
@@ -70,7 +72,8 @@ class Pool:
     def add(self, host: Host) -> Member:
         """Begin to connect to a host."""
         replaces = self._fence.agents.get(host.name)
-        self.members[host.name] = member = Member(host, self._settings, self._note, replaces)
+        member = Member(host, self._settings, self._turns, self._note, replaces)
+        self.members[host.name] = member
         self._hopeful[host.name] = member.capacity
         self._places.add(host.name)
         self._tasks.start_soon(member.run, name=f"currant host {host.name}")

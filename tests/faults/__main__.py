@@ -7,6 +7,7 @@ import os
 import sys
 from importlib.util import find_spec
 
+from tests.faults import hosts
 from tests.faults.cell import EVENTS, Cell, run_cells
 from tests.faults.kinds import KINDS
 from tests.faults.report import report
@@ -15,6 +16,8 @@ from tests.faults.tools import PEERS, Tool, currant, peer
 
 def main() -> None:
     """Run the selected cells; exit with 1 if a cell of currant is not clean."""
+    if sys.argv[1:2] == ["--hosts"]:
+        sys.exit(hosts.main(sys.argv[2:]))
     options = _options()
     if sys.platform != "linux":
         sys.exit("the fault matrix needs Linux: it finds processes in /proc")
@@ -37,6 +40,8 @@ def _options() -> argparse.Namespace:
         prog="python -m tests.faults",
         description="Search for leftover processes, for each kind of command and each event. "
         "All options may be repeated; default: all cells of currant.",
+        epilog="With --hosts as the first option: what tools for many hosts leave there; "
+        "see --hosts --help.",
     )
 
     def choice(option: str, values: list[str], text: str) -> None:

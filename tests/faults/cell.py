@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from tests.faults.kinds import Kind
     from tests.faults.tools import Tool
 
-__all__ = ["EVENTS", "LEEWAY", "Cell", "Outcome", "run_cells"]
+__all__ = [
+    "EVENTS",
+    "LEEWAY",
+    "START_LIMIT",
+    "Cell",
+    "Outcome",
+    "Pipe",
+    "run_cells",
+    "signals_that_end",
+]
 
 EVENTS: dict[str, str | Signals] = {
     "another fails": "fail",
@@ -109,13 +118,13 @@ def run_cells(
         show: is called with a line about each cell as soon as its outcome is known.
     """
     outcomes: dict[Cell, Outcome] = {}
-    with marked.swept() as mark, _signals_that_end():
+    with marked.swept() as mark, signals_that_end():
         anyio.run(_run_all, cells, jobs, limit, mark, outcomes, show)
     return {cell: outcomes[cell] for cell in cells}
 
 
 @contextmanager
-def _signals_that_end() -> Iterator[None]:
+def signals_that_end() -> Iterator[None]:
     """Make SIGTERM and SIGHUP end this program as Ctrl-C does.
 
     This also makes sure that the tools inherit no ignored signal: ``nohup`` and a shell's ``&``
@@ -156,7 +165,7 @@ async def _run_cell(cell: Cell, run_mark: str, limit: float) -> Outcome:
     mark = f"FAULTS_CELL={uuid4().hex}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="currant-faults-")))
-        up, trigger = (stack.enter_context(_Pipe(folder / name)) for name in ("up", "trigger"))
+        up, trigger = (stack.enter_context(Pipe(folder / name)) for name in ("up", "trigger"))
         errors = stack.enter_context(TemporaryFile())
         variables = dict(pair.split("=", 1) for pair in (run_mark, mark)) | {
             "FAULTS_UP": str(up.path),
@@ -201,12 +210,12 @@ def _command_line(cell: Cell, folder: Path) -> list[str]:
     return [word.format(folder=folder, **commands) for word in cell.tool.argv]
 
 
-async def _start(cell: Cell, host: subprocess.Popen[bytes], up: _Pipe, mark: str) -> str:
+async def _start(cell: Cell, host: subprocess.Popen[bytes], up: Pipe, mark: str) -> str:
     """Wait until both commands are up; return the problem, or "" if there is none."""
     missing = cell.kind.words | OTHER.words
     deadline = time.monotonic() + START_LIMIT
     while missing:
-        missing -= await up.read()
+        missing -= set(await up.read())
         if host.poll() is not None:
             return f"the tool exited with {host.returncode} before all commands were up"
         if time.monotonic() > deadline:
@@ -232,7 +241,7 @@ async def _find_leftovers(mark: str, known: dict[int, str], began: float, limit:
     return Outcome(seconds=clean_looks[0])
 
 
-class _Pipe:
+class Pipe:
     """A named pipe, open here for reading and writing, so that opening it blocks no process."""
 
     def __init__(self, path: Path) -> None:
@@ -247,12 +256,12 @@ class _Pipe:
     def __exit__(self, *exc_info: object) -> None:
         os.close(self._fd)
 
-    async def read(self) -> set[str]:
+    async def read(self) -> list[str]:
         """Return the words that were written; wait at most a tenth of a second for them."""
         with anyio.move_on_after(0.1):
             await anyio.wait_readable(self._fd)
-            return set(os.read(self._fd, 65536).decode().split())
-        return set()
+            return os.read(self._fd, 65536).decode().split()
+        return []
 
     def write(self, word: str) -> None:
         """Write one line."""

@@ -1,0 +1,138 @@
+"""A thousand hosts are not connected to at the same time, or none of them would be in time."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from currant.hosts import Hosts, _turns
+from currant.hosts._turns import AT_A_TIME
+from tests.waiting import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from currant.hosts import Host
+
+pytestmark = pytest.mark.anyio
+
+COUNT = 2 * AT_A_TIME + 1
+
+
+class Mute:
+    """The ways to hosts that never say a word; `hang_up` ends one of them."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.change = anyio.Event()
+        self._ends: list[int] = []
+
+    def connect(self, host: Host) -> MuteTransport:
+        """Return the way to a host."""
+        return MuteTransport(self)
+
+    def open(self) -> tuple[int, int]:
+        """Return the files of one more connection."""
+        read_fd, write_fd = os.pipe()
+        for fd in (read_fd, write_fd):
+            os.set_blocking(fd, False)
+        self._ends.append(write_fd)
+        self.opened += 1
+        self.change.set()
+        return read_fd, os.dup(read_fd)
+
+    def hang_up(self) -> None:
+        """End the oldest connection."""
+        os.close(self._ends.pop(0))
+
+    def close(self) -> None:
+        """End all."""
+        while self._ends:
+            self.hang_up()
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until so many connections were opened."""
+        with anyio.fail_after(LIMIT):
+            while self.opened < count:
+                self.change = anyio.Event()
+                await self.change.wait()
+        await anyio.wait_all_tasks_blocked()
+
+
+class MuteTransport:
+    """The way to one such host."""
+
+    def __init__(self, mute: Mute) -> None:
+        self._mute = mute
+        self._files: tuple[int, ...] = ()
+
+    def open(self) -> tuple[int, int]:
+        """Open the way."""
+        files = self._files = self._mute.open()
+        return files
+
+    async def listen(self) -> None:
+        """Say nothing."""
+
+    def said(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def was_turned_away(self) -> bool:
+        """Return whether to try again."""
+        return False
+
+    async def aclose(self) -> None:
+        """Close the files."""
+        files, self._files = self._files, ()
+        for fd in files:
+            with suppress(OSError):
+                anyio.notify_closing(fd)
+            os.close(fd)
+
+
+@pytest.fixture
+def mute() -> Iterator[Mute]:
+    """Hosts that say nothing."""
+    ways = Mute()
+    yield ways
+    ways.close()
+
+
+async def enter(ways: Mute) -> None:
+    """Enter many such hosts."""
+    hosts = Hosts([f"h{number}" for number in range(COUNT)], connect=ways.connect, reconnect=False)
+    async with hosts:
+        pytest.fail("no host has answered")
+
+
+async def test_few_hosts_are_connected_to_at_a_time(
+    mute: Mute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one has its turn when one has failed; a cancelled entry leaves nothing."""
+    monkeypatch.setattr(_turns, "LONGEST", inf)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter, mute)
+        await mute.wait_for(AT_A_TIME)
+        assert mute.opened == AT_A_TIME
+        mute.hang_up()
+        await mute.wait_for(AT_A_TIME + 1)
+        assert mute.opened == AT_A_TIME + 1
+        tasks.cancel_scope.cancel()
+
+
+async def test_silent_hosts_do_not_hold_up_others(
+    mute: Mute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn is passed on after a while, though the host may still answer."""
+    monkeypatch.setattr(_turns, "LONGEST", 0.01)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter, mute)
+        await mute.wait_for(COUNT)
+        tasks.cancel_scope.cancel()
