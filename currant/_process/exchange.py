@@ -35,7 +35,7 @@ async def exchange(
     port: int,
     request: bytes,
     most: int,
-    listens: Callable[[str, int], bool | None] = lambda *_: None,
+    listens: Callable[[str, int], bool | None] = lambda _address, _port: None,
 ) -> Answer:
     """Connect to a server, send a request, and receive the answer up to the end of a line.
 

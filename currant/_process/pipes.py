@@ -411,7 +411,7 @@ class PipeStdio(Stdio):
                 elif stdin is None:
                     self.stdin = self._open_input()
                 elif stdin == os.devnull:
-                    self._child_ends.append(os.open(stdin, os.O_RDONLY))
+                    self._child_ends.append(os.open(os.devnull, os.O_RDONLY))
                 else:
                     self._child_ends.append(_open_input_file(stdin))
                 self.stdout = self._open_output(stdout)

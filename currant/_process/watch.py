@@ -50,7 +50,9 @@ class Watch:
     """
 
     def __init__(self, pidfd: int, streams: Mapping[StreamName, OutputPipe]) -> None:
-        self._streams = {pipe.fileno(): (name, pipe) for name, pipe in streams.items()}
+        self._streams: dict[int, tuple[StreamName, OutputPipe]] = {
+            pipe.fileno(): (name, pipe) for name, pipe in streams.items()
+        }
         self._is_waited_for = False
         with no_fork:
             self._epoll = select.epoll(1 + len(streams))

@@ -10,7 +10,7 @@ go on after the exit, until all output has been read.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import anyio
 
@@ -245,9 +245,10 @@ class _Target:
             await process.aclose()
 
     async def _launch_beside(self, command: Command) -> Process:
-        if isinstance(self._launcher, HostTeller):
-            return await self._launcher.launch(command, beside=self._process)
-        return await self._launcher.launch(command)
+        launcher = self._launcher
+        if isinstance(launcher, HostTeller):  # Only such a launcher has other places.
+            return await cast("HostTeller", launcher).launch(command, beside=self._process)
+        return await launcher.launch(command)
 
     async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
         """Send a request to a server from where the process lives, and return the answer."""

@@ -109,12 +109,16 @@ def build_display(
         raise CommandError(f"{' and '.join(formats)} cannot be combined")
     if options["json"]:
         return without_output_of(JSONSink(sys.stdout), hidden)
+    mode: Literal["line", "raw", "group", "same"] = "line"
+    for each in MODES:
+        if options[each]:
+            mode = each
     return ConsoleSink(
         prefix=_prefix(commands, options, hidden),
         color=options["color"],
         timestamps=options["timestamps"],
         quiet=quiet,
-        mode=next((mode for mode in MODES if options[mode]), "line"),
+        mode=mode,
         texts=texts,
         remark=remark,
         progress=progress and not quiet,
