@@ -68,6 +68,13 @@ async def wait_for(lifeline: Lifeline, *words: str) -> None:
     await to_thread.run_sync(lifeline.wait_for, *words)
 
 
+async def wait_until_on(runner: Runner, lifeline: Lifeline, host: str) -> None:
+    """Wait until the command runs on a host, which has told of the start."""
+    await wait_for(lifeline, host)
+    while runner["job"].host != host:
+        await anyio.lowlevel.checkpoint()
+
+
 async def wait_until_up(hosts: Hosts, *names: str) -> None:
     """Wait until these hosts, and no others, are up."""
     while set(hosts.up) != set(names):
@@ -110,15 +117,13 @@ async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
         async with Runner(
             [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
         ) as runner:
-            await wait_for(lifeline, "a")
+            await wait_until_on(runner, lifeline, "a")
             lost_at = time.monotonic()
             kill_agent(hosts, "a")
             await wait_for(lifeline, "b")
             assert time.monotonic() - lost_at >= FENCE
             assert list(hosts.up) == ["b"]
-            while (host := runner["job"].host) is None:  # The host has not told of the start.
-                await anyio.lowlevel.checkpoint()
-            assert host == "b"
+            await wait_until_on(runner, lifeline, "b")
             runner.kill()
     kinds = [type(each) for each in told.messages if isinstance(each, (HostLost, Aborted, Started))]
     assert kinds == [Started, HostLost, Aborted, Started]
@@ -142,9 +147,9 @@ async def test_silent_network_ends_commands_there_before_they_start_elsewhere(
         async with Runner(
             [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
         ) as runner:
-            await wait_for(lifeline, "a")
+            await wait_until_on(runner, lifeline, "a")
             freeze(hosts, "a")
-            await wait_for(lifeline, "b")
+            await wait_until_on(runner, lifeline, "b")
             runner.kill()
     assert starts(told.messages) == [("job", "a"), ("job", "b")]
     await to_thread.run_sync(lifeline.wait_for_end)
@@ -157,9 +162,9 @@ async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> N
         async with Runner(
             [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
         ) as runner:
-            await wait_for(lifeline, "a")
+            await wait_until_on(runner, lifeline, "a")
             os.kill(agent_of(hosts, "a"), SIGTERM)
-            await wait_for(lifeline, "b")
+            await wait_until_on(runner, lifeline, "b")
             runner.kill()
     assert starts(told.messages) == [("job", "a"), ("job", "b")]
     exits = [each.exit for each in told.messages if isinstance(each, Exited)]
@@ -307,7 +312,7 @@ async def test_command_lost_while_held_waits_for_another_agent(
         async with Runner(
             [single(lifeline, tmp_path / "lock")], launcher=hosts, sinks=[told]
         ) as runner:
-            await wait_for(lifeline, "a")
+            await wait_until_on(runner, lifeline, "a")
             await hosts.hold()
             is_away.touch()
             kill_agent(hosts, "a")
@@ -332,7 +337,7 @@ async def test_command_lost_while_held_fails_if_no_agent_comes(lifeline: Lifelin
         async with Runner(
             [Command.shell(line, name="job", grace=GRACE, restart=again)], launcher=hosts
         ) as runner:
-            await wait_for(lifeline, "a")
+            await wait_until_on(runner, lifeline, "a")
             await hosts.hold()
             kill_agent(hosts, "a")
             result = await runner["job"].wait()
@@ -370,7 +375,7 @@ async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) 
     command = Command.shell(holding, name="job", grace=GRACE, restart=AGAIN)
     with anyio.fail_after(LIMIT):
         async with Runner([command], launcher=hosts) as runner:
-            await wait_for(lifeline, "a")
+            await wait_until_on(runner, lifeline, "a")
             kill_agent(hosts, "a")
             while runner["job"].restarts == 0:
                 await anyio.lowlevel.checkpoint()

@@ -30,6 +30,7 @@ def shared_connection(ssh_server: Server) -> Iterator[str]:
         yield option
 
 
+@pytest.mark.backends("asyncio")
 class TestRemoteLauncherOverSSH(TestRemoteLauncher):
     """Processes on a host keep the contract."""
 
