@@ -22,6 +22,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -95,8 +96,10 @@ class Way:
             yield Hosts(names, connect=argv([*relay, "env"]))
             return
         if self.over == "dask":
-            with _cluster() as connect:
-                yield Hosts(anyio.run(connect.hosts), connect=connect)
+            # In another thread, since an event loop runs in this one.
+            with _cluster() as connect, ThreadPoolExecutor(1) as thread:
+                workers = thread.submit(anyio.run, connect.hosts).result()
+                yield Hosts(workers, connect=connect)
             return
         with _server() as client:
             yield Hosts(names, connect=argv([*relay, *client], as_line=True))
