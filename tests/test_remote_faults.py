@@ -263,6 +263,26 @@ async def face_hostile_host(chance: random.Random) -> None:
             transport.send(Kind.GONE, 0)
 
 
+@pytest.mark.parametrize("answer", [{"exit": 1}, {"exit": {}}, {"survivor": []}])
+async def test_answer_that_is_none_wakes_the_task_that_asked(answer: dict[str, Any]) -> None:
+    """It ends the link, and the question with it."""
+    transport = HostileTransport()
+    launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
+    with anyio.fail_after(LIMIT):
+        async with launcher, anyio.create_task_group() as tasks:
+            transport.send(Kind.STARTED, 1, {"pid": 7})
+            process = await launcher.launch(Command(["cat"]))
+
+            async def stop() -> None:
+                with pytest.raises(HostLostError, match="does not keep to the protocol"):
+                    await process.stop(15, 1.0)
+
+            tasks.start_soon(stop)
+            await anyio.wait_all_tasks_blocked()
+            for question in range(10):  # One of them is ours.
+                transport.send(Kind.ANSWER, 0, {"question": question, **answer})
+
+
 async def hostile(frames: list[tuple[int, int, Any]]) -> HostLostError:
     """Return how a host is lost that starts a process and then sends `frames`."""
     transport = HostileTransport()

@@ -112,13 +112,16 @@ class Peer:
         Raises:
             FrameError: it is no answer to the question.
         """
-        question = self._questions.pop(get(body, "question", int), None)
+        key = get(body, "question", int)
+        question = self._questions.get(key)
         if question is None:
             return
         if "survivor" in body:
             question.error = decode_error(body)
         else:
             question.value, question.has_value = question.read(body), True
+        # Not before: an answer that is none ends the link, and `lose` wakes those that wait then.
+        del self._questions[key]
         question.answered.set()
 
     def lose(self, reason: str) -> None:
