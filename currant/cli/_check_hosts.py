@@ -9,25 +9,57 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import anyio
+import click
 
 from currant._remote.launcher import RemoteLauncher
 from currant._values.command import Command
 from currant._values.errors import CurrantError, HostLostError
 from currant._values.names import printable
+from currant.cli._build import FILES_PER_HOST, OTHER_FILES, raise_file_limit
+from currant.cli._host_options import HOST_OPTIONS, add_options
+from currant.cli._hosts import chosen_hosts, way_to_hosts
 from currant.cli._summary import console_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Unpack
 
+    from currant.cli._options import HostOptions
     from currant.hosts import Connect, Host
 
-__all__ = ["Finding", "check_hosts", "show_as_json", "show_as_table"]
+__all__ = ["Finding", "check_hosts", "hosts", "show_as_json", "show_as_table"]
 
 LIMIT = 13.0
 """Seconds for each host.  With the end of its connection, the whole check takes 15 at most."""
 
 TRIPS = 3
 """How many round trips are measured; the shortest counts, since the first may start programs."""
+
+
+@click.group()
+def hosts() -> None:
+    """See which hosts can run commands."""
+
+
+@hosts.command("check")
+@add_options(HOST_OPTIONS)
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each host.")
+def check_hosts_and_exit(*, as_json: bool, **options: Unpack[HostOptions]) -> int:
+    """Connect to each host, and show what it has: its Python, its processors, how far away it is.
+
+    All hosts are asked at the same time, and each has 15 seconds.  The exit status is 1 if any of
+    them cannot run commands.
+    """
+    if not (options["hosts"] or options["hosts_file"]):
+        raise click.UsageError("give the hosts, with --hosts or --hosts-file")
+    try:
+        chosen = chosen_hosts(options)
+        raise_file_limit(len(chosen) * FILES_PER_HOST + OTHER_FILES)
+        findings = anyio.run(check_hosts, chosen, way_to_hosts(options))
+    except CurrantError as error:
+        raise click.UsageError(str(error)) from error
+    (show_as_json if as_json else show_as_table)(findings)
+    return int(any(finding.problem for finding in findings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HOST_OPTIONS", "PLACE_OPTIONS", "add_options"]
 
-P = ParamSpec("P")
+F = TypeVar("F", bound="Callable[..., object]")
 
 HOST_OPTIONS = (
     click.option(
@@ -86,11 +86,11 @@ PLACE_OPTIONS = (
 
 
 def add_options(
-    *options: Sequence[Callable[[Callable[P, None]], Callable[P, None]]],
-) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    *options: Sequence[Callable[[F], F]],
+) -> Callable[[F], F]:
     """Return a decorator that adds groups of options to a command, in that order."""
 
-    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+    def decorate(function: F) -> F:
         for option in reversed([each for group in options for each in group]):
             function = option(function)
         return function
