@@ -53,6 +53,7 @@ PROGRAM_LIMIT = 60
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)  # The program itself limits each of its many blocks.
 def test_cancellations_at_any_moment_leave_nothing(anyio_backend: object, tmp_path: Path) -> None:
     """No process, file, task or warning is left of 500 blocks, for each way of cancelling."""

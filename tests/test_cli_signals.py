@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts its own Python process.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Each test starts its own Python process.
 
 
 SIGNALS = {

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Each test starts its own Python process.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Each test starts its own Python process.
 
 
 def test_ctrl_c_stops_a_command_gracefully(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import is_alive
 
-pytestmark = pytest.mark.slow  # Each test runs pytest.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Each test runs pytest.
 
 LEFTOVERS = """
 import asyncio, os, subprocess, sys, trio, pytest

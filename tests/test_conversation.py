@@ -126,6 +126,7 @@ async def test_receive_gives_at_most_the_bytes_asked_for(amount: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_short_processes_never_lose_a_byte() -> None:
     """Of 500 processes that print 64 KiB and exit, all output is had after the exit."""
     script = "head -c 65532 /dev/zero; printf %04d $CURRANT_REPLICA"

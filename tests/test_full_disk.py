@@ -226,6 +226,7 @@ async def test_names_that_are_one_file_to_the_system_get_two_files(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @NO_SMALL_DISK
 def test_full_disk_of_the_logs_does_not_stop_the_commands(tmp_path: Path) -> None:
     """The log holds whole lines as far as the disk reaches, and the sizes add up."""
@@ -247,6 +248,7 @@ def test_full_disk_of_the_logs_does_not_stop_the_commands(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_limit_of_file_sizes_does_not_stop_the_commands(tmp_path: Path) -> None:
     """A log that reaches RLIMIT_FSIZE is told as a full disk is."""
     limited = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *CURRANT, "run", "--names=a"]
@@ -295,6 +297,7 @@ async def test_group_without_room_is_shown_in_parts(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @NO_SMALL_DISK
 def test_full_temporary_folder_loses_no_group(tmp_path: Path) -> None:
     """With a TMPDIR that fills up, the command line shows all output and tells once."""
@@ -359,6 +362,7 @@ async def test_closed_stream_is_an_error_of_the_system() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @NO_FULL_DISK
 @pytest.mark.parametrize("options", [(), ("--json",), ("--raw",), ("--group",)])
 def test_full_disk_of_stdout_is_told_in_one_line(options: Sequence[str]) -> None:
@@ -378,6 +382,7 @@ def test_full_disk_of_stdout_is_told_in_one_line(options: Sequence[str]) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_log_that_is_a_folder_is_told_once(run: Run, tmp_path: Path) -> None:
     """The command line warns of a file twice, and the exit status is that of the commands."""
     (tmp_path / "a.log").mkdir()

@@ -404,6 +404,7 @@ async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline)
 
 @pytest.mark.backends("asyncio")
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_random_losses_leave_nothing_and_start_no_second_copy(tmp_path: Path) -> None:
     """Each command holds a lock, with its descendants: a second copy of it says so."""
     hosts = piped_hosts("a,b,c", silence=SILENCE, retry_delay=0.05, per_host=4)

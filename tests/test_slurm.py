@@ -38,6 +38,7 @@ pytestmark = [
     needs_proc,
     pytest.mark.anyio,
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.backends("asyncio"),
     pytest.mark.skipif(
         bool(MISSING) or os.getuid() != 0,

@@ -116,6 +116,7 @@ async def test_driver_killed_during_many_starts_leaves_nothing_on_the_host(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.backends("asyncio")
 async def test_killed_driver_leaves_nothing_of_many_commands(
     drivers: Drivers, lifeline: Lifeline

@@ -46,6 +46,7 @@ sys.exit(not anyio.run(stack.main, Path(sys.argv[1]), **options))
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(
         not all(shutil.which(name, path=PATH) for name in ("initdb", "postgres", "psql")),
         reason="PostgreSQL is not installed: apt-get install postgresql, "
