@@ -1,10 +1,12 @@
-"""The agent: currant's own launcher on another host, behind frames.
+"""The agent: a program on another host that runs currant's own launcher for a driver.
 
-A driver (`currant._remote`) sends this package, `currant._process` and what both import to a Python
-on the host, where nothing is installed or written.  Read `frames` first, the format on the wire,
-then `server`, which answers the driver, and `hosted`, one process there.  `link` carries the frames
-at both ends, and `spec` writes commands and exits as JSON.  `loop` is what takes the place of anyio
-on the host, `bootstrap` and `importer` are what runs there first, and `main` runs the server.
+A driver (`currant._remote`) sends this package, `currant._process` and the modules that both import
+to a Python on the host.  Nothing is installed or written there.
 
-Everything that runs on the host works on Python 3.9.
+Read `frames` first, the format on the wire, then `server`, which answers the driver, and `hosted`,
+which serves one process.  `link` carries the frames at both ends, and `spec` encodes commands and
+exits as JSON.  On the host, `bootstrap` runs first, `importer` imports the other modules from
+memory, `loop` takes the place of anyio, and `main` runs the server.
+
+All modules that run on the host work on Python 3.9.
 """

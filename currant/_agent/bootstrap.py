@@ -1,7 +1,7 @@
 """The first program of an agent, which ``python -c`` runs on the host.
 
-It says that Python runs, receives the files of the agent, and starts the agent.  It has to compile
-in every Python 3.
+The program reports the version of its Python, receives the files of the agent, and starts the
+agent.  The program must compile in every Python 3.
 """
 
 import os

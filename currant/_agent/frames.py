@@ -1,11 +1,11 @@
-"""Frames: what a driver and an agent send each other.
+"""Frames: the format in which a driver and an agent talk to each other.
 
-A frame is a kind (a byte), a number and the length of its body (4 bytes each, big-endian), and the
-body.  The number is that of a process, which the driver counts, or 0.  The body is JSON, or raw
-bytes for input and output.
+A frame is a kind (a byte), a number and the length of the body (4 bytes each, big-endian), and the
+body.  The number stands for a process; the driver counts processes from 1.  Other frames have the
+number 0.  The body is a JSON object, or raw bytes for input and output.
 
-The other end may be hostile.  `FrameReader` and the functions here raise `FrameError` for anything
-that is no frame; then the link ends.
+The other end may be hostile.  `FrameReader` and the functions here raise `FrameError` for bytes
+that are not a valid frame; then the link ends.
 """
 
 from __future__ import annotations
@@ -26,26 +26,33 @@ MAX_BODY = 16 * 1024 * 1024
 """The most bytes in a body: more than a command line and an environment can have on Linux."""
 
 MAX_OUTPUT = 256 * 1024
-"""The most bytes of output or input in a frame, so that others need not wait long for its end."""
+"""The most bytes of output or input in a frame, so that other frames do not wait long."""
 
 _HEADER = Struct(">BII")
 
 
 class FrameError(Exception):
-    """The other end has sent something that is no frame, or means nothing here."""
+    """The other end has sent an invalid frame, or one that breaks the protocol."""
 
 
 class Kind(IntEnum):
     """The kinds of frames.
 
-    From the driver to the agent: HELLO, START a process, CREDIT for output, INPUT, INPUT_END,
-    SIGNAL, STOP, WAIT_GROUP, SWEEP, CHECK a command, EXCHANGE with a server and HOLD, for a driver
-    that will be silent (each a question, answered by ANSWER), CANCEL a question, LEAVE the rest of
-    a group, RESIZE a terminal, CLOSE a process, PING, and BYE.
+    From the driver to the agent:
 
-    From the agent to the driver: WELCOME, STARTED or FAILED, OUT, ERR and EOF, EXIT, ANSWER, TAKEN
-    input, UNREAD input that no process will read, CLOSED, PONG, DYING if a signal ends the agent,
-    and GONE when no process is left.
+    - HELLO, PING and BYE.
+    - START a process, give CREDIT for its output, INPUT and INPUT_END, RESIZE its terminal, LEAVE
+      the rest of its group, and CLOSE the process.
+    - Questions, each answered by ANSWER: SIGNAL, STOP, WAIT_GROUP, SWEEP, CHECK a command, EXCHANGE
+      with a server, and HOLD before the driver is suspended; and CANCEL a question.
+
+    From the agent to the driver:
+
+    - WELCOME, PONG, DYING if a signal ends the agent, and GONE when no process is left.
+    - STARTED or FAILED, the output OUT and ERR with EOF at its end, the EXIT of a process, and
+      CLOSED.
+    - Input that was written (TAKEN), and input that no process will read (UNREAD).
+    - ANSWER to a question.
     """
 
     HELLO = 1
@@ -87,7 +94,7 @@ _KINDS = {int(kind): kind for kind in Kind}
 
 
 def header(kind: Kind, number: int, length: int) -> bytes:
-    """Return what comes before the body of a frame."""
+    """Return the bytes of a frame before its body."""
     return _HEADER.pack(kind, number, length)
 
 
@@ -127,7 +134,7 @@ def parse(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body.
 
     Raises:
-        FrameError: there is none.
+        FrameError: the body has none.
     """
     try:
         value = json.loads(body)
@@ -142,7 +149,7 @@ def get(body: dict[str, Any], key: str, kind: type[T]) -> T:
     """Return a value of a JSON object, which must have the type `kind`.
 
     Raises:
-        FrameError: it has another type, or is missing.
+        FrameError: the value has another type, or is missing.
     """
     value = body.get(key)
     if type(value) is not kind:

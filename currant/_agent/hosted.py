@@ -1,4 +1,4 @@
-"""One process on the host, and the tasks that tell the driver of it."""
+"""`Hosted`: one process on the host, and the tasks that report its output and its exit."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ __all__ = ["Hosted"]
 
 
 class Hosted:
-    """A process, for the driver that knows it by a number.
+    """A process that the agent runs for a driver.
 
     Args:
-        number: the number.
+        number: the number of the process in frames.
         process: the process.
-        spec: what it was started from.
+        spec: the spec of its command.
         link: the link to the driver.
-        window: how many bytes of each output stream the driver takes at first.
+        window: the credit of each output stream at first, in bytes.
 
     Attributes:
-        process: the process.
+        process: as given.
         name: the name of its command.
         grace: the grace of its command, in seconds.
         is_orphaned: whether the driver is gone; then output is read and dropped.
-        is_dying: whether the agent ends; then the ends of commands are told as their own.
+        is_dying: whether the agent got a signal that ends it.  Then the driver has not asked for
+            the stop, so exits are reported as if nothing had stopped the commands.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Hosted:
         self._drained = anyio.Event()
 
     async def run(self) -> None:
-        """Tell the driver of the output and the exit, until the process is closed."""
+        """Report output and exit to the driver, until the process is closed."""
         with self._scope:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch)
@@ -115,14 +116,14 @@ class Hosted:
     # ---- input ----
 
     def write(self, data: bytes) -> None:
-        """Have `data` written to the stdin."""
+        """Queue `data` for the stdin."""
         self._input.append(data)
         self._has_input.set()
 
     def end_input(self) -> None:
-        """Close the stdin: of a terminal after all input, of a pipe at once.
+        """Close the stdin: a terminal after all queued input, a pipe at once.
 
-        A stranger may hold the pipe open and never read it.
+        A pipe must not wait, because a process may hold it open and never read it.
         """
         self._input.append(None)
         self._has_input.set()
@@ -138,7 +139,7 @@ class Hosted:
                 if data is None:
                     await stdin.aclose()
                     continue
-                with suppress(anyio.ClosedResourceError):  # The driver knows.
+                with suppress(anyio.ClosedResourceError):  # The driver closed the stdin.
                     try:
                         await stdin.send(data)
                     except anyio.BrokenResourceError:
@@ -155,41 +156,41 @@ class Hosted:
         return {"exit": encode_exit(await self.process.stop(signal, grace))}
 
     async def stop_as_told(self) -> None:
-        """Stop the process as its command says."""
+        """Stop the process with the stop signal and the grace of its command."""
         with suppress(CannotStopError):
             await self.process.stop(self._spec.stop_signal, self.grace)
 
     def orphan(self) -> None:
-        """Note that the driver is gone: read the output to nowhere, so that the process can end."""
+        """Note that the driver is gone: drop the output, so that no pipe blocks the process."""
         self.is_orphaned = True
         self.add_credit(0, inf)
         self.add_credit(1, inf)
 
     async def close(self) -> None:
-        """Kill the process if it is alive, free all, and tell the driver."""
+        """Kill the process if it is alive, release all resources, and send CLOSED."""
         if self._is_closing:
             return
         self._is_closing = True
         await self.process.aclose()
         end: Exit | None = None
-        with suppress(anyio.ClosedResourceError):  # It outlived SIGKILL.
+        with suppress(anyio.ClosedResourceError):  # The process outlived SIGKILL.
             end = await self.process.wait()
         self._scope.cancel()
-        self._link.send(Kind.CLOSED, self._number, self._told(end))
+        self._link.send(Kind.CLOSED, self._number, self._report(end))
 
     async def _watch(self) -> None:
-        """Tell of the exit, and whether with it the whole group is gone."""
+        """Send EXIT when the leader has exited, with whether the whole group is gone."""
         try:
             end = await self.process.wait()
-        except anyio.ClosedResourceError:  # `close` tells.
+        except anyio.ClosedResourceError:  # `close` sends the exit.
             return
         is_gone = await self._is_gone()
-        self._link.send(Kind.EXIT, self._number, self._told(end) | {"gone": is_gone})
+        self._link.send(Kind.EXIT, self._number, self._report(end) | {"gone": is_gone})
 
     async def _is_gone(self) -> bool:
         """Return whether the group is empty; if so, let the output end soon, as a stop would.
 
-        Then the driver has to ask for nothing more, which saves two round trips.
+        Then the driver need not ask for a stop, nor wait for CLOSED, which saves two round trips.
         """
         if self._spec.leftovers == "leave" or await self.process.send_signal(0):
             return False
@@ -199,7 +200,8 @@ class Hosted:
             return False
         return True
 
-    def _told(self, end: Exit | None) -> dict[str, Any]:
+    def _report(self, end: Exit | None) -> dict[str, Any]:
+        """Return the body of EXIT or CLOSED."""
         if end is not None and self.is_dying:
             end = replace(end, stopped=False, forced=False)
         encoded = None if end is None else encode_exit(end)

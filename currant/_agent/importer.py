@@ -43,12 +43,12 @@ class _Importer:
         exec(compile(text, file, "exec", dont_inherit=True), vars(module))  # noqa: S102
 
     def get_data(self, path: str) -> bytes:
-        """Return the content of a file that is no module; `pkgutil.get_data` asks for it."""
+        """Return the content of a file that is not a module, for `pkgutil.get_data`."""
         return self._files[path].encode()
 
 
 def start(files: Mapping[str, str]) -> None:
-    """Have modules imported from `files`, and run the agent."""
+    """Let Python import modules from `files`, and run the agent."""
     sys.meta_path.insert(0, _Importer(files))
     from currant._agent.main import main  # noqa: PLC0415 - only now can it be imported
 

@@ -1,10 +1,10 @@
-"""One end of a link: two file descriptors, and the frames that go through them.
+"""`Link`: one end of a link, which sends and receives frames through two file descriptors.
 
-Both ends use this class.  At the driver's end anyio waits, at the agent's end `loop` does.
+Driver and agent both use this class.  At the end of the agent, `loop` takes the place of anyio.
 
-What is sent waits in one of two queues.  Control frames go first, so a stop never queues behind
-output; a frame that was begun is finished first.  Bulk is input and output: whoever sends it waits
-for room, so little of it is queued.
+There are two queues for sending.  Control frames go first, so a stop never queues behind output;
+but a frame that was begun is finished first.  Bulk frames carry input and output.  A sender of bulk
+waits for room first, so the queue stays short.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ CHUNK = 256 * 1024
 """The most bytes of one read or write."""
 
 MAX_BUFFERS = 64
-"""The most buffers of one write; systems allow 1024, and 16 at least."""
+"""The most buffers of one write; Linux and macOS allow 1024."""
 
 ROOM = 1024 * 1024
-"""The bytes of bulk in the queue from which on a sender waits."""
+"""A sender of bulk waits if so many bytes are queued."""
 
 
 class Link:
     """Sends and receives frames.
 
     Args:
-        read_fd: the file to read from; it does not block.
-        write_fd: the file to write to; it does not block.
+        read_fd: the file descriptor to read from, which must not block.
+        write_fd: the file descriptor to write to, which must not block.
 
     Attributes:
-        heard_at: when the last bytes were received.
-        is_broken: whether nothing can be sent any more; then `send` does nothing.
+        heard_at: the time at which the last bytes were received.
+        is_broken: whether the link cannot send any more; then `send` does nothing.
     """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
@@ -54,7 +54,7 @@ class Link:
         self._control: deque[bytes] = deque()
         self._bulk: deque[tuple[bytes, bytes]] = deque()
         self._bulk_size = 0
-        self._begun: list[memoryview] = []  # what is being written
+        self._begun: list[memoryview] = []  # the bytes that are being written
         self._has_frames = anyio.Event()
         self._has_room = anyio.Event()
         self._is_empty = anyio.Event()
@@ -69,7 +69,7 @@ class Link:
         self.send_raw(header(kind, number, len(data)) + data)
 
     def send_raw(self, data: bytes) -> None:
-        """Send bytes that are no frame, in the order of control frames."""
+        """Send bytes that are not a frame, in the order of control frames."""
         if not self.is_broken:
             self._control.append(data)
             self._has_frames.set()
@@ -82,21 +82,21 @@ class Link:
             self._has_frames.set()
 
     async def wait_for_room(self) -> None:
-        """Wait until little enough bulk is queued."""
+        """Wait until less than `ROOM` bytes of bulk are queued."""
         while self._bulk_size >= ROOM and not self.is_broken:
-            if self._has_room.is_set():  # If not, others wait for it already.
+            if self._has_room.is_set():  # Otherwise other senders wait for this event already.
                 self._has_room = anyio.Event()
             await self._has_room.wait()
 
     async def flush(self) -> None:
-        """Wait until all that was sent is written."""
+        """Wait until all queued frames are written."""
         while (self._control or self._bulk or self._begun) and not self.is_broken:
             if self._is_empty.is_set():
                 self._is_empty = anyio.Event()
             await self._is_empty.wait()
 
     def break_off(self) -> None:
-        """Drop all that is queued, and all that is sent later."""
+        """Drop all queued frames, and all that are sent later."""
         self.is_broken = True
         self._control.clear()
         self._bulk.clear()
@@ -106,7 +106,7 @@ class Link:
             event.set()
 
     async def write(self) -> None:
-        """Write what is sent, until the other end is gone.
+        """Write the queued frames, until the other end is gone.
 
         Cancellation: harmless; a second call goes on.
         """
@@ -163,7 +163,7 @@ class Link:
         Cancellation: harmless; a second call goes on.
 
         Raises:
-            FrameError: the other end has sent something that is no frame.
+            FrameError: the other end has sent an invalid frame.
         """
         while data := await read_some(self._read_fd):
             self.receive(data, handle)
@@ -177,7 +177,7 @@ class Link:
 
 
 async def read_some(fd: int) -> bytes:
-    """Return the next bytes of a file that does not block; none at its end, or after an error."""
+    """Return the next bytes of a file that does not block; b"" at its end, or after an error."""
     try:
         while True:
             try:

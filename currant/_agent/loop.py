@@ -1,18 +1,18 @@
 """A small event loop with the names of anyio that `currant._process` and this package use.
 
-An agent runs currant's own modules on another host, where nothing is installed.  There this module
-has the name `anyio`.  anyio itself, with asyncio below it, would be five times as much to send,
-takes 0.1 s to import, and needs Python 3.10; this module needs the standard library of Python 3.9.
+An agent runs currant's own modules on a host where nothing is installed.  There, this module has
+the name `anyio`.  anyio itself would be five times as much to send, takes 0.1 s to import with
+asyncio, and needs Python 3.10; this module needs the standard library of Python 3.9 alone.
 
-It behaves as anyio does, with these differences:
+The loop behaves as anyio does, with these differences:
 
 - There is one loop in a process, on one thread.
 - A task group raises the first error of its tasks, or of its body, and not a group of errors.
 - A scope swallows a cancellation if no scope around it asks for the same, as in trio.
 
-A task is a coroutine that yields when it has to wait.  It yields a function that breaks off the
-wait, or None if the wait cannot be cancelled.  Cancellation is a state and no event: as long as a
-scope around a task is cancelled, each wait of the task raises `Cancelled`.
+A task is a coroutine that yields to wait.  The value that it yields is a function that breaks off
+the wait, or None if the wait cannot be cancelled.  Cancellation is a state, not an event: as long
+as a scope around a task is cancelled, each wait of the task raises `Cancelled`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
 
 
 CANCELLED_TIMERS = 100
-"""How many cancelled timers stay in the heap, if there are not as many others."""
+"""How many cancelled timers may stay in the heap; more only if the heap has as many others."""
 
 
 class BrokenResourceError(Exception):
@@ -107,7 +107,7 @@ class ByteSendStream:
 
 
 class _Task:
-    """A coroutine that runs; `abort` breaks off its wait, and is None if nothing may."""
+    """A coroutine that runs; `abort` breaks off its wait, or is None if the wait must go on."""
 
     __slots__ = ("abort", "coroutine", "on_end", "scope")
 
@@ -124,7 +124,7 @@ class _Task:
 
 
 class _Timer:
-    """A call at a time; `call` is None once it was made or cancelled."""
+    """A call at a given time; `call` is None once the call was made or cancelled."""
 
     __slots__ = ("call",)
 
@@ -163,7 +163,7 @@ class _Loop:
         self._ready.append((task, None))
 
     def wake(self, task: _Task, error: BaseException | None = None) -> None:
-        """End the wait of a task, which is not waiting for anything else."""
+        """End the wait of a task; no other event may wake the task any more."""
         task.abort = None
         self._ready.append((task, error))
 
@@ -193,7 +193,7 @@ class _Loop:
         """Wake `task` when the file is ready.
 
         Raises:
-            RuntimeError: another task waits for the same.
+            RuntimeError: another task waits for the same event of the file.
         """
         waiting = self._waiting.get(fd)
         if waiting is None:
@@ -285,7 +285,7 @@ def run(function: Callable[..., Coroutine[Any, Any, object]], *args: object) -> 
 
 @coroutine
 def _wait(abort: Callable[[], object] | None) -> Generator[object, None, None]:
-    """Wait until the task is woken; a cancellation calls `abort`, or has to wait if it is None."""
+    """Wait until the task is woken; a cancellation calls `abort`, or is delayed if that is None."""
     yield abort
 
 
@@ -300,7 +300,7 @@ class CancelScope:
         shield: whether a cancellation from outside does not reach into the scope.
 
     Attributes:
-        shield: the same.
+        shield: as given.
         cancel_called: whether the scope was cancelled.
         cancelled_caught: whether the scope has swallowed its cancellation.
         members: the tasks whose innermost scope this is, and the scopes inside this one.
@@ -415,7 +415,7 @@ class TaskGroup:
         self._note(exc)
         if self._running:
             self._waiter = _loop.task
-            await _wait(None)  # A cancellation reaches the tasks.
+            await _wait(None)  # A cancellation reaches the tasks, and so ends this wait.
         self._errors.sort(key=lambda error: isinstance(error, Cancelled))
         error = self._errors[0] if self._errors else None
         if self.cancel_scope.__exit__(type(error) if error else None, error, None):
@@ -498,7 +498,7 @@ class Event:
         return self._is_set
 
     def set(self) -> None:
-        """Let all tasks pass, those that wait and later ones."""
+        """Let all tasks pass that wait now or later."""
         self._is_set = True
         waiters, self._waiters = self._waiters, {}
         for task in waiters:

@@ -1,4 +1,4 @@
-"""Run the agent on its stdin and stdout, until the driver goes."""
+"""Run the agent, whose stdin and stdout are the link, until the driver is gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 PIPE_SIZE = 1024 * 1024
-"""The capacity of the pipes to and from the driver, where they are pipes and the system allows."""
+"""The capacity of stdin and stdout, if they are pipes and the system allows that, in bytes."""
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ async def _serve(read_fd: int, write_fd: int, signal_fd: int) -> None:
 
 
 def _take_standard_files() -> tuple[int, int]:
-    """Move stdin and stdout, which are the link, out of the way of all others."""
+    """Move the link away from stdin and stdout, and open ``/dev/null`` in their place."""
     read_fd, write_fd = os.dup(0), os.dup(1)
     for fd in (read_fd, write_fd):
         os.set_blocking(fd, False)
@@ -42,9 +42,10 @@ def _take_standard_files() -> tuple[int, int]:
 
 
 def _watch_signals() -> int:
-    """Have a byte arrive on a file for each signal that asks this process to end.
+    """Return a file on which each signal that asks this process to end arrives as a byte.
 
-    The handler does nothing.  To ignore the signals instead would be inherited by every command.
+    The handler does nothing.  The signals are not ignored, because every command would inherit
+    that.
     """
     read_end, write_end = os.pipe()
     for fd in (read_end, write_end):
@@ -56,4 +57,4 @@ def _watch_signals() -> int:
 
 
 def _do_nothing(*_: object) -> None:
-    """Handle a signal."""
+    """Handle a signal; Python has written its byte already."""

@@ -2,14 +2,15 @@
 
 The rules of this side:
 
-- One command is started at a time, and the loop goes round between two.  So a stop, a ping or the
-  end of the link never waits for hundreds of starts.
-- Each question is a task.  The timer of a stop is here.
-- If the driver goes without BYE, or is silent for too long, each command is stopped with its own
-  signal and grace, and nothing is left.  After BYE the commands are killed, as a launcher does.
-- A driver that is about to be stopped, as by Ctrl-Z, says HOLD first, and may then be silent.
-- A signal that asks the agent to end (of a shutdown, for example) stops all commands in the same
-  way, but their ends are told first.
+- One command is started at a time, and other tasks run between two starts.  So a stop, a ping or
+  the end of the link never waits for hundreds of starts.
+- Each question of the driver is a task.  The grace of a stop is measured here, not by the driver.
+- If the link ends without BYE, or the driver is silent for too long, each command is stopped with
+  its own signal and grace, and nothing is left.  After BYE the commands are killed, as at the end
+  of any launcher.
+- A driver that will be suspended, by Ctrl-Z for example, sends HOLD first, and may then be silent.
+- A signal that asks the agent to end, as at a shutdown, stops all commands in the same way, but the
+  driver gets their output and exits first.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ __all__ = ["Server"]
 
 
 FLUSH_LIMIT = 2.0
-"""Seconds that the last frames may take to leave."""
+"""Seconds to wait until the last frames are written."""
 
 
 class Server:
@@ -61,12 +62,12 @@ class Server:
         self._link = link
         self._signals = signals
         self._silence = inf
-        self._is_held = False  # by a driver that may be silent for longer
+        self._is_held = False  # whether the driver may be silent for any time
         self._launcher: LocalLauncher
         self._queue: dict[int, dict[str, Any]] = {}  # commands that wait for their start
         self._has_queue = anyio.Event()
         self._starting: int | None = None
-        self._closed_early = False  # the command that is being started
+        self._closed_early = False  # whether CLOSE came for the command that is being started
         self._processes: dict[int, Hosted] = {}
         self._questions: dict[int, anyio.CancelScope] = {}
         self._greeting: dict[str, Any] | None = None
@@ -76,7 +77,7 @@ class Server:
         self._over = anyio.Event()
 
     async def run(self) -> None:
-        """Serve until the driver goes."""
+        """Serve until the driver is gone."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._link.write)
@@ -91,7 +92,7 @@ class Server:
 
     async def _serve(self, greeting: dict[str, Any]) -> None:
         if greeting["replaces"] is not None:
-            identity.kill(greeting["replaces"])  # Its guard ends its processes.
+            identity.kill(greeting["replaces"])  # The guard of that agent ends its processes.
         self._silence = float(greeting["silence"])
         async with self._new_launcher(has_guard=greeting["guard"]) as self._launcher:
             self._link.send(Kind.WELCOME, 0, _about_this_host(greeting["version"]))
@@ -126,8 +127,8 @@ class Server:
     async def _stop_as_told(self, hosted: Hosted) -> None:
         """Stop a process as its command says, and its escapees within the rest of the grace.
 
-        They must not wait for the graces of other commands: after its own one, the command may be
-        started on another host.
+        Escapees must not wait for the graces of other commands: after the grace of its own, a
+        command may be started on another host.
         """
         began = anyio.current_time()
         await hosted.stop_as_told()
@@ -152,6 +153,7 @@ class Server:
         self._over.set()
 
     async def _look_for_silence(self) -> None:
+        """Lose the driver if it is silent for too long, and has not asked for a hold."""
         while True:
             heard_at = anyio.current_time() if self._is_held else self._link.heard_at
             rest = heard_at + self._silence - anyio.current_time()
@@ -160,7 +162,7 @@ class Server:
             await anyio.sleep(min(rest, 3600))
 
     async def _read_signals(self) -> None:
-        """End in an orderly way because of the first signal."""
+        """Wait for a signal that asks this process to end, and tell the driver and `_serve`."""
         await anyio.wait_readable(self._signals)
         (number, *_) = os.read(self._signals, 100)
         self._link.send(Kind.DYING, 0, {"reason": f"the agent got {Signals(number).name}"})
@@ -173,7 +175,7 @@ class Server:
     # ---- frames ----
 
     async def _read(self) -> None:
-        with suppress(FrameError):  # Such a driver is as good as gone.
+        with suppress(FrameError):  # A driver that breaks the protocol counts as gone.
             await self._link.read(self._handle)
         if not self._said_bye:
             self._lose_driver()
@@ -198,7 +200,7 @@ class Server:
     def _take_bye(self, number: int, body: dict[str, Any]) -> None:
         self._said_bye = True
         for hosted in self._processes.values():
-            hosted.orphan()  # A process that is blocked by its output does not hold us up.
+            hosted.orphan()  # A process that is blocked by its output must not delay the end.
         self._over.set()
 
     def _enqueue(self, number: int, body: dict[str, Any]) -> None:
@@ -309,7 +311,7 @@ class Server:
         where = get(body, "host", str), get(body, "port", int)
         try:
             answer = await hosted.process.exchange(*where, request, get(body, "most", int))
-        except (OSError, ValueError, OverflowError) as error:  # such as a name of wrong characters
+        except (OSError, ValueError, OverflowError) as error:  # such as an invalid host name
             return {"refused": str(error)}
         return encode_answer(answer)
 
@@ -369,7 +371,7 @@ class Server:
         Kind.HOLD: _ask_hold,
         Kind.CANCEL: _cancel,
     }
-    """What to do about each frame of a driver; INPUT has no JSON."""
+    """The handler of each kind of frame from a driver, but for INPUT, which has no JSON."""
 
 
 async def _check(spec: LaunchSpec) -> dict[str, Any]:
@@ -381,7 +383,7 @@ async def _check(spec: LaunchSpec) -> dict[str, Any]:
 
 
 async def _start_and_poll(spec: SpawnSpec) -> Child:
-    """Start a process where there are no pidfds: this loop learns of exits by polling."""
+    """Start a process on a system without pidfds, where the loop learns of exits by polling."""
     return Child(spec, with_pidfd=False)
 
 

@@ -1,6 +1,6 @@
-"""Launch specs, exits and errors as JSON, for the way to an agent and back.
+"""Encode launch specs, exits and errors as JSON, and decode them, for the link to an agent.
 
-`currant._values.wire` does the same for messages, which no agent knows.
+`currant._values.wire` does the same for messages, which agents do not use.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def decode_exit(body: dict[str, Any]) -> Exit:
     """Return the exit that `encode_exit` wrote.
 
     Raises:
-        FrameError: it is none.
+        FrameError: the body is not an exit.
     """
     stopped, forced = get(body, "stopped", bool), get(body, "forced", bool)
     code = None if body.get("code") is None else get(body, "code", int)
@@ -113,10 +113,10 @@ def encode_usage(usage: Usage | None) -> list[float] | None:
 
 
 def decode_usage(body: dict[str, Any]) -> Usage | None:
-    """Return the usage in a body, if there is one.
+    """Return the usage in a body; None if there is none.
 
     Raises:
-        FrameError: it is none.
+        FrameError: the usage is invalid.
     """
     value = body.get("usage")
     if value is None:
@@ -129,11 +129,12 @@ def decode_usage(body: dict[str, Any]) -> Usage | None:
 
 
 def encode_finding(kind: Literal["", "wrong", "missing"], problem: str = "") -> dict[str, Any]:
-    """Return what a look-up has found as a dict that JSON can hold.
+    """Return the finding of a look-up as a dict that JSON can hold.
 
     Args:
-        kind: nothing, a wrong option, or a file that is missing or cannot be used.
-        problem: which.
+        kind: ``""``: no problem; ``"wrong"``: an option that the host cannot fulfil; ``"missing"``:
+            a file that is missing or cannot be used.
+        problem: the problem, for an error message.
     """
     return {"kind": kind, "problem": problem}
 
@@ -142,7 +143,7 @@ def decode_finding(body: dict[str, Any]) -> tuple[str, str]:
     """Return the kind and the problem that `encode_finding` wrote.
 
     Raises:
-        FrameError: it is none.
+        FrameError: the body is not a finding.
     """
     return get(body, "kind", str), get(body, "problem", str)
 
@@ -156,7 +157,7 @@ def decode_answer(body: dict[str, Any]) -> Answer | str:
     """Return the answer that `encode_answer` wrote, or why no server accepts a connection.
 
     Raises:
-        FrameError: it is neither.
+        FrameError: the body is neither.
     """
     if "refused" in body:
         return get(body, "refused", str)
@@ -177,7 +178,7 @@ def decode_error(body: dict[str, Any]) -> CannotStopError:
     """Return the error that `encode_error` wrote.
 
     Raises:
-        FrameError: it is none.
+        FrameError: the body is not an error.
     """
     try:
         name, pid, waited = body["survivor"]
