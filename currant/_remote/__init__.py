@@ -1,6 +1,7 @@
-"""The driver's side of the link to an agent: processes on another host, behind the same seam.
+"""The driver: starts processes on another host, through a link to an agent there.
 
-Read `launcher` first: `RemoteLauncher` fulfils the contract of `currant._process.launcher` through
-a `connection`.  `process` stands for one process over there.  `credit` decides how much output may
-be under way.  `transport` is what carries the bytes, and `shipment` what is sent to the host first.
+Read `launcher` first: `RemoteLauncher` keeps the contract of `currant._process.launcher`, through a
+`connection`.  `process` represents one process on the host, and `peer` the agent.  `credit` limits
+how much output is under way.  `transport` carries the bytes; `command_line` and `shipment` build
+the command line and the files that start an agent.  `words` makes texts of a host safe to show.
 """

@@ -1,7 +1,7 @@
 """`Connection`: the driver's end of a link, from the greeting to the loss of the host.
 
-The host may be hostile: whatever it sends either means something here, or ends the connection.  A
-frame about a process that was closed is dropped, since it may have crossed the CLOSE.
+The host may be hostile: any frame that breaks the protocol ends the connection.  A frame about a
+process that was closed is dropped, because the frame may have crossed the CLOSE.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ VERSION = 1
 """The version of the protocol; both ends come from the same package."""
 
 CONNECT_LIMIT = 15.0
-"""Seconds until a host that does not greet is given up."""
+"""Seconds until a host from which no agent has answered counts as unreachable."""
 
 PAUSES = (0.3, 0.6, 1.2, 2.4)
-"""Seconds, on the average, before each further try to connect to a host that turns us away.
+"""Seconds, on average, before each further try to connect to a host that has turned us away.
 
-A server of ssh drops some of many logins at the same time (its MaxStartups, 10 by default).
+An ssh server drops some of many logins at the same time (MaxStartups, 10 by default).
 """
 
 MOST_IDENTITY = 100
-"""The most characters of an identity: two numbers and a UUID; and of a version."""
+"""The most characters of an identity (two numbers and a UUID), and of a Python version."""
 
 LAST_WORDS = 0.5
-"""Seconds to wait for what a transport says about its end."""
+"""Seconds to wait for the last error text of a transport that has ended."""
 
 
 class Heartbeat:
-    """How soon a driver and an agent miss each other, in seconds.
+    """How soon a driver and an agent notice each other's silence; all times in seconds.
 
     Args:
-        interval: between two pings of the driver.
-        lost: after so long without a frame, the driver takes the host for lost.
-        silence: after so long without a frame, the agent takes the driver for gone.
+        interval: the time between two pings of the driver.
+        lost: the time without a frame after which the host counts as lost.
+        silence: the time without a frame after which the driver counts as gone.
     """
 
     def __init__(self, interval: float = 2.0, lost: float = 6.0, silence: float = 30.0) -> None:
@@ -75,25 +75,27 @@ class Connection:
 
     Args:
         host: the name of the host.
-        transport: the way there.
-        heartbeat: how soon the host is missed.
+        transport: carries the bytes to the host.
+        heartbeat: how soon driver and agent notice each other's silence.
         has_guard: whether the agent has an orphan guard.
-        replaces: the identity of an agent that is killed first, if it still runs.
-        on_change: called when the host is lost, before its processes are told, and when the agent
+        replaces: the identity of an earlier agent, which the new agent kills first if it still
+            runs.
+        on_change: called when the host is lost, before its processes learn that, and when the agent
             is about to end.
 
     Attributes:
-        host: the same.
+        host: as given.
         peer: the agent, once `open` has returned.
         agent_pid: the pid of the agent.
-        python: the version of its Python, such as ``"3.11.2"``.
-        cpus: how many processors its host has.
-        has_ended: whether the agent has said that it has ended everything, and itself.
-        is_dying: whether the agent is about to end by itself, because of a signal.
-        identity: what tells the agent apart from all other processes of the host; None if the host
-            does not tell.
-        is_held: whether the agent waits for us however long we are silent, as far as we know; if
-            the host is lost then, its processes may go on until its end of the link ends.
+        python: the version of the Python that runs the agent, such as ``"3.11.2"``.
+        cpus: how many processors the host has.
+        has_ended: whether the agent has reported that all processes have ended, and the agent too.
+        is_dying: whether the agent is about to end because it got a signal.
+        identity: tells the agent apart from all other processes of the host; None if the host
+            cannot tell.
+        is_held: whether the agent may still accept any silence of this program, because of `hold`.
+            If the host is lost then, its processes may run until the agent sees the end of the
+            link.
     """
 
     def __init__(
@@ -138,10 +140,10 @@ class Connection:
     # ---- from the greeting to the end ----
 
     async def open(self, tasks: TaskGroup) -> None:
-        """Connect, and send the agent; its tasks run in `tasks` until `close`.
+        """Connect, and start an agent; the tasks of the link run in `tasks` until `close`.
 
         Raises:
-            HostUnreachableError: there is no agent in the end.
+            HostUnreachableError: no agent could be started.
         """
         self._tasks = tasks
         with anyio.move_on_after(CONNECT_LIMIT):
@@ -181,7 +183,7 @@ class Connection:
         await self._transport.aclose()
 
     async def lost(self) -> HostLostError:
-        """Wait until the host is lost, and return how; never returns after `close`.
+        """Wait until the host is lost, and return the error; after `close`, wait for ever.
 
         Cancellation: harmless.
         """
@@ -191,7 +193,7 @@ class Connection:
         return HostLostError(self.host, str(self.peer.lost))
 
     async def hold(self) -> None:
-        """Have the agent wait for us, until we have gone on for an interval of the heartbeat."""
+        """Ask the agent to accept any silence, until this program has run for one more interval."""
         self.is_held = True
         try:
             with suppress(HostLostError):
@@ -205,7 +207,10 @@ class Connection:
             self.is_held = False
 
     async def _reach(self, tasks: TaskGroup) -> tuple[Link, bytes]:
-        """Open the transport until a Python greets; return the link, and what has come already."""
+        """Open the transport, and again if the host turns us away; return the link.
+
+        Return also the bytes that came after the greeting.
+        """
         for pause in PAUSES:
             try:
                 return await self._open_transport(tasks)
@@ -227,7 +232,7 @@ class Connection:
         return Link(read_fd, write_fd), rest
 
     async def _greet(self, read_fd: int) -> bytes:
-        """Wait for the mark of the first program; return what has come behind it."""
+        """Wait for the greeting of the first program; return the bytes that came after it."""
         greeting = Greeting()
         try:
             while greeting.version is None:
@@ -250,11 +255,11 @@ class Connection:
         return greeting.rest
 
     async def _persist(self, call: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Call a function that goes on after a cancellation, until `close`.
+        """Call a function, and call it again after each cancellation, until `close`.
 
-        The tasks of a link outlive a cancellation of what surrounds them, because without them no
-        process over there could be stopped.  At the end of `asyncio.run`, all tasks are cancelled
-        natively, and a shield does not help.
+        The tasks of a link must go on if the scope around them is cancelled, because without them
+        no process on the host could be stopped.  A shield is not enough: at its end, `asyncio.run`
+        cancels each task directly.
         """
         while not self._is_ending:
             try:
@@ -290,7 +295,7 @@ class Connection:
             self._lose(plain(self._transport.said()) or "the connection has ended")
 
     async def _beat(self) -> None:
-        """Show the agent that the driver lives, and see that the agent does."""
+        """Ping the agent at each interval; the host is lost if the agent is silent for too long."""
         while not self._over.is_set():
             self.peer.link.send(Kind.PING)
             woken_at = anyio.current_time() + self._heartbeat.interval
@@ -299,7 +304,7 @@ class Connection:
             if now >= self._releases_at:
                 self._releases_at = inf
                 self._tasks.start_soon(self._persist, self._release)
-            # If this program itself was suspended, it first has to read what has come meanwhile.
+            # A program that was suspended must first read the frames that came meanwhile.
             was_suspended = now > woken_at + self._heartbeat.interval
             if now > self.peer.link.heard_at + self._heartbeat.lost and not was_suspended:
                 self._lose(f"it was silent for {self._heartbeat.lost:g} s")
@@ -307,7 +312,7 @@ class Connection:
                 self._lose("it answers, but does not do what it is asked to")
 
     def _lose(self, reason: str) -> None:
-        """Note that the host is lost, or that the agent has ended as it was asked to."""
+        """Note that the host is lost, or that the agent has ended on request."""
         if self._over.is_set():
             return
         if self._dying is not None:
@@ -323,7 +328,10 @@ class Connection:
     # ---- for processes ----
 
     def start(self, spec: LaunchSpec) -> RemoteProcess:
-        """Send a command to be started; the process tells when it runs."""
+        """Ask the agent to start a command, and return the process at once.
+
+        `RemoteProcess.started` is set when the process runs, or could not be started.
+        """
         self._last_number = number = next(self._numbers)
         process = RemoteProcess(number, spec, self.peer)
         if self.peer.lost is not None:
@@ -361,7 +369,8 @@ class Connection:
             process.note_started(get(parse(body), "pid", int))
         elif kind == Kind.FAILED:
             process.note_failed(plain(get(parse(body), "reason", str)))
-            del self._processes[process.number]  # Last: a host that is lost now loses it, too.
+            # Last: if the frame is invalid, the process is lost with the host.
+            del self._processes[process.number]
         elif kind == Kind.EXIT:
             process.note_exit(parse(body))
         elif kind == Kind.CLOSED:

@@ -40,22 +40,25 @@ __all__ = ["RemoteLauncher"]
 
 
 FRAMING = 1000
-"""More bytes than a frame has besides the command that is in it."""
+"""More bytes than a START frame has besides the spec of its command."""
 
 
 class RemoteLauncher(anyio.AsyncContextManagerMixin):
     """Starts processes on another host.
 
-    On entry it connects, and sends an agent that runs `LocalLauncher` there.  If the host is lost,
-    the agent ends all processes on its own, and waiting for them raises `HostLostError`.
+    On entry, the launcher connects, and sends an agent that runs a `LocalLauncher` on the host.  If
+    the host is lost, the agent ends all processes by itself, and waiting for a process raises
+    `HostLostError`.
 
     Args:
         host: the name of the host, for errors and as `Process.host`.
-        transport: the way there.
-        heartbeat: how soon driver and agent miss each other.
-        orphan_guard: whether a helper process over there ends the processes if the agent is killed.
+        transport: carries the bytes to the host.
+        heartbeat: how soon driver and agent notice each other's silence.
+        orphan_guard: whether a helper process on the host ends the processes if the agent is
+            killed.
         replaces: the `identity` of an earlier connection that was lost.  Its agent may be frozen,
-            and so unable to end anything; it is killed first, and its guard ends its processes.
+            and then cannot end its processes.  So the new agent kills that agent first, and the
+            guard of that agent ends the processes.
         on_change: as for `Connection`.
 
     Attributes:
@@ -91,13 +94,13 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
 
     @property
     def is_lost(self) -> bool:
-        """Whether the host is lost, so that the ends of its processes may never be known."""
+        """Whether the host is lost; then the exits of its processes may never be known."""
         return self.connection.peer.lost is not None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         failure: BaseException | None = None
-        self.connection = self._new_connection()  # A Runner may enter us again after a refusal.
+        self.connection = self._new_connection()  # A Runner may be entered again after a refusal.
         async with anyio.create_task_group() as tasks:
             try:
                 await self.connection.open(tasks)
@@ -113,7 +116,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             raise failure
 
     async def check(self, commands: Sequence[LaunchSpec]) -> None:
-        """Have the host look up what commands need; see `Checker.check`.
+        """Look up on the host what commands need; see `Checker.check`.
 
         Cancellation: harmless.
 
@@ -128,7 +131,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
                 raise error
 
     async def errors_of(self, commands: Sequence[LaunchSpec]) -> Sequence[CurrantError | None]:
-        """Return, for each of the commands, with which error `check` refuses it; None: with none.
+        """Return, for each command, the error with which `check` refuses the command, or None.
 
         Cancellation: harmless.
         """
@@ -137,7 +140,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         async def look_up(number: int) -> None:
             errors[number] = await self._error_of(commands[number])
 
-        async with anyio.create_task_group() as tasks:  # They are asked about at the same time.
+        async with anyio.create_task_group() as tasks:  # All questions at the same time.
             for number, command in enumerate(commands):
                 if (problem := _problem_with_sending(command)) is not None:
                     errors[number] = CommandError(f"command {command.name!r}: {problem}")
@@ -163,11 +166,11 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         self,
         command: LaunchSpec,
         *,
-        beside: Process | None = None,  # noqa: ARG002 - there is one place
+        beside: Process | None = None,  # noqa: ARG002 - there is one host
     ) -> RemoteProcess:
         """Start `command` on the host and return once the program runs.
 
-        Cancellation: nothing is left running; takes as long as the host takes to say so.
+        Cancellation: nothing is left running; waits until the host has confirmed that.
 
         Raises:
             LaunchError: the command could not be started, or the host is lost; nothing is left.
@@ -193,11 +196,11 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         return process
 
     async def hold(self) -> None:
-        """Have the agent wait for this program, which is about to be stopped; see `Holder.hold`."""
+        """Ask the agent to wait for this program, which will be suspended; see `Holder.hold`."""
         await self.connection.hold()
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Tell that the host is up, and if it is lost; see `HostTeller.watch`."""
+        """Call `tell` now, because the host is up, and when it is lost; see `HostTeller.watch`."""
         await tell(HostUp(self.connection.host, time.time()))
         error = await self.connection.lost()
         await tell(HostLost(self.connection.host, error, time.time()))
@@ -205,7 +208,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
         """End the escapees of a command, or of all; see `Sweeper.sweep`.
 
-        If the host is lost, its agent ends them.
+        If the host is lost, its agent ends the escapees by itself.
         Cancellation: the stop was requested; SIGKILL may or may not have been sent.
 
         Raises:
@@ -223,8 +226,8 @@ def _problem_with_sending(command: LaunchSpec) -> str | None:
         return str(error)
     for stream in ("stdout", "stderr"):
         if getattr(command, stream) == "inherit":
-            return f"its {stream} is 'inherit', but it runs on another host; read it"
-    # Only then is it worth while to encode it once more: no character becomes more than 6 bytes.
+            return f"its {stream} cannot be 'inherit' on another host; let currant read it"
+    # Encoding takes time, so only a long command is encoded: a character takes 6 bytes at most.
     words = [*command.argv, *command.env, *command.env.values()]
     is_long = 6 * sum(map(len, map(str, words))) > MAX_BODY // 2
     if is_long and len(json.dumps(encode_spec(command))) > MAX_BODY - FRAMING:

@@ -1,4 +1,4 @@
-"""The agent at the other end of a link, as its processes see it: it is sent frames, and asked."""
+"""`Peer`: the agent at the other end of a link, to which processes send frames and questions."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ T = TypeVar("T")
 
 
 class Peer:
-    """An agent.
+    """The agent of a host, as the driver sees it.
 
     Args:
-        host: the name of its host.
-        link: the link to it.
+        host: the name of the host.
+        link: the link to the agent.
 
     Attributes:
-        host: the same.
-        link: the same.
-        budget: by which the windows of its output may grow.
-        lost: why nothing more will come from it; None as long as something may.
+        host: as given.
+        link: as given.
+        budget: the bytes by which the windows of all output of the host may grow.
+        lost: why the host is lost; None as long as it is not.
     """
 
     def __init__(self, host: str, link: Link) -> None:
@@ -53,19 +53,19 @@ class Peer:
     async def ask(
         self, kind: Kind, number: int, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
     ) -> T:
-        """Ask something about a process, and return the answer.
+        """Send a question to the agent, and return the answer.
 
         Args:
-            kind: the question.
-            number: the process.
-            body: what the question needs.
-            read: takes the answer apart; a `FrameError` of it ends the link.
+            kind: the kind of the question.
+            number: the number of the process in question; 0 if there is none.
+            body: the arguments of the question.
+            read: decodes the answer; if it raises a `FrameError`, the link ends.
 
-        Cancellation: the agent gives up what it does for the question.
+        Cancellation: the agent cancels its work on the question.
 
         Raises:
             HostLostError: the host is lost.
-            CannotStopError: that is the answer.
+            CannotStopError: the agent has answered with this error.
         """
         self.check()
         key = next(self._numbers)
@@ -85,9 +85,9 @@ class Peer:
 
     @contextmanager
     def expecting(self, seconds: float = 0.0) -> Generator[None]:
-        """Take the host for lost if the block lasts `seconds` longer than any host needs.
+        """Let the host be lost if the block takes longer than `seconds` and `END_LIMIT` together.
 
-        A host that answers each ping, and nothing else, must not hold up the driver.
+        Otherwise a host that answers each ping, and nothing else, could hold up the driver.
         """
         key = next(self._numbers)
         self._deadlines[key] = anyio.current_time() + seconds + END_LIMIT
@@ -98,7 +98,7 @@ class Peer:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether a block has lasted too long."""
+        """Whether a block of `expecting` takes too long."""
         return any(anyio.current_time() > deadline for deadline in self._deadlines.values())
 
     def check(self) -> None:
@@ -107,10 +107,10 @@ class Peer:
             raise HostLostError(self.host, self.lost)
 
     def take_answer(self, body: dict[str, Any]) -> None:
-        """Pass an answer on to the task that has asked, if it still waits.
+        """Pass an answer to the task that has asked, if the task still waits.
 
         Raises:
-            FrameError: it is no answer to the question.
+            FrameError: the answer is invalid.
         """
         key = get(body, "question", int)
         question = self._questions.get(key)
@@ -120,12 +120,12 @@ class Peer:
             question.error = decode_error(body)
         else:
             question.value, question.has_value = question.read(body), True
-        # Not before: an answer that is none ends the link, and `lose` wakes those that wait then.
+        # Last: an invalid answer ends the link, and then `lose` has to wake the task.
         del self._questions[key]
         question.answered.set()
 
     def lose(self, reason: str) -> None:
-        """Note that nothing more will come: all that wait for an answer get an error."""
+        """Note that the host is lost: all tasks that wait for an answer get an error."""
         self.lost = reason
         self.link.break_off()
         questions, self._questions = self._questions, {}
@@ -134,7 +134,7 @@ class Peer:
 
 
 class _Question:
-    """A question; without a value and an error, nothing was answered before the host was lost."""
+    """A question.  If it has neither a value nor an error, the host was lost before the answer."""
 
     def __init__(self, read: Callable[[dict[str, Any]], object]) -> None:
         self.read = read

@@ -1,4 +1,4 @@
-"""`RemoteProcess`: a process on another host, as `currant._process.launcher` describes one."""
+"""`RemoteProcess`: a process on another host, which keeps the protocol `Process`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 INPUT_WINDOW = 128 * 1024
-"""The most bytes of input that the host has not written yet."""
+"""The most bytes of input that were sent, and that the host has not written yet."""
 
 
 class RemoteOutput(ByteReceiveStream):
@@ -73,10 +73,10 @@ class RemoteOutput(ByteReceiveStream):
         return whole if isinstance(whole, bytes) and len(whole) == len(chunk) else bytes(chunk)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the host.
+        """Add bytes that the host has sent.
 
         Raises:
-            FrameError: these are more than it may send.
+            FrameError: the host had no credit for so many.
         """
         self._window.note_received(len(data))
         if data and not (self._is_closed or self._has_ended):
@@ -84,12 +84,12 @@ class RemoteOutput(ByteReceiveStream):
             self._change.notify_all()
 
     def end(self) -> None:
-        """End the stream after what has arrived."""
+        """End the stream after the bytes that have arrived."""
         self._has_ended = True
         self._change.notify_all()
 
     def close(self) -> None:
-        """Drop what is unread; no task may receive any more."""
+        """Drop unread bytes; no task may receive any more."""
         self._is_closed = True
         self._chunks.clear()
         self._window.close()
@@ -151,12 +151,12 @@ class RemoteInput(ByteSendStream):
         self._change.notify_all()
 
     def break_off(self) -> None:
-        """Fail each send from now on: no process will read it."""
+        """Fail each send from now on, because no process reads the input any more."""
         self._is_broken = True
         self._change.notify_all()
 
     def close(self) -> None:
-        """Fail each send from now on."""
+        """Fail each send from now on, because this end is closed."""
         self._is_closed = True
         self._change.notify_all()
 
@@ -176,18 +176,18 @@ class RemoteProcess:
 
     Args:
         number: the number that stands for the process on the link.
-        spec: what it is started from.
+        spec: the spec of its command.
         peer: the agent on the host.
 
     Attributes:
-        number: the same.
-        peer: the same.
+        number: as given.
+        peer: as given.
         host: the name of the host.
-        pid: the pid there; 0 before the start.
-        stdin: the input if that is a pipe or a terminal, else None.
-        stdout: the output; None if that is a file.
-        stderr: the error output; None if that is a file, or goes to stdout.
-        usage: what the process has used; see `Measured`.
+        pid: the pid on the host; 0 before the start.
+        stdin: the stdin if that is a pipe or a terminal, else None.
+        stdout: the stdout; None if that is a file.
+        stderr: the stderr; None if that is a file, or goes to stdout.
+        usage: the processor time and the memory that the process has used; see `Measured`.
         started: set when the start has succeeded or failed, or the host is lost.
         closed: set when no process is left, or the host is lost.
         failure: why the start failed; None if it did not.
@@ -210,7 +210,7 @@ class RemoteProcess:
         self._name = spec.name
         self._exited = anyio.Event()
         self._exit: Exit | None = None
-        self._is_gone = False  # the group, so that there is nothing to stop
+        self._is_gone = False  # whether the group is empty, so that there is nothing to stop
         self._lost: str | None = None
 
     def __repr__(self) -> str:
@@ -218,7 +218,7 @@ class RemoteProcess:
 
     @property
     def is_lost(self) -> bool:
-        """Whether its host was lost before all of its group was known to have ended."""
+        """Whether the host was lost before it was known that the whole group has ended."""
         return self._lost is not None and (self._exit is None or not self._is_gone)
 
     # ---- the seam ----
@@ -245,7 +245,7 @@ class RemoteProcess:
             return self._known_exit()
         with self.peer.expecting(grace):
             end = await self._ask(Kind.STOP, _exit_in, signal=int(signal), grace=grace)
-        if end is None:  # It was closed at the same time.
+        if end is None:  # The process was closed at the same time.
             await self.wait_closed()
         else:
             self._is_gone = True
@@ -264,7 +264,7 @@ class RemoteProcess:
         self.send(Kind.LEAVE)
 
     async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
-        """Ask a server something from over there; see `Exchanger.exchange`."""
+        """Send a request to a server, from the host of the process; see `Exchanger.exchange`."""
         body = {"host": host, "port": port, "request": request.decode("latin-1"), "most": most}
         answer = await self._ask(Kind.EXCHANGE, decode_answer, **body)
         if isinstance(answer, str):
@@ -288,12 +288,12 @@ class RemoteProcess:
                 stream.close()
 
     async def wait_closed(self) -> None:
-        """Wait until no process is left, after a CLOSE; no cancellation breaks that off."""
-        # Bounded: by the heartbeat, and what a host needs.
+        """Wait, after a CLOSE, until no process is left; a cancellation does not end the wait."""
+        # Bounded: by the heartbeat, and by `expecting`.
         with anyio.CancelScope(shield=True), self.peer.expecting():
             await self.closed.wait()
 
-    # ---- what the host tells ----
+    # ---- frames ----
 
     def send(self, kind: Kind, body: dict[str, Any] | None = None) -> None:
         """Send a frame about this process."""
@@ -303,7 +303,7 @@ class RemoteProcess:
         """Note that the process runs.
 
         Raises:
-            FrameError: that is known already, or the pid is none.
+            FrameError: the start was reported before, or the pid is not positive.
         """
         if self.started.is_set() or pid <= 0:
             raise FrameError("a process was started twice, or has no pid")
@@ -314,7 +314,7 @@ class RemoteProcess:
         """Note that the start failed, and nothing is left.
 
         Raises:
-            FrameError: the process was started.
+            FrameError: the start was reported before.
         """
         if self.started.is_set():
             raise FrameError("a start has failed and succeeded")
@@ -322,10 +322,10 @@ class RemoteProcess:
         self._end()
 
     def note_exit(self, body: dict[str, Any]) -> None:
-        """Note the exit of the leader, and perhaps the end of its group.
+        """Note the exit of the leader, and the end of its group if the body reports that.
 
         Raises:
-            FrameError: the body does not tell.
+            FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
         self._is_gone = self._is_gone or get(body, "gone", bool)
@@ -336,7 +336,7 @@ class RemoteProcess:
         """Note that no process is left.
 
         Raises:
-            FrameError: the body does not tell.
+            FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
         if (end := _exit_in(body)) is not None:
@@ -346,12 +346,12 @@ class RemoteProcess:
         self._end()
 
     def note_lost(self, reason: str) -> None:
-        """Note that the host is lost: nothing more will be known."""
+        """Note that the host is lost: no frame about this process will come."""
         self._lost = reason
         self._end()
 
     def _end(self) -> None:
-        """Let all that wait go on: nothing more comes about this process."""
+        """Wake all tasks that wait, because no frame about this process will come."""
         if self.stdin is not None:
             self.stdin.break_off()
         for output in (self.stdout, self.stderr):
@@ -366,14 +366,15 @@ class RemoteProcess:
         self._exited.set()
 
     def _known_exit(self) -> Exit:
-        """Return the exit of a group that is gone.
+        """Return the exit of a process whose group is gone.
 
         Raises:
-            HostLostError: the host was lost before.
+            HostLostError: the host was lost before that was known.
+            ClosedResourceError: the process outlived SIGKILL, so there is no exit.
         """
         if self.is_lost:
             raise HostLostError(self.host, str(self._lost))
-        if self._exit is None:  # It outlived SIGKILL.
+        if self._exit is None:
             raise anyio.ClosedResourceError
         return self._exit
 

@@ -1,10 +1,12 @@
-"""What is sent to a host: a first program in the command line, and the files of the agent.
+"""Build what is sent to a host: a first program in the command line, and the files of the agent.
 
-The first program is an argument of the Python on the host, in base64, so that no shell on the way
-changes it.  It writes a mark and the version of its Python.  All that comes before the mark is
-skipped: a login shell may print anything.  Then it reads the files, and imports them from memory.
-The files come without docstrings and comments, which are half of their size, and without the slots
-of dataclasses; the lines keep their numbers, for tracebacks.
+The first program (`currant._agent.bootstrap`) is an argument of the Python on the host, in base64,
+so that no shell on the way changes it.  The program writes a mark and the version of its Python.
+The driver skips all output before the mark, because a login shell may print anything.  Then the
+program reads the files, and imports them from memory.
+
+The files have no docstrings and comments, which are half of their size, and no slots of
+dataclasses, which Python 3.9 does not know.  The lines keep their numbers, for tracebacks.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ MODULES = {
         "usage",
     ),
 }
-"""The modules of the agent, by their packages, which are empty on the host."""
+"""The modules of the agent, by package; the ``__init__`` of a package is empty on the host."""
 
 STAND_INS = {
     "anyio/abc.py": "from anyio import ByteReceiveStream, ByteSendStream\n",
     "anyio/lowlevel.py": "from anyio import checkpoint\n",
 }
-"""Modules of anyio; anyio itself is the agent's loop."""
+"""Modules of anyio on the host; there, `anyio` itself is `currant._agent.loop`."""
 
 _FIRST = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv[1])))"
 
@@ -56,7 +58,7 @@ def agent_argv(python: str | None = None) -> tuple[str, ...]:
     """Return the command line that runs an agent.
 
     Args:
-        python: the Python on the host; None: the host is searched for one.
+        python: the Python on the host, a name or a path; None: a script looks for one there.
     """
     program = zlib.compress(_text_of("currant._agent", "bootstrap.py").encode(), 9)
     return python_argv(python, _FIRST, base64.b64encode(program).decode())
@@ -76,7 +78,7 @@ def files() -> dict[str, str]:
 
 @cache
 def payload() -> bytes:
-    """Return what the first program reads."""
+    """Return the bytes that the first program reads: a length, and the compressed files."""
     data = zlib.compress(json.dumps(files()).encode(), 9)
     return b"%010d" % len(data) + data
 
@@ -89,7 +91,7 @@ def _text_of(package: str, name: str) -> str:
 
 
 SLOTS = ", slots=True"
-"""What dataclasses of Python 3.9 do not have, and a host does not need."""
+"""The argument that dataclasses of Python 3.9 do not know; the agent does not need slots."""
 
 _WORDS = re.compile(r'(?P<docstring>^ *)?r?"""[\s\S]*?"""|(?P<comment>^ *#.*$)', re.MULTILINE)
 """A docstring, another long string, or a line with nothing but a comment."""
@@ -109,11 +111,11 @@ _VERSION = re.compile(rb"(\d{1,9})\.(\d{1,9})")
 
 
 class Greeting:
-    """Finds the mark in what the host sends, and the version of its Python behind it.
+    """Finds the mark in the output of a host, and the version of its Python, which follows.
 
     Attributes:
-        version: the version; None before it has come.
-        rest: what has come behind the version.
+        version: the version; None until the host has sent it.
+        rest: the bytes after the version.
     """
 
     def __init__(self) -> None:
@@ -122,10 +124,10 @@ class Greeting:
         self._skipped = 0
 
     def feed(self, data: bytes) -> None:
-        """Take bytes.
+        """Add bytes that the host has sent.
 
         Raises:
-            ValueError: there is no mark in many bytes, or no version behind it.
+            ValueError: the host has sent too many bytes without a mark, or no version after it.
         """
         self.rest += data
         before, mark, behind = self.rest.partition(MARK)

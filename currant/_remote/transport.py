@@ -1,7 +1,7 @@
-"""What carries the bytes between a driver and an agent: two file descriptors.
+"""Carry bytes between a driver and an agent, through two file descriptors.
 
-Any local program whose stdin and stdout lead to an agent gives them: ``ssh HOST COMMAND``, ``docker
-exec -i``, or the agent's Python itself.
+Any local program will do whose stdin and stdout lead to an agent: ``ssh HOST COMMAND``, ``docker
+exec -i``, or the Python that runs the agent.
 """
 
 from __future__ import annotations
@@ -31,58 +31,61 @@ PIPE_SIZE = 1024 * 1024
 """The capacity of our pipes, if the system allows it."""
 
 MOST_SAID = 4096
-"""The bytes that are kept of each of the last writes of the program to its stderr."""
+"""How many bytes are kept of each of the last reads from the stderr of the program."""
 
 EXIT_LIMIT = 1.0
 """Seconds that the program may take to exit once its pipes are closed."""
 
 
 TURNED_AWAY = re.compile(r"^(kex|ssh)_exchange_identification: ", re.MULTILINE)
-"""What ssh says if a server hangs up on it at once, as one does that has too many logins."""
+"""The error of ssh if a server ends the connection at once, because it has too many logins."""
 
 NO_WAY_BEHIND = "stdio forwarding failed"
-"""What ssh says besides if a jump host does not reach the host, which will not change soon."""
+"""The second error of ssh if a jump host does not reach the host; another try would not help."""
 
 
 class Transport(Protocol):
-    """A way to an agent, which may be opened again when it has been closed."""
+    """A connection to an agent, which may be opened again after it was closed."""
 
     def open(self) -> tuple[int, int]:
-        """Open the way; return the file to read from and the file to write to.
+        """Connect; return a file descriptor to read from, and one to write to.
+
+        Neither descriptor may block.
 
         Raises:
-            OSError: the way cannot be opened.
+            OSError: no connection is possible; its text is shown to the user.
         """
         ...
 
     async def listen(self) -> None:
-        """Collect what the transport says, until it says no more.
+        """Collect the error messages of the connection, such as the stderr of ssh, until they end.
 
         Cancellation: harmless; a second call goes on.
         """
         ...
 
     def said(self) -> str:
-        """Return the last lines that the transport has said about itself, for an error."""
+        """Return the last error messages, to be shown if the host is unreachable or lost."""
         ...
 
     def was_turned_away(self) -> bool:
-        """Return whether the host took no connection, and may take one a little later.
+        """Return whether the host refused the connection, but may accept one a little later.
 
-        Then the transport is closed and opened again.
+        If so, currant closes the transport and opens it again.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close the files, and end whatever was opened.
+        """Close the file descriptors, and end the connection.
 
+        Tasks may still wait for the descriptors, so call `anyio.notify_closing` before.
         Cancellation: all of this is done nevertheless, within seconds.
         """
         ...
 
 
 class PipeTransport:
-    """Three pipes: to the stdin, from the stdout and from the stderr of what leads to the agent."""
+    """Three pipes: the stdin, stdout and stderr of a program or thread that leads to the agent."""
 
     def __init__(self) -> None:
         self._files: list[int] = []
@@ -114,10 +117,10 @@ class PipeTransport:
 
     @abstractmethod
     def _connect(self, stdin: int, stdout: int, stderr: int) -> None:
-        """Begin to pass bytes on; the files are closed when this returns."""
+        """Begin to carry bytes; the caller closes the three files when this returns."""
 
     async def listen(self) -> None:
-        """Collect what comes from the stderr; see `Transport.listen`."""
+        """Collect the last bytes of the stderr; see `Transport.listen`."""
         while data := await read_some(self._error_fd):
             self._said.append(data[-MOST_SAID:])
 
@@ -160,12 +163,12 @@ class ArgvTransport(PipeTransport):
             raise FileNotFoundError(f"this machine has no program {self.argv[0]!r}") from error
 
     def was_turned_away(self) -> bool:
-        """Return whether ssh says that a server hung up on it before the login."""
+        """Return whether ssh reports that a server ended the connection before the login."""
         said = self.said()
         return bool(TURNED_AWAY.search(said)) and NO_WAY_BEHIND not in said
 
     async def aclose(self) -> None:
-        """Close the pipes, and kill the program if it does not exit because of that."""
+        """Close the pipes, and kill the program if it does not exit then."""
         self._close_files()
         if self._child is None:
             return

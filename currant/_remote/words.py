@@ -9,7 +9,7 @@ __all__ = ["plain"]
 
 
 MOST_CHARACTERS = 4000
-"""The characters that are kept of a text: its last ones, as the reason comes last."""
+"""How many characters of a text are kept: the last ones, because the reason comes last."""
 
 
 def plain(text: str) -> str:
