@@ -1,10 +1,16 @@
-"""Many hosts behind one Runner: which there are, what runs where, and what if one is lost.
+"""Run the commands of one Runner on many hosts: choose a host for each, and survive lost hosts.
 
-To read the package: `_host` describes one host, `_lists` how people write many, and `_transports`
-and `_dask` the ways to them.  `_hosts` is the launcher.  It has a `_pool` with a `_member` for each
-host, which takes `_turns` to connect, and asks `_placement`, which is pure, who runs where;
-`_places` waits for the answer.  `_fence` keeps a lost command from running twice, `_spec` says what
-a host is told to start, `_process` gives places back, and `_check` looks up programs.
+Begin with the values: `_host` describes one host, `_lists` reads lists of hosts, `_settings` holds
+the options of all hosts, and `_transports` and `_dask` are the ways to hosts.
+
+`_hosts` is the launcher.  While it is entered, it has a `_pool` with one `_member` for each host.
+The members take `_turns` to connect.  `_placement` decides which command runs on which host, and is
+pure; `_places` lets tasks wait for its decisions.
+
+The rest are single steps: `_check` looks up programs before anything starts, `_spec` adds variables
+and the working directory of a host to a command, `_process` gives a place back at the end of a
+process, `_fence` keeps a lost command from running twice, and `_each` copies a command to all
+hosts.
 """
 
 from currant._remote.transport import Transport

@@ -1,4 +1,4 @@
-"""What commands need is looked up on each host that could run them, before anything starts."""
+"""Look up what commands need, on each host that could run them, before any command starts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Findings:
     """Which hosts can start which commands.
 
     Attributes:
-        not_on: by the name of a command, the hosts that cannot start it.
-        errors: by the name of a command that no host can start, why.
+        not_on: the hosts that cannot start a command, by the name of the command.
+        errors: for a command that no host can start, the first error, by the name of the command.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,10 @@ class Findings:
         self._able: set[str] = set()
 
     def note(self, name: str, host: str, error: CurrantError | None) -> None:
-        """Note what a host has found; a host that was lost meanwhile has found nothing."""
+        """Note the answer of a host: None if the host can start the command.
+
+        A host that was lost has not answered; it counts as able to start the command.
+        """
         if error is None or isinstance(error, HostLostError):
             self._able.add(name)
             self.errors.pop(name, None)
@@ -45,7 +48,7 @@ class Findings:
 
 
 def group_alike(commands: Iterable[LaunchSpec]) -> list[list[LaunchSpec]]:
-    """Group commands that the same hosts can start, so that one of each group is looked up."""
+    """Group commands for which a look-up has the same answer, so that one of a group is enough."""
     groups: dict[str, list[LaunchSpec]] = {}
     for command in commands:
         fields = {name: getattr(command, name) for name in _DECISIVE}
@@ -56,11 +59,11 @@ def group_alike(commands: Iterable[LaunchSpec]) -> list[list[LaunchSpec]]:
 _DECISIVE = tuple(
     spec.name for spec in fields(LaunchSpec) if spec.name not in ("argv", "name", "grace")
 )
-"""The fields on which it depends whether a host can start a command."""
+"""The fields that decide, with the program, whether a host can start a command."""
 
 
 async def look_up(specs: Mapping[Member, Sequence[LaunchSpec]]) -> Findings:
-    """Ask each host about the commands that it could run, all at the same time.
+    """Ask each host about the commands that it could run; all hosts at the same time.
 
     Cancellation: harmless.
     """

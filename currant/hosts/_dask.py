@@ -1,9 +1,9 @@
-"""The way into the workers of a Dask cluster: `dask`, and its transport.
+"""The way to the workers of a Dask cluster: `dask`, and its transport.
 
-One actor in each worker starts an agent and passes its bytes on (`_dask_actor`).  Here, for each
-worker, a thread with an event loop of its own has a client of Dask call the actor, and passes the
-bytes on to the pipes of a transport.  So the event loop of the user never meets Dask, which knows
-asyncio alone.
+An actor in each worker (`_dask_actor`) starts an agent, and copies bytes to and from the agent.  On
+this side, each worker has a thread with an event loop of its own.  The thread calls the actor
+through a client of Dask, and copies bytes to and from the pipes of a transport.  So the event loop
+of the user never runs code of Dask, which supports asyncio alone.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ __all__ = ["DaskConnect", "dask"]
 T = TypeVar("T")
 
 PULLS = 2
-"""The calls for output that are under way at a time: one travels while the other waits."""
+"""How many calls for output run at the same time: one answer travels while the next call waits."""
 
 POLL = 1.0
 """Seconds that a call waits for output."""
 
 CONNECT_LIMIT = 10.0
-"""Seconds to wait for the scheduler, and for a thread of the worker that starts the agent."""
+"""Seconds to wait for the scheduler, and for a free thread of the worker to start the agent."""
 
 END_LIMIT = 5.0
-"""Seconds to wait at the end for Dask, which may be gone."""
+"""Seconds to wait for the thread at the end; the cluster may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaskConnect:
-    """The way into the workers of a Dask cluster; call it with a `Host` to get a transport.
+    """The way to the workers of a Dask cluster; call the way with a `Host` to get a transport.
 
-    The address of a host is that of its worker.
+    `Host.address` is the address of a worker.
 
     Attributes:
         address: the address of the scheduler.
@@ -67,13 +67,14 @@ class DaskConnect:
     security: Any = None
 
     def __call__(self, host: Host) -> DaskTransport:
-        """Return a transport to a worker."""
+        """Return a transport to the worker of `host`."""
         return DaskTransport(self, host.address or host.name, host.python)
 
     async def hosts(self) -> list[Host]:
-        """Return the workers that there are now, as hosts that have as many cpus as threads.
+        """Return a host for each worker of the cluster, with a cpu for each thread of the worker.
 
-        Cancellation: waits for the answer.
+        Workers that join the cluster later are missing.
+        Cancellation: waits for the answer of the scheduler.
 
         Raises:
             OSError: the scheduler cannot be reached.
@@ -90,15 +91,15 @@ class DaskConnect:
 
 
 def dask(address: str, *, direct: bool = True, security: object = None) -> DaskConnect:
-    """Return the way into the workers of a Dask cluster.
+    """Return the way to the workers of a Dask cluster.
 
-    Needs the package ``distributed``: ``pip install 'currant[dask]'``.  A worker needs nothing of
-    currant.  An agent takes a thread of its worker only to start.
+    Needs the package ``distributed``: ``pip install 'currant[dask]'``.  The workers need not have
+    currant installed.  An agent takes a thread of its worker while it starts, and none later.
 
     Args:
         address: the address of the scheduler, such as ``tcp://10.0.0.1:8786``.
-        direct: whether this program connects to the workers itself.  If it cannot, False has the
-            scheduler pass all bytes on, which is slower.
+        direct: whether this program connects to the workers itself.  False is for networks that do
+            not allow this: then all bytes go through the scheduler, which is slower.
         security: a ``distributed.Security`` for a cluster with TLS.
 
     Raises:
@@ -106,18 +107,18 @@ def dask(address: str, *, direct: bool = True, security: object = None) -> DaskC
     """
     check_str("address", address)
     if not address:
-        raise CommandError("address must be that of a scheduler, not ''")
+        raise CommandError("address must be the address of a scheduler, not ''")
     check_flag("direct", direct)
     return DaskConnect(address, direct, security)
 
 
 class DaskTransport(PipeTransport):
-    """Pipes to a thread that talks with an actor in a worker.
+    """Pipes to a thread that calls the actor in a worker.
 
     Args:
         way: how to reach the scheduler.
         worker: the address of the worker.
-        python: the Python of the agent; None: that of the worker.
+        python: the Python that runs the agent; None: the Python of the worker.
     """
 
     def __init__(self, way: DaskConnect, worker: str, python: str | None) -> None:
@@ -130,11 +131,11 @@ class DaskTransport(PipeTransport):
         self._change = Notifier()
 
     def was_turned_away(self) -> bool:
-        """Return False: a scheduler waits until there is room."""
+        """Return False: a scheduler does not refuse a client, but lets the client wait."""
         return False
 
     async def aclose(self) -> None:
-        """Close the pipes, which ends the agent, and wait for the thread for a few seconds."""
+        """Close the pipes, which ends the agent, and wait a few seconds for the thread."""
         self._close_files()
         if self._thread is not None:
             with anyio.CancelScope(shield=True):  # Bounded: by `END_LIMIT`.
@@ -153,18 +154,18 @@ class DaskTransport(PipeTransport):
     # ---- in the thread ----
 
     def _run(self, stdin: int, stdout: int, stderr: int) -> None:
-        """Start the agent, and pass bytes on until one side ends; write errors to `stderr`."""
+        """Serve until one side ends; then write errors of the agent, or of Dask, to `stderr`."""
         try:
             said = _run_on_asyncio(self._serve, stdin, stdout)
         except Exception as error:
             said = _text_of(error).encode(errors="replace")
-        with suppress(OSError):  # There is no reader any more, or not enough room.
+        with suppress(OSError):  # The pipe has no reader any more, or is full.
             os.write(stderr, said)
         for fd in (stdin, stdout, stderr):
             os.close(fd)
 
     async def _serve(self, stdin: int, stdout: int) -> bytes:
-        """Return what the agent has said on its stderr."""
+        """Start the agent, and copy bytes until one side ends; return the stderr of the agent."""
         async with _new_client(self._way) as client, self._actor(client) as actor:
             async with anyio.create_task_group() as tasks:
                 for _ in range(PULLS):
@@ -177,9 +178,9 @@ class DaskTransport(PipeTransport):
 
     @asynccontextmanager
     async def _actor(self, client: Any) -> AsyncGenerator[DaskActor]:  # noqa: ANN401 - an extra
-        """Start an agent in the worker."""
+        """Start an agent in the worker, and yield its actor."""
 
-        # No module has this function, so Dask pickles it by value, and the class along with it.
+        # Dask pickles a local function by value, and the class with it: the worker has neither.
         def start(argv: list[str], poll: float) -> DaskActor:
             return DaskActor(argv, poll)
 
@@ -196,7 +197,7 @@ class DaskTransport(PipeTransport):
             error = await future.exception(timeout=CONNECT_LIMIT)
             if error is not None:
                 raise error
-            with client.as_current():  # Else it takes another client, if the user has one.
+            with client.as_current():  # Otherwise `Actor` may take a client of the user.
                 yield cast(
                     "DaskActor", _extra("distributed").Actor(DaskActor, self._worker, future.key)
                 )
@@ -204,6 +205,7 @@ class DaskTransport(PipeTransport):
             future.release()
 
     async def _pull(self, actor: DaskActor, stdout: int, scope: anyio.CancelScope) -> None:
+        """Write output of the agent to `stdout`, in the order of the numbers; then end `scope`."""
         while True:
             answer = memoryview(await actor.pull())
             if not answer:
@@ -231,7 +233,7 @@ def _text_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _extra(module: str) -> Any:  # noqa: ANN401 - its types are of no use here
+def _extra(module: str) -> Any:  # noqa: ANN401 - the modules have no types that help here
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
@@ -243,7 +245,7 @@ def _run_on_asyncio(function: Callable[..., Awaitable[T]], *args: object) -> T:
 
 
 def _new_client(way: DaskConnect) -> AbstractAsyncContextManager[Any]:
-    """Return a client of a scheduler, to be entered."""
+    """Return a client of the scheduler, which connects when it is entered."""
     _extra("cloudpickle").register_pickle_by_value(_dask_actor)
     client: AbstractAsyncContextManager[Any] = _extra("distributed").Client(
         way.address,

@@ -1,7 +1,8 @@
-"""The part that runs in a worker of Dask: starts an agent, and passes its bytes on.
+"""The actor that runs in a worker of Dask: starts an agent, and copies bytes to and from the agent.
 
-It is sent to the worker by value, because currant may not be installed there; so it needs the
-standard library alone.  A worker serves calls to an actor on its own asyncio loop.
+Dask sends this module to the worker by value, because currant may not be installed there.  So the
+module imports the standard library alone.  A worker runs the calls of an actor on its own asyncio
+loop.
 """
 
 from __future__ import annotations
@@ -23,26 +24,25 @@ if TYPE_CHECKING:
 __all__ = ["NUMBER", "DaskActor"]
 
 CHUNK = 1024 * 1024
-"""The capacity of the pipes, if the system allows it, and the most bytes of one answer."""
+"""The capacity of the pipes in bytes, if the system allows it, and the most bytes of one answer."""
 
 NUMBER = 8
-"""The bytes of a number."""
+"""How many bytes the number of an answer takes."""
 
 SET_PIPE_SIZE = 1031
-"""``F_SETPIPE_SZ`` of Linux, which older Pythons have no name for."""
+"""``F_SETPIPE_SZ`` of Linux; the module `fcntl` of older Pythons does not have the name."""
 
 
 class DaskActor:
-    """An agent, whose stdin and stdout are its link to the driver.
+    """An agent, whose stdin and stdout are the link to its driver.
 
-    If the driver is gone, Dask drops this object; then the stdin of the agent ends, and so does
-    all that the agent has started.  A call that waits for output keeps the object alive, so it
-    waits for `poll` seconds at most.
+    If the driver is gone, Dask drops this object.  That closes the stdin of the agent, and the
+    agent ends all that it has started.  A call that waits keeps the object alive, so no call waits
+    for output longer than `poll` seconds.
 
     Args:
-        argv: the command line of the agent; its first word is replaced by the worker's Python if it
-            is empty.
-        poll: see above.
+        argv: the command line of the agent; an empty first word means the Python of the worker.
+        poll: how many seconds a call waits for output.
     """
 
     def __init__(self, argv: list[str], poll: float) -> None:
@@ -54,7 +54,7 @@ class DaskActor:
             bufsize=0,
             start_new_session=True,
         )
-        threading.Thread(target=self._process.wait, daemon=True).start()  # It reaps the agent.
+        threading.Thread(target=self._process.wait, daemon=True).start()  # Reaps the agent.
         files = self._process.stdin, self._process.stdout, self._process.stderr
         self._in, self._out, self._err = (file for file in files if file is not None)
         for file in (self._in, self._out, self._err):
@@ -83,14 +83,14 @@ class DaskActor:
                 await _wait_until(fd, loop.add_writer, loop.remove_writer)
 
     async def pull(self) -> bytearray:
-        """Return the next bytes of the agent, behind their number in `NUMBER` bytes.
+        """Return a number, big-endian in `NUMBER` bytes, and after it the next output of the agent.
 
-        The numbers count from 0, since several calls may be under way, and their answers may
-        overtake each other.  At the end only the number comes, and nothing if there was nothing
-        for `poll` seconds.
+        The numbers count from 0.  They give the order, because several calls may run at the same
+        time, and their answers may overtake each other.  At the end of the output, the answer is a
+        number alone.  If no output came for `poll` seconds, the answer is empty.
         """
         async with self._turn:
-            # One buffer, without a copy: Dask passes on a bytearray as it is.
+            # One buffer saves a copy: Dask sends a bytearray as it is.
             buffer = bytearray(NUMBER + CHUNK)
             count = await self._read_into(memoryview(buffer)[NUMBER:])
             if count is None:
@@ -113,13 +113,13 @@ class DaskActor:
         return None
 
     async def said(self) -> bytes:
-        """Return what the agent has written to its stderr."""
+        """Return what the agent has written to its stderr, at most 64 KiB."""
         with suppress(BlockingIOError):
             return os.read(self._err.fileno(), 65536)
         return b""
 
     async def end(self) -> None:
-        """Let the agent end, with all that it has started."""
+        """Close the stdin of the agent, which ends the agent and all that it has started."""
         self.close()
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class DaskActor:
 
 
 async def _wait_until(fd: int, add: Callable[..., object], remove: Callable[[int], object]) -> None:
-    """Wait until the loop calls back that a file is ready."""
+    """Wait until the event loop reports that a file is ready."""
     is_ready = asyncio.Event()
     add(fd, is_ready.set)
     try:
@@ -138,5 +138,5 @@ async def _wait_until(fd: int, add: Callable[..., object], remove: Callable[[int
 
 
 def _enlarge(fd: int) -> None:
-    with suppress(OSError):  # Another system than Linux, or a limit.
+    with suppress(OSError):  # The system is not Linux, or has a lower limit.
         fcntl.fcntl(fd, SET_PIPE_SIZE, CHUNK)

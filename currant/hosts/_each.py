@@ -23,9 +23,9 @@ def on_each(
     hosts: Hosts | str | Iterable[str | Host],
     command: CommandLike | Callable[[Host], CommandLike],
 ) -> list[Command]:
-    """Return a command for each host, pinned to it and named after it: ``uptime@a``.
+    """Return one command for each host, pinned to the host, with a name such as ``uptime@a``.
 
-    Say on which port each host shall listen::
+    A function can build another command for each host::
 
         from currant import Command
         from currant.hosts import on_each
@@ -34,12 +34,12 @@ def on_each(
         assert [command.name for command in commands] == ["web@a", "web@b"]
 
     Args:
-        hosts: the hosts, as for `Hosts`, or a `Hosts`.
+        hosts: a `Hosts`, or hosts in any form that `Hosts` accepts.
         command: the command, in any form that a Runner accepts, or a function that returns the
             command of a `Host`.
 
     Raises:
-        CommandError: a command or a host is invalid, or the command has a host.
+        CommandError: a command or a host is invalid, or a command is pinned to another host.
     """
     known = hosts.hosts.values() if isinstance(hosts, Hosts) else as_hosts(hosts)
     return [_pinned(command(host) if callable(command) else command, host) for host in known]

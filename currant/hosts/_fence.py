@@ -1,11 +1,15 @@
 """`Fence`: how long a command that was lost with its host must not start again anywhere.
 
-The driver cannot know when such a command ends.  But its agent ends it, at the latest when it has
-heard nothing for its time of silence.  Until then a second copy could run beside the first one.
+The driver cannot see when such a command ends.  But the agent on the lost host stops the command,
+at the latest after a time of silence (`Hosts(silence=...)`).  Until then, a second copy of the
+command would run beside the first.
 
-Two things move that time.  An agent that was told to wait for us (`hold`) knows no silence, so the
-end is unknown.  And an agent that takes the place of the lost one kills it; from then on its guard
-ends its commands, and gives each the whole grace once more.
+Two events change the end of that time:
+
+- The driver has asked the agent to wait (`Hosts.hold`).  Such an agent accepts any silence, so the
+  end is unknown, which is written as infinite.
+- A new agent on the host kills the lost agent.  From then on, the guard of the lost agent stops the
+  command, and gives it the whole grace once more.
 """
 
 from __future__ import annotations
@@ -17,18 +21,25 @@ __all__ = ["Fence"]
 
 
 class _Copy(NamedTuple):
-    """A copy of a command on a lost host: when it has ended, and how long its guard needs."""
+    """A copy of a command that was lost with its host.
+
+    Attributes:
+        end: when the copy has ended for sure; infinite if that is unknown.
+        needs: how many seconds the guard of the lost agent needs to end the copy.
+    """
 
     end: float
     needs: float
 
 
 class Fence:
-    """The times until which lost commands may still run; pure, in seconds of any clock.
+    """The times until which lost commands may still run.
+
+    Pure: the caller passes the time, in seconds of any clock.
 
     Attributes:
-        agents: the identity of the last agent of each host, by the host's name; an agent that
-            takes its place kills it, if it still runs.
+        agents: the identity of the last agent of each host, by the name of the host.  The next
+            agent of a host kills the last one if it still runs.
     """
 
     def __init__(self) -> None:
@@ -36,32 +47,33 @@ class Fence:
         self._copies: dict[str, dict[str, _Copy]] = {}  # by the names of the command and the host
 
     def raise_until(self, name: str, host: str, end: float, needs: float) -> None:
-        """Note that a command was lost.
+        """Note that a command was lost with its host.
 
         Args:
-            name: the command.
-            host: its host.
-            end: when it has ended for sure; infinite: unless another agent comes, nobody knows.
-            needs: how long the guard over there needs to end it.
+            name: the name of the command.
+            host: the name of the host.
+            end: when the command has ended for sure; infinite if that is unknown until a new agent
+                comes.
+            needs: how many seconds the guard of the lost agent needs to end the command.
         """
         copies = self._copies.setdefault(name, {})
         before = copies.get(host, _Copy(end, needs))
         copies[host] = _Copy(max(end, before.end), max(needs, before.needs))
 
     def note_replaced(self, host: str, now: float) -> None:
-        """Note that another agent has taken the place of the one with which commands were lost."""
+        """Note that a new agent of a host has killed the agent with which commands were lost."""
         for copies in self._copies.values():
             if (copy := copies.get(host)) is not None and copy.end > now:
                 end = now + copy.needs
                 copies[host] = copy._replace(end=end if copy.end == inf else max(copy.end, end))
 
     def delay(self, name: str, now: float, host: str | None = None) -> float:
-        """Return for how many seconds a copy of a command may run on; 0.0: there is none.
+        """Return for how many seconds a lost copy of a command may still run; 0.0 if there is none.
 
         Args:
-            name: the command.
+            name: the name of the command.
             now: the time.
-            host: where; None: anywhere.
+            host: the name of the host to ask about; None: all hosts.
         """
         copies = self._copies.get(name, {})
         for each in [each for each, copy in copies.items() if copy.end <= now]:
@@ -72,5 +84,5 @@ class Fence:
         return max([0.0, *(end - now for end in ends)])
 
     def hosts_of_unknown_end(self, name: str) -> list[str]:
-        """Return the hosts where a copy of a command runs on until another agent comes."""
+        """Return the hosts on which a copy of a command may run until a new agent comes."""
         return [host for host, copy in self._copies.get(name, {}).items() if copy.end == inf]

@@ -1,4 +1,4 @@
-"""`Host`: the description of a machine on which commands can run, checked when it is built.
+"""`Host`: the description of a machine that can run commands, checked when it is built.
 
 Pure: building a `Host` connects to nothing, and looks nothing up.
 """
@@ -27,7 +27,7 @@ __all__ = ["HERE", "LOCAL", "Host", "HostInfo", "expand_host"]
 
 
 HERE = ":"
-"""The address of this machine, which needs no connection; GNU parallel writes it the same way."""
+"""The address of this machine, which needs no connection; GNU parallel uses the same sign."""
 
 OWN_FIELDS = ("slots", "cpus", "gpus")
 """The resources of a host that have a field of their own."""
@@ -35,33 +35,35 @@ OWN_FIELDS = ("slots", "cpus", "gpus")
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Host:
-    """A machine on which commands can run, and how much it has for them.
+    """A machine that can run commands, and how many slots, processors, GPUs and so on it has.
 
-    A host is frozen, compares by its fields and can be pickled.  What a host is given does not
-    limit a command there: amounts are counted, so that no host gets more commands than fit.
+    A host is frozen, compares by its fields and can be pickled.  currant counts these amounts, so
+    that a host gets no more commands than fit.  It does not keep a command from using more.
 
     Attributes:
-        name: the name of the host in messages, results and `Command.host`.  Brackets stand for
-            several hosts, ``gpu[1-4]``, which are all alike.
-        address: what to connect to: a name, ``user@name`` or a URL such as
-            ``ssh://user@name:2222``, as the transport reads it; None: the name.  ``":"`` is this
-            machine, without a connection.  If the name stands for several hosts, the address has
-            brackets for as many.
-        python: the program that runs currant's agent there, Python 3.9 or newer; None: the
-            transport looks for one.
-        slots: how many commands may run there at a time; None: as `Hosts` says.
+        name: the name of the host in messages, results and `Command.host`.  A name with brackets,
+            such as ``gpu[1-4]``, stands for several hosts that are all alike.
+        address: the address to connect to; None: the name.  For ssh: a name, ``user@name`` or a URL
+            such as ``ssh://user@name:2222``; the other ways have addresses of their own.  ``":"``
+            is this machine, without a connection.  If the name has brackets, the address must have
+            brackets for the same number of hosts.
+        python: the Python that runs currant's agent on the host, 3.9 or newer: a name or a path;
+            None: currant looks for one.
+        slots: how many commands may run on the host at a time; None: as `Hosts` says.
         cpus: how many processors the commands may ask for; None: as many as the host has.
-        gpus: the GPUs that the commands may ask for: a number, or their ids.  It becomes a tuple of
-            ids, ``("0", "1")`` for 2.  A command finds the ids that it was given in
+        gpus: the GPUs that the commands may ask for: a number, or a sequence of ids.  The field is
+            a tuple of ids: ``("0", "1")`` for 2.  A command gets the ids of its own GPUs in
             CUDA_VISIBLE_DEVICES.
-        resources: how much there is of anything else that commands may ask for.
-        env: variables for all commands there; a command's own come first.
-        cwd: the working directory of commands that have none, and where the relative ones of others
-            start; None: where the agent starts, such as the home directory.
+        resources: amounts of anything else that commands may ask for, by name, such as
+            ``{"licenses": 2}``.
+        env: variables of all commands on the host; variables of a command come first.
+        cwd: the working directory of commands that have none; a relative `Command.cwd` starts in
+            this directory.  None: the directory in which the agent starts, such as the home
+            directory.
 
     Raises:
         CommandError: an argument is invalid.
-        HostListError: a `CommandError`: the brackets of the name or the address are.
+        HostListError: a `CommandError`: the brackets of the name or the address are invalid.
     """
 
     name: str
@@ -112,11 +114,11 @@ class Host:
 
     @property
     def is_local(self) -> bool:
-        """Whether this machine is meant, so that there is no connection."""
+        """Whether the host is this machine, which needs no connection."""
         return self.address == HERE
 
     def __str__(self) -> str:
-        """Return the host as host lists have it, such as ``8/user@name``."""
+        """Return the host in the form of host lists, such as ``8/user@name``."""
         address = self.address or self.name
         return address if self.slots is None else f"{self.slots}/{address}"
 
@@ -156,9 +158,9 @@ class HostInfo(NamedTuple):
     Attributes:
         name: the name of the host.
         pid: the pid of the agent there, or of this program if the host is this machine.
-        python: the version of the Python that runs it, such as ``"3.11.2"``.
-        cpus: how many processors it has.
-        running: how many commands have a place there.
+        python: the version of the Python of that process, such as ``"3.11.2"``.
+        cpus: how many processors the host has.
+        running: how many commands have a place on the host.
     """
 
     name: str
@@ -169,10 +171,11 @@ class HostInfo(NamedTuple):
 
 
 def expand_host(host: Host) -> tuple[Host, ...]:
-    """Return the hosts that a host with brackets in its name stands for; else the host alone.
+    """Return the hosts for which a host with brackets stands; a host without brackets alone.
 
     Raises:
-        HostListError: the brackets of the name or the address are invalid, or do not fit together.
+        HostListError: the brackets of the name or the address are invalid, or stand for different
+            numbers of hosts.
     """
     if not _BRACKETS.intersection(host.name + (host.address or "")):
         return (host,)
@@ -180,7 +183,8 @@ def expand_host(host: Host) -> tuple[Host, ...]:
     addresses = [None] * len(names) if host.address is None else expand(host.address)
     if len(names) != len(addresses):
         raise HostListError(
-            str(host.address), f"{host.name!r} has {len(names)} names for {len(addresses)} of these"
+            str(host.address),
+            f"{host.name!r} has {len(names)} names for {len(addresses)} addresses",
         )
     if names == [host.name] and addresses == [host.address]:
         return (host,)
@@ -200,11 +204,13 @@ def _check_name(name: object) -> None:
         hint = "; the user belongs into the address" if wrong == "@" else ""
         raise CommandError(f"the name of a host must not contain {wrong!r}: {text!r}{hint}")
     if len(split_items(text)) != 1:
-        raise CommandError(f"the name of a host must not contain ',': {text!r}; build a Host each")
+        raise CommandError(
+            f"the name of a host must not contain ',': {text!r}; build a Host for each name"
+        )
 
 
 def _check_word(what: str, word: object) -> None:
-    """Check that `word` can be an argument of ssh, and cannot be taken for an option."""
+    """Check that `word` can be an argument of ssh, and that ssh cannot read it as an option."""
     if not isinstance(word, str) or not word:
         raise CommandError(f"{what} must be a non-empty str, not {word!r}")
     check_encodable(what, word)

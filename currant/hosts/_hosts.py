@@ -1,4 +1,4 @@
-"""`Hosts`: the launcher of commands on many hosts."""
+"""`Hosts`: the launcher that runs commands on many hosts."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class HostsOptions(TypedDict, total=False):
 
 
 class Hosts(anyio.AsyncContextManagerMixin):
-    """Many hosts, as the launcher of a `Runner`: it chooses a host for each command.
+    """A launcher that runs the commands of a `Runner` on many hosts, and chooses a host for each.
 
-    Run a command on each of three hosts, and others where there is room::
+    Run one command on each of three hosts, and four others where there is room::
 
         from currant import Command, Runner
         from currant.hosts import Host, Hosts, on_each
@@ -78,36 +78,39 @@ class Hosts(anyio.AsyncContextManagerMixin):
                 async for message in runner:
                     print(message)
 
-    On entry it connects to all hosts at the same time.  Nothing is installed there: each host needs
-    a Python from 3.9 on.  On exit it ends everything that it has started.
+    On entry, `Hosts` connects to all hosts at the same time.  Each host needs a Python from 3.9 on,
+    and nothing is installed there.  On exit, `Hosts` ends all that it has started.
 
     **Places.**  A command takes one slot and its `Command.resources` of one host, and gives them
-    back when its process has ended.  If no host has as much left, it waits; the Runner shows it as
-    queued.  First come, first served, on each host: a command never overtakes another one that
-    waits for the same host.  Among the hosts that have room, it gets the one of which the smallest
-    share is taken.  A command that no host could ever run is refused at once.
+    back when its process has ended.  If no host has enough left, the command waits, and its job is
+    ``queued``.  Each host serves commands in the order in which they came: a command never
+    overtakes an earlier one that waits for the same host.  Among the hosts that have room, a
+    command gets the host with the smallest share taken.  A command that no host could ever run is
+    refused at once.
 
     **Lost hosts.**  If a host is lost, each command there has failed, with a `HostLostError`.  Only
-    a restart policy starts a command again, on any host that has room, and not before the first
-    copy has ended for sure: after `silence` and the command's grace.  The host is connected to
-    again and again.  Commands that only lost hosts could run wait for a minute; then they fail.
+    a restart policy starts such a command again, on any host that has room, and not before the
+    first copy has ended for sure: after `silence` and the grace of the command.  Meanwhile currant
+    tries to connect to the host again.  A command that only lost hosts could run waits for a
+    minute, and then fails.
 
-    One `Hosts` serves one Runner at a time.  When that was left, the next one may be entered, and
-    connects anew.
+    One `Hosts` serves one Runner at a time.  After the block of that Runner, the next Runner may
+    use the same `Hosts`, which connects again.
 
     Args:
-        hosts: the hosts: a `Host` each, or text as host lists have it, such as ``"gpu[1-4]"`` or
-            ``"8/me@a,b"``.
-        per_host: how many commands may run on a host at a time, unless it has `Host.slots`;
-            ``"cpus"``: as many as it has processors; None: no limit.
-        connect: the way to a host; None: `ssh()`.
-        wait_for: how many hosts to wait for on entry: ``"all"`` waits until each is up or has
-            failed, 15 seconds at most each.  Hosts that are up later take commands then.
-        silence: after so many seconds without a sign of this program, a host ends everything.
+        hosts: the hosts: each a `Host`, or text in the form of host lists, such as ``"gpu[1-4]"``
+            or ``"8/me@a,b"``.
+        per_host: how many commands may run at a time on a host without `Host.slots`; ``"cpus"``: as
+            many as the host has processors; None: no limit.
+        connect: the way to the hosts, such as `srun()`; None: `ssh()`.
+        wait_for: how many hosts the entry waits for; ``"all"``: until each host is up or has
+            failed, 15 seconds at most.  A host that is up later takes commands from then on.
+        silence: after so many seconds without a sign of this program, a host ends all its commands.
         reconnect: whether to connect again to hosts that are lost, or could not be reached.
-        cwd: the working directory of commands, as `Host.cwd`, which comes first.
-        env: variables for all commands, as `Host.env`, which comes first.
-        forward_env: the names of variables of this program that all commands get.
+        cwd: the working directory on hosts that have no `Host.cwd`.
+        env: variables of all commands; those of `Host.env` come first.
+        forward_env: the names of variables that all commands get from the environment of this
+            program.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -155,27 +158,27 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     @classmethod
     def from_file(cls, path: StrOrPath, **options: Unpack[HostsOptions]) -> Hosts:
-        """Build the hosts of a list in a file, as mpirun and GNU parallel read it.
+        """Build `Hosts` from a file, a host list such as mpirun and GNU parallel read.
 
-        Each line is a name, an address or a text such as ``n[1-4]``, perhaps with slots: ``8/a`` or
-        ``a slots=8``; ``#`` begins a comment.
+        A line has a name, an address or a text such as ``n[1-4]``, with slots if you like: ``8/a``
+        or ``a slots=8``.  ``#`` begins a comment.
 
         Args:
             path: the file.
             options: as for `Hosts`.
 
         Raises:
-            HostListError: a line describes no host, or there is none at all.
+            HostListError: a line describes no host, or the file has no host at all.
             OSError: the file cannot be read.
         """
         return cls(read_hosts(path), **options)
 
     @classmethod
     def from_slurm(cls, **options: Unpack[HostsOptions]) -> Hosts:
-        """Build the hosts of the Slurm job in which this program runs.
+        """Build `Hosts` from the Slurm job in which this program runs.
 
-        A host has as many slots as the job has tasks there, and as many processors as the job was
-        given; so `Command.resources` counts within the job.
+        A host has as many slots as the job has tasks on it, and the processors and GPUs that Slurm
+        gave to the job there.
 
         Args:
             options: as for `Hosts`; the default of `connect` is `srun()` here.
@@ -199,7 +202,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     @property
     def up(self) -> Mapping[str, HostInfo]:
-        """What is known about each host that is up now, by name."""
+        """Facts about each host that is up now, by name."""
         if (pool := self._pool) is None:
             return {}
         return {
@@ -211,10 +214,10 @@ class Hosts(anyio.AsyncContextManagerMixin):
     async def add(self, host: str | Host) -> None:
         """Connect to one more host, or to several, and return when they are up.
 
-        From then on they take commands.  Call this while the Runner runs.
+        From then on these hosts take commands.  Call this while the Runner runs.
 
         Args:
-            host: as for `Hosts`.
+            host: a `Host`, or text that names one host or several, as for `Hosts`.
 
         Raises:
             CommandError: there is a host of that name, or the argument is invalid.
@@ -247,6 +250,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
             name: the name of the host.
 
         Raises:
+            CurrantError: no Runner with this `Hosts` is entered.
             UnknownNameError: a `KeyError`: there is no such host.
         """
         self._entered("drain").drain(name)
@@ -280,15 +284,15 @@ class Hosts(anyio.AsyncContextManagerMixin):
         await pool.wait_until_tried(members, len(members) if wanted == "all" else wanted)
 
     async def check(self, commands: Sequence[LaunchSpec]) -> None:
-        """Have the hosts look up what commands need; see `Checker.check`.
+        """Look up on the hosts what commands need; see `Checker.check`.
 
-        A command that some hosts can start, and others cannot, runs on the former.
+        If only some hosts can start a command, the command runs on one of them.
         Cancellation: harmless.
 
         Raises:
-            NoCapacityError: no host has what a command needs.
+            NoCapacityError: no host has the resources that a command needs.
             CommandNotFoundError: no host that could run a command has its files.
-            CommandError: no host can start it, for another reason.
+            CommandError: no host can start a command, for another reason.
         """
         pool, asked = self._entered("check"), dict[Member, list[LaunchSpec]]()
         capacities = {name: member.capacity for name, member in pool.members.items()}
@@ -314,12 +318,13 @@ class Hosts(anyio.AsyncContextManagerMixin):
         Cancellation: nothing is left running, and the place is given back.
 
         Args:
-            command: what to start.
-            beside: a process of this launcher, on whose host it runs; it takes no place then.
+            command: the command to start.
+            beside: a process of this launcher; the command runs on the same host, and takes no
+                place.
 
         Raises:
-            LaunchError: the command could not be started, no host could ever run it, or the host is
-                lost; nothing is left behind.
+            LaunchError: the command could not be started, no host could ever run the command, or
+                its host is lost; nothing is left behind.
         """
         pool = self._entered("launch")
         if isinstance(beside, PlacedProcess):
@@ -340,20 +345,20 @@ class Hosts(anyio.AsyncContextManagerMixin):
         try:
             return await self._start(command, member, place.gpus, end)
         except BaseException:
-            end(is_lost=_is_unknown(launcher))
+            end(is_lost=_may_still_run_commands(launcher))
             raise
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Tell of each host that is up or lost; see `HostTeller.watch`.
+        """Call `tell` for each host that is up or lost; see `HostTeller.watch`.
 
-        Cancellation: the end of the Runner.
+        Cancellation: harmless; the end of the Runner cancels this call.
         """
         await self._entered("watch").watch(tell)
 
     async def hold(self) -> None:
-        """Have the hosts wait for this program, which is about to be stopped; see `Holder.hold`.
+        """Ask the hosts to wait for this program, which will be suspended; see `Holder.hold`.
 
-        Cancellation: the processes may be held or not.
+        Cancellation: some hosts may have been asked, and others not.
         """
         async with anyio.create_task_group() as tasks:
             for member in self._entered("hold").members.values():
@@ -361,9 +366,10 @@ class Hosts(anyio.AsyncContextManagerMixin):
                     tasks.start_soon(member.launcher.hold)
 
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
-        """End the escapees of a command, or of all, where they were; see `Sweeper.sweep`.
+        """End the escapees of a command, or of all, on the hosts where it ran; see `Sweeper.sweep`.
 
-        Those of a lost host are ended there, and the fence holds the command up until then.
+        The agent of a lost host, or its guard, ends the escapees there.  Until then the fence keeps
+        the command from starting again.
         Cancellation: the stop was requested; SIGKILL may or may not have been sent.
 
         Raises:
@@ -380,7 +386,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
                 await launcher.sweep(name, grace)
             except CannotStopError as error:
                 errors.append(error)
-            if name is not None and _is_unknown(launcher):
+            if name is not None and _may_still_run_commands(launcher):
                 self._raise_fence(name, launcher, own_grace)
 
         async with anyio.create_task_group() as tasks:
@@ -392,7 +398,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
     def _entered(self, call: str) -> Pool:
         if self._pool is None:
             raise CurrantError(
-                f"Hosts.{call} works while a Runner with these hosts as launcher is entered"
+                f"Hosts.{call} works while a Runner is entered: call it inside `async with "
+                "Runner(..., launcher=hosts)`"
             )
         return self._pool
 
@@ -407,7 +414,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         gpus: tuple[str, ...] | None,
         on_close: OnClose | None = None,
     ) -> PlacedProcess:
-        """Start a command on a host, whether it has a place there or not."""
+        """Start a command on a host; a place is the caller's concern."""
         if member.launcher is None:
             raise LaunchError(command.name, f"its host {member.host.name!r} is lost")
         spec = placed_spec(command, member.host, gpus, self._settings)
@@ -425,18 +432,18 @@ class Hosts(anyio.AsyncContextManagerMixin):
         return self.limits.grace if command.grace is None else command.grace
 
 
-def _is_unknown(launcher: LocalLauncher | RemoteLauncher) -> TypeGuard[RemoteLauncher]:
-    """Return whether a host was lost, so that its processes may live on for a while."""
+def _may_still_run_commands(launcher: LocalLauncher | RemoteLauncher) -> TypeGuard[RemoteLauncher]:
+    """Return whether a host was lost before its agent reported that all commands have ended."""
     if not isinstance(launcher, RemoteLauncher):
         return False
     return launcher.is_lost and not launcher.connection.has_ended
 
 
 def as_hosts(hosts: str | Iterable[str | Host]) -> list[Host]:
-    """Return the hosts that texts and values stand for.
+    """Return the hosts of a text, or of a sequence of texts and `Host` values.
 
     Raises:
-        CommandError: one of them is neither.
+        CommandError: `hosts` is something else.
         HostListError: a text describes no host.
     """
     if isinstance(hosts, str):
@@ -454,8 +461,8 @@ def _by_name(hosts: Iterable[Host], known: Mapping[str, Host]) -> dict[str, Host
     for host in hosts:
         if host.name in by_name or host.name in known:
             raise CommandError(
-                f"two hosts are named {host.name!r}; give each a name of its own, and "
-                "Host(slots=...) instead of saying the same one twice"
+                f"two hosts are named {host.name!r}: give each host a name of its own; for more "
+                "commands at a time on one host, name it once, with Host(slots=...)"
             )
         by_name[host.name] = host
     return by_name

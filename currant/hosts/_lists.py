@@ -1,6 +1,6 @@
-"""Lists of hosts as people and schedulers write them: texts, files, and the variables of Slurm.
+"""Read lists of hosts that people and schedulers write: texts, files, and the variables of Slurm.
 
-An item of a list is a name or an address, with the number of slots before it or behind::
+An item of a list is a name or an address, alone or with a number of slots::
 
     a, b, gpu[1-4]          # names, and brackets: see `host_names`
     8/me@c                  # a user, and slots as GNU parallel writes them
@@ -33,7 +33,7 @@ _ADDRESS = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+]*://)?(?:[^@/]+@)?(?P<name>\[[^]]*:[^]]*\]|[^/]*?)"
     r"(?P<port>:[0-9]+)?(?P<path>/.*)?"
 )
-"""A name with a user, or a URL, whose name may be a literal IPv6 address in brackets."""
+"""A name, with a user or not, or a URL; the name in a URL may be an IPv6 address in brackets."""
 
 _OPTIONS = ("slots", "cpus", "gpus")
 
@@ -41,13 +41,13 @@ _TIMES = re.compile(r"([0-9]+)(?:\(x([0-9]+)\))?")
 
 
 def parse_hosts(text: str) -> tuple[Host, ...]:
-    """Return the hosts of a list, with brackets unfolded.
+    """Return the hosts of a list; an item with brackets becomes several hosts.
 
     Args:
         text: items with commas, spaces or line ends between them; ``#`` begins a comment.
 
     Raises:
-        HostListError: an item is none.
+        HostListError: an item does not describe a host.
     """
     check_str("a host list", text)
     return tuple(host for line in text.splitlines() for host in _parse_line(line))
@@ -57,7 +57,7 @@ def read_hosts(path: str | PathLike[str]) -> tuple[Host, ...]:
     """Return the hosts of the list in a file.
 
     Raises:
-        HostListError: an item is none, or there is none at all.
+        HostListError: an item does not describe a host, or the file has no item.
         OSError: the file cannot be read.
     """
     found: list[Host] = []
@@ -74,14 +74,14 @@ def read_hosts(path: str | PathLike[str]) -> tuple[Host, ...]:
 
 
 def slurm_hosts(environ: Mapping[str, str]) -> tuple[Host, ...]:
-    """Return the hosts of a Slurm job, with as many slots and processors as the job has there.
+    """Return the hosts of a Slurm job: its tasks on a host are the slots of the host.
 
     Args:
         environ: the variables of a process of the job.
 
     Raises:
-        CommandError: there is no job.
-        HostListError: a variable is not as Slurm sets it.
+        CommandError: the variables belong to no job.
+        HostListError: a variable does not have the form that Slurm writes.
     """
     if not (names := environ.get("SLURM_JOB_NODELIST")):
         raise CommandError(
@@ -92,7 +92,7 @@ def slurm_hosts(environ: Mapping[str, str]) -> tuple[Host, ...]:
     slots = _amounts(environ, "SLURM_TASKS_PER_NODE", len(hosts))
     processors = "SLURM_JOB_CPUS_PER_NODE"
     if processors not in environ:
-        processors = "SLURM_CPUS_ON_NODE"  # Of this node, but those of a job are mostly alike.
+        processors = "SLURM_CPUS_ON_NODE"  # Of this node; the nodes of a job are mostly alike.
     cpus = _amounts(environ, processors, len(hosts))
     gpus = environ.get("SLURM_GPUS_ON_NODE", "")
     count = int(gpus) if gpus.isdecimal() else 0
@@ -144,7 +144,7 @@ def _parse_item(item: str, options: Mapping[str, int]) -> tuple[Host, ...]:
 
 
 def _name_in(address: str) -> str:
-    """Return the name in an address, without a user, a port and the like."""
+    """Return the name of the host in an address, without user, port and path."""
     if address == HERE:
         return LOCAL.name
     match = _ADDRESS.fullmatch(address)
@@ -163,7 +163,7 @@ def _name_in(address: str) -> str:
 
 
 def _amounts(environ: Mapping[str, str], variable: str, count: int) -> list[int | None]:
-    """Return the amounts in a variable such as ``2(x3),1``, one for each host."""
+    """Return the amounts in a variable such as ``2(x3),1``: one for each host, None if not set."""
     if not (text := environ.get(variable)):
         return [None] * count
     amounts: list[int | None] = []

@@ -1,4 +1,4 @@
-"""`Member`: one host of `Hosts`, which is connected to, lost, and connected to again."""
+"""`Member`: connects to one host of `Hosts`, notices its loss, and connects again."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ __all__ = ["Member", "State"]
 
 
 LONGEST_DELAY = 30.0
-"""The most seconds between two tries to reach a host that was lost."""
+"""The most seconds between two tries to connect to a host that was lost."""
 
 
 class State(Enum):
-    """What can be expected of a host."""
+    """Whether a host takes commands, and whether commands wait for the host."""
 
     AWAITED = "awaited"
-    """It is being connected to, or was lost not long ago."""
+    """Commands wait: the first connection is under way, or the host was lost not long ago."""
 
     UP = "up"
-    """It takes commands."""
+    """The host takes commands."""
 
     ENDING = "ending"
-    """It takes no more commands, because its agent is about to end; perhaps it comes back."""
+    """The host takes no more commands, because its agent is about to end; it may come back."""
 
     DRAINED = "drained"
-    """It takes no more commands, on request."""
+    """The host takes no more commands, because `Hosts.drain` was called."""
 
     UNREACHABLE = "unreachable"
-    """No command waits for it, but it may come back."""
+    """No command waits for the host, but it may come back."""
 
 
 class Member:
@@ -56,17 +56,17 @@ class Member:
 
     Args:
         host: the host.
-        settings: those of all hosts.
-        turns: when it may be connected to.
-        on_change: called after each change.
-        replaces: the identity of an agent that is killed first, if it still runs.
+        settings: the options of all hosts.
+        turns: limits how many hosts are connected to at a time.
+        on_change: called with the member after each change.
+        replaces: the identity of an earlier agent of the host, which the new agent kills first.
 
     Attributes:
-        host: the same.
-        state: what can be expected of it.
-        launcher: starts processes there; None if there is no connection.
-        error: why it was lost last; None if it is up, or was never tried.
-        identity: what tells its last agent apart from all others; None: nothing does.
+        host: as given.
+        state: whether the host takes commands.
+        launcher: starts processes on the host; None if there is no connection.
+        error: why the last connection failed or was lost; None while the host is up or untried.
+        identity: tells the last agent apart from all other processes; None if that is impossible.
     """
 
     def __init__(
@@ -93,28 +93,28 @@ class Member:
 
     @property
     def is_hopeful(self) -> bool:
-        """Whether commands may wait for it."""
+        """Whether commands may wait for the host."""
         is_ending = self.state is State.ENDING and self._settings.reconnect
         return is_ending or self.state in (State.AWAITED, State.UP)
 
     @property
     def capacity(self) -> Capacity:
-        """What it has for commands, as far as that is known."""
+        """The amounts that commands may take of the host, as far as they are known."""
         return self._settings.capacity_of(self.host, self._about and self._about[2])
 
     def could_hold(self, needs: Needs) -> bool:
-        """Return whether a command could run there if nothing else did."""
+        """Return whether a command could run on the host if no other command did."""
         return needs.may_be_on(self.host.name) and self.capacity.holds(needs)
 
     def info(self, running: int) -> HostInfo:
-        """Return what is known about it; it must have been up."""
+        """Return facts about the host, which must have been up."""
         assert self._about is not None
         return HostInfo(self.host.name, *self._about, running)
 
-    # ---- its life ----
+    # ---- connecting ----
 
     async def run(self) -> None:
-        """Be connected, again and again if that is wished, until `leave`."""
+        """Connect until `leave`, again and again if `Settings.reconnect` is set."""
         delay = self._settings.retry_delay
         with self._scope:  # Bounded: by `leave`.
             while not self._is_leaving:
@@ -130,7 +130,7 @@ class Member:
                 delay = min(2 * delay, LONGEST_DELAY)
 
     def leave(self) -> None:
-        """Have `run` end the connection and return, or give up the tries to get one."""
+        """Make `run` end the connection, or give up the tries to connect, and return."""
         self._is_leaving = True
         if self.launcher is None:
             self._scope.cancel()
@@ -141,10 +141,10 @@ class Member:
         self._enter(State.DRAINED)
 
     async def _serve(self) -> None:
-        """Be connected until the host is lost, or `leave`.
+        """Connect, and keep the connection until the host is lost, or `leave`.
 
         Raises:
-            HostUnreachableError: there is no connection.
+            HostUnreachableError: the host cannot be reached.
         """
         launcher = RemoteLauncher(
             self.host.name,
@@ -171,23 +171,26 @@ class Member:
             await self._until_over()
 
     async def _until_over(self) -> None:
-        """Wait for `leave` or the loss of the host; no cancellation breaks that off.
+        """Wait for `leave` or the loss of the host; a cancellation does not end the wait.
 
-        At the end of `asyncio.run`, all tasks are cancelled natively, and a shield does not help.
+        A shield is not enough: at its end, `asyncio.run` cancels each task directly.
         """
         while self.launcher is not None and not self._is_leaving:
             with suppress(anyio.get_cancelled_exc_class()):
                 await self._wake.wait()
         self.launcher = None
 
-    # ---- what happens to it ----
+    # ---- changes of the state ----
 
     def _note_up(self, launcher: LocalLauncher | RemoteLauncher) -> None:
         self.launcher, self.error = launcher, None
         self._enter(State.UP)
 
     def _note_change(self) -> None:
-        """Note that the host is lost, or about to be; without a launcher it was never up."""
+        """Note that the host is lost, or that its agent is about to end.
+
+        A host without a launcher was not up yet; `run` notes why it cannot be reached.
+        """
         launcher = self.launcher
         if not isinstance(launcher, RemoteLauncher) or self._is_leaving:
             return

@@ -1,20 +1,21 @@
 """`Placement`: which command runs on which host, and which waits.
 
-Pure: no clock, no I/O and no tasks.  `Hosts` says what happens, and each call returns the requests
-that have got a place because of it.
+Pure: no clock, no I/O and no tasks.  The caller reports each event, and the call returns the
+requests that have got a place because of the event.
 
-- A host has amounts: slots, cpus, gpus and whatever else it names.  A command takes one slot and
-  its `resources`.  An amount may be infinite.
-- **First come, first served, on each host.**  No request overtakes another one on a host that the
-  earlier one waits for.  So a large request gets its place in the end, and a request that waits for
-  one host holds up that host alone.
-- Among the hosts on which a request fits, it gets the one with the lowest share taken (the largest
-  share of any amount), then the fewest commands, then the fewest resources that not every host has,
-  so that small commands leave the GPUs alone.
+- A host has amounts: slots, cpus, gpus and others by any name.  A command takes one slot and its
+  `resources`.  An amount may be infinite.
+- **First come, first served, on each host.**  A request never overtakes an earlier request that
+  waits for the same host.  So a large request gets its place in the end, and a request that waits
+  for one host delays the other requests for that host alone.
+- A request gets the host with the lowest share taken, of the hosts that have room.  The share of a
+  host is the largest share of any of its amounts.  If shares are equal, the host with the fewest
+  commands comes first, then the host with the fewest scarce resources, so that small commands leave
+  the GPUs alone.  A resource is scarce if not every host has it.
 
-Requests with the same needs form a queue.  A host has a heap of the queues that wait for it, by the
-number of the first request of each.  So a change of one host looks at that host, and thousands of
-requests may wait.
+Requests with the same needs form a queue.  Each host has a heap of the queues that wait for the
+host, ordered by the number of the first request in each queue.  So a change of one host costs the
+work for that host alone, although thousands of requests may wait.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ __all__ = ["Capacity", "Needs", "Place", "Placement", "Request", "shortage"]
 GPUS = "gpus"
 
 _COMMON = ("slots", "cpus")
-"""What every host has, so that it is not scarce."""
+"""The resources that every host has, so that they are not scarce."""
 
 Amounts: TypeAlias = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What commands may take of a host.
+    """The amounts that commands may take of a host.
 
     Attributes:
-        amounts: by name; inf: no limit.  What is missing, the host does not have.
+        amounts: the amounts by name; inf: no limit.  A missing name means 0.
         gpus: the ids of its GPUs.
     """
 
@@ -57,31 +58,31 @@ class Capacity:
     gpus: tuple[str, ...] = ()
 
     def of(self, name: str) -> float:
-        """Return how much there is of a resource."""
+        """Return the amount of a resource."""
         return len(self.gpus) if name == GPUS else self.amounts.get(name, 0)
 
     def items(self) -> Iterable[tuple[str, float]]:
-        """Return how much there is of each resource."""
+        """Return the name and the amount of each resource."""
         return (*self.amounts.items(), (GPUS, len(self.gpus)))
 
     def holds(self, needs: Needs) -> bool:
-        """Return whether a host that runs nothing else has enough."""
+        """Return whether the host has enough if no other command runs there."""
         return all(amount <= self.of(name) for name, amount in needs.amounts)
 
     def count_scarce(self) -> int:
-        """Return how many resources there are that not every host has."""
+        """Return how many scarce resources the host has."""
         others = [name for name, amount in self.amounts.items() if amount and name not in _COMMON]
         return len(others) + bool(self.gpus)
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a command needs.
+    """The amounts that a command needs, and the hosts on which it may run.
 
     Attributes:
-        amounts: by name, without those that are 0.
-        host: the host that it has to be; None: any.
-        not_on: the hosts that it cannot be.
+        amounts: pairs of a name and an amount, without amounts of 0.
+        host: the only host on which the command may run; None: any host.
+        not_on: the hosts on which the command cannot run.
     """
 
     amounts: tuple[tuple[str, int], ...] = (("slots", 1),)
@@ -92,24 +93,24 @@ class Needs:
     def of(
         resources: Mapping[str, int], host: str | None = None, not_on: Iterable[str] = ()
     ) -> Needs:
-        """Return the needs of a command: one slot, unless it says otherwise, and its resources."""
+        """Return the needs of a command: its resources, and one slot if they do not name slots."""
         amounts = {"slots": 1} | dict(resources)
         needed = sorted((name, amount) for name, amount in amounts.items() if amount)
         return Needs(tuple(needed), host, frozenset(not_on))
 
     def may_be_on(self, host: str) -> bool:
-        """Return whether the host is one of those that the command may be on."""
+        """Return whether the command may run on a host."""
         return self.host in (None, host) and host not in self.not_on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """What a command has got: a host, and amounts of it.
+    """A host for one command, and the amounts that the command takes of it.
 
     Attributes:
         host: the name of the host.
-        amounts: the amounts by name.
-        gpus: the ids of the GPUs; None if the host has none.
+        amounts: pairs of a name and an amount.
+        gpus: the ids of the GPUs that the command gets; None if the host has no GPUs.
     """
 
     host: str
@@ -122,8 +123,8 @@ class Request:
     """One command that waits for a place, or has got one.
 
     Attributes:
-        needs: what it needs.
-        place: what it has got; None as long as it waits.
+        needs: the needs of the command.
+        place: the place of the command; None as long as the request waits.
     """
 
     needs: Needs
@@ -132,23 +133,23 @@ class Request:
 
 
 class Placement:
-    """The hosts, what is taken of them, and the requests that wait."""
+    """The hosts, the amounts that are taken, and the requests that wait."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, _Host] = {}
-        self._order: list[_Host] = []  # those that are open, by their rank
-        self._queues: dict[Needs, _Queue] = {}  # those that are not empty
+        self._order: list[_Host] = []  # the open hosts, by rank
+        self._queues: dict[Needs, _Queue] = {}  # without empty queues
         self._numbers = count()
 
-    # ---- what happens ----
+    # ---- events ----
 
     def add(self, name: str) -> None:
-        """Note that there is a host; among equal hosts, the first one added comes first."""
+        """Add a host, which is not open yet; among equal hosts, the first one added comes first."""
         if name not in self._hosts:
             self._hosts[name] = _Host(name, len(self._hosts))
 
     def open(self, name: str, capacity: Capacity) -> Sequence[Request]:
-        """Note that a host may run commands; what had been taken of it still is.
+        """Note that a host may run commands; amounts that were taken before are still taken.
 
         Return the requests that have got a place.
         """
@@ -161,13 +162,17 @@ class Placement:
         return self._fill([host])
 
     def close(self, name: str) -> None:
-        """Note that a host gets no more commands; what it has may be given back later."""
+        """Give a host no more commands; the places of those that run are given back later."""
         if (host := self._hosts.get(name)) is not None and host.is_open:
             self._order.remove(host)
             host.close()
 
     def request(self, needs: Needs) -> Request:
-        """Ask for a place: the request gets one at once if nothing is in its way, or waits."""
+        """Ask for a place.
+
+        The request gets a place at once if a host has room and no request waits for that host.
+        Otherwise the request waits.
+        """
         request = Request(needs, next(self._numbers))
         if (queue := self._queues.get(needs)) is not None:
             queue.waiting[request.number] = request
@@ -181,14 +186,14 @@ class Placement:
         return request
 
     def withdraw(self, request: Request) -> Sequence[Request]:
-        """End a request that waits; return those that get a place because of that."""
+        """End a request that waits; return the requests that get a place because of that."""
         queue = self._queues.get(request.needs)
         if queue is None or queue.waiting.pop(request.number, None) is None:
             return ()
         return self._fill(self._left_by(queue))
 
     def give_back(self, place: Place) -> Sequence[Request]:
-        """Note that the command of a place has ended; return the requests that get one now."""
+        """Note that the command of a place has ended; return the requests that get a place now."""
         host = self._hosts[place.host]
         with self._changing(host):
             host.take_back(place)
@@ -206,7 +211,7 @@ class Placement:
             self.withdraw(request)
         return hopeless
 
-    # ---- what is known ----
+    # ---- figures ----
 
     @property
     def waiting(self) -> int:
@@ -220,19 +225,19 @@ class Placement:
     # ---- decisions ----
 
     def _find(self, needs: Needs) -> _Host | None:
-        """Return the best host on which a new request fits and no other one waits."""
+        """Return the best host that has room for a new request, and for which no request waits."""
         hosts = self._candidates(needs)
         return next((host for host in hosts if host.fits(needs) and host.first() is None), None)
 
     def _candidates(self, needs: Needs) -> Sequence[_Host]:
-        """Return the open hosts that come into question, the best first."""
+        """Return the open hosts to try, the best first: all, or the one that `needs` names."""
         if needs.host is None:
             return self._order
         host = self._hosts.get(needs.host)
         return [host] if host is not None and host.is_open else []
 
     def _fill(self, changed: Iterable[_Host]) -> Sequence[Request]:
-        """Give what hosts have left to those that wait for them; the host with most left first."""
+        """Give places on hosts to the requests that wait for them; the best host first."""
         given: list[Request] = []
         pending = {host for host in changed if host.serves_next()}
         ranks = [(host.rank, host) for host in pending]
@@ -241,7 +246,7 @@ class Placement:
             host = heappop(ranks)[1]
             pending.remove(host)
             if (queue := host.first()) is None or not host.fits(queue.needs):
-                continue  # What waited here has got another host meanwhile.
+                continue  # The requests that waited here have got another host meanwhile.
             request = queue.waiting.popitem(last=False)[1]
             self._give(host, request)
             given.append(request)
@@ -252,9 +257,9 @@ class Placement:
         return given
 
     def _left_by(self, queue: _Queue) -> Sequence[_Host]:
-        """Return the hosts on which another queue may now be first; `queue` has got shorter."""
+        """Return the hosts on which another queue may be first, now that `queue` is shorter."""
         if queue.waiting and len(self._queues) == 1:
-            return ()  # The next one has the same needs, and fits nowhere either.
+            return ()  # The next request has the same needs, and fits nowhere either.
         hosts = [host for host in self._candidates(queue.needs) if queue in host.queues]
         if not queue.waiting:
             del self._queues[queue.needs]
@@ -268,7 +273,7 @@ class Placement:
 
     @contextmanager
     def _changing(self, host: _Host) -> Generator[None]:
-        """Keep the order while the rank of a host changes."""
+        """Keep `_order` sorted while the rank of a host changes."""
         if host.is_open:
             del self._order[bisect_left(self._order, host.rank, key=_rank)]
         yield
@@ -278,7 +283,7 @@ class Placement:
 
 @dataclass(slots=True, eq=False)
 class _Queue:
-    """The requests that need the same, by their numbers."""
+    """The requests that wait with the same needs, by their numbers."""
 
     needs: Needs
     waiting: OrderedDict[int, Request] = field(default_factory=OrderedDict[int, Request])
@@ -293,7 +298,7 @@ Rank: TypeAlias = "tuple[float, int, int, int]"
 
 
 class _Host:
-    """One host: what is taken of it, and which queues wait for it."""
+    """One host: the amounts that are taken, and the queues that wait for the host."""
 
     def __init__(self, name: str, index: int) -> None:
         self.name = name
@@ -308,9 +313,8 @@ class _Host:
         self._left: dict[str, float] = {}
         self._taken: dict[str, int] = {}
         self._gpus_taken: set[str] = set()
-        self._heads: list[
-            tuple[int, _Queue]
-        ] = []  # a heap; a number may be that of an earlier head
+        # A heap, by the number of the first request of a queue; `first` corrects old numbers.
+        self._heads: list[tuple[int, _Queue]] = []
 
     def open(self, capacity: Capacity, queues: Iterable[_Queue]) -> None:
         self.is_open = True
@@ -327,7 +331,7 @@ class _Host:
         self.queues.clear()
         self._heads.clear()
 
-    # ---- what is taken ----
+    # ---- amounts ----
 
     def could_hold(self, needs: Needs) -> bool:
         return needs.may_be_on(self.name) and self._capacity.holds(needs)
@@ -364,7 +368,7 @@ class _Host:
             share = max(share, taken / total)
         self.rank = (share, self.running, self._scarce, self._index)
 
-    # ---- who waits ----
+    # ---- queues ----
 
     def add(self, queue: _Queue) -> None:
         """Note that a queue waits for this host, if the host could hold its requests."""
@@ -375,16 +379,16 @@ class _Host:
     def remove(self, queue: _Queue) -> None:
         """Note that a queue has ended."""
         self.queues.discard(queue)
-        if len(self._heads) > 2 * len(self.queues):  # Most of them have ended.
+        if len(self._heads) > 2 * len(self.queues):  # Most entries are of queues that have ended.
             self._heads = [(each.head, each) for each in self.queues]
             heapify(self._heads)
 
     def serves_next(self) -> bool:
-        """Return whether the first request fits."""
+        """Return whether the first request that waits for the host fits."""
         return (queue := self.first()) is not None and self.fits(queue.needs)
 
     def first(self) -> _Queue | None:
-        """Return the queue whose first request has waited longest, if any waits."""
+        """Return the queue whose first request has waited longest; None if no request waits."""
         while self._heads:
             number, queue = self._heads[0]
             if queue not in self.queues:
@@ -401,11 +405,11 @@ def _rank(host: _Host) -> Rank:
 
 
 def shortage(needs: Needs, hosts: Mapping[str, Capacity]) -> str | None:
-    """Return why no host could ever hold a request; None if one could."""
+    """Return why no host could ever hold a request; None if a host could."""
     if needs.host is not None and needs.host not in hosts:
         return f"there is no host {needs.host!r}{suggestion(needs.host, list(hosts))}"
     asked = hosts if needs.host is None else {needs.host: hosts[needs.host]}
-    # Each start asks: among a thousand hosts, the first one usually answers.
+    # Fast, because each start asks: usually the first of a thousand hosts is enough.
     if any(each.holds(needs) and needs.may_be_on(name) for name, each in asked.items()):
         return None
     possible = {name: each for name, each in asked.items() if needs.may_be_on(name)}

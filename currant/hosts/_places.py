@@ -1,4 +1,4 @@
-"""`Places`: waits for a place that `Placement` gives, and takes it back."""
+"""`Places`: lets tasks wait until `Placement` gives them a place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Places"]
 class Places:
     """The places on all hosts, and the tasks that wait for one.
 
-    A request that none of the hosts could hold any more is not left waiting: see `give_up`.
+    `give_up` ends the waiting for hosts that are gone.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Places:
         self._waiting: dict[Request, anyio.Event] = {}
 
     async def acquire(self, needs: Needs) -> Place | None:
-        """Wait for a place; return None if no host could give one any more.
+        """Wait for a place; return None if no host can give one any more.
 
         Cancellation: the place is given back.
         """
@@ -42,7 +42,7 @@ class Places:
         return request.place
 
     def _withdraw(self, request: Request) -> None:
-        """End a request that waits, or has just got a place or an end."""
+        """End a request that waits, or that got a place or was given up a moment ago."""
         self._waiting.pop(request, None)
         if request.place is None:
             self._wake(self._placement.withdraw(request))
@@ -54,19 +54,19 @@ class Places:
         self._wake(self._placement.give_back(place))
 
     def add(self, host: str) -> None:
-        """Note that there is a host; among equal hosts, the first one added comes first."""
+        """Add a host, which gives no places yet; see `Placement.add`."""
         self._placement.add(host)
 
     def open(self, host: str, capacity: Capacity) -> None:
-        """Give places of a host from now on."""
+        """Give places on a host from now on."""
         self._wake(self._placement.open(host, capacity))
 
     def close(self, host: str) -> None:
-        """Give no more places of a host."""
+        """Give no more places on a host."""
         self._placement.close(host)
 
     def give_up(self, hosts: dict[str, Capacity]) -> None:
-        """End the waiting for what none of `hosts` could hold."""
+        """End the requests that none of `hosts` could hold: their `acquire` returns None."""
         self._wake(request for request, _ in self._placement.give_up(hosts))
 
     def running(self, host: str) -> int:

@@ -1,4 +1,4 @@
-"""`Pool`: the hosts while `Hosts` is entered, and who gets a place on them."""
+"""`Pool`: the hosts while `Hosts` is entered, their connections and the places on them."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ __all__ = ["Pool", "unreachable"]
 
 
 MOST_NEWS = 10_000
-"""The most messages about hosts that are kept if nobody watches."""
+"""The most messages about hosts that are kept if no task watches."""
 
 
 class Pool:
     """The hosts, each with a task that keeps it connected.
 
     Args:
-        settings: those of all hosts.
-        fence: what was lost with hosts, also of earlier pools.
-        tasks: runs the tasks; its end waits for them, so call `leave` before.
+        settings: the options of all hosts.
+        fence: the commands that were lost with hosts, in this pool and in earlier ones.
+        tasks: runs the tasks of the hosts.  The end of this group waits for them, so call `leave`
+            before.
 
     Attributes:
         members: the hosts by name.
@@ -62,7 +63,7 @@ class Pool:
         self._turns = Turns(tasks)
         self._places = Places()
         self._hopeful: dict[str, Capacity] = {}
-        self._is_up: dict[str, bool] = {}  # as it was told
+        self._is_up: dict[str, bool] = {}  # as the last message says
         self._news: deque[HostMessage] = deque(maxlen=MOST_NEWS)
         self._change = Notifier()
         self._over = anyio.Event()
@@ -80,13 +81,13 @@ class Pool:
         return member
 
     def remove(self, member: Member) -> None:
-        """Forget a host."""
+        """Forget a host, and end its connection."""
         del self.members[member.host.name]
         self._hopeful.pop(member.host.name, None)
         member.leave()
 
     def drain(self, name: str) -> None:
-        """Give a host no more commands, and end the connection when it runs none.
+        """Give a host no more commands, and end its connection when no command runs there.
 
         Raises:
             UnknownNameError: there is no such host.
@@ -97,10 +98,10 @@ class Pool:
         self._end_if_idle(member)
 
     async def wait_until_tried(self, members: Iterable[Member], enough: int) -> None:
-        """Wait until so many of the hosts are up, or each was tried.
+        """Wait until `enough` of these hosts are up, or each of them was tried.
 
         Raises:
-            HostUnreachableError: none of them is up.
+            HostUnreachableError: none of these hosts is up.
         """
         waited = list(members)
 
@@ -114,21 +115,21 @@ class Pool:
             raise unreachable(waited)
 
     def leave(self) -> None:
-        """Have all tasks end: close the connections, and end what runs there."""
+        """Make all tasks end: close the connections, and end the processes on the hosts."""
         self._over.set()
         for member in self.members.values():
             member.leave()
         self._change.notify_all()
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Tell of each host that is up or lost; see `HostTeller.watch`."""
+        """Call `tell` for each host that is up or lost; see `HostTeller.watch`."""
         while True:
             await self._change.wait_for(lambda: bool(self._news))
             while self._news:
                 await tell(self._news.popleft())
 
     def _note(self, member: Member) -> None:
-        """Note a change of a host; called before its processes are told that it is lost."""
+        """Note a change of a host; if it is lost, its processes learn that only after this call."""
         name = member.host.name
         if member.state is State.UP:
             self._note_agent(name, member)
@@ -146,7 +147,7 @@ class Pool:
         self._change.notify_all()
 
     def _note_agent(self, name: str, member: Member) -> None:
-        """Note that a host has an agent, which has killed the one before it."""
+        """Note the new agent of a host, which has killed the agent before it."""
         if name in self._fence.agents:
             self._fence.note_replaced(name, time.monotonic())
         if member.identity is not None:
@@ -165,7 +166,7 @@ class Pool:
         Cancellation: the place is given back.
 
         Raises:
-            LaunchError: no host could give one; the cause says why.
+            LaunchError: no host can give a place; the cause says why.
         """
         while shortage(needs, self._hopeful) is None:
             place = await self._places.acquire(needs)
@@ -184,7 +185,7 @@ class Pool:
             self._end_if_idle(member)
 
     def release_behind_fence(self, place: Place, name: str) -> None:
-        """Give the place of a lost command back when it has ended."""
+        """Give the place of a lost command back when the command has ended for sure."""
         if not self._over.is_set():
             self._tasks.start_soon(self._release_behind_fence, place, name)
 
@@ -203,7 +204,8 @@ class Pool:
         Cancellation: harmless.
 
         Raises:
-            LaunchError: nobody knows when that is, and no host is awaited that could tell.
+            LaunchError: that time is unknown, and the host whose next agent could end the copy is
+                not awaited.
         """
         while (delay := self._fence.delay(name, time.monotonic())) > 0:
             for host in self._fence.hosts_of_unknown_end(name):
@@ -224,7 +226,7 @@ class Pool:
         return [each for each in members if each.launcher is not None and each.could_hold(needs)]
 
     def running(self, host: str) -> int:
-        """Return how many places of a host are taken; it must have been up."""
+        """Return how many places on a host are taken; the host must have been added."""
         return self._places.running(host)
 
     def _end_if_idle(self, member: Member) -> None:
@@ -234,7 +236,7 @@ class Pool:
             member.leave()
 
     def _refusal(self, name: str, needs: Needs) -> LaunchError:
-        """Return the error of a command that can get no place."""
+        """Return the error for a command that cannot get a place."""
         capacities = {host: member.capacity for host, member in self.members.items()}
         if (problem := shortage(needs, capacities)) is not None:
             return _launch_error(name, problem, NoCapacityError(name, problem))

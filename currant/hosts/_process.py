@@ -1,4 +1,4 @@
-"""`PlacedProcess`: a process on one of many hosts, which gives its place back at its end."""
+"""`PlacedProcess`: a process on one of many hosts, which gives its place back when it is closed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ __all__ = ["OnClose", "PlacedProcess"]
 
 
 class OnClose(Protocol):
-    """Takes note of the end of a process.
+    """A function to call when a process was closed.
 
     Args:
-        is_lost: whether it may run on, because its host was lost before it was known to have ended.
+        is_lost: whether the process may still run, because its host was lost before its end was
+            known.
     """
 
     def __call__(self, *, is_lost: bool) -> None: ...
@@ -33,20 +34,20 @@ class PlacedProcess:
     """A process on one of many hosts; see `currant.Process`.
 
     Args:
-        process: the process of the host's own launcher.
+        process: the process that the launcher of the host has started.
         member: the host.
-        gpus: the GPUs that it was given; None: the host has none.
-        on_close: called once, when the process was closed; None: nothing is.
+        gpus: the ids of the GPUs that the command was given; None if the host has no GPUs.
+        on_close: called once, when the process was closed; None: do nothing then.
 
     Attributes:
-        member: the host.
-        gpus: the same.
+        member: as given.
+        gpus: as given.
         host: the name of the host.
-        is_local: whether that is this machine.
-        pid: the pid there.
-        stdin: the input if that is a pipe or a terminal, else None.
-        stdout: the output; None if that is a file.
-        stderr: the error output; None if that is a file, or goes to stdout.
+        is_local: whether the host is this machine.
+        pid: the pid on the host.
+        stdin: the stdin if that is a pipe or a terminal, else None.
+        stdout: the stdout; None if that is a file.
+        stderr: the stderr; None if that is a file, or goes to stdout.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class PlacedProcess:
 
     @property
     def usage(self) -> Usage | None:
-        """What the process has used; see `Measured`."""
+        """The processor time and the memory that the process has used; see `Measured`."""
         return self._process.usage
 
     async def wait(self) -> Exit:
@@ -96,7 +97,7 @@ class PlacedProcess:
         self._process.leave_group()
 
     async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
-        """Ask a server something from where the process lives; see `Exchanger.exchange`."""
+        """Send a request to a server, from the host of the process; see `Exchanger.exchange`."""
         return await self._process.exchange(host, port, request, most)
 
     async def resize(self, rows: int, columns: int) -> None:

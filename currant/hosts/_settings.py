@@ -1,4 +1,4 @@
-"""`Settings`: what holds for all hosts of one `Hosts`, checked when it is built."""
+"""`Settings`: the options of one `Hosts`, which hold for all its hosts."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ __all__ = ["Settings", "checked_settings"]
 
 
 HEARTBEAT = 2.0
-"""The most seconds between two signs of this program to a host."""
+"""The most seconds between two pings to a host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for all hosts; `Hosts` says what each of them means.
+    """The options of all hosts; `Hosts` describes those that users can set.
 
     Attributes:
-        patience: for how many seconds commands wait for hosts that were lost.
-        retry_delay: seconds before the first try to reach such a host again.
-        heartbeat: how soon a host and this program miss each other; None: as `silence` says.
-        orphan_guard: whether each host has a helper process that ends all if its agent is killed.
+        patience: for how many seconds commands wait for a host that was lost.
+        retry_delay: seconds before the first try to connect to a lost host again.
+        heartbeat: how soon a host and this program notice each other's silence; None: chosen to fit
+            `silence`.
+        orphan_guard: whether each host has a helper process that ends all if the agent is killed.
     """
 
     connect: Connect
@@ -55,16 +56,16 @@ class Settings:
     orphan_guard: bool = True
 
     def new_heartbeat(self) -> Heartbeat:
-        """Return how soon a host and this program miss each other."""
+        """Return how soon a host and this program notice each other's silence."""
         interval = min(HEARTBEAT, self.silence / 5)
         return self.heartbeat or Heartbeat(interval, 3 * interval, self.silence)
 
     def capacity_of(self, host: Host, cpus: int | None) -> Capacity:
-        """Return what a host has.
+        """Return the amounts that commands may take of a host.
 
         Args:
             host: the host.
-            cpus: how many processors it has; None: that is not known yet, and counts as many.
+            cpus: how many processors the host has; None: unknown yet, which counts as no limit.
         """
         total = host.cpus or cpus or inf
         slots = host.slots or (total if self.per_host == "cpus" else self.per_host) or inf
@@ -85,7 +86,7 @@ def checked_settings(
     """Check the options of `Hosts`, and return them.
 
     Raises:
-        CommandError: one of them is wrong.
+        CommandError: an option is invalid.
     """
     if not callable(connect):
         raise CommandError(f"connect must be a function such as ssh(), not {connect!r}")

@@ -1,4 +1,4 @@
-"""A command as its host starts it: with the variables and the working directory of the place."""
+"""Add to a command what its host brings: variables, GPUs and a working directory."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _FIELDS = tuple(spec.name for spec in fields(LaunchSpec))
 def placed_spec(
     command: LaunchSpec, host: Host, gpus: tuple[str, ...] | None, settings: Settings
 ) -> LaunchSpec:
-    """Return what a host is told to start.
+    """Return the spec of a command for its host.
 
-    The variables of the command come first, then those of its place, then those of the host, of all
-    hosts, and of this program.  A command that inherits no variables gets its own and those of its
-    place.
+    A variable may come from several sources; the first in this order counts: the command, its
+    place, the host, `Hosts(env=...)`, and this program.  A command with ``inherit_env=False`` gets
+    the variables of the first two alone.
 
     Args:
-        command: the command.
+        command: the spec, as the Runner has it.
         host: the host.
-        gpus: the GPUs that it was given; None: the host has none.
-        settings: what holds for all hosts.
+        gpus: the ids of the GPUs that the command was given; None if the host has no GPUs.
+        settings: the options of all hosts.
     """
     values = {name: getattr(command, name) for name in _FIELDS}
     values["env"] = {

@@ -1,8 +1,8 @@
-"""Ways to a host: values that are functions from a `Host` to a transport.
+"""Ways to hosts: each is a value that can be called with a `Host`, and returns a transport.
 
-Each way is a local program whose stdin and stdout lead to a program on the host: `argv` takes the
-words of any such program, and the others are some that many people have.  No way installs or
-writes anything on a host.
+Each way here is a local program whose stdin and stdout lead to a program on the host.  `argv` takes
+any such program; `ssh`, `srun`, `kubectl` and `docker` build the words of well-known ones.  No way
+installs or writes anything on a host.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ __all__ = ["ArgvConnect", "Connect", "argv", "docker", "kubectl", "srun", "ssh"]
 
 
 Connect: TypeAlias = Callable[[Host], Transport]
-"""How to reach a host: returns a transport to it, which has not been opened yet."""
+"""The way to a host: a function that returns a transport to the host, not opened yet."""
 
 ADDRESS = "{address}"
-"""The word, or part of a word, that becomes the address of a host."""
+"""The word, or part of a word, that is replaced by the address of a host."""
 
 SSH_OPTIONS = (
     "-T",  # A terminal would change bytes, and send signals.
-    "-oBatchMode=yes",  # There is nobody to ask for a password.
+    "-oBatchMode=yes",  # No user is there to type a password.
     "-oConnectTimeout=10",
-    "-oServerAliveInterval=5",  # With the next: a network that is cut ends ssh after 20 s.
+    "-oServerAliveInterval=5",  # With the next option: ssh exits 20 s after the network was cut.
     "-oServerAliveCountMax=3",
-    "-oLogLevel=INFO",  # Errors reach us, whatever the user's configuration says.
-    "-oControlMaster=no",  # A master is used if there is one.  Ours would end with our connection.
+    "-oLogLevel=INFO",  # ssh shows errors, whatever the user's configuration says.
+    "-oControlMaster=no",  # A running master is used.  Ours would end with our connection.
     "-oForwardAgent=no",
     "-oForwardX11=no",
-    "-oClearAllForwardings=yes",  # The ports are for the user's own sessions.
+    "-oClearAllForwardings=yes",  # Forwarded ports are for the user's own sessions.
     "-oPermitLocalCommand=no",
     "-oRemoteCommand=none",
 )
@@ -53,9 +53,10 @@ class ArgvConnect:
     """A way to hosts through a local program; call it with a `Host` to get a `Transport`.
 
     Attributes:
-        words: the program and its arguments, in which ``{address}`` stands for the address of the
-            host.  What the host shall run comes behind them.
-        as_line: whether the command that the host shall run is one word, for a shell there.
+        words: the program and its arguments.  ``{address}`` in a word stands for the address of the
+            host.  The command line of the agent is added at the end.
+        as_line: whether the command line of the agent is added as one word, for a shell on the
+            host.
     """
 
     words: tuple[str, ...]
@@ -65,7 +66,7 @@ class ArgvConnect:
         """Return a transport to `host`.
 
         Raises:
-            CommandError: the host's Python has a sign that not all shells read the same.
+            CommandError: `Host.python` has a character that shells on hosts may read differently.
         """
         remote = agent_argv(host.python)
         if self.as_line:
@@ -76,16 +77,17 @@ class ArgvConnect:
 
 
 def argv(words: Sequence[StrOrPath], *, as_line: bool = False) -> ArgvConnect:
-    """Return a way to hosts through any program that passes on bytes.
+    """Return a way to hosts through any local program that runs a command there, as ssh does.
 
-    Its stdin and stdout must be those of the command that the host shall run, byte by byte, and
-    must end when the other side ends.  Its stderr is for errors.
+    currant adds the command line of its agent to the words.  The program must connect its stdin and
+    stdout with those of the agent, must pass on each byte, and must end a stream when the other
+    side ends.  Errors of currant show the stderr of the program.
 
     Args:
         words: the program and its arguments, such as ``["podman", "exec", "-i", "{address}"]``.
-            ``{address}`` stands for the address of the host.  The words of the command that the
-            host shall run come behind them.
-        as_line: whether that command is one more word, a line for a shell, as ssh needs it.
+            ``{address}`` in a word stands for the address of the host.
+        as_line: whether to add the command line of the agent as one word, a line for a shell on the
+            host, as ssh needs it.
 
     Raises:
         CommandError: an argument is invalid.
@@ -93,22 +95,22 @@ def argv(words: Sequence[StrOrPath], *, as_line: bool = False) -> ArgvConnect:
     check_flag("as_line", as_line)
     checked = checked_words("words", words)
     if not checked:
-        raise CommandError("words must begin with a program, and are empty")
+        raise CommandError("words must begin with a program, but there are none")
     return ArgvConnect(checked, as_line)
 
 
 def ssh(options: Sequence[StrOrPath] = (), *, program: StrOrPath = "ssh") -> ArgvConnect:
     """Return the way through OpenSSH.
 
-    The address of a host is what ssh takes: a name, also one from ``~/.ssh/config``,
-    ``user@name`` or ``ssh://user@name:port``.  The user's configuration counts, known hosts, keys
-    and jump hosts among it.  ssh asks for nothing: a host that needs a password, or whose key is
-    unknown, is told to be unreachable.
+    The address of a host is any that ssh accepts: a name, which ``~/.ssh/config`` may define,
+    ``user@name`` or ``ssh://user@name:port``.  The user's configuration is used, with its known
+    hosts, keys and jump hosts.  ssh asks for nothing, so a host that needs a password, or whose key
+    is unknown, cannot be reached.
 
     Args:
-        options: options of ssh, such as ``["-J", "bastion", "-i", "key"]``.  They come before
-            currant's own, and the first value of an option counts.
-        program: the program.
+        options: options of ssh, such as ``["-J", "bastion", "-i", "key"]``.  They override the
+            options of currant.
+        program: the name or the path of ssh.
 
     Raises:
         CommandError: an argument is invalid.
@@ -127,7 +129,7 @@ def srun(options: Sequence[StrOrPath] = (), *, program: StrOrPath = "srun") -> A
 
     Args:
         options: more options of srun, such as ``["--gres=gpu:2"]``.
-        program: the program.
+        program: the name or the path of srun.
 
     Raises:
         CommandError: an argument is invalid.
@@ -155,10 +157,10 @@ def kubectl(
 
     Args:
         pod: the pod; by default the address of the host.
-        container: the container in the pod; None: its default one.
-        namespace: the namespace; None: that of the current context.
+        container: the container in the pod; None: the default container of the pod.
+        namespace: the namespace; None: the namespace of the current context.
         options: more options of kubectl, such as ``["--context=staging"]``.
-        program: the program.
+        program: the name or the path of kubectl.
 
     Raises:
         CommandError: an argument is invalid.
@@ -184,7 +186,7 @@ def docker(
     Args:
         container: the container; by default the address of the host.
         options: more options of ``docker exec``, such as ``["--user=app"]``.
-        program: the program.
+        program: the name or the path of docker, or of podman.
 
     Raises:
         CommandError: an argument is invalid.

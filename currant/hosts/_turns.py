@@ -1,7 +1,7 @@
-"""`Turns`: few hosts are connected to at a time, so that each of them is in time.
+"""`Turns`: limits how many hosts are connected to at a time.
 
-A login by ssh takes a tenth of a second of a processor.  A thousand at the same time would all take
-longer than a host is waited for, and none would succeed.
+A login by ssh takes a tenth of a second of processor time.  If a thousand logins began at once, all
+of them would exceed the time limit of a connection, and none would succeed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ AT_A_TIME = 32
 """How many hosts are connected to at a time."""
 
 LONGEST = 3.0
-"""Seconds after which a turn is passed on: a host that does not answer takes no processor time."""
+"""Seconds after which a turn ends early: a host that does not answer takes no processor time."""
 
 
 class Turns:
-    """Has tasks take turns.
+    """Lets `AT_A_TIME` tasks have a turn at the same time; the others wait.
 
     Args:
-        tasks: runs a task for each turn, until the turn ends or is passed on.
+        tasks: runs a task for each turn, until the turn ends.
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
@@ -39,7 +39,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self) -> AsyncGenerator[None]:
-        """Wait for a turn; it ends with the block, or is passed on before.
+        """Wait for a turn, which ends with the block, or after `LONGEST` seconds.
 
         Cancellation: the turn goes to another task.
         """
