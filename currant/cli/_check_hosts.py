@@ -1,4 +1,4 @@
-"""``currant hosts check``: whether hosts can run commands, and how far away they are."""
+"""``currant hosts check``: show whether hosts can run commands, and how fast they answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIMIT = 13.0
 """Seconds for each host.  With the end of its connection, the whole check takes 15 at most."""
 
 TRIPS = 3
-"""How many round trips are measured; the shortest counts, since the first may start programs."""
+"""How many round trips are measured; the shortest counts, because the first may start programs."""
 
 
 @click.group()
@@ -45,10 +45,11 @@ def hosts() -> None:
 @add_options(HOST_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each host.")
 def check_hosts_and_exit(*, as_json: bool, **options: Unpack[HostOptions]) -> int:
-    """Connect to each host, and show what it has: its Python, its processors, how far away it is.
+    """Show whether each host can run commands.
 
-    All hosts are asked at the same time, and each has 15 seconds.  The exit status is 1 if any of
-    them cannot run commands.
+    Connects to all hosts at the same time, for 15 seconds at most.  Shows the Python of each host,
+    its processors, the round trip, and the problem if there is one.  The exit status is 1 if a host
+    cannot run commands.
     """
     if not (options["hosts"] or options["hosts_file"]):
         raise click.UsageError("give the hosts, with --hosts or --hosts-file")
@@ -64,14 +65,14 @@ def check_hosts_and_exit(*, as_json: bool, **options: Unpack[HostOptions]) -> in
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known about a host.
+    """The result of the check of one host.
 
     Attributes:
         host: the name of the host.
-        python: the version of the Python that currant found there; None: none.
+        python: the version of the Python that currant found there; None if it found none.
         cpus: how many processors the host has.
         round_trip_ms: how long the host takes to answer, in milliseconds; None for this machine.
-        problem: why the host cannot run commands; None: it can.
+        problem: why the host cannot run commands; None if it can.
     """
 
     host: str
@@ -82,7 +83,7 @@ class Finding:
 
 
 async def check_hosts(hosts: Sequence[Host], connect: Connect) -> list[Finding]:
-    """Connect to all hosts at the same time, and return what was found, in their order.
+    """Connect to all hosts at the same time, and return a finding for each, in their order.
 
     Cancellation: closes the connections.
     """
@@ -116,7 +117,7 @@ async def _connect(host: Host, connect: Connect) -> Finding:
         trips: list[float] = []
         for _ in range(TRIPS):
             begin = anyio.current_time()
-            # A question that has to be answered well before any command can run.
+            # Any question that the agent answers without starting a command.
             await launcher.check([Command.shell(":", name="sh")])
             trips.append(anyio.current_time() - begin)
         connection = launcher.connection
@@ -152,6 +153,6 @@ def show_as_table(findings: Iterable[Finding]) -> None:
 
 
 def _in_one_line(text: str) -> str:
-    """Return the last line, which says most; ssh may have shown a banner before."""
+    """Return the last line, which is the error; ssh may have shown a banner before."""
     *_, last = text.strip().splitlines() or ("",)
     return printable(last)

@@ -1,4 +1,4 @@
-"""The options of `run`, `start` and `hosts check` that name hosts and the ways to them."""
+"""The options of `run`, `start` and `hosts check` that name hosts, and say how to reach them."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ HOST_OPTIONS = (
         type=parse_host_list,
         multiple=True,
         metavar="A,B,…",
-        help="Run the commands on these hosts, through ssh: names, brackets such as gpu[1-4], "
-        "user@name, ssh://name:2222; 8/name for at most 8 commands at a time; LOCAL is this "
-        "machine.  May be repeated.",
+        help="The hosts that run the commands, reached through ssh: names, brackets such as "
+        "gpu[1-4], user@name, ssh://name:2222; 8/name for at most 8 commands at a time; LOCAL is "
+        "this machine.  May be repeated.",
     ),
     click.option(
         "--hosts-file",
         type=parse_host_file,
         multiple=True,
         metavar="FILE",
-        help="Also on the hosts of the list in FILE, one or more per line, such as 'n[01-16] "
-        "slots=8'; # begins a comment.  May be repeated.",
+        help="A file with more hosts, one or several in a line, such as 'n[01-16] slots=8'; # "
+        "begins a comment.  May be repeated.",
     ),
     click.option(
         "--ssh",
         type=parse_program_words,
         metavar="WORDS",
-        help="The program that leads to a host, with options of your own: 'ssh -J bastion'.  "
-        "Quoted as in a shell.  [default: ssh]",
+        help="The ssh to use, with options of your own: 'ssh -J bastion'.  Quoted as in a shell.  "
+        "[default: ssh]",
     ),
     click.option(
         "--python",
         metavar="PATH",
-        help="The Python, 3.9 or newer, on the hosts.  [default: currant looks for one]",
+        help="The Python on the hosts, 3.9 or newer.  [default: currant looks for one]",
     ),
 )
 """Which hosts there are, and how they are reached."""
@@ -59,8 +59,8 @@ PLACE_OPTIONS = (
         "--per-host",
         type=parse_per_host,
         metavar="N|cpus",
-        help="Run at most N commands at a time on each host, or as many as it has processors; the "
-        "others wait.",
+        help="Run at most N commands at a time on each host, or as many as the host has "
+        "processors; the others wait.",
     ),
     click.option(
         "--each",
@@ -71,18 +71,19 @@ PLACE_OPTIONS = (
     click.option(
         "--same",
         is_flag=True,
-        help="With --each: show at the end equal output of a command once, with its hosts: "
-        "a,b,n[1-4] (6).",
+        help="With --each: show the output at the end, and equal output of several hosts once, "
+        "under their names: a,b,n[1-4] (6).",
     ),
     click.option(
         "--forward-env",
         type=parse_variable_name,
         multiple=True,
         metavar="NAME",
-        help="Give the commands on hosts the variable NAME of this environment; may be repeated.",
+        help="A variable of this environment that the commands on hosts get, too.  May be "
+        "repeated.",
     ),
 )
-"""What runs where."""
+"""Which commands run on which host, with which variables, and how their output is shown."""
 
 
 def add_options(

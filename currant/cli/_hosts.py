@@ -1,4 +1,4 @@
-"""From the options about hosts to the launcher for them, and the news of hosts for the user."""
+"""From the options about hosts to a launcher, and messages about hosts for the user."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEED_HOSTS: tuple[Literal["per_host", "each", "same", "ssh", "python", "forward_
     "python",
     "forward_env",
 )
-"""The options that say nothing without a host."""
+"""The options that have no effect without a host."""
 
 
 def chosen_hosts(options: HostOptions) -> list[Host]:
@@ -58,7 +58,7 @@ def chosen_hosts(options: HostOptions) -> list[Host]:
 
 
 def way_to_hosts(options: HostOptions) -> ArgvConnect:
-    """Return the way of ``--ssh``."""
+    """Return the way to hosts, through the program of ``--ssh``."""
     from currant.hosts import ssh  # noqa: PLC0415 - most runs have no hosts
 
     program, *given = options["ssh"] or ("ssh",)
@@ -69,7 +69,7 @@ def build_hosts(options: Options) -> Hosts | None:
     """Return the launcher for the hosts that the options name; None if there are none.
 
     Raises:
-        CommandError: options exclude or need one another.
+        CommandError: two options exclude each other, or one requires another.
     """
     hosts = chosen_hosts(options)
     _check_combinations(options, has_hosts=bool(hosts))
@@ -98,7 +98,7 @@ def _check_combinations(options: Options, *, has_hosts: bool) -> None:
 
 
 def on_hosts(commands: Sequence[Command], options: Options, hosts: Hosts | None) -> list[Command]:
-    """Return what to run: with ``--each``, every command on each host."""
+    """Return the commands to run: with ``--each``, every command once for each host."""
     if hosts is None or not options["each"]:
         return list(commands)
     from currant.hosts import on_each  # noqa: PLC0415 - most runs have no hosts
@@ -117,7 +117,7 @@ class HostRecord:
         self.lost: dict[str, HostLostError] = {}
 
     async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
-        """Take note of all news until the end."""
+        """Note all messages about hosts until the end."""
         with suppress(anyio.EndOfStream):
             while True:
                 match await messages.receive():
@@ -130,7 +130,7 @@ class HostRecord:
 
 
 class HostRemark:
-    """Says that a host is back, which is news only if it was told to be lost."""
+    """Builds the line that a host is up again, for hosts that were shown as lost."""
 
     def __init__(self) -> None:
         self._lost: set[str] = set()

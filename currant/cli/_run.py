@@ -248,7 +248,7 @@ def _exit_status(results: Iterable[Result]) -> int:
 
 
 def _report_lost_hosts(failures: Iterable[Result]) -> int:
-    """Say that commands failed only because their hosts were lost; return the exit status."""
+    """Print that all failures are of commands on lost hosts; return the exit status."""
     hosts = {lost.host for each in failures if (lost := lost_host(each.error)) is not None}
     if not hosts:
         return 0

@@ -94,7 +94,7 @@ def _fate(lost: HostLostError) -> str:
 
 
 def _lines_about(lost: Mapping[str, HostLostError]) -> Iterable[str]:
-    """Yield a line for each way in which hosts were lost, with all hosts of that way."""
+    """Yield a line for each reason for which hosts were lost, with all hosts of that reason."""
     hosts: dict[tuple[str, str], list[str]] = {}
     for host, error in lost.items():
         *_, reason = error.reason.strip().splitlines() or ("",)
