@@ -357,24 +357,24 @@ class HostTeller(Protocol):
     async def launch(self, command: Command, /, *, beside: Process | None = None) -> Process:
         """Start `command`; see `Launcher.launch`.
 
-        With `beside`, a process of this launcher, the command is that of a probe.  It runs on the
-        host of that process, and takes no place there that another command could have.  Other
-        launchers have one place, and are not told.
+        If `beside` is a process of this launcher, `command` belongs to a probe of that process.
+        The command runs on the same host, and takes no place there.  The Runner does not pass
+        `beside` to launchers that are not a `HostTeller`, because they have a single host.
         """
         ...
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]], /) -> None:
-        """Tell of each host that is up, and of each that is lost, until the Runner ends.
+        """Send a message for each host that is up, and for each that is lost.
 
-        Called once, when the launcher has been entered; hosts that are up then are told first.  A
-        host that is lost is told not later than its processes fail.  An exception stops all
-        commands, and leaves the Runner's block.
+        The Runner calls this once, when it has entered the launcher, and cancels the call at its
+        end.  Messages for the hosts that are up then come first.  The message for a lost host comes
+        before its processes fail.  An exception stops all commands, and leaves the Runner's block.
 
         Args:
             tell: sends a message; waits while readers and sinks are behind, so nothing but this
                 call may depend on it.
 
-        Cancellation: the end of the Runner.
+        Cancellation: harmless.
         """
         ...
 
@@ -384,10 +384,10 @@ class Holder(Protocol):
     """A launcher whose processes end if this program is silent for too long."""
 
     async def hold(self) -> None:
-        """Let the processes go on although this program is about to be stopped, as by Ctrl-Z.
+        """Keep the processes alive although this program will be suspended, as by Ctrl-Z.
 
-        Call this right before.  Once the program goes on, the launcher takes it back by itself.  A
-        process whose host is lost does not keep the call from returning.
-        Cancellation: the processes may be held or not.
+        Call this right before the suspension.  When the program goes on, the launcher ends the hold
+        by itself.  A process whose host is lost does not keep the call from returning.
+        Cancellation: some of the processes may be held, and others not.
         """
         ...

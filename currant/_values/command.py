@@ -254,9 +254,10 @@ class Command(LaunchSpec):
         host: the name of the host to run on, for a launcher with hosts, such as
             `currant.hosts.Hosts`; None: the launcher chooses.  Any other launcher refuses such a
             command on entry of the Runner.
-        resources: what the command needs of its host, such as ``{"cpus": 2, "gpus": 1}``: the
-            launcher waits until a host has as much left, and gives it back when the command has
-            ended.  It is counted, not enforced.  For a launcher with hosts, as `host` is.
+        resources: the amounts that the command takes of its host, such as ``{"gpus": 1}``.  The
+            launcher waits until a host has so much left, and gives the amounts back when the
+            command has ended.  It counts them, and does not enforce them.  Only for a launcher with
+            hosts, as `host`.
         ready: a probe (see `currant.ready`): the command is ready if it succeeds; None: the command
             is ready as soon as it runs.  A command that exits before it is ready has failed,
             whatever the exit code.

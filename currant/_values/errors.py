@@ -138,7 +138,7 @@ class HostListError(CommandError):
 
     Attributes:
         text: the text as given.
-        reason: what is wrong with it.
+        reason: what is wrong with the text.
     """
 
     _fields = ("text", "reason")
@@ -150,14 +150,14 @@ class HostListError(CommandError):
 
 
 class NoCapacityError(CommandError):
-    """No host could ever run a command: it needs more than each of them has, or one not there.
+    """No host could ever run a command: its host does not exist, or no host has its resources.
 
     Raised on entry of the Runner, before any process is started.  For a command that is added
-    later, it is the `__cause__` of a `LaunchError`.
+    later, this error is the `__cause__` of a `LaunchError`.
 
     Attributes:
         name: the command's name.
-        reason: what it needs, and what there is.
+        reason: the resource or the host that is missing, and those that there are.
     """
 
     _fields = ("name", "reason")
@@ -298,14 +298,14 @@ class NotPermittedError(CannotStopError):
 
 
 class HostLostError(CurrantError):
-    """The host of a process is lost, so how the process ends will never be known.
+    """The host of a process is lost, so the exit of the process will never be known.
 
-    The agent on the host ends the process by itself, at the latest when it has heard nothing for
-    its time of silence.
+    The agent on the host ends the process by itself, at the latest when this program has been
+    silent for a time; see `currant.hosts.Hosts`.
 
     Attributes:
         host: the name of the host.
-        reason: how it was lost.
+        reason: how the host was lost.
     """
 
     _fields = ("host", "reason")
@@ -321,7 +321,7 @@ class HostUnreachableError(HostLostError, ConnectionError):
 
     Attributes:
         host: the name of the host.
-        reason: why not, in the last words of ssh, for example.
+        reason: why not, for example the last error message of ssh.
     """
 
     def __init__(self, host: str, reason: str) -> None:
