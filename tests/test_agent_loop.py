@@ -1,4 +1,4 @@
-"""The agent's event loop: tasks, cancellation, time and files, as with anyio."""
+"""Tests of the event loop of the agent: tasks, cancellation, time and files, as with anyio."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Cancelled = loop.get_cancelled_exc_class()
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe that does not block."""
+    """Return a pipe that does not block."""
     ends = os.pipe()
     for end in ends:
         os.set_blocking(end, False)
@@ -43,13 +43,13 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def run(function: Callable[..., Coroutine[Any, Any, object]], *args: object) -> None:
-    """Run a task, and check that nothing is left of it."""
+    """Run a task, and check that nothing is left of the loop."""
     loop.run(function, *args)
     check_nothing_left()
 
 
 def check_nothing_left() -> None:
-    """Fail if the last loop still knows a task, a file or a timer."""
+    """Fail if the last loop still has a task, a file or a timer."""
     last = loop._loop
     assert not last._ready
     assert not last._waiting
@@ -88,7 +88,7 @@ def test_tasks_run_in_turn() -> None:
 
 
 def test_error_of_the_first_task_leaves_run() -> None:
-    """As it is."""
+    """`run` raises the error of the first task as it is."""
     mine = ValueError("mine")
 
     async def main() -> None:
@@ -101,7 +101,7 @@ def test_error_of_the_first_task_leaves_run() -> None:
 
 
 def test_error_of_a_task_cancels_the_others_and_leaves_the_group() -> None:
-    """The body is cancelled, too."""
+    """The error also cancels the body of the group."""
     log: list[str] = []
 
     async def fail() -> None:
@@ -119,7 +119,7 @@ def test_error_of_a_task_cancels_the_others_and_leaves_the_group() -> None:
 
 
 def test_error_of_the_body_cancels_the_tasks() -> None:
-    """The group is left when they have ended."""
+    """The error leaves the group when the tasks have ended."""
     log: list[str] = []
 
     async def main() -> None:
@@ -134,7 +134,7 @@ def test_error_of_the_body_cancels_the_tasks() -> None:
 
 
 def test_task_may_start_tasks_while_its_group_is_left() -> None:
-    """The group waits for these, too."""
+    """The group waits for the new tasks, too."""
     log: list[int] = []
 
     async def main() -> None:
@@ -155,7 +155,7 @@ def test_task_may_start_tasks_while_its_group_is_left() -> None:
 
 
 def test_cancelled_scope_is_left_quietly() -> None:
-    """And only what is inside is cancelled."""
+    """A cancellation ends the block of its scope, and no code outside."""
     log: list[str] = []
 
     async def main() -> None:
@@ -172,7 +172,7 @@ def test_cancelled_scope_is_left_quietly() -> None:
 
 
 def test_cancellation_is_a_state() -> None:
-    """Each wait inside raises again."""
+    """Each wait inside a cancelled scope raises again."""
     caught = 0
 
     async def main() -> None:
@@ -206,7 +206,7 @@ def test_outer_scope_wins() -> None:
 
 
 def test_shield_keeps_a_cancellation_out() -> None:
-    """Until the shield is left; its own cancellation and deadline work."""
+    """A shield works until it is left; its own cancellation and deadline end its block."""
     log: list[str] = []
 
     async def main() -> None:
@@ -225,7 +225,7 @@ def test_shield_keeps_a_cancellation_out() -> None:
 
 
 def test_task_inside_a_shield_is_not_cancelled() -> None:
-    """A cancellation goes down to tasks of groups, but not past a shield."""
+    """A cancellation reaches the tasks of groups inside, but stops at a shield."""
     log: list[str] = []
 
     async def main() -> None:
@@ -247,7 +247,7 @@ def test_task_inside_a_shield_is_not_cancelled() -> None:
 
 
 def test_deadline_cancels() -> None:
-    """After its time, and not before; a scope that is left in time has no effect."""
+    """A deadline cancels after its time; a scope that is left in time is not cancelled."""
 
     async def main() -> None:
         began = current_time()
@@ -266,7 +266,7 @@ def test_deadline_cancels() -> None:
 
 
 def test_many_cancelled_timers_are_dropped() -> None:
-    """A stop has a timer of its grace, which may be hours."""
+    """A stop has a timer for its grace, which may be hours, so timers must not pile up."""
 
     async def main() -> None:
         for _ in range(1000):
@@ -278,7 +278,7 @@ def test_many_cancelled_timers_are_dropped() -> None:
 
 
 def test_wake_before_the_cancellation_counts() -> None:
-    """A task whose wait has ended goes on to its next wait."""
+    """A task whose wait has ended goes on, and is cancelled at its next wait."""
     log: list[str] = []
 
     async def main() -> None:
@@ -303,7 +303,7 @@ def test_wake_before_the_cancellation_counts() -> None:
 
 
 def test_event_lets_all_pass() -> None:
-    """Those that wait, and later ones."""
+    """An event lets tasks pass that wait for it already, and later ones."""
     passed: list[int] = []
 
     async def main() -> None:
@@ -328,7 +328,7 @@ def test_event_lets_all_pass() -> None:
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_lock_lets_one_task_pass_at_a_time(fast: bool) -> None:
-    """In the order in which they came, and past one that was cancelled."""
+    """Tasks pass in the order in which they came, without those that were cancelled."""
     log: list[str] = []
 
     async def main() -> None:
@@ -359,7 +359,7 @@ def test_lock_lets_one_task_pass_at_a_time(fast: bool) -> None:
 
 
 def test_reader_and_writer_wait_for_the_same_file() -> None:
-    """Each is woken for its own reason."""
+    """A file that is readable wakes the reader alone, and the same for the writer."""
     log: list[str] = []
 
     async def main() -> None:
@@ -385,7 +385,7 @@ def test_reader_and_writer_wait_for_the_same_file() -> None:
 
 
 def test_closing_wakes_the_waiters(pipe: tuple[int, int]) -> None:
-    """They get ClosedResourceError."""
+    """Tasks that wait for a file get ClosedResourceError."""
 
     async def wait() -> None:
         with pytest.raises(ClosedResourceError):
@@ -402,7 +402,7 @@ def test_closing_wakes_the_waiters(pipe: tuple[int, int]) -> None:
 
 
 def test_second_waiter_for_a_file_is_refused(pipe: tuple[int, int]) -> None:
-    """An event could not tell them apart."""
+    """Two tasks cannot wait for the same event of a file."""
 
     async def main() -> None:
         async with create_task_group() as tasks:
@@ -416,7 +416,7 @@ def test_second_waiter_for_a_file_is_refused(pipe: tuple[int, int]) -> None:
 
 
 def test_cancelled_wait_for_a_file_may_be_repeated(pipe: tuple[int, int]) -> None:
-    """The loop has forgotten the first one."""
+    """The loop forgets the file when the first wait is cancelled."""
 
     async def main() -> None:
         with move_on_after(0):
@@ -523,7 +523,7 @@ class Fuzz:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_cancellations_at_random_leave_nothing(seed: int, pipe: tuple[int, int]) -> None:
-    """No task, waiter, timer or lock is left, whatever is cancelled when."""
+    """No task, waiter, timer or lock is left, whichever scopes are cancelled at any time."""
     for number in range(30):
         fuzz = Fuzz(random.Random(f"{seed} {number}"), pipe)
         run(fuzz.task, 4)

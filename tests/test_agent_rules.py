@@ -1,4 +1,4 @@
-"""The rules of the link between a driver and an agent, each with the case that taught it."""
+"""Rules of the link between a driver and an agent, each with the case that showed its need."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 def test_frames_arrive_as_they_were_sent(
     frames: list[tuple[Kind, int, bytes]], data: st.DataObject
 ) -> None:
-    """However the stream is cut."""
+    """The reader returns the same frames however the stream is cut."""
     stream = b"".join(header(kind, number, len(body)) + body for kind, number, body in frames)
     reader, received = FrameReader(), list[tuple[Kind, int, bytes]]()
     while stream:
@@ -57,14 +57,14 @@ def test_frames_arrive_as_they_were_sent(
 
 @pytest.mark.parametrize("data", [b"\0" * 9, header(Kind.OUT, 1, MAX_BODY + 1)])
 def test_what_is_no_frame_is_refused(data: bytes) -> None:
-    """Before its body is received."""
+    """An invalid frame is refused before its body has arrived."""
     with pytest.raises(FrameError):
         list(FrameReader().feed(data))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
-    """Each body but output and input is a JSON object."""
+    """Each body but output and input must be a JSON object."""
     with pytest.raises(FrameError):
         parse(body)
 
@@ -82,7 +82,7 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
     ],
 )
 def test_spec_arrives_as_it_was_sent(command: Command) -> None:
-    """With names and variables that are no UTF-8."""
+    """Names and variables may contain bytes that are not UTF-8."""
     spec = LaunchSpec.of(command)
     assert decode_spec(json.loads(json.dumps(encode_spec(spec)))) == spec
 
@@ -114,7 +114,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 @pytest.mark.anyio
 async def test_control_frames_overtake_bulk(pipe: tuple[int, int]) -> None:
-    """But a frame that was begun is finished first."""
+    """Control frames go first, but a frame that was begun is finished before them."""
     sender = Link(*pipe)
     sender.send_bulk(Kind.OUT, 1, b"x" * 300_000)  # more than a pipe holds
     sender.send_bulk(Kind.OUT, 2, b"y")
@@ -136,7 +136,7 @@ async def test_control_frames_overtake_bulk(pipe: tuple[int, int]) -> None:
 
 @pytest.mark.anyio
 async def test_sender_of_bulk_waits_for_room(pipe: tuple[int, int]) -> None:
-    """Little is queued; the other end makes room, or goes."""
+    """The queue stays short: a sender waits until the other end reads, or is gone."""
     sender = Link(*pipe)
     sender.send_bulk(Kind.OUT, 1, b"x" * ROOM)
     async with anyio.create_task_group() as tasks:
@@ -167,14 +167,14 @@ async def test_sender_of_bulk_waits_for_room(pipe: tuple[int, int]) -> None:
 
 
 def use_up(window: Window, now: float) -> int:
-    """Have the host send all that it may, and a reader take it; return the credit it gets."""
+    """Let the host send all that it may, and a reader take it; return the credit for the host."""
     left = window._credit
     window.note_received(left)
     return window.note_read(left, now)
 
 
 def test_window_grows_if_it_is_read_in_a_short_time() -> None:
-    """Up to a limit; nothing is known about the first one."""
+    """The window doubles up to a limit, but not after the first reading, which has no time."""
     window = Window(Budget(total=LARGEST_WINDOW))
     sizes = []
     for _ in range(8):
@@ -184,7 +184,7 @@ def test_window_grows_if_it_is_read_in_a_short_time() -> None:
 
 
 def test_window_of_slow_output_stays_small() -> None:
-    """It is not what slows the command."""
+    """A window that is read slowly does not slow the command, so it does not grow."""
     window = Window(Budget())
     for number in range(8):
         use_up(window, SHORT * number)
@@ -192,7 +192,7 @@ def test_window_of_slow_output_stays_small() -> None:
 
 
 def test_window_grows_though_the_host_always_has_credit() -> None:
-    """Half of the credit is on its way to a far host while it sends the other half."""
+    """A far host sends half of its credit while the other half is on its way."""
     window = Window(Budget())
     for _ in range(8):
         window.note_received(FIRST_WINDOW // 2)
@@ -202,7 +202,7 @@ def test_window_grows_though_the_host_always_has_credit() -> None:
 
 
 def test_windows_of_a_host_share_a_budget() -> None:
-    """A closed window gives back what it had."""
+    """A window gives its part of the budget back when it is closed."""
     budget = Budget(total=FIRST_WINDOW)
     windows = [Window(budget) for _ in range(2)]
     for window in windows:
@@ -230,7 +230,7 @@ def test_credit_adds_up(reads: list[int]) -> None:
 
 
 def test_more_output_than_the_credit_is_refused() -> None:
-    """A host could fill the memory of the driver."""
+    """Without this check, a host could fill the memory of the driver."""
     window = Window(Budget())
     window.note_received(FIRST_WINDOW)
     with pytest.raises(FrameError):
@@ -241,7 +241,7 @@ def test_more_output_than_the_credit_is_refused() -> None:
 
 
 def sent_by(launcher: RemoteLauncher) -> list[Kind]:
-    """Return a list to which each control frame of the driver is added from now on."""
+    """Return a list that gets each control frame that the driver sends from now on."""
     kinds: list[Kind] = []
     link = launcher.connection.peer.link
     send = link.send
@@ -257,7 +257,7 @@ def sent_by(launcher: RemoteLauncher) -> list[Kind]:
 @pytest.mark.anyio
 @needs_proc
 async def test_process_without_leftovers_costs_one_round_trip() -> None:
-    """Once the group is known to be gone, a stop and a close ask nothing."""
+    """If the group is known to be gone, `stop` and `aclose` send no question."""
     async with over_pipe() as launcher:
         kinds = sent_by(launcher)
         process = await launcher.launch(Command(["echo", "hi"]))
@@ -273,7 +273,7 @@ async def test_process_without_leftovers_costs_one_round_trip() -> None:
 @pytest.mark.anyio
 @needs_proc
 async def test_unread_output_waits_on_the_host() -> None:
-    """The driver holds no more than the windows, and others are not held up."""
+    """The driver holds no more than the windows, and other commands are not delayed."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             process = await launcher.launch(Command(["yes"]))
@@ -289,7 +289,7 @@ async def test_unread_output_waits_on_the_host() -> None:
 @pytest.mark.anyio
 @needs_proc
 async def test_output_of_many_commands_is_complete() -> None:
-    """Streams wait for credit and for room in the queue, each for itself."""
+    """Each stream waits for its own credit, and for room in the queue."""
     size = 20_000_000
     sizes: list[int] = []
 
@@ -308,7 +308,7 @@ async def test_output_of_many_commands_is_complete() -> None:
 @pytest.mark.anyio
 @needs_proc
 async def test_stop_does_not_wait_for_the_starts_before_it() -> None:
-    """The agent starts one command at a time, and does other things between two."""
+    """The agent starts one command at a time, and answers between two starts."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher, anyio.create_task_group() as tasks:
             process = await launcher.launch(Command.shell(f"echo ready; {EXEC_FOREVER}"))
@@ -329,7 +329,7 @@ async def test_stop_does_not_wait_for_the_starts_before_it() -> None:
 @pytest.mark.anyio
 @needs_proc
 async def test_cancelled_launches_are_dropped_from_the_queue() -> None:
-    """The agent drops commands that it has not started, and ends those that it has."""
+    """The agent drops commands that it has not started, and ends the others."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             for turns in (0, 1, 3, 10, 30):
@@ -346,7 +346,7 @@ async def test_cancelled_launches_are_dropped_from_the_queue() -> None:
 @pytest.mark.anyio
 @needs_proc
 async def test_end_of_input_overtakes_input_that_nobody_reads() -> None:
-    """A stranger may hold a pipe; a send in the meantime fails as it does locally."""
+    """A process may hold a pipe and not read it; a send then fails, as on this machine."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             process = await launcher.launch(Command.shell(EXEC_FOREVER, stdin=PIPE))
@@ -367,7 +367,7 @@ async def test_end_of_input_overtakes_input_that_nobody_reads() -> None:
 @pytest.mark.anyio
 @needs_proc
 async def test_end_of_input_discards_what_is_not_in_the_pipe(gate: Gate) -> None:
-    """As closing a pipe does: a program that reads late gets what the pipe held, and the end."""
+    """A program that reads late gets the bytes in the pipe and the end, as on this machine."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             process = await launcher.launch(Command.shell(f"{gate.wait}; wc -c", stdin=PIPE))
@@ -386,7 +386,7 @@ async def test_end_of_input_discards_what_is_not_in_the_pipe(gate: Gate) -> None
 @pytest.mark.anyio
 @needs_proc
 async def test_cancelled_stop_kills_nothing_later() -> None:
-    """Its timer is the agent's, and ends with it."""
+    """The timer of a stop runs in the agent, and ends with the stop."""
     async with over_pipe() as launcher:
         line = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done"
         process = await launcher.launch(Command.shell(line))
@@ -405,7 +405,7 @@ async def test_cancelled_stop_kills_nothing_later() -> None:
 async def test_command_that_is_given_up_during_its_start_is_ended(
     tmp_path: Path, lifeline: Lifeline
 ) -> None:
-    """A start is retried while the program's file is open for writing."""
+    """A start is repeated while the file of the program is open for writing."""
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\n{lifeline.hold('it')}; {EXEC_FOREVER}")
     program.chmod(0o755)
@@ -433,7 +433,7 @@ async def test_command_that_is_given_up_during_its_start_is_ended(
 @pytest.mark.anyio
 @needs_proc
 async def test_send_returns_when_the_host_has_written() -> None:
-    """So an error about input belongs to the bytes that caused it."""
+    """`send` raises the error about its own bytes, because it waits for the host."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             process = await launcher.launch(
@@ -451,7 +451,7 @@ async def test_send_returns_when_the_host_has_written() -> None:
 @pytest.mark.anyio
 @needs_proc
 async def test_much_input_arrives() -> None:
-    """In order, although only a part is ever under way."""
+    """All input arrives in order, although only a part of it is under way at a time."""
     data = os.urandom(1_000_000)
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher, anyio.create_task_group() as tasks:
@@ -473,7 +473,7 @@ async def test_much_input_arrives() -> None:
     "command", [Command(["true"], stdout="inherit"), Command(["cat"], stdin=0)]
 )
 async def test_command_with_a_file_of_the_driver_is_refused(command: Command) -> None:
-    """A descriptor means nothing on another host."""
+    """A file descriptor of this program has no meaning on another host."""
     async with over_pipe() as launcher:
         with pytest.raises(LaunchError, match=r"another host|open file"):
             await launcher.launch(command)
@@ -482,7 +482,7 @@ async def test_command_with_a_file_of_the_driver_is_refused(command: Command) ->
 @pytest.mark.anyio
 @needs_proc
 async def test_limits_of_a_command_hold_on_the_host() -> None:
-    """As they do locally."""
+    """Resource limits work on a host as they do on this machine."""
     async with over_pipe() as launcher:
         command = Command.shell("ulimit -n; umask", limits=Limits(open_files=64), umask=0o27)
         process = await launcher.launch(command)

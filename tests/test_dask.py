@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster as hosts."""
+"""Tests of the workers of a Dask cluster as hosts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ on_one_loop = pytest.mark.backends("asyncio")
 
 
 def cluster(workers: int) -> Any:
-    """Return a context manager that runs a cluster, and the address of its scheduler."""
+    """Return a context manager that runs a cluster and yields the address of its scheduler."""
     port = free_port()
     return kept(
         serve=[[sys.executable, str(CLUSTER), str(port), str(workers)]]
@@ -55,7 +55,7 @@ def cluster(workers: int) -> Any:
 
 @pytest.fixture(scope="module")
 def way() -> Iterator[DaskConnect]:
-    """The way into a cluster of two workers."""
+    """Return the way to a cluster of two workers."""
     running, address = cluster(2)
     with running as said:
         assert said == "ready"
@@ -64,7 +64,7 @@ def way() -> Iterator[DaskConnect]:
 
 @pytest.fixture
 def own_way() -> Iterator[DaskConnect]:
-    """The way into a cluster of one worker, for tests that destroy it."""
+    """Return the way to a cluster of one worker, for tests that destroy the cluster."""
     running, address = cluster(1)
     with running as said:
         assert said == "ready"
@@ -83,7 +83,7 @@ async def unreachable(way: DaskConnect, host: Host) -> str:
 
 
 def test_way_is_a_value() -> None:
-    """It compares, has a hash, and can be pickled."""
+    """A way compares, has a hash, and can be pickled."""
     way = dask("tcp://a:8786", direct=False)
     copied = pickle.loads(pickle.dumps(way))
     assert copied == way
@@ -93,7 +93,7 @@ def test_way_is_a_value() -> None:
 
 @pytest.mark.parametrize("arguments", [("",), (3,), ("tcp://a", 3)])
 def test_wrong_argument_is_refused(arguments: tuple[Any, ...]) -> None:
-    """In the caller's frame, with its name."""
+    """The error comes in the caller's frame, and names the argument."""
     with pytest.raises(CommandError, match=r"(address|direct) must be"):
         dask(arguments[0], **dict(zip(["direct"], arguments[1:], strict=False)))
 
@@ -103,7 +103,7 @@ def test_wrong_argument_is_refused(arguments: tuple[Any, ...]) -> None:
 
 @pytest.mark.anyio
 async def test_workers_are_hosts(way: DaskConnect) -> None:
-    """Each with as many processors as threads; commands run below the worker."""
+    """A host has as many processors as its worker has threads, and runs commands there."""
     hosts = await way.hosts()
     assert [host.cpus for host in hosts] == [1, 1]
     parents = set()
@@ -122,7 +122,7 @@ async def test_workers_are_hosts(way: DaskConnect) -> None:
 @on_one_loop
 @pytest.mark.parametrize("direct", [True, False])
 async def test_bytes_arrive_in_order(direct: bool, way: DaskConnect) -> None:
-    """Several calls are under way, and may overtake each other; the scheduler may be between."""
+    """Calls run at the same time and may overtake each other, also through the scheduler."""
     way = dask(way.address, direct=direct)
     (host, _) = await way.hosts()
     async with RemoteLauncher(host.name, way(host)) as launcher:
@@ -134,7 +134,7 @@ async def test_bytes_arrive_in_order(direct: bool, way: DaskConnect) -> None:
 @pytest.mark.anyio
 @on_one_loop
 async def test_client_of_the_user_is_left_alone(way: DaskConnect) -> None:
-    """Even one of another cluster."""
+    """A client of the user, even of another cluster, is neither used nor replaced."""
     from distributed import Client, get_client  # noqa: PLC0415 - an extra
 
     (host, _) = await way.hosts()
@@ -152,7 +152,7 @@ async def test_client_of_the_user_is_left_alone(way: DaskConnect) -> None:
 @pytest.mark.anyio
 @on_one_loop
 async def test_python_of_the_agent_may_be_named(way: DaskConnect) -> None:
-    """The worker's own is the default."""
+    """Without a name, the agent runs with the Python of the worker."""
     (host, _) = await way.hosts()
     missing = Host(host.name, address=host.address, python="/nonexistent/python")
     reason = await unreachable(way, missing)
@@ -166,7 +166,7 @@ async def test_python_of_the_agent_may_be_named(way: DaskConnect) -> None:
 async def test_worker_or_scheduler_that_is_missing_is_told(
     way: DaskConnect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a time in which it may come."""
+    """The error comes after a time in which the worker or the scheduler may still come."""
     monkeypatch.setattr("currant.hosts._dask.CONNECT_LIMIT", 0.5)
     assert "TimeoutError" in await unreachable(way, Host("h", address="tcp://127.0.0.1:1"))
     nowhere = dask("tcp://127.0.0.1:1")
@@ -220,7 +220,7 @@ async def test_killed_driver_leaves_nothing_on_a_worker(
 async def test_killed_part_of_the_cluster_leaves_nothing(
     part: str, own_way: DaskConnect, lifeline: Lifeline
 ) -> None:
-    """The host is lost, and the agent ends all."""
+    """If the scheduler or the worker is killed, the agent ends all commands."""
     (host,) = await own_way.hosts()
     with anyio.fail_after(LIMIT):
         async with RemoteLauncher(host.name, own_way(host)) as launcher:
@@ -246,12 +246,12 @@ class TestRemoteLauncherOverDask(TestRemoteLauncher):
 
     @pytest.fixture(autouse=True, params=[None], ids=["dask"])
     async def way_to_start(self, anyio_backend: object, way: DaskConnect) -> None:
-        """Through a worker."""
+        """Start processes through a worker."""
         self._way = way
         self._host, _ = await way.hosts()
 
     def new_launcher(self) -> Launcher:  # type: ignore[override]
-        """Return a launcher with an agent of its own, and without the guard, which is its child."""
+        """Return a launcher with its own agent, and without the guard, which counts as a child."""
         return RemoteLauncher("h1", self._way(self._host), orphan_guard=False)
 
 

@@ -8,7 +8,7 @@ from currant.hosts._fence import Fence
 
 
 def test_fence_ends_with_the_last_copy() -> None:
-    """A command may be lost more than once before it starts again."""
+    """A command may be lost several times before it starts again."""
     fence = Fence()
     assert fence.delay("job", 0.0) == 0.0
     fence.raise_until("job", "a", 10.0, 3.0)
@@ -20,7 +20,7 @@ def test_fence_ends_with_the_last_copy() -> None:
 
 
 def test_agent_that_replaces_another_gives_the_whole_grace_again() -> None:
-    """Its predecessor may have used up most of the grace; the guard knows nothing of that."""
+    """The guard does not know how much of the grace the killed agent had used."""
     fence = Fence()
     fence.raise_until("job", "a", 10.0, 3.0)
     fence.note_replaced("b", 9.0)
@@ -32,7 +32,7 @@ def test_agent_that_replaces_another_gives_the_whole_grace_again() -> None:
 
 
 def test_end_of_a_held_command_is_unknown_until_its_agent_is_replaced() -> None:
-    """From then on, it has its grace."""
+    """When a new agent comes, the command has its grace from then on."""
     fence = Fence()
     fence.raise_until("job", "a", inf, 3.0)
     assert fence.delay("job", 1e9) == inf

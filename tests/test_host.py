@@ -1,4 +1,4 @@
-"""`Host`: what it accepts, what it refuses, and how it is shown."""
+"""Tests of `Host`: the arguments that it accepts and refuses, and its text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FULL = Host(
 
 
 def test_host_keeps_what_it_is_given() -> None:
-    """Paths become text, and all else is kept."""
+    """Paths become text, and all other arguments are kept."""
     assert (FULL.python, FULL.cwd, FULL.gpus) == ("/opt/python", "/data", ("GPU-a", "GPU-b"))
     assert (FULL.slots, FULL.cpus, FULL.resources) == (8, 16, {"license": 2})
     assert Host("a", gpus=2).gpus == ("0", "1")
@@ -70,7 +70,7 @@ def test_repr_of_a_host_shows_no_value_of_a_variable() -> None:
     ],
 )
 def test_text_of_a_host_is_that_of_a_list(host: Host, text: str) -> None:
-    """A list can be written from hosts."""
+    """`str` of a host can be written into a host list."""
     assert str(host) == text
 
 
@@ -113,7 +113,7 @@ def test_invalid_host_is_refused_with_its_name_and_field(
 
 
 def test_local_host_needs_no_connection() -> None:
-    """`LOCAL` may get other amounts, and another name, and stays local."""
+    """A copy of `LOCAL` with other amounts or another name is still local."""
     assert LOCAL.is_local
     assert replace(LOCAL, name="here", slots=2).is_local
     assert not Host("local").is_local

@@ -1,4 +1,4 @@
-"""Lists of hosts: texts, files, and the variables of Slurm."""
+"""Tests of host lists: texts, files, and the variables of Slurm."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_list_names_hosts(text: str, hosts: list[Host]) -> None:
-    """Commas, spaces and lines separate; GNU parallel's and mpirun's slots are known."""
+    """Commas, spaces and line ends separate items, with slots as in GNU parallel and mpirun."""
     assert list(parse_hosts(text)) == hosts
 
 
@@ -52,7 +52,7 @@ def test_list_names_hosts(text: str, hosts: list[Host]) -> None:
     "host", [Host("a"), Host("a", slots=2), Host("a", address="me@a", slots=3), LOCAL], ids=str
 )
 def test_text_of_a_host_is_read_as_that_host(host: Host) -> None:
-    """``str`` and the reader agree."""
+    """A list reads the `str` of a host as the same host."""
     assert parse_hosts(str(host)) == (host,)
 
 
@@ -76,20 +76,20 @@ def test_text_of_a_host_is_read_as_that_host(host: Host) -> None:
     ],
 )
 def test_wrong_list_is_refused(text: str, shown: str, reason: str) -> None:
-    """One error shows the text of the item or line, and says what is wrong with it."""
+    """The error shows the item or the line, and says what is wrong with it."""
     with pytest.raises(HostListError, match=re.escape(reason)) as caught:
         parse_hosts(text)
     assert caught.value.text == shown
 
 
 def test_list_is_a_text() -> None:
-    """Bytes are not guessed at."""
+    """Bytes are refused, because their encoding is unknown."""
     with pytest.raises(CommandError, match="a host list must be a str"):
         parse_hosts(b"a")  # type: ignore[arg-type]
 
 
 def test_host_with_brackets_stands_for_several() -> None:
-    """All other fields are the same for each of them."""
+    """All hosts of a bracket have the other fields in common."""
     several = Host("gpu[1-2]", address="me@10.0.0.[11-12]", gpus=8)
     assert expand_host(several) == (
         Host("gpu1", address="me@10.0.0.11", gpus=8),
@@ -106,14 +106,14 @@ def test_host_with_brackets_stands_for_several() -> None:
 
 
 def test_file_is_read_line_by_line(tmp_path: Path) -> None:
-    """A file is what mpirun and GNU parallel read."""
+    """The reader accepts the files of mpirun and GNU parallel."""
     path = tmp_path / "hosts"
     path.write_text("# ours\na slots=8\n8/b\n\nc  # the slow one\n")
     assert read_hosts(path) == (Host("a", slots=8), Host("b", slots=8), Host("c"))
 
 
 def test_error_in_a_file_names_its_line(tmp_path: Path) -> None:
-    """A list of a thousand hosts has one wrong line."""
+    """A user finds the wrong line in a list of a thousand hosts."""
     path = tmp_path / "hosts"
     path.write_text("a\nb slots=many\n")
     with pytest.raises(HostListError, match=rf"'slots=many' .*\(line 2 of {path}\)"):
@@ -137,7 +137,7 @@ JOB = {
 
 
 def test_slurm_job_has_hosts_with_slots_and_processors() -> None:
-    """A slot is a task of the job."""
+    """Each task of the job is a slot."""
     assert slurm_hosts(JOB) == (
         Host("n01", slots=4, cpus=16, gpus=2),
         Host("n02", slots=4, cpus=16, gpus=2),
@@ -146,7 +146,7 @@ def test_slurm_job_has_hosts_with_slots_and_processors() -> None:
 
 
 def test_slurm_job_may_say_less() -> None:
-    """What Slurm does not say stays open."""
+    """An amount without a variable of Slurm stays None."""
     few = {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_ON_NODE": "16"}
     assert slurm_hosts(few) == (Host("n1", cpus=16), Host("n2", cpus=16))
 

@@ -1,4 +1,4 @@
-"""Where a process lives, and news of hosts: in messages, jobs, results and sinks."""
+"""Tests of the host of a process, and of messages about hosts, in jobs, results and sinks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LOST = HostLost("h2", HostUnreachableError("h2", "no route"), 2.0)
 
 
 class Cluster(FakeLauncher):
-    """A launcher that tells of its hosts, and then waits until it may fail."""
+    """A launcher that sends messages about its hosts, and then waits until it may fail."""
 
     def __init__(self, *news: HostUp | HostLost) -> None:
         super().__init__({"job": Script(exit=None)}, hosts=("h1",))
@@ -56,12 +56,12 @@ class Cluster(FakeLauncher):
         self.beside: dict[str, Process | None] = {}
 
     async def launch(self, command: Command, *, beside: Process | None = None) -> FakeProcess:
-        """Keep what the process is started beside."""
+        """Start a process, and keep the process beside which it was started."""
         self.beside[command.name] = beside
         return await super().launch(command)
 
     async def watch(self, tell: Callable[[HostUp | HostLost], Awaitable[None]]) -> None:
-        """Tell all news."""
+        """Send all messages."""
         for each in self.news:
             await tell(each)
         try:
@@ -72,7 +72,7 @@ class Cluster(FakeLauncher):
 
 
 async def messages_of(runner: Runner, count: int) -> list[Message]:
-    """Return the next messages."""
+    """Return the next messages of a reader."""
     messages: list[Message] = []
     async for message in runner:
         messages.append(message)
@@ -82,7 +82,7 @@ async def messages_of(runner: Runner, count: int) -> list[Message]:
 
 
 async def test_reader_and_sink_are_told_of_hosts() -> None:
-    """They get the same messages, beside those of commands; the watch ends with the block."""
+    """Both get the same messages about hosts and commands, until the block ends."""
     seen: list[BatchMessage] = []
 
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -102,7 +102,7 @@ async def test_reader_and_sink_are_told_of_hosts() -> None:
 
 
 async def test_news_that_nobody_reads_hold_up_nothing() -> None:
-    """More messages than any buffer takes do not keep the block from ending."""
+    """The block ends although more messages come than any buffer holds."""
     launcher = Cluster(*[UP] * 1000)
     with anyio.fail_after(LIMIT):
         async with Runner({"job": ["job"]}, launcher=launcher, unread="wait") as runner:
@@ -112,7 +112,7 @@ async def test_news_that_nobody_reads_hold_up_nothing() -> None:
 
 
 async def test_error_of_a_watch_stops_all_commands() -> None:
-    """It leaves the block as it was raised."""
+    """The error leaves the block as it was raised."""
     launcher = Cluster()
     runner = Runner({"job": ["job"]}, launcher=launcher)
     with anyio.fail_after(LIMIT), pytest.raises(ValueError, match="nobody can read"):
@@ -137,7 +137,7 @@ async def test_host_of_a_process_is_told(host: str | None) -> None:
 
 
 async def test_command_that_never_started_has_no_host() -> None:
-    """A failed start tells its host in the error at most."""
+    """Only the error of a failed start may name a host."""
     launcher = FakeLauncher({"job": Script(error="no memory")}, hosts=("h1",))
     async with Runner({"job": ["job"]}, launcher=launcher) as runner:
         await runner.join()
@@ -145,7 +145,7 @@ async def test_command_that_never_started_has_no_host() -> None:
 
 
 async def test_process_of_this_machine_has_no_host() -> None:
-    """With the launcher of this machine, nothing names it."""
+    """With `LocalLauncher`, no message, job or result names a host."""
     async with Runner({"job": ["true"]}) as runner:
         messages = [message async for message in runner]
     assert [each.host for each in messages if isinstance(each, Started)] == [None]
@@ -153,7 +153,7 @@ async def test_process_of_this_machine_has_no_host() -> None:
 
 
 async def test_each_sink_shows_news_of_hosts(caplog: pytest.LogCaptureFixture) -> None:
-    """A lost host is shown to a person, and all of it to a program."""
+    """Sinks for people show lost hosts, and sinks for programs show all messages."""
     caplog.set_level(logging.DEBUG)
     shown, written = io.StringIO(), io.BytesIO()
     sinks: list[Sink] = [
@@ -180,7 +180,7 @@ async def test_each_sink_shows_news_of_hosts(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_command_of_a_probe_runs_beside_the_process() -> None:
-    """Among several hosts, that is the one whose files and servers the probe is about."""
+    """The probe is about the files and servers of the host of the process."""
     launcher = Cluster()
     job = Command(["job"], ready=ready.command("ask"))
     with anyio.fail_after(LIMIT):
@@ -191,7 +191,7 @@ async def test_command_of_a_probe_runs_beside_the_process() -> None:
 
 
 async def test_fake_process_may_lose_its_host() -> None:
-    """The command has failed and has not exited, its policy starts it again; no signal arrives."""
+    """The command has failed without an exit, its policy restarts it, and no signal arrives."""
     launcher = FakeLauncher({"job": [Script(exit=None), Script()]}, hosts=("h1",))
     policy = RestartPolicy("on-failure", delay=0)
     with anyio.fail_after(LIMIT):
@@ -213,7 +213,7 @@ async def test_fake_process_may_lose_its_host() -> None:
 
 
 async def test_stop_of_a_fake_process_may_lose_its_host() -> None:
-    """A stop that is under way ends with the same error; a process that has exited stays so."""
+    """The stop raises the same error; the exit of a process that has exited is kept."""
     deaf = Script(exit=None, ignores={SIGTERM})
     launcher = FakeLauncher({"deaf": deaf}, hosts=("h1",))
     with anyio.fail_after(LIMIT):
@@ -232,7 +232,7 @@ async def test_stop_of_a_fake_process_may_lose_its_host() -> None:
 
 @needs_proc
 async def test_lost_host_is_told_before_its_commands_fail() -> None:
-    """A reader learns the reason first: the host, then each command that ran there."""
+    """A reader gets the reason first: the host, then each command that ran there."""
     launcher = over_pipe()
     command = Command.shell(FOREVER, name="job", grace=0.1)
     with anyio.fail_after(LIMIT):
@@ -253,7 +253,7 @@ async def test_lost_host_is_told_before_its_commands_fail() -> None:
 
 @needs_proc
 async def test_host_that_was_left_is_not_lost() -> None:
-    """The end of the block ends the connection, which is no news."""
+    """The end of the block ends the connection without a message."""
     with anyio.fail_after(LIMIT):
         async with Runner([["true"]], launcher=over_pipe()) as runner:
             messages = [message async for message in runner]

@@ -1,4 +1,4 @@
-"""Names of hosts with numbers: what a text stands for, and the way back."""
+"""Tests of host names with numbers: brackets are unfolded, and names are folded into brackets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from currant._values.host_names import expand, fold, natural_key, split_items
     ],
 )
 def test_brackets_stand_for_numbers(text: str, names: list[str]) -> None:
-    """A range keeps the zeros of its first number; several brackets are all combinations."""
+    """A range keeps the zeros of its first number; several brackets give all combinations."""
     assert expand(text) == names
 
 
@@ -78,7 +78,7 @@ def test_wrong_brackets_are_refused(text: str, reason: str) -> None:
     ],
 )
 def test_folded_names_are_short_and_sorted(names: list[str], text: str) -> None:
-    """Numbers that follow each other become a range; names are sorted as people sort them."""
+    """Successive numbers become a range, and names are sorted as people sort them."""
     assert fold(names) == text
 
 
@@ -87,13 +87,13 @@ _NAMES = st.from_regex(r"[a-c]?[0-9]{0,3}[.-]?[a-c]?[0-9]{0,2}", fullmatch=True)
 
 @given(st.lists(_NAMES, max_size=30))
 def test_folded_names_unfold_to_the_same_names(names: list[str]) -> None:
-    """Nothing is lost, added or doubled, and the zeros are kept."""
+    """No name is lost, added or doubled, and the zeros are kept."""
     unfolded = [name for item in split_items(fold(names)) for name in expand(item)]
     assert sorted(unfolded, key=natural_key) == sorted({*names}, key=natural_key)
 
 
 def test_many_names_are_unfolded_and_folded() -> None:
-    """The work grows with the names, not with their square."""
+    """The time grows with the number of names, not with its square."""
     names = expand("r[1-20]n[001-500]")
     assert len(names) == 10_000
     assert fold(reversed(names)) == "r[1-20]n[001-500]"

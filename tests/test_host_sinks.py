@@ -1,4 +1,4 @@
-"""Sinks and commands on many hosts: labels, objects, folders, and equal output shown once."""
+"""Tests of sinks and hosts: labels, objects, folders, and equal output that is shown once."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def on(host: str, name: str = "job", **options: Any) -> Command:
 
 
 def started(name: str, host: str | None, attempt: int = 1) -> Started:
-    """Return the message that a process runs on a host."""
+    """Return the message that a command runs on a host."""
     return Started(name, 1, attempt, 0.0, host)
 
 
 def ran(command: Command, output: bytes, end: Exit | int = 0) -> list[BatchMessage]:
-    """Return the messages of a command that has written something, and ended."""
+    """Return the messages of a command that has written some output and ended."""
     name = str(command.name)
     return [started(name, command.host), out(name, output), exited(name, end)]
 
@@ -55,7 +55,7 @@ def ran(command: Command, output: bytes, end: Exit | int = 0) -> list[BatchMessa
 async def shown(
     messages: Sequence[BatchMessage], commands: Sequence[Command] = (), **options: Any
 ) -> tuple[str, str]:
-    """Return what the console writes to stdout and to stderr."""
+    """Return the text that the console writes to stdout and to stderr."""
     stdout, stderr = io.StringIO(), io.StringIO()
     await play(ConsoleSink(stdout, stderr, color="never", **options), messages, commands)
     return stdout.getvalue(), stderr.getvalue()
@@ -65,7 +65,7 @@ async def shown(
 
 
 async def test_label_has_the_host() -> None:
-    """It is padded like the name; a command of this machine has the host ``local``."""
+    """The host is padded like the name; a command of this machine has the host ``local``."""
     messages: list[BatchMessage] = [
         started("a", "node1"),
         out("a", b"1\n"),
@@ -83,14 +83,14 @@ async def test_host_of_a_pinned_command_is_known_beforehand() -> None:
 
 
 async def test_text_for_an_event_may_have_the_host() -> None:
-    """The field is that of a label."""
+    """A text for an event may have the same field as a label."""
     texts = {"started": "{name} runs on {host}"}
     _, text = await shown([started("a", "n1")], texts=texts)
     assert text == "currant: a runs on n1\n"
 
 
 async def test_each_object_has_the_host_of_its_command() -> None:
-    """A filter needs one object alone; a restart elsewhere changes the host."""
+    """A filter needs a single object; a restart on another host changes the field."""
     file = io.BytesIO()
     messages: list[BatchMessage] = [
         *(started("a", "n1"), out("a", b"1\n"), exited("a", 1)),
@@ -106,7 +106,7 @@ async def test_each_object_has_the_host_of_its_command() -> None:
 
 
 async def test_lost_host_is_told_once_with_its_reason() -> None:
-    """Its commands are told to have failed because of it, each in a line of its own."""
+    """Each command of the host has a line of its own without the reason."""
     lost = HostLostError("n1", "Warning: a banner\n\nssh: Connection reset by peer\n")
     gone = HostUnreachableError("n2", "no route")
     refused = LaunchError("b", "host n2")
@@ -135,7 +135,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 async def test_each_host_has_a_folder_of_logs(tmp_path: Path) -> None:
-    """The name of the host is not repeated; commands of this machine have no folder."""
+    """A file does not repeat the host; commands of this machine have no folder."""
     commands = [on("n1"), on("n2"), Command(["x"], name="x"), Command(["y"], name="y@n3")]
     messages = [
         *ran(commands[0], b"1\n"),
@@ -153,7 +153,7 @@ async def test_each_host_has_a_folder_of_logs(tmp_path: Path) -> None:
 
 
 async def test_restart_elsewhere_has_another_log(tmp_path: Path) -> None:
-    """Each host has what was written there."""
+    """The folder of a host has the output of the attempts that ran there."""
     first: list[BatchMessage] = [started("a", "n1"), out("a", b"1\n")]
     messages = [*first, started("a", "n2", 2), out("a", b"2\n")]
     await play(DirectorySink(tmp_path, by_host=True), messages)
@@ -161,7 +161,7 @@ async def test_restart_elsewhere_has_another_log(tmp_path: Path) -> None:
 
 
 async def test_hosts_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
-    """Names of hosts are escaped; two commands of one host never share a file."""
+    """Names of hosts are escaped, and two commands of a host never share a file."""
     names = ["a", "a@..", "b"]
     messages: list[BatchMessage] = []
     for name, host in zip(names, ["..", "..", "x/y"], strict=True):
@@ -191,7 +191,7 @@ async def test_equal_output_is_shown_once_the_most_common_first() -> None:
 
 
 async def test_outputs_of_one_size_are_in_the_order_of_hosts() -> None:
-    """n2 comes before n10."""
+    """The host n2 comes before n10."""
     commands = [on("n10"), on("n2")]
     messages = ran(commands[0], b"x\n") + ran(commands[1], b"y\n")
     text, _ = await shown(messages, commands, mode="same")
@@ -199,7 +199,7 @@ async def test_outputs_of_one_size_are_in_the_order_of_hosts() -> None:
 
 
 async def test_stderr_and_the_end_make_outputs_differ() -> None:
-    """Hosts in one group agree in all that a command tells."""
+    """Hosts share a title only if stdout, stderr and the exit are equal."""
     commands = [on(host) for host in "abcd"]
     messages: list[BatchMessage] = []
     for command, code in zip(commands, (0, 3, 0, 3), strict=True):
@@ -222,7 +222,7 @@ async def test_titles_name_the_command_if_there_are_several() -> None:
 
 
 async def test_failures_without_output_are_folded() -> None:
-    """They are texts about events; what succeeds silently is not shown."""
+    """A failure without output is a line on stderr; a success without output is not shown."""
     lost = HostLostError("d", "gone")
     refused = LaunchError("job@e", "cannot reach e")
     refused.__cause__ = HostUnreachableError("e", "no route")
@@ -247,7 +247,7 @@ async def test_failures_without_output_are_folded() -> None:
 
 
 async def test_order_of_both_streams_is_kept_in_one_file() -> None:
-    """Unfinished lines end before the title of the next output."""
+    """An unfinished line ends before the title of the next output."""
     file = io.StringIO()
     commands = [on("a"), on("b")]
     messages: list[BatchMessage] = [
@@ -261,7 +261,7 @@ async def test_order_of_both_streams_is_kept_in_one_file() -> None:
 
 
 async def test_output_of_all_attempts_counts() -> None:
-    """A command that is started again after an end like another one's has output of its own."""
+    """Hosts whose last attempts are equal differ if an earlier attempt differs."""
     commands = [on(host) for host in "abc"]
     messages = [
         *ran(commands[0], b"1\n", 1),
@@ -277,7 +277,7 @@ async def test_output_of_all_attempts_counts() -> None:
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output goes to one temporary file, and comes back in order."""
+    """Output beyond a limit goes to one temporary file, and is shown in order."""
     held: list[int] = []
     monkeypatch.setattr(same_module, "MAX_IN_MEMORY", 1000)
     monkeypatch.setattr(same_module, "MAX_CHUNK", 64)
@@ -305,7 +305,7 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_equal_outputs_take_the_room_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand hosts that end with the same output do not need the disk."""
+    """A thousand hosts that have the same output at the end need no disk."""
     monkeypatch.setattr(same_module, "MAX_IN_MEMORY", 1000)
     monkeypatch.setattr(tempfile, "TemporaryFile", None)
     commands = [on(f"n[{i}]".replace("[", "").replace("]", "")) for i in range(1000)]
@@ -315,7 +315,7 @@ async def test_equal_outputs_take_the_room_of_one(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_full_disk_loses_no_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A warning says that the output stays in memory."""
+    """If there is no room for the temporary file, output stays in memory, with a warning."""
     monkeypatch.setattr(same_module, "MAX_IN_MEMORY", 10)
 
     def fail(**options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Many hosts behind one Runner: where commands run, with what, and which are refused."""
+"""Tests of many hosts behind one Runner: placement, variables, and commands that are refused."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def output_of(hosts: Hosts, *commands: Command) -> dict[str, str]:
 
 
 async def test_commands_run_on_the_hosts_and_results_name_them() -> None:
-    """Each of two hosts gets its pinned commands, and the others are shared."""
+    """Both hosts run the commands that are pinned to them, and share the others."""
     hosts = piped_hosts("a,b", per_host=2)
     show = Command.shell("echo $CURRANT_HOST", name="show", replicas=4)
     with anyio.fail_after(LIMIT):
@@ -96,7 +96,7 @@ async def test_commands_run_on_the_hosts_and_results_name_them() -> None:
 async def test_command_gets_the_variables_and_the_folder_of_its_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own come first, then those of its host, of all hosts, and of this program."""
+    """Variables of the command win, then those of its host, of `Hosts`, and of this program."""
     (tmp_path / "inside").mkdir()
     monkeypatch.setenv("FORWARDED", "program")
     monkeypatch.setenv("FOR_ALL", "program")
@@ -127,7 +127,7 @@ async def test_command_gets_the_variables_and_the_folder_of_its_host(
 
 
 async def test_this_machine_is_a_host_like_others() -> None:
-    """It needs no connection; a process there has no host to name."""
+    """`LOCAL` needs no connection, and messages of its processes name no host."""
     hosts = piped_hosts([LOCAL, "a"])
     show = Command.shell("echo $CURRANT_HOST", name="show")
     with anyio.fail_after(LIMIT):
@@ -140,7 +140,7 @@ async def test_this_machine_is_a_host_like_others() -> None:
 
 
 async def test_command_of_a_probe_runs_beside_its_process_and_takes_no_place() -> None:
-    """With one slot on each host there is no other room."""
+    """The probe runs although the host has a single slot."""
     hosts = piped_hosts("a,b", per_host=1)
     probe = ready.command(["sh", "-c", 'test "$CURRANT_HOST" = b'])
     with anyio.fail_after(LIMIT):
@@ -156,7 +156,7 @@ async def test_command_of_a_probe_runs_beside_its_process_and_takes_no_place() -
 
 
 async def test_command_waits_for_a_place_and_a_kill_ends_the_wait(gate: Gate) -> None:
-    """The Runner shows it as queued; nothing of it is left."""
+    """The job is queued, and after the kill nothing of the command is left."""
     hosts = piped_hosts("a", per_host=1)
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts) as runner:
@@ -176,7 +176,7 @@ async def test_command_waits_for_a_place_and_a_kill_ends_the_wait(gate: Gate) ->
 
 
 async def test_all_that_wait_get_their_turn() -> None:
-    """Many more commands than places; each runs once, on one of the hosts."""
+    """If there are many more commands than places, each command still runs, and only once."""
     hosts = piped_hosts("a,b", per_host=4)
     commands = [Command(["true"], name=f"c{number}") for number in range(100)]
     with anyio.fail_after(2 * LIMIT):
@@ -188,7 +188,7 @@ async def test_all_that_wait_get_their_turn() -> None:
 
 
 async def test_cancelled_launch_gives_its_place_back(gate: Gate) -> None:
-    """Both a launch that waits, and one whose process was just started."""
+    """This holds for a launch that waits, and for one whose process has just started."""
     hosts = piped_hosts("a", per_host=1)
     with anyio.fail_after(LIMIT):
         async with hosts:
@@ -224,7 +224,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 async def test_request_that_no_host_could_meet_is_refused() -> None:
-    """On entry before anything starts; of a command that is added later, the start fails."""
+    """The entry raises; for a command that is added later, the start fails."""
     hosts = piped_hosts([Host("a", gpus=2), "b"], per_host=8)
     impossible = [
         Command(["true"], name=f"x{number}", **options)
@@ -248,7 +248,7 @@ async def test_request_that_no_host_could_meet_is_refused() -> None:
 async def test_program_is_looked_up_on_each_host_that_could_run_the_command(
     tmp_path: Path,
 ) -> None:
-    """A command runs where its program is; if that is nowhere, the entry fails."""
+    """A command runs on a host with its program; if there is none, the entry fails."""
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\necho $CURRANT_HOST\n")
     tool.chmod(0o755)
@@ -313,7 +313,7 @@ def test_options_are_those_of_the_constructor() -> None:
 def test_hosts_come_from_files_and_from_slurm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They take the options of `Hosts`."""
+    """`from_file` and `from_slurm` accept the options of `Hosts`."""
     path = tmp_path / "hosts"
     path.write_text("a slots=2\nn[1-2]\n")
     read = Hosts.from_file(path, per_host=4)
@@ -330,7 +330,7 @@ def test_hosts_come_from_files_and_from_slurm(
 
 
 def test_command_on_each_host_is_pinned_and_named() -> None:
-    """A function may say what runs on which host."""
+    """A function may return another command for each host."""
     commands = on_each("a,8/me@b", "uptime -p")
     assert [(each.name, each.host, each.argv) for each in commands] == [
         ("uptime@a", "a", ("uptime", "-p")),
@@ -346,7 +346,7 @@ def test_command_on_each_host_is_pinned_and_named() -> None:
 
 
 async def test_host_that_cannot_be_reached_is_told_and_others_go_on() -> None:
-    """A command that is pinned to it has failed, with that error as the cause."""
+    """A command that is pinned to such a host fails, with the error of the host as its cause."""
     hosts = piped_hosts(["a", MISSING])
     with anyio.fail_after(LIMIT):
         async with Runner(on_each(hosts, "true"), launcher=hosts) as runner:
@@ -361,7 +361,7 @@ async def test_host_that_cannot_be_reached_is_told_and_others_go_on() -> None:
 
 
 async def test_entry_fails_if_no_host_can_be_reached() -> None:
-    """One error names all of them, with each reason once."""
+    """One error names all hosts, with each reason once."""
     hosts = piped_hosts([replace(MISSING, name=name) for name in ("n1", "n2", "n3")])
     with anyio.fail_after(LIMIT):
         with pytest.raises(HostUnreachableError, match=r"'n\[1-3\]': .*/nonexistent/python"):
@@ -373,7 +373,7 @@ async def test_entry_fails_if_no_host_can_be_reached() -> None:
 
 
 async def test_entry_waits_for_as_many_hosts_as_asked_for(tmp_path: Path, gate: Gate) -> None:
-    """The others take commands when they are up."""
+    """The other hosts take commands as soon as they are up."""
     hosts = piped_hosts(["a", waiting_host(tmp_path, gate)], wait_for=1)
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts) as runner:
@@ -389,7 +389,7 @@ async def test_entry_waits_for_as_many_hosts_as_asked_for(tmp_path: Path, gate: 
 
 
 async def test_kill_ends_the_wait_for_hosts() -> None:
-    """Nothing starts then; each command is stopped, and the body runs as after any kill."""
+    """No command starts then; each is stopped, and the body runs as after any kill."""
     hosts = piped_hosts("a", connect=argv(["/bin/sh", "-c", "exec sleep 9999"]))
     runner = Runner(["true"], launcher=hosts)
 
@@ -423,7 +423,7 @@ async def _cancel_when_blocked(scope: anyio.CancelScope) -> None:
 
 
 async def test_kill_ends_the_entry_although_a_host_hangs(tmp_path: Path, gate: Gate) -> None:
-    """What connects to it is ended, too."""
+    """The kill also ends the program that connects to the host."""
     hosts = piped_hosts(["a", waiting_host(tmp_path, gate)])
     runner = Runner([Command.shell(EXEC_FOREVER, name="it")], launcher=hosts)
     with anyio.fail_after(CONNECT_LIMIT / 2):
@@ -443,7 +443,7 @@ async def test_kill_ends_the_entry_although_a_host_hangs(tmp_path: Path, gate: G
 
 @pytest.mark.backends("asyncio")
 async def test_hosts_serve_one_runner_at_a_time() -> None:
-    """When that was left, the next one may be entered."""
+    """After the block of the first Runner, another Runner may use the hosts."""
     hosts = piped_hosts("a")
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts):
@@ -457,7 +457,7 @@ async def test_hosts_serve_one_runner_at_a_time() -> None:
 
 
 def test_end_of_asyncio_run_stops_commands_with_their_grace(lifeline: Lifeline) -> None:
-    """It cancels all tasks natively, the ones that keep the connections too."""
+    """`asyncio.run` also cancels the tasks of the connections directly."""
     hosts = piped_hosts("a,b")
     line = (
         f"trap 'echo bye >&9; exit' TERM; {lifeline.hold('up')}; echo; while :; do sleep 0.05; done"
@@ -487,7 +487,7 @@ def test_end_of_asyncio_run_stops_commands_with_their_grace(lifeline: Lifeline) 
 
 
 async def test_added_host_takes_what_has_waited(gate: Gate) -> None:
-    """Several may be added at once; one that cannot be reached is not added."""
+    """Several hosts may be added at once; one that cannot be reached is not added."""
     hosts = piped_hosts("a", per_host=1)
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts) as runner:
@@ -505,7 +505,7 @@ async def test_added_host_takes_what_has_waited(gate: Gate) -> None:
 
 
 async def test_exit_waits_for_no_next_try() -> None:
-    """Hosts that are up, or were tried in vain, are left at once."""
+    """The exit waits neither for hosts that are up, nor for the next try of the others."""
     hosts = piped_hosts(["a", MISSING], retry_delay=HOURS)
     with anyio.fail_after(LIMIT):
         async with Runner(["true"], launcher=hosts):
@@ -515,7 +515,7 @@ async def test_exit_waits_for_no_next_try() -> None:
 async def test_host_is_added_once_however_often_that_is_asked_for(
     tmp_path: Path, gate: Gate
 ) -> None:
-    """A host that is just being connected to has its name already."""
+    """A host to which currant is connecting has its name already."""
     hosts = piped_hosts("a")
     late = waiting_host(tmp_path, gate)
     with anyio.fail_after(LIMIT):
@@ -528,7 +528,7 @@ async def test_host_is_added_once_however_often_that_is_asked_for(
 
 
 async def test_exit_ends_the_wait_for_a_host_that_is_added(tmp_path: Path, gate: Gate) -> None:
-    """It would never be connected to."""
+    """`add` raises at the exit, because the host would never be up."""
     hosts = piped_hosts("a")
 
     async def add() -> None:
@@ -543,7 +543,7 @@ async def test_exit_ends_the_wait_for_a_host_that_is_added(tmp_path: Path, gate:
 
 
 async def test_added_hosts_that_cannot_be_reached_are_told_although_others_can() -> None:
-    """Those that can be reached are added."""
+    """Of several hosts, those that can be reached are added."""
     broken = replace(MISSING, name="b1")
 
     def connect(host: Host) -> ArgvTransport:
@@ -558,7 +558,7 @@ async def test_added_hosts_that_cannot_be_reached_are_told_although_others_can()
 
 
 async def test_drained_host_gets_nothing_new_and_is_left_when_it_is_idle(gate: Gate) -> None:
-    """What runs there goes on; what only it could run fails."""
+    """Its running commands go on; a command that only this host could run fails."""
     hosts = piped_hosts("a,b")
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts) as runner:
@@ -582,5 +582,5 @@ async def test_drained_host_gets_nothing_new_and_is_left_when_it_is_idle(gate: G
 
 
 def test_hosts_are_shown_with_how_many_are_up() -> None:
-    """The names, and no more while there is no Runner."""
+    """The repr has the names, and during a Runner the number of hosts that are up."""
     assert repr(Hosts("a,n[1-2]")) == "<Hosts a,n[1-2]>"

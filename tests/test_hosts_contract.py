@@ -1,4 +1,4 @@
-"""The contract of launchers, run against `Hosts`: with two hosts, with one, and with this one."""
+"""The contract of launchers, run against `Hosts` with two hosts, one host, and this machine."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ pytestmark = needs_proc
 
 
 class TestTwoHosts(TestLocalLauncher):
-    """Processes keep the contract, whichever host they are on."""
+    """Processes keep the contract, whichever of the two hosts runs them."""
 
     host: str | None = "a"
     hosts: Sequence[Host] = (Host("a"), Host("b"))
 
     @pytest.fixture(autouse=True)
     def way_to_start(self) -> None:
-        """The agents have one way alone."""
+        """Replace the fixture with the ways to start a process: agents have a single way."""
 
     def new_launcher(self) -> Launcher:  # type: ignore[override]
-        """Return a launcher with agents of its own, and without guards, which are children."""
+        """Return a launcher with its own agents, and without guards, which count as children."""
         return piped_hosts(self.hosts, orphan_guard=False)
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
-        """An agent can always."""
+        """Return None: an agent sees the end of output before the exit."""
         return None
 
     def count_alive(self, launcher: Launcher) -> int:
-        """Count the children of the agents, or ours."""
+        """Count the children of the agents, or of this process."""
         assert isinstance(launcher, Hosts)
         return sum(len(children_of(info.pid)) for info in launcher.up.values())
 
 
 @pytest.mark.backends("asyncio")
 class TestOneHost(TestTwoHosts):
-    """The first host is the only one."""
+    """Processes keep the contract if there is a single host."""
 
     hosts = (Host("a"),)
 
 
 @pytest.mark.backends("trio")
 class TestThisHost(TestTwoHosts):
-    """This machine is a host like others, but processes there have no host to tell of."""
+    """This machine is a host like others, but its processes have no host to name."""
 
     host: str | None = None
     hosts = (LOCAL,)

@@ -1,4 +1,4 @@
-"""Hosts that are lost: what is told, what starts again, where and when, and what waits."""
+"""Tests of lost hosts: messages, the commands that start again, where and when, and the waits."""
 
 from __future__ import annotations
 
@@ -64,25 +64,25 @@ def single(lifeline: Lifeline, path: Path) -> Command:
 
 
 async def wait_for(lifeline: Lifeline, *words: str) -> None:
-    """Wait until commands have written `words`."""
+    """Wait until the commands have written `words`."""
     await to_thread.run_sync(lifeline.wait_for, *words)
 
 
 async def wait_until_on(runner: Runner, lifeline: Lifeline, host: str) -> None:
-    """Wait until the command runs on a host, which has told of the start."""
+    """Wait until the command runs on a host, and its start was reported."""
     await wait_for(lifeline, host)
     while runner["job"].host != host:
         await anyio.lowlevel.checkpoint()
 
 
 async def wait_until_up(hosts: Hosts, *names: str) -> None:
-    """Wait until these hosts, and no others, are up."""
+    """Wait until these hosts, and no other, are up."""
     while set(hosts.up) != set(names):
         await anyio.lowlevel.checkpoint()
 
 
 def freeze(hosts: Hosts, name: str) -> None:
-    """Freeze the relay to a host, as a network does that loses everything."""
+    """Freeze the relay to a host, like a network that loses all packets."""
     os.kill(relay_of(hosts, name), SIGSTOP)
 
 
@@ -111,7 +111,7 @@ def starts(messages: list[BatchMessage]) -> list[tuple[str, str | None]]:
 async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
     lifeline: Lifeline, tmp_path: Path
 ) -> None:
-    """First the host is told, then the command; never do two copies run."""
+    """The host is reported first, then the command; two copies never run at the same time."""
     hosts, told = piped_hosts("a,b", silence=SILENCE, reconnect=False), Told()
     with anyio.fail_after(LIMIT):
         async with Runner(
@@ -138,7 +138,7 @@ async def test_command_of_a_lost_host_starts_elsewhere_behind_the_fence(
 async def test_silent_network_ends_commands_there_before_they_start_elsewhere(
     lifeline: Lifeline, tmp_path: Path
 ) -> None:
-    """The agent ends them after its time of silence, and the driver hears nothing of it."""
+    """The agent ends the commands after `silence`, although the driver cannot hear that."""
     told = Told()
     hosts = piped_hosts(
         "a,b", connect=relayed, silence=2.0, heartbeat=Heartbeat(0.4, 1.0, 2.0), reconnect=False
@@ -156,7 +156,7 @@ async def test_silent_network_ends_commands_there_before_they_start_elsewhere(
 
 
 async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> None:
-    """An agent that gets SIGTERM, as in a shutdown, ends its commands and tells the exits."""
+    """An agent that gets SIGTERM, as in a shutdown, ends its commands and reports their exits."""
     hosts, told = piped_hosts("a,b", silence=1000.0, reconnect=False), Told()
     with anyio.fail_after(LIMIT):
         async with Runner(
@@ -175,7 +175,7 @@ async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> N
 
 
 async def test_escapee_on_a_lost_host_holds_its_command_up(lifeline: Lifeline) -> None:
-    """The exit of the command is known, but the end of what has left its group is not."""
+    """The exit of the command is known, but not the end of the process that left its group."""
     hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
     command = Command.shell("exit 3", name="job", grace=GRACE)
     with anyio.fail_after(LIMIT):
@@ -201,7 +201,7 @@ async def test_escapee_on_a_lost_host_holds_its_command_up(lifeline: Lifeline) -
 
 
 async def test_lost_host_is_connected_to_again(lifeline: Lifeline) -> None:
-    """A command that is pinned to it waits for that."""
+    """A command that is pinned to the host waits for the new connection."""
     hosts, told = piped_hosts("a,b", silence=SILENCE, retry_delay=0.01), Told()
     with anyio.fail_after(LIMIT):
         async with Runner(launcher=hosts, sinks=[told]) as runner:
@@ -221,7 +221,7 @@ async def test_lost_host_is_connected_to_again(lifeline: Lifeline) -> None:
 
 
 async def test_wait_for_a_lost_host_ends_when_patience_does(tmp_path: Path) -> None:
-    """A host that does not come back must not hang the Runner; the error says how it was lost."""
+    """The Runner does not hang, and the error says how the host was lost."""
     python = tmp_path / "python"
     python.symlink_to("/bin/sh")
     agent = tmp_path / "agent"
@@ -250,7 +250,7 @@ async def test_wait_for_a_lost_host_ends_when_patience_does(tmp_path: Path) -> N
 
 
 async def test_place_of_a_lost_command_stays_taken_until_it_has_ended(lifeline: Lifeline) -> None:
-    """A host that comes back at once still has the GPU in use, as far as anybody knows."""
+    """If the host comes back at once, its GPU may still be in use."""
     gpu = Host("a", gpus=1)
     hosts = piped_hosts([gpu], silence=SILENCE, retry_delay=0.01)
     with anyio.fail_after(LIMIT):
@@ -275,7 +275,7 @@ async def test_place_of_a_lost_command_stays_taken_until_it_has_ended(lifeline: 
 
 
 async def test_host_that_is_lost_during_a_start_counts_as_lost(tmp_path: Path) -> None:
-    """Nobody knows whether the command was started, so it waits for the fence as well."""
+    """The command may have started, so its next start waits for the fence."""
     hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
     command = Command.shell(EXEC_FOREVER, name="job", grace=GRACE)
     with anyio.fail_after(LIMIT):
@@ -301,7 +301,7 @@ async def test_host_that_is_lost_during_a_start_counts_as_lost(tmp_path: Path) -
 async def test_command_lost_while_held_waits_for_another_agent(
     lifeline: Lifeline, tmp_path: Path
 ) -> None:
-    """Its agent knew no silence, so only an agent that takes its place makes the end known."""
+    """A held agent accepts any silence, so only a new agent makes the end of the command known."""
     is_away = tmp_path / "away"
     agent = tmp_path / "agent"
     agent.write_text(f'#!/bin/sh\n[ ! -e "{is_away}" ] || exit 9\nexec python3 "$@"\n')
@@ -329,7 +329,7 @@ async def test_command_lost_while_held_waits_for_another_agent(
 
 
 async def test_command_lost_while_held_fails_if_no_agent_comes(lifeline: Lifeline) -> None:
-    """Nobody will ever know whether the first copy has ended."""
+    """Without a new agent, the first copy may run for ever."""
     hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
     again = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
     line = f"{lifeline.hold('$CURRANT_HOST')}; {EXEC_FOREVER}"
@@ -348,7 +348,7 @@ async def test_command_lost_while_held_fails_if_no_agent_comes(lifeline: Lifelin
 
 
 async def test_next_runner_ends_what_a_frozen_agent_has_left(lifeline: Lifeline) -> None:
-    """The hosts know the agent that was lost, and the new one there kills it."""
+    """`Hosts` remembers the lost agent, and the new agent on its host kills it."""
 
     def connect(host: Host) -> ArgvTransport:
         return ArgvTransport(
@@ -369,7 +369,7 @@ async def test_next_runner_ends_what_a_frozen_agent_has_left(lifeline: Lifeline)
 
 
 async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) -> None:
-    """It is stopped at once, and never starts again."""
+    """The command is stopped at once, and never starts again."""
     hosts = piped_hosts("a,b", silence=1000.0, reconnect=False)
     holding = f"{lifeline.hold('$CURRANT_HOST')}; {EXEC_FOREVER}"
     command = Command.shell(holding, name="job", grace=GRACE, restart=AGAIN)
@@ -386,7 +386,7 @@ async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) 
 
 
 async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline) -> None:
-    """A restart ends what has left the group, wherever that was."""
+    """A restart ends the processes that left the group, on whichever host they run."""
     hosts = piped_hosts("a,b", per_host=1)
     escape = f"{lifeline.hold('escaped')}; setsid {FOREVER} & {lifeline.say('ready')}; exit 3"
     policy = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
@@ -406,7 +406,7 @@ async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline)
 @pytest.mark.slow
 @pytest.mark.alone
 async def test_random_losses_leave_nothing_and_start_no_second_copy(tmp_path: Path) -> None:
-    """Each command holds a lock, with its descendants: a second copy of it says so."""
+    """Each command and its descendants hold a lock, so a second copy fails."""
     hosts = piped_hosts("a,b,c", silence=SILENCE, retry_delay=0.05, per_host=4)
     random = Random(1)
     lines = [

@@ -1,4 +1,4 @@
-"""A thousand hosts are not connected to at the same time, or none of them would be in time."""
+"""Tests that few hosts are connected to at a time, because a thousand would all be too slow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNT = 2 * AT_A_TIME + 1
 
 
 class Mute:
-    """The ways to hosts that never say a word; `hang_up` ends one of them."""
+    """The ways to hosts that send nothing; `hang_up` ends the oldest connection."""
 
     def __init__(self) -> None:
         self.opened = 0
@@ -52,7 +52,7 @@ class Mute:
         os.close(self._ends.pop(0))
 
     def close(self) -> None:
-        """End all."""
+        """End all connections."""
         while self._ends:
             self.hang_up()
 
@@ -66,7 +66,7 @@ class Mute:
 
 
 class MuteTransport:
-    """The way to one such host."""
+    """A transport to a host that sends nothing."""
 
     def __init__(self, mute: Mute) -> None:
         self._mute = mute
@@ -78,14 +78,14 @@ class MuteTransport:
         return files
 
     async def listen(self) -> None:
-        """Say nothing."""
+        """Return at once, because there are no error messages."""
 
     def said(self) -> str:
-        """Return nothing."""
+        """Return no error message."""
         return ""
 
     def was_turned_away(self) -> bool:
-        """Return whether to try again."""
+        """Return False."""
         return False
 
     async def aclose(self) -> None:
@@ -99,14 +99,14 @@ class MuteTransport:
 
 @pytest.fixture
 def mute() -> Iterator[Mute]:
-    """Hosts that say nothing."""
+    """Return the ways to hosts that send nothing."""
     ways = Mute()
     yield ways
     ways.close()
 
 
 async def enter(ways: Mute) -> None:
-    """Enter many such hosts."""
+    """Enter a `Hosts` with many such hosts."""
     hosts = Hosts([f"h{number}" for number in range(COUNT)], connect=ways.connect, reconnect=False)
     async with hosts:
         pytest.fail("no host has answered")
@@ -115,7 +115,7 @@ async def enter(ways: Mute) -> None:
 async def test_few_hosts_are_connected_to_at_a_time(
     mute: Mute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next one has its turn when one has failed; a cancelled entry leaves nothing."""
+    """The next host has its turn when one has failed; a cancelled entry leaves nothing."""
     monkeypatch.setattr(_turns, "LONGEST", inf)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(enter, mute)
@@ -130,7 +130,7 @@ async def test_few_hosts_are_connected_to_at_a_time(
 async def test_silent_hosts_do_not_hold_up_others(
     mute: Mute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A turn is passed on after a while, though the host may still answer."""
+    """A turn ends after a while, although the host may still answer."""
     monkeypatch.setattr(_turns, "LONGEST", 0.01)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(enter, mute)

@@ -1,4 +1,4 @@
-"""Placement: which command runs on which host, and which waits."""
+"""Tests of placement: the host that runs a command, and the commands that wait."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_commands_go_where_the_lowest_share_is_taken() -> None:
 
 
 def test_share_is_that_of_the_scarcest_amount() -> None:
-    """A host whose processors are taken gets no more commands than its slots would allow."""
+    """A host whose processors are taken gets no more commands, although slots are left."""
     placed = placement(a=slots(100), b=slots(100))
     assert hosts_of(placed.request(Needs.of({"cpus": 32})), *(ask(placed) for _ in range(3))) == [
         *("a", "b", "b", "b")
@@ -61,13 +61,13 @@ def test_share_is_that_of_the_scarcest_amount() -> None:
 
 
 def test_without_limits_the_host_with_the_fewest_commands_is_chosen() -> None:
-    """The shares are all zero then."""
+    """Without limits, the share of each host is zero."""
     placed = placement(a=slots(inf), b=slots(inf), c=slots(inf))
     assert hosts_of(*(ask(placed) for _ in range(5))) == ["a", "b", "c", "a", "b"]
 
 
 def test_scarce_resources_are_taken_last() -> None:
-    """Small commands leave GPUs and licenses alone, as long as the hosts are alike otherwise."""
+    """Small commands leave GPUs and licenses alone while the hosts are equal otherwise."""
     gpu = Capacity({"slots": 4, "cpus": 64}, ("0", "1"))
     placed = placement(gpu=gpu, license=slots(4, tokens=1), both=slots(4, x=1, y=1), plain=slots(4))
     assert hosts_of(*(ask(placed) for _ in range(4))) == ["plain", "gpu", "license", "both"]
@@ -84,7 +84,7 @@ def test_named_host_is_the_only_one() -> None:
 
 
 def test_excluded_host_gets_no_command() -> None:
-    """A host without the program is not an option."""
+    """A host without the program gets no place for the command."""
     placed = placement(a=slots(1), b=slots(1))
     needs = Needs.of({}, not_on=["a"])
     assert hosts_of(placed.request(needs), placed.request(needs), ask(placed)) == ["b", None, "a"]
@@ -94,7 +94,7 @@ def test_excluded_host_gets_no_command() -> None:
 
 
 def test_each_gpu_is_given_to_one_command() -> None:
-    """The ids come back in their order; who asked for none gets none."""
+    """Ids are given in their order; a command that asks for no GPU gets none."""
     placed = placement(a=Capacity({"slots": inf}, ("GPU-x", "GPU-y", "GPU-z")))
     one, two, none = ask(placed, "gpus"), ask(placed, "gpus", "gpus"), ask(placed)
     assert [place_of(each).gpus for each in (one, two, none)] == [
@@ -107,7 +107,7 @@ def test_each_gpu_is_given_to_one_command() -> None:
 
 
 def test_host_without_gpus_has_none_to_tell_of() -> None:
-    """Such a place leaves CUDA_VISIBLE_DEVICES alone."""
+    """A place without GPUs does not set CUDA_VISIBLE_DEVICES."""
     assert place_of(ask(placement(a=slots(1)))).gpus is None
 
 
@@ -126,7 +126,7 @@ def test_first_come_is_first_served() -> None:
 
 
 def test_large_request_is_not_overtaken_on_its_hosts() -> None:
-    """A small one behind it would fit, but then the large one might wait for ever."""
+    """If small requests overtook a large one, it might wait for ever."""
     placed = placement(a=slots(4), b=slots(2))
     small = [ask(placed, host="a") for _ in range(3)]
     large = placed.request(Needs.of({"slots": 4}))
@@ -137,7 +137,7 @@ def test_large_request_is_not_overtaken_on_its_hosts() -> None:
 
 
 def test_pinned_request_holds_up_its_own_host_alone() -> None:
-    """Others pass it on every other host."""
+    """Other requests overtake it on all other hosts."""
     placed = placement(a=slots(1), b=slots(3))
     assert hosts_of(ask(placed), ask(placed, host="a"), ask(placed), ask(placed)) == [
         *("a", None, "b", "b")
@@ -145,7 +145,7 @@ def test_pinned_request_holds_up_its_own_host_alone() -> None:
 
 
 def test_withdrawn_request_frees_the_way() -> None:
-    """What waited behind it gets its place at once; to withdraw twice does nothing."""
+    """The request behind it gets a place at once; a second withdrawal has no effect."""
     placed = placement(a=slots(2))
     first = ask(placed)
     large, behind = placed.request(Needs.of({"slots": 2})), ask(placed)
@@ -156,7 +156,7 @@ def test_withdrawn_request_frees_the_way() -> None:
 
 
 def test_no_slot_is_taken_if_a_command_asks_for_none() -> None:
-    """``resources={"slots": 0}`` is for what only watches."""
+    """``resources={"slots": 0}`` is for commands that only watch others."""
     placed = placement(a=slots(1))
     assert hosts_of(ask(placed), placed.request(Needs.of({"slots": 0}))) == ["a", "a"]
 
@@ -165,7 +165,7 @@ def test_no_slot_is_taken_if_a_command_asks_for_none() -> None:
 
 
 def test_new_hosts_share_what_has_waited() -> None:
-    """The first one up does not get everything; each goes to the host with the least then."""
+    """The first host that is up does not get all: each request takes the host with most room."""
     placed = Placement()
     waiting = [ask(placed) for _ in range(4)]
     assert placed.open("a", slots(1)) == waiting[:1]
@@ -174,7 +174,7 @@ def test_new_hosts_share_what_has_waited() -> None:
 
 
 def test_closed_host_gets_nothing_new() -> None:
-    """What it runs is given back without a successor, and it may come back with other amounts."""
+    """Its places are given back without a successor, and it may open with other amounts."""
     placed = placement(a=slots(1))
     first, second = ask(placed), ask(placed)
     placed.close("a")
@@ -186,7 +186,7 @@ def test_closed_host_gets_nothing_new() -> None:
 
 
 def test_what_a_lost_host_has_stays_taken_until_it_is_given_back() -> None:
-    """Nobody knows whether its commands have ended, so a GPU is not given to a second one."""
+    """Its commands may still run, so a GPU is not given to a second one."""
     gpu = Capacity({"slots": inf}, ("0",))
     placed = placement(a=gpu)
     lost = ask(placed, "gpus")
@@ -198,7 +198,7 @@ def test_what_a_lost_host_has_stays_taken_until_it_is_given_back() -> None:
 
 
 def test_hopeless_requests_are_given_up() -> None:
-    """If no host is left that could hold a request, waiting is over; what can go on does."""
+    """If no host is left that could hold a request, the request ends; others wait on."""
     placed = placement(a=slots(1), b=slots(2))
     first = ask(placed, host="b")
     large, pinned = placed.request(Needs.of({"slots": 2})), ask(placed, host="b")
@@ -234,7 +234,7 @@ def test_hopeless_requests_are_given_up() -> None:
     ],
 )
 def test_request_that_can_never_fit_is_known_in_advance(needs: Needs, reason: str | None) -> None:
-    """The reason says what is missing, and how much there is."""
+    """The reason names the amount that is missing, and the most that a host has."""
     hosts = {"gpu": Capacity({"slots": 2, "cpus": 4}, ("0", "1")), "cpu": slots(2, cpus=8)}
     assert shortage(needs, hosts) == reason
 
@@ -261,7 +261,7 @@ NEEDS = [
 
 
 class Model:
-    """Looks at all requests in their order, and at all hosts, again and again."""
+    """A simple placement, which looks at all requests in their order, and at all hosts."""
 
     def __init__(self) -> None:
         self.open: set[str] = set()
@@ -269,7 +269,7 @@ class Model:
         self.taken: dict[int, tuple[str, Needs]] = {}
 
     def left(self, host: str) -> Counter[str]:
-        """Return what is left of a host."""
+        """Return how much of a resource is left on a host."""
         capacity = HOSTS[host]
         left = Counter({name: int(capacity.of(name)) for name in ("slots", "cpus", "gpus")})
         for place, needs in self.taken.values():
@@ -278,7 +278,7 @@ class Model:
         return left
 
     def rank(self, host: str) -> tuple[float, int, int, int]:
-        """Return how a host stands among others."""
+        """Return the rank of a host among others."""
         capacity, left = HOSTS[host], self.left(host)
         totals = {name: capacity.of(name) for name in left if capacity.of(name)}
         share = max(1 - left[name] / total for name, total in totals.items())
@@ -325,7 +325,7 @@ class Comparison:
             self.do("open", host)
 
     def do(self, step: str, what: int | str) -> None:
-        """Take a step in both."""
+        """Take a step in both placements."""
         before = {each.number for each in self.requests if each.place is not None}
         given = self._do(step, what)
         self.model.fill()
@@ -359,7 +359,7 @@ class Comparison:
         return []
 
     def check(self) -> None:
-        """Compare what the two have, and that no host has given more than there is."""
+        """Compare both placements, and check that no host has given more than it has."""
         placed, model = self.placed, self.model
         waiting = {number for number, _ in model.waiting}
         for request in self.requests:
@@ -382,7 +382,7 @@ class Comparison:
 def test_placement_equals_a_model_that_looks_at_everything(
     steps: list[tuple[str, int | str]],
 ) -> None:
-    """Never over capacity, first come first served on each host, and everything is given back."""
+    """No host gives more than it has, requests do not overtake, and all is given back."""
     comparison = Comparison()
     for step in steps:
         comparison.do(*step)

@@ -21,22 +21,22 @@ pytestmark = needs_proc
 
 
 class TestRemoteLauncher(TestLocalLauncher):
-    """Processes of an agent keep the contract, whatever its Python."""
+    """Processes of an agent keep the contract, with each Python."""
 
     host = "h1"
     _python: str
 
     @pytest.fixture(params=OLDEST_AND_OWN, autouse=True)
     def way_to_start(self, request: pytest.FixtureRequest) -> None:
-        """The oldest Python, and our own; `test_shipment` imports the agent on all of them."""
+        """Start the agent with the oldest Python and with ours; `test_shipment` has all others."""
         self._python = str(path_of(request.param))
 
     def new_launcher(self) -> Launcher:  # type: ignore[override]
-        """Return a launcher with an agent of its own, and without the guard, which is its child."""
+        """Return a launcher with its own agent, and without the guard, which counts as a child."""
         return over_pipe(self._python, orphan_guard=False)
 
     def cannot_show_closed_output(self, anyio_backend: object) -> str | None:
-        """An agent can always."""
+        """Return None: an agent sees the end of output before the exit."""
         return None
 
     def count_alive(self, launcher: Launcher) -> int:

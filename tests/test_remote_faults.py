@@ -77,7 +77,7 @@ async def run_some(launcher: Launcher, lifeline: Lifeline) -> None:
 
 @pytest.mark.parametrize("way", ["down", "up"])
 async def test_link_cut_anywhere_leaves_nothing(way: str, tmp_path: Path) -> None:
-    """Whatever was under way: the files of the agent, a start, output, a stop, the end."""
+    """The cut may come while files of the agent, a start, output, a stop or the end is sent."""
     chance = random.Random()
     for number in range(CUTS):
         if way == "down":
@@ -95,14 +95,14 @@ async def test_link_cut_anywhere_leaves_nothing(way: str, tmp_path: Path) -> Non
 
 
 class HostileTransport:
-    """A host that greets as an agent does, and then sends what a test writes to `theirs`."""
+    """A host that greets as an agent does, and then sends frames that a test writes to `theirs`."""
 
     def __init__(self) -> None:
         self.theirs = -1
         self._files: list[int] = []
 
     def open(self) -> tuple[int, int]:
-        """Open two pipes, of which the test has the other ends."""
+        """Open two pipes; the test has the other ends."""
         read_end, self.theirs = os.pipe()
         unread, write_end = os.pipe()
         self._files = [read_end, self.theirs, unread, write_end]
@@ -124,15 +124,15 @@ class HostileTransport:
             os.write(self.theirs, header(Kind(kind), number, len(data)) + data)
 
     async def listen(self) -> None:
-        """Say nothing."""
+        """Wait for ever, because there are no error messages."""
         await anyio.sleep_forever()
 
     def said(self) -> str:
-        """Say nothing."""
+        """Return no error message."""
         return ""
 
     def was_turned_away(self) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
     async def aclose(self) -> None:
@@ -183,7 +183,7 @@ UP = [kind for kind in Kind if kind >= Kind.WELCOME]
 
 
 def random_frame(chance: random.Random) -> tuple[int, int, dict[str, Any] | bytes]:
-    """Return something that an agent might send, and mostly would not."""
+    """Return a frame that an agent might send, but mostly would not."""
     kind = chance.choice(UP if chance.random() < 0.95 else list(Kind))
     number = chance.choice([0, 1, 1, 1, 2, 3, 2**32 - 1])
     if kind in (Kind.OUT, Kind.ERR, Kind.EOF) or chance.random() < 0.05:
@@ -201,7 +201,7 @@ def random_frame(chance: random.Random) -> tuple[int, int, dict[str, Any] | byte
 
 
 async def use(launcher: RemoteLauncher) -> None:
-    """Use all that a launcher and a process have; no error but those of the contract comes."""
+    """Call everything that a launcher and a process have; only errors of the contract may come."""
     try:
         process = await launcher.launch(Command(["cat"], stdin=PIPE))
     except LaunchError:
@@ -241,7 +241,7 @@ async def use(launcher: RemoteLauncher) -> None:
 
 
 async def test_hostile_host_can_only_lose_itself() -> None:
-    """Whatever it sends, the driver gets errors of the contract, and goes on."""
+    """Whatever a host sends, the driver gets errors of the contract, and goes on."""
     chance = random.Random()
     for _ in range(40 * CUTS):
         seed = chance.random()
@@ -265,7 +265,7 @@ async def face_hostile_host(chance: random.Random) -> None:
 
 @pytest.mark.parametrize("answer", [{"exit": 1}, {"exit": {}}, {"survivor": []}])
 async def test_answer_that_is_none_wakes_the_task_that_asked(answer: dict[str, Any]) -> None:
-    """It ends the link, and the question with it."""
+    """An invalid answer ends the link, and the question with it."""
     transport = HostileTransport()
     launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
     with anyio.fail_after(LIMIT):
@@ -324,7 +324,7 @@ async def test_what_a_host_may_not_send_ends_the_link(frame: Any, reason: str | 
 async def test_host_that_only_answers_pings_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It may take the time that ending a process takes, and then it is lost."""
+    """The host has the time that ending a process takes; then it is lost."""
     monkeypatch.setattr("currant._remote.peer.END_LIMIT", 0.05)
     for call in ("stop", "aclose", "leave"):
         transport = HostileTransport()
@@ -346,7 +346,7 @@ async def test_host_that_only_answers_pings_holds_up_nothing(
 
 
 async def keep_answering(transport: HostileTransport, scope: anyio.CancelScope) -> None:
-    """Send PONG, whatever is asked."""
+    """Answer each frame with PONG."""
     while not scope.cancel_called:
         await anyio.sleep(0.02)
         if transport._files:
@@ -354,7 +354,7 @@ async def keep_answering(transport: HostileTransport, scope: anyio.CancelScope) 
 
 
 async def test_host_cannot_make_an_exit_of_nothing() -> None:
-    """An exit without a code and a signal is one whose status is lost."""
+    """An exit without a code and a signal counts as an exit whose status is lost."""
     transport = HostileTransport()
     async with RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT)) as launcher:
         transport.send(Kind.STARTED, 1, {"pid": 7})

@@ -41,7 +41,7 @@ def kill_agent(launcher: RemoteLauncher) -> None:
 
 
 def cut(launcher: RemoteLauncher) -> None:
-    """Cut the link, without a word: kill the relay."""
+    """Cut the link without a goodbye: kill the relay."""
     transport = launcher.connection._transport
     assert isinstance(transport, ArgvTransport)
     assert transport._child is not None
@@ -54,7 +54,7 @@ def over_relay() -> RemoteLauncher:
 
 
 async def wait_for(lifeline: Lifeline, *words: str) -> None:
-    """Wait until commands that the event loop starts have written `words`."""
+    """Wait until the commands of the event loop have written `words`."""
     await to_thread.run_sync(lifeline.wait_for, *words)
 
 
@@ -68,7 +68,7 @@ async def wait_for_end(lifeline: Lifeline) -> None:
 
 @pytest.mark.parametrize("lose", [kill_agent, cut])
 async def test_lost_host_ends_every_wait(lose: Callable[[RemoteLauncher], None]) -> None:
-    """Waiting and stopping raise; output ends after what has arrived; nothing else is an error."""
+    """Waits and stops raise, output ends after the bytes that arrived, and all else returns."""
     with anyio.fail_after(LIMIT):
         async with over_relay() as launcher:
             process = await launcher.launch(
@@ -119,7 +119,7 @@ async def test_known_exit_outlives_its_host() -> None:
 
 
 async def test_known_exit_is_told_although_leftovers_are_lost() -> None:
-    """Whether the rest of the group has ended is what nobody knows."""
+    """The exit is known, but not whether the rest of the group has ended."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             process = await launcher.launch(Command.shell(f"{FOREVER} & exit 3", grace=0.1))
@@ -134,7 +134,7 @@ async def test_known_exit_is_told_although_leftovers_are_lost() -> None:
 async def test_command_of_a_lost_host_has_failed(
     lose: Callable[[RemoteLauncher], None], lifeline: Lifeline
 ) -> None:
-    """It is not told to have exited, and its processes are gone."""
+    """The command has no `Exited` message, and its processes are gone."""
     launcher = over_relay()
     with anyio.fail_after(LIMIT):
         async with Runner(commands(lifeline), launcher=launcher) as runner:
@@ -154,7 +154,7 @@ async def test_command_of_a_lost_host_has_failed(
 
 
 async def test_lost_host_counts_as_a_failure_for_policies(lifeline: Lifeline) -> None:
-    """A restart is tried, which fails as well; then a failure stops the others."""
+    """The restart is tried, and fails as well; then the failure stops the others."""
     other = Command(["sleep", "9999"], name="other", restart="never", kill_others_on=None)
     failing = replace(
         holding(lifeline, "it"),
@@ -175,7 +175,7 @@ async def test_lost_host_counts_as_a_failure_for_policies(lifeline: Lifeline) ->
 
 
 async def test_unread_output_does_not_hold_up_the_end(lifeline: Lifeline) -> None:
-    """Once the driver is gone, the agent reads the output to nowhere, so that a command can end."""
+    """Without a driver, the agent drops the output, so that a command can end."""
     last = "head -c 1000000 /dev/zero; echo done >&9; exit"
     with anyio.fail_after(LIMIT):
         async with over_relay() as launcher:
@@ -195,7 +195,7 @@ async def test_unread_output_does_not_hold_up_the_end(lifeline: Lifeline) -> Non
 async def test_escapee_of_a_lost_command_does_not_outlive_its_grace(
     lifeline: Lifeline, gate: Gate
 ) -> None:
-    """However long other commands take to end: its own one may start on another host by then."""
+    """The command may start on another host then, however long other commands take to end."""
     slow = Command.shell(f"trap '' TERM; echo deaf; {gate.wait}", name="slow", grace=HOURS)
     line = f"({lifeline.hold('escapee')}; exec setsid {FOREVER}) & {EXEC_FOREVER}"
     with anyio.fail_after(LIMIT):
@@ -210,7 +210,7 @@ async def test_escapee_of_a_lost_command_does_not_outlive_its_grace(
 
 
 async def test_silent_host_is_lost(lifeline: Lifeline) -> None:
-    """An agent that is suspended sends nothing; its guard ends the commands once it is killed."""
+    """A suspended agent sends nothing; once it is killed, its guard ends the commands."""
     launcher = over_pipe(heartbeat=Heartbeat(0.05, 0.3))
     with anyio.fail_after(LIMIT):
         async with launcher:
@@ -223,7 +223,7 @@ async def test_silent_host_is_lost(lifeline: Lifeline) -> None:
 
 
 async def test_agent_ends_all_if_the_driver_is_silent(lifeline: Lifeline) -> None:
-    """With the grace of each command; the driver learns that the connection has ended."""
+    """Each command gets its grace, and the driver learns that the connection has ended."""
     launcher = over_pipe(heartbeat=Heartbeat(HOURS, HOURS, 0.2))
     with anyio.fail_after(LIMIT):
         async with launcher:
@@ -234,7 +234,7 @@ async def test_agent_ends_all_if_the_driver_is_silent(lifeline: Lifeline) -> Non
 
 
 async def test_held_command_outlives_the_silence() -> None:
-    """A driver that says so before it is stopped may be silent for longer."""
+    """A driver that sends HOLD before it is suspended may be silent for longer."""
     launcher = over_pipe(heartbeat=Heartbeat(HOURS, HOURS, 0.2))
     with anyio.fail_after(LIMIT):
         async with launcher:
@@ -245,7 +245,7 @@ async def test_held_command_outlives_the_silence() -> None:
 
 
 async def test_driver_that_goes_on_takes_the_hold_back(lifeline: Lifeline) -> None:
-    """After that, its silence ends the commands as before."""
+    """After that, the silence of the driver ends the commands as before."""
     launcher = over_pipe(heartbeat=Heartbeat(0.01, HOURS, 0.2))
     with anyio.fail_after(LIMIT):
         async with launcher:
@@ -261,7 +261,7 @@ async def test_driver_that_goes_on_takes_the_hold_back(lifeline: Lifeline) -> No
 
 
 async def test_host_that_only_answers_pings_is_not_lost() -> None:
-    """However long its commands are silent."""
+    """A host stays up however long its commands write nothing."""
     async with over_pipe(heartbeat=Heartbeat(0.01, 2.0, 2.0)) as launcher:
         process = await launcher.launch(Command(["sleep", "0.3"]))
         assert (await process.wait()).code == 0
@@ -271,7 +271,7 @@ async def test_host_that_only_answers_pings_is_not_lost() -> None:
 
 
 async def test_agent_that_is_asked_to_end_tells_how_its_commands_end(lifeline: Lifeline) -> None:
-    """A shutdown of the host asks it; the ends are the commands' own, and output is not lost."""
+    """As at a shutdown: exits count as the commands' own, and no output is lost."""
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             obeys = await launcher.launch(
@@ -295,7 +295,7 @@ async def test_agent_that_is_asked_to_end_tells_how_its_commands_end(lifeline: L
 
 
 async def test_commands_do_not_inherit_that_the_agent_handles_signals() -> None:
-    """A signal that the agent ignored would be ignored by every command."""
+    """If the agent ignored a signal, every command would ignore it, too."""
     async with over_pipe() as launcher:
         ignored = Command(["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])
         process = await launcher.launch(ignored)
@@ -331,7 +331,7 @@ anyio.run(main, backend=options["backend"], backend_options=options["backend_opt
 async def test_killed_driver_leaves_nothing(
     number: int, lifeline: Lifeline, anyio_backend: Any
 ) -> None:
-    """The agent sees the end of the link."""
+    """The agent sees the end of the link, and ends all commands."""
     backend, options = anyio_backend
     with Programs(DRIVER, backend, use_uvloop=bool(options.get("use_uvloop"))) as programs:
         driver = programs.run({"lifeline": str(lifeline._path)})
@@ -344,7 +344,7 @@ async def test_killed_driver_leaves_nothing(
 async def test_driver_killed_during_many_starts_leaves_nothing(
     seconds: float, lifeline: Lifeline, anyio_backend: Any
 ) -> None:
-    """The agent starts no more, and ends those that it has."""
+    """The agent starts no more commands, and ends those that it has started."""
     backend, options = anyio_backend
     program = DRIVER.replace(
         "commands(lifeline)", "[holding(lifeline, f'{n}') for n in range(100)]"
@@ -414,7 +414,7 @@ async def test_link_works_until_the_end_of_asyncio(anyio_backend: object) -> Non
     ],
 )
 async def test_unreachable_host_is_told_on_entry(argv: list[str], reason: str) -> None:
-    """With the last words of the transport, in one error that is no group."""
+    """The error has the last message of the transport, and is not in a group."""
     with anyio.fail_after(LIMIT), pytest.raises(HostUnreachableError) as caught:
         async with RemoteLauncher("h1", ArgvTransport(argv)):
             raise AssertionError("not entered")
@@ -423,7 +423,7 @@ async def test_unreachable_host_is_told_on_entry(argv: list[str], reason: str) -
 
 
 async def test_host_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a time."""
+    """After a time limit, the host counts as unreachable."""
     monkeypatch.setattr("currant._remote.connection.CONNECT_LIMIT", 0.05)
     with pytest.raises(HostUnreachableError, match=r"no agent has answered in 0\.05 s"):
         async with RemoteLauncher("h1", ArgvTransport(["sleep", "9999"])):
@@ -431,7 +431,7 @@ async def test_host_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPat
 
 
 async def test_entry_may_be_cancelled() -> None:
-    """At any point; nothing is left."""
+    """A cancellation at any point of the entry leaves nothing."""
     for turns in (0, 1, 5, 20, 100):
         async with anyio.create_task_group() as tasks:
 
@@ -446,7 +446,7 @@ async def test_entry_may_be_cancelled() -> None:
 
 
 async def test_login_shell_may_print() -> None:
-    """All that comes before the mark is skipped."""
+    """The driver skips all bytes before the mark."""
     noise = "head -c 100000 /dev/zero | tr '\\0' '\\n'; echo 'Welcome!' >&2"
     async with over_pipe(before=noise) as launcher:
         process = await launcher.launch(Command(["echo", "hi"]))
@@ -461,7 +461,7 @@ async def test_login_shell_may_print() -> None:
     ],
 )
 async def test_error_about_a_host_can_be_pickled(error: HostLostError, text: str) -> None:
-    """With its fields; it shows them in a sentence."""
+    """A copy of the error has its fields, and the same text."""
     for each in (error, pickle.loads(pickle.dumps(error))):
         assert type(each) is type(error)
         assert (each.host, each.reason, str(each)) == ("h1", error.reason, text)

@@ -1,4 +1,4 @@
-"""What the Runner asks of a host: what commands need there, and how their servers answer."""
+"""Tests of what the Runner asks of a host: looking up commands, and asking their servers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.anyio, needs_proc]
 
 
 async def test_command_that_is_too_long_for_a_frame_is_refused() -> None:
-    """Others on the host go on; no system could start it either."""
+    """The other commands on the host go on; no system could start such a command."""
     launcher = over_pipe()
     huge = Command(["true", "\u00e9" * 3_000_000], name="huge")
     with anyio.fail_after(LIMIT):
@@ -58,7 +58,7 @@ async def test_command_that_is_too_long_for_a_frame_is_refused() -> None:
 
 
 async def test_missing_program_of_a_host_starts_nothing(tmp_path: Path) -> None:
-    """The first of the commands that cannot start is named, with the host, and nothing has run."""
+    """The error names the first command that cannot start, and the host; no command has run."""
     commands = {
         "fine": ["touch", tmp_path / "trace"],
         "first": ["no-such-program"],
@@ -76,7 +76,7 @@ async def test_missing_program_of_a_host_starts_nothing(tmp_path: Path) -> None:
 
 
 async def test_host_looks_up_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver's PATH finds nothing for the host, whose own PATH does."""
+    """The PATH of the host counts, not that of the driver."""
     program = tmp_path / "only-there"
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
@@ -93,7 +93,7 @@ async def test_host_looks_up_its_own_files(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_command_that_cannot_be_sent_is_refused_on_entry() -> None:
-    """An open file of this program means nothing on another host."""
+    """An open file of this program has no meaning on another host."""
     command = Command(["cat"], name="c", stdin=0)
     with anyio.fail_after(LIMIT), pytest.raises(CommandError, match=r"'c'.*its stdin is an open"):
         async with Runner([command], launcher=over_pipe()):
@@ -101,7 +101,7 @@ async def test_command_that_cannot_be_sent_is_refused_on_entry() -> None:
 
 
 async def test_runner_may_be_entered_after_a_refusal(tmp_path: Path) -> None:
-    """The connection of the first entry is closed, and the second has its own."""
+    """The second entry makes a new connection, after the first was closed."""
     program = tmp_path / "program"
     runner = Runner([[program]], launcher=over_pipe())
     with anyio.fail_after(LIMIT):
@@ -115,7 +115,7 @@ async def test_runner_may_be_entered_after_a_refusal(tmp_path: Path) -> None:
 
 
 async def test_lost_host_answers_no_check() -> None:
-    """It is a lost host, not a missing program."""
+    """The error is about the lost host, not about a missing program."""
     launcher = over_pipe()
     with anyio.fail_after(LIMIT):
         async with launcher:
@@ -125,7 +125,7 @@ async def test_lost_host_answers_no_check() -> None:
 
 
 async def test_run_process_names_the_missing_program_of_a_host() -> None:
-    """As on this machine, that is more exact than a failed start; a lost host is not."""
+    """The error is as exact as on this machine, and not a failed start."""
     with anyio.fail_after(LIMIT):
         with pytest.raises(CommandNotFoundError, match="on h1: there is no program 'nope'"):
             await run_process(["nope"], launcher=over_pipe())
@@ -157,7 +157,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def asked_here(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """A record of the servers that this program connects to."""
+    """Record the servers to which this program connects."""
     record: list[object] = []
     connect = socket.socket.connect
 
@@ -179,7 +179,7 @@ def serving(port: int, probe: Probe, *wrap: str) -> Command:
 async def test_server_of_a_host_is_asked_from_there(
     port: int, wrap: list[str], python: str, asked_here: list[object]
 ) -> None:
-    """The driver itself connects to nothing, and the host knows whose server it is."""
+    """The driver connects to nothing, and the host knows which process the server belongs to."""
     tcp, url = ready.tcp("127.0.0.1", port), f"http://localhost:{port}/fine"
     command = serving(port, ready.all_of(tcp, ready.http(url)), *wrap)
     with anyio.fail_after(LIMIT):
@@ -194,7 +194,7 @@ async def test_server_of_a_host_is_asked_from_there(
     [("/lost", "responded with status 404"), ("/fine", "belongs to another process")],
 )
 async def test_failure_of_a_probe_comes_from_the_host(port: int, path: str, text: str) -> None:
-    """It says what was found over there: another status, or the server of another process."""
+    """The error says what the host found: another status, or a server of another process."""
     probe = ready.http(f"http://127.0.0.1:{port}{path}", timeout=0.5, interval=0.01)
     is_foreign = path == "/fine"
     up = ready.tcp("127.0.0.1", port)
@@ -211,7 +211,7 @@ async def test_failure_of_a_probe_comes_from_the_host(port: int, path: str, text
 
 
 async def test_refused_connection_is_told_by_the_host(port: int) -> None:
-    """With the reason of the host's system, for a name and an address; and after the end, too."""
+    """The error has the reason of the host's system, for names and addresses, also at the end."""
     async with over_pipe() as launcher:
         process = await launcher.launch(Command(["sleep", "9999"]))
         with anyio.fail_after(LIMIT):
@@ -237,7 +237,7 @@ time.sleep(9999)
 
 
 async def test_command_of_a_probe_runs_on_the_host(tmp_path: Path) -> None:
-    """In the same working directory, as the agent's child."""
+    """The probe runs in the same working directory, as a child of the agent."""
     probe = ready.command(["sh", "-c", "echo $PPID > asked"])
     command = Command(["sleep", "9999"], name="c", ready=probe, cwd=tmp_path)
     launcher = over_pipe(orphan_guard=False)
@@ -249,7 +249,7 @@ async def test_command_of_a_probe_runs_on_the_host(tmp_path: Path) -> None:
 
 
 async def test_cancelled_exchange_ends_on_the_host(port: int) -> None:
-    """A server that never answers keeps nothing open over there."""
+    """The agent closes the connection to a server that never answers."""
     async with over_pipe() as launcher:
         process = await launcher.launch(Command([sys.executable, "-c", SILENT_SERVER, str(port)]))
         assert await read_until(process.stdout, b"\n") == b"up\n"

@@ -24,7 +24,7 @@ pytestmark = needs_proc
 
 @pytest.fixture(scope="module")
 def shared_connection(ssh_server: Server) -> Iterator[str]:
-    """The option of ssh with the socket of a connection that all logins share."""
+    """Return the option of ssh for a connection that all logins share."""
     option = f"-oControlPath={ssh_server.folder}/master"
     with ssh_server.master(option):
         yield option
@@ -39,13 +39,13 @@ class TestRemoteLauncherOverSSH(TestRemoteLauncher):
 
     @pytest.fixture(autouse=True, params=[None], ids=["ssh"])
     def way_to_start(self, ssh_server: Server, shared_connection: str) -> None:
-        """Through ssh."""
+        """Start processes through ssh."""
         self._python = sys.executable
         self._server = ssh_server
         self._option = shared_connection
 
     def new_launcher(self) -> Launcher:  # type: ignore[override]
-        """Return a launcher with an agent of its own, and without the guard, which is its child."""
+        """Return a launcher with its own agent, and without the guard, which counts as a child."""
         transport = self._server.connect(self._option)(self._server.host())
         return RemoteLauncher("h1", transport, orphan_guard=False)
 

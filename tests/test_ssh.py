@@ -1,4 +1,4 @@
-"""Hosts over a real ssh: what goes through it, and what it says if a host cannot be reached."""
+"""Tests of hosts over a real ssh: the bytes that go through, and errors of unreachable hosts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def unreachable(connect: ArgvConnect, host: Host) -> str:
 
 
 async def test_command_runs_on_the_host(ssh_network: Server) -> None:
-    """In the network of the host, and in the home directory."""
+    """The command runs in the network of the host, in the home directory."""
     for name in ("n1", "n2"):
         printed = await output_of(
             "echo $SSH_CONNECTION", ssh_network.connect(), ssh_network.host(name)
@@ -64,7 +64,7 @@ async def test_command_runs_on_the_host(ssh_network: Server) -> None:
 @on_one_loop
 @pytest.mark.parametrize("form", ["{user}@127.0.0.1", "ssh://{user}@127.0.0.1:{port}"])
 async def test_address_may_have_a_user_and_a_port(form: str, ssh_server: Server) -> None:
-    """They count more than those of the configuration."""
+    """The user and the port in the address override those of the configuration."""
     host = Host("n1", address=form.format(**vars(ssh_server)), python=sys.executable)
     config = ssh_server.config.read_text().replace(f"User {ssh_server.user}", "User nobody")
     if "{port}" in form:
@@ -76,13 +76,13 @@ async def test_address_may_have_a_user_and_a_port(form: str, ssh_server: Server)
 
 @on_one_loop
 async def test_host_is_searched_for_a_python(ssh_server: Server) -> None:
-    """Through the login shell of the user."""
+    """If no Python is named, the login shell of the user runs a search for one."""
     assert await output_of("echo hi", ssh_server.connect(), ssh_server.host(python=None)) == "hi\n"
 
 
 @on_one_loop
 async def test_jump_host_leads_to_the_host(ssh_server: Server) -> None:
-    """By an option of ssh, or by its configuration."""
+    """The jump host may be in an option of ssh, or in its configuration."""
     jump = f"{ssh_server.user}@localhost:{ssh_server.port}"
     config = ssh_server.folder / "jump"
     inner = f"Host inner\n HostName 127.0.0.1\n Port {ssh_server.port}\n ProxyJump {jump}\n"
@@ -98,7 +98,7 @@ async def test_jump_host_leads_to_the_host(ssh_server: Server) -> None:
 
 @on_one_loop
 async def test_master_is_used_but_not_made(ssh_server: Server, tmp_path: Path) -> None:
-    """A master of ours would end the sessions of others with its own connection."""
+    """The end of a master of ours would end the sessions of others."""
     path = f"-oControlPath={tmp_path}/mux"
     config = tmp_path / "config"
     config.write_text("ControlMaster auto\n" + ssh_server.config.read_text())
@@ -114,7 +114,7 @@ async def test_master_is_used_but_not_made(ssh_server: Server, tmp_path: Path) -
 
 @on_one_loop
 async def test_banner_and_login_shell_may_print(tmp_path: Path) -> None:
-    """Before the agent begins."""
+    """The driver skips all text before the agent begins."""
     (tmp_path / "banner").write_text("Authorized use only!\n" * 20)
     (tmp_path / ".bashrc").write_text("head -c 100000 /dev/zero; echo Welcome | tee /dev/stderr\n")
     with on_loopback(tmp_path, f"Banner {tmp_path}/banner") as server:
@@ -123,7 +123,7 @@ async def test_banner_and_login_shell_may_print(tmp_path: Path) -> None:
 
 @on_one_loop
 async def test_ssh_may_print_much(ssh_server: Server) -> None:
-    """Its stderr is read all the time; only its last words are kept."""
+    """currant reads the stderr of ssh all the time, and keeps its last lines."""
     way = ssh_server.connect("-vvv")
     assert await output_of(
         "head -c 10000000 /dev/zero | tr '\\0' x; echo", way, ssh_server.host()
@@ -152,7 +152,7 @@ async def test_ssh_may_print_much(ssh_server: Server) -> None:
 async def test_host_that_cannot_be_reached_is_told_in_the_words_of_ssh(
     options: list[str], host: Host | str | None, reason: str, ssh_server: Server
 ) -> None:
-    """One error, on entry."""
+    """The entry raises one error, with the message of ssh."""
     if not isinstance(host, Host):
         host = ssh_server.host(python=host or sys.executable)
     assert reason in await unreachable(ssh_server.connect(*options), host)
@@ -163,7 +163,7 @@ async def test_host_that_cannot_be_reached_is_told_in_the_words_of_ssh(
     ("address", "reason"), [("10.98.0.1", "Network is unreachable"), (NOWHERE, "No route to host")]
 )
 async def test_host_without_a_route_is_told(address: str, reason: str, ssh_network: Server) -> None:
-    """In a network that is not there, or in one that is."""
+    """The entry fails if the network does not exist, or has no such host."""
     assert reason in await unreachable(ssh_network.connect(), Host("h", address=address))
 
 
@@ -180,7 +180,7 @@ async def test_host_without_a_route_is_told(address: str, reason: str, ssh_netwo
 async def test_host_that_closes_the_connection_is_told(
     command: str, reason: str, tmp_path: Path
 ) -> None:
-    """Whatever has begun, with the last words."""
+    """The error has the last message of ssh, however far the connection has come."""
     with on_loopback(tmp_path, f"ForceCommand {command}") as server:
         assert reason in await unreachable(server.connect(), server.host())
 
@@ -189,7 +189,7 @@ async def test_host_that_closes_the_connection_is_told(
 async def test_login_that_a_busy_server_drops_is_tried_again(
     lifeline: Lifeline, tmp_path: Path
 ) -> None:
-    """Until it has room, or a few times; MaxStartups is 10 by default."""
+    """A server drops logins beyond MaxStartups; such a login is repeated a few times."""
     (tmp_path / "ssh").write_text(f'#!/bin/sh\nssh "$@"\n{lifeline.hold("tried")}\n')
     (tmp_path / "ssh").chmod(0o755)
     with on_loopback(tmp_path, "MaxStartups 2:100:2") as server, ExitStack() as logins:

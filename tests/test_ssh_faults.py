@@ -79,7 +79,7 @@ class Drivers:
         }
 
     def start(self, count: int = 0, heartbeat: tuple[float, ...] = ()) -> Any:
-        """Start a driver with so many commands; 0: with two that are named plain and deaf."""
+        """Start a driver with so many commands; 0: with two commands, named plain and deaf."""
         options = {"count": count, "heartbeat": heartbeat}
         return self._programs.run(self._options | options)
 
@@ -95,7 +95,7 @@ def drivers(anyio_backend: Any, ssh_server: Server, lifeline: Lifeline) -> Itera
 async def test_killed_driver_leaves_nothing_on_the_host(
     drivers: Drivers, lifeline: Lifeline
 ) -> None:
-    """Its pipes close, so ssh ends, and so does the agent."""
+    """The pipes of the driver close, so ssh ends, and the agent ends all commands."""
     driver = drivers.start()
     lifeline.wait_for("plain", "deaf")
     driver.kill()
@@ -106,7 +106,7 @@ async def test_killed_driver_leaves_nothing_on_the_host(
 async def test_driver_killed_during_many_starts_leaves_nothing_on_the_host(
     seconds: float, drivers: Drivers, lifeline: Lifeline
 ) -> None:
-    """The agent starts no more."""
+    """The agent starts no more commands."""
     driver = drivers.start(100)
     lifeline.wait_for("shell")
     with suppress(TimeoutExpired):
@@ -121,7 +121,7 @@ async def test_driver_killed_during_many_starts_leaves_nothing_on_the_host(
 async def test_killed_driver_leaves_nothing_of_many_commands(
     drivers: Drivers, lifeline: Lifeline
 ) -> None:
-    """500 commands of three processes each."""
+    """The driver has 500 commands of three processes each."""
     driver = drivers.start(500)
     lifeline.wait_for(*map(str, range(500)))
     driver.kill()
@@ -131,7 +131,7 @@ async def test_killed_driver_leaves_nothing_of_many_commands(
 async def test_suspended_driver_leaves_nothing_on_the_host(
     drivers: Drivers, lifeline: Lifeline
 ) -> None:
-    """The agent misses it; when it goes on, it learns that it has lost the host."""
+    """The agent misses the driver; when the driver goes on, it has lost the host."""
     driver = drivers.start(heartbeat=(0.1, HOURS, 2))
     lifeline.wait_for("plain", "deaf")
     driver.send_signal(SIGSTOP)
@@ -157,7 +157,7 @@ def end_agent(launcher: RemoteLauncher) -> None:
 async def lose(
     launcher: RemoteLauncher, lifeline: Lifeline, how: Callable[[RemoteLauncher], object]
 ) -> list[str]:
-    """Run commands, lose their host, and return what is told; nothing is left."""
+    """Run commands, lose their host, and return the messages; nothing is left."""
     with anyio.fail_after(LIMIT):
         async with Runner(commands(lifeline), launcher=launcher) as runner:
             for job in runner.jobs.values():
@@ -176,28 +176,28 @@ async def lose(
 async def test_killed_part_of_the_way_leaves_nothing_on_the_host(
     how: Callable[[RemoteLauncher], object], ssh_server: Server, lifeline: Lifeline
 ) -> None:
-    """The agent, the client or the server: no exit is told, since nobody knows it."""
+    """If the agent, ssh or sshd is killed, no exit is reported, because it is unknown."""
     assert await lose(over_ssh(ssh_server), lifeline, how) == ["Aborted", "Aborted"]
 
 
 async def test_agent_that_is_asked_to_end_tells_the_ends_of_its_commands(
     ssh_server: Server, lifeline: Lifeline
 ) -> None:
-    """As at a shutdown of the host."""
+    """At a shutdown of the host, the driver still gets the exits."""
     assert await lose(over_ssh(ssh_server), lifeline, end_agent) == ["Exited", "Exited"]
 
 
 async def test_cut_network_leaves_nothing_on_the_host(
     ssh_network: Server, lifeline: Lifeline
 ) -> None:
-    """No end of a connection is seen on either side: both miss each other."""
+    """Neither side sees the end of the connection; each side misses the other."""
     launcher = over_ssh(ssh_network, Heartbeat(0.1, 2, 2))
     with ssh_network.cable("n1") as unplug:
         assert await lose(launcher, lifeline, lambda _: unplug()) == ["Aborted", "Aborted"]
 
 
 async def test_suspended_agent_is_replaced(ssh_server: Server, lifeline: Lifeline) -> None:
-    """It cannot end anything; the next connection kills it, and its guard ends all."""
+    """The next connection kills the suspended agent, and its guard ends all commands."""
     launcher = over_ssh(ssh_server, Heartbeat(0.05, 0.5))
     with anyio.fail_after(LIMIT):
         async with launcher:
@@ -216,7 +216,7 @@ async def test_suspended_agent_is_replaced(ssh_server: Server, lifeline: Lifelin
 
 
 async def test_other_host_goes_on(ssh_network: Server, lifeline: Lifeline) -> None:
-    """If the network of one is cut."""
+    """A cut network to one host does not affect the other."""
     heartbeat = Heartbeat(0.1, 2, 2)
     other = RemoteLauncher("n2", ssh_network.connect()(ssh_network.host("n2")), heartbeat=heartbeat)
     async with other:

@@ -1,4 +1,4 @@
-"""`Hosts` over a real ssh, in networks that can be cut."""
+"""Tests of `Hosts` over a real ssh, in networks that can be cut."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.anyio, needs_proc]
 
 
 def impatient_hosts(server: Server, hosts: list[Host], silence: float = HOURS) -> Hosts:
-    """Return hosts over ssh of which each counts as lost after two seconds of silence."""
+    """Return hosts over ssh; each counts as lost after two seconds of silence."""
     built = Hosts(hosts, connect=server.connect())
     heartbeat = Heartbeat(0.1, 2, silence)
     built._settings = replace(built._settings, heartbeat=heartbeat, silence=silence)
@@ -37,7 +37,7 @@ def impatient_hosts(server: Server, hosts: list[Host], silence: float = HOURS) -
 
 
 async def test_command_runs_on_each_host(ssh_network: Server) -> None:
-    """A host that cannot be reached is told in the words of ssh, and the others go on."""
+    """A host that cannot be reached is reported with the error of ssh, and the others go on."""
     refused = Host("n3", address="ssh://10.99.0.1:1")
     names = [ssh_network.host("n1"), ssh_network.host("n2"), refused]
     hosts = Hosts(names, connect=ssh_network.connect(), reconnect=False)
@@ -57,7 +57,7 @@ async def test_command_runs_on_each_host(ssh_network: Server) -> None:
 async def test_command_of_a_host_that_is_cut_off_runs_elsewhere_once(
     ssh_network: Server, lifeline: Lifeline, tmp_path: Path
 ) -> None:
-    """Not before the first copy has ended, although nobody can see that."""
+    """The second copy starts when the first one has ended for sure, which cannot be seen."""
     lock = tmp_path / "lock"
     line = (
         f"{lifeline.hold('begun')}; mkdir {lock} || {lifeline.say('twice')}; "
@@ -81,7 +81,7 @@ async def test_command_of_a_host_that_is_cut_off_runs_elsewhere_once(
 
 
 async def test_agent_that_is_suspended_is_replaced(ssh_server: Server, lifeline: Lifeline) -> None:
-    """When its host is connected to again; until then nobody could end its commands."""
+    """The next connection to its host kills the agent, and the commands end."""
     hosts = impatient_hosts(ssh_server, [ssh_server.host()])
     with anyio.fail_after(LIMIT):
         async with Runner([holding(lifeline, "it")], launcher=hosts, iterable=False) as runner:
