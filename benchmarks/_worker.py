@@ -82,7 +82,7 @@ def _main(question: str, trial: str, name: str, backend: str, quick: str, folder
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    # The job of a script's ``&`` ignores these, and then each start takes a fork in place of a vfork.
+    # A job that a script runs by ``&`` ignores both, and then Python forks instead of using vfork.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     setting = Setting(bool(int(quick)), Path(folder))
