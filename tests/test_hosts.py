@@ -388,6 +388,32 @@ async def test_entry_waits_for_as_many_hosts_as_asked_for(tmp_path: Path, gate: 
             pass  # A host that is still being connected to holds nothing up.
 
 
+async def test_command_that_a_late_host_is_too_small_for_has_failed(
+    tmp_path: Path, gate: Gate
+) -> None:
+    """Until the host is up, nobody knows how many processors it has."""
+    hosts = piped_hosts(["a", waiting_host(tmp_path, gate)], wait_for=1)
+    large = Command(["true"], name="large", host="late", resources={"cpus": 100_000})
+    with anyio.fail_after(LIMIT):
+        async with Runner([large], launcher=hosts) as runner:
+            await anyio.wait_all_tasks_blocked()
+            assert runner["large"].state == "queued"
+            gate.open()
+            error = (await runner["large"].wait()).error
+    assert isinstance(error, LaunchError)
+    assert isinstance(error.__cause__, NoCapacityError)
+    assert "it needs 100000 cpus, and the most on its host 'late' is" in str(error)
+
+
+async def test_host_without_a_way_is_refused_on_entry() -> None:
+    """The error is that of the way, and nothing is started."""
+    hosts = Hosts([Host("a", python="it's"), "b"], connect=argv(["false"], as_line=True))
+    with anyio.fail_after(LIMIT):
+        with pytest.raises(CommandError, match="host 'a': a word for the shell"):
+            async with Runner(["true"], launcher=hosts):
+                pytest.fail("the block was entered")
+
+
 async def test_kill_ends_the_wait_for_hosts() -> None:
     """No command starts then; each is stopped, and the body runs as after any kill."""
     hosts = piped_hosts("a", connect=argv(["/bin/sh", "-c", "exec sleep 9999"]))
@@ -502,6 +528,40 @@ async def test_added_host_takes_what_has_waited(gate: Gate) -> None:
             assert (await waiting.wait()).host in ("n1", "n2")
             assert list(hosts.hosts) == ["a", "n1", "n2"]
             gate.open()
+
+
+async def test_added_host_without_a_way_ends_nothing_else(gate: Gate) -> None:
+    """The caller of `add` gets the error, and no host is added."""
+
+    def connect(host: Host) -> ArgvTransport:
+        if host.name == "n2":
+            raise ValueError("no such machine")
+        return piped(host)
+
+    hosts = piped_hosts("a", connect=connect)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            running = await runner.start(Command.shell(gate.wait, name="first"))
+            with pytest.raises(ValueError, match="no such machine"):
+                await hosts.add("n[1-2]")
+            assert list(hosts.hosts) == list(hosts.up) == ["a"]
+            await hosts.add("n1")
+            gate.open()
+            assert (await running.wait()).status == "succeeded"
+
+
+async def test_command_fails_if_its_host_is_not_added_after_all(tmp_path: Path, gate: Gate) -> None:
+    """It had waited for the host that was being connected to."""
+    hosts = piped_hosts("a")
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner, anyio.create_task_group() as tasks:
+            tasks.start_soon(hosts.add, waiting_host(tmp_path, gate))
+            await anyio.wait_all_tasks_blocked()
+            job = runner.start_soon(Command(["true"], host="late"))
+            await anyio.wait_all_tasks_blocked()
+            assert job.state == "queued"
+            tasks.cancel_scope.cancel()
+        assert "there is no host 'late'" in str((await job.wait()).error)
 
 
 async def test_exit_waits_for_no_next_try() -> None:

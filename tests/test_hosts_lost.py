@@ -34,7 +34,7 @@ from currant._remote.shipment import agent_argv
 from currant._remote.transport import ArgvTransport
 from currant.hosts import Host
 from tests.agents import parent_of
-from tests.hosts import RELAY, agent_of, kill_agent, piped_hosts, relayed
+from tests.hosts import RELAY, agent_of, kill_agent, piped, piped_hosts, relayed
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
 
@@ -220,6 +220,26 @@ async def test_lost_host_is_connected_to_again(lifeline: Lifeline) -> None:
     assert news == [(HostUp, "a"), (HostLost, "a"), (HostUp, "a")]
 
 
+async def test_way_that_fails_later_is_tried_again() -> None:
+    """The function that leads to a host is the user's, and may look the host up anywhere."""
+    failures = iter([False, True, False])
+
+    def connect(host: Host) -> ArgvTransport:
+        if next(failures):
+            raise LookupError("no answer")
+        return piped(host)
+
+    hosts, told = piped_hosts("a", connect=connect, retry_delay=0.01), Told()
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts, sinks=[told]) as runner:
+            kill_agent(hosts, "a")
+            while "a" in hosts.up:
+                await anyio.lowlevel.checkpoint()
+            assert (await runner.start_soon(Command(["true"])).wait()).status == "succeeded"
+    assert [type(each) for each in told.messages[:3]] == [HostUp, HostLost, HostUp]
+    assert next(failures, None) is None
+
+
 async def test_wait_for_a_lost_host_ends_when_patience_does(tmp_path: Path) -> None:
     """The Runner does not hang, and the error says how the host was lost."""
     python = tmp_path / "python"
@@ -400,6 +420,22 @@ async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline)
             await hosts.sweep("job", 0)
             await to_thread.run_sync(lifeline.wait_for_end)
             runner.kill()
+
+
+async def test_loss_raises_the_fence_once(lifeline: Lifeline) -> None:
+    """When the command has run elsewhere, its next start waits for nothing."""
+    hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
+    line = f"{lifeline.hold('$CURRANT_HOST')}; [ $CURRANT_HOST = b ] || {EXEC_FOREVER}; exit 3"
+    policy = RestartPolicy("on-failure", delay=0.0, max_restarts=1)
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [Command.shell(line, name="job", restart=policy, grace=GRACE)], launcher=hosts
+        ) as runner:
+            await wait_for(lifeline, "a")
+            kill_agent(hosts, "a")
+            assert (await runner["job"].wait()).attempts == 2
+            await hosts.sweep("job")
+            assert hosts._fence.delay("job", time.monotonic()) == 0.0
 
 
 @pytest.mark.backends("asyncio")

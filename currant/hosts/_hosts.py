@@ -117,7 +117,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
         has_hosts: True; see `currant.Launcher`.
 
     Raises:
-        CommandError: an argument is invalid, or two hosts have the same name.
+        CommandError: an argument is invalid, or two hosts have the same name; on entry: no way
+            leads to a host as it is described.
         HostListError: a `CommandError`: a text describes no host.
         HostUnreachableError: on entry: no host at all can be reached.
     """
@@ -220,7 +221,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
             host: a `Host`, or text that names one host or several, as for `Hosts`.
 
         Raises:
-            CommandError: there is a host of that name, or the argument is invalid.
+            CommandError: there is a host of that name, or the argument is invalid, or no way leads
+                to such a host; then none is added.
             HostUnreachableError: it cannot be reached, or the Runner is left meanwhile; then it is
                 not added.  Of several hosts, those that can be reached are.
 
@@ -229,8 +231,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
         pool = self._entered("add")
         connecting = {name: member.host for name, member in pool.members.items()}
         new = _by_name(as_hosts([host]), {**self._hosts, **connecting})
-        members = [pool.add(each) for each in new.values()]
+        members: list[Member] = []
         try:
+            members.extend(map(pool.add, new.values()))  # Those before one that is refused, too.
             await pool.wait_until_tried(members, len(members))
             if missing := [member for member in members if member.launcher is None]:
                 raise unreachable(missing)
@@ -338,6 +341,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
         def end(*, is_lost: bool) -> None:
             if is_lost and isinstance(launcher, RemoteLauncher):
                 self._raise_fence(command.name, launcher, self._grace_of(command))
+                # The fence covers escapees, too.  A later sweep must not raise it again.
+                self._unswept.get(command.name, {}).pop(launcher, None)
                 pool.release_behind_fence(place, command.name)
             else:
                 pool.release(place)

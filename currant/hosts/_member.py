@@ -20,6 +20,7 @@ from currant.hosts._host import HostInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from currant._remote.transport import Transport
     from currant.hosts._host import Host
     from currant.hosts._placement import Capacity, Needs
     from currant.hosts._settings import Settings
@@ -61,6 +62,9 @@ class Member:
         on_change: called with the member after each change.
         replaces: the identity of an earlier agent of the host, which the new agent kills first.
 
+    Raises:
+        Exception: there is no way to the host; `Settings.connect` has raised this.
+
     Attributes:
         host: as given.
         state: whether the host takes commands.
@@ -90,6 +94,8 @@ class Member:
         self._is_leaving = False
         self._wake = Notifier()
         self._scope = anyio.CancelScope(shield=True)
+        # The first one is built in the caller's frame, where a host without a way is refused.
+        self._transport = None if host.is_local else settings.connect(host)
 
     @property
     def is_hopeful(self) -> bool:
@@ -148,7 +154,7 @@ class Member:
         """
         launcher = RemoteLauncher(
             self.host.name,
-            self._settings.connect(self.host),
+            self._take_transport(),
             heartbeat=self._settings.new_heartbeat(),
             orphan_guard=self._settings.orphan_guard,
             replaces=self.identity,
@@ -162,6 +168,18 @@ class Member:
             self._about = connection.agent_pid, connection.python, connection.cpus
             self._note_up(launcher)
             await self._until_over()
+
+    def _take_transport(self) -> Transport:
+        """Return a way to the host that was not used before.
+
+        Raises:
+            HostUnreachableError: there is none any more.
+        """
+        transport, self._transport = self._transport, None
+        try:
+            return transport or self._settings.connect(self.host)
+        except Exception as error:  # of a function of the user
+            raise HostUnreachableError(self.host.name, f"connect has failed: {error!r}") from error
 
     async def _serve_here(self) -> None:
         guard = self._settings.orphan_guard

@@ -71,7 +71,11 @@ class Pool:
     # ---- hosts ----
 
     def add(self, host: Host) -> Member:
-        """Begin to connect to a host."""
+        """Begin to connect to a host.
+
+        Raises:
+            Exception: there is no way to it; `Settings.connect` has raised this.
+        """
         replaces = self._fence.agents.get(host.name)
         member = Member(host, self._settings, self._turns, self._note, replaces)
         self.members[host.name] = member
@@ -85,6 +89,8 @@ class Pool:
         del self.members[member.host.name]
         self._hopeful.pop(member.host.name, None)
         member.leave()
+        self._places.give_up(self._hopeful)
+        self._change.notify_all()
 
     def drain(self, name: str) -> None:
         """Give a host no more commands, and end its connection when no command runs there.
@@ -143,7 +149,8 @@ class Pool:
             self._hopeful[name] = member.capacity
         else:
             self._hopeful.pop(name, None)
-            self._places.give_up(self._hopeful)
+        # Also of a host that is up: only now it may be known how many processors it has.
+        self._places.give_up(self._hopeful)
         self._change.notify_all()
 
     def _note_agent(self, name: str, member: Member) -> None:
