@@ -265,6 +265,18 @@ def test_deadline_cancels() -> None:
     run(main)
 
 
+def test_deadline_may_be_years_away(pipe: tuple[int, int]) -> None:
+    """As that of a stop with such a grace; the system takes no timeout of a month."""
+
+    async def main() -> None:
+        with move_on_after(1e9) as scope:
+            os.write(pipe[1], b"x")
+            await wait_readable(pipe[0])
+        assert not scope.cancel_called
+
+    run(main)
+
+
 def test_many_cancelled_timers_are_dropped() -> None:
     """A stop has a timer for its grace, which may be hours, so timers must not pile up."""
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from math import inf
 from random import Random
 from signal import SIGKILL, SIGSTOP, SIGTERM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -29,7 +29,7 @@ from currant import (
     Runner,
     Started,
 )
-from currant._remote.connection import Heartbeat
+from currant._remote.connection import Connection, Heartbeat
 from currant._remote.shipment import agent_argv
 from currant._remote.transport import ArgvTransport
 from currant.hosts import Host
@@ -364,6 +364,51 @@ async def test_command_lost_while_held_fails_if_no_agent_comes(lifeline: Lifelin
     assert isinstance(result.error, LaunchError)
     assert isinstance(result.error.__cause__, HostLostError)
     assert "'a' was lost while this program was held" in str(result.error)
+    lifeline.ended()
+
+
+async def test_command_lost_while_held_fails_if_agents_cannot_be_told_apart(
+    lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ``/proc``, as on macOS, no agent kills the one before it."""
+    welcome = Connection._welcome
+
+    def welcome_without_identity(connection: Connection, body: dict[str, Any]) -> None:
+        welcome(connection, body | {"identity": None})
+
+    monkeypatch.setattr(Connection, "_welcome", welcome_without_identity)
+    hosts = piped_hosts("a,b", silence=SILENCE, retry_delay=0.01)
+    again = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
+    line = f"{lifeline.hold('$CURRANT_HOST')}; {EXEC_FOREVER}"
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [Command.shell(line, name="job", grace=GRACE, restart=again)], launcher=hosts
+        ) as runner:
+            await wait_until_on(runner, lifeline, "a")
+            await hosts.hold()
+            kill_agent(hosts, "a")
+            result = await runner["job"].wait()
+    assert "'a' was lost while this program was held" in str(result.error)
+    lifeline.ended()
+
+
+async def test_held_command_may_be_given_up_after_its_agent_was_replaced(
+    lifeline: Lifeline,
+) -> None:
+    """A slow reader holds up what is known about a lost command."""
+    hosts = piped_hosts("a", silence=1000.0, retry_delay=0.01)
+    command = Command.shell(f"{lifeline.hold('a')}; {FOREVER}", name="job", grace=GRACE)
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            process = await hosts.launch(command)
+            await wait_for(lifeline, "a")
+            await hosts.hold()
+            kill_agent(hosts, "a")
+            with pytest.raises(HostLostError):
+                await process.wait()
+            await wait_until_up(hosts, "a")
+            await process.aclose()
+            assert hosts._fence.delay("job", time.monotonic()) < inf
     lifeline.ended()
 
 

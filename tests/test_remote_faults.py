@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from currant import PIPE, CannotStopError, Command, CurrantError, Exit, LaunchError, Runner
 from currant._agent.frames import Kind, header
-from currant._remote.connection import Heartbeat
+from currant._remote.connection import Connection, Heartbeat
 from currant._remote.launcher import RemoteLauncher
 from currant._remote.shipment import payload
 from currant._system.files import enlarge_pipe
@@ -263,6 +263,85 @@ async def face_hostile_host(chance: random.Random) -> None:
             transport.send(Kind.GONE, 0)
 
 
+async def test_greeting_comes_along_with_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the entry is cancelled, the end of the host is waited for, and not for ever."""
+    welcome = Connection._welcome
+    launcher = RemoteLauncher("h1", HostileTransport(), heartbeat=Heartbeat(0.01, 0.2))
+    with anyio.fail_after(LIMIT), anyio.CancelScope() as scope:
+
+        def cancel_first(connection: Connection, body: dict[str, Any]) -> None:
+            scope.cancel()
+            welcome(connection, body)
+
+        monkeypatch.setattr(Connection, "_welcome", cancel_first)
+        async with launcher:
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+class SlowListener(HostileTransport):
+    """A host whose listener takes a while to end; the files must not be closed before."""
+
+    is_listening = False
+
+    async def listen(self) -> None:
+        """Take a few turns of the event loop after a cancellation."""
+        self.is_listening = True
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for _ in range(5):
+                    await checkpoint()
+            self.is_listening = False
+
+    async def aclose(self) -> None:
+        """See that nobody uses the files any more."""
+        assert not self.is_listening
+        await super().aclose()
+
+
+async def test_files_are_closed_when_nobody_uses_them() -> None:
+    """The next connection gets their numbers, and no task may read or write there."""
+    transport = SlowListener()
+    with anyio.fail_after(LIMIT):
+        async with RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT)):
+            assert transport.is_listening
+            transport.send(Kind.GONE, 0)
+
+
+async def test_hold_during_the_release_of_the_last_one_counts() -> None:
+    """A driver may be stopped again as soon as it goes on."""
+    transport = HostileTransport()
+    launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
+    with anyio.fail_after(LIMIT):
+        async with launcher, anyio.create_task_group() as tasks:
+            connection = launcher.connection
+            questions = connection.peer._questions
+
+            async def asked(before: int) -> int:
+                while not (new := [key for key in questions if key > before]):
+                    await checkpoint()
+                return new[0]
+
+            tasks.start_soon(connection.hold)
+            first = await asked(0)
+            transport.send(Kind.ANSWER, 0, {"question": first})
+            release = await asked(first)
+            tasks.start_soon(connection.hold)
+            second = await asked(release)
+            transport.send(Kind.ANSWER, 0, {"question": release})
+            while release in questions:
+                await checkpoint()
+            await anyio.wait_all_tasks_blocked()
+            assert connection.is_held
+            transport.send(Kind.ANSWER, 0, {"question": second})
+            transport.send(Kind.ANSWER, 0, {"question": await asked(second)})
+            while connection.is_held:
+                await checkpoint()
+            transport.send(Kind.GONE, 0)
+
+
 @pytest.mark.parametrize("answer", [{"exit": 1}, {"exit": {}}, {"survivor": []}])
 async def test_answer_that_is_none_wakes_the_task_that_asked(answer: dict[str, Any]) -> None:
     """An invalid answer ends the link, and the question with it."""
@@ -309,6 +388,7 @@ async def hostile(frames: list[tuple[int, int, Any]]) -> HostLostError:
         ((Kind.EXIT, 99, {}), "a EXIT about a process 99"),
         ((Kind.START, 1, {}), "a START about a process"),
         ((Kind.HELLO, 0, {}), "a HELLO about a process 0"),
+        ((Kind.WELCOME, 0, {"pid": 1}), "a second WELCOME"),
         ((Kind.ANSWER, 0, {}), "'question' in a body"),
         ((Kind.DYING, 0, {"reason": "\x1b[2J\x07bye"}), "bye; "),
     ],
@@ -326,7 +406,7 @@ async def test_host_that_only_answers_pings_holds_up_nothing(
 ) -> None:
     """The host has the time that ending a process takes; then it is lost."""
     monkeypatch.setattr("currant._remote.peer.END_LIMIT", 0.05)
-    for call in ("stop", "aclose", "leave"):
+    for call in ("stop", "signal", "aclose", "leave"):
         transport = HostileTransport()
         launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, 0.2))
         with anyio.fail_after(LIMIT):
@@ -338,6 +418,8 @@ async def test_host_that_only_answers_pings_holds_up_nothing(
                     if call == "stop":
                         with pytest.raises(HostLostError, match="it answers, but"):
                             await process.stop(15, 0)
+                    elif call == "signal":
+                        assert not await process.send_signal(15)
                     elif call == "aclose":
                         await process.aclose()
                 tasks.cancel_scope.cancel()

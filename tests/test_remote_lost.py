@@ -294,6 +294,24 @@ async def test_agent_that_is_asked_to_end_tells_how_its_commands_end(lifeline: L
     await wait_for_end(lifeline)
 
 
+async def test_start_that_is_given_up_while_the_agent_ends_is_over_at_once() -> None:
+    """The other commands may need long, and the host must not be taken for lost meanwhile."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            line = f"trap '' TERM; echo deaf; {FOREVER} & wait; {FOREVER}"
+            deaf = await launcher.launch(Command.shell(line, grace=HOURS))
+            assert await deaf.stdout.receive() == b"deaf\n"
+            os.kill(launcher.connection.agent_pid, SIGTERM)
+            while not launcher.connection.is_dying:
+                await anyio.lowlevel.checkpoint()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(launcher.launch, Command(["true"]))
+                await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+            assert launcher.connection.peer.lost is None
+            await deaf.aclose()
+
+
 async def test_commands_do_not_inherit_that_the_agent_handles_signals() -> None:
     """If the agent ignored a signal, every command would ignore it, too."""
     async with over_pipe() as launcher:

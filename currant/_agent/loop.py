@@ -58,6 +58,10 @@ CANCELLED_TIMERS = 100
 """How many cancelled timers may stay in the heap; more only if the heap has as many others."""
 
 
+LONGEST_SLEEP = 3600.0
+"""Seconds that the loop sleeps at most; the system takes no timeout of a month."""
+
+
 class BrokenResourceError(Exception):
     """The other end of a stream is gone."""
 
@@ -234,7 +238,9 @@ class _Loop:
         """Return how long the loop may sleep; None: until a file is ready."""
         if self._ready:
             return 0
-        return max(0, self._timers[0][0] - current_time()) if self._timers else None
+        if not self._timers:
+            return None
+        return min(max(0, self._timers[0][0] - current_time()), LONGEST_SLEEP)
 
     def _call_timers(self) -> None:
         now = current_time()

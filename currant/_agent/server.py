@@ -159,7 +159,7 @@ class Server:
             rest = heard_at + self._silence - anyio.current_time()
             if rest <= 0:
                 return self._lose_driver()
-            await anyio.sleep(min(rest, 3600))
+            await anyio.sleep(rest)
 
     async def _read_signals(self) -> None:
         """Wait for a signal that asks this process to end, and tell the driver and `_serve`."""
@@ -232,6 +232,8 @@ class Server:
             self._closed_early = True
         elif number in self._processes:
             self._tasks.start_soon(self._close_process, number)
+        else:  # It came when this agent was about to end, or was closed at the same time.
+            self._link.send(Kind.CLOSED, number, {"exit": None})
 
     async def _close_process(self, number: int) -> None:
         hosted = self._processes.get(number)

@@ -23,6 +23,7 @@ from currant._remote.peer import Peer
 from currant._remote.process import RemoteOutput, RemoteProcess
 from currant._remote.shipment import Greeting, payload
 from currant._remote.words import plain
+from currant._synchronization import Notifier
 from currant._values.errors import HostLostError, HostUnreachableError
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Connection:
         self._said_bye = False
         self._is_ending = False
         self._scopes: list[anyio.CancelScope] = []
+        self._persisting = 0  # tasks
+        self._change = Notifier()
         self._dying: str | None = None
         self.agent_pid = 0
         self.python = ""
@@ -131,6 +134,8 @@ class Connection:
         self._on_change = on_change or _do_nothing
         self.identity: str | None = None
         self.is_held = False
+        self._holds = 0  # calls of `hold`
+        self._held = 0  # those calls after which the agent is told to wait no longer
         self._releases_at = inf
 
     @property
@@ -156,7 +161,6 @@ class Connection:
             await self._is_welcome.wait()
             if self.peer.lost is not None:
                 raise HostUnreachableError(self.host, self.peer.lost)
-            tasks.start_soon(self._persist, self._beat)
             return
         reason = f"no agent has answered in {CONNECT_LIMIT:g} s"
         said = plain(self._transport.said())
@@ -180,6 +184,8 @@ class Connection:
         self._is_ending = True
         for scope in self._scopes:
             scope.cancel()
+        # Only then: another connection may get the numbers of the files at once.
+        await self._change.wait_for(lambda: not self._persisting)
         await self._transport.aclose()
 
     async def lost(self) -> HostLostError:
@@ -195,6 +201,7 @@ class Connection:
     async def hold(self) -> None:
         """Ask the agent to accept any silence, until this program has run for one more interval."""
         self.is_held = True
+        self._holds += 1
         try:
             with suppress(HostLostError):
                 await self.peer.ask(Kind.HOLD, 0, {"held": True}, dict)
@@ -202,9 +209,11 @@ class Connection:
             self._releases_at = anyio.current_time() + self._heartbeat.interval
 
     async def _release(self) -> None:
+        if self._held < self._holds:  # We are about to be stopped once more.
+            return
         with suppress(HostLostError):
             await self.peer.ask(Kind.HOLD, 0, {"held": False}, dict)
-            self.is_held = False
+            self.is_held = self._held < self._holds
 
     async def _reach(self, tasks: TaskGroup) -> tuple[Link, bytes]:
         """Open the transport, and again if the host turns us away; return the link.
@@ -261,16 +270,21 @@ class Connection:
         no process on the host could be stopped.  A shield is not enough: at its end, `asyncio.run`
         cancels each task directly.
         """
-        while not self._is_ending:
-            try:
-                with anyio.CancelScope(shield=True) as scope:  # Bounded: by `close`.
-                    self._scopes.append(scope)
-                    await call(*args)
-                return  # noqa: TRY300 - also after `close`
-            except anyio.get_cancelled_exc_class():
-                if self._is_ending:
-                    raise
-                args = ()
+        self._persisting += 1
+        try:
+            while not self._is_ending:
+                try:
+                    with anyio.CancelScope(shield=True) as scope:  # Bounded: by `close`.
+                        self._scopes.append(scope)
+                        await call(*args)
+                    return  # noqa: TRY300 - also after `close`
+                except anyio.get_cancelled_exc_class():
+                    if self._is_ending:
+                        raise
+                    args = ()
+        finally:
+            self._persisting -= 1
+            self._change.notify_all()
 
     async def _listen(self) -> None:
         has_said_all = self._has_said_all
@@ -302,7 +316,7 @@ class Connection:
             await anyio.sleep(self._heartbeat.interval)
             now = anyio.current_time()
             if now >= self._releases_at:
-                self._releases_at = inf
+                self._releases_at, self._held = inf, self._holds
                 self._tasks.start_soon(self._persist, self._release)
             # A program that was suspended must first read the frames that came meanwhile.
             was_suspended = now > woken_at + self._heartbeat.interval
@@ -392,12 +406,16 @@ class Connection:
         return stream
 
     def _welcome(self, body: dict[str, Any]) -> None:
+        if self._is_welcome.is_set():
+            raise FrameError("a second WELCOME")
         self.agent_pid = get(body, "pid", int)
         self.python = plain(str(body.get("python", "")))[:MOST_IDENTITY]
         self.cpus = max(1, get(body, "cpus", int)) if "cpus" in body else 1
         if body.get("identity") is not None:
             self.identity = get(body, "identity", str)[:MOST_IDENTITY]
         self._is_welcome.set()
+        # From now on `close` waits for the agent, even if a cancellation of `open` comes next.
+        self._tasks.start_soon(self._persist, self._beat)
 
 
 def _do_nothing() -> None:

@@ -234,7 +234,8 @@ class RemoteProcess:
             await checkpoint()
             return False
         try:
-            return await self._ask(Kind.SIGNAL, _is_sent, signal=int(signal), to=to)
+            with self.peer.expecting():
+                return await self._ask(Kind.SIGNAL, _is_sent, signal=int(signal), to=to)
         except HostLostError:
             return False
 

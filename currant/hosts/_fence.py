@@ -46,6 +46,10 @@ class Fence:
         self.agents: dict[str, str] = {}
         self._copies: dict[str, dict[str, _Copy]] = {}  # by the names of the command and the host
 
+    def is_last(self, host: str, agent: str | None) -> bool:
+        """Return whether no agent has taken the place of this one, as far as that is known."""
+        return agent is None or self.agents.get(host, agent) == agent
+
     def raise_until(self, name: str, host: str, end: float, needs: float) -> None:
         """Note that a command was lost with its host.
 

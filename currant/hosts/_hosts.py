@@ -428,10 +428,11 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     def _raise_fence(self, name: str, launcher: RemoteLauncher, grace: float) -> None:
         """Have a command that was lost with its host start again only when it has ended."""
-        needs = grace + self.limits.reap
-        is_held = launcher.connection.is_held
-        end = inf if is_held else time.monotonic() + self._settings.silence + needs
-        self._fence.raise_until(name, launcher.connection.host, end, needs)
+        connection, needs = launcher.connection, grace + self.limits.reap
+        end = time.monotonic() + self._settings.silence + needs
+        if connection.is_held and self._fence.is_last(connection.host, connection.identity):
+            end = inf
+        self._fence.raise_until(name, connection.host, end, needs)
 
     def _grace_of(self, command: LaunchSpec) -> float:
         return self.limits.grace if command.grace is None else command.grace

@@ -216,7 +216,9 @@ class Pool:
         """
         while (delay := self._fence.delay(name, time.monotonic())) > 0:
             for host in self._fence.hosts_of_unknown_end(name):
-                if (member := self.members.get(host)) is None or not member.is_hopeful:
+                # If the host is up again, its agents cannot be told apart, and none was replaced.
+                member = self.members.get(host)
+                if member is None or not member.is_hopeful or member.state is State.UP:
                     reason = (
                         f"its host {host!r} was lost while this program was held, so the command "
                         "may still run there"
