@@ -300,6 +300,7 @@ async def test_start_that_is_given_up_while_the_agent_ends_is_over_at_once() -> 
         async with over_pipe() as launcher:
             line = f"trap '' TERM; echo deaf; {FOREVER} & wait; {FOREVER}"
             deaf = await launcher.launch(Command.shell(line, grace=HOURS))
+            assert deaf.stdout is not None
             assert await deaf.stdout.receive() == b"deaf\n"
             os.kill(launcher.connection.agent_pid, SIGTERM)
             while not launcher.connection.is_dying:

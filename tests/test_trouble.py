@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 import currant
@@ -48,7 +49,7 @@ from currant.testing import FakeLauncher, Script
 from tests.files import files_left
 from tests.reading import first_line, messages_of
 from tests.system import HAS_PIDFDS, hide_group_pidfds, needs_proc, started_by_uvloop
-from tests.waiting import HOURS, LIMIT
+from tests.waiting import FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,6 +176,29 @@ async def test_a_search_for_escapees_gives_up_with_a_warning(
         async with Runner(["true"], grace=0, launcher=launcher) as runner:
             pass
     assert runner.results.ok
+
+
+@needs_proc
+async def test_search_that_found_no_descriptor_is_made_up_for_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, lifeline: Lifeline
+) -> None:
+    """The commands themselves may have taken all descriptors."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(search=0.01))
+    candidates = Escapees._candidates
+
+    def refuse_while_commands_run(escapees: Escapees) -> Sequence[int]:
+        if launcher._processes:
+            raise OSError(errno.EMFILE, "no file left")
+        return candidates(escapees)
+
+    monkeypatch.setattr(Escapees, "_candidates", refuse_while_commands_run)
+    escapee = f"{lifeline.say('out')}; {FOREVER}"
+    line = f"{lifeline.hold('leader')}; setsid sh -c '{escapee}' & {FOREVER}"
+    with anyio.fail_after(LIMIT):
+        async with Runner([Command.shell(line, name="it")], launcher=launcher) as runner:
+            await to_thread.run_sync(lifeline.wait_for, "out")
+            runner["it"].kill()  # Its output is open, so its escapees are searched for at once.
+    lifeline.ended()
 
 
 # ---- no new process ----

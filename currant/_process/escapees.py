@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from currant._values.shutdown_limits import ShutdownLimits
 
-__all__ = ["Escapees"]
+__all__ = ["CannotSearch", "Escapees"]
 
 
 MAX_PASSES = 10
@@ -51,6 +51,19 @@ MAX_PASSES = 10
 
 YOUNG = 0.25
 """Seconds in which no system gives out all of its process numbers, which are 32768 or more."""
+
+
+class CannotSearch(Exception):  # noqa: N818 - it never leaves this package
+    """No file descriptor is left to search with, for as long as a search is repeated."""
+
+    def warn(self) -> None:
+        """Warn that escapees may be left."""
+        warnings.warn(
+            "currant cannot search for processes that have left their process group, "
+            f"so they may keep running ({self})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 class Escapees:
@@ -76,7 +89,6 @@ class Escapees:
         self._search_lock: anyio.Lock | None = None  # as soon as there is a search
         self._searched_at = -inf
         self._found: dict[int, str] = {}
-        self._has_warned = False
 
     def note_start(self, pid: int) -> None:
         """Note a process that the run has just started."""
@@ -94,6 +106,7 @@ class Escapees:
 
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
+            CannotSearch: there may be escapees.
         """
         if self._is_last():
             return
@@ -148,6 +161,9 @@ class Escapees:
         """Return the group numbers of all escapees, each with the name of its command.
 
         Cancellation: harmless.
+
+        Raises:
+            CannotSearch: there may be others.
         """
         called = anyio.current_time()
         if self._search_lock is None:
@@ -161,7 +177,11 @@ class Escapees:
         return self._found
 
     async def _search(self, report: Callable[[int, str], None]) -> None:
-        """Scan all processes; retry for a while if no file descriptor is left to read with."""
+        """Scan all processes; retry for a while if no file descriptor is left to read with.
+
+        Raises:
+            CannotSearch: none has become free.
+        """
         deadline = inf
         while True:
             try:
@@ -171,20 +191,9 @@ class Escapees:
                     raise
                 now = anyio.current_time()
                 if now > deadline:
-                    return self._warn(error)
+                    raise CannotSearch(str(error)) from error
                 deadline = min(deadline, now + self._limits.search)
             await anyio.sleep(0.01)
-
-    def _warn(self, error: OSError) -> None:
-        if self._has_warned:
-            return
-        self._has_warned = True
-        warnings.warn(
-            "currant cannot search for processes that have left their process group, "
-            f"so they may keep running ({error})",
-            RuntimeWarning,
-            stacklevel=2,
-        )
 
     async def _scan_all(self, report: Callable[[int, str], None]) -> None:
         """Call `report` with each escapee's group and the name of its command."""

@@ -18,7 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._process.child import Child, SpawnSpec
 from currant._process.containment import Containment, Members
-from currant._process.escapees import Escapees
+from currant._process.escapees import CannotSearch, Escapees
 from currant._process.exchange import exchange
 from currant._process.guard import OrphanGuard
 from currant._process.handover import numbers_of, switches_user
@@ -143,7 +143,9 @@ class LocalLauncher:
                         tasks.start_soon(process.aclose)
             if self._unswept:
                 with anyio.CancelScope(shield=True):  # Bounded: by `limits.reap`.
-                    await self.sweep(grace=0)
+                    await self._sweep(set(self._unswept), 0)
+        except CannotSearch as problem:
+            problem.warn()
         finally:
             await self._containment.aclose(self.limits.reap)
             if self._owns_guard:
@@ -205,7 +207,11 @@ class LocalLauncher:
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
-        names = set(self._unswept) if name is None else {name}
+        # Descriptors may be scarce because commands are running.  The exit sweeps again.
+        with suppress(CannotSearch):
+            await self._sweep(set(self._unswept) if name is None else {name}, grace)
+
+    async def _sweep(self, names: set[str], grace: float) -> None:
         running = (group.name for group in self._processes.values() if not group.is_gone)
         names -= {*self._starting, *running}
         commands = {name: spec for name, spec in self._unswept.items() if name in names}
