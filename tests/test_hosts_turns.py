@@ -11,14 +11,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from currant.hosts import Hosts, _turns
+from currant.cli._check_hosts import check_hosts
+from currant.hosts import Host, Hosts, _turns
 from currant.hosts._turns import AT_A_TIME
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from currant.hosts import Host
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +118,19 @@ async def test_few_hosts_are_connected_to_at_a_time(
     monkeypatch.setattr(_turns, "LONGEST", inf)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(enter, mute)
+        await mute.wait_for(AT_A_TIME)
+        assert mute.opened == AT_A_TIME
+        mute.hang_up()
+        await mute.wait_for(AT_A_TIME + 1)
+        assert mute.opened == AT_A_TIME + 1
+        tasks.cancel_scope.cancel()
+
+
+async def test_few_hosts_are_checked_at_a_time(mute: Mute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the last of many hosts would seem to be silent."""
+    monkeypatch.setattr(_turns, "LONGEST", inf)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(check_hosts, [Host(f"h{number}") for number in range(COUNT)], mute.connect)
         await mute.wait_for(AT_A_TIME)
         assert mute.opened == AT_A_TIME
         mute.hang_up()

@@ -19,6 +19,7 @@ from currant.cli._build import FILES_PER_HOST, OTHER_FILES, raise_file_limit
 from currant.cli._host_options import HOST_OPTIONS, add_options
 from currant.cli._hosts import chosen_hosts, way_to_hosts
 from currant.cli._summary import console_for
+from currant.hosts._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "check_hosts", "hosts", "show_as_json", "show_as_table"]
 
 LIMIT = 13.0
-"""Seconds for each host.  With the end of its connection, the whole check takes 15 at most."""
+"""Seconds for each host.  With the end of its connection, it takes 15 at most."""
 
 TRIPS = 3
 """How many round trips are measured; the shortest counts, because the first may start programs."""
@@ -47,7 +48,7 @@ def hosts() -> None:
 def check_hosts_and_exit(*, as_json: bool, **options: Unpack[HostOptions]) -> int:
     """Show whether each host can run commands.
 
-    Connects to all hosts at the same time, for 15 seconds at most.  Shows the Python of each host,
+    Connects to 32 hosts at a time, to each for 15 seconds at most.  Shows the Python of each host,
     its processors, the round trip, and the problem if there is one.  The exit status is 1 if a host
     cannot run commands.
     """
@@ -83,16 +84,18 @@ class Finding:
 
 
 async def check_hosts(hosts: Sequence[Host], connect: Connect) -> list[Finding]:
-    """Connect to all hosts at the same time, and return a finding for each, in their order.
+    """Connect to all hosts, few at a time, and return a finding for each, in their order.
 
     Cancellation: closes the connections.
     """
     findings = dict[str, Finding]()
 
     async def check(host: Host) -> None:
-        findings[host.name] = await _check(host, connect)
+        async with turns.take():
+            findings[host.name] = await _check(host, connect)
 
     async with anyio.create_task_group() as tasks:
+        turns = Turns(tasks)
         for host in hosts:
             tasks.start_soon(check, host)
     return [findings[host.name] for host in hosts]
