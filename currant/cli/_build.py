@@ -17,18 +17,19 @@ from currant._values.names import Names
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant.cli._display import build_display, build_log, fit_to_output, flush_after
-from currant.cli._env import parse_port, read_env_files
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
-from currant.cli._procfile import (
+from currant.cli._remark import StopRemark
+from currant.cli._selection import check_success, select_commands
+from currant.config._env_files import read_env_files
+from currant.config._procfile import (
     DEFAULT_PORT,
     expand_instances,
     parse_formation,
+    parse_port,
     read_application,
     select_processes,
 )
-from currant.cli._remark import StopRemark
-from currant.cli._selection import check_success, select_commands
 from currant.sinks import check_style
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._lazy import LazyGroup
 from currant.cli._parsers import parse_process_count
 from currant.cli._peers import advice_on
-from currant.cli._procfile import read_application
 from currant.cli._report import USAGE_ERROR, run_and_report
 from currant.cli._runner_options import (
     PREFIX_HELP,
@@ -30,6 +29,7 @@ from currant.cli._runner_options import (
     prefix_length_option,
 )
 from currant.cli._signals import SignalStatus, die_of
+from currant.config._procfile import read_application
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

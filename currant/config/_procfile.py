@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from currant._values.errors import CommandError, suggestion
-from currant.cli._env import parse_port, read_env_files
+from currant.config._env_files import read_env_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,9 @@ __all__ = [
     "Instance",
     "expand_instances",
     "parse_formation",
+    "parse_port",
     "read_application",
+    "read_procfile",
     "select_processes",
 ]
 
@@ -72,10 +74,10 @@ def read_application(procfile: str | None, env: str | None) -> Application:
         variables = read_env_files([beside] if os.path.exists(beside) else [])
     if procfile is None:
         procfile = variables.get("PROCFILE") or os.environ.get("PROCFILE") or "Procfile"
-    return Application(procfile, _read_procfile(procfile), variables)
+    return Application(procfile, read_procfile(procfile), variables)
 
 
-def _read_procfile(path: str) -> dict[str, str]:
+def read_procfile(path: str) -> dict[str, str]:
     """Return the command line of each process type, by name, in the order of the file.
 
     Raises:
@@ -170,6 +172,21 @@ def expand_instances(
             name = f"{process_type}.{index + 1}"
             port = first_port + place * PORTS_PER_TYPE + index
             yield Instance(name, line, parse_port(str(port), name))
+
+
+def parse_port(text: str, source: str) -> int:
+    """Return a port as a number.
+
+    Args:
+        text: the port in decimal.
+        source: the option, variable or process that the port belongs to, for the error message.
+
+    Raises:
+        CommandError: `text` is not a valid port.
+    """
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise CommandError(f"{source}: {text!r} is not a valid port")
+    return int(text)
 
 
 def _check_defined(

@@ -1,0 +1,277 @@
+"""Turn the values of a configuration, whose types are right, into commands and options."""
+
+from __future__ import annotations
+
+import os
+from graphlib import CycleError, TopologicalSorter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from currant._values.command import Command
+from currant._values.errors import CommandError, suggestion
+from currant._values.launch_spec import SILENT
+from currant._values.plan import Plan
+from currant._values.policies import Policies
+from currant._values.restart import as_restart_policy
+from currant._values.shell_syntax import with_exec
+from currant.config._config import Config
+from currant.config._env_files import read_env_files
+from currant.config._options import converted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from currant.config._documents import Document
+    from currant.config._problems import Key, Problem
+
+__all__ = ["RUNNER_KEYS", "build_config"]
+
+RUNNER_KEYS = (
+    "restart",
+    "kill_others_on",
+    "grace",
+    "max_processes",
+    "timeout",
+    "capture",
+    "cgroup",
+    "kill_mode",
+    "leftovers",
+    "wrap",
+)
+"""The keys at the top level that are options of the Runner."""
+
+DISPLAY_KEYS = (
+    "prefix",
+    "prefix_length",
+    "timestamps",
+    "raw",
+    "group",
+    "merge",
+    "color",
+    "json",
+    "quiet",
+    "log_dir",
+    "summary",
+    "success",
+)
+"""The keys at the top level that are options of the command line."""
+
+COMMAND_KEYS = ("cwd", "stop_signal", "idle_timeout", "max_output", "stdin")
+"""The keys at the top level that are defaults for each command."""
+
+OWN_KEYS = ("command", "env", "env_file", "profiles", "hidden")
+"""The keys of a command that are no options of `Command`."""
+
+DEFAULT_GRACE = 5.0
+
+
+def build_config(
+    values: Mapping[str, Any],
+    document: Document,
+    variables: Mapping[str, str],
+    sources: Sequence[str],
+    problems: list[Problem],
+) -> Config:
+    """Return what the values of a configuration mean.
+
+    Args:
+        values: the values of the files, of the right types.
+        document: where they are written.
+        variables: the variables from files, for all commands.
+        sources: the paths of the files.
+        problems: gets all mistakes; if there are any, the result is of no use.
+    """
+    return _Builder(values, document, variables, problems).build(sources)
+
+
+class _Builder:
+    """Builds a configuration, and goes on after a mistake."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        document: Document,
+        variables: Mapping[str, str],
+        problems: list[Problem],
+    ) -> None:
+        self._values = values
+        self._document = document
+        self._env = {**variables, **_texts(values.get("env", {}))}
+        self._problems = problems
+
+    def build(self, sources: Sequence[str]) -> Config:
+        tables: Mapping[str, Mapping[str, Any]] = self._values["commands"]
+        if not tables:
+            self._problem((), "defines no command; add a table [commands]")
+        runner = {
+            key: self._option((key,), value)
+            for key, value in self._values.items()
+            if key in RUNNER_KEYS
+        }
+        display = {key: value for key, value in self._values.items() if key in DISPLAY_KEYS}
+        if "log_dir" in display:
+            display["log_dir"] = self._path(("log_dir",), display["log_dir"])
+        commands = {name: self._command(name, table) for name, table in tables.items()}
+        self._check_names(tables)
+        self._check_dependencies(commands)
+        if not self._problems:
+            self._check_together([each for each in commands.values() if each], runner)
+        profiles: dict[str, tuple[str, ...]] = {}
+        for name, table in tables.items():
+            for profile in table.get("profiles", ()):
+                profiles[profile] = (*profiles.get(profile, ()), name)
+        return Config(
+            commands=tuple(each for each in commands.values() if each),
+            runner=MappingProxyType(runner),
+            display=MappingProxyType(display),
+            env=MappingProxyType(self._env),
+            hidden=frozenset(name for name, table in tables.items() if table.get("hidden")),
+            profiles=MappingProxyType(profiles),
+            sources=tuple(sources),
+            folder=os.path.dirname(sources[0]),
+        )
+
+    def _problem(self, key: Key, text: str) -> None:
+        self._problems.append(self._document.problem(key, text))
+
+    def _path(self, key: Key, path: str) -> str:
+        """Return a path that begins where the file is that it is written in."""
+        return os.path.join(self._document.place_of(key).folder, path)
+
+    # ---- commands ----
+
+    def _command(self, name: str, table: Mapping[str, Any]) -> Command | None:
+        """Return a command; None if it is wrong."""
+        before = len(self._problems)
+        key: Key = ("commands", name)
+        options = self._defaults(table)
+        for option, value in table.items():
+            if option not in OWN_KEYS:
+                options[option] = self._option((*key, option), value)
+        options.setdefault("cwd", os.path.dirname(self._document.place_of(()).file) or None)
+        options.setdefault("stdin", None if options.get("pty") else SILENT)
+        options["env"] = {
+            **self._env,
+            **self._file_variables((*key, "env_file"), table.get("env_file", ())),
+            **_texts(table.get("env", {})),
+        }
+        if len(self._problems) > before:
+            return None
+        build = _builder(table["command"])
+        try:
+            return build(name=name, **options)
+        except ValueError as error:
+            whole = str(error)
+        for option, value in options.items():
+            try:
+                build(name=name, **{option: value})
+            except ValueError as error:
+                self._problem((*key, option), _without_name(error, name))
+        if len(self._problems) == before:  # Only together, or the words themselves, are wrong.
+            self._problem(key, _without_name(whole, name))
+        return None
+
+    def _defaults(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that the top level has for all commands."""
+        defaults = {
+            key: self._option((key,), value)
+            for key, value in self._values.items()
+            if key in COMMAND_KEYS and key not in table
+        }
+        if "stdout" in table:  # Its output does not come to currant.
+            defaults.pop("idle_timeout", None)
+            defaults.pop("max_output", None)
+        return defaults
+
+    def _file_variables(self, key: Key, files: str | Sequence[str]) -> dict[str, str]:
+        """Return the variables of the files that a command names."""
+        names = [files] if isinstance(files, str) else files
+        try:
+            return read_env_files(self._path(key, name) for name in names)
+        except CommandError as error:
+            self._problem(key, str(error))
+            return {}
+
+    def _option(self, key: Key, value: Any) -> Any:  # noqa: ANN401 - each option has its type
+        """Return the value of an option as the library has it; None if it is wrong."""
+        try:
+            return converted(str(key[-1]), value, self._document.place_of(key).folder)
+        except ValueError as error:
+            self._problem(key, str(error))
+            return None
+
+    # ---- all commands together ----
+
+    def _check_names(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, table in tables.items():
+            for other in _replicas(name, table):
+                if other in tables:
+                    text = f"a replica of {name!r} has this name, too; give one of them another"
+                    self._problem(("commands", other), text)
+
+    def _check_dependencies(self, commands: Mapping[str, Command | None]) -> None:
+        tables = self._values["commands"]
+        names = list(self._document.data["commands"])  # also of commands with other mistakes
+        known = [*names, *(each for name in tables for each in _replicas(name, tables[name]))]
+        graph: dict[str, Sequence[str]] = {}
+        for name in commands:
+            key = ("commands", name, "after")
+            after = tables[name].get("after", ())
+            needs = [after] if isinstance(after, str) else list(after)
+            for index, other in enumerate(needs):
+                if other not in known:
+                    at = key if isinstance(after, str) else (*key, other)
+                    at = (*key, index) if isinstance(after, list) else at
+                    self._problem(at, f"there is no command {other!r}{suggestion(other, names)}")
+            graph[name] = [each for each in needs if each in tables]
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            cycle: Sequence[str] = error.args[1][::-1]
+            text = " after ".join(map(repr, cycle))
+            self._problem(("commands", cycle[0], "after"), f"commands wait for one another: {text}")
+
+    def _check_together(self, commands: Sequence[Command], runner: Mapping[str, Any]) -> None:
+        """Check what the Runner will check, such as a wait for a success that cannot come."""
+        policies = Policies(
+            restart=as_restart_policy(runner.get("restart", "never")),
+            kill_others_on=runner.get("kill_others_on"),
+            grace=runner.get("grace", DEFAULT_GRACE),
+            capture=runner.get("capture", False),
+            kill_mode=runner.get("kill_mode", "group"),
+            leftovers=runner.get("leftovers", "stop"),
+        )
+        try:
+            plan = Plan(commands, policies)
+            for command in plan.commands.values():
+                plan.policies_of(command)
+        except ValueError as error:
+            named = next((each for each in commands if f"{each.name!r}: " in str(error)), None)
+            if named is None:
+                self._problem((), str(error))
+            else:
+                self._problem(("commands", named.name), _without_name(error, named.name))
+
+
+def _builder(command: str | Sequence[str]) -> Callable[..., Command]:
+    """Return the function that builds a command of a shell line, or of words."""
+
+    def build(**options: Any) -> Command:  # noqa: ANN401 - those of Command
+        if isinstance(command, str):
+            return Command.shell(with_exec(command), **options)
+        return Command(command, **options)
+
+    return build
+
+
+def _texts(variables: Mapping[str, str | int]) -> dict[str, str]:
+    return {name: str(value) for name, value in variables.items()}
+
+
+def _replicas(name: str, table: Mapping[str, Any]) -> list[str]:
+    count = table.get("replicas", 1)
+    return [f"{name}.{number}" for number in range(1, count + 1)] if count > 1 else []
+
+
+def _without_name(error: ValueError | str, name: str) -> str:
+    return str(error).removeprefix(f"command {name!r}: ")
