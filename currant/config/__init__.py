@@ -13,5 +13,6 @@ expands ``${NAME}``.  `_model` has the tables and keys, for pydantic and for `sc
 from currant.config._config import Config
 from currant.config._load import load
 from currant.config._problems import ConfigError, Problem
+from currant.config._schema import read_schema
 
-__all__ = ["Config", "ConfigError", "Problem", "load"]
+__all__ = ["Config", "ConfigError", "Problem", "load", "read_schema"]

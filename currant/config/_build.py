@@ -121,6 +121,7 @@ class _Builder:
             for profile in table.get("profiles", ()):
                 profiles[profile] = (*profiles.get(profile, ()), name)
         return Config(
+            values=MappingProxyType(dict(self._values)),
             commands=tuple(each for each in commands.values() if each),
             runner=MappingProxyType(runner),
             display=MappingProxyType(display),

@@ -32,6 +32,8 @@ class Config:
     A configuration compares by its fields, so that a program can find what has changed since.
 
     Attributes:
+        values: the values of all files together, as TOML has them, such as
+            ``{"grace": 10, "commands": {"web": {"command": "serve"}}}``.
         commands: all commands, in the order of the files.
         runner: the options of the `Runner` that the files set, by name.
         display: the options of the command line about output that the files set, by name, such as
@@ -43,6 +45,7 @@ class Config:
         folder: the folder of the project: that of the first file.
     """
 
+    values: Mapping[str, Any]
     commands: tuple[Command, ...]
     runner: Mapping[str, Any]
     display: Mapping[str, Any]
@@ -90,19 +93,37 @@ class Config:
             )
         return tuple(command for command in self.commands if command.name in chosen)
 
+    def in_order(self, commands: Iterable[Command]) -> tuple[Command, ...]:
+        """Return commands so that each follows those that it waits for, otherwise as they are."""
+        waiting = {command.name: command for command in commands}
+        ordered: list[Command] = []
+        while waiting:
+            free = [
+                command
+                for command in waiting.values()
+                if not any(self._base(name) in waiting for name in command.after)
+            ]
+            for command in free:
+                del waiting[command.name]
+            ordered += free
+        return tuple(ordered)
+
     def _with_needed(self, names: Iterable[str]) -> set[str]:
         """Return the names, and those of all commands that these depend on."""
         by_name = {command.name: command for command in self.commands}
         chosen = set[str]()
         unvisited = list(names)
         while unvisited:
-            name = unvisited.pop()
-            if name not in by_name:  # one of several replicas
-                name = name.rpartition(".")[0]
+            name = self._base(unvisited.pop())
             if name not in chosen:
                 chosen.add(name)
                 unvisited += by_name[name].after
         return chosen
+
+    def _base(self, name: str) -> str:
+        """Return the name of a command without the number of a replica."""
+        is_whole = any(command.name == name for command in self.commands)
+        return name if is_whole else name.rpartition(".")[0]
 
     @property
     def _files(self) -> str:

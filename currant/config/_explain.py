@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from currant.config._model import TABLES, CommandTable, TopTable, own_keys
+from currant.config._toml import to_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -124,13 +124,9 @@ def _nearest(name: object, names: Sequence[str]) -> str:
 
 def shown(value: object) -> str:
     """Return a value as TOML writes it, or what it is if that is long."""
-    match value:
-        case dict():
-            return "a table"
-        case list():
-            return "an array"
-        case bool() | str() | int():
-            text = json.dumps(value, ensure_ascii=False)
-        case _:
-            text = str(value)
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    text = to_toml(value)
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."

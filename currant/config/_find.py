@@ -7,7 +7,7 @@ import os
 from currant.config._documents import PYPROJECT, own_table, read_toml
 from currant.config._problems import ConfigError, Problem
 
-__all__ = ["find_config", "local_config"]
+__all__ = ["CONFIG", "find_config", "local_config"]
 
 CONFIG = "currant.toml"
 LOCAL = "currant.local.toml"

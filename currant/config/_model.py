@@ -145,6 +145,16 @@ class Table(BaseModel):
         return name in self.model_fields_set
 
 
+def _require_one_of(*keys: str) -> dict[str, Any]:
+    """Return the rule of a schema that exactly one of some keys is there."""
+    return {"oneOf": [{"required": [key]} for key in keys]}
+
+
+def _require_any_of(*keys: str) -> dict[str, Any]:
+    """Return the rule of a schema that some of these keys are there."""
+    return {"anyOf": [{"required": [key]} for key in keys]}
+
+
 def _check_one_of(table: Table, names: tuple[str, ...]) -> None:
     """Raise an error if a table does not have exactly one of several keys."""
     given = [key_of(table, name) for name in names if table.has(name)]
@@ -220,6 +230,8 @@ class FileTable(Table):
 class InputTable(Table):
     """What the command reads from its stdin."""
 
+    model_config = ConfigDict(json_schema_extra=_require_one_of("file", "text"))
+
     file: Text = _option("The path of a file, from the folder of the command on.", "in.txt")
     text: str = _option("The input itself, followed by its end.", "yes\n")
 
@@ -231,6 +243,18 @@ class InputTable(Table):
 
 class ProbeTable(Table):
     """A check of whether a command is ready, or alive; it has one of the first seven keys."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            **_require_one_of("tcp", "http", "line", "command", "delay", "all", "any"),
+            "dependencies": {
+                "own": _require_any_of("tcp", "http"),
+                "status": ["http"],
+                "stream": ["line"],
+                "raw": ["line"],
+            },
+        }
+    )
 
     tcp: Annotated[
         Annotated[int, Field(ge=1, le=65535), Tag("<number>")] | Annotated[Text, Tag("<text>")],
@@ -253,7 +277,10 @@ class ProbeTable(Table):
             list[Annotated[int, Field(ge=100, le=599)]], Field(min_length=1), Tag("<list>")
         ],
         BY_KIND,
-    ] = _option("With http: the status code that is expected, or several; 200 by default.", 204)
+    ] = _option(
+        "With http: the status code that is expected, or several; by default any from 200 to 399.",
+        204,
+    )
     stream: Literal["stdout", "stderr"] = _option("With line: the stream; both by default.")
     raw: Flag = _option("With line: whether escape sequences are searched, too.")
     interval: PositiveSeconds = _option(

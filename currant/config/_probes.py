@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["probe_from_table", "probe_from_text"]
 
-THIS_MACHINE = "127.0.0.1"
+THIS_MACHINE = "localhost"
+
+SUCCESSFUL = tuple(range(200, 400))
+"""The status codes of a server that serves.  A redirect, as to a login page, is one of them."""
 
 _SHORT_URL = re.compile(r"(?P<port>[0-9]+)(?P<target>/.*)?")
 
@@ -68,7 +71,7 @@ def _tcp(value: str | int, options: dict[str, Any]) -> Probe:
 def _http(value: str, options: dict[str, Any]) -> Probe:
     if short := _SHORT_URL.fullmatch(value):
         value = f"http://{THIS_MACHINE}:{short['port']}{short['target'] or '/'}"
-    return ready.http(value, **options)
+    return ready.http(value, **{"status": SUCCESSFUL, **options})
 
 
 def _line(value: str, options: dict[str, Any]) -> Probe:

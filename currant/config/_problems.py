@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from currant._values.errors import CurrantError
 from currant._values.names import printable
+from currant.config._toml import toml_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,6 +77,5 @@ def dotted(key: Key) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if part.replace("-", "_").isidentifier() and part.isascii() else f'"{part}"'
-            text += f".{name}" if text else name
+            text += f".{toml_key(part)}" if text else toml_key(part)
     return text

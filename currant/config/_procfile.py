@@ -36,10 +36,10 @@ _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 
 
 class Application(NamedTuple):
-    """A Procfile and the variables for its processes."""
+    """Procfiles and the variables for their processes."""
 
     procfile: str
-    """The path of the Procfile."""
+    """The path of the first Procfile."""
     processes: Mapping[str, str]
     """The command line of each process type, by name, in the order of the Procfile."""
     variables: Mapping[str, str]
@@ -54,27 +54,31 @@ class Instance(NamedTuple):
     port: int
 
 
-def read_application(procfile: str | None, env: str | None) -> Application:
-    """Read a Procfile, and the variables for its processes.
+def read_application(procfiles: Sequence[str], env: str | None) -> Application:
+    """Read Procfiles, and the variables for their processes.
 
     Args:
-        procfile: the path of the Procfile; None: the value of ``PROCFILE`` in the files of
-            variables, or else in currant's environment, or else ``Procfile``.
-        env: paths of files of variables, separated by commas; None: ``.env`` beside the Procfile,
-            if this file exists.
+        procfiles: the paths of the Procfiles; a later one replaces processes of an earlier one.
+            Empty: the value of ``PROCFILE`` in the files of variables, or else in currant's
+            environment, or else ``Procfile``.
+        env: paths of files of variables, separated by commas; None: ``.env`` beside the first
+            Procfile, if this file exists.
 
     Raises:
         CommandError: a file cannot be read, or a line cannot be parsed.
     """
-    folder = os.path.dirname(procfile or "")
+    folder = os.path.dirname(procfiles[0]) if procfiles else ""
     beside = os.path.join(folder, ".env")
     if env is not None:
         variables = read_env_files(path.strip() for path in env.split(","))
     else:
         variables = read_env_files([beside] if os.path.exists(beside) else [])
-    if procfile is None:
-        procfile = variables.get("PROCFILE") or os.environ.get("PROCFILE") or "Procfile"
-    return Application(procfile, read_procfile(procfile), variables)
+    if not procfiles:
+        procfiles = [variables.get("PROCFILE") or os.environ.get("PROCFILE") or "Procfile"]
+    processes: dict[str, str] = {}
+    for procfile in procfiles:
+        processes |= read_procfile(procfile)
+    return Application(procfiles[0], processes, variables)
 
 
 def read_procfile(path: str) -> dict[str, str]:
