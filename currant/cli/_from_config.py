@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from currant._values.errors import CommandError
+from currant._values.restart import RestartPolicy
 from currant.cli._build import (
     START_TEXTS,
     Prepared,
@@ -144,9 +145,7 @@ def _settings_of(options: StartOptions, given: Collection[str]) -> dict[str, Any
     values = cast("Mapping[str, Any]", options)
     settings = {name: values[name] for name in SAME_NAME if name in given}
     if any(name in given for name in RESTART):
-        settings["restart"] = asdict(restart_policy(options))
-        if options["max_restarts"] is None:
-            del settings["restart"]["max_restarts"]
+        settings["restart"] = _as_table(restart_policy(options))
     if "stop_signal" in given:
         settings["stop_signal"] = int(options["stop_signal"])
     if "wrap" in given and options["wrap"]:
@@ -156,6 +155,15 @@ def _settings_of(options: StartOptions, given: Collection[str]) -> dict[str, Any
     if "" in options["quiet_processes"]:
         settings["quiet"] = True
     return settings
+
+
+def _as_table(policy: RestartPolicy) -> dict[str, Any]:
+    """Return a policy as a configuration writes it, without what is the default."""
+    default = RestartPolicy(policy.when)
+    changed = {
+        name: value for name, value in asdict(policy).items() if value != getattr(default, name)
+    }
+    return {"when": policy.when, **changed}
 
 
 def _runner_from_config(config: Config, names: Sequence[str], options: StartOptions) -> Prepared:

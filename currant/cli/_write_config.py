@@ -13,7 +13,7 @@ from currant._values.errors import CommandError, CurrantError
 from currant.cli._labels import default_name
 from currant.cli._report import USAGE_ERROR
 from currant.config._find import CONFIG
-from currant.config._procfile import DEFAULT_PORT, PORTS_PER_TYPE, read_procfile
+from currant.config._procfile import DEFAULT_PORT, DEFAULT_PROCFILE, PORTS_PER_TYPE, read_procfile
 from currant.config._toml import to_toml, toml_key
 from currant.config._variables import escape
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["from_commands", "from_processes", "init"]
-
-PROCFILE = "Procfile"
 
 _PORT = re.compile(r"\$(?:PORT\b|\{PORT\b)")
 
@@ -55,8 +53,8 @@ ADVICE = """
 )
 def init(procfile: str | None) -> int:
     """Write a first currant.toml, from a Procfile or by asking for the commands."""
-    if procfile is None and os.path.exists(PROCFILE):
-        procfile = PROCFILE
+    if procfile is None and os.path.exists(DEFAULT_PROCFILE):
+        procfile = DEFAULT_PROCFILE
     try:
         if os.path.lexists(CONFIG):
             raise CommandError(f"{CONFIG} exists already; nothing has been written")
@@ -66,7 +64,7 @@ def init(procfile: str | None) -> int:
             text = from_commands(_ask())
         else:
             raise CommandError(
-                f"there is no {PROCFILE} here, and nobody to ask: stdin is no terminal"
+                f"there is no {DEFAULT_PROCFILE} here, and nobody to ask: stdin is no terminal"
             )
         _write(text)
     except CurrantError as error:
@@ -112,13 +110,12 @@ def from_processes(lines: Mapping[str, str]) -> str:
         if _PORT.search(lines[name])
     }
     text = HEADER + 'kill_others_on = "exit"  # as with a Procfile\n'
-    plain = {name: line for name, line in lines.items() if name not in ports}
-    if plain:
-        text += "\n[commands]\n" + "".join(_pairs(plain))
-    for name, port in ports.items():
-        text += f"\n[commands.{toml_key(name)}]\n"
-        text += f"command = {to_toml(escape(lines[name]))}\n"
-        text += f"env = {{ PORT = {port} }}\n"
+    if not ports:
+        return text + "\n[commands]\n" + "".join(_pairs(lines))
+    for name, line in lines.items():
+        text += f"\n[commands.{toml_key(name)}]\ncommand = {to_toml(escape(line))}\n"
+        if name in ports:
+            text += f"env = {{ PORT = {ports[name]} }}\n"
     return text
 
 

@@ -19,7 +19,7 @@ from currant.config._env_files import read_env_files
 from currant.config._options import converted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from currant.config._documents import Document
     from currant.config._problems import Key, Problem
@@ -101,16 +101,10 @@ class _Builder:
 
     def build(self, sources: Sequence[str]) -> Config:
         tables: Mapping[str, Mapping[str, Any]] = self._values["commands"]
-        if not tables:
+        if not self._document.data["commands"]:
             self._problem((), "defines no command; add a table [commands]")
-        runner = {
-            key: self._option((key,), value)
-            for key, value in self._values.items()
-            if key in RUNNER_KEYS
-        }
-        display = {key: value for key, value in self._values.items() if key in DISPLAY_KEYS}
-        if "log_dir" in display:
-            display["log_dir"] = self._path(("log_dir",), display["log_dir"])
+        runner = self._options(RUNNER_KEYS)
+        display = self._options(DISPLAY_KEYS)
         commands = {name: self._command(name, table) for name, table in tables.items()}
         self._check_names(tables)
         self._check_dependencies(commands)
@@ -133,11 +127,15 @@ class _Builder:
         )
 
     def _problem(self, key: Key, text: str) -> None:
-        self._problems.append(self._document.problem(key, text))
+        problem = self._document.problem(key, text)
+        if problem not in self._problems:  # A default may be wrong for each command.
+            self._problems.append(problem)
 
-    def _path(self, key: Key, path: str) -> str:
-        """Return a path that begins where the file is that it is written in."""
-        return os.path.join(self._document.place_of(key).folder, path)
+    def _options(self, keys: Collection[str]) -> dict[str, Any]:
+        """Return the options of these names that the top level sets."""
+        return {
+            key: self._option((key,), value) for key, value in self._values.items() if key in keys
+        }
 
     # ---- commands ----
 
@@ -162,23 +160,33 @@ class _Builder:
         try:
             return build(name=name, **options)
         except ValueError as error:
-            whole = str(error)
+            self._explain(error, build, name, options)
+            return None
+
+    def _explain(
+        self, error: ValueError, build: Callable[..., Command], name: str, options: dict[str, Any]
+    ) -> None:
+        """Find out which options of a command are wrong."""
+        key: Key = ("commands", name)
+        found = False
+        try:
+            build(name=name)
+        except ValueError as only:
+            self._problem((*key, "command"), _without_name(only, name))
+            return
         for option, value in options.items():
             try:
                 build(name=name, **{option: value})
-            except ValueError as error:
-                self._problem((*key, option), _without_name(error, name))
-        if len(self._problems) == before:  # Only together, or the words themselves, are wrong.
-            self._problem(key, _without_name(whole, name))
-        return None
+            except ValueError as only:
+                is_own = option in self._values["commands"][name]
+                self._problem((*key, option) if is_own else (option,), _without_name(only, name))
+                found = True
+        if not found:  # Each is right by itself.
+            self._problem(key, _without_name(error, name))
 
     def _defaults(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that the top level has for all commands."""
-        defaults = {
-            key: self._option((key,), value)
-            for key, value in self._values.items()
-            if key in COMMAND_KEYS and key not in table
-        }
+        defaults = self._options([key for key in COMMAND_KEYS if key not in table])
         if "stdout" in table:  # Its output does not come to currant.
             defaults.pop("idle_timeout", None)
             defaults.pop("max_output", None)
@@ -188,7 +196,8 @@ class _Builder:
         """Return the variables of the files that a command names."""
         names = [files] if isinstance(files, str) else files
         try:
-            return read_env_files(self._path(key, name) for name in names)
+            folder = self._document.place_of(key).folder
+            return read_env_files(os.path.join(folder, name) for name in names)
         except CommandError as error:
             self._problem(key, str(error))
             return {}
@@ -198,7 +207,7 @@ class _Builder:
         try:
             return converted(str(key[-1]), value, self._document.place_of(key).folder)
         except ValueError as error:
-            self._problem(key, str(error))
+            self._problem(key, _without_name(error, ""))
             return None
 
     # ---- all commands together ----

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from currant.config._model import TABLES, CommandTable, TopTable, own_keys
+from currant.config._model import SIZE, TABLES, VARIABLE_NAME, CommandTable, TopTable, own_keys
 from currant.config._toml import to_toml
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ EXPECTED = {
     "too_short": "an array that is not empty",
 }
 """What is expected instead of a value, by the type of pydantic's error."""
+
+PATTERNS = {
+    SIZE: 'a number of bytes, such as 500, "10k", "10M" or "1G"',
+    VARIABLE_NAME: "the name of a variable, without =",
+}
+"""What a text must be instead, by the pattern that it does not match."""
 
 BOUNDS = {
     "greater_than_equal": ("ge", ">="),
@@ -108,7 +114,7 @@ def _text_of(found: ErrorDetails) -> str:
         tags = context["expected_tags"].replace("'", "").split(", ")
         expected = " or ".join(KINDS[tag] for tag in tags)
     elif kind == "string_pattern_mismatch":
-        expected = f"a text that matches {context['pattern']}"
+        expected = PATTERNS[context["pattern"]]
     else:
         expected = EXPECTED.get(kind, found["msg"])
     return f"got {shown(value)}, expected {expected}"

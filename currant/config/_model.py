@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-__all__ = ["TABLES", "CommandTable", "ProbeTable", "Table", "TopTable", "kind_of", "own_keys"]
+__all__ = [
+    "SIZE",
+    "TABLES",
+    "VARIABLE_NAME",
+    "CommandTable",
+    "ProbeTable",
+    "Table",
+    "TopTable",
+    "kind_of",
+    "own_keys",
+]
 
 
 KINDS: Sequence[tuple[type | tuple[type, ...], str]] = (
@@ -98,6 +108,9 @@ def _as_table(value: object) -> object:
 
 OR_VARIABLE = _OrVariable()
 
+SIZE = "^[1-9][0-9]*[kKmMgG]?$"
+VARIABLE_NAME = "^[^=]+$"
+
 Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), OR_VARIABLE]
 PositiveSeconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), OR_VARIABLE]
 Count: TypeAlias = Annotated[int, Field(ge=1), OR_VARIABLE]
@@ -115,7 +128,7 @@ Words: TypeAlias = Annotated[
 ]
 Size: TypeAlias = Annotated[
     Annotated[int, Field(ge=1), Tag("<number>")]
-    | Annotated[str, Field(pattern=r"^[1-9][0-9]*[kKmMgG]?$"), Tag("<text>")],
+    | Annotated[str, Field(pattern=SIZE), Tag("<text>")],
     BY_KIND,
 ]
 Account: TypeAlias = Annotated[
@@ -127,7 +140,7 @@ Signal: TypeAlias = Annotated[
 Variable: TypeAlias = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[int, Tag("<number>")], BY_KIND
 ]
-Variables: TypeAlias = dict[Annotated[str, Field(pattern=r"^[^=]+$")], Variable]
+Variables: TypeAlias = dict[Annotated[str, Field(pattern=VARIABLE_NAME)], Variable]
 
 
 def _option(description: str, *examples: object, **more: Any) -> Any:  # noqa: ANN401 - as pydantic.Field
@@ -138,7 +151,7 @@ def _option(description: str, *examples: object, **more: Any) -> Any:  # noqa: A
 class Table(BaseModel):
     """The base class of all tables: no unknown keys, and no values of another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=False)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     def has(self, name: str) -> bool:
         """Return whether a key is there."""
@@ -329,8 +342,6 @@ Stdin: TypeAlias = Annotated[
     | Annotated[InputTable, Tag("<table>")],
     BY_KIND,
 ]
-
-ProbeTable.model_rebuild()
 
 CWD = "The folder to run in, from the folder of this file on."
 ENV = "Variables, in addition to those of currant's environment."

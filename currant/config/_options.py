@@ -15,6 +15,7 @@ from currant._values.limits import Limits
 from currant._values.restart import RestartPolicy
 from currant.config._probes import probe_from_table, probe_from_text
 from currant.sinks import check_style
+from currant.sinks._templates import NO_TEXTS, Templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ def converted(option: str, value: Any, folder: str) -> Any:  # noqa: ANN401 - ea
     return value if convert is None else convert(value, folder)
 
 
-def _cwd(path: str, folder: str) -> str:
+def _path(path: str, folder: str) -> str:
     return os.path.join(folder, path)
 
 
@@ -90,6 +91,12 @@ def _wrap(value: str | list[str], _: str) -> tuple[str, ...]:
     return tuple(shlex.split(value) if isinstance(value, str) else value)
 
 
+def _prefix(template: str, _: str) -> str:
+    """Check the fields of a prefix."""
+    Templates(template, None, NO_TEXTS, in_color=False)
+    return template
+
+
 def _flush_after(value: float | str, _: str) -> float | str | None:
     return None if value == "never" else value
 
@@ -105,10 +112,12 @@ _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "alive": _probe,
     "capture": _capture,
     "color": _color,
-    "cwd": _cwd,
+    "cwd": _path,
     "flush_after": _flush_after,
     "limits": _limits,
+    "log_dir": _path,
     "max_output": _size,
+    "prefix": _prefix,
     "pty": _pty,
     "ready": _probe,
     "restart": _restart,

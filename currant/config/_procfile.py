@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PORT",
+    "DEFAULT_PROCFILE",
+    "PORTS_PER_TYPE",
     "Application",
     "Instance",
     "expand_instances",
@@ -28,6 +30,7 @@ __all__ = [
     "select_processes",
 ]
 
+DEFAULT_PROCFILE = "Procfile"
 DEFAULT_PORT = 5000
 PORTS_PER_TYPE = 100
 """The distance between the first ports of two successive process types."""
@@ -74,7 +77,7 @@ def read_application(procfiles: Sequence[str], env: str | None) -> Application:
     else:
         variables = read_env_files([beside] if os.path.exists(beside) else [])
     if not procfiles:
-        procfiles = [variables.get("PROCFILE") or os.environ.get("PROCFILE") or "Procfile"]
+        procfiles = [variables.get("PROCFILE") or os.environ.get("PROCFILE") or DEFAULT_PROCFILE]
     processes: dict[str, str] = {}
     for procfile in procfiles:
         processes |= read_procfile(procfile)
@@ -93,7 +96,8 @@ def read_procfile(path: str) -> dict[str, str]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             lines = file.read().split("\n")
     except OSError as error:
-        raise CommandError(f"cannot read the Procfile {path}: {error.strerror}") from error
+        advice = "; 'currant init' writes a currant.toml" if path == DEFAULT_PROCFILE else ""
+        raise CommandError(f"cannot read the Procfile {path}: {error.strerror}{advice}") from error
     processes: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()

@@ -24,6 +24,9 @@ _REFERENCE = re.compile(
     re.VERBOSE,
 )
 
+_SPECIAL = re.compile(r"\$\$+|\$(?=\{)")
+"""Dollar signs that do not stand for themselves."""
+
 
 class Expanded(str):
     """A text that had a variable in it, so that it may stand for a number or a truth value."""
@@ -89,4 +92,4 @@ def _unset(name: str) -> str:
 
 def escape(text: str) -> str:
     """Return `text` in a form that `expand` turns into `text`."""
-    return text.replace("$", "$$")
+    return _SPECIAL.sub(lambda match: 2 * match[0], text)
