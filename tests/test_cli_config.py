@@ -7,7 +7,9 @@ are called in this one.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -330,3 +332,25 @@ def test_text_of_init_is_a_configuration(folder: Path) -> None:
         Path("currant.toml").write_text(text)
         tables = load().values["commands"]
         assert {name: tables[name]["command"] for name in lines} == lines
+
+
+# ---- the page ----
+
+PAGE = Path(__file__).parent.parent / "docs" / "config.md"
+
+BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_page_shows_what_the_commands_print() -> None:
+    """Each file on the page is written, and each command after it prints the text below it."""
+    blocks = [(block["kind"], block["text"]) for block in BLOCK.finditer(PAGE.read_text())]
+    printed: list[tuple[str, str]] = []
+    for (kind, text), (_, expected) in pairwise([*blocks, ("", "")]):
+        if kind == "toml" and (name := re.match(r"# (\S+\.toml)\n", text)):
+            Path(name[1]).write_text(text)
+        elif kind == "sh":
+            called = call(*text.split()[1:])
+            printed.append((called.out + called.err, expected))
+    assert len(printed) == 3
+    for shown, expected in printed:
+        assert shown == expected

@@ -19,16 +19,6 @@ __all__ = ["Config"]
 class Config:
     """What the files of a configuration say.
 
-    Start all commands that need no profile::
-
-        from currant import Runner
-        from currant.config import load
-
-        async def start() -> None:
-            config = load()
-            async with Runner(config.select(), **config.runner) as runner:
-                await runner.join()
-
     A configuration compares by its fields, so that a program can find what has changed since.
 
     Attributes:

@@ -32,7 +32,19 @@ def load(
     env_files: Sequence[StrOrPath] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Read the configuration of a project.
+    r"""Read the configuration of a project.
+
+    Start what ``currant start`` would start::
+
+        from pathlib import Path
+
+        from currant import Runner
+        from currant.config import load
+
+        Path("currant.toml").write_text('[commands]\nhello = "echo hello"')
+        config = load()
+        async with Runner(config.select(), **config.runner) as runner:
+            await runner.join()
 
     Args:
         files: files in TOML or Procfiles, of which a later one replaces the values of an earlier
