@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from currant import (
     PIPE,
@@ -906,6 +908,45 @@ def test_schema_refuses_what_the_validator_refuses(
 ) -> None:
     """An editor shows each mistake of a type, a key, a word or a limit."""
     assert not validate(tomllib.loads(text))
+
+
+STRANGE: tuple[Any, ...] = (
+    *(True, False, 0, 1, -1, 3.5, -0.5, 100, 300, 600, 99999),
+    *("", " ", "a", "\0", "é", "'", "tcp:80", "10M", "always", "auto", "never", "null", "inherit"),
+    *("stdout", "TERM", "mixed", "stop", "ready"),
+    *([], [1], ["a"], [""], [["a"]], [True], [300], [{"tcp": 1}]),
+    *({}, {"a": "b"}, {"a": 1}, {"a": "ready"}, {"": "x"}, {"a=": "b"}, {"file": "x"}),
+    *({"file": ""}, {"text": ""}, {"file": "x", "text": "y"}, {"when": "always"}, {"tcp": 80}),
+    *({"tcp": 80, "own": True}, {"line": "(", "own": True}, {"all": ["tcp:1"]}, {"all": []}),
+    *({"any": [{"all": [{"delay": 1}]}]}, {"memory": "1G"}, {"rows": 5}, {"tail": 5}),
+)
+"""Values of all kinds, of which a key takes a few."""
+
+
+@pytest.mark.parametrize(
+    "key",
+    [*((key,) for key in own_keys(TopTable)), *(("a", key) for key in own_keys(CommandTable))],
+)
+def test_schema_and_validator_agree_about_each_key(
+    key: tuple[str, ...], validate: Callable[[object], bool]
+) -> None:
+    """Whatever the value, both accept or refuse it, and nothing but a `ConfigError` is raised."""
+    for value in STRANGE:
+        setting = {key[-1]: value}
+        a = {"command": "true"}
+        data = (
+            {"commands": {"a": a}, **setting} if len(key) == 1 else {"commands": {"a": a | setting}}
+        )
+        write("".join(f"{name} = {to_toml(each)}\n" for name, each in data.items()))
+        try:
+            TopTable.model_validate(data)
+        except ValidationError:
+            assert not validate(data), value
+            assert problems()
+        else:
+            assert validate(data), value
+            with suppress(ConfigError):
+                load()
 
 
 def test_schema_describes_each_key() -> None:

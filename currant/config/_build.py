@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from currant._values.command import Command
-from currant._values.errors import CommandError, suggestion
+from currant._values.errors import suggestion
 from currant._values.launch_spec import SILENT
 from currant._values.plan import Plan
 from currant._values.policies import Policies
@@ -63,6 +64,9 @@ OWN_KEYS = ("command", "env", "env_file", "profiles", "hidden")
 """The keys of a command that are no options of `Command`."""
 
 DEFAULT_GRACE = 5.0
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,4}")
+"""The number of a replica."""
 
 
 def build_config(
@@ -198,7 +202,7 @@ class _Builder:
         try:
             folder = self._document.place_of(key).folder
             return read_env_files(os.path.join(folder, name) for name in names)
-        except CommandError as error:
+        except ValueError as error:  # also for a NUL byte in a path
             self._problem(key, str(error))
             return {}
 
@@ -213,23 +217,22 @@ class _Builder:
     # ---- all commands together ----
 
     def _check_names(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
-        for name, table in tables.items():
-            for other in _replicas(name, table):
-                if other in tables:
-                    text = f"a replica of {name!r} has this name, too; give one of them another"
-                    self._problem(("commands", other), text)
+        for name in tables:
+            if _is_replica(name, tables):
+                base = name.rpartition(".")[0]
+                text = f"a replica of {base!r} has this name, too; give one of them another"
+                self._problem(("commands", name), text)
 
     def _check_dependencies(self, commands: Mapping[str, Command | None]) -> None:
         tables = self._values["commands"]
         names = list(self._document.data["commands"])  # also of commands with other mistakes
-        known = [*names, *(each for name in tables for each in _replicas(name, tables[name]))]
         graph: dict[str, Sequence[str]] = {}
         for name in commands:
             key = ("commands", name, "after")
             after = tables[name].get("after", ())
             needs = [after] if isinstance(after, str) else list(after)
             for index, other in enumerate(needs):
-                if other not in known:
+                if other not in names and not _is_replica(other, tables):
                     at = key if isinstance(after, str) else (*key, other)
                     at = (*key, index) if isinstance(after, list) else at
                     self._problem(at, f"there is no command {other!r}{suggestion(other, names)}")
@@ -278,9 +281,11 @@ def _texts(variables: Mapping[str, str | int]) -> dict[str, str]:
     return {name: str(value) for name, value in variables.items()}
 
 
-def _replicas(name: str, table: Mapping[str, Any]) -> list[str]:
-    count = table.get("replicas", 1)
-    return [f"{name}.{number}" for number in range(1, count + 1)] if count > 1 else []
+def _is_replica(name: str, tables: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether a name is that of a replica, such as ``web.2``."""
+    base, _, number = name.rpartition(".")
+    count = tables.get(base, {}).get("replicas", 1)
+    return count > 1 and _NUMBER.fullmatch(number) is not None and int(number) <= count
 
 
 def _without_name(error: ValueError | str, name: str) -> str:

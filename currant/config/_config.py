@@ -85,17 +85,14 @@ class Config:
 
     def in_order(self, commands: Iterable[Command]) -> tuple[Command, ...]:
         """Return commands so that each follows those that it waits for, otherwise as they are."""
-        waiting = {command.name: command for command in commands}
+        by_name = {command.name: command for command in commands}
+        needs = {name: self._needs(command) for name, command in by_name.items()}
         ordered: list[Command] = []
-        while waiting:
-            free = [
-                command
-                for command in waiting.values()
-                if not any(self._base(name) in waiting for name in command.after)
-            ]
-            for command in free:
-                del waiting[command.name]
-            ordered += free
+        while needs:
+            free = [name for name, others in needs.items() if not others & needs.keys()]
+            for name in free:
+                del needs[name]
+            ordered += [by_name[name] for name in free]
         return tuple(ordered)
 
     def _with_needed(self, names: Iterable[str]) -> set[str]:
@@ -104,16 +101,16 @@ class Config:
         chosen = set[str]()
         unvisited = list(names)
         while unvisited:
-            name = self._base(unvisited.pop())
+            name = unvisited.pop()
             if name not in chosen:
                 chosen.add(name)
-                unvisited += by_name[name].after
+                unvisited += self._needs(by_name[name])
         return chosen
 
-    def _base(self, name: str) -> str:
-        """Return the name of a command without the number of a replica."""
-        is_whole = any(command.name == name for command in self.commands)
-        return name if is_whole else name.rpartition(".")[0]
+    def _needs(self, command: Command) -> set[str]:
+        """Return the names of what a command waits for, without the numbers of replicas."""
+        tables = self.values["commands"]
+        return {name if name in tables else name.rpartition(".")[0] for name in command.after}
 
     @property
     def _files(self) -> str:

@@ -26,7 +26,10 @@ def find_config(folder: str = "") -> str | None:
     Raises:
         ConfigError: a ``pyproject.toml`` cannot be read, or the file above belongs to a stranger.
     """
-    at = os.path.abspath(folder)
+    try:
+        at = os.path.abspath(folder)
+    except FileNotFoundError:  # The current folder has been removed.
+        return None
     path = _config_in(folder)
     while path is None:
         above = os.path.dirname(at)

@@ -6,7 +6,7 @@ import os
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from currant._values.errors import CommandError, MissingExtraError
+from currant._values.errors import MissingExtraError
 from currant.config._documents import Document, merged, read_document
 from currant.config._env_files import read_env_files
 from currant.config._find import find_config, local_config
@@ -89,7 +89,8 @@ def load(
         config = build_config(values, document, variables, paths, problems)
         if not problems:
             return config
-    raise ConfigError(sorted(problems, key=lambda each: _place_in(paths, each)))
+    unique = dict.fromkeys(problems)
+    raise ConfigError(sorted(unique, key=lambda each: _place_in(paths, each)))
 
 
 def _place_in(paths: Sequence[str], problem: Problem) -> tuple[int, int]:
@@ -134,7 +135,7 @@ def _variables(
         return {}  # What is wrong with the key is found out later.
     try:
         return read_env_files(os.path.join(document.place_of(key).folder, name) for name in names)
-    except CommandError as error:
+    except ValueError as error:  # also for a NUL byte in a path
         problems.append(document.problem(key, str(error)))
         return {}
 

@@ -114,6 +114,7 @@ VARIABLE_NAME = "^[^=]+$"
 Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False), OR_VARIABLE]
 PositiveSeconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), OR_VARIABLE]
 Count: TypeAlias = Annotated[int, Field(ge=1), OR_VARIABLE]
+Replicas: TypeAlias = Annotated[int, Field(ge=1, le=10_000), OR_VARIABLE]
 Whole: TypeAlias = Annotated[int, Field(ge=0), OR_VARIABLE]
 Flag: TypeAlias = Annotated[bool, OR_VARIABLE]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535), OR_VARIABLE]
@@ -401,7 +402,7 @@ class CommandTable(Table):
     )
     hidden: Flag = _option("Whether the output is not shown; a log file still gets it.")
     color: Text = _option("The colour of the name.", "cyan", "bold #ff8800")
-    replicas: Count = _option("The number of copies to run: web becomes web.1 to web.N.", 2)
+    replicas: Replicas = _option("The number of copies to run: web becomes web.1 to web.N.", 2)
     cwd: Text = _option(CWD, "api")
     env: Variables = _option(ENV, {"DEBUG": "1"})
     env_file: Texts = _option(ENV_FILE, ".env.test", [".env", ".env.local"])
