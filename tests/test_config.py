@@ -466,6 +466,7 @@ def test_command_line_counts_as_the_last_file() -> None:
     config = load(settings={"grace": 9, "cwd": "here"})
     assert config.runner["grace"] == 9
     assert [each.cwd for each in config.commands] == ["here", "b"]
+    assert load(settings={"wrap": []}).runner["wrap"] == ()
     assert problems(settings={"grace": -1}) == [
         "the command line: grace: got -1, expected a number >= 0"
     ]
@@ -746,6 +747,14 @@ def test_file_that_cannot_be_read_is_reported(folder: Path) -> None:
         "c.toml: cannot be read: No such file or directory",
     ]
     assert "has no currant.toml, and neither has a folder above" in problems()[0]
+
+
+def test_variable_that_is_not_utf8_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment may have any bytes; a configuration is text."""
+    monkeypatch.setitem(os.environ, "BYTES", os.fsdecode(b"\xff"))
+    (line,) = problems('[commands]\na = "echo ${BYTES}"')
+    assert line.endswith("expected a text that is valid UTF-8")
+    assert line.isascii()
 
 
 def test_message_has_no_control_characters() -> None:

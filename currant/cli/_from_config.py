@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant.cli._options import StartOptions
     from currant.config import Config
+    from currant.hosts import Hosts
 
 __all__ = ["config_files", "config_to_start", "prepare_start", "read_config"]
 
@@ -148,7 +149,7 @@ def _settings_of(options: StartOptions, given: Collection[str]) -> dict[str, Any
         settings["restart"] = _as_table(restart_policy(options))
     if "stop_signal" in given:
         settings["stop_signal"] = int(options["stop_signal"])
-    if "wrap" in given and options["wrap"]:
+    if "wrap" in given:
         settings["wrap"] = list(options["wrap"])
     if "cgroup" in given:
         settings["cgroup"] = {"yes": True, "no": False}.get(options["cgroup"], "auto")
@@ -172,28 +173,15 @@ def _runner_from_config(config: Config, names: Sequence[str], options: StartOpti
     options = cast("StartOptions", merged)
     hosts = build_hosts(options)
     checked_cwd(options, hosts)
-    commands: Sequence[Command] = config.select(names, options["profile"])
-    if hosts is not None:  # A host does not have the folder of the project.
-        commands = [
-            replace(each, cwd=None if each.cwd == (config.folder or None) else each.cwd)
-            for each in commands
-        ]
-    flush = flush_after(options, len(commands))
-    commands = [
-        replace(each, flush_after=flush) if each.flush_after == "auto" else each
-        for each in commands
-    ]
-    commands = on_hosts(commands, options, hosts)
-    shown = with_replicas(commands)
-    types = [command.name for command in config.commands]
-    quiet_processes = ",".join(options["quiet_processes"])
-    hide = {"--hide": options["hide"], "--quiet": quiet_processes}
-    hidden = select_hidden(shown, hide, types)
-    for name in config.hidden:
-        hidden |= select_hidden(shown, {"hidden": name}, types)
-    commands = fit_to_output(commands, config.env, options, hidden)
+    selected = config.select(names, options["profile"])
+    commands = on_hosts(_for_place(selected, config, hosts), options, hosts)
+    hidden = _hidden(commands, config, options)
+    flush = flush_after(options, len(selected))
     prepared = build_runner(
-        commands,
+        [
+            replace(each, flush_after=flush) if each.flush_after == "auto" else each
+            for each in fit_to_output(commands, config.env, options, hidden)
+        ],
         options,
         hidden,
         hosts,
@@ -202,3 +190,23 @@ def _runner_from_config(config: Config, names: Sequence[str], options: StartOpti
         texts=START_TEXTS,
     )
     return prepared._replace(options=options)
+
+
+def _for_place(
+    commands: Sequence[Command], config: Config, hosts: Hosts | None
+) -> Sequence[Command]:
+    """Return the commands as they run on hosts, which do not have the folder of the project."""
+    if hosts is None or not config.folder:
+        return commands
+    return [replace(each, cwd=None) if each.cwd == config.folder else each for each in commands]
+
+
+def _hidden(commands: Sequence[Command], config: Config, options: StartOptions) -> set[str]:
+    """Return the names of the commands and replicas whose output is not shown."""
+    shown = with_replicas(commands)
+    names = [command.name for command in config.commands]
+    hide = {"--hide": options["hide"], "--quiet": ",".join(options["quiet_processes"])}
+    hidden = select_hidden(shown, hide, names)
+    for name in config.hidden:
+        hidden |= select_hidden(shown, {"hidden": name}, names)
+    return hidden

@@ -43,6 +43,7 @@ EXPECTED = {
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
+    "string_unicode": "a text that is valid UTF-8",
     "string_too_short": "a text that is not empty",
     "too_short": "an array that is not empty",
 }

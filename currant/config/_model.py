@@ -127,6 +127,9 @@ Words: TypeAlias = Annotated[
     Annotated[Text, Tag("<text>")] | Annotated[list[str], Field(min_length=1), Tag("<list>")],
     BY_KIND,
 ]
+Wrap: TypeAlias = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[list[str], Tag("<list>")], BY_KIND
+]
 Size: TypeAlias = Annotated[
     Annotated[int, Field(ge=1), Tag("<number>")]
     | Annotated[str, Field(pattern=SIZE), Tag("<text>")],
@@ -436,7 +439,7 @@ class CommandTable(Table):
     user: Account = _option("The user to run as.", "www-data")
     group: Account = _option("The group to run as.", "www-data")
     extra_groups: list[Account] = _option("The supplementary groups.", ["docker"])
-    wrap: Words = _option(WRAP, "nice -n 10")
+    wrap: Wrap = _option(WRAP, "nice -n 10")
     host: Text = _option("The host to run on, if there are hosts.", "gpu1")
     resources: dict[Text, Whole] = _option("What the command needs of its host.", {"gpus": 1})
     capture: Capturing = _option(CAPTURE, {"spill": "logs/{name}.out"})
@@ -473,7 +476,7 @@ class TopTable(Table):
     cgroup: Annotated[
         Annotated[bool, Tag("<flag>")] | Annotated[Literal["auto"], Tag("<text>")], BY_KIND
     ] = _option("Whether each command has a control group of Linux; auto: if that is possible.")
-    wrap: Words = _option(WRAP, "nice -n 10")
+    wrap: Wrap = _option(WRAP, "nice -n 10")
     capture: Capturing = _option(CAPTURE, 65536)
     prefix: str = _option(
         "The prefix of each line: name, index, command, pid, time, none, or a text with fields.",
