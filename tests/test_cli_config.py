@@ -19,6 +19,7 @@ from currant.cli._commands import currant
 from currant.cli._graph import mermaid, tree
 from currant.cli._write_config import from_commands, from_processes
 from currant.config import load, read_schema
+from currant.config._model import TopTable, own_keys
 from tests.clis import type_on
 from tests.waiting import EXEC_FOREVER
 
@@ -152,6 +153,22 @@ def test_usage_error_is_reported_and_starts_no_process(
     assert (called.status, called.out) == (2, "")
     assert called.err.startswith(f"currant: {message}")
     assert not Path("migrated").exists()
+
+
+def test_each_option_of_start_is_a_setting() -> None:
+    """The top level has all options of `start` about the commands and the output, but for some."""
+    elsewhere = {
+        "names": "what to start is the user's choice, as the next ones",
+        **dict.fromkeys(["files", "profile", "dry_run"], "which files, and what of them"),
+        **dict.fromkeys(["formation", "concurrency", "port"], "for Procfiles; see `replicas`"),
+        **dict.fromkeys(["max_restarts", "restart_delay", "restart_factor"], "a table `restart`"),
+        "hide": "`hidden` of each command",
+        "quiet_processes": "`quiet`, and `hidden` of each command",
+        **dict.fromkeys(["hosts", "hosts_file", "ssh", "python"], "hosts differ from day to day"),
+        **dict.fromkeys(["per_host", "each", "same", "forward_env"], "as the hosts do"),
+    }
+    options = {parameter.name for parameter in currant.commands["start"].params}
+    assert options - set(own_keys(TopTable)) == elsewhere.keys()
 
 
 def test_profile_needs_a_configuration() -> None:

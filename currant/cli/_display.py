@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from currant._values.command import FLUSH_AFTER
 from currant._values.errors import CommandError
+from currant.cli._env import output_variables
 from currant.cli._selection import without_output_of
 from currant.sinks import DEFAULT_PREFIX, ConsoleSink, DirectorySink, JSONSink
-from currant.sinks._colors import colors_wanted
 from currant.sinks._files import is_same_place, terminal_columns
 from currant.sinks._templates import label_columns, line_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import Command
     from currant.cli._options import Options
-    from currant.sinks import Color, Event
+    from currant.sinks import Event
     from currant.sinks._events import EventMessage
 
 __all__ = ["build_display", "build_log", "fit_to_output", "flush_after"]
@@ -57,7 +57,7 @@ def fit_to_output(
         by_name = {each.name: each for each in commands if each.name not in hidden}
         label = label_columns(prefix, by_name, timestamps=options["timestamps"])
         columns = max(1, columns - label)
-    variables = _output_variables(given, options["color"], shown=shown, columns=columns or None)
+    variables = output_variables(given, options["color"], shown=shown, columns=columns or None)
     stderr = _stderr(prefix, options)
     return [
         replace(
@@ -72,36 +72,6 @@ def fit_to_output(
 def _has_both_pipes(command: Command) -> bool:
     """Return whether stdout and stderr come to currant, so that currant may merge them."""
     return command.stdout is None and command.stderr == "separate"
-
-
-def _output_variables(
-    given: Mapping[str, str], color: Color, *, shown: bool, columns: int | None
-) -> dict[str, str]:
-    """Return variables that make programs write to currant as they would write to its terminal.
-
-    Python buffers its output if stdout is not a terminal, and most programs write without colours
-    then.  The commands write into pipes, but currant forwards their output to a terminal.
-    A variable that the user has set, also to turn colours off, stays as it is.
-
-    Args:
-        given: variables from files; they and currant's own environment take precedence.
-        color: the value of ``--color``.
-        shown: False if the output is not shown as text (``--json``), so that colours are unwanted.
-        columns: the width of the terminal that is left for the output; None if there is none.
-    """
-    known = {**os.environ, **given}
-    env: dict[str, str] = {}
-    if "PYTHONUNBUFFERED" not in known:
-        env["PYTHONUNBUFFERED"] = "1"
-    wanted = colors_wanted(known) if color == "auto" else color == "always"
-    takes_colors = sys.stdout.isatty() if wanted is None else wanted
-    # Some programs warn about a FORCE_COLOR that contradicts NO_COLOR.
-    is_decided = "FORCE_COLOR" in known or known.get("NO_COLOR")
-    if shown and takes_colors and not is_decided:
-        env["FORCE_COLOR"] = "1"
-    if columns is not None and "COLUMNS" not in known:
-        env["COLUMNS"] = str(columns)
-    return env
 
 
 def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:

@@ -23,9 +23,9 @@ from currant.cli._build import (
 )
 from currant.cli._display import fit_to_output, flush_after
 from currant.cli._hosts import build_hosts, on_hosts
-from currant.config import load
 from currant.config._documents import is_toml
 from currant.config._find import find_config
+from currant.config._load import load
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

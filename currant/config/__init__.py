@@ -10,9 +10,22 @@ expands ``${NAME}``.  `_model` has the tables and keys, for pydantic and for `sc
 `_procfile` and `_env_files` read the files of other programs.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from currant.config._config import Config
-from currant.config._load import load
 from currant.config._problems import ConfigError, Problem
 from currant.config._schema import read_schema
 
+if _TYPE_CHECKING:
+    from currant.config._load import load
+
 __all__ = ["Config", "ConfigError", "Problem", "load", "read_schema"]
+
+
+def __getattr__(name: str) -> object:
+    """Import `load` when it is first used: ``currant run`` needs only files of variables."""
+    if name != "load":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from currant.config._load import load  # noqa: PLC0415
+
+    return load
