@@ -12,7 +12,7 @@ import sys
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema
 import pytest
@@ -176,7 +176,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("table", "options"), OPTIONS)
 def test_table_sets_the_option_of_a_command(table: str, options: dict[str, Any]) -> None:
     """Each setting has the same effect as the option of `Command` with that name."""
-    expected = Command.shell("exec serve", name="a", **{"stdin": SILENT, **options})
+    options.setdefault("stdin", SILENT)
+    expected = Command.shell("exec serve", name="a", **options)
     assert command(f'command = "serve"\n{table}') == expected
 
 
@@ -897,7 +898,7 @@ def validate() -> Callable[[object], bool]:
     schema = json.loads(read_schema())
     jsonschema.Draft7Validator.check_schema(schema)
     validator = jsonschema.Draft7Validator(schema)
-    return lambda document: bool(validator.is_valid(document))
+    return lambda document: bool(validator.is_valid(cast("Any", document)))
 
 
 @pytest.mark.parametrize("table", [table for table, _ in OPTIONS])

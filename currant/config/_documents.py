@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from currant.config._lines import lines_of
 from currant.config._problems import ConfigError, Key, Place, Problem, dotted
 from currant.config._procfile import read_procfile
+from currant.config._toml import is_table
 from currant.config._variables import escape
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def read_toml(path: str) -> tuple[dict[str, Any], str]:
 def own_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the table ``tool.currant`` of a ``pyproject.toml``; None if there is none."""
     tool = data.get("tool")
-    table = tool.get("currant") if isinstance(tool, dict) else None
-    return table if isinstance(table, dict) else None
+    table = tool.get("currant") if is_table(tool) else None
+    return table if is_table(table) else None
 
 
 def _read_text(path: str) -> str:
@@ -130,7 +131,7 @@ def _read_text(path: str) -> str:
 def _with_tables(document: Document) -> Document:
     """Return a document in which each command that is a shell line is a table."""
     commands = document.data.get("commands")
-    if not isinstance(commands, dict):
+    if not is_table(commands):
         return document
     lines = {name: value for name, value in commands.items() if isinstance(value, str)}
     tables = {name: {"command": line} for name, line in lines.items()}
@@ -152,7 +153,7 @@ def merged(below: Document, above: Document) -> Document:
 
 
 def _merge(key: Key, below: Any, above: Any) -> Any:  # noqa: ANN401 - what a file has
-    if not (_is_merged(key) and isinstance(below, dict) and isinstance(above, dict)):
+    if not (_is_merged(key) and is_table(below) and is_table(above)):
         return above
     both = {name: _merge((*key, name), below[name], above[name]) for name in above if name in below}
     return {**below, **above, **both}

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from currant.config._model import SIZE, TABLES, VARIABLE_NAME, CommandTable, TopTable, own_keys
-from currant.config._toml import to_toml
+from currant.config._toml import is_array, is_table, to_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,9 +131,9 @@ def _nearest(name: object, names: Sequence[str]) -> str:
 
 def shown(value: object) -> str:
     """Return a value as TOML writes it, or what it is if that is long."""
-    if isinstance(value, dict):
+    if is_table(value):
         return "a table"
-    if isinstance(value, list):
+    if is_array(value):
         return "an array"
     text = to_toml(value)
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."

@@ -11,6 +11,7 @@ from currant.config._documents import Document, merged, read_document
 from currant.config._env_files import read_env_files
 from currant.config._find import find_config, local_config
 from currant.config._problems import ConfigError, Place, Problem
+from currant.config._toml import is_array, is_table
 from currant.config._variables import expand
 
 if TYPE_CHECKING:
@@ -127,11 +128,11 @@ def _variables(
         return read_env_files(os.fspath(path) for path in env_files)
     key: Key = ("env_file",)
     given = _expanded(key, document.data.get("env_file", []), os.environ, document, problems)
-    names = [given] if isinstance(given, str) else given
+    names: object = [given] if isinstance(given, str) else given
     if key not in document.places:
         beside = os.path.join(document.place_of(()).folder, ENV_FILE)
         return read_env_files([beside] if os.path.exists(beside) else [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not is_array(names) or not all(isinstance(name, str) for name in names):
         return {}  # What is wrong with the key is found out later.
     try:
         return read_env_files(os.path.join(document.place_of(key).folder, name) for name in names)
@@ -153,12 +154,12 @@ def _expanded(
         text = expand(value, variables, faults)
         problems += [document.problem(key, fault) for fault in faults]
         return text
-    if isinstance(value, dict):
+    if is_table(value):
         return {
             name: _expanded((*key, name), each, variables, document, problems)
             for name, each in value.items()
         }
-    if isinstance(value, list):
+    if is_array(value):
         return [
             _expanded((*key, index), each, variables, document, problems)
             for index, each in enumerate(value)
@@ -196,17 +197,17 @@ def _without(data: Mapping[str, Any], keys: Iterable[Key]) -> Mapping[str, Any]:
     """Return values without the settings, or the commands, that some keys are in."""
     kept = dict(data)
     commands = kept.get("commands")
-    if isinstance(commands, dict):
-        kept["commands"] = {
-            name: dict(table) if isinstance(table, dict) else table
-            for name, table in commands.items()
+    tables: dict[str, Any] = {}
+    if is_table(commands):
+        tables = kept["commands"] = {
+            name: dict(table) if is_table(table) else table for name, table in commands.items()
         }
     for key in keys:
         match key:
             case "commands", name, option, *_:
-                kept["commands"].get(name, {}).pop(option, None)
+                tables.get(str(name), {}).pop(option, None)
             case "commands", name:
-                kept["commands"].pop(name, None)
+                tables.pop(str(name), None)
             case option, *_:
                 kept.pop(str(option), None)
             case _:

@@ -10,6 +10,7 @@ from typing import Any
 
 from currant.config._model import TopTable
 from currant.config._schema import FILE
+from currant.config._toml import is_array, is_table
 
 __all__ = ["make_schema"]
 
@@ -30,11 +31,11 @@ def make_schema() -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - what JSON has
     """Return a schema without titles and null defaults, and as draft 7 needs it."""
-    if isinstance(value, list):
+    if is_array(value):
         return [_plain(each) for each in value]
-    if not isinstance(value, dict):
+    if not is_table(value):
         return value
-    kept = {
+    kept: dict[str, Any] = {
         key: _plain(each)
         for key, each in value.items()
         if not (key == "title" and isinstance(each, str))

@@ -178,7 +178,8 @@ def _check_one_of(table: Table, names: tuple[str, ...]) -> None:
     if len(given) != 1:
         known = ", ".join(key_of(table, name) for name in names)
         found = f"got {' and '.join(given)}" if given else "got none of them"
-        raise PydanticCustomError("one_of", f"{found}, expected exactly one of the keys {known}")
+        text = "{found}, expected exactly one of the keys {known}"
+        raise PydanticCustomError("one_of", text, {"found": found, "known": known})
 
 
 def key_of(table: Table | type[Table], name: str) -> str:
@@ -314,9 +315,9 @@ class ProbeTable(Table):
         _check_one_of(self, PROBES)
         for option, kinds in PROBE_OPTIONS.items():
             if self.has(option) and not any(self.has(kind) for kind in kinds):
-                raise PydanticCustomError(
-                    "option", f"the key {option} is only for {' and '.join(kinds)}"
-                )
+                text = "the key {option} is only for {kinds}"
+                context = {"option": option, "kinds": " and ".join(kinds)}
+                raise PydanticCustomError("option", text, context)
         return self
 
 

@@ -75,8 +75,10 @@ def _limits(value: Mapping[str, int | str], _: str) -> Limits:
 def _capture(value: int | Mapping[str, Any], folder: str) -> int | Capture:
     if isinstance(value, int):
         return value
-    spill = {"spill": os.path.join(folder, value["spill"])} if "spill" in value else {}
-    return Capture(**{**value, **spill})
+    options = dict(value)
+    if "spill" in options:
+        options["spill"] = os.path.join(folder, options["spill"])
+    return Capture(**options)
 
 
 def _size(value: int | str, _: str = "") -> int:

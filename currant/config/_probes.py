@@ -71,7 +71,8 @@ def _tcp(value: str | int, options: dict[str, Any]) -> Probe:
 def _http(value: str, options: dict[str, Any]) -> Probe:
     if short := _SHORT_URL.fullmatch(value):
         value = f"http://{THIS_MACHINE}:{short['port']}{short['target'] or '/'}"
-    return ready.http(value, **{"status": SUCCESSFUL, **options})
+    options.setdefault("status", SUCCESSFUL)
+    return ready.http(value, **options)
 
 
 def _line(value: str, options: dict[str, Any]) -> Probe:
