@@ -63,7 +63,7 @@ class ConfigError(CurrantError, ValueError):
     _fields = ("problems",)
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         lines = [str(problem) for problem in self.problems]
         super().__init__(
             "\n".join(lines if len(lines) == 1 else [f"{len(lines)} problems", *lines])
