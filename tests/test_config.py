@@ -374,9 +374,9 @@ def test_configuration_of_a_stranger_above_is_refused(
     write('[commands]\nx = "true"')
     real = os.stat
 
-    def stat(path: str) -> os.stat_result:
-        found = list(real(path))
-        if Path(path).name == "currant.toml":
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        found = list(real(path, **options))
+        if os.path.basename(path) == "currant.toml":
             found[4] = os.geteuid() + 4711
         return os.stat_result(found)
 
@@ -410,6 +410,7 @@ def test_later_files_replace_values_and_the_local_file_is_last() -> None:
         web = "serve"
         [commands.db]
         command = "db"
+        env = { C = "1", D = "1" }
         restart = { when = "always", delay = 5 }
         """
     )
@@ -420,6 +421,7 @@ def test_later_files_replace_values_and_the_local_file_is_last() -> None:
         [commands.web]
         cwd = "web"
         [commands.db]
+        env = { D = "2" }
         restart = "never"
         """,
         "deploy/more.toml",
@@ -432,6 +434,17 @@ def test_later_files_replace_values_and_the_local_file_is_last() -> None:
     web, db, one = config.commands
     assert (web.argv[-1], web.cwd) == ("exec serve", "deploy/web")
     assert (db.restart, db.cwd, one.name) == ("never", None, "one")
+    assert db.env == {"A": "1", "B": "2", "C": "1", "D": "2"}
+
+
+def test_mistake_in_merged_files_has_the_place_of_its_value() -> None:
+    """A command may be a text in one file, and get settings from another one."""
+    write('[commands]\nweb = "serve ${UNSET}"')
+    write('[commands.web]\nnice = "x"', "currant.local.toml")
+    assert [line.partition(": ")[0] for line in problems()] == [
+        "currant.toml:2",
+        "currant.local.toml:2",
+    ]
 
 
 def test_paths_begin_at_the_file_that_has_them() -> None:
