@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import currant
+import currant.config
 import currant.hosts
 import currant.sinks
 import currant.testing
@@ -44,6 +45,7 @@ REQUIRED = {
     "Runner",
     "Command",
     "RestartPolicy",
+    "config.load",
     *(f"sinks.{name}" for name in currant.sinks.__all__ if name.endswith("Sink")),
     *(f"ready.{name}" for name in ready.__all__ if name != "Probe"),
 }
@@ -52,7 +54,7 @@ REQUIRED = {
 
 def documented() -> Iterator[tuple[str, object]]:
     """Yield all public modules, classes, functions and methods with their names."""
-    for module in (currant, ready, currant.hosts, currant.sinks, currant.testing):
+    for module in (currant, ready, currant.config, currant.hosts, currant.sinks, currant.testing):
         prefix = module.__name__.removeprefix("currant").removeprefix(".")
         yield module.__name__, module
         for name in module.__all__:

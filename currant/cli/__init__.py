@@ -3,18 +3,20 @@
 Read in the order in which a call passes through the modules:
 
 1. `_commands` declares the subcommands and their options for click, and ends the program.
-   `_runner_options` and `_host_options` are those of several subcommands, and `_parsers` reads the
-   values of options.  `_lazy` imports subcommands that most runs do not need.
+   `_runner_options`, `_config_options` and `_host_options` are those of several subcommands, and
+   `_parsers` reads the values of options.  `_lazy` imports subcommands that most runs do not need.
 2. `_build` turns the options (`_options`) into a Runner, `_display` into sinks, and `_hosts` into a
-   launcher.  `_procfile` reads the Procfile for that, and `_env` the files of variables; `_labels`
-   names the commands, `_selection` finds the commands that an option names, and `_remark` says
-   which command's end stops the others.  `_peers` has advice on options of other programs.
+   launcher.  `_from_config` builds a Runner for the configuration of a project, which
+   `currant.config` reads, as it reads Procfiles.  `_env` has variables for the place of the output,
+   `_labels` names the commands, `_selection` finds the commands that an option names, and `_remark`
+   says which command's end stops the others.  `_peers` has advice on options of other programs.
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` says which
    signals do what, and `_init` is the process with PID 1 in a container.
 4. `_report` says what was wrong, and `_summary` prints the table of ``--summary``.
-   `_check_hosts` is ``currant hosts check``.
+   `_check_hosts` is ``currant hosts check``.  `_check`, `_graph`, `_schema` and `_write_config` are
+   ``currant check``, ``graph``, ``schema`` and ``init``, which start nothing.
 
-The packages that these modules import (click, python-dotenv, rich) come with the extra ``cli``.
+The packages that these modules import (click, rich) come with the extra ``cli``.
 This module itself needs the standard library only, so that `main` can report a missing extra.
 """
 

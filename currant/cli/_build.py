@@ -7,28 +7,29 @@ import resource
 from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from currant._supervisor.runner import Runner
 from currant._values.command import Command
 from currant._values.errors import CommandError
 from currant._values.launch_spec import SILENT
-from currant._values.names import Names
+from currant._values.names import Names, name_all
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant.cli._display import build_display, build_log, fit_to_output, flush_after
-from currant.cli._env import parse_port, read_env_files
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
-from currant.cli._procfile import (
+from currant.cli._remark import StopRemark
+from currant.cli._selection import check_success, select_commands
+from currant.config._env_files import read_env_files
+from currant.config._procfile import (
     DEFAULT_PORT,
     expand_instances,
     parse_formation,
+    parse_port,
     read_application,
     select_processes,
 )
-from currant.cli._remark import StopRemark
-from currant.cli._selection import check_success, select_commands
 from currant.sinks import check_style
 
 if TYPE_CHECKING:
@@ -36,16 +37,24 @@ if TYPE_CHECKING:
 
     from currant._values.launch_spec import Silent
     from currant.cli._options import Options, RunOptions, StartOptions
+    from currant.config._procfile import Application, Instance
     from currant.hosts import Hosts
     from currant.sinks import Event
 
 __all__ = [
     "FILES_PER_HOST",
     "OTHER_FILES",
+    "START_TEXTS",
     "Prepared",
+    "build_runner",
+    "checked_cwd",
     "raise_file_limit",
+    "read_instances",
+    "restart_policy",
     "runner_from_command_lines",
     "runner_from_procfile",
+    "select_hidden",
+    "with_replicas",
 ]
 
 NO_TEXTS: Mapping[Event, str | None] = {}
@@ -75,6 +84,8 @@ class Prepared(NamedTuple):
     runner: Runner
     record: HostRecord | None
     """Remembers which hosts were lost; None if there are no hosts."""
+    options: Options | None = None
+    """The options with those of a configuration; None: as they were given."""
 
 
 def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prepared:
@@ -94,7 +105,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
             with_exec(line),
             name=name,
             color=color,
-            cwd=_cwd(options, hosts),
+            cwd=checked_cwd(options, hosts),
             env=variables,
             stdin=_stdin(options),
             stop_signal=options["stop_signal"],
@@ -105,20 +116,20 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
     commands = on_hosts(commands, options, hosts)
-    hidden = _select_hidden(commands, {"--hide": options["hide"]})
+    hidden = select_hidden(commands, {"--hide": options["hide"]})
     commands = fit_to_output(commands, variables, options, hidden)
-    return _build_runner(
+    return build_runner(
         commands,
         options,
         hidden,
         hosts,
+        policies={**_policies(options), "max_processes": options["max_processes"]},
         quiet=options["quiet"],
-        max_processes=options["max_processes"],
     )
 
 
 def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepared:
-    """Return a Runner for the processes of a Procfile.
+    """Return a Runner for the processes of Procfiles.
 
     Args:
         names: the process types to start; empty: all.
@@ -129,13 +140,14 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepare
             with one of the names, or the options do not fit one another.
         ValueError: the prefix is not a valid template.
     """
-    procfile, processes, variables = read_application(options["procfile"], options["env"])
-    types = processes.keys()
-    processes = select_processes(processes, names)
-    counts = _instance_counts(processes, types, options, all_named=bool(names))
-    instances = list(expand_instances(processes, counts, _first_port(options, variables)))
+    application, instances = read_instances(names, options)
+    procfile, types, variables = application
     hosts = build_hosts(options)
-    cwd = _cwd(options, hosts) or (os.path.dirname(procfile) if hosts is None else None) or None
+    cwd = (
+        checked_cwd(options, hosts)
+        or (os.path.dirname(procfile) if hosts is None else None)
+        or None
+    )
     commands = [
         Command.shell(
             with_exec(instance.line),
@@ -155,12 +167,32 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepare
     commands = on_hosts(commands, options, hosts)
     quiet = options["quiet_processes"]  # "" for each -q without names
     hide = {"--hide": options["hide"], "--quiet": ",".join(quiet)}
-    hidden = _select_hidden(commands, hide, types)
+    hidden = select_hidden(commands, hide, types)
     commands = fit_to_output(commands, variables, options, hidden)
-    return _build_runner(commands, options, hidden, hosts, quiet="" in quiet, texts=START_TEXTS)
+    return build_runner(
+        commands,
+        options,
+        hidden,
+        hosts,
+        policies=_policies(options),
+        quiet="" in quiet,
+        texts=START_TEXTS,
+    )
 
 
-def _select_hidden(
+def read_instances(
+    names: Sequence[str], options: StartOptions
+) -> tuple[Application, list[Instance]]:
+    """Return what the Procfiles say, and the processes to start; as `runner_from_procfile`."""
+    application = read_application(options["files"], options["env"])
+    types = application.processes.keys()
+    processes = select_processes(application.processes, names)
+    counts = _instance_counts(processes, types, options, all_named=bool(names))
+    first_port = _first_port(options, application.variables)
+    return application, list(expand_instances(processes, counts, first_port))
+
+
+def select_hidden(
     commands: Sequence[Command], hide: Mapping[str, str | None], types: Collection[str] = ()
 ) -> set[str]:
     """Return the names of the commands whose output is not shown.
@@ -226,7 +258,7 @@ def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
     return next((parse_port(port, source) for source, port in given if port), DEFAULT_PORT)
 
 
-def _cwd(options: Options, hosts: Hosts | None) -> str | None:
+def checked_cwd(options: Options, hosts: Hosts | None) -> str | None:
     """Return where the commands run; on another machine, that machine knows whether it exists.
 
     Raises:
@@ -246,14 +278,14 @@ def _stdin(options: Options) -> Silent | None:
     return SILENT if options["stdin"] == "open" else None
 
 
-def _build_runner(
+def build_runner(
     commands: Sequence[Command],
     options: Options,
     hidden: Collection[str],
     hosts: Hosts | None,
     *,
+    policies: Mapping[str, Any],
     quiet: bool,
-    max_processes: int | None = None,
     texts: Mapping[Event, str | None] = NO_TEXTS,
 ) -> Prepared:
     """Return a Runner for `commands`.
@@ -263,41 +295,53 @@ def _build_runner(
         options: the options.
         hidden: the names of the commands whose output is not shown.
         hosts: where they run; None: on this machine.
+        policies: the options of the Runner itself.
         quiet: whether currant's own messages are not shown.
-        max_processes: how many commands may run at the same time.
         texts: the texts for events.
     """
-    check_success(options["success"], [command.name for command in commands])
-    at_a_time = min(len(commands), max_processes or len(commands))
+    shown = with_replicas(commands)
+    check_success(options["success"], [command.name for command in shown])
+    at_a_time = min(len(shown), policies.get("max_processes") or len(shown))
     links = 0 if hosts is None else len(hosts.hosts)
     raise_file_limit(at_a_time * FILES_PER_COMMAND + links * FILES_PER_HOST + OTHER_FILES)
     remark, back = StopRemark(), HostRemark()
     record = None if hosts is None else HostRecord()
     show = build_display(
-        commands,
+        shown,
         options,
         hidden,
         texts,
         lambda message: remark(message) or back(message),
         quiet=quiet,
-        progress=at_a_time < len(commands) or options["same"],
+        progress=at_a_time < len(shown) or options["same"],
     )
     runner = Runner(
         commands,
-        restart=_restart_policy(options),
         sinks=[show, *build_log(options, by_host=hosts is not None), *filter(None, [record])],
         launcher=hosts,
-        kill_others_on=options["kill_others_on"],
-        max_processes=max_processes,
-        grace=options["grace"],
-        kill_mode=options["kill_mode"],
-        leftovers=options["leftovers"],
-        cgroup="auto" if options["cgroup"] == "auto" else options["cgroup"] == "yes",
-        wrap=options["wrap"],
         iterable=False,
+        **policies,
     )
     remark.runner = runner
     return Prepared(runner, record)
+
+
+def with_replicas(commands: Sequence[Command]) -> list[Command]:
+    """Return the commands with each replica by itself, as messages name them."""
+    return [each for several in name_all(commands, Names()).values() for each in several]
+
+
+def _policies(options: Options) -> dict[str, Any]:
+    """Return the options of the Runner."""
+    return {
+        "restart": restart_policy(options),
+        "kill_others_on": options["kill_others_on"],
+        "grace": options["grace"],
+        "kill_mode": options["kill_mode"],
+        "leftovers": options["leftovers"],
+        "cgroup": "auto" if options["cgroup"] == "auto" else options["cgroup"] == "yes",
+        "wrap": options["wrap"],
+    }
 
 
 def raise_file_limit(wanted: int) -> None:
@@ -342,7 +386,7 @@ def _choose_colors(names: Sequence[str], given: str | None) -> list[str | None]:
     return chosen
 
 
-def _restart_policy(options: Options) -> RestartPolicy:
+def restart_policy(options: Options) -> RestartPolicy:
     """Return the policy of ``--restart`` and its companion options.
 
     Raises:

@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from currant._values.errors import CurrantError
-from currant.cli._build import runner_from_command_lines, runner_from_procfile
+from currant.cli._build import runner_from_command_lines
+from currant.cli._config_options import FILE_OPTIONS, PROFILE_OPTION
 from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._lazy import LazyGroup
 from currant.cli._parsers import parse_process_count
 from currant.cli._peers import advice_on
-from currant.cli._procfile import read_application
 from currant.cli._report import USAGE_ERROR, run_and_report
 from currant.cli._runner_options import (
     PREFIX_HELP,
@@ -77,7 +77,13 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    elsewhere={"hosts": "currant.cli._check_hosts:hosts"},
+    elsewhere={
+        "check": "currant.cli._check:check",
+        "graph": "currant.cli._graph:graph",
+        "hosts": "currant.cli._check_hosts:hosts",
+        "init": "currant.cli._write_config:init",
+        "schema": "currant.cli._schema:schema",
+    },
 )
 @click.option(
     "--version",
@@ -89,24 +95,6 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 def currant() -> None:
     """Run many commands at once, and leave no process behind."""
-
-
-_procfile_option = click.option(
-    "-f",
-    "--procfile",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="The Procfile.  [default: the variable PROCFILE, or Procfile]",
-)
-_env_option = click.option(
-    "-e",
-    "--env",
-    "--env-file",
-    "env",
-    metavar="FILE,…",
-    help="Files of variables for the processes, one NAME=value per line.  "
-    "[default: .env beside the Procfile]",
-)
 
 
 @currant.command()
@@ -151,8 +139,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
 
 
 @currant.command()
-@_procfile_option
-@_env_option
+@add_options(FILE_OPTIONS, [PROFILE_OPTION])
+@click.option("--dry-run", is_flag=True, help="Show what would be started, and start nothing.")
 @click.option(
     "-m",
     "--formation",
@@ -177,8 +165,8 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
     help="PORT of the first process type; 100 more for each further type, 1 more for each "
     "instance.  [default: the variable PORT, or 5000]",
 )
-@kill_others_on_option("exit")
-@cwd_option("the Procfile's")
+@kill_others_on_option("exit", "exit for a Procfile")
+@cwd_option("that of the first file")
 @click.option("--prefix", metavar="TEXT", help=PREFIX_HELP)
 @prefix_length_option()
 @click.option(
@@ -195,26 +183,20 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
 @add_options(RUNNER_OPTIONS, HOST_OPTIONS, PLACE_OPTIONS)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
-    """Start the processes of a Procfile: all, or each NAME.
+    """Start the commands of a configuration or the processes of a Procfile: all, or each NAME.
 
-    When one process ends, currant stops the others.  Ctrl-C stops all processes; a second Ctrl-C
-    kills them.  The exit status is as for `run`.
+    An option here replaces the value at the top level of the configuration.  When one process of a
+    Procfile ends, currant stops the others.  Ctrl-C stops all; a second Ctrl-C kills them.  The
+    exit status is as for `run`.
     """
-    return run_and_report(lambda: runner_from_procfile(names, options), options)
+    from currant.cli._check import show_start  # noqa: PLC0415 - `run` needs no configuration
+    from currant.cli._from_config import prepare_start  # noqa: PLC0415
 
-
-@currant.command()
-@_procfile_option
-@_env_option
-def check(procfile: str | None, env: str | None) -> None:
-    """Check a Procfile and list its processes; start nothing."""
-    try:
-        application = read_application(procfile, env)
-    except CurrantError as error:
-        raise click.UsageError(str(error)) from error
-    width = max(map(len, application.processes))
-    for name, line in application.processes.items():
-        click.echo(f"{name:{width}} | {line}")
+    source_of = click.get_current_context().get_parameter_source
+    given = [name for name in options if source_of(name) is ParameterSource.COMMANDLINE]
+    if options["dry_run"]:
+        return show_start(names, options, given)
+    return run_and_report(lambda: prepare_start(names, options, given), options)
 
 
 def _exit(status: int | None) -> NoReturn:

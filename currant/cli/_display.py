@@ -60,8 +60,18 @@ def fit_to_output(
     variables = output_variables(given, options["color"], shown=shown, columns=columns or None)
     stderr = _stderr(prefix, options)
     return [
-        replace(command, env={**variables, **command.env}, stderr=stderr) for command in commands
+        replace(
+            command,
+            env={**variables, **command.env},
+            stderr=stderr if _has_both_pipes(command) else command.stderr,
+        )
+        for command in commands
     ]
+
+
+def _has_both_pipes(command: Command) -> bool:
+    """Return whether stdout and stderr come to currant, so that currant may merge them."""
+    return command.stdout is None and command.stderr == "separate"
 
 
 def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:

@@ -1,7 +1,4 @@
-"""The environment of the commands.
-
-Variables come from files, and from `output_variables`, so that output appears at once and coloured.
-"""
+"""The variables of the commands that make output appear at once and coloured."""
 
 from __future__ import annotations
 
@@ -9,66 +6,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from currant._values.errors import CommandError
 from currant.sinks._colors import colors_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from currant.sinks import Color
 
-__all__ = ["output_variables", "parse_port", "read_env_files"]
-
-
-def read_env_files(paths: Iterable[str]) -> dict[str, str]:
-    """Return the variables that files set; a later file overrides an earlier file.
-
-    The syntax is that of the package python-dotenv, except that ``$`` has no special meaning.
-
-    Raises:
-        CommandError: a file cannot be read, or a line is not of the form ``NAME=value``.
-    """
-    variables: dict[str, str] = {}
-    for path in paths:
-        variables |= _read_env_file(path)
-    return variables
-
-
-def _read_env_file(path: str) -> dict[str, str]:
-    from dotenv.parser import parse_stream  # noqa: PLC0415 - most runs read no such file
-
-    variables: dict[str, str] = {}
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            for binding in parse_stream(file):
-                if binding.error:
-                    text = binding.original.string
-                    number = binding.original.line + text[: -len(text.lstrip())].count("\n")
-                    raise CommandError(
-                        f"{path}, line {number}: {text.strip()!r} is not of the form NAME=value"
-                    )
-                if binding.key is not None and binding.value is not None:
-                    variables[binding.key] = binding.value
-    except OSError as error:
-        raise CommandError(f"cannot read the variables in {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CommandError(f"cannot read the variables in {path}: is not valid UTF-8") from error
-    return variables
-
-
-def parse_port(text: str, source: str) -> int:
-    """Return a port as a number.
-
-    Args:
-        text: the port in decimal.
-        source: the option, variable or process that the port belongs to, for the error message.
-
-    Raises:
-        CommandError: `text` is not a valid port.
-    """
-    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
-        raise CommandError(f"{source}: {text!r} is not a valid port")
-    return int(text)
+__all__ = ["output_variables"]
 
 
 def output_variables(

@@ -75,8 +75,10 @@ class RunOptions(Options):
 class StartOptions(Options):
     """The options of ``currant start``."""
 
-    procfile: str | None
+    files: Sequence[str]
     env: str | None
+    profile: Sequence[str]
+    dry_run: bool
     formation: str | None
     concurrency: str | None
     quiet_processes: Sequence[str]

@@ -26,7 +26,8 @@ USAGE_ERROR = 2
 def run_and_report(build: Callable[[], Prepared], options: Options) -> int:
     """Run the Runner that `build` returns, and return the exit status."""
     try:
-        runner, record = build()
+        runner, record, own = build()
+        options = own or options
         status = run_commands(runner, options["success"])
         if options["summary"]:
             if signals.getsignal(signals.SIGINT) is signals.default_int_handler:

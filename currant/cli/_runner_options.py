@@ -211,13 +211,13 @@ def cwd_option(default: str) -> Callable[[F], F]:
 
 
 def kill_others_on_option(
-    default: KillOthersOn | None,
+    default: KillOthersOn | None, default_shown: str | None = None
 ) -> Callable[[F], F]:
     return click.option(
         "-k",
         "--kill-others-on",
         type=click.Choice(get_args(KillOthersOn)),
         default=default,
-        show_default=True,
+        show_default=default_shown or True,
         help="Stop all commands when one ends this way, and say which one did.",
     )

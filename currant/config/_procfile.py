@@ -11,21 +11,26 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from currant._values.errors import CommandError, suggestion
-from currant.cli._env import parse_port, read_env_files
+from currant.config._env_files import read_env_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "DEFAULT_PORT",
+    "DEFAULT_PROCFILE",
+    "PORTS_PER_TYPE",
     "Application",
     "Instance",
     "expand_instances",
     "parse_formation",
+    "parse_port",
     "read_application",
+    "read_procfile",
     "select_processes",
 ]
 
+DEFAULT_PROCFILE = "Procfile"
 DEFAULT_PORT = 5000
 PORTS_PER_TYPE = 100
 """The distance between the first ports of two successive process types."""
@@ -34,10 +39,10 @@ _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 
 
 class Application(NamedTuple):
-    """A Procfile and the variables for its processes."""
+    """Procfiles and the variables for their processes."""
 
     procfile: str
-    """The path of the Procfile."""
+    """The path of the first Procfile."""
     processes: Mapping[str, str]
     """The command line of each process type, by name, in the order of the Procfile."""
     variables: Mapping[str, str]
@@ -52,30 +57,34 @@ class Instance(NamedTuple):
     port: int
 
 
-def read_application(procfile: str | None, env: str | None) -> Application:
-    """Read a Procfile, and the variables for its processes.
+def read_application(procfiles: Sequence[str], env: str | None) -> Application:
+    """Read Procfiles, and the variables for their processes.
 
     Args:
-        procfile: the path of the Procfile; None: the value of ``PROCFILE`` in the files of
-            variables, or else in currant's environment, or else ``Procfile``.
-        env: paths of files of variables, separated by commas; None: ``.env`` beside the Procfile,
-            if this file exists.
+        procfiles: the paths of the Procfiles; a later one replaces processes of an earlier one.
+            Empty: the value of ``PROCFILE`` in the files of variables, or else in currant's
+            environment, or else ``Procfile``.
+        env: paths of files of variables, separated by commas; None: ``.env`` beside the first
+            Procfile, if this file exists.
 
     Raises:
         CommandError: a file cannot be read, or a line cannot be parsed.
     """
-    folder = os.path.dirname(procfile or "")
+    folder = os.path.dirname(procfiles[0]) if procfiles else ""
     beside = os.path.join(folder, ".env")
     if env is not None:
         variables = read_env_files(path.strip() for path in env.split(","))
     else:
         variables = read_env_files([beside] if os.path.exists(beside) else [])
-    if procfile is None:
-        procfile = variables.get("PROCFILE") or os.environ.get("PROCFILE") or "Procfile"
-    return Application(procfile, _read_procfile(procfile), variables)
+    if not procfiles:
+        procfiles = [variables.get("PROCFILE") or os.environ.get("PROCFILE") or DEFAULT_PROCFILE]
+    processes: dict[str, str] = {}
+    for procfile in procfiles:
+        processes |= read_procfile(procfile)
+    return Application(procfiles[0], processes, variables)
 
 
-def _read_procfile(path: str) -> dict[str, str]:
+def read_procfile(path: str) -> dict[str, str]:
     """Return the command line of each process type, by name, in the order of the file.
 
     Raises:
@@ -87,7 +96,8 @@ def _read_procfile(path: str) -> dict[str, str]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             lines = file.read().split("\n")
     except OSError as error:
-        raise CommandError(f"cannot read the Procfile {path}: {error.strerror}") from error
+        advice = "; 'currant init' writes a currant.toml" if path == DEFAULT_PROCFILE else ""
+        raise CommandError(f"cannot read the Procfile {path}: {error.strerror}{advice}") from error
     processes: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()
@@ -170,6 +180,21 @@ def expand_instances(
             name = f"{process_type}.{index + 1}"
             port = first_port + place * PORTS_PER_TYPE + index
             yield Instance(name, line, parse_port(str(port), name))
+
+
+def parse_port(text: str, source: str) -> int:
+    """Return a port as a number.
+
+    Args:
+        text: the port in decimal.
+        source: the option, variable or process that the port belongs to, for the error message.
+
+    Raises:
+        CommandError: `text` is not a valid port.
+    """
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise CommandError(f"{source}: {text!r} is not a valid port")
+    return int(text)
 
 
 def _check_defined(

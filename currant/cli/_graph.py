@@ -1,0 +1,103 @@
+"""``currant graph``: which command waits for which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from currant._values.errors import CurrantError
+from currant._values.names import printable
+from currant.cli._config_options import FILE_OPTIONS
+from currant.cli._from_config import config_files, read_config
+from currant.cli._host_options import add_options
+from currant.cli._report import USAGE_ERROR
+from currant.config._procfile import read_application
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["graph", "mermaid", "tree"]
+
+
+@click.command()
+@add_options(FILE_OPTIONS)
+@click.option("--mermaid", "as_mermaid", is_flag=True, help="Write a diagram for Mermaid.")
+def graph(files: Sequence[str], env: str | None, *, as_mermaid: bool) -> int:
+    """Show which command waits for which, as a tree.
+
+    Below each command are those that it waits for.
+    """
+    try:
+        needs = _needs(files, env)
+    except CurrantError as error:
+        click.echo(f"currant: {error}", err=True)
+        return USAGE_ERROR
+    for line in (mermaid if as_mermaid else tree)(needs):
+        click.echo(line)
+    return 0
+
+
+def _needs(files: Sequence[str], env: str | None) -> dict[str, dict[str, str]]:
+    """Return for each command those that it waits for, and until what."""
+    paths = config_files(files)
+    if paths is None:
+        return {name: {} for name in read_application(files, env).processes}
+    commands = read_config(paths, env).commands
+    return {
+        command.name: {name: until or "" for name, until in command.after.items()}
+        for command in commands
+    }
+
+
+def tree(needs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield the lines of a tree for each command that no other waits for.
+
+    What a command waits for is shown once in full, and then by its name alone.
+
+    Args:
+        needs: for each command those that it waits for, and until what; empty: ready or started.
+    """
+    needed = {name for others in needs.values() for name in others}
+    shown = set[str]()
+    for name in needs:
+        if name not in needed:
+            yield printable(name)
+            yield from _branches(name, needs, "", shown)
+
+
+def _branches(
+    name: str, needs: Mapping[str, Mapping[str, str]], indent: str, shown: set[str]
+) -> Iterator[str]:
+    if name in shown:
+        return
+    shown.add(name)
+    others = needs.get(name, {})
+    for index, (other, until) in enumerate(others.items(), start=1):
+        is_last = index == len(others)
+        again = " ..." if other in shown and needs.get(other) else ""
+        state = f" ({until})" if until else ""
+        yield f"{indent}{'└── ' if is_last else '├── '}{printable(other)}{state}{again}"
+        yield from _branches(other, needs, indent + ("    " if is_last else "│   "), shown)
+
+
+def mermaid(needs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield the lines of a Mermaid flow chart, with an arrow from what comes first.
+
+    Args:
+        needs: as for `tree`.
+    """
+    others = (name for others in needs.values() for name in others)
+    ids = {name: f"c{number}" for number, name in enumerate(dict.fromkeys([*needs, *others]))}
+    yield "flowchart LR"
+    for name, identifier in ids.items():
+        yield f'    {identifier}["{_label(name)}"]'
+    for name, before in needs.items():
+        for other, until in before.items():
+            state = f"|{until}|" if until else ""
+            yield f"    {ids[other]} -->{state} {ids[name]}"
+
+
+def _label(name: str) -> str:
+    """Return a name as Mermaid shows it: all that has a meaning is an entity."""
+    return "".join(c if c.isalnum() or c in " -_." else f"#{ord(c)};" for c in printable(name))

@@ -1,0 +1,135 @@
+"""``currant init``: a first configuration, from a Procfile or from answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from currant._values.errors import CommandError, CurrantError
+from currant.cli._labels import default_name
+from currant.cli._report import USAGE_ERROR
+from currant.config._find import CONFIG
+from currant.config._procfile import DEFAULT_PORT, DEFAULT_PROCFILE, PORTS_PER_TYPE, read_procfile
+from currant.config._toml import to_toml, toml_key
+from currant.config._variables import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["from_commands", "from_processes", "init"]
+
+_PORT = re.compile(r"\$(?:PORT\b|\{PORT\b)")
+
+HEADER = """\
+# What `currant start` starts.  `currant check` lists it, `currant graph` shows what waits for what.
+# All settings: `currant schema`.
+
+"""
+
+ADVICE = """
+# More about a command:
+#
+# [commands.web]
+# command = "uvicorn web:app --port 8000"
+# ready = "http:8000/"
+# after = { db = "ready" }
+# restart = "on-failure"
+"""
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "--procfile",
+    "procfile",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="The Procfile to read.  [default: Procfile, if it exists; otherwise currant asks]",
+)
+def init(procfile: str | None) -> int:
+    """Write a first currant.toml, from a Procfile or by asking for the commands."""
+    if procfile is None and os.path.exists(DEFAULT_PROCFILE):
+        procfile = DEFAULT_PROCFILE
+    try:
+        if os.path.lexists(CONFIG):
+            raise CommandError(f"{CONFIG} exists already; nothing has been written")
+        if procfile is not None:
+            text = from_processes(read_procfile(procfile))
+        elif sys.stdin.isatty():
+            text = from_commands(_ask())
+        else:
+            raise CommandError(
+                f"there is no {DEFAULT_PROCFILE} here, and nobody to ask: stdin is no terminal"
+            )
+        _write(text)
+    except CurrantError as error:
+        click.echo(f"currant: {error}", err=True)
+        return USAGE_ERROR
+    click.echo(f"wrote {CONFIG}; 'currant check' lists what it starts")
+    return 0
+
+
+def _ask() -> dict[str, str]:
+    """Ask for commands until there are no more."""
+    lines: dict[str, str] = {}
+    while line := click.prompt("A command to start (none: done)", default="", show_default=False):
+        name = click.prompt("Its name", default=_free_name(line, lines))
+        lines[name] = line
+    if not lines:
+        raise CommandError("no command was given, so nothing has been written")
+    return lines
+
+
+def _free_name(line: str, taken: Mapping[str, str]) -> str:
+    name = base = default_name(line)
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def from_commands(lines: Mapping[str, str]) -> str:
+    """Return the text of a configuration with these shell lines, by name."""
+    return HEADER + "[commands]\n" + "".join(_pairs(lines)) + ADVICE
+
+
+def from_processes(lines: Mapping[str, str]) -> str:
+    """Return the text of a configuration that does what ``currant start`` does with a Procfile.
+
+    Each process that uses the variable PORT gets the port that the Procfile would give it.
+    """
+    ports = {
+        name: DEFAULT_PORT + index * PORTS_PER_TYPE
+        for index, name in enumerate(lines)
+        if _PORT.search(lines[name])
+    }
+    text = HEADER + 'kill_others_on = "exit"  # as with a Procfile\n'
+    if not ports:
+        return text + "\n[commands]\n" + "".join(_pairs(lines))
+    for name, line in lines.items():
+        text += f"\n[commands.{toml_key(name)}]\ncommand = {to_toml(escape(line))}\n"
+        if name in ports:
+            text += f"env = {{ PORT = {ports[name]} }}\n"
+    return text
+
+
+def _pairs(lines: Mapping[str, str]) -> Iterator[str]:
+    for name, line in lines.items():
+        yield f"{toml_key(name)} = {to_toml(escape(line))}\n"
+
+
+def _write(text: str) -> None:
+    try:
+        with open(CONFIG, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise CommandError(f"cannot write {CONFIG}: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        os.unlink(CONFIG)
+        raise CommandError("a command is not valid UTF-8, which TOML needs") from error

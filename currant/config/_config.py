@@ -1,0 +1,117 @@
+"""`Config`: what a configuration says, as values for a `Runner`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from currant._values.errors import CommandError, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from currant._values.command import Command
+
+__all__ = ["Config"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the files of a configuration say.
+
+    A configuration compares by its fields, so that a program can find what has changed since.
+
+    Attributes:
+        values: the values of all files together, as TOML has them, such as
+            ``{"grace": 10, "commands": {"web": {"command": "serve"}}}``.
+        commands: all commands, in the order of the files.
+        runner: the options of the `Runner` that the files set, by name.
+        display: the options of the command line about output that the files set, by name, such as
+            ``prefix`` and ``log_dir``.
+        env: the variables for all commands, which each of `commands` has already.
+        hidden: the names of the commands whose output is not shown.
+        profiles: the names of the commands of each profile, by the profile's name.
+        sources: the paths of the files, in the order in which they were read.
+        folder: the folder of the project: that of the first file.
+    """
+
+    values: Mapping[str, Any]
+    commands: tuple[Command, ...]
+    runner: Mapping[str, Any]
+    display: Mapping[str, Any]
+    env: Mapping[str, str]
+    hidden: frozenset[str]
+    profiles: Mapping[str, tuple[str, ...]]
+    sources: tuple[str, ...]
+    folder: str
+
+    def select(
+        self, names: Sequence[str] = (), profiles: Iterable[str] = ()
+    ) -> tuple[Command, ...]:
+        """Return the commands to start, in the order of the files.
+
+        Args:
+            names: the commands to start, with those that they depend on; empty: all commands that
+                have no profile, or one of `profiles`.
+            profiles: the profiles whose commands are started, too.
+
+        Raises:
+            CommandError: there is no such command or profile, or nothing is left to start.
+        """
+        by_name = {command.name: command for command in self.commands}
+        enabled = set(profiles)
+        for name in names:
+            if name not in by_name:
+                raise CommandError(
+                    f"there is no command {name!r} in {self._files}"
+                    f"{suggestion(name, tuple(by_name))}"
+                )
+        for profile in enabled:
+            if profile not in self.profiles:
+                raise CommandError(
+                    f"there is no profile {profile!r} in {self._files}"
+                    f"{suggestion(profile, tuple(self.profiles))}"
+                )
+        in_profile = {name for group in self.profiles.values() for name in group}
+        chosen = {name for profile in enabled for name in self.profiles[profile]}
+        chosen |= set(names) if names else by_name.keys() - in_profile
+        chosen = self._with_needed(chosen)
+        if not chosen:
+            raise CommandError(
+                f"each command of {self._files} has a profile; choose one of "
+                f"{', '.join(self.profiles)} with --profile, or name the commands"
+            )
+        return tuple(command for command in self.commands if command.name in chosen)
+
+    def in_order(self, commands: Iterable[Command]) -> tuple[Command, ...]:
+        """Return commands so that each follows those that it waits for, otherwise as they are."""
+        by_name = {command.name: command for command in commands}
+        needs = {name: self._needs(command) for name, command in by_name.items()}
+        ordered: list[Command] = []
+        while needs:
+            free = [name for name, others in needs.items() if not others & needs.keys()]
+            for name in free:
+                del needs[name]
+            ordered += [by_name[name] for name in free]
+        return tuple(ordered)
+
+    def _with_needed(self, names: Iterable[str]) -> set[str]:
+        """Return the names, and those of all commands that these depend on."""
+        by_name = {command.name: command for command in self.commands}
+        chosen = set[str]()
+        unvisited = list(names)
+        while unvisited:
+            name = unvisited.pop()
+            if name not in chosen:
+                chosen.add(name)
+                unvisited += self._needs(by_name[name])
+        return chosen
+
+    def _needs(self, command: Command) -> set[str]:
+        """Return the names of what a command waits for, without the numbers of replicas."""
+        tables = self.values["commands"]
+        return {name if name in tables else name.rpartition(".")[0] for name in command.after}
+
+    @property
+    def _files(self) -> str:
+        return " and ".join(self.sources) or "the configuration"

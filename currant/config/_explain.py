@@ -1,0 +1,139 @@
+"""Say in plain words what pydantic has found wrong."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from currant.config._model import SIZE, TABLES, VARIABLE_NAME, CommandTable, TopTable, own_keys
+from currant.config._toml import is_array, is_table, to_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+    from currant.config._documents import Document
+    from currant.config._model import Table
+    from currant.config._problems import Key, Problem
+
+__all__ = ["problems_in", "shown"]
+
+MAX_SHOWN = 60
+"""Characters of a value that a message shows."""
+
+KINDS = {
+    "<flag>": "true or false",
+    "<number>": "a number",
+    "<text>": "a text in quotes",
+    "<list>": "an array",
+    "<table>": "a table",
+}
+"""The tags of the unions, in words."""
+
+EXPECTED = {
+    "string_type": "a text in quotes",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "string_unicode": "a text that is valid UTF-8",
+    "string_too_short": "a text that is not empty",
+    "too_short": "an array that is not empty",
+}
+"""What is expected instead of a value, by the type of pydantic's error."""
+
+PATTERNS = {
+    SIZE: 'a number of bytes, such as 500, "10k", "10M" or "1G"',
+    VARIABLE_NAME: "the name of a variable, without =",
+}
+"""What a text must be instead, by the pattern that it does not match."""
+
+BOUNDS = {
+    "greater_than_equal": ("ge", ">="),
+    "greater_than": ("gt", ">"),
+    "less_than_equal": ("le", "<="),
+}
+
+
+def problems_in(error: ValidationError, document: Document) -> Iterator[tuple[Key, Problem]]:
+    """Yield the key and the problem of each mistake."""
+    for found in error.errors(include_url=False):
+        key = _key_of(found["loc"])
+        if found["type"] == "extra_forbidden":
+            names = own_keys(_table_around(key))
+            yield key, document.problem(key, f"unknown key{_nearest(str(key[-1]), names)}")
+        elif found["type"] == "missing":
+            yield key[:-1], document.problem(key[:-1], f"the key {key[-1]!r} is missing")
+        else:
+            yield key, document.problem(key, _text_of(found))
+
+
+def _key_of(loc: Sequence[int | str]) -> Key:
+    """Return the key of an error, without the tags of unions."""
+    in_commands = loc[:1] == ("commands",)
+    return tuple(
+        part
+        for index, part in enumerate(loc)
+        if part not in KINDS or (in_commands and index == 1)  # a command may have any name
+        if part != "[key]"
+    )
+
+
+def _table_around(key: Key) -> type[Table]:
+    """Return the class of the table that a key is in."""
+    if key[0] != "commands" or len(key) < 3:
+        table: type[Table] = TopTable
+        inner = key[:-1]
+    else:
+        table = CommandTable
+        inner = key[2:-1]
+    for part in inner:
+        table = TABLES.get(str(part), table)
+    return table
+
+
+def _text_of(found: ErrorDetails) -> str:
+    kind, value = found["type"], found["input"]
+    context: Mapping[str, Any] = found.get("ctx", {})
+    if kind in ("one_of", "option"):
+        return found["msg"]
+    if kind in BOUNDS:
+        name, sign = BOUNDS[kind]
+        expected = f"a number {sign} {context[name]:g}"
+    elif kind == "literal_error":
+        expected = context["expected"]
+        words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+        return f"got {shown(value)}, expected {expected}{_nearest(value, words)}"
+    elif kind == "union_tag_invalid":
+        tags = context["expected_tags"].replace("'", "").split(", ")
+        expected = " or ".join(KINDS[tag] for tag in tags)
+    elif kind == "string_pattern_mismatch":
+        expected = PATTERNS[context["pattern"]]
+    else:
+        expected = EXPECTED.get(kind, found["msg"])
+    return f"got {shown(value)}, expected {expected}"
+
+
+def _nearest(name: object, names: Sequence[str]) -> str:
+    """Return the end of a message that names the nearest right name, if one is near."""
+    if not isinstance(name, str):
+        return ""
+    close = get_close_matches(name.replace("-", "_"), names, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """Return a value as TOML writes it, or what it is if that is long."""
+    if is_table(value):
+        return "a table"
+    if is_array(value):
+        return "an array"
+    text = to_toml(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
