@@ -118,6 +118,7 @@ class ProcessOptions(TypedDict, total=False):
     stderr: File | StderrWord
     stdin: File | bytes | Silent | None
     pty: bool | Pty
+    new_session: bool
     wrap: Sequence[StrOrPath] | None
     umask: int | None
     user: str | int | None
@@ -209,6 +210,11 @@ class Command(LaunchSpec):
             Input (`Job.send`, or `stdin` as bytes) acts as if typed: the terminal echoes it,
             ``b"\x03"`` interrupts, and a program that reads line by line gets at most 4095 bytes
             of a line.  The variable TERM is ``xterm-256color`` if the command would have none.
+        new_session: whether the command begins a session, and so has no terminal but its `pty`.
+            False: it stays in the session of the host program and keeps the terminal of that, for a
+            program that talks to the user, with ``stdin=0, stdout="inherit", stderr="inherit"``.
+            It has a process group of its own in any case.  That group is in the background until
+            the host program gives it the terminal with `os.tcsetpgrp`.
         wrap: words to put before `argv`: a program that changes something and then runs the
             program that follows, such as ``("nice", "-n", "5")`` or
             ``("bwrap", "--ro-bind", "/", "/", "--")``.  The first word is looked up before the
@@ -325,6 +331,7 @@ class Command(LaunchSpec):
         stderr: File | StderrWord = "separate",
         stdin: File | bytes | Silent | None = None,
         pty: bool | Pty = False,
+        new_session: bool = True,
         wrap: Sequence[StrOrPath] | None = None,
         umask: int | None = None,
         user: str | int | None = None,
@@ -372,6 +379,7 @@ class Command(LaunchSpec):
                 stderr=checked_stderr(stderr),
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
+                new_session=new_session,
                 wrap=None if wrap is None else checked_words("wrap", wrap),
                 umask=umask,
                 user=user,
@@ -406,6 +414,7 @@ class Command(LaunchSpec):
 
     def _check_options(self) -> None:
         check_flag("inherit_env", self.inherit_env)
+        _check_session(self)
         _check_standard_files(self)
         _check_umask(self.umask)
         if not (self.limits is None or isinstance(cast("object", self.limits), Limits)):
@@ -681,6 +690,12 @@ def _check_files_of_terminal(command: LaunchSpec) -> None:
             raise CommandError(
                 f"{what} cannot be {place!r} if pty is set, because the terminal is the output"
             )
+
+
+def _check_session(command: LaunchSpec) -> None:
+    check_flag("new_session", command.new_session)
+    if command.pty and not command.new_session:
+        raise CommandError("new_session cannot be False if pty is set: a terminal has one session")
 
 
 def _checked_pty(pty: object) -> Pty | Literal[False]:

@@ -77,7 +77,10 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    elsewhere={"hosts": "currant.cli._check_hosts:hosts"},
+    elsewhere={
+        "hosts": "currant.cli._check_hosts:hosts",
+        "with": "currant.cli._with:run_with_servers",
+    },
 )
 @click.option(
     "--version",
