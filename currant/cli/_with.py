@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_with_servers"]
 
+STDIN = 0
+
 STATUS_OF_SERVER = 1
 """The exit status if a server has ended before the test."""
 
@@ -201,7 +203,7 @@ def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]
         name=names.unique(Command(words).name),
         cwd=options["cwd"],
         env=variables,
-        stdin=sys.stdin.fileno(),
+        stdin=STDIN,
         stdout="inherit",
         stderr="inherit",
         new_session=False,
@@ -293,9 +295,9 @@ async def _stop_on_signal(
     if await plan.runner[plan.test].send_signal(signal):
         with anyio.move_on_after(grace):
             signal = await anext(received)
-    for _ in range(2):  # The second `kill` cuts the grace short.
-        plan.runner.kill(f"received {signal.name}")
-        signal = await anext(received)
+    plan.runner.kill(f"received {signal.name}")
+    signal = await anext(received)
+    plan.runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.
     plan.runner.cancel_scope.cancel()  # Do not wait for a terminal or pipe that accepts no output.
 
 
