@@ -17,12 +17,13 @@ from currant._values.names import Names
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant.cli._display import build_display, build_log, fit_to_output, flush_after
-from currant.cli._env import parse_port, read_env_files
+from currant.cli._env import read_env_files
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
 from currant.cli._procfile import (
-    DEFAULT_PORT,
     expand_instances,
+    first_port,
+    instance_variables,
     parse_formation,
     read_application,
     select_processes,
@@ -133,7 +134,8 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepare
     types = processes.keys()
     processes = select_processes(processes, names)
     counts = _instance_counts(processes, types, options, all_named=bool(names))
-    instances = list(expand_instances(processes, counts, _first_port(options, variables)))
+    port = first_port(options["port"], variables)
+    instances = list(expand_instances(processes, counts, port))
     hosts = build_hosts(options)
     cwd = _cwd(options, hosts) or (os.path.dirname(procfile) if hosts is None else None) or None
     commands = [
@@ -141,9 +143,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepare
             with_exec(instance.line),
             name=instance.name,
             cwd=cwd,
-            env=dict(variables)
-            | {"PORT": str(instance.port)}
-            | dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name),
+            env=instance_variables(instance, variables),
             stdin=_stdin(options),
             stop_signal=options["stop_signal"],
             idle_timeout=options["idle_timeout"],
@@ -214,16 +214,6 @@ def _instance_counts(
     if not any(counts.values()):
         raise CommandError(f"{option} {given} leaves no process to start")
     return counts
-
-
-def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
-    """Return the first port, from ``--port``, the files of variables or currant's environment."""
-    given = (
-        ("--port", options["port"]),
-        ("PORT in the file of variables", variables.get("PORT")),
-        ("the variable PORT", os.environ.get("PORT")),
-    )
-    return next((parse_port(port, source) for source, port in given if port), DEFAULT_PORT)
 
 
 def _cwd(options: Options, hosts: Hosts | None) -> str | None:

@@ -19,10 +19,11 @@ from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._lazy import LazyGroup
 from currant.cli._parsers import parse_process_count
 from currant.cli._peers import advice_on
-from currant.cli._procfile import read_application
+from currant.cli._procfile import complete_process, read_application
 from currant.cli._report import USAGE_ERROR, run_and_report
 from currant.cli._runner_options import (
     PREFIX_HELP,
+    PROCFILE_OPTIONS,
     RUNNER_OPTIONS,
     cwd_option,
     joined,
@@ -78,6 +79,8 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     elsewhere={
+        "completion": "currant.cli._completion:show_completion",
+        "exec": "currant.cli._exec:run_in_place",
         "hosts": "currant.cli._check_hosts:hosts",
         "with": "currant.cli._with:run_with_servers",
     },
@@ -92,24 +95,6 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 def currant() -> None:
     """Run many commands at once, and leave no process behind."""
-
-
-_procfile_option = click.option(
-    "-f",
-    "--procfile",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="The Procfile.  [default: the variable PROCFILE, or Procfile]",
-)
-_env_option = click.option(
-    "-e",
-    "--env",
-    "--env-file",
-    "env",
-    metavar="FILE,…",
-    help="Files of variables for the processes, one NAME=value per line.  "
-    "[default: .env beside the Procfile]",
-)
 
 
 @currant.command()
@@ -154,8 +139,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
 
 
 @currant.command()
-@_procfile_option
-@_env_option
+@add_options(PROCFILE_OPTIONS)
 @click.option(
     "-m",
     "--formation",
@@ -196,7 +180,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
     "repeated.",
 )
 @add_options(RUNNER_OPTIONS, HOST_OPTIONS, PLACE_OPTIONS)
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_process)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
     """Start the processes of a Procfile: all, or each NAME.
 
@@ -207,8 +191,7 @@ def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
 
 
 @currant.command()
-@_procfile_option
-@_env_option
+@add_options(PROCFILE_OPTIONS)
 def check(procfile: str | None, env: str | None) -> None:
     """Check a Procfile and list its processes; start nothing."""
     try:

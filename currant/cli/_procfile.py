@@ -16,11 +16,15 @@ from currant.cli._env import parse_port, read_env_files
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    import click
+
 __all__ = [
-    "DEFAULT_PORT",
     "Application",
     "Instance",
+    "complete_process",
     "expand_instances",
+    "first_port",
+    "instance_variables",
     "parse_formation",
     "read_application",
     "select_processes",
@@ -170,6 +174,42 @@ def expand_instances(
             name = f"{process_type}.{index + 1}"
             port = first_port + place * PORTS_PER_TYPE + index
             yield Instance(name, line, parse_port(str(port), name))
+
+
+def first_port(given: str | None, variables: Mapping[str, str]) -> int:
+    """Return the first port: as given, or of the files of variables, or of the environment.
+
+    Args:
+        given: the value of ``--port``, if there is one.
+        variables: from files.
+
+    Raises:
+        CommandError: the port is not valid.
+    """
+    sources = (
+        ("--port", given),
+        ("PORT in the file of variables", variables.get("PORT")),
+        ("the variable PORT", os.environ.get("PORT")),
+    )
+    return next((parse_port(port, source) for source, port in sources if port), DEFAULT_PORT)
+
+
+def instance_variables(instance: Instance, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an instance, with those from files."""
+    names = dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name)
+    return {**variables, "PORT": str(instance.port), **names}
+
+
+def complete_process(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the processes of the Procfile whose names begin with `incomplete`."""
+    del parameter
+    try:
+        application = read_application(context.params.get("procfile"), context.params.get("env"))
+    except CommandError:
+        return []
+    return [name for name in application.processes if name.startswith(incomplete)]
 
 
 def _check_defined(

@@ -20,6 +20,7 @@ __all__ = [
     "GRACE_OPTION",
     "LOG_OPTION",
     "PREFIX_HELP",
+    "PROCFILE_OPTIONS",
     "RUNNER_OPTIONS",
     "cwd_option",
     "joined",
@@ -190,6 +191,26 @@ RUNNER_OPTIONS = (
         "to end, NAME, or any but NAME.",
     ),
 )
+
+PROCFILE_OPTIONS = (
+    click.option(
+        "-f",
+        "--procfile",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="The Procfile.  [default: the variable PROCFILE, or Procfile]",
+    ),
+    click.option(
+        "-e",
+        "--env",
+        "--env-file",
+        "env",
+        metavar="FILE,…",
+        help="Files of variables for the processes, one NAME=value per line.  "
+        "[default: .env beside the Procfile]",
+    ),
+)
+"""Which Procfile, and which variables."""
 
 PREFIX_HELP = (
     "Prefix of each line: name, index (from 0), command, pid, time, none; or a text with the "
