@@ -29,6 +29,7 @@ from currant.cli._procfile import (
     select_processes,
 )
 from currant.cli._remark import StopRemark
+from currant.cli._scripts import expand_scripts, fill_placeholders
 from currant.cli._selection import check_success, select_commands
 from currant.sinks import check_style
 
@@ -45,6 +46,7 @@ __all__ = [
     "OTHER_FILES",
     "Prepared",
     "raise_file_limit",
+    "runner_for_teardown",
     "runner_from_command_lines",
     "runner_from_procfile",
 ]
@@ -86,6 +88,8 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
             the lines or one another.
         ValueError: the prefix is not a valid template.
     """
+    folder = os.curdir if options["cwd"] is None else options["cwd"]
+    lines = fill_placeholders(expand_scripts(lines, folder), options["arguments"])
     names = _choose_names(lines, options["names"])
     colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
@@ -116,6 +120,34 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
         quiet=options["quiet"],
         max_processes=options["max_processes"],
     )
+
+
+def runner_for_teardown(options: RunOptions) -> Prepared | None:
+    """Return a Runner that runs the commands of ``--teardown`` one after the other, if any.
+
+    They run and are shown as the others, but each of them runs once, whatever happens.
+
+    Raises:
+        CommandError: a line is blank, or is a shortcut that stands for no script.
+    """
+    lines = options["teardown"]
+    if not lines:
+        return None
+    changed: RunOptions = {
+        **options,
+        "names": None,
+        "colors": None,
+        "hide": None,
+        "max_processes": 1,
+        "restart": "never",
+        "max_restarts": None,
+        "restart_delay": None,
+        "restart_factor": None,
+        "kill_others_on": None,
+        "success": "all",
+        "arguments": None,
+    }
+    return runner_from_command_lines(lines, changed)
 
 
 def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepared:

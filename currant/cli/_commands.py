@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.errors import CurrantError
-from currant.cli._build import runner_from_command_lines, runner_from_procfile
+from currant.cli._build import (
+    runner_for_teardown,
+    runner_from_command_lines,
+    runner_from_procfile,
+)
+from currant.cli._dashes import RunCommand
 from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._lazy import LazyGroup
 from currant.cli._parsers import parse_process_count
@@ -97,7 +102,7 @@ def currant() -> None:
     """Run many commands at once, and leave no process behind."""
 
 
-@currant.command()
+@currant.command(cls=RunCommand)
 @click.option("-n", "--names", metavar="A,B,…", help="The name of each command, in order.")
 @click.option(
     "-c",
@@ -121,6 +126,12 @@ def currant() -> None:
     help="A file of variables for the commands, one NAME=value per line; may be repeated.",
 )
 @cwd_option("the current one")
+@click.option(
+    "--teardown",
+    multiple=True,
+    metavar="COMMAND",
+    help="Run COMMAND when all others have ended, also after Ctrl-C; may be repeated.",
+)
 @click.option("-p", "--prefix", metavar="TEXT", help=PREFIX_HELP)
 @prefix_length_option("-l")
 @click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages.")
@@ -134,8 +145,16 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
     stopped has not failed.  A signal that stops currant also ends a shell loop around it.  Without
     --names, a command is named after its program, but 'npm run dev' is named dev, and 'python -m
     http.server' http.server.
+
+    npm:dev is short for 'npm run dev', and npm:watch:* for each script of package.json whose name
+    fits; so are pnpm:, yarn:, bun: and node:.  A COMMAND gets the first ARGUMENT in place of {1},
+    and all in place of {@}.
     """
-    return run_and_report(lambda: runner_from_command_lines(commands, options), options)
+    return run_and_report(
+        lambda: runner_from_command_lines(commands, options),
+        options,
+        teardown=lambda: runner_for_teardown(options),
+    )
 
 
 @currant.command()

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import click
-
-__all__ = ["split_at_dashes", "words_for"]
+__all__ = ["RunCommand", "split_at_dashes", "words_for"]
 
 DASHES = "--"
+
+
+class RunCommand(click.Command):
+    """`currant run`, whose commands may have arguments behind ``--``.
+
+    A ``--`` before the first command ends the options, as for other programs.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words, arguments = split_at_dashes(args)
+        if arguments is not None and not words_for(self, ctx, "commands", words):
+            words, arguments = args, None
+        rest = super().parse_args(ctx, words)
+        ctx.params["arguments"] = arguments
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENT...]"]
 
 
 def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str] | None]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DUPLICATE_SIGNAL_WINDOW",
+    "STATUS_LOST_HOSTS",
     "exit_status",
     "forward_signals",
     "pause_and_resume",

@@ -94,6 +94,11 @@ RUNNER_OPTIONS = (
     LOG_OPTION,
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(
+        "--timings",
+        is_flag=True,
+        help="Show at the end when each command started and ended, the longest first.",
+    ),
+    click.option(
         "--restart",
         type=click.Choice(get_args(RestartWhen)),
         default="never",
