@@ -87,6 +87,7 @@ __all__ = [
     "DefaultName",
     "ProcessOptions",
     "as_command",
+    "check_is_plain",
     "flush_after_of",
     "single_command",
     "with_name",
@@ -130,6 +131,7 @@ class ProcessOptions(TypedDict, total=False):
     success_codes: Collection[int]
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
+    stop_command: CommandLike | None
     stop_signal: int | str
     grace: float | None
     kill_mode: KillMode | None
@@ -245,6 +247,13 @@ class Command(LaunchSpec):
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
             skipped, because of `after`, has ended by failure.
+        stop_command: a command that asks the command to stop, before the `stop_signal` does: a str
+            for `Command.parse`, a sequence of words, or a `Command` of which only `argv`, `cwd`,
+            `env` and `success_codes` may be set.  It is looked up on entry of the Runner.  It runs
+            with the folder and the variables of the command, and with the pid in ``CURRANT_PID``;
+            its output is discarded.  The stop command, and the exit of the command after its
+            success, have half of the `grace`.  Then the signal follows; at once if the stop command
+            fails.  A second kill, and the death of this program, do not run it.
         stop_signal: the signal that requests the process group to stop: a `signal.Signals`, a
             number, or a name such as ``"TERM"``.
         grace: seconds between the request to stop and SIGKILL.
@@ -305,6 +314,7 @@ class Command(LaunchSpec):
     capture: CaptureLike | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
+    stop_command: Command | None
     ready: Probe | None
     alive: Probe | None
     failure_threshold: int
@@ -344,6 +354,7 @@ class Command(LaunchSpec):
         capture: CaptureLike | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
         kill_others_on: KillOthersOn | None = None,
+        stop_command: CommandLike | None = None,
         stop_signal: int | str = SIGTERM,
         grace: float | None = None,
         kill_mode: KillMode | None = None,
@@ -392,6 +403,7 @@ class Command(LaunchSpec):
                 capture=capture,
                 restart=restart,
                 kill_others_on=kill_others_on,
+                stop_command=_checked_stop_command(stop_command),
                 stop_signal=checked_signal("stop_signal", stop_signal),
                 grace=grace,
                 kill_mode=kill_mode,
@@ -646,6 +658,28 @@ def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise CommandError(f"name must be a non-empty str, not {name!r}")
     check_encodable("name", name)
+
+
+def _checked_stop_command(given: CommandLike | None) -> Command | None:
+    if given is None:
+        return None
+    with naming("stop_command", "option"):
+        command = as_command(given)
+    check_is_plain("stop_command", command)
+    return command
+
+
+def check_is_plain(what: str, command: Command) -> None:
+    """Check that no field is set that has no effect for a command that runs beside another."""
+    options = {name: getattr(command, name) for name in ("cwd", "env", "success_codes")}
+    plain = Command(command.argv, name=command.name, **options)
+    for spec in fields(command):
+        given = getattr(command, spec.name)
+        if given != getattr(plain, spec.name):
+            raise CommandError(
+                f"{what}: only argv, cwd, env and success_codes of the command may be set, "
+                f"not {spec.name}={given!r}"
+            )
 
 
 def _check_host(host: object) -> None:
