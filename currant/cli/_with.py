@@ -6,6 +6,7 @@ others (`kill_others_on`).  The test is a command, too, and has the terminal.
 
 from __future__ import annotations
 
+import re
 import signal as signals
 import sys
 from contextlib import closing
@@ -65,6 +66,9 @@ STDIN = 0
 
 STATUS_OF_SERVER = 1
 """The exit status if a server has ended before the test."""
+
+IN_USE = re.compile(rb"EADDRINUSE|address (is )?already in use", re.IGNORECASE)
+"""What servers write that cannot bind to their port."""
 
 TEXTS: Mapping[Event, str | None] = dict.fromkeys(("aborted", "exited", "failed", "skipped"))
 """No texts about failures: `_explain` says at the end what has happened."""
@@ -170,6 +174,7 @@ class _Plan(NamedTuple):
 
     runner: Runner
     test: str
+    has_ports: bool
 
 
 def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]) -> _Plan:
@@ -182,19 +187,8 @@ def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]
         raise CommandError("give the command to run behind --: currant with SERVER... -- TEST")
     names = Names()
     variables = {**read_env_files(options["env_file"]), **ports}
-    shown = output_variables(variables, options["color"], shown=True, columns=None)
     commands = [
-        Command.shell(
-            with_exec(line),
-            name=names.unique(default_name(line)),
-            cwd=options["cwd"],
-            env={**shown, **variables},
-            stdin=SILENT,
-            stderr="stdout",
-            flush_after=FLUSH_AFTER,
-            ready=probe,
-            kill_others_on="exit",
-        )
+        _server(line, names, probe, variables, options)
         for line, probe in zip(servers, _probes_of(servers, options, ports), strict=True)
     ]
     words = [fill_in(word, ports) for word in options["test"]]
@@ -212,7 +206,35 @@ def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]
     )
     sinks = _display(options, test.name)
     runner = Runner([*commands, test], grace=options["grace"], sinks=sinks, iterable=False)
-    return _Plan(runner, test.name)
+    return _Plan(runner, test.name, has_ports=bool(ports))
+
+
+def _server(
+    line: str,
+    names: Names,
+    probe: Probe | None,
+    variables: Mapping[str, str],
+    options: WithOptions,
+) -> Command:
+    """Return the command of a server, which ends the test if it ends.
+
+    Raises:
+        CommandError: the line is blank.
+    """
+    color = options["color"]
+    shown = output_variables(variables, color, shown=True, columns=None, on_stderr=True)
+    return Command.shell(
+        with_exec(line),
+        name=names.unique(default_name(line)),
+        cwd=options["cwd"],
+        env={**shown, **variables},
+        stdin=SILENT,
+        # Both go to stderr, in the order written; the last lines alone say which is which.
+        stderr="separate" if options["quiet"] else "stdout",
+        flush_after=FLUSH_AFTER,
+        ready=probe,
+        kill_others_on="exit",
+    )
 
 
 def _probes_of(
@@ -310,6 +332,11 @@ def _explain(plan: _Plan, *, quiet: bool) -> int:
         ended.sort(key=lambda each: each.command != reason.command)
     for result in ended[:1]:
         print_error(with_lines(_end_of(result, plan.test), result.tail if quiet else ()))
+        if plan.has_ports and any(IN_USE.search(line.data) for line in result.tail):
+            print_error(
+                "a port of --port is held until the server binds to it, which needs SO_REUSEADDR; "
+                "give a server without that a port of your own"
+            )
     return STATUS_OF_SERVER
 
 
@@ -317,7 +344,8 @@ def _end_of(result: Result, test: str) -> str:
     """Return in one line how a server has failed."""
     name = printable(result.command)
     if isinstance(result.error, NotReadyError):
-        return f"{name} is not ready: {result.error.reason}"
+        reason = result.error.reason.replace("pass own=False to the probe", "give --any-owner")
+        return f"{name} is not ready: {reason}"
     if result.error is not None:
         return str(result.error).partition("\n")[0]
     return f"{name} ended before {printable(test)}: {result.exit}"
