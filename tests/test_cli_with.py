@@ -150,6 +150,29 @@ def test_server_that_is_not_ready_in_time_fails_the_test(run: Run) -> None:
     assert ended.err.endswith(b"    stdout: booting\n")
 
 
+def test_closed_terminal_stops_the_test_and_the_servers(
+    on_terminal: Start, lifeline: Lifeline
+) -> None:
+    """A closed window ends the test, which has the foreground, and then the servers."""
+    test = f"{lifeline.hold('test')}; echo ready; {EXEC_FOREVER}"
+    server = f"{lifeline.hold('server')}; {EXEC_FOREVER}"
+    cli = on_terminal(server, "--", "/bin/sh", "-c", test, subcommand="with")
+    cli.read_until(b"ready\r\n")
+    cli.close()
+    assert cli.wait() == 129
+    assert lifeline.ended() == {"server", "test"}
+
+
+def test_server_that_cannot_share_a_held_port_is_told_why(run: Run) -> None:
+    """On Linux, a server without SO_REUSEADDR finds its port in use, and currant explains that."""
+    binds = 'import os, socket; socket.socket().bind(("", int(os.environ["A_B_PORT"])))'
+    server = f"{sys.executable} -c '{binds}'"
+    ended = run("--port", "a-b", server, "--ready", "delay:60", "--", "true", subcommand="with")
+    assert ended.status == 1
+    if b"ddress already in use" in ended.err:
+        assert b"currant: a port of --port is held until the server binds to it" in ended.err
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

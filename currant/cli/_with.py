@@ -262,18 +262,18 @@ def _probes_of(
 
 def _display(options: WithOptions, test: str) -> list[Sink]:
     """Return the sinks that show the servers on stderr, and log them."""
-    logs = log_sinks(options["log_dir"], options["color"])
-    if options["quiet"]:
-        return logs
-    console = ConsoleSink(
-        sys.stderr, sys.stderr, color=options["color"], texts=TEXTS, hidden={test}
-    )
-    return [without_messages_of(console, {test}), *logs]
+    sinks = log_sinks(options["log_dir"], options["color"])
+    if not options["quiet"]:
+        color = options["color"]
+        sinks.append(ConsoleSink(sys.stderr, sys.stderr, color=color, texts=TEXTS, hidden={test}))
+    return [without_messages_of(sink, {test}) for sink in sinks]
 
 
 async def _run(plan: _Plan, grace: float) -> int | None:
     """Run all to the end, and return the exit status; None if a server has ended too early."""
     runner, reasons = plan.runner, list[int]()
+    # If the terminal stops programs in the background that write (`stty tostop`), currant goes on.
+    signals.signal(signals.SIGTTOU, signals.SIG_IGN)
     try:
         with (
             receive_signals(STOP_SIGNALS) as stop_signals,
@@ -330,8 +330,10 @@ def _explain(plan: _Plan, *, quiet: bool) -> int:
     reason = plan.runner.barrier.reason
     if isinstance(reason, StopReason):
         ended.sort(key=lambda each: each.command != reason.command)
+    # Without output of the test in between, the last lines are shown already.
+    is_shown = not quiet and not plan.runner[plan.test].attempts
     for result in ended[:1]:
-        print_error(with_lines(_end_of(result, plan.test), result.tail if quiet else ()))
+        print_error(with_lines(_end_of(result, plan.test), () if is_shown else result.tail))
         if plan.has_ports and any(IN_USE.search(line.data) for line in result.tail):
             print_error(
                 "a port of --port is held until the server binds to it, which needs SO_REUSEADDR; "
