@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -51,4 +51,5 @@ def words_for(
     """
     values, _, _ = command.make_parser(context).parse_args(list(words))
     found = values.get(name)
-    return found if isinstance(found, tuple) else ()  # click has a mark of its own for none.
+    # click has a mark of its own for none.
+    return cast("tuple[str, ...]", found) if isinstance(found, tuple) else ()

@@ -60,12 +60,10 @@ def run_in_place(
         raise click.UsageError(f"give the command to run: currant exec {name} -- COMMAND")
     try:
         place = find_place(name, procfile, env)
-        if place.cwd is not None:
-            os.chdir(place.cwd)
     except CurrantError as error:
         raise click.UsageError(str(error)) from error
-    except OSError as error:
-        raise click.UsageError(f"{place.cwd}: {error.strerror}") from error
+    if place.cwd is not None:
+        os.chdir(place.cwd)  # The Procfile was found there.
     _exec(command, {**os.environ, **place.variables})
 
 

@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from currant._values.errors import CommandError, suggestion
 
@@ -156,8 +156,10 @@ def _read_package(shortcut: str, folder: str) -> _Package:
             raise CommandError(f"{shortcut}: cannot read {path}: {error.strerror}") from error
         except ValueError as error:
             raise CommandError(f"{shortcut}: {path} is not JSON: {error}") from error
-        scripts = content.get("scripts") if isinstance(content, dict) else None
-        return _Package(path, [*scripts] if isinstance(scripts, dict) else [])
+        package = cast("dict[str, object]", content if isinstance(content, dict) else {})
+        scripts = package.get("scripts")
+        names = cast("dict[str, object]", scripts if isinstance(scripts, dict) else {})
+        return _Package(path, [*names])
     raise CommandError(
         f"{shortcut}: there is no package.json in {Path(folder).absolute()} or in a folder above it"
     )

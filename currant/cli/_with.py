@@ -289,10 +289,10 @@ async def _run(plan: _Plan, grace: float) -> int | None:
                     tasks.start_soon(forward_signals, runner, forwarded_signals)
                     tasks.start_soon(_stop_on_signal, plan, stop_signals, grace, reasons)
                     end = (await test.wait()).exit
-                signal = None if end is None else end.signal
-                if foreground.was_lent and signal in (signals.SIGINT, signals.SIGQUIT):
-                    # A key ended the test, so a loop of the shell around currant ends, too.
-                    reasons.append(SignalStatus(128 + signal))
+                key = end.signal if end is not None and foreground.was_lent else None
+                if key is not None and key in (signals.SIGINT, signals.SIGQUIT):
+                    # The key ends a loop of the shell around currant, too.
+                    reasons.append(SignalStatus(128 + key))
                 await runner.join()
                 tasks.cancel_scope.cancel()
     except CurrantError:
