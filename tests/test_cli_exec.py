@@ -28,7 +28,7 @@ def application(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_command_has_the_place_of_a_process(run: Run, application: Path) -> None:
+def test_command_has_the_environment_of_a_process(run: Run, application: Path) -> None:
     """The command has the variables, the port and the folder, and its exit status is currant's."""
     words = ("sh", "-c", 'echo $TOKEN $PORT $PS "$(pwd)"; exit 3')
     ended = run("-f", f"{application}/Procfile", "worker.2", "--", *words, subcommand="exec")

@@ -107,13 +107,13 @@ def test_braces_have_no_meaning_without_dashes() -> None:
     """Without ``--`` a line stays as it is, and without arguments placeholders are empty."""
     assert fill_placeholders(["awk {1}"], None) == ["awk {1}"]
     assert fill_placeholders(["a {@}"], []) == ["a "]
-    with pytest.raises(CommandError, match="no command has a place for the arguments"):
+    with pytest.raises(CommandError, match="no command has a placeholder for the arguments"):
         fill_placeholders(["a"], ["x"])
 
 
 @pytest.mark.slow
 def test_run_expands_shortcuts_and_shows_timings(run: Run, package: Path) -> None:
-    """Scripts run under their names; words behind ``--`` are arguments; the table is sorted."""
+    """Scripts run under their names; words after ``--`` are arguments; the table is sorted."""
     program = package / "npm"
     program.write_text('#!/bin/sh\necho "$@"\n')
     program.chmod(0o755)

@@ -77,7 +77,7 @@ def test_program_that_ctrl_c_ends_ends_currant_by_the_same_signal(
     assert b"wrong" not in ended.out
 
 
-def test_test_behind_a_pipe_gets_the_terminal_when_it_reads(on_terminal: Start) -> None:
+def test_test_that_writes_to_a_pipe_gets_the_terminal_when_it_reads(on_terminal: Start) -> None:
     """With `currant with ... | less`, currant keeps the keyboard until the test reads from it."""
     bash = shutil.which("bash")
     if bash is None:
@@ -176,7 +176,7 @@ def test_server_that_cannot_share_a_held_port_is_told_why(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["true"], "give the command to run behind --"),
+        (["true"], "give the command to run after --"),
         (["--", "true"], "Missing argument"),
         (["true", "--", "no-such-program"], "there is no program 'no-such-program'"),
         (["true", "--ready", "ftp:3", "--", "true"], "--ready ftp:3: a probe is tcp:PORT"),

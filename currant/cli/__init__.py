@@ -13,7 +13,7 @@ Read in the order in which a call passes through the modules:
    signals do what, and `_init` is the process with PID 1 in a container.
 4. `_report` says what was wrong, and `_summary` prints the tables of ``--summary`` and
    ``--timings``.
-5. `_scripts` is the shortcuts of `run` for package.json and the words behind ``--``, which
+5. `_scripts` is the shortcuts of `run` for package.json and the words after ``--``, which
    `_dashes` separates.  `_with` is ``currant with``: `_probes` and `_ports` read its options, and
    `_foreground` lends the terminal to the test.  `_exec`, `_completion` and `_check_hosts` are the
    subcommands of these names.

@@ -85,7 +85,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     context_settings={"help_option_names": ["-h", "--help"]},
     elsewhere={
         "completion": "currant.cli._completion:show_completion",
-        "exec": "currant.cli._exec:run_in_place",
+        "exec": "currant.cli._exec:run_with_environment",
         "hosts": "currant.cli._check_hosts:hosts",
         "with": "currant.cli._with:run_with_servers",
     },

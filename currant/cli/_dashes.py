@@ -1,4 +1,4 @@
-"""Subcommands that have words of their own behind ``--``."""
+"""Subcommands that have words of their own after ``--``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DASHES = "--"
 
 
 class RunCommand(click.Command):
-    """`currant run`, whose commands may have arguments behind ``--``.
+    """`currant run`, whose commands may have arguments after ``--``.
 
     A ``--`` before the first command ends the options, as for other programs.
     """
@@ -33,7 +33,7 @@ class RunCommand(click.Command):
 
 
 def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Return the words before the first ``--`` and those behind it; None if there is no ``--``."""
+    """Return the words before the first ``--`` and those after it; None if there is no ``--``."""
     given = list(words)
     if DASHES not in given:
         return given, None

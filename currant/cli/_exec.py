@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
-__all__ = ["Place", "find_place", "run_in_place"]
+__all__ = ["ProcessEnvironment", "find_environment", "run_with_environment"]
 
 
-class Place(NamedTuple):
-    """Where a process runs."""
+class ProcessEnvironment(NamedTuple):
+    """What a process of the Procfile finds when it starts."""
 
     cwd: str | None
     """The working directory; None: the present one."""
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 @add_options(PROCFILE_OPTIONS)
 @click.argument("name", shell_complete=complete_process)
 @click.argument("words", metavar="[--] COMMAND [ARGUMENT]...", nargs=-1, type=click.UNPROCESSED)
-def run_in_place(
+def run_with_environment(
     name: str, words: Sequence[str], procfile: str | None, env: str | None
 ) -> NoReturn:
     """Run COMMAND with the environment and the directory of the process NAME of the Procfile.
@@ -59,16 +59,16 @@ def run_in_place(
     if not command:
         raise click.UsageError(f"give the command to run: currant exec {name} -- COMMAND")
     try:
-        place = find_place(name, procfile, env)
+        found = find_environment(name, procfile, env)
     except CurrantError as error:
         raise click.UsageError(str(error)) from error
-    if place.cwd is not None:
-        os.chdir(place.cwd)  # The Procfile was found there.
-    _exec(command, {**os.environ, **place.variables})
+    if found.cwd is not None:
+        os.chdir(found.cwd)  # The Procfile was found there.
+    _exec(command, {**os.environ, **found.variables})
 
 
-def find_place(name: str, procfile: str | None, env: str | None) -> Place:
-    """Return where a process of the Procfile runs.
+def find_environment(name: str, procfile: str | None, env: str | None) -> ProcessEnvironment:
+    """Return the environment of a process of the Procfile.
 
     Args:
         name: the process type, or one of its instances such as ``web.2``.
@@ -88,7 +88,7 @@ def find_place(name: str, procfile: str | None, env: str | None) -> Place:
     wanted = f"{process_type}.{number}"
     instance = next(each for each in instances if each.name == wanted)
     cwd = os.path.dirname(application.procfile) or None
-    return Place(cwd, instance_variables(instance, application.variables))
+    return ProcessEnvironment(cwd, instance_variables(instance, application.variables))
 
 
 def _exec(command: list[str], environment: Mapping[str, str]) -> NoReturn:

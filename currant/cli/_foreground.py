@@ -32,8 +32,8 @@ class Foreground:
     """The loan of the terminal to one command.
 
     If stdin and stdout are terminals, the command gets the foreground at its start.  Otherwise it
-    gets the foreground when it uses the terminal: the program behind a pipe may be a pager, which
-    reads the keyboard, too.
+    gets the foreground when it uses the terminal: the program that reads its output through a pipe
+    may be a pager, which reads the keyboard, too.
 
     Args:
         job: the command, which is in the session of currant.

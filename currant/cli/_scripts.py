@@ -89,8 +89,8 @@ def fill_placeholders(lines: Sequence[str], arguments: Sequence[str] | None) -> 
         return list(lines)
     if arguments and not any(_PLACEHOLDER.search(line) for line in lines):
         raise CommandError(
-            f"no command has a place for the arguments behind --, such as {arguments[0]!r}: write "
-            "{1}, {@} or {*} where they belong"
+            f"no command has a placeholder for the arguments after --, such as {arguments[0]!r}: "
+            "write {1}, {@} or {*} where they belong"
         )
 
     def fill(match: re.Match[str]) -> str:

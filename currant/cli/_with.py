@@ -92,10 +92,12 @@ class WithOptions(TypedDict):
 
 
 class _WithCommand(click.Command):
-    """A command line with a second one behind ``--``, and options that belong to an argument."""
+    """A command line with a second one after ``--``, and options that belong to an argument."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words, test = split_at_dashes(args)
+        if ctx.resilient_parsing:  # A shell completes an unfinished line.
+            return super().parse_args(ctx, words)
         before = [
             len(words_for(self, ctx, "servers", words[:place]))
             for place, word in enumerate(words)
@@ -184,7 +186,7 @@ def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]
         CommandError: the command line is wrong.
     """
     if not options["test"]:
-        raise CommandError("give the command to run behind --: currant with SERVER... -- TEST")
+        raise CommandError("give the command to run after --: currant with SERVER... -- TEST")
     names = Names()
     variables = {**read_env_files(options["env_file"]), **ports}
     commands = [
@@ -251,7 +253,7 @@ def _probes_of(
     for before, text in options["ready"]:
         if before == 0 and len(servers) > 1:
             raise CommandError(
-                f"--ready {text} comes before the first server; put it behind the server that it "
+                f"--ready {text} comes before the first server; put it after the server that it "
                 "belongs to"
             )
         own = not options["any_owner"]
