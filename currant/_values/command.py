@@ -247,13 +247,14 @@ class Command(LaunchSpec):
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
             skipped, because of `after`, has ended by failure.
-        stop_command: a command that asks the command to stop, before the `stop_signal` does: a str
-            for `Command.parse`, a sequence of words, or a `Command` of which only `argv`, `cwd`,
-            `env` and `success_codes` may be set.  It is looked up on entry of the Runner.  It runs
-            with the folder and the variables of the command, and with the pid in ``CURRANT_PID``;
-            its output is discarded.  The stop command, and the exit of the command after its
-            success, have half of the `grace`.  Then the signal follows; at once if the stop command
-            fails.  A second kill, and the death of this program, do not run it.
+        stop_command: another command that stops this one, such as ``redis-cli shutdown``: a str for
+            `Command.parse`, a sequence of words, or a `Command` of which only `argv`, `cwd`, `env`
+            and `success_codes` may be set.  Its program is looked up on entry of the Runner.  At
+            each stop it runs first, on the same host, with the working directory, the variables and
+            the user of this command, and with its pid in the variable ``CURRANT_PID``; the output
+            is discarded.  If it succeeds, the exit of this command is waited for.  Both together
+            have half of the `grace`.  Then comes the `stop_signal`, or at once if it fails.  A
+            second kill ends it.  If the host program dies, it does not run.
         stop_signal: the signal that requests the process group to stop: a `signal.Signals`, a
             number, or a name such as ``"TERM"``.
         grace: seconds between the request to stop and SIGKILL.
