@@ -145,6 +145,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("pty = true", {"pty": True, "stdin": None}),
     ("pty = { columns = 100 }", {"pty": Pty(columns=100), "stdin": None}),
     ('stop_signal = "INT"', {"stop_signal": signal.SIGINT}),
+    ('stop_command = "a | b"', {"stop_command": Command.shell("a | b")}),
+    ('stop_command = ["a", "b c"]', {"stop_command": Command(["a", "b c"])}),
     ("grace = 1.5", {"grace": 1.5}),
     ('kill_mode = "mixed"', {"kill_mode": "mixed"}),
     ('leftovers = "wait"', {"leftovers": "wait"}),
@@ -187,6 +189,7 @@ def test_each_option_of_a_command_is_a_setting() -> None:
         "argv": "the setting `command`",
         "name": "the name of the table",
         "listen": "sockets, which a file cannot hold",
+        "new_session": "for a program that lends its terminal",
     }
     keys = set(own_keys(CommandTable))
     parameters = set(inspect.signature(Command).parameters)

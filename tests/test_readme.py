@@ -166,7 +166,7 @@ def test_each_option_of_the_page_on_the_command_line_exists() -> None:
     """The page on the command line names no option that ``--help`` does not list."""
     named = set(re.findall(r"--[a-z][a-z-]+", (ROOT / "docs" / "command-line.md").read_text()))
     listed = set()
-    for subcommand in ("run", "start", "check", "graph", "init", "hosts check"):
+    for subcommand in SUBCOMMANDS:
         help_ = subprocess.check_output(
             [sys.executable, "-m", "currant", *subcommand.split(), "--help"],
             text=True,
@@ -182,6 +182,11 @@ def test_each_page_is_linked_from_the_readme() -> None:
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page != README}
     assert pages - links == set()
 
+
+SUBCOMMANDS = (
+    *("run", "start", "with", "exec", "completion"),
+    *("check", "graph", "init", "hosts check"),
+)
 
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["FILE_OPTIONS", "PROFILE_OPTION"]
+__all__ = ["FILE_OPTIONS", "PROFILE_OPTION", "complete_command"]
 
 FILE_OPTIONS = (
     click.option(
@@ -36,3 +36,24 @@ PROFILE_OPTION = click.option(
     metavar="NAME",
     help="Also start the commands of this profile of the configuration; may be repeated.",
 )
+
+
+def complete_command(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the commands of the configuration, or the processes, that begin with `incomplete`."""
+    from currant._values.errors import CurrantError  # noqa: PLC0415 - only a shell asks
+    from currant.cli._from_config import config_files, read_config  # noqa: PLC0415
+    from currant.config._procfile import read_application  # noqa: PLC0415
+
+    del parameter
+    files, env = context.params.get("files") or (), context.params.get("env")
+    try:
+        paths = config_files(files)
+        if paths is None:
+            names = list(read_application(files, env).processes)
+        else:
+            names = [command.name for command in read_config(paths, env).commands]
+    except CurrantError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]

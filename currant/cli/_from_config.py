@@ -56,6 +56,7 @@ SAME_NAME = (
     "stdin",
     "success",
     "summary",
+    "timings",
     "timestamps",
 )
 """The options that a configuration has under the same name."""

@@ -53,6 +53,7 @@ DISPLAY_KEYS = (
     "quiet",
     "log_dir",
     "summary",
+    "timings",
     "success",
 )
 """The keys at the top level that are options of the command line."""

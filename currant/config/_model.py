@@ -424,6 +424,10 @@ class CommandTable(Table):
     pty: Annotated[
         Annotated[bool, Tag("<flag>")] | Annotated[PtyTable, Tag("<table>")], BY_KIND
     ] = _option("Whether the command runs on a terminal of its own.", {"columns": 120})
+    stop_command: Words = _option(
+        "What stops the command, before any signal: a line for the shell, or an array of words.",
+        "redis-cli shutdown nosave",
+    )
     stop_signal: Signal = _option(STOP_SIGNAL, "INT")
     grace: Seconds = _option(GRACE, 10)
     kill_mode: KillMode = _option(KILL_MODE)
@@ -493,6 +497,7 @@ class TopTable(Table):
     quiet: Flag = _option("Whether currant's own messages are hidden.")
     log_dir: Text = _option("A folder that gets the output of each command as NAME.log.", "logs")
     summary: Flag = _option("Whether a table at the end shows how each command ended.")
+    timings: Flag = _option("Whether a table at the end shows when each command ran.")
     success: Text = _option(
         "Whose failure sets the exit status: all, first, last, NAME or !NAME.", "!web"
     )

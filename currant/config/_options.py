@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from currant._values.capture import Capture
-from currant._values.command import PIPE
+from currant._values.command import PIPE, Command
 from currant._values.launch_spec import SILENT, Pty
 from currant._values.limits import Limits
 from currant._values.restart import RestartPolicy
@@ -58,6 +58,10 @@ def _input(value: str | Mapping[str, str], _: str) -> object:
     if isinstance(value, str):
         return {"open": SILENT, "null": None, "pipe": PIPE}[value]
     return Path(value["file"]) if "file" in value else value["text"].encode()
+
+
+def _command(value: str | list[str], _: str) -> Command:
+    return Command.shell(value) if isinstance(value, str) else Command(value)
 
 
 def _restart(value: str | Mapping[str, Any], _: str) -> str | RestartPolicy:
@@ -111,6 +115,7 @@ def _color(style: str, _: str) -> str:
 
 
 _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "stop_command": _command,
     "alive": _probe,
     "capture": _capture,
     "color": _color,

@@ -24,25 +24,32 @@ SUCCESSFUL = tuple(range(200, 400))
 _SHORT_URL = re.compile(r"(?P<port>[0-9]+)(?P<target>/.*)?")
 
 
-def probe_from_text(text: str) -> Probe:
+def probe_from_text(text: str, *, timeout: float | None = None, own: bool = True) -> Probe:
     """Return the probe that a text describes.
 
     Args:
         text: ``tcp:PORT`` or ``tcp:HOST:PORT``; ``http://...``, or ``http:PORT/PATH`` on this
             machine; ``line:PATTERN``; ``command:LINE``, a line for the shell; ``delay:SECONDS``.
+        timeout: seconds that a command has to become ready, unless it is a delay; None: 60.
+        own: whether a port must be the command's own; see `currant.ready.tcp`.
 
     Raises:
         CommandError: the text describes no probe.
     """
     kind, colon, rest = text.partition(":")
     if kind in ("http", "https") and rest.startswith("//"):
-        return probe_from_table({"http": text})
+        kind, rest = "http", text
     if not colon or not rest or kind not in _FROM_TEXT:
         raise CommandError(
             f"{text!r} is no probe, expected tcp:PORT, http://URL, line:PATTERN, command:LINE or "
             f"delay:SECONDS{suggestion(kind, tuple(_FROM_TEXT)) if colon and rest else ''}"
         )
-    return probe_from_table({kind: rest})
+    options: dict[str, Any] = {}
+    if timeout is not None and kind != "delay":
+        options["timeout"] = timeout
+    if not own and kind in ("tcp", "http"):
+        options["own"] = False
+    return probe_from_table({kind: rest, **options})
 
 
 def probe_from_table(table: Mapping[str, Any]) -> Probe:

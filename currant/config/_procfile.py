@@ -23,6 +23,8 @@ __all__ = [
     "Application",
     "Instance",
     "expand_instances",
+    "first_port",
+    "instance_variables",
     "parse_formation",
     "parse_port",
     "read_application",
@@ -180,6 +182,30 @@ def expand_instances(
             name = f"{process_type}.{index + 1}"
             port = first_port + place * PORTS_PER_TYPE + index
             yield Instance(name, line, parse_port(str(port), name))
+
+
+def first_port(given: str | None, variables: Mapping[str, str]) -> int:
+    """Return the first port: as given, or of the files of variables, or of the environment.
+
+    Args:
+        given: the value of ``--port``, if there is one.
+        variables: from files.
+
+    Raises:
+        CommandError: the port is not valid.
+    """
+    sources = (
+        ("--port", given),
+        ("PORT in the file of variables", variables.get("PORT")),
+        ("the variable PORT", os.environ.get("PORT")),
+    )
+    return next((parse_port(port, source) for source, port in sources if port), DEFAULT_PORT)
+
+
+def instance_variables(instance: Instance, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an instance, with those from files."""
+    names = dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name)
+    return {**variables, "PORT": str(instance.port), **names}
 
 
 def parse_port(text: str, source: str) -> int:
