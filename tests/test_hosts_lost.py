@@ -467,6 +467,7 @@ async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline)
             runner.kill()
 
 
+@pytest.mark.backends("asyncio")  # It waits for the fence, which takes seconds.
 async def test_loss_raises_the_fence_once(lifeline: Lifeline) -> None:
     """When the command has run elsewhere, its next start waits for nothing."""
     hosts = piped_hosts("a,b", silence=SILENCE, reconnect=False)
