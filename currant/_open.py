@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from currant._process.local import LocalLauncher
+from currant._supervisor.beside import with_stop_commands
 from currant._supervisor.job import until_up
 from currant._supervisor.runner import Runner
 from currant._values.command import PIPE, single_command
@@ -66,7 +67,7 @@ def open_process(
 async def _opened(command: Command) -> AsyncGenerator[Job, None]:
     launcher = LocalLauncher()
     async with Runner(launcher=launcher, on_exit="stop", iterable=False, unread="wait") as runner:
-        await launcher.check([command])
+        await launcher.check(with_stop_commands([command]))
         job = runner.start_soon(command)
         # Nothing is discarded before the body begins: this wait does not count as one.
         await job._start_streams()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

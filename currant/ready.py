@@ -22,7 +22,7 @@ import re
 from abc import abstractmethod
 from base64 import b64encode
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from inspect import isawaitable
 from ipaddress import ip_address
 from itertools import chain
@@ -33,7 +33,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import anyio
 
 from currant._values.checks import check_count, check_flag, check_seconds
-from currant._values.command import Command, CommandLike, as_command
+from currant._values.command import CommandLike, as_command, check_is_plain
 from currant._values.errors import CommandError
 from currant._values.line_pattern import LinePattern
 from currant._values.probe import READY_TIMEOUT, Probe, ProbeCommand, Unmet
@@ -242,7 +242,7 @@ def command(
         CommandError: an argument is invalid.
     """
     given = as_command(argv)
-    _check_sets_only_probe_fields(given)
+    check_is_plain("command", given)
     checker = ProbeCommand(given.argv, given.cwd, dict(given.env), given.success_codes)
     return _Command(checker, interval=interval, timeout=timeout)
 
@@ -631,19 +631,6 @@ def _credentials(netloc: str) -> str | None:
     """Return the user name and password of a URL as HTTP sends them, or None if there are none."""
     user, has_user, _ = netloc.rpartition("@")
     return b64encode(unquote_to_bytes(user)).decode() if has_user else None
-
-
-def _check_sets_only_probe_fields(command: Command) -> None:
-    """Check that no field is set that would have no effect or make the probe wait forever."""
-    options = {name: getattr(command, name) for name in ("cwd", "env", "success_codes")}
-    plain = Command(command.argv, name=command.name, **options)
-    for spec in fields(command):
-        given = getattr(command, spec.name)
-        if given != getattr(plain, spec.name):
-            raise CommandError(
-                "command: only argv, cwd, env and success_codes of the command may be set, "
-                f"not {spec.name}={given!r}"
-            )
 
 
 def _checked_probes(what: str, probes: tuple[object, ...]) -> tuple[Probe, ...]:

@@ -22,7 +22,7 @@ import pytest
 
 from currant import Runner
 from currant.cli import _run, _signals
-from currant.cli._run import _pause_and_resume
+from currant.cli._run import pause_and_resume
 from currant.testing import FakeLauncher, Script
 from tests.clis import (
     BUFFERED,
@@ -338,7 +338,7 @@ async def test_sigtstp_reaches_the_commands_before_sigstop(
     async with Runner(["a"], launcher=launcher) as runner:
         await runner["a"].until_started()
         began = anyio.current_time()
-        await _pause_and_resume(runner, pause_then_resume())
+        await pause_and_resume(runner, pause_then_resume())
         assert anyio.current_time() - began > _run.PAUSE_GRACE / 2  # Clocks are coarse.
         assert launcher["a"].signals == [signal.SIGTSTP, signal.SIGSTOP, signal.SIGCONT]
         runner.kill()
@@ -367,7 +367,7 @@ async def test_launcher_of_hosts_is_held_before_a_pause(
     monkeypatch.setattr(_run, "pause_this_process", lambda: done.append("pause"))
     async with Runner(["a"], launcher=Holding(default=Script(exit=None))) as runner:
         await runner["a"].until_started()
-        await _pause_and_resume(runner, pause_then_resume())
+        await pause_and_resume(runner, pause_then_resume())
         runner.kill()
     assert done == ["hold after 2 signals", "pause"]
 

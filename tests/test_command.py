@@ -52,6 +52,7 @@ FULL_OPTIONS: CommandOptions = {
     "stderr": "stdout",
     "stdin": b"hello",
     "pty": Pty(30, 100),
+    "new_session": True,
     "wrap": ("nice", "-n", "5"),
     "umask": 0o077,
     "user": "nobody",
@@ -64,6 +65,7 @@ FULL_OPTIONS: CommandOptions = {
     "capture": 4096,
     "restart": RestartPolicy("always", max_restarts=3),
     "kill_others_on": "failure",
+    "stop_command": Command(["quit"], env={"A": "1"}),
     "stop_signal": SIGINT,
     "grace": 1.5,
     "kill_mode": "mixed",
@@ -106,6 +108,8 @@ FULL_OPTIONS: CommandOptions = {
         ({"cwd": "a\0b"}, "NUL"),
         ({"cwd": SURROGATE}, "surrogate"),
         ({"cwd": 3}, "cwd"),
+        ({"new_session": None}, "new_session"),
+        ({"new_session": False, "pty": True}, "new_session cannot be False if pty is set"),
         ({"env": None}, "env"),
         ({"env": [("A", "1")]}, "env"),
         ({"env": {"A=B": "1"}}, "="),
@@ -213,6 +217,9 @@ FULL_OPTIONS: CommandOptions = {
         ({"kill_others_on": "never"}, "kill_others_on"),
         ({"kill_others_on": True}, "kill_others_on"),
         ({"kill_mode": "process"}, "kill_mode"),
+        ({"stop_command": 3}, "stop_command"),
+        ({"stop_command": "a | b"}, "stop_command"),
+        ({"stop_command": Command(["a"], nice=1)}, "stop_command: only argv"),
         ({"stop_signal": 0}, "stop_signal"),
         ({"stop_signal": -15}, "stop_signal"),
         ({"stop_signal": 1000}, "stop_signal"),
@@ -357,6 +364,7 @@ def test_options_and_defaults_match_the_contract() -> None:
         "stderr": "separate",
         "stdin": None,
         "pty": False,
+        "new_session": True,
         "wrap": None,
         "umask": None,
         "user": None,
@@ -369,6 +377,7 @@ def test_options_and_defaults_match_the_contract() -> None:
         "capture": None,
         "restart": None,
         "kill_others_on": None,
+        "stop_command": None,
         "stop_signal": SIGTERM,
         "grace": None,
         "kill_mode": None,
@@ -709,7 +718,9 @@ def test_command_survives_pickle_and_copy(
 @pytest.mark.parametrize("name", sorted(FULL_OPTIONS.keys() - {"listen"}))  # see test_listen
 def test_commands_that_differ_in_one_field_are_not_equal(name: str) -> None:
     """Commands compare by all of their fields."""
-    value = cast("dict[str, Any]", FULL_OPTIONS | {"stdout": Path("log")})[name]
+    value = cast("dict[str, Any]", FULL_OPTIONS | {"stdout": Path("log"), "new_session": False})[
+        name
+    ]
     assert Command(["ls"], **{name: value}) != Command(["ls"])
     assert Command(["ls"], **{name: value}) == Command(["ls"], **{name: value})
     assert Command(["ls"]) != Command(["ls", "-l"])

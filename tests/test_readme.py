@@ -166,7 +166,9 @@ def test_each_option_of_the_page_on_the_command_line_exists() -> None:
     """The page on the command line names no option that ``--help`` does not list."""
     named = set(re.findall(r"--[a-z][a-z-]+", (ROOT / "docs" / "command-line.md").read_text()))
     listed = set()
-    for subcommand in ("run", "start", "check", "graph", "init", "hosts check"):
+    for subcommand in (
+        *("run", "start", "with", "exec", "completion", "check", "graph", "init", "hosts check"),
+    ):
         help_ = subprocess.check_output(
             [sys.executable, "-m", "currant", *subcommand.split(), "--help"],
             text=True,

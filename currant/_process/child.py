@@ -47,7 +47,8 @@ class SpawnSpec(NamedTuple):
 
     If `in_terminal` is true, the standard files are a terminal, which becomes the controlling
     terminal of the process.  `credentials` and `umask` replace those of this program, and
-    `pass_fds` are further descriptors, which keep their numbers.
+    `pass_fds` are further descriptors, which keep their numbers.  Without `new_session`, the
+    process has a group of its own in the session of this program.
     """
 
     argv: Sequence[StrOrPath]
@@ -60,12 +61,14 @@ class SpawnSpec(NamedTuple):
     credentials: Credentials | None = None
     umask: int | None = None
     pass_fds: tuple[int, ...] = ()
+    new_session: bool = True
 
     @property
     def is_plain(self) -> bool:
         """Whether every event loop can start the process."""
         has_own_identity = self.credentials is not None or self.umask is not None
-        return not (self.in_terminal or has_own_identity or self.pass_fds)
+        is_set_up = self.in_terminal or has_own_identity or self.pass_fds
+        return self.new_session and not is_set_up
 
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments for `Popen` and `anyio.open_process`, which are the same."""
@@ -80,14 +83,14 @@ class SpawnSpec(NamedTuple):
             "stderr": self.stderr,
             "cwd": self.cwd,
             "env": self.env,
-            "start_new_session": True,
+            "start_new_session": self.new_session,
         }
 
 
 class Child:
     """A child process.  The first wait or look after the exit reaps the child.
 
-    The constructor starts the process in a new session, and blocks until the program runs.
+    The constructor starts the process, and blocks until the program runs.
 
     Args:
         spec: the program to start.
@@ -193,6 +196,8 @@ class Child:
 def _steps_before_exec(spec: SpawnSpec) -> Callable[[], object] | None:
     """Return the `preexec_fn` of a start; None if nothing is to do, because vfork is faster."""
     steps: list[Callable[[], object]] = []
+    if not spec.new_session:
+        steps.append(os.setpgrp)
     if spec.in_terminal:
         steps.append(take_terminal())
     if dispositions.differ_from_default():

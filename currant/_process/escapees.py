@@ -7,6 +7,8 @@ after a colon, so the outer Runner finds the processes of the inner Runner too.
 
 The group of an escapee contains only descendants of our commands, because a process can join only
 groups of its own session.  So the group is ended like any other; by number if the leader is gone.
+A command that shares the session of this program may make groups there, as an interactive shell
+does.  It could join the group of this program, too, and then it is not found.
 
 Only Linux shows the environments of other processes; on other systems no escapee is found.
 """
@@ -89,9 +91,11 @@ class Escapees:
         self._search_lock: anyio.Lock | None = None  # as soon as there is a search
         self._searched_at = -inf
         self._found: dict[int, str] = {}
+        self._searches_own_session = False
 
-    def note_start(self, pid: int) -> None:
-        """Note a process that the run has just started."""
+    def note_start(self, pid: int, *, in_own_session: bool = True) -> None:
+        """Note a process that the run has just started, in a session of its own or in ours."""
+        self._searches_own_session = self._searches_own_session or not in_own_session
         if self._first is None:
             self._first = pid, monotonic()
 
@@ -235,15 +239,16 @@ class Escapees:
     async def _scan(self, pids: list[int], report: Callable[[int, str], None]) -> list[int]:
         """Scan some processes; return the pids that show no environment yet."""
         blank: list[int] = []
-        own_session = os.getsid(0)
+        own_session = None if self._searches_own_session else os.getsid(0)
+        own_group = os.getpgrp()
         known = self._known_groups()
         for count, pid in enumerate(pids):
             if count % 100 == 0:  # Other tasks get a turn every millisecond or two.
                 await checkpoint()
                 known = self._known_groups()
             group, session = group_and_session(pid)
-            # Every command starts in a session of its own, and no process joins an old session.
-            if group == 0 or group in known or session == own_session:
+            # Most commands start in a session of their own, and no process joins an old session.
+            if group in (0, own_group) or group in known or session == own_session:
                 continue
             environment = environment_of(pid)
             if environment == b"":

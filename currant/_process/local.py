@@ -73,7 +73,7 @@ CHECKS_AT_A_TIME = 50
 
 
 class LocalLauncher:
-    """Starts processes on this machine, each in a session of its own.
+    """Starts processes on this machine, each in a process group of its own.
 
     Args:
         orphan_guard: whether a helper process ends the processes if this program dies.
@@ -172,7 +172,7 @@ class LocalLauncher:
                 await checkpoint()
 
     async def launch(self, command: LaunchSpec) -> LocalProcess:
-        """Start `command` in a new session and return once the program runs.
+        """Start `command` in a new process group and return once the program runs.
 
         Cancellation: takes effect only between two attempts to start the program.  An attempt is
         short, and if one succeeds, the process is returned.
@@ -264,12 +264,13 @@ class LocalLauncher:
                 credentials=None if switches_user(credentials, members) else credentials,
                 umask=command.umask,
                 pass_fds=(*numbers_of(command.listen), *([] if members is None else [members])),
+                new_session=command.new_session,
             )
             self._guard.raise_escapee_grace(grace)
             child = await with_retries(self._start_process, spec)
             # Before anything else is awaited: only the guard would end the group if we died now.
             self._guard.register(child.pid, stop_spec)
-            self._escapees.note_start(child.pid)
+            self._escapees.note_start(child.pid, in_own_session=command.new_session)
             group = _ChildGroup(name, child, self._guard.unregister)
             servers = OwnServers(child.pid, f"{VARIABLE}={own_mark}".encode())
             stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
@@ -297,7 +298,7 @@ class LocalLauncher:
 
 
 class LocalProcess:
-    """A process on this machine, the leader of a session and a process group of its own.
+    """A process on this machine, the leader of a process group of its own.
 
     Attributes:
         host: the name of this machine.

@@ -1,4 +1,4 @@
-"""Start a process in a new session: the only caller of `anyio.open_process`.
+"""Start a process in a new process group: the only caller of `anyio.open_process`.
 
 With pidfds (Linux) each process is a `Child`, which starts faster than a process of the event loop
 and behaves the same on every loop.  Without pidfds (macOS) the event loop starts the process,
@@ -6,8 +6,8 @@ because only the loop learns of the exit without polling.
 
 A process in a terminal is a `Child` on every system: the process has to take the terminal between
 fork and exec, and `anyio.open_process` has no hook for that.  The same holds if this program blocks
-or ignores signals.  A process with another user, group or umask, or with further descriptors, is a
-`Child` too, because uvloop cannot set these.
+or ignores signals, and if the process stays in the session of this program.  A process with another
+user, group or umask, or with further descriptors, is a `Child` too: uvloop cannot set these.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 StartProcess: TypeAlias = "Callable[[SpawnSpec], Awaitable[Child | Process]]"
-"""Starts a process in a new session and returns once the program runs."""
+"""Starts a process in a new process group and returns once the program runs."""
 
 RETRY_DELAYS = (0.005, 0.01, 0.02, 0.05)
 """Seconds between attempts to start a process that failed for a passing reason."""

@@ -30,6 +30,7 @@ from currant._process.launcher import Outlived, Resizable, host_of
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.standard_input import StandardInput
+from currant._supervisor.stop_command import StopCommand
 from currant._supervisor.sweep import end_escapees_of
 from currant._supervisor.verdict import Ending, judge
 from currant._synchronization import keep_interrupts_out
@@ -158,6 +159,10 @@ class Attempt:
     @cached_property
     def _input(self) -> StandardInput:
         return StandardInput(self._command)
+
+    @cached_property
+    def _stop_command(self) -> StopCommand:
+        return StopCommand(self._command, self._context.launcher)
 
     @cached_property
     def _announcer(self) -> Announcer:
@@ -509,15 +514,14 @@ class Attempt:
             self._health.cancel()
         if hurry:
             self._stop_request = self._stop_request.hurried()
+            self._stop_command.cut_short()
 
     async def _stop(self, running: _Running) -> None:
         request = self._stop_request
         grace = self._context.policies.grace if request is None else request.grace
         try:
-            if request is not None and not request.is_hurried and self.exit is None:
-                seconds = min(grace, self._context.limits.end_of_input)
-                await self._input.close_and_wait(running.process, seconds)
-                grace = max(0.0, request.remaining(anyio.current_time()))
+            if request is not None and not request.is_hurried:
+                grace = await self._ask_without_signal(running.process, request)
             end = await running.process.stop(self._command.stop_signal, grace)
         except CannotStopError as error:
             self._note_failure_to_stop(error)
@@ -528,6 +532,19 @@ class Attempt:
             raise
         else:
             self._note_exit(end)
+
+    async def _ask_without_signal(self, process: Process, request: StopRequest) -> float:
+        """Run the stop command, and close the input; return what is left of the grace.
+
+        Another task may be doing this, and no signal may come before it has.
+        """
+        half = request.remaining(anyio.current_time()) / 2
+        await self._stop_command.run(process, half if self.exit is None else 0.0)
+        if self.exit is None:
+            seconds = min(request.grace, self._context.limits.end_of_input)
+            await self._input.close_and_wait(process, seconds)
+        assert self._stop_request is not None  # It may be hurried by now.
+        return max(0.0, self._stop_request.remaining(anyio.current_time()))
 
     def on_fault(self, fault: CurrantError) -> None:
         """Fail and stop because of `fault`; called by the checks."""
@@ -572,7 +589,7 @@ class Attempt:
 
     def _note_exit(self, end: Exit) -> None:
         was_stopped = self.exit is not None and self.exit.stopped
-        if self._input.closed_by_stop or was_stopped:
+        if self._input.closed_by_stop or self._stop_command.has_run or was_stopped:
             end = replace(end, stopped=True)
         if isinstance(self.error, TimeLimitError):
             end = replace(end, timed_out=True)

@@ -10,40 +10,36 @@ go on after the exit, until all output has been read.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from currant._process.exchange import exchange
-from currant._process.launcher import Exchanger, HostTeller
-from currant._values.command import Command
+from currant._process.launcher import Exchanger
+from currant._supervisor.beside import command_beside, name_of_probes, run_beside
 from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveError
 from currant._values.probe import ALIVE_INTERVAL
 
 if TYPE_CHECKING:
-    from anyio.abc import ByteReceiveStream, TaskGroup
+    from anyio.abc import TaskGroup
 
     from currant._channel.output import Output
     from currant._process.launcher import Launcher, Process
     from currant._supervisor.verdict import Readiness
     from currant._synchronization import Notifier
     from currant._values.answer import Answer
+    from currant._values.command import Command
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
     from currant._values.probe import LineProbe, Probe, ProbeCommand
 
-__all__ = ["Health", "has_checks", "name_of_probes"]
+__all__ = ["Health", "has_checks"]
 
 
 def has_checks(command: Command) -> bool:
     """Return whether a process of `command` is checked while it runs."""
     checks = (command.ready, command.alive, command.timeout, command.idle_timeout)
     return checks != (None, None, None, None)
-
-
-def name_of_probes(name: str) -> str:
-    """Return the name under which the probes of a command run their own commands."""
-    return f"{name}:probe"
 
 
 class HealthListener(Protocol):
@@ -221,47 +217,14 @@ class _Target:
     async def run(self, command: ProbeCommand) -> Exit:
         """Run a command with the environment and the user of the process, and return the exit."""
         own = self._command
-        probing = Command(
-            command.argv,
-            name=name_of_probes(own.name),
-            cwd=own.cwd if command.cwd is None else command.cwd,
-            env={**own.env, **command.env},
-            inherit_env=own.inherit_env,
-            stderr="stdout",
-            umask=own.umask,
-            user=own.user,
-            group=own.group,
-            extra_groups=own.extra_groups,
-            grace=0.0,
-        )
-        process = await self._launch_beside(probing)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_drain, process.stdout)
-                await process.wait()
-                tasks.cancel_scope.cancel()  # Another process may hold the pipe open.
-            return await process.wait()
-        finally:
-            await process.aclose()
-
-    async def _launch_beside(self, command: Command) -> Process:
-        launcher = self._launcher
-        if isinstance(launcher, HostTeller):  # Only such a launcher has other places.
-            return await cast("HostTeller", launcher).launch(command, beside=self._process)
-        return await launcher.launch(command)
+        probing = command_beside(own, command, name_of_probes(own.name))
+        return await run_beside(probing, self._process, self._launcher)
 
     async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
         """Send a request to a server from where the process lives, and return the answer."""
         if isinstance(self._process, Exchanger):
             return await self._process.exchange(host, port, request, most)
         return await exchange(host, port, request, most)
-
-
-async def _drain(output: ByteReceiveStream | None) -> None:
-    """Read and discard all output, so that the process never waits for a reader."""
-    if output is not None:
-        async for _ in output:
-            pass
 
 
 def _text_of(problem: Exception) -> str:

@@ -25,6 +25,7 @@ import anyio
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
 from currant._process.launcher import Checker, HostTeller, check_place, limits_of
+from currant._supervisor.beside import with_stop_commands
 from currant._supervisor.dispatcher import Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
 from currant._supervisor.sink_tasks import SinkTasks
@@ -257,7 +258,8 @@ class Supervisor:
             for command in self._plan.commands.values():
                 check_place(command, launcher)
             if isinstance(launcher, Checker):
-                await launcher.check(list(map(self._plan.to_launch, self._plan.commands.values())))
+                commands = map(self._plan.to_launch, self._plan.commands.values())
+                await launcher.check(with_stop_commands(commands))
         except Exception as error:
             return error
         return None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from currant._process.launcher import Sweeper
-from currant._supervisor.health import has_checks, name_of_probes
+from currant._supervisor.beside import name_of_probes, name_of_stop
+from currant._supervisor.health import has_checks
 from currant._values.errors import CannotStopError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ __all__ = ["FinalSweep", "end_escapees_of"]
 
 
 async def end_escapees_of(command: Command, launcher: Launcher, grace: float) -> None:
-    """End the escapees of one command and of the command's probes.
+    """End the escapees of one command, and of the commands that ran beside it.
 
     Cancellation: the escapees have been asked to stop.
 
@@ -42,6 +43,8 @@ async def end_escapees_of(command: Command, launcher: Launcher, grace: float) ->
         await sweeper.sweep(command.name, grace)
         if has_checks(command):
             await sweeper.sweep(name_of_probes(command.name), grace)
+        if command.stop_command is not None:
+            await sweeper.sweep(name_of_stop(command.name), grace)
 
 
 class FinalSweep:

@@ -6,5 +6,6 @@ state of processes from ``/proc``, `listeners` finds the process that owns a TCP
 is the environment variable that every process carries.  `cgroup` is the control groups of Linux.
 `dispositions` is the signal mask and the
 ignored signals of a new process, and `forks` keeps our descriptors out of forks of this program.
-`terminal` and `files` wrap a few system calls.
+`foreground` says which process group has the terminal of this program.  `terminal` and `files` wrap
+a few system calls.
 """

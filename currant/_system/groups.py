@@ -63,7 +63,7 @@ def kill_unreaped(leader: int) -> None:
 
 
 class ProcessGroup:
-    """The process group of a leader that was started in a session of its own.
+    """The process group of a leader, which was started as such.
 
     Args:
         leader: the leader's pid.

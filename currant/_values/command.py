@@ -87,6 +87,7 @@ __all__ = [
     "DefaultName",
     "ProcessOptions",
     "as_command",
+    "check_is_plain",
     "flush_after_of",
     "single_command",
     "with_name",
@@ -118,6 +119,7 @@ class ProcessOptions(TypedDict, total=False):
     stderr: File | StderrWord
     stdin: File | bytes | Silent | None
     pty: bool | Pty
+    new_session: bool
     wrap: Sequence[StrOrPath] | None
     umask: int | None
     user: str | int | None
@@ -129,6 +131,7 @@ class ProcessOptions(TypedDict, total=False):
     success_codes: Collection[int]
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
+    stop_command: CommandLike | None
     stop_signal: int | str
     grace: float | None
     kill_mode: KillMode | None
@@ -209,6 +212,11 @@ class Command(LaunchSpec):
             Input (`Job.send`, or `stdin` as bytes) acts as if typed: the terminal echoes it,
             ``b"\x03"`` interrupts, and a program that reads line by line gets at most 4095 bytes
             of a line.  The variable TERM is ``xterm-256color`` if the command would have none.
+        new_session: whether the command begins a session, and so has no terminal but its `pty`.
+            False: it stays in the session of the host program and keeps the terminal of that, for a
+            program that talks to the user, with ``stdin=0, stdout="inherit", stderr="inherit"``.
+            It has a process group of its own in any case.  That group is in the background until
+            the host program gives it the terminal with `os.tcsetpgrp`.
         wrap: words to put before `argv`: a program that changes something and then runs the
             program that follows, such as ``("nice", "-n", "5")`` or
             ``("bwrap", "--ro-bind", "/", "/", "--")``.  The first word is looked up before the
@@ -239,6 +247,14 @@ class Command(LaunchSpec):
         kill_others_on: stop all commands of the Runner if the command has ended for good, by
             ``"failure"``, by ``"success"`` or, with ``"exit"``, in any way.  A command that is
             skipped, because of `after`, has ended by failure.
+        stop_command: another command that stops this one, such as ``redis-cli shutdown``: a str for
+            `Command.parse`, a sequence of words, or a `Command` of which only `argv`, `cwd`, `env`
+            and `success_codes` may be set.  Its program is looked up on entry of the Runner.  At
+            each stop it runs first, on the same host, with the working directory, the variables and
+            the user of this command, and with its pid in the variable ``CURRANT_PID``; the output
+            is discarded.  If it succeeds, the exit of this command is waited for.  Both together
+            have half of the `grace`.  Then comes the `stop_signal`, or at once if it fails.  A
+            second kill ends it.  If the host program dies, it does not run.
         stop_signal: the signal that requests the process group to stop: a `signal.Signals`, a
             number, or a name such as ``"TERM"``.
         grace: seconds between the request to stop and SIGKILL.
@@ -299,6 +315,7 @@ class Command(LaunchSpec):
     capture: CaptureLike | None
     restart: RestartWhen | RestartPolicy | None
     kill_others_on: KillOthersOn | None
+    stop_command: Command | None
     ready: Probe | None
     alive: Probe | None
     failure_threshold: int
@@ -325,6 +342,7 @@ class Command(LaunchSpec):
         stderr: File | StderrWord = "separate",
         stdin: File | bytes | Silent | None = None,
         pty: bool | Pty = False,
+        new_session: bool = True,
         wrap: Sequence[StrOrPath] | None = None,
         umask: int | None = None,
         user: str | int | None = None,
@@ -337,6 +355,7 @@ class Command(LaunchSpec):
         capture: CaptureLike | None = None,
         restart: RestartWhen | RestartPolicy | None = None,
         kill_others_on: KillOthersOn | None = None,
+        stop_command: CommandLike | None = None,
         stop_signal: int | str = SIGTERM,
         grace: float | None = None,
         kill_mode: KillMode | None = None,
@@ -372,6 +391,7 @@ class Command(LaunchSpec):
                 stderr=checked_stderr(stderr),
                 stdin=_checked_stdin(stdin),
                 pty=_checked_pty(pty),
+                new_session=new_session,
                 wrap=None if wrap is None else checked_words("wrap", wrap),
                 umask=umask,
                 user=user,
@@ -384,6 +404,7 @@ class Command(LaunchSpec):
                 capture=capture,
                 restart=restart,
                 kill_others_on=kill_others_on,
+                stop_command=_checked_stop_command(stop_command),
                 stop_signal=checked_signal("stop_signal", stop_signal),
                 grace=grace,
                 kill_mode=kill_mode,
@@ -406,6 +427,7 @@ class Command(LaunchSpec):
 
     def _check_options(self) -> None:
         check_flag("inherit_env", self.inherit_env)
+        _check_session(self)
         _check_standard_files(self)
         _check_umask(self.umask)
         if not (self.limits is None or isinstance(cast("object", self.limits), Limits)):
@@ -639,6 +661,28 @@ def _check_name(name: object) -> None:
     check_encodable("name", name)
 
 
+def _checked_stop_command(given: CommandLike | None) -> Command | None:
+    if given is None:
+        return None
+    with naming("stop_command", "option"):
+        command = as_command(given)
+    check_is_plain("stop_command", command)
+    return command
+
+
+def check_is_plain(what: str, command: Command) -> None:
+    """Check that no field is set that has no effect for a command that runs beside another."""
+    options = {name: getattr(command, name) for name in ("cwd", "env", "success_codes")}
+    plain = Command(command.argv, name=command.name, **options)
+    for spec in fields(command):
+        given = getattr(command, spec.name)
+        if given != getattr(plain, spec.name):
+            raise CommandError(
+                f"{what}: only argv, cwd, env and success_codes of the command may be set, "
+                f"not {spec.name}={given!r}"
+            )
+
+
 def _check_host(host: object) -> None:
     if host is None:
         return
@@ -681,6 +725,12 @@ def _check_files_of_terminal(command: LaunchSpec) -> None:
             raise CommandError(
                 f"{what} cannot be {place!r} if pty is set, because the terminal is the output"
             )
+
+
+def _check_session(command: LaunchSpec) -> None:
+    check_flag("new_session", command.new_session)
+    if command.pty and not command.new_session:
+        raise CommandError("new_session cannot be False if pty is set: a terminal has one session")
 
 
 def _checked_pty(pty: object) -> Pty | Literal[False]:

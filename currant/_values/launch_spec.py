@@ -112,6 +112,7 @@ class LaunchSpec:
     stderr: KeptFile | StderrWord = "separate"
     stdin: KeptFile | bytes | Silent | None = None
     pty: Pty | Literal[False] = False
+    new_session: bool = True
     wrap: tuple[str, ...] | None = None
     umask: int | None = None
     user: str | int | None = None

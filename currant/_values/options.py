@@ -35,8 +35,8 @@ _SUBPROCESS_HINTS = {
     "universal_newlines": _BYTES,
     "input": "stdin=b'...' is the input of a Command",
     "args": "the words are the first argument",
-    "start_new_session": "each command has a session of its own",
-    "process_group": "each command has a session of its own",
+    "start_new_session": "each command has a session of its own, unless new_session=False",
+    "process_group": "each command has a process group of its own",
     "pass_fds": "listen=[socket] hands sockets over",
     "preexec_fn": "see the options wrap, user, group, extra_groups, umask, limits and nice",
     **dict.fromkeys(
@@ -53,9 +53,10 @@ COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_RUNNER_OPTIONS.split(", "), _
 """Hints for arguments that `Command` does not have."""
 
 _COMMAND_OPTIONS = (
-    "name, cwd, env, inherit_env, stdin, pty, umask, user, group, extra_groups, limits, nice, "
-    "listen, success_codes, stop_signal, ready, alive, failure_threshold, after, replicas, color, "
-    "line_limit, flush_after, idle_timeout, max_output, host, resources"
+    "name, cwd, env, inherit_env, stdin, pty, new_session, umask, user, group, extra_groups, "
+    "limits, nice, listen, success_codes, stop_command, stop_signal, ready, alive, "
+    "failure_threshold, after, replicas, color, line_limit, flush_after, idle_timeout, "
+    "max_output, host, resources"
 )
 
 _REDIRECTION = f"{_IN_COMMAND}, for a file; to read the output, {_OUTPUT}"

@@ -12,9 +12,13 @@ Read in the order in which a call passes through the modules:
    says which command's end stops the others.  `_peers` has advice on options of other programs.
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` says which
    signals do what, and `_init` is the process with PID 1 in a container.
-4. `_report` says what was wrong, and `_summary` prints the table of ``--summary``.
-   `_check_hosts` is ``currant hosts check``.  `_check`, `_graph`, `_schema` and `_write_config` are
-   ``currant check``, ``graph``, ``schema`` and ``init``, which start nothing.
+4. `_report` says what was wrong, and `_summary` prints the tables of ``--summary`` and
+   ``--timings``.
+5. `_scripts` is the shortcuts of `run` for package.json and the words after ``--``, which
+   `_dashes` separates.  `_with` is ``currant with``: `_probes` and `_ports` read its options, and
+   `_foreground` lends the terminal to the test.  `_exec`, `_completion` and `_check_hosts` are the
+   subcommands of these names.  `_check`, `_graph`, `_schema` and `_write_config` are ``currant
+   check``, ``graph``, ``schema`` and ``init``, which start nothing.
 
 The packages that these modules import (click, rich) come with the extra ``cli``.
 This module itself needs the standard library only, so that `main` can report a missing extra.

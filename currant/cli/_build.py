@@ -20,13 +20,14 @@ from currant.cli._display import build_display, build_log, fit_to_output, flush_
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
 from currant.cli._remark import StopRemark
+from currant.cli._scripts import expand_scripts, fill_placeholders
 from currant.cli._selection import check_success, select_commands
 from currant.config._env_files import read_env_files
 from currant.config._procfile import (
-    DEFAULT_PORT,
     expand_instances,
+    first_port,
+    instance_variables,
     parse_formation,
-    parse_port,
     read_application,
     select_processes,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "raise_file_limit",
     "read_instances",
     "restart_policy",
+    "runner_for_teardown",
     "runner_from_command_lines",
     "runner_from_procfile",
     "select_hidden",
@@ -96,6 +98,8 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
             the lines or one another.
         ValueError: the prefix is not a valid template.
     """
+    folder = os.curdir if options["cwd"] is None else options["cwd"]
+    lines = fill_placeholders(expand_scripts(lines, folder), options["arguments"])
     names = _choose_names(lines, options["names"])
     colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
@@ -128,6 +132,34 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
     )
 
 
+def runner_for_teardown(options: RunOptions) -> Prepared | None:
+    """Return a Runner that runs the commands of ``--teardown`` one after the other, if any.
+
+    They run and are shown as the others, but each of them runs once, whatever happens.
+
+    Raises:
+        CommandError: a line is blank, or is a shortcut that stands for no script.
+    """
+    lines = options["teardown"]
+    if not lines:
+        return None
+    changed: RunOptions = {
+        **options,
+        "names": None,
+        "colors": None,
+        "hide": None,
+        "max_processes": 1,
+        "restart": "never",
+        "max_restarts": None,
+        "restart_delay": None,
+        "restart_factor": None,
+        "kill_others_on": None,
+        "success": "all",
+        "arguments": None,
+    }
+    return runner_from_command_lines(lines, changed)
+
+
 def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepared:
     """Return a Runner for the processes of Procfiles.
 
@@ -153,9 +185,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepare
             with_exec(instance.line),
             name=instance.name,
             cwd=cwd,
-            env=dict(variables)
-            | {"PORT": str(instance.port)}
-            | dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name),
+            env=instance_variables(instance, variables),
             stdin=_stdin(options),
             stop_signal=options["stop_signal"],
             idle_timeout=options["idle_timeout"],
@@ -188,8 +218,8 @@ def read_instances(
     types = application.processes.keys()
     processes = select_processes(application.processes, names)
     counts = _instance_counts(processes, types, options, all_named=bool(names))
-    first_port = _first_port(options, application.variables)
-    return application, list(expand_instances(processes, counts, first_port))
+    port = first_port(options["port"], application.variables)
+    return application, list(expand_instances(processes, counts, port))
 
 
 def select_hidden(
@@ -246,16 +276,6 @@ def _instance_counts(
     if not any(counts.values()):
         raise CommandError(f"{option} {given} leaves no process to start")
     return counts
-
-
-def _first_port(options: StartOptions, variables: Mapping[str, str]) -> int:
-    """Return the first port, from ``--port``, the files of variables or currant's environment."""
-    given = (
-        ("--port", options["port"]),
-        ("PORT in the file of variables", variables.get("PORT")),
-        ("the variable PORT", os.environ.get("PORT")),
-    )
-    return next((parse_port(port, source) for source, port in given if port), DEFAULT_PORT)
 
 
 def checked_cwd(options: Options, hosts: Hosts | None) -> str | None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from currant.cli._build import runner_from_command_lines
-from currant.cli._config_options import FILE_OPTIONS, PROFILE_OPTION
+from currant.cli._build import runner_for_teardown, runner_from_command_lines
+from currant.cli._config_options import FILE_OPTIONS, PROFILE_OPTION, complete_name
+from currant.cli._dashes import RunCommand
 from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._lazy import LazyGroup
 from currant.cli._parsers import parse_process_count
@@ -79,10 +80,13 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     context_settings={"help_option_names": ["-h", "--help"]},
     elsewhere={
         "check": "currant.cli._check:check",
+        "completion": "currant.cli._completion:show_completion",
+        "exec": "currant.cli._exec:run_with_environment",
         "graph": "currant.cli._graph:graph",
         "hosts": "currant.cli._check_hosts:hosts",
         "init": "currant.cli._write_config:init",
         "schema": "currant.cli._schema:schema",
+        "with": "currant.cli._with:run_with_servers",
     },
 )
 @click.option(
@@ -97,7 +101,7 @@ def currant() -> None:
     """Run many commands at once, and leave no process behind."""
 
 
-@currant.command()
+@currant.command(cls=RunCommand)
 @click.option("-n", "--names", metavar="A,B,…", help="The name of each command, in order.")
 @click.option(
     "-c",
@@ -121,6 +125,12 @@ def currant() -> None:
     help="A file of variables for the commands, one NAME=value per line; may be repeated.",
 )
 @cwd_option("the current one")
+@click.option(
+    "--teardown",
+    multiple=True,
+    metavar="COMMAND",
+    help="Run COMMAND when all others have ended, also after Ctrl-C; may be repeated.",
+)
 @click.option("-p", "--prefix", metavar="TEXT", help=PREFIX_HELP)
 @prefix_length_option("-l")
 @click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages.")
@@ -134,8 +144,16 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
     stopped has not failed.  A signal that stops currant also ends a shell loop around it.  Without
     --names, a command is named after its program, but 'npm run dev' is named dev, and 'python -m
     http.server' http.server.
+
+    npm:dev is short for 'npm run dev', and npm:watch:* for each script of package.json whose name
+    fits; so are pnpm:, yarn:, bun: and node:.  A COMMAND gets the first ARGUMENT in place of {1},
+    and all in place of {@}.
     """
-    return run_and_report(lambda: runner_from_command_lines(commands, options), options)
+    return run_and_report(
+        lambda: runner_from_command_lines(commands, options),
+        options,
+        teardown=lambda: runner_for_teardown(options),
+    )
 
 
 @currant.command()
@@ -181,7 +199,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
     "repeated.",
 )
 @add_options(RUNNER_OPTIONS, HOST_OPTIONS, PLACE_OPTIONS)
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_name)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
     """Start the commands of a configuration or the processes of a Procfile: all, or each NAME.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["FILE_OPTIONS", "PROFILE_OPTION"]
+from currant._values.errors import CurrantError
+
+__all__ = ["FILE_OPTIONS", "PROFILE_OPTION", "complete_name"]
 
 FILE_OPTIONS = (
     click.option(
@@ -36,3 +38,15 @@ PROFILE_OPTION = click.option(
     metavar="NAME",
     help="Also start the commands of this profile of the configuration; may be repeated.",
 )
+
+
+def complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the commands of the configuration or Procfiles whose names begin with `incomplete`."""
+    del parameter
+    from currant.cli._from_config import names_in  # noqa: PLC0415 - only for a completion
+
+    try:
+        names = names_in(context.params.get("files") or (), context.params.get("env"))
+    except CurrantError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]

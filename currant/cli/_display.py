@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._values.command import Command
     from currant.cli._options import Options
-    from currant.sinks import Event
+    from currant.sinks import Color, Event
     from currant.sinks._events import EventMessage
 
-__all__ = ["build_display", "build_log", "fit_to_output", "flush_after"]
+__all__ = ["build_display", "build_log", "fit_to_output", "flush_after", "log_sinks"]
 
 STDOUT, STDERR = 1, 2
 
@@ -169,12 +169,16 @@ def build_log(options: Options, *, by_host: bool) -> list[Sink]:
     Raises:
         CommandError: the directory cannot be created.
     """
-    folder = options["log_dir"]
+    return log_sinks(options["log_dir"], options["color"], by_host=by_host)
+
+
+def log_sinks(folder: str | None, color: Color, *, by_host: bool = False) -> list[Sink]:
+    """Return the sink that logs into a folder, if there is one; see `build_log`."""
     if folder is None:
         return []
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
-    plain = options["color"] != "always"
+    plain = color != "always"
     return [DirectorySink(folder, on_error="warn", plain=plain, by_host=by_host)]

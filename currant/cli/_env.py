@@ -17,7 +17,12 @@ __all__ = ["output_variables"]
 
 
 def output_variables(
-    given: Mapping[str, str], color: Color, *, shown: bool, columns: int | None
+    given: Mapping[str, str],
+    color: Color,
+    *,
+    shown: bool,
+    columns: int | None,
+    on_stderr: bool = False,
 ) -> dict[str, str]:
     """Return variables that make programs write to currant as they would write to its terminal.
 
@@ -30,13 +35,15 @@ def output_variables(
         color: the value of ``--color``.
         shown: False if the output is not shown as text (``--json``), so that colours are unwanted.
         columns: the width of the terminal that is left for the output; None if there is none.
+        on_stderr: whether the output is shown on stderr, and not on stdout.
     """
     known = {**os.environ, **given}
     env: dict[str, str] = {}
     if "PYTHONUNBUFFERED" not in known:
         env["PYTHONUNBUFFERED"] = "1"
     wanted = colors_wanted(known) if color == "auto" else color == "always"
-    takes_colors = sys.stdout.isatty() if wanted is None else wanted
+    file = sys.stderr if on_stderr else sys.stdout
+    takes_colors = file.isatty() if wanted is None else wanted
     # Some programs warn about a FORCE_COLOR that contradicts NO_COLOR.
     is_decided = "FORCE_COLOR" in known or known.get("NO_COLOR")
     if shown and takes_colors and not is_decided:

@@ -26,6 +26,7 @@ from currant.cli._hosts import build_hosts, on_hosts
 from currant.config._documents import is_toml
 from currant.config._find import find_config
 from currant.config._load import load
+from currant.config._procfile import read_application
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from currant.config import Config
     from currant.hosts import Hosts
 
-__all__ = ["config_files", "config_to_start", "prepare_start", "read_config"]
+__all__ = ["config_files", "config_to_start", "names_in", "prepare_start", "read_config"]
 
 SAME_NAME = (
     "color",
@@ -100,6 +101,22 @@ def read_config(
     """
     env_files = None if env is None else [path.strip() for path in env.split(",")]
     return load(files, env_files=env_files, settings=settings)
+
+
+def names_in(files: Sequence[str], env: str | None) -> list[str]:
+    """Return the names of the commands of a configuration, or of the processes of Procfiles.
+
+    Args:
+        files: the files that the command line names.
+        env: files of variables, separated by commas; None: the default.
+
+    Raises:
+        CurrantError: something is wrong.
+    """
+    paths = config_files(files)
+    if paths is None:
+        return list(read_application(files, env).processes)
+    return [command.name for command in read_config(paths, env).commands]
 
 
 def prepare_start(names: Sequence[str], options: StartOptions, given: Collection[str]) -> Prepared:

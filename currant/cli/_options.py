@@ -44,6 +44,7 @@ class Options(HostOptions):
     json: bool
     log_dir: str | None
     summary: bool
+    timings: bool
     cwd: str | None
     restart: RestartWhen
     max_restarts: int | None
@@ -65,6 +66,8 @@ class Options(HostOptions):
 class RunOptions(Options):
     """The options of ``currant run``."""
 
+    arguments: Sequence[str] | None
+    teardown: Sequence[str]
     names: str | None
     colors: str | None
     env_file: Sequence[str]

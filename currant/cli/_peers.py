@@ -21,7 +21,6 @@ _INSTEAD = {
     "--prefix-colors": "--colors",
     "--timestamp": "--timestamps",
     "--timestamp-format": "--prefix '{time:%H:%M:%S} {name} | '",
-    "--timings": "--summary",
     "--no-color": "--color never",
     "--no-colour": "--color never",
     "--no-prefix": "--prefix none",

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.errors import CurrantError, HostLostError
-from currant.cli._run import run_commands
-from currant.cli._summary import show_summary
+from currant.cli._run import STATUS_LOST_HOSTS, run_commands
+from currant.cli._summary import show_summary, show_timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from currant._supervisor.runner import Runner
     from currant.cli._build import Prepared
     from currant.cli._options import Options
 
@@ -23,24 +24,59 @@ __all__ = ["USAGE_ERROR", "run_and_report"]
 USAGE_ERROR = 2
 
 
-def run_and_report(build: Callable[[], Prepared], options: Options) -> int:
-    """Run the Runner that `build` returns, and return the exit status."""
+def run_and_report(
+    build: Callable[[], Prepared],
+    options: Options,
+    *,
+    teardown: Callable[[], Prepared | None] = lambda: None,
+) -> int:
+    """Run the Runner that `build` returns, and return the exit status.
+
+    Args:
+        build: returns the Runner.
+        options: the options.
+        teardown: returns a Runner to run after that, however it has ended.  Its failure counts only
+            if all else has succeeded.
+    """
     try:
-        runner, record, own = build()
-        options = own or options
-        status = run_commands(runner, options["success"])
-        if options["summary"]:
-            if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
-                # Writing the table may block, for example on a terminal that accepts no output.
-                # Ctrl-C must still end the program.
-                signals.signal(signals.SIGINT, signals.SIG_DFL)
-            with suppress(OSError):  # stderr cannot be written, so the error cannot be reported.
-                lost = None if record is None else record.lost
-                show_summary(runner.results.values(), options["color"], lost)
-    except HostLostError as error:  # No host at all can be reached.
-        click.echo(f"currant: {error}", err=True)
-        status = 1
+        prepared, later = build(), teardown()  # A mistake in either starts nothing.
     except (CurrantError, ValueError) as error:
-        click.echo(f"currant: {error}", err=True)
-        status = USAGE_ERROR
+        return _report(error)
+    options = prepared.options or options
+    status = _run(prepared.runner, options["success"])
+    if later is not None and prepared.runner.jobs:  # There are jobs if the commands could start.
+        failure = _run(later.runner, "all")
+        status = status or failure
+    with suppress(OSError):  # stderr cannot be written, so the error cannot be reported.
+        _show_tables(prepared, options)
     return status
+
+
+def _run(runner: Runner, success: str) -> int:
+    """Run a Runner, report an error, and return the exit status."""
+    try:
+        return run_commands(runner, success)
+    except (CurrantError, ValueError) as error:
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    """Show an error, and return the exit status."""
+    click.echo(f"currant: {error}", err=True)
+    # If hosts are lost here, no host at all can be reached.
+    return STATUS_LOST_HOSTS if isinstance(error, HostLostError) else USAGE_ERROR
+
+
+def _show_tables(prepared: Prepared, options: Options) -> None:
+    results = prepared.runner.results.values()
+    if not (results and (options["summary"] or options["timings"])):
+        return
+    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
+        # Writing the table may block, for example on a terminal that accepts no output.
+        # Ctrl-C must still end the program.
+        signals.signal(signals.SIGINT, signals.SIG_DFL)
+    if options["timings"]:
+        show_timings(results, options["color"])
+    if options["summary"]:
+        lost = None if prepared.record is None else prepared.record.lost
+        show_summary(results, options["color"], lost)

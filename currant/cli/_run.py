@@ -11,7 +11,7 @@ import signal as signals
 import stat
 import sys
 import warnings
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -32,13 +32,23 @@ from currant.sinks import SinkWarning
 from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
     from currant._values.results import Result
 
-__all__ = ["run_commands"]
+__all__ = [
+    "DUPLICATE_SIGNAL_WINDOW",
+    "STATUS_LOST_HOSTS",
+    "exit_status",
+    "forward_signals",
+    "pause_and_resume",
+    "print_error",
+    "run_commands",
+    "showing_warnings",
+    "status_without_output",
+]
 
 DUPLICATE_SIGNAL_WINDOW = 0.05
 """Seconds in which further signals count as the same request to stop.
@@ -74,30 +84,37 @@ def run_commands(runner: Runner, success: str = "all") -> int:
         success: the commands whose failure sets the exit status, as for `select_results`.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", SinkWarning)
-            warnings.showwarning = _show_warning
+        with showing_warnings():
             return anyio.run(_run, runner, success)
     except CurrantError:
         raise
     except OSError as error:
-        return _status_without_output(error)
+        return status_without_output(error)
 
 
-def _status_without_output(error: OSError) -> int:
+def status_without_output(error: OSError) -> int:
     """Return the exit status if the output cannot be written, and report why."""
     if isinstance(error, BrokenPipeError):
         return STATUS_BROKEN_PIPE
     file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
-    _print_error(f"cannot write the output{file}: {error.strerror}")
+    print_error(f"cannot write the output{file}: {error.strerror}")
     return 1
 
 
+@contextmanager
+def showing_warnings() -> Generator[None]:
+    """Show the warnings of sinks as messages of currant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SinkWarning)
+        warnings.showwarning = _show_warning
+        yield
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    _print_error(str(message))
+    print_error(str(message))
 
 
-def _print_error(text: str) -> None:
+def print_error(text: str) -> None:
     """Write a line to stderr; on a terminal, it replaces the progress line."""
     with suppress(OSError):  # stderr may be on a full disk, too.
         start = ERASE.decode() if sys.stderr.isatty() else ""
@@ -125,8 +142,8 @@ async def _run(runner: Runner, success: str) -> int:
                 runner,
                 anyio.create_task_group() as tasks,
             ):
-                tasks.start_soon(_pause_and_resume, runner, pause_signals)
-                tasks.start_soon(_forward, runner, forwarded_signals)
+                tasks.start_soon(pause_and_resume, runner, pause_signals)
+                tasks.start_soon(forward_signals, runner, forwarded_signals)
                 if _is_pipe(STDOUT):
                     tasks.start_soon(_stop_without_reader, runner, reasons)
                 async with anyio.create_task_group() as recorders:
@@ -137,10 +154,10 @@ async def _run(runner: Runner, success: str) -> int:
     except CurrantError:
         raise
     except OSError as error:  # A sink raises this error.
-        reasons.append(_status_without_output(error))
+        reasons.append(status_without_output(error))
     if reasons:
         return reasons[0]
-    return _exit_status(select_results(results, success, list(runner.jobs)))
+    return exit_status(select_results(results, success, list(runner.jobs)))
 
 
 @asynccontextmanager
@@ -190,15 +207,27 @@ async def _record_result(job: Job, results: list[Result]) -> None:
     results.append(await job.wait())
 
 
-async def _forward(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:
+async def forward_signals(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:
     """Send each signal to the process groups of all commands."""
     async for signal in received:
         await runner.send_signal(signal)
 
 
-async def _pause_and_resume(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:
-    """Forward SIGTSTP (Ctrl-Z) and SIGCONT (``fg``, ``bg``) to the commands."""
+async def pause_and_resume(
+    runner: Runner,
+    received: AsyncIterator[signals.Signals],
+    before_resume: Callable[[], None] = lambda: None,
+) -> None:
+    """Forward SIGTSTP (Ctrl-Z) and SIGCONT (``fg``, ``bg``) to the commands.
+
+    Args:
+        runner: the Runner.
+        received: the signals.
+        before_resume: called each time before the commands go on.
+    """
     async for signal in received:
+        if signal == signals.SIGCONT:
+            before_resume()
         await runner.send_signal(signal)
         if signal == signals.SIGTSTP:
             # A command that handles SIGTSTP gets time for its handler.  The default action of
@@ -212,6 +241,7 @@ async def _pause_and_resume(runner: Runner, received: AsyncIterator[signals.Sign
             pause_this_process()
             with anyio.move_on_after(PAUSE_GRACE):
                 await anext(received)  # SIGCONT, but not if the system has ignored the pause
+            before_resume()
             await runner.send_signal(signals.SIGCONT)
 
 
@@ -230,7 +260,7 @@ async def _wait_reader_gone(pipe: int) -> None:
     await anyio.wait_readable(pipe)
 
 
-def _exit_status(results: Iterable[Result]) -> int:
+def exit_status(results: Iterable[Result]) -> int:
     """Return the exit status for the first failure in `results`; 0 if no command failed.
 
     A command that is lost with its host has no exit, so it counts only if no other failed.
@@ -252,5 +282,5 @@ def _report_lost_hosts(failures: Iterable[Result]) -> int:
     hosts = {lost.host for each in failures if (lost := lost_host(each.error)) is not None}
     if not hosts:
         return 0
-    _print_error(f"no command failed but those on lost hosts: {fold(hosts)} ({len(hosts)})")
+    print_error(f"no command failed but those on lost hosts: {fold(hosts)} ({len(hosts)})")
     return STATUS_LOST_HOSTS

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "COLOR_OPTION",
+    "GRACE_OPTION",
+    "LOG_OPTION",
     "PREFIX_HELP",
     "RUNNER_OPTIONS",
     "cwd_option",
@@ -32,6 +35,31 @@ def joined(context: click.Context, option: click.Parameter, given: tuple[str, ..
     del context, option
     return ",".join(given) or None
 
+
+COLOR_OPTION = click.option(
+    "--color",
+    type=click.Choice(get_args(Color)),
+    default="auto",
+    show_default=True,
+    help="When to colour the names; auto: on a terminal, unless NO_COLOR, FORCE_COLOR, "
+    "CLICOLOR or TERM=dumb says otherwise.",
+)
+LOG_OPTION = click.option(
+    "--log-dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also append the output of each command to DIR/NAME.log, on a host to "
+    "DIR/HOST/NAME.log, without colours unless "
+    "--color always; if a file cannot be written, currant goes on and says what is missing.",
+)
+GRACE_OPTION = click.option(
+    "--grace",
+    type=Seconds(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between the request to stop and SIGKILL.",
+)
 
 RUNNER_OPTIONS = (
     click.option("--timestamps", is_flag=True, help="Show the time of day before each line."),
@@ -53,14 +81,7 @@ RUNNER_OPTIONS = (
         help="Show stderr on stdout, in the order written.  [default: if both are one terminal, "
         "file or pipe, without --json and {stream}]",
     ),
-    click.option(
-        "--color",
-        type=click.Choice(get_args(Color)),
-        default="auto",
-        show_default=True,
-        help="When to colour the names; auto: on a terminal, unless NO_COLOR, FORCE_COLOR, "
-        "CLICOLOR or TERM=dumb says otherwise.",
-    ),
+    COLOR_OPTION,
     click.option(
         "--hide",
         metavar="A,B,…",
@@ -69,15 +90,13 @@ RUNNER_OPTIONS = (
         help="Do not show the output of these commands, given by name or by index from 0.",
     ),
     click.option("--json", is_flag=True, help="Write each line and event as a JSON object."),
-    click.option(
-        "--log-dir",
-        type=click.Path(file_okay=False),
-        metavar="DIR",
-        help="Also append the output of each command to DIR/NAME.log, on a host to "
-        "DIR/HOST/NAME.log, without colours unless "
-        "--color always; if a file cannot be written, currant goes on and says what is missing.",
-    ),
+    LOG_OPTION,
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
+    click.option(
+        "--timings",
+        is_flag=True,
+        help="Show at the end when each command started and ended, the longest first.",
+    ),
     click.option(
         "--restart",
         type=click.Choice(get_args(RestartWhen)),
@@ -103,14 +122,7 @@ RUNNER_OPTIONS = (
         metavar="N",
         help="Multiplies the delay before each further restart.  [default: 2]",
     ),
-    click.option(
-        "--grace",
-        type=Seconds(min=0),
-        default=5.0,
-        show_default=True,
-        metavar="S",
-        help="Seconds between the request to stop and SIGKILL.",
-    ),
+    GRACE_OPTION,
     click.option(
         "--idle-timeout",
         type=Seconds(min=0, min_open=True),

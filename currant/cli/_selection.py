@@ -1,6 +1,7 @@
 """Options that select commands by name: ``--success``, ``--hide`` and, for `start`, ``--quiet``.
 
-`without_output_of` wraps a sink so that the output of some commands does not reach it.
+`without_output_of` wraps a sink so that the output of some commands does not reach it, and
+`without_messages_of` so that nothing about them does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._values.results import Result
 
-__all__ = ["check_success", "select_commands", "select_results", "without_output_of"]
+__all__ = [
+    "check_success",
+    "select_commands",
+    "select_results",
+    "without_messages_of",
+    "without_output_of",
+]
 
 _ENDS = ("all", "first", "last")
 
@@ -110,20 +117,28 @@ def _unknown(option: str, given: str, names: Sequence[str]) -> CommandError:
 
 def without_output_of(sink: Sink, hidden: Collection[str]) -> Sink:
     """Return a sink that passes on all messages but the output of the `hidden` commands."""
+    return _without(sink, lambda each: isinstance(each, Batch) and each.command in hidden)
 
+
+def without_messages_of(sink: Sink, hidden: Collection[str]) -> Sink:
+    """Return a sink that passes on all messages but those of the `hidden` commands."""
+    return _without(sink, lambda each: each.command in hidden)
+
+
+def _without(sink: Sink, is_hidden: Callable[[BatchMessage], bool]) -> Sink:
     async def show(messages: ObjectReceiveStream[BatchMessage]) -> None:
         feed = cast("SinkFeed", messages)  # A Runner passes a SinkFeed.
-        await sink(_WithoutOutput(feed, hidden))
+        await sink(_Without(feed, is_hidden))
 
     return show
 
 
-class _WithoutOutput(ObjectReceiveStream[BatchMessage]):
-    """The messages of a Runner without the output of some commands."""
+class _Without(ObjectReceiveStream[BatchMessage]):
+    """The messages of a Runner without those that are hidden."""
 
-    def __init__(self, messages: SinkFeed, hidden: Collection[str]) -> None:
+    def __init__(self, messages: SinkFeed, is_hidden: Callable[[BatchMessage], bool]) -> None:
         self._messages = messages
-        self._hidden = hidden
+        self._is_hidden = is_hidden
 
     async def receive(self) -> BatchMessage:
         while self._is_hidden(message := await self._messages.receive()):
@@ -141,6 +156,3 @@ class _WithoutOutput(ObjectReceiveStream[BatchMessage]):
 
     async def aclose(self) -> None:
         await self._messages.aclose()
-
-    def _is_hidden(self, message: BatchMessage) -> bool:
-        return isinstance(message, Batch) and message.command in self._hidden

@@ -1,8 +1,9 @@
-"""The table of ``--summary``, which shows how each command ended, and which hosts were lost."""
+"""The tables of ``--summary``, how each command ended, and of ``--timings``, when it ran."""
 
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from currant._values.errors import HostUnreachableError, lost_host
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from currant._values.results import Result
     from currant.sinks import Color
 
-__all__ = ["console_for", "show_summary"]
+__all__ = ["console_for", "show_summary", "show_timings"]
 
 STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow", "skipped": "yellow"}
 
@@ -60,6 +61,37 @@ def show_summary(
     console.print(table)
     for line in _lines_about(lost or {}):
         console.print(Text(printable(line), "red"))
+
+
+def show_timings(results: Iterable[Result], color: Color) -> None:
+    """Write a table of when commands have run to stderr, those that took longest first.
+
+    Args:
+        results: the results; a command that was never started has no times.
+        color: whether the table is coloured.
+    """
+    from rich.table import Table  # noqa: PLC0415 - the import takes 25 ms, and most runs show no table
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("name", "start", "end", box=None, pad_edge=False)
+    table.add_column("duration", justify="right")
+    table.add_column("status")
+    for result in sorted(results, key=lambda each: -each.duration):
+        start = result.started_at
+        has_run = start is not None
+        table.add_row(
+            Text(printable(result.command)),
+            "" if start is None else _time_of_day(start),
+            "" if start is None else _time_of_day(start + result.duration),
+            f"{result.duration:.3f} s" if has_run else "",
+            Text(result.status, STYLES[result.status]),
+        )
+    console_for(color).print(table)
+
+
+def _time_of_day(seconds: float) -> str:
+    """Return a time since the epoch as the local time of day, in milliseconds."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
 def console_for(color: Color, *, stderr: bool = True) -> Console:

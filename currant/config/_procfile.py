@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
-    "DEFAULT_PORT",
     "DEFAULT_PROCFILE",
     "PORTS_PER_TYPE",
     "Application",
     "Instance",
     "expand_instances",
+    "first_port",
+    "instance_variables",
     "parse_formation",
     "parse_port",
     "read_application",
@@ -195,6 +196,30 @@ def parse_port(text: str, source: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 1 << 16:
         raise CommandError(f"{source}: {text!r} is not a valid port")
     return int(text)
+
+
+def first_port(given: str | None, variables: Mapping[str, str]) -> int:
+    """Return the first port: as given, or of the files of variables, or of the environment.
+
+    Args:
+        given: the value of ``--port``, if there is one.
+        variables: from files.
+
+    Raises:
+        CommandError: the port is not valid.
+    """
+    sources = (
+        ("--port", given),
+        ("PORT in the file of variables", variables.get("PORT")),
+        ("the variable PORT", os.environ.get("PORT")),
+    )
+    return next((parse_port(port, source) for source, port in sources if port), DEFAULT_PORT)
+
+
+def instance_variables(instance: Instance, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an instance, with those from files."""
+    names = dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name)
+    return {**variables, "PORT": str(instance.port), **names}
 
 
 def _check_defined(

@@ -1,0 +1,73 @@
+"""``currant completion SHELL``: the script that makes a shell complete the words of `currant`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+from click.shell_completion import get_completion_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["show_completion"]
+
+PROGRAM, VARIABLE = "currant", "_CURRANT_COMPLETE"
+
+
+class _Home(NamedTuple):
+    """Where a shell looks for completions."""
+
+    path: Path
+    advice: str
+    """What else the user has to do."""
+
+
+def _bash() -> _Home:
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    path = Path(data, "bash-completion", "completions", PROGRAM)
+    return _Home(path, "The package bash-completion loads it in new shells.")
+
+
+def _zsh() -> _Home:
+    advice = (
+        "In ~/.zshrc, before compinit, it needs the line: fpath=(~/.zfunc $fpath).  Without "
+        "compinit there, add: autoload -Uz compinit && compinit"
+    )
+    return _Home(Path("~/.zfunc", f"_{PROGRAM}"), advice)
+
+
+def _fish() -> _Home:
+    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return _Home(Path(config, "fish", "completions", f"{PROGRAM}.fish"), "fish loads it by itself.")
+
+
+SHELLS: dict[str, Callable[[], _Home]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
+
+
+@click.command("completion")
+@click.option("--install", is_flag=True, help="Write the script where the shell looks for it.")
+@click.argument("shell", type=click.Choice(tuple(SHELLS)))
+@click.pass_context
+def show_completion(context: click.Context, shell: str, *, install: bool) -> None:
+    """Print the script that completes options, subcommands and processes in a SHELL.
+
+    For one session: source <(currant completion bash), or: currant completion fish | source
+    """
+    program = context.find_root().command
+    completion = get_completion_class(shell)
+    assert completion is not None
+    script = completion(program, {}, PROGRAM, VARIABLE).source()
+    home = SHELLS[shell]()
+    path = home.path.expanduser()
+    if not install:
+        click.echo(script)
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(script)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(f"{path} is written.  {home.advice}")

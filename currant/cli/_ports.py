@@ -1,0 +1,111 @@
+"""Free ports for servers, as variables: ``--port web`` is ``$WEB_PORT``.
+
+A port is held by a socket that is bound to it and does not listen, so the system gives the port to
+no program that asks for a free one.  On Linux a server can bind to it nevertheless if the server
+sets SO_REUSEADDR, as almost all servers do.  Elsewhere the server could not, so the port is not
+held there: another program may take it before the server does.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["HeldPorts", "fill_in"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+
+_REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+
+
+class HeldPorts:
+    """Free ports, held until the end of a block.
+
+    Args:
+        names: what the ports are for, such as ``web``.
+
+    Attributes:
+        variables: the number of each port, by the name of its variable, such as ``WEB_PORT``.
+
+    Raises:
+        CommandError: a name cannot begin the name of a variable, two have the same variable, or the
+            system has no free port.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.variables: dict[str, str] = {}
+        with ExitStack() as held:
+            for name in names:
+                variable = _variable_of(name)
+                if variable in self.variables:
+                    raise CommandError(f"--port {name}: {variable} is set already")
+                try:
+                    number, holder = _hold_free_port()
+                except OSError as error:
+                    raise CommandError(f"--port {name}: {error.strerror}") from error
+                self.variables[variable] = str(number)
+                if holder is not None:
+                    held.enter_context(holder)
+            self._held = held.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+
+def fill_in(text: str, variables: Mapping[str, str]) -> str:
+    """Return `text` with the values of ``$WEB_PORT`` and the like; other dollar signs stay."""
+    return _REFERENCE.sub(lambda found: variables.get(found[1] or found[2], found[0]), text)
+
+
+def _variable_of(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise CommandError(
+            f"--port {name}: the name must consist of letters, digits, - and _, and begin with a "
+            "letter; --port web sets WEB_PORT"
+        )
+    return f"{name.upper().replace('-', '_')}_PORT"
+
+
+def _hold_free_port() -> tuple[int, socket.socket | None]:
+    """Return the number of a free port, and the socket that holds it, if a server can share it."""
+    holder = _bound_socket(0)
+    number: int = holder.getsockname()[1]
+    try:
+        with _bound_socket(number) as server:
+            server.listen()
+    except OSError:
+        holder.close()
+        return number, None
+    return number, holder
+
+
+def _bound_socket(port: int) -> socket.socket:
+    """Return a socket that is bound to a port at all addresses, of both versions of IP."""
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind(("", port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound

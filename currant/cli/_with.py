@@ -1,0 +1,370 @@
+"""``currant with SERVER… -- TEST``: start servers, wait until they are ready, and run a test.
+
+All is one Runner.  The test waits for the servers (`after`), and the end of any command stops the
+others (`kill_others_on`).  The test is a command, too, and has the terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import signal as signals
+import sys
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+
+import anyio
+import click
+
+from currant import ready as probes
+from currant._supervisor.runner import Runner
+from currant._values.command import FLUSH_AFTER, Command
+from currant._values.errors import CommandError, CurrantError, NotReadyError, with_lines
+from currant._values.launch_spec import SILENT
+from currant._values.names import Names, printable
+from currant._values.policies import StopReason
+from currant._values.shell_syntax import with_exec
+from currant.cli._dashes import split_at_dashes, words_for
+from currant.cli._display import log_sinks
+from currant.cli._env import output_variables
+from currant.cli._foreground import Foreground
+from currant.cli._labels import default_name
+from currant.cli._named_servers import commands_behind, config_with
+from currant.cli._parsers import Seconds
+from currant.cli._ports import HeldPorts, fill_in
+from currant.cli._probes import PROBE_FORMS, parse_probe
+from currant.cli._run import (
+    DUPLICATE_SIGNAL_WINDOW,
+    exit_status,
+    forward_signals,
+    pause_and_resume,
+    print_error,
+    showing_warnings,
+    status_without_output,
+)
+from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, LOG_OPTION
+from currant.cli._selection import without_messages_of
+from currant.cli._signals import (
+    FORWARDED_SIGNALS,
+    PAUSE_SIGNALS,
+    STOP_SIGNALS,
+    SignalStatus,
+    receive_signals,
+)
+from currant.config._env_files import read_env_files
+from currant.sinks import ConsoleSink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from typing import Unpack
+
+    from currant._supervisor.sink_tasks import Sink
+    from currant._values.results import Result
+    from currant.ready import Probe
+    from currant.sinks import Color, Event
+
+__all__ = ["run_with_servers"]
+
+STDIN = 0
+
+STATUS_OF_SERVER = 1
+"""The exit status if a server has ended before the test."""
+
+IN_USE = re.compile(rb"EADDRINUSE|address (is )?already in use", re.IGNORECASE)
+"""What servers write that cannot bind to their port."""
+
+TEXTS: Mapping[Event, str | None] = dict.fromkeys(("aborted", "exited", "failed", "skipped"))
+"""No texts about failures: `_explain` says at the end what has happened."""
+
+
+class WithOptions(TypedDict):
+    """The options of ``currant with``."""
+
+    ready: Sequence[tuple[int, str]]
+    """Each probe with the number of servers before it."""
+    test: Sequence[str]
+    ports: Sequence[str]
+    timeout: float | None
+    any_owner: bool
+    quiet: bool
+    color: Color
+    grace: float
+    env_file: Sequence[str]
+    cwd: str | None
+    log_dir: str | None
+
+
+class _WithCommand(click.Command):
+    """A command line with a second one after ``--``, and options that belong to an argument."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words, test = split_at_dashes(args)
+        if ctx.resilient_parsing:  # A shell completes an unfinished line.
+            return super().parse_args(ctx, words)
+        before = [
+            len(words_for(self, ctx, "servers", words[:place]))
+            for place, word in enumerate(words)
+            if word.partition("=")[0] == "--ready"
+        ]
+        rest = super().parse_args(ctx, words)
+        ctx.params["ready"] = tuple(zip(before, ctx.params["ready"], strict=True))
+        ctx.params["test"] = test or ()
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "--", "TEST", "[ARGUMENT]..."]
+
+
+@click.command("with", cls=_WithCommand)
+@click.option(
+    "--ready",
+    multiple=True,
+    metavar="PROBE",
+    help=f"How to see that the server before this option is ready: {PROBE_FORMS}.  May be repeated "
+    "for a server; then all must hold.  Without it, a server is ready as soon as it runs.",
+)
+@click.option(
+    "--timeout",
+    type=Seconds(min=0, min_open=True),
+    metavar="S",
+    help="Seconds that each server has to become ready.  [default: 60]",
+)
+@click.option(
+    "--any-owner",
+    is_flag=True,
+    help="Accept that a port was opened by another process than the server, as by Docker.",
+)
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    metavar="NAME",
+    help="Set NAME_PORT to a free port, which no other program gets; may be repeated.  PROBE and "
+    "TEST may contain $NAME_PORT.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show nothing of the servers unless one fails.")
+@click.option(
+    "--env-file",
+    multiple=True,
+    metavar="FILE",
+    help="A file of variables for all commands, one NAME=value per line; may be repeated.",
+)
+@click.option("--cwd", metavar="DIR", help="Run all commands in this directory.")
+@COLOR_OPTION
+@LOG_OPTION
+@GRACE_OPTION
+@click.argument("servers", metavar="SERVER...", nargs=-1, required=True)
+def run_with_servers(servers: Sequence[str], **options: Unpack[WithOptions]) -> int:
+    """Start each SERVER, wait until all are ready, and run TEST.
+
+    A SERVER is a line for the shell, or the name of a command in the configuration of the project,
+    which is started with the commands that it depends on.
+    TEST has the terminal, so a debugger and Ctrl-C work as without currant.  When it has ended,
+    currant stops the servers, and exits with the status of TEST, 128 + n for signal n.  If a server
+    ends first, currant stops TEST, shows the last lines of that server, and exits with status 1.
+    The output of the servers goes to stderr, with a prefix.
+
+    Example: currant with 'npm start' --ready http://localhost:3000 -- npx cypress run
+    """
+    try:
+        with HeldPorts(options["ports"]) as ports:
+            plan = _plan(servers, options, ports.variables)
+            with showing_warnings():
+                status = anyio.run(_run, plan, options["grace"])
+            return status if status is not None else _explain(plan, quiet=options["quiet"])
+    except (CurrantError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+class _Plan(NamedTuple):
+    """A Runner with the name of the test among its commands."""
+
+    runner: Runner
+    test: str
+    has_ports: bool
+
+
+def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]) -> _Plan:
+    """Return a Runner of the servers and the test.
+
+    Raises:
+        CommandError: the command line is wrong.
+    """
+    if not options["test"]:
+        raise CommandError("give the command to run after --: currant with SERVER... -- TEST")
+    names = Names()
+    variables = {**read_env_files(options["env_file"]), **ports}
+    config = config_with(servers)
+    for command in () if config is None else config.commands:
+        names.unique(command.name)  # No shell line gets this name.
+    commands: dict[str, Command] = {}
+    for line, probe in zip(servers, _probes_of(servers, options, ports), strict=True):
+        for command in commands_behind(config, line) or [_server(line, names, options)]:
+            is_server = command.kill_others_on == "exit"  # Or another server depends on it.
+            if is_server or command.name not in commands:
+                own = probe if is_server else None
+                commands[command.name] = _beside_test(command, own, variables, options)
+    words = [fill_in(word, ports) for word in options["test"]]
+    test = Command(
+        words,
+        name=names.unique(Command(words).name),
+        cwd=options["cwd"],
+        env=variables,
+        stdin=STDIN,
+        stdout="inherit",
+        stderr="inherit",
+        new_session=False,
+        after=list(commands),
+        kill_others_on="exit",
+    )
+    sinks = _display(options, test.name)
+    runner = Runner([*commands.values(), test], grace=options["grace"], sinks=sinks, iterable=False)
+    return _Plan(runner, test.name, has_ports=bool(ports))
+
+
+def _server(line: str, names: Names, options: WithOptions) -> Command:
+    """Return the command of a shell line, which ends the test if it ends.
+
+    Raises:
+        CommandError: the line is blank.
+    """
+    return Command.shell(
+        with_exec(line),
+        name=names.unique(default_name(line)),
+        cwd=options["cwd"],
+        kill_others_on="exit",
+    )
+
+
+def _beside_test(
+    command: Command, probe: Probe | None, variables: Mapping[str, str], options: WithOptions
+) -> Command:
+    """Return a command as it runs beside the test, which has the terminal."""
+    given = {**command.env, **variables}
+    shown = output_variables(given, options["color"], shown=True, columns=None, on_stderr=True)
+    # Both outputs go to stderr, in the order written; the last lines alone say which is which.
+    merged = command.stdout is None and command.stderr == "separate" and not options["quiet"]
+    return replace(
+        command,
+        env={**shown, **given},
+        stdin=SILENT if command.stdin is None else command.stdin,
+        stderr="stdout" if merged else command.stderr,
+        flush_after=FLUSH_AFTER if command.flush_after == "auto" else command.flush_after,
+        ready=probe or command.ready,
+    )
+
+
+def _probes_of(
+    servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]
+) -> list[Probe | None]:
+    """Return the probe of each server; None if a server has none.
+
+    Raises:
+        CommandError: a probe is wrong, or it is not clear which server it belongs to.
+    """
+    if options["timeout"] is not None and not options["ready"]:
+        raise CommandError("--timeout requires --ready")
+    found: list[list[Probe]] = [[] for _ in servers]
+    for before, text in options["ready"]:
+        if before == 0 and len(servers) > 1:
+            raise CommandError(
+                f"--ready {text} comes before the first server; put it after the server that it "
+                "belongs to"
+            )
+        own = not options["any_owner"]
+        probe = parse_probe(fill_in(text, ports), timeout=options["timeout"], own=own)
+        found[max(0, before - 1)].append(probe)
+    return [probes.all_of(*each) if len(each) > 1 else next(iter(each), None) for each in found]
+
+
+def _display(options: WithOptions, test: str) -> list[Sink]:
+    """Return the sinks that show the servers on stderr, and log them."""
+    sinks = log_sinks(options["log_dir"], options["color"])
+    if not options["quiet"]:
+        color = options["color"]
+        sinks.append(ConsoleSink(sys.stderr, sys.stderr, color=color, texts=TEXTS, hidden={test}))
+    return [without_messages_of(sink, {test}) for sink in sinks]
+
+
+async def _run(plan: _Plan, grace: float) -> int | None:
+    """Run all to the end, and return the exit status; None if a server has ended too early."""
+    runner, reasons = plan.runner, list[int]()
+    # If the terminal stops programs in the background that write (`stty tostop`), currant goes on.
+    signals.signal(signals.SIGTTOU, signals.SIG_IGN)
+    try:
+        with (
+            receive_signals(STOP_SIGNALS) as stop_signals,
+            receive_signals(PAUSE_SIGNALS) as pause_signals,
+            receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
+            receive_signals([signals.SIGCHLD]) as child_signals,
+        ):
+            async with runner, anyio.create_task_group() as tasks:
+                test = runner[plan.test]
+                with closing(Foreground(test)) as foreground:
+                    tasks.start_soon(foreground.lend, child_signals)
+                    tasks.start_soon(pause_and_resume, runner, pause_signals, foreground.resume)
+                    tasks.start_soon(forward_signals, runner, forwarded_signals)
+                    tasks.start_soon(_stop_on_signal, plan, stop_signals, grace, reasons)
+                    end = (await test.wait()).exit
+                key = end.signal if end is not None and foreground.was_lent else None
+                if key is not None and key in (signals.SIGINT, signals.SIGQUIT):
+                    # The key ends a loop of the shell around currant, too.
+                    reasons.append(SignalStatus(128 + key))
+                await runner.join()
+                tasks.cancel_scope.cancel()
+    except CurrantError:
+        raise
+    except OSError as error:  # A sink raises this error.
+        reasons.append(status_without_output(error))
+    if reasons:
+        return reasons[0]
+    result = runner.results[plan.test]
+    return exit_status([result]) if result.status in ("succeeded", "failed") else None
+
+
+async def _stop_on_signal(
+    plan: _Plan, received: AsyncIterator[signals.Signals], grace: float, reasons: list[int]
+) -> None:
+    """Pass the first signal on to the test, and stop all at the second, or after the grace."""
+    signal = await anext(received)
+    reasons.append(SignalStatus(128 + signal))
+    with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
+        async for _ in received:
+            pass
+    if await plan.runner[plan.test].send_signal(signal):
+        with anyio.move_on_after(grace):
+            signal = await anext(received)
+    plan.runner.kill(f"received {signal.name}")
+    signal = await anext(received)
+    plan.runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.
+    plan.runner.cancel_scope.cancel()  # Do not wait for a terminal or pipe that accepts no output.
+
+
+def _explain(plan: _Plan, *, quiet: bool) -> int:
+    """Say which server has ended before the test, and return the exit status."""
+    ended = [each for each in plan.runner.results.values() if each.command != plan.test]
+    ended = [each for each in ended if each.status != "stopped"]
+    reason = plan.runner.barrier.reason
+    if isinstance(reason, StopReason):
+        ended.sort(key=lambda each: each.command != reason.command)
+    # Without output of the test in between, the last lines are shown already.
+    is_shown = not quiet and not plan.runner[plan.test].attempts
+    for result in ended[:1]:
+        print_error(with_lines(_end_of(result, plan.test), () if is_shown else result.tail))
+        if plan.has_ports and any(IN_USE.search(line.data) for line in result.tail):
+            print_error(
+                "a port of --port is held until the server binds to it, which needs SO_REUSEADDR; "
+                "give a server without that a port of your own"
+            )
+    return STATUS_OF_SERVER
+
+
+def _end_of(result: Result, test: str) -> str:
+    """Return in one line how a server has failed."""
+    name = printable(result.command)
+    if isinstance(result.error, NotReadyError):
+        reason = result.error.reason.replace("pass own=False to the probe", "give --any-owner")
+        return f"{name} is not ready: {reason}"
+    if result.error is not None:
+        return str(result.error).partition("\n")[0]
+    return f"{name} ended before {printable(test)}: {result.exit}"

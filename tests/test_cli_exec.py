@@ -1,0 +1,79 @@
+"""Test `currant exec` and `currant completion`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clis import environment
+
+if TYPE_CHECKING:
+    from tests.clis import Run
+
+pytestmark = pytest.mark.slow  # Each test starts Python at least once.
+
+PROGRAM = Path(sys.executable).with_name("currant")
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Path:
+    """Return a folder with a Procfile and its variables."""
+    (tmp_path / "Procfile").write_text("web: serve\nworker: work\n")
+    (tmp_path / ".env").write_text("TOKEN=secret\n")
+    return tmp_path
+
+
+def test_command_has_the_environment_of_a_process(run: Run, application: Path) -> None:
+    """The command has the variables, the port and the folder, and its exit status is currant's."""
+    words = ("sh", "-c", 'echo $TOKEN $PORT $PS "$(pwd)"; exit 3')
+    ended = run("-f", f"{application}/Procfile", "worker.2", "--", *words, subcommand="exec")
+    assert ended.status == 3
+    assert ended.out == f"secret 5101 worker.2 {application}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["wob", "--", "true"], b"there is no process 'wob' in the Procfile; did you mean 'web'?"),
+        (["web"], b"give the command to run: currant exec web -- COMMAND"),
+        (["web", "no-such-program"], b"there is no program 'no-such-program' in the PATH"),
+    ],
+)
+def test_wrong_name_or_command_is_an_error(
+    run: Run, application: Path, words: list[str], text: bytes
+) -> None:
+    """A mistake is one line, and the status is 2."""
+    ended = run(*words, subcommand="exec", cwd=application)
+    assert (ended.status, ended.out) == (2, b"")
+    assert ended.err.startswith(b"currant: " + text)
+
+
+def test_bash_completes_processes_with_the_installed_script(run: Run, application: Path) -> None:
+    """The script is written where bash-completion looks for it, and completes names."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    home = {"XDG_DATA_HOME": str(application)}
+    installed = run("bash", "--install", subcommand="completion", env=home)
+    script = application / "bash-completion" / "completions" / "currant"
+    assert installed.status == 0
+    assert installed.out.startswith(f"{script} is written.".encode())
+    complete = f"""
+        source {script}
+        COMP_WORDS=(currant exec wo) COMP_CWORD=2
+        _currant_completion {PROGRAM}
+        echo "${{COMPREPLY[@]}}"
+    """
+    completed = subprocess.run(
+        [bash, "--norc", "-c", complete],
+        cwd=application,
+        env=environment(),
+        capture_output=True,
+        check=True,
+    )
+    assert completed.stdout == b"worker\n"
