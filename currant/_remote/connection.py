@@ -209,6 +209,7 @@ class Connection:
             self._releases_at = anyio.current_time() + self._heartbeat.interval
 
     async def _release(self) -> None:
+        """Tell the agent that this program has gone on after a hold."""
         if self._held < self._holds:  # We are about to be stopped once more.
             return
         with suppress(HostLostError):
@@ -281,7 +282,7 @@ class Connection:
                 except anyio.get_cancelled_exc_class():
                     if self._is_ending:
                         raise
-                    args = ()
+                    args = ()  # The first call has handled the bytes after the greeting.
         finally:
             self._persisting -= 1
             self._change.notify_all()

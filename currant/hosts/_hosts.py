@@ -221,10 +221,10 @@ class Hosts(anyio.AsyncContextManagerMixin):
             host: a `Host`, or text that names one host or several, as for `Hosts`.
 
         Raises:
-            CommandError: there is a host of that name, or the argument is invalid, or no way leads
-                to such a host; then none is added.
-            HostUnreachableError: it cannot be reached, or the Runner is left meanwhile; then it is
-                not added.  Of several hosts, those that can be reached are.
+            CommandError: a host has that name already, or the argument is invalid, or no way leads
+                to such a host; then no host is added.
+            HostUnreachableError: a host cannot be reached, or the Runner is left meanwhile.  The
+                hosts that can be reached are added.
 
         Cancellation: hosts that are not up yet are not added.
         """
@@ -427,7 +427,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         return PlacedProcess(process, member, gpus, on_close)
 
     def _raise_fence(self, name: str, launcher: RemoteLauncher, grace: float) -> None:
-        """Have a command that was lost with its host start again only when it has ended."""
+        """Let a command that was lost with its host start again only after its end over there."""
         connection, needs = launcher.connection, grace + self.limits.reap
         end = time.monotonic() + self._settings.silence + needs
         if connection.is_held and self._fence.is_last(connection.host, connection.identity):
