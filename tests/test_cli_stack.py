@@ -139,8 +139,35 @@ def test_reload_shows_the_difference_and_restarts_changed_commands(project: Proj
         ]
         (project.folder / "Procfile").write_text("what is this\n")
         wrong = project("reload")
-        assert (wrong.status, wrong.out) == (1, b"")
+        assert (wrong.status, wrong.out) == (2, b"")
         assert b"Procfile, line 1" in wrong.err
+
+
+CONFIGURATION = """
+[commands.db]
+command = "echo accepting; exec sleep 9999"
+ready = { line = "accepting" }
+
+[commands.web]
+command = "exec sleep 9999"
+after = ["db"]
+"""
+
+
+def test_stack_of_a_configuration_is_found_from_below_its_folder(project: Project) -> None:
+    """`start -d` waits for probes, and `reload` reads the configuration again."""
+    (project.folder / "currant.toml").write_text(CONFIGURATION)
+    below = project.folder / "src"
+    below.mkdir()
+    inside = project._replace(folder=below)
+    with inside.running() as started:
+        assert started.out.startswith(b"started 2 commands")
+        more = CONFIGURATION + '[commands.new]\ncommand = "exec sleep 9999"\nreplicas = 2\n'
+        (project.folder / "currant.toml").write_text(more)
+        lines = b"start new.1: it is new\nstart new.2: it is new\n2 unchanged\n"
+        assert inside("reload") == (0, lines, b"")
+        assert inside("wait", "--ready", "new") == (0, b"", b"")
+        assert project("ps", "--json").out.count(b'"running"') == 4
 
 
 def test_start_in_the_background_reports_a_wrong_file(project: Project) -> None:

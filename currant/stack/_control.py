@@ -231,12 +231,14 @@ class Control:
         """Read the configuration again, and compare.  Cancellation: harmless.
 
         Raises:
-            CurrantError: the configuration is wrong, or there is none.
+            RequestError: the configuration is wrong, or there is none.
         """
         if self._configuration is None:
             raise RequestError("request", "this stack has no configuration that can be read again")
-        read = await to_thread.run_sync(self._configuration.read)
-        after = by_name(read)
+        try:
+            after = by_name(await to_thread.run_sync(self._configuration.read))
+        except CurrantError as error:
+            raise RequestError("request", str(error)) from error
         return difference(self._source, after), after
 
     async def reload(
@@ -250,7 +252,7 @@ class Control:
             A function that waits until the started commands are ready, and answers.
 
         Raises:
-            CurrantError: the configuration is wrong; nothing has changed.
+            RequestError: the configuration is wrong; nothing has changed.
         """
         async with self._reloading:
             change, after = await self.read_difference()
