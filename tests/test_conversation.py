@@ -764,6 +764,42 @@ async def test_invalid_mark_is_refused(mark: Any) -> None:
     async with Runner(["true"], iterable=False) as runner:
         with pytest.raises(CommandError, match="command 'true': since: mark must be"):
             runner["true"].since(mark)
+        with pytest.raises(CommandError, match="command 'true': next_output: mark must be"):
+            await runner["true"].next_output(mark)
+
+
+async def test_next_output_waits_for_output_and_for_the_end() -> None:
+    """Each excerpt has what came after the mark, without a line ending; the last one is empty."""
+    script = "printf 'name? '; read name; printf \"hello $name\""
+    seen, mark = [], 0
+    async with open_process(Command.shell(script)) as job:
+        with anyio.fail_after(LIMIT):
+            while (excerpt := await job.next_output(mark)).data:
+                seen.append(excerpt.data)
+                mark = excerpt.mark
+                if seen == [b"name? "]:
+                    await job.send(b"joe\n")
+            assert (await job.next_output(mark)).data == b""  # again, after the end
+    assert b"".join(seen) == b"name? hello joe"
+
+
+async def test_next_output_does_not_hold_the_command_up() -> None:
+    """A reader that is late loses output, which `omitted` counts, and the command goes on."""
+    async with Runner([SEQ], iterable=False) as runner:
+        with anyio.fail_after(LIMIT):
+            begin = await runner["seq"].next_output()
+            await runner["seq"].wait()
+            rest = await runner["seq"].next_output(begin.mark)
+    assert begin.mark + rest.omitted + len(rest.data) == len(NUMBERS)
+
+
+async def test_next_output_of_a_command_that_never_starts_is_empty() -> None:
+    """A kill before the start is the end of the output."""
+    async with Runner([SEQ], iterable=False, max_processes=1) as runner:
+        queued = runner.start_soon(["cat"])
+        queued.kill()
+        with anyio.fail_after(LIMIT):
+            assert (await queued.next_output()).data == b""
 
 
 async def test_unknown_stream_is_refused() -> None:

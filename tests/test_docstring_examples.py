@@ -20,6 +20,7 @@ import currant
 import currant.config
 import currant.hosts
 import currant.sinks
+import currant.stack
 import currant.testing
 from currant import ready
 from tests.ports import free_port
@@ -54,7 +55,8 @@ REQUIRED = {
 
 def documented() -> Iterator[tuple[str, object]]:
     """Yield all public modules, classes, functions and methods with their names."""
-    for module in (currant, ready, currant.config, currant.hosts, currant.sinks, currant.testing):
+    own = (currant.config, currant.hosts, currant.sinks, currant.stack, currant.testing)
+    for module in (currant, ready, *own):
         prefix = module.__name__.removeprefix("currant").removeprefix(".")
         yield module.__name__, module
         for name in module.__all__:

@@ -14,6 +14,7 @@ import pytest
 
 import currant
 import currant.hosts
+import currant.stack
 from currant import Command, Runner
 from currant._run import RunnerOptions
 from currant._values.options import COMMAND_HINTS, RUNNER_HINTS
@@ -103,8 +104,8 @@ def dotted(members: list[tuple[type, str]]) -> list[str]:
 
 CLASSES = [
     value
-    for module in (currant, currant.hosts)
-    for value in map(vars(module).get, module.__all__)
+    for module in (currant, currant.hosts, currant.stack)
+    for value in (getattr(module, name) for name in module.__all__)
     if isinstance(value, type)
 ]
 MEMBERS = [
@@ -131,7 +132,8 @@ def test_every_public_name_exists() -> None:
 
 def test_no_other_name_looks_public() -> None:
     """Every attribute of the package without an underscore is a public name or a module."""
-    names = {name for name, value in vars(currant).items() if not inspect.ismodule(value)}
+    values = {name: getattr(currant, name) for name in dir(currant)}
+    names = {name for name, value in values.items() if not inspect.ismodule(value)}
     assert {name for name in names if not name.startswith("_")} == set(currant.__all__)
 
 

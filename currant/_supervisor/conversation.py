@@ -150,13 +150,22 @@ class Conversation:
     def since(self, mark: int) -> Excerpt:
         """Return the output after `mark`; see `Job.since`."""
         with naming(self.life.name):
-            _check_mark(mark)
+            _check_mark("since", mark)
         return self._transcript.since(mark)
 
+    async def next_output(self, mark: int) -> Excerpt:
+        """Wait for output after `mark`, and return it; see `Job.next_output`."""
+        with naming(self.life.name):
+            _check_mark("next_output", mark)
+        transcript, life = self._transcript, self.life
+        with life.context.runner.channel.waiting():
+            await transcript.arrival.wait_for(lambda: transcript.total > mark or life.has_ended)
+        return transcript.since(mark)
 
-def _check_mark(mark: object) -> None:
+
+def _check_mark(call: str, mark: object) -> None:
     if not isinstance(mark, int) or isinstance(mark, bool) or mark < 0:
-        raise CommandError(f"since: mark must be 0 or the mark of an Excerpt, not {mark!r}")
+        raise CommandError(f"{call}: mark must be 0 or the mark of an Excerpt, not {mark!r}")
 
 
 def _compiled(pattern: object) -> re.Pattern[bytes]:

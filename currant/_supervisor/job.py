@@ -437,6 +437,23 @@ class Job:
         self._check_loop("Job.since")
         return self._talk.since(mark)
 
+    async def next_output(self, mark: int = 0) -> Excerpt:
+        """Wait until the command has written something after `mark`, and return it as `since` does.
+
+        An excerpt without bytes is the end: the command has ended, and has written nothing more.
+        The command never waits for this reader; `Excerpt.omitted` counts what came too fast.
+        Meanwhile, unread output that does not fit is discarded (see `Dropped`).
+        Cancellation: harmless.
+
+        Args:
+            mark: the mark of the last excerpt of the same life; 0: all that is kept.
+
+        Raises:
+            CommandError: `mark` is not an integer >= 0.
+        """
+        self._check_loop("Job.next_output")
+        return await self._talk.next_output(mark)
+
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the command's terminal; the programs there get SIGWINCH.
 

@@ -17,6 +17,7 @@ __all__ = [
     "ALIVE",
     "SNAPSHOT_MAX_AGE",
     "ProcessSnapshot",
+    "cpu_and_memory_of",
     "environment_of",
     "group_and_session",
     "has_proc",
@@ -185,6 +186,16 @@ def start_time_of(pid: int) -> int | None:
     """Return when a process began, in ticks since the system did; None if it does not exist."""
     fields = _stat_fields(pid, 20)
     return None if fields is None else int(fields[19])
+
+
+def cpu_and_memory_of(pid: int) -> tuple[int, int] | None:
+    """Return the CPU time of a process in ticks, and its resident memory in pages.
+
+    The time includes that of the children that it has reaped.  Return None if the process does not
+    exist any more.
+    """
+    fields = _stat_fields(pid, 23)
+    return None if fields is None else (sum(map(int, fields[11:15])), int(fields[21]))
 
 
 def _stat_fields(pid: int, count: int) -> list[bytes] | None:

@@ -20,7 +20,7 @@ from currant._values.errors import (
     UnknownNameError,
 )
 
-__all__ = ["ByName", "Commands", "Names", "name_all", "printable"]
+__all__ = ["ByName", "Commands", "Names", "name_all"]
 
 
 T = TypeVar("T")
@@ -129,8 +129,3 @@ def _replicas(command: Command) -> list[Command]:
         )
         for number in range(1, command.replicas + 1)
     ]
-
-
-def printable(name: str) -> str:
-    """Return a name without newlines and escapes, which a terminal would obey."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()

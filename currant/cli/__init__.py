@@ -12,10 +12,14 @@ Read in the order in which a call passes through the modules:
    says which command's end stops the others.  `_peers` has advice on options of other programs.
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` says which
    signals do what, and `_init` is the process with PID 1 in a container.
-4. `_report` says what was wrong, and `_summary` prints the tables of ``--summary`` and
-   ``--timings``.  `_check_hosts` is ``currant hosts check``.  `_check`, `_graph`, `_schema` and
-   `_write_config` are ``currant check``, ``graph``, ``schema`` and ``init``, which start nothing.
-5. `_scripts` is the shortcuts of `run` for package.json and the words after ``--``, which
+4. `_start` is ``currant start``, which listens for clients, with `_stack_place`.  `_stack_group`
+   has the subcommands that are such clients (`_ps`, `_logs`, `_attach`, `_reload`,
+   `_stack_commands`), and `_clients` what they share.
+5. `_program` ends the program.  `_report` says what was wrong, and `_summary` prints the tables of
+   ``--summary`` and ``--timings``.  `_check_hosts` is ``currant hosts check``.  `_check`, `_graph`,
+   `_schema` and `_write_config` are ``currant check``, ``graph``, ``schema`` and ``init``, which
+   start nothing.
+6. `_scripts` is the shortcuts of `run` for package.json and the words after ``--``, which
    `_dashes` separates.  `_with` is ``currant with``: `_config_servers` finds servers by name,
    `_ports` holds ports, and `_foreground` lends the terminal to the test.  `_exec` and
    `_completion` are the subcommands of these names.
@@ -51,7 +55,16 @@ def main() -> None:
     _restore_signals()
     gc.set_threshold(GC_THRESHOLD)
     try:
-        from currant.cli._commands import run_command_line  # noqa: PLC0415 - it needs the extra
+        from currant.cli._stack_group import (  # noqa: PLC0415 - it needs the extra
+            STACK_COMMANDS,
+            stack_group,
+        )
+
+        if sys.argv[1:] and sys.argv[1] in STACK_COMMANDS:
+            from currant.cli._program import run_group  # noqa: PLC0415
+
+            run_group(stack_group)
+        from currant.cli._commands import run_command_line  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

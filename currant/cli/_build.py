@@ -10,13 +10,13 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from currant._supervisor.runner import Runner
-from currant._values.command import Command
+from currant._values.command import PIPE, Command
 from currant._values.errors import CommandError
 from currant._values.launch_spec import SILENT
 from currant._values.names import Names, name_all
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
-from currant.cli._display import build_display, build_log, fit_to_output, flush_after
+from currant.cli._display import build_display, build_log, flush_after, output_fit
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
 from currant.cli._remark import StopRemark
@@ -36,11 +36,14 @@ from currant.sinks import check_style
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from currant._supervisor.sink_tasks import Sink
     from currant._values.launch_spec import Silent
     from currant.cli._options import Options, RunOptions, StartOptions
+    from currant.cli._stack_place import StackPlace
     from currant.config._procfile import Application, Instance
     from currant.hosts import Hosts
     from currant.sinks import Event
+    from currant.stack._server import StackServer
 
 __all__ = [
     "FILES_PER_HOST",
@@ -88,6 +91,8 @@ class Prepared(NamedTuple):
     """Remembers which hosts were lost; None if there are no hosts."""
     options: Options | None = None
     """The options with those of a configuration; None: as they were given."""
+    server: StackServer | None = None
+    """Listens for clients; None: nobody can talk to the commands."""
 
 
 def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prepared:
@@ -121,9 +126,9 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
     ]
     commands = on_hosts(commands, options, hosts)
     hidden = select_hidden(commands, {"--hide": options["hide"]})
-    commands = fit_to_output(commands, variables, options, hidden)
+    fit = output_fit(commands, variables, options, hidden)
     return build_runner(
-        commands,
+        list(map(fit, commands)),
         options,
         hidden,
         hosts,
@@ -160,21 +165,56 @@ def runner_for_teardown(options: RunOptions) -> Prepared | None:
     return runner_from_command_lines(lines, changed)
 
 
-def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepared:
+def runner_from_procfile(
+    names: Sequence[str], options: StartOptions, stack: StackPlace | None = None
+) -> Prepared:
     """Return a Runner for the processes of Procfiles.
 
     Args:
         names: the process types to start; empty: all.
         options: the options of ``currant start``.
+        stack: where clients find the Runner; None: nowhere.
 
     Raises:
         CommandError: a file cannot be read, a line cannot be parsed, the Procfile has no process
             with one of the names, or the options do not fit one another.
         ValueError: the prefix is not a valid template.
     """
-    application, instances = read_instances(names, options)
-    procfile, types, variables = application
     hosts = build_hosts(options)
+    commands, application = _commands_of_procfile(names, options, hosts)
+    quiet = options["quiet_processes"]  # "" for each -q without names
+    hide = {"--hide": options["hide"], "--quiet": ",".join(quiet)}
+    hidden = select_hidden(commands, hide, application.processes.keys())
+    fit = output_fit(commands, application.variables, options, hidden)
+    prepared = build_runner(
+        list(map(fit, commands)),
+        options,
+        hidden,
+        hosts,
+        policies=_policies(options),
+        quiet="" in quiet,
+        texts=START_TEXTS,
+        stack=stack,
+    )
+    if stack is None:
+        return prepared
+
+    def read_again() -> Sequence[Command]:
+        return _commands_of_procfile(names, options, hosts)[0]
+
+    return prepared._replace(server=stack.server(commands, read_again, fit))
+
+
+def _commands_of_procfile(
+    names: Sequence[str], options: StartOptions, hosts: Hosts | None
+) -> tuple[list[Command], Application]:
+    """Read Procfiles, and return their commands, whatever the place of the output.
+
+    Raises:
+        CommandError: as for `runner_from_procfile`.
+    """
+    application, instances = read_instances(names, options)
+    procfile, _, variables = application
     cwd = (
         checked_cwd(options, hosts)
         or (os.path.dirname(procfile) if hosts is None else None)
@@ -194,20 +234,7 @@ def runner_from_procfile(names: Sequence[str], options: StartOptions) -> Prepare
         )
         for instance in instances
     ]
-    commands = on_hosts(commands, options, hosts)
-    quiet = options["quiet_processes"]  # "" for each -q without names
-    hide = {"--hide": options["hide"], "--quiet": ",".join(quiet)}
-    hidden = select_hidden(commands, hide, types)
-    commands = fit_to_output(commands, variables, options, hidden)
-    return build_runner(
-        commands,
-        options,
-        hidden,
-        hosts,
-        policies=_policies(options),
-        quiet="" in quiet,
-        texts=START_TEXTS,
-    )
+    return on_hosts(commands, options, hosts), application
 
 
 def read_instances(
@@ -290,12 +317,13 @@ def checked_cwd(options: Options, hosts: Hosts | None) -> str | None:
     return cwd
 
 
-def _stdin(options: Options) -> Silent | None:
+def _stdin(options: Options) -> Silent | int | None:
     """Return what the commands read: by default a pipe that stays open and silent.
 
     Watchers such as ``esbuild --watch`` end when their stdin does.
     """
-    return SILENT if options["stdin"] == "open" else None
+    places: dict[str, Silent | int | None] = {"open": SILENT, "null": None, "pipe": PIPE}
+    return places[options["stdin"]]
 
 
 def build_runner(
@@ -307,6 +335,7 @@ def build_runner(
     policies: Mapping[str, Any],
     quiet: bool,
     texts: Mapping[Event, str | None] = NO_TEXTS,
+    stack: StackPlace | None = None,
 ) -> Prepared:
     """Return a Runner for `commands`.
 
@@ -318,6 +347,7 @@ def build_runner(
         policies: the options of the Runner itself.
         quiet: whether currant's own messages are not shown.
         texts: the texts for events.
+        stack: where clients find the Runner; None: nowhere.
     """
     shown = with_replicas(commands)
     check_success(options["success"], [command.name for command in shown])
@@ -334,12 +364,16 @@ def build_runner(
         lambda message: remark(message) or back(message),
         quiet=quiet,
         progress=at_a_time < len(shown) or options["same"],
+        log=None if stack is None else stack.log,
     )
+    others: list[Sink | None] = [record, None if stack is None else stack.history]
+    sinks = [show, *build_log(options, by_host=hosts is not None)]
     runner = Runner(
         commands,
-        sinks=[show, *build_log(options, by_host=hosts is not None), *filter(None, [record])],
+        sinks=[*sinks, *filter(None, others)],
         launcher=hosts,
         iterable=False,
+        keep_open=stack is not None,
         **policies,
     )
     remark.runner = runner

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.errors import CurrantError
-from currant._values.names import printable
+from currant._values.printable import printable
 from currant.cli._build import read_instances
 from currant.cli._config_options import FILE_OPTIONS
 from currant.cli._from_config import config_files, config_to_start, read_config

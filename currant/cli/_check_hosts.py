@@ -14,7 +14,7 @@ import click
 from currant._remote.launcher import RemoteLauncher
 from currant._values.command import Command
 from currant._values.errors import CurrantError, HostLostError
-from currant._values.names import printable
+from currant._values.printable import printable
 from currant.cli._build import FILES_PER_HOST, OTHER_FILES, raise_file_limit
 from currant.cli._host_options import HOST_OPTIONS, add_options
 from currant.cli._hosts import chosen_hosts, way_to_hosts

@@ -5,10 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import signal as signals
-import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -20,8 +16,8 @@ from currant.cli._dashes import RunCommand
 from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._lazy import LazyGroup
 from currant.cli._parsers import parse_process_count
-from currant.cli._peers import advice_on
-from currant.cli._report import USAGE_ERROR, run_and_report
+from currant.cli._program import run_group
+from currant.cli._report import run_and_report
 from currant.cli._runner_options import (
     PREFIX_HELP,
     RUNNER_OPTIONS,
@@ -30,35 +26,18 @@ from currant.cli._runner_options import (
     kill_others_on_option,
     prefix_length_option,
 )
-from currant.cli._signals import SignalStatus, die_of
+from currant.cli._stack_group import STACK_COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn, Unpack
+    from typing import Unpack
 
     from currant.cli._options import RunOptions, StartOptions
 
 
 def run_command_line() -> None:
-    """Run the subcommand that the program's arguments name, and end the program.
-
-    A usage error is reported in one line on stderr.
-    """
-    try:
-        status = currant.main(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        status = USAGE_ERROR
-    except click.UsageError as error:
-        advice = advice_on(error.option_name) if isinstance(error, click.NoSuchOption) else ""
-        click.echo(f"currant: {' '.join((error.format_message() + advice).split())}", err=True)
-        status = USAGE_ERROR
-    except click.Abort:  # Ctrl-C arrived before the commands were started.
-        status = SignalStatus(128 + signals.SIGINT)
-    except OSError as error:  # Writing the help or a list failed; click handles BrokenPipeError.
-        click.echo(f"currant: cannot write the output to stdout: {error.strerror}", err=True)
-        status = 1
-    _exit(status)
+    """Run the subcommand that the program's arguments name, and end the program."""
+    run_group(currant)
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -87,6 +66,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         "init": "currant.cli._write_config:init",
         "schema": "currant.cli._schema:schema",
         "with": "currant.cli._with:run_with_servers",
+        **STACK_COMMANDS,
     },
 )
 @click.option(
@@ -198,6 +178,12 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
     help="Hide currant's own messages; with names: hide the output of these processes.  May be "
     "repeated.",
 )
+@click.option(
+    "-d",
+    "--detach",
+    is_flag=True,
+    help="Run in the background; return when all processes are ready, and say where the log is.",
+)
 @add_options(RUNNER_OPTIONS, HOST_OPTIONS, PLACE_OPTIONS)
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_command)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
@@ -205,25 +191,17 @@ def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
 
     An option here replaces the value at the top level of the configuration.  When one process of a
     Procfile ends, currant stops the others.  Ctrl-C stops all; a second Ctrl-C kills them.  The
-    exit status is as for `run`.
+    exit status is as for `run`.  Meanwhile, ps, logs, stop, up, restart, signal, wait, send,
+    attach, reload and down talk to the commands from the same folder.
     """
-    from currant.cli._check import show_start  # noqa: PLC0415 - `run` needs no configuration
-    from currant.cli._from_config import prepare_start  # noqa: PLC0415
+    # `run` needs neither a configuration nor a stack.
+    from currant.cli._check import show_start  # noqa: PLC0415
+    from currant.cli._from_config import prepare_start, project_folder  # noqa: PLC0415
+    from currant.cli._start import start_stack  # noqa: PLC0415
 
     source_of = click.get_current_context().get_parameter_source
     given = [name for name in options if source_of(name) is ParameterSource.COMMANDLINE]
     if options["dry_run"]:
         return show_start(names, options, given)
-    return run_and_report(lambda: prepare_start(names, options, given), options)
-
-
-def _exit(status: int | None) -> NoReturn:
-    """End the program without a wait for threads: one may be blocked in a write.
-
-    If a signal has ended currant, currant dies of that signal.
-    """
-    with suppress(OSError):  # The disk may be full, but that error has been reported.
-        sys.stdout.flush()
-    if isinstance(status, SignalStatus):
-        die_of(status.signal)
-    os._exit(status or 0)
+    folder = project_folder(options["files"])
+    return start_stack(lambda place: prepare_start(names, options, given, place), options, folder)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from currant.cli._options import Options
     from currant.sinks import Color, Event
     from currant.sinks._events import EventMessage
+    from currant.sinks._files import SyncFile
 
-__all__ = ["build_display", "build_log", "fit_to_output", "flush_after", "log_sinks"]
+__all__ = ["build_display", "build_log", "flush_after", "log_sinks", "output_fit"]
 
 STDOUT, STDERR = 1, 2
 
@@ -32,17 +33,20 @@ SHORT = 10
 """The characters of a command line in a prefix, unless ``--prefix-length`` says otherwise."""
 
 
+LOG_BACKUPS = 3
+"""How many older log files are kept beside each one that has reached ``--log-size``."""
+
 MODES: tuple[Literal["raw", "group", "same"], ...] = ("raw", "group", "same")
 """The modes of the console that are options."""
 
 
-def fit_to_output(
+def output_fit(
     commands: Sequence[Command],
     given: Mapping[str, str],
     options: Options,
     hidden: Collection[str],
-) -> list[Command]:
-    """Return the commands with the variables and the stderr that fit the place of the output.
+) -> Callable[[Command], Command]:
+    """Return what gives a command the variables and the stderr that fit the place of the output.
 
     Args:
         commands: the commands.
@@ -59,14 +63,15 @@ def fit_to_output(
         columns = max(1, columns - label)
     variables = output_variables(given, options["color"], shown=shown, columns=columns or None)
     stderr = _stderr(prefix, options)
-    return [
-        replace(
+
+    def fit(command: Command) -> Command:
+        return replace(
             command,
             env={**variables, **command.env},
             stderr=stderr if _has_both_pipes(command) else command.stderr,
         )
-        for command in commands
-    ]
+
+    return fit
 
 
 def _has_both_pipes(command: Command) -> bool:
@@ -105,8 +110,9 @@ def build_display(
     *,
     quiet: bool,
     progress: bool,
+    log: SyncFile | None = None,
 ) -> Sink:
-    """Return the sink that shows the output.
+    """Return the sink that shows the output, in a file if `log` is one.
 
     Raises:
         CommandError: two options exclude each other.
@@ -118,12 +124,14 @@ def build_display(
     if len(formats) > 1:
         raise CommandError(f"{' and '.join(formats)} cannot be combined")
     if options["json"]:
-        return without_output_of(JSONSink(sys.stdout), hidden)
+        return without_output_of(JSONSink(log or sys.stdout), hidden)
     mode: Literal["line", "raw", "group", "same"] = "line"
     for each in MODES:
         if options[each]:
             mode = each
     return ConsoleSink(
+        log,
+        log,
         prefix=_prefix(commands, options, hidden),
         color=options["color"],
         timestamps=options["timestamps"],
@@ -169,10 +177,12 @@ def build_log(options: Options, *, by_host: bool) -> list[Sink]:
     Raises:
         CommandError: the directory cannot be created.
     """
-    return log_sinks(options["log_dir"], options["color"], by_host=by_host)
+    return log_sinks(options["log_dir"], options["color"], options["log_size"], by_host=by_host)
 
 
-def log_sinks(folder: str | None, color: Color, *, by_host: bool = False) -> list[Sink]:
+def log_sinks(
+    folder: str | None, color: Color, size: int | None = None, *, by_host: bool = False
+) -> list[Sink]:
     """Return the sink that logs into a folder, if there is one; see `build_log`."""
     if folder is None:
         return []
@@ -181,4 +191,6 @@ def log_sinks(folder: str | None, color: Color, *, by_host: bool = False) -> lis
     except OSError as error:
         raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
     plain = color != "always"
-    return [DirectorySink(folder, on_error="warn", plain=plain, by_host=by_host)]
+    backups = 0 if size is None else LOG_BACKUPS
+    sink = DirectorySink(folder, size, backups, on_error="warn", plain=plain, by_host=by_host)
+    return [sink]

@@ -6,10 +6,11 @@ the top level of the configuration.  What a command sets for itself stays.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, CurrantError
 from currant._values.restart import RestartPolicy
 from currant.cli._build import (
     START_TEXTS,
@@ -21,21 +22,22 @@ from currant.cli._build import (
     select_hidden,
     with_replicas,
 )
-from currant.cli._display import fit_to_output, flush_after
+from currant.cli._display import flush_after, output_fit
 from currant.cli._hosts import build_hosts, on_hosts
 from currant.config._documents import is_toml
 from currant.config._find import find_config
 from currant.config._load import load
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from currant._values.command import Command
     from currant.cli._options import StartOptions
+    from currant.cli._stack_place import StackPlace
     from currant.config import Config
     from currant.hosts import Hosts
 
-__all__ = ["config_files", "config_to_start", "prepare_start", "read_config"]
+__all__ = ["config_files", "config_to_start", "prepare_start", "project_folder", "read_config"]
 
 SAME_NAME = (
     "color",
@@ -103,13 +105,32 @@ def read_config(
     return load(files, env_files=env_files, settings=settings)
 
 
-def prepare_start(names: Sequence[str], options: StartOptions, given: Collection[str]) -> Prepared:
+def project_folder(files: Sequence[str]) -> str | None:
+    """Return the folder of the configuration that is found; None: this one.
+
+    Args:
+        files: the files that the command line names.
+    """
+    try:
+        found = None if files else find_config()
+    except CurrantError:  # `prepare_start` reports it.
+        return None
+    return None if found is None else os.path.dirname(os.path.abspath(found))
+
+
+def prepare_start(
+    names: Sequence[str],
+    options: StartOptions,
+    given: Collection[str],
+    stack: StackPlace | None = None,
+) -> Prepared:
     """Return a Runner for what ``currant start`` starts.
 
     Args:
         names: the commands or process types to start; empty: all.
         options: the options.
         given: the names of the options that the command line gives.
+        stack: where clients find the Runner; None: nowhere.
 
     Raises:
         CurrantError: a file is wrong, or the options do not fit.
@@ -117,8 +138,15 @@ def prepare_start(names: Sequence[str], options: StartOptions, given: Collection
     """
     config = config_to_start(options, given)
     if config is None:
-        return runner_from_procfile(names, options)
-    return _runner_from_config(config, names, options)
+        return runner_from_procfile(names, options, stack)
+
+    def read_again() -> Config:
+        config = config_to_start(options, given)
+        if config is None:
+            raise CommandError("the configuration is gone")
+        return config
+
+    return _runner_from_config(config, names, options, stack, read_again)
 
 
 def config_to_start(options: StartOptions, given: Collection[str]) -> Config | None:
@@ -168,28 +196,45 @@ def _as_table(policy: RestartPolicy) -> dict[str, Any]:
     return {"when": policy.when, **changed}
 
 
-def _runner_from_config(config: Config, names: Sequence[str], options: StartOptions) -> Prepared:
+def _runner_from_config(
+    config: Config,
+    names: Sequence[str],
+    options: StartOptions,
+    stack: StackPlace | None,
+    read_again: Callable[[], Config],
+) -> Prepared:
     """Return a Runner for commands of a configuration."""
     merged: dict[str, Any] = {**options, **config.display}
     options = cast("StartOptions", merged)
     hosts = build_hosts(options)
     checked_cwd(options, hosts)
-    selected = config.select(names, options["profile"])
-    commands = on_hosts(_for_place(selected, config, hosts), options, hosts)
+
+    def commands_of(config: Config) -> Sequence[Command]:
+        selected = config.select(names, options["profile"])
+        return on_hosts(_for_place(selected, config, hosts), options, hosts)
+
+    commands = commands_of(config)
     hidden = _hidden(commands, config, options)
-    flush = flush_after(options, len(selected))
+    fit = output_fit(commands, config.env, options, hidden)
+    flush = flush_after(options, len(commands))
+
+    def prepare(command: Command) -> Command:
+        fitted = fit(command)
+        return replace(fitted, flush_after=flush) if fitted.flush_after == "auto" else fitted
+
     prepared = build_runner(
-        [
-            replace(each, flush_after=flush) if each.flush_after == "auto" else each
-            for each in fit_to_output(commands, config.env, options, hidden)
-        ],
+        list(map(prepare, commands)),
         options,
         hidden,
         hosts,
         policies=config.runner,
         quiet=config.display.get("quiet", False),
         texts=START_TEXTS,
+        stack=stack,
     )
+    if stack is not None:
+        server = stack.server(commands, lambda: commands_of(read_again()), prepare)
+        prepared = prepared._replace(server=server)
     return prepared._replace(options=options)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.errors import CurrantError
-from currant._values.names import printable
+from currant._values.printable import printable
 from currant.cli._config_options import FILE_OPTIONS
 from currant.cli._from_config import config_files, read_config
 from currant.cli._host_options import add_options

@@ -43,6 +43,7 @@ class Options(HostOptions):
     color: Color
     json: bool
     log_dir: str | None
+    log_size: int | None
     summary: bool
     timings: bool
     cwd: str | None
@@ -59,7 +60,7 @@ class Options(HostOptions):
     leftovers: Leftovers
     cgroup: Literal["no", "yes", "auto"]
     wrap: tuple[str, ...]
-    stdin: Literal["open", "null"]
+    stdin: Literal["open", "null", "pipe"]
     success: str
 
 
@@ -86,3 +87,4 @@ class StartOptions(Options):
     concurrency: str | None
     quiet_processes: Sequence[str]
     port: str | None
+    detach: bool

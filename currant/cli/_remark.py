@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from currant._values.errors import CannotStopError
 from currant._values.messages import Aborted, Exited, Failed, Skipped
-from currant._values.names import printable
 from currant._values.policies import StopReason
+from currant._values.printable import printable
 
 if TYPE_CHECKING:
     from currant._supervisor.runner import Runner

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.errors import CurrantError, HostLostError
+from currant.cli._program import USAGE_ERROR
 from currant.cli._run import STATUS_LOST_HOSTS, run_commands
 from currant.cli._summary import show_summary, show_timings
 
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from currant._supervisor.runner import Runner
     from currant.cli._build import Prepared
     from currant.cli._options import Options
+    from currant.stack._server import StackServer
 
 __all__ = ["USAGE_ERROR", "report_error", "run_and_report"]
-
-USAGE_ERROR = 2
 
 
 def run_and_report(
@@ -43,7 +43,7 @@ def run_and_report(
     except (CurrantError, ValueError) as error:
         return report_error(error)
     options = prepared.options or options
-    status = _run(prepared.runner, options["success"])
+    status = _run(prepared.runner, options["success"], prepared.server)
     if later is not None and prepared.runner.jobs:  # There are jobs if the commands could start.
         failure = _run(later.runner, "all")
         status = status or failure
@@ -52,10 +52,10 @@ def run_and_report(
     return status
 
 
-def _run(runner: Runner, success: str) -> int:
+def _run(runner: Runner, success: str, server: StackServer | None = None) -> int:
     """Run a Runner, report an error, and return the exit status."""
     try:
-        return run_commands(runner, success)
+        return run_commands(runner, success, server)
     except (CurrantError, ValueError) as error:
         return report_error(error)
 

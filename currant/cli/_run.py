@@ -11,7 +11,7 @@ import signal as signals
 import stat
 import sys
 import warnings
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
     from currant._values.results import Result
+    from currant.stack._control import Control
+    from currant.stack._server import StackServer
 
 __all__ = [
     "DUPLICATE_SIGNAL_WINDOW",
@@ -74,7 +76,7 @@ STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
 """The shell's exit status for a program that wrote into a pipe without a reader."""
 
 
-def run_commands(runner: Runner, success: str = "all") -> int:
+def run_commands(runner: Runner, success: str = "all", server: StackServer | None = None) -> int:
     """Run all commands of a Runner until they have ended, and return the exit status.
 
     The status is a `SignalStatus` if a signal has ended currant.
@@ -82,10 +84,11 @@ def run_commands(runner: Runner, success: str = "all") -> int:
     Args:
         runner: a Runner that has not been entered yet.
         success: the commands whose failure sets the exit status, as for `select_results`.
+        server: listens for clients; the Runner was built with `keep_open` then.
     """
     try:
         with showing_warnings():
-            return anyio.run(_run, runner, success)
+            return anyio.run(_run, runner, success, server)
     except CurrantError:
         raise
     except OSError as error:
@@ -121,14 +124,14 @@ def print_error(text: str) -> None:
         print(f"{start}currant: {text}", file=sys.stderr, flush=True)
 
 
-async def _run(runner: Runner, success: str) -> int:
+async def _run(runner: Runner, success: str, server: StackServer | None) -> int:
     """Run until all commands have ended, and return the exit status.
 
     The first reason from outside (a signal, or a reader that is gone) sets the status.  Without
     such a reason, the commands set the status.
     """
     reasons: list[int] = []
-    results: list[Result] = []
+    results: dict[str, Result] = {}
 
     try:
         with (
@@ -138,26 +141,59 @@ async def _run(runner: Runner, success: str) -> int:
         ):
             # The entry may wait for hosts, and a signal ends that.
             async with (
+                nullcontext() if server is None else server.open(),
                 _stopping_on_signal(runner, stop_signals, reasons),
                 runner,
-                anyio.create_task_group() as tasks,
             ):
-                tasks.start_soon(pause_and_resume, runner, pause_signals)
-                tasks.start_soon(forward_signals, runner, forwarded_signals)
-                if _is_pipe(STDOUT):
-                    tasks.start_soon(_stop_without_reader, runner, reasons)
-                async with anyio.create_task_group() as recorders:
-                    for job in runner.jobs.values():
-                        recorders.start_soon(_record_result, job, results)
-                await runner.join()
-                tasks.cancel_scope.cancel()
+                control = None if server is None else await _listen(server, runner)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(pause_and_resume, runner, pause_signals)
+                    tasks.start_soon(forward_signals, runner, forwarded_signals)
+                    if _is_pipe(STDOUT):
+                        tasks.start_soon(_stop_without_reader, runner, reasons)
+                    await _record_results(runner, control, results)
+                    if server is not None:  # Otherwise `keep_open` would hold the Runner open.
+                        runner.barrier.throw("all commands have ended")
+                    await runner.join()
+                    tasks.cancel_scope.cancel()
     except CurrantError:
         raise
     except OSError as error:  # A sink raises this error.
         reasons.append(status_without_output(error))
     if reasons:
         return reasons[0]
-    return exit_status(select_results(results, success, list(runner.jobs)))
+    return exit_status(select_results(list(results.values()), success, list(runner.jobs)))
+
+
+async def _listen(server: StackServer, runner: Runner) -> Control | None:
+    """Let clients connect; without them, the commands run all the same.
+
+    Raises:
+        StackError: they are needed, and cannot connect.
+    """
+    try:
+        return await server.listen(runner)
+    except OSError as error:
+        problem = server.not_listening(error)
+    print_error(f"{problem}; the commands run without clients")
+    return None
+
+
+async def _record_results(
+    runner: Runner, control: Control | None, results: dict[str, Result]
+) -> None:
+    """Record how each command ends, until all have ended and no client starts one again."""
+    async with anyio.create_task_group() as recorders:
+
+        def record(job: Job) -> None:
+            recorders.start_soon(_record_result, job, results, control)
+
+        for job in runner.jobs.values():
+            record(job)
+        if control is not None:
+            control.on_life = record
+            await control.until_over()
+            control.on_life = lambda _: None
 
 
 @asynccontextmanager
@@ -202,9 +238,13 @@ async def _stop_without_reader(runner: Runner, reasons: list[int]) -> None:
     runner.barrier.throw("the reader of the output is gone")
 
 
-async def _record_result(job: Job, results: list[Result]) -> None:
-    """Add the result of a command to `results` when the command has ended."""
-    results.append(await job.wait())
+async def _record_result(job: Job, results: dict[str, Result], control: Control | None) -> None:
+    """Add the result of a command to `results` when the command has ended, as the last one."""
+    result = await job.wait()
+    results.pop(job.name, None)
+    results[job.name] = result
+    if control is not None:
+        control.note_end()
 
 
 async def forward_signals(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:

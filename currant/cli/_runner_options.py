@@ -91,6 +91,13 @@ RUNNER_OPTIONS = (
     ),
     click.option("--json", is_flag=True, help="Write each line and event as a JSON object."),
     LOG_OPTION,
+    click.option(
+        "--log-size",
+        type=parse_size,
+        metavar="BYTES",
+        help="Begin another log file when one has reached so many bytes, or KiB, MiB or GiB with "
+        "the unit k, M or G, and keep the last three.  [default: no limit; for start -d 10M]",
+    ),
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(
         "--timings",
@@ -146,11 +153,11 @@ RUNNER_OPTIONS = (
     ),
     click.option(
         "--stdin",
-        type=click.Choice(("open", "null")),
+        type=click.Choice(("open", "null", "pipe")),
         default="open",
         show_default=True,
-        help="The stdin of the commands: open, a pipe that stays open and silent, or null, "
-        "/dev/null.",
+        help="The stdin of the commands: open, a pipe that stays open and silent; null, /dev/null; "
+        "pipe, a pipe that `currant send` and `attach` write to.",
     ),
     click.option(
         "--kill-mode",

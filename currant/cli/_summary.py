@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from currant._values.errors import HostUnreachableError, lost_host
 from currant._values.host_names import fold, natural_key
-from currant._values.names import printable
+from currant._values.printable import printable
 from currant.sinks._colors import color_system_of
 from currant.sinks._templates import THIS_MACHINE
 

@@ -22,8 +22,9 @@ from currant._supervisor.runner import Runner
 from currant._values.command import FLUSH_AFTER, Command
 from currant._values.errors import CommandError, CurrantError, NotReadyError, with_lines
 from currant._values.launch_spec import SILENT
-from currant._values.names import Names, printable
+from currant._values.names import Names
 from currant._values.policies import StopReason
+from currant._values.printable import printable
 from currant._values.shell_syntax import with_exec
 from currant.cli._config_servers import find_servers
 from currant.cli._dashes import split_at_dashes, words_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from currant._values.errors import CurrantError
-from currant._values.names import printable
+from currant._values.printable import printable
 from currant.config._toml import toml_key
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from currant._values.checks import check_choice
 from currant._values.host_names import fold
 from currant._values.lines import Batch
 from currant._values.messages import Dropped, Exited, Failed, HostLost, Started
-from currant._values.names import printable
+from currant._values.printable import printable
 from currant.sinks._templates import THIS_MACHINE
 from currant.sinks._warning import warn
 

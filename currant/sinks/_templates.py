@@ -19,7 +19,7 @@ from currant._values.command import Command
 from currant._values.errors import CommandError
 from currant._values.lines import Batch
 from currant._values.messages import Dropped, HostLost, HostUp, Ready, Skipped, Started
-from currant._values.names import printable
+from currant._values.printable import printable
 from currant._values.shell_syntax import without_exec
 from currant.sinks._colors import Palette, check_style
 from currant.sinks._events import Event, describe

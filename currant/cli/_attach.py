@@ -1,0 +1,174 @@
+"""``currant attach``: connect this terminal to a command of a running stack.
+
+The terminal is in raw mode meanwhile, so that each key, Ctrl-C among them, goes to the command.
+At the end, whatever the reason, the terminal gets its mode back, and the modes that the command may
+have switched on are switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import sys
+import termios
+import tty
+from contextlib import aclosing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+from currant._values.printable import printable
+from currant.cli._clients import ask_stack, folder_option
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from currant.stack._client import Attachment, CommandInfo, StackClient
+
+__all__ = ["attach"]
+
+STDIN, STDOUT = 0, 1
+
+DETACH_KEY = "^]"
+
+RESET = (
+    b"\x1b[0m\x1b[?25h"  # no colour, a cursor
+    b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l"  # no reports of the mouse
+    b"\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b>"  # nor of the focus, of pastes; the usual cursor keys
+)
+LEAVE_ALTERNATE = b"\x1b[?1049l"
+ENTER_ALTERNATE = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
+
+
+@click.command()
+@click.option(
+    "--detach-key",
+    default=DETACH_KEY,
+    show_default=True,
+    metavar="^X",
+    help="The key that disconnects the terminal: Ctrl with a letter, or with one of @[\\]^_.",
+)
+@folder_option
+@click.argument("name")
+def attach(name: str, *, detach_key: str, folder: str | None) -> int:
+    """Connect this terminal to a command of the running stack: its output, and the keys you type.
+
+    A command with a terminal of its own (pty) gets the size of this one.  Ctrl-] disconnects; the
+    command goes on.
+    """
+    key = _character(detach_key)
+
+    async def connect(client: StackClient) -> int:
+        rows, columns = _size()
+        async with client.attach(name, rows, columns) as attachment:
+            with _raw_terminal():
+                end = await _Terminal(attachment, key).converse()
+        if end is None:
+            click.echo(f"currant: detached from {printable(name)}, which goes on", err=True)
+            return 0
+        click.echo(f"currant: {printable(name)} has ended: {end.error or end.exit}", err=True)
+        return 0
+
+    return ask_stack(folder, connect)
+
+
+def _character(key: str) -> bytes:
+    """Return the character of a key such as ``^]``.
+
+    Raises:
+        click.BadParameter: there is no such key.
+    """
+    if len(key) == 2 and key[0] == "^" and "@" <= key[1].upper() <= "_":
+        return bytes([ord(key[1].upper()) & 0x1F])
+    raise click.BadParameter(f"--detach-key: {key!r} is no key such as ^]")
+
+
+def _size() -> tuple[int | None, int | None]:
+    try:
+        size = os.get_terminal_size(STDIN)
+    except OSError:
+        return None, None
+    return size.lines or None, size.columns or None
+
+
+@contextmanager
+def _raw_terminal() -> Generator[None]:
+    """Put the terminal of stdin into raw mode for a while; do nothing without a terminal."""
+    if not os.isatty(STDIN):
+        yield
+        return
+    before = termios.tcgetattr(STDIN)
+    try:
+        tty.setraw(STDIN)
+        yield
+    finally:
+        termios.tcsetattr(STDIN, termios.TCSAFLUSH, before)
+
+
+class _Terminal:
+    """This terminal, while it is connected to a command.
+
+    Args:
+        attachment: the command.
+        key: the detach key.
+    """
+
+    def __init__(self, attachment: Attachment, key: bytes) -> None:
+        self._attachment = attachment
+        self._key = key
+        self._tasks = anyio.create_task_group()
+        self._end: CommandInfo | None = None
+        self._is_alternate = False
+
+    async def converse(self) -> CommandInfo | None:
+        """Pass on output and keys; return how the command ended, or None if it goes on."""
+        try:
+            async with self._tasks:
+                for part in (self._show, self._type, self._tell_sizes, self._end_on_signal):
+                    self._tasks.start_soon(part)
+        finally:
+            if os.isatty(STDOUT):
+                with suppress(OSError):
+                    leave = LEAVE_ALTERNATE if self._is_alternate else b""
+                    _write(RESET + leave + b"\r\n")
+        return self._end
+
+    async def _show(self) -> None:
+        async with aclosing(self._attachment.output()) as outputs:
+            async for output in outputs:
+                if isinstance(output, bytes):
+                    self._is_alternate |= any(each in output for each in ENTER_ALTERNATE)
+                    _write(output)
+                else:
+                    self._end = output
+        self._tasks.cancel_scope.cancel()
+
+    async def _type(self) -> None:
+        is_open = True
+        while is_open:
+            await anyio.wait_readable(STDIN)
+            data = os.read(STDIN, 4096)
+            typed, found, _ = data.partition(self._key)
+            is_open = bool(data) and not found
+            if typed:
+                await self._attachment.send(typed)
+        self._tasks.cancel_scope.cancel()
+
+    async def _tell_sizes(self) -> None:
+        with anyio.open_signal_receiver(signals.SIGWINCH) as resized:
+            async for _ in resized:
+                rows, columns = _size()
+                if rows is not None and columns is not None:
+                    await self._attachment.resize(rows, columns)
+
+    async def _end_on_signal(self) -> None:
+        with anyio.open_signal_receiver(signals.SIGTERM, signals.SIGHUP) as received:
+            await anext(received)
+            self._tasks.cancel_scope.cancel()
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.flush()
+    while data:
+        data = data[os.write(STDOUT, data) :]

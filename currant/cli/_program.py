@@ -1,0 +1,55 @@
+"""Run a group of subcommands as this program, and end the program."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from currant.cli._peers import advice_on
+from currant.cli._signals import SignalStatus, die_of
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__all__ = ["USAGE_ERROR", "run_group"]
+
+USAGE_ERROR = 2
+
+
+def run_group(group: click.Group) -> NoReturn:
+    """Run the subcommand that the program's arguments name, and end the program.
+
+    A usage error is reported in one line on stderr.
+    """
+    try:
+        status = group.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = USAGE_ERROR
+    except click.UsageError as error:
+        advice = advice_on(error.option_name) if isinstance(error, click.NoSuchOption) else ""
+        click.echo(f"currant: {' '.join((error.format_message() + advice).split())}", err=True)
+        status = USAGE_ERROR
+    except click.Abort:  # Ctrl-C arrived before the commands were started.
+        status = SignalStatus(128 + signals.SIGINT)
+    except OSError as error:  # Writing the help or a list failed; click handles BrokenPipeError.
+        click.echo(f"currant: cannot write the output to stdout: {error.strerror}", err=True)
+        status = 1
+    _exit(status)
+
+
+def _exit(status: int | None) -> NoReturn:
+    """End the program without a wait for threads: one may be blocked in a write.
+
+    If a signal has ended currant, currant dies of that signal.
+    """
+    with suppress(OSError):  # The disk may be full, but that error has been reported.
+        sys.stdout.flush()
+    if isinstance(status, SignalStatus):
+        die_of(status.signal)
+    os._exit(status or 0)

@@ -1,0 +1,147 @@
+"""``currant ps``: the commands of a running stack."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+from currant._values.printable import printable
+from currant._values.wire import encode_exit
+from currant.cli._clients import ask_stack, folder_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from currant.stack._client import CommandInfo, Listing, StackClient
+
+__all__ = ["ps", "table"]
+
+TITLES = ("name", "state", "ready", "pid", "restarts", "uptime", "memory", "cpu", "end")
+RIGHT = frozenset(("pid", "restarts", "uptime", "memory", "cpu"))
+
+UP_AND_CLEAR = "\x1b[{}A\x1b[J"
+"""Move the cursor up so many lines, and clear the screen from there on."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each command.")
+@click.option("-w", "--watch", is_flag=True, help="Show the table again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between two tables of --watch.",
+)
+@folder_option
+def ps(*, as_json: bool, watch: bool, interval: float, folder: str | None) -> int:
+    """Show the commands of the running stack.
+
+    Memory and CPU count all processes in the session of a command.  The CPU is the share of one
+    processor since the start of the process; with --watch, since the last table.
+    """
+
+    async def show(client: StackClient) -> int:
+        before: Listing | None = None
+        height = 0
+        while True:
+            listing = await client.list()
+            lines = as_objects(listing) if as_json else table(listing, before, interval)
+            if height and sys.stdout.isatty():
+                sys.stdout.write(UP_AND_CLEAR.format(height))
+            print("\n".join(lines), flush=True)
+            before, height = listing, 0 if as_json else len(lines)
+            if not watch:
+                return 0
+            await anyio.sleep(interval)
+
+    return ask_stack(folder, show)
+
+
+def as_objects(listing: Listing) -> list[str]:
+    """Return a JSON object for each command."""
+    objects: list[dict[str, object]] = []
+    for command in listing.commands:
+        end = None if command.exit is None else encode_exit(command.exit)
+        objects.append({**asdict(command), "exit": end})
+    return list(map(json.dumps, objects))
+
+
+def table(listing: Listing, before: Listing | None = None, interval: float = 1.0) -> list[str]:
+    """Return the lines of the table.
+
+    Args:
+        listing: the commands.
+        before: the listing of the last table, for the CPU since then.
+        interval: the seconds between the two.
+    """
+    earlier = {} if before is None else {each.name: each for each in before.commands}
+    now = time.time()
+    rows = [TITLES, *(_row(each, earlier, interval, now) for each in listing.commands)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if title in RIGHT else cell.ljust(width)
+            for title, cell, width in zip(TITLES, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _row(
+    command: CommandInfo, earlier: Mapping[str, CommandInfo], interval: float, now: float
+) -> Sequence[str]:
+    uptime = None if command.started_at is None else max(0.0, now - command.started_at)
+    share = _share(command, earlier.get(command.name), interval, uptime)
+    end = command.error or ("" if command.exit is None else str(command.exit))
+    return (
+        printable(command.name),
+        command.state,
+        "yes" if command.ready else "no",
+        "" if command.pid is None else str(command.pid),
+        str(command.restarts),
+        "" if uptime is None else duration(uptime),
+        "" if command.memory is None else size(command.memory),
+        "" if share is None else f"{share:.1f}%",
+        printable(end.partition("\n")[0]),
+    )
+
+
+def _share(
+    command: CommandInfo, before: CommandInfo | None, interval: float, uptime: float | None
+) -> float | None:
+    """Return how many hundredths of a processor a command uses; None if that is unknown."""
+    if command.cpu is None or uptime is None:
+        return None
+    if before is not None and before.cpu is not None and before.pid == command.pid:
+        return max(0.0, command.cpu - before.cpu) / interval * 100
+    return command.cpu / max(uptime, 0.01) * 100
+
+
+def duration(seconds: float) -> str:
+    """Return a time span with its two largest units: ``5s``, ``3m 20s``, ``2h 5m``, ``9d 1h``."""
+    whole = int(seconds)
+    days, hours = divmod(whole // 3600, 24)
+    minutes, rest = divmod(whole % 3600, 60)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {rest}s" if minutes else f"{rest}s"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes with the largest unit that leaves at least 1."""
+    amount, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if unit in ("B", "KiB") else f"{amount:.1f} {unit}"

@@ -1,0 +1,49 @@
+"""``currant reload``: have a running stack read its configuration again."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import click
+
+from currant._values.printable import printable
+from currant.cli._clients import ask_stack, folder_option, show_problems
+from currant.stack._reload import Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from currant.stack._client import StackClient
+
+__all__ = ["reload"]
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")
+@folder_option
+def reload(*, dry_run: bool, folder: str | None) -> int:
+    """Read the configuration again: start new commands, stop removed ones, restart changed ones.
+
+    The difference is shown first.  If the configuration is wrong, nothing changes.  The exit status
+    is 1 if a command is not ready then.
+    """
+
+    async def ask(client: StackClient) -> int:
+        status = 0
+        async with aclosing(client.reloading(apply=not dry_run)) as steps:
+            async for step in steps:
+                if isinstance(step, Difference):
+                    click.echo("\n".join(_lines(step)))
+                else:
+                    status = show_problems(step)
+        return status
+
+    return ask_stack(folder, ask)
+
+
+def _lines(change: Difference) -> Iterator[str]:
+    yield from (f"start {printable(name)}: it is new" for name in change.start)
+    yield from (f"stop {printable(name)}: it is gone" for name in change.stop)
+    yield from (f"restart {printable(name)}: it has changed" for name in change.restart)
+    yield f"{len(change.unchanged)} unchanged"

@@ -1,0 +1,194 @@
+"""``currant start``: run commands as a stack, here or in the background.
+
+With ``-d``, currant forks before anything has started.  The child leads a session of its own; until
+clients can connect, its errors go to the terminal.  The parent waits for that, and then is a client
+like any other: it waits until all commands are ready.
+
+Without a place for the socket, a stack in the foreground runs all the same, and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+from currant.cli._clients import show_problems
+from currant.cli._report import USAGE_ERROR, run_and_report
+from currant.cli._stack_place import StackPlace
+from currant.stack._client import StackClient
+from currant.stack._errors import StackError, StackFolderError
+from currant.stack._folder import Claim, key_of, real_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from currant.cli._build import Prepared
+    from currant.cli._options import StartOptions
+
+__all__ = ["start_stack", "wait_until_ready"]
+
+LOG_SIZE = 10 << 20
+"""The default of ``--log-size`` for a stack in the background, in bytes."""
+
+LAST_LINES, LAST_BYTES = 10, 4096
+"""How much of the log is shown if something has failed."""
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+
+def start_stack(
+    build: Callable[[StackPlace | None], Prepared],
+    options: StartOptions,
+    folder: str | None = None,
+) -> int:
+    """Run a stack, and return the exit status.
+
+    Args:
+        build: returns the Runner, which clients find in the given place; None: nowhere.
+        options: the options of ``currant start``.
+        folder: the project's folder, where the other subcommands look for the stack; None: this
+            program's.
+    """
+    if options["detach"]:
+        return _start_detached(build, options, folder)
+    place: StackPlace | None = None
+    try:
+        place = StackPlace(Claim(real_folder(folder)))
+    except StackFolderError as error:
+        click.echo(f"currant: {error}; the commands run without clients", err=True)
+    except StackError as error:
+        return _usage_error(error)
+    return _run(build, options, place)
+
+
+def _run(
+    build: Callable[[StackPlace | None], Prepared], options: StartOptions, place: StackPlace | None
+) -> int:
+    try:
+        return run_and_report(lambda: build(place), options)
+    finally:
+        if place is not None:  # The configuration may be wrong, so that no server has begun.
+            place.claim.release()
+
+
+def _usage_error(error: StackError) -> int:
+    click.echo(f"currant: {error}", err=True)
+    return USAGE_ERROR
+
+
+# ---- in the background ----
+
+
+def _start_detached(
+    build: Callable[[StackPlace | None], Prepared], options: StartOptions, given: str | None
+) -> int:
+    """Start a stack in the background; return when it is ready, or cannot be."""
+    try:
+        folder = real_folder(given)
+        claim = Claim(folder)
+        log = _log_path(folder)
+    except StackError as error:
+        return _usage_error(error)
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        _leave_session(log, keep=(claim.fileno(), writer))
+        _fit_to_log(options)
+        on_listening = partial(_leave_terminal, log, writer)
+        place = StackPlace(claim, log, options["log_size"], on_listening)
+        return _run(build, options, place)
+    os.close(writer)
+    claim.leave()
+    with open(reader, "rb") as started:
+        is_listening = bool(started.read())
+    if not is_listening:  # It has said why.
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return anyio.run(wait_until_ready, StackClient(folder, claim.paths.socket), pid, log)
+
+
+def _leave_session(log: Path, keep: Sequence[int]) -> None:
+    """Begin a session of its own, whose output is the log; errors still go to the terminal.
+
+    Close all other files, except the descriptors to `keep`: the caller may wait for the end of a
+    pipe, as bats does.
+    """
+    os.setsid()
+    last = STDERR
+    for fd in (*sorted(keep), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(last + 1, fd)
+        last = fd
+    with open(os.devnull, "rb") as nothing, open(log, "ab") as file:
+        os.dup2(nothing.fileno(), STDIN)
+        os.dup2(file.fileno(), STDOUT)
+
+
+def _fit_to_log(options: StartOptions) -> None:
+    """Set the options that are not given as a log needs them."""
+    if options["merge"] is None:
+        options["merge"] = True
+    if options["color"] == "auto":
+        options["color"] = "never"
+    options["log_size"] = options["log_size"] or LOG_SIZE
+    options["timestamps"] = True
+
+
+def _leave_terminal(log: Path, writer: int) -> None:
+    """Write further errors into the log, and tell the parent that clients can connect."""
+    with open(log, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), STDERR)
+    with suppress(BrokenPipeError):  # The parent was killed.
+        os.write(writer, b"\n")
+    os.close(writer)
+
+
+def _log_path(folder: str) -> Path:
+    """Return the log of the stack of a folder, after a check that it can be written.
+
+    Raises:
+        StackFolderError: it cannot.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state if os.path.isabs(state) else os.path.expanduser("~/.local/state"))
+    name = os.path.basename(folder) or "root"
+    path = home / "currant" / f"{name}-{key_of(folder)[:8]}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
+    except OSError as error:
+        raise StackFolderError(str(path), error.strerror or str(error)) from error
+    return path
+
+
+async def wait_until_ready(client: StackClient, pid: int, log: Path) -> int:
+    """Return the exit status: 0 as soon as all commands are ready."""
+    try:
+        listing = await client.wait(until="ready")
+        if not listing.problems:
+            count = len(listing.commands)
+            commands = "1 command" if count == 1 else f"{count} commands"
+            click.echo(f"started {commands} (pid {pid}); the log is {log}")
+            return 0
+        show_problems(listing)
+        await client.list()
+        click.echo(f"currant: the stack runs (pid {pid}); 'currant down' ends it", err=True)
+    except StackError:
+        click.echo("currant: the stack has ended", err=True)
+    click.echo(f"currant: the log is {log}; it ends with:", err=True)
+    click.echo(b"".join(_last_lines(log)), err=True, nl=False)
+    return 1
+
+
+def _last_lines(log: Path) -> Sequence[bytes]:
+    """Return the last lines of a log; none if it cannot be read."""
+    with suppress(OSError), open(log, "rb") as file:
+        file.seek(-min(LAST_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.readlines()[-LAST_LINES:]
+    return ()

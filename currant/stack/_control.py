@@ -1,0 +1,427 @@
+"""`Control` carries out the requests to the Runner of a stack.
+
+It does not know sockets.  A method returns the fields of the answer, or raises `RequestError` or
+another error of currant, which become the ``error`` of the protocol.
+
+A stack ends when all of its commands have ended by themselves, as `currant run` does.  A command
+that a client has stopped keeps the stack open, because a client may start the command again.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+from anyio import to_thread
+
+from currant._supervisor.job import until_up
+from currant._synchronization import Notifier
+from currant._system.session_usage import usage_of_sessions
+from currant._values.errors import CurrantError, JobEndedError, suggestion
+from currant._values.state import QUEUED
+from currant._values.wire import encode_exit
+from currant.sinks._templates import line_of
+from currant.stack._errors import RequestError
+from currant.stack._reload import Difference, by_name, difference, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
+
+    from currant._supervisor.job import Job
+    from currant._supervisor.runner import Runner
+    from currant._system.session_usage import SessionUsage
+    from currant._values.command import Command
+    from currant.stack._history import History
+    from currant.stack._protocol import Down, Reload, Restart, Send, Signal, Start, Stop, Wait
+    from currant.stack._reload import Configuration
+
+__all__ = ["Answer", "Control"]
+
+Answer: TypeAlias = dict[str, object]
+
+NO_PROBLEMS: Mapping[str, str] = {}
+
+USAGE_MAX_AGE = 0.2
+"""Seconds for which the memory and the CPU time of all commands are not looked up again."""
+
+
+class Control:
+    """The requests to one Runner, which has been entered.
+
+    Args:
+        runner: the Runner.
+        history: a sink of that Runner.
+        configuration: where the commands come from; None: `reload` is refused.
+
+    Attributes:
+        history: as given.
+        on_life: called when a job begins another life, or a new job its first.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        history: History,
+        configuration: Configuration | None = None,
+    ) -> None:
+        self.history: History = history
+        self.on_life: Callable[[Job], object] = lambda _: None
+        self._runner = runner
+        self._configuration = configuration
+        self._source = by_name(() if configuration is None else configuration.commands)
+        self._gone: set[str] = set()  # by `reload`
+        self._stopped: set[str] = set()  # by a client
+        self._changes = 0  # requests under way that may start a command
+        self._change = Notifier()
+        self._reloading = anyio.Lock()
+        self._measuring = anyio.Lock()
+        self._usage: dict[int, SessionUsage] = {}
+        self._measured_at = -USAGE_MAX_AGE
+
+    # ---- for the program that runs the stack ----
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        """The commands by name, except commands that `reload` has removed."""
+        return {name: job for name, job in self._runner.jobs.items() if name not in self._gone}
+
+    async def until_over(self) -> None:
+        """Wait until nothing runs and no client may want to start a command again.
+
+        Cancellation: harmless.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._note_stop)
+            await self._change.wait_for(self._is_over)
+            tasks.cancel_scope.cancel()
+
+    def note_end(self) -> None:
+        """Note that a command has ended."""
+        self._change.notify_all()
+
+    async def _note_stop(self) -> None:
+        await self._runner.barrier.wait()
+        self._change.notify_all()
+
+    def _is_over(self) -> bool:
+        if self._runner.barrier.thrown:
+            return True
+        is_held = self._changes > 0 or bool(self._stopped - self._gone)
+        return not is_held and all(job.state == "ended" for job in self._runner.jobs.values())
+
+    @contextmanager
+    def _changing(self) -> Generator[None]:
+        self._changes += 1
+        try:
+            yield
+        finally:
+            self._changes -= 1
+            self._change.notify_all()
+
+    # ---- requests ----
+
+    def select(self, names: Sequence[str]) -> list[Job]:
+        """Return the jobs of these names, each once; all if there are no names.
+
+        ``web`` stands for ``web.1`` and ``web.2``, too.
+
+        Raises:
+            RequestError: there is no such command.
+        """
+        jobs = self.jobs
+        if not names:
+            return list(jobs.values())
+        chosen: dict[str, Job] = {}
+        for name in names:
+            instance = re.compile(rf"{re.escape(name)}\.\d+")
+            found = [name] if name in jobs else [each for each in jobs if instance.fullmatch(each)]
+            if not found:
+                raise RequestError(
+                    "unknown_name", f"there is no command {name!r}{suggestion(name, list(jobs))}"
+                )
+            chosen |= {each: jobs[each] for each in found}
+        return list(chosen.values())
+
+    def select_one(self, name: str) -> Job:
+        """Return the job of a name, or of its only instance.
+
+        Raises:
+            RequestError: there is no such command, or there are several.
+        """
+        jobs = self.select([name])
+        if len(jobs) > 1:
+            several = ", ".join(job.name for job in jobs)
+            raise RequestError("request", f"{name!r} stands for several commands: {several}")
+        return jobs[0]
+
+    async def list(self, names: Sequence[str] = ()) -> Answer:
+        """Describe commands.  Cancellation: harmless."""
+        jobs = self.select(names)
+        usage = await self._measure()
+        return {"commands": [self._describe(job, usage) for job in jobs]}
+
+    async def start(self, request: Start) -> Answer:
+        """Start ended commands, and wait until all are ready.  Cancellation: the starts go on."""
+        jobs = self.select(request.names)
+        return await self._each(jobs, self._start)
+
+    async def restart(self, request: Restart) -> Answer:
+        """Restart commands, and wait until they are ready.  Cancellation: the restarts go on."""
+        jobs = self.select(request.names)
+        if not request.names:
+            jobs = [job for job in jobs if job.state != "ended"]
+        return await self._each(jobs, self._restart)
+
+    async def stop(self, request: Stop) -> Answer:
+        """Stop commands, dependents first, and wait for their ends.  Cancellation: harmless."""
+        jobs = self.select(request.names)
+        self._stopped |= {job.name for job in jobs}
+        stopping = {job.name for job in jobs}
+        return await self._each(jobs, partial(self._stop, among=stopping, now=request.now))
+
+    async def signal(self, request: Signal) -> Answer:
+        """Send a signal.  Cancellation: it may or may not have been sent."""
+        reached = 0
+        for job in self.select([request.name]):
+            reached += await job.send_signal(request.signal, request.to)
+        return {"reached": reached}
+
+    async def wait(self, request: Wait) -> Answer:
+        """Wait until commands are ready, or have ended.  Cancellation: harmless."""
+        jobs = self.select(request.names)
+        for_one = _until_ready if request.until == "ready" else _until_ended
+        with anyio.move_on_after(request.timeout) as limit:
+            return await self._each(jobs, for_one)
+        assert limit.cancelled_caught
+        late = [job.name for job in jobs if not _is_reached(job, request.until)]
+        problem = f"it is not {request.until} after {request.timeout:g} s"
+        if request.until == "ended":
+            problem = f"it has not ended after {request.timeout:g} s"
+        return await self._answer(jobs, dict.fromkeys(late, problem))
+
+    async def send(self, request: Send) -> Answer:
+        """Write to the stdin of a command.  Cancellation: a part may have been written."""
+        await self.write(self.select_one(request.name), request.data)
+        return {}
+
+    async def write(self, job: Job, data: bytes) -> None:
+        """Write to the stdin of a command.  Cancellation: a part may have been written.
+
+        Raises:
+            CurrantError: the command has no stdin, or does not run.
+        """
+        if job.stdin is None:
+            raise RequestError(
+                "failed",
+                f"{job.name!r} has no stdin to write to; start the stack with --stdin pipe, or "
+                "give the command a terminal",
+            )
+        await job.send(data)
+
+    def down(self, request: Down) -> None:
+        """Stop all commands, so that the stack ends; return at once."""
+        if request.now or not self._runner.barrier.thrown:
+            self._runner.kill("currant down")
+        self._change.notify_all()
+
+    async def read_difference(self) -> tuple[Difference, dict[str, Command]]:
+        """Read the configuration again, and compare.  Cancellation: harmless.
+
+        Raises:
+            RequestError: the configuration is wrong, or there is none.
+        """
+        if self._configuration is None:
+            raise RequestError("request", "this stack has no configuration that can be read again")
+        try:
+            after = by_name(await to_thread.run_sync(self._configuration.read))
+        except CurrantError as error:
+            raise RequestError("request", str(error)) from error
+        return difference(self._source, after), after
+
+    async def reload(
+        self, request: Reload, tell: Callable[[Difference], Awaitable[None]]
+    ) -> Callable[[], Awaitable[Answer]]:
+        """Read the configuration again, tell the difference, and apply it.
+
+        Cancellation: some commands may not have been started again.
+
+        Returns:
+            A function that waits until the started commands are ready, and answers.
+
+        Raises:
+            RequestError: the configuration is wrong; nothing has changed.
+        """
+        async with self._reloading:
+            change, after = await self.read_difference()
+            await tell(change)
+            problems = await self._apply(change, after) if request.apply else {}
+        changed = (*change.start, *change.restart) if request.apply else ()
+        jobs = [job for name, job in self.jobs.items() if name in changed]
+        return partial(self._each, jobs, _until_ready, problems)
+
+    # ---- parts of requests ----
+
+    async def _each(
+        self,
+        jobs: Sequence[Job],
+        do: Callable[[Job], Awaitable[str | None]],
+        known: Mapping[str, str] = NO_PROBLEMS,
+    ) -> Answer:
+        """Do the same with all jobs at once; answer with their states and problems."""
+        problems = dict(known)
+
+        async def do_one(job: Job) -> None:
+            try:
+                problem = await do(job)
+            except CurrantError as error:
+                problem = str(error)
+            if problem is not None:
+                problems[job.name] = problem
+
+        async with anyio.create_task_group() as tasks:
+            for job in jobs:
+                tasks.start_soon(do_one, job)
+        return await self._answer(jobs, problems)
+
+    async def _answer(self, jobs: Sequence[Job], problems: dict[str, str]) -> Answer:
+        usage = await self._measure()
+        described = [self._describe(job, usage) for job in jobs]
+        return {"commands": described, "problems": problems}
+
+    async def _start(self, job: Job) -> str | None:
+        with self._changing():
+            if job.state == "stopping":
+                await job.wait()
+            self._stopped.discard(job.name)
+            if job.state == "ended":
+                await self._begin_again(job)
+        return await _until_ready(job)
+
+    async def _restart(self, job: Job) -> str | None:
+        with self._changing():
+            if job.state == "stopping":
+                await job.wait()
+            self._stopped.discard(job.name)
+            await self._begin_again(job)
+        return await _until_ready(job)
+
+    async def _begin_again(self, job: Job) -> None:
+        """Run a command again, or restart its process.
+
+        Raises:
+            RequestError: it ends before it runs.
+        """
+        before = job.result
+        try:
+            await job.restart()
+        except JobEndedError as error:
+            raise RequestError("failed", str(error.__cause__ or error)) from error
+        finally:
+            if before is not None and job.result is not before:
+                self.on_life(job)
+
+    async def _stop(self, job: Job, among: Collection[str], now: bool) -> None:
+        for other in self.jobs.values():
+            if other.name in among and _waits_for(other.command, job.name):
+                await other.wait()
+        if now or job.state not in ("stopping", "ended"):
+            job.kill("currant stop")
+        await job.wait()
+
+    async def _apply(self, change: Difference, after: dict[str, Command]) -> dict[str, str]:
+        """Stop and start commands; return why some could not be started."""
+        assert self._configuration is not None
+        problems: dict[str, str] = {}
+        with self._changing():
+            jobs = self._runner.jobs
+            ending = {*change.stop, *change.restart}
+            async with anyio.create_task_group() as tasks:
+                for name in ending:
+                    tasks.start_soon(partial(self._stop, jobs[name], ending, now=False))
+            for name in change.stop:
+                self._gone.add(name)
+                self._stopped.discard(name)
+                self.history.forget(name)
+                del self._source[name]
+            for command in in_order([after[name] for name in (*change.start, *change.restart)]):
+                try:
+                    self._start_new(command, self._configuration.prepare(command))
+                except (CurrantError, RuntimeError) as error:  # RuntimeError: the Runner has ended.
+                    problems[command.name] = str(error)
+        return problems
+
+    def _start_new(self, source: Command, prepared: Command) -> None:
+        """Start a command that is new or has changed."""
+        job = self._runner.start_soon(prepared)
+        self._gone.discard(job.name)
+        self._stopped.discard(job.name)
+        self._source[job.name] = source
+        self.on_life(job)
+
+    async def _measure(self) -> dict[int, SessionUsage]:
+        """Return the memory and the CPU time of each local command, by its pid."""
+        async with self._measuring:
+            if anyio.current_time() - self._measured_at >= USAGE_MAX_AGE:
+                local = [job.pid for job in self.jobs.values() if job.host is None]
+                pids = {pid for pid in local if pid is not None}
+                self._usage = await to_thread.run_sync(usage_of_sessions, pids)
+                self._measured_at = anyio.current_time()
+            return self._usage
+
+    def _describe(self, job: Job, usage: dict[int, SessionUsage]) -> Answer:
+        state, result = self.history.states.get(job.name, QUEUED), job.result
+        end = state.exit if result is None else result.exit
+        error = state.error if result is None else result.error
+        used = None if job.pid is None else usage.get(job.pid)
+        return {
+            "name": job.name,
+            "state": job.state if result is None else result.status,
+            "ready": job.is_ready,
+            "pid": job.pid,
+            "host": job.host,
+            "restarts": job.restarts,
+            "started_at": state.started_at if job.pid is not None else None,
+            "processes": None if used is None else used.processes,
+            "memory": None if used is None else used.memory,
+            "cpu": None if used is None else round(used.cpu, 3),
+            "exit": None if end is None or job.pid is not None else encode_exit(end),
+            "error": None if error is None else str(error),
+            "command": line_of(job.command),
+        }
+
+
+async def _until_ready(job: Job) -> str | None:
+    """Wait until a command is ready, and return why it is not.
+
+    A command without a probe is ready when it runs, and one that has succeeded is, too.
+    """
+    try:
+        await until_up(job)
+    except CurrantError as error:
+        if job.result is None or job.result.status != "succeeded":
+            return str(error)
+    result = job.result
+    if result is None or result.status == "succeeded":
+        return None
+    return str(result.error or result.exit or f"it is {result.status}")
+
+
+async def _until_ended(job: Job) -> str | None:
+    result = await job.wait()
+    if result.status in ("succeeded", "stopped"):
+        return None
+    return str(result.error or result.exit or f"it is {result.status}")
+
+
+def _is_reached(job: Job, until: str) -> bool:
+    return job.is_ready if until == "ready" else job.result is not None
+
+
+def _waits_for(command: Command, name: str) -> bool:
+    """Return whether a command depends on another one, or on the replicas of which that is one."""
+    return any(
+        name == each or re.fullmatch(rf"{re.escape(each)}\.\d+", name) for each in command.after
+    )

@@ -1,0 +1,91 @@
+"""The difference between two readings of the configuration, for ``currant reload``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from currant._values.names import Names, name_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from currant._values.command import Command
+
+__all__ = ["Configuration", "Difference", "by_name", "difference", "in_order"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Where the commands of a stack come from.
+
+    Attributes:
+        commands: the commands as they were read at the start.
+        read: reads them again; it may block, and raises `CurrantError` if something is wrong.
+        prepare: adds the settings that depend on the place of the output, just before a start.
+    """
+
+    commands: tuple[Command, ...]
+    read: Callable[[], Iterable[Command]]
+    prepare: Callable[[Command], Command]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The changes between two readings.
+
+    Attributes:
+        start: the names of new commands.
+        stop: the names of commands that are gone.
+        restart: the names of commands that have changed.
+        unchanged: the names of all others.
+    """
+
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+
+
+def by_name(commands: Iterable[Command]) -> dict[str, Command]:
+    """Return the commands by name, each replica by itself, so that each can be started alone.
+
+    Raises:
+        CommandError: two have the same name.
+    """
+    named = name_all(list(commands), Names())
+    names = {name: [each.name for each in several] for name, several in named.items()}
+    return {str(each.name): _alone(each, names) for several in named.values() for each in several}
+
+
+def _alone(command: Command, names: Mapping[str, Sequence[str]]) -> Command:
+    """Return a command with an explicit name, which waits for each replica by its own name."""
+    after = {
+        replica: condition
+        for name, condition in command.after.items()
+        for replica in names.get(name, [name])
+    }
+    return replace(command, name=str(command.name), after=after)
+
+
+def in_order(commands: Sequence[Command]) -> Sequence[Command]:
+    """Return the commands, each behind its dependencies."""
+    ordered: list[Command] = []
+    left = commands
+    while left:
+        names = {command.name for command in left}
+        first = [command for command in left if not names & command.after.keys()] or left
+        ordered += first
+        left = [command for command in left if command not in first]
+    return ordered
+
+
+def difference(before: Mapping[str, Command], after: Mapping[str, Command]) -> Difference:
+    """Return the changes from one set of commands to another."""
+    both = [name for name in after if name in before]
+    return Difference(
+        start=tuple(name for name in after if name not in before),
+        stop=tuple(name for name in before if name not in after),
+        restart=tuple(name for name in both if before[name] != after[name]),
+        unchanged=tuple(name for name in both if before[name] == after[name]),
+    )

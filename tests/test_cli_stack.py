@@ -1,0 +1,291 @@
+"""``currant start`` as a stack, in the foreground and in the background, and its subcommands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.clis import ROOT, type_on
+from tests.waiting import EXEC_FOREVER, LIMIT, is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.clis import Ended, Run, Start
+
+pytestmark = pytest.mark.slow  # Each test starts Python several times.
+
+PROCFILE = f"web: echo hello from web; exec cat\nworker: echo x$PORT; {EXEC_FOREVER}\n"
+
+
+class Project(NamedTuple):
+    """A folder with a Procfile, in which currant runs."""
+
+    folder: Path
+    run: Run
+    env: dict[str, str]
+
+    def __call__(self, subcommand: str, *arguments: str) -> Ended:
+        """Run a subcommand."""
+        return self.run(*arguments, subcommand=subcommand, cwd=self.folder, env=self.env)
+
+    def until_logged(self, text: bytes) -> None:
+        """Wait until the stack has received a line."""
+        deadline = time.monotonic() + LIMIT
+        while text not in self("logs", "-n", "all").out:
+            assert time.monotonic() < deadline, f"not logged: {text!r}"
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[Ended]:
+        """Run the stack in the background."""
+        try:
+            yield self("start", "-d", *arguments)
+        finally:
+            self("down", "--now")
+
+
+@pytest.fixture
+def project(tmp_path: Path, run: Run) -> Project:
+    """Return a project with two processes."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "Procfile").write_text(PROCFILE)
+    env = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    return Project(folder, run, env)
+
+
+def shown_in_docs() -> list[str]:
+    """Return the lines of the table of `ps` in the documentation."""
+    page = (ROOT / "docs" / "stack.md").read_text()
+    return page.split("shows a table:\n\n```text\n")[1].split("```")[0].splitlines()
+
+
+def log_of(project: Project) -> Path:
+    """Return the log of the stack in the background."""
+    (log,) = (project.folder.parent / "state" / "currant").glob("app-*.log")
+    return log
+
+
+def test_stack_in_the_background_from_start_to_down(project: Project) -> None:
+    """The subcommands of a day find the stack by its folder."""
+    with project.running("-k", "success", "--stdin", "pipe") as started:
+        assert (started.status, started.err) == (0, b"")
+        assert started.out.startswith(b"started 2 commands (pid ")
+        assert str(log_of(project)).encode() in started.out
+
+        web, worker = map(json.loads, project("ps", "--json").out.splitlines())
+        assert (web["name"], web["state"], web["ready"]) == ("web.1", "running", True)
+        table = project("ps").out.decode().splitlines()
+        assert table[0].split() == shown_in_docs()[0].split()
+        assert table[2].split()[:4] == ["worker.1", "running", "yes", str(worker["pid"])]
+
+        project.until_logged(b"hello from web")
+        project.until_logged(b"x5100")
+        assert project("logs", "web").out == b"web.1    | hello from web\n"
+        assert project("logs", "--grep", r"x\d+00").out == b"worker.1 | x5100\n"
+
+        assert project("send", "web", "hi there").status == 0
+        project.until_logged(b"web.1    | hi there\n")
+
+        again = project("start")
+        assert again.status == 2
+        assert b"a stack of %s runs already (pid " % bytes(project.folder) in again.err
+
+        assert project("stop", "web") == (0, b"", b"")
+        assert project("wait", "--ready", "web").status == 1
+        assert project("up", "web") == (0, b"", b"")
+        assert project("wait", "--ready") == (0, b"", b"")
+
+        unknown = project("restart", "wroker")
+        assert unknown.status == 2
+        assert b"did you mean 'worker.1'?" in unknown.err
+        assert project("restart", "worker") == (0, b"", b"")
+        assert not is_alive(worker["pid"])
+
+        assert project("signal", "USR1", "worker").status == 0
+        assert project("wait", "worker").status == 128 + signal.SIGUSR1
+
+    assert not is_alive(web["pid"])
+    assert (project("ps").status, project("down").status) == (2, 2)
+    assert list((project.folder.parent / "run" / "currant").iterdir()) == []
+    assert b"web.1    | hello from web\n" in log_of(project).read_bytes()
+
+
+def test_reload_shows_the_difference_and_restarts_changed_commands(project: Project) -> None:
+    """With `--dry-run` nothing else happens; a wrong file changes nothing."""
+    with project.running("-k", "failure"):
+        before = [json.loads(line)["pid"] for line in project("ps", "--json").out.splitlines()]
+        (project.folder / "Procfile").write_text(
+            PROCFILE.replace("x$PORT", "y$PORT") + f"new: {EXEC_FOREVER}\n"
+        )
+        difference = b"start new.1: it is new\nrestart worker.1: it has changed\n1 unchanged\n"
+        assert project("reload", "--dry-run") == (0, difference, b"")
+        assert project("reload") == (0, difference, b"")
+        after = [json.loads(line) for line in project("ps", "--json").out.splitlines()]
+        assert [each["name"] for each in after] == ["web.1", "worker.1", "new.1"]
+        assert [each["pid"] == pid for each, pid in zip(after, before, strict=False)] == [
+            True,
+            False,
+        ]
+        (project.folder / "Procfile").write_text("what is this\n")
+        wrong = project("reload")
+        assert (wrong.status, wrong.out) == (2, b"")
+        assert b"Procfile, line 1" in wrong.err
+
+
+CONFIGURATION = """
+[commands.db]
+command = "echo accepting; exec sleep 9999"
+ready = { line = "accepting" }
+
+[commands.web]
+command = "exec sleep 9999"
+after = ["db"]
+"""
+
+
+def test_stack_of_a_configuration_is_found_from_below_its_folder(project: Project) -> None:
+    """`start -d` waits for probes, and `reload` reads the configuration again."""
+    (project.folder / "currant.toml").write_text(CONFIGURATION)
+    below = project.folder / "src"
+    below.mkdir()
+    inside = project._replace(folder=below)
+    with inside.running() as started:
+        assert started.out.startswith(b"started 2 commands")
+        more = CONFIGURATION + '[commands.new]\ncommand = "exec sleep 9999"\nreplicas = 2\n'
+        (project.folder / "currant.toml").write_text(more)
+        lines = b"start new.1: it is new\nstart new.2: it is new\n2 unchanged\n"
+        assert inside("reload") == (0, lines, b"")
+        assert inside("wait", "--ready", "new") == (0, b"", b"")
+        assert project("ps", "--json").out.count(b'"running"') == 4
+
+
+def test_start_in_the_background_reports_a_wrong_file(project: Project) -> None:
+    """The error and the status are those of a start in the foreground; nothing runs."""
+    (project.folder / "Procfile").write_text("what is this\n")
+    started = project("start", "-d")
+    assert (started.status, started.out) == (2, b"")
+    assert started.err.startswith(b"currant: Procfile, line 1: 'what is this'")
+    assert list((project.folder.parent / "run" / "currant").iterdir()) == []
+
+
+def test_log_of_a_stack_is_rotated(project: Project) -> None:
+    """However much the commands write, the logs take four times --log-size at most."""
+    (project.folder / "Procfile").write_text(
+        f"web: i=0; while [ $i -lt 20 ]; do seq 1000; i=$((i+1)); done; echo done; {EXEC_FOREVER}\n"
+    )
+    with project.running("--log-size", "10k", "--log-dir", "logs"):
+        project.until_logged(b"done")
+    for log in (log_of(project), project.folder / "logs" / "web.1.log"):
+        files = list(log.parent.glob(f"{log.name}*"))
+        assert len(files) == 4
+        assert sum(file.stat().st_size for file in files) <= 4 * 10_240
+
+
+def test_stack_in_the_foreground_listens_and_ends_as_before(project: Project, start: Start) -> None:
+    """`stop` keeps it open; when all commands have ended by themselves, it ends."""
+    (project.folder / "Procfile").write_text(f"a: {EXEC_FOREVER}\nb: {EXEC_FOREVER}\n")
+    cli = start("-k", "failure", subcommand="start", cwd=project.folder, env=project.env)
+    cli.read_until(b"a.1 started", b"b.1 started")
+    assert project("stop").status == 0
+    assert project("up", "a", "b").status == 0
+    assert project("signal", "KILL", "a").status == 0
+    ended = cli.end()
+    assert ended.status == 128 + signal.SIGKILL
+    assert b"currant: a.1: SIGKILL\n" in ended.err
+
+
+def test_stack_without_a_place_for_its_socket_runs_all_the_same(
+    project: Project, start: Start
+) -> None:
+    """A warning says that no client can connect."""
+    (project.folder / "Procfile").write_text("a: echo hi\n")
+    folder = project.folder.parent / "run" / "currant"
+    folder.mkdir()
+    folder.chmod(0o755)
+    cli = start(subcommand="start", cwd=project.folder, env=project.env)
+    ended = cli.end()
+    assert (ended.status, ended.out) == (0, b"a.1 | hi\n")
+    assert b"others may look into it; run 'chmod 700' on it; the commands run without clients" in (
+        ended.err
+    )
+
+
+def test_killed_stack_leaves_no_process_and_no_obstacle(project: Project) -> None:
+    """After `kill -9` the guard stops the commands, and the next start finds no stale socket."""
+    with project.running() as started:
+        web = json.loads(project("ps", "--json").out.splitlines()[0])
+        pid = int(started.out.split(b"pid ")[1].split(b")")[0])
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + LIMIT
+        while is_alive(web["pid"]):
+            assert time.monotonic() < deadline, "the guard has not stopped the command"
+        assert project("ps").status == 2
+        assert project("start", "-d").status == 0
+
+
+def test_follower_ends_with_the_stack_and_by_ctrl_c(project: Project, start: Start) -> None:
+    """`logs -f` shows new output, and dies of Ctrl-C like any program."""
+    (project.folder / "Procfile").write_text(
+        PROCFILE.replace("echo x$PORT", "echo >>starts; echo start $(wc -l <starts)")
+    )
+    with project.running():
+        options = {"subcommand": "logs", "cwd": project.folder, "env": project.env}
+        first, second = start("-f", **options), start("-f", "web", **options)  # type: ignore[arg-type]
+        for cli in (first, second):
+            cli.read_until(b"web.1    | hello from web\n")
+        second.signal(signal.SIGINT)
+        assert second.wait() == 128 + signal.SIGINT
+        project("restart", "worker")
+        first.read_until(b"worker.1 | start 2\n")
+        project("down")
+        assert first.end().status == 0
+
+
+def test_client_subcommands_import_nothing_that_runs_commands() -> None:
+    """Importing that takes longer than `currant ps` may take."""
+    program = (
+        "import sys, asyncio; from currant.cli import _attach, _ps, _reload, _stack_commands;"
+        "slow = ('currant._s', 'currant._p', 'rich');"
+        "print([name for name in sys.modules if name.startswith(slow)])"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert shown == "[]\n"
+
+
+KEEPS_MODES = 'stty -a >before; "$@"; status=$?; stty -a >after; exit $status'
+"""A shell script that runs a program and notes the modes of the terminal before and after."""
+
+
+def test_attach_restores_the_terminal(project: Project, on_terminal: Start) -> None:
+    """Ctrl-] disconnects, and the command goes on; keys without a stdin are an error."""
+    with project.running():
+        for keys, status, text in (
+            (b"\x1d", 0, b"detached from web, which goes on"),
+            (b"x", 1, b"'web.1' has no stdin to write to"),
+        ):
+            cli = on_terminal(
+                "web",
+                before=("/bin/sh", "-c", KEEPS_MODES, "sh"),
+                subcommand="attach",
+                cwd=project.folder,
+                env=project.env,
+            )
+            cli.read_until(b"hello from web")
+            type_on(cli, keys)
+            ended = cli.end()
+            assert ended.status == status
+            assert text in ended.out
+            modes = [(project.folder / name).read_text() for name in ("before", "after")]
+            assert modes[0] == modes[1]
+        assert b"running" in project("ps").out

@@ -1,0 +1,472 @@
+"""The requests to a running stack, with the stack and its clients in one process."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from currant import PIPE, Command, CommandError, Line
+from currant.cli._start import wait_until_ready
+from currant.ready import line
+from currant.stack import (
+    CommandInfo,
+    Difference,
+    NoStackError,
+    ProtocolVersionError,
+    RequestError,
+    StackClient,
+    StackError,
+)
+from currant.stack import _client as client_module
+from currant.testing import FakeLauncher, Script
+from tests.stacks import RunningStack, running
+from tests.system import needs_proc
+from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a folder for sockets of its own."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+
+
+SERVES, CRASHES = Script(exit=None), Script(exit=3)
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[RunningStack]:
+    """A stack of two commands that run for ever; `b` depends on `a`."""
+    commands = {"a": Command(["a"]), "b": Command(["b"], after={"a": "started"})}
+    launcher = FakeLauncher(default=SERVES)
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, launcher=launcher) as stack:
+            await stack.client.wait(until="ready")
+            yield stack
+
+
+async def states(stack: RunningStack) -> dict[str, str]:
+    """Return the state of each command."""
+    return {each.name: each.state for each in (await stack.client.list()).commands}
+
+
+# ---- list ----
+
+
+async def test_list_shows_state_pid_and_exit(tmp_path: Path) -> None:
+    """`list` has the state of each command, and how it has ended."""
+    launcher = FakeLauncher({"web": SERVES, "job": CRASHES})
+    with anyio.fail_after(LIMIT):
+        async with running({"web": "web", "job": "job"}, tmp_path, launcher=launcher) as stack:
+            await stack.client.wait(["job"])
+            web, job = (await stack.client.list()).commands
+            pid = launcher["web"].pid
+    assert (web.name, web.state, web.ready, web.pid, web.restarts) == (
+        "web",
+        "running",
+        True,
+        pid,
+        0,
+    )
+    assert (job.state, job.pid, str(job.exit)) == ("failed", None, "exit code 3")
+
+
+@needs_proc
+async def test_memory_and_cpu_are_those_of_the_whole_session(tmp_path: Path) -> None:
+    """The children of the first process count, too."""
+    command = Command.shell(f"{FOREVER} & {FOREVER} & echo up; wait", ready=line("up"))
+    with anyio.fail_after(LIMIT):
+        async with running({"a": command}, tmp_path) as stack:
+            (a,) = (await stack.client.wait(until="ready")).commands
+    assert a.processes == 3
+    assert a.memory is not None
+    assert a.memory > 100_000
+    assert a.cpu is not None
+
+
+async def test_info_names_the_stack(two: RunningStack, tmp_path: Path) -> None:
+    """A client learns whose stack it talks to."""
+    info = await two.client.info()
+    assert (info.folder, info.log) == (str(tmp_path.resolve()), None)
+
+
+# ---- start, stop, restart ----
+
+
+async def test_stopped_command_can_be_started_again(two: RunningStack) -> None:
+    """`stop` ends a command and leaves the others; `start` begins another life."""
+    assert [each.state for each in (await two.client.stop(["b"])).commands] == ["stopped"]
+    assert await states(two) == {"a": "running", "b": "stopped"}
+    (b,) = (await two.client.start(["b"])).commands
+    assert (b.state, b.restarts) == ("running", 1)
+
+
+async def test_start_of_a_running_command_changes_nothing(two: RunningStack) -> None:
+    """`start` is for commands that have ended."""
+    listing = await two.client.start(["a"])
+    assert [each.restarts for each in listing.commands] == [0]
+    assert listing.problems == {}
+
+
+async def test_stop_of_all_stops_dependents_first(two: RunningStack) -> None:
+    """As when the Runner is stopped, no command loses its dependencies."""
+    order: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        for name in ("a", "b"):
+            tasks.start_soon(note_end, two, name, order)
+        await two.client.stop()
+    assert order == ["b", "a"]
+
+
+async def note_end(stack: RunningStack, name: str, order: list[str]) -> None:
+    """Note the end of a command."""
+    await stack.runner[name].wait()
+    order.append(name)
+
+
+async def test_stop_now_skips_the_grace(tmp_path: Path) -> None:
+    """A second `stop` with `now` kills a command that ignores the request."""
+    launcher = FakeLauncher(default=Script(exit=None, ignores={15}))
+    with anyio.fail_after(LIMIT):
+        async with (
+            running({"a": "a"}, tmp_path, launcher=launcher, grace=9999.0) as stack,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(stack.client.stop)
+            while stack.runner["a"].state != "stopping":
+                await checkpoint()
+            (a,) = (await stack.client.stop(now=True)).commands
+    assert a.exit is not None
+    assert a.exit.forced
+
+
+async def test_restart_without_names_leaves_ended_commands(tmp_path: Path) -> None:
+    """With a name, a command that has ended is run again."""
+    launcher = FakeLauncher({"web": SERVES, "job": Script(exit=0)})
+    with anyio.fail_after(LIMIT):
+        async with running({"web": "web", "job": "job"}, tmp_path, launcher=launcher) as stack:
+            await stack.client.wait(["job"])
+            assert [each.name for each in (await stack.client.restart()).commands] == ["web"]
+            (job,) = (await stack.client.restart(["job"])).commands
+            assert job.restarts == 1
+
+
+async def test_start_says_why_a_command_is_not_ready(tmp_path: Path) -> None:
+    """The problem is that of the command, with the command's name."""
+    command = Command(["a"], ready=line("never"))
+    launcher = FakeLauncher({"a": Script(stderr=b"no such table\n", exit=1)})
+    with anyio.fail_after(LIMIT):
+        async with running({"a": command}, tmp_path, launcher=launcher) as stack:
+            await stack.client.wait()
+            problems = (await stack.client.start(["a"])).problems
+    assert list(problems) == ["a"]
+    assert "no such table" in problems["a"]
+
+
+@pytest.mark.parametrize("given", ["web", "web.2"])
+async def test_name_of_a_process_type_stands_for_its_instances(tmp_path: Path, given: str) -> None:
+    """``web`` is ``web.1`` and ``web.2``."""
+    launcher = FakeLauncher(default=SERVES)
+    commands = {"web.1": "a", "web.2": "b", "webx": "c"}
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, launcher=launcher) as stack:
+            stopped = (await stack.client.stop([given])).commands
+    assert [each.name for each in stopped] == (["web.1", "web.2"] if given == "web" else ["web.2"])
+
+
+async def test_unknown_name_gets_the_nearest_right_one(two: RunningStack) -> None:
+    """A mistake starts and stops nothing."""
+    with pytest.raises(RequestError, match=r"no command 'bb'; did you mean 'b'\?") as caught:
+        await two.client.stop(["a", "bb"])
+    assert caught.value.kind == "unknown_name"
+    assert await states(two) == {"a": "running", "b": "running"}
+
+
+# ---- signal, send, wait ----
+
+
+async def test_signal_reaches_the_group(two: RunningStack) -> None:
+    """The answer is the number of commands that the signal has reached."""
+    assert await two.client.signal("HUP", "a") == 1
+    assert await two.client.signal(1, "a") in (0, 1)  # The first has ended it.
+    with pytest.raises(RequestError, match="must be a signal"):
+        await two.client.signal("NOPE", "b")
+
+
+async def test_send_writes_to_stdin(tmp_path: Path) -> None:
+    """Input of any length arrives as it is; without a stdin, the error says so."""
+    command = Command.shell("head -c 500000 | wc -c", stdin=PIPE)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": command, "b": FOREVER}, tmp_path) as stack:
+            await stack.client.send("a", b"x" * 500_000)
+            await stack.client.wait(["a"])
+            logs = [message async for message in stack.client.logs(["a"])]
+            assert [each.text.strip() for each in logs if isinstance(each, Line)] == ["500000"]
+            with pytest.raises(RequestError, match="'b' has no stdin to write to"):
+                await stack.client.send("b", b"x")
+
+
+async def test_wait_tells_how_commands_ended(tmp_path: Path) -> None:
+    """A command that failed is a problem, and one that was stopped is none."""
+    launcher = FakeLauncher({"a": CRASHES, "b": SERVES})
+    with anyio.fail_after(LIMIT):
+        async with (
+            running({"a": "a", "b": "b"}, tmp_path, launcher=launcher) as stack,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(stack.client.stop, ["b"])
+            listing = await stack.client.wait()
+    assert listing.problems == {"a": "exit code 3"}
+
+
+async def test_wait_gives_up_after_its_timeout(two: RunningStack) -> None:
+    """The problem says that the time is over."""
+    listing = await two.client.wait(["a"], timeout=0.01)
+    assert listing.problems == {"a": "it has not ended after 0.01 s"}
+
+
+# ---- logs ----
+
+
+async def test_logs_follow_new_output(tmp_path: Path) -> None:
+    """`logs -f` has the last lines, and then new lines."""
+    command = Command.shell(
+        f"echo one; echo two; read line; echo $line; {EXEC_FOREVER}", stdin=PIPE
+    )
+    texts = []
+    with anyio.fail_after(LIMIT):
+        async with (
+            running({"a": command}, tmp_path, grace=0.0) as stack,
+            aclosing(stack.client.logs(["a"], follow=True)) as logs,
+        ):
+            async for message in logs:
+                assert isinstance(message, Line)
+                texts.append(message.text)
+                if message.text == "two":
+                    await stack.client.send("a", b"three\n")
+                if message.text == "three":
+                    break
+    assert texts == ["one", "two", "three"]
+
+
+async def test_logs_have_the_bytes_that_were_written(tmp_path: Path) -> None:
+    """Bytes that are no text survive the way through JSON, and events come on request."""
+    written = bytes(range(256)).replace(b"\n", b"").replace(b"\r", b"") + b"\n"
+    launcher = FakeLauncher({"a": Script(stdout=written)})
+    with anyio.fail_after(LIMIT):
+        async with running({"a": "a"}, tmp_path, launcher=launcher) as stack:
+            await stack.client.wait()
+            logs = [message async for message in stack.client.logs(events=True)]
+    assert b"".join(m.data + m.ending for m in logs if isinstance(m, Line)) == written
+    assert [type(message).__name__ for message in logs] == ["Started", "Line", "Exited"]
+
+
+# ---- reload ----
+
+
+async def test_reload_changes_only_commands_that_differ(tmp_path: Path) -> None:
+    """A command that is the same goes on."""
+    readings = [["same", "changed", "gone"], ["same", "changed", "new"]]
+    count = 0
+
+    def read() -> list[Command]:
+        names = readings[min(count, 1)]
+        return [Command([name, str(count * (name == "changed"))], name=name) for name in names]
+
+    commands = {command.name: command for command in read()}
+    launcher = FakeLauncher(default=SERVES)
+    expected = Difference(("new",), ("gone",), ("changed",), ("same",))
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, read=read, launcher=launcher) as stack:
+            await stack.client.wait(until="ready")
+            before = {each.name: each.pid for each in (await stack.client.list()).commands}
+            count = 1
+            assert (await stack.client.reload(apply=False))[0] == expected
+            assert await states(stack) == dict.fromkeys(before, "running")
+            change, listing = await stack.client.reload()
+            assert (change, listing.problems) == (expected, {})
+            after = {each.name: each.pid for each in (await stack.client.list()).commands}
+            assert (await stack.client.reload())[0] == Difference((), (), (), tuple(readings[1]))
+    assert after.keys() == {"same", "changed", "new"}
+    assert (after["same"] == before["same"], after["changed"] == before["changed"]) == (True, False)
+
+
+async def test_reload_starts_new_commands_behind_their_dependencies(tmp_path: Path) -> None:
+    """The order of the configuration does not matter, and each replica is a command."""
+    commands = [Command(["a"])]
+
+    def read() -> list[Command]:
+        return commands
+
+    launcher = FakeLauncher(default=SERVES)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": Command(["a"])}, tmp_path, read=read, launcher=launcher) as stack:
+            commands = [
+                Command(["c"], after=["b"]),
+                Command(["b"], after=["a", "d"]),
+                Command(["a"]),
+                Command(["d"], replicas=2),
+            ]
+            change, listing = await stack.client.reload()
+            assert change.start == ("c", "b", "d.1", "d.2")
+            assert listing.problems == {}
+            assert await states(stack) == dict.fromkeys(("a", "d.1", "d.2", "b", "c"), "running")
+
+
+async def test_reload_of_a_wrong_configuration_changes_nothing(tmp_path: Path) -> None:
+    """The error is told, and all commands go on."""
+    is_wrong = False
+
+    def read() -> list[Command]:
+        if is_wrong:
+            raise CommandError("Procfile, line 2: what is that?")
+        return [Command(["a"], name="a")]
+
+    launcher = FakeLauncher(default=SERVES)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": Command(["a"])}, tmp_path, read=read, launcher=launcher) as stack:
+            await stack.client.wait(until="ready")
+            is_wrong = True
+            with pytest.raises(RequestError, match="Procfile, line 2: what is that"):
+                await stack.client.reload()
+            assert await states(stack) == {"a": "running"}
+
+
+# ---- attach ----
+
+
+async def test_attached_client_types_and_reads_at_once(tmp_path: Path) -> None:
+    """A prompt arrives without its newline, the size is passed on, and the end is told."""
+    command = Command.shell("printf 'name? '; read name; stty size; echo hello $name", pty=True)
+    seen, has_typed, end = b"", False, None
+    with anyio.fail_after(LIMIT):
+        async with (
+            running({"a": command}, tmp_path) as stack,
+            stack.client.attach("a", rows=7, columns=77) as attachment,
+            aclosing(attachment.output()) as output,
+        ):
+            async for each in output:
+                if isinstance(each, CommandInfo):
+                    end = each
+                    break
+                seen += each
+                if seen.endswith(b"name? ") and not has_typed:
+                    has_typed = True
+                    await attachment.resize(8, 88)
+                    await attachment.send(b"joe\n")
+    assert b"8 88\r\nhello joe\r\n" in seen
+    assert (end is not None, end and end.state) == (True, "succeeded")
+
+
+async def test_attached_client_that_leaves_leaves_the_command(tmp_path: Path) -> None:
+    """Detaching changes nothing, and another client may attach."""
+    command = Command.shell(f"echo up; {EXEC_FOREVER}", pty=True)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": command}, tmp_path) as stack:
+            for _ in range(2):
+                async with (
+                    stack.client.attach("a") as attachment,
+                    aclosing(attachment.output()) as output,
+                ):
+                    assert await anext(output) == b"up\r\n"
+            assert await states(stack) == {"a": "running"}
+
+
+# ---- `currant start -d`, the part that waits ----
+
+
+async def test_start_in_the_background_names_a_command_that_is_not_ready(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reason, and the end of the log; the stack goes on."""
+    (tmp_path / "log").write_text("one\ntwo\n")
+    launcher = FakeLauncher({"a": CRASHES, "b": SERVES})
+    commands = {"a": Command(["a"], ready=line("up")), "b": Command(["b"])}
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, launcher=launcher) as stack:
+            assert await wait_until_ready(stack.client, 42, tmp_path / "log") == 1
+            assert (await stack.client.start(["b"])).problems == {}
+    shown = capsys.readouterr().err
+    assert shown.startswith("currant: 'a' is not ready: ")
+    assert "the stack runs (pid 42); 'currant down' ends it" in shown
+    assert shown.endswith("log; it ends with:\none\ntwo\n")
+
+
+async def test_start_in_the_background_says_where_the_log_is(
+    two: RunningStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status is 0 when all commands are ready."""
+    assert await wait_until_ready(two.client, 42, tmp_path / "log") == 0
+    assert capsys.readouterr().out == f"started 2 commands (pid 42); the log is {tmp_path}/log\n"
+
+
+# ---- the end ----
+
+
+async def test_down_ends_the_stack_and_tells_how_commands_ended(tmp_path: Path) -> None:
+    """The answer comes when all is over; then there is no stack."""
+    launcher = FakeLauncher(default=SERVES)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": "a"}, tmp_path, launcher=launcher) as stack:
+            client = stack.client
+            await client.wait(until="ready")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(note_down, client)
+                await stack.runner.barrier.wait()
+                assert stack.runner.barrier.reason == "currant down"
+                tasks.cancel_scope.cancel()
+    with pytest.raises(NoStackError):
+        await client.list()
+    with pytest.raises(NoStackError, match="no stack runs in"):
+        StackClient.find(str(tmp_path))
+
+
+async def note_down(client: StackClient) -> None:
+    """Ask for the end."""
+    await client.down()
+
+
+async def test_stack_is_over_when_all_commands_have_ended_by_themselves(tmp_path: Path) -> None:
+    """A command that a client has stopped may be started again, and holds the stack open."""
+    launcher = FakeLauncher({"a": SERVES, "b": [Script(exit=0), SERVES]})
+    with anyio.fail_after(LIMIT):
+        async with running({"a": "a", "b": "b"}, tmp_path, launcher=launcher) as stack:
+            await stack.client.stop(["a"])
+            await stack.client.wait()
+            with anyio.move_on_after(0.05) as limit:
+                await stack.control.until_over()
+            assert limit.cancelled_caught
+            await stack.client.start(["a"])
+            await stack.runner["a"].send_signal("KILL")
+            await stack.client.wait()
+            stack.control.note_end()
+            await stack.control.until_over()
+
+
+async def test_client_of_another_version_is_told(
+    two: RunningStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names both versions."""
+    monkeypatch.setattr(client_module, "VERSION", 7)
+    with pytest.raises(ProtocolVersionError, match=r"speaks version 1 .* this currant version 7"):
+        await two.client.list()
+
+
+async def test_end_of_the_stack_ends_a_follower(two: RunningStack) -> None:
+    """A stack that is killed leaves no client waiting."""
+    follower = two.client.logs(follow=True)
+    async with aclosing(follower):
+        two.history.end()
+        assert [message async for message in follower] == []
+    assert issubclass(NoStackError, StackError)
