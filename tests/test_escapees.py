@@ -647,7 +647,7 @@ async def test_many_commands_share_one_search_at_the_end(searches: list[None]) -
     """The exit of a command that is not restarted costs no search."""
     async with Runner([["true"]] * 200, max_processes=20):
         pass
-    assert len(searches) <= 1  # None at all if the machine is quick: then few processes are younger.
+    assert len(searches) <= 1  # None at all on a quick machine: few processes are younger then.
 
 
 async def test_simultaneous_restarts_share_a_search(searches: list[None]) -> None:
