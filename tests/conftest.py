@@ -24,6 +24,7 @@ import inspect
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -329,6 +330,20 @@ def ssh_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two servers of ssh, n1 and n2, each in a network of its own; skip the test without root."""
     with namespaces(tmp_path_factory.mktemp("net"), 2) as server:
         yield server
+
+
+# ---- stacks ----
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a test a folder of its own for the sockets of stacks, and return its path.
+
+    The path of a socket has room for 100 bytes, so the folder is not below pytest's own.
+    """
+    with tempfile.TemporaryDirectory(prefix="run-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder, "currant")
 
 
 # ---- the command line ----

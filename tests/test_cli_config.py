@@ -162,6 +162,7 @@ def test_each_option_of_start_is_a_setting() -> None:
         **dict.fromkeys(["files", "profile", "dry_run"], "which files, and what of them"),
         **dict.fromkeys(["formation", "concurrency", "port"], "for Procfiles; see `replicas`"),
         **dict.fromkeys(["max_restarts", "restart_delay", "restart_factor"], "a table `restart`"),
+        "detach": "as above",
         "hide": "`hidden` of each command",
         "quiet_processes": "`quiet`, and `hidden` of each command",
         **dict.fromkeys(["hosts", "hosts_file", "ssh", "python"], "hosts differ from day to day"),

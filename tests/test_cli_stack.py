@@ -33,6 +33,7 @@ class Project(NamedTuple):
     folder: Path
     run: Run
     env: dict[str, str]
+    runtime: Path
 
     def __call__(self, subcommand: str, *arguments: str) -> Ended:
         """Run a subcommand."""
@@ -54,14 +55,12 @@ class Project(NamedTuple):
 
 
 @pytest.fixture
-def project(tmp_path: Path, run: Run) -> Project:
+def project(tmp_path: Path, runtime: Path, run: Run) -> Project:
     """Return a project with two processes."""
-    (tmp_path / "run").mkdir(mode=0o700)
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "Procfile").write_text(PROCFILE)
-    env = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_STATE_HOME": str(tmp_path / "state")}
-    return Project(folder, run, env)
+    return Project(folder, run, {"XDG_STATE_HOME": str(tmp_path / "state")}, runtime)
 
 
 def shown_in_docs() -> list[str]:
@@ -117,7 +116,7 @@ def test_stack_in_the_background_from_start_to_down(project: Project) -> None:
 
     assert not is_alive(web["pid"])
     assert (project("ps").status, project("down").status) == (2, 2)
-    assert list((project.folder.parent / "run" / "currant").iterdir()) == []
+    assert list(project.runtime.iterdir()) == []
     assert b"web.1    | hello from web\n" in log_of(project).read_bytes()
 
 
@@ -176,7 +175,7 @@ def test_start_in_the_background_reports_a_wrong_file(project: Project) -> None:
     started = project("start", "-d")
     assert (started.status, started.out) == (2, b"")
     assert started.err.startswith(b"currant: Procfile, line 1: 'what is this'")
-    assert list((project.folder.parent / "run" / "currant").iterdir()) == []
+    assert list(project.runtime.iterdir()) == []
 
 
 def test_log_of_a_stack_is_rotated(project: Project) -> None:
@@ -210,7 +209,7 @@ def test_stack_without_a_place_for_its_socket_runs_all_the_same(
 ) -> None:
     """A warning says that no client can connect."""
     (project.folder / "Procfile").write_text("a: echo hi\n")
-    folder = project.folder.parent / "run" / "currant"
+    folder = project.runtime
     folder.mkdir()
     folder.chmod(0o755)
     cli = start(subcommand="start", cwd=project.folder, env=project.env)

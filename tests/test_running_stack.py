@@ -31,15 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test a folder for sockets of its own."""
-    folder = tmp_path / "run"
-    folder.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime")]
 
 
 SERVES, CRASHES = Script(exit=None), Script(exit=3)

@@ -31,13 +31,7 @@ sys.stdin.read()
 """A program that claims a folder and listens, until it is killed."""
 
 
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a folder for sockets of its own."""
-    folder = tmp_path / "run"
-    folder.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    return folder / "currant"
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ from currant.testing import FakeLauncher, Script
 from tests.stacks import RunningStack, received, running, talk
 from tests.waiting import LIMIT
 
+pytestmark = pytest.mark.usefixtures("runtime")
+
 NAMES = list(REQUESTS)
 KEYS = {field.name for request in get_args(Request) for field in dataclasses.fields(request)} | {
     "rows",
@@ -215,14 +217,6 @@ def test_page_about_the_protocol_has_all_requests_and_their_keys() -> None:
 
 
 # ---- a running stack ----
-
-
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give each test a folder for sockets of its own."""
-    folder = tmp_path / "run"
-    folder.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
 
 
 async def is_well(stack: RunningStack) -> bool:

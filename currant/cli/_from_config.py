@@ -50,6 +50,7 @@ SAME_NAME = (
     "kill_others_on",
     "leftovers",
     "log_dir",
+    "log_size",
     "max_output",
     "merge",
     "prefix",

@@ -52,6 +52,7 @@ DISPLAY_KEYS = (
     "json",
     "quiet",
     "log_dir",
+    "log_size",
     "summary",
     "timings",
     "success",

@@ -496,6 +496,7 @@ class TopTable(Table):
     json_: Flag = _option("Whether each line and event is a JSON object.", alias="json")
     quiet: Flag = _option("Whether currant's own messages are hidden.")
     log_dir: Text = _option("A folder that gets the output of each command as NAME.log.", "logs")
+    log_size: Size = _option("The size at which another log file begins.", "10M")
     summary: Flag = _option("Whether a table at the end shows how each command ended.")
     timings: Flag = _option("Whether a table at the end shows when each command ran.")
     success: Text = _option(

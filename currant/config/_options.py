@@ -123,6 +123,7 @@ _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "flush_after": _flush_after,
     "limits": _limits,
     "log_dir": _path,
+    "log_size": _size,
     "max_output": _size,
     "prefix": _prefix,
     "pty": _pty,
