@@ -81,6 +81,7 @@ if _typing.TYPE_CHECKING:
     from currant._values.restart import RestartPolicy
     from currant._values.results import CommandFailed, Result, Results
     from currant._values.usage import Usage
+    from currant._values.watch import Watch
 
 __all__ = [
     "PIPE",
@@ -147,6 +148,7 @@ __all__ = [
     "UnreadOutputWarning",
     "UnresponsiveError",
     "Usage",
+    "Watch",
     "WrongLoopError",
     "WrongTaskError",
     "open_process",
@@ -219,6 +221,7 @@ _HOMES = {
     "UnreadOutputWarning": "currant._values.errors",
     "UnresponsiveError": "currant._values.errors",
     "Usage": "currant._values.usage",
+    "Watch": "currant._values.watch",
     "WrongLoopError": "currant._values.errors",
     "WrongTaskError": "currant._values.errors",
     "open_process": "currant._open",

@@ -258,3 +258,35 @@ def test_missing_program_is_reported_by_the_shell(run: Run) -> None:
     assert b"a | " in err
     assert b"not found" in err
     assert err.endswith(b"currant: a: exit code 127\n")
+
+
+def test_watched_files_restart_the_commands(start: Start, tmp_path: Path) -> None:
+    """`--watch` restarts a command that has failed, except for the files of `--watch-ignore`."""
+    options = ("-n", "a", "--watch", "src", "--watch-ignore", "*.txt", "--restart", "never")
+    (tmp_path / "src").mkdir()
+    cli = start(*options, "cat src/app && exec sleep 9999", cwd=tmp_path)
+    cli.read_until(b"a: exit code 1")
+    (tmp_path / "src/a.txt").write_text("x")
+    (tmp_path / "src/app").write_text("works\n")
+    cli.read_until(b"a | works\n")
+    assert b"currant: a: restarting: src/app changed\n" in cli.written("stderr")
+    cli.signal(signal.SIGTERM)
+    assert cli.end().status == 143
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--watch-ignore", "x"], b"--watch-ignore requires --watch"),
+        (["--watch", "src", "--hosts", "a"], b"--watch and --hosts cannot be combined"),
+        (["--watch", "src", "--watch-ignore", "!"], b"'!' is not a pattern of .gitignore"),
+    ],
+)
+def test_wrong_options_of_a_watch_start_nothing(
+    run: Run, options: list[str], problem: bytes
+) -> None:
+    """One line says what is wrong."""
+    status, out, err = run(*options, "echo started")
+    assert (status, out) == (2, b"")
+    assert problem in err
+    assert err.count(b"\n") == 1

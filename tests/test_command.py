@@ -31,6 +31,7 @@ from currant import (
     Pty,
     RestartPolicy,
     Runner,
+    Watch,
     ready,
     run,
 )
@@ -76,6 +77,8 @@ FULL_OPTIONS: CommandOptions = {
     "alive": ready.all_of(ready.tcp("::1", 80), ready.command("true"), interval=0.5),
     "failure_threshold": 2,
     "after": MappingProxyType({"db": "ready", "cache": None}),
+    "watch": None,  # not with a host
+    "restart_with": ("db",),
     "timeout": 60,
     "idle_timeout": 20,
     "max_output": 1_000_000,
@@ -388,6 +391,8 @@ def test_options_and_defaults_match_the_contract() -> None:
         "alive": None,
         "failure_threshold": 3,
         "after": {},
+        "watch": None,
+        "restart_with": (),
         "timeout": None,
         "idle_timeout": None,
         "max_output": None,
@@ -718,9 +723,8 @@ def test_command_survives_pickle_and_copy(
 @pytest.mark.parametrize("name", sorted(FULL_OPTIONS.keys() - {"listen"}))  # see test_listen
 def test_commands_that_differ_in_one_field_are_not_equal(name: str) -> None:
     """Commands compare by all of their fields."""
-    value = cast("dict[str, Any]", FULL_OPTIONS | {"stdout": Path("log"), "new_session": False})[
-        name
-    ]
+    changed = {"stdout": Path("log"), "new_session": False, "watch": Watch("src")}
+    value = cast("dict[str, Any]", FULL_OPTIONS | changed)[name]
     assert Command(["ls"], **{name: value}) != Command(["ls"])
     assert Command(["ls"], **{name: value}) == Command(["ls"], **{name: value})
     assert Command(["ls"]) != Command(["ls", "-l"])

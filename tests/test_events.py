@@ -49,6 +49,11 @@ STOPPED = Exit(None, SIGTERM, stopped=True)
         (Exited("a", STOPPED, 1, 0.0), "stopped (SIGTERM)", None),
         (Restarting("a", 2, 1.26, 0.0), "restarting in 1.3 s", "a: restarting in 1.3 s"),
         (
+            Restarting("a", 2, 0.0, 0.0, "b.py changed"),
+            "restarting: b.py changed",
+            "a: restarting: b.py changed",
+        ),
+        (
             Failed("a", LaunchError("a", "no memory"), 2, 0.0),
             "cannot start 'a': no memory",
             "cannot start 'a': no memory",

@@ -50,7 +50,7 @@ VALUES: list[tuple[BatchMessage | Line | Exit | Result, str]] = [
     (Exited("web", Exit(3, None), 1, 2.5), "command exit attempt time"),
     (Ready("web", 0.5, 2.5), "command after time"),
     (Aborted("web", TimeLimitError("web", 5), 1, 2.5), "command error attempt time"),
-    (Restarting("web", 2, 0.1, 2.5), "command attempt delay time"),
+    (Restarting("web", 2, 0.1, 2.5), "command attempt delay time reason"),
     (Failed("web", ERROR, 1, 2.5), "command error attempt time"),
     (Skipped("web", DependencyError("web", "no db"), 2.5), "command error time"),
     (Dropped("web", 4, 2.5), "command lines time"),

@@ -91,6 +91,7 @@ EXTRAS = [
     "UnknownOptionError",
     "UnresponsiveError",
     "Usage",
+    "Watch",
     "WrongLoopError",
     "WrongTaskError",
 ]

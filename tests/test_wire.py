@@ -114,7 +114,7 @@ MESSAGES = st.one_of(
     st.builds(Ready, NAMES, TIMES, TIMES),
     LINES,
     st.builds(Exited, NAMES, EXITS, NUMBERS, TIMES),
-    st.builds(Restarting, NAMES, NUMBERS, TIMES, TIMES),
+    st.builds(Restarting, NAMES, NUMBERS, TIMES, TIMES, st.none() | NAMES),
     st.builds(Dropped, NAMES, NUMBERS, TIMES),
     st.builds(HostUp, NAMES, TIMES),
 )

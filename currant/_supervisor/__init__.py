@@ -6,6 +6,7 @@ follow one command.  `dispatcher` starts the command's life, with `scheduler` an
 `health` runs the probes, `standard_input` feeds and closes stdin, `announcer` sends the messages,
 `verdict` judges how an attempt ended, and `readiness` answers whether a command can still become
 ready.  `conversation` is what a `Job` does with the output of a life, with `until` for its
-conditions, and `job_input` what it does with the stdin.  `sweep`, `sink_tasks` and `failure` belong
-to the supervisor.  `context` holds the objects that are handed down.
+conditions, and `job_input` what it does with the stdin.  `reactions` restarts commands when files
+change (`file_changes`, `watch_rules`), and with other commands.  `sweep`, `sink_tasks` and
+`failure` belong to the supervisor.  `context` holds the objects that are handed down.
 """

@@ -42,11 +42,11 @@ class Conditions:
         """
         needs = list(self._dependencies[life.name].items())
         if len(needs) == 1:  # A task group of its own would cost 5.6 KiB for each waiting command.
-            return await self._wait_for(life, *needs[0])
+            return await self.wait_for(life, *needs[0])
         reasons: list[str] = []
 
         async def wait_for(other: str, condition: Condition | None) -> None:
-            reason = await self._wait_for(life, other, condition)
+            reason = await self.wait_for(life, other, condition)
             if reason is not None:
                 reasons.append(reason)
                 tasks.cancel_scope.cancel()
@@ -67,10 +67,13 @@ class Conditions:
             while not life.is_gone:
                 await life.context.change.wait()
 
-    async def _wait_for(
+    async def wait_for(
         self, waiting: Lifecycle, name: str, condition: Condition | None
     ) -> str | None:
-        """Wait until the command meets `condition`; return None, or why the command cannot."""
+        """Wait until the command meets `condition`; return None, or why the command cannot.
+
+        Cancellation: harmless.
+        """
         while True:
             life = self._lives[name]
             reason = await _wait_for_life(waiting, life, condition)

@@ -22,6 +22,7 @@ from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.job import Job
 from currant._supervisor.lifecycle import Lifecycle
+from currant._supervisor.reactions import Reactions
 from currant._supervisor.scheduler import Scheduler
 from currant._values.errors import JobEndedError
 from currant._values.names import ByName
@@ -62,6 +63,7 @@ class Dispatcher:
         tasks: the task group of the lives, which the Supervisor enters.
         is_complete: whether all planned commands are registered.
         is_closed: whether the block was left, so that no command is run again.
+        reactions: restart commands when files change, and with other commands.
     """
 
     def __init__(
@@ -98,6 +100,9 @@ class Dispatcher:
             run_again=self._run_again,
             wait_for_dependents=self._conditions.wait_for_dependents,
         )
+        self.reactions = Reactions(
+            plan, self.lives, self._conditions, channel, self._context, failure
+        )
 
     async def _take_turn(self) -> None:
         """Let other tasks run between two starts, each of which blocks the event loop."""
@@ -115,7 +120,7 @@ class Dispatcher:
     async def admit_all(self) -> None:
         """Admit all registered commands."""
         for number, life in enumerate(list(self.lives.values()), 1):
-            self._admit(life)
+            self._begin(life)
             if number % AT_A_TIME == 0:
                 await checkpoint()
 
@@ -127,7 +132,7 @@ class Dispatcher:
             DuplicateNameError: the command was given the name of a command that has not ended.
         """
         life = self._register(self._plan.add(command, self._may_run_again))
-        self._context.home.call_in_task(partial(self._admit, life))  # Only a task starts tasks.
+        self._context.home.call_in_task(partial(self._begin, life))  # Only a task starts tasks.
         return self.jobs[life.name]
 
     def dispatch(self) -> None:
@@ -161,8 +166,12 @@ class Dispatcher:
         policies, before = self._plan.policies_of(command), self.lives.get(name)
         self.lives[name] = life = Lifecycle(command, policies, self._context, before)
         self._channel.add_producer()
+        self.reactions.register(life)
         if before is None:
             self.jobs[name] = Job(name, self.lives)
+        else:
+            before.end_reactions()
+            before.context.change.notify_all()  # Tasks that wait for the command look at this life.
         return life
 
     def _may_run_again(self, name: str) -> bool:
@@ -181,6 +190,10 @@ class Dispatcher:
         if self.is_closed or self._context.barrier.thrown or not self._may_run_again(name):
             raise JobEndedError(name, "restart") from life.attempt.error
         self.add(life.command)
+
+    def _begin(self, life: Lifecycle) -> None:
+        self.reactions.begin(life)
+        self._admit(life)
 
     def _admit(self, life: Lifecycle) -> None:
         """Queue a command, once the dependencies are met."""

@@ -109,6 +109,14 @@ class Job:
         return self._life.is_ready
 
     @property
+    def is_watched(self) -> bool:
+        """Whether a change of files (`Command.watch`) restarts the command, also if it has ended.
+
+        False after a kill of the command, until it is run again.
+        """
+        return self._life.is_watched
+
+    @property
     def restarts(self) -> int:
         """How often the command has been started again, by its policy or on request."""
         return self._life.restarts

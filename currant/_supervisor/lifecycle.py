@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
@@ -70,6 +71,8 @@ class Lifecycle:
         result: how the command ended; None before.
         starts: how many processes have run in this life.
         attempts: how many attempts there were, with those of earlier lives.
+        reactions: the scope of the tasks that restart the command when files change, or with other
+            commands; a kill, or the next life, cancels it.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Lifecycle:
         self._next: Decision = _DONE  # after this attempt
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
         self._cut_short: anyio.CancelScope | None = None  # of what a kill cuts short
+        self.reactions: anyio.CancelScope | None = None
 
     @property
     def name(self) -> str:
@@ -146,6 +150,17 @@ class Lifecycle:
         return self.is_ending or (self.attempt.status is not None and not self._wants_another)
 
     @property
+    def may_start_again(self) -> bool:
+        """Whether a change of files begins another attempt, whenever this one ends."""
+        return self.command.watch is not None and self.command.watch.restarts
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether that holds now: not after a kill of this command."""
+        scope = self.reactions
+        return self.may_start_again and scope is not None and not scope.cancel_called
+
+    @property
     def end_so_far(self) -> Exit | CurrantError | Status | None:
         """How the present process, or the command, has ended; None if it has not."""
         if self.attempt.exit is not None or self.result is None:
@@ -182,6 +197,7 @@ class Lifecycle:
         self.context.runner.home.call_in_task_soon(self.hurry if is_repeated else self._on_kill)
 
     def _on_kill(self) -> None:
+        self.end_reactions()
         if self.has_ended:  # The command may have begun another life.
             return
         if self.context.runner.barrier.thrown:  # Do not wait for the dependents any longer.
@@ -205,14 +221,29 @@ class Lifecycle:
         if self.is_ending:
             raise JobEndedError(self.name, "restart")
         starts = self.starts
-        self._next = Again(0.0)
-        if not self.attempt.is_starting:
-            self.attempt.stop_soon()
-        self.context.change.notify_all()
+        self.restart_soon()
         with self.context.runner.channel.waiting():
             await self.context.change.wait_for(lambda: self.starts > starts or self.has_ended)
         if self.result is not None and self.starts == starts:
             raise JobEndedError(self.name, "restart") from self.result.error
+
+    def restart_soon(self, reason: str | None = None) -> None:
+        """Stop the process if there is one, and start another; return at once.
+
+        A process that is being started is taken for the other one.
+
+        Args:
+            reason: why, for the message; then the restart counts for no limit.
+        """
+        self._next = Again(0.0, reason)
+        if not self.attempt.is_starting:
+            self.attempt.stop_soon()
+        self.context.change.notify_all()
+
+    def end_reactions(self) -> None:
+        """End the tasks that restart the command without being called."""
+        if self.reactions is not None:
+            self.reactions.cancel()
 
     def end_input(self) -> None:
         """Close the stdin of this attempt, if that is a pipe; later attempts read end-of-file.
@@ -299,7 +330,8 @@ class Lifecycle:
         """
         error = DependencyError(self.name, reason)
         self._end("skipped", error)
-        self._stop_others("skipped", error)
+        if not self.may_start_again:
+            self._stop_others("skipped", error)
         await self.context.send(Skipped(self.name, error, time.time()))
 
     # ---- the steps of `run` ----
@@ -308,6 +340,11 @@ class Lifecycle:
     def _wants_another(self) -> bool:
         """Whether another attempt follows; never beside a process that survived SIGKILL."""
         return isinstance(self._next, Again) and not self.attempt.cannot_be_stopped
+
+    @property
+    def _reason(self) -> str | None:
+        """Why another attempt follows; None by the policy, by a call, or if none follows."""
+        return self._next.reason if isinstance(self._next, Again) else None
 
     def _may_write_again(self) -> bool:
         """Return whether another attempt may follow, as far as that is known while one runs."""
@@ -353,7 +390,8 @@ class Lifecycle:
         """Once the status is known, decide whether to restart, and to stop other commands."""
         status, policy = self.attempt.status, self.context.policies.restart
         if self._wants_another:  # A restart was requested.
-            self._history = after_request(policy, self._history, uptime=uptime)
+            after = after_request(policy, self._history, uptime=uptime)
+            self._history = after if self._reason is None else _NO_HISTORY
             return
         if status == "stopped":
             return
@@ -369,7 +407,7 @@ class Lifecycle:
         is_final = self.context.barrier.thrown or self.attempt.is_status_lost
         if not is_final:
             self._next = decision
-        if isinstance(self._next, Done):
+        if isinstance(self._next, Done) and not self.may_start_again:
             self._stop_others(status, self.attempt.error or self.attempt.exit)
 
     def _stop_others(self, status: Status | None, end: CurrantError | Exit | None) -> None:
@@ -390,14 +428,21 @@ class Lifecycle:
 
     async def _wait_to_restart(self) -> None:
         """Announce the restart and wait out its delay, unless a kill or a request cuts it."""
-        if self.context.barrier.thrown or isinstance(self._next, Done):
-            return
-        again, number = self._next, self.attempts + 1
-        await self.context.send(Restarting(self.name, number, again.delay, time.time()))
-        with anyio.move_on_after(again.delay):
-            await self.context.change.wait_for(
-                lambda: self.context.barrier.thrown or self._next is not again
-            )
+        while isinstance(again := self._next, Again) and not self.context.barrier.thrown:
+            await self._announce_restart(again)
+            with anyio.move_on_after(again.delay):
+                await self.context.change.wait_for(partial(self._is_overtaken, again))
+            if self._next is again or self._reason is None:
+                return
+
+    def _is_overtaken(self, again: Again) -> bool:
+        return self.context.barrier.thrown or self._next is not again
+
+    async def _announce_restart(self, again: Again) -> None:
+        number = self.attempts + 1
+        await self.context.send(
+            Restarting(self.name, number, again.delay, time.time(), again.reason)
+        )
 
     def _end(
         self,

@@ -248,10 +248,10 @@ class Supervisor:
                 await self.channel.settled()
 
     async def _find_refusal(self) -> Exception | None:
-        """Look up the programs and files of all commands, if the launcher can.
+        """Look up the programs and files of all commands, if the launcher can, and watch files.
 
         Returns:
-            The error with which the launcher refuses a command.
+            The error with which a command is refused.
         """
         launcher = self._settings.launcher
         try:
@@ -260,6 +260,7 @@ class Supervisor:
             if isinstance(launcher, Checker):
                 commands = map(self._plan.to_launch, self._plan.commands.values())
                 await launcher.check(with_stop_commands(commands))
+            await self.dispatcher.reactions.prepare()
         except Exception as error:
             return error
         return None
@@ -272,6 +273,7 @@ class Supervisor:
         """Run one more command."""
         built = as_command(command)
         check_place(built, self._settings.launcher)
+        self.dispatcher.reactions.check(built)
         return self.dispatcher.add(built)
 
     def hurry_soon(self) -> None:
@@ -316,6 +318,7 @@ class Supervisor:
             self._failure.note(unwrapped(error))
         finally:
             self._admitted.set()
+            self.dispatcher.reactions.close()
             self.channel.close()
             self._watching.cancel()
             self._over.set()
@@ -327,6 +330,7 @@ class Supervisor:
             self._sinks.start(self.channel, sinks)
             async with anyio.create_task_group() as killing:
                 killing.start_soon(self.home.run_calls)
+                self.dispatcher.reactions.start(killing)
                 if self._is_entered:
                     killing.start_soon(self._watch_hosts)
                     killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
@@ -388,6 +392,7 @@ class Supervisor:
     def _let_all_end(self) -> None:
         if not self._is_entered:  # The entry may take long, and nothing needs it any more.
             self._entry.cancel()
+        self.dispatcher.reactions.end_all()
         self.dispatcher.dispatch()
         if self._is_held_open:
             self._is_held_open = False

@@ -70,12 +70,14 @@ from currant._values.standard_files import (
     is_open_file,
 )
 from currant._values.variables import NO_VARIABLES, checked_env
+from currant._values.watch import Watch, checked_watch
 
 if TYPE_CHECKING:
     from socket import socket
 
     from currant._values.capture import CaptureLike
     from currant._values.restart import RestartPolicy, RestartWhen
+    from currant._values.watch import WatchLike
 
 __all__ = [
     "FLUSH_AFTER",
@@ -155,6 +157,8 @@ class CommandOptions(ProcessOptions, total=False):
 
     capture: CaptureLike | None
     timeout: float | None
+    watch: WatchLike | None
+    restart_with: str | Iterable[str]
 
 
 class DefaultName(str):
@@ -283,6 +287,14 @@ class Command(LaunchSpec):
         after: the commands to wait for before the start: a mapping from their names to
             ``"started"``, ``"ready"``, ``"succeeded"`` or ``"ended"``.  A name alone means ready if
             that command has a probe, and started if not.
+        watch: files and folders, as a path, several paths or a `Watch`: if one changes, the
+            command is restarted, or gets a signal.  Such a restart is not a failure: it counts for
+            no limit, and has no delay.  A command that has exited by itself starts again, too, so
+            it holds the Runner open until a kill, and `kill_others_on` does not apply.  Needs the
+            extra ``watch``, and cannot be combined with a host.
+        restart_with: names of other commands: when one of them has been restarted, for any reason,
+            and is up again, as `after` says or as for a name alone there, this command is
+            restarted, too.  If this command has ended by itself, it starts again.
         timeout: seconds that each attempt may take; if an attempt takes longer, it is stopped and
             has failed.
         idle_timeout: seconds for which each attempt may write nothing, from its start on; if an
@@ -320,6 +332,8 @@ class Command(LaunchSpec):
     alive: Probe | None
     failure_threshold: int
     after: Mapping[str, Condition | None]
+    watch: Watch | None
+    restart_with: tuple[str, ...]
     timeout: float | None
     idle_timeout: float | None
     max_output: int | None
@@ -366,6 +380,8 @@ class Command(LaunchSpec):
         alive: Probe | None = None,
         failure_threshold: int = 3,
         after: After = (),
+        watch: WatchLike | None = None,
+        restart_with: str | Iterable[str] = (),
         timeout: float | None = None,
         idle_timeout: float | None = None,
         max_output: int | None = None,
@@ -415,6 +431,8 @@ class Command(LaunchSpec):
                 alive=alive,
                 failure_threshold=failure_threshold,
                 after=_checked_after(after),
+                watch=checked_watch(watch),
+                restart_with=_checked_names("restart_with", restart_with),
                 timeout=timeout,
                 idle_timeout=idle_timeout,
                 max_output=max_output,
@@ -446,6 +464,11 @@ class Command(LaunchSpec):
         )
         check_terminal_is_kept(self.pty, self.leftovers)
         _check_host(self.host)
+        if self.watch is not None and self.host is not None:
+            raise CommandError(
+                f"watch looks at the files of this machine, and the command runs on {self.host!r}; "
+                "use watch without host"
+            )
         _check_probes(self.ready, self.alive)
         if self.ready is not None:
             _check_reads_lines(self, self.ready)
@@ -565,10 +588,11 @@ def single_command(call: str, value: CommandLike, options: CommandOptions) -> Co
         command = Command.parse(value, **options)
     else:
         command = Command(value, **options)
-    if command.replicas != 1 or command.after:
+    needs_runner = (command.replicas != 1, command.after, command.watch, command.restart_with)
+    if any(needs_runner):
         raise CommandError(
-            f"command {command.name!r}: {call} runs a single process; replicas and after need a "
-            "Runner"
+            f"command {command.name!r}: {call} runs a single process; replicas, after, watch and "
+            "restart_with need a Runner"
         )
     return command
 
@@ -792,6 +816,16 @@ def _check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
         else:
             why = f"{stream or 'the output'} does not come to currant"
         raise CommandError(f"ready cannot wait for a line on {stream or 'any stream'}: {why}")
+
+
+def _checked_names(what: str, names: object) -> tuple[str, ...]:
+    given: object = [names] if isinstance(names, str) else names
+    if not isinstance(given, Iterable):
+        raise CommandError(f"{what} must be names of commands, not {names!r}")
+    checked = tuple(dict.fromkeys(cast("Iterable[object]", given)))
+    if not all(isinstance(name, str) and name for name in checked):
+        raise CommandError(f"{what} must be names of commands, not {names!r}")
+    return cast("tuple[str, ...]", checked)
 
 
 def _checked_after(after: object) -> Mapping[str, Condition | None]:

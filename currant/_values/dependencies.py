@@ -1,4 +1,4 @@
-"""The dependencies among commands, as a graph of names.
+"""The links among commands, as a graph of names: `Command.after` and `Command.restart_with`.
 
 The graph is pure: `currant._supervisor.conditions` asks the running commands whether a condition is
 met.  Commands are stopped in reverse order, so a command outlives the commands that depend on it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from currant._values.errors import CommandError
 
@@ -24,9 +24,14 @@ Needs: TypeAlias = "dict[str, Condition | None]"
 
 
 class Dependencies:
-    """The dependencies among the commands of one Runner."""
+    """The dependencies among the commands of one Runner.
 
-    def __init__(self) -> None:
+    Args:
+        option: the option of `Command` that names them.
+    """
+
+    def __init__(self, option: Literal["after", "restart_with"] = "after") -> None:
+        self._option = option
         self._needs: dict[str, Needs] = {}
         self._needed_by: defaultdict[str, list[str]] = defaultdict(list)
 
@@ -70,8 +75,10 @@ class Dependencies:
         try:
             TopologicalSorter(self._needs).prepare()
         except CycleError as error:
-            cycle = " after ".join(repr(name) for name in reversed(error.args[1]))
-            raise CommandError(f"after: commands wait for one another: {cycle}") from None
+            is_after = self._option == "after"
+            what, link = ("wait for", " after ") if is_after else ("restart with", " with ")
+            cycle = link.join(repr(name) for name in reversed(error.args[1]))
+            raise CommandError(f"{self._option}: commands {what} one another: {cycle}") from None
 
     def dependents(self, name: str) -> Iterator[str]:
         """Yield the commands that need the command, directly or through others; each once."""
@@ -98,25 +105,30 @@ class Dependencies:
 
 
 def needs_among(
-    command: Command, known: Mapping[str, Command], replicas: Mapping[str, Sequence[str]]
+    option: Literal["after", "restart_with"],
+    command: Command,
+    known: Mapping[str, Command],
+    replicas: Mapping[str, Sequence[str]],
 ) -> Needs:
     """Return the dependencies of `command`, with replicas in place of their common name.
 
     Args:
+        option: the option that names them.
         command: the command.
-        known: all commands that may be waited for, by name.
+        known: all commands that may be named, by name.
         replicas: the names of the replicas, by their common name.
 
     Raises:
-        CommandError: `command` waits for a command that does not exist.
+        CommandError: `command` names a command that does not exist.
     """
     needs: Needs = {}
-    for name, condition in command.after.items():
+    named = command.after if option == "after" else dict.fromkeys(command.restart_with)
+    for name, condition in named.items():
         for each in replicas.get(name, [name]):
             if each not in known:
                 names = ", ".join(repr(other) for other in known) or "none"
                 raise CommandError(
-                    f"command {command.name!r}: after: there is no command {name!r}; "
+                    f"command {command.name!r}: {option}: there is no command {name!r}; "
                     f"there are: {names}"
                 )
             needs[each] = condition

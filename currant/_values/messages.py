@@ -96,12 +96,15 @@ class Restarting:
         attempt: the number of the next attempt, from 2.
         delay: seconds until the restart.
         time: seconds since the epoch.
+        reason: why the command is restarted although it did not end by itself, such as ``src/app.py
+            changed``; None: by its policy, or by `Job.restart`.
     """
 
     command: str
     attempt: int
     delay: float
     time: float
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

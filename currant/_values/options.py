@@ -55,8 +55,8 @@ COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_RUNNER_OPTIONS.split(", "), _
 _COMMAND_OPTIONS = (
     "name, cwd, env, inherit_env, stdin, pty, new_session, umask, user, group, extra_groups, "
     "limits, nice, listen, success_codes, stop_command, stop_signal, ready, alive, "
-    "failure_threshold, after, replicas, color, line_limit, flush_after, idle_timeout, "
-    "max_output, host, resources"
+    "failure_threshold, after, watch, restart_with, replicas, color, line_limit, flush_after, "
+    "idle_timeout, max_output, host, resources"
 )
 
 _REDIRECTION = f"{_IN_COMMAND}, for a file; to read the output, {_OUTPUT}"

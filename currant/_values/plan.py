@@ -38,6 +38,7 @@ class Plan:
 
     Attributes:
         dependencies: the dependencies among the commands.
+        restart_links: which commands restart with which.
 
     Raises:
         CommandError: a command is wrong, or commands wait for one another.
@@ -55,9 +56,12 @@ class Plan:
         }
         self._commands = {each.name: each for several in named.values() for each in several}
         self.dependencies = Dependencies()
+        self.restart_links = Dependencies("restart_with")
         for command in self._commands.values():
             self.dependencies.add(command.name, self._needs_of(command))
+            self.restart_links.add(command.name, self._restarts_of(command))
         self.dependencies.check()
+        self.restart_links.check()
         self._check_files(self._commands.values())
 
     @property
@@ -83,16 +87,17 @@ class Plan:
                 f"command {built.name!r}: replicas are for the commands that a Runner is built "
                 "with; start each replica by itself"
             )
-        needs, name = self._needs_of(built), built.name
+        needs, restarts, name = self._needs_of(built), self._restarts_of(built), built.name
         is_known = not isinstance(name, DefaultName) and name in self._commands
         if is_known and may_run_again(name):
             named = built
             self._check_files_of(named, may_run_again)
-            self.dependencies.replace(name, needs)
+            self._replace_links(name, needs, restarts)
         else:
             named = self._names.give(built)
             self._check_files_of(named, may_run_again)
             self.dependencies.add(named.name, needs)
+            self.restart_links.add(named.name, restarts)
         self._commands[named.name] = named
         return named
 
@@ -103,6 +108,15 @@ class Plan:
     def to_launch(self, command: Command) -> Command:
         """Return `command` with the policies that a launcher has to know."""
         return with_policies(command, self.policies_of(command))
+
+    def _replace_links(self, name: str, needs: Needs, restarts: Needs) -> None:
+        before = self.dependencies[name]
+        self.dependencies.replace(name, needs)
+        try:
+            self.restart_links.replace(name, restarts)
+        except CommandError:
+            self.dependencies.replace(name, before)
+            raise
 
     def _check_files_of(self, command: Command, has_ended: Callable[[str], bool]) -> None:
         """Check the files of one more command, beside those of the commands that have not ended."""
@@ -115,7 +129,7 @@ class Plan:
 
     def _needs_of(self, command: Command) -> Needs:
         """Return the dependencies of `command`, after a check that they can be met."""
-        needs = needs_among(command, self._commands, self._replicas)
+        needs = needs_among("after", command, self._commands, self._replicas)
         for other, condition in needs.items():
             restart = self.policies_of(self._commands[other]).restart
             if condition == "succeeded" and restart.is_endless:
@@ -124,6 +138,9 @@ class Plan:
                     "its restart policy restarts it forever; wait until it is 'ready' or 'started'"
                 )
         return needs
+
+    def _restarts_of(self, command: Command) -> Needs:
+        return needs_among("restart_with", command, self._commands, self._replicas)
 
 
 def policies_of(command: Command, defaults: Policies) -> Policies:

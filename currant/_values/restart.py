@@ -129,9 +129,11 @@ class Again(NamedTuple):
 
     Attributes:
         delay: seconds to wait first.
+        reason: why, if neither the policy nor a call has asked for that.
     """
 
     delay: float
+    reason: str | None = None
 
 
 Decision: TypeAlias = Done | Again

@@ -69,7 +69,8 @@ def encode(  # noqa: C901, PLR0911 - a row for each message
             return _head("skipped", message) | _encode_error(message.error)
         case Restarting():
             fields = {"attempt": message.attempt, "delay": message.delay}
-            return _head("restarting", message) | fields
+            reason = {} if message.reason is None else {"reason": message.reason}
+            return _head("restarting", message) | fields | reason
         case Failed():
             attempt = {"attempt": message.attempt}
             return _head("failed", message) | attempt | _encode_error(message.error)
@@ -173,7 +174,9 @@ def _decode_about_command(  # noqa: PLR0911 - a row for each type
             error = cast("DependencyError", _decode_error(encoded))
             return Skipped(command, error, time)
         case "restarting":
-            return Restarting(command, _attempt(encoded), _seconds(encoded, "delay"), time)
+            reason = None if encoded.get("reason") is None else _get(encoded, "reason", str)
+            delay = _seconds(encoded, "delay")
+            return Restarting(command, _attempt(encoded), delay, time, reason)
         case "failed":
             failure = cast("LaunchError", _decode_error(encoded))
             return Failed(command, failure, _attempt(encoded), time)

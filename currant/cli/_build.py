@@ -16,6 +16,7 @@ from currant._values.launch_spec import SILENT
 from currant._values.names import Names, name_all
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
+from currant._values.watch import Watch
 from currant.cli._display import build_display, build_log, flush_after, output_fit
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
@@ -109,6 +110,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
     colors = _choose_colors(names, options["colors"])
     variables = read_env_files(options["env_file"])
     hosts = build_hosts(options)
+    watch = _watch(options)
     commands = [
         Command.shell(
             with_exec(line),
@@ -121,6 +123,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
             idle_timeout=options["idle_timeout"],
             max_output=options["max_output"],
             flush_after=flush_after(options, len(lines)),
+            watch=watch,
         )
         for line, name, color in zip(lines, names, colors, strict=True)
     ]
@@ -324,6 +327,21 @@ def _stdin(options: Options) -> Silent | int | None:
     """
     places: dict[str, Silent | int | None] = {"open": SILENT, "null": None, "pipe": PIPE}
     return places[options["stdin"]]
+
+
+def _watch(options: RunOptions) -> Watch | None:
+    """Return the files whose changes restart all commands.
+
+    Raises:
+        CommandError: the options do not fit one another.
+    """
+    if not options["watch"]:
+        if options["watch_ignore"]:
+            raise CommandError("--watch-ignore requires --watch")
+        return None
+    if options["hosts"] or options["hosts_file"]:
+        raise CommandError("--watch and --hosts cannot be combined")
+    return Watch(options["watch"], ignore=options["watch_ignore"])
 
 
 def build_runner(

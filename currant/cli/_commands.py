@@ -111,6 +111,19 @@ def currant() -> None:
     metavar="COMMAND",
     help="Run COMMAND when all others have ended, also after Ctrl-C; may be repeated.",
 )
+@click.option(
+    "--watch",
+    multiple=True,
+    metavar="PATH",
+    help="Restart the commands when this file, or a file below this folder, changes; may be "
+    "repeated.  A command that has ended starts again.",
+)
+@click.option(
+    "--watch-ignore",
+    multiple=True,
+    metavar="PATTERN",
+    help="Do not watch these files, besides those that .gitignore names; may be repeated.",
+)
 @click.option("-p", "--prefix", metavar="TEXT", help=PREFIX_HELP)
 @prefix_length_option("-l")
 @click.option("-q", "--quiet", is_flag=True, help="Hide currant's own messages.")

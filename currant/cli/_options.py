@@ -74,6 +74,8 @@ class RunOptions(Options):
     env_file: Sequence[str]
     max_processes: int | None
     quiet: bool
+    watch: Sequence[str]
+    watch_ignore: Sequence[str]
 
 
 class StartOptions(Options):

@@ -162,7 +162,9 @@ async def _run(runner: Runner, success: str, server: StackServer | None) -> int:
         reasons.append(status_without_output(error))
     if reasons:
         return reasons[0]
-    return exit_status(select_results(list(results.values()), success, list(runner.jobs)))
+    # A command that has ended may have been run again, for example because of a change.
+    last = [runner.results[name] for name in results]
+    return exit_status(select_results(last, success, list(runner.jobs)))
 
 
 async def _listen(server: StackServer, runner: Runner) -> Control | None:

@@ -77,7 +77,7 @@ class Description:
         return "error" in self.fields or "host" in self.fields
 
 
-def describe(  # noqa: C901, PLR0911 - a row for each message
+def describe(  # noqa: C901, PLR0911, PLR0912 - a row for each message
     message: EventMessage, commands: Mapping[str, Command]
 ) -> Description:
     """Describe `message`; `commands` are the commands of the Runner, by name."""
@@ -93,8 +93,10 @@ def describe(  # noqa: C901, PLR0911 - a row for each message
         case Exited(exit=end):
             expected = is_expected(end, commands.get(message.command))
             return Description("exited", str(end), {"exit": end}, expected)
-        case Restarting(delay=delay):
+        case Restarting(delay=delay, reason=None):
             return Description("restarting", f"restarting in {delay:.1f} s", {"delay": delay})
+        case Restarting(delay=delay, reason=reason):
+            return Description("restarting", f"restarting: {reason}", {"delay": delay})
         case Failed(error=error):
             text = _failure("cannot be started", message.command, error)
             return Description("failed", text, {"error": error})

@@ -44,7 +44,7 @@ class JSONSink:
       ``error_fields`` (an object with the attributes that the class documents)
     - exited: ``attempt``, ``exit``: an object with ``code`` and ``signal`` (either is null),
       ``stopped``, ``forced`` and ``timed_out``
-    - restarting: ``attempt`` (the next attempt), ``delay`` in seconds
+    - restarting: ``attempt`` (the next attempt), ``delay`` in seconds, and perhaps ``reason``
     - failed: ``attempt``, ``error``, ``error_type``, ``error_fields``
     - skipped: ``error``, ``error_type``, ``error_fields``
     - dropped: ``lines``, a number

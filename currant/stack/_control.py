@@ -110,7 +110,8 @@ class Control:
         if self._runner.barrier.thrown:
             return True
         is_held = self._changes > 0 or bool(self._stopped - self._gone)
-        return not is_held and all(job.state == "ended" for job in self._runner.jobs.values())
+        jobs = self._runner.jobs.values()
+        return not is_held and all(job.state == "ended" and not job.is_watched for job in jobs)
 
     @contextmanager
     def _changing(self) -> Generator[None]:
