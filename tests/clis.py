@@ -239,7 +239,7 @@ def start_on_terminal(
     """Start currant on a terminal of its own, on which `type_on` types.
 
     `before` is a program that starts currant, with its own arguments.  `columns` is the width of
-    the terminal; 0: unknown.
+    the terminal; 0: unknown.  With ``env={"CI": ""}`` there are a status line and keys.
     """
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(ours, (24 if columns else 0, columns))
@@ -250,7 +250,7 @@ def start_on_terminal(
             stdout=terminal if stdout == subprocess.PIPE else stdout,
             stderr=terminal if stderr == subprocess.PIPE else stderr,
             cwd=cwd,
-            env=environment({"TERM": "xterm", **env}),
+            env=environment({"TERM": "xterm", "CI": "1", **env}),
             start_new_session=True,
         )
     except BaseException:
@@ -271,7 +271,7 @@ def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
         "COLORTERM",
         "TTY_COMPATIBLE",
     )
-    unwanted = (*colors, "COLUMNS", "TERM", "TMUX")
+    unwanted = (*colors, "CI", "COLUMNS", "TERM", "TMUX")
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
 
 

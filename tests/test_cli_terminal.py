@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import subprocess
-import tempfile
-import time
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
@@ -17,15 +13,14 @@ from tests.clis import (
     COLOR,
     CURRANT,
     PAUSES,
-    ROOT,
-    environment,
     plain,
     type_on,
 )
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.tmux import Tmux
+from tests.waiting import EXEC_FOREVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.clis import Start
@@ -179,7 +174,7 @@ def test_progress_line_is_shown_for_queued_commands(on_terminal: Start, gate: Ga
     cli.read_until(b"currant: 1/2 done, 1 running, 0 failed")
     gate.open()
     out = cli.end().out
-    assert b"currant: 2/2 done, 0 running, 1 failed\r\x1b[K" in out
+    assert b"currant: 2/2 done, 0 running, 1 failed\r\r\x1b[J" in out
     short = on_terminal("-m", "2", "-n", "a,b", "echo 1", "exit 3").end().out
     assert b"done" not in short
 
@@ -253,46 +248,6 @@ def test_commands_get_no_columns_without_a_terminal(start: Start) -> None:
 # ---- in tmux ----
 
 
-class Tmux:
-    """A separate tmux server with one window that runs a shell."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._socket = f"currant-test-{uuid4()}"
-        # tmux leaves its socket behind, so each server has its own directory. The directory's
-        # path is short because the path of a socket must be short.
-        self._folder = tempfile.TemporaryDirectory(dir="/tmp")
-        folder = {"TMUX_TMPDIR": self._folder.name}
-        self._env = environment({"ENV": "", "TERM": "xterm", **folder, **env})
-        self("new-session", "-d", "-x", "100", "-y", "40", "-c", str(ROOT), "exec sh")
-        self.type("PS1='prompt> '")
-
-    def __call__(self, *arguments: str) -> str:
-        """Run a tmux command and return its output."""
-        command = ["tmux", "-L", self._socket, "-f", "/dev/null", *arguments]
-        return subprocess.run(
-            command, env=self._env, capture_output=True, timeout=LIMIT, check=True, text=True
-        ).stdout
-
-    def type(self, line: str) -> None:
-        """Type `line` and Enter."""
-        self("send-keys", "-l", line)
-        self("send-keys", "Enter")
-
-    def wait_for(self, *patterns: str) -> str:
-        """Wait until the screen matches each of `patterns`; return the screen."""
-        deadline = time.monotonic() + LIMIT
-        while True:
-            screen = self("capture-pane", "-p", "-J")
-            if all(re.search(pattern, screen, re.MULTILINE) for pattern in patterns):
-                return screen
-            assert time.monotonic() < deadline, f"waiting for {patterns} on the screen:\n{screen}"
-
-    def close(self) -> None:
-        """End the server and all processes in its windows."""
-        self("kill-server")
-        self._folder.cleanup()
-
-
 @pytest.fixture
 def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
     """Start a tmux shell with currant in ``$currant`` and commands in ``$web`` and so on."""
@@ -301,6 +256,7 @@ def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
     saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {gate.wait}"
     tmux = Tmux(
         {
+            "CI": "1",
             "currant": " ".join(CURRANT),
             "web": f"{lifeline.hold('web')}; echo listening; {EXEC_FOREVER}",
             "tick": f"{lifeline.hold('tick')}; seq 3; {EXEC_FOREVER}",

@@ -718,7 +718,8 @@ async def test_progress_line_stays_below_the_output_on_a_terminal(terminal: Term
     sink = ConsoleSink(terminal.file, terminal.file, color="never", quiet=True, progress=True)
     await play(sink, messages, [A, LONG])
     below = "currant: {} done, {} running, {} failed"
-    clear = "\r\x1b[K"
+    clear = "\r\x1b[J"
+    below += "\r"
     assert terminal.close().decode() == "".join(
         [
             below.format("0/2", 0, 0),
@@ -739,8 +740,21 @@ async def test_progress_line_fits_the_terminal_and_follows_only_whole_lines(
     terminal.resize(13)
     sink = ConsoleSink(terminal.file, terminal.file, color="never", progress=True)
     await play(sink, [out("a", b"1"), out("a", b"2\n")], [A])
-    begin, end = b"currant: 0/1\r\x1b[Ka | 1", b"2\ncurrant: 0/1\r\x1b[K"
+    begin, end = b"currant: 0/1\r\r\x1b[Ja | 1", b"2\ncurrant: 0/1\r\r\x1b[J"
     assert terminal.close() == begin + end
+
+
+async def test_output_of_a_command_can_be_shown_as_written(terminal: Terminal) -> None:
+    """Without labels, and with the sequences that move the cursor; other lines begin anew."""
+    sink = ConsoleSink(terminal.file, terminal.file, color="never", verbatim=["a"], mode="group")
+    messages: list[BatchMessage] = [
+        out("a", b"name? \x08\x1b[5D"),
+        out("longer", b"1\n"),
+        exited("longer"),
+        out("a", b"me\n"),
+    ]
+    await play(sink, messages, [A, LONG])
+    assert terminal.close() == b"name? \x08\x1b[5D\nlonger | 1\nme\n"
 
 
 async def test_progress_line_is_not_written_to_a_file() -> None:

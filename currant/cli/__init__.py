@@ -12,6 +12,7 @@ Read in the order in which a call passes through the modules:
    says which command's end stops the others.  `_peers` has advice on options of other programs.
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` says which
    signals do what, and `_init` is the process with PID 1 in a container.
+   `_view` decides what goes on at the terminal meanwhile, which the package `currant.view` does.
 4. `_start` is ``currant start``, which listens for clients, with `_stack_place`.  `_stack_group`
    has the subcommands that are such clients (`_ps`, `_logs`, `_attach`, `_reload`,
    `_stack_commands`), and `_clients` what they share.

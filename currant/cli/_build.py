@@ -17,12 +17,19 @@ from currant._values.names import Names, name_all
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant._values.watch import Watch
-from currant.cli._display import build_display, build_log, flush_after, output_fit
+from currant.cli._display import (
+    build_display,
+    build_log,
+    flush_after,
+    label_width,
+    output_fit,
+)
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
 from currant.cli._remark import StopRemark
 from currant.cli._scripts import expand_scripts, fill_placeholders
 from currant.cli._selection import check_success, select_commands
+from currant.cli._view import build_view, with_terminals
 from currant.config._env_files import read_env_files
 from currant.config._procfile import (
     expand_instances,
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
     from currant._values.launch_spec import Silent
     from currant.cli._options import Options, RunOptions, StartOptions
     from currant.cli._stack_place import StackPlace
+    from currant.cli._view import View
     from currant.config._procfile import Application, Instance
     from currant.hosts import Hosts
     from currant.sinks import Event
@@ -94,6 +102,8 @@ class Prepared(NamedTuple):
     """The options with those of a configuration; None: as they were given."""
     server: StackServer | None = None
     """Listens for clients; None: nobody can talk to the commands."""
+    view: View | None = None
+    """What goes on at the terminal; None: nothing but the output."""
 
 
 def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prepared:
@@ -372,6 +382,8 @@ def build_runner(
     at_a_time = min(len(shown), policies.get("max_processes") or len(shown))
     links = 0 if hosts is None else len(hosts.hosts)
     raise_file_limit(at_a_time * FILES_PER_COMMAND + links * FILES_PER_HOST + OTHER_FILES)
+    terminals = with_terminals(commands, options, label_width(shown, options, hidden))
+    commands = terminals.commands
     remark, back = StopRemark(), HostRemark()
     record = None if hosts is None else HostRecord()
     show = build_display(
@@ -383,6 +395,7 @@ def build_runner(
         quiet=quiet,
         progress=at_a_time < len(shown) or options["same"],
         log=None if stack is None else stack.log,
+        verbatim=terminals.verbatim,
     )
     others: list[Sink | None] = [record, None if stack is None else stack.history]
     sinks = [show, *build_log(options, by_host=hosts is not None)]
@@ -395,7 +408,7 @@ def build_runner(
         **policies,
     )
     remark.runner = runner
-    return Prepared(runner, record)
+    return Prepared(runner, record, view=build_view(show, options, terminals))
 
 
 def with_replicas(commands: Sequence[Command]) -> list[Command]:

@@ -11,6 +11,7 @@ from currant._values.command import FLUSH_AFTER
 from currant._values.errors import CommandError
 from currant.cli._env import output_variables
 from currant.cli._selection import without_output_of
+from currant.cli._view import wants_keys
 from currant.sinks import DEFAULT_PREFIX, ConsoleSink, DirectorySink, JSONSink
 from currant.sinks._files import is_same_place, terminal_columns
 from currant.sinks._templates import label_columns, line_of
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from currant.sinks._events import EventMessage
     from currant.sinks._files import SyncFile
 
-__all__ = ["build_display", "build_log", "flush_after", "log_sinks", "output_fit"]
+__all__ = [
+    "build_display",
+    "build_log",
+    "flush_after",
+    "label_width",
+    "log_sinks",
+    "output_fit",
+]
 
 STDOUT, STDERR = 1, 2
 
@@ -57,10 +65,8 @@ def output_fit(
     prefix = _prefix(commands, options, hidden)
     shown = not options["json"]
     columns = terminal_columns(STDOUT) if shown else None
-    if columns and not options["raw"]:
-        by_name = {each.name: each for each in commands if each.name not in hidden}
-        label = label_columns(prefix, by_name, timestamps=options["timestamps"])
-        columns = max(1, columns - label)
+    if columns:
+        columns = max(1, columns - label_width(commands, options, hidden))
     variables = output_variables(given, options["color"], shown=shown, columns=columns or None)
     stderr = _stderr(prefix, options)
 
@@ -77,6 +83,15 @@ def output_fit(
 def _has_both_pipes(command: Command) -> bool:
     """Return whether stdout and stderr come to currant, so that currant may merge them."""
     return command.stdout is None and command.stderr == "separate"
+
+
+def label_width(commands: Sequence[Command], options: Options, hidden: Collection[str]) -> int:
+    """Return the columns that the label before each line takes."""
+    if options["raw"] or options["json"]:
+        return 0
+    prefix = _prefix(commands, options, hidden)
+    by_name = {each.name: each for each in commands if each.name not in hidden}
+    return label_columns(prefix, by_name, timestamps=options["timestamps"])
 
 
 def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:
@@ -111,8 +126,11 @@ def build_display(
     quiet: bool,
     progress: bool,
     log: SyncFile | None = None,
+    verbatim: Collection[str] = (),
 ) -> Sink:
     """Return the sink that shows the output, in a file if `log` is one.
+
+    It is a `ViewConsole` if a person has keys.
 
     Raises:
         CommandError: two options exclude each other.
@@ -129,7 +147,8 @@ def build_display(
     for each in MODES:
         if options[each]:
             mode = each
-    return ConsoleSink(
+    has_keys = log is None and wants_keys(options, quiet=quiet)
+    return _console_class(has_keys=has_keys)(
         log,
         log,
         prefix=_prefix(commands, options, hidden),
@@ -139,9 +158,18 @@ def build_display(
         mode=mode,
         texts=texts,
         remark=remark,
-        progress=progress and not quiet,
+        progress=(progress or has_keys) and not quiet,
         hidden=hidden,
+        verbatim=verbatim,
     )
+
+
+def _console_class(*, has_keys: bool) -> type[ConsoleSink]:
+    if not has_keys:
+        return ConsoleSink
+    from currant.view import ViewConsole  # noqa: PLC0415 - for a person alone
+
+    return ViewConsole
 
 
 def _prefix(commands: Sequence[Command], options: Options, hidden: Collection[str]) -> str:

@@ -61,6 +61,9 @@ class Options(HostOptions):
     cgroup: Literal["no", "yes", "auto"]
     wrap: tuple[str, ...]
     stdin: Literal["open", "null", "pipe"]
+    interactive: str | None
+    pty: bool
+    keys: bool
     success: str
 
 

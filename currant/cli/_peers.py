@@ -8,6 +8,8 @@ _KILL_FAILURE = "--kill-others-on failure"
 _SECONDS = "the number is in seconds"
 
 _INSTEAD = {
+    "--handle-input": "--interactive NAME",
+    "--default-input-target": "--interactive NAME",
     "--kill-others": "--kill-others-on exit",
     "--kill-others-on-fail": _KILL_FAILURE,
     "--kill-signal": "--stop-signal",

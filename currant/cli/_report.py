@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from currant._supervisor.runner import Runner
     from currant.cli._build import Prepared
     from currant.cli._options import Options
+    from currant.cli._view import View
     from currant.stack._server import StackServer
 
 __all__ = ["USAGE_ERROR", "report_error", "run_and_report"]
@@ -43,7 +44,7 @@ def run_and_report(
     except (CurrantError, ValueError) as error:
         return report_error(error)
     options = prepared.options or options
-    status = _run(prepared.runner, options["success"], prepared.server)
+    status = _run(prepared.runner, options["success"], prepared.server, prepared.view)
     if later is not None and prepared.runner.jobs:  # There are jobs if the commands could start.
         failure = _run(later.runner, "all")
         status = status or failure
@@ -52,10 +53,12 @@ def run_and_report(
     return status
 
 
-def _run(runner: Runner, success: str, server: StackServer | None = None) -> int:
+def _run(
+    runner: Runner, success: str, server: StackServer | None = None, view: View | None = None
+) -> int:
     """Run a Runner, report an error, and return the exit status."""
     try:
-        return run_commands(runner, success, server)
+        return run_commands(runner, success, server, view)
     except (CurrantError, ValueError) as error:
         return report_error(error)
 

@@ -12,6 +12,7 @@ import stat
 import sys
 import warnings
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
     from currant._values.results import Result
+    from currant.cli._view import View
     from currant.stack._control import Control
     from currant.stack._server import StackServer
 
@@ -76,7 +78,12 @@ STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
 """The shell's exit status for a program that wrote into a pipe without a reader."""
 
 
-def run_commands(runner: Runner, success: str = "all", server: StackServer | None = None) -> int:
+def run_commands(
+    runner: Runner,
+    success: str = "all",
+    server: StackServer | None = None,
+    view: View | None = None,
+) -> int:
     """Run all commands of a Runner until they have ended, and return the exit status.
 
     The status is a `SignalStatus` if a signal has ended currant.
@@ -85,10 +92,11 @@ def run_commands(runner: Runner, success: str = "all", server: StackServer | Non
         runner: a Runner that has not been entered yet.
         success: the commands whose failure sets the exit status, as for `select_results`.
         server: listens for clients; the Runner was built with `keep_open` then.
+        view: what goes on at the terminal meanwhile.
     """
     try:
         with showing_warnings():
-            return anyio.run(_run, runner, success, server)
+            return anyio.run(_run, runner, success, server, view)
     except CurrantError:
         raise
     except OSError as error:
@@ -124,7 +132,7 @@ def print_error(text: str) -> None:
         print(f"{start}currant: {text}", file=sys.stderr, flush=True)
 
 
-async def _run(runner: Runner, success: str, server: StackServer | None) -> int:
+async def _run(runner: Runner, success: str, server: StackServer | None, view: View | None) -> int:
     """Run until all commands have ended, and return the exit status.
 
     The first reason from outside (a signal, or a reader that is gone) sets the status.  Without
@@ -147,8 +155,10 @@ async def _run(runner: Runner, success: str, server: StackServer | None) -> int:
             ):
                 control = None if server is None else await _listen(server, runner)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(pause_and_resume, runner, pause_signals)
-                    tasks.start_soon(forward_signals, runner, forwarded_signals)
+                    tasks.start_soon(partial(pause_and_resume, runner, pause_signals, view=view))
+                    tasks.start_soon(forward_signals, runner, forwarded_signals, view)
+                    if view is not None:
+                        tasks.start_soon(view.run, runner)
                     if _is_pipe(STDOUT):
                         tasks.start_soon(_stop_without_reader, runner, reasons)
                     await _record_results(runner, control, results)
@@ -249,9 +259,13 @@ async def _record_result(job: Job, results: dict[str, Result], control: Control 
         control.note_end()
 
 
-async def forward_signals(runner: Runner, received: AsyncIterator[signals.Signals]) -> None:
+async def forward_signals(
+    runner: Runner, received: AsyncIterator[signals.Signals], view: View | None = None
+) -> None:
     """Send each signal to the process groups of all commands."""
     async for signal in received:
+        if signal == signals.SIGWINCH and view is not None:
+            await view.resize(runner)
         await runner.send_signal(signal)
 
 
@@ -259,6 +273,7 @@ async def pause_and_resume(
     runner: Runner,
     received: AsyncIterator[signals.Signals],
     before_resume: Callable[[], None] = lambda: None,
+    view: View | None = None,
 ) -> None:
     """Forward SIGTSTP (Ctrl-Z) and SIGCONT (``fg``, ``bg``) to the commands.
 
@@ -266,6 +281,7 @@ async def pause_and_resume(
         runner: the Runner.
         received: the signals.
         before_resume: called each time before the commands go on.
+        view: what goes on at the terminal; it gives the terminal back for the pause.
     """
     async for signal in received:
         if signal == signals.SIGCONT:
@@ -280,7 +296,11 @@ async def pause_and_resume(
             if isinstance(runner.launcher, Holder):
                 with anyio.move_on_after(HOLD_LIMIT):
                     await runner.launcher.hold()
+            if view is not None:
+                await view.pause()
             pause_this_process()
+            if view is not None:
+                view.resume()
             with anyio.move_on_after(PAUSE_GRACE):
                 await anext(received)  # SIGCONT, but not if the system has ignored the pause
             before_resume()

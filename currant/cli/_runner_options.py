@@ -160,6 +160,23 @@ RUNNER_OPTIONS = (
         "pipe, a pipe that `currant send` and `attach` write to.",
     ),
     click.option(
+        "-i",
+        "--interactive",
+        metavar="NAME",
+        help="Give the input of the terminal to this command, instead of the keys (see --no-keys).",
+    ),
+    click.option(
+        "--pty",
+        is_flag=True,
+        help="Run each command in a terminal of its own, of the size of this one.",
+    ),
+    click.option(
+        "--keys/--no-keys",
+        default=True,
+        help="On a terminal, show a status line below the output, and take keys: ? lists them.  "
+        "[default: --keys, unless CI is set or TERM=dumb]",
+    ),
+    click.option(
         "--kill-mode",
         type=click.Choice(get_args(KillMode)),
         default="group",

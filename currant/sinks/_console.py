@@ -90,6 +90,8 @@ class ConsoleSink(ThreadedSink):
         progress: whether a terminal on stderr shows below the output how many commands are done;
             not if ``TERM=dumb``.
         hidden: names of commands whose output is not shown; texts about their events are.
+        verbatim: names of commands whose output is shown as in the mode ``"raw"``, such as one
+            that a person talks to.
 
     Raises:
         ValueError: when built: a template or an option is invalid.
@@ -112,6 +114,7 @@ class ConsoleSink(ThreadedSink):
         remark: Callable[[EventMessage], str | None] | None = None,
         progress: bool = False,
         hidden: Collection[str] = (),
+        verbatim: Collection[str] = (),
     ) -> None:
         super().__init__()
         out = _OutputFile(_usable(sys.stdout) if stdout is None else stdout, color)
@@ -121,13 +124,24 @@ class ConsoleSink(ThreadedSink):
         in_color = out.in_color or err.in_color
         templates = Templates(prefix, timestamps, texts, in_color=in_color, hidden=hidden)
         self._formatter = Formatter(
-            out.writer, err.writer, templates, mode, remark, quiet=quiet, hidden=hidden
+            out.writer,
+            err.writer,
+            templates,
+            mode,
+            remark,
+            quiet=quiet,
+            hidden=hidden,
+            verbatim=verbatim,
         )
         # Texts about events come first, since the reader of stdout may be stuck.
         self._outputs = {output.writer: output for output in (err, out)}
-        self._progress = ProgressLine() if progress and err.can_rewind else None
+        self._progress = self._new_progress() if progress and err.can_rewind else None
         if self._progress is not None:
             err.progress = self._progress
+
+    def _new_progress(self) -> ProgressLine:
+        """Return the line to show below the output."""
+        return ProgressLine()
 
     def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
         self._write(self._formatter.format(backlog, commands))
@@ -145,9 +159,9 @@ class ConsoleSink(ThreadedSink):
         for writer, chunk in outputs:
             self._outputs[writer].add(chunk)
 
-    def _flush(self) -> None:
+    def _flush(self, *, is_resized: bool = False) -> None:
         for output in self._outputs.values():
-            output.flush()
+            output.flush(is_resized=is_resized)
 
 
 class _Nowhere:
@@ -207,13 +221,14 @@ class _OutputFile:
         if self._size >= BYTES_PER_WRITE:
             self.flush()
 
-    def flush(self) -> None:
+    def flush(self, *, is_resized: bool = False) -> None:
         """Write the chunks, and the progress line below them."""
         chunks, size = self._waiting, self._size
         self._waiting, self._size = [], 0
         if self.progress is not None:
             fits = self.writer.is_at_line_start
-            before, below = self.progress.wrap(self.file.columns, fits=fits, changed=size > 0)
+            changed = size > 0 or is_resized
+            before, below = self.progress.wrap(self.file.columns, fits=fits, changed=changed)
             chunks = [before, *chunks, below]
         if any(chunks):
             self.file.write(chunks)

@@ -50,6 +50,7 @@ class Formatter:
         remark: returns a further text for an event, or None.
         quiet: whether texts about events are left out.
         hidden: names of commands whose output is left out.
+        verbatim: names of commands whose output is shown as written, whatever the mode.
 
     Raises:
         ValueError: the mode is unknown.
@@ -65,6 +66,7 @@ class Formatter:
         *,
         quiet: bool,
         hidden: Collection[str] = (),
+        verbatim: Collection[str] = (),
     ) -> None:
         check_choice("mode", mode, get_args(Mode))
         self._out, self._err = out, err
@@ -73,6 +75,7 @@ class Formatter:
         self._remark = remark
         self._quiet = quiet
         self._hidden = hidden
+        self._verbatim = verbatim
         self._spools: dict[str, OutputSpool] = {}
         self._same = _new_same() if mode == "same" else None
         self._has_warned = False  # that a spool has no room
@@ -133,14 +136,16 @@ class Formatter:
     def _output_of(self, batch: Batch) -> Iterator[Output]:
         if batch.command in self._hidden:
             return
-        if self._same is not None:
+        if batch.command in self._verbatim:
+            yield from self._formatted(batch)
+        elif self._same is not None:
             self._hold(self._same, batch)
         else:
             yield from self._spool(batch) if self._mode == "group" else self._formatted(batch)
 
     def _formatted(self, batch: Batch) -> Iterator[Output]:
         writer = self._out if batch.stream == "stdout" else self._err
-        if self._mode == "raw":
+        if self._mode == "raw" or batch.command in self._verbatim:
             parts = writer.as_written(batch)
         else:
             label, style = self._templates.label(batch)

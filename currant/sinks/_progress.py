@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from currant._values.lines import Batch
 from currant._values.state import QUEUED, state_after
 
 if TYPE_CHECKING:
@@ -19,40 +20,41 @@ __all__ = ["ProgressLine"]
 UNKNOWN_WIDTH = 80
 """Columns of a terminal that reports no width, as some terminals do before they are shown."""
 
-ERASE = b"\r\x1b[K"
-"""Clears the line of the cursor, on a terminal."""
+ERASE = b"\r\x1b[J"
+"""Clears the line of the cursor and what is below it, on a terminal."""
 
 
 class ProgressLine:
-    """How many commands are done, running and failed."""
+    """How many commands are done, running and failed.
+
+    The cursor stays at the start of the line: if the terminal becomes narrower and wraps the line,
+    the cursor goes with its start, and all rows of the line are below it.
+    """
 
     def __init__(self) -> None:
+        self._commands: Mapping[str, Command] = {}
         self._states: dict[str, CommandState] = {}
-        self._counts: Counter[Phase] = Counter()
-        self._text = ""
-        self._shown = b""
+        self._by_phase: defaultdict[Phase, dict[str, None]] = defaultdict(dict)
+        self._is_shown = False
+        self._written = b""
 
     def follow(self, backlog: Iterable[BatchMessage], commands: Mapping[str, Command]) -> None:
-        """Count the commands by their states after `backlog`."""
+        """Count the commands by their states after `backlog`, and show the line."""
+        self._commands = commands
+        self._is_shown = True
         for message in backlog:
             name = message.command
-            if name is None:
+            if name is None or isinstance(message, Batch):
                 continue
             before = self._states.get(name, QUEUED)
             after = state_after(message, before, commands.get(name))
             self._states[name] = after
-            self._counts[before.phase] -= 1
-            self._counts[after.phase] += 1
-        counts = self._counts
-        done = sum(counts[end] for end in ("succeeded", "failed", "stopped", "skipped"))
-        running = counts["running"] + counts["ready"]
-        self._text = (
-            f"currant: {done}/{len(commands)} done, {running} running, {counts['failed']} failed"
-        )
+            self._by_phase[before.phase].pop(name, None)
+            self._by_phase[after.phase][name] = None
 
     def clear(self) -> None:
         """Show no line from the next output on."""
-        self._text = ""
+        self._is_shown = False
 
     def wrap(self, columns: int | None, *, fits: bool, changed: bool) -> tuple[bytes, bytes]:
         """Return the bytes to write before and after some output, so that the line is below it.
@@ -60,12 +62,23 @@ class ProgressLine:
         Args:
             columns: the width of the terminal; None if unknown.
             fits: whether the output ends with a whole line, so that there is room for this line.
-            changed: whether there is any output.
+            changed: whether there is any output, or the terminal was resized.
         """
         width = (columns or UNKNOWN_WIDTH) - 1
-        line = self._text[:width].encode() if fits else b""
-        if not changed and line == self._shown:
+        text = self._line(width) if fits and self._is_shown else ""
+        line = text.encode(errors="backslashreplace") + b"\r" if text else b""
+        if not changed and line == self._written:
             return b"", b""
-        erase = ERASE if self._shown else b""
-        self._shown = line
+        erase = ERASE if self._written else b""
+        self._written = line
         return erase, line
+
+    def _line(self, width: int) -> str:
+        """Return the text, of at most `width` columns."""
+        done = self._count("succeeded", "failed", "stopped", "skipped")
+        running, failed = self._count("running", "ready"), self._count("failed")
+        text = f"{done}/{len(self._commands)} done, {running} running, {failed} failed"
+        return f"currant: {text}"[:width]
+
+    def _count(self, *phases: Phase) -> int:
+        return sum(len(self._by_phase[phase]) for phase in phases)

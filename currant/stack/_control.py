@@ -47,6 +47,9 @@ NO_PROBLEMS: Mapping[str, str] = {}
 USAGE_MAX_AGE = 0.2
 """Seconds for which the memory and the CPU time of all commands are not looked up again."""
 
+END_INTERVAL = 0.5
+"""Seconds between two looks whether all commands have ended, besides each end that is known."""
+
 
 class Control:
     """The requests to one Runner, which has been entered.
@@ -95,12 +98,19 @@ class Control:
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._note_stop)
+            tasks.start_soon(self._look_again)
             await self._change.wait_for(self._is_over)
             tasks.cancel_scope.cancel()
 
     def note_end(self) -> None:
         """Note that a command has ended."""
         self._change.notify_all()
+
+    async def _look_again(self) -> None:
+        """Look now and then: a key or a change of files may begin a life that is not known here."""
+        while True:
+            await anyio.sleep(END_INTERVAL)
+            self._change.notify_all()
 
     async def _note_stop(self) -> None:
         await self._runner.barrier.wait()

@@ -1,0 +1,179 @@
+"""The terminal of the person who runs `currant`: keys, the input of a command, pseudo-terminals."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+
+from currant._values.command import PIPE
+from currant._values.errors import CommandError
+from currant._values.launch_spec import Pty
+from currant.cli._selection import select_commands
+from currant.sinks._colors import is_dumb
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from currant._supervisor.runner import Runner
+    from currant._supervisor.sink_tasks import Sink
+    from currant._values.command import Command
+    from currant.cli._options import Options
+    from currant.view import CommandInput, Keyboard
+
+__all__ = ["Terminals", "View", "build_view", "wants_keys", "with_terminals"]
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+PAUSE_LIMIT = 0.1
+"""Seconds that the status line may take to disappear before a pause."""
+
+
+def wants_keys(options: Options, *, quiet: bool) -> bool:
+    """Return whether there are keys and a status line: for a person at a terminal, if not hidden.
+
+    Programs that run currant on a terminal of theirs set ``CI`` or ``TERM=dumb``.
+    """
+    if not options["keys"] or options["interactive"] is not None or quiet:
+        return False
+    if options["raw"] or options["json"] or options["same"]:
+        return False
+    is_plain = is_dumb(os.environ) or os.environ.get("CI", "") not in ("", "0", "false")
+    return not is_plain and all(map(os.isatty, (STDIN, STDOUT, STDERR)))
+
+
+class Terminals(NamedTuple):
+    """The commands, and how they are connected to the terminal of this program.
+
+    Attributes:
+        commands: the commands, with their terminals and their input.
+        name: the command that gets the input; None: none does.
+        by_keys: whether it has a terminal, and gets each key.
+        labels: the columns that the label of a command takes, by the names of the commands whose
+            terminals have the size of this program's.
+    """
+
+    commands: Sequence[Command]
+    name: str | None
+    by_keys: bool
+    labels: Mapping[str, int]
+
+    @property
+    def verbatim(self) -> Collection[str]:
+        """The commands whose output is shown as written."""
+        return () if self.name is None or not self.by_keys else (self.name,)
+
+
+def with_terminals(commands: Sequence[Command], options: Options, label: int) -> Terminals:
+    """Return the commands with the pseudo-terminals of ``--pty``, and the input of ``-i``.
+
+    A terminal of the default size, as in a configuration, gets the size of this program's, too.
+
+    Args:
+        commands: the commands.
+        options: the options.
+        label: the columns that the label before each line takes.
+
+    Raises:
+        CommandError: there is no command to get the input, or there are several.
+    """
+    name = _interactive_command(commands, options)
+    changed: list[Command] = []
+    labels: dict[str, int] = {}
+    by_keys = False
+    for command in commands:
+        is_interactive = command.name == name
+        if options["pty"] or command.pty == Pty():
+            columns = 0 if is_interactive else label
+            numbers = range(1, command.replicas + 1)
+            names = [f"{command.name}.{n}" for n in numbers] if len(numbers) > 1 else [command.name]
+            labels |= dict.fromkeys(names, columns)
+            command = replace(command, pty=_size_beside(columns))  # noqa: PLW2901
+        if is_interactive and command.pty:
+            by_keys, command = True, replace(command, flush_after=0.0)  # noqa: PLW2901
+        elif is_interactive:
+            command = replace(command, stdin=PIPE)  # noqa: PLW2901
+        changed.append(command)
+    return Terminals(changed, name, by_keys, labels)
+
+
+def _interactive_command(commands: Sequence[Command], options: Options) -> str | None:
+    given = options["interactive"]
+    if given is None:
+        return None
+    names = [command.name for command in commands if command.replicas == 1]
+    found = sorted(select_commands("--interactive", given, names, ()))
+    if len(found) != 1:
+        raise CommandError(f"--interactive {given}: name one command: {', '.join(found or names)}")
+    return found[0]
+
+
+def _size_beside(label: int) -> Pty:
+    try:
+        size = os.get_terminal_size(STDOUT)
+    except OSError:
+        return Pty()
+    if not size.lines or not size.columns:
+        return Pty()
+    return Pty(size.lines, max(1, size.columns - label))
+
+
+def build_view(console: Sink, options: Options, terminals: Terminals) -> View | None:
+    """Return what goes on at the terminal while the commands run; None: nothing.
+
+    Args:
+        console: the sink that shows the output.
+        options: the options.
+        terminals: the commands, and the terminals that they have.
+    """
+    name, labels = terminals.name, terminals.labels
+    if name is None and not labels and not wants_keys(options, quiet=False):
+        return None  # The import would cost each run 10 ms.
+    from currant.view import CommandInput, Keyboard, ViewConsole  # noqa: PLC0415
+
+    if name is not None:
+        by_keys = terminals.by_keys and os.isatty(STDIN)
+        return View(CommandInput(name, by_keys=by_keys), labels)
+    if isinstance(console, ViewConsole):
+        return View(Keyboard(console), labels)
+    return View(None, labels) if labels else None
+
+
+class View:
+    """The terminal, while the commands run.
+
+    Args:
+        reader: reads what a person types; None: nothing does.
+        labels: as for `Terminals`.
+    """
+
+    def __init__(self, reader: Keyboard | CommandInput | None, labels: Mapping[str, int]) -> None:
+        self._reader = reader
+        self._labels = labels
+
+    async def run(self, runner: Runner) -> None:
+        """Do what a person types, until this is cancelled."""
+        if self._reader is not None:
+            await self._reader.run(runner)
+
+    async def pause(self) -> None:
+        """Give the terminal back, because this program is about to be stopped."""
+        if self._reader is not None:
+            with anyio.move_on_after(PAUSE_LIMIT):
+                await self._reader.pause()
+            self._reader.restore()
+
+    def resume(self) -> None:
+        """Take the terminal again."""
+        if self._reader is not None:
+            self._reader.resume()
+
+    async def resize(self, runner: Runner) -> None:
+        """Fit all to the new size of the terminal."""
+        from currant.view import resize_terminals  # noqa: PLC0415
+
+        if self._reader is not None:
+            self._reader.resize()
+        await resize_terminals(runner, STDOUT, self._labels)

@@ -1,0 +1,91 @@
+"""`StatusLine`: what runs, what is ready and what has failed, in one line below the output."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+from currant._values.printable import printable
+from currant.sinks._progress import ProgressLine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from currant._values.state import Phase
+
+__all__ = ["StatusLine", "fitted"]
+
+HINT = "? for help"
+
+PHASES: tuple[tuple[str, tuple[Phase, ...]], ...] = (
+    ("failed", ("failed",)),
+    ("restarting", ("restarting",)),
+    ("ready", ("ready",)),
+    ("running", ("running",)),
+    ("done", ("succeeded", "stopped", "skipped")),
+)
+"""The words of the line, and the phases that each of them stands for; the first have names."""
+
+NAMED = 2
+"""The first words are followed by names, if these fit."""
+
+
+class StatusLine(ProgressLine):
+    """A line such as ``currant: 1 failed (db), 2 ready, 1 running | ? for help``.
+
+    Attributes:
+        prompt: what a person is asked, with the answer so far; it takes the place of the counts.
+        note: what is not as usual, such as a filter.
+        is_hidden: whether the line is empty.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompt: str | None = None
+        self.note: str = ""
+        self.is_hidden: bool = False
+
+    def _line(self, width: int) -> str:
+        if self.is_hidden:
+            return ""
+        if self.prompt is not None:
+            return fitted(f"currant: {self.prompt}", width)
+        note = f" [{self.note}]" if self.note else ""
+        texts = (
+            f"currant: {self._counts(with_names=with_names)}{note}{hint}"
+            for hint in (f" | {HINT}", "")
+            for with_names in (True, False)
+        )
+        *_, shortest = shown = list(texts)
+        return next((text for text in shown if columns_of(text) <= width), fitted(shortest, width))
+
+    def _counts(self, *, with_names: bool) -> str:
+        parts: list[str] = []
+        for number, (word, phases) in enumerate(PHASES):
+            count = self._count(*phases)
+            if count:
+                names = self._names(phases) if with_names and number < NAMED else ""
+                parts.append(f"{count} {word}{names}")
+        queued = len(self._commands) - sum(self._count(*phases) for _, phases in PHASES)
+        if queued > 0:
+            parts.append(f"{queued} queued")
+        return ", ".join(parts)
+
+    def _names(self, phases: Iterable[Phase]) -> str:
+        names = (printable(name) for phase in phases for name in self._by_phase[phase])
+        return f" ({', '.join(names)})"
+
+
+def fitted(text: str, width: int) -> str:
+    """Return the beginning of `text` that fits into `width` columns."""
+    while columns_of(text) > width:
+        text = text[:-1]
+    return text
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns a terminal needs for `text`."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "FW")
+        for c in text
+    )
