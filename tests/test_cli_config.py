@@ -164,6 +164,8 @@ def test_each_option_of_start_is_a_setting() -> None:
         **dict.fromkeys(["max_restarts", "restart_delay", "restart_factor"], "a table `restart`"),
         "detach": "as above",
         "hide": "`hidden` of each command",
+        "pty": "`pty` of each command",
+        **dict.fromkeys(["interactive", "keys"], "for the person at the terminal"),
         "quiet_processes": "`quiet`, and `hidden` of each command",
         **dict.fromkeys(["hosts", "hosts_file", "ssh", "python"], "hosts differ from day to day"),
         **dict.fromkeys(["per_host", "each", "same", "forward_env"], "as the hosts do"),

@@ -30,6 +30,7 @@ from currant import (
     Pty,
     RestartPolicy,
     Runner,
+    Watch,
     ready,
 )
 from currant._values.launch_spec import SILENT
@@ -142,6 +143,12 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ('stdout = "inherit"', {"stdout": "inherit"}),
     ('stderr = { file = "err" }', {"stderr": Path("err")}),
     ('stderr = "stdout"', {"stderr": "stdout"}),
+    ('watch = "src"', {"watch": Watch("src")}),
+    ('watch = ["src", ".env"]', {"watch": Watch(["src", ".env"])}),
+    (
+        'watch = { paths = "a", include = ["*.c"], ignore = "b", debounce = 1, action = "hup" }',
+        {"watch": Watch("a", include="*.c", ignore="b", debounce=1, action="HUP")},
+    ),
     ("pty = true", {"pty": True, "stdin": None}),
     ("pty = { columns = 100 }", {"pty": Pty(columns=100), "stdin": None}),
     ('stop_signal = "INT"', {"stop_signal": signal.SIGINT}),
@@ -183,6 +190,24 @@ def test_table_sets_the_option_of_a_command(table: str, options: dict[str, Any])
     assert command(f'command = "serve"\n{table}') == expected
 
 
+def test_commands_restart_with_others_that_are_started(folder: Path) -> None:
+    """Names of commands that are not started are left out, and a wrong name has its line."""
+    write(
+        """
+        [commands]
+        db = { command = "db", replicas = 2, profiles = ["data"] }
+        api = { command = "api", restart_with = ["db", "db.2"] }
+        """
+    )
+    config = load()
+    assert config.commands[1].restart_with == ("db", "db.2")
+    assert [each.restart_with for each in config.select(["api"])] == [()]
+    assert [each.restart_with for each in config.select(profiles=["data"])] == [(), ("db", "db.2")]
+    write('[commands.api]\ncommand = "api"\nrestart_with = ["ap"]')
+    with pytest.raises(ConfigError, match=r"3: commands\.api\.restart_with.*did you mean 'api'"):
+        load()
+
+
 def test_each_option_of_a_command_is_a_setting() -> None:
     """The table of a command has all parameters of `Command`, but for three."""
     elsewhere = {
@@ -196,7 +221,12 @@ def test_each_option_of_a_command_is_a_setting() -> None:
     assert parameters - keys == elsewhere.keys()
     assert keys - parameters == set(OWN_KEYS) - {"env"}
     tried = {name for _, options in OPTIONS for name in options}
-    assert parameters - tried == {*elsewhere, "after", "cwd"}  # which have tests of their own
+    assert parameters - tried == {
+        *elsewhere,
+        "after",
+        "cwd",
+        "restart_with",
+    }  # which have tests of their own
 
 
 def test_each_option_of_the_runner_is_a_setting() -> None:

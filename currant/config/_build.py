@@ -230,14 +230,8 @@ class _Builder:
         names = list(self._document.data["commands"])  # also of commands with other mistakes
         graph: dict[str, Sequence[str]] = {}
         for name in commands:
-            key = ("commands", name, "after")
-            after = tables[name].get("after", ())
-            needs = [after] if isinstance(after, str) else list(after)
-            for index, other in enumerate(needs):
-                if other not in names and not _is_replica(other, tables):
-                    at = key if isinstance(after, str) else (*key, other)
-                    at = (*key, index) if isinstance(after, list) else at
-                    self._problem(at, f"there is no command {other!r}{suggestion(other, names)}")
+            self._check_named(name, "restart_with", names)
+            needs = self._check_named(name, "after", names)
             graph[name] = [each for each in needs if each in tables]
         try:
             TopologicalSorter(graph).prepare()
@@ -245,6 +239,19 @@ class _Builder:
             cycle: Sequence[str] = error.args[1][::-1]
             text = " after ".join(map(repr, cycle))
             self._problem(("commands", cycle[0], "after"), f"commands wait for one another: {text}")
+
+    def _check_named(self, name: str, option: str, known: Sequence[str]) -> list[str]:
+        """Check that the commands that an option names exist, and return their names."""
+        tables = self._values["commands"]
+        key = ("commands", name, option)
+        given = tables[name].get(option, ())
+        others = [given] if isinstance(given, str) else list(given)
+        for index, other in enumerate(others):
+            if other not in known and not _is_replica(other, tables):
+                at = key if isinstance(given, str) else (*key, other)
+                at = (*key, index) if isinstance(given, list) else at
+                self._problem(at, f"there is no command {other!r}{suggestion(other, known)}")
+        return others
 
     def _check_together(self, commands: Sequence[Command], runner: Mapping[str, Any]) -> None:
         """Check what the Runner will check, such as a wait for a success that cannot come."""

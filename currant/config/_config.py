@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from currant._values.errors import CommandError, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from currant._values.command import Command
 
@@ -81,7 +81,7 @@ class Config:
                 f"each command of {self._files} has a profile; choose one of "
                 f"{', '.join(self.profiles)} with --profile, or name the commands"
             )
-        return tuple(command for command in self.commands if command.name in chosen)
+        return tuple(_among(each, chosen) for each in self.commands if each.name in chosen)
 
     def in_order(self, commands: Iterable[Command]) -> tuple[Command, ...]:
         """Return commands so that each follows those that it waits for, otherwise as they are."""
@@ -115,3 +115,13 @@ class Config:
     @property
     def _files(self) -> str:
         return " and ".join(self.sources) or "the configuration"
+
+
+def _among(command: Command, names: Collection[str]) -> Command:
+    """Return `command` without the commands in `restart_with` that are not started."""
+    kept = tuple(
+        other
+        for other in command.restart_with
+        if other in names or other.rpartition(".")[0] in names  # a replica
+    )
+    return command if kept == command.restart_with else replace(command, restart_with=kept)

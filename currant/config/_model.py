@@ -220,6 +220,18 @@ class PtyTable(Table):
     columns: Port = _option("The number of characters in a line; 80 by default.", 80)
 
 
+class WatchTable(Table):
+    """The files that a command depends on."""
+
+    paths: Texts = Field(
+        description="Files and folders, relative to cwd.", examples=["src", ["src", ".env"]]
+    )
+    include: Texts = _option("Patterns of the files that count.", ["*.py", "*.html"])
+    ignore: Texts = _option("Patterns of files that do not count; ! takes one back.", "*_test.py")
+    debounce: Seconds = _option("Seconds without another change before the restart; 0.2.", 1)
+    action: Text = _option("restart, or a signal to send to the command.", "HUP")
+
+
 class LimitsTable(Table):
     """What each process of a command may use."""
 
@@ -396,6 +408,20 @@ class CommandTable(Table):
     alive: Probe = _option(
         "What is checked again and again while the command is ready.", "http://127.0.0.1:8000/"
     )
+    watch: Annotated[
+        Annotated[Text, Tag("<text>")]
+        | Annotated[list[Text], Field(min_length=1), Tag("<list>")]
+        | Annotated[WatchTable, Tag("<table>")],
+        BY_KIND,
+    ] = _option(
+        "Files and folders: if one changes, the command is restarted, or gets a signal.",
+        "src",
+        ["src", ".env"],
+        {"paths": "nginx.conf", "action": "HUP"},
+    )
+    restart_with: Texts = _option(
+        "Restart the command when one of these has been restarted and is up again.", ["db"]
+    )
     failure_threshold: Count = _option("How many failures of alive in a row end an attempt; 3.", 3)
     restart: Restart = _option(RESTART, "on-failure", {"when": "always", "max_restarts": 5})
     kill_others_on: KillOthersOn = _option("Stop all commands when this one ends this way.")
@@ -507,6 +533,7 @@ class TopTable(Table):
 TABLES: Mapping[str, type[Table]] = {
     "restart": RestartTable,
     "pty": PtyTable,
+    "watch": WatchTable,
     "limits": LimitsTable,
     "capture": CaptureTable,
     "stdin": InputTable,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ from currant._values.command import PIPE, Command
 from currant._values.launch_spec import SILENT, Pty
 from currant._values.limits import Limits
 from currant._values.restart import RestartPolicy
+from currant._values.watch import Watch
 from currant.config._probes import probe_from_table, probe_from_text
 from currant.sinks import check_style
 from currant.sinks._templates import NO_TEXTS, Templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from currant._values.probe import Probe
 
@@ -70,6 +72,10 @@ def _restart(value: str | Mapping[str, Any], _: str) -> str | RestartPolicy:
 
 def _pty(value: bool | Mapping[str, int], _: str) -> bool | Pty:
     return value if isinstance(value, bool) else Pty(**value)
+
+
+def _watch(value: str | list[str] | Mapping[str, Any], _: str) -> Watch:
+    return Watch(**value) if isinstance(value, Mapping) else Watch(value)
 
 
 def _limits(value: Mapping[str, int | str], _: str) -> Limits:
@@ -132,5 +138,6 @@ _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "stderr": _output,
     "stdin": _input,
     "stdout": _output,
+    "watch": _watch,
     "wrap": _wrap,
 }
