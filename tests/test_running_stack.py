@@ -446,6 +446,22 @@ async def test_stack_is_over_when_all_commands_have_ended_by_themselves(tmp_path
             await stack.control.until_over()
 
 
+async def test_command_that_waits_for_a_change_holds_the_stack_open(tmp_path: Path) -> None:
+    """Until a kill; and a life that no client has begun is noticed when it ends."""
+    commands = {"a": Command(["a"], watch=tmp_path / "file"), "b": Command(["b"])}
+    launcher = FakeLauncher({"b": [Script(exit=0), Script(exit=0)]})
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, launcher=launcher) as stack:
+            await stack.runner["a"].wait()
+            with anyio.move_on_after(0.05) as limit:
+                await stack.control.until_over()
+            assert limit.cancelled_caught
+            stack.runner["a"].kill()
+            await stack.runner["b"].wait()
+            await stack.runner["b"].restart()
+            await stack.control.until_over()
+
+
 async def test_client_of_another_version_is_told(
     two: RunningStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
