@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -52,6 +53,29 @@ def test_help_lists_the_options(run: Run, option: str) -> None:
     assert (status, err) == (0, b"")
     for text in ("--names", "--restart", "--kill-others-on", "--max-processes", "--grace", "128"):
         assert text in out.decode()
+
+
+def test_help_has_a_whole_line_for_each_subcommand() -> None:
+    """`currant --help` describes each subcommand once, in sections, in 80 columns."""
+    shown = subprocess.run(
+        [*CURRANT, "--help"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=True,
+    )
+    *_, run_commands, stack, configuration, others = shown.stdout.split("\n\n")
+    titles = ("Run commands", "Talk to a running stack", "Write and check", "Other commands")
+    sections = (run_commands, stack, configuration, others)
+    for title, section, name in zip(titles, sections, ("run", "ps", "init", "hosts"), strict=True):
+        assert section.startswith(title)
+        assert f"\n  {name} " in section
+    lines = [line for section in sections for line in section.splitlines()[1:]]
+    names = [line.split()[0] for line in lines]
+    assert len(names) == len(set(names))
+    assert [line for line in lines if line.endswith("...") or line[:4].isspace()] == []
 
 
 def test_version_option_prints_the_package_version() -> None:

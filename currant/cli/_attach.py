@@ -52,9 +52,10 @@ ENTER_ALTERNATE = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
 @folder_option
 @click.argument("name")
 def attach(name: str, *, detach_key: str, folder: str | None) -> int:
-    """Connect this terminal to a command of the running stack: its output, and the keys you type.
+    """Connect this terminal to a command of the running stack.
 
-    A command with a terminal of its own (pty) gets the size of this one.  Ctrl-] disconnects; the
+    The terminal shows the output of the command, and the command gets the keys that you type.  A
+    command with a terminal of its own (pty) gets the size of this one.  Ctrl-] disconnects; the
     command goes on.
     """
     key = _character(detach_key)

@@ -30,10 +30,10 @@ __all__ = ["check", "show_start"]
 @click.command()
 @add_options(FILE_OPTIONS)
 def check(files: Sequence[str], env: str | None) -> int:
-    """Check a configuration or a Procfile, and list its commands; start nothing.
+    """Check a configuration or a Procfile, and list its commands.
 
-    The commands of a configuration are listed in the order in which they start, with their
-    settings.  All mistakes are reported, each with its file and line.
+    Nothing is started.  The commands of a configuration are listed in the order in which they
+    start, with their settings.  All mistakes are reported, each with its file and line.
     """
     try:
         paths = config_files(files)

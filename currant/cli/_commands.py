@@ -68,6 +68,23 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         "with": "currant.cli._with:run_with_servers",
         **STACK_COMMANDS,
     },
+    sections={
+        "Run commands": ("run", "start", "with", "exec"),
+        "Talk to a running stack": (
+            "ps",
+            "logs",
+            "attach",
+            "send",
+            "up",
+            "stop",
+            "restart",
+            "signal",
+            "wait",
+            "reload",
+            "down",
+        ),
+        "Write and check a configuration": ("init", "check", "graph", "schema"),
+    },
 )
 @click.option(
     "--version",
@@ -200,12 +217,13 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
 @add_options(RUNNER_OPTIONS, HOST_OPTIONS, PLACE_OPTIONS)
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_command)
 def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
-    """Start the commands of a configuration or the processes of a Procfile: all, or each NAME.
+    """Start the commands of a configuration, or of a Procfile.
 
-    An option here replaces the value at the top level of the configuration.  When one process of a
-    Procfile ends, currant stops the others.  Ctrl-C stops all; a second Ctrl-C kills them.  The
-    exit status is as for `run`.  Meanwhile, ps, logs, stop, up, restart, signal, wait, send,
-    attach, reload and down talk to the commands from the same folder.
+    Without NAME, all commands start.  An option here replaces the value at the top level of the
+    configuration.  When one process of a Procfile ends, currant stops the others.  Ctrl-C stops
+    all; a second Ctrl-C kills them.  The exit status is as for `run`.  Meanwhile, ps, logs, stop,
+    up, restart, signal, wait, send, attach, reload and down talk to the commands from the same
+    folder.
     """
     # `run` needs neither a configuration nor a stack.
     from currant.cli._check import show_start  # noqa: PLC0415

@@ -52,9 +52,10 @@ SHELLS: dict[str, Callable[[], _Home]] = {"bash": _bash, "zsh": _zsh, "fish": _f
 @click.argument("shell", type=click.Choice(tuple(SHELLS)))
 @click.pass_context
 def show_completion(context: click.Context, shell: str, *, install: bool) -> None:
-    """Print the script that completes options, subcommands and processes in a SHELL.
+    """Print or install a script for completion in a shell.
 
-    For one session: source <(currant completion bash), or: currant completion fish | source
+    The script completes options, subcommands and the names of processes.  For one
+    session: source <(currant completion bash), or: currant completion fish | source
     """
     program = context.find_root().command
     completion = get_completion_class(shell)

@@ -54,11 +54,11 @@ class ProcessEnvironment(NamedTuple):
 def run_with_environment(
     name: str, words: Sequence[str], files: Sequence[str], env: str | None
 ) -> int:
-    """Run COMMAND with the environment and the directory of another command.
+    """Run COMMAND with the environment of another command.
 
-    NAME is a command of the configuration, or a process of the Procfile; web.2 is a replica or an
-    instance of it, with a number or a port of its own.  COMMAND takes the place of currant, so the
-    exit status is that of COMMAND.
+    COMMAND runs in the directory of that command, too.  NAME is a command of the configuration, or
+    a process of the Procfile; web.2 is a replica or an instance of it, with a number or a port of
+    its own.  COMMAND takes the place of currant, so the exit status is that of COMMAND.
 
     Example: currant exec web -- python manage.py shell
     """

@@ -1,29 +1,39 @@
-"""A group of subcommands that are imported when they are used."""
+"""A group that imports a subcommand when it is used, and lists its subcommands in sections."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["LazyGroup"]
 
 
 class LazyGroup(click.Group):
-    """A group some of whose subcommands live in modules that most runs do not need.
+    """A group of subcommands, most of which live in modules that most runs do not need.
 
     Args:
-        elsewhere: where these subcommands are: the name -> ``MODULE:ATTRIBUTE``.
+        elsewhere: the modules of these subcommands: the name -> ``MODULE:ATTRIBUTE``.
+        sections: the subcommands under each heading of ``--help``; a last section has the others.
         more: the arguments of `click.Group`.
     """
 
-    def __init__(self, *, elsewhere: Mapping[str, str], **more: Any) -> None:  # noqa: ANN401 - those of click
+    def __init__(
+        self,
+        *,
+        elsewhere: Mapping[str, str],
+        sections: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        **more: Any,  # noqa: ANN401 - as click.Group
+    ) -> None:
         super().__init__(**more)
         self._elsewhere = elsewhere
+        self._sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands."""
@@ -38,3 +48,22 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line for each subcommand, in sections."""
+        names = self.list_commands(ctx)
+        placed = set(chain.from_iterable(self._sections.values()))
+        others = [name for name in names if name not in placed]
+        title = "Other commands" if self._sections else "Commands"
+        width = max(map(len, names))
+        room = formatter.width - width - 6  # the indentation, the gap, and a margin
+        for heading, members in {**self._sections, title: others}.items():
+            commands = [(name, self.get_command(ctx, name)) for name in members]
+            rows = [
+                (name.ljust(width), command.get_short_help_str(room))
+                for name, command in commands
+                if command is not None
+            ]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)

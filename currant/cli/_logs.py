@@ -127,9 +127,10 @@ def logs(
     color: Color,
     folder: str | None,
 ) -> int:
-    """Show the output of the running stack: of all commands, or of each NAME.
+    """Show the output of the commands of the running stack.
 
-    The stack keeps the last lines of each command, about a megabyte.
+    Without NAME, the output of all commands is shown.  The stack keeps the last lines of each
+    command, about a megabyte.
     """
     context = click.get_current_context()
     is_given = context.get_parameter_source("last") != click.core.ParameterSource.DEFAULT

@@ -23,10 +23,11 @@ __all__ = ["reload"]
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")
 @folder_option
 def reload(*, dry_run: bool, folder: str | None) -> int:
-    """Read the configuration again: start new commands, stop removed ones, restart changed ones.
+    """Apply what has changed in the configuration or the Procfile.
 
-    The difference is shown first.  If the configuration is wrong, nothing changes.  The exit status
-    is 1 if a command is not ready then.
+    currant reads the files again, starts new commands, stops removed commands, and restarts
+    changed commands.  It shows the difference first.  If a file is wrong, nothing
+    changes.  The exit status is 1 if a command is not ready then.
     """
 
     async def ask(client: StackClient) -> int:

@@ -44,7 +44,7 @@ def stop(names: Sequence[str], *, now: bool, folder: str | None) -> int:
 @folder_option
 @_some_names
 def up(names: Sequence[str], *, folder: str | None) -> int:
-    """Start commands of the running stack that have ended, and wait until they are ready.
+    """Start commands that have ended, and wait until they are ready.
 
     The exit status is 1 if one of them is not ready.
     """
@@ -59,9 +59,9 @@ def up(names: Sequence[str], *, folder: str | None) -> int:
 @folder_option
 @_names
 def restart(names: Sequence[str], *, folder: str | None) -> int:
-    """Restart commands of the running stack: all that run, or each NAME.
+    """Restart commands of the running stack, and wait until ready.
 
-    Returns when they are ready; the exit status is 1 if one of them is not.
+    Without NAME, all commands that run restart.  The exit status is 1 if one of them is not ready.
     """
 
     async def ask(client: StackClient) -> int:
@@ -76,9 +76,10 @@ def restart(names: Sequence[str], *, folder: str | None) -> int:
 @click.argument("signal_name", metavar="SIGNAL")
 @_name
 def signal(signal_name: str, name: str, *, leader: bool, folder: str | None) -> int:
-    """Send SIGNAL, such as HUP or 10, to the process group of a command.
+    """Send a signal to the process group of a command.
 
-    The exit status is 1 if the command does not run.
+    SIGNAL is a name or a number, such as HUP or 10.  The exit status is 1 if the command does
+    not run.
     """
     number = int(signal_name) if signal_name.isdecimal() else signal_name
 
@@ -97,10 +98,11 @@ def signal(signal_name: str, name: str, *, leader: bool, folder: str | None) -> 
 @folder_option
 @_names
 def wait(names: Sequence[str], *, ready: bool, timeout: float | None, folder: str | None) -> int:
-    """Wait until commands of the running stack have ended: all, or each NAME.
+    """Wait until commands have ended, or with --ready, are ready.
 
-    The exit status is 0 if none has failed, or else that of the first that has.  With --ready, wait
-    until they are ready; the exit status is 1 if one of them cannot be, or is not in time.
+    Without NAME, wait for all commands.  The exit status is that of the first command that has
+    failed, or 0 if none has.  With --ready, the exit status is 1 if a command cannot become ready,
+    or is not ready in time.
     """
     until: Literal["ready", "ended"] = "ready" if ready else "ended"
 
@@ -117,7 +119,7 @@ def wait(names: Sequence[str], *, ready: bool, timeout: float | None, folder: st
 @_name
 @click.argument("text")
 def send(name: str, text: str, *, no_newline: bool, folder: str | None) -> int:
-    """Write TEXT and a newline to the stdin of a command of the running stack."""
+    """Write TEXT and a newline to the stdin of a command."""
 
     async def ask(client: StackClient) -> int:
         await client.send(
@@ -132,7 +134,10 @@ def send(name: str, text: str, *, no_newline: bool, folder: str | None) -> int:
 @_now
 @folder_option
 def down(*, now: bool, folder: str | None) -> int:
-    """Stop all commands and end the running stack; return when it has ended."""
+    """Stop all commands, and end the running stack.
+
+    Returns when the stack has ended.
+    """
 
     async def ask(client: StackClient) -> int:
         await client.down(now=now)

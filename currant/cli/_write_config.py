@@ -52,7 +52,10 @@ ADVICE = """
     help="The Procfile to read.  [default: Procfile, if it exists; otherwise currant asks]",
 )
 def init(procfile: str | None) -> int:
-    """Write a first currant.toml, from a Procfile or by asking for the commands."""
+    """Write a first currant.toml.
+
+    The commands come from a Procfile.  If there is none, currant asks for them.
+    """
     if procfile is None and os.path.exists(DEFAULT_PROCFILE):
         procfile = DEFAULT_PROCFILE
     try:
