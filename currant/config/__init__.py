@@ -1,13 +1,17 @@
 """A configuration of commands: ``currant.toml``, or ``[tool.currant]`` in ``pyproject.toml``.
 
-`load` reads the files and returns a `Config`, whose commands and options a program passes to a
-`Runner`.  To read the package: `_load` takes the steps one after the other.  `_find` finds the
-files, `_documents` reads and merges them, and `_lines` knows the line of each key.  `_variables`
-expands ``${NAME}``.  `_model` has the tables and keys, for pydantic and for `schema.json`, and
-`_explain` says what pydantic found wrong.  `_build` turns the rest into commands (`_probes`) and a
-`Config`.  All mistakes come together, as `_problems`.
+`load` reads the files and returns a `Config`, with commands and options for a `Runner`.  Read the
+modules in the order of its steps; `_load` calls one after the other:
 
-`_procfile` and `_env_files` read the files of other programs.
+1. `_find` finds the files, `_documents` reads and merges them, and `_lines` knows the line of each
+   key.  `_procfile` and `_env_files` read the files of other programs.
+2. `_variables` expands ``${NAME}``.
+3. `_model` has the tables and keys, for pydantic and for `schema.json` (`_make_schema`,
+   `_schema`).  `_explain` turns the errors of pydantic into plain words.
+4. `_build` turns the values into commands and a `Config` (`_config`), by `_options` and `_probes`.
+
+No step stops at the first mistake: all of them come together, as `_problems`.  `_toml` tells
+tables from arrays, and writes a value in one line.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -23,7 +27,7 @@ __all__ = ["Config", "ConfigError", "Problem", "load", "read_schema"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `load` when it is first used: ``currant run`` needs only files of variables."""
+    """Import `load` at its first use: ``currant run`` needs files of variables alone."""
     if name != "load":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from currant.config._load import load  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Turn the values of a configuration, whose types are right, into commands and options."""
+"""Turn the values of a configuration, which have the right types, into commands and options."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ COMMAND_KEYS = ("cwd", "stop_signal", "idle_timeout", "max_output", "stdin")
 """The keys at the top level that are defaults for each command."""
 
 OWN_KEYS = ("command", "env", "env_file", "profiles", "hidden")
-"""The keys of a command that are no options of `Command`."""
+"""The keys of a command that are not options of `Command`."""
 
 DEFAULT_GRACE = 5.0
 
@@ -78,14 +78,14 @@ def build_config(
     sources: Sequence[str],
     problems: list[Problem],
 ) -> Config:
-    """Return what the values of a configuration mean.
+    """Return the commands and options that the values of a configuration describe.
 
     Args:
         values: the values of the files, of the right types.
-        document: where they are written.
+        document: the files, for the place of each value.
         variables: the variables from files, for all commands.
         sources: the paths of the files.
-        problems: gets all mistakes; if there are any, the result is of no use.
+        problems: a list that gets all mistakes; if there is one, do not use the result.
     """
     return _Builder(values, document, variables, problems).build(sources)
 
@@ -134,11 +134,11 @@ class _Builder:
 
     def _problem(self, key: Key, text: str) -> None:
         problem = self._document.problem(key, text)
-        if problem not in self._problems:  # A default may be wrong for each command.
+        if problem not in self._problems:  # A wrong default is found for each command.
             self._problems.append(problem)
 
     def _options(self, keys: Collection[str]) -> dict[str, Any]:
-        """Return the options of these names that the top level sets."""
+        """Return the options, of those in `keys`, that the top level sets."""
         return {
             key: self._option((key,), value) for key, value in self._values.items() if key in keys
         }
@@ -187,13 +187,13 @@ class _Builder:
                 is_own = option in self._values["commands"][name]
                 self._problem((*key, option) if is_own else (option,), _without_name(only, name))
                 found = True
-        if not found:  # Each is right by itself.
+        if not found:  # Each option is right by itself, but two of them do not go together.
             self._problem(key, _without_name(error, name))
 
     def _defaults(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that the top level has for all commands."""
         defaults = self._options([key for key in COMMAND_KEYS if key not in table])
-        if "stdout" in table:  # Its output does not come to currant.
+        if "stdout" in table:  # The output does not come to currant.
             defaults.pop("idle_timeout", None)
             defaults.pop("max_output", None)
         return defaults
@@ -209,7 +209,7 @@ class _Builder:
             return {}
 
     def _option(self, key: Key, value: Any) -> Any:  # noqa: ANN401 - each option has its type
-        """Return the value of an option as the library has it; None if it is wrong."""
+        """Return the value of an option as the library takes it; None if it is wrong."""
         try:
             return converted(str(key[-1]), value, self._document.place_of(key).folder)
         except ValueError as error:
@@ -254,7 +254,7 @@ class _Builder:
         return others
 
     def _check_together(self, commands: Sequence[Command], runner: Mapping[str, Any]) -> None:
-        """Check what the Runner will check, such as a wait for a success that cannot come."""
+        """Make the checks of the Runner, such as for a wait for a success that cannot come."""
         policies = Policies(
             restart=as_restart_policy(runner.get("restart", "never")),
             kill_others_on=runner.get("kill_others_on"),
@@ -278,7 +278,7 @@ class _Builder:
 def _builder(command: str | Sequence[str]) -> Callable[..., Command]:
     """Return the function that builds a command of a shell line, or of words."""
 
-    def build(**options: Any) -> Command:  # noqa: ANN401 - those of Command
+    def build(**options: Any) -> Command:  # noqa: ANN401 - as Command
         if isinstance(command, str):
             return Command.shell(with_exec(command), **options)
         return Command(command, **options)

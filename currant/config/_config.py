@@ -1,4 +1,4 @@
-"""`Config`: what a configuration says, as values for a `Runner`."""
+"""`Config`: the commands and options of a configuration, for a `Runner`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["Config"]
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the files of a configuration say.
+    """The commands and options that the files of a configuration describe.
 
-    A configuration compares by its fields, so that a program can find what has changed since.
+    Two configurations are equal if their fields are, so a program can find out what has changed.
 
     Attributes:
         values: the values of all files together, as TOML has them, such as
@@ -28,11 +28,11 @@ class Config:
         runner: the options of the `Runner` that the files set, by name.
         display: the options of the command line about output that the files set, by name, such as
             ``prefix`` and ``log_dir``.
-        env: the variables for all commands, which each of `commands` has already.
-        hidden: the names of the commands whose output is not shown.
-        profiles: the names of the commands of each profile, by the profile's name.
+        env: the variables for all commands; each of `commands` has them already.
+        hidden: the names of the commands with hidden output.
+        profiles: the name of each profile -> the names of its commands.
         sources: the paths of the files, in the order in which they were read.
-        folder: the folder of the project: that of the first file.
+        folder: the folder of the first file, which is the folder of the project.
     """
 
     values: Mapping[str, Any]
@@ -51,12 +51,12 @@ class Config:
         """Return the commands to start, in the order of the files.
 
         Args:
-            names: the commands to start, with those that they depend on; empty: all commands that
-                have no profile, or one of `profiles`.
-            profiles: the profiles whose commands are started, too.
+            names: the commands to start, with their dependencies; empty: all commands without a
+                profile.
+            profiles: the commands of these profiles start, too, with their dependencies.
 
         Raises:
-            CommandError: there is no such command or profile, or nothing is left to start.
+            CommandError: there is no such command or profile, or no command is left to start.
         """
         by_name = {command.name: command for command in self.commands}
         enabled = set(profiles)
@@ -84,7 +84,7 @@ class Config:
         return tuple(_among(each, chosen) for each in self.commands if each.name in chosen)
 
     def in_order(self, commands: Iterable[Command]) -> tuple[Command, ...]:
-        """Return commands so that each follows those that it waits for, otherwise as they are."""
+        """Return commands with each behind its dependencies, and otherwise in the same order."""
         by_name = {command.name: command for command in commands}
         needs = {name: self._needs(command) for name, command in by_name.items()}
         ordered: list[Command] = []
@@ -96,7 +96,7 @@ class Config:
         return tuple(ordered)
 
     def _with_needed(self, names: Iterable[str]) -> set[str]:
-        """Return the names, and those of all commands that these depend on."""
+        """Return the names, and the names of all direct and indirect dependencies."""
         by_name = {command.name: command for command in self.commands}
         chosen = set[str]()
         unvisited = list(names)
@@ -108,7 +108,7 @@ class Config:
         return chosen
 
     def _needs(self, command: Command) -> set[str]:
-        """Return the names of what a command waits for, without the numbers of replicas."""
+        """Return the names of the dependencies of a command, without the numbers of replicas."""
         tables = self.values["commands"]
         return {name if name in tables else name.rpartition(".")[0] for name in command.after}
 

@@ -1,4 +1,4 @@
-"""Read the files of a configuration, and merge them, without a look at what the keys mean."""
+"""Read the files of a configuration, and merge them.  The meaning of a key does not matter here."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ _POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What is written in a file, or in several that were merged.
+    """The values in a file, or in several files that were merged, and their places.
 
     Attributes:
         data: the values, as `tomllib` reads them; each command is a table.
-        places: where they are written, by key; ``()`` is the file itself.
+        places: the place of each key; ``()`` is the file itself.
     """
 
     data: Mapping[str, Any]
     places: Mapping[Key, Place] = field(default_factory=dict[Key, Place])
 
     def place_of(self, key: Key) -> Place:
-        """Return where a key is written, or if it is not, the nearest table around it."""
+        """Return the place of a key; if no file has the key, the place of the table around it."""
         while key not in self.places:
             key = key[:-1]
         return self.places[key]
 
     def problem(self, key: Key, text: str) -> Problem:
-        """Return a problem with the value of a key."""
+        """Return a problem at the place of a key."""
         place = self.place_of(key)
         return Problem(place.file, place.line, dotted(key), text)
 
 
 def is_toml(path: str) -> bool:
-    """Return whether a file is written in TOML, by its name; otherwise it is a Procfile."""
+    """Return whether the name of a file is that of a file in TOML; all others are Procfiles."""
     return path.endswith(".toml")
 
 
@@ -84,7 +84,7 @@ def read_document(path: str) -> Document:
 
 
 def read_toml(path: str) -> tuple[dict[str, Any], str]:
-    """Read a file in TOML; return its values and its text.
+    """Read a file in TOML, and return the values and the text.
 
     Raises:
         ConfigError: the file cannot be read, or is not valid TOML.
@@ -144,7 +144,7 @@ def _with_tables(document: Document) -> Document:
 
 
 def merged(below: Document, above: Document) -> Document:
-    """Return two documents as one; a value of `above` replaces that of `below`.
+    """Merge two documents; a value of `above` replaces the value of `below`.
 
     The commands are merged key by key, and so are the settings of a command, and tables ``env``.
     """

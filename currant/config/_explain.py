@@ -1,4 +1,4 @@
-"""Say in plain words what pydantic has found wrong."""
+"""Turn the errors of pydantic into problems in plain words."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ EXPECTED = {
     "string_too_short": "a text that is not empty",
     "too_short": "an array that is not empty",
 }
-"""What is expected instead of a value, by the type of pydantic's error."""
+"""The values that are expected, by the type of pydantic's error."""
 
 PATTERNS = {
     SIZE: 'a number of bytes, such as 500, "10k", "10M" or "1G"',
     VARIABLE_NAME: "the name of a variable, without =",
 }
-"""What a text must be instead, by the pattern that it does not match."""
+"""The texts that are expected, by the pattern that the text does not match."""
 
 BOUNDS = {
     "greater_than_equal": ("ge", ">="),
@@ -130,7 +130,7 @@ def _nearest(name: object, names: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as TOML writes it, or what it is if that is long."""
+    """Return a value as TOML writes it, shortened to `MAX_SHOWN`; a table or an array in words."""
     if is_table(value):
         return "a table"
     if is_array(value):

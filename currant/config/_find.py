@@ -11,7 +11,7 @@ __all__ = ["CONFIG", "find_config", "local_config"]
 
 CONFIG = "currant.toml"
 LOCAL = "currant.local.toml"
-"""What a developer adds to the configuration of the project, and does not share."""
+"""The file of a developer's own settings, which add to those of the project and are not shared."""
 
 
 def find_config(folder: str = "") -> str | None:
@@ -21,7 +21,7 @@ def find_config(folder: str = "") -> str | None:
     ``tool.currant``, in the folder or above it.
 
     Args:
-        folder: where to begin; empty: the current folder.
+        folder: the folder to begin in; empty: the current folder.
 
     Raises:
         ConfigError: a ``pyproject.toml`` cannot be read, or the file above belongs to a stranger.
@@ -55,7 +55,7 @@ def _has_table(path: str) -> bool:
         with open(path, "rb") as file:
             if b"currant" not in file.read():
                 return False
-    except OSError:  # The file of another program, which may be none of our business.
+    except OSError:  # The file may be meant for other programs alone.
         return False
     return own_table(read_toml(path)[0]) is not None
 

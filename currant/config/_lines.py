@@ -1,8 +1,8 @@
 """Find the line of each key in a TOML file, for messages.
 
-`tomllib` tells no positions, and neither does any parser that is widely used (tomlkit keeps
-comments, but no lines).  So this module reads the text a second time.  It only has to follow the
-structure, because `tomllib` has already found the text to be valid; it does not look at values.
+`tomllib` gives no positions, and neither does any other parser in wide use (tomlkit keeps comments,
+but no lines).  So this module reads the text a second time.  `tomllib` has already found the text
+to be valid, so this module follows the structure alone, and skips the values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`load`: from the files of a configuration to a `Config`, or to all that is wrong with them."""
+"""`load`: from the files of a configuration to a `Config`, or to all problems with the files."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def load(
             await runner.join()
 
     Args:
-        files: files in TOML or Procfiles, of which a later one replaces the values of an earlier
-            one; empty: the ``currant.toml`` or the ``pyproject.toml`` with a table
-            ``tool.currant`` that is in `folder` or above it.  In any case
-            ``currant.local.toml`` beside the first file is read last, if it exists.
-        folder: where to look for the configuration; empty: the current folder.
+        files: files in TOML, and Procfiles; later files replace values of earlier files.  Empty:
+            the ``currant.toml``, or the ``pyproject.toml`` with a table ``tool.currant``, in
+            `folder` or in the nearest parent that has one.  In any case ``currant.local.toml`` in
+            the folder of the first file is read last, if it exists.
+        folder: the folder in which the search begins; empty: the current folder.
         env_files: files of variables, for all commands and for ``${NAME}`` in the configuration;
-            None: those that ``env_file`` names, or ``.env`` beside the first file.
-        settings: values for the top level, which replace those of the files.
+            None: the files that ``env_file`` names, or ``.env`` in the folder of the first file.
+        settings: values for the top level, which replace the values of the files.
 
     Returns:
         The commands and options.  Relative paths begin at the folder of their file.
 
     Raises:
-        ConfigError: something is wrong; the error lists all problems with their files and lines.
-            Also if there is no configuration.
+        ConfigError: there is no configuration, or it has mistakes; the error lists all of them,
+            with their files and lines.
         CommandError: a Procfile or a file of variables cannot be read.
         MissingExtraError: pydantic is not installed.
     """
@@ -95,7 +95,7 @@ def load(
 
 
 def _place_in(paths: Sequence[str], problem: Problem) -> tuple[int, int]:
-    """Return where a problem is, for the order of all problems."""
+    """Return the number of a problem's file and the line, by which all problems are sorted."""
     file = paths.index(problem.file) if problem.file in paths else len(paths)
     return file, problem.line or 0
 
@@ -133,7 +133,7 @@ def _variables(
         beside = os.path.join(document.place_of(()).folder, ENV_FILE)
         return read_env_files([beside] if os.path.exists(beside) else [])
     if not is_array(names) or not all(isinstance(name, str) for name in names):
-        return {}  # What is wrong with the key is found out later.
+        return {}  # `_validated` reports the mistake.
     try:
         return read_env_files(os.path.join(document.place_of(key).folder, name) for name in names)
     except ValueError as error:  # also for a NUL byte in a path
@@ -148,7 +148,7 @@ def _expanded(
     document: Document,
     problems: list[Problem],
 ) -> Any:  # noqa: ANN401
-    """Return a value with the values of all variables in its texts."""
+    """Return a value, with all variables in its texts expanded."""
     if isinstance(value, str):
         faults: list[str] = []
         text = expand(value, variables, faults)
@@ -168,9 +168,9 @@ def _expanded(
 
 
 def _validated(document: Document, problems: list[Problem]) -> dict[str, Any] | None:
-    """Return the values of a document that are of the right types; None if none is of use.
+    """Return the values of a document that have the right types; None if that leaves no table.
 
-    What is wrong is left out, so that the rest can be looked at, too.
+    Wrong values are left out, so that later checks can look at the others.
     """
     try:
         from pydantic import ValidationError

@@ -29,8 +29,8 @@ def make_schema() -> dict[str, Any]:
     return {**head, **made}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - what JSON has
-    """Return a schema without titles and null defaults, and as draft 7 needs it."""
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
+    """Return a schema in the form of draft 7, without titles and null defaults."""
     if is_array(value):
         return [_plain(each) for each in value]
     if not is_table(value):
@@ -44,7 +44,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - what JSON has
     if "patternProperties" in kept:  # Other keys would be allowed.
         ((pattern, values),) = kept.pop("patternProperties").items()
         kept |= {"propertyNames": {"pattern": pattern}, "additionalProperties": values}
-    if "$ref" in kept and len(kept) > 1:  # Draft 7 ignores what is beside a reference.
+    if "$ref" in kept and len(kept) > 1:  # Draft 7 ignores all keys beside a reference.
         kept["allOf"] = [{"$ref": kept.pop("$ref")}]
     return kept
 

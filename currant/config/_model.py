@@ -1,8 +1,8 @@
-"""What a configuration may contain: its tables, keys and types, for pydantic.
+"""The tables, keys and types of a configuration, for pydantic.
 
-`schema.json` is made from these classes, so a description here is what an editor shows.  A key has
-the name of the option in Python.  Values are checked by their type here and by the library
-when the commands are built (`_build`); the limits of numbers are told twice, for the editor.
+`schema.json` is made from these classes, so editors show the descriptions.  A key has the name of
+the option in Python.  pydantic checks the types of the values, and the library checks the values
+when `_build` builds the commands; the limits of numbers are repeated here for editors.
 
 Only `_load` imports this module, because pydantic takes longer than the rest of currant together.
 """
@@ -47,7 +47,7 @@ KINDS: Sequence[tuple[type | tuple[type, ...], str]] = (
     (list, "<list>"),
     ((dict, BaseModel), "<table>"),
 )
-"""The tags of the kinds of values, by which a union is decided."""
+"""The tag of each kind of value; the tag chooses the member of a union."""
 
 
 def kind_of(value: object) -> str:
@@ -73,7 +73,7 @@ class _OrVariable:
 
 
 def _as_number(value: object) -> object:
-    """Return the number or truth value that a text with a variable stands for, if it does."""
+    """Return a text with a variable as a number or a truth value, if it is one."""
     if not isinstance(value, Expanded):
         return value
     words = {"true": True, "false": False}
@@ -148,7 +148,7 @@ Variables: TypeAlias = dict[Annotated[str, Field(pattern=VARIABLE_NAME)], Variab
 
 
 def _option(description: str, *examples: object, **more: Any) -> Any:  # noqa: ANN401 - as pydantic.Field
-    """Return a key that need not be there; `model_fields_set` tells whether it is."""
+    """Return an optional key; `Table.has` returns whether the file has it."""
     return Field(default=None, description=description, examples=list(examples) or None, **more)
 
 
@@ -163,12 +163,12 @@ class Table(BaseModel):
 
 
 def _require_one_of(*keys: str) -> dict[str, Any]:
-    """Return the rule of a schema that exactly one of some keys is there."""
+    """Return the rule of a schema that exactly one of these keys is there."""
     return {"oneOf": [{"required": [key]} for key in keys]}
 
 
 def _require_any_of(*keys: str) -> dict[str, Any]:
-    """Return the rule of a schema that some of these keys are there."""
+    """Return the rule of a schema that at least one of these keys is there."""
     return {"anyOf": [{"required": [key]} for key in keys]}
 
 

@@ -1,4 +1,4 @@
-"""Turn the value of one option, as TOML has it, into the value that the library takes."""
+"""Turn the value of an option in TOML into the value that the library takes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
 def converted(option: str, value: Any, folder: str) -> Any:  # noqa: ANN401 - each has its type
-    """Return the value of an option as `Command` and `Runner` have it.
+    """Return the value of an option as `Command` and `Runner` take it.
 
     Args:
         option: the name of the option.
         value: its value, of the right type.
-        folder: where relative paths begin.
+        folder: the folder at which relative paths begin.
 
     Raises:
         ValueError: the library refuses the value.
@@ -114,7 +114,7 @@ def _flush_after(value: float | str, _: str) -> float | str | None:
 
 
 def _color(style: str, _: str) -> str:
-    """Check a style, if the package that knows styles is there; without it, nothing is coloured."""
+    """Check a style.  Without rich, which knows styles, there are no colours and no check."""
     with suppress(ModuleNotFoundError):
         check_style(style, "")
     return style

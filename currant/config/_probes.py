@@ -19,7 +19,7 @@ __all__ = ["probe_from_table", "probe_from_text"]
 THIS_MACHINE = "localhost"
 
 SUCCESSFUL = tuple(range(200, 400))
-"""The status codes of a server that serves.  A redirect, as to a login page, is one of them."""
+"""The status codes of a server that works.  A redirect, such as to a login page, counts too."""
 
 _SHORT_URL = re.compile(r"(?P<port>[0-9]+)(?P<target>/.*)?")
 
@@ -57,7 +57,7 @@ def probe_from_table(table: Mapping[str, Any]) -> Probe:
 
     Args:
         table: one of the keys ``tcp``, ``http``, ``line``, ``command``, ``delay``, ``all`` and
-            ``any``, and options for it, as the functions of `currant.ready` have them.
+            ``any``, and the options of that function in `currant.ready`.
 
     Raises:
         CommandError: a value is wrong.

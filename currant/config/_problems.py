@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: each problem with its place, and all of them in one error."""
+"""The problems with a configuration: each with its place, and all of them in one error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Key: TypeAlias = "tuple[str | int, ...]"
 
 
 class Place(NamedTuple):
-    """Where a value is written.
+    """The file and the line of a value.
 
     Attributes:
         file: the path of the file.
         line: the line, from 1; None: the whole file.
-        folder: where the relative paths of this file begin.
+        folder: the folder at which the relative paths of this file begin.
     """
 
     file: str
@@ -38,7 +38,7 @@ class Problem(NamedTuple):
         file: the path of the file.
         line: the line, from 1; None: the whole file.
         key: the dotted name of the key, such as ``commands.web.grace``; empty: the whole file.
-        text: what was found, what is expected, and what to do.
+        text: the value that was found, the values that are expected, and advice.
     """
 
     file: str

@@ -63,7 +63,7 @@ def read_application(procfiles: Sequence[str], env: str | None) -> Application:
     """Read Procfiles, and the variables for their processes.
 
     Args:
-        procfiles: the paths of the Procfiles; a later one replaces processes of an earlier one.
+        procfiles: the paths of the Procfiles; later files replace processes of earlier files.
             Empty: the value of ``PROCFILE`` in the files of variables, or else in currant's
             environment, or else ``Procfile``.
         env: paths of files of variables, separated by commas; None: ``.env`` beside the first
@@ -188,7 +188,7 @@ def first_port(given: str | None, variables: Mapping[str, str]) -> int:
     """Return the first port: as given, or of the files of variables, or of the environment.
 
     Args:
-        given: the value of ``--port``, if there is one.
+        given: the value of ``--port``; None: the option was not given.
         variables: from files.
 
     Raises:
@@ -203,7 +203,7 @@ def first_port(given: str | None, variables: Mapping[str, str]) -> int:
 
 
 def instance_variables(instance: Instance, variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of an instance, with those from files."""
+    """Return the variables of an instance, and the variables from files."""
     names = dict.fromkeys(("PS", "HONCHO_PROCESS_NAME"), instance.name)
     return {**variables, "PORT": str(instance.port), **names}
 

@@ -1,4 +1,4 @@
-"""The values of TOML: which are tables and arrays, and how each is written in one line."""
+"""The values of TOML: tell tables from arrays, and write a value in one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_array(value: object) -> TypeGuard[list[Any]]:
 
 
 def to_toml(value: object) -> str:
-    """Return a value that `tomllib` can have read, in one line."""
+    """Return a value, as `tomllib` reads it, in one line of TOML."""
     if is_array(value):
         return f"[{', '.join(map(to_toml, value))}]"
     if is_table(value):

@@ -1,8 +1,8 @@
 """Variables in the strings of a configuration: ``${NAME}``, ``${NAME:-default}``, and ``$$`` for $.
 
-Any other ``$`` stays as it is, so a shell line may use ``$PORT``.  What only a shell understands,
-such as ``${NAME%.txt}``, is an error and not passed on: a later version of currant may give it a
-meaning.
+Any other ``$`` stays, so a shell line may use ``$PORT``.  Other forms with braces, such as
+``${NAME%.txt}``, are errors and do not reach the shell, so that a later version of currant can give
+them a meaning.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SPECIAL = re.compile(r"\$\$+|\$(?=\{)")
 
 
 class Expanded(str):
-    """A text that had a variable in it, so that it may stand for a number or a truth value."""
+    """A text that had a variable, so it may stand for a number or a truth value."""
 
     __slots__ = ()
 
@@ -63,7 +63,7 @@ def expand(text: str, variables: Mapping[str, str], faults: list[str]) -> str:
 
 
 def _fault(match: re.Match[str], variables: Mapping[str, str]) -> str | None:
-    """Return what is wrong with a reference; None if nothing is."""
+    """Return a message about a wrong reference; None if the reference is right."""
     name, default, other = match["name"], match["default"], match["other"]
     if other is not None:
         if not other.endswith("}"):
