@@ -1,9 +1,13 @@
 """A running stack that other programs can talk to: ``currant start``, and `StackClient`.
 
-A stack is a Runner that listens on a Unix socket.  ``docs/stack.md`` describes the protocol.  To
-read the package: `_folder` finds the socket of a project's folder, `_protocol` is the requests as
-values and as lines, `_history` keeps the last output, `_control` carries requests out (and
-`_reload` compares configurations), `_server` serves clients, and `_client` is a client.
+A stack is a Runner that listens on a Unix socket.  ``docs/stack.md`` describes the protocol.  Read
+in this order:
+
+1. `_folder` finds the socket for the folder of a project, and lets one stack of a folder run.
+2. `_protocol` has the requests, as values and as lines.
+3. `_history` keeps the last output of each command.
+4. `_control` carries out requests; `_reload` compares configurations for it.
+5. `_server` serves clients, and `_client` is a client.
 """
 
 from currant.stack._client import Attachment, CommandInfo, Listing, StackClient

@@ -32,7 +32,7 @@ MAX_ANSWER = 64 << 20
 """Bytes of a line from the stack: a list of very many commands, or a very long line of output."""
 
 MAX_INPUT = MAX_REQUEST // 2
-"""Bytes of input in one request: base64 makes three bytes four."""
+"""Bytes of input in one request.  Base64 turns three bytes into four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class CommandInfo:
         ready: whether the process runs and is ready.
         pid: the process; None while none runs.
         host: the host of the process; None: the machine of the stack.
-        restarts: how often it has been started again.
+        restarts: how often the command has been restarted.
         started_at: the start of the process, in seconds since the epoch; None while none runs.
         processes: how many processes the session of the command has; None if that is unknown.
-        memory: the bytes of memory that these use.
-        cpu: the seconds of CPU time that these have used.
-        exit: how the last process ended; None if one runs, or none has.
-        error: why it has failed or was skipped, where there is more to say than the exit.
+        memory: the bytes of memory that these processes use.
+        cpu: the seconds of CPU time that these processes have used.
+        exit: how the last process ended; None if a process runs, or if no process has run.
+        error: why the command has failed or was skipped, if the exit alone does not say so.
         command: the command line.
     """
 
@@ -73,7 +73,7 @@ class CommandInfo:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The commands of a request, and the problems with it.
+    """The commands that a request was about, and their problems.
 
     Attributes:
         commands: the commands that the request was about.
@@ -85,7 +85,7 @@ class Listing:
 
 
 class StackClient:
-    """A client of the stack that runs in a folder; each call makes a connection of its own.
+    """A client of the stack of a folder; each call makes a connection of its own.
 
     Restart a command, and read the output of another from then on::
 
@@ -112,14 +112,14 @@ class StackClient:
 
     @classmethod
     def find(cls, folder: str | None = None) -> Self:
-        """Return a client of the stack of a folder, or of the nearest parent that has one.
+        """Return a client of the stack of a folder, or of the nearest parent with a stack.
 
         Args:
-            folder: the folder; None: this program's.
+            folder: the folder; None: the current folder.
 
         Raises:
-            NoStackError: no stack runs there.
-            StackFolderError: the folder of the sockets is not this user's alone.
+            NoStackError: no stack runs in the folder or its parents.
+            StackFolderError: other users may enter the folder of the sockets.
         """
         paths = find_stack(folder)
         return cls(paths.folder, paths.socket)
@@ -176,7 +176,7 @@ class StackClient:
         self,
         names: Sequence[str] = (),
         until: Literal["ready", "ended"] = "ended",
-        timeout: float | None = None,  # noqa: ASYNC109 - the stack's clock counts, and tells
+        timeout: float | None = None,  # noqa: ASYNC109 - the stack's clock counts
     ) -> Listing:
         """Wait until commands are ready, or have ended.
 
@@ -210,14 +210,14 @@ class StackClient:
     ) -> AsyncGenerator[Message]:
         """Iterate over the output that the stack keeps, and with `follow` over later output, too.
 
-        A `Dropped` says how many lines are missing: they came faster than this loop took them.
+        A `Dropped` has the number of lines that are missing, because the loop was too slow.
         Use `contextlib.aclosing` if you may leave the loop early.
         Cancellation: harmless.
 
         Args:
             names: the commands; empty: all.
-            last: the number of last lines to begin with; None: all that are kept.
-            since: only lines from that time on, in seconds since the epoch.
+            last: the number of last lines to begin with; None: all lines that the stack keeps.
+            since: the time of the first line, in seconds since the epoch; None: any.
             follow: whether to go on until the stack ends.
             events: whether to get the other messages, too.
         """
@@ -238,12 +238,12 @@ class StackClient:
                         yield message
 
     async def reload(self, *, apply: bool = True) -> tuple[Difference, Listing]:
-        """Have the stack read its configuration again; return the difference and the new states.
+        """Let the stack read its configuration again; return the difference and the new states.
 
         Cancellation: some commands may not have been started again.
 
         Args:
-            apply: whether to start, stop and restart commands, or only to tell the difference.
+            apply: whether to start, stop and restart commands; False: return the difference alone.
         """
         async with aclosing(self.reloading(apply=apply)) as steps:
             change = await anext(steps)
@@ -253,7 +253,7 @@ class StackClient:
         return change, listing
 
     async def reloading(self, *, apply: bool = True) -> AsyncGenerator[Difference | Listing]:
-        """Do as `reload`, and yield the difference before anything is done.
+        """Do the same as `reload`, but yield the difference before commands start or stop.
 
         Cancellation: some commands may not have been started again.
         """
@@ -264,7 +264,7 @@ class StackClient:
                     yield _difference(each) if each["type"] == "difference" else _listing(each)
 
     async def down(self, *, now: bool = False) -> Listing:
-        """Stop all commands and end the stack; return when it has ended.
+        """Stop all commands and end the stack; return when the stack has ended.
 
         Cancellation: the stack ends nevertheless.
 
@@ -277,12 +277,12 @@ class StackClient:
     async def attach(
         self, name: str, rows: int | None = None, columns: int | None = None
     ) -> AsyncGenerator[Attachment]:
-        """Connect to a command: read its output as it comes, and type.
+        """Connect to a command, to read its output and to type.
 
         Args:
             name: the command.
-            rows: the size of the terminal here; None: there is none.
-            columns: likewise.
+            rows: the rows of the terminal of this program; None: there is no terminal.
+            columns: the columns of that terminal.
         """
         async with self._connected() as connection:
             request = {"request": "attach", "name": name, "rows": rows, "columns": columns}
@@ -310,7 +310,7 @@ class StackClient:
         try:
             yield _Connection(stream, self.folder)
         finally:
-            with anyio.CancelScope(shield=True):  # Bounded: it does not wait.
+            with anyio.CancelScope(shield=True):  # Bounded: a forced close does not wait.
                 await anyio.aclose_forcefully(stream)
 
 
@@ -327,11 +327,11 @@ class Attachment:
             await self._connection.send_line({"data": part})
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Tell the new size of the terminal here.  Cancellation: it may have been told."""
+        """Send the new size of this program's terminal.  Cancellation: it may have been sent."""
         await self._connection.send_line({"rows": rows, "columns": columns})
 
     async def output(self) -> AsyncGenerator[bytes | CommandInfo]:
-        """Yield the bytes that the command writes, and at its end its state.
+        """Yield the bytes that the command writes, and at the end the state of the command.
 
         Cancellation: harmless.
         """
@@ -344,7 +344,7 @@ class Attachment:
 
 
 class _Connection:
-    """One request, and the objects that the stack answers with."""
+    """A connection: one request, and the objects with which the stack answers."""
 
     def __init__(self, stream: ByteStream, folder: str) -> None:
         self._stream = stream
@@ -356,7 +356,7 @@ class _Connection:
         await self.send_line({"version": VERSION, **request})
 
     async def send_line(self, value: Mapping[str, object]) -> None:
-        """Send an object; the answer tells if the stack does not want it any more."""
+        """Send an object.  If the stack has stopped reading, its answer gives the reason."""
         try:
             await self._stream.send(encode(value))
         except anyio.BrokenResourceError:

@@ -1,7 +1,7 @@
 """`Control` carries out the requests to the Runner of a stack.
 
-It does not know sockets.  A method returns the fields of the answer, or raises `RequestError` or
-another error of currant, which become the ``error`` of the protocol.
+This module does not know sockets.  A method returns the fields of the answer, or raises a
+`RequestError` or another error of currant; the server turns errors into ``error`` objects.
 
 A stack ends when all of its commands have ended by themselves, as `currant run` does.  A command
 that a client has stopped keeps the stack open, because a client may start the command again.
@@ -52,16 +52,16 @@ END_INTERVAL = 0.5
 
 
 class Control:
-    """The requests to one Runner, which has been entered.
+    """Carries out requests to one Runner.
 
     Args:
-        runner: the Runner.
+        runner: the Runner, which has been entered.
         history: a sink of that Runner.
-        configuration: where the commands come from; None: `reload` is refused.
+        configuration: the source of the commands; None: `reload` is refused.
 
     Attributes:
         history: as given.
-        on_life: called when a job begins another life, or a new job its first.
+        on_life: called with a job that is new, or that begins another life.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Control:
     # ---- requests ----
 
     def select(self, names: Sequence[str]) -> list[Job]:
-        """Return the jobs of these names, each once; all if there are no names.
+        """Return the jobs with these names, each once; without names, all jobs.
 
         ``web`` stands for ``web.1`` and ``web.2``, too.
 
@@ -157,7 +157,7 @@ class Control:
         return list(chosen.values())
 
     def select_one(self, name: str) -> Job:
-        """Return the job of a name, or of its only instance.
+        """Return the job with a name, or the only instance of a process with that name.
 
         Raises:
             RequestError: there is no such command, or there are several.
@@ -194,7 +194,7 @@ class Control:
         return await self._each(jobs, partial(self._stop, among=stopping, now=request.now))
 
     async def signal(self, request: Signal) -> Answer:
-        """Send a signal.  Cancellation: it may or may not have been sent."""
+        """Send a signal.  Cancellation: the signal may or may not have been sent."""
         reached = 0
         for job in self.select([request.name]):
             reached += await job.send_signal(request.signal, request.to)
@@ -255,7 +255,7 @@ class Control:
     async def reload(
         self, request: Reload, tell: Callable[[Difference], Awaitable[None]]
     ) -> Callable[[], Awaitable[Answer]]:
-        """Read the configuration again, tell the difference, and apply it.
+        """Read the configuration again, pass the difference to `tell`, and apply the difference.
 
         Cancellation: some commands may not have been started again.
 
@@ -323,7 +323,7 @@ class Control:
         """Run a command again, or restart its process.
 
         Raises:
-            RequestError: it ends before it runs.
+            RequestError: the command ends before it runs.
         """
         before = job.result
         try:
@@ -373,7 +373,7 @@ class Control:
         self.on_life(job)
 
     async def _measure(self) -> dict[int, SessionUsage]:
-        """Return the memory and the CPU time of each local command, by its pid."""
+        """Return the memory and the CPU time of each local command, by pid."""
         async with self._measuring:
             if anyio.current_time() - self._measured_at >= USAGE_MAX_AGE:
                 local = [job.pid for job in self.jobs.values() if job.host is None]
@@ -407,7 +407,7 @@ class Control:
 async def _until_ready(job: Job) -> str | None:
     """Wait until a command is ready, and return why it is not.
 
-    A command without a probe is ready when it runs, and one that has succeeded is, too.
+    A command without a probe is ready when it runs.  A command that has succeeded is ready, too.
     """
     try:
         await until_up(job)
@@ -432,7 +432,7 @@ def _is_reached(job: Job, until: str) -> bool:
 
 
 def _waits_for(command: Command, name: str) -> bool:
-    """Return whether a command depends on another one, or on the replicas of which that is one."""
+    """Return whether `command` depends on `name`, or on the replicas to which `name` belongs."""
     return any(
         name == each or re.fullmatch(rf"{re.escape(each)}\.\d+", name) for each in command.after
     )

@@ -1,13 +1,13 @@
-"""Where a stack is found: the files of each stack in a private folder, by the project's folder.
+"""Find a stack by the folder of its project: each stack has its files in a private folder.
 
-The folder is ``$XDG_RUNTIME_DIR/currant``, or ``/tmp/currant-UID`` on a system without a runtime
-folder.  It must belong to this user, and no other user may enter it; otherwise currant refuses to
-use it.  Each stack has three files there, named after a hash of the project's folder:
+The private folder is ``$XDG_RUNTIME_DIR/currant``, or ``/tmp/currant-UID`` on a system without a
+runtime folder.  currant uses the folder only if it belongs to this user and no other user may enter
+it.  Each stack has three files there, named after a hash of the project's folder:
 
 - ``KEY.lock``, which the stack locks (flock) for as long as it lives.  The kernel releases the lock
   when the stack is killed, so no pid has to be guessed.  The stack removes the file at the end.
 - ``KEY.sock``, the socket.  If no process holds the lock, the socket is stale.
-- ``KEY.json``: the pid of the stack, its folder, its log and when it started.
+- ``KEY.json``: the pid, the folder, the log and the start time of the stack.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class StackPaths:
     Attributes:
         folder: the project's folder, without symbolic links.
         lock: the file that a running stack has locked.
-        socket: where a running stack listens.
+        socket: the Unix socket on which a running stack listens.
         info: a `StackInfo` as JSON.
     """
 
@@ -100,7 +100,7 @@ class StackPaths:
             probe.setblocking(False)  # noqa: FBT003 - the name of the method says it
             try:
                 probe.connect(self.socket)
-            except BlockingIOError:  # So many clients are waiting.
+            except BlockingIOError:  # The queue of waiting clients is full.
                 return True
             except OSError:
                 return False
@@ -121,7 +121,7 @@ def runtime_folder(*, create: bool = False) -> str:
         create: whether to create the folder if it is missing.
 
     Raises:
-        StackFolderError: the folder cannot be created, or is not this user's alone.
+        StackFolderError: the folder cannot be created, or other users may enter it.
     """
     parent = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(parent) and os.path.isdir(parent):
@@ -155,10 +155,10 @@ def _check_private(path: str) -> None:
 
 
 def real_folder(folder: str | None = None) -> str:
-    """Return a folder without symbolic links; None: this program's.
+    """Return a folder without symbolic links; None: the current folder.
 
     Raises:
-        StackFolderError: this program's folder does not exist any more.
+        StackFolderError: the current folder does not exist any more.
     """
     try:
         return os.path.realpath(os.getcwd() if folder is None else folder)
@@ -167,14 +167,14 @@ def real_folder(folder: str | None = None) -> str:
 
 
 def find_stack(folder: str | None = None) -> StackPaths:
-    """Return the files of the stack that runs in a folder or in the nearest of its parents.
+    """Return the files of the stack that runs in a folder, or in the nearest parent with a stack.
 
     Args:
-        folder: the folder; None: this program's.
+        folder: the folder; None: the current folder.
 
     Raises:
-        NoStackError: none runs there.
-        StackFolderError: the folder for the files of stacks is not this user's alone.
+        NoStackError: no stack runs in the folder or its parents.
+        StackFolderError: other users may enter the folder for the files of stacks.
     """
     runtime = runtime_folder()
     real = real_folder(folder)
@@ -195,9 +195,9 @@ def _with_parents(folder: str) -> Iterator[str]:
 
 
 class Claim:
-    """The right to be the stack of a folder: the lock, held until `release` or until the end.
+    """The right to be the stack of a folder: a lock, held until `release` or the end of the process.
 
-    A fork shares the lock: it is free when both have let go of it.
+    A fork shares the lock, which is free once both processes have closed it.
 
     Args:
         folder: the project's folder.
@@ -244,16 +244,16 @@ class Claim:
         return info
 
     def release(self) -> None:
-        """Remove the files and let go of the lock; does nothing the second time."""
+        """Remove the files and release the lock; a second call does nothing."""
         if self._lock is None:
             return
         self._remove_stale()
         with suppress(OSError):
-            os.unlink(self.paths.lock)  # while it is locked: see `_locked`
+            os.unlink(self.paths.lock)  # before the lock is released: see `_locked`
         self.leave()
 
     def leave(self) -> None:
-        """Close the lock without removing anything, because a fork has it."""
+        """Close the lock and keep the files, because a fork of this process has the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -265,7 +265,7 @@ class Claim:
 
 
 def _locked(path: str) -> int:
-    """Open and lock a file; if its holder has removed it meanwhile, take the new one.
+    """Open and lock a file; if another process has removed the file by then, create a new file.
 
     Raises:
         BlockingIOError: another process has locked it.

@@ -1,11 +1,11 @@
 """The last messages of each command, for ``logs``: a sink of bounded memory.
 
-Each command has a ring of its own, so that a chatty command does not push out the lines of a quiet
-one.  All entries are numbered in the order of their arrival.
+Each command has a ring of its own, so a chatty command does not push out the lines of a quiet
+command.  All entries are numbered in the order of their arrival.
 
-The readers are cursors into the rings, and nothing is buffered for a single reader.  So a client
-that never reads costs nothing: the rings go on, and when the client reads again, it is told how
-many lines it has missed.
+Readers are cursors into the rings, and nothing is buffered for a single reader.  So a client that
+never reads costs nothing: the rings go on, and if the client reads again, it gets the number of
+lines that are missing.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Cursor:
 
     Attributes:
         number: the entry to read next.
-        skip: the lines of that entry that are not wanted.
-        seen: the lines of each command up to there.
+        skip: the number of first lines of that entry to leave out.
+        seen: the number of lines of each command before that entry.
     """
 
     number: int
@@ -115,7 +115,7 @@ class History:
     Attributes:
         arrival: is notified when messages have come, and at the end.
         states: the state of each command by name, folded from its messages.
-        has_ended: whether the Runner has ended, so that no more will come.
+        has_ended: whether the Runner has ended, so no more messages will come.
     """
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -136,7 +136,7 @@ class History:
         self.end()
 
     def add(self, message: BatchMessage, commands: Mapping[str, Command]) -> None:
-        """Keep a message; one about a host is not kept.
+        """Keep a message, unless it is about a host.
 
         Args:
             message: the message.
@@ -164,7 +164,7 @@ class History:
         return sum(ring.cost for ring in self._rings.values())
 
     def forget(self, name: str) -> None:
-        """Forget a command that is there no more."""
+        """Forget a command that has been removed."""
         self._rings.pop(name, None)
         self.states.pop(name, None)
 
@@ -176,7 +176,7 @@ class History:
         Args:
             names: the commands; empty: all.
             last: the number of last lines to begin with; None: all.
-            since: only lines from that time on, in seconds since the epoch.
+            since: the time of the first line, in seconds since the epoch; None: any.
         """
         number, skip = 0, 0
         if since is not None:
@@ -192,7 +192,7 @@ class History:
     ) -> list[BatchMessage]:
         """Return the next messages, and move the cursor; empty if there are none now.
 
-        Lines that are no longer kept are told as a `Dropped` of this reader.
+        A `Dropped` has the number of lines that the reader has missed.
         """
         taken: list[BatchMessage] = []
         cost = 0

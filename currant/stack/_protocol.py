@@ -150,12 +150,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """Connect the client to a command: its output as it comes, and the keys that are typed.
+    """Connect the client to a command: send the output, and pass on the keys that are typed.
 
     Attributes:
         name: the command.
-        rows: the size of the client's terminal; None: it has none.
-        columns: likewise.
+        rows: the rows of the client's terminal; None: the client has no terminal.
+        columns: the columns of that terminal.
     """
 
     name: str
@@ -165,7 +165,7 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Read the configuration again, tell the difference, and with `apply` apply it."""
+    """Read the configuration again, send the difference, and with `apply` apply the difference."""
 
     apply: bool = True
 
@@ -175,7 +175,7 @@ class Down:
     """Stop all commands and end the stack.
 
     Attributes:
-        now: whether to skip the rest of the grace if that is happening already.
+        now: whether to skip the rest of the grace, if the stack is stopping already.
     """
 
     now: bool = False
@@ -218,7 +218,7 @@ class LineBuffer:
         self._data += data
 
     def take(self) -> bytes | None:
-        """Return the next line without its ending; None: it is not complete.
+        """Return the next line without its ending; None if no line is complete.
 
         Raises:
             RequestError: the line is too long.
@@ -250,7 +250,7 @@ def parse_object(line: bytes) -> dict[str, object]:
     """Return the JSON object of a line.
 
     Raises:
-        RequestError: it is none.
+        RequestError: the line is not a JSON object.
     """
     try:
         value = json.loads(line.decode())
@@ -265,7 +265,7 @@ def parse_request(line: bytes) -> Request:
     """Return the request of a line.
 
     Raises:
-        RequestError: there is none, or it is of another version.
+        RequestError: the line is no request, or is of another version of the protocol.
     """
     fields = _Fields(parse_object(line))
     version = fields.take("version", None)
@@ -288,7 +288,7 @@ def parse_attached(line: bytes) -> Input | Resize:
     """Return the line of an attached client as a value.
 
     Raises:
-        RequestError: it makes no sense.
+        RequestError: the line is neither input nor a size.
     """
     fields = _Fields(parse_object(line))
     sent = (
@@ -362,11 +362,10 @@ class _Fields:
         return _refuse(key, f"an integer from 1 to {MAX_SIZE}", given)
 
     def optional_size(self, key: str) -> int | None:
-        return (
-            None
-            if self._given.get(key) is None and self.take(key, None) is None
-            else self.size(key)
-        )
+        if self._given.get(key) is None:
+            self._given.pop(key, None)
+            return None
+        return self.size(key)
 
     def data(self) -> bytes:
         given = self._checked("data", str, None)

@@ -17,11 +17,11 @@ __all__ = ["Configuration", "Difference", "by_name", "difference", "in_order"]
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Where the commands of a stack come from.
+    """The source of the commands of a stack.
 
     Attributes:
         commands: the commands as they were read at the start.
-        read: reads them again; it may block, and raises `CurrantError` if something is wrong.
+        read: reads the commands again; may block, and raises `CurrantError` if a file is wrong.
         prepare: adds the settings that depend on the place of the output, just before a start.
     """
 
@@ -51,7 +51,7 @@ def by_name(commands: Iterable[Command]) -> dict[str, Command]:
     """Return the commands by name, each replica by itself, so that each can be started alone.
 
     Raises:
-        CommandError: two have the same name.
+        CommandError: two commands have the same name.
     """
     named = name_all(list(commands), Names())
     names = {name: [each.name for each in several] for name, several in named.items()}
@@ -59,7 +59,7 @@ def by_name(commands: Iterable[Command]) -> dict[str, Command]:
 
 
 def _alone(command: Command, names: Mapping[str, Sequence[str]]) -> Command:
-    """Return a command with an explicit name, which waits for each replica by its own name."""
+    """Return a command with an explicit name, and with each replica as a dependency of its own."""
     after = {
         replica: condition
         for name, condition in command.after.items()

@@ -3,12 +3,12 @@
 A client may be slow, broken or hostile.  So
 
 - the length of a line is bounded, and the time that a client has for its request;
-- nothing is buffered for a client: it reads the `History` at its own pace, and is told how many
-  lines it has missed.  A client that does not read keeps one task and one piece of output;
-- the number of clients is bounded.  If there is no room, the stack disconnects the client that it
-  has waited for longest, for a request or for room to write;
-- an error, of whatever kind, ends one connection and not the stack;
-- only processes of this user, and of root, are heard.
+- nothing is buffered for a client, which reads the `History` at its own pace, and gets the number
+  of lines that it has missed.  A client that does not read keeps one task and one piece of output;
+- the number of clients is bounded.  If there is no room, the stack disconnects the client for which
+  it has waited longest, for a request or for room to write;
+- an error of any kind ends one connection, and not the stack;
+- only processes of this user and of root get an answer.
 
 Rejected: `anyio`'s own loop over a listener, which ends at the first accept that fails, for example
 because there are too many open files.
@@ -95,7 +95,7 @@ class StackServer:
     Args:
         claim: the right to be the stack of its folder.
         history: a sink of the Runner.
-        configuration: where the commands come from; None: `reload` is refused.
+        configuration: the source of the commands; None: `reload` is refused.
         log: the file with the output of the stack; None: it goes to stdout.
         is_needed: whether the commands must not run without clients.
 
@@ -125,10 +125,10 @@ class StackServer:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Serve clients from `listen` on; at the end tell them that the stack has ended.
+        """Serve clients from `listen` on; at the end, send the answers to all that wait for it.
 
-        The block is around that of the Runner, so that a client learns how the commands ended.
-        The body's own exception leaves unchanged.
+        Enter this block before the Runner, so that a client learns how the commands ended.  An
+        exception of the body leaves the block unchanged.
         """
         failure: BaseException | None = None
         try:
@@ -220,11 +220,11 @@ class StackServer:
         finally:
             del self._clients[client]
             client.gone.set()
-            with anyio.CancelScope(shield=True):  # Bounded: it does not wait.
+            with anyio.CancelScope(shield=True):  # Bounded: a forced close does not wait.
                 await anyio.aclose_forcefully(client.stream)
 
     async def _answer(self, client: _Client, control: Control, info: StackInfo) -> None:
-        """Read a request and answer it."""
+        """Read a request, and send the answer."""
         user = user_of_peer(client.stream.extra(SocketAttribute.raw_socket))  # noqa: S610 - anyio's
         if user not in (0, geteuid()):
             return
@@ -252,9 +252,9 @@ class _Client:
         scope: is cancelled to disconnect the client.
         gone: is set once the client is disconnected.
         is_refused: whether there are too many clients.
-        has_asked: whether its request has come.
-        waits_since: when the stack began to wait for its request, or for room to write; None: it
-            does not wait.
+        has_asked: whether the request of the client has come.
+        waits_since: when the stack began to wait for the request, or for room to write; None: the
+            stack does not wait for the client.
     """
 
     def __init__(self, stream: SocketStream) -> None:
@@ -270,7 +270,7 @@ class _Client:
         """Receive the request.
 
         Raises:
-            RequestError: it is wrong or late, or there are too many clients.
+            RequestError: the request is wrong or late, or there are too many clients.
             anyio.EndOfStream, anyio.BrokenResourceError: the client is gone.
         """
         if self.is_refused:
@@ -287,7 +287,7 @@ class _Client:
         """Receive the next line.
 
         Raises:
-            RequestError: it is too long.
+            RequestError: the line is too long.
             anyio.EndOfStream, anyio.BrokenResourceError: the client is gone.
         """
         while (line := self._lines.take()) is None:
@@ -314,7 +314,7 @@ class _Client:
 
 
 class _Conversation:
-    """The requests of one client."""
+    """Carries out the request of one client."""
 
     def __init__(
         self, client: _Client, control: Control, info: StackInfo, over: anyio.Event
@@ -363,7 +363,7 @@ class _Conversation:
     async def _while_connected(
         self, work: Callable[[], Awaitable[dict[str, object]]]
     ) -> dict[str, object]:
-        """Do work without a time limit; cancel it if the client disconnects."""
+        """Do work without a time limit; cancel the work if the client disconnects."""
         answer: dict[str, object] | None = None
         problem: BaseException | None = None
         async with anyio.create_task_group() as tasks:
@@ -436,7 +436,7 @@ class _Conversation:
         tasks.cancel_scope.cancel()
 
     async def _show(self, job: Job) -> None:
-        """Send the output of the command until it ends."""
+        """Send the output of the command until the command ends."""
         mark = max(0, job.since(0).mark - ATTACHED_TAIL)
         while True:
             excerpt = await job.next_output(mark)
