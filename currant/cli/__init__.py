@@ -1,29 +1,32 @@
-"""The `currant` command: what `docs/command-line.md` describes, on top of the public `Runner`.
+"""The `currant` command of `docs/command-line.md`, on top of the public `Runner`.
 
-Read in the order in which a call passes through the modules:
+Read the modules in the order in which a call passes through them:
 
 1. `_commands` declares the subcommands and their options for click, and ends the program.
-   `_runner_options`, `_config_options` and `_host_options` are those of several subcommands, and
-   `_parsers` reads the values of options.  `_lazy` imports subcommands that most runs do not need.
+   `_runner_options`, `_config_options` and `_host_options` have the options that subcommands
+   share, and `_parsers` reads their values.  `_lazy` imports subcommands that most runs do not
+   need.
 2. `_build` turns the options (`_options`) into a Runner, `_display` into sinks, and `_hosts` into a
    launcher.  `_from_config` builds a Runner for the configuration of a project, which
    `currant.config` reads, as it reads Procfiles.  `_env` has variables for the place of the output,
    `_labels` names the commands, `_selection` finds the commands that an option names, and `_remark`
-   says which command's end stops the others.  `_peers` has advice on options of other programs.
-3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` says which
-   signals do what, and `_init` is the process with PID 1 in a container.
-   `_view` decides what goes on at the terminal meanwhile, which the package `currant.view` does.
-4. `_start` is ``currant start``, which listens for clients, with `_stack_place`.  `_stack_group`
-   has the subcommands that are such clients (`_ps`, `_logs`, `_attach`, `_reload`,
-   `_stack_commands`), and `_clients` what they share.
-5. `_program` ends the program.  `_report` says what was wrong, and `_summary` prints the tables of
-   ``--summary`` and ``--timings``.  `_check_hosts` is ``currant hosts check``.  `_check`, `_graph`,
-   `_schema` and `_write_config` are ``currant check``, ``graph``, ``schema`` and ``init``, which
-   start nothing.
-6. `_scripts` is the shortcuts of `run` for package.json and the words after ``--``, which
-   `_dashes` separates.  `_with` is ``currant with``: `_config_servers` finds servers by name,
-   `_ports` holds ports, and `_foreground` lends the terminal to the test.  `_exec` and
-   `_completion` are the subcommands of these names.
+   says which command's end stops the others.  `_peers` has advice on options of other tools.
+3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` has the
+   meaning of each signal, `_view` connects the keyboard of `currant.view` with the run, and `_init`
+   is the process with PID 1 in a container.
+4. `_report` shows errors, `_summary` prints the tables of ``--summary`` and ``--timings``, and
+   `_program` ends the program.
+
+The other subcommands:
+
+- ``start``: `_start`, and `_stack_place` for the socket and the log of the stack.
+- clients of a stack: `_stack_group` lists them, and `_clients` has their shared parts; `_ps`,
+  `_logs`, `_attach`, `_reload`, and all others in `_stack_commands`.
+- ``run``: `_scripts` has the shortcuts for package.json; `_dashes` finds the words after ``--``.
+- ``with``: `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
+  `_foreground` lends the terminal to the test.
+- ``check``, ``graph``, ``schema``, ``init``: `_check`, `_graph`, `_schema` and `_write_config`.
+- ``exec``, ``hosts check``, ``completion``: `_exec`, `_check_hosts` and `_completion`.
 
 The packages that these modules import (click, rich) come with the extra ``cli``.
 This module itself needs the standard library only, so that `main` can report a missing extra.

@@ -1,8 +1,8 @@
 """``currant attach``: connect this terminal to a command of a running stack.
 
-The terminal is in raw mode meanwhile, so that each key, Ctrl-C among them, goes to the command.
-At the end, whatever the reason, the terminal gets its mode back, and the modes that the command may
-have switched on are switched off.
+During the connection, the terminal is in raw mode, so each key goes to the command, also Ctrl-C.
+At the end, for whatever reason, currant restores the mode of the terminal, and switches off the
+modes that the command may have switched on.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _raw_terminal() -> Generator[None]:
 
 
 class _Terminal:
-    """This terminal, while it is connected to a command.
+    """The terminal of this program during a connection to a command.
 
     Args:
         attachment: the command.
@@ -123,7 +123,7 @@ class _Terminal:
         self._is_alternate = False
 
     async def converse(self) -> CommandInfo | None:
-        """Pass on output and keys; return how the command ended, or None if it goes on."""
+        """Pass on output and keys; return the command if it has ended, None if it goes on."""
         try:
             async with self._tasks:
                 for part in (self._show, self._type, self._tell_sizes, self._end_on_signal):

@@ -93,7 +93,7 @@ OTHER_FILES = 100
 
 
 class Prepared(NamedTuple):
-    """What is ready to run."""
+    """A Runner that is ready to run, and its companions."""
 
     runner: Runner
     record: HostRecord | None
@@ -253,7 +253,7 @@ def _commands_of_procfile(
 def read_instances(
     names: Sequence[str], options: StartOptions
 ) -> tuple[Application, list[Instance]]:
-    """Return what the Procfiles say, and the processes to start; as `runner_from_procfile`."""
+    """Return the contents of the Procfiles, and the processes to start."""
     application = read_application(options["files"], options["env"])
     types = application.processes.keys()
     processes = select_processes(application.processes, names)
@@ -319,7 +319,7 @@ def _instance_counts(
 
 
 def checked_cwd(options: Options, hosts: Hosts | None) -> str | None:
-    """Return where the commands run; on another machine, that machine knows whether it exists.
+    """Return the directory of the commands, which must exist unless it is on another machine.
 
     Raises:
         CommandError: this machine has no such directory.
@@ -331,7 +331,7 @@ def checked_cwd(options: Options, hosts: Hosts | None) -> str | None:
 
 
 def _stdin(options: Options) -> Silent | int | None:
-    """Return what the commands read: by default a pipe that stays open and silent.
+    """Return the stdin of the commands: by default a pipe that stays open and silent.
 
     Watchers such as ``esbuild --watch`` end when their stdin does.
     """

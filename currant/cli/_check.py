@@ -1,4 +1,4 @@
-"""``currant check``: what ``currant start`` would start, in which order, and how."""
+"""``currant check``: the commands of ``currant start``, with their order and settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from currant.cli._build import read_instances
 from currant.cli._config_options import FILE_OPTIONS
 from currant.cli._from_config import config_files, config_to_start, read_config
 from currant.cli._host_options import add_options
-from currant.cli._report import USAGE_ERROR
+from currant.cli._report import report_error
 from currant.config._procfile import read_application
 from currant.config._toml import to_toml
 
@@ -43,13 +43,12 @@ def check(files: Sequence[str], env: str | None) -> int:
             config = read_config(paths, env)
             show_commands(config, config.commands)
     except CurrantError as error:
-        click.echo(f"currant: {error}", err=True)
-        return USAGE_ERROR
+        return report_error(error)
     return 0
 
 
 def show_start(names: Sequence[str], options: StartOptions, given: Collection[str]) -> int:
-    """Show what ``currant start`` would start, and return the exit status."""
+    """Show the commands that ``currant start`` would start, and return the exit status."""
     try:
         config = config_to_start(options, given)
         if config is not None:
@@ -60,8 +59,7 @@ def show_start(names: Sequence[str], options: StartOptions, given: Collection[st
             for line in _rows(entries):
                 click.echo(line)
     except CurrantError as error:
-        click.echo(f"currant: {error}", err=True)
-        return USAGE_ERROR
+        return report_error(error)
     return 0
 
 
@@ -72,7 +70,7 @@ def show_lines(lines: Mapping[str, str]) -> None:
 
 
 def show_commands(config: Config, commands: Iterable[Command]) -> None:
-    """Show the settings for all commands, and then each command with its own.
+    """Show the settings for all commands, and then each command with its own settings.
 
     Args:
         config: the configuration.

@@ -18,11 +18,11 @@ PROGRAM, VARIABLE = "currant", "_CURRANT_COMPLETE"
 
 
 class _Home(NamedTuple):
-    """Where a shell looks for completions."""
+    """The file in which a shell looks for completions."""
 
     path: Path
     advice: str
-    """What else the user has to do."""
+    """The text that says how the shell loads the file."""
 
 
 def _bash() -> _Home:

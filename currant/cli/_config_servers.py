@@ -19,14 +19,14 @@ __all__ = ["NamedServers", "find_servers"]
 _NAME = re.compile(r"[^\s/]+")
 
 RUNNER_OPTIONS = ("restart", "grace", "cgroup", "kill_mode", "leftovers", "wrap")
-"""The options of the Runner that concern each command, and not all of them together."""
+"""The options of the Runner that concern each command by itself."""
 
 
 class NamedServers(NamedTuple):
     """Commands of a configuration that are started for a test."""
 
     commands: Sequence[Command] = ()
-    """Those that are named, and those that they depend on."""
+    """The commands that are named, and their dependencies."""
     runner: Mapping[str, Any] = {}
     """The options of the Runner."""
     steps: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ class NamedServers(NamedTuple):
 
     @property
     def needs(self) -> dict[str, Condition | None]:
-        """What the test waits for."""
+        """The commands that the test waits for, and the condition of each; None: ready."""
         return {
             each.name: "succeeded" if each.name in self.steps else None for each in self.commands
         }
@@ -45,7 +45,7 @@ def find_servers(words: Sequence[str], files: Sequence[str]) -> NamedServers:
 
     Args:
         words: names and command lines; only a single word can be a name.
-        files: the files of the configuration; empty: it is looked for.
+        files: the files of the configuration; empty: find the configuration.
 
     Raises:
         CurrantError: the configuration is wrong.

@@ -33,7 +33,7 @@ class RunCommand(click.Command):
 
 
 def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Return the words before the first ``--`` and those after it; None if there is no ``--``."""
+    """Return the words before and after the first ``--``; None if there is no ``--``."""
     given = list(words)
     if DASHES not in given:
         return given, None
@@ -44,12 +44,12 @@ def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
 def words_for(
     command: click.Command, context: click.Context, name: str, words: Sequence[str]
 ) -> Sequence[str]:
-    """Return those of `words` that are values of the argument `name`, and not of an option.
+    """Return the words that are values of the argument `name`, and not of an option.
 
     Raises:
         click.UsageError: the words are wrong.
     """
     values, _, _ = command.make_parser(context).parse_args(list(words))
     found = values.get(name)
-    # click has a mark of its own for none.
+    # click has a value of its own for an argument without words.
     return cast("tuple[str, ...]", found) if isinstance(found, tuple) else ()

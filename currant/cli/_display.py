@@ -42,7 +42,7 @@ SHORT = 10
 
 
 LOG_BACKUPS = 3
-"""How many older log files are kept beside each one that has reached ``--log-size``."""
+"""How many older files of each log are kept; a log of ``--log-size`` becomes an older file."""
 
 MODES: tuple[Literal["raw", "group", "same"], ...] = ("raw", "group", "same")
 """The modes of the console that are options."""
@@ -54,7 +54,7 @@ def output_fit(
     options: Options,
     hidden: Collection[str],
 ) -> Callable[[Command], Command]:
-    """Return what gives a command the variables and the stderr that fit the place of the output.
+    """Return a function that fits the variables and the stderr of a command to the output's place.
 
     Args:
         commands: the commands.

@@ -1,7 +1,7 @@
 """``currant exec NAME -- COMMAND``: one command with the environment of another.
 
-The command takes the place of currant (`os.execvpe`), so it has its terminal, its signals and its
-exit status.
+The command takes the place of currant (`os.execvpe`), so the command has the terminal and gets the
+signals, and the exit status is that of the command.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = ["ProcessEnvironment", "find_environment", "run_with_environment"]
 
 
 class ProcessEnvironment(NamedTuple):
-    """What a command finds when it starts."""
+    """The working directory and the variables of a process."""
 
     cwd: str | None
-    """The working directory; None: the present one."""
+    """The working directory; None: the current folder."""
     variables: Mapping[str, str]
-    """The variables that it has beside those of currant."""
+    """The variables in addition to those of currant's environment."""
     inherits: bool = True
-    """Whether it has those of currant."""
+    """Whether the process has the variables of currant's environment."""
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})

@@ -74,7 +74,7 @@ class Foreground:
                 os.kill(0, signals.SIGTSTP)
 
     def resume(self) -> None:
-        """Give the terminal to the command if it uses that and currant has it, as after a pause."""
+        """Give the terminal to the command again, as after a pause, if currant has the terminal."""
         pid, terminal = self._job.pid, self._terminal
         if self._is_wanted and pid is not None and terminal is not None and terminal.is_ours():
             self._is_lent = self.was_lent = True

@@ -1,7 +1,7 @@
 """From a configuration and the options of the command line to a Runner.
 
 The command line is the last of the files: an option that is given explicitly replaces the value at
-the top level of the configuration.  What a command sets for itself stays.
+the top level of the configuration, but not the settings of single commands.
 """
 
 from __future__ import annotations
@@ -95,19 +95,19 @@ def read_config(
     """Read a configuration.
 
     Args:
-        files: its files.
-        env: files of variables, separated by commas; None: those of the configuration.
-        settings: what replaces the values at the top level.
+        files: the files of the configuration.
+        env: files of variables, separated by commas; None: as the configuration says.
+        settings: values that replace the values at the top level.
 
     Raises:
-        CurrantError: something is wrong.
+        CurrantError: a file is wrong.
     """
     env_files = None if env is None else [path.strip() for path in env.split(",")]
     return load(files, env_files=env_files, settings=settings)
 
 
 def project_folder(files: Sequence[str]) -> str | None:
-    """Return the folder of the configuration that is found; None: this one.
+    """Return the folder of the configuration that is found; None: the current folder.
 
     Args:
         files: the files that the command line names.
@@ -125,7 +125,7 @@ def prepare_start(
     given: Collection[str],
     stack: StackPlace | None = None,
 ) -> Prepared:
-    """Return a Runner for what ``currant start`` starts.
+    """Return a Runner of the commands that ``currant start`` starts.
 
     Args:
         names: the commands or process types to start; empty: all.
@@ -189,7 +189,7 @@ def _settings_of(options: StartOptions, given: Collection[str]) -> dict[str, Any
 
 
 def _as_table(policy: RestartPolicy) -> dict[str, Any]:
-    """Return a policy as a configuration writes it, without what is the default."""
+    """Return a policy as a configuration writes it, without default values."""
     default = RestartPolicy(policy.when)
     changed = {
         name: value for name, value in asdict(policy).items() if value != getattr(default, name)

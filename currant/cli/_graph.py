@@ -11,7 +11,7 @@ from currant._values.printable import printable
 from currant.cli._config_options import FILE_OPTIONS
 from currant.cli._from_config import config_files, read_config
 from currant.cli._host_options import add_options
-from currant.cli._report import USAGE_ERROR
+from currant.cli._report import report_error
 from currant.config._procfile import read_application
 
 if TYPE_CHECKING:
@@ -26,20 +26,19 @@ __all__ = ["graph", "mermaid", "tree"]
 def graph(files: Sequence[str], env: str | None, *, as_mermaid: bool) -> int:
     """Show which command waits for which, as a tree.
 
-    Below each command are those that it waits for.
+    Below each command are the commands that it waits for.
     """
     try:
         needs = _needs(files, env)
     except CurrantError as error:
-        click.echo(f"currant: {error}", err=True)
-        return USAGE_ERROR
+        return report_error(error)
     for line in (mermaid if as_mermaid else tree)(needs):
         click.echo(line)
     return 0
 
 
 def _needs(files: Sequence[str], env: str | None) -> dict[str, dict[str, str]]:
-    """Return for each command those that it waits for, and until what."""
+    """Return the dependencies of each command by name: the condition, or "" for ready."""
     paths = config_files(files)
     if paths is None:
         return {name: {} for name in read_application(files, env).processes}
@@ -51,12 +50,12 @@ def _needs(files: Sequence[str], env: str | None) -> dict[str, dict[str, str]]:
 
 
 def tree(needs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Yield the lines of a tree for each command that no other waits for.
+    """Yield the lines of a tree for each command that no other command waits for.
 
-    What a command waits for is shown once in full, and then by its name alone.
+    The dependencies of a command are shown once; after that the command has dots.
 
     Args:
-        needs: for each command those that it waits for, and until what; empty: ready or started.
+        needs: the dependencies of each command: the name and the condition, or "" for ready.
     """
     needed = {name for others in needs.values() for name in others}
     shown = set[str]()
@@ -82,7 +81,7 @@ def _branches(
 
 
 def mermaid(needs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Yield the lines of a Mermaid flow chart, with an arrow from what comes first.
+    """Yield the lines of a Mermaid flow chart, with an arrow from each dependency.
 
     Args:
         needs: as for `tree`.
@@ -99,5 +98,5 @@ def mermaid(needs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
 
 
 def _label(name: str) -> str:
-    """Return a name as Mermaid shows it: all that has a meaning is an entity."""
+    """Return a name as Mermaid shows it: characters with a meaning become entities."""
     return "".join(c if c.isalnum() or c in " -_." else f"#{ord(c)};" for c in printable(name))

@@ -38,7 +38,7 @@ LAST = 100
 """The default of ``-n``."""
 
 BUFFERED = 1000
-"""Messages that wait for the terminal: with them it gets larger writes."""
+"""The most messages that wait for the terminal, so that writes are larger."""
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -48,7 +48,7 @@ def parse_since(_: click.Context, __: click.Parameter, given: str | None) -> flo
     """Return the time of ``--since`` in seconds since the epoch.
 
     Raises:
-        click.BadParameter: it is none.
+        click.BadParameter: the value is no time.
     """
     if given is None:
         return None
@@ -66,7 +66,7 @@ def parse_last(_: click.Context, __: click.Parameter, given: str | None) -> int 
     """Return the number of ``-n``; None for ``all``.
 
     Raises:
-        click.BadParameter: it is none.
+        click.BadParameter: the value is neither a number nor ``all``.
     """
     if given is None or given == "all":
         return None
@@ -81,7 +81,7 @@ def parse_pattern(
     """Return the regular expression of ``--grep``.
 
     Raises:
-        click.BadParameter: it is none.
+        click.BadParameter: the value is no regular expression.
     """
     try:
         return None if given is None else re.compile(given)

@@ -1,4 +1,4 @@
-"""What options mean: texts to values, for click, whose errors name the option and the value."""
+"""Turn the texts of options into values, for click, whose errors name the option and the value."""
 
 from __future__ import annotations
 

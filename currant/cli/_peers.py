@@ -38,6 +38,6 @@ _INSTEAD = {
 
 
 def advice_on(option: str) -> str:
-    """Return what to write in place of an unknown option; empty if that is not known."""
+    """Return advice on an unknown option; empty if there is none."""
     instead = _INSTEAD.get(option)
     return "" if instead is None else f" Use {instead}."

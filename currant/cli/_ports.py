@@ -1,9 +1,9 @@
 """Free ports for servers, as variables: ``--port web`` is ``$WEB_PORT``.
 
-A port is held by a socket that is bound to it and does not listen, so the system gives the port to
-no program that asks for a free one.  On Linux a server can bind to it nevertheless if the server
-sets SO_REUSEADDR, as almost all servers do.  Elsewhere the server could not, so the port is not
-held there: another program may take it before the server does.
+A socket that is bound to the port and does not listen holds the port, so the system gives the port
+to no program that asks for a free port.  On Linux a server can still bind to the port if the server
+sets SO_REUSEADDR, as almost all servers do.  Other systems would refuse the server, so the port is
+not held there: another program may take it before the server does.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class HeldPorts:
     """Free ports, held until the end of a block.
 
     Args:
-        names: what the ports are for, such as ``web``.
+        names: the names of the ports, such as ``web``.
 
     Attributes:
         variables: the number of each port, by the name of its variable, such as ``WEB_PORT``.
 
     Raises:
-        CommandError: a name cannot begin the name of a variable, two have the same variable, or the
-            system has no free port.
+        CommandError: a name cannot begin the name of a variable, two names have the same variable,
+            or the system has no free port.
     """
 
     def __init__(self, names: Iterable[str]) -> None:

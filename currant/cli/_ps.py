@@ -26,7 +26,7 @@ TITLES = ("name", "state", "ready", "pid", "restarts", "uptime", "memory", "cpu"
 RIGHT = frozenset(("pid", "restarts", "uptime", "memory", "cpu"))
 
 UP_AND_CLEAR = "\x1b[{}A\x1b[J"
-"""Move the cursor up so many lines, and clear the screen from there on."""
+"""Move the cursor up by a number of lines, and clear the screen from there on."""
 
 
 @click.command()
@@ -80,7 +80,7 @@ def table(listing: Listing, before: Listing | None = None, interval: float = 1.0
     Args:
         listing: the commands.
         before: the listing of the last table, for the CPU since then.
-        interval: the seconds between the two.
+        interval: the seconds between the two listings.
     """
     earlier = {} if before is None else {each.name: each for each in before.commands}
     now = time.time()

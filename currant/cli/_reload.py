@@ -1,4 +1,4 @@
-"""``currant reload``: have a running stack read its configuration again."""
+"""``currant reload``: let a running stack read its configuration again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run what a subcommand has built, and report errors and the summary."""
+"""Run the Runner of a subcommand, and report errors and the summary."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def run_and_report(
     Args:
         build: returns the Runner.
         options: the options.
-        teardown: returns a Runner to run after that, however it has ended.  Its failure counts only
-            if all else has succeeded.
+        teardown: returns a Runner to run afterwards, however the first has ended.  A failure of the
+            second counts only if the first has succeeded.
     """
     try:
         prepared, later = build(), teardown()  # A mistake in either starts nothing.

@@ -1,6 +1,6 @@
 """Shortcuts for the scripts of a ``package.json``, and placeholders, as concurrently has them.
 
-``npm:build`` is ``npm run build``, and ``npm:watch:*`` is each script whose name fits.
+``npm:build`` is ``npm run build``, and ``npm:watch:*`` is each script with such a name.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ RUNNERS = {
     "bun": "bun run",
     "node": "node --run",
 }
-"""How a script is run, by what a shortcut begins with."""
+"""The command that runs a script, by the first word of the shortcut."""
 
 ALSO_PROGRAMS = ("yarn", "bun")
-"""They run files and the programs of packages in the same way, so an unknown name may be right."""
+"""Runners that also run files and programs of packages, so an unknown name may be right."""
 
 _SHORTCUT = re.compile(rf"({'|'.join(RUNNERS)}):(\S+)(.*)", re.DOTALL)
 
@@ -45,14 +45,13 @@ class _Package(NamedTuple):
 
 
 def expand_scripts(lines: Sequence[str], folder: str) -> list[str]:
-    """Return the command lines with each shortcut replaced by the lines that it stands for.
+    """Return the command lines, with lines that run the scripts in place of each shortcut.
 
     Args:
         lines: command lines; a shortcut may have arguments: ``npm:test --watch``.  ``*`` stands for
-            any text, and ``(!text)``, a regular expression, leaves out the scripts that it is
-            found in.
-        folder: where the commands run; the package is that of this folder, or of the nearest
-            parent that has one.
+            any text, and ``(!RE)`` leaves out the scripts in which the regular expression is found.
+        folder: the folder in which the commands run; its ``package.json`` counts, or that of the
+            nearest parent with such a file.
 
     Raises:
         CommandError: there is no ``package.json``, it cannot be read, or no script fits.
@@ -110,7 +109,7 @@ def _find_scripts(runner: str, name: str, package: _Package) -> Sequence[str]:
     """Return the scripts that the name in a shortcut stands for.
 
     Raises:
-        CommandError: there are none.
+        CommandError: there is no such script.
     """
     omission = _OMISSION.search(name)
     pattern = _OMISSION.sub("", name)
@@ -145,7 +144,7 @@ def _read_package(shortcut: str, folder: str) -> _Package:
     """Return the scripts of the nearest ``package.json``.
 
     Raises:
-        CommandError: there is none, or it cannot be read.
+        CommandError: there is no such file, or it cannot be read.
     """
     for path in _candidates(folder):
         try:

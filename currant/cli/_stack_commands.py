@@ -1,4 +1,4 @@
-"""The subcommands that ask a running stack for one thing: ``stop``, ``up``, ``down`` and so on."""
+"""The subcommands with one request to a running stack: ``stop``, ``up``, ``down`` and so on."""
 
 from __future__ import annotations
 

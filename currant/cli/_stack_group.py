@@ -1,6 +1,6 @@
 """The group of the subcommands that talk to a running stack.
 
-They do not import `_commands`, which takes longer than `currant ps` may take.
+These subcommands do not import `_commands`, which takes longer than `currant ps` may take.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STACK_COMMANDS = {
     "up": "currant.cli._stack_commands:up",
     "wait": "currant.cli._stack_commands:wait",
 }
-"""Where these subcommands are."""
+"""The module and the attribute of each subcommand."""
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""Where clients find the stack of `currant start`, and where its output goes."""
+"""The place of the stack of `currant start`: its socket, its history and its log."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["StackPlace"]
 
 
 class StackPlace:
-    """Where clients find a stack, and where its output goes.
+    """The socket, the history and the log of a stack.
 
     Args:
         claim: the right to be the stack of its folder.
-        log_path: the log of a stack in the background; None: it runs in the foreground.
+        log_path: the log of a stack in the background; None: the stack is in the foreground.
         log_size: the bytes at which the log is rotated.
         on_listening: called once clients can connect.
 
@@ -56,7 +56,7 @@ class StackPlace:
         read: Callable[[], Iterable[Command]],
         prepare: Callable[[Command], Command],
     ) -> StackServer:
-        """Return the server for these commands; see `Configuration`."""
+        """Return a server of the stack; see `Configuration` for the arguments."""
         is_detached = self._log_path is not None
         server = StackServer(
             self.claim,

@@ -1,10 +1,10 @@
-"""``currant start``: run commands as a stack, here or in the background.
+"""``currant start``: run commands as a stack, in the foreground or in the background.
 
 With ``-d``, currant forks before anything has started.  The child leads a session of its own; until
-clients can connect, its errors go to the terminal.  The parent waits for that, and then is a client
-like any other: it waits until all commands are ready.
+clients can connect, the errors of the child go to the terminal.  From then on the parent is a
+client like any other, and waits until all commands are ready.
 
-Without a place for the socket, a stack in the foreground runs all the same, and says so.
+Without a place for the socket, a stack in the foreground says so, and runs without clients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import anyio
 import click
 
 from currant.cli._clients import show_problems
-from currant.cli._report import USAGE_ERROR, run_and_report
+from currant.cli._report import report_error, run_and_report
 from currant.cli._stack_place import StackPlace
 from currant.stack._client import StackClient
 from currant.stack._errors import StackError, StackFolderError
@@ -51,10 +51,10 @@ def start_stack(
     """Run a stack, and return the exit status.
 
     Args:
-        build: returns the Runner, which clients find in the given place; None: nowhere.
+        build: returns the Runner, for the place of the stack; None: no client finds the stack.
         options: the options of ``currant start``.
-        folder: the project's folder, where the other subcommands look for the stack; None: this
-            program's.
+        folder: the folder of the project, by which clients find the stack; None: the current
+            folder.
     """
     if options["detach"]:
         return _start_detached(build, options, folder)
@@ -64,7 +64,7 @@ def start_stack(
     except StackFolderError as error:
         click.echo(f"currant: {error}; the commands run without clients", err=True)
     except StackError as error:
-        return _usage_error(error)
+        return report_error(error)
     return _run(build, options, place)
 
 
@@ -74,13 +74,8 @@ def _run(
     try:
         return run_and_report(lambda: build(place), options)
     finally:
-        if place is not None:  # The configuration may be wrong, so that no server has begun.
+        if place is not None:  # If the configuration is wrong, no server has released it.
             place.claim.release()
-
-
-def _usage_error(error: StackError) -> int:
-    click.echo(f"currant: {error}", err=True)
-    return USAGE_ERROR
 
 
 # ---- in the background ----
@@ -89,13 +84,13 @@ def _usage_error(error: StackError) -> int:
 def _start_detached(
     build: Callable[[StackPlace | None], Prepared], options: StartOptions, given: str | None
 ) -> int:
-    """Start a stack in the background; return when it is ready, or cannot be."""
+    """Start a stack in the background; return when all are ready, or a command cannot be."""
     try:
         folder = real_folder(given)
         claim = Claim(folder)
         log = _log_path(folder)
     except StackError as error:
-        return _usage_error(error)
+        return report_error(error)
     reader, writer = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
@@ -109,16 +104,16 @@ def _start_detached(
     claim.leave()
     with open(reader, "rb") as started:
         is_listening = bool(started.read())
-    if not is_listening:  # It has said why.
+    if not is_listening:  # The child has reported the error.
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return anyio.run(wait_until_ready, StackClient(folder, claim.paths.socket), pid, log)
 
 
 def _leave_session(log: Path, keep: Sequence[int]) -> None:
-    """Begin a session of its own, whose output is the log; errors still go to the terminal.
+    """Begin a session, with the log as its output; errors still go to the terminal.
 
-    Close all other files, except the descriptors to `keep`: the caller may wait for the end of a
-    pipe, as bats does.
+    Close all other files, except the descriptors to `keep`, because the caller may wait for the end
+    of a pipe, as bats does.
     """
     os.setsid()
     last = STDERR
@@ -131,7 +126,7 @@ def _leave_session(log: Path, keep: Sequence[int]) -> None:
 
 
 def _fit_to_log(options: StartOptions) -> None:
-    """Set the options that are not given as a log needs them."""
+    """Set the options for output that are not given, to values for a log."""
     if options["merge"] is None:
         options["merge"] = True
     if options["color"] == "auto":
@@ -150,10 +145,10 @@ def _leave_terminal(log: Path, writer: int) -> None:
 
 
 def _log_path(folder: str) -> Path:
-    """Return the log of the stack of a folder, after a check that it can be written.
+    """Return the log of the stack of a folder, after a check that currant can write the file.
 
     Raises:
-        StackFolderError: it cannot.
+        StackFolderError: currant cannot write the file.
     """
     state = os.environ.get("XDG_STATE_HOME", "")
     home = Path(state if os.path.isabs(state) else os.path.expanduser("~/.local/state"))

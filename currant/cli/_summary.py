@@ -1,4 +1,4 @@
-"""The tables of ``--summary``, how each command ended, and of ``--timings``, when it ran."""
+"""The tables of ``--summary``, how commands ended, and of ``--timings``, when commands ran."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def show_summary(
 
 
 def show_timings(results: Iterable[Result], color: Color) -> None:
-    """Write a table of when commands have run to stderr, those that took longest first.
+    """Write a table of the times of all commands to stderr, the longest run first.
 
     Args:
         results: the results; a command that was never started has no times.
@@ -95,7 +95,7 @@ def _time_of_day(seconds: float) -> str:
 
 
 def console_for(color: Color, *, stderr: bool = True) -> Console:
-    """Return what writes a table to stderr, or to stdout."""
+    """Return a console that writes a table to stderr, or to stdout."""
     from rich.console import Console  # noqa: PLC0415
 
     file = sys.stderr if stderr else sys.stdout

@@ -1,7 +1,7 @@
 """``currant with SERVER… -- TEST``: start servers, wait until they are ready, and run a test.
 
-All is one Runner.  The test waits for the servers (`after`), and the end of any command stops the
-others (`kill_others_on`).  The test is a command, too, and has the terminal.
+One Runner runs the servers and the test.  The test waits for the servers (`after`), and the end of
+any command stops the others (`kill_others_on`).  The test is a command, too, and has the terminal.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ STATUS_OF_SERVER = 1
 """The exit status if a server has ended before the test."""
 
 IN_USE = re.compile(rb"EADDRINUSE|address (is )?already in use", re.IGNORECASE)
-"""What servers write that cannot bind to their port."""
+"""The message of a server that cannot bind to its port."""
 
 TEXTS: Mapping[Event, str | None] = dict.fromkeys(("aborted", "exited", "failed", "skipped"))
 """No texts about failures: `_explain` says at the end what has happened."""
@@ -105,7 +105,7 @@ class WithOptions(TypedDict):
 
 
 class _WithCommand(click.Command):
-    """A command line with a second one after ``--``, and options that belong to an argument."""
+    """A command line with a test after ``--``, and with options of the server before them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words, test = split_at_dashes(args)
@@ -198,7 +198,7 @@ def run_with_servers(servers: Sequence[str], **options: Unpack[WithOptions]) -> 
 
 
 class _Plan(NamedTuple):
-    """A Runner with the name of the test among its commands."""
+    """A Runner of the servers and the test, and the name of the test."""
 
     runner: Runner
     test: str
@@ -237,7 +237,7 @@ def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]
         stdout="inherit",
         stderr="inherit",
         new_session=False,
-        # What a configuration has for all commands is not meant for the test.
+        # The settings of a configuration for all commands are not for the test.
         wrap=(),
         restart="never",
         kill_mode="group",
@@ -261,7 +261,7 @@ def _server(
     variables: Mapping[str, str],
     options: WithOptions,
 ) -> Command:
-    """Return the command of a server, which ends the test if it ends.
+    """Return the command of a server, whose end ends the test.
 
     Raises:
         CommandError: the line is blank.
@@ -279,12 +279,12 @@ def _server(
 def _shown(
     command: Command, probe: Probe | None, variables: Mapping[str, str], options: WithOptions
 ) -> Command:
-    """Return the command of a server with the variables and the output that it has here.
+    """Return the command of a server, with the variables and the output for a test.
 
     Args:
         command: the command.
-        probe: the probe of the command line, which replaces that of the command.
-        variables: those of the command line.
+        probe: the probe of the command line, which replaces the probe of the command.
+        variables: the variables of the command line.
         options: the options.
     """
     color, known = options["color"], {**command.env, **variables}
@@ -293,7 +293,8 @@ def _shown(
     return replace(
         command,
         env={**shown, **known},
-        # Both go to stderr, in the order written; the last lines alone say which is which.
+        # Both streams go to stderr, in the order written.  With --quiet they stay apart, for the
+        # last lines.
         stderr="stdout" if has_pipes and not options["quiet"] else command.stderr,
         flush_after=FLUSH_AFTER if command.flush_after == "auto" else command.flush_after,
         ready=probe or command.ready,
@@ -306,7 +307,7 @@ def _probes_of(
     """Return the probe of each server; None if a server has none.
 
     Raises:
-        CommandError: a probe is wrong, or it is not clear which server it belongs to.
+        CommandError: a probe is wrong, or comes before the first of several servers.
     """
     if options["timeout"] is not None and not options["ready"]:
         raise CommandError("--timeout requires --ready")
@@ -344,7 +345,7 @@ def _display(options: WithOptions, test: str) -> list[Sink]:
 
 
 async def _run(plan: _Plan, grace: float) -> int | None:
-    """Run all to the end, and return the exit status; None if a server has ended too early."""
+    """Run the servers and the test; return the exit status, or None if a server ended first."""
     runner, reasons = plan.runner, list[int]()
     # If the terminal stops programs in the background that write (`stty tostop`), currant goes on.
     signals.signal(signals.SIGTTOU, signals.SIG_IGN)

@@ -11,7 +11,7 @@ import click
 
 from currant._values.errors import CommandError, CurrantError
 from currant.cli._labels import default_name
-from currant.cli._report import USAGE_ERROR
+from currant.cli._report import report_error
 from currant.config._find import CONFIG
 from currant.config._procfile import DEFAULT_PORT, DEFAULT_PROCFILE, PORTS_PER_TYPE, read_procfile
 from currant.config._toml import to_toml, toml_key
@@ -71,8 +71,7 @@ def init(procfile: str | None) -> int:
             )
         _write(text)
     except CurrantError as error:
-        click.echo(f"currant: {error}", err=True)
-        return USAGE_ERROR
+        return report_error(error)
     click.echo(f"wrote {CONFIG}; 'currant check' lists what it starts")
     return 0
 
@@ -98,14 +97,14 @@ def _free_name(line: str, taken: Mapping[str, str]) -> str:
 
 
 def from_commands(lines: Mapping[str, str]) -> str:
-    """Return the text of a configuration with these shell lines, by name."""
+    """Return the text of a configuration of shell lines, by name."""
     return HEADER + "[commands]\n" + "".join(_pairs(lines)) + ADVICE
 
 
 def from_processes(lines: Mapping[str, str]) -> str:
-    """Return the text of a configuration that does what ``currant start`` does with a Procfile.
+    """Return the text of a configuration with the same effect as a Procfile.
 
-    Each process that uses the variable PORT gets the port that the Procfile would give it.
+    Each process that uses the variable PORT gets the same port as from the Procfile.
     """
     ports = {
         name: DEFAULT_PORT + index * PORTS_PER_TYPE

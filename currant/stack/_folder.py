@@ -195,7 +195,7 @@ def _with_parents(folder: str) -> Iterator[str]:
 
 
 class Claim:
-    """The right to be the stack of a folder: a lock, held until `release` or the end of the process.
+    """The right to be the stack of a folder: a lock, until `release` or the end of the process.
 
     A fork shares the lock, which is free once both processes have closed it.
 
