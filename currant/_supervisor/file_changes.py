@@ -1,12 +1,13 @@
 """`FileChanges`: the paths that change below some files and folders, with the package watchfiles.
 
-The system watches folders, not paths: a file that an editor replaces, or a folder that is deleted
-and made again, is another one to it.  So the folder of each path is watched, too (only itself, not
-what is below), or the nearest one that exists.  If one of the watched folders is itself among the
-changes, it may have become another one, so all are watched anew.
+The system watches inodes, not paths.  If an editor replaces a file, or a folder is deleted and made
+again, the path has another inode.  So the folder around each path is watched, too, without its
+subfolders; if that folder does not exist, the nearest parent.  If a watched folder itself changes,
+it may be another folder of the same name, so all folders are watched again.
 
-Two threads read the changes: one of the folders with all that is below them, one of the folders
-around.  watchfiles itself would have a thread for each call, and a stop would take a second.
+Two threads read the changes: one for the folders with their subfolders, and one for the folders
+around.  The async interface of watchfiles would need a thread for each call, and a second for a
+stop.
 """
 
 from __future__ import annotations
@@ -33,28 +34,28 @@ if TYPE_CHECKING:
 __all__ = ["FileChanges", "require_watchfiles"]
 
 STEP = 25
-"""Milliseconds between two looks at what the system has told; no change is lost between them."""
+"""Milliseconds between two reads of the system's queue of changes; no change is lost between."""
 
 STORM = 100
-"""Milliseconds after which the changes of a storm are passed on, although more follow."""
+"""Milliseconds after which changes are passed on, although more follow."""
 
 PATIENCE = 50
-"""Milliseconds after which a thread without a change looks whether it has to end."""
+"""Milliseconds between two checks of an idle thread whether to end."""
 
 ATTEMPTS = 20
-"""How often to begin to watch, if folders disappear in the moment between the look and that."""
+"""How often to try to watch, if folders disappear before the watch begins."""
 
 Identity: TypeAlias = "tuple[int, int] | None"
 """The device and the inode of a file; None: there is none."""
 
 
-class Plan(NamedTuple):
-    """What to watch.
+class _Folders(NamedTuple):
+    """The folders to watch.
 
     Attributes:
-        deep: the folders to watch with all that is below them.
-        around: the folders to watch alone.
-        paths: what each path is at this moment, by the path as given.
+        deep: the folders to watch with their subfolders.
+        around: the folders to watch without their subfolders.
+        paths: the identity of each path, by the path as given.
     """
 
     deep: frozenset[str] = frozenset()
@@ -66,7 +67,7 @@ def require_watchfiles() -> None:
     """Check that the packages of the extra ``watch`` are installed.
 
     Raises:
-        MissingExtraError: one of them is not.
+        MissingExtraError: a package is not installed.
     """
     for package in ("pathspec", "watchfiles"):
         try:
@@ -81,18 +82,18 @@ class FileChanges:
     """Watches files and folders, from `follow` on.
 
     Args:
-        home: the event loop that is told.
+        home: the event loop that gets the changes.
     """
 
     def __init__(self, home: HomeLoop) -> None:
         self._home = home
         self._paths: frozenset[str] = frozenset()
-        self._plan = Plan()
+        self._folders = _Folders()
         self._deep: _Reader | None = None
         self._around: _Reader | None = None
         self._found: set[str] = set()
-        self._is_outdated = False  # whether there may be other folders to watch
-        self._is_stale = False  # whether a folder may have become another one of the same name
+        self._is_outdated = False  # whether other folders may have to be watched
+        self._is_stale = False  # whether another folder may have the name of a watched folder
         self._arrived = Notifier()
 
     def follow(self, paths: Collection[str]) -> None:
@@ -107,14 +108,14 @@ class FileChanges:
         Cancellation: some of the paths may be watched; call `close`.
 
         Raises:
-            CurrantError: the system does not watch so many folders, for example.
+            CurrantError: the system cannot watch the folders, for example because of a limit.
         """
         self._found |= await self._renew()
 
     async def next(self) -> set[str]:
-        """Wait for changes, and return the paths that have changed; what `close` ends waits on.
+        """Wait for changes, and return the paths that have changed; after `close`, wait forever.
 
-        A path is one that is watched, as given, or one below the real path of it.
+        A changed path is a watched path, as given, or a path below the real path of a watched path.
         Cancellation: loses changes; call `close`.
 
         Raises:
@@ -129,37 +130,37 @@ class FileChanges:
                 return found
 
     def close(self) -> None:
-        """Watch nothing any more; the threads end within a moment."""
+        """Stop watching; the threads end soon after the return."""
         for reader in (self._deep, self._around):
             if reader is not None:
                 reader.stop()
         self._deep = self._around = None
 
     async def _renew(self) -> set[str]:
-        """Watch what `follow` has named as it is now, and return what has become different."""
-        before = self._plan
+        """Watch the paths as they are now, and return the paths with another identity."""
+        before = self._folders
         for _ in range(ATTEMPTS):
             # Changes that come from here on may set these again.
             is_stale, self._is_outdated, self._is_stale = self._is_stale, False, False
-            self._plan = plan = await in_thread(partial(_plan_of, self._paths))
+            self._folders = folders = await in_thread(partial(_folders_of, self._paths))
             try:
                 self._deep = await self._renewed(
-                    self._deep, plan.deep, deep=True, is_stale=is_stale
+                    self._deep, folders.deep, deep=True, is_stale=is_stale
                 )
                 self._around = await self._renewed(
-                    self._around, plan.around, deep=False, is_stale=is_stale
+                    self._around, folders.around, deep=False, is_stale=is_stale
                 )
             except FileNotFoundError:
                 self._is_stale = True
                 continue
-            known = before.paths.keys() & plan.paths.keys()
-            return {path for path in known if before.paths[path] != plan.paths[path]}
+            known = before.paths.keys() & folders.paths.keys()
+            return {path for path in known if before.paths[path] != folders.paths[path]}
         raise CurrantError(f"cannot watch files: folders come and go: {sorted(self._paths)}")
 
     async def _renewed(
         self, reader: _Reader | None, folders: frozenset[str], *, deep: bool, is_stale: bool
     ) -> _Reader | None:
-        """Return a reader of `folders`, which begins before `reader` ends: nothing is lost."""
+        """Return a reader of `folders`.  It begins before `reader` ends, so no change is lost."""
         if reader is not None and reader.folders == folders and not is_stale:
             return reader
         follower: _Reader | None = None
@@ -175,20 +176,20 @@ class FileChanges:
         return follower
 
     def _on_changes(self, deep: bool, found: set[str] | Exception) -> None:
-        """Take what a thread has found, in the event loop."""
+        """Take the changes or the error of a thread, in the event loop."""
         failed = isinstance(found, Exception)
-        # A name that is no UTF-8, or too many changes for the system: anything may have changed.
+        # The error may be a name that is not UTF-8, or too many changes: any path may have changed.
         paths = set(self._paths) if isinstance(found, Exception) else found
         self._found |= paths
         # After an error, the next reader decides whether to go on.
-        is_stale = failed or not paths.isdisjoint(self._plan.deep | self._plan.around)
+        is_stale = failed or not paths.isdisjoint(self._folders.deep | self._folders.around)
         self._is_stale = self._is_stale or is_stale
         self._is_outdated = self._is_outdated or is_stale or not deep
         self._arrived.notify_all()
 
 
 class _Reader:
-    """A thread that reads the changes of some folders, and begins to watch at once.
+    """A thread that watches folders, from now on.
 
     Attributes:
         folders: as given.
@@ -207,7 +208,7 @@ class _Reader:
         self._tell = tell
         self._deep = deep
         self._has_begun = anyio.Event()
-        self._error: Exception | None = None  # with which it could not begin
+        self._error: Exception | None = None  # why the thread could not begin
         self._is_stopped = False
         threading.Thread(target=self._run, name="currant watch", daemon=True).start()
 
@@ -215,15 +216,15 @@ class _Reader:
         """Wait until the folders are watched.
 
         Raises:
-            FileNotFoundError: one of them does not exist any more.
-            CurrantError: the system does not watch them.
+            FileNotFoundError: a folder does not exist any more.
+            CurrantError: the system cannot watch the folders.
         """
         await self._has_begun.wait()
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
-        """End the thread, once the changes until now are passed on."""
+        """End the thread, once all changes until now are passed on."""
         self._is_stopped = True
 
     def _run(self) -> None:
@@ -253,7 +254,7 @@ class _Reader:
         with closing(changes):
             is_last = False
             while not is_last:
-                is_last = self._is_stopped  # What has changed before is still read.
+                is_last = self._is_stopped  # Changes before the stop are still read.
                 found = {path for _, path in next(changes)}
                 self._home.call_soon_threadsafe(self._has_begun.set)
                 if found:
@@ -270,13 +271,13 @@ class _Reader:
             self._home.call_soon_threadsafe(tell)
 
 
-def _plan_of(paths: Iterable[str]) -> Plan:
+def _folders_of(paths: Iterable[str]) -> _Folders:
     real = {path: os.path.realpath(path) for path in paths}
     folders = {each for each in real.values() if os.path.isdir(each)}
-    # A link may become another one, and so may its target.
+    # Both a link and its target may be replaced.
     entries = {*real, *real.values()}
-    return Plan(
-        # A folder inside another one is watched with it.
+    return _Folders(
+        # A folder inside another folder is watched with that.
         frozenset(f for f in folders if not any(is_below(f, other) for other in folders)),
         frozenset(_nearest_folder(os.path.dirname(entry)) for entry in entries),
         {path: _identity_of(target) for path, target in real.items()},

@@ -156,7 +156,7 @@ class Lifecycle:
 
     @property
     def is_watched(self) -> bool:
-        """Whether that holds now: not after a kill of this command."""
+        """Whether a change of files begins another attempt: not after a kill of the command."""
         scope = self.reactions
         return self.may_start_again and scope is not None and not scope.cancel_called
 
@@ -230,10 +230,10 @@ class Lifecycle:
     def restart_soon(self, reason: str | None = None) -> None:
         """Stop the process if there is one, and start another; return at once.
 
-        A process that is being started is taken for the other one.
+        If a process is just being started, no further process starts.
 
         Args:
-            reason: why, for the message; then the restart counts for no limit.
+            reason: the cause, for the message; such a restart counts for no limit.  None: a call.
         """
         self._next = Again(0.0, reason)
         if not self.attempt.is_starting:
@@ -241,7 +241,7 @@ class Lifecycle:
         self.context.change.notify_all()
 
     def end_reactions(self) -> None:
-        """End the tasks that restart the command without being called."""
+        """End the tasks that restart the command by themselves."""
         if self.reactions is not None:
             self.reactions.cancel()
 
@@ -343,7 +343,7 @@ class Lifecycle:
 
     @property
     def _reason(self) -> str | None:
-        """Why another attempt follows; None by the policy, by a call, or if none follows."""
+        """The cause of the next attempt; None: the policy, a call, or no attempt follows."""
         return self._next.reason if isinstance(self._next, Again) else None
 
     def _may_write_again(self) -> bool:

@@ -1,8 +1,8 @@
-"""`Reactions`: restart a command when its files change, or when another command was restarted.
+"""`Reactions`: restart a command when its files change, or after a restart of another command.
 
-A life that reacts has a task for that, from its registration until a kill or the next life of the
-command.  A command that restarts when files change may have ended by itself: its life is over, and
-a change begins another one.  So such a life holds the Runner open, as a producer of the channel.
+A life with reactions has a task for them, from its registration until a kill or the next life of
+the command.  A watched command may have ended by itself; then a change begins another life.  So the
+life of such a command holds the Runner open, as a producer of the channel.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 __all__ = ["Reactions"]
 
 UNCEASING = 10
-"""How many times its `debounce` a command waits for the end of a storm of changes."""
+"""The most times its `debounce` that a command waits while changes do not cease."""
 
 
 class Reactions:
     """The reactions of all commands of a Runner.
 
     Args:
-        plan: which commands restart with which.
+        plan: the commands, and the links of `restart_with`.
         lives: the current life of each command, by name; the mapping changes.
-        conditions: lets a command wait until another one is up.
+        conditions: lets a command wait until another command is up.
         channel: takes the messages.
         context: shared by the commands.
         failure: records an error, such as a limit of the system.
@@ -84,7 +84,7 @@ class Reactions:
         Raises:
             MissingExtraError: a package of the extra ``watch`` is not installed.
             CommandError: a pattern is wrong.
-            CurrantError: the system does not watch so many folders.
+            CurrantError: the system cannot watch the folders, for example because of a limit.
         """
         for command in self._plan.commands.values():
             self.check(command)
@@ -115,7 +115,7 @@ class Reactions:
 
     def register(self, life: Lifecycle) -> None:
         """Prepare the reactions of a life that is registered, and hold the Runner open for it."""
-        # After a kill nothing is watched, and the packages may be missing.
+        # After a kill no files are watched, and the packages may be missing.
         if not self._context.barrier.thrown and self._note_watch(life.command):
             self._follow()
         if life.command.watch is not None or life.name in self._plan.restart_links:
@@ -124,7 +124,7 @@ class Reactions:
             self._channel.add_producer()
 
     def begin(self, life: Lifecycle) -> None:
-        """Begin the task of a life, called by a task, and once."""
+        """Begin the task of a life.  Call this once, from a task."""
         if life.reactions is not None:
             assert self._tasks is not None
             self._tasks.start_soon(self._react, life, life.reactions)
@@ -135,7 +135,7 @@ class Reactions:
             life.end_reactions()
 
     def _note_watch(self, command: Command) -> bool:
-        """Note which files a command watches now; return whether it watches or has watched any."""
+        """Note the files that a command watches; return whether it watches or watched any."""
         before = self._watched.pop(command.name, None)
         if command.watch is not None:
             rules = WatchRules(command, command.watch)
@@ -143,7 +143,7 @@ class Reactions:
         return before is not None or command.watch is not None
 
     async def _react(self, life: Lifecycle, scope: anyio.CancelScope) -> None:
-        """Do what a life does by itself; a kill and the next life end this."""
+        """Run the reactions of a life, until a kill or the next life."""
         watched = self._watched.get(life.name)
         if self._context.barrier.thrown:
             scope.cancel()
@@ -162,7 +162,7 @@ class Reactions:
     # ---- files ----
 
     def _look_soon(self) -> None:
-        """Have a task look at the changes, from the first command with a `watch` on."""
+        """Start the task that reads changes, for the first command with a `watch`."""
         if not self._is_looking and self._tasks is not None:
             self._is_looking = True
             self._tasks.start_soon(self._look_at_changes)
@@ -171,7 +171,7 @@ class Reactions:
         self._files.follow({path for each in self._watched.values() for path in each.rules.paths})
 
     async def _look_at_changes(self) -> None:
-        """Tell each command of the changes that concern it; an error stops all commands."""
+        """Pass changes on to the commands that they concern; an error stops all commands."""
         try:
             while True:
                 paths = await self._files.next()
@@ -199,7 +199,7 @@ class Reactions:
     # ---- other commands ----
 
     async def _restart_with(self, life: Lifecycle, name: str) -> None:
-        """Restart the command each time that another one was restarted, and is up again."""
+        """Restart the command after each restart of another command, once that is up again."""
         condition = self._plan.dependencies[life.name].get(name)
         seen = max(1, self._lives[name].attempts)
         while True:
@@ -208,20 +208,20 @@ class Reactions:
             starts = life.starts
             problem = await self._conditions.wait_for(life, name, condition)
             seen = self._lives[name].attempts
-            # A process that began since then has found the other command as it is now.
+            # A process that has begun in the meantime already uses the restarted command.
             if problem is None and 0 < starts == life.starts:
                 await self._restart(life, f"{printable(name)} was restarted")
 
     async def _restart(self, life: Lifecycle, reason: str) -> None:
         """Stop the process if there is one, and start another, in another life if need be."""
-        # A process that is being started may have read its files already.
+        # A process that is being started may already have read the old files.
         await life.context.change.wait_for(lambda: not life.attempt.is_starting)
         if life.attempt.cannot_be_stopped:
             life.end_reactions()
         elif life.has_ended:
             again = Restarting(life.name, life.attempts + 1, 0.0, time.time(), reason)
             await life.context.send(again)
-            with suppress(JobEndedError):  # A kill came first.
+            with suppress(JobEndedError):  # A kill came before this.
                 self._context.run_again(life.name)
         elif life.state != "queued":
             life.restart_soon(reason)
@@ -242,7 +242,7 @@ class _Changes:
         self._arrived.notify_all()
 
     async def next(self, debounce: float) -> str:
-        """Wait for a change, and until no more follow; return the first path."""
+        """Wait for a change, and until no more changes follow; return the first path."""
         await self._arrived.wait_for(lambda: self._first is not None)
         latest = anyio.current_time() + debounce * UNCEASING
         while (until := min(self._last_at + debounce, latest)) > anyio.current_time():  # noqa: ASYNC110

@@ -1,9 +1,9 @@
-"""`WatchRules`: whether a path that has changed concerns a command, by its `Watch`.
+"""`WatchRules`: whether the `Watch` of a command includes a path that has changed.
 
-The patterns are those of `.gitignore`, as the package pathspec reads them.  It knows one file of
-them; here are the rules for several: a file further down counts more, and what is below an ignored
-folder is ignored.  The disk is looked at anew for each set of changes (`IgnoreFiles`), since
-`.gitignore` may be among them.
+Patterns have the syntax of `.gitignore`.  The package pathspec matches the patterns of one file.
+This module adds the rules for several files: a file further down overrides a file further up, and
+all files below an ignored folder are ignored.  `IgnoreFiles` reads the files again for each set of
+changes, because a `.gitignore` may be among the changes.
 
 Not supported: ``.git/info/exclude`` and the file of `core.excludesFile`.
 """
@@ -37,24 +37,24 @@ IGNORED = (
 )
 """The patterns that are ignored by default, below the paths that are watched.
 
-Among them are the files in which editors keep what is not saved yet: Vim (its probe of a folder is
-the file 4913), Emacs, the editors of JetBrains, GNOME and LibreOffice.
+They include the temporary files of Vim (which tests a folder with the file 4913), Emacs, and the
+editors of JetBrains, GNOME and LibreOffice.
 """
 
 
 class IgnoreFiles:
-    """The `.gitignore` files as they are now, each read when it is first needed."""
+    """The `.gitignore` files as they are now; each is read at its first use."""
 
     def __init__(self) -> None:
         self._specs: dict[str, GitIgnoreSpec | None] = {}
         self._ignored: dict[tuple[str, tuple[str, ...]], bool] = {}
 
     def ignores(self, path: str, root: str) -> bool:
-        """Return whether git would ignore `path`, which is below the folder `root`."""
+        """Return whether git ignores `path`, which is below the folder `root`."""
         return self._ignores(path, root, self._folders_above(root))
 
     def _folders_above(self, root: str) -> tuple[str, ...]:
-        """Return the folders of the repository above `root`; () if it ignores `root` itself."""
+        """Return the folders of the repository above `root`; () if git ignores `root` itself."""
         above = [*_parents(root)]
         tops = [n for n, folder in enumerate(above) if _is_repository(folder)]
         if _is_repository(root) or not tops:
@@ -75,13 +75,13 @@ class IgnoreFiles:
         return ignored
 
     def _verdict(self, path: str, folders: Sequence[str]) -> bool:
-        """Return what the `.gitignore` files of `folders` say; the last that says anything wins."""
+        """Return whether `.gitignore` files in `folders` ignore `path`; the last match counts."""
         is_ignored = False
         for folder in folders:
             spec = self._spec_of(folder)
             if spec is not None:
-                said = _said(spec, os.path.relpath(path, folder), _forms_of(path))
-                is_ignored = is_ignored if said is None else said
+                match = _match(spec, os.path.relpath(path, folder), _endings_of(path))
+                is_ignored = is_ignored if match is None else match
         return is_ignored
 
     def _spec_of(self, folder: str) -> GitIgnoreSpec | None:
@@ -100,13 +100,13 @@ class WatchRules:
 
     Args:
         command: the command.
-        watch: its `watch`.
+        watch: the `watch` of the command.
 
     Attributes:
         paths: the absolute paths to watch.
 
     Raises:
-        CommandError: a pattern is not one of `.gitignore`.
+        CommandError: a pattern does not have the syntax of `.gitignore`.
     """
 
     def __init__(self, command: Command, watch: Watch) -> None:
@@ -124,7 +124,7 @@ class WatchRules:
         self._default = _spec(IGNORED)
 
     def first_match(self, paths: Iterable[str], files: IgnoreFiles) -> str | None:
-        """Return the first of `paths` that concerns the command, as a person would name it."""
+        """Return the first of `paths` that concerns the command, in the form for a message."""
         roots = [(path, os.path.realpath(path)) for path in self.paths]
         for path in paths:
             for given, real in roots:
@@ -138,10 +138,10 @@ class WatchRules:
         below = os.path.relpath(path, real)
         shown = os.path.join(given, below)
         name = os.path.relpath(shown, self._base) if is_below(shown, self._base) else below
-        forms = _forms_of(path)
-        ignored = _said(self._ignore, name, forms)
+        endings = _endings_of(path)
+        ignored = _match(self._ignore, name, endings)
         if ignored is None:
-            ignored = _said(self._default, below, forms) or files.ignores(path, real)
+            ignored = _match(self._default, below, endings) or files.ignores(path, real)
         if ignored:
             return False
         spec = self._include
@@ -166,25 +166,25 @@ def _is_repository(folder: str) -> bool:
     return os.path.exists(f"{folder}/.git")
 
 
-def _forms_of(path: str) -> tuple[str, ...]:
-    """Return what to add to `path` for a pattern: "/" for a folder, both if it is gone."""
+def _endings_of(path: str) -> tuple[str, ...]:
+    """Return the endings of `path` to match: "/" for a folder, "" for a file; if gone, both."""
     if os.path.isdir(path):
         return ("/",)
     return ("",) if os.path.lexists(path) else ("", "/")
 
 
 def _files_in(path: str) -> Iterator[str]:
-    """Yield `path`, and if it is a folder, which may have come as a whole, the files in it."""
+    """Yield `path`, and all files below, because a folder may have been moved here as a whole."""
     yield path
     for folder, _, names in os.walk(path):
         for name in names:
             yield f"{folder}/{name}"
 
 
-def _said(spec: GitIgnoreSpec, name: str, forms: Iterable[str]) -> bool | None:
-    """Return whether `spec` ignores a path (True), takes it back (False), or neither (None)."""
-    said = [spec.check_file(name + form).include for form in forms]
-    return True if True in said else said[0]
+def _match(spec: GitIgnoreSpec, name: str, endings: Iterable[str]) -> bool | None:
+    """Return True if `spec` ignores a path, False if ``!`` excepts the path, otherwise None."""
+    matches = [spec.check_file(name + ending).include for ending in endings]
+    return True if True in matches else matches[0]
 
 
 def _spec(patterns: Iterable[str]) -> GitIgnoreSpec:

@@ -292,9 +292,10 @@ class Command(LaunchSpec):
             no limit, and has no delay.  A command that has exited by itself starts again, too, so
             it holds the Runner open until a kill, and `kill_others_on` does not apply.  Needs the
             extra ``watch``, and cannot be combined with a host.
-        restart_with: names of other commands: when one of them has been restarted, for any reason,
-            and is up again, as `after` says or as for a name alone there, this command is
-            restarted, too.  If this command has ended by itself, it starts again.
+        restart_with: names of other commands.  After a restart of one of them, for any reason, this
+            command restarts, too, once the other command is up: in the state that `after` requires,
+            or as for a name without a state there.  A command that has ended by itself starts
+            again.
         timeout: seconds that each attempt may take; if an attempt takes longer, it is stopped and
             has failed.
         idle_timeout: seconds for which each attempt may write nothing, from its start on; if an

@@ -96,8 +96,8 @@ class Restarting:
         attempt: the number of the next attempt, from 2.
         delay: seconds until the restart.
         time: seconds since the epoch.
-        reason: why the command is restarted although it did not end by itself, such as ``src/app.py
-            changed``; None: by its policy, or by `Job.restart`.
+        reason: the cause, if that is a change or another command, such as ``src/app.py changed``;
+            None: the policy of the command, or `Job.restart`.
     """
 
     command: str

@@ -129,7 +129,7 @@ class Again(NamedTuple):
 
     Attributes:
         delay: seconds to wait first.
-        reason: why, if neither the policy nor a call has asked for that.
+        reason: the cause, if that is neither the policy nor a call.
     """
 
     delay: float

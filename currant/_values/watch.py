@@ -1,4 +1,4 @@
-"""`Watch`: the files that a command depends on, and what happens when one of them changes."""
+"""`Watch`: the files of a command, and the action when a file changes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Watch", "WatchLike", "checked_watch"]
 
 @dataclass(frozen=True, slots=True, init=False)
 class Watch:
-    """Files and folders that a command depends on, and what happens when one changes.
+    """Restart a command, or send it a signal, when files or folders change.
 
-    Restart a server when its code changes, and have a proxy read its settings again::
+    Restart a server when its code changes, and let a proxy read its settings again::
 
         from currant import Command, Watch
 
@@ -27,16 +27,16 @@ class Watch:
     A folder is watched with all folders below it.  A path need not exist yet, and may disappear and
     come back.  Changes that follow one another within `debounce` seconds are one change.
 
-    Not watched are: what a `.gitignore` file ignores, from the root of the repository down to the
-    file; `.git`, `__pycache__`, `node_modules`, `.venv` and the like; files that editors write for
-    themselves; and ``*.log``.  A path that is named in `paths` itself is watched in any case.
+    These files do not count: files that a `.gitignore` ignores, between the root of the repository
+    and the file; `.git`, `__pycache__`, `node_modules`, `.venv` and the like; temporary files of
+    editors; and ``*.log``.  The paths in `paths` themselves count in any case.
 
     Attributes:
         paths: the files and folders; relative to the `cwd` of the command.
         include: patterns of the files that count; empty: all.
-        ignore: patterns of files that do not count; ``!`` before a pattern takes it back, also one
-            that is ignored by default.  Both have the syntax of `.gitignore`, relative to the `cwd`
-            of the command, or for a file elsewhere, to the folder in `paths`.
+        ignore: patterns of files that do not count.  A pattern after ``!`` counts again, even if it
+            is ignored by default.  Both have the syntax of `.gitignore`, relative to the `cwd` of
+            the command, or for a file elsewhere, to the folder in `paths`.
         debounce: seconds without another change after which the command is restarted; if changes do
             not cease, ten times that.
         action: ``"restart"``, or a signal to send to the running command: a `signal.Signals`, a

@@ -103,7 +103,7 @@ class Prepared(NamedTuple):
     server: StackServer | None = None
     """Listens for clients; None: nobody can talk to the commands."""
     view: View | None = None
-    """What goes on at the terminal; None: nothing but the output."""
+    """Reads the terminal; None: the terminal only shows output."""
 
 
 def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prepared:

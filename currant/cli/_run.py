@@ -92,7 +92,7 @@ def run_commands(
         runner: a Runner that has not been entered yet.
         success: the commands whose failure sets the exit status, as for `select_results`.
         server: listens for clients; the Runner was built with `keep_open` then.
-        view: what goes on at the terminal meanwhile.
+        view: reads the terminal during the run; None: the terminal only shows output.
     """
     try:
         with showing_warnings():
@@ -281,7 +281,7 @@ async def pause_and_resume(
         runner: the Runner.
         received: the signals.
         before_resume: called each time before the commands go on.
-        view: what goes on at the terminal; it gives the terminal back for the pause.
+        view: reads the terminal; gives the terminal back for the pause.
     """
     async for signal in received:
         if signal == signals.SIGCONT:

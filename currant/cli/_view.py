@@ -1,4 +1,4 @@
-"""The terminal of the person who runs `currant`: keys, the input of a command, pseudo-terminals."""
+"""The terminal during a run: keys, the input of a command, and pseudo-terminals."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ PAUSE_LIMIT = 0.1
 
 
 def wants_keys(options: Options, *, quiet: bool) -> bool:
-    """Return whether there are keys and a status line: for a person at a terminal, if not hidden.
+    """Return whether to take keys and show a status line, because a person is at a terminal.
 
-    Programs that run currant on a terminal of theirs set ``CI`` or ``TERM=dumb``.
+    Programs that run currant on a terminal of their own set ``CI`` or ``TERM=dumb``.
     """
     if not options["keys"] or options["interactive"] is not None or quiet:
         return False
@@ -45,14 +45,14 @@ def wants_keys(options: Options, *, quiet: bool) -> bool:
 
 
 class Terminals(NamedTuple):
-    """The commands, and how they are connected to the terminal of this program.
+    """The commands, and their connections to the terminal of this program.
 
     Attributes:
         commands: the commands, with their terminals and their input.
-        name: the command that gets the input; None: none does.
-        by_keys: whether it has a terminal, and gets each key.
-        labels: the columns that the label of a command takes, by the names of the commands whose
-            terminals have the size of this program's.
+        name: the command that gets the input; None: no command.
+        by_keys: whether that command has a terminal, and gets each key.
+        labels: the names of the commands with a terminal of the size of this program's terminal ->
+            the columns of the label before each line.
     """
 
     commands: Sequence[Command]
@@ -62,19 +62,19 @@ class Terminals(NamedTuple):
 
     @property
     def verbatim(self) -> Collection[str]:
-        """The commands whose output is shown as written."""
+        """The names of commands with output that is shown as written."""
         return () if self.name is None or not self.by_keys else (self.name,)
 
 
 def with_terminals(commands: Sequence[Command], options: Options, label: int) -> Terminals:
     """Return the commands with the pseudo-terminals of ``--pty``, and the input of ``-i``.
 
-    A terminal of the default size, as in a configuration, gets the size of this program's, too.
+    A terminal of the default size, as in a configuration, gets the size of this program's terminal.
 
     Args:
         commands: the commands.
         options: the options.
-        label: the columns that the label before each line takes.
+        label: the columns of the label before each line.
 
     Raises:
         CommandError: there is no command to get the input, or there are several.
@@ -121,12 +121,12 @@ def _size_beside(label: int) -> Pty:
 
 
 def build_view(console: Sink, options: Options, terminals: Terminals) -> View | None:
-    """Return what goes on at the terminal while the commands run; None: nothing.
+    """Return the view for a run; None if there is nothing to read and no terminal to resize.
 
     Args:
         console: the sink that shows the output.
         options: the options.
-        terminals: the commands, and the terminals that they have.
+        terminals: the commands, with their terminals.
     """
     name, labels = terminals.name, terminals.labels
     if name is None and not labels and not wants_keys(options, quiet=False):
@@ -142,10 +142,10 @@ def build_view(console: Sink, options: Options, terminals: Terminals) -> View | 
 
 
 class View:
-    """The terminal, while the commands run.
+    """Reads the terminal during a run, and resizes the terminals of commands.
 
     Args:
-        reader: reads what a person types; None: nothing does.
+        reader: reads stdin; None: stdin is not read.
         labels: as for `Terminals`.
     """
 
@@ -154,12 +154,12 @@ class View:
         self._labels = labels
 
     async def run(self, runner: Runner) -> None:
-        """Do what a person types, until this is cancelled."""
+        """Read stdin until its end.  Cancellation: restores the modes of the terminal."""
         if self._reader is not None:
             await self._reader.run(runner)
 
     async def pause(self) -> None:
-        """Give the terminal back, because this program is about to be stopped."""
+        """Give the terminal back, because a signal is about to pause this program."""
         if self._reader is not None:
             with anyio.move_on_after(PAUSE_LIMIT):
                 await self._reader.pause()
@@ -171,7 +171,7 @@ class View:
             self._reader.resume()
 
     async def resize(self, runner: Runner) -> None:
-        """Fit all to the new size of the terminal."""
+        """Fit the status line and the terminals of commands to the new size of the terminal."""
         from currant.view import resize_terminals  # noqa: PLC0415
 
         if self._reader is not None:

@@ -1,16 +1,16 @@
-"""The terminal of a person who watches commands run: a status line, keys, and input for a command.
+"""The terminal of a person who runs commands: a status line, keys, and input for a command.
 
-Nothing here changes the screen as a whole: the output stays in the scrollback as it was written,
-and one line is below it.  Read in this order:
+No module here changes the whole screen: the output stays in the scrollback as it was written, with
+one line below.  Read in this order:
 
-1. `_terminal` has the modes of the keyboard: when they are set, and how they come back.
-2. `_status` is the line below the output, and `_console` the sink above it, which can leave output
-   out and remembers the last failure.
-3. `_keys` turns bytes into requests, without a terminal.  `_keyboard` reads the keys and does what
-   they ask for.  `_input` gives all of them to one command instead.
+1. `_terminal` sets the modes of the terminal for single keys, and restores the modes.
+2. `_status` is the line below the output.  `_console` is the sink for the output, which can filter
+   lines and keeps the last failure.
+3. `_keys` turns characters into requests, without a terminal.  `_keyboard` reads the keys and
+   carries out the requests.  `_input` instead passes all input to one command.
 
-State comes from `currant._values.state` alone.  The keys never hold the output up: what they show
-goes through the sink when that is free.
+The state of commands comes from `currant._values.state` alone.  Keys never hold up the output:
+their texts go through the sink, once the sink is free.
 """
 
 from currant.view._console import ViewConsole

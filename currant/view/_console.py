@@ -1,4 +1,4 @@
-"""`ViewConsole`: the console of a person with keys: some output only, and the last failure."""
+"""`ViewConsole`: a console for keys, which filters the output and shows the last failure."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["Selection", "ViewConsole"]
 
 TAIL = 4096
-"""Bytes of the last output of each command that are kept for its next failure."""
+"""Bytes of the last output of each command, kept for a failure."""
 
 LINES = 20
-"""Lines of these that are shown."""
+"""Lines of the last output that a failure shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The output that is shown.
+    """Which output is shown.
 
     Attributes:
-        solo: the only command whose output is shown; None: all.
-        text: what a line must contain, in any case; empty: all lines.
+        solo: the name of the only command with visible output; None: all commands.
+        text: a text that each line must contain, in upper or lower case; empty: all lines.
     """
 
     solo: str | None = None
@@ -48,7 +48,7 @@ class Selection:
         return ", ".join(filter(None, (solo, f"filter: {self.text}" if self.text else "")))
 
     def of(self, backlog: Iterable[BatchMessage]) -> list[BatchMessage]:
-        """Return the messages to show: all but the output that is not selected."""
+        """Return the messages without the output that is not selected."""
         pattern = re.compile(
             rb"[^\n]*" + re.escape(self.text.encode()) + rb"[^\n]*\n?", re.IGNORECASE
         )
@@ -64,7 +64,7 @@ class Selection:
 
 
 class _Failure(NamedTuple):
-    """A failure in words, and the last output before it."""
+    """The text of a failure, and the last output before the failure."""
 
     command: str
     text: str
@@ -76,7 +76,7 @@ class _Failure(NamedTuple):
         at = time.strftime("%H:%M:%S", time.localtime(self.time))
         name = printable(self.command)
         yield f"currant: the last failure, at {at}: {name}: {self.text}"
-        # The first line may have lost its beginning.
+        # The first line may lack its beginning.
         lines = SequenceFilter().feed(self.tail).decode(errors="replace").splitlines()
         for line in lines[1 if len(self.tail) == TAIL else 0 :][-LINES:]:
             yield f"{name} | {printable(line)}"
@@ -94,15 +94,15 @@ class ViewConsole(ConsoleSink):
 
     @property
     def status(self) -> StatusLine | None:
-        """The line below the output; None if stderr is no terminal that could have one."""
+        """The line below the output; None if stderr is no terminal that can move the cursor."""
         return self._progress if isinstance(self._progress, StatusLine) else None
 
     async def show(self, lines: Iterable[str]) -> None:
-        """Write lines of currant's own, once the output at hand is written."""
+        """Write lines of currant's own, after the output that has come."""
         await self._run(partial(self._show, list(lines)))
 
     async def refresh(self, *, is_resized: bool = False) -> None:
-        """Write the status line anew."""
+        """Write the status line again."""
         await self._run(partial(self._flush, is_resized=is_resized))
 
     async def show_last_failure(self) -> None:
@@ -128,10 +128,10 @@ class ViewConsole(ConsoleSink):
             case Started(command=name):
                 self._tails.pop(name, None)
             case Exited(command=name) | Failed(command=name) | Aborted(command=name):
-                told = describe(message, commands)
-                if not told.is_expected or not isinstance(message, Exited):
+                described = describe(message, commands)
+                if not described.is_expected or not isinstance(message, Exited):
                     tail = self._tails.get(name, b"")
-                    self._failure = _Failure(name, told.text, message.time, tail)
+                    self._failure = _Failure(name, described.text, message.time, tail)
             case _:
                 pass
 

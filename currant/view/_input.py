@@ -1,4 +1,4 @@
-"""`CommandInput`: gives the input of this program to one command."""
+"""`CommandInput`: passes the input of this program to one command."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ AT_ONCE = 65536
 
 
 class CommandInput:
-    """The input of one command: what is typed, or what comes through a pipe or a file.
+    """Passes stdin to one command: typed keys or lines, or the bytes of a pipe or a file.
 
-    A command with a pipe gets each line, which the terminal has let a person edit.  A command with
-    a terminal of its own gets each key, and its terminal shows the key.
+    A command with a pipe gets a line once it is complete, so a person can edit the line.  A command
+    with a terminal of its own gets each key, and its terminal echoes the key.
 
     Args:
         name: the name of the command.
-        by_keys: whether the command has a terminal, and this program, too.
+        by_keys: whether both the command and this program have a terminal.
     """
 
     def __init__(self, name: str, *, by_keys: bool) -> None:
@@ -38,9 +38,9 @@ class CommandInput:
         self._reader = KeyReader(STDIN) if by_keys else None
 
     async def run(self, runner: Runner) -> None:
-        """Pass the input on, until its end or until this is cancelled.
+        """Pass on the input until its end.
 
-        Cancellation: the modes of the terminal are as before.
+        Cancellation: restores the modes of the terminal.
         """
         job = runner[self._name]
         if self._reader is None:
@@ -66,7 +66,7 @@ class CommandInput:
             self._reader.resume()
 
     def resize(self) -> None:
-        """Do nothing: the terminals of commands are resized for any view."""
+        """Do nothing, because `View.resize` resizes the terminals of commands."""
 
     async def _pass_on(self, job: Job) -> None:
         while data := await _read():
@@ -78,7 +78,7 @@ class CommandInput:
 
 
 async def _send(job: Job, data: bytes) -> None:
-    """Send input; what no process can read is lost, as on a terminal without a program."""
+    """Send input.  If no process can read it, the input is lost, as on an idle terminal."""
     try:
         await job.send(data)
     except StdinClosedError:
@@ -86,14 +86,14 @@ async def _send(job: Job, data: bytes) -> None:
 
 
 async def _read() -> bytes:
-    """Wait for input and return it; b"" at its end."""
+    """Wait for input, and return the bytes; b"" at the end."""
     while True:
         if os.isatty(STDIN) and not is_in_foreground(STDIN):
             await anyio.sleep(FOREGROUND_INTERVAL)
             continue
         try:
             await anyio.wait_readable(STDIN)
-        except OSError:  # A file is always readable, and the system does not say so.
+        except OSError:  # The system does not poll files, which are always readable.
             return await in_thread(partial(os.read, STDIN, AT_ONCE))
         if os.isatty(STDIN) and not is_in_foreground(STDIN):
             continue

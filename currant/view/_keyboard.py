@@ -1,4 +1,4 @@
-"""`Keyboard`: reads the keys, and does what they ask for."""
+"""`Keyboard`: reads the keys, and carries out their requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STDIN = 0
 
 
 class Keyboard:
-    """The keys of a person, and what they do.
+    """Reads the keys, and carries out their requests.
 
     Args:
         console: shows the output, and the status line below it.
@@ -40,16 +40,17 @@ class Keyboard:
         self._console = console
         self._keys = Keys(self._names)
         self._runner: Runner | None = None
-        # What to show, in order; a task of its own does, so the keys do not wait for the terminal.
+        # The texts to show, in order.  A task of its own shows them, so keys do not wait for the
+        # terminal.
         self._to_show: list[Callable[[], Awaitable[None]]] = []
         self._has_news = Notifier()
-        self._reader = KeyReader(STDIN, self._on_turn)
-        self._on_turn(False)  # noqa: FBT003 - as `KeyReader` calls it
+        self._reader = KeyReader(STDIN, self._on_terminal)
+        self._on_terminal(False)  # noqa: FBT003 - as `KeyReader` calls it
 
     async def run(self, runner: Runner) -> None:
-        """Do what the keys ask for, until this is cancelled.
+        """Read keys and carry out their requests until the terminal is gone.
 
-        Cancellation: the modes of the terminal are as before.
+        Cancellation: restores the modes of the terminal.
         """
         self._runner = runner
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -81,7 +82,7 @@ class Keyboard:
         """Fit the status line to the new size of the terminal."""
         self._show_soon(lambda: self._console.refresh(is_resized=True))
 
-    def _on_turn(self, is_ours: bool) -> None:
+    def _on_terminal(self, is_ours: bool) -> None:
         """Show the status line if this program has the terminal; a shell would type over it."""
         if self._console.status is not None:
             self._console.status.is_hidden = not is_ours
@@ -101,17 +102,17 @@ class Keyboard:
             case "last":
                 self._show_soon(self._console.show_last_failure)
             case "help":
-                self._tell(*HELP)
+                self._show_lines(*HELP)
             case "quit":
                 runner.kill("q was pressed")
             case "unknown":
-                self._tell(f"currant: there is no command {printable(request.text)!r}")
+                self._show_lines(f"currant: there is no command {printable(request.text)!r}")
 
     async def _restart(self, runner: Runner, name: str) -> None:
         try:
             await runner[name].restart()
         except CurrantError as error:
-            self._tell(f"currant: {error}")
+            self._show_lines(f"currant: {error}")
 
     def _select(self, selection: Selection) -> None:
         self._console.selection = selection
@@ -123,7 +124,7 @@ class Keyboard:
             self._console.status.prompt = self._keys.prompt
         self._show_soon(self._console.refresh)
 
-    def _tell(self, *lines: str) -> None:
+    def _show_lines(self, *lines: str) -> None:
         self._show_soon(lambda: self._console.show(lines))
 
     def _show_soon(self, show: Callable[[], Awaitable[None]]) -> None:
@@ -136,6 +137,6 @@ class Keyboard:
             show, *self._to_show = self._to_show
             try:
                 await show()
-            except OSError as error:  # The terminal is gone; the sink tells the Runner.
+            except OSError as error:  # The terminal is gone; the sink reports that.
                 if error.errno not in (errno.EIO, errno.EPIPE, errno.ENXIO):
                     raise

@@ -1,6 +1,6 @@
-"""`Keys`: from the bytes of a keyboard to requests.  Pure: nothing here knows a terminal.
+"""`Keys`: from the characters of a keyboard to requests, without a terminal.
 
-A key asks for something at once, or opens a prompt for a name or a text.  In a prompt, Enter
+A key is a request, or opens a prompt for a name or a text.  In a prompt, Enter
 answers, Escape gives up, Tab completes a name, and Backspace and Ctrl-U erase.
 """
 
@@ -35,16 +35,16 @@ ESCAPE_OR_KEY = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|\[\[.)|.", re.DOTALL)
 """A key that sends a sequence, such as an arrow, or a single character."""
 
 MAX_ANSWER = 200
-"""Characters of an answer; more are not taken."""
+"""The most characters of an answer; further characters are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asks for.
+    """A request of a person.
 
     Attributes:
-        action: what to do; ``"unknown"``: nothing, since there is no command `text`.
-        text: the name of a command, or a text; empty: none.
+        action: the action; ``"unknown"``: report that there is no command `text`.
+        text: the name of a command, or the text of a filter; empty: none.
     """
 
     action: Action
@@ -52,7 +52,7 @@ class Request:
 
 
 class Keys:
-    """The state of the keyboard: which prompt is open, and the answer so far.
+    """The open prompt, and the answer so far.
 
     Args:
         names: returns the names of the commands.
@@ -70,12 +70,12 @@ class Keys:
             return None
         if self._asked == "filter":
             return f"show lines with (Enter: all): {printable(self._answer)}_"
-        what = "restart" if self._asked == "restart" else "show only (Enter: all)"
+        question = "restart" if self._asked == "restart" else "show only (Enter: all)"
         found = [printable(name) for name in self._matches()]
-        return f"{what}: {printable(self._answer)}_  {', '.join(found) or 'no such command'}"
+        return f"{question}: {printable(self._answer)}_  {', '.join(found) or 'no such command'}"
 
     def feed(self, typed: str) -> Iterator[Request]:
-        """Take what was typed, and yield the requests."""
+        """Take the characters that were typed, and yield the requests."""
         for key in ESCAPE_OR_KEY.findall(typed):
             request = self._open(key) if self._asked is None else self._edit(key)
             if request is not None:

@@ -1,4 +1,4 @@
-"""`StatusLine`: what runs, what is ready and what has failed, in one line below the output."""
+"""`StatusLine`: how many commands run, are ready and have failed, in a line below the output."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PHASES: tuple[tuple[str, tuple[Phase, ...]], ...] = (
     ("running", ("running",)),
     ("done", ("succeeded", "stopped", "skipped")),
 )
-"""The words of the line, and the phases that each of them stands for; the first have names."""
+"""The words of the line, and the phases that each word counts."""
 
 NAMED = 2
-"""The first words are followed by names, if these fit."""
+"""The number of first words that are followed by the names of commands, if there is room."""
 
 
 class StatusLine(ProgressLine):
     """A line such as ``currant: 1 failed (db), 2 ready, 1 running | ? for help``.
 
     Attributes:
-        prompt: what a person is asked, with the answer so far; it takes the place of the counts.
-        note: what is not as usual, such as a filter.
+        prompt: a question to the person, with the answer so far, in place of the counts.
+        note: a text about the selection of output, such as a filter.
         is_hidden: whether the line is empty.
     """
 

@@ -1,13 +1,15 @@
-"""`KeyReader`: single keys from a terminal, whose modes are as before whenever others use it.
+"""`KeyReader`: single keys from a terminal, with the usual modes while other programs use it.
 
-Three rules hold.  A program in the background (``currant run … &``) neither reads the terminal nor
-changes its modes, since the system would stop it or the shell would suffer; `tcgetpgrp` tells.  The
-modes are restored before a pause (Ctrl-Z), and by `__exit__` whatever happens; only SIGKILL leaves
-no time for that, and then ``stty sane`` helps.  Signals stay with the terminal: Ctrl-C and Ctrl-Z
-are no keys.
+Three rules hold:
 
-A shell sends no signal if it puts a running program into the foreground, so that is looked at twice
-a second, while the program is in the background.
+- A program in the background (``currant run … &``) neither reads the terminal nor changes the
+  modes: the system would stop the program, or the shell would get the wrong modes.
+- The modes are restored before a pause (Ctrl-Z), and by `__exit__` after any error.  Only SIGKILL
+  leaves no time for that; ``stty sane`` restores the modes then.
+- The terminal still turns Ctrl-C and Ctrl-Z into signals.
+
+A shell that puts a running program into the foreground sends no signal.  So a program in the
+background asks the system twice a second (`tcgetpgrp`).
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["KeyReader", "is_in_foreground", "resize_terminals", "terminal_size"]
 
 FOREGROUND_INTERVAL = 0.5
-"""Seconds between two looks whether the program has come into the foreground."""
+"""Seconds between two checks whether the program is in the foreground."""
 
 AT_ONCE = 4096
-"""Bytes to read at once; a terminal holds no more."""
+"""Bytes to read at once.  A terminal buffers at most this many."""
 
 
 class KeyReader:
@@ -43,12 +45,12 @@ class KeyReader:
 
     Args:
         fd: the terminal.
-        on_turn: called with whether this program has the terminal, when that changes.
+        on_terminal: called when this program takes the terminal (True), and gives it back (False).
     """
 
-    def __init__(self, fd: int, on_turn: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, fd: int, on_terminal: Callable[[bool], None] = lambda _: None) -> None:
         self._fd = fd
-        self._on_turn = on_turn
+        self._on_terminal = on_terminal
         self._before: list[int | list[bytes | int]] | None = None  # the modes; None: as they were
         self._is_paused = False
         self._waiting: anyio.CancelScope | None = None
@@ -67,7 +69,7 @@ class KeyReader:
     async def receive(self) -> bytes:
         """Wait for keys, and return their bytes; b"" if the terminal is gone.
 
-        Cancellation: loses nothing.
+        Cancellation: loses no key.
         """
         while True:
             try:
@@ -106,29 +108,32 @@ class KeyReader:
             with suppress(termios.error):  # The terminal is gone.
                 termios.tcsetattr(self._fd, termios.TCSANOW, before)
         if before is not None:
-            self._on_turn(False)  # noqa: FBT003 - what `on_turn` takes
+            self._on_terminal(False)  # noqa: FBT003 - as `on_terminal` takes it
 
     def _take(self) -> bool:
-        """Set the modes for single keys, unless another program has the terminal; return whether.
+        """Set the modes for single keys, unless another program has the terminal.
+
+        Returns:
+            Whether this program has the terminal.
 
         Raises:
             termios.error: the terminal is gone.
         """
         if self._is_paused or not is_in_foreground(self._fd):
             if self._before is not None:
-                self._before = None  # Whoever has the terminal now has set the modes.
-                self._on_turn(False)  # noqa: FBT003
+                self._before = None  # The program that has the terminal now has set the modes.
+                self._on_terminal(False)  # noqa: FBT003
             return False
         if self._before is None:
             before = termios.tcgetattr(self._fd)
             termios.tcsetattr(self._fd, termios.TCSANOW, _with_single_keys(before))
             self._before = before
-            self._on_turn(True)  # noqa: FBT003
+            self._on_terminal(True)  # noqa: FBT003
         return True
 
 
 def _with_single_keys(modes: list[int | list[bytes | int]]) -> list[int | list[bytes | int]]:
-    """Return the modes in which each key arrives at once, as it is, and is not shown."""
+    """Return modes in which each key arrives at once, unchanged and without an echo."""
     inputs, outputs, control, local, *speeds, characters = modes
     assert isinstance(inputs, int)
     assert isinstance(local, int)
@@ -141,7 +146,7 @@ def _with_single_keys(modes: list[int | list[bytes | int]]) -> list[int | list[b
 
 
 def is_in_foreground(fd: int) -> bool:
-    """Return whether no other program has the terminal now, as far as a shell hands it around."""
+    """Return whether this program has the terminal, or no shell controls the terminal."""
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError as error:  # The terminal is gone, or controls another session, or none.
@@ -149,7 +154,7 @@ def is_in_foreground(fd: int) -> bool:
 
 
 def terminal_size(fd: int) -> Pty | None:
-    """Return the size of a terminal; None if it has none."""
+    """Return the size of a terminal; None if the size is unknown."""
     try:
         size = os.get_terminal_size(fd)
     except OSError:
@@ -163,8 +168,7 @@ async def resize_terminals(runner: Runner, fd: int, labels: Mapping[str, int]) -
     Args:
         runner: the commands.
         fd: the terminal.
-        labels: the columns that the label of a command takes, by the names of the commands to
-            resize.
+        labels: the names of the commands to resize -> the columns of the label before each line.
     """
     size = terminal_size(fd)
     if size is not None:
