@@ -7,10 +7,11 @@ Read the modules in the order in which a call passes through them:
    share, and `_parsers` reads their values.  `_lazy` imports subcommands that most runs do not
    need.
 2. `_build` turns the options (`_options`) into a Runner, `_display` into sinks, and `_hosts` into a
-   launcher.  `_from_config` builds a Runner for the configuration of a project, which
-   `currant.config` reads, as it reads Procfiles.  `_env` has variables for the place of the output,
-   `_labels` names the commands, `_selection` finds the commands that an option names, and `_remark`
-   says which command's end stops the others.  `_peers` has advice on options of other tools.
+   launcher.  `_from_config` builds a Runner for the configuration of a project, and
+   `_from_procfile` for Procfiles; `currant.config` reads both.  `_env` has variables for the place
+   of the output, and `_labels` names the commands.  `_selection` finds the commands that an option
+   names.  `_remark` says which command's end stops the others.  `_peers` has advice on options of
+   other tools.
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` has the
    meaning of each signal, `_view` connects the keyboard of `currant.view` with the run, and `_init`
    is the process with PID 1 in a container.

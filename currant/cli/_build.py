@@ -31,14 +31,6 @@ from currant.cli._scripts import expand_scripts, fill_placeholders
 from currant.cli._selection import check_success, select_commands
 from currant.cli._view import build_view, with_terminals
 from currant.config._env_files import read_env_files
-from currant.config._procfile import (
-    expand_instances,
-    first_port,
-    instance_variables,
-    parse_formation,
-    read_application,
-    select_processes,
-)
 from currant.sinks import check_style
 
 if TYPE_CHECKING:
@@ -46,10 +38,9 @@ if TYPE_CHECKING:
 
     from currant._supervisor.sink_tasks import Sink
     from currant._values.launch_spec import Silent
-    from currant.cli._options import Options, RunOptions, StartOptions
+    from currant.cli._options import Options, RunOptions
     from currant.cli._stack_place import StackPlace
     from currant.cli._view import View
-    from currant.config._procfile import Application, Instance
     from currant.hosts import Hosts
     from currant.sinks import Event
     from currant.stack._server import StackServer
@@ -61,13 +52,13 @@ __all__ = [
     "Prepared",
     "build_runner",
     "checked_cwd",
+    "policies_of",
     "raise_file_limit",
-    "read_instances",
     "restart_policy",
     "runner_for_teardown",
     "runner_from_command_lines",
-    "runner_from_procfile",
     "select_hidden",
+    "stdin_of",
     "with_replicas",
 ]
 
@@ -128,7 +119,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
             color=color,
             cwd=checked_cwd(options, hosts),
             env=variables,
-            stdin=_stdin(options),
+            stdin=stdin_of(options),
             stop_signal=options["stop_signal"],
             idle_timeout=options["idle_timeout"],
             max_output=options["max_output"],
@@ -145,7 +136,7 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
         options,
         hidden,
         hosts,
-        policies={**_policies(options), "max_processes": options["max_processes"]},
+        policies={**policies_of(options), "max_processes": options["max_processes"]},
         quiet=options["quiet"],
     )
 
@@ -178,90 +169,6 @@ def runner_for_teardown(options: RunOptions) -> Prepared | None:
     return runner_from_command_lines(lines, changed)
 
 
-def runner_from_procfile(
-    names: Sequence[str], options: StartOptions, stack: StackPlace | None = None
-) -> Prepared:
-    """Return a Runner for the processes of Procfiles.
-
-    Args:
-        names: the process types to start; empty: all.
-        options: the options of ``currant start``.
-        stack: where clients find the Runner; None: nowhere.
-
-    Raises:
-        CommandError: a file cannot be read, a line cannot be parsed, the Procfile has no process
-            with one of the names, or the options do not fit one another.
-        ValueError: the prefix is not a valid template.
-    """
-    hosts = build_hosts(options)
-    commands, application = _commands_of_procfile(names, options, hosts)
-    quiet = options["quiet_processes"]  # "" for each -q without names
-    hide = {"--hide": options["hide"], "--quiet": ",".join(quiet)}
-    hidden = select_hidden(commands, hide, application.processes.keys())
-    fit = output_fit(commands, application.variables, options, hidden)
-    prepared = build_runner(
-        list(map(fit, commands)),
-        options,
-        hidden,
-        hosts,
-        policies=_policies(options),
-        quiet="" in quiet,
-        texts=START_TEXTS,
-        stack=stack,
-    )
-    if stack is None:
-        return prepared
-
-    def read_again() -> Sequence[Command]:
-        return _commands_of_procfile(names, options, hosts)[0]
-
-    return prepared._replace(server=stack.server(commands, read_again, fit))
-
-
-def _commands_of_procfile(
-    names: Sequence[str], options: StartOptions, hosts: Hosts | None
-) -> tuple[list[Command], Application]:
-    """Read Procfiles, and return their commands, whatever the place of the output.
-
-    Raises:
-        CommandError: as for `runner_from_procfile`.
-    """
-    application, instances = read_instances(names, options)
-    procfile, _, variables = application
-    cwd = (
-        checked_cwd(options, hosts)
-        or (os.path.dirname(procfile) if hosts is None else None)
-        or None
-    )
-    commands = [
-        Command.shell(
-            with_exec(instance.line),
-            name=instance.name,
-            cwd=cwd,
-            env=instance_variables(instance, variables),
-            stdin=_stdin(options),
-            stop_signal=options["stop_signal"],
-            idle_timeout=options["idle_timeout"],
-            max_output=options["max_output"],
-            flush_after=flush_after(options, len(instances)),
-        )
-        for instance in instances
-    ]
-    return on_hosts(commands, options, hosts), application
-
-
-def read_instances(
-    names: Sequence[str], options: StartOptions
-) -> tuple[Application, list[Instance]]:
-    """Return the contents of the Procfiles, and the processes to start."""
-    application = read_application(options["files"], options["env"])
-    types = application.processes.keys()
-    processes = select_processes(application.processes, names)
-    counts = _instance_counts(processes, types, options, all_named=bool(names))
-    port = first_port(options["port"], application.variables)
-    return application, list(expand_instances(processes, counts, port))
-
-
 def select_hidden(
     commands: Sequence[Command], hide: Mapping[str, str | None], types: Collection[str] = ()
 ) -> set[str]:
@@ -282,42 +189,6 @@ def select_hidden(
     return set[str]().union(*selected)
 
 
-def _instance_counts(
-    processes: Mapping[str, str],
-    types: Collection[str],
-    options: StartOptions,
-    *,
-    all_named: bool,
-) -> dict[str, int]:
-    """Return the number of instances of each process to start, by ``-m`` or ``-c``.
-
-    As with foreman, ``-m`` starts only the processes that it names, except for those that are
-    arguments; as with honcho, ``-c`` starts the others once.
-
-    Args:
-        processes: the processes to start.
-        types: all process types of the Procfile.
-        options: the options of ``currant start``.
-        all_named: whether `processes` are the arguments.
-
-    Raises:
-        CommandError: the formation is not valid, or leaves no process.
-    """
-    formation, concurrency = options["formation"], options["concurrency"]
-    if formation is not None and concurrency is not None:
-        raise CommandError("--formation and --concurrency cannot be combined")
-    if formation is not None:
-        option, given, default = "--formation", formation, 1 if all_named else 0
-    elif concurrency is not None:
-        option, given, default = "--concurrency", concurrency, 1
-    else:
-        return dict.fromkeys(processes, 1)
-    counts = parse_formation(option, given, processes, types, default=default)
-    if not any(counts.values()):
-        raise CommandError(f"{option} {given} leaves no process to start")
-    return counts
-
-
 def checked_cwd(options: Options, hosts: Hosts | None) -> str | None:
     """Return the directory of the commands, which must exist unless it is on another machine.
 
@@ -330,7 +201,7 @@ def checked_cwd(options: Options, hosts: Hosts | None) -> str | None:
     return cwd
 
 
-def _stdin(options: Options) -> Silent | int | None:
+def stdin_of(options: Options) -> Silent | int | None:
     """Return the stdin of the commands: by default a pipe that stays open and silent.
 
     Watchers such as ``esbuild --watch`` end when their stdin does.
@@ -416,7 +287,7 @@ def with_replicas(commands: Sequence[Command]) -> list[Command]:
     return [each for several in name_all(commands, Names()).values() for each in several]
 
 
-def _policies(options: Options) -> dict[str, Any]:
+def policies_of(options: Options) -> dict[str, Any]:
     """Return the options of the Runner."""
     return {
         "restart": restart_policy(options),

@@ -18,11 +18,11 @@ from currant.cli._build import (
     build_runner,
     checked_cwd,
     restart_policy,
-    runner_from_procfile,
     select_hidden,
     with_replicas,
 )
 from currant.cli._display import flush_after, output_fit
+from currant.cli._from_procfile import runner_from_procfile
 from currant.cli._hosts import build_hosts, on_hosts
 from currant.config._documents import is_toml
 from currant.config._find import find_config
