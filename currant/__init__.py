@@ -5,7 +5,12 @@ To read the package, follow the data.  A launcher starts the process of a `Comma
 cut into batches of whole lines, and a bounded channel (`_channel`) carries the batches to readers
 and sinks.  A `Runner` (`_supervisor`) runs many commands, each in one or more attempts.  `_system`
 contains all calls about processes to the operating system, and `_synchronization` the barrier that
-a kill throws.  The docstring of each package says in which order to read its modules.
+a kill throws.
+
+Everything else stands on top: `sinks` write the output, `ready` has probes, `hosts` runs commands
+on other machines (`_remote`, `_agent`), `config` reads ``currant.toml``, `stack` lets other
+programs talk to a Runner, `view` has the status line and the keys, and `cli` is the command line.
+The docstring of each package says in which order to read its modules.
 
 The modules are imported when their names are first used, so a program that only talks to a running
 stack starts in half of the time.

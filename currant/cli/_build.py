@@ -90,7 +90,7 @@ class Prepared(NamedTuple):
     record: HostRecord | None
     """Remembers which hosts were lost; None if there are no hosts."""
     options: Options | None = None
-    """The options with those of a configuration; None: as they were given."""
+    """The options after the settings of a configuration; None: the options as given."""
     server: StackServer | None = None
     """Listens for clients; None: nobody can talk to the commands."""
     view: View | None = None
@@ -172,7 +172,7 @@ def runner_for_teardown(options: RunOptions) -> Prepared | None:
 def select_hidden(
     commands: Sequence[Command], hide: Mapping[str, str | None], types: Collection[str] = ()
 ) -> set[str]:
-    """Return the names of the commands whose output is not shown.
+    """Return the names of the commands with hidden output.
 
     Args:
         commands: the commands.
@@ -241,12 +241,12 @@ def build_runner(
     Args:
         commands: the commands.
         options: the options.
-        hidden: the names of the commands whose output is not shown.
-        hosts: where they run; None: on this machine.
+        hidden: the names of the commands with hidden output.
+        hosts: the hosts that run the commands; None: this machine.
         policies: the options of the Runner itself.
         quiet: whether currant's own messages are not shown.
         texts: the texts for events.
-        stack: where clients find the Runner; None: nowhere.
+        stack: the socket, the history and the log of the stack; None: no clients.
     """
     shown = with_replicas(commands)
     check_success(options["success"], [command.name for command in shown])

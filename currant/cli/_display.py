@@ -60,7 +60,7 @@ def output_fit(
         commands: the commands.
         given: variables that have been set.
         options: the options.
-        hidden: the names of the commands whose output is not shown.
+        hidden: the names of the commands with hidden output.
     """
     prefix = _prefix(commands, options, hidden)
     shown = not options["json"]

@@ -71,7 +71,7 @@ ONLY_PROCFILE: Mapping[str, str] = {
     "concurrency": "set replicas in the configuration",
     "port": "set PORT in a table env of the configuration",
 }
-"""The options of Procfiles, and what to do instead."""
+"""The options that only Procfiles have, and advice."""
 
 
 def config_files(files: Sequence[str]) -> list[str] | None:
@@ -131,7 +131,7 @@ def prepare_start(
         names: the commands or process types to start; empty: all.
         options: the options.
         given: the names of the options that the command line gives.
-        stack: where clients find the Runner; None: nowhere.
+        stack: the socket, the history and the log of the stack; None: no clients.
 
     Raises:
         CurrantError: a file is wrong, or the options do not fit.
@@ -249,7 +249,7 @@ def _for_place(
 
 
 def _hidden(commands: Sequence[Command], config: Config, options: StartOptions) -> set[str]:
-    """Return the names of the commands and replicas whose output is not shown."""
+    """Return the names of the commands and replicas with hidden output."""
     shown = with_replicas(commands)
     names = [command.name for command in config.commands]
     hide = {"--hide": options["hide"], "--quiet": ",".join(options["quiet_processes"])}

@@ -47,7 +47,7 @@ def runner_from_procfile(
     Args:
         names: the process types to start; empty: all.
         options: the options of ``currant start``.
-        stack: where clients find the Runner; None: nowhere.
+        stack: the socket, the history and the log of the stack; None: no clients.
 
     Raises:
         CommandError: a file cannot be read, a line cannot be parsed, the Procfile has no process
@@ -132,8 +132,8 @@ def _instance_counts(
 ) -> dict[str, int]:
     """Return the number of instances of each process to start, by ``-m`` or ``-c``.
 
-    As with foreman, ``-m`` starts only the processes that it names, except for those that are
-    arguments; as with honcho, ``-c`` starts the others once.
+    As with foreman, ``-m`` starts only the processes that it names, and the processes that are
+    arguments.  As with honcho, ``-c`` starts each other process once.
 
     Args:
         processes: the processes to start.

@@ -1,4 +1,4 @@
-"""The default name of a command line: what runs, rather than the program that starts it.
+"""The default name of a command line: the target of a tool, rather than the tool.
 
 ``npm run build`` and ``npm run dev`` are ``build`` and ``dev``, and ``python -m http.server`` is
 ``http.server``.  The rule knows tools of three kinds, and the options of each that have a
@@ -21,13 +21,13 @@ __all__ = ["default_name"]
 
 _SEPARATOR = re.compile(r"[;&|()]+|[{}!]")
 _PREPARATIONS = frozenset({"cd", "export", "set", "source", ".", "umask", "ulimit", "unset"})
-"""Builtins that prepare what follows, as in ``cd web && npm run dev``."""
+"""Builtins that prepare the next command, as in ``cd web && npm run dev``."""
 
 _REDIRECTION = re.compile(r"[<>]")
 
 
 class _Tool(NamedTuple):
-    """How the arguments of a tool name what it runs; several words are separated by spaces."""
+    """How the arguments of a tool name its target; several words are separated by spaces."""
 
     verbs: str = ""
     """Subcommands that a target follows: ``run`` in ``npm run build``."""
@@ -132,7 +132,7 @@ def _label(words: Sequence[str]) -> str:
 
 
 def _target(tool: _Tool, arguments: Sequence[str]) -> str | None:
-    """Return the name of what a tool runs; None if the arguments do not name it."""
+    """Return the name of the target of a tool; None if the arguments do not name a target."""
     takes = tool.takes
     verb: str | None = None
     rest = iter(range(len(arguments)))

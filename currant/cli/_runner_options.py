@@ -1,4 +1,4 @@
-"""The options of all subcommands that run commands: what is shown, and how commands are run."""
+"""The options of all subcommands that run commands: for the output, and for the commands."""
 
 from __future__ import annotations
 

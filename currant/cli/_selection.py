@@ -121,7 +121,7 @@ def without_output_of(sink: Sink, hidden: Collection[str]) -> Sink:
 
 
 def without_messages_of(sink: Sink, hidden: Collection[str]) -> Sink:
-    """Return a sink that passes on all messages but those of the `hidden` commands."""
+    """Return a sink that passes on all messages, except of the `hidden` commands."""
     return _without(sink, lambda each: each.command in hidden)
 
 
@@ -134,7 +134,7 @@ def _without(sink: Sink, is_hidden: Callable[[BatchMessage], bool]) -> Sink:
 
 
 class _Without(ObjectReceiveStream[BatchMessage]):
-    """The messages of a Runner without those that are hidden."""
+    """The messages of a Runner, except hidden messages."""
 
     def __init__(self, messages: SinkFeed, is_hidden: Callable[[BatchMessage], bool]) -> None:
         self._messages = messages

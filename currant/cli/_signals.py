@@ -67,7 +67,7 @@ class SignalStatus(int):
 def receive_signals(
     numbers: Iterable[signals.Signals],
 ) -> AbstractContextManager[AsyncIterator[signals.Signals]]:
-    """Receive signals, except those that were ignored before currant started (as by ``nohup``).
+    """Receive signals, except signals that were ignored before currant started (as by ``nohup``).
 
     An ignored signal stays ignored.
     """

@@ -77,7 +77,7 @@ IN_USE = re.compile(rb"EADDRINUSE|address (is )?already in use", re.IGNORECASE)
 """The message of a server that cannot bind to its port."""
 
 TEXTS: Mapping[Event, str | None] = dict.fromkeys(("aborted", "exited", "failed", "skipped"))
-"""No texts about failures: `_explain` says at the end what has happened."""
+"""No texts about failures, because `_explain` reports the failure at the end."""
 
 
 PROBE_FORMS = (
@@ -261,7 +261,7 @@ def _server(
     variables: Mapping[str, str],
     options: WithOptions,
 ) -> Command:
-    """Return the command of a server, whose end ends the test.
+    """Return the command of a server.  The end of the command ends the test.
 
     Raises:
         CommandError: the line is blank.
