@@ -15,7 +15,7 @@ __all__ = ["Watch", "WatchLike", "checked_watch"]
 
 @dataclass(frozen=True, slots=True, init=False)
 class Watch:
-    """Restart a command, or send it a signal, when files or folders change.
+    """Restart a command, or send a signal to it, when files or folders change.
 
     Restart a server when its code changes, and let a proxy read its settings again::
 
@@ -34,9 +34,10 @@ class Watch:
     Attributes:
         paths: the files and folders; relative to the `cwd` of the command.
         include: patterns of the files that count; empty: all.
-        ignore: patterns of files that do not count.  A pattern after ``!`` counts again, even if it
-            is ignored by default.  Both have the syntax of `.gitignore`, relative to the `cwd` of
-            the command, or for a file elsewhere, to the folder in `paths`.
+        ignore: patterns of files that do not count.  Files that match a pattern after ``!`` count
+            again, even if they are ignored by default.  Patterns have the syntax of `.gitignore`.
+            They are relative to the `cwd` of the command, or for a file elsewhere, to the folder in
+            `paths`.
         debounce: seconds without another change after which the command is restarted; if changes do
             not cease, ten times that.
         action: ``"restart"``, or a signal to send to the running command: a `signal.Signals`, a
