@@ -111,6 +111,10 @@ def test_stack_in_the_background_from_start_to_down(project: Project) -> None:
         assert project("restart", "worker") == (0, b"", b"")
         assert not is_alive(worker["pid"])
 
+        unknown = project("signal", "USR9", "worker")
+        assert unknown.status == 2
+        assert b"unknown signal 'USR9'" in unknown.err
+        assert project("signal", "0", "worker").status == 0
         assert project("signal", "USR1", "worker").status == 0
         assert project("wait", "worker").status == 128 + signal.SIGUSR1
 
@@ -167,6 +171,23 @@ def test_stack_of_a_configuration_is_found_from_below_its_folder(project: Projec
         assert inside("reload") == (0, lines, b"")
         assert inside("wait", "--ready", "new") == (0, b"", b"")
         assert project("ps", "--json").out.count(b'"running"') == 4
+
+
+def test_reload_changes_the_number_of_replicas(project: Project) -> None:
+    """A single command has the common name of the replicas, and the other way round."""
+
+    def write(replicas: int) -> None:
+        text = f'[commands.a]\ncommand = "exec sleep 9999"\nreplicas = {replicas}\n'
+        later = '[commands.b]\ncommand = "exec sleep 9999"\nafter = ["a"]\n'
+        (project.folder / "currant.toml").write_text(text + later)
+
+    write(2)
+    with project.running():
+        for replicas, names in ((1, ["a", "b"]), (3, ["a.1", "a.2", "a.3", "b"])):
+            write(replicas)
+            assert project("reload").err == b""
+            listed = map(json.loads, project("ps", "--json").out.splitlines())
+            assert sorted(each["name"] for each in listed if each["ready"]) == names
 
 
 def test_start_in_the_background_reports_a_wrong_file(project: Project) -> None:

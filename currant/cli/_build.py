@@ -271,7 +271,7 @@ def build_runner(
     others: list[Sink | None] = [record, None if stack is None else stack.history]
     sinks = [show, *build_log(options, by_host=hosts is not None)]
     runner = Runner(
-        commands,
+        commands if stack is None else stack.each_by_itself(commands),
         sinks=[*sinks, *filter(None, others)],
         launcher=hosts,
         iterable=False,

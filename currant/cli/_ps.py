@@ -104,7 +104,7 @@ def _row(
     return (
         printable(command.name),
         command.state,
-        "yes" if command.ready else "no",
+        "" if command.pid is None else "yes" if command.ready else "no",
         "" if command.pid is None else str(command.pid),
         str(command.restarts),
         "" if uptime is None else duration(uptime),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from currant.cli._clients import ask_stack, folder_option, show_problems
-from currant.cli._parsers import Seconds
+from currant.cli._parsers import Seconds, parse_signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def signal(signal_name: str, name: str, *, leader: bool, folder: str | None) -> 
     SIGNAL is a name or a number, such as HUP or 10.  The exit status is 1 if the command does
     not run.
     """
-    number = int(signal_name) if signal_name.isdecimal() else signal_name
+    number = 0 if signal_name == "0" else parse_signal(signal_name)  # 0 asks whether it runs.
 
     async def ask(client: StackClient) -> int:
         reached = await client.signal(number, name, "leader" if leader else "group")

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, cast
 from currant.cli._display import LOG_BACKUPS
 from currant.sinks._log_file import LogFile
 from currant.stack._history import History
-from currant.stack._reload import Configuration
+from currant.stack._reload import Configuration, by_name
 from currant.stack._server import StackServer
 
 if TYPE_CHECKING:
@@ -49,6 +49,15 @@ class StackPlace:
         self.claim: Claim = claim
         self._log_path = log_path
         self._on_listening = on_listening
+
+    @staticmethod
+    def each_by_itself(commands: Iterable[Command]) -> list[Command]:
+        """Return the commands for the Runner: each replica by itself, with a name of its own.
+
+        A Runner keeps the common name of replicas for good, but after `reload`, one command may
+        have that name.
+        """
+        return list(by_name(commands).values())
 
     def server(
         self,
