@@ -348,8 +348,10 @@ def test_prompt_is_shown_before_its_line_ends(
 
 
 def test_timestamps_precede_the_lines(run: Run) -> None:
-    """Each line starts with the time of day at which currant read the line."""
-    assert re.fullmatch(rb"\d\d:\d\d:\d\d a \| 1\n", run("-n", "a", "--timestamps", "echo 1").out)
+    """Each line starts with the time of day; currant's own lines, too, as a log needs them."""
+    ended = run("-n", "a", "--timestamps", "echo 1; exit 3")
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d a \| 1\n", ended.out)
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d currant: a: exit code 3\n", ended.err)
 
 
 def test_quiet_option_hides_failure_notes(run: Run) -> None:

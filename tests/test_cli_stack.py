@@ -10,9 +10,11 @@ import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
+from unittest.mock import ANY
 
 import pytest
 
+from currant.cli._ps import Screen
 from tests.clis import ROOT, type_on
 from tests.waiting import EXEC_FOREVER, LIMIT, is_alive
 
@@ -283,29 +285,76 @@ def test_client_subcommands_import_nothing_that_runs_commands() -> None:
     assert shown == "[]\n"
 
 
-KEEPS_MODES = 'stty -a >before; "$@"; status=$?; stty -a >after; exit $status'
+KEEPS_MODES = 'trap : INT; stty -a >before; "$@"; status=$?; stty -a >after; exit $status'
 """A shell script that runs a program and notes the modes of the terminal before and after."""
 
 
-def test_attach_restores_the_terminal(project: Project, on_terminal: Start) -> None:
-    """Ctrl-] disconnects, and the command goes on; keys without a stdin are an error."""
+def test_watched_table_fits_on_the_terminal(project: Project, on_terminal: Start) -> None:
+    """A line that wraps could not be erased; after a change of the size all is erased."""
+    screen, size = Screen(), os.terminal_size((5, 3))
+    lines = ["title", "a longer line", "c", "d"]
+    assert screen.show(lines, size) == "title\na lon"
+    assert screen.show(lines[:1], size) == "\x1b[2A\x1b[Jtitle"
+    assert screen.show(["t"], size) == "\x1b[1A\x1b[Jt"
+    assert screen.show(lines, os.terminal_size((9, 9))) == "\x1b[H\x1b[Jtitle\na longer \nc\nd"
     with project.running():
-        for keys, status, text in (
-            (b"\x1d", 0, b"detached from web, which goes on"),
-            (b"x", 1, b"'web.1' has no stdin to write to"),
+        cli = on_terminal(
+            "--watch", subcommand="ps", cwd=project.folder, env=project.env, columns=30
+        )
+        cli.read_until(b"\x1b[3A\x1b[J")
+        type_on(cli, b"\x03")
+        shown = cli.end().out
+    assert max(map(len, shown.splitlines()[:3])) == 30
+
+
+ATTACHED = """\
+[commands]
+silent = "echo hello; exec sleep 9999"
+
+[commands.lines]
+command = "echo hello; exec sed -u s/^/got:/"
+stdin = "pipe"
+
+[commands.keys]
+command = "stty raw -echo; echo hello; exec cat -v"
+pty = true
+"""
+
+
+def test_attach_fits_to_what_the_command_reads(project: Project, on_terminal: Start) -> None:
+    """Lines for a pipe, each key for a terminal; afterwards this terminal is as it was before."""
+    (project.folder / "currant.toml").write_text(ATTACHED)
+    with project.running():
+        for name, greeting, keys, shown, last in (
+            ("silent", b", which reads nothing; Ctrl-]", b"", b"hello\r\n", b"x\x1d"),
+            ("lines", b"; Ctrl-] or Ctrl-C", b"mistale\x7f\x7fke\n", b"got:mistake\r\n", b"\x1d"),
+            ("lines", b"; Ctrl-] or Ctrl-C", b"a\n", b"got:a\r\n", b"\x03"),
+            ("keys", b"; Ctrl-] disconnects", b"\x03", b"^C", b"\x1d"),
         ):
             cli = on_terminal(
-                "web",
+                name,
                 before=("/bin/sh", "-c", KEEPS_MODES, "sh"),
                 subcommand="attach",
                 cwd=project.folder,
                 env=project.env,
             )
-            cli.read_until(b"hello from web")
+            cli.read_until(b"attached to %s" % name.encode() + greeting, b"hello")
             type_on(cli, keys)
+            cli.read_until(shown)
+            type_on(cli, last)
             ended = cli.end()
-            assert ended.status == status
-            assert text in ended.out
-            modes = [(project.folder / name).read_text() for name in ("before", "after")]
+            assert ended.status == 0
+            assert b"detached from %s, which goes on" % name.encode() in ended.out
+            modes = [(project.folder / each).read_text() for each in ("before", "after")]
             assert modes[0] == modes[1]
-        assert b"running" in project("ps").out
+        assert project("ps", "--json").out.count(b'"running"') == 3
+
+
+def test_attach_with_a_file_as_stdin(project: Project) -> None:
+    """epoll refuses a file, /dev/null among them; the end of the file disconnects."""
+    with project.running("--stdin", "pipe"):
+        assert project("attach", "web") == (
+            0,
+            ANY,
+            b"currant: detached from web.1, which goes on\n",
+        )

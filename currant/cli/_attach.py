@@ -1,8 +1,9 @@
 """``currant attach``: connect this terminal to a command of a running stack.
 
-During the connection, the terminal is in raw mode, so each key goes to the command, also Ctrl-C.
-At the end, for whatever reason, currant restores the mode of the terminal, and switches off the
-modes that the command may have switched on.
+For a command with a terminal, this terminal is in raw mode, so each key goes to the command, also
+Ctrl-C.  For a command that reads a pipe, this terminal collects lines as usual, and Ctrl-C
+disconnects.  At the end, for whatever reason, currant restores the mode of the terminal, and
+switches off the modes that the command may have switched on.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ __all__ = ["attach"]
 
 STDIN, STDOUT = 0, 1
 
+LFLAG, CC = 3, 6
+"""The local modes and the control characters in what `termios.tcgetattr` returns."""
+
 DETACH_KEY = "^]"
 
 RESET = (
@@ -54,21 +58,24 @@ ENTER_ALTERNATE = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
 def attach(name: str, *, detach_key: str, folder: str | None) -> int:
     """Connect this terminal to a command of the running stack.
 
-    The terminal shows the output of the command, and the command gets the keys that you type.  A
-    command with a terminal of its own (pty) gets the size of this one.  Ctrl-] disconnects; the
-    command goes on.
+    The terminal shows the output of the command.  A command with a terminal of its own (pty) gets
+    each key, and the size of this terminal; a command with a pipe gets whole lines.  Ctrl-]
+    disconnects; the command goes on.
     """
     key = _character(detach_key)
 
     async def connect(client: StackClient) -> int:
         rows, columns = _size()
         async with client.attach(name, rows, columns) as attachment:
-            with _raw_terminal():
+            shown = printable(attachment.name)
+            if os.isatty(STDIN):
+                click.echo(_greeting(shown, attachment, detach_key), err=True)
+            with _terminal_for(attachment.stdin, key):
                 end = await _Terminal(attachment, key).converse()
         if end is None:
-            click.echo(f"currant: detached from {printable(name)}, which goes on", err=True)
+            click.echo(f"currant: detached from {shown}, which goes on", err=True)
             return 0
-        click.echo(f"currant: {printable(name)} has ended: {end.error or end.exit}", err=True)
+        click.echo(f"currant: {shown} has ended: {end.error or end.exit}", err=True)
         return 0
 
     return ask_stack(folder, connect)
@@ -85,6 +92,15 @@ def _character(key: str) -> bytes:
     raise click.BadParameter(f"--detach-key: {key!r} is no key such as ^]")
 
 
+def _greeting(name: str, attachment: Attachment, detach_key: str) -> str:
+    key = f"Ctrl-{detach_key[1].upper()}"
+    if attachment.stdin == "terminal":
+        return f"currant: attached to {name}; {key} disconnects"
+    if attachment.stdin == "pipe":
+        return f"currant: attached to {name}; {key} or Ctrl-C disconnects"
+    return f"currant: attached to {name}, which reads nothing; {key} or Ctrl-C disconnects"
+
+
 def _size() -> tuple[int | None, int | None]:
     try:
         size = os.get_terminal_size(STDIN)
@@ -94,17 +110,41 @@ def _size() -> tuple[int | None, int | None]:
 
 
 @contextmanager
-def _raw_terminal() -> Generator[None]:
-    """Put the terminal of stdin into raw mode for a while; do nothing without a terminal."""
+def _terminal_for(stdin: str | None, key: bytes) -> Generator[None]:
+    """Put the terminal of stdin into the mode for a command; do nothing without a terminal.
+
+    Args:
+        stdin: what the command reads, as in `Attachment.stdin`.
+        key: the detach key.
+    """
     if not os.isatty(STDIN):
         yield
         return
     before = termios.tcgetattr(STDIN)
     try:
-        tty.setraw(STDIN)
+        if stdin == "terminal":
+            tty.setraw(STDIN)
+        elif stdin == "pipe":
+            _set_line_mode(key)
+        else:
+            _set_key_mode()
         yield
     finally:
         termios.tcsetattr(STDIN, termios.TCSAFLUSH, before)
+
+
+def _set_line_mode(key: bytes) -> None:
+    """Let the terminal collect lines, and let the detach key end one."""
+    modes = termios.tcgetattr(STDIN)
+    modes[CC][termios.VEOL] = key
+    termios.tcsetattr(STDIN, termios.TCSAFLUSH, modes)
+
+
+def _set_key_mode() -> None:
+    """Pass each key on without an echo; Ctrl-C is a signal as before."""
+    modes = termios.tcgetattr(STDIN)
+    modes[LFLAG] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(STDIN, termios.TCSAFLUSH, modes)
 
 
 class _Terminal:
@@ -146,13 +186,15 @@ class _Terminal:
         self._tasks.cancel_scope.cancel()
 
     async def _type(self) -> None:
+        has_stdin = self._attachment.stdin is not None or not os.isatty(STDIN)
         is_open = True
         while is_open:
-            await anyio.wait_readable(STDIN)
+            with suppress(PermissionError):  # from epoll, for a file, which never blocks
+                await anyio.wait_readable(STDIN)
             data = os.read(STDIN, 4096)
             typed, found, _ = data.partition(self._key)
             is_open = bool(data) and not found
-            if typed:
+            if typed and has_stdin:  # Otherwise a key that was hit by mistake would be an error.
                 await self._attachment.send(typed)
         self._tasks.cancel_scope.cancel()
 
@@ -164,7 +206,8 @@ class _Terminal:
                     await self._attachment.resize(rows, columns)
 
     async def _end_on_signal(self) -> None:
-        with anyio.open_signal_receiver(signals.SIGTERM, signals.SIGHUP) as received:
+        ends = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)
+        with anyio.open_signal_receiver(*ends) as received:
             await anext(received)
             self._tasks.cancel_scope.cancel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 
     from currant.stack._client import CommandInfo, Listing, StackClient
 
-__all__ = ["ps", "table"]
+__all__ = ["Screen", "ps", "table"]
 
 TITLES = ("name", "state", "ready", "pid", "restarts", "uptime", "memory", "cpu", "end")
 RIGHT = frozenset(("pid", "restarts", "uptime", "memory", "cpu"))
 
 UP_AND_CLEAR = "\x1b[{}A\x1b[J"
 """Move the cursor up by a number of lines, and clear the screen from there on."""
+
+CLEAR_ALL = "\x1b[H\x1b[J"
+"""Move the cursor to the top left, and clear the screen."""
 
 
 @click.command()
@@ -47,22 +51,44 @@ def ps(*, as_json: bool, watch: bool, interval: float, folder: str | None) -> in
     Memory and CPU count all processes in the session of a command.  The CPU is the share of one
     processor since the start of the process; with --watch, since the last table.
     """
+    in_place = watch and not as_json and sys.stdout.isatty()
 
     async def show(client: StackClient) -> int:
         before: Listing | None = None
-        height = 0
+        screen = Screen()
         while True:
             listing = await client.list()
             lines = as_objects(listing) if as_json else table(listing, before, interval)
-            if height and sys.stdout.isatty():
-                sys.stdout.write(UP_AND_CLEAR.format(height))
-            print("\n".join(lines), flush=True)
-            before, height = listing, 0 if as_json else len(lines)
+            text = screen.show(lines, os.get_terminal_size()) if in_place else "\n".join(lines)
+            print(text, flush=True)
+            before = listing
             if not watch:
                 return 0
             await anyio.sleep(interval)
 
     return ask_stack(folder, show)
+
+
+class Screen:
+    """Replaces the table on a terminal by the next one."""
+
+    def __init__(self) -> None:
+        self._height = 0
+        self._size: os.terminal_size | None = None
+
+    def show(self, lines: Sequence[str], size: os.terminal_size) -> str:
+        """Return the lines, as far as they fit, behind what erases the lines before them.
+
+        A line that the terminal wraps, or a table that scrolls, could not be erased; and a terminal
+        that changes its size may wrap the old lines in another way.
+        """
+        columns, rows = size.columns or sys.maxsize, size.lines or sys.maxsize
+        shown = [line[:columns] for line in lines[: rows - 1]]
+        erase = UP_AND_CLEAR.format(self._height) if self._height else ""
+        if self._size not in (None, size):
+            erase = CLEAR_ALL
+        self._height, self._size = len(shown), size
+        return erase + "\n".join(shown)
 
 
 def as_objects(listing: Listing) -> list[str]:

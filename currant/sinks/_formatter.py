@@ -106,7 +106,8 @@ class Formatter:
                 case _:
                     pass
             for text in self._event_texts(message):
-                yield self._err, self._err.note(f"currant: {text}")
+                stamp = self._templates.stamp(message)
+                yield self._err, self._err.note(f"{stamp}currant: {text}")
 
     def finish(self) -> Iterator[Output]:
         """Yield the output that is still spooled, and the end of an unfinished line."""

@@ -138,9 +138,11 @@ class Templates:
             raise CommandError(f"timestamps must be True, False or a format, not {timestamps!r}")
         if not isinstance(cast("object", texts), Mapping):
             raise CommandError(f"texts must be a mapping from events to templates, not {texts!r}")
+        self._stamp = ""
         if timestamps:
             form = DEFAULT_FORMATS["time"] if timestamps is True else timestamps
-            self._prefix = _checked("timestamps", f"{{time:{form}}} ", FIELDS) + self._prefix
+            self._stamp = _checked("timestamps", f"{{time:{form}}} ", FIELDS)
+            self._prefix = self._stamp + self._prefix
         if unknown := set(texts) - set(get_args(Event)):
             raise ValueError(f"texts: {unknown.pop()!r} is not one of {', '.join(get_args(Event))}")
         self._texts = {
@@ -188,6 +190,10 @@ class Templates:
         fields["name"] = _padded(shown.name, self._width)
         fields["host"] = _padded(shown.host, self._host_width)
         return self._prefix.format_map(fields), shown.style
+
+    def stamp(self, message: EventMessage) -> str:
+        """Return the time before a text about an event; nothing without timestamps."""
+        return self._stamp.format_map({"time": _local(message.time)})
 
     def event_text(self, message: EventMessage) -> str | None:
         """Return the text for an event; None if no text is to be shown."""

@@ -287,7 +287,10 @@ class StackClient:
         async with self._connected() as connection:
             request = {"request": "attach", "name": name, "rows": rows, "columns": columns}
             await connection.send(request)
-            yield Attachment(connection)
+            async with aclosing(connection.objects()) as objects:
+                attached = await anext(objects)
+                stdin = cast("Literal['terminal', 'pipe'] | None", attached["stdin"])
+                yield Attachment(connection, objects, str(attached["name"]), stdin)
 
     async def _ask(self, request: Mapping[str, object]) -> dict[str, object]:
         """Send a request, and return the answer."""
@@ -315,10 +318,24 @@ class StackClient:
 
 
 class Attachment:
-    """A client that is attached to a command; made by `StackClient.attach`."""
+    """A client that is attached to a command; made by `StackClient.attach`.
 
-    def __init__(self, connection: _Connection) -> None:
+    Attributes:
+        name: the command.
+        stdin: what it reads: ``"terminal"``, ``"pipe"``, or None if it reads nothing.
+    """
+
+    def __init__(
+        self,
+        connection: _Connection,
+        objects: AsyncGenerator[dict[str, object]],
+        name: str,
+        stdin: Literal["terminal", "pipe"] | None,
+    ) -> None:
+        self.name: str = name
+        self.stdin: Literal["terminal", "pipe"] | None = stdin
         self._connection = connection
+        self._objects = objects
 
     async def send(self, data: bytes) -> None:
         """Type `data`.  Cancellation: a part may have been typed."""
@@ -335,12 +352,11 @@ class Attachment:
 
         Cancellation: harmless.
         """
-        async with aclosing(self._connection.objects()) as objects:
-            async for each in objects:
-                if each["type"] == "output":
-                    yield base64.b64decode(cast("str", each["data"]))
-                elif each["type"] == "answer":
-                    yield _listing(each).commands[0]
+        async for each in self._objects:
+            if each["type"] == "output":
+                yield base64.b64decode(cast("str", each["data"]))
+            elif each["type"] == "answer":
+                yield _listing(each).commands[0]
 
 
 class _Connection:

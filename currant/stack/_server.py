@@ -412,6 +412,8 @@ class _Conversation:
 
     async def _attach(self, request: Attach) -> dict[str, object]:
         job = self._control.select_one(request.name)
+        reads = "terminal" if job.command.pty else None if job.stdin is None else "pipe"
+        await self._client.send({"type": "attached", "name": job.name, "stdin": reads})
         if request.rows is not None and request.columns is not None and job.command.pty:
             await job.resize(request.rows, request.columns)
         problems: list[Exception] = []  # which a task group would wrap
