@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clis import CURRANT, ROOT, environment, plain, type_on
+from tests.clis import CURRANT, ROOT, STUBBORN, environment, plain, type_on
 from tests.tmux import Tmux
 from tests.waiting import EXEC_FOREVER, LIMIT
 
@@ -67,6 +67,17 @@ def test_keys_restart_select_explain_and_quit(
     assert lifeline.ended() == {"web"}
     assert ended.out.endswith(b"\r\x1b[J")
     assert b"\x1b[?1049h" not in ended.out  # no alternate screen
+
+
+def test_status_line_says_what_a_stop_waits_for(on_terminal: Start) -> None:
+    """Without a word, a command that does not stop looks as if currant ignored Ctrl-C."""
+    words = ("-n", "db", "--grace", "9999", f"echo up; {STUBBORN}")
+    cli = on_terminal(*words, env=PERSON, columns=80)
+    cli.read_until(b"up\r\n", b"running")
+    type_on(cli, b"\x03")
+    cli.read_until(b"currant: stopping: 1 running (db) | q or Ctrl-C kills\r")
+    type_on(cli, b"q")
+    assert cli.end().status == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

@@ -133,6 +133,18 @@ def test_the_status_line_fits_the_terminal(width: int, text: str) -> None:
     assert line.wrap(width + 1, fits=True, changed=True) == (b"", b"")
 
 
+def test_the_status_line_names_the_commands_that_are_left_at_a_stop() -> None:
+    """The commands that hold currant up, not those that have failed."""
+    line = StatusLine()
+    line.follow(STATES, COMMANDS)
+    line.is_stopping = True
+    text = line.wrap(120, fits=True, changed=True)[1].decode()[:-1]
+    assert text == (
+        "currant: stopping: 1 failed, 1 restarting, 1 ready (web), 1 running (api), 1 queued"
+        " | q or Ctrl-C kills"
+    )
+
+
 # ---- the console ----
 
 

@@ -57,6 +57,7 @@ class Keyboard:
         with self._reader:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._show_all)
+                tasks.start_soon(self._show_stop, runner)
                 while typed := await self._reader.receive():
                     for request in self._keys.feed(decoder.decode(typed)):
                         self._do(request, runner, tasks)
@@ -107,6 +108,13 @@ class Keyboard:
                 runner.kill("q was pressed")
             case "unknown":
                 self._show_lines(f"currant: there is no command {printable(request.text)!r}")
+
+    async def _show_stop(self, runner: Runner) -> None:
+        """Say that the commands are being stopped: one that takes its time looks as if it hung."""
+        await runner.barrier.wait()
+        if self._console.status is not None:
+            self._console.status.is_stopping = True
+        self._show_soon(self._console.refresh)
 
     async def _restart(self, runner: Runner, name: str) -> None:
         try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["StatusLine", "fitted"]
 
 HINT = "? for help"
+STOPPING_HINT = "q or Ctrl-C kills"
 
 PHASES: tuple[tuple[str, tuple[Phase, ...]], ...] = (
     ("failed", ("failed",)),
@@ -26,9 +27,6 @@ PHASES: tuple[tuple[str, tuple[Phase, ...]], ...] = (
 )
 """The words of the line, and the phases that each word counts."""
 
-NAMED = 2
-"""The number of first words that are followed by the names of commands, if there is room."""
-
 
 class StatusLine(ProgressLine):
     """A line such as ``currant: 1 failed (db), 2 ready, 1 running | ? for help``.
@@ -37,6 +35,7 @@ class StatusLine(ProgressLine):
         prompt: a question to the person, with the answer so far, in place of the counts.
         note: a text about the selection of output, such as a filter.
         is_hidden: whether the line is empty.
+        is_stopping: whether all commands are being stopped; the line names those that are left.
     """
 
     def __init__(self) -> None:
@@ -44,6 +43,7 @@ class StatusLine(ProgressLine):
         self.prompt: str | None = None
         self.note: str = ""
         self.is_hidden: bool = False
+        self.is_stopping: bool = False
 
     def _line(self, width: int) -> str:
         if self.is_hidden:
@@ -51,9 +51,10 @@ class StatusLine(ProgressLine):
         if self.prompt is not None:
             return fitted(f"currant: {self.prompt}", width)
         note = f" [{self.note}]" if self.note else ""
+        stopping = "stopping: " if self.is_stopping else ""
         texts = (
-            f"currant: {self._counts(with_names=with_names)}{note}{hint}"
-            for hint in (f" | {HINT}", "")
+            f"currant: {stopping}{self._counts(with_names=with_names)}{note}{hint}"
+            for hint in (f" | {STOPPING_HINT if self.is_stopping else HINT}", "")
             for with_names in (True, False)
         )
         *_, shortest = shown = list(texts)
@@ -61,10 +62,11 @@ class StatusLine(ProgressLine):
 
     def _counts(self, *, with_names: bool) -> str:
         parts: list[str] = []
-        for number, (word, phases) in enumerate(PHASES):
+        named = ("ready", "running") if self.is_stopping else ("failed", "restarting")
+        for word, phases in PHASES:
             count = self._count(*phases)
             if count:
-                names = self._names(phases) if with_names and number < NAMED else ""
+                names = self._names(phases) if with_names and word in named else ""
                 parts.append(f"{count} {word}{names}")
         queued = len(self._commands) - sum(self._count(*phases) for _, phases in PHASES)
         if queued > 0:
