@@ -53,6 +53,7 @@ __all__ = [
     "UnresponsiveError",
     "WrongLoopError",
     "WrongTaskError",
+    "plain_text",
     "suggestion",
     "with_lines",
 ]
@@ -676,10 +677,11 @@ def with_lines(message: str, lines: Sequence[Line]) -> str:
     The lines come without escape sequences and control characters: a traceback is shown on a
     terminal, and the last lines of a program may clear the screen.
     """
-    return "\n".join([message, *(f"    {line.stream}: {_plain_text(line)}" for line in lines)])
+    return "\n".join([message, *(f"    {line.stream}: {plain_text(line)}" for line in lines)])
 
 
-def _plain_text(line: Line) -> str:
+def plain_text(line: Line) -> str:
+    """Return the text of a line without escape sequences and control characters, but with tabs."""
     # Not above: the pattern needs Python 3.11, and this module is sent to hosts with Python 3.9.
     from currant._values.escape_sequences import ESCAPE_SEQUENCE  # noqa: PLC0415
 

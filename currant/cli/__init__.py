@@ -22,7 +22,7 @@ The other subcommands:
 
 - ``start``: `_start`, and `_stack_place` for the socket and the log of the stack.
 - clients of a stack: `_stack_group` lists them, and `_clients` has their shared parts; `_ps`,
-  `_logs`, `_attach`, `_reload`, and all others in `_stack_commands`.
+  `_logs`, `_attach`, `_reload`, `_mcp`, and all others in `_stack_commands`.
 - ``run``: `_scripts` has the shortcuts for package.json; `_dashes` finds the words after ``--``.
 - ``with``: `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
   `_foreground` lends the terminal to the test.

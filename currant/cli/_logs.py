@@ -10,7 +10,6 @@ import json
 import re
 import time
 from contextlib import aclosing
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
@@ -23,6 +22,7 @@ from currant._values.messages import BatchMessage
 from currant._values.wire import encode
 from currant.cli._clients import ask_stack, folder_option
 from currant.sinks import Color, ConsoleSink, SinkAttribute
+from currant.stack._times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,9 +40,6 @@ LAST = 100
 BUFFERED = 1000
 """The most messages that wait for the terminal, so that writes are larger."""
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
 
 def parse_since(_: click.Context, __: click.Parameter, given: str | None) -> float | None:
     """Return the time of ``--since`` in seconds since the epoch.
@@ -52,14 +49,10 @@ def parse_since(_: click.Context, __: click.Parameter, given: str | None) -> flo
     """
     if given is None:
         return None
-    if (span := _SPAN.fullmatch(given)) is not None:
-        return time.time() - float(span[1]) * _UNITS[span[2]]
-    for text in (given, f"{datetime.now().astimezone().date()}T{given}"):
-        try:
-            return max(0.0, datetime.fromisoformat(text).timestamp())
-        except ValueError:
-            continue
-    raise click.BadParameter(f"{given!r} is no time such as 10m, 14:30 or 2026-05-01T08:00")
+    try:
+        return parse_time(given, time.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def parse_last(_: click.Context, __: click.Parameter, given: str | None) -> int | None:

@@ -48,7 +48,9 @@ def _exit(status: int | None) -> NoReturn:
 
     If a signal has ended currant, currant dies of that signal.
     """
-    with suppress(OSError):  # The disk may be full, but that error has been reported.
+    # The disk may be full, but that error has been reported.  The package mcp may have closed
+    # stdout, which is a ValueError.
+    with suppress(OSError, ValueError):
         sys.stdout.flush()
     if isinstance(status, SignalStatus):
         die_of(status.signal)

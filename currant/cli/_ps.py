@@ -15,6 +15,7 @@ import click
 from currant._values.printable import printable
 from currant._values.wire import encode_exit
 from currant.cli._clients import ask_stack, folder_option
+from currant.stack._times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,18 +150,6 @@ def _share(
     if before is not None and before.cpu is not None and before.pid == command.pid:
         return max(0.0, command.cpu - before.cpu) / interval * 100
     return command.cpu / max(uptime, 0.01) * 100
-
-
-def duration(seconds: float) -> str:
-    """Return a time span with its two largest units: ``5s``, ``3m 20s``, ``2h 5m``, ``9d 1h``."""
-    whole = int(seconds)
-    days, hours = divmod(whole // 3600, 24)
-    minutes, rest = divmod(whole % 3600, 60)
-    if days:
-        return f"{days}d {hours}h"
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {rest}s" if minutes else f"{rest}s"
 
 
 def size(count: int) -> str:

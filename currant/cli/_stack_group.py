@@ -15,6 +15,7 @@ STACK_COMMANDS = {
     "attach": "currant.cli._attach:attach",
     "down": "currant.cli._stack_commands:down",
     "logs": "currant.cli._logs:logs",
+    "mcp": "currant.cli._mcp:serve_mcp",
     "ps": "currant.cli._ps:ps",
     "reload": "currant.cli._reload:reload",
     "restart": "currant.cli._stack_commands:restart",

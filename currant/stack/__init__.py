@@ -8,6 +8,7 @@ in this order:
 3. `_history` keeps the last output of each command.
 4. `_control` carries out requests; `_reload` compares configurations for it.
 5. `_server` serves clients, and `_client` is a client.
+6. `_times` has times in the form that people read and write.
 """
 
 from currant.stack._client import Attachment, CommandInfo, Listing, StackClient

@@ -1,0 +1,36 @@
+"""``currant mcp``: a running stack as tools for an agent."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+
+import click
+
+from currant._values.errors import MissingExtraError
+from currant.cli._clients import folder_option
+
+__all__ = ["serve_mcp"]
+
+
+@click.command("mcp")
+@folder_option
+def serve_mcp(*, folder: str | None) -> int:
+    """Give an agent tools for the running stack: an MCP server on stdin and stdout.
+
+    The agent starts this program.  The tools list, start, stop and restart commands, search their
+    output, wait, and write to a command.  They find the stack at each call, so the stack may be
+    started later, and started again.
+    """
+    try:
+        from currant._mcp._server import serve  # noqa: PLC0415 - the extra, which takes a second
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "pydantic"):
+            raise
+        problem = MissingExtraError("the tools for agents", "mcp", "mcp")
+        raise click.UsageError(str(problem)) from error
+    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
+        # A thread of the package mcp reads stdin, and a KeyboardInterrupt would wait for it.
+        signals.signal(signals.SIGINT, signals.SIG_DFL)
+    serve(None if folder is None else os.path.abspath(folder))
+    return 0
