@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
+from signal import SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
-from currant import PIPE, Command, Dropped
+from currant import PIPE, Command, Dropped, Exit
+from currant._mcp._answers import answer_of
 from currant._mcp._excerpt import MAX_LINE, last_that_fit, shown
 from currant.ready import line
-from currant.stack import NoStackError, RequestError, StackError
+from currant.stack import CommandInfo, Listing, NoStackError, RequestError, StackError
 from currant.stack._times import duration, parse_time
 from currant.testing import FakeLauncher, Script
+from tests.clis import ROOT
 from tests.stacks import RunningStack, running
 from tests.waiting import HOURS, LIMIT
 
@@ -332,6 +337,52 @@ def test_last_lines_that_fit() -> None:
     assert last_that_fit(lines, 11) == ["bbb", "ccc"]
     assert last_that_fit(lines, 1) == ["ccc"]
     assert last_that_fit([], 1) == []
+
+
+# ---- the documentation ----
+
+
+def page() -> str:
+    """Return the section about the tools."""
+    text = (ROOT / "docs" / "stack.md").read_text()
+    return text.split("## For agents: an MCP server\n")[1].split("\n## ")[0]
+
+
+def test_documentation_has_all_tools_and_arguments(tools: StackTools) -> None:
+    """The table has a row for each tool, or for tools with the same arguments."""
+    documented: dict[str, set[str]] = {}
+    for row in re.findall(r"^\| `.*", page(), re.MULTILINE):
+        names, arguments, _ = row.strip("|").split("|")
+        words = set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", arguments)))
+        documented |= dict.fromkeys(re.findall(r"\w+", names), words)
+    methods = {name: getattr(tools, name) for name in dir(tools) if not name.startswith("_")}
+    methods["list"] = methods.pop("list_commands")
+    assert documented == {name: set(signature(methods[name]).parameters) for name in methods}
+
+
+def test_documentation_shows_the_text_of_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example is what a model reads."""
+    monkeypatch.setattr(time, "time", lambda: 1009.5)
+    stopped = CommandInfo(
+        "worker.1",
+        "stopped",
+        False,
+        None,
+        None,
+        0,
+        None,
+        None,
+        None,
+        None,
+        Exit(None, SIGTERM, stopped=True),
+        None,
+        "worker",
+    )
+    web = CommandInfo(
+        "web.1", "running", True, 22834, None, 1, 1000.0, 1, 1 << 20, 0.1, None, None, "web"
+    )
+    example = page().split("```text\n")[1].split("```")[0]
+    assert answer_of(Listing((web, stopped), {})).text == example.rstrip()
 
 
 # ---- the server ----
