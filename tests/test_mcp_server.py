@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
@@ -19,7 +19,7 @@ from currant import PIPE, Command, Dropped, Exit
 from currant._mcp._answers import answer_of
 from currant._mcp._excerpt import MAX_LINE, last_that_fit, shown
 from currant.ready import line
-from currant.stack import CommandInfo, Listing, NoStackError, RequestError, StackError
+from currant.stack import CommandInfo, Listing, NoStackError, RequestError, StackClient, StackError
 from currant.stack._times import duration, parse_time
 from currant.testing import FakeLauncher, Script
 from tests.clis import ROOT
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from currant import Message
     from currant._mcp._tools import StackTools
 
 pytestmark = [
@@ -273,6 +274,24 @@ async def test_wait_for_line_ends_without_a_match(tmp_path: Path, tools: StackTo
         assert late.text.startswith("no line has matched 'x' within 0 s\nweb: running, ready, ")
         found = await tools.wait_for_line("table$", ["job"])
         assert found.text == "job | no such table"
+
+
+async def test_end_does_not_hide_the_last_lines(
+    tmp_path: Path, tools: StackTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the commands may be known before their last lines have come."""
+    logs = StackClient.logs
+
+    async def late(*_: Any, follow: bool = False, **more: Any) -> AsyncIterator[Message]:
+        if follow:
+            await anyio.sleep_forever()
+        async with aclosing(logs(*_, **more)) as messages:
+            async for each in messages:
+                yield each
+
+    monkeypatch.setattr(StackClient, "logs", late)
+    async with playing(tmp_path, {"job": CRASHES}):
+        assert (await tools.wait_for_line("table")).text == "job | no such table"
 
 
 async def test_wait_for_line_tells_that_the_stack_has_ended(
