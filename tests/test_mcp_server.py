@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from currant import PIPE, Command, Dropped, Exit
+from currant import PIPE, Command, Dropped, Exit, Line, Started
 from currant._mcp._answers import answer_of
 from currant._mcp._excerpt import MAX_LINE, last_that_fit, shown
+from currant._mcp._line_search import LineSearch
 from currant.ready import line
 from currant.stack import CommandInfo, Listing, NoStackError, RequestError, StackClient, StackError
 from currant.stack._times import duration, parse_time
@@ -256,6 +257,19 @@ async def test_wait_for_line_of_the_running_process(tmp_path: Path, tools: Stack
             await tools.send("web", "piece", newline=False)
             await tools.send("web", " by piece")
             assert (await tools.wait_for_line("^piece by piece$")).text.startswith("web | piece")
+
+
+def test_line_of_the_process_before_does_not_count() -> None:
+    """The start of the new process may not be in the history yet, although its pid is known."""
+    web = CommandInfo("web", "running", True, 2, None, 1, 10.0, None, None, None, None, None, "web")
+    search = LineSearch(re.compile("up"), [web])
+    assert search.wants(Line("web", "stdout", b"up", b"\n", 11.0))
+    search.note_start(Started("web", 1, 1, 10.0))
+    assert not search.wants(Line("web", "stdout", b"up", b"\n", 11.0))
+    search.note_start(Started("web", 2, 2, 12.0))
+    assert search.wants(Line("web", "stdout", b"up", b"\n", 12.0))
+    search.note_start(Started("web", 3, 3, 13.0))
+    assert search.wants(Line("web", "stdout", b"up", b"\n", 13.0))
 
 
 async def test_wait_for_line_ends_without_a_match(tmp_path: Path, tools: StackTools) -> None:

@@ -23,15 +23,16 @@ from pydantic import Field
 
 from currant._mcp._answers import Answer, answer_of
 from currant._mcp._excerpt import last_that_fit, shown
+from currant._mcp._line_search import LineSearch
 from currant._values.errors import plain_text
 from currant._values.lines import Line
-from currant._values.messages import Dropped
+from currant._values.messages import Dropped, Started
 from currant.stack._client import Listing, StackClient
 from currant.stack._errors import StackError
 from currant.stack._times import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
 __all__ = ["StackTools"]
 
@@ -163,19 +164,12 @@ class StackTools:
         Without since, a line that the running process has written already counts as well.
         """
         matcher = _compiled(pattern)
+        begin = None if since is None else _time(since)
         client = self._client()
-        if since is None:
-            begins = await _begins(client)
-        else:
-            begins = dict.fromkeys(await _begins(client), _time(since))
-
-        def is_wanted(line: Line) -> bool:
-            is_recent = line.time >= begins.get(line.command, 0.0)
-            return is_recent and matcher.search(plain_text(line)) is not None
-
+        search = LineSearch(matcher, (await client.list()).commands, begin)
         found: Line | None = None
         with anyio.move_on_after(timeout) as limit:
-            found = await _wait_for_line(client, names, is_wanted)
+            found = await _wait_for_line(client, names, search)
         if found is not None:
             return Answer(shown(found))
         states = answer_of(Listing((await client.wait(names, timeout=0)).commands, {}))
@@ -224,21 +218,8 @@ async def _limited(
     return answer_of(Listing(listing.commands, problems))
 
 
-async def _begins(client: StackClient) -> dict[str, float]:
-    """Return for each command the time from which on its lines count.
-
-    A command without a process has nothing to say until the next one, unless it is over.
-    """
-    now = time.time()
-    coming = ("queued", "restarting", "stopping")
-    return {
-        each.name: each.started_at or (now if each.state in coming else 0.0)
-        for each in (await client.list()).commands
-    }
-
-
 async def _wait_for_line(
-    client: StackClient, names: Sequence[str], is_wanted: Callable[[Line], bool]
+    client: StackClient, names: Sequence[str], search: LineSearch
 ) -> Line | None:
     """Wait until a command writes a line that is wanted; None if all commands have ended before.
 
@@ -256,22 +237,24 @@ async def _wait_for_line(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(give_up_at_end)
         try:
-            found = await _first_line(client, names, is_wanted, follow=True)
+            found = await _first_line(client, names, search, follow=True)
         except StackError as error:  # The task group would wrap it.
             problem = error
         tasks.cancel_scope.cancel()
     if problem is not None:
         raise problem
     # The end may have been noticed before the last lines were read.
-    return found or await _first_line(client, names, is_wanted, follow=False)
+    return found or await _first_line(client, names, search, follow=False)
 
 
 async def _first_line(
-    client: StackClient, names: Sequence[str], is_wanted: Callable[[Line], bool], *, follow: bool
+    client: StackClient, names: Sequence[str], search: LineSearch, *, follow: bool
 ) -> Line | None:
-    async with aclosing(client.logs(names, follow=follow)) as messages:
+    async with aclosing(client.logs(names, follow=follow, events=True)) as messages:
         async for message in messages:
-            if isinstance(message, Line) and is_wanted(message):
+            if isinstance(message, Started):
+                search.note_start(message)
+            elif isinstance(message, Line) and search.wants(message):
                 return message
     return None
 

@@ -82,6 +82,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
             "wait",
             "reload",
             "down",
+            "mcp",
         ),
         "Write and check a configuration": ("init", "check", "graph", "schema"),
     },

@@ -16,11 +16,11 @@ __all__ = ["serve_mcp"]
 @click.command("mcp")
 @folder_option
 def serve_mcp(*, folder: str | None) -> int:
-    """Give an agent tools for the running stack: an MCP server on stdin and stdout.
+    """Give an agent tools for the running stack (MCP).
 
-    The agent starts this program.  The tools list, start, stop and restart commands, search their
-    output, wait, and write to a command.  They find the stack at each call, so the stack may be
-    started later, and started again.
+    This is an MCP server on stdin and stdout, which the agent's client starts.  The tools list,
+    start, stop and restart commands, search their output, wait, and write to a command.  They find
+    the stack at each call, so the stack may be started later, and started again.
     """
     try:
         from currant._mcp._server import serve  # noqa: PLC0415 - the extra, which takes a second
