@@ -186,7 +186,7 @@ class StackTools:
     ) -> Answer:
         """Write a line to the stdin of a command, which must have a pipe there, or a terminal."""
         client = self._client()
-        begin = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        begin = datetime.now().astimezone().isoformat()
         data = f"{text}{chr(10) if newline else ''}".encode(errors="replace")
         await client.send(name, data)
         return Answer(f"wrote {len(data)} bytes; wait_for_line with since={begin} finds an answer")
