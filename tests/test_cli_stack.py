@@ -16,6 +16,7 @@ import pytest
 
 from currant.cli._ps import Screen
 from tests.clis import type_on
+from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, LIMIT, is_alive
 
 if TYPE_CHECKING:
@@ -69,6 +70,37 @@ def log_of(project: Project) -> Path:
     """Return the log of the stack in the background."""
     (log,) = (project.folder.parent / "state" / "currant").glob("app-*.log")
     return log
+
+
+def test_stack_in_the_background_whose_commands_succeed_at_once(project: Project) -> None:
+    """The status is 0, whether the stack has ended before it could be asked or not."""
+    (project.folder / "Procfile").write_text("once: echo done\n")
+    ended = project("start", "-d")
+    assert (ended.status, ended.err) == (0, b"")
+
+
+@needs_proc
+def test_stdout_and_stderr_follow_the_log_when_it_is_rotated(project: Project) -> None:
+    """Otherwise warnings would go into a file that is gone, which nobody could empty."""
+    (project.folder / "Procfile").write_text(f"web: seq 9999; echo all; {EXEC_FOREVER}\n")
+    with project.running("--log-size", "10k"):
+        project.until_logged(b"all")
+        (stack,) = project.runtime.glob("*.json")
+        log, pid = log_of(project), json.loads(stack.read_text())["pid"]
+        deadline = time.monotonic() + LIMIT
+        while {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (1, 2)} != {str(log)}:
+            assert time.monotonic() < deadline
+        assert {each.stat().st_mode & 0o777 for each in log.parent.iterdir()} == {0o600}
+
+
+def test_stack_without_a_place_for_its_log_is_refused(project: Project) -> None:
+    """A user without a home folder is told so, and no folder named ~ appears."""
+    env = project.env | {"XDG_STATE_HOME": "", "HOME": "~"}
+    ended = project.run("-d", subcommand="start", cwd=project.folder, env=env)
+    assert ended.status == 2
+    assert b"no place for the log of a stack" in ended.err
+    assert b"set HOME or XDG_STATE_HOME" in ended.err
+    assert [each.name for each in project.folder.iterdir()] == ["Procfile"]
 
 
 def test_stack_in_the_background_from_start_to_down(project: Project) -> None:

@@ -653,7 +653,7 @@ TYPE_MISTAKES = [
     ),
     (COMMAND + 'after = { a = "redy" }', """3: commands.a.after.a: got "redy", expected 'ready'"""),
     ("[commands.a]\nnice = 1", "1: commands.a: the key 'command' is missing"),
-    ("[commands]\na = 1", "2: commands.a: got 1, expected a table"),
+    ("[commands]\na = 1", "2: commands.a: got 1, expected a line for the shell, or a table"),
     ('[commands]\na = ""', '2: commands.a.command: got "", expected a text that is not empty'),
     ("[commands]\na = { command = [] }", "2: commands.a.command: got an array, expected an array"),
     ('[commands]\n"" = "true"', '2: commands."": got "", expected a text that is not empty'),

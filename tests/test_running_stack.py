@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Command, CommandError, Line
@@ -22,6 +24,7 @@ from currant.stack import (
     StackError,
 )
 from currant.stack import _client as client_module
+from currant.stack._protocol import Restart
 from currant.testing import FakeLauncher, Script
 from tests.stacks import RunningStack, running
 from tests.system import needs_proc
@@ -335,6 +338,44 @@ async def test_reload_of_a_wrong_configuration_changes_nothing(tmp_path: Path) -
             assert await states(stack) == {"a": "running"}
 
 
+async def test_client_cannot_start_a_command_again_that_reload_stops(tmp_path: Path) -> None:
+    """A removed command stays removed, and a changed one runs once."""
+    readings = [["changed", "gone", "slow"], ["changed"]]
+    count = 0
+
+    def read() -> list[Command]:
+        return [Command([name, f"{count}"], name=name) for name in readings[count]]
+
+    commands = {command.name: command for command in read()}
+    slow = Script(exit=None, ignores={SIGTERM})
+    launcher = FakeLauncher({"slow": slow}, default=SERVES)
+    refused = "'currant reload' has removed 'gone'"
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, read=read, launcher=launcher, grace=LIMIT) as stack:
+            await stack.client.wait(until="ready")
+            count = 1
+            problems: list[object] = []
+
+            async def reload() -> None:
+                problems.append((await stack.client.reload())[1].problems)
+
+            async def restart(name: str) -> None:
+                answer = await stack.control.restart(Restart((name,)))
+                problems.append(answer["problems"])
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reload)
+                await stack.runner["gone"].wait()
+                await stack.runner["changed"].wait()
+                for name in ("changed", "gone"):
+                    tasks.start_soon(restart, name)
+                await wait_all_tasks_blocked()
+                stack.runner["slow"].kill()  # now
+            assert sorted(problems, key=str) == [{"gone": refused}, {}, {}]
+            assert await states(stack) == {"changed": "running"}
+            assert stack.runner["gone"].state == "ended"
+
+
 # ---- attach ----
 
 
@@ -381,13 +422,14 @@ async def test_attached_client_that_leaves_leaves_the_command(tmp_path: Path) ->
 async def test_start_in_the_background_names_a_command_that_is_not_ready(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reason, and the end of the log; the stack goes on."""
-    (tmp_path / "log").write_text("one\ntwo\n")
+    """The reason, and the end of what this stack has logged; the stack goes on."""
+    (tmp_path / "log").write_text("of another stack\none\ntwo\n")
+    begin = len("of another stack\n")
     launcher = FakeLauncher({"a": CRASHES, "b": SERVES})
     commands = {"a": Command(["a"], ready=line("up")), "b": Command(["b"])}
     with anyio.fail_after(LIMIT):
         async with running(commands, tmp_path, launcher=launcher) as stack:
-            assert await wait_until_ready(stack.client, 42, tmp_path / "log") == 1
+            assert await wait_until_ready(stack.client, 42, tmp_path / "log", begin) == 1
             assert (await stack.client.start(["b"])).problems == {}
     shown = capsys.readouterr().err
     assert shown.startswith("currant: 'a' is not ready: ")

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,16 @@ def test_folder_is_in_tmp_without_a_runtime_folder(monkeypatch: pytest.MonkeyPat
     assert runtime_folder() == f"/tmp/currant-{os.geteuid()}"
 
 
+def test_runtime_folder_of_another_user_is_left_alone(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `su`, the variables may be those of another user, and root could write there."""
+    user = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert runtime_folder() == f"/tmp/currant-{user}"
+    assert not runtime.exists()
+
+
 def test_folder_that_others_control_is_refused(runtime: Path, tmp_path: Path) -> None:
     """Neither a link, nor a file, nor a folder that others may enter is trusted."""
     (tmp_path / "elsewhere").mkdir(mode=0o700)
@@ -72,9 +83,16 @@ def test_folder_that_belongs_to_another_user_is_refused(
 ) -> None:
     """Another user could put a socket there."""
     runtime.mkdir(mode=0o700)
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(StackFolderError, match="it belongs to the user"):
-        runtime_folder()
+    lstat = os.lstat
+
+    def foreign(path: str) -> SimpleNamespace:
+        found = lstat(path)
+        return SimpleNamespace(st_mode=found.st_mode, st_uid=found.st_uid + 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", foreign)
+        with pytest.raises(StackFolderError, match="it belongs to the user"):
+            runtime_folder()
 
 
 def test_second_stack_of_a_folder_is_refused_with_the_pid_of_the_first(project: Path) -> None:

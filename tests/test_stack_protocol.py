@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import tempfile
+from base64 import b64encode
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -46,7 +48,7 @@ from currant.stack._protocol import (
 )
 from currant.testing import FakeLauncher, Script
 from tests.stacks import RunningStack, received, running, talk
-from tests.waiting import LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -140,7 +142,7 @@ def test_request_is_read(fields: dict[str, Any], request_: Request) -> None:
             b'{"version": 2, "request": "list"}',
             "speaks version 1 of the protocol, not 2",
         ),
-        (b'{"request": "list"}', "this stack speaks version 1 of the protocol, not None"),
+        (b'{"request": "list"}', "this stack speaks version 1 of the protocol, not null"),
         (b'{"version": 1, "request": "sotp"}', "there is no request"),
         (b'{"version": 1, "request": "list", "x": 1}', 'a request has no key "x"'),
         (b'{"version": 1, "request": "logs", "last": -1}', "last must be an integer >= 0, or null"),
@@ -346,6 +348,55 @@ async def test_client_that_leaves_while_it_waits_takes_no_place(tmp_path: Path) 
                         await stream.send(encode({"version": 1, **fields}))
                 for _ in range(3):  # The stack may disconnect clients until it has read all.
                     assert len((await stack.client.list()).commands) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("size", [100_000, 2_000_000])
+async def test_client_that_leaves_while_a_command_reads_no_input_takes_no_place(
+    tmp_path: Path, size: int
+) -> None:
+    """A client may type more than a command reads, and even more than the stack takes."""
+    attach = encode({"version": 1, "request": "attach", "name": "deaf"})
+    typed = encode({"data": b64encode(bytes(1000)).decode()})
+    with anyio.fail_after(LIMIT):
+        async with running({"deaf": Command.shell(EXEC_FOREVER, stdin=PIPE)}, tmp_path) as stack:
+            await stack.client.wait(until="ready")
+            for _ in range(server.MAX_CLIENTS + 4):
+                async with await anyio.connect_unix(stack.client.socket) as stream:
+                    await stream.send(attach)
+                    with anyio.move_on_after(0.02):
+                        await stream.send(typed * (size // 1000))
+            for _ in range(3):
+                assert len((await stack.client.list()).commands) == 1
+
+
+@pytest.mark.anyio
+async def test_command_gets_what_a_client_typed_before_it_left(tmp_path: Path) -> None:
+    """The stack passes on what it has received, although the client is gone."""
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    command = Command.shell(f"read go <{go}; head -c 150000 | wc -c", stdin=PIPE)
+    typed = [encode({"data": b64encode(bytes(50_000)).decode()}) for _ in range(3)]
+    with anyio.fail_after(LIMIT):
+        async with running({"a": command}, tmp_path) as stack:
+            async with await anyio.connect_unix(stack.client.socket) as stream:
+                await stream.send(encode({"version": 1, "request": "attach", "name": "a"}))
+                assert json.loads(await stream.receive())["type"] == "attached"
+                await stream.send(b"".join(typed))
+            await anyio.Path(go).write_text("go\n")
+            await stack.runner["a"].wait()
+
+
+@pytest.mark.anyio
+async def test_logs_end_though_a_command_goes_on_writing(tmp_path: Path) -> None:
+    """Without `follow`, `logs` has the output up to the request."""
+    with anyio.fail_after(LIMIT):
+        async with running({"a": "yes"}, tmp_path, kept=100_000) as stack:
+            while stack.history.cost < 50_000:
+                await stack.history.arrival.wait()
+            async with await anyio.connect_unix(stack.client.socket) as stream:
+                await stream.send(encode({"version": 1, "request": "logs"}))
+                assert (await received(stream))[-1] == {"type": "answer"}
 
 
 @pytest.mark.anyio

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from threading import Lock
 from typing import IO, TYPE_CHECKING, cast
 
 from currant.cli._display import LOG_BACKUPS
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from currant.stack._folder import Claim
 
 __all__ = ["StackPlace"]
+
+STDOUT, STDERR = 1, 2
 
 
 class StackPlace:
@@ -44,8 +49,10 @@ class StackPlace:
     ) -> None:
         self.history: History = History()
         self.log: IO[bytes] | None = None
+        self._file: _RotatedFile | None = None
         if log_path is not None:
-            self.log = cast("IO[bytes]", _RotatedFile(log_path, log_size))
+            self._file = _RotatedFile(log_path, log_size)
+            self.log = cast("IO[bytes]", self._file)
         self.claim: Claim = claim
         self._log_path = log_path
         self._on_listening = on_listening
@@ -74,18 +81,50 @@ class StackPlace:
             None if self._log_path is None else str(self._log_path),
             is_needed=is_detached,
         )
-        server.on_listening = self._on_listening
+        server.on_listening = self._begin
         return server
+
+    def _begin(self) -> None:
+        """Write further errors into the log, because clients can connect."""
+        if self._file is not None:
+            self._file.follow()
+        self._on_listening()
 
 
 class _RotatedFile:
-    """A file of bounded size, for a sink.  An error becomes one warning."""
+    """A file of bounded size, for a sink.  An error becomes one warning.
+
+    From `follow` on, the file is stdout and stderr of this program, too: for warnings, and for
+    commands that inherit them.  They follow when the file is rotated; otherwise they would be a
+    file that nobody sees, and that grows without bound.
+    """
 
     def __init__(self, path: Path, size: int | None) -> None:
-        self._file = LogFile(path, size, LOG_BACKUPS, "warn")
+        self._path = path
+        self._file = LogFile(path, size, LOG_BACKUPS, "warn", mode=0o600)
+        self._is_followed = False
+        self._lock = Lock()  # The sink has a thread.
 
     def write(self, data: bytes) -> None:
-        self._file.add(data)
+        with self._lock:
+            self._file.add(data)
+            if self._is_followed:
+                self._point()
+
+    def follow(self) -> None:
+        """Let stdout and stderr be this file from now on."""
+        with self._lock:
+            self._is_followed = True
+            self._point()
+
+    def _point(self) -> None:
+        with suppress(OSError):
+            now = os.stat(self._path)
+            others = [fd for fd in (STDOUT, STDERR) if not os.path.samestat(os.fstat(fd), now)]
+            if others:
+                with open(self._path, "ab", buffering=0) as file:
+                    for fd in others:
+                        os.dup2(file.fileno(), fd)
 
     def flush(self) -> None:
         pass

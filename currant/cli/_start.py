@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 import click
+from anyio import to_thread
 
 from currant.cli._clients import show_problems
 from currant.cli._report import report_error, run_and_report
 from currant.cli._stack_place import StackPlace
 from currant.stack._client import StackClient
-from currant.stack._errors import StackError, StackFolderError
+from currant.stack._errors import RequestError, StackError, StackFolderError
 from currant.stack._folder import Claim, key_of, real_folder
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _start_detached(
         folder = real_folder(given)
         claim = Claim(folder)
         log = _log_path(folder)
+        begin = os.path.getsize(log)
     except StackError as error:
         return report_error(error)
     reader, writer = os.pipe()
@@ -97,7 +99,7 @@ def _start_detached(
     if pid == 0:
         _leave_session(log, keep=(claim.fileno(), writer))
         _fit_to_log(options)
-        on_listening = partial(_leave_terminal, log, writer)
+        on_listening = partial(_tell_parent, writer)
         place = StackPlace(claim, log, options["log_size"], on_listening)
         return _run(build, options, place)
     os.close(writer)
@@ -106,7 +108,8 @@ def _start_detached(
         is_listening = bool(started.read())
     if not is_listening:  # The child has reported the error.
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return anyio.run(wait_until_ready, StackClient(folder, claim.paths.socket), pid, log)
+    client = StackClient(folder, claim.paths.socket)
+    return anyio.run(wait_until_ready, client, pid, log, begin)
 
 
 def _leave_session(log: Path, keep: Sequence[int]) -> None:
@@ -135,10 +138,8 @@ def _fit_to_log(options: StartOptions) -> None:
     options["timestamps"] = True
 
 
-def _leave_terminal(log: Path, writer: int) -> None:
-    """Write further errors into the log, and tell the parent that clients can connect."""
-    with open(log, "ab", buffering=0) as file:
-        os.dup2(file.fileno(), STDERR)
+def _tell_parent(writer: int) -> None:
+    """Tell the parent that clients can connect."""
     with suppress(BrokenPipeError):  # The parent was killed.
         os.write(writer, b"\n")
     os.close(writer)
@@ -152,18 +153,31 @@ def _log_path(folder: str) -> Path:
     """
     state = os.environ.get("XDG_STATE_HOME", "")
     home = Path(state if os.path.isabs(state) else os.path.expanduser("~/.local/state"))
+    if not home.is_absolute():
+        raise _no_place(home, "this user has no home folder; set HOME or XDG_STATE_HOME")
     name = os.path.basename(folder) or "root"
     path = home / "currant" / f"{name}-{key_of(folder)[:8]}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
     except OSError as error:
-        raise StackFolderError(str(path), error.strerror or str(error)) from error
+        raise _no_place(path, error.strerror or str(error)) from error
     return path
 
 
-async def wait_until_ready(client: StackClient, pid: int, log: Path) -> int:
-    """Return the exit status: 0 as soon as all commands are ready."""
+def _no_place(log: Path, reason: str) -> StackFolderError:
+    return StackFolderError(str(log), reason, "log")
+
+
+async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int = 0) -> int:
+    """Return the exit status: 0 as soon as all commands are ready, or have succeeded.
+
+    Args:
+        client: talks to the stack.
+        pid: the stack, a child of this process.
+        log: the log of the stack.
+        begin: the size that the log had before.
+    """
     try:
         listing = await client.wait(until="ready")
         if not listing.problems:
@@ -174,16 +188,30 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path) -> int:
         show_problems(listing)
         await client.list()
         click.echo(f"currant: the stack runs (pid {pid}); 'currant down' ends it", err=True)
+    except RequestError as error:
+        click.echo(f"currant: {error}", err=True)
     except StackError:
+        if await to_thread.run_sync(_exit_status, pid) == 0:
+            click.echo(f"all commands have succeeded, and the stack has ended; the log is {log}")
+            return 0
         click.echo("currant: the stack has ended", err=True)
     click.echo(f"currant: the log is {log}; it ends with:", err=True)
-    click.echo(b"".join(_last_lines(log)), err=True, nl=False)
+    click.echo(b"".join(_last_lines(log, begin)), err=True, nl=False)
     return 1
 
 
-def _last_lines(log: Path) -> Sequence[bytes]:
-    """Return the last lines of a log; none if it cannot be read."""
+def _exit_status(pid: int) -> int | None:
+    """Wait for the end of a child, and return its exit status; None if there is none."""
+    with suppress(ChildProcessError):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return None
+
+
+def _last_lines(log: Path, begin: int) -> Sequence[bytes]:
+    """Return the last lines that a log has got since its size was `begin`; none on an error."""
     with suppress(OSError), open(log, "rb") as file:
-        file.seek(-min(LAST_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        size = os.fstat(file.fileno()).st_size
+        begin = begin if begin <= size else 0  # The log is another file since then.
+        file.seek(max(begin, size - LAST_BYTES))
         return file.readlines()[-LAST_LINES:]
     return ()

@@ -114,6 +114,8 @@ def _text_of(found: ErrorDetails) -> str:
     elif kind == "union_tag_invalid":
         tags = context["expected_tags"].replace("'", "").split(", ")
         expected = " or ".join(KINDS[tag] for tag in tags)
+    elif kind == "model_type" and found["loc"][:1] == ("commands",) and len(found["loc"]) == 2:
+        expected = "a line for the shell, or a table"
     elif kind == "string_pattern_mismatch":
         expected = PATTERNS[context["pattern"]]
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -31,10 +32,19 @@ class LogFile:
         max_bytes: the size at which the file is rotated; None: never.
         backups: how many rotated files are kept.
         on_error: the reaction to a file that cannot be written.
+        mode: the permissions of a new file, less the umask.
     """
 
-    def __init__(self, path: Path, max_bytes: int | None, backups: int, on_error: OnError) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int | None,
+        backups: int,
+        on_error: OnError,
+        mode: int = 0o666,
+    ) -> None:
         self.path = path
+        self._opener = partial(_open_without_waiting, mode=mode)
         self._max_bytes = max_bytes
         self._backups = backups
         self._on_error = on_error
@@ -80,10 +90,10 @@ class LogFile:
 
     def _open(self) -> FileIO:
         try:
-            return open(self.path, "ab", buffering=0, opener=_open_without_waiting)
+            return open(self.path, "ab", buffering=0, opener=self._opener)
         except FileNotFoundError:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return open(self.path, "ab", buffering=0, opener=_open_without_waiting)
+            return open(self.path, "ab", buffering=0, opener=self._opener)
 
     def _append(self, log: FileIO, data: bytes) -> None:
         """Write all of `data`.  After an error, whole lines stay, and a part of a line goes."""
@@ -129,9 +139,9 @@ class LogFile:
         self._problems[action] = reason
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def _open_without_waiting(path: str, flags: int, mode: int) -> int:
     """Open a file; a named pipe without a reader is an error, and not a wait for the reader."""
-    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+    return os.open(path, flags | os.O_NONBLOCK, mode)
 
 
 def _fitting(data: bytes, filled: int, limit: int | None) -> int:

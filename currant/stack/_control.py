@@ -76,6 +76,7 @@ class Control:
         self._configuration = configuration
         self._source = by_name(() if configuration is None else configuration.commands)
         self._gone: set[str] = set()  # by `reload`
+        self._held: set[str] = set()  # by a `reload` that is under way
         self._stopped: set[str] = set()  # by a client
         self._changes = 0  # requests under way that may start a command
         self._change = Notifier()
@@ -130,6 +131,16 @@ class Control:
             yield
         finally:
             self._changes -= 1
+            self._change.notify_all()
+
+    @contextmanager
+    def _holding(self, names: Collection[str]) -> Generator[None]:
+        """Let no other client start these commands; they are free once the caller waits again."""
+        self._held |= set(names)
+        try:
+            yield
+        finally:
+            self._held -= set(names)
             self._change.notify_all()
 
     # ---- requests ----
@@ -215,10 +226,9 @@ class Control:
 
     async def send(self, request: Send) -> Answer:
         """Write to the stdin of a command.  Cancellation: a part may have been written."""
-        await self.write(self.select_one(request.name), request.data)
-        return {}
+        return await self.write(self.select_one(request.name), request.data)
 
-    async def write(self, job: Job, data: bytes) -> None:
+    async def write(self, job: Job, data: bytes) -> Answer:
         """Write to the stdin of a command.  Cancellation: a part may have been written.
 
         Raises:
@@ -231,6 +241,7 @@ class Control:
                 "give the command a terminal",
             )
         await job.send(data)
+        return {}
 
     def down(self, request: Down) -> None:
         """Stop all commands, so that the stack ends; return at once."""
@@ -304,8 +315,7 @@ class Control:
 
     async def _start(self, job: Job) -> str | None:
         with self._changing():
-            if job.state == "stopping":
-                await job.wait()
+            await self._until_free(job)
             self._stopped.discard(job.name)
             if job.state == "ended":
                 await self._begin_again(job)
@@ -313,11 +323,23 @@ class Control:
 
     async def _restart(self, job: Job) -> str | None:
         with self._changing():
-            if job.state == "stopping":
-                await job.wait()
+            await self._until_free(job)
             self._stopped.discard(job.name)
             await self._begin_again(job)
         return await _until_ready(job)
+
+    async def _until_free(self, job: Job) -> None:
+        """Wait until a command is not being stopped, by a client or by `reload`.
+
+        Raises:
+            RequestError: `reload` has removed it.
+        """
+        while job.state == "stopping" or job.name in self._held:
+            await self._change.wait_for(lambda: job.name not in self._held)
+            if job.state == "stopping":
+                await job.wait()
+        if job.name in self._gone:
+            raise RequestError("failed", f"'currant reload' has removed {job.name!r}")
 
     async def _begin_again(self, job: Job) -> None:
         """Run a command again, or restart its process.
@@ -349,9 +371,10 @@ class Control:
         with self._changing():
             jobs = self._runner.jobs
             ending = {*change.stop, *change.restart}
-            async with anyio.create_task_group() as tasks:
-                for name in ending:
-                    tasks.start_soon(partial(self._stop, jobs[name], ending, now=False))
+            with self._holding(ending):
+                async with anyio.create_task_group() as tasks:
+                    for name in ending:
+                        tasks.start_soon(partial(self._stop, jobs[name], ending, now=False))
             for name in change.stop:
                 self._gone.add(name)
                 self._stopped.discard(name)

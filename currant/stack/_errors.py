@@ -62,19 +62,21 @@ class StackRunningError(StackError):
 
 
 class StackFolderError(StackError):
-    """There is no safe place for the socket of a stack.
+    """There is no safe place for the socket of a stack, or for its log.
 
     Attributes:
         path: the path that cannot be used.
         reason: why.
+        file: ``"socket"`` or ``"log"``.
     """
 
-    _fields = ("path", "reason")
+    _fields = ("path", "reason", "file")
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"no place for the socket of a stack: {path}: {reason}")
+    def __init__(self, path: str, reason: str, file: Literal["socket", "log"] = "socket") -> None:
+        super().__init__(f"no place for the {file} of a stack: {path}: {reason}")
         self.path = path
         self.reason = reason
+        self.file: Literal["socket", "log"] = file
 
 
 class ProtocolVersionError(StackError):

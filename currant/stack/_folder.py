@@ -1,6 +1,6 @@
 """Find a stack by the folder of its project: each stack has its files in a private folder.
 
-The private folder is ``$XDG_RUNTIME_DIR/currant``, or ``/tmp/currant-UID`` on a system without a
+The private folder is ``$XDG_RUNTIME_DIR/currant``, or ``/tmp/currant-UID`` for a user without a
 runtime folder.  currant uses the folder only if it belongs to this user and no other user may enter
 it.  Each stack has three files there, named after a hash of the project's folder:
 
@@ -124,7 +124,7 @@ def runtime_folder(*, create: bool = False) -> str:
         StackFolderError: the folder cannot be created, or other users may enter it.
     """
     parent = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(parent) and os.path.isdir(parent):
+    if os.path.isabs(parent) and _is_own_folder(parent):
         path = os.path.join(parent, "currant")
     else:
         path = f"/tmp/currant-{os.geteuid()}"  # noqa: S108 - checked below
@@ -137,6 +137,15 @@ def runtime_folder(*, create: bool = False) -> str:
             raise StackFolderError(path, error.strerror or str(error)) from error
     _check_private(path)
     return path
+
+
+def _is_own_folder(path: str) -> bool:
+    """Return whether a folder is this user's: `su` may pass on the variables of another user."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def _check_private(path: str) -> None:

@@ -159,6 +159,11 @@ class History:
         self.arrival.notify_all()
 
     @property
+    def end_number(self) -> int:
+        """The number that the next entry will have."""
+        return self._next
+
+    @property
     def cost(self) -> int:
         """The bytes that all messages take."""
         return sum(ring.cost for ring in self._rings.values())

@@ -213,8 +213,13 @@ class LineBuffer:
         self._data = bytearray()
         self._searched = 0
 
+    @property
+    def size(self) -> int:
+        """The bytes that have not been taken yet."""
+        return len(self._data)
+
     def feed(self, data: bytes) -> None:
-        """Add received bytes; take all lines before the next call."""
+        """Add received bytes."""
         self._data += data
 
     def take(self) -> bytes | None:
@@ -271,7 +276,7 @@ def parse_request(line: bytes) -> Request:
     version = fields.take("version", None)
     if version != VERSION or isinstance(version, bool):
         raise RequestError(
-            "version", f"this stack speaks version {VERSION} of the protocol, not {version!r}"
+            "version", f"this stack speaks version {VERSION} of the protocol, not {_shown(version)}"
         )
     call = fields.take("request", None)
     build = REQUESTS.get(call) if isinstance(call, str) else None

@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from os import geteuid
 from typing import TYPE_CHECKING, assert_never
@@ -253,8 +254,6 @@ class _Client:
         gone: is set once the client is disconnected.
         is_refused: whether there are too many clients.
         has_asked: whether the request of the client has come.
-        waits_since: when the stack began to wait for the request, or for room to write; None: the
-            stack does not wait for the client.
     """
 
     def __init__(self, stream: SocketStream) -> None:
@@ -263,8 +262,18 @@ class _Client:
         self.gone = anyio.Event()
         self.is_refused = False
         self.has_asked = False
-        self.waits_since: float | None = anyio.current_time()
+        self._reading_since: float | None = anyio.current_time()
+        self._writing_since: float | None = None
         self._lines = LineBuffer(MAX_REQUEST)
+
+    @property
+    def waits_since(self) -> float | None:
+        """When the stack began to wait for the client; None: it does not wait.
+
+        It waits for the request, for room to write, and for a command to read what was typed.
+        """
+        begun = (each for each in (self._reading_since, self._writing_since) if each is not None)
+        return min(begun, default=None)
 
     async def receive_request(self) -> Request:
         """Receive the request.
@@ -278,7 +287,7 @@ class _Client:
         line: bytes | None = None
         with anyio.move_on_after(REQUEST_LIMIT):
             line = await self.receive_line()
-        self.waits_since, self.has_asked = None, True
+        self._reading_since, self.has_asked = None, True
         if line is None:
             raise RequestError("request", f"no request has come within {REQUEST_LIMIT:g} s")
         return parse_request(line)
@@ -300,17 +309,31 @@ class _Client:
             while True:
                 await self.stream.receive()
 
+    async def read_ahead(self) -> None:
+        """Keep further lines for `receive_line`, until this is cancelled.
+
+        As soon as the client has gone, or has sent as much as is kept, the stack waits for it.
+        """
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            while self._lines.size < MAX_REQUEST:
+                self._lines.feed(await self.stream.receive())
+        self._reading_since = anyio.current_time()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self._reading_since = None
+
     async def send(self, value: Mapping[str, object]) -> None:
         """Send an object."""
         await self.send_bytes(encode(value))
 
     async def send_bytes(self, data: bytes) -> None:
         """Send lines."""
-        self.waits_since = anyio.current_time()
+        self._writing_since = anyio.current_time()
         try:
             await self.stream.send(data)
         finally:
-            self.waits_since = None
+            self._writing_since = None
 
 
 class _Conversation:
@@ -364,10 +387,26 @@ class _Conversation:
         self, work: Callable[[], Awaitable[dict[str, object]]]
     ) -> dict[str, object]:
         """Do work without a time limit; cancel the work if the client disconnects."""
+        answer = await self._beside(self._client.wait_gone, work)
+        if answer is None:
+            raise anyio.EndOfStream
+        return answer
+
+    async def _beside(
+        self,
+        companion: Callable[[], Awaitable[None]],
+        work: Callable[[], Awaitable[dict[str, object]]],
+    ) -> dict[str, object] | None:
+        """Do work; return None if the companion returns first, which cancels the work."""
         answer: dict[str, object] | None = None
         problem: BaseException | None = None
+
+        async def accompany() -> None:
+            await companion()
+            tasks.cancel_scope.cancel()
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._cancel_when_gone, tasks)
+            tasks.start_soon(accompany)
             try:
                 answer = await work()
             except anyio.get_cancelled_exc_class():
@@ -377,13 +416,7 @@ class _Conversation:
             tasks.cancel_scope.cancel()
         if problem is not None:
             raise problem
-        if answer is None:
-            raise anyio.EndOfStream
         return answer
-
-    async def _cancel_when_gone(self, tasks: TaskGroup) -> None:
-        await self._client.wait_gone()
-        tasks.cancel_scope.cancel()
 
     async def _wait_until_over(self) -> dict[str, object]:
         await self._over.wait()
@@ -395,15 +428,16 @@ class _Conversation:
     async def _send_logs(self, request: Logs) -> dict[str, object]:
         names = {job.name for job in self._control.select(request.names)} if request.names else ()
         history = self._control.history
-        cursor = history.begin(names, request.last, request.since)
-        while True:
+        cursor, end = history.begin(names, request.last, request.since), history.end_number
+        while request.follow or cursor.number < end:
             messages = history.read(cursor, names)
             if messages:
                 await self._send_messages(messages, events=request.events)
             elif not request.follow or history.has_ended:
-                return {}
+                break
             else:
                 await history.arrival.wait()
+        return {}
 
     async def _send_messages(self, messages: Sequence[BatchMessage], *, events: bool) -> None:
         wanted = [each for each in messages if events or isinstance(each, Batch | Dropped)]
@@ -454,11 +488,16 @@ class _Conversation:
             mark = excerpt.mark
 
     async def _type(self, job: Job) -> None:
-        """Pass typed bytes and sizes on until the client is gone."""
+        """Pass typed bytes and sizes on until the client is gone.
+
+        If the command does not read its input, the client may have to give way to others, whether
+        it is still there or not.
+        """
         while True:
             match parse_attached(await self._client.receive_line()):
                 case Input(data=data):
-                    await self._control.write(job, data)
+                    write = partial(self._control.write, job, data)
+                    await self._beside(self._client.read_ahead, write)
                 case Resize(rows=rows, columns=columns) if job.command.pty:
                     await job.resize(rows, columns)
                 case _:
