@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -36,20 +37,13 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.usefixtures("runtime"),
     pytest.mark.skipif(
         find_spec("mcp") is None, reason="mcp is not installed: pip install -e '.[test]'"
     ),
 ]
 
 SERVES, CRASHES = Script(exit=None), Script(stderr=b"no such table\n", exit=3)
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test a folder for sockets of its own."""
-    folder = tmp_path / "run"
-    folder.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
 
 
 @pytest.fixture
@@ -439,7 +433,7 @@ async def test_official_client_uses_the_tools(tmp_path: Path) -> None:
     server = mcp.StdioServerParameters(
         command=sys.executable,
         args=["-m", "currant", "mcp", "--folder", str(tmp_path)],
-        env={"XDG_RUNTIME_DIR": str(tmp_path / "run")},
+        env={"XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"]},
     )
     web = Command.shell("echo ready; exec cat", stdin=PIPE, ready=line("ready"))
     with anyio.fail_after(LIMIT), (tmp_path / "stderr").open("w+") as stderr:
