@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from currant.cli._commands import currant
 from tests.clis import (
     CURRANT,
     ROOT,
@@ -273,6 +274,19 @@ def test_unknown_subcommand_is_a_usage_error(arguments: list[str]) -> None:
     )
     assert (ended.returncode, ended.stdout) == (2, b"")
     assert arguments[0] in ended.stderr.decode().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"), [("pss", "; did you mean 'currant ps'? "), ("zzzz", "; ")]
+)
+def test_unknown_subcommand_gets_the_nearest_right_one(given: str, hint: str) -> None:
+    """The error names the nearest subcommand, if one is near, and the help."""
+    from click import UsageError
+
+    expected = f"there is no subcommand {given!r}{hint}'currant --help' lists them all"
+    with pytest.raises(UsageError) as caught:
+        currant.main([given], prog_name="currant", standalone_mode=False)
+    assert caught.value.message == expected
 
 
 def test_missing_program_is_reported_by_the_shell(run: Run) -> None:

@@ -156,6 +156,8 @@ def test_reload_shows_the_difference_and_restarts_changed_commands(project: Proj
     """With `--dry-run` nothing else happens; a wrong file changes nothing."""
     with project.running("-k", "failure"):
         before = [json.loads(line)["pid"] for line in project("ps", "--json").out.splitlines()]
+        same = b"2 unchanged; settings at the top level apply from the next 'currant start'\n"
+        assert project("reload") == (0, same, b"")
         (project.folder / "Procfile").write_text(
             PROCFILE.replace("x$PORT", "y$PORT") + f"new: {EXEC_FOREVER}\n"
         )
@@ -216,6 +218,9 @@ def test_reload_changes_the_number_of_replicas(project: Project) -> None:
             assert project("reload").err == b""
             listed = map(json.loads, project("ps", "--json").out.splitlines())
             assert sorted(each["name"] for each in listed if each["ready"]) == names
+        (project.folder / "currant.toml").unlink()
+        gone = f"currant: {project.folder / 'currant.toml'}: the configuration is gone\n"
+        assert project("reload").err == gone.encode()
 
 
 def test_start_in_the_background_reports_a_wrong_file(project: Project) -> None:

@@ -140,7 +140,7 @@ def test_server_that_ends_stops_the_test_and_shows_its_last_lines(
     test = ("--", "/bin/sh", "-c", f"{lifeline.hold('test')}; {EXEC_FOREVER}")
     ended = run("-q", "echo last >&2; exit 0", *test, subcommand="with")
     assert (ended.status, ended.out) == (1, b"")
-    assert ended.err == b"currant: echo ended before sh: exit code 0\n    stderr: last\n"
+    assert ended.err == b"currant: echo ended before the test: exit code 0\n    stderr: last\n"
 
 
 def test_server_that_is_not_ready_in_time_fails_the_test(run: Run) -> None:

@@ -178,7 +178,7 @@ def test_a_selection_leaves_output_out_and_nothing_else() -> None:
 async def test_the_last_failure_is_shown_with_the_output_before_it(
     terminal: Terminal, message: Exited | Failed | Aborted, text: str
 ) -> None:
-    """The output of the attempt that failed, at most twenty whole lines, without colours."""
+    """The output of the attempt that failed: at most twenty whole lines, with padded labels."""
     console = ViewConsole(terminal.file, terminal.file, color="never", progress=True)
     await console.show_last_failure()
     lines = b"".join(b"%d %s\n" % (number, 200 * b"x") for number in range(30))
@@ -193,12 +193,13 @@ async def test_the_last_failure_is_shown_with_the_output_before_it(
             message,
             Started("db", 3, 3, 0.0),
         ],
-        [COMMANDS["db"]],
+        [COMMANDS["db"], Command(["worker"], name="worker")],
     )
     await console.show_last_failure()
     shown = terminal.close()
     assert shown.startswith(b"currant: no command has failed\n")
     last = shown[shown.index(b"currant: the last failure, at ") :].splitlines()
     assert text.encode() in last[0]
-    assert last[-1] == b"db | no table"
-    assert [line[:7] for line in last[1:-1]] == [b"db | %d" % number for number in range(11, 30)]
+    assert last[-1] == b"db     | no table"
+    numbers = [b"db     | %d" % number for number in range(11, 30)]
+    assert [line[:11] for line in last[1:-1]] == numbers

@@ -28,7 +28,7 @@ from currant import (
     run_process,
 )
 from currant._supervisor.lifecycle import Lifecycle
-from currant._supervisor.reactions import _Changes
+from currant._supervisor.reactions import _Changes, _Reasons
 from currant._supervisor.watch_rules import IgnoreFiles, WatchRules
 from currant.testing import FakeLauncher, Script
 from tests.waiting import FOREVER, HOURS, LIMIT
@@ -343,6 +343,19 @@ class TestWithMockClock:
             assert await storm.next(0.2) == "0"
             assert anyio.current_time() - began == pytest.approx(after)
             tasks.cancel_scope.cancel()
+
+
+def test_close_restarts_in_a_row_get_advice() -> None:
+    """A command that writes into its own watched folder restarts without an end.
+
+    The advice comes at each fourth restart, so that it neither scrolls away nor fills the screen.
+    """
+    reasons = _Reasons()
+    shown = [reasons.next("src/out", now) for now in (0, 1, 2, 3, 4, 5, 6, 7, 99, 100)]
+    advice = " just after the start, again; if the command writes this file, ignore the file or"
+    has_advice = [f"src/out changed{advice}" in each for each in shown]
+    assert has_advice == [number in (4, 8) for number in range(1, 11)]
+    assert shown[0] == shown[-1] == "src/out changed"
 
 
 # ---- which files count ----

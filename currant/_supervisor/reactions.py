@@ -8,6 +8,7 @@ life of such a command holds the Runner open, as a producer of the channel.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,6 +44,12 @@ __all__ = ["Reactions"]
 UNCEASING = 10
 """The most times its `debounce` that a command waits while changes do not cease."""
 
+SOON = 3.0
+"""Two restarts because of changes are close if fewer seconds are between them."""
+
+SUSPECT = 4
+"""How many close restarts in a row bring the advice; so many more bring it again."""
+
 
 class Reactions:
     """The reactions of all commands of a Runner.
@@ -73,6 +80,7 @@ class Reactions:
         self._failure = failure
         self._files = FileChanges(context.home)
         self._watched: dict[str, _Watched] = {}
+        self._reasons = defaultdict[str, _Reasons](_Reasons)  # through all lives of a command
         self._tasks: TaskGroup | None = None
         self._is_looking = False
 
@@ -189,7 +197,8 @@ class Reactions:
         while True:
             path = await changes.next(watch.debounce)
             if watch.action == "restart":
-                await self._restart(life, f"{path} changed")
+                reason = self._reasons[life.name].next(path, anyio.current_time())
+                await self._restart(life, reason)
             else:
                 await life.context.change.wait_for(lambda: life.is_ready or life.has_ended)
                 is_mixed = life.context.policies.kill_mode == "mixed"
@@ -250,6 +259,29 @@ class _Changes:
         path, self._first = self._first, None
         assert path is not None
         return path
+
+
+class _Reasons:
+    """Why one command restarts after changes; with advice if it seems to write the files itself.
+
+    Rejected: a growing delay, which would also hold up the restart after an edit.
+    """
+
+    def __init__(self) -> None:
+        self._last_at = float("-inf")
+        self._in_a_row = 0
+
+    def next(self, path: str, now: float) -> str:
+        """Return the reason for a restart because of the change of `path`."""
+        self._in_a_row = self._in_a_row + 1 if now - self._last_at < SOON else 1
+        self._last_at = now
+        reason = f"{path} changed"
+        if self._in_a_row % SUSPECT == 0:
+            reason += (
+                " just after the start, again; if the command writes this file, ignore the file "
+                "or watch another folder"
+            )
+        return reason
 
 
 class _Watched(NamedTuple):

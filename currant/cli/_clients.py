@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
@@ -10,16 +11,28 @@ import click
 from currant._values.printable import printable
 from currant.cli._program import USAGE_ERROR
 from currant.stack._client import StackClient
-from currant.stack._errors import RequestError, StackError
+from currant.stack._errors import NoStackError, RequestError, StackError
+from currant.stack._folder import find_stack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from currant.stack._client import Listing
+    from currant.stack._folder import StackPaths
 
 __all__ = ["ask_stack", "folder_option", "show_problems"]
 
 F = TypeVar("F", bound="Callable[..., object]")
+
+PATIENCE = 1.0
+"""Seconds that a request may take before currant checks whether the stack answers at all."""
+
+ANSWER_LIMIT = 2.0
+"""Seconds that the stack has to answer this check."""
+
+
+class _SilentStackError(StackError):
+    """A stack accepts connections, as the system does on its behalf, and does not answer."""
 
 
 def folder_option(function: F) -> F:
@@ -42,13 +55,48 @@ def ask_stack(folder: str | None, work: Callable[[StackClient], Awaitable[int]])
     """
     try:
         try:
-            return anyio.run(work, StackClient.find(folder))
+            return anyio.run(_work, find_stack(folder), work)
         except ExceptionGroup as group:
             raise _first_of(group) from None
     except StackError as error:
+        is_missing = folder is not None and not os.path.isdir(folder)
+        if is_missing and isinstance(error, NoStackError):
+            click.echo(f"currant: --folder: there is no folder {folder!r}", err=True)
+            return USAGE_ERROR
         click.echo(f"currant: {error}", err=True)
         has_failed = isinstance(error, RequestError) and error.kind == "failed"
-        return 1 if has_failed else USAGE_ERROR
+        return 1 if has_failed or isinstance(error, _SilentStackError) else USAGE_ERROR
+
+
+async def _work(stack: StackPaths, work: Callable[[StackClient], Awaitable[int]]) -> int:
+    """Talk to a stack until the work is done, or the stack turns out to be silent."""
+    client = StackClient(stack.folder, stack.socket)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_check_that_it_answers, client, stack)
+        status = await work(client)
+        tasks.cancel_scope.cancel()
+    return status
+
+
+async def _check_that_it_answers(client: StackClient, stack: StackPaths) -> None:
+    """Ask a question that a stack answers at once, because the work itself may take long.
+
+    Raises:
+        _SilentStackError: there is no answer.
+    """
+    await anyio.sleep(PATIENCE)
+    try:
+        with anyio.fail_after(ANSWER_LIMIT):
+            await client.info()
+    except StackError:  # The stack has just ended, or is busy; the work learns that, too.
+        return
+    except TimeoutError:
+        info = stack.read_info()
+        process = "" if info is None else f" (pid {info.pid})"
+        raise _SilentStackError(
+            f"the stack{process} does not answer; it may be paused: 'fg' in its terminal "
+            "continues it"
+        ) from None
 
 
 def _first_of(error: Exception) -> Exception:

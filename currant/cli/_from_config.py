@@ -142,10 +142,10 @@ def prepare_start(
         return runner_from_procfile(names, options, stack)
 
     def read_again() -> Config:
-        config = config_to_start(options, given)
-        if config is None:
-            raise CommandError("the configuration is gone")
-        return config
+        again = config_to_start(options, given)
+        if again is None:
+            raise CommandError(f"{os.path.abspath(config.sources[0])}: the configuration is gone")
+        return again
 
     return _runner_from_config(config, names, options, stack, read_again)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import chain
 from types import MappingProxyType
@@ -48,6 +49,24 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that the arguments name.
+
+        Raises:
+            click.UsageError: there is no such subcommand; the error names the nearest one.
+        """
+        name, names = args[0], self.list_commands(ctx)
+        is_typed = not ctx.resilient_parsing  # The completion of a shell wants no error.
+        if is_typed and name not in names and not name.startswith("-"):
+            close = get_close_matches(name, names, 1)
+            hint = f"; did you mean '{ctx.command_path} {close[0]}'?" if close else ";"
+            ctx.fail(
+                f"there is no subcommand {name!r}{hint} '{ctx.command_path} --help' lists them all"
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a line for each subcommand, in sections."""

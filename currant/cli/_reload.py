@@ -47,4 +47,7 @@ def _lines(change: Difference) -> Iterator[str]:
     yield from (f"start {printable(name)}: it is new" for name in change.start)
     yield from (f"stop {printable(name)}: it is gone" for name in change.stop)
     yield from (f"restart {printable(name)}: it has changed" for name in change.restart)
-    yield f"{len(change.unchanged)} unchanged"
+    is_same = not (change.start or change.stop or change.restart)
+    # The top level is not compared.
+    hint = "; settings at the top level apply from the next 'currant start'" if is_same else ""
+    yield f"{len(change.unchanged)} unchanged{hint}"

@@ -408,7 +408,7 @@ def _explain(plan: _Plan, *, quiet: bool) -> int:
     # Without output of the test in between, the last lines are shown already.
     is_shown = not quiet and not plan.runner[plan.test].attempts
     for result in ended[:1]:
-        print_error(with_lines(_end_of(result, plan.test), () if is_shown else result.tail))
+        print_error(with_lines(_end_of(result), () if is_shown else result.tail))
         if plan.has_ports and any(IN_USE.search(line.data) for line in result.tail):
             print_error(
                 "a port of --port is held until the server binds to it, which needs SO_REUSEADDR; "
@@ -417,7 +417,7 @@ def _explain(plan: _Plan, *, quiet: bool) -> int:
     return STATUS_OF_SERVER
 
 
-def _end_of(result: Result, test: str) -> str:
+def _end_of(result: Result) -> str:
     """Return in one line how a server has failed."""
     name = printable(result.command)
     if isinstance(result.error, NotReadyError):
@@ -425,4 +425,4 @@ def _end_of(result: Result, test: str) -> str:
         return f"{name} is not ready: {reason}"
     if result.error is not None:
         return str(result.error).partition("\n")[0]
-    return f"{name} ended before {printable(test)}: {result.exit}"
+    return f"{name} ended before the test: {result.exit}"

@@ -109,6 +109,10 @@ class Formatter:
                 stamp = self._templates.stamp(message)
                 yield self._err, self._err.note(f"{stamp}currant: {text}")
 
+    def label(self, batch: Batch) -> str:
+        """Return the label of output, padded as those of the other commands, without colours."""
+        return self._templates.label(batch)[0]
+
     def finish(self) -> Iterator[Output]:
         """Yield the output that is still spooled, and the end of an unfinished line."""
         for command in list(self._spools):

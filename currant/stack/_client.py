@@ -403,8 +403,7 @@ class _Connection:
         try:
             self._lines.feed(await self._stream.receive())
         except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-            text = f"the stack of {self._folder} has ended before it answered"
-            raise StackError(text) from error
+            raise StackError(f"the stack of {self._folder} has ended") from error
 
 
 def _error(received: Mapping[str, object]) -> StackError:

@@ -71,15 +71,15 @@ class _Failure(NamedTuple):
     time: float
     tail: bytes
 
-    def lines(self) -> Iterable[str]:
-        """Return the lines that show the failure."""
+    def lines(self, label: str) -> Iterable[str]:
+        """Return the lines that show the failure, with a label before those of the output."""
         at = time.strftime("%H:%M:%S", time.localtime(self.time))
         name = printable(self.command)
         yield f"currant: the last failure, at {at}: {name}: {self.text}"
         # The first line may lack its beginning.
         lines = SequenceFilter().feed(self.tail).decode(errors="replace").splitlines()
         for line in lines[1 if len(self.tail) == TAIL else 0 :][-LINES:]:
-            yield f"{name} | {printable(line)}"
+            yield f"{label}{printable(line)}"
 
 
 class ViewConsole(ConsoleSink):
@@ -107,8 +107,12 @@ class ViewConsole(ConsoleSink):
 
     async def show_last_failure(self) -> None:
         """Write the last failure and the output before it."""
-        none = ["currant: no command has failed"]
-        await self.show(none if self._failure is None else self._failure.lines())
+        failure = self._failure
+        if failure is None:
+            await self.show(["currant: no command has failed"])
+        else:
+            batch = Batch(failure.command, "stdout", failure.tail, failure.time)
+            await self.show(failure.lines(self._formatter.label(batch)))
 
     def _new_progress(self) -> StatusLine:
         self._tails: dict[str, bytes] = {}

@@ -1,0 +1,80 @@
+"""What the subcommands for a running stack say if they get no answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from currant.cli import _clients as clients
+from currant.stack._folder import Claim
+from tests.waiting import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from currant.stack import StackClient
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+@contextmanager
+def listener_of(folder: Path) -> Iterator[tuple[socket.socket, int]]:
+    """Listen as the stack of a folder would, and yield the socket and the pid of the stack."""
+    claim = Claim(str(folder))
+    pid = claim.describe(None).pid
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(claim.paths.socket)
+        listener.listen()
+        listener.settimeout(LIMIT)
+        yield listener, pid
+    claim.release()
+
+
+async def show(client: StackClient) -> int:
+    """Ask for the commands."""
+    with anyio.fail_after(LIMIT):
+        return len((await client.list()).commands)
+
+
+def test_paused_stack_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system accepts connections for a paused process, which does not answer."""
+    monkeypatch.setattr(clients, "PATIENCE", 0.0)
+    monkeypatch.setattr(clients, "ANSWER_LIMIT", 0.1)
+    with listener_of(tmp_path) as (_, pid):
+        assert clients.ask_stack(str(tmp_path), show) == 1
+    assert capsys.readouterr().err == (
+        f"currant: the stack (pid {pid}) does not answer; it may be paused: 'fg' in its terminal "
+        "continues it\n"
+    )
+
+
+def test_stack_that_was_killed_has_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A client whose connection ends without an answer says which stack has ended."""
+
+    def hang_up(listener: socket.socket) -> None:
+        for _ in range(2):  # the search for the stack, and the request
+            listener.accept()[0].close()
+
+    with listener_of(tmp_path) as (listener, _):
+        server = threading.Thread(target=hang_up, args=[listener])
+        server.start()
+        assert clients.ask_stack(str(tmp_path), show) == 2
+        server.join()
+    assert capsys.readouterr().err == f"currant: the stack of {tmp_path} has ended\n"
+
+
+def test_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped `--folder` is not a folder without a stack."""
+    folder = str(tmp_path / "nope")
+    assert clients.ask_stack(folder, show) == 2
+    assert capsys.readouterr().err == f"currant: --folder: there is no folder {folder!r}\n"
