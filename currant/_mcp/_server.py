@@ -16,13 +16,15 @@ from currant._mcp._answers import Answer
 from currant._mcp._tools import StackTools
 from currant._values.errors import CurrantError
 
-try:
-    from mcp.server import MCPServer
-except ImportError:  # mcp 1
-    from mcp.server.fastmcp import FastMCP as MCPServer  # type: ignore[attr-defined,no-redef]
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from mcp.server import MCPServer
+else:
+    try:
+        from mcp.server import MCPServer
+    except ImportError:  # mcp 1
+        from mcp.server.fastmcp import FastMCP as MCPServer
 
 __all__ = ["make_server", "serve"]
 
