@@ -5,7 +5,8 @@ runtime folder.  currant uses the folder only if it belongs to this user and no 
 it.  Each stack has three files there, named after a hash of the project's folder:
 
 - ``KEY.lock``, which the stack locks (flock) for as long as it lives.  The kernel releases the lock
-  when the stack is killed, so no pid has to be guessed.  The stack removes the file at the end.
+  when the stack is killed, so no pid has to be guessed.  The file has the pid of the process that
+  has locked it.  The stack removes the file at the end.
 - ``KEY.sock``, the socket.  If no process holds the lock, the socket is stale.
 - ``KEY.json``: the pid, the folder, the log and the start time of the stack.
 """
@@ -227,11 +228,16 @@ class Claim:
             self._lock: int | None = _locked(self.paths.lock)
         except BlockingIOError:
             info = self.paths.read_info()
-            pid = None if info is None else info.pid
+            pid = _pid_in(self.paths.lock) if info is None else info.pid
             raise StackRunningError(self.paths.folder, pid) from None
         except OSError as error:
             raise StackFolderError(self.paths.lock, error.strerror or str(error)) from error
         self._remove_stale()
+        with suppress(
+            OSError
+        ):  # The disk is full; then the refusal of another stack lacks the pid.
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, b"%d" % os.getpid())
 
     def fileno(self) -> int:
         """Return the descriptor of the lock, which has to stay open."""
@@ -271,6 +277,15 @@ class Claim:
         for path in (self.paths.socket, self.paths.info, f"{self.paths.info}.new"):
             with suppress(OSError):
                 os.unlink(path)
+
+
+def _pid_in(lock: str) -> int | None:
+    """Return the process that has locked a file, and has no description yet."""
+    try:
+        with open(lock, "rb") as file:
+            return int(file.read(20))
+    except (OSError, ValueError):
+        return None
 
 
 def _locked(path: str) -> int:
