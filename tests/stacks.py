@@ -15,12 +15,11 @@ from currant.stack._folder import Claim
 from currant.stack._history import KEPT, History
 from currant.stack._reload import Configuration
 from currant.stack._server import StackServer
+from currant.stack._stream import StackStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from pathlib import Path
-
-    from anyio.abc import SocketStream
 
     from currant.stack._control import Control
 
@@ -77,7 +76,7 @@ async def running(
 
 async def talk(stack: RunningStack, *sent: bytes) -> list[dict[str, Any]]:
     """Send lines to a stack, as they are; return the objects that come until it hangs up."""
-    stream: SocketStream = await anyio.connect_unix(stack.client.socket)
+    stream: StackStream = await StackStream.connect(stack.client.socket)
     async with stream:
         for each in sent:
             try:
@@ -87,7 +86,7 @@ async def talk(stack: RunningStack, *sent: bytes) -> list[dict[str, Any]]:
         return await received(stream)
 
 
-async def received(stream: SocketStream) -> list[dict[str, Any]]:
+async def received(stream: StackStream) -> list[dict[str, Any]]:
     """Return all objects until the stack hangs up."""
     data = b""
     try:

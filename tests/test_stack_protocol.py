@@ -46,6 +46,7 @@ from currant.stack._protocol import (
     parse_attached,
     parse_request,
 )
+from currant.stack._stream import StackStream
 from currant.testing import FakeLauncher, Script
 from tests.stacks import RunningStack, received, running, talk
 from tests.waiting import EXEC_FOREVER, LIMIT
@@ -234,7 +235,7 @@ async def test_no_client_ends_the_stack(tmp_path: Path) -> None:
     with anyio.fail_after(LIMIT):
         async with running({"web": "web"}, tmp_path, launcher=launcher) as stack:
             for sent in NASTY:
-                stream = await anyio.connect_unix(stack.client.socket)
+                stream = await StackStream.connect(stack.client.socket)
                 async with stream:
                     with suppress(anyio.BrokenResourceError):
                         await stream.send(sent)
@@ -253,7 +254,7 @@ def test_random_clients_do_not_end_the_stack(clients: list[list[bytes]]) -> None
         launcher = FakeLauncher(default=Script(exit=None))
         async with running({"web": "web"}, Path(folder), launcher=launcher) as stack:
             for lines in clients:
-                stream = await anyio.connect_unix(stack.client.socket)
+                stream = await StackStream.connect(stack.client.socket)
                 async with stream:
                     with suppress(anyio.BrokenResourceError):
                         await stream.send(b"".join(line + b"\n" for line in lines))
@@ -279,7 +280,7 @@ async def test_client_that_never_reads_costs_nothing(tmp_path: Path) -> None:
                 running({"a": f"sh -c '{command}'"}, tmp_path)
             )
             for _ in range(5):
-                stream = await anyio.connect_unix(stack.client.socket)
+                stream = await StackStream.connect(stack.client.socket)
                 await clients.enter_async_context(stream)
                 await stream.send(encode({"version": 1, "request": "logs", "follow": True}))
             (ended,) = (await stack.client.wait()).commands
@@ -299,7 +300,7 @@ async def test_slow_follower_is_told_the_number_of_missed_lines(tmp_path: Path) 
     with anyio.fail_after(LIMIT):
         async with (
             running({"a": command}, tmp_path, kept=100_000) as stack,
-            await anyio.connect_unix(stack.client.socket) as stream,
+            await StackStream.connect(stack.client.socket) as stream,
         ):
             await stream.send(encode({"version": 1, "request": "logs", "follow": True}))
             await stack.client.send("a", b"go\n")
@@ -325,7 +326,7 @@ async def test_crowd_of_silent_clients_gives_way_to_one_that_talks(tmp_path: Pat
         ):
             streams = []
             for _ in range(server.MAX_CLIENTS):
-                stream = await anyio.connect_unix(stack.client.socket)
+                stream = await StackStream.connect(stack.client.socket)
                 streams.append(await crowd.enter_async_context(stream))
             assert await is_well(stack)
             assert await received(streams[0]) == []
@@ -346,7 +347,7 @@ async def test_client_that_leaves_while_it_waits_takes_no_place(tmp_path: Path) 
             ]
             for fields in waiting:
                 for _ in range(2 * server.MAX_CLIENTS):
-                    async with await anyio.connect_unix(stack.client.socket) as stream:
+                    async with await StackStream.connect(stack.client.socket) as stream:
                         await stream.send(encode({"version": 1, **fields}))
                 for _ in range(3):  # The stack may disconnect clients until it has read all.
                     assert len((await stack.client.list()).commands) == 2
@@ -364,7 +365,7 @@ async def test_client_that_leaves_while_a_command_reads_no_input_takes_no_place(
         async with running({"deaf": Command.shell(EXEC_FOREVER, stdin=PIPE)}, tmp_path) as stack:
             await stack.client.wait(until="ready")
             for _ in range(server.MAX_CLIENTS + 4):
-                async with await anyio.connect_unix(stack.client.socket) as stream:
+                async with await StackStream.connect(stack.client.socket) as stream:
                     await stream.send(attach)
                     with anyio.move_on_after(0.02):
                         await stream.send(typed * (size // 1000))
@@ -381,7 +382,7 @@ async def test_command_gets_what_a_client_typed_before_it_left(tmp_path: Path) -
     typed = [encode({"data": b64encode(bytes(50_000)).decode()}) for _ in range(3)]
     with anyio.fail_after(LIMIT):
         async with running({"a": command}, tmp_path) as stack:
-            async with await anyio.connect_unix(stack.client.socket) as stream:
+            async with await StackStream.connect(stack.client.socket) as stream:
                 await stream.send(encode({"version": 1, "request": "attach", "name": "a"}))
                 assert json.loads(await stream.receive())["type"] == "attached"
                 await stream.send(b"".join(typed))
@@ -396,7 +397,7 @@ async def test_logs_end_though_a_command_goes_on_writing(tmp_path: Path) -> None
         async with running({"a": "yes"}, tmp_path, kept=100_000) as stack:
             while stack.history.cost < 50_000:
                 await stack.history.arrival.wait()
-            async with await anyio.connect_unix(stack.client.socket) as stream:
+            async with await StackStream.connect(stack.client.socket) as stream:
                 await stream.send(encode({"version": 1, "request": "logs"}))
                 assert (await received(stream))[-1] == {"type": "answer"}
 

@@ -15,12 +15,11 @@ from currant.stack._errors import NoStackError, ProtocolVersionError, RequestErr
 from currant.stack._folder import StackInfo, find_stack
 from currant.stack._protocol import MAX_REQUEST, VERSION, LineBuffer, encode, parse_object
 from currant.stack._reload import Difference
+from currant.stack._stream import StackStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
     from typing import Self
-
-    from anyio.abc import ByteStream
 
     from currant._values.exit import Exit
     from currant._values.messages import Message
@@ -305,7 +304,7 @@ class StackClient:
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[_Connection]:
         try:
-            stream = await anyio.connect_unix(self.socket)
+            stream = await StackStream.connect(self.socket)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NoStackError(self.folder) from error
         except OSError as error:
@@ -362,7 +361,7 @@ class Attachment:
 class _Connection:
     """A connection: one request, and the objects with which the stack answers."""
 
-    def __init__(self, stream: ByteStream, folder: str) -> None:
+    def __init__(self, stream: StackStream, folder: str) -> None:
         self._stream = stream
         self._folder = folder
         self._lines = LineBuffer(MAX_ANSWER)

@@ -17,7 +17,7 @@ because there are too many open files.
 from __future__ import annotations
 
 import base64
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -25,7 +25,6 @@ from os import geteuid
 from typing import TYPE_CHECKING, assert_never
 
 import anyio
-from anyio.abc import SocketAttribute
 
 from currant._system.peers import user_of_peer
 from currant._values.errors import CurrantError
@@ -56,11 +55,12 @@ from currant.stack._protocol import (
     parse_attached,
     parse_request,
 )
+from currant.stack._stream import StackListener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from anyio.abc import SocketListener, SocketStream, TaskGroup
+    from anyio.abc import TaskGroup
 
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from currant.stack._history import History
     from currant.stack._protocol import Request
     from currant.stack._reload import Configuration, Difference
+    from currant.stack._stream import StackStream
 
 __all__ = ["MAX_CLIENTS", "StackServer"]
 
@@ -166,11 +167,11 @@ class StackServer:
         assert self._tasks is not None
         control = Control(runner, self.history, self._configuration)
         path = self._claim.paths.socket
-        listener = await anyio.create_unix_listener(path, mode=0o600, backlog=64)
+        listener = StackListener(path)
         try:
             info = self._claim.describe(self._log)
         except OSError:
-            await listener.aclose()
+            listener.close()
             raise
         self._tasks.start_soon(self._accept, listener, control, info)
         self.on_listening()
@@ -187,9 +188,9 @@ class StackServer:
             raise problem
         return problem
 
-    async def _accept(self, listener: SocketListener, control: Control, info: StackInfo) -> None:
+    async def _accept(self, listener: StackListener, control: Control, info: StackInfo) -> None:
         assert self._tasks is not None
-        async with listener:
+        with closing(listener):
             while True:
                 try:
                     stream = await listener.accept()
@@ -226,7 +227,7 @@ class StackServer:
 
     async def _answer(self, client: _Client, control: Control, info: StackInfo) -> None:
         """Read a request, and send the answer."""
-        user = user_of_peer(client.stream.extra(SocketAttribute.raw_socket))  # noqa: S610 - anyio's
+        user = user_of_peer(client.stream.socket)
         if user not in (0, geteuid()):
             return
         try:
@@ -256,7 +257,7 @@ class _Client:
         has_asked: whether the request of the client has come.
     """
 
-    def __init__(self, stream: SocketStream) -> None:
+    def __init__(self, stream: StackStream) -> None:
         self.stream = stream
         self.scope = anyio.CancelScope()
         self.gone = anyio.Event()
