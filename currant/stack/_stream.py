@@ -1,9 +1,9 @@
 """Unix sockets as byte streams, for the stack and its clients.
 
 anyio has such streams, too.  But on asyncio (anyio 4.14 to 4.16), if a wait is cancelled in the
-turn of the loop in which the socket becomes ready, the loop reports an `InvalidStateError`.  A stack
-cancels a wait at the end of each request, so its log would fill with them.  These streams wait by
-`anyio.wait_readable` and `anyio.wait_writable`, which do not have that fault.
+turn of the loop in which the socket becomes ready, the loop reports an `InvalidStateError`.  A
+stack cancels a wait at the end of each request, so its log would fill with them.  These streams
+wait by `anyio.wait_readable` and `anyio.wait_writable`, which do not have that fault.
 """
 
 from __future__ import annotations
