@@ -1,4 +1,4 @@
-"""Ways to wait, to wake a task, and to keep interrupts out: kill barrier, notifier, home loop.
+"""Ways to wait, to wake a task, to run tasks beside a block, and to keep interrupts out.
 
 The kill barrier holds each watcher task until the command must stop.  The Rust crate `currant` has
 the same barrier: a gate that opens once, lets all current waiters pass, and lets all later waiters
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,40 @@ from anyio.lowlevel import checkpoint, current_token
 from currant._values.errors import WrongLoopError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
-__all__ = ["ChildBarrier", "HomeLoop", "KillBarrier", "Notifier", "keep_interrupts_out"]
+    from anyio.abc import TaskGroup
+
+__all__ = [
+    "ChildBarrier",
+    "HomeLoop",
+    "KillBarrier",
+    "Notifier",
+    "keep_interrupts_out",
+    "task_group_beside",
+]
+
+
+@asynccontextmanager
+async def task_group_beside() -> AsyncGenerator[TaskGroup]:
+    """Open a task group that raises an error of its block as it is.
+
+    A task group of anyio puts that error into an `ExceptionGroup`.  Here an error of the block
+    cancels no task, so the block itself has to end the tasks (``finally``).  An error of a task is
+    in an `ExceptionGroup`, as usual.
+
+    Cancellation: cancels the tasks.
+    """
+    failure: BaseException | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 class HomeLoop:

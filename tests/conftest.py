@@ -73,11 +73,7 @@ for _number in (SIGHUP, SIGINT, SIGQUIT):
         signal.signal(_number, signal.default_int_handler if _number == SIGINT else signal.SIG_DFL)
 
 # Hypothesis must not judge how long an example takes: the machine may be busy.
-settings.register_profile(
-    "currant",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+settings.register_profile("currant", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("currant")
 
 

@@ -28,6 +28,7 @@ from currant import (
     ready,
     run,
 )
+from currant._values.dependencies import in_order
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.reading import messages_of
@@ -621,3 +622,17 @@ def test_run_supports_dependencies_and_replicas() -> None:
     results = run({"a": "true", "b": Command(["true"], after={"a": "succeeded"}, replicas=2)})
     assert list(results) == ["a", "b.1", "b.2"]
     assert results.ok
+
+
+@pytest.mark.parametrize(
+    ("needs", "ordered"),
+    [
+        ({"a": "b", "b": "", "c": ""}, "bca"),
+        ({"a": "bc", "b": "c", "c": "", "d": "x"}, "cdba"),
+        ({"a": "b", "b": "a", "c": "a"}, "abc"),
+    ],
+    ids=["one", "chain", "circle"],
+)
+def test_names_are_ordered_behind_their_needs(needs: dict[str, str], ordered: str) -> None:
+    """Names that need one another keep their order, and no other name counts."""
+    assert "".join(in_order(needs)) == ordered

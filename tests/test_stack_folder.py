@@ -110,9 +110,11 @@ def test_second_stack_of_a_folder_is_refused_with_the_pid_of_the_first(project: 
 def test_second_stack_is_refused_with_the_pid_while_the_first_begins(project: Path) -> None:
     """The first has not described itself yet."""
     claim = Claim(str(project))
-    with pytest.raises(StackRunningError, match=f"runs already \\(pid {os.getpid()}\\)"):
-        Claim(str(project))
-    claim.release()
+    try:
+        with pytest.raises(StackRunningError, match=f"runs already \\(pid {os.getpid()}\\)"):
+            Claim(str(project))
+    finally:
+        claim.release()
 
 
 def test_release_leaves_no_file(project: Path, runtime: Path) -> None:

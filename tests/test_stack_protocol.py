@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from currant import PIPE, Command, CurrantError
 from currant.ready import line
-from currant.stack import RequestError
-from currant.stack import _server as server
+from currant.stack import RequestError, _connected_client, _server
+from currant.stack._connected_client import MAX_CLIENTS
 from currant.stack._history import KEPT
 from currant.stack._protocol import (
     MAX_REQUEST,
@@ -63,7 +63,9 @@ SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(NAMES)
 )
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
 )
 OBJECTS = st.fixed_dictionaries(
     {"version": st.just(VERSION) | VALUES, "request": st.sampled_from(NAMES) | VALUES},
@@ -325,7 +327,7 @@ async def test_crowd_of_silent_clients_gives_way_to_one_that_talks(tmp_path: Pat
             running({"web": "web"}, tmp_path, launcher=launcher) as stack,
         ):
             streams = []
-            for _ in range(server.MAX_CLIENTS):
+            for _ in range(MAX_CLIENTS):
                 stream = await StackStream.connect(stack.client.socket)
                 streams.append(await crowd.enter_async_context(stream))
             assert await is_well(stack)
@@ -346,7 +348,7 @@ async def test_client_that_leaves_while_it_waits_takes_no_place(tmp_path: Path) 
                 {"request": "logs", "follow": True},
             ]
             for fields in waiting:
-                for _ in range(2 * server.MAX_CLIENTS):
+                for _ in range(2 * MAX_CLIENTS):
                     async with await StackStream.connect(stack.client.socket) as stream:
                         await stream.send(encode({"version": 1, **fields}))
                 for _ in range(3):  # The stack may disconnect clients until it has read all.
@@ -364,7 +366,7 @@ async def test_client_that_leaves_while_a_command_reads_no_input_takes_no_place(
     with anyio.fail_after(LIMIT):
         async with running({"deaf": Command.shell(EXEC_FOREVER, stdin=PIPE)}, tmp_path) as stack:
             await stack.client.wait(until="ready")
-            for _ in range(server.MAX_CLIENTS + 4):
+            for _ in range(MAX_CLIENTS + 4):
                 async with await StackStream.connect(stack.client.socket) as stream:
                     await stream.send(attach)
                     with anyio.move_on_after(0.02):
@@ -407,7 +409,7 @@ async def test_client_without_a_request_is_disconnected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client has limited time for its request."""
-    monkeypatch.setattr(server, "REQUEST_LIMIT", 0.05)
+    monkeypatch.setattr(_connected_client, "REQUEST_LIMIT", 0.05)
     launcher = FakeLauncher(default=Script(exit=None))
     with anyio.fail_after(LIMIT):
         async with running({"web": "web"}, tmp_path, launcher=launcher) as stack:
@@ -421,7 +423,7 @@ async def test_other_users_are_not_heard(tmp_path: Path, monkeypatch: pytest.Mon
     launcher = FakeLauncher(default=Script(exit=None))
     with anyio.fail_after(LIMIT):
         async with running({"web": "web"}, tmp_path, launcher=launcher) as stack:
-            monkeypatch.setattr(server, "user_of_peer", lambda _: 12345)
+            monkeypatch.setattr(_server, "user_of_peer", lambda _: 12345)
             assert await talk(stack, encode({"version": 1, "request": "list"})) == []
             monkeypatch.undo()
 

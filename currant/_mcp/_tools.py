@@ -24,6 +24,7 @@ from pydantic import Field
 from currant._mcp._answers import Answer, answer_of
 from currant._mcp._excerpt import last_that_fit, shown
 from currant._mcp._line_search import LineSearch
+from currant._synchronization import task_group_beside
 from currant._values.errors import plain_text
 from currant._values.lines import Line
 from currant._values.messages import Dropped, Started
@@ -227,22 +228,18 @@ async def _wait_for_line(
         StackError: there is no such command, or the stack has ended.
     """
     found: Line | None = None
-    problem: StackError | None = None
 
     async def give_up_at_end() -> None:
         with suppress(StackError):  # The other request tells what is wrong.
             await client.wait(names, "ended")
             tasks.cancel_scope.cancel()
 
-    async with anyio.create_task_group() as tasks:
+    async with task_group_beside() as tasks:
         tasks.start_soon(give_up_at_end)
         try:
             found = await _first_line(client, names, search, follow=True)
-        except StackError as error:  # The task group would wrap it.
-            problem = error
-        tasks.cancel_scope.cancel()
-    if problem is not None:
-        raise problem
+        finally:
+            tasks.cancel_scope.cancel()
     # The end may have been noticed before the last lines were read.
     return found or await _first_line(client, names, search, follow=False)
 

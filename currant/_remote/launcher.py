@@ -15,6 +15,7 @@ from currant._agent.frames import MAX_BODY, Kind
 from currant._agent.spec import decode_finding, encode_spec
 from currant._remote.connection import Connection, Heartbeat
 from currant._remote.words import plain
+from currant._synchronization import task_group_beside
 from currant._values.errors import (
     CommandError,
     CommandNotFoundError,
@@ -99,21 +100,14 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        failure: BaseException | None = None
         self.connection = self._new_connection()  # A Runner may be entered again after a refusal.
-        async with anyio.create_task_group() as tasks:
+        async with task_group_beside() as tasks:
             try:
                 await self.connection.open(tasks)
                 yield self
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as error:  # The task group would wrap it.
-                failure = error
             finally:
                 with anyio.CancelScope(shield=True):  # Bounded: by the agent, and the heartbeat.
                     await self.connection.close()
-        if failure is not None:
-            raise failure
 
     async def check(self, commands: Sequence[LaunchSpec]) -> None:
         """Look up on the host what commands need; see `Checker.check`.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from currant._values.command import Command, Condition
 
-__all__ = ["Dependencies", "Needs", "needs_among"]
+__all__ = ["Dependencies", "Needs", "in_order", "needs_among"]
 
 Needs: TypeAlias = "dict[str, Condition | None]"
 """A condition for each dependency, by name; None: ready, or started for one without a probe."""
@@ -102,6 +102,23 @@ class Dependencies:
             before = [chains.get(other, 0.0) for other in self[name]]
             chains[name] = seconds.get(name, 0.0) + max(before, default=0.0)
         return max(chains.values(), default=0.0)
+
+
+def in_order(needs: Mapping[str, Collection[str]]) -> list[str]:
+    """Return names, each behind the names that it needs, and otherwise in the order given.
+
+    Args:
+        needs: for each name, the names that it needs; others than the given ones do not count.
+            Names that need one another keep their order.
+    """
+    ordered: list[str] = []
+    left = dict.fromkeys(needs)
+    while left:
+        free = [name for name in left if left.keys().isdisjoint(needs[name])] or list(left)
+        ordered += free
+        for name in free:
+            del left[name]
+    return ordered
 
 
 def needs_among(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._process.launcher import Holder
+from currant._synchronization import task_group_beside
 from currant._values.errors import CurrantError, lost_host
 from currant._values.host_names import fold
 from currant.cli._selection import select_results
@@ -43,15 +44,16 @@ if TYPE_CHECKING:
     from currant.stack._server import StackServer
 
 __all__ = [
-    "DUPLICATE_SIGNAL_WINDOW",
     "STATUS_LOST_HOSTS",
     "exit_status",
+    "first_stop_signal",
     "forward_signals",
     "pause_and_resume",
     "print_error",
     "run_commands",
     "showing_warnings",
     "status_without_output",
+    "stop_then_kill",
 ]
 
 DUPLICATE_SIGNAL_WINDOW = 0.05
@@ -213,29 +215,38 @@ async def _stopping_on_signal(
     runner: Runner, received: AsyncIterator[signals.Signals], reasons: list[int]
 ) -> AsyncGenerator[None]:
     """Stop all commands on a signal, from before the entry of the Runner to its end."""
-    failure: BaseException | None = None
-    async with anyio.create_task_group() as tasks:
+    async with task_group_beside() as tasks:
         tasks.start_soon(_stop_on_signal, runner, received, reasons)
         try:
             yield
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:  # The task group would wrap it.
-            failure = error
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        finally:
+            tasks.cancel_scope.cancel()
 
 
 async def _stop_on_signal(
     runner: Runner, received: AsyncIterator[signals.Signals], reasons: list[int]
 ) -> None:
     """Stop all commands at the first signal, and kill them at the second."""
+    signal = await first_stop_signal(received, reasons)
+    await stop_then_kill(runner, signal, received)
+
+
+async def first_stop_signal(
+    received: AsyncIterator[signals.Signals], reasons: list[int]
+) -> signals.Signals:
+    """Wait for the first signal, and return it; it becomes a reason for the exit status."""
     signal = await anext(received)
     reasons.append(SignalStatus(128 + signal))
     with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
         async for _ in received:
             pass
+    return signal
+
+
+async def stop_then_kill(
+    runner: Runner, signal: signals.Signals, received: AsyncIterator[signals.Signals]
+) -> None:
+    """Stop all commands because of a signal, and kill them at the next one."""
     runner.kill(f"received {signal.name}")
     signal = await anext(received)
     runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.

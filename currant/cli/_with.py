@@ -36,13 +36,14 @@ from currant.cli._parsers import Seconds
 from currant.cli._ports import HeldPorts, fill_in
 from currant.cli._report import report_error
 from currant.cli._run import (
-    DUPLICATE_SIGNAL_WINDOW,
     exit_status,
+    first_stop_signal,
     forward_signals,
     pause_and_resume,
     print_error,
     showing_warnings,
     status_without_output,
+    stop_then_kill,
 )
 from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, LOG_OPTION
 from currant.cli._selection import without_messages_of
@@ -384,18 +385,11 @@ async def _stop_on_signal(
     plan: _Plan, received: AsyncIterator[signals.Signals], grace: float, reasons: list[int]
 ) -> None:
     """Pass the first signal on to the test, and stop all at the second, or after the grace."""
-    signal = await anext(received)
-    reasons.append(SignalStatus(128 + signal))
-    with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
-        async for _ in received:
-            pass
+    signal = await first_stop_signal(received, reasons)
     if await plan.runner[plan.test].send_signal(signal):
         with anyio.move_on_after(grace):
             signal = await anext(received)
-    plan.runner.kill(f"received {signal.name}")
-    signal = await anext(received)
-    plan.runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.
-    plan.runner.cancel_scope.cancel()  # Do not wait for a terminal or pipe that accepts no output.
+    await stop_then_kill(plan.runner, signal, received)
 
 
 def _explain(plan: _Plan, *, quiet: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from currant._values.dependencies import in_order
 from currant._values.errors import CommandError, suggestion
 
 if TYPE_CHECKING:
@@ -87,13 +88,7 @@ class Config:
         """Return commands with each behind its dependencies, and otherwise in the same order."""
         by_name = {command.name: command for command in commands}
         needs = {name: self._needs(command) for name, command in by_name.items()}
-        ordered: list[Command] = []
-        while needs:
-            free = [name for name, others in needs.items() if not others & needs.keys()]
-            for name in free:
-                del needs[name]
-            ordered += [by_name[name] for name in free]
-        return tuple(ordered)
+        return tuple(by_name[name] for name in in_order(needs))
 
     def _with_needed(self, names: Iterable[str]) -> set[str]:
         """Return the names, and the names of all direct and indirect dependencies."""

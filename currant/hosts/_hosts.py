@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
 import anyio
 
 from currant._remote.launcher import RemoteLauncher
+from currant._synchronization import task_group_beside
 from currant._values.errors import (
     CannotStopError,
     CommandError,
@@ -262,24 +263,17 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        failure: BaseException | None = None
         try:
-            async with anyio.create_task_group() as tasks:
+            async with task_group_beside() as tasks:
                 self._pool = pool = Pool(self._settings, self._fence, tasks)
                 try:
                     await self._connect(pool)
                     yield self
-                except anyio.get_cancelled_exc_class():
-                    raise
-                except BaseException as error:  # The task group would wrap it.
-                    failure = error
                 finally:
                     pool.leave()  # The task group waits, bounded by the agents and the heartbeat.
         finally:
             self._pool = None
             self._not_on, self._unswept = {}, {}
-        if failure is not None:
-            raise failure
 
     async def _connect(self, pool: Pool) -> None:
         members = [pool.add(host) for host in self._hosts.values()]

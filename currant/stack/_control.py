@@ -20,12 +20,13 @@ from anyio import to_thread
 from currant._supervisor.job import until_up
 from currant._synchronization import Notifier
 from currant._system.session_usage import usage_of_sessions
+from currant._values.dependencies import in_order
 from currant._values.errors import CurrantError, JobEndedError, suggestion
 from currant._values.state import QUEUED
 from currant._values.wire import encode_exit
 from currant.sinks._templates import line_of
 from currant.stack._errors import RequestError
-from currant.stack._reload import Difference, by_name, difference, in_order
+from currant.stack._reload import Difference, by_name, difference
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
@@ -380,11 +381,12 @@ class Control:
                 self._stopped.discard(name)
                 self.history.forget(name)
                 del self._source[name]
-            for command in in_order([after[name] for name in (*change.start, *change.restart)]):
+            new = {name: after[name].after for name in (*change.start, *change.restart)}
+            for name in in_order(new):
                 try:
-                    self._start_new(command, self._configuration.prepare(command))
+                    self._start_new(after[name], self._configuration.prepare(after[name]))
                 except (CurrantError, RuntimeError) as error:  # RuntimeError: the Runner has ended.
-                    problems[command.name] = str(error)
+                    problems[name] = str(error)
         return problems
 
     def _start_new(self, source: Command, prepared: Command) -> None:

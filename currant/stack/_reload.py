@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
 
-__all__ = ["Configuration", "Difference", "by_name", "difference", "in_order"]
+__all__ = ["Configuration", "Difference", "by_name", "difference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +66,6 @@ def _alone(command: Command, names: Mapping[str, Sequence[str]]) -> Command:
         for replica in names.get(name, [name])
     }
     return replace(command, name=str(command.name), after=after)
-
-
-def in_order(commands: Sequence[Command]) -> Sequence[Command]:
-    """Return the commands, each behind its dependencies."""
-    ordered: list[Command] = []
-    left = commands
-    while left:
-        names = {command.name for command in left}
-        first = [command for command in left if not names & command.after.keys()] or left
-        ordered += first
-        left = [command for command in left if command not in first]
-    return ordered
 
 
 def difference(before: Mapping[str, Command], after: Mapping[str, Command]) -> Difference:
