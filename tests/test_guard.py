@@ -59,7 +59,9 @@ options = json.loads(sys.argv[1])
 
 async def main():
     commands = {
-        name: Command.shell(line, stop_signal=options["signal"])
+        name: Command.shell(
+            line, stop_signal=options["signal"], new_session=options["new_session"]
+        )
         for name, line in options["commands"].items()
     }
     runner = Runner(commands, grace=options["grace"], orphan_guard=options["orphan_guard"])
@@ -88,6 +90,7 @@ class Host(Programs):
         signal: int = SIGTERM,
         orphan_guard: bool = True,
         fork: bool = False,
+        new_session: bool = True,
     ) -> subprocess.Popen[bytes]:
         """Start it with commands for the shell; `fork`: it forks a child without an exec."""
         return self.run(
@@ -97,6 +100,7 @@ class Host(Programs):
                 "signal": signal,
                 "orphan_guard": orphan_guard,
                 "fork": fork,
+                "new_session": new_session,
             }
         )
 
@@ -116,6 +120,19 @@ def test_commands_end_when_the_host_is_killed(host: Host, lifeline: Lifeline) ->
     lifeline.wait_for("a", "b", "c")
     killed.kill()
     assert lifeline.wait_for_end() == {"a", "b", "c"}
+
+
+@needs_proc
+def test_command_in_the_session_of_the_host_ends_with_its_jobs(
+    host: Host, lifeline: Lifeline
+) -> None:
+    """The guard ends its group, and the groups that a shell has made for its jobs."""
+    job = "import os, time; os.setpgrp(); os.write(9, b'job\\n'); time.sleep(9999)"
+    script = f'{lifeline.hold("shell")}; {sys.executable} -c "{job}" & {EXEC_FOREVER}'
+    killed = host.start({"a": script}, new_session=False)
+    lifeline.wait_for("shell", "job")
+    killed.kill()
+    assert lifeline.wait_for_end() == {"shell", "job"}
 
 
 def kill_when_up(host: subprocess.Popen[bytes]) -> None:

@@ -124,6 +124,23 @@ async def test_a_kill_ends_the_wait_for_a_change(tmp_path: Path, *, kills_job: b
     assert runner.results["true"].status == "succeeded"
 
 
+@pytest.mark.parametrize("script", [Script(exit=None), Script(exit=0)], ids=["runs", "has ended"])
+async def test_no_process_starts_for_a_change_after_a_kill(tmp_path: Path, script: Script) -> None:
+    """Stop beats restart, also a restart that is announced, and changes that go on."""
+    command = Command(["c"], watch=watching(tmp_path, "app"))
+    async with Runner([command], launcher=FakeLauncher(default=script)) as runner:
+        messages = aiter(runner)
+        await next_of(Started if script.exit is None else Exited, messages)
+        write(tmp_path / "app")
+        await next_of(Restarting, messages)
+        write(tmp_path / "app", "y")
+        runner.kill()
+        starts = runner["c"].attempts
+        with anyio.fail_after(LIMIT):
+            await runner.join()
+    assert runner["c"].attempts == starts
+
+
 async def test_a_command_that_was_killed_and_restarted_is_watched_again(tmp_path: Path) -> None:
     """A change after `Job.kill` starts nothing; after `Job.restart`, a change restarts again."""
     command = Command(["c"], watch=watching(tmp_path, "app"))
