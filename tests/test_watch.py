@@ -167,6 +167,16 @@ async def test_runner_reads_a_silent_command_with_no_task(read: list[StreamName]
     assert [type(message) for message in messages] == [Started, Exited]
 
 
+async def test_silent_commands_of_which_nobody_reads_need_no_task(read: list[StreamName]) -> None:
+    """Their messages enter a full channel at once, and a late reader gets all of them."""
+    async with Runner([["true"]] * 3, buffer_size=1) as runner:
+        await runner.join()
+        assert not read
+        messages = [message async for message in runner]
+    for kind in (Started, Exited):
+        assert len([message for message in messages if isinstance(message, kind)]) == 3
+
+
 async def test_launcher_without_a_watch_has_each_stream_read(read: list[StreamName]) -> None:
     """Another launcher need not know of output before it is read."""
     async with Runner({"a": "true"}, launcher=FakeLauncher(default=Script())):

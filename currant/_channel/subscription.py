@@ -82,19 +82,23 @@ class Subscription(ABC):
             self.wake()
 
     def put_nowait(self, message: BatchMessage) -> bool:
-        """Add `message` if there is room for it, and return whether nothing is left to do."""
-        if not self.accepts(message):
-            return False
-        if not self._is_closed:
-            if self._waiting_senders:
-                self._overtakes += 1
-            self._buffer.append(message)
-            self.wake()
+        """Add `message` if that needs no wait, and return whether nothing is left to do."""
+        if self._is_closed:
+            return True
+        if not self._may_enter(message):
+            if not self._may_discard:
+                return False
+            while not self._buffer.has_room(message):
+                self._discard_oldest()
+        if self._waiting_senders:
+            self._overtakes += 1
+        self._buffer.append(message)
+        self.wake()
         return True
 
     def accepts(self, message: BatchMessage) -> bool:
         """Return whether `put` would not wait."""
-        return self._is_closed or self._may_enter(message)
+        return self._is_closed or self._may_enter(message) or self._may_discard
 
     def take(self, max_bytes: int | None = None) -> tuple[Position, BatchMessage]:
         """Remove and return the oldest message and its position; there must be a message.
@@ -133,6 +137,11 @@ class Subscription(ABC):
         if not self._buffer.has_room(message):
             return False
         return not self._waiting_senders or self._may_overtake(message)
+
+    @property
+    def _may_discard(self) -> bool:
+        """Whether a message that finds no room may enter at once, in the place of the oldest."""
+        return not self._waiting_senders and self.abandoned
 
     def _may_overtake(self, message: BatchMessage) -> bool:
         return (
