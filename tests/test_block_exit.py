@@ -282,4 +282,6 @@ def test_a_second_interrupt_skips_the_rest_of_the_grace(
         program.send_signal(signal.SIGINT)
         lifeline.wait_for_end()
         _, errors = program.communicate(timeout=LIMIT)
-    assert errors.strip().endswith(b"KeyboardInterrupt")
+    # Python may warn, below the traceback, about a task that never began.
+    assert b"\nKeyboardInterrupt\n" in errors
+    assert program.returncode == -signal.SIGINT

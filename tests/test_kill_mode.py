@@ -41,9 +41,10 @@ def stop(*_):
     print("asked", flush=True)
 
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1) as pool:
+    signal.signal(signal.SIGTERM, stop)
+    default = (signal.SIGTERM, signal.SIG_DFL)
+    with ProcessPoolExecutor(1, initializer=signal.signal, initargs=default) as pool:
         task = pool.submit(work, sys.argv[1])
-        signal.signal(signal.SIGTERM, stop)
         print(task.result(), flush=True)
 """
 """A parent that waits for the task of its worker; SIGTERM would end the worker."""
