@@ -224,7 +224,7 @@ class KillBarrier:
             WrongLoopError: a task of another event loop has waited before.
         """
         # In this order: a thread that throws the barrier in between has the loop wake this task.
-        self._home.check("KillBarrier.wait")
+        self._home.check_thread("KillBarrier.wait")
         if self.thrown:
             await checkpoint()
             return

@@ -403,6 +403,13 @@ def test_options_and_defaults_match_the_contract() -> None:
     }
 
 
+def test_a_default_is_the_same_whether_it_is_given_or_not() -> None:
+    """A command does not check its defaults, so they must already have the form of the fields."""
+    given: Any = {"listen": [], "success_codes": [0], "after": [], "restart_with": []}
+    mappings: Any = {"env": {}, "resources": {}}
+    assert Command(["ls"], stop_signal="TERM", **given, **mappings) == Command(["ls"])
+
+
 def test_unfinished_lines_of_a_terminal_are_flushed_by_default() -> None:
     """With a pty the default is 0.1 s, which None turns off; the repr shows other values only."""
     assert flush_after_of(Command(["sh"])) is None

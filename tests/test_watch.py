@@ -222,12 +222,13 @@ async def test_silence_is_measured_for_streams_that_no_task_reads(read: list[Str
 async def test_send_nowait_gives_a_message_to_all_or_to_none() -> None:
     """If one subscription is full, the other does not get the message either."""
     channel = Channel(1)
-    feed = channel.subscribe()
+    feed, other = channel.subscribe(), channel.subscribe()
     batch = Batch("a", "stdout", b"1\n", 0.0)
     assert channel.send_nowait(batch)
     assert feed.receive_nowait() == batch
-    assert not channel.send_nowait(batch)  # The iterators over the Runner have not read it.
+    assert not channel.send_nowait(batch)  # The other sink has not read it.
     with pytest.raises(anyio.WouldBlock):
         feed.receive_nowait()
     channel.close()
     feed.close()
+    other.close()

@@ -24,32 +24,30 @@ class CapturedOutput:
 
     def __init__(self, capture: Capture | None) -> None:
         self._capture = capture
-        self._streams: dict[StreamName, _CapturedStream] = {}
-        if capture is not None:
-            self._streams = {
-                "stdout": _CapturedStream(capture.head, capture.tail),
-                "stderr": _CapturedStream(capture.head, capture.tail),
-            }
+        self._streams: dict[StreamName, _CapturedStream] = {}  # those with output
 
     def add(self, stream: StreamName, chunk: bytes) -> None:
         """Add a chunk that was read from `stream`."""
-        if stream in self._streams:
-            self._streams[stream].add(chunk)
+        if self._capture is None:
+            return
+        if stream not in self._streams:
+            self._streams[stream] = _CapturedStream(self._capture.head, self._capture.tail)
+        self._streams[stream].add(chunk)
 
     def get(self, stream: StreamName) -> bytes | None:
         """Return the bytes kept of `stream`; None if the caller asked for no capture."""
-        return self._streams[stream].kept() if stream in self._streams else None
+        if self._capture is None:
+            return None
+        return self._streams[stream].kept() if stream in self._streams else b""
 
     @property
     def omitted(self) -> Omitted:
         """The numbers of bytes that were not kept."""
-        if self._capture is None:
-            return NOTHING_OMITTED
-        stdout, stderr = self._streams["stdout"].omitted, self._streams["stderr"].omitted
-        if not stdout and not stderr:
+        counts = {stream: captured.omitted for stream, captured in self._streams.items()}
+        if self._capture is None or not any(counts.values()):
             return NOTHING_OMITTED
         # The head is full before anything is omitted, so both streams are cut in the same place.
-        return Omitted(stdout, stderr, after=self._capture.head)
+        return Omitted(counts.get("stdout", 0), counts.get("stderr", 0), after=self._capture.head)
 
 
 class _CapturedStream:

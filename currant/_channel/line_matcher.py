@@ -8,6 +8,7 @@ a moment (`match_unfinished`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from currant._values.line_pattern import Lines
@@ -43,10 +44,7 @@ class LineMatcher:
     def __init__(self, probes: Iterable[LineProbe]) -> None:
         self.waiting: list[LineProbe] = list(probes)
         self.undecided: set[StreamName] = set()
-        self._streams: dict[StreamName, _UnfinishedLine] = {
-            "stdout": _UnfinishedLine(),
-            "stderr": _UnfinishedLine(),
-        }
+        self._streams: dict[StreamName, _UnfinishedLine] = defaultdict(_UnfinishedLine)
 
     def add(self, stream: StreamName, chunk: bytes) -> bool:
         """Search `chunk`, which was read from `stream`; return whether a probe has matched."""

@@ -98,11 +98,9 @@ class Output:
         self.matched: bool = False
         self._capture = CapturedOutput(capture)
         self._transcript = Transcript(name) if transcript is None else transcript
+        self._line_limit = line_limit
         self._flush_after = flush_after
-        self._splitters: dict[StreamName, FlushingSplitter] = {
-            "stdout": FlushingSplitter(line_limit, flush_after),
-            "stderr": FlushingSplitter(line_limit, flush_after),
-        }
+        self._splitters: dict[StreamName, FlushingSplitter] = {}  # of the streams that are read
         self._read_at = 0.0
         self._make_batch = batches_with_limit(line_limit)
         self._tail = Tail(line_limit)
@@ -234,7 +232,8 @@ class Output:
 
     async def _send_lines(self, source: ByteReceiveStream, stream: StreamName) -> None:
         """Send lines until the stream ends, then the rest of the last line."""
-        splitter = self._splitters[stream]
+        splitter = FlushingSplitter(self._line_limit, self._flush_after)
+        self._splitters[stream] = splitter
         while (chunk := await self._receive(source, stream, splitter)) is not None:
             self._read_at = now = time.time()
             if chunk := self._within_limit(chunk):

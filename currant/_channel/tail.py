@@ -7,7 +7,6 @@ The pieces of a line that came in several batches are joined again.
 
 from __future__ import annotations
 
-from collections import deque
 from copy import copy
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -41,8 +40,7 @@ class Tail:
 
     def __init__(self, line_limit: int = MAX_LINE) -> None:
         self._make_batch = batches_with_limit(line_limit)
-        # Each batch has at least one line, so TAIL_LINES batches are enough.
-        self._batches: deque[_End] = deque(maxlen=TAIL_LINES)
+        self._batches: list[_End] = []
 
     def add(self, batch: Batch) -> None:
         """Add a batch that was read; keep only the end of its data."""
@@ -57,6 +55,7 @@ class Tail:
                 end = joined[-TAIL_BYTES:]
                 is_cut = is_cut or begun_is_cut or len(end) < len(joined)
         self._batches.append((batch.command, batch.stream, end, is_cut, batch.time))
+        del self._batches[:-TAIL_LINES]  # Each batch has at least one line.
 
     def lines(self, unfinished: Iterable[Batch] = ()) -> tuple[Line, ...]:
         """Return the last lines, oldest first.

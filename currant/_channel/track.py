@@ -65,6 +65,10 @@ class Place:
         return Place(self.offset, self.number)
 
 
+_NO_CHUNKS: deque[Chunk] = deque()
+"""The chunks of a stream without output: a deque takes 760 bytes, and many commands are silent."""
+
+
 class Track:
     """The last chunks of one stream.
 
@@ -77,7 +81,7 @@ class Track:
     __slots__ = ("_begins_attempt", "_first", "_size", "chunks", "end", "has_ended")
 
     def __init__(self) -> None:
-        self.chunks: deque[Chunk] = deque()
+        self.chunks: deque[Chunk] = _NO_CHUNKS
         self.end: int = 0
         self.has_ended: bool = False
         self._begins_attempt = True
@@ -101,6 +105,8 @@ class Track:
                 self._size += len(data)
                 self.end += len(data)
                 return
+        if chunks is _NO_CHUNKS:
+            self.chunks = chunks = deque()
         chunks.append(Chunk(order, self.end, data, time, begins_attempt))
         self._size += len(data)
         self.end += len(data)

@@ -110,7 +110,7 @@ class Child:
         # Each step says why it is safe.
         self._process = popen(spec.argv, _steps_before_exec(spec), **spec.options())
         self.pid = self._process.pid
-        self._wait_lock = anyio.Lock(fast_acquire=True)
+        self._wait_lock: anyio.Lock | None = None  # as soon as a task waits
         self._closed = False
         self.is_status_lost: bool = False
         self.usage: Usage | None = None
@@ -140,6 +140,8 @@ class Child:
         Cancellation: harmless.
         """
         while (returncode := self.returncode) is None:
+            if self._wait_lock is None:
+                self._wait_lock = anyio.Lock(fast_acquire=True)
             async with self._wait_lock:  # An event loop lets one task at a time wait for a file.
                 if self.returncode is None:
                     await self._wait_for_change()
@@ -163,7 +165,7 @@ class Child:
         with no_fork:
             pidfd, self.pidfd = self.pidfd, None
             if pidfd is not None:
-                if self._wait_lock.locked():
+                if self._wait_lock is not None and self._wait_lock.locked():
                     anyio.notify_closing(pidfd)
                 os.close(pidfd)
 

@@ -250,7 +250,7 @@ class LocalLauncher:
         words = _words_to_run(command, credentials, admission)
         stdio = _open_stdio(command)
         expecting = self._guard.expecting(run) if may_stay else nullcontext()
-        with expecting, stdio.child_ends() as (stdin, stdout, stderr):
+        with expecting, stdio as (stdin, stdout, stderr):
             if credentials is not None and credentials.user is not None:
                 stdio.give_to(credentials.user)
             spec = SpawnSpec(

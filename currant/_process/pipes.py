@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ from currant._system.forks import close_in_forks, no_fork
 from currant._system.terminal import end_of_file_character, open_terminal, resize_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from currant._values.lines import StreamName
 
@@ -309,7 +308,8 @@ class TerminalInput(InputPipe):
 class Stdio:
     """The stdin, stdout and stderr of a child, and our ends of them.
 
-    Keep it for as long as our ends are open: it closes them in forks.
+    A child is started in a ``with`` block.  Keep the object for as long as our ends are open: it
+    closes them in forks.
 
     Attributes:
         stdin: our end of the child's stdin; None if we do not write to it.
@@ -329,19 +329,19 @@ class Stdio:
         self._created: list[int] = []  # of the child's ends, those that are not a file
         close_in_forks(self)
 
-    @contextmanager
-    def child_ends(self) -> Generator[tuple[int, int, int]]:
-        """Give the child's stdin, stdout and stderr to a start, and close them afterwards.
+    def __enter__(self) -> tuple[int, int, int]:
+        """Give the child's stdin, stdout and stderr to a start."""
+        return self._child_ends[0], self._child_ends[1], self._child_ends[-1]
 
-        The child has copies by then, and the output could not end while we hold the original.  If
-        the start fails, our ends are closed as well.
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Close the child's ends; if the start has failed, ours as well.
+
+        The child has copies by then, and the output could not end while we hold the original.
         """
-        try:
-            yield self._child_ends[0], self._child_ends[1], self._child_ends[-1]
-        except BaseException:
+        if error is None:
+            self._close_child_ends()
+        else:
             self.close()
-            raise
-        self._close_child_ends()
 
     def give_to(self, user: int) -> None:
         """Make a user the owner of the pipes or the terminal, if called before the start.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
@@ -101,6 +100,7 @@ class Attempt:
 
     Attributes:
         number: counts from 1; 0 before the launch.
+        output: the output of the process.
         host: the host of the process; None: this machine, or there was no process yet.
         exit: how the leader exited; None before.
         error: why the attempt has failed, if the exit does not say so.
@@ -123,17 +123,17 @@ class Attempt:
         self._stop_request: StopRequest | None = None
         self._was_interrupted = False
         self._size: Pty | None = None  # asked for while there was no process
-
-    # These are made when they are first needed.  For most commands, the process runs by then, so
-    # making them delays nothing.
-
-    @cached_property
-    def output(self) -> Output:
-        """The output of the process."""
-        command, context = self._command, self._context
-        return Output(
+        self._input = StandardInput(command)
+        self._stop_command = StopCommand(command, context.launcher)
+        self._announcer = Announcer(context)
+        capture = as_capture(context.policies.capture)
+        spill = None if capture is None else capture.spill_of(command.name)
+        self._spill = None
+        if spill is not None:
+            self._spill = SpillFile(command.name, spill, self.on_output_fault)
+        self.output: Output = Output(
             command.name,
-            as_capture(context.policies.capture),
+            capture,
             () if command.ready is None else command.ready.line_probes,
             context.send,
             line_limit=command.line_limit,
@@ -144,29 +144,7 @@ class Attempt:
             on_fault=self.on_output_fault,
             transcript=context.transcript,
         )
-
-    @cached_property
-    def _spill(self) -> SpillFile | None:
-        capture = as_capture(self._context.policies.capture)
-        path = None if capture is None else capture.spill_of(self._command.name)
-        return None if path is None else SpillFile(self._command.name, path, self.on_output_fault)
-
-    @cached_property
-    def _health(self) -> Health:
-        context = self._context
-        return Health(self._command, context.launcher, self.output, context.change, self)
-
-    @cached_property
-    def _input(self) -> StandardInput:
-        return StandardInput(self._command)
-
-    @cached_property
-    def _stop_command(self) -> StopCommand:
-        return StopCommand(self._command, self._context.launcher)
-
-    @cached_property
-    def _announcer(self) -> Announcer:
-        return Announcer(self._context)
+        self._health = Health(command, context.launcher, self.output, context.change, self)
 
     @property
     def pid(self) -> int | None:

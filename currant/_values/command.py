@@ -58,7 +58,7 @@ from currant._values.policies import (
     check_terminal_is_kept,
 )
 from currant._values.probe import Probe
-from currant._values.resources import checked_resources
+from currant._values.resources import NO_RESOURCES, checked_resources
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 from currant._values.standard_files import (
     File,
@@ -391,58 +391,25 @@ class Command(LaunchSpec):
         line_limit: int = MAX_LINE,
         flush_after: float | Literal["auto"] | None = "auto",
     ) -> None:
+        options = locals()
         words = _checked_argv(argv)
         if name is None or isinstance(name, DefaultName):
             name = DefaultName(basename(words[0].rstrip("/")) or words[0])
         else:
             _check_name(name)
-        with naming(name):
-            _set_fields(
-                self,
-                argv=words,
-                name=name,
-                cwd=None if cwd is None else checked_path("cwd", cwd),
-                env=checked_env(env),
-                inherit_env=inherit_env,
-                stdout=checked_stdout(stdout),
-                stderr=checked_stderr(stderr),
-                stdin=_checked_stdin(stdin),
-                pty=_checked_pty(pty),
-                new_session=new_session,
-                wrap=None if wrap is None else checked_words("wrap", wrap),
-                umask=umask,
-                user=user,
-                group=group,
-                extra_groups=_checked_groups(extra_groups),
-                limits=limits,
-                nice=nice,
-                listen=checked_listeners(listen),
-                success_codes=_checked_codes(success_codes),
-                capture=capture,
-                restart=restart,
-                kill_others_on=kill_others_on,
-                stop_command=_checked_stop_command(stop_command),
-                stop_signal=checked_signal("stop_signal", stop_signal),
-                grace=grace,
-                kill_mode=kill_mode,
-                leftovers=leftovers,
-                host=host,
-                resources=checked_resources(resources),
-                ready=ready,
-                alive=alive,
-                failure_threshold=failure_threshold,
-                after=_checked_after(after),
-                watch=checked_watch(watch),
-                restart_with=_checked_names("restart_with", restart_with),
-                timeout=timeout,
-                idle_timeout=idle_timeout,
-                max_output=max_output,
-                replicas=replicas,
-                color=color,
-                line_limit=line_limit,
-                flush_after=flush_after,
-            )
-            self._check_options()
+        # Defaults are in order.  Most options of most commands have them.
+        given = {
+            key: options[key]
+            for key, default in _DEFAULTS.items()
+            if options[key] is not default and key != "name"
+        }
+        _fill(self, _USUAL)
+        _set_fields(self, {**given, "argv": words, "name": name})
+        if given:
+            with naming(name):
+                checked = {key: check(given[key]) for key, check in _CHECKS.items() if key in given}
+                _set_fields(self, checked)
+                self._check_options()
 
     def _check_options(self) -> None:
         check_flag("inherit_env", self.inherit_env)
@@ -637,28 +604,21 @@ def _copied(command: Command, **changes: object) -> Command:
     The copy is not checked again: that takes 5 µs, `dataclasses.replace` takes 15 µs.
     """
     copied = object.__new__(Command)
-    for name, value in zip(_FIELDS, _values_of(command), strict=True):
-        object.__setattr__(copied, name, value)
-    _set_fields(copied, **changes)
+    _fill(copied, _values_of(command))
+    _set_fields(copied, changes)
     return copied
 
 
-def _set_fields(command: Command, **values: object) -> None:
-    """Set the fields of a frozen command that is being built."""
+def _fill(command: Command, values: Iterable[object]) -> None:
+    """Set all fields of a frozen command that is being built."""
+    for set_field, value in zip(_SETTERS, values, strict=True):
+        set_field(command, value)
+
+
+def _set_fields(command: Command, values: Mapping[str, object]) -> None:
+    """Set some fields of a frozen command that is being built."""
     for name, value in values.items():
         object.__setattr__(command, name, value)
-
-
-_FIELDS = tuple(spec.name for spec in fields(Command))
-
-_values_of: Callable[[Command], tuple[object, ...]] = attrgetter(*_FIELDS)
-
-_DEFAULTS: Mapping[str, object] = {
-    parameter.name: parameter.default
-    for parameter in signature(Command).parameters.values()
-    if parameter.default is not Parameter.empty
-}
-"""The default of each parameter of `Command`, by name."""
 
 
 def _checked_argv(argv: object) -> tuple[str, ...]:
@@ -851,3 +811,44 @@ def _checked_after(after: object) -> Mapping[str, Condition | None]:
                 f"'ended', not {condition!r}"
             )
     return MappingProxyType(cast("dict[str, Condition | None]", needs))
+
+
+_FIELDS = tuple(spec.name for spec in fields(Command))
+
+_SETTERS: tuple[Callable[[Command, object], None], ...] = tuple(
+    getattr(Command, name).__set__ for name in _FIELDS
+)
+
+_values_of: Callable[[Command], tuple[object, ...]] = attrgetter(*_FIELDS)
+
+_DEFAULTS: dict[str, object] = {
+    parameter.name: parameter.default
+    for parameter in signature(Command).parameters.values()
+    if parameter.default is not Parameter.empty
+}
+"""The default of each parameter of `Command`, by name."""
+
+_USUAL = tuple(
+    (_DEFAULTS | {"after": _NO_NEEDS, "resources": NO_RESOURCES}).get(name) for name in _FIELDS
+)
+"""The value of each field if no option is given; the name and the words take another."""
+
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "cwd": partial(checked_path, "cwd"),
+    "env": checked_env,
+    "stdout": checked_stdout,
+    "stderr": checked_stderr,
+    "stdin": _checked_stdin,
+    "pty": _checked_pty,
+    "wrap": partial(checked_words, "wrap"),
+    "extra_groups": _checked_groups,
+    "listen": checked_listeners,
+    "success_codes": _checked_codes,
+    "stop_command": _checked_stop_command,
+    "stop_signal": partial(checked_signal, "stop_signal"),
+    "resources": checked_resources,
+    "after": _checked_after,
+    "watch": checked_watch,
+    "restart_with": partial(_checked_names, "restart_with"),
+}
+"""How an option is checked, and brought into the form in which its field keeps it."""
