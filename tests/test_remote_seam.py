@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from currant import (
     PIPE,
@@ -23,6 +24,7 @@ from currant import (
     ready,
     run_process,
 )
+from currant._process.launcher import Activity
 from tests.agents import over_pipe
 from tests.ports import free_port
 from tests.pythons import OLDEST_AND_OWN, path_of
@@ -36,6 +38,45 @@ if TYPE_CHECKING:
     from currant.ready import Probe
 
 pytestmark = [pytest.mark.anyio, needs_proc]
+
+
+# ---- the wait for the first output ----
+
+
+@pytest.mark.parametrize(
+    ("script", "begun", "ended"),
+    [
+        ("true", [], ["stderr", "stdout"]),
+        ("echo", ["stdout"], ["stderr"]),
+        ("echo >&2", ["stderr"], ["stdout"]),
+        ("echo; echo >&2", ["stderr", "stdout"], []),
+    ],
+)
+async def test_watch_tells_streams_with_output_from_silent_ones(
+    script: str, begun: list[str], ended: list[str]
+) -> None:
+    """Each stream is reported once; the exit may come before, because no output holds it up."""
+    seen = Activity(has_exited=False, begun=(), ended=())
+    with anyio.fail_after(LIMIT):
+        async with over_pipe() as launcher:
+            watch = (await launcher.launch(Command.shell(script, name="a"))).watch
+            while not (seen.has_exited and len(seen.begun + seen.ended) == 2):
+                new = await watch.next()
+                seen = Activity(new.has_exited, seen.begun + new.begun, seen.ended + new.ended)
+                await checkpoint()  # After the exit, `next` does not wait.
+    assert (sorted(seen.begun), sorted(seen.ended)) == (begun, ended)
+
+
+async def test_exit_that_overtakes_output_loses_nothing() -> None:
+    """Then each stream gets a task, which reads what still comes."""
+    command = Command.shell("seq 30000; seq 30000 >&2", capture=True)
+    with anyio.fail_after(LIMIT):
+        async with Runner([command] * 3, launcher=over_pipe()) as runner:
+            await runner.join()
+    for result in runner.results.values():
+        for output in (result.stdout, result.stderr):
+            assert output is not None
+            assert output.count(b"\n") == 30000
 
 
 # ---- the check before the first start ----

@@ -40,9 +40,16 @@ __all__ = [
 _LIMITS = ("memory", "cpu_time", "file_size", "open_files", "processes", "core")
 
 
+_DEFAULTS = {each.name: getattr(LaunchSpec(()), each.name) for each in fields(LaunchSpec)}
+
+
 def encode_spec(spec: LaunchSpec) -> dict[str, Any]:
-    """Return a spec without open files as a dict that JSON can hold."""
-    return {each.name: _encode(getattr(spec, each.name)) for each in fields(LaunchSpec)}
+    """Return a spec without open files as a dict that JSON can hold; it lacks the defaults."""
+    return {
+        name: _encode(value)
+        for name, default in _DEFAULTS.items()
+        if (value := getattr(spec, name)) != default
+    }
 
 
 def decode_spec(body: dict[str, Any]) -> LaunchSpec:

@@ -13,7 +13,7 @@ tests/launcher_contract.py checks for each launcher:
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from currant._values.errors import CommandError
 from currant._values.shutdown_limits import ShutdownLimits
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
-    from currant._process.watch import Watch
     from currant._values.answer import Answer
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec, SignalTarget
+    from currant._values.lines import StreamName
     from currant._values.messages import HostMessage
     from currant._values.usage import Usage
 
 __all__ = [
+    "Activity",
     "Checker",
     "Exchanger",
     "Holder",
@@ -44,6 +45,7 @@ __all__ = [
     "Outlived",
     "Placing",
     "Process",
+    "ProcessWatch",
     "Resizable",
     "Sweeper",
     "Watched",
@@ -172,12 +174,40 @@ class Exchanger(Protocol):
         ...
 
 
+class Activity(NamedTuple):
+    """What has happened since the last look at a process.
+
+    Attributes:
+        has_exited: whether the process itself has exited.
+        begun: the streams that have output, for the first time.
+        ended: the streams that have ended without any output.
+    """
+
+    has_exited: bool
+    begun: tuple[StreamName, ...]
+    ended: tuple[StreamName, ...]
+
+
+class ProcessWatch(Protocol):
+    """Watches a process until its exit, and each of its streams until the first output."""
+
+    async def next(self) -> Activity:
+        """Wait until something has happened, and return it; each stream is reported once.
+
+        Cancellation: harmless.
+
+        Raises:
+            anyio.ClosedResourceError: the process was closed.
+        """
+        ...
+
+
 @runtime_checkable
 class Watched(Protocol):
     """A process whose exit and first output can be waited for in one task."""
 
     @property
-    def watch(self) -> Watch | None:
+    def watch(self) -> ProcessWatch | None:
         """Watches the process, for one task; None if that is not possible."""
         ...
 

@@ -12,10 +12,11 @@ for a pipe, so this takes one registration in place of three.
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import anyio
 
+from currant._process.launcher import Activity
 from currant._system.forks import close_in_forks, no_fork
 
 if TYPE_CHECKING:
@@ -24,21 +25,7 @@ if TYPE_CHECKING:
     from currant._process.pipes import OutputPipe
     from currant._values.lines import StreamName
 
-__all__ = ["Activity", "Watch"]
-
-
-class Activity(NamedTuple):
-    """What has happened since the last look at a process.
-
-    Attributes:
-        has_exited: whether the process itself has exited.
-        begun: the streams that have output, for the first time.
-        ended: the streams that have ended without any output.
-    """
-
-    has_exited: bool
-    begun: tuple[StreamName, ...]
-    ended: tuple[StreamName, ...]
+__all__ = ["Watch"]
 
 
 class Watch:
@@ -61,13 +48,9 @@ class Watch:
             self._epoll.register(fd, select.EPOLLIN)
 
     async def next(self) -> Activity:
-        """Wait until something has happened, and return it; each stream is reported once.
+        """Return what has happened; see `ProcessWatch.next`.
 
         Not a checkpoint if something has happened already.
-        Cancellation: harmless.
-
-        Raises:
-            anyio.ClosedResourceError: the watch was closed.
         """
         while True:
             if self._epoll.closed:

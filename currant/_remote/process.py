@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 from currant._agent.frames import MAX_OUTPUT, FrameError, Kind, get
 from currant._agent.spec import decode_answer, decode_exit, decode_usage
 from currant._remote.credit import Window
+from currant._remote.watch import RemoteWatch
 from currant._remote.words import plain
 from currant._synchronization import Notifier
 from currant._values.errors import HostLostError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from currant._values.answer import Answer
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec, SignalTarget
+    from currant._values.lines import StreamName
     from currant._values.usage import Usage
 
 __all__ = ["RemoteOutput", "RemoteProcess"]
@@ -41,11 +43,21 @@ class RemoteOutput(ByteReceiveStream):
     def __init__(self, process: RemoteProcess, stream: int) -> None:
         self._process = process
         self._stream = stream
+        self._change = process.change
         self._window = Window(process.peer.budget)
         self._chunks: deque[memoryview] = deque()
         self._has_ended = False
         self._is_closed = False
-        self._change = Notifier()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there are bytes to receive."""
+        return bool(self._chunks)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended, and nothing is left to receive."""
+        return self._has_ended and not self._chunks
 
     async def receive(self, max_bytes: int = MAX_OUTPUT) -> bytes:
         """Return the next bytes, at most `max_bytes`; wait for the first one."""
@@ -188,6 +200,7 @@ class RemoteProcess:
         stdout: the stdout; None if that is a file.
         stderr: the stderr; None if that is a file, or goes to stdout.
         usage: the processor time and the memory that the process has used; see `Measured`.
+        change: is notified when there is output, when a stream ends, and at the exit.
         started: set when the start has succeeded or failed, or the host is lost.
         closed: set when no process is left, or the host is lost.
         failure: why the start failed; None if it did not.
@@ -198,6 +211,7 @@ class RemoteProcess:
         self.peer = peer
         self.host: str = peer.host
         self.pid: int = 0
+        self.change = Notifier()
         streams = read_streams(spec)
         is_terminal = bool(spec.pty)
         self.stdin = RemoteInput(self, is_terminal=is_terminal) if has_input(spec) else None
@@ -212,6 +226,7 @@ class RemoteProcess:
         self._exit: Exit | None = None
         self._is_gone = False  # whether the group is empty, so that there is nothing to stop
         self._lost: str | None = None
+        self._watch: RemoteWatch | None = None
 
     def __repr__(self) -> str:
         return f"<RemoteProcess {self._name!r} on {self.host} pid={self.pid}>"
@@ -222,6 +237,18 @@ class RemoteProcess:
         return self._lost is not None and (self._exit is None or not self._is_gone)
 
     # ---- the seam ----
+
+    @property
+    def watch(self) -> RemoteWatch:
+        """Watches the process; see `Watched`."""
+        if self._watch is None:
+            streams: dict[StreamName, RemoteOutput | None] = {
+                "stdout": self.stdout,
+                "stderr": self.stderr,
+            }
+            read = {name: stream for name, stream in streams.items() if stream is not None}
+            self._watch = RemoteWatch(self._exited, read, self.change)
+        return self._watch
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited; see `Process.wait`."""
@@ -359,12 +386,16 @@ class RemoteProcess:
             if output is not None:
                 output.end()
         self.started.set()
-        self._exited.set()
+        self._note_end()
         self.closed.set()
 
     def _note_exit(self, end: Exit) -> None:
         self._exit = end
+        self._note_end()
+
+    def _note_end(self) -> None:
         self._exited.set()
+        self.change.notify_all()
 
     def _known_exit(self) -> Exit:
         """Return the exit of a process whose group is gone.

@@ -9,6 +9,7 @@ from currant._remote.process import RemoteProcess
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from currant._process.launcher import ProcessWatch
     from currant._process.local import LocalProcess
     from currant._values.answer import Answer
     from currant._values.exit import Exit
@@ -70,6 +71,11 @@ class PlacedProcess:
 
     def __repr__(self) -> str:
         return f"<PlacedProcess {self._process!r}>"
+
+    @property
+    def watch(self) -> ProcessWatch | None:
+        """Watches the process; see `Watched`."""
+        return self._process.watch
 
     @property
     def usage(self) -> Usage | None:

@@ -1,0 +1,65 @@
+"""`RemoteWatch`: one wait for the exit of a process on another host, and for its first output.
+
+It stands for the same as `currant._process.watch.Watch`, and spares a task for each stream.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from currant._process.launcher import Activity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import anyio
+
+    from currant._synchronization import Notifier
+    from currant._values.lines import StreamName
+
+__all__ = ["RemoteWatch"]
+
+
+class Source(Protocol):
+    """An output stream of a process on another host."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there are bytes to receive."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended, and nothing is left to receive."""
+        ...
+
+
+class RemoteWatch:
+    """Watches a process until its exit, and each of its streams until the first output.
+
+    Args:
+        exited: is set at the exit of the process, or when its host is lost.
+        streams: the streams, by name.
+        change: is notified when one of them has output, or has ended, and at the exit.
+    """
+
+    def __init__(
+        self, exited: anyio.Event, streams: Mapping[StreamName, Source], change: Notifier
+    ) -> None:
+        self._exited = exited
+        self._streams = dict(streams)
+        self._change = change
+
+    async def next(self) -> Activity:
+        """Return what has happened; see `ProcessWatch.next`.
+
+        Not a checkpoint if something has happened already.
+        """
+        while True:
+            begun = tuple(name for name, stream in self._streams.items() if stream.has_begun)
+            ended = tuple(name for name, stream in self._streams.items() if stream.is_over)
+            if begun or ended or self._exited.is_set():
+                for name in (*begun, *ended):
+                    del self._streams[name]
+                return Activity(self._exited.is_set(), begun, ended)
+            await self._change.wait()
