@@ -76,6 +76,7 @@ def main() -> None:
         sys.exit("currant: the command line needs an extra: pip install 'currant[cli]'")
     except KeyboardInterrupt:
         die_of(signals.SIGINT)
+    gc.freeze()  # The modules stay until the end, so no later search for cycles needs to see them.
     run_command_line()
 
 

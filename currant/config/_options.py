@@ -15,7 +15,6 @@ from currant._values.launch_spec import SILENT, Pty
 from currant._values.limits import Limits
 from currant._values.restart import RestartPolicy
 from currant._values.watch import Watch
-from currant.config._probes import probe_from_table, probe_from_text
 from currant.sinks import check_style
 from currant.sinks._templates import NO_TEXTS, Templates
 
@@ -49,6 +48,9 @@ def _path(path: str, folder: str) -> str:
 
 
 def _probe(value: str | Mapping[str, Any], _: str) -> Probe:
+    # Most commands have no probe, and making the classes of probes takes 5 ms.
+    from currant.config._probes import probe_from_table, probe_from_text  # noqa: PLC0415
+
     return probe_from_text(value) if isinstance(value, str) else probe_from_table(value)
 
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
 
 from currant.stack._errors import RequestError
 
@@ -65,13 +64,11 @@ MAX_SIZE = 0xFFFF
 """The most rows or columns of a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class List:
+class List(NamedTuple):
     """List all commands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Logs:
+class Logs(NamedTuple):
     """Send the output that is kept, and with `follow` later output, too.
 
     Attributes:
@@ -89,15 +86,13 @@ class Logs:
     events: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Start commands that have ended, and wait until they are ready."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """Stop commands, dependents first, and wait until they have ended.
 
     Attributes:
@@ -109,15 +104,13 @@ class Stop:
     now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(NamedTuple):
     """Restart commands, and wait until they are ready; without names all that have not ended."""
 
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """Send a signal to the process group of a command, or to its leader alone."""
 
     name: str
@@ -125,8 +118,7 @@ class Signal:
     to: Literal["group", "leader"] = "group"
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Wait until commands are ready, or have ended.
 
     Attributes:
@@ -140,16 +132,14 @@ class Wait:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Write bytes to the stdin of a command."""
 
     name: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Attach:
+class Attach(NamedTuple):
     """Connect the client to a command: send the output, and pass on the keys that are typed.
 
     Attributes:
@@ -163,15 +153,13 @@ class Attach:
     columns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
+class Reload(NamedTuple):
     """Read the configuration again, send the difference, and with `apply` apply the difference."""
 
     apply: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Down:
+class Down(NamedTuple):
     """Stop all commands and end the stack.
 
     Attributes:
@@ -186,15 +174,13 @@ Request: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """Bytes that were typed at an attached terminal."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Resize:
+class Resize(NamedTuple):
     """The new size of an attached terminal."""
 
     rows: int
