@@ -47,6 +47,51 @@ def test_python_m_currant_equals_the_currant_script() -> None:
     assert shown == [(7, b"a | out\n", b"a | err\ncurrant: a: exit code 7\n")] * 2
 
 
+IMPORTED = """
+import os, sys
+from currant.cli import main
+def end(status):
+    print("\\n", *sys.modules, flush=True)
+    leave(status)
+leave, os._exit = os._exit, end
+sys.argv = ["currant", *sys.argv[1:]]
+main()
+"""
+"""Runs a command line, and prints the modules that it has imported."""
+
+FEW_NEED = {
+    *("difflib", "json", "logging.handlers", "shutil"),
+    *("dotenv", "importlib.metadata", "pydantic", "rich", "watchfiles"),
+    *("currant._remote", "currant.hosts", "currant.ready", "currant.sinks._directory"),
+    *("currant.sinks._json", "currant.testing", "currant.view"),
+}
+"""What a command line without the option in question must not import, because it takes long."""
+
+
+def imported(folder: Path, *words: str) -> set[str]:
+    """Return the modules that a command line imports, in a folder with a configuration."""
+    (folder / "currant.toml").write_text('[commands]\na = "true"\nb = "true"\n')
+    script = [sys.executable, "-c", IMPORTED, *words]
+    env = {**environment(), "PYTHONPATH": str(ROOT)}
+    shown = subprocess.check_output(script, cwd=folder, env=env, text=True, timeout=LIMIT)
+    return set(shown.splitlines()[-1].split())
+
+
+def test_run_imports_only_what_it_needs(tmp_path: Path) -> None:
+    """`currant run` starts at once: what reads files, and talks to clients, is not imported."""
+    modules = imported(tmp_path, "run", "--quiet", "true")
+    assert "currant._supervisor.runner" in modules
+    others = {"tomllib", "currant.stack", "currant.config._load", "currant.config._problems"}
+    assert modules & (FEW_NEED | others) == set()
+
+
+def test_start_imports_only_what_it_needs(tmp_path: Path) -> None:
+    """`currant start` needs JSON, for the schema and the socket, and nothing else that takes long."""
+    modules = imported(tmp_path, "start", "--quiet")
+    assert {"currant.config._load", "currant.stack._server"} <= modules
+    assert modules & FEW_NEED == {"json"}
+
+
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_lists_the_options(run: Run, option: str) -> None:
     """`--help` lists the options, explains the exit status and starts no command."""

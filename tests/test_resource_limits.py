@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import sys
 from dataclasses import FrozenInstanceError, asdict, replace
 from signal import SIGXCPU, SIGXFSZ
@@ -226,7 +227,7 @@ async def test_system_without_the_program_is_told(
     options: dict[str, Any], program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On macOS, and in small containers, there is no `prlimit`."""
-    monkeypatch.setattr(prefix, "which", lambda program, path=None: None)
+    monkeypatch.setattr(shutil, "which", lambda program, path=None: None)
     on_entry, on_launch = await refusals(Command(["true"], **options))
     assert f"command 'true': this system lacks the program '{program}' of " in on_entry
     assert f"cannot start 'true': this system lacks the program '{program}' of " in on_launch

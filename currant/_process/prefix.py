@@ -17,7 +17,6 @@ it can be known: a missing program, a limit above the hard limit, a missing priv
 from __future__ import annotations
 
 import os
-from shutil import which
 from typing import TYPE_CHECKING
 
 from currant._system.rlimits import hard_limit, may_have_niceness, niceness_after
@@ -89,6 +88,9 @@ def _limit(name: str, value: int) -> str:
 
 
 def _find(program: str, package: str, what: str) -> str:
+    # `shutil` imports what reads archives, which takes 2 ms, and few commands have limits.
+    from shutil import which  # noqa: PLC0415
+
     path = which(program) or which(program, path=FOLDERS)
     if path is None:
         raise SetupError(

@@ -12,7 +12,7 @@ from currant._values.errors import CommandError
 from currant.cli._env import output_variables
 from currant.cli._selection import without_output_of
 from currant.cli._view import wants_keys
-from currant.sinks import DEFAULT_PREFIX, ConsoleSink, DirectorySink, JSONSink
+from currant.sinks import DEFAULT_PREFIX, ConsoleSink
 from currant.sinks._files import is_same_place, terminal_columns
 from currant.sinks._templates import label_columns, line_of
 
@@ -142,6 +142,8 @@ def build_display(
     if len(formats) > 1:
         raise CommandError(f"{' and '.join(formats)} cannot be combined")
     if options["json"]:
+        from currant.sinks import JSONSink  # noqa: PLC0415 - for --json alone
+
         return without_output_of(JSONSink(log or sys.stdout), hidden)
     mode: Literal["line", "raw", "group", "same"] = "line"
     for each in MODES:
@@ -218,6 +220,8 @@ def log_sinks(
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--log-dir {folder}: {error.strerror}") from error
+    from currant.sinks import DirectorySink  # noqa: PLC0415 - for --log-dir alone
+
     plain = color != "always"
     backups = 0 if size is None else LOG_BACKUPS
     sink = DirectorySink(folder, size, backups, on_error="warn", plain=plain, by_host=by_host)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 from itertools import chain
 from types import MappingProxyType
@@ -61,6 +60,8 @@ class LazyGroup(click.Group):
         name, names = args[0], self.list_commands(ctx)
         is_typed = not ctx.resilient_parsing  # The completion of a shell wants no error.
         if is_typed and name not in names and not name.startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - for errors only
+
             close = get_close_matches(name, names, 1)
             hint = f"; did you mean '{ctx.command_path} {close[0]}'?" if close else ";"
             ctx.fail(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -146,6 +145,8 @@ def _read_package(shortcut: str, folder: str) -> _Package:
     Raises:
         CommandError: there is no such file, or it cannot be read.
     """
+    import json  # noqa: PLC0415 - few command lines have a shortcut
+
     for path in _candidates(folder):
         try:
             content = json.loads(path.read_bytes())

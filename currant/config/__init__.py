@@ -14,22 +14,35 @@ No step stops at the first mistake: all of them come together, as `_problems`.  
 tables from arrays, and writes a value in one line.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
+from importlib import import_module as _import_module
 
-from currant.config._config import Config
-from currant.config._problems import ConfigError, Problem
-from currant.config._schema import read_schema
-
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
+    from currant.config._config import Config
     from currant.config._load import load
+    from currant.config._problems import ConfigError, Problem
+    from currant.config._schema import read_schema
 
 __all__ = ["Config", "ConfigError", "Problem", "load", "read_schema"]
 
+_HOMES = {
+    "Config": "currant.config._config",
+    "ConfigError": "currant.config._problems",
+    "Problem": "currant.config._problems",
+    "load": "currant.config._load",
+    "read_schema": "currant.config._schema",
+}
+"""The module of each name; the imports above are for type checkers alone."""
+
 
 def __getattr__(name: str) -> object:
-    """Import `load` at its first use: ``currant run`` needs files of variables alone."""
-    if name != "load":
+    """Import a name when it is first used: ``currant run`` needs files of variables alone."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from currant.config._load import load  # noqa: PLC0415
+    globals()[name] = value = getattr(_import_module(_HOMES[name]), name)
+    return value
 
-    return load
+
+def __dir__() -> list[str]:
+    """Return the names, used or not."""
+    return sorted({*globals(), *__all__})

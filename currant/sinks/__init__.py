@@ -11,20 +11,26 @@ To read the package: `_threaded` is the base of the sinks, `_files` writes bytes
 `_formatter` turns messages into text, with `_templates` (labels and texts), `_events` (a
 description of each message), `_line_writer`, `_control` (which control sequences pass), `_colors`,
 `_progress` and `_spool`.
+
+The modules are imported when their names are first used: most programs need one sink.
 """
 
-from currant._channel.feed import SinkAttribute
-from currant.sinks._colors import Color, check_style
-from currant.sinks._console import ConsoleSink
-from currant.sinks._directory import DirectorySink
-from currant.sinks._events import Event
-from currant.sinks._files import File
-from currant.sinks._formatter import Mode
-from currant.sinks._json import JSONSink
-from currant.sinks._logging import LoggingSink
-from currant.sinks._templates import DEFAULT_PREFIX
-from currant.sinks._warning import SinkWarning
-from currant.sinks._writer import WriterSink
+import typing as _typing
+from importlib import import_module as _import_module
+
+if _typing.TYPE_CHECKING:
+    from currant._channel.feed import SinkAttribute
+    from currant.sinks._colors import Color, check_style
+    from currant.sinks._console import ConsoleSink
+    from currant.sinks._directory import DirectorySink
+    from currant.sinks._events import Event
+    from currant.sinks._files import File
+    from currant.sinks._formatter import Mode
+    from currant.sinks._json import JSONSink
+    from currant.sinks._logging import LoggingSink
+    from currant.sinks._templates import DEFAULT_PREFIX
+    from currant.sinks._warning import SinkWarning
+    from currant.sinks._writer import WriterSink
 
 __all__ = [
     "DEFAULT_PREFIX",
@@ -41,3 +47,33 @@ __all__ = [
     "WriterSink",
     "check_style",
 ]
+
+_HOMES = {
+    "Color": "currant.sinks._colors",
+    "ConsoleSink": "currant.sinks._console",
+    "DEFAULT_PREFIX": "currant.sinks._templates",
+    "DirectorySink": "currant.sinks._directory",
+    "Event": "currant.sinks._events",
+    "File": "currant.sinks._files",
+    "JSONSink": "currant.sinks._json",
+    "LoggingSink": "currant.sinks._logging",
+    "Mode": "currant.sinks._formatter",
+    "SinkAttribute": "currant._channel.feed",
+    "SinkWarning": "currant.sinks._warning",
+    "WriterSink": "currant.sinks._writer",
+    "check_style": "currant.sinks._colors",
+}
+"""The module of each name; the imports above are for type checkers alone."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(_import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names, used or not."""
+    return sorted({*globals(), *__all__})
