@@ -86,7 +86,7 @@ def test_run_imports_only_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_start_imports_only_what_it_needs(tmp_path: Path) -> None:
-    """`currant start` needs JSON, for the schema and the socket, and nothing else that takes long."""
+    """`currant start` needs JSON, for its files and its socket, and nothing else that is slow."""
     modules = imported(tmp_path, "start", "--quiet")
     assert {"currant.config._load", "currant.stack._server"} <= modules
     assert modules & FEW_NEED == {"json"}
