@@ -106,7 +106,7 @@ class Track:
                 self.end += len(data)
                 return
         if chunks is _NO_CHUNKS:
-            self.chunks = chunks = deque()
+            self.chunks = chunks = deque[Chunk]()
         chunks.append(Chunk(order, self.end, data, time, begins_attempt))
         self._size += len(data)
         self.end += len(data)
