@@ -242,12 +242,12 @@ class RemoteProcess:
     def watch(self) -> RemoteWatch:
         """Watches the process; see `Watched`."""
         if self._watch is None:
-            streams: dict[StreamName, RemoteOutput | None] = {
-                "stdout": self.stdout,
-                "stderr": self.stderr,
-            }
-            read = {name: stream for name, stream in streams.items() if stream is not None}
-            self._watch = RemoteWatch(self._exited, read, self.change)
+            streams: dict[StreamName, RemoteOutput] = {}
+            if self.stdout is not None:
+                streams["stdout"] = self.stdout
+            if self.stderr is not None:
+                streams["stderr"] = self.stderr
+            self._watch = RemoteWatch(self._exited, streams, self.change)
         return self._watch
 
     async def wait(self) -> Exit:

@@ -47,7 +47,7 @@ class RemoteWatch:
         self, exited: anyio.Event, streams: Mapping[StreamName, Source], change: Notifier
     ) -> None:
         self._exited = exited
-        self._streams = dict(streams)
+        self._streams: dict[StreamName, Source] = dict(streams)
         self._change = change
 
     async def next(self) -> Activity:
@@ -56,10 +56,12 @@ class RemoteWatch:
         Not a checkpoint if something has happened already.
         """
         while True:
-            begun = tuple(name for name, stream in self._streams.items() if stream.has_begun)
-            ended = tuple(name for name, stream in self._streams.items() if stream.is_over)
-            if begun or ended or self._exited.is_set():
-                for name in (*begun, *ended):
+            begun: list[StreamName] = []
+            ended: list[StreamName] = []
+            for name, stream in list(self._streams.items()):
+                if stream.has_begun or stream.is_over:
+                    (begun if stream.has_begun else ended).append(name)
                     del self._streams[name]
-                return Activity(self._exited.is_set(), begun, ended)
+            if begun or ended or self._exited.is_set():
+                return Activity(self._exited.is_set(), tuple(begun), tuple(ended))
             await self._change.wait()
