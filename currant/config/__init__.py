@@ -15,8 +15,7 @@ tables from arrays, and writes a value in one line.
 """
 
 import typing as _typing
-
-from currant._first_use import importing as _importing
+from importlib import import_module as _import_module
 
 if _typing.TYPE_CHECKING:
     from currant.config._config import Config
@@ -35,4 +34,15 @@ _HOMES = {
 }
 """The module of each name; the imports above are for type checkers alone."""
 
-__getattr__, __dir__ = _importing(globals(), _HOMES)
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used: ``currant run`` needs files of variables alone."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(_import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names, used or not."""
+    return sorted({*globals(), *__all__})

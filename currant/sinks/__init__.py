@@ -16,8 +16,7 @@ The modules are imported when their names are first used: most programs need one
 """
 
 import typing as _typing
-
-from currant._first_use import importing as _importing
+from importlib import import_module as _import_module
 
 if _typing.TYPE_CHECKING:
     from currant._channel.feed import SinkAttribute
@@ -66,4 +65,15 @@ _HOMES = {
 }
 """The module of each name; the imports above are for type checkers alone."""
 
-__getattr__, __dir__ = _importing(globals(), _HOMES)
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(_import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names, used or not."""
+    return sorted({*globals(), *__all__})
