@@ -484,7 +484,6 @@ async def test_stack_is_over_when_all_commands_have_ended_by_themselves(tmp_path
             await stack.client.start(["a"])
             await stack.runner["a"].send_signal("KILL")
             await stack.client.wait()
-            stack.control.note_end()
             await stack.control.until_over()
 
 
@@ -502,6 +501,47 @@ async def test_command_that_waits_for_a_change_holds_the_stack_open(tmp_path: Pa
             await stack.runner["b"].wait()
             await stack.runner["b"].restart()
             await stack.control.until_over()
+
+
+async def test_kill_of_a_command_that_waits_for_a_change_ends_the_stack(tmp_path: Path) -> None:
+    """Nothing else happens then that could wake the stack."""
+    commands = {"a": Command(["a"], watch=tmp_path / "file")}
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, launcher=FakeLauncher()) as stack:
+            await stack.runner["a"].wait()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(stack.control.until_over)
+                await anyio.wait_all_tasks_blocked()
+                stack.runner["a"].kill()
+
+
+async def test_stack_learns_of_each_end_also_of_lives_that_no_client_has_begun(
+    tmp_path: Path,
+) -> None:
+    """The last command that has ended decides the exit status, however it was started again."""
+    launcher = FakeLauncher({"a": [SERVES, Script(exit=3)], "b": [SERVES]})
+    ends: list[tuple[str, str]] = []
+
+    async def follow() -> None:
+        await stack.control.until_over()
+        ends.append(("", "over"))
+
+    with anyio.fail_after(LIMIT):
+        async with running({"a": "a", "b": "b"}, tmp_path, launcher=launcher) as stack:
+            stack.control.on_end = lambda name, result: ends.append((name, str(result.exit)))
+            await stack.client.wait(until="ready")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(follow)
+                await anyio.wait_all_tasks_blocked()
+                await stack.runner["a"].send_signal("KILL")
+                await stack.runner["a"].wait()
+                await anyio.wait_all_tasks_blocked()
+                await stack.runner["a"].restart()
+                await stack.runner["a"].wait()
+                await anyio.wait_all_tasks_blocked()
+                await stack.runner["b"].send_signal("KILL")
+    last = [("a", "SIGKILL"), ("a", "exit code 3"), ("b", "SIGKILL"), ("", "over")]
+    assert ends == last
 
 
 async def test_client_of_another_version_is_told(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.results import Result
 
-__all__ = ["Job", "until_up"]
+__all__ = ["Job", "until_changed", "until_up"]
 
 
 class Job:
@@ -488,6 +488,14 @@ class Job:
     def _waiting(self) -> AbstractContextManager[None]:
         """Mark this task as waiting for the commands, so that unread output does not block them."""
         return self._life.context.runner.channel.waiting()
+
+
+async def until_changed(job: Job) -> None:
+    """Wait until something about a command changes: its state, or which life is the last.
+
+    Cancellation: harmless.
+    """
+    await job._life.context.change.wait()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def until_up(job: Job) -> None:

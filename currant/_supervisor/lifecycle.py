@@ -198,11 +198,11 @@ class Lifecycle:
 
     def _on_kill(self) -> None:
         self.end_reactions()
+        self.context.change.notify_all()
         if self.has_ended:  # The command may have begun another life.
             return
         if self.context.runner.barrier.thrown:  # Do not wait for the dependents any longer.
             self.attempt.stop_soon()
-        self.context.change.notify_all()
         self.context.runner.withdraw(self.name)
 
     def hurry(self) -> None:

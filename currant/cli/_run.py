@@ -196,18 +196,25 @@ async def _listen(server: StackServer, runner: Runner) -> Control | None:
 async def _record_results(
     runner: Runner, control: Control | None, results: dict[str, Result]
 ) -> None:
-    """Record how each command ends, until all have ended and no client starts one again."""
-    async with anyio.create_task_group() as recorders:
+    """Record how each command ends, until all have ended and no client starts one again.
 
-        def record(job: Job) -> None:
-            recorders.start_soon(_record_result, job, results, control)
+    The command that has ended last is the last in `results`.
+    """
 
+    def record(name: str, result: Result) -> None:
+        results.pop(name, None)
+        results[name] = result
+
+    async def record_end(job: Job) -> None:
+        record(job.name, await job.wait())
+
+    if control is not None:
+        control.on_end = record
+        await control.until_over()
+        return
+    async with anyio.create_task_group() as tasks:
         for job in runner.jobs.values():
-            record(job)
-        if control is not None:
-            control.on_life = record
-            await control.until_over()
-            control.on_life = lambda _: None
+            tasks.start_soon(record_end, job)
 
 
 @asynccontextmanager
@@ -259,15 +266,6 @@ async def _stop_without_reader(runner: Runner, reasons: list[int]) -> None:
     reasons.append(STATUS_BROKEN_PIPE)
     # `Runner.kill` would cut the grace short if a signal has already called `kill`.
     runner.barrier.throw("the reader of the output is gone")
-
-
-async def _record_result(job: Job, results: dict[str, Result], control: Control | None) -> None:
-    """Add the result of a command to `results` when the command has ended, as the last one."""
-    result = await job.wait()
-    results.pop(job.name, None)
-    results[job.name] = result
-    if control is not None:
-        control.note_end()
 
 
 async def forward_signals(

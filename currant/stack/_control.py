@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio
 from anyio import to_thread
 
-from currant._supervisor.job import until_up
+from currant._supervisor.job import until_changed, until_up
 from currant._synchronization import Notifier
 from currant._system.session_usage import usage_of_sessions
 from currant._values.dependencies import in_order
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from currant._supervisor.runner import Runner
     from currant._system.session_usage import SessionUsage
     from currant._values.command import Command
+    from currant._values.results import Result
     from currant.stack._history import History
     from currant.stack._protocol import Down, Reload, Restart, Send, Signal, Start, Stop, Wait
     from currant.stack._reload import Configuration
@@ -48,10 +49,6 @@ NO_PROBLEMS: Mapping[str, str] = {}
 USAGE_MAX_AGE = 0.2
 """Seconds for which the memory and the CPU time of all commands are not looked up again."""
 
-END_INTERVAL = 0.5
-"""Seconds between two looks whether all commands have ended, besides each end that is known."""
-
-
 class Control:
     """Carries out requests to one Runner.
 
@@ -62,7 +59,7 @@ class Control:
 
     Attributes:
         history: as given.
-        on_life: called with a job that is new, or that begins another life.
+        on_end: called with the name and the result of a command that has ended.
     """
 
     def __init__(
@@ -72,7 +69,7 @@ class Control:
         configuration: Configuration | None = None,
     ) -> None:
         self.history: History = history
-        self.on_life: Callable[[Job], object] = lambda _: None
+        self.on_end: Callable[[str, Result], object] = lambda _name, _result: None
         self._runner = runner
         self._configuration = configuration
         self._source = by_name(() if configuration is None else configuration.commands)
@@ -96,34 +93,42 @@ class Control:
     async def until_over(self) -> None:
         """Wait until nothing runs and no client may want to start a command again.
 
+        Meanwhile, call `on_end` for each command that ends.
+
         Cancellation: harmless.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._note_stop)
-            tasks.start_soon(self._look_again)
-            await self._change.wait_for(self._is_over)
+            results: dict[str, Result | None] = {}
+            while True:
+                for name, job in list(self._runner.jobs.items()):
+                    if name not in results:  # `reload` may add a command.
+                        tasks.start_soon(self._follow, job)
+                    before, results[name] = results.get(name), job.result
+                    if job.result is not None and job.result is not before:
+                        self.on_end(name, job.result)
+                if self._is_over():
+                    break
+                await self._change.wait()
             tasks.cancel_scope.cancel()
 
-    def note_end(self) -> None:
-        """Note that a command has ended."""
-        self._change.notify_all()
-
-    async def _look_again(self) -> None:
-        """Look now and then: a key or a change of files may begin a life that is not known here."""
+    async def _follow(self, job: Job) -> None:
+        """Announce each change of a command; a key may begin a life that no client asked for."""
         while True:
-            await anyio.sleep(END_INTERVAL)
             self._change.notify_all()
+            await until_changed(job)
 
     async def _note_stop(self) -> None:
         await self._runner.barrier.wait()
         self._change.notify_all()
 
     def _is_over(self) -> bool:
-        if self._runner.barrier.thrown:
-            return True
+        is_stopped = self._runner.barrier.thrown
         is_held = self._changes > 0 or bool(self._stopped - self._gone)
         jobs = self._runner.jobs.values()
-        return not is_held and all(job.state == "ended" and not job.is_watched for job in jobs)
+        return (is_stopped or not is_held) and all(
+            job.state == "ended" and (is_stopped or not job.is_watched) for job in jobs
+        )
 
     @contextmanager
     def _changing(self) -> Generator[None]:
@@ -348,14 +353,10 @@ class Control:
         Raises:
             RequestError: the command ends before it runs.
         """
-        before = job.result
         try:
             await job.restart()
         except JobEndedError as error:
             raise RequestError("failed", str(error.__cause__ or error)) from error
-        finally:
-            if before is not None and job.result is not before:
-                self.on_life(job)
 
     async def _stop(self, job: Job, among: Collection[str], now: bool) -> None:
         for other in self.jobs.values():
@@ -395,7 +396,7 @@ class Control:
         self._gone.discard(job.name)
         self._stopped.discard(job.name)
         self._source[job.name] = source
-        self.on_life(job)
+        self._change.notify_all()
 
     async def _measure(self) -> dict[int, SessionUsage]:
         """Return the memory and the CPU time of each local command, by pid."""
