@@ -76,6 +76,8 @@ def test_status_line_says_what_a_stop_waits_for(on_terminal: Start) -> None:
     cli.read_until(b"up\r\n", b"running")
     type_on(cli, b"\x03")
     cli.read_until(b"currant: stopping: 1 running (db) | q or Ctrl-C kills\r")
+    type_on(cli, b"r")
+    cli.read_until(b"cannot restart db: it has ended meanwhile, or is being stopped\r\n")
     type_on(cli, b"q")
     assert cli.end().status == 128 + signal.SIGINT
 

@@ -157,6 +157,13 @@ async def test_restart_without_names_leaves_ended_commands(tmp_path: Path) -> No
             assert job.restarts == 1
 
 
+async def test_restart_while_the_stack_ends_says_so(two: RunningStack) -> None:
+    """The text has no advice for Python programs."""
+    two.runner.kill()
+    listing = await two.client.restart(["a"])
+    assert listing.problems == {"a": "it has ended meanwhile, or is being stopped"}
+
+
 async def test_start_says_why_a_command_is_not_ready(tmp_path: Path) -> None:
     """The problem is that of the command, with the command's name."""
     command = Command(["a"], ready=line("never"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._synchronization import Notifier
-from currant._values.errors import CurrantError
+from currant._values.errors import CurrantError, JobEndedError
 from currant._values.printable import printable
 from currant.view._console import Selection
 from currant.view._keys import HELP, Keys
@@ -119,6 +119,9 @@ class Keyboard:
     async def _restart(self, runner: Runner, name: str) -> None:
         try:
             await runner[name].restart()
+        except JobEndedError as error:
+            reason = error.__cause__ or "it has ended meanwhile, or is being stopped"
+            self._show_lines(f"currant: cannot restart {printable(name)}: {reason}")
         except CurrantError as error:
             self._show_lines(f"currant: {error}")
 
