@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import select
 from typing import TYPE_CHECKING
 
 from currant._values.errors import CommandError
@@ -10,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["read_env_files"]
+
+MAX_BYTES = 1 << 20
+"""The most bytes of a file of variables: more would not fit into the environment of a process."""
+
+PIPE_TIMEOUT = 30.0
+"""Seconds that the program at the other end of a pipe has, which may ask a person for consent."""
 
 
 def read_env_files(paths: Iterable[str]) -> dict[str, str]:
@@ -31,18 +40,47 @@ def _read_env_file(path: str) -> dict[str, str]:
 
     variables: dict[str, str] = {}
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            for binding in parse_stream(file):
-                if binding.error:
-                    text = binding.original.string
-                    number = binding.original.line + text[: -len(text.lstrip())].count("\n")
-                    raise CommandError(
-                        f"{path}, line {number}: {text.strip()!r} is not of the form NAME=value"
-                    )
-                if binding.key is not None and binding.value is not None:
-                    variables[binding.key] = binding.value
+        text = _read(path).decode("utf-8-sig")
     except OSError as error:
-        raise CommandError(f"cannot read the variables in {path}: {error.strerror}") from error
+        raise _cannot_read(path, error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
-        raise CommandError(f"cannot read the variables in {path}: is not valid UTF-8") from error
+        raise _cannot_read(path, "is not valid UTF-8") from error
+    for binding in parse_stream(io.StringIO(text, newline=None)):
+        if binding.error:
+            text = binding.original.string
+            number = binding.original.line + text[: -len(text.lstrip())].count("\n")
+            raise CommandError(
+                f"{path}, line {number}: {text.strip()!r} is not of the form NAME=value"
+            )
+        if binding.key is not None and binding.value is not None:
+            variables[binding.key] = binding.value
     return variables
+
+
+def _read(path: str) -> bytes:
+    """Return all bytes of a file or a pipe, as a password manager may put in place of a file.
+
+    Raises:
+        OSError: the file cannot be opened or read.
+        CommandError: there is too much to read, or no program writes into the pipe.
+    """
+    # Without O_NONBLOCK, the opening of a named pipe would wait for a program that writes.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        data = b""
+        while len(data) <= MAX_BYTES:
+            if not poll.poll(PIPE_TIMEOUT * 1000):
+                raise _cannot_read(path, f"it is a pipe, and nothing came for {PIPE_TIMEOUT:g} s")
+            piece = os.read(fd, MAX_BYTES)
+            if not piece:
+                return data
+            data += piece
+    finally:
+        os.close(fd)
+    raise _cannot_read(path, f"it has more than {MAX_BYTES} bytes")
+
+
+def _cannot_read(path: str, reason: str) -> CommandError:
+    return CommandError(f"cannot read the variables in {path}: {reason}")
