@@ -26,7 +26,7 @@ from currant.cli._display import (
 )
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
-from currant.cli._remark import StopRemark
+from currant.cli._remark import ReadyRemark, StopRemark
 from currant.cli._scripts import expand_scripts, fill_placeholders
 from currant.cli._selection import check_success, select_commands
 from currant.cli._view import build_view, with_terminals
@@ -255,14 +255,14 @@ def build_runner(
     raise_file_limit(at_a_time * FILES_PER_COMMAND + links * FILES_PER_HOST + OTHER_FILES)
     terminals = with_terminals(commands, options, label_width(shown, options, hidden))
     commands = terminals.commands
-    remark, back = StopRemark(), HostRemark()
+    remark, back, ready = StopRemark(), HostRemark(), ReadyRemark(shown)
     record = None if hosts is None else HostRecord()
     show = build_display(
         shown,
         options,
         hidden,
         texts,
-        lambda message: remark(message) or back(message),
+        lambda message: remark(message) or back(message) or ready(message),
         quiet=quiet,
         progress=at_a_time < len(shown) or options["same"],
         log=None if stack is None else stack.log,

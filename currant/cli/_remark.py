@@ -1,4 +1,4 @@
-"""`StopRemark`: the line that says which command's end stops the others."""
+"""Lines about all commands: that all are ready, and which command's end stops the others."""
 
 from __future__ import annotations
 
@@ -8,12 +8,51 @@ from currant._values.errors import CannotStopError
 from currant._values.messages import Aborted, Exited, Failed, Skipped
 from currant._values.policies import StopReason
 from currant._values.printable import printable
+from currant._values.state import QUEUED, state_after
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from currant._supervisor.runner import Runner
+    from currant._values.command import Command
+    from currant._values.state import CommandState
     from currant.sinks._events import EventMessage
 
-__all__ = ["StopRemark"]
+__all__ = ["ReadyRemark", "StopRemark"]
+
+
+class ReadyRemark:
+    """Adds a line to the message with which all commands are ready for the first time.
+
+    A command without a probe is ready when it runs, and so is a command that has succeeded.  If no
+    command has a probe, the lines about their starts say enough.
+
+    Args:
+        commands: the commands, each replica by itself.
+    """
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self._commands = {str(command.name): command for command in commands}
+        self._states: dict[str, CommandState] = {}
+        has_probe = any(command.ready is not None for command in commands)
+        self._is_said = len(commands) == 1 or not has_probe
+
+    def __call__(self, message: EventMessage) -> str | None:
+        """Return the line that follows the text of `message`; None if there is none."""
+        name = message.command
+        if self._is_said or name is None:
+            return None
+        before = self._states.get(name, QUEUED)
+        self._states[name] = state_after(message, before, self._commands.get(name))
+        if not all(map(self._is_ready, self._commands)):
+            return None
+        self._is_said = True
+        return f"all {len(self._commands)} commands are ready"
+
+    def _is_ready(self, name: str) -> bool:
+        phase = self._states.get(name, QUEUED).phase
+        has_probe = self._commands[name].ready is not None
+        return phase in ("ready", "succeeded") or (phase == "running" and not has_probe)
 
 
 class StopRemark:
