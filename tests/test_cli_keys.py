@@ -130,7 +130,29 @@ def test_programs_get_plain_lines(
     assert modes_of(cli) == KEYS_OFF
     type_on(cli, b"?")
     type_on(cli, b"\x03")
-    assert plain(cli.end().out).replace(b"?", b"").replace(b"^C", b"") == b"a | up\n"
+    assert plain(cli.end().out).replace(b"?", b"").replace(b"^C\n", b"") == b"a | up\n"
+
+
+def test_output_after_ctrl_c_begins_on_a_line_of_its_own(on_terminal: Start) -> None:
+    """A terminal without keys shows ``^C`` at the end of the line."""
+    script = f"echo up; trap 'echo no' TERM; {EXEC_FOREVER.removeprefix('exec ')}; {STUBBORN}"
+    words = ("-n", "a", "--grace", "9999", "--color", "never", script)
+    cli = on_terminal(*words, env={"CI": "1"})
+    cli.read_until(b"up")
+    type_on(cli, b"\x03")
+    cli.read_until(b"no")
+    type_on(cli, b"\x03")
+    shown = cli.end().out.replace(b"a | Terminated\r\n", b"")
+    assert shown.startswith(b"a | up\r\n^C\r\na | no\r\n")
+
+
+def test_progress_line_replaces_the_echo_of_ctrl_c(on_terminal: Start) -> None:
+    """A line of its own would leave a part of the progress line behind."""
+    words = ("--max-processes", "1", f"echo up; {EXEC_FOREVER}", "true")
+    cli = on_terminal(*words, env={"CI": "1"})
+    cli.read_until(b"up", b"0/2 done, 1 running, 0 failed")
+    type_on(cli, b"\x03")
+    assert b"^C\r\n" not in cli.end().out
 
 
 # ---- the input of one command ----

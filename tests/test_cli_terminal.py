@@ -40,7 +40,7 @@ def test_ctrl_c_stops_a_command_gracefully(
     ended = cli.end()
     assert ended.status == 130
     assert lifeline.ended() == {"a"}
-    assert plain(ended.out).replace(b"^C", b"") == b"a | ready\na | bye\n"
+    assert plain(ended.out).replace(b"^C\n", b"") == b"a | ready\na | bye\n"
 
 
 def test_second_ctrl_c_kills_a_command_at_once(
@@ -75,7 +75,7 @@ def test_ctrl_c_ends_the_loop_of_a_shell(
     ended = cli.end()
     assert cli.process.returncode == -signal.SIGINT
     assert lifeline.ended() == {"a"}
-    assert plain(ended.out).replace(b"^C", b"") == b"a | ready\n"
+    assert plain(ended.out).replace(b"^C\n", b"") == b"a | ready\n"
 
 
 def test_ctrl_z_does_not_freeze_a_terminal_without_a_shell(

@@ -152,7 +152,7 @@ async def _run(runner: Runner, success: str, server: StackServer | None, view: V
             # The entry may wait for hosts, and a signal ends that.
             async with (
                 nullcontext() if server is None else server.open(),
-                _stopping_on_signal(runner, stop_signals, reasons),
+                _stopping_on_signal(runner, stop_signals, reasons, view),
                 runner,
             ):
                 control = None if server is None else await _listen(server, runner)
@@ -219,11 +219,19 @@ async def _record_results(
 
 @asynccontextmanager
 async def _stopping_on_signal(
-    runner: Runner, received: AsyncIterator[signals.Signals], reasons: list[int]
+    runner: Runner,
+    received: AsyncIterator[signals.Signals],
+    reasons: list[int],
+    view: View | None,
 ) -> AsyncGenerator[None]:
     """Stop all commands on a signal, from before the entry of the Runner to its end."""
     async with task_group_beside() as tasks:
-        tasks.start_soon(_stop_on_signal, runner, received, reasons)
+
+        def note(signal: signals.Signals) -> None:
+            if view is not None:  # A task of its own, because the terminal may accept no output.
+                tasks.start_soon(view.end_line, signal)
+
+        tasks.start_soon(_stop_on_signal, runner, received, reasons, note)
         try:
             yield
         finally:
@@ -231,18 +239,24 @@ async def _stopping_on_signal(
 
 
 async def _stop_on_signal(
-    runner: Runner, received: AsyncIterator[signals.Signals], reasons: list[int]
+    runner: Runner,
+    received: AsyncIterator[signals.Signals],
+    reasons: list[int],
+    note: Callable[[signals.Signals], object],
 ) -> None:
-    """Stop all commands at the first signal, and kill them at the second."""
-    signal = await first_stop_signal(received, reasons)
-    await stop_then_kill(runner, signal, received)
+    """Stop all commands at the first signal, and kill them at the second; `note` each."""
+    signal = await first_stop_signal(received, reasons, note)
+    await stop_then_kill(runner, signal, received, note)
 
 
 async def first_stop_signal(
-    received: AsyncIterator[signals.Signals], reasons: list[int]
+    received: AsyncIterator[signals.Signals],
+    reasons: list[int],
+    note: Callable[[signals.Signals], object] = lambda _: None,
 ) -> signals.Signals:
-    """Wait for the first signal, and return it; it becomes a reason for the exit status."""
+    """Wait for the first signal, `note` and return it; it is a reason for the exit status."""
     signal = await anext(received)
+    note(signal)
     reasons.append(SignalStatus(128 + signal))
     with anyio.move_on_after(DUPLICATE_SIGNAL_WINDOW):
         async for _ in received:
@@ -251,11 +265,15 @@ async def first_stop_signal(
 
 
 async def stop_then_kill(
-    runner: Runner, signal: signals.Signals, received: AsyncIterator[signals.Signals]
+    runner: Runner,
+    signal: signals.Signals,
+    received: AsyncIterator[signals.Signals],
+    note: Callable[[signals.Signals], object] = lambda _: None,
 ) -> None:
-    """Stop all commands because of a signal, and kill them at the next one."""
+    """Stop all commands because of a signal, `note` the next one, and kill them."""
     runner.kill(f"received {signal.name}")
     signal = await anext(received)
+    note(signal)
     runner.kill(f"received {signal.name}")  # The second `kill` cuts the grace short.
     runner.cancel_scope.cancel()  # Do not wait for a terminal or pipe that accepts no output.
 

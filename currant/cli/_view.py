@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal as signals
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ from currant._values.errors import CommandError
 from currant._values.launch_spec import Pty
 from currant.cli._selection import select_commands
 from currant.sinks._colors import is_dumb
+from currant.sinks._console import ConsoleSink
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -121,7 +123,7 @@ def _size_beside(label: int) -> Pty:
 
 
 def build_view(console: Sink, options: Options, terminals: Terminals) -> View | None:
-    """Return the view for a run; None if there is nothing to read and no terminal to resize.
+    """Return the view for a run; None if there is no terminal.
 
     Args:
         console: the sink that shows the output.
@@ -129,16 +131,15 @@ def build_view(console: Sink, options: Options, terminals: Terminals) -> View | 
         terminals: the commands, with their terminals.
     """
     name, labels = terminals.name, terminals.labels
-    if name is None and not labels and not wants_keys(options, quiet=False):
-        return None  # The import would cost each run 10 ms.
+    if name is None and not wants_keys(options, quiet=False):  # The import costs 10 ms.
+        return View(None, labels, console) if labels or os.isatty(STDERR) else None
     from currant.view import CommandInput, Keyboard, ViewConsole  # noqa: PLC0415
 
     if name is not None:
         by_keys = terminals.by_keys and os.isatty(STDIN)
-        return View(CommandInput(name, by_keys=by_keys), labels)
-    if isinstance(console, ViewConsole):
-        return View(Keyboard(console), labels)
-    return View(None, labels) if labels else None
+        return View(CommandInput(name, by_keys=by_keys), labels, console)
+    reader = Keyboard(console) if isinstance(console, ViewConsole) else None
+    return View(reader, labels, console)
 
 
 class View:
@@ -147,16 +148,34 @@ class View:
     Args:
         reader: reads stdin; None: stdin is not read.
         labels: as for `Terminals`.
+        console: the sink that shows the output.
     """
 
-    def __init__(self, reader: Keyboard | CommandInput | None, labels: Mapping[str, int]) -> None:
+    def __init__(
+        self, reader: Keyboard | CommandInput | None, labels: Mapping[str, int], console: Sink
+    ) -> None:
         self._reader = reader
         self._labels = labels
+        self._console = console
 
     async def run(self, runner: Runner) -> None:
         """Read stdin until its end.  Cancellation: restores the modes of the terminal."""
         if self._reader is not None:
             await self._reader.run(runner)
+
+    async def end_line(self, signal: int) -> None:
+        """Begin a new line of output if the terminal has shown ``^C`` in this one.
+
+        Cancellation: the line may or may not have begun.
+
+        Args:
+            signal: the signal that this program has received.
+        """
+        from currant.view import shows_interrupts  # noqa: PLC0415
+
+        is_typed = signal in (signals.SIGINT, signals.SIGQUIT) and shows_interrupts(STDERR)
+        if is_typed and isinstance(self._console, ConsoleSink):
+            await self._console.end_line()
 
     async def pause(self) -> None:
         """Give the terminal back, because a signal is about to pause this program."""

@@ -139,6 +139,17 @@ class ConsoleSink(ThreadedSink):
         if self._progress is not None:
             err.progress = self._progress
 
+    async def end_line(self) -> None:
+        """Begin a new line on a terminal, because it has shown ``^C`` at the end of this line."""
+        await self._run(self._end_line)
+
+    def _end_line(self) -> None:
+        writer, output = next(iter(self._outputs.items()))  # stderr
+        # Otherwise the next progress line erases the ``^C``.
+        if output.file.columns is not None and output.progress is None:
+            output.add(b"\n" if writer.is_at_line_start else writer.end())
+            self._flush()
+
     def _new_progress(self) -> ProgressLine:
         """Return the line to show below the output."""
         return ProgressLine()

@@ -16,6 +16,6 @@ their texts go through the sink, once the sink is free.
 from currant.view._console import ViewConsole
 from currant.view._input import CommandInput
 from currant.view._keyboard import Keyboard
-from currant.view._terminal import resize_terminals
+from currant.view._terminal import resize_terminals, shows_interrupts
 
-__all__ = ["CommandInput", "Keyboard", "ViewConsole", "resize_terminals"]
+__all__ = ["CommandInput", "Keyboard", "ViewConsole", "resize_terminals", "shows_interrupts"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from currant._supervisor.runner import Runner
 
-__all__ = ["KeyReader", "is_in_foreground", "resize_terminals", "terminal_size"]
+__all__ = ["KeyReader", "is_in_foreground", "resize_terminals", "shows_interrupts", "terminal_size"]
 
 FOREGROUND_INTERVAL = 0.5
 """Seconds between two checks whether the program is in the foreground."""
@@ -151,6 +151,15 @@ def is_in_foreground(fd: int) -> bool:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError as error:  # The terminal is gone, or controls another session, or none.
         return error.errno == errno.ENOTTY and os.isatty(fd)
+
+
+def shows_interrupts(fd: int) -> bool:
+    """Return whether a terminal shows ``^C`` if a person interrupts this program."""
+    shown = termios.ECHO | termios.ECHOCTL | termios.ISIG
+    try:
+        return is_in_foreground(fd) and termios.tcgetattr(fd)[3] & shown == shown
+    except termios.error:  # The terminal is gone.
+        return False
 
 
 def terminal_size(fd: int) -> Pty | None:
