@@ -219,6 +219,22 @@ def test_a_command_with_a_terminal_gets_each_key(on_terminal: Start) -> None:
     cli.end()
 
 
+def test_replica_gets_what_is_typed(on_terminal: Start, tmp_path: Path, runtime: Path) -> None:
+    """By its own name; the common name stands for several commands, and is refused."""
+    text = '[commands.web]\ncommand = "while read line; do echo got $line; done"\nreplicas = 2\n'
+    (tmp_path / "currant.toml").write_text(text)
+    cli = on_terminal("-i", "web", subcommand="start", env=PERSON, cwd=tmp_path)
+    assert b"name one command: web.1, web.2" in cli.end().out
+    cli = on_terminal("-i", "web.2", subcommand="start", env=PERSON, cwd=tmp_path)
+    cli.read_until(b"web.2 started")
+    type_on(cli, b"rs\n")
+    cli.read_until(b"got rs\r\n")
+    type_on(cli, b"\x03")
+    out = plain(cli.end().out)
+    assert b"web.2 | got rs" in out
+    assert list(runtime.iterdir()) == []
+
+
 def test_an_unknown_command_cannot_have_the_input() -> None:
     """The names are listed, and nothing starts."""
     words = [*CURRANT, "run", "-n", "web,db", "echo 1", "echo 2", "-i"]

@@ -253,8 +253,9 @@ def build_runner(
     at_a_time = min(len(shown), policies.get("max_processes") or len(shown))
     links = 0 if hosts is None else len(hosts.hosts)
     raise_file_limit(at_a_time * FILES_PER_COMMAND + links * FILES_PER_HOST + OTHER_FILES)
+    if stack is not None:
+        commands = stack.each_by_itself(commands)
     terminals = with_terminals(commands, options, label_width(shown, options, hidden))
-    commands = terminals.commands
     remark, back, ready = StopRemark(), HostRemark(), ReadyRemark(shown)
     record = None if hosts is None else HostRecord()
     show = build_display(
@@ -271,7 +272,7 @@ def build_runner(
     others: list[Sink | None] = [record, None if stack is None else stack.history]
     sinks = [show, *build_log(options, by_host=hosts is not None)]
     runner = Runner(
-        commands if stack is None else stack.each_by_itself(commands),
+        terminals.commands,
         sinks=[*sinks, *filter(None, others)],
         launcher=hosts,
         iterable=False,
