@@ -501,7 +501,8 @@ async def _exchange(
     try:
         return await subject.exchange(host, port, request, most)
     except OSError as error:
-        raise Unmet(f"cannot connect to {host}, port {port}: {error}") from error
+        reason = error.strerror or error
+        raise Unmet(f"cannot connect to {host}, port {port}: {reason}") from error
 
 
 def _check_owner(answer: Answer, port: int, *, own: bool) -> None:

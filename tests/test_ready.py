@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import pickle
 import sys
 from contextlib import suppress
@@ -445,7 +447,8 @@ async def test_refused_connection_shows_the_address(protocol: str, port: int) ->
         else ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=0.3)
     )
     error = await start(shell("exec sleep 9999", probe))
-    assert f"cannot connect to 127.0.0.1, port {port}: " in error.reason
+    refused = os.strerror(errno.ECONNREFUSED)
+    assert f"cannot connect to 127.0.0.1, port {port}: {refused}" in error.reason
 
 
 class AnyTarget:
