@@ -186,7 +186,8 @@ def test_profile_needs_a_configuration() -> None:
 def test_check_lists_commands_in_order_with_their_settings() -> None:
     """The order is that of the start; of variables only the names are shown."""
     Path("currant.toml").write_text(
-        'env = { SECRET = "x" }\n[commands.b]\ncommand = "true\\ntrue"\nafter = { a = "ready" }\n'
+        'env = { SECRET = "x" }\n'
+        '[commands.b]\ncommand = "true\\ntrue\\n"\nafter = { a = "ready" }\n'
         '[commands.a]\ncommand = ["serve", "a b"]\nready = "tcp:80"\nlimits = { memory = "1G" }\n'
         'env = { OTHER = "${NAME:-y}" }\n'
     )

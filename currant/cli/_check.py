@@ -90,7 +90,7 @@ def show_commands(config: Config, commands: Iterable[Command]) -> None:
 
 
 def _line(command: str | Sequence[str]) -> str:
-    return command if isinstance(command, str) else to_toml(command)
+    return command.rstrip() if isinstance(command, str) else to_toml(command)
 
 
 def _settings(values: Mapping[str, Any]) -> Iterator[str]:
