@@ -49,6 +49,7 @@ NO_PROBLEMS: Mapping[str, str] = {}
 USAGE_MAX_AGE = 0.2
 """Seconds for which the memory and the CPU time of all commands are not looked up again."""
 
+
 class Control:
     """Carries out requests to one Runner.
 
@@ -243,8 +244,8 @@ class Control:
         if job.stdin is None:
             raise RequestError(
                 "failed",
-                f"{job.name!r} has no stdin to write to; start the stack with --stdin pipe, or "
-                "give the command a terminal",
+                f'{job.name!r} has no stdin to write to; give it stdin = "pipe" or pty = true in '
+                "the configuration, or start the stack with --stdin pipe",
             )
         await job.send(data)
         return {}
