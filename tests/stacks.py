@@ -18,7 +18,7 @@ from currant.stack._server import StackServer
 from currant.stack._stream import StackStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from currant.stack._control import Control
@@ -49,7 +49,7 @@ async def running(
     folder: Path,
     *,
     kept: int = KEPT,
-    read: Callable[[], Iterable[Command]] | None = None,
+    read: Callable[[Collection[str]], Iterable[Command]] | None = None,
     **options: Any,
 ) -> AsyncIterator[RunningStack]:
     """Run commands as a stack of `folder`, and stop them at the end of the block.
@@ -58,11 +58,11 @@ async def running(
         commands: the commands by name.
         folder: the project's folder.
         kept: the bytes that the history keeps of each command.
-        read: reads the configuration again; None: there is none.
+        read: reads the configuration again, with further commands; None: there is none.
         options: of the Runner.
     """
     claim, history = Claim(str(folder)), History(kept)
-    configuration = read and Configuration(tuple(read()), read, lambda command: command)
+    configuration = read and Configuration(tuple(read(())), read, lambda command: command)
     server = StackServer(claim, history, configuration)
     async with server.open():
         runner = Runner(

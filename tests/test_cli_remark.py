@@ -47,11 +47,9 @@ def test_line_follows_the_message_with_which_all_are_ready(
 def test_line_comes_once() -> None:
     """A command that restarts later has its own lines."""
     remark = ReadyRemark([DB, WEB])
-    for message in (WEB_STARTED, DB_STARTED):
-        assert remark(message) is None
-    assert remark(DB_READY) == "all 2 commands are ready"
-    for message in (WEB_STARTED, DB_STARTED, DB_READY):
-        assert remark(message) is None
+    messages: list[EventMessage] = [WEB_STARTED, DB_STARTED, DB_READY]
+    assert [remark(each) for each in messages] == [None, None, "all 2 commands are ready"]
+    assert [remark(each) for each in messages] == [None, None, None]
 
 
 @pytest.mark.parametrize("commands", [[DB], [MIGRATE, WEB]])

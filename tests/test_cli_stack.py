@@ -203,6 +203,21 @@ def test_stack_of_a_configuration_is_found_from_below_its_folder(project: Projec
         assert project("ps", "--json").out.count(b'"running"') == 4
 
 
+def test_up_starts_a_command_that_start_has_left_out(project: Project) -> None:
+    """A command with a profile, or one that was not named, and what it needs."""
+    more = '[commands.debug]\ncommand = "exec sleep 9999"\nafter = "web"\nprofiles = ["debug"]\n'
+    (project.folder / "currant.toml").write_text(CONFIGURATION + more)
+    with project.running("db"):
+        assert project("up", "debug") == (0, b"", b"")
+        listed = map(json.loads, project("ps", "--json").out.splitlines())
+        assert sorted(each["name"] for each in listed if each["ready"]) == ["db", "debug", "web"]
+        unchanged = b"3 unchanged; settings at the top level apply from the next 'currant start'\n"
+        assert project("reload") == (0, unchanged, b"")
+        unknown = project("up", "debgu")
+        assert unknown.status == 2
+        assert b"there is no command 'debgu'; did you mean 'debug'?" in unknown.err
+
+
 def test_reload_changes_the_number_of_replicas(project: Project) -> None:
     """A single command has the common name of the replicas, and the other way round."""
 

@@ -362,6 +362,18 @@ def test_names_and_profiles_select_commands(
     assert config.profiles == {"debug": ("debug",), "all": ("debug", "tools")}
 
 
+@pytest.mark.parametrize(
+    ("names", "also", "selected"),
+    [([], ["debug"], "db api debug tools"), (["db"], ["api"], "db api"), (["db"], ["gone"], "db")],
+)
+def test_further_commands_are_selected_if_they_exist(
+    names: list[str], also: list[str], selected: str
+) -> None:
+    """A command that was added to a running stack may be gone from the files later."""
+    chosen = loaded(SELECTION).select(names, also=also)
+    assert " ".join(each.name for each in chosen) == selected
+
+
 def test_selection_refuses_what_does_not_exist() -> None:
     """An unknown name or profile is an error, and so is a selection of nothing."""
     config = loaded(SELECTION)

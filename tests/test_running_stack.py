@@ -31,7 +31,7 @@ from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
     from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime")]
@@ -282,7 +282,7 @@ async def test_reload_changes_only_commands_that_differ(tmp_path: Path) -> None:
     readings = [["same", "changed", "gone"], ["same", "changed", "new"]]
     count = 0
 
-    def read() -> list[Command]:
+    def read(_also: Collection[str] = ()) -> list[Command]:
         names = readings[min(count, 1)]
         return [Command([name, str(count * (name == "changed"))], name=name) for name in names]
 
@@ -308,7 +308,7 @@ async def test_reload_starts_new_commands_behind_their_dependencies(tmp_path: Pa
     """The order of the configuration does not matter, and each replica is a command."""
     commands = [Command(["a"])]
 
-    def read() -> list[Command]:
+    def read(_also: Collection[str] = ()) -> list[Command]:
         return commands
 
     launcher = FakeLauncher(default=SERVES)
@@ -326,11 +326,58 @@ async def test_reload_starts_new_commands_behind_their_dependencies(tmp_path: Pa
             assert await states(stack) == dict.fromkeys(("a", "d.1", "d.2", "b", "c"), "running")
 
 
+async def test_start_adds_a_command_of_the_configuration_with_what_it_needs(
+    tmp_path: Path,
+) -> None:
+    """Commands that run go on, even if they have changed; and `reload` keeps what was added."""
+    args = {"a": "1"}
+
+    def read(also: Collection[str]) -> list[Command]:
+        after = {"web": {"db": None}, "db": {"a": None}}
+        names = ["a", *(["db", "web"] if "web" in also else [])]
+        return [
+            Command([name, args.get(name, "")], name=name, after=after.get(name, {}))
+            for name in names
+        ]
+
+    launcher = FakeLauncher(default=SERVES)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": read(())[0]}, tmp_path, read=read, launcher=launcher) as stack:
+            await stack.client.wait(until="ready")
+            pid = stack.runner["a"].pid
+            args["a"] = "2"
+            listing = await stack.client.start(["web", "a"])
+            assert (listing.problems, stack.runner["a"].pid) == ({}, pid)
+            assert list((await states(stack)).items()) == [
+                (name, "running") for name in ("a", "db", "web")
+            ]
+            change, _ = await stack.client.reload()
+            assert change == Difference((), (), ("a",), ("db", "web"))
+            with pytest.raises(RequestError, match="there is no command 'wep'; did you mean 'web'"):
+                await stack.client.start(["wep"])
+
+
+async def test_start_of_a_command_of_a_wrong_configuration_says_so(tmp_path: Path) -> None:
+    """Commands that the stack has can be started all the same."""
+
+    def read(also: Collection[str]) -> list[Command]:
+        if also:
+            raise CommandError("line 3 is wrong")
+        return [Command(["a"], name="a")]
+
+    launcher = FakeLauncher(default=SERVES)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": read(())[0]}, tmp_path, read=read, launcher=launcher) as stack:
+            with pytest.raises(RequestError, match="line 3 is wrong"):
+                await stack.client.start(["b"])
+            assert (await stack.client.start(["a"])).problems == {}
+
+
 async def test_reload_of_a_wrong_configuration_changes_nothing(tmp_path: Path) -> None:
     """The error is told, and all commands go on."""
     is_wrong = False
 
-    def read() -> list[Command]:
+    def read(_also: Collection[str] = ()) -> list[Command]:
         if is_wrong:
             raise CommandError("Procfile, line 2: what is that?")
         return [Command(["a"], name="a")]
@@ -350,7 +397,7 @@ async def test_client_cannot_start_a_command_again_that_reload_stops(tmp_path: P
     readings = [["changed", "gone", "slow"], ["changed"]]
     count = 0
 
-    def read() -> list[Command]:
+    def read(_also: Collection[str] = ()) -> list[Command]:
         return [Command([name, f"{count}"], name=name) for name in readings[count]]
 
     commands = {command.name: command for command in read()}

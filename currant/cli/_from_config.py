@@ -210,8 +210,8 @@ def _runner_from_config(
     hosts = build_hosts(options)
     checked_cwd(options, hosts)
 
-    def commands_of(config: Config) -> Sequence[Command]:
-        selected = config.select(names, options["profile"])
+    def commands_of(config: Config, also: Collection[str] = ()) -> Sequence[Command]:
+        selected = config.select(names, options["profile"], also)
         return on_hosts(_for_place(selected, config, hosts), options, hosts)
 
     commands = commands_of(config)
@@ -234,7 +234,7 @@ def _runner_from_config(
         stack=stack,
     )
     if stack is not None:
-        server = stack.server(commands, lambda: commands_of(read_again()), prepare)
+        server = stack.server(commands, lambda also: commands_of(read_again(), also), prepare)
         prepared = prepared._replace(server=server)
     return prepared._replace(options=options)
 

@@ -73,7 +73,8 @@ def runner_from_procfile(
     if stack is None:
         return prepared
 
-    def read_again() -> Sequence[Command]:
+    def read_again(_also: Collection[str]) -> Sequence[Command]:
+        # A further process would change the ports of the others.
         return _commands_of_procfile(names, options, hosts)[0]
 
     return prepared._replace(server=stack.server(commands, read_again, fit))

@@ -46,7 +46,8 @@ def stop(names: Sequence[str], *, now: bool, folder: str | None) -> int:
 def up(names: Sequence[str], *, folder: str | None) -> int:
     """Start commands that have ended, and wait until they are ready.
 
-    The exit status is 1 if one of them is not ready.
+    A command of the configuration that 'start' has left out starts with what it needs.  The exit
+    status is 1 if one of them is not ready.
     """
 
     async def ask(client: StackClient) -> int:

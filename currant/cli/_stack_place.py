@@ -14,7 +14,7 @@ from currant.stack._reload import Configuration, by_name
 from currant.stack._server import StackServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from currant._values.command import Command
@@ -69,7 +69,7 @@ class StackPlace:
     def server(
         self,
         commands: Iterable[Command],
-        read: Callable[[], Iterable[Command]],
+        read: Callable[[Collection[str]], Iterable[Command]],
         prepare: Callable[[Command], Command],
     ) -> StackServer:
         """Return a server of the stack; see `Configuration` for the arguments."""

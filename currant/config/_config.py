@@ -47,7 +47,10 @@ class Config:
     folder: str
 
     def select(
-        self, names: Sequence[str] = (), profiles: Iterable[str] = ()
+        self,
+        names: Sequence[str] = (),
+        profiles: Iterable[str] = (),
+        also: Iterable[str] = (),
     ) -> tuple[Command, ...]:
         """Return the commands to start, in the order of the files.
 
@@ -55,6 +58,7 @@ class Config:
             names: the commands to start, with their dependencies; empty: all commands without a
                 profile.
             profiles: the commands of these profiles start, too, with their dependencies.
+            also: so do these commands, if they exist.
 
         Raises:
             CommandError: there is no such command or profile, or no command is left to start.
@@ -76,6 +80,7 @@ class Config:
         in_profile = {name for group in self.profiles.values() for name in group}
         chosen = {name for profile in enabled for name in self.profiles[profile]}
         chosen |= set(names) if names else by_name.keys() - in_profile
+        chosen |= by_name.keys() & set(also)
         chosen = self._with_needed(chosen)
         if not chosen:
             raise CommandError(

@@ -74,6 +74,7 @@ class Control:
         self._runner = runner
         self._configuration = configuration
         self._source = by_name(() if configuration is None else configuration.commands)
+        self._added: set[str] = set()  # by a client, and not by the start of the stack
         self._gone: set[str] = set()  # by `reload`
         self._held: set[str] = set()  # by a `reload` that is under way
         self._stopped: set[str] = set()  # by a client
@@ -165,8 +166,7 @@ class Control:
             return list(jobs.values())
         chosen: dict[str, Job] = {}
         for name in names:
-            instance = re.compile(rf"{re.escape(name)}\.\d+")
-            found = [name] if name in jobs else [each for each in jobs if instance.fullmatch(each)]
+            found = _meant(name, jobs)
             if not found:
                 raise RequestError(
                     "unknown_name", f"there is no command {name!r}{suggestion(name, list(jobs))}"
@@ -193,7 +193,12 @@ class Control:
         return {"commands": [self._describe(job, usage) for job in jobs]}
 
     async def start(self, request: Start) -> Answer:
-        """Start ended commands, and wait until all are ready.  Cancellation: the starts go on."""
+        """Start commands that have ended or are not there yet, and wait until all are ready.
+
+        Cancellation: the starts go on.
+        """
+        if self._configuration is not None:
+            await self._add([name for name in request.names if not _meant(name, self.jobs)])
         jobs = self.select(request.names)
         return await self._each(jobs, self._start)
 
@@ -262,13 +267,24 @@ class Control:
         Raises:
             RequestError: the configuration is wrong, or there is none.
         """
+        after = await self._read()
+        return difference(self._source, after), after
+
+    async def _read(self, also: Collection[str] = ()) -> dict[str, Command]:
+        """Read the configuration again, with the commands that clients have added, and `also`.
+
+        Cancellation: harmless.
+
+        Raises:
+            RequestError: the configuration is wrong, or there is none.
+        """
         if self._configuration is None:
             raise RequestError("request", "this stack has no configuration that can be read again")
+        names = {*self._added, *also}
         try:
-            after = by_name(await to_thread.run_sync(self._configuration.read))
+            return by_name(await to_thread.run_sync(self._configuration.read, names))
         except CurrantError as error:
             raise RequestError("request", str(error)) from error
-        return difference(self._source, after), after
 
     async def reload(
         self, request: Reload, tell: Callable[[Difference], Awaitable[None]]
@@ -292,6 +308,33 @@ class Control:
         return partial(self._each, jobs, _until_ready, problems)
 
     # ---- parts of requests ----
+
+    async def _add(self, names: Collection[str]) -> None:
+        """Start commands of the configuration that the stack lacks, with what they need.
+
+        Names that the configuration lacks, too, change nothing.
+        Cancellation: some commands may not have been started.
+
+        Raises:
+            RequestError: the configuration is wrong, or a command cannot be started.
+        """
+        if not names:
+            return
+        with self._changing():
+            async with self._reloading:
+                after = await self._read(names)
+                lacking = [name for each in names for name in _meant(each, after)]
+                new: set[str] = set()
+                while lacking:
+                    name = lacking.pop()
+                    if name not in self.jobs and name not in new:
+                        new.add(name)
+                        lacking += after[name].after
+                self._added |= {name for name in names if _meant(name, after)}
+                sources = {name: source for name, source in after.items() if name in new}
+                problems = self._start_all_new(sources)
+        if problems:
+            raise RequestError("failed", "; ".join(problems.values()))
 
     async def _each(
         self,
@@ -370,8 +413,6 @@ class Control:
 
     async def _apply(self, change: Difference, after: dict[str, Command]) -> dict[str, str]:
         """Stop and start commands; return why some could not be started."""
-        assert self._configuration is not None
-        problems: dict[str, str] = {}
         with self._changing():
             jobs = self._runner.jobs
             ending = {*change.stop, *change.restart}
@@ -384,17 +425,22 @@ class Control:
                 self._stopped.discard(name)
                 self.history.forget(name)
                 del self._source[name]
-            new = {name: after[name].after for name in (*change.start, *change.restart)}
-            for name in in_order(new):
-                try:
-                    self._start_new(after[name], self._configuration.prepare(after[name]))
-                except (CurrantError, RuntimeError) as error:  # RuntimeError: the Runner has ended.
-                    problems[name] = str(error)
+            changed = (*change.start, *change.restart)
+            return self._start_all_new({name: after[name] for name in changed})
+
+    def _start_all_new(self, sources: Mapping[str, Command]) -> dict[str, str]:
+        """Start commands that are new or have changed; return why some could not be started."""
+        problems: dict[str, str] = {}
+        for name in in_order({name: source.after for name, source in sources.items()}):
+            try:
+                self._start_new(sources[name])
+            except (CurrantError, RuntimeError) as error:  # RuntimeError: the Runner has ended.
+                problems[name] = str(error)
         return problems
 
-    def _start_new(self, source: Command, prepared: Command) -> None:
-        """Start a command that is new or has changed."""
-        job = self._runner.start_soon(prepared)
+    def _start_new(self, source: Command) -> None:
+        assert self._configuration is not None
+        job = self._runner.start_soon(self._configuration.prepare(source))
         self._gone.discard(job.name)
         self._stopped.discard(job.name)
         self._source[job.name] = source
@@ -457,6 +503,14 @@ async def _until_ended(job: Job) -> str | None:
 
 def _is_reached(job: Job, until: str) -> bool:
     return job.is_ready if until == "ready" else job.result is not None
+
+
+def _meant(name: str, known: Collection[str]) -> list[str]:
+    """Return the names that a name stands for: itself, or its instances ``name.1`` and so on."""
+    if name in known:
+        return [name]
+    instance = re.compile(rf"{re.escape(name)}\.\d+")
+    return [each for each in known if instance.fullmatch(each)]
 
 
 def _waits_for(command: Command, name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from currant._values.names import Names, name_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from currant._values.command import Command
 
@@ -21,12 +21,13 @@ class Configuration:
 
     Attributes:
         commands: the commands as they were read at the start.
-        read: reads the commands again; may block, and raises `CurrantError` if a file is wrong.
+        read: reads the commands again, with further commands of these names if they exist; may
+            block, and raises `CurrantError` if a file is wrong.
         prepare: adds the settings that depend on the place of the output, just before a start.
     """
 
     commands: tuple[Command, ...]
-    read: Callable[[], Iterable[Command]]
+    read: Callable[[Collection[str]], Iterable[Command]]
     prepare: Callable[[Command], Command]
 
 
