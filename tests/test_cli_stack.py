@@ -152,6 +152,26 @@ def test_stack_in_the_background_from_start_to_down(project: Project) -> None:
     assert b"web.1    | hello from web\n" in log_of(project).read_bytes()
 
 
+def test_ctrl_c_while_a_stack_becomes_ready_says_that_it_goes_on(
+    project: Project, start: Start
+) -> None:
+    """The stack is in the background already; Ctrl-C ends only the wait for it."""
+    late = '[commands.late]\ncommand = "exec sleep 9999"\nready = "line:never"\n'
+    (project.folder / "currant.toml").write_text(late)
+    try:
+        cli = start("-d", subcommand="start", cwd=project.folder, env=project.env)
+        deadline = time.monotonic() + LIMIT
+        while b'"running"' not in project("ps", "--json").out:
+            assert time.monotonic() < deadline
+        cli.signal(signal.SIGINT)
+        ended = cli.end()
+        assert (ended.status, ended.out) == (130, b"")
+        assert b"currant: the stack runs (pid " in ended.err
+        assert project("ps").status == 0
+    finally:
+        project("down", "--now")
+
+
 def test_reload_shows_the_difference_and_restarts_changed_commands(project: Project) -> None:
     """With `--dry-run` nothing else happens; a wrong file changes nothing."""
     with project.running("-k", "failure"):

@@ -109,7 +109,11 @@ def _start_detached(
     if not is_listening:  # The child has reported the error.
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     client = StackClient(folder, claim.paths.socket)
-    return anyio.run(wait_until_ready, client, pid, log, begin)
+    try:
+        return anyio.run(wait_until_ready, client, pid, log, begin)
+    except KeyboardInterrupt:  # Ctrl-C reaches this process, and not the stack.
+        _say_it_runs(pid)
+        raise
 
 
 def _leave_session(log: Path, keep: Sequence[int]) -> None:
@@ -187,7 +191,7 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int 
             return 0
         show_problems(listing)
         await client.list()
-        click.echo(f"currant: the stack runs (pid {pid}); 'currant down' ends it", err=True)
+        _say_it_runs(pid)
     except RequestError as error:
         click.echo(f"currant: {error}", err=True)
     except StackError:
@@ -198,6 +202,10 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int 
     click.echo(f"currant: the log is {log}; it ends with:", err=True)
     click.echo(b"".join(_last_lines(log, begin)), err=True, nl=False)
     return 1
+
+
+def _say_it_runs(pid: int) -> None:
+    click.echo(f"currant: the stack runs (pid {pid}); 'currant down' ends it", err=True)
 
 
 def _exit_status(pid: int) -> int | None:
