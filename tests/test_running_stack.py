@@ -79,8 +79,9 @@ async def test_list_shows_state_pid_and_exit(tmp_path: Path) -> None:
 
 @needs_proc
 async def test_memory_and_cpu_are_those_of_the_whole_session(tmp_path: Path) -> None:
-    """The children of the first process count, too."""
-    command = Command.shell(f"{FOREVER} & {FOREVER} & echo up; wait", ready=line("up"))
+    """The children of the first process count, too, and also one that leads another session."""
+    other = f"setsid sh -c 'echo up; {EXEC_FOREVER}'"
+    command = Command.shell(f"{FOREVER} & {other} & wait", ready=line("up"))
     with anyio.fail_after(LIMIT):
         async with running({"a": command}, tmp_path) as stack:
             (a,) = (await stack.client.wait(until="ready")).commands
