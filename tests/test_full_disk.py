@@ -15,6 +15,7 @@ import pytest
 from anyio.streams.file import FileWriteStream
 
 from currant import Runner
+from currant.cli._stack_place import RotatedFile
 from currant.sinks import ConsoleSink, DirectorySink, JSONSink, SinkWarning, WriterSink
 from currant.sinks import _spool as spool
 from tests.clis import CURRANT, environment
@@ -265,6 +266,22 @@ def test_limit_of_file_sizes_does_not_stop_the_commands(tmp_path: Path) -> None:
         f"currant: cannot write '{tmp_path}/a.log': File too large",
         f"currant: '{tmp_path}/a.log'",
     ]
+
+
+@NO_FULL_DISK
+def test_log_of_a_stack_says_where_output_is_missing(tmp_path: Path) -> None:
+    """The warning of a full disk goes into the same log, and so is missing, too."""
+    path = tmp_path / "log"
+    path.symlink_to("/dev/full")
+    log = RotatedFile(path, None)
+    with pytest.warns(SinkWarning, match="No space left on device"):
+        log.write(b"gone\n")
+    log.write(b"gone, too\n")
+    path.unlink()
+    log.write(b"here\n")
+    log.write(b"and here\n")
+    note = b"\ncurrant: 15 bytes of output are missing here\n"
+    assert path.read_bytes() == note + b"here\nand here\n"
 
 
 # ---- groups ----

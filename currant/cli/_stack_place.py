@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant.stack._folder import Claim
 
-__all__ = ["StackPlace"]
+__all__ = ["RotatedFile", "StackPlace"]
 
 STDOUT, STDERR = 1, 2
 
@@ -49,9 +49,9 @@ class StackPlace:
     ) -> None:
         self.history: History = History()
         self.log: IO[bytes] | None = None
-        self._file: _RotatedFile | None = None
+        self._file: RotatedFile | None = None
         if log_path is not None:
-            self._file = _RotatedFile(log_path, log_size)
+            self._file = RotatedFile(log_path, log_size)
             self.log = cast("IO[bytes]", self._file)
         self.claim: Claim = claim
         self._log_path = log_path
@@ -91,7 +91,7 @@ class StackPlace:
         self._on_listening()
 
 
-class _RotatedFile:
+class RotatedFile:
     """A file of bounded size, for a sink.  An error becomes one warning.
 
     From `follow` on, the file is stdout and stderr of this program, too: for warnings, and for
@@ -102,14 +102,25 @@ class _RotatedFile:
     def __init__(self, path: Path, size: int | None) -> None:
         self._path = path
         self._file = LogFile(path, size, LOG_BACKUPS, "warn", mode=0o600)
+        self._noted = 0  # bytes that were lost, as the log says
         self._is_followed = False
         self._lock = Lock()  # The sink has a thread.
 
     def write(self, data: bytes) -> None:
         with self._lock:
+            if self._file.lost > self._noted:
+                self._note_loss()
             self._file.add(data)
             if self._is_followed:
                 self._point()
+
+    def _note_loss(self) -> None:
+        """Say in the log how much is missing there, if the log can be written again."""
+        lost = self._file.lost
+        self._file.add(b"\ncurrant: %d bytes of output are missing here\n" % (lost - self._noted))
+        if self._file.lost == lost:
+            self._noted = lost
+        self._file.lost = lost  # The note itself is no output.
 
     def follow(self) -> None:
         """Let stdout and stderr be this file from now on."""

@@ -33,6 +33,10 @@ class LogFile:
         backups: how many rotated files are kept.
         on_error: the reaction to a file that cannot be written.
         mode: the permissions of a new file, less the umask.
+
+    Attributes:
+        path: as given.
+        lost: the bytes that could not be written so far.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class LogFile:
         self._backups = backups
         self._on_error = on_error
         self._unwritten = b""
-        self._lost = 0
+        self.lost = 0
         self._problems: dict[str, str] = {}  # the last error of each action
 
     def add(self, data: bytes) -> None:
@@ -72,14 +76,14 @@ class LogFile:
                 "output is lost until the file can be written again; free space, or correct the "
                 "path",
             )
-            self._lost += len(self._unwritten)
+            self.lost += len(self._unwritten)
             self._unwritten = b""
 
     def warn_of_loss(self) -> None:
         """Warn of all output that was lost so far."""
-        if self._lost:
+        if self.lost:
             reason = self._problems["write"]
-            warn(f"{str(self.path)!r} lacks {self._lost} bytes of output: {reason}")
+            warn(f"{str(self.path)!r} lacks {self.lost} bytes of output: {reason}")
 
     def _write(self, limit: int | None) -> bool:
         """Write as much as fits into the file; return whether anything is left."""
