@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from currant import Exit
 from currant.cli import _clients as clients
+from currant.cli._ps import table
+from currant.stack import CommandInfo, Listing
 from currant.stack._folder import Claim
 from tests.waiting import LIMIT
 
@@ -71,6 +74,16 @@ def test_stack_that_was_killed_has_ended(
         assert clients.ask_stack(str(tmp_path), show) == 2
         server.join()
     assert capsys.readouterr().err == f"currant: the stack of {tmp_path} has ended\n"
+
+
+def test_end_of_a_command_in_the_table_does_not_repeat_its_name() -> None:
+    """The first line of the reason is enough; the others are the last output."""
+    reason = "'db' is not ready: its probe was not met\n    stdout: no such table"
+    nothing = (None, None, 0, None, None, None, None)
+    db = CommandInfo("db", "failed", False, *nothing, Exit(1, None), reason, "serve")
+    titles, row = table(Listing((db,), {}))
+    assert titles.endswith("end")
+    assert row.split(maxsplit=3) == ["db", "failed", "0", "is not ready: its probe was not met"]
 
 
 def test_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,7 @@ def _row(
     uptime = None if command.started_at is None else max(0.0, now - command.started_at)
     share = _share(command, earlier.get(command.name), interval, uptime)
     end = command.error or ("" if command.exit is None else str(command.exit))
+    end = end.partition("\n")[0].removeprefix(f"{command.name!r} ")  # The row has the name.
     return (
         printable(command.name),
         command.state,
@@ -137,7 +138,7 @@ def _row(
         "" if uptime is None else duration(uptime),
         "" if command.memory is None else size(command.memory),
         "" if share is None else f"{share:.1f}%",
-        printable(end.partition("\n")[0]),
+        printable(end),
     )
 
 

@@ -47,7 +47,8 @@ class CommandInfo:
         host: the host of the process; None: the machine of the stack.
         restarts: how often the command has been restarted.
         started_at: the start of the process, in seconds since the epoch; None while none runs.
-        processes: how many processes the session of the command has; None if that is unknown.
+        processes: how many processes the session of the command has, with their descendants; None
+            if that is unknown.
         memory: the bytes of memory that these processes use.
         cpu: the seconds of CPU time that these processes have used.
         exit: how the last process ended; None if a process runs, or if no process has run.
