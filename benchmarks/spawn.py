@@ -6,6 +6,11 @@ uses pipes as currant does; and `xargs -P` and GNU parallel, whose commands inhe
 parallel runs only 200 commands.  Beside currant, a task sleeps for a millisecond again and again;
 its longest sleep is the longest time that the event loop was blocked.  The processor time is that
 of this process alone, without the commands.
+
+Another trial runs ten thousand times `true`, 16 at a time, and compares the last thousand with the
+second.  (While the first thousand runs, the others are being registered.)  A sink notes the time of
+each hundredth exit, and the time of a thousand is ten times the median of the ten hundreds: so a
+full garbage collection, which takes 0.1 s and happens once in three thousand, does not decide.
 """
 
 from __future__ import annotations
@@ -14,12 +19,20 @@ import resource
 import shutil
 import subprocess
 from functools import partial
+from itertools import pairwise
+from statistics import median
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import anyio
 
 from benchmarks._measure import LoopSide, PlainSide, Question, Row, Sample, Setting, Trial
-from currant import Runner
+from currant import Exited, Runner
+
+if TYPE_CHECKING:
+    from anyio.abc import ObjectReceiveStream
+
+    from currant import BatchMessage
 
 AT_LEAST = {1: 0.85, 16: 1.3, 64: None}
 """The targets for the ratio to `subprocess.run`, by the number of commands at a time."""
@@ -32,6 +45,10 @@ MOST_TIME = {1: None, 16: 2.0, 64: None}
 
 LONGEST_GAP = {1: None, 16: 20, 64: None}
 """Milliseconds that the event loop may be blocked, by the number of commands at a time."""
+
+AT_A_TIME = 16
+MOST_GROWTH = 1.1
+"""How many times as much as a command of the second tenth one of the last may cost."""
 
 TRUE = shutil.which("true") or "true"
 
@@ -61,6 +78,27 @@ async def currant(at_a_time: int, setting: Setting) -> Sample:
 def _processor_time() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+async def many(setting: Setting) -> Sample:
+    """Run ten times as many commands, and compare the last tenth with the second."""
+    count = 10 * _count(setting)
+    marks: list[float] = []
+
+    async def note(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        exited = 0
+        async for message in messages:
+            if isinstance(message, Exited):
+                exited += 1
+                if exited % (count // 100) == 0:
+                    marks.append(perf_counter())
+
+    async with Runner([[TRUE]] * count, max_processes=AT_A_TIME, sinks=[note]) as runner:
+        pass
+    assert runner.results.ok
+    took = [later - earlier for earlier, later in pairwise(marks)]
+    each = 100 / count * 1e3
+    return {"second": median(took[9:19]) * each, "last": median(took[-10:]) * each}
 
 
 async def _beat(gaps: list[float]) -> None:
@@ -134,4 +172,17 @@ def _trial(at_a_time: int) -> Trial:
     return Trial(f"{at_a_time} at a time", 5 if AT_LEAST[at_a_time] else 3, sides, rows)
 
 
-QUESTION = Question("spawn", [_trial(at_a_time) for at_a_time in AT_LEAST])
+def _many_rows(setting: Setting) -> list[Row]:
+    count = 10 * _count(setting)
+    what = f"{count:,} × true, {AT_A_TIME} at a time: each of the last {count // 10:,}"
+    versus = f"each of the second {count // 10:,}"
+    return [Row(what, "ms", "last", "currant", versus, of="second", at_most=MOST_GROWTH)]
+
+
+QUESTION = Question(
+    "spawn",
+    [
+        *map(_trial, AT_LEAST),
+        Trial("ten times as many", 3, {"currant": LoopSide(many)}, _many_rows),
+    ],
+)
