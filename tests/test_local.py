@@ -13,7 +13,7 @@ import pickle
 import shutil
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -36,8 +36,11 @@ from currant import (
     Runner,
     StdinClosedError,
 )
+from currant._process import local
 from currant._process import pipes as _pipes
 from currant._process.lookup import find_problem
+from currant._process.stop import wait_empty
+from currant._system import proc
 from currant._system.files import bytes_in_pipe
 from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.shutdown_limits import ShutdownLimits
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 
     from currant._process.child import Child, SpawnSpec
     from currant._process.local import LocalProcess
+    from currant._system.groups import ProcessGroup
     from currant._values.launch_spec import KillMode
     from tests.kills import Kills
 
@@ -612,11 +616,7 @@ async def test_unnoticed_exit_does_not_count_as_stopped() -> None:
         assert await process.stop(SIGTERM, HOURS) == Exit(1, None)
 
 
-@needs_proc
-async def test_group_of_unreaped_zombies_counts_as_gone() -> None:
-    """A stop neither waits for a group of zombies nor kills it."""
-    # The zombie stays in the group until its parent, which has left the group, exits.
-    source = """
+LEAVES_A_ZOMBIE = """
 import os, time
 if os.fork() == 0:
     zombie = os.fork()
@@ -629,12 +629,51 @@ if os.fork() == 0:
     os._exit(0)
 time.sleep(9999)
 """
-    async with launched(python(source, stdin=PIPE)) as process:
+"""The zombie stays in the group until its parent, which has left the group, exits."""
+
+
+@needs_proc
+async def test_group_of_unreaped_zombies_counts_as_gone() -> None:
+    """A stop neither waits for a group of zombies nor kills it."""
+    async with launched(python(LEAVES_A_ZOMBIE, stdin=PIPE)) as process:
         zombie = await first_number(process)
         assert await process.stop(SIGTERM, HOURS) == Exit(None, SIGTERM, stopped=True)
         # This proves that the group still exists for the system.
         assert os.getpgid(zombie) == process.pid
         os.killpg(process.pid, 0)
+
+
+@needs_proc
+async def test_groups_that_end_together_share_the_listings_of_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each needs two to be found empty; that many are enough for all, however many tasks wait."""
+    listings: list[list[int]] = []
+    looked_at: list[ProcessGroup] = []
+    numbers = proc.process_numbers
+
+    def record() -> list[int]:
+        listings.append(numbers())
+        return listings[-1]
+
+    async def record_wait(group: ProcessGroup) -> None:
+        looked_at.append(group)
+        await wait_empty(group)
+
+    monkeypatch.setattr(local, "wait_empty", record_wait)
+    monkeypatch.setattr(proc, "process_numbers", record)
+    monkeypatch.setattr(proc, "LEAST_SHARED", 0.2)
+    monkeypatch.setattr(proc, "MOST_SHARED", 0.2)
+    async with AsyncExitStack() as stack:
+        commands = [python(LEAVES_A_ZOMBIE, stdin=PIPE)] * 3
+        processes = [await stack.enter_async_context(launched(each)) for each in commands]
+        for process in processes:
+            await first_number(process)
+        async with anyio.create_task_group() as tasks:
+            for process in [*processes, *processes]:
+                tasks.start_soon(process.stop, SIGTERM, HOURS)
+        assert 2 <= len(listings) < 2 * len(processes)
+        assert len(looked_at) == len(processes)  # by one task each
 
 
 async def test_group_that_renews_itself_is_ended() -> None:

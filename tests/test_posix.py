@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import pytest
 
-from currant._system import proc
+from currant._system import groups, proc
 from currant._system.groups import ProcessGroup, require_posix
 from currant._system.listeners import OwnServers
 from currant._system.proc import environment_of, group_and_session
@@ -83,6 +83,32 @@ def group_of() -> Iterator[NewGroup]:
         yield make
 
 
+@pytest.fixture(autouse=True)
+def snapshots(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """A record of all listings of processes; no snapshot is shared unless a test changes that."""
+    taken: list[list[int]] = []
+    numbers = proc.process_numbers
+
+    def record() -> list[int]:
+        taken.append(numbers())
+        return taken[-1]
+
+    monkeypatch.setattr(proc, "process_numbers", record)
+    monkeypatch.setattr(groups, "LOOK_INTERVAL", 0)
+    monkeypatch.setattr(proc, "MOST_SHARED", 0)
+    monkeypatch.setattr(proc, "_snapshot", None)
+    return taken
+
+
+LOOKS = 3
+"""How many calls of `is_empty` it takes to find that a group of zombies is empty."""
+
+
+def is_found_empty(group: ProcessGroup) -> bool:
+    """Return whether a few calls find that a group is empty."""
+    return any(group.is_empty() for _ in range(LOOKS))
+
+
 RUNS = ("/bin/sh", "-c", "echo ready; exec sleep 9999")
 EXITS = ("/bin/sh", "-c", "echo ready")
 
@@ -147,7 +173,7 @@ def test_group_without_permission_to_signal_is_not_empty(
     leader.kill()
     leader.wait()
     answer_signals(monkeypatch, refuse)
-    assert not group.is_empty()
+    assert not is_found_empty(group)
 
 
 # ---- a leader that is alive ----
@@ -193,10 +219,10 @@ def test_program_name_may_contain_anything(
     leader.kill()
     leader.wait()
     group = group_of(leader)
-    assert not group.is_empty()
+    assert not is_found_empty(group)
     member.kill()
     exit_unreaped(member)
-    assert group.is_empty()
+    assert is_found_empty(group)
 
 
 # ---- live members ----
@@ -220,8 +246,7 @@ def test_group_is_not_empty_while_a_member_outlives_the_leader(
     leader.kill()
     leader.wait()
     for member in members:
-        assert not group.is_empty()
-        assert not group.is_empty()
+        assert not is_found_empty(group)
         member.kill()
         member.wait()
     assert group.is_empty()
@@ -234,11 +259,11 @@ def test_member_that_joins_late_is_found(start: Start, group_of: NewGroup) -> No
     group = group_of(leader)
     leader.kill()
     leader.wait()
-    assert not group.is_empty()
+    assert not is_found_empty(group)
     second = start(*RUNS, leader=leader)
     first.kill()
     first.wait()
-    assert not group.is_empty()
+    assert not is_found_empty(group)
     second.kill()
     second.wait()
     assert group.is_empty()
@@ -254,36 +279,164 @@ def test_group_of_zombies_is_empty(start: Start, group_of: NewGroup) -> None:
     leader.wait()
     group = group_of(leader)
     assert group.send(0)
-    assert group.is_empty()
+    assert is_found_empty(group)
 
 
 @needs_proc
-def test_waiting_groups_share_a_snapshot(
-    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("count", [1, 3])
+def test_all_groups_share_the_snapshots(
+    count: int,
+    start: Start,
+    group_of: NewGroup,
+    snapshots: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All groups that wait below a slow PID 1 share one; each needs two snapshots to be empty."""
+    """Below a slow PID 1, any number of groups need two snapshots to be found empty."""
     groups = []
-    for _ in range(3):
+    for _ in range(count):
         leader = start(*RUNS)
         exit_unreaped(start(*EXITS, leader=leader))
         groups.append(group_of(leader))
         leader.kill()
         leader.wait()
-    lists: list[list[int]] = []
-    numbers = proc.process_numbers
-
-    def count() -> list[int]:
-        lists.append(numbers())
-        return lists[-1]
-
-    monkeypatch.setattr(proc, "process_numbers", count)
+    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    for taken in (0, 1, 1):
+        assert not any(group.is_empty() for group in groups)
+        assert len(snapshots) == taken
     monkeypatch.setattr(proc, "_snapshot", None)
-    monkeypatch.setattr(proc, "SNAPSHOT_MAX_AGE", 3600)
+    assert all(group.is_empty() for group in groups)
+    assert len(snapshots) == 2
+
+
+@needs_proc
+@pytest.mark.parametrize(("took", "shared"), [(0, 0.001), (0.01, 0.04), (3600, 0.1)])
+def test_snapshot_is_shared_for_as_long_as_its_cost_allows(
+    took: float, shared: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is bounded: this program may have been suspended while it took the snapshot."""
+    moments = iter([0.0, took])
+    monkeypatch.setattr(proc, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(proc, "MOST_SHARED", 0.1)
+    assert proc.ProcessSnapshot().expires_at == took + shared
+
+
+@needs_proc
+def test_first_look_takes_no_snapshot(
+    start: Start, group_of: NewGroup, snapshots: list[list[int]]
+) -> None:
+    """Most groups are gone a moment after their leader, and the system says so."""
+    leader = start(*RUNS)
+    member = start(*RUNS, leader=leader)
+    group = group_of(leader)
+    leader.kill()
+    leader.wait()
+    assert not group.is_empty()
+    member.kill()
+    member.wait()
+    assert group.is_empty()
+    assert snapshots == []
+
+
+@needs_proc
+def test_looks_in_a_row_take_no_snapshot(
+    start: Start,
+    group_of: NewGroup,
+    snapshots: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Several tasks may ask in the same turn; PID 1 needs a moment to reap the members."""
+    leader = start(*RUNS)
+    exit_unreaped(start(*EXITS, leader=leader))
+    group = group_of(leader)
+    leader.kill()
+    leader.wait()
+    monkeypatch.setattr(groups, "LOOK_INTERVAL", 3600)
+    assert not is_found_empty(group)
+    assert snapshots == []
+    monkeypatch.setattr(groups, "LOOK_INTERVAL", 0)
+    assert is_found_empty(group)
+
+
+@needs_proc
+def test_snapshot_from_before_the_first_look_does_not_count(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member may have forked since then."""
+    leader = start(*RUNS)
+    first = start(*RUNS, leader=leader)
+    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    proc.latest_snapshot()
+    start(*RUNS, leader=leader)
+    for member in (first, leader):
+        member.kill()
+        exit_unreaped(member)
+    leader.wait()
+    group = group_of(leader)
+    assert not is_found_empty(group)
+    monkeypatch.setattr(proc, "MOST_SHARED", 0)
+    monkeypatch.setattr(proc, "_snapshot", None)
+    assert not is_found_empty(group)
+
+
+@needs_proc
+def test_zombies_are_told_from_live_members(start: Start, group_of: NewGroup) -> None:
+    """A signal to a group counts only if a member is alive."""
+    leader = start(*RUNS)
+    member = start(*RUNS, leader=leader)
+    group = group_of(leader)
+    assert group.has_live_member()
+    leader.kill()
+    leader.wait()
+    assert group.has_live_member()
+    member.kill()
+    exit_unreaped(member)
+    assert not group.has_live_member()
+    assert group.send(0)
+    member.wait()
+    assert not group.has_live_member()
+    assert group.is_empty()
+
+
+@needs_proc
+def test_old_snapshot_hides_no_live_member(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot from before the start of a group does not say that the group has no member."""
+    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    proc.latest_snapshot()
+    leader = start(*RUNS)
+    start(*RUNS, leader=leader)
+    group = group_of(leader)
+    leader.kill()
+    leader.wait()
+    assert group.has_live_member()
+
+
+@needs_proc
+def test_groups_without_a_live_member_share_a_snapshot(
+    start: Start,
+    group_of: NewGroup,
+    snapshots: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second kill of many commands lists the processes once, for all that end already."""
+    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    proc.latest_snapshot()
+    ending = []
     for _ in range(3):
-        assert all(group._has_live_member_in_snapshot() for group in groups)
-    assert len(lists) == 1
-    monkeypatch.setattr(proc, "SNAPSHOT_MAX_AGE", -1)
-    assert not any(group._has_live_member_in_snapshot() for group in groups)
+        leader = start(*RUNS)
+        exit_unreaped(start(*EXITS, leader=leader))
+        ending.append(group_of(leader))
+        leader.kill()
+        leader.wait()
+    assert not any(group.is_empty() for group in ending)
+    snapshots.clear()
+    assert not any(group.has_live_member() for group in ending)
+    assert len(snapshots) == 1
 
 
 @needs_proc
@@ -323,8 +476,8 @@ def test_other_groups_do_not_count(start: Start, group_of: NewGroup) -> None:
     exit_unreaped(member)
     leader.kill()
     leader.wait()
-    assert group_of(leader).is_empty()
-    assert not group_of(other_leader).is_empty()
+    assert is_found_empty(group_of(leader))
+    assert not is_found_empty(group_of(other_leader))
 
 
 @needs_proc
@@ -348,7 +501,29 @@ def test_member_that_forks_during_a_look_is_found(
         return names
 
     monkeypatch.setattr(os, "listdir", fork_after_listing)
-    assert not group.is_empty()
+    assert not is_found_empty(group)
+
+
+@needs_proc
+def test_member_that_forks_between_two_looks_is_found(
+    start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zombie proves nothing about a member that was alive at the same look, and is gone."""
+    leader = start(*RUNS)
+    exit_unreaped(start(*EXITS, leader=leader))
+    first = start(*RUNS, leader=leader)
+    group = group_of(leader)
+    leader.kill()
+    leader.wait()
+    assert not is_found_empty(group)
+    second = start(*RUNS, leader=leader)
+    first.kill()
+    first.wait()
+    numbers = proc.process_numbers
+    with monkeypatch.context() as patch:  # The snapshot misses the member.
+        patch.setattr(proc, "process_numbers", lambda: set(numbers()) - {second.pid})
+        assert not group.is_empty()
+    assert not is_found_empty(group)
 
 
 # ---- numbers that are no longer ours ----

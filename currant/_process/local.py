@@ -386,7 +386,7 @@ class LocalProcess:
         is_gone = self._group.check_gone() or await self._stopper.end(signal, grace)
         left = max(deadline - anyio.current_time(), min(grace, self._limits.escapee_grace))
         are_gone = await self._members.end(signal, left)
-        return are_gone and (is_gone or self._group.check_gone())
+        return are_gone and (is_gone or await self._stopper.end(signal, 0))
 
     async def wait_group(self) -> None:
         """Wait until no process of the group is left; see `Outlived.wait_group`."""
@@ -445,6 +445,7 @@ class _ChildGroup:
         self.name = name
         self.id = leader.pid
         self.is_gone = False
+        self._looking: anyio.Lock | None = None  # as soon as a task waits for that
         self._leader = leader
         self._group = ProcessGroup(leader.pid, leader.pidfd if isinstance(leader, Child) else None)
         self._on_gone = on_gone
@@ -462,7 +463,8 @@ class _ChildGroup:
         return self._leader.returncode is None and self._group.leader_is_alive()
 
     def send(self, *signals: int) -> bool:
-        return not self._is_empty() and self._group.send(*signals)
+        reaches_live = self._leader.returncode is None or self._group.has_live_member()
+        return self._group.send(*signals) and reaches_live
 
     def send_to_leader(self, signal: int) -> bool:
         return self._leader.returncode is None and self._group.send_to_leader(signal)
@@ -489,12 +491,18 @@ class _ChildGroup:
 
     async def wait_gone(self) -> None:
         await self.wait_leader()
-        await wait_empty(self._group)
-        self.check_gone()
+        if self.is_gone:
+            return
+        if self._looking is None:
+            self._looking = anyio.Lock(fast_acquire=True)
+        async with self._looking:  # One task looks, for all that wait.
+            if not self.is_gone:
+                await wait_empty(self._group)
+                self.check_gone()
 
     def check_gone(self) -> bool:
         """Look whether the group is gone, and return `is_gone`."""
-        if not self.is_gone and self._is_empty():
+        if not self.is_gone and self._leader.returncode is not None and self._group.is_empty():
             self.is_gone = True
             self._on_gone(self.id)  # Only now: from here on, another process may get the number.
         return self.is_gone
@@ -509,9 +517,6 @@ class _ChildGroup:
         self._group.close()
         if isinstance(self._leader, Child):
             self._leader.close()
-
-    def _is_empty(self) -> bool:
-        return self._leader.returncode is not None and self._group.is_empty()
 
 
 def _words_to_run(

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyio import move_on_after, sleep
 
+from currant._system.groups import LOOK_INTERVAL
+from currant._system.proc import seconds_to_next_snapshot
+
 if TYPE_CHECKING:
     from currant._system.groups import ProcessGroup
     from currant._values.exit import Exit
@@ -145,10 +148,11 @@ async def wait_empty(group: ProcessGroup) -> None:
     Raises:
         Forbidden: this program may not signal the group.
     """
-    pause, forbidden_for = 0.001, 0.0
-    while not group.is_empty_in_snapshot():
+    pause, forbidden_for = LOOK_INTERVAL, 0.0
+    while not group.is_empty():
         await sleep(pause)
         forbidden_for = forbidden_for + pause if group.is_forbidden() else 0.0
         if forbidden_for > FORBIDDEN_TIMEOUT:
             raise Forbidden
-        pause = min(pause * 2, 0.05)
+        # All groups that wait for a snapshot go on at the same time, so that they share the next.
+        pause = max(min(pause * 2, 0.05), seconds_to_next_snapshot())

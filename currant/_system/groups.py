@@ -20,15 +20,21 @@ import signal as signals
 import sys
 from contextlib import suppress
 from functools import cache
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from currant._system.forks import close_in_forks, no_fork
-from currant._system.proc import ALIVE, ProcessSnapshot, has_proc, latest_snapshot, state_in
+from currant._system.proc import ALIVE, has_proc, latest_snapshot, state_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["ProcessGroup", "has_pidfds", "kill_unreaped", "require_posix"]
+__all__ = ["LOOK_INTERVAL", "ProcessGroup", "has_pidfds", "kill_unreaped", "require_posix"]
+
+
+LOOK_INTERVAL = 0.001
+"""Seconds between two looks at a group; PID 1 reaps most members in less than that."""
 
 
 _PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2  # <linux/pidfd.h>
@@ -73,7 +79,16 @@ class ProcessGroup:
         id: the group's number, which is the leader's pid.
     """
 
-    __slots__ = ("__weakref__", "_alive", "_is_empty", "_last_states", "_own_pidfd", "_pidfd", "id")
+    __slots__ = (
+        "__weakref__",
+        "_alive",
+        "_is_empty",
+        "_looked_at",
+        "_own_pidfd",
+        "_pidfd",
+        "_zombies",
+        "id",
+    )
 
     def __init__(self, leader: int, pidfd: int | None = None) -> None:
         self.id = leader
@@ -87,8 +102,9 @@ class ProcessGroup:
                 self._release_pidfd()
         except ProcessLookupError:
             self.close()
-        self._alive: list[int] = [leader]  # the members that were alive at the last look
-        self._last_states: tuple[int, dict[int, str]] | None = None
+        self._alive: Sequence[int] = [leader]  # the members that were alive at the last look
+        self._zombies: set[int] = set()  # the members that were not
+        self._looked_at: float | None = None  # the monotonic time of the last look
 
     def __repr__(self) -> str:
         return f"<ProcessGroup {self.id}{' empty' if self._is_empty else ''}>"
@@ -134,9 +150,28 @@ class ProcessGroup:
             return True
 
     def is_empty(self) -> bool:
-        """Return whether no member is alive; without ``/proc``, a zombie leader counts as alive."""
-        self._is_empty = self._is_empty or not self._has_members(self._has_live_member)
+        """Return whether it is known that no member is alive: repeat the call after a pause.
+
+        For a group of zombies, that takes two snapshots of all processes after the first call, and
+        all groups share the snapshots.  A leader that is our child must have been reaped before
+        the first call.  Without ``/proc``, a zombie counts as alive.
+        """
+        self._is_empty = self._is_empty or not self._exists() or self._has_only_zombies()
         return self._is_empty
+
+    def has_live_member(self) -> bool:
+        """Return whether a member is alive; a snapshot counts if it is newer than the last look."""
+        if self._is_empty or not self._exists():
+            return False
+        try:
+            if not has_proc() or self._is_alive(self._alive):
+                return True
+            # An old snapshot may show a live member, but does not prove that there is none.
+            since = monotonic() if self._looked_at is None else self._looked_at
+            snapshots = (latest_snapshot(after) for after in (-inf, since))
+            return any(self._is_alive(snapshot.members(self.id)) for snapshot in snapshots)
+        except OSError:  # No file descriptor is left to look with.
+            return True
 
     def is_forbidden(self) -> bool:
         """Return whether a member is alive, and this program may signal no member.
@@ -148,18 +183,10 @@ class ProcessGroup:
         try:
             self._signal(0)
         except PermissionError:
-            return not self.is_empty()
+            return self.has_live_member()
         except ProcessLookupError:
             pass
         return False
-
-    def is_empty_in_snapshot(self) -> bool:
-        """Return whether no member is alive, judged by a snapshot that all groups share.
-
-        Repeat the call after a pause until the result is True: the first call only takes a look.
-        """
-        self._is_empty = self._is_empty or not self._has_members(self._has_live_member_in_snapshot)
-        return self._is_empty
 
     def _release_pidfd(self) -> None:
         with no_fork:
@@ -173,7 +200,7 @@ class ProcessGroup:
         try:
             self._signal(signal)
         except ProcessLookupError:
-            self._is_empty = True  # An unreaped leader would still be found.
+            self._is_empty = True
             return False
         except PermissionError:
             # On macOS a group of zombies; on Linux a group of members that all changed their user.
@@ -186,49 +213,55 @@ class ProcessGroup:
         else:
             os.killpg(self.id, signal)
 
-    def _has_members(self, has_live_member: Callable[[], bool]) -> bool:
+    def _exists(self) -> bool:
+        """Return whether the system still has the group; it may consist of zombies."""
         try:
             self._signal(0)
         except ProcessLookupError:
+            self._is_empty = True  # An unreaped leader would still be found.
             return False
         except PermissionError:
-            if not has_proc():
-                return False
+            return has_proc()  # On macOS a group of zombies.
+        return True
+
+    # To the system a group of zombies exists.  If a look finds zombies alone, and a snapshot that
+    # begins later shows no other member, the group is gone.  Another member means that a member
+    # forked and ended between the first snapshot and the look at that member.
+
+    def _has_only_zombies(self) -> bool:
+        """Look once, and return whether this look and the last one show that the group is gone.
+
+        The first call only notes the time: most groups are gone a moment later.
+        """
         try:
-            return not has_proc() or has_live_member()
+            if not has_proc() or self._is_alive(self._alive):
+                return False
+            now = monotonic()
+            if self._looked_at is None:
+                self._alive, self._looked_at = (), now
+                return False
+            if now < self._looked_at + LOOK_INTERVAL:
+                return False
+            snapshot = latest_snapshot()
+            if snapshot.taken_at <= self._looked_at:
+                return False  # The next snapshot decides.
+            members = snapshot.members(self.id)
+            if members and not self._alive and self._zombies.issuperset(members):
+                return True
+            self._look_at(members)
         except OSError:  # No file descriptor is left to look with; the caller looks again later.
-            return True
+            pass
+        return False
 
-    # To the system a group of zombies exists.  If two looks find the same zombies and no other
-    # member, the group is gone.  A difference means that a member forked and ended between the
-    # listing of all processes and the look at that member.
-
-    def _has_live_member(self) -> bool:
-        """Look twice, now."""
-        if self._is_still_alive():
-            return True
-        before, now = (self._read_states(ProcessSnapshot().members(self.id)) for _ in range(2))
-        return bool(self._alive) or not now or before != now
-
-    def _has_live_member_in_snapshot(self) -> bool:
-        """Look once, and compare with the last look; all waiting groups share a snapshot."""
-        if self._is_still_alive():
-            return True
-        snapshot = latest_snapshot()
-        before, now = self._last_states, self._read_states(snapshot.members(self.id))
-        self._last_states = (snapshot.number, now)
-        if before is None or before[0] == snapshot.number:
-            return True  # The next snapshot decides.
-        return bool(self._alive) or not now or before[1] != now
-
-    def _is_still_alive(self) -> bool:
-        return any(state_in(pid, self.id) in ALIVE for pid in self._alive)
-
-    def _read_states(self, pids: Sequence[int]) -> dict[int, str]:
-        """Return the states of those `pids` that are members."""
-        states = {pid: state for pid in pids if (state := state_in(pid, self.id))}
+    def _look_at(self, members: Sequence[int]) -> None:
+        states = {pid: state for pid in members if (state := state_in(pid, self.id))}
         self._alive = [pid for pid, state in states.items() if state in ALIVE]
-        return states
+        self._zombies = states.keys() - set(self._alive)
+        self._looked_at = monotonic()
+
+    def _is_alive(self, pids: Sequence[int]) -> bool:
+        """Return whether one of those `pids` is a member that is alive."""
+        return any(state_in(pid, self.id) in ALIVE for pid in pids)
 
 
 def _open_pidfd(leader: int) -> int | None:

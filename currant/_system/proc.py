@@ -6,7 +6,7 @@ import os
 import sys
 from collections import defaultdict
 from functools import cache
-from itertools import count
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIVE",
-    "SNAPSHOT_MAX_AGE",
     "ProcessSnapshot",
     "cpu_and_memory_of",
     "environment_of",
@@ -26,6 +25,7 @@ __all__ = [
     "parent_of",
     "process_numbers",
     "process_numbers_after",
+    "seconds_to_next_snapshot",
     "start_time_of",
     "state_in",
 ]
@@ -46,39 +46,52 @@ ALIVE = frozenset("RSDTtIKWP")
 
 
 class ProcessSnapshot:
-    """The members of every process group at one moment; it takes a few µs per process.
+    """The members of every process group at one moment; it takes about a µs per process.
 
     Attributes:
-        number: differs between snapshots.
         taken_at: the monotonic time of the start.
+        expires_at: the monotonic time until which the snapshot is shared.
     """
 
-    _numbers = count()
-
     def __init__(self) -> None:
-        self.number = next(self._numbers)
         self.taken_at = monotonic()
         self._members: defaultdict[int, list[int]] = defaultdict(list)
         for pid in process_numbers():
-            self._members[group_and_session(pid)[0]].append(pid)
+            self._members[_group_of(pid)].append(pid)
+        now = monotonic()
+        shared = (now - self.taken_at) * SHARED_FOR
+        self.expires_at = now + min(max(shared, LEAST_SHARED), MOST_SHARED)
 
     def members(self, group: int) -> Sequence[int]:
         """Return the pids of the members of `group`."""
         return self._members.get(group, ())
 
 
-SNAPSHOT_MAX_AGE = 0.01
-"""Seconds for which a snapshot is shared; taking it costs 1 ms if there are 500 processes."""
+SHARED_FOR = 4
+"""A snapshot is shared for as many times as long as it took: so all take a fifth of the time."""
+
+LEAST_SHARED, MOST_SHARED = 0.001, 0.1
+"""Seconds for which a snapshot is shared; this program may be suspended while it takes one."""
 
 _snapshot: ProcessSnapshot | None = None
 
 
-def latest_snapshot() -> ProcessSnapshot:
-    """Return a snapshot that is not too old; all groups of this process share it."""
+def latest_snapshot(after: float = -inf) -> ProcessSnapshot:
+    """Return a snapshot that has not expired; all groups of this process share it.
+
+    Args:
+        after: a monotonic time; a snapshot that began earlier does not count.
+    """
     global _snapshot  # noqa: PLW0603 - /proc is the same for all Runners of this process
-    if _snapshot is None or monotonic() - _snapshot.taken_at > SNAPSHOT_MAX_AGE:
-        _snapshot = ProcessSnapshot()
-    return _snapshot
+    snapshot = _snapshot
+    if snapshot is None or snapshot.taken_at <= after or monotonic() >= snapshot.expires_at:
+        _snapshot = snapshot = ProcessSnapshot()
+    return snapshot
+
+
+def seconds_to_next_snapshot() -> float:
+    """Return for how long the latest snapshot is still shared."""
+    return 0.0 if _snapshot is None else max(0.0, _snapshot.expires_at - monotonic())
 
 
 def process_numbers() -> list[int]:
@@ -116,6 +129,14 @@ def _last_number() -> int:
     """Return the number that was given last to a process or thread: see proc_loadavg(5)."""
     loads = _read("/proc/loadavg") if has_proc() else None
     return 0 if loads is None else int(loads.split()[-1])
+
+
+def _group_of(pid: int) -> int:
+    """Return the number of a process's group; 0 as in `group_and_session`."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def group_and_session(pid: int) -> tuple[int, int]:
