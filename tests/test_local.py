@@ -42,6 +42,7 @@ from currant._process.lookup import find_problem
 from currant._process.stop import wait_empty
 from currant._system import proc
 from currant._system.files import bytes_in_pipe
+from currant._system.groups import has_pidfds
 from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.shutdown_limits import ShutdownLimits
 from tests.files import files_left
@@ -674,6 +675,18 @@ async def test_groups_that_end_together_share_the_listings_of_processes(
                 tasks.start_soon(process.stop, SIGTERM, HOURS)
         assert 2 <= len(listings) < 2 * len(processes)
         assert len(looked_at) == len(processes)  # by one task each
+
+
+@needs_proc
+@pytest.mark.skipif(not has_pidfds(), reason="waits through pidfds: Linux 5.3 or later")
+async def test_stop_of_a_process_without_children_reads_no_file_of_proc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wait for the leader says whether it was alive, and signal 0 that no member is left."""
+    async with launched(Command(["sleep", "9999"])) as process:
+        with monkeypatch.context() as patch:
+            patch.setattr(proc, "_read", lambda path: pytest.fail(f"read {path}"))
+            assert await process.stop(SIGTERM, HOURS) == Exit(None, SIGTERM, stopped=True)
 
 
 async def test_group_that_renews_itself_is_ended() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 from anyio import to_thread
 
 import currant
-from currant import Batch, Command, Exited, Runner, Started
+from currant import PIPE, Batch, Command, Exited, Runner, Started
 from currant._channel.channel import Channel
 from currant._channel.output import Output
 from currant._process.launcher import Watched
@@ -107,6 +108,46 @@ async def test_closing_a_watch_wakes_who_waits(launcher: LocalLauncher) -> None:
         await anyio.wait_all_tasks_blocked()
         watch.close()
     await wait()
+
+
+async def test_stop_waits_for_the_task_that_watches(
+    launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop waits for a single file, and both tasks learn of the exit."""
+    waits: list[object] = []
+    wait_readable = anyio.wait_readable
+
+    async def record(file: int) -> None:
+        waits.append(file)
+        await wait_readable(file)
+
+    process = await launcher.launch(Command(["sleep", "9999"]))
+    watch = watch_of(process)
+    monkeypatch.setattr(anyio, "wait_readable", record)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(seen_until_exit, watch)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(LIMIT):
+            assert await process.stop(SIGTERM, LIMIT) == Exit(None, SIGTERM, stopped=True)
+    assert set(waits) == {watch._epoll.fileno()}
+
+
+async def test_stop_goes_on_if_the_task_that_watches_does_not(launcher: LocalLauncher) -> None:
+    """A task that is cancelled, or has enough, leaves the exit to the stop."""
+    script = "trap '' TERM; echo ready; read line; exec sleep 0"
+    process = await launcher.launch(Command.shell(script, stdin=PIPE))
+    watch = watch_of(process)
+    assert (await watch.next()).begun == ("stdout",)
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as watching:
+                watching.start_soon(seen_until_exit, watch)
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(process.stop, SIGTERM, LIMIT)
+                await anyio.wait_all_tasks_blocked()
+                watching.cancel_scope.cancel()
+            assert process.stdin is not None
+            await process.stdin.send(b"\n")
 
 
 async def test_fork_closes_its_copy_of_a_watch(launcher: LocalLauncher) -> None:

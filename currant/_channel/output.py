@@ -203,9 +203,14 @@ class Output:
         """Whether a slow reader or sink keeps a stream from being read at this moment."""
         return self._receiving < self._open_streams
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether both streams have ended and all of their output was sent."""
+        return not self._open_streams
+
     async def ended(self) -> None:
         """Wait until both streams have ended and all of their output was sent."""
-        await self._change.wait_for(lambda: not self._open_streams)
+        await self._change.wait_for(lambda: self.has_ended)
 
     async def line(self, probe: LineProbe) -> None:
         """Wait until a line has matched `probe`."""

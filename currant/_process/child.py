@@ -130,7 +130,8 @@ class Child:
     @property
     def returncode(self) -> int | None:
         """The return code, as `subprocess` has it; None while the child runs.  Reading it reaps."""
-        self._reap(os.WNOHANG)
+        if self._process.returncode is None:
+            self._reap(os.WNOHANG)
         return self._process.returncode
 
     async def wait(self) -> int:
@@ -177,8 +178,6 @@ class Child:
             os.close(pidfd)
 
     def _reap(self, options: int) -> None:
-        if self._process.returncode is not None:
-            return
         # We do not use `Popen.poll`: if another part of the program reaped the child, it reports
         # success.
         try:

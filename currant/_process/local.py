@@ -351,13 +351,12 @@ class LocalProcess:
 
             pidfd, pipes = self._group.pidfd, self._stdio.outputs()
             self._watch = None if pidfd is None else Watch(pidfd, pipes)
+            self._group.watch = self._watch
         return self._watch
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited and been reaped; see `Process.wait`."""
-        returncode = await self._group.wait_exit()
-        end = Exit(None, None) if returncode is None else Exit.from_returncode(returncode)
-        return self._stopper.annotate(end)
+        return self._stopper.annotate(await self._group.wait_exit())
 
     async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
         """Send `signal` to the group or the leader; return whether any process got the signal."""
@@ -439,12 +438,15 @@ class _ChildGroup:
         name: the command's name.
         id: the group's number, which is the leader's pid.
         is_gone: whether the leader has been reaped and the group was found empty.
+        watch: may be waited for by a task that reaps the leader.
     """
 
     def __init__(self, name: str, leader: Child | Process, on_gone: Callable[[int], None]) -> None:
         self.name = name
         self.id = leader.pid
         self.is_gone = False
+        self.watch: Watch | None = None
+        self._exit: Exit | None = None
         self._looking: anyio.Lock | None = None  # as soon as a task waits for that
         self._leader = leader
         self._group = ProcessGroup(leader.pid, leader.pidfd if isinstance(leader, Child) else None)
@@ -460,7 +462,10 @@ class _ChildGroup:
         return self._leader.pidfd if isinstance(self._leader, Child) else None
 
     def leader_is_alive(self) -> bool:
-        return self._leader.returncode is None and self._group.leader_is_alive()
+        if self._leader.returncode is not None:
+            return False
+        # Reading the return code of a `Child` has looked already.
+        return isinstance(self._leader, Child) or self._group.leader_is_alive()
 
     def send(self, *signals: int) -> bool:
         reaches_live = self._leader.returncode is None or self._group.has_live_member()
@@ -473,13 +478,16 @@ class _ChildGroup:
         """Return whether this program may signal no member, although one is alive."""
         return self._group.is_forbidden()
 
-    async def wait_exit(self) -> int | None:
-        """Wait until the leader has been reaped; return the return code, or None if it is lost."""
+    async def wait_exit(self) -> Exit:
+        """Wait until the leader has been reaped, and return how it ended."""
         returncode = await self._leader.wait()
-        if isinstance(self._leader, Child):
-            return None if self._leader.is_status_lost else returncode
-        # The event loop itself reports 255, or on trio even 0.
-        return None if sigchld_is_ignored() else returncode
+        if self._exit is None:
+            if isinstance(self._leader, Child):
+                is_lost = self._leader.is_status_lost
+            else:  # The event loop itself reports 255, or on trio even 0.
+                is_lost = sigchld_is_ignored()
+            self._exit = Exit(None, None) if is_lost else Exit.from_returncode(returncode)
+        return self._exit
 
     async def wait_leader(self) -> None:
         if self.is_forbidden():
@@ -487,6 +495,9 @@ class _ChildGroup:
                 await self._leader.wait()
             if self.is_forbidden():
                 raise Forbidden
+        # A task that waits already wakes this one, which costs less than a second wait for a file.
+        while self.watch is not None and self.watch.is_waited_for:
+            await self.watch.activity.wait()
         await self._leader.wait()
 
     async def wait_gone(self) -> None:

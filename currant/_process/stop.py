@@ -11,7 +11,6 @@ group is killed as soon as the leader has exited.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from signal import SIGCONT, SIGKILL
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,10 +18,10 @@ from anyio import move_on_after, sleep
 
 from currant._system.groups import LOOK_INTERVAL
 from currant._system.proc import seconds_to_next_snapshot
+from currant._values.exit import Exit
 
 if TYPE_CHECKING:
     from currant._system.groups import ProcessGroup
-    from currant._values.exit import Exit
     from currant._values.launch_spec import KillMode
 
 __all__ = ["FORBIDDEN_TIMEOUT", "Forbidden", "StopSpec", "Stoppable", "Stopper", "wait_empty"]
@@ -122,7 +121,7 @@ class Stopper:
         """Return the leader's exit with `stopped` and `forced` set as this stopper knows them."""
         if not self._stopped:
             return end
-        return replace(end, stopped=True, forced=self._forced)
+        return Exit(end.code, end.signal, stopped=True, forced=self._forced)
 
     def _request_stop(self, signal: int) -> None:
         if self._requested:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._process.launcher import Activity
+from currant._synchronization import Notifier
 from currant._system.forks import close_in_forks, no_fork
 
 if TYPE_CHECKING:
@@ -34,13 +35,18 @@ class Watch:
     Args:
         pidfd: of the process.
         streams: the pipes to read from, by the names of the streams.
+
+    Attributes:
+        is_waited_for: whether a task waits in `next`.
+        activity: is notified when the task goes on.
     """
 
     def __init__(self, pidfd: int, streams: Mapping[StreamName, OutputPipe]) -> None:
         self._streams: dict[int, tuple[StreamName, OutputPipe]] = {
             pipe.fileno(): (name, pipe) for name, pipe in streams.items()
         }
-        self._is_waited_for = False
+        self.is_waited_for = False
+        self.activity = Notifier()
         with no_fork:
             self._epoll = select.epoll(1 + len(streams))
             close_in_forks(self)
@@ -57,11 +63,12 @@ class Watch:
                 raise anyio.ClosedResourceError
             if events := self._epoll.poll(0):
                 return self._as_activity(events)
-            self._is_waited_for = True
+            self.is_waited_for = True
             try:
                 await anyio.wait_readable(self._epoll.fileno())
             finally:
-                self._is_waited_for = False
+                self.is_waited_for = False
+                self.activity.notify_all()
 
     def _as_activity(self, events: list[tuple[int, int]]) -> Activity:
         begun: list[StreamName] = []
@@ -84,7 +91,7 @@ class Watch:
         """Watch no longer; a task that waits gets `ClosedResourceError`."""
         with no_fork:
             if not self._epoll.closed:
-                if self._is_waited_for:
+                if self.is_waited_for:
                     anyio.notify_closing(self._epoll.fileno())
                 self._epoll.close()
 

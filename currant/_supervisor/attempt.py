@@ -450,7 +450,7 @@ class Attempt:
         """Drain the output; after a stop, end the escapees that hold the pipes open."""
         if process.stdin is not None:
             await process.stdin.aclose()  # Another process may hold the other end.
-        if self._stop_request is None:
+        if self._stop_request is None or self.output.has_ended:
             return
         with anyio.move_on_after(self._context.limits.end_of_output):
             await self.output.ended()
@@ -516,8 +516,9 @@ class Attempt:
 
         Another task may be doing this, and no signal may come before it has.
         """
-        half = request.remaining(anyio.current_time()) / 2
-        await self._stop_command.run(process, half if self.exit is None else 0.0)
+        if self._command.stop_command is not None:
+            half = request.remaining(anyio.current_time()) / 2
+            await self._stop_command.run(process, half if self.exit is None else 0.0)
         if self.exit is None:
             seconds = min(request.grace, self._context.limits.end_of_input)
             await self._input.close_and_wait(process, seconds)
@@ -568,7 +569,7 @@ class Attempt:
     def _note_exit(self, end: Exit) -> None:
         was_stopped = self.exit is not None and self.exit.stopped
         if self._input.closed_by_stop or self._stop_command.has_run or was_stopped:
-            end = replace(end, stopped=True)
+            end = end if end.stopped else replace(end, stopped=True)
         if isinstance(self.error, TimeLimitError):
             end = replace(end, timed_out=True)
         self.exit = end
