@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from currant import Batch
 from currant._values.lines import (
     MAX_LINE,
+    SHORT_LINE,
     LineSplitter,
     batches_with_limit,
     count_lines,
@@ -95,6 +96,17 @@ def test_cuts_do_not_depend_on_the_chunks(chunks: list[bytes]) -> None:
 def test_split_lines_follows_the_rule(data: bytes) -> None:
     r"""A line ends with ``\n``, ``\r\n`` or ``\r``; a longer line comes in full pieces."""
     assert cut(data) == expected_lines(data)
+
+
+@given(lengths=st.lists(st.integers(0, 3 * SHORT_LINE), max_size=40), is_whole=st.booleans())
+@example(lengths=[SHORT_LINE - 1] * 5, is_whole=True)
+@example(lengths=[SHORT_LINE - 1] * 5, is_whole=False)
+@example(lengths=[0] * 5, is_whole=True)
+def test_lines_of_any_length_are_cut_alike(*, lengths: list[int], is_whole: bool) -> None:
+    """The way in which newlines are searched depends on the length of the lines; the lines do not."""
+    data = b"\n".join(b"x" * length for length in lengths) + b"\n" * is_whole
+    assert cut(data, MAX_LINE) == expected_lines(data, MAX_LINE)
+    assert count_lines(data) == len(expected_lines(data, MAX_LINE))
 
 
 @given(chunked())
