@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import pickle
+import platform
 import shutil
 import subprocess
 import sys
@@ -946,6 +947,41 @@ async def test_full_pipe_is_enlarged(monkeypatch: pytest.MonkeyPatch, *, grows: 
             assert sizes[-1] == full
         sizes += [len(chunk) async for chunk in process.stdout]
     assert sum(sizes) == 2_000_004
+
+
+READS = """
+import os, resource
+import anyio
+from currant._process.pipes import BUSY_CHUNK, CHUNK, OutputPipe
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+async def main():
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    pipe, data = OutputPipe(read_end), b"x" * BUSY_CHUNK
+    os.write(write_end, data[:CHUNK])
+    await pipe.receive()
+    for turn in range(20):
+        if turn == 10:
+            begun = faults()
+        chunks = []
+        for _ in range(4):
+            os.write(write_end, data)
+            chunks.append(await pipe.receive())
+    print((faults() - begun) / 40)
+
+anyio.run(main)
+"""
+"""Prints the page faults of each read of a busy pipe, after a while."""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it takes the malloc of glibc")
+def test_memory_of_a_busy_pipe_is_used_again() -> None:
+    """The next read gets the memory of an earlier one, and not 64 new pages of the system."""
+    done = subprocess.run([sys.executable, "-c", READS], stdout=subprocess.PIPE, check=True)
+    assert float(done.stdout) < 8
 
 
 # ---- stdin ----

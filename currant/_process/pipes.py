@@ -54,6 +54,14 @@ The event loop's work per read is divided by up to four: 4 × 100 MB in batches 
 processor time instead of 1.1 s.
 """
 
+FREED_BLOCK = 1024 * 1024
+"""Bytes of a block that is freed once, so that malloc keeps the memory of smaller blocks.
+
+The malloc of glibc gets each block of 128 KiB or more from the system, and returns it at once, with
+64 page faults for each read of a busy pipe.  After a larger block was freed, it no longer does so
+for blocks up to that size: lines of 1,000 bytes are read 20 % faster.
+"""
+
 LOOK_INTERVAL = 0.5
 """Seconds between two looks whether the group of a silent terminal is gone."""
 
@@ -164,6 +172,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         self._may_grow = False
         if enlarge_pipe(self._fd, BUSY_CHUNK):
             self._chunk = BUSY_CHUNK
+            bytes(FREED_BLOCK)
 
     def set_drain_deadline(self, seconds: float) -> None:
         """End the stream in `seconds`, but not before all bytes now in the pipe are received.
