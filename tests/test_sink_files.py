@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import logging
+import os
 import re
 from inspect import cleandoc
 from pathlib import Path
 from signal import SIGTERM
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
@@ -42,13 +45,15 @@ from currant import (
 )
 from currant._values.wire import encode
 from currant.sinks import ConsoleSink, DirectorySink, JSONSink, LoggingSink, WriterSink
-from currant.sinks._files import AnyFile
+from currant.sinks._files import BUSY_PIPE, BYTES_PER_WRITE, AnyFile, OpenFile
 from tests.playing import err, exited, out, play, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from currant import BatchMessage
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 MESSAGES: list[BatchMessage] = [
     started("a", 4711),
@@ -147,6 +152,34 @@ async def test_writer_loses_no_line_of_real_commands() -> None:
         assert [line for line in lines if line[0] == name] == [
             f"{name} | {number}" for number in range(1, 20_001)
         ]
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="it takes Linux")
+@pytest.mark.parametrize(
+    ("capacity", "size", "becomes"),
+    [
+        (None, BYTES_PER_WRITE, BUSY_PIPE),
+        (None, BYTES_PER_WRITE - 1, 16 * PAGE),
+        (PAGE, BYTES_PER_WRITE, PAGE),
+        (1024 * 1024, BYTES_PER_WRITE, 1024 * 1024),
+    ],
+    ids=["much", "little", "small pipe", "large pipe"],
+)
+def test_pipe_that_gets_much_output_is_enlarged(
+    capacity: int | None, size: int, becomes: int
+) -> None:
+    """A pipe whose capacity another program has set stays as it is; all bytes arrive."""
+    read_end, write_end = os.pipe()
+    if capacity is not None:
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, capacity)
+    came: list[bytes] = []
+    with open(read_end, "rb") as source, open(write_end, "wb", buffering=0) as file:
+        reader = Thread(target=lambda: came.append(source.read(size)))
+        reader.start()
+        OpenFile(file).write([b"x" * size])
+        reader.join()
+        assert fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ) == becomes
+    assert came == [b"x" * size]
 
 
 @pytest.mark.anyio

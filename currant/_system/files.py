@@ -23,6 +23,9 @@ __all__ = [
     "open_for_writing",
 ]
 
+USUAL_PAGES = 16
+"""The pages of memory that Linux gives to a new pipe."""
+
 
 def is_named_pipe(path: str) -> bool:
     """Return whether `path` leads to a named pipe, which waits for a writer when opened."""
@@ -107,14 +110,17 @@ def bytes_in_pipe(fd: int) -> int:
 
 
 def enlarge_pipe(fd: int, size: int) -> bool:
-    """Set the capacity of a pipe to `size` bytes; return False if the system refuses.
+    """Set the capacity of a pipe to `size` bytes; return False if that is not possible.
 
-    Only Linux can, and only within the user's limit.
+    Only Linux can, and only within the user's limit.  If another program has set the capacity, it
+    stays.
     """
     if not hasattr(fcntl, "F_SETPIPE_SZ"):
         return False
     try:
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) != USUAL_PAGES * os.sysconf("SC_PAGE_SIZE"):
+            return False
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
-    except OSError:  # EPERM: /proc/sys/fs/pipe-user-pages-soft, see pipe(7)
+    except OSError:  # EBADF: no pipe.  EPERM: /proc/sys/fs/pipe-user-pages-soft, see pipe(7)
         return False
     return True

@@ -89,7 +89,8 @@ class LineWriter:
         if not data:
             return b"", b""
         begin = self._begin(batch, prefix)
-        if self._new_filter is None:  # A filter ends each style with its line.
+        if self._new_filter is None and self._color_system is not None:
+            # A filter ends each style with its line.
             self._may_be_styled = self._may_be_styled or ESCAPE in data
         self._note_end(batch, data[-1:])
         body = data.replace(b"\n", b"\n" + prefix)
@@ -132,7 +133,7 @@ class LineWriter:
     def end(self) -> bytes:
         """Return the bytes that end an unfinished line, and a style that a command left on."""
         rest = self._end_line()
-        if self._may_be_styled and self._color_system is not None:
+        if self._may_be_styled:
             rest = RESET + rest
         self._unfinished, self._may_be_styled = None, False
         return rest
