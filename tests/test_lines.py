@@ -103,7 +103,7 @@ def test_split_lines_follows_the_rule(data: bytes) -> None:
 @example(lengths=[SHORT_LINE - 1] * 5, is_whole=False)
 @example(lengths=[0] * 5, is_whole=True)
 def test_lines_of_any_length_are_cut_alike(*, lengths: list[int], is_whole: bool) -> None:
-    """The way in which newlines are searched depends on the length of the lines; the lines do not."""
+    """How newlines are searched depends on the length of the lines; the lines do not."""
     data = b"\n".join(b"x" * length for length in lengths) + b"\n" * is_whole
     assert cut(data, MAX_LINE) == expected_lines(data, MAX_LINE)
     assert count_lines(data) == len(expected_lines(data, MAX_LINE))
