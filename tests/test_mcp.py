@@ -80,7 +80,7 @@ MESSAGE = b'{"jsonrpc": "2.0", "method": "notifications/message", "params": ' \\
 @server.tool()
 def chatter() -> str:
     def write():
-        while True:
+        for _ in range(200):  # A flood without end could delay the answer for ever.
             os.write(stdout, MESSAGE * 100)
     threading.Thread(target=write, daemon=True).start()
     return "begun"
