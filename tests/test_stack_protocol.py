@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -53,7 +54,7 @@ from tests.waiting import EXEC_FOREVER, LIMIT
 pytestmark = pytest.mark.usefixtures("runtime")
 
 NAMES = list(REQUESTS)
-KEYS = {field for request in get_args(Request) for field in request._fields} | {
+KEYS = {field.name for request in get_args(Request) for field in dataclasses.fields(request)} | {
     "rows",
     "x",
 }
@@ -217,7 +218,7 @@ def test_page_about_the_protocol_has_all_requests_and_their_keys() -> None:
     assert keys.keys() == REQUESTS.keys()
     for request in get_args(Request):
         name = request.__name__.lower()
-        assert set(request._fields) <= keys[name]
+        assert {field.name for field in dataclasses.fields(request)} <= keys[name]
 
 
 # ---- a running stack ----

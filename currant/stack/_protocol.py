@@ -16,8 +16,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
 
 from currant.stack._errors import RequestError
 
@@ -64,11 +65,13 @@ MAX_SIZE = 0xFFFF
 """The most rows or columns of a terminal."""
 
 
-class List(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class List:
     """List all commands."""
 
 
-class Logs(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Logs:
     """Send the output that is kept, and with `follow` later output, too.
 
     Attributes:
@@ -86,13 +89,15 @@ class Logs(NamedTuple):
     events: bool = False
 
 
-class Start(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Start:
     """Start commands that have ended, and wait until they are ready."""
 
     names: tuple[str, ...]
 
 
-class Stop(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Stop:
     """Stop commands, dependents first, and wait until they have ended.
 
     Attributes:
@@ -104,13 +109,15 @@ class Stop(NamedTuple):
     now: bool = False
 
 
-class Restart(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Restart:
     """Restart commands, and wait until they are ready; without names all that have not ended."""
 
     names: tuple[str, ...] = ()
 
 
-class Signal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Signal:
     """Send a signal to the process group of a command, or to its leader alone."""
 
     name: str
@@ -118,7 +125,8 @@ class Signal(NamedTuple):
     to: Literal["group", "leader"] = "group"
 
 
-class Wait(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Wait:
     """Wait until commands are ready, or have ended.
 
     Attributes:
@@ -132,14 +140,16 @@ class Wait(NamedTuple):
     timeout: float | None = None
 
 
-class Send(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Send:
     """Write bytes to the stdin of a command."""
 
     name: str
     data: bytes
 
 
-class Attach(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Attach:
     """Connect the client to a command: send the output, and pass on the keys that are typed.
 
     Attributes:
@@ -153,13 +163,15 @@ class Attach(NamedTuple):
     columns: int | None = None
 
 
-class Reload(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reload:
     """Read the configuration again, send the difference, and with `apply` apply the difference."""
 
     apply: bool = True
 
 
-class Down(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Down:
     """Stop all commands and end the stack.
 
     Attributes:
@@ -174,13 +186,15 @@ Request: TypeAlias = (
 )
 
 
-class Input(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Input:
     """Bytes that were typed at an attached terminal."""
 
     data: bytes
 
 
-class Resize(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Resize:
     """The new size of an attached terminal."""
 
     rows: int
