@@ -68,7 +68,7 @@ class ProcessSnapshot:
 
 
 SHARED_FOR = 4
-"""A snapshot is shared for as many times as long as it took: so all take a fifth of the time."""
+"""How many times as long as it took a snapshot is shared: snapshots take a fifth of the time."""
 
 LEAST_SHARED, MOST_SHARED = 0.001, 0.1
 """Seconds for which a snapshot is shared; this program may be suspended while it takes one."""

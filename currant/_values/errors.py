@@ -379,6 +379,11 @@ class JobEndedError(CurrantError):
         self.name = name
         self.request = request
 
+    @property
+    def reason(self) -> str:
+        """Why the request came too late, for people who do not call it from Python."""
+        return str(self.__cause__ or "it has ended meanwhile, or is being stopped")
+
 
 class StdinClosedError(CurrantError):
     """A command has no open stdin to write to or to close.

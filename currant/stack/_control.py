@@ -400,8 +400,7 @@ class Control:
         try:
             await job.restart()
         except JobEndedError as error:
-            reason = error.__cause__ or "it has ended meanwhile, or is being stopped"
-            raise RequestError("failed", str(reason)) from error
+            raise RequestError("failed", error.reason) from error
 
     async def _stop(self, job: Job, among: Collection[str], now: bool) -> None:
         for other in self.jobs.values():

@@ -120,8 +120,7 @@ class Keyboard:
         try:
             await runner[name].restart()
         except JobEndedError as error:
-            reason = error.__cause__ or "it has ended meanwhile, or is being stopped"
-            self._show_lines(f"currant: cannot restart {printable(name)}: {reason}")
+            self._show_lines(f"currant: cannot restart {printable(name)}: {error.reason}")
         except CurrantError as error:
             self._show_lines(f"currant: {error}")
 
