@@ -17,7 +17,8 @@ stack starts in half of the time.
 """
 
 import typing as _typing
-from importlib import import_module as _import_module
+
+from currant._first_use import imported as _imported
 
 if _typing.TYPE_CHECKING:
     from currant._open import open_process
@@ -238,10 +239,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(_import_module(_HOMES[name]), name)
-    return value
+    return _imported(globals(), _HOMES, name)
 
 
 def __dir__() -> list[str]:

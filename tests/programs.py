@@ -8,13 +8,29 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.waiting import LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-__all__ = ["Programs"]
+__all__ = ["Programs", "printed_by"]
 
 ROOT = Path(__file__).parents[1]
+
+
+def printed_by(module: str, *options: str) -> list[str]:
+    """Run a module as a program that must succeed without a word on stderr; return its lines."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
 
 
 class Programs:

@@ -113,6 +113,12 @@ RUNS = ("/bin/sh", "-c", "echo ready; exec sleep 9999")
 EXITS = ("/bin/sh", "-c", "echo ready")
 
 
+def end(child: Child) -> None:
+    """Kill a child, and reap it."""
+    child.kill()
+    child.wait()
+
+
 def exit_unreaped(child: Child) -> None:
     """Wait until a child is a zombie, and leave it one."""
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -170,8 +176,7 @@ def test_group_without_permission_to_signal_is_not_empty(
     leader = start(*RUNS)
     start(*RUNS, leader=leader)
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     answer_signals(monkeypatch, refuse)
     assert not is_found_empty(group)
 
@@ -216,8 +221,7 @@ def test_program_name_may_contain_anything(
     leader = start("/bin/sh", "-c", "echo ready; exec sleep 9999")
     member = start(str(program), leader=leader)
     assert f"({name})".encode() in Path(f"/proc/{member.pid}/stat").read_bytes()
-    leader.kill()
-    leader.wait()
+    end(leader)
     group = group_of(leader)
     assert not is_found_empty(group)
     member.kill()
@@ -231,8 +235,7 @@ def test_program_name_may_contain_anything(
 def test_group_is_empty_when_the_last_member_is_reaped(start: Start, group_of: NewGroup) -> None:
     """A reaped leader without other members leaves an empty group."""
     child = start(*RUNS)
-    child.kill()
-    child.wait()
+    end(child)
     assert group_of(child).is_empty()
 
 
@@ -243,12 +246,10 @@ def test_group_is_not_empty_while_a_member_outlives_the_leader(
     leader = start(*RUNS)
     members = [start(*RUNS, leader=leader) for _ in range(2)]
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     for member in members:
         assert not is_found_empty(group)
-        member.kill()
-        member.wait()
+        end(member)
     assert group.is_empty()
 
 
@@ -257,15 +258,12 @@ def test_member_that_joins_late_is_found(start: Start, group_of: NewGroup) -> No
     leader = start(*RUNS)
     first = start(*RUNS, leader=leader)
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     assert not is_found_empty(group)
     second = start(*RUNS, leader=leader)
-    first.kill()
-    first.wait()
+    end(first)
     assert not is_found_empty(group)
-    second.kill()
-    second.wait()
+    end(second)
     assert group.is_empty()
 
 
@@ -275,8 +273,7 @@ def test_group_of_zombies_is_empty(start: Start, group_of: NewGroup) -> None:
     leader = start(*RUNS)
     member = start(*EXITS, leader=leader)
     exit_unreaped(member)
-    leader.kill()
-    leader.wait()
+    end(leader)
     group = group_of(leader)
     assert group.send(0)
     assert is_found_empty(group)
@@ -297,8 +294,7 @@ def test_all_groups_share_the_snapshots(
         leader = start(*RUNS)
         exit_unreaped(start(*EXITS, leader=leader))
         groups.append(group_of(leader))
-        leader.kill()
-        leader.wait()
+        end(leader)
     monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
     monkeypatch.setattr(proc, "MOST_SHARED", 3600)
     for taken in (0, 1, 1):
@@ -329,11 +325,9 @@ def test_first_look_takes_no_snapshot(
     leader = start(*RUNS)
     member = start(*RUNS, leader=leader)
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     assert not group.is_empty()
-    member.kill()
-    member.wait()
+    end(member)
     assert group.is_empty()
     assert snapshots == []
 
@@ -349,8 +343,7 @@ def test_looks_in_a_row_take_no_snapshot(
     leader = start(*RUNS)
     exit_unreaped(start(*EXITS, leader=leader))
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     monkeypatch.setattr(groups, "LOOK_INTERVAL", 3600)
     assert not is_found_empty(group)
     assert snapshots == []
@@ -387,8 +380,7 @@ def test_zombies_are_told_from_live_members(start: Start, group_of: NewGroup) ->
     member = start(*RUNS, leader=leader)
     group = group_of(leader)
     assert group.has_live_member()
-    leader.kill()
-    leader.wait()
+    end(leader)
     assert group.has_live_member()
     member.kill()
     exit_unreaped(member)
@@ -410,8 +402,7 @@ def test_old_snapshot_hides_no_live_member(
     leader = start(*RUNS)
     start(*RUNS, leader=leader)
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     assert group.has_live_member()
 
 
@@ -431,8 +422,7 @@ def test_groups_without_a_live_member_share_a_snapshot(
         leader = start(*RUNS)
         exit_unreaped(start(*EXITS, leader=leader))
         ending.append(group_of(leader))
-        leader.kill()
-        leader.wait()
+        end(leader)
     assert not any(group.is_empty() for group in ending)
     snapshots.clear()
     assert not any(group.has_live_member() for group in ending)
@@ -474,8 +464,7 @@ def test_other_groups_do_not_count(start: Start, group_of: NewGroup) -> None:
     leader, other_leader = start(*RUNS), start(*RUNS)
     member = start(*EXITS, leader=leader)
     exit_unreaped(member)
-    leader.kill()
-    leader.wait()
+    end(leader)
     assert is_found_empty(group_of(leader))
     assert not is_found_empty(group_of(other_leader))
 
@@ -488,16 +477,14 @@ def test_member_that_forks_during_a_look_is_found(
     leader = start(*RUNS)
     first = start(*RUNS, leader=leader)
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     list_folder = os.listdir
 
     def fork_after_listing(folder: str) -> list[str]:
         names = list_folder(folder)
         if first.poll() is None:
             start(*RUNS, leader=leader)
-            first.kill()
-            first.wait()
+            end(first)
         return names
 
     monkeypatch.setattr(os, "listdir", fork_after_listing)
@@ -513,12 +500,10 @@ def test_member_that_forks_between_two_looks_is_found(
     exit_unreaped(start(*EXITS, leader=leader))
     first = start(*RUNS, leader=leader)
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     assert not is_found_empty(group)
     second = start(*RUNS, leader=leader)
-    first.kill()
-    first.wait()
+    end(first)
     numbers = proc.process_numbers
     with monkeypatch.context() as patch:  # The snapshot misses the member.
         patch.setattr(proc, "process_numbers", lambda: set(numbers()) - {second.pid})
@@ -580,8 +565,7 @@ def test_pidfd_replaces_the_number(
     leader = start(*RUNS)
     member = start(*RUNS, leader=leader)
     group = group_of(leader)
-    leader.kill()
-    leader.wait()
+    end(leader)
     assert group.send(SIGTERM)
     assert member.wait() == -SIGTERM
     assert bool(kills.by_number) == (way == "by number")
@@ -645,8 +629,7 @@ def test_group_and_session_of_a_process(start: Start) -> None:
     leader = start(*RUNS)
     member = start(*RUNS, leader=leader)
     assert group_and_session(member.pid) == (leader.pid, os.getsid(0))
-    member.kill()
-    member.wait()
+    end(member)
     assert group_and_session(member.pid) == (0, 0)
 
 
@@ -790,8 +773,7 @@ def test_group_without_proc_lasts_as_long_as_signals_succeed(
     group = group_of(child)
     assert group.leader_is_alive()
     assert not group.is_empty()
-    child.kill()
-    child.wait()
+    end(child)
     assert group.is_empty()
 
 

@@ -15,7 +15,8 @@ tables from arrays, and writes a value in one line.
 """
 
 import typing as _typing
-from importlib import import_module as _import_module
+
+from currant._first_use import imported as _imported
 
 if _typing.TYPE_CHECKING:
     from currant.config._config import Config
@@ -37,10 +38,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import a name when it is first used: ``currant run`` needs files of variables alone."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(_import_module(_HOMES[name]), name)
-    return value
+    return _imported(globals(), _HOMES, name)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,8 @@ The modules are imported when their names are first used: most programs need one
 """
 
 import typing as _typing
-from importlib import import_module as _import_module
+
+from currant._first_use import imported as _imported
 
 if _typing.TYPE_CHECKING:
     from currant._channel.feed import SinkAttribute
@@ -68,10 +69,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import a name when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(_import_module(_HOMES[name]), name)
-    return value
+    return _imported(globals(), _HOMES, name)
 
 
 def __dir__() -> list[str]:
