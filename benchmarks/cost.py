@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SLEEP = ["sleep", "9999"]
 
 COUNTS = (1, 10, 100, 1000)
-MOST_MEMORY = 50
+MOST_MEMORY = 20
 """The memory of an idle command must stay below this number of kilobytes."""
 
 SECONDS = 5.0
