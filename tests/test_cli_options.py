@@ -48,16 +48,19 @@ def test_python_m_currant_equals_the_currant_script() -> None:
 
 
 IMPORTED = """
-import os, sys
+import gc, os, sys
 from currant.cli import main
 def end(status):
-    print("\\n", *sys.modules, flush=True)
+    print("\\n", *sys.modules, *["frozen"] * bool(gc.get_freeze_count()), flush=True)
     leave(status)
 leave, os._exit = os._exit, end
 sys.argv = ["currant", *sys.argv[1:]]
 main()
 """
-"""Runs a command line, and prints the modules that it has imported."""
+"""Runs a command line, and prints the modules that it has imported.
+
+The last word is "frozen" if no search for cycles looks at them.
+"""
 
 FEW_NEED = {
     *("difflib", "json", "logging.handlers", "shutil"),
@@ -88,7 +91,7 @@ def test_run_imports_only_what_it_needs(tmp_path: Path) -> None:
 def test_start_imports_only_what_it_needs(tmp_path: Path) -> None:
     """`currant start` needs pydantic and JSON, and nothing else that takes long."""
     modules = imported(tmp_path, "start", "--quiet")
-    assert {"currant.config._load", "currant.stack._server"} <= modules
+    assert {"currant.config._load", "currant.stack._server", "frozen"} <= modules
     of_pydantic = {"difflib", "importlib.metadata", "pydantic", "shutil"}
     assert modules & FEW_NEED == {"json", *of_pydantic}
 

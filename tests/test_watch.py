@@ -13,14 +13,16 @@ from anyio import to_thread
 
 import currant
 from currant import PIPE, Batch, Command, Exited, Runner, Started
+from currant._channel import readers
 from currant._channel.channel import Channel
 from currant._channel.output import Output
+from currant._channel.readers import BatchReader
 from currant._process.launcher import Watched
 from currant._process.local import LocalLauncher
 from currant._values.exit import Exit
 from currant._values.launch_spec import SILENT
 from currant.testing import FakeLauncher, Script
-from tests.waiting import LIMIT
+from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -258,6 +260,36 @@ async def test_silence_is_measured_for_streams_that_no_task_reads(read: list[Str
         result = await currant.run_process(["sleep", "60"], idle_timeout=0.05, check=False)
     assert isinstance(result.error, currant.TimeLimitError)
     assert not read
+
+
+async def test_message_does_not_overtake_a_sender_that_waits_for_a_reader_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody will make room, but the sender has not noticed yet; it may be of the same command."""
+    monkeypatch.setattr(readers, "RECHECK_INTERVAL", HOURS)
+    channel, leave = Channel(1), anyio.Event()
+    channel.add_producer()
+    feed = channel.subscribe()
+    held: list[BatchReader] = []
+    batch = Batch("a", "stdout", b"1\n", 0.0)
+
+    async def read_one() -> None:
+        held.append(BatchReader(channel.readers))
+        await anext(held[0])
+        await leave.wait()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_one)
+        for _ in range(3):  # The reader takes the first, the second has room, the third waits.
+            tasks.start_soon(channel.send, batch)
+            await anyio.wait_all_tasks_blocked()
+            assert feed.receive_nowait() == batch
+        leave.set()
+        await anyio.wait_all_tasks_blocked()
+        assert channel.readers.abandoned
+        assert not channel.send_nowait(Exited("a", Exit(0, None), 1, 0.0))
+        channel.close()
+    feed.close()
 
 
 async def test_send_nowait_gives_a_message_to_all_or_to_none() -> None:
