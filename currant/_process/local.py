@@ -497,7 +497,7 @@ class _ChildGroup:
                 raise Forbidden
         # A task that waits already wakes this one, which costs less than a second wait for a file.
         while self.watch is not None and self.watch.is_waited_for:
-            await self.watch.activity.wait()
+            await self.watch.resumed.wait()
         await self._leader.wait()
 
     async def wait_gone(self) -> None:

@@ -38,7 +38,7 @@ class Watch:
 
     Attributes:
         is_waited_for: whether a task waits in `next`.
-        activity: is notified when the task goes on.
+        resumed: is notified when that task goes on.
     """
 
     def __init__(self, pidfd: int, streams: Mapping[StreamName, OutputPipe]) -> None:
@@ -46,7 +46,7 @@ class Watch:
             pipe.fileno(): (name, pipe) for name, pipe in streams.items()
         }
         self.is_waited_for = False
-        self.activity = Notifier()
+        self.resumed = Notifier()
         with no_fork:
             self._epoll = select.epoll(1 + len(streams))
             close_in_forks(self)
@@ -68,7 +68,7 @@ class Watch:
                 await anyio.wait_readable(self._epoll.fileno())
             finally:
                 self.is_waited_for = False
-                self.activity.notify_all()
+                self.resumed.notify_all()
 
     def _as_activity(self, events: list[tuple[int, int]]) -> Activity:
         begun: list[StreamName] = []
