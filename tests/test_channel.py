@@ -54,9 +54,9 @@ def make_closing_buffer() -> Iterator[MakeBuffer]:
         buffer.close()
 
 
-def take_batch(buffer: Buffer, max_bytes: int | None = None) -> tuple[Position, Batch]:
+def take_batch(buffer: Buffer, max_lines: int | None = None) -> tuple[Position, Batch]:
     """Take a message that is a batch."""
-    position, message = buffer.take(max_bytes)
+    position, message = buffer.take(max_lines)
     assert isinstance(message, Batch)
     return position, message
 
@@ -131,7 +131,7 @@ def test_returned_batches_keep_the_order(counts: list[int], data: st.DataObject)
             buffer.append(batch_of(b"".join(b"%06d\n" % (number + n) for n in range(count))))
             number += count
         while buffer:
-            taken.append(take_batch(buffer, data.draw(st.integers(7, 30))))
+            taken.append(take_batch(buffer, data.draw(st.integers(1, 4))))
         assert [position for position, _ in taken] == sorted(position for position, _ in taken)
         for position, message in data.draw(st.permutations(taken)):
             buffer.unread(position, message)
@@ -141,12 +141,23 @@ def test_returned_batches_keep_the_order(counts: list[int], data: st.DataObject)
     assert [int(line) for line in lines] == list(range(number))
 
 
-def test_line_longer_than_the_limit_is_taken_whole(make_buffer: MakeBuffer) -> None:
+def test_line_longer_than_the_estimate_is_taken_whole(make_buffer: MakeBuffer) -> None:
     """A batch is cut between lines only."""
     buffer = make_buffer(4)
-    buffer.append(batch_of(LINE))
-    assert buffer.take(50) == ((1, 0), batch_of(LINE))
+    batch = batch_of(b"x" * 5_000 + b"\n" + LINE)
+    buffer.append(batch)
+    assert buffer.take(1) == ((1, 0), batch)
     assert not buffer
+
+
+def test_part_of_a_batch_is_counted_in_lines(make_buffer: MakeBuffer) -> None:
+    """A reader takes as many long lines as short ones, because lines are what costs time."""
+    for line in (b"short\n", b"long" * 250 + b"\n"):
+        buffer = make_buffer(4)
+        buffer.append(batch_of(line * 1_000))
+        part = take_batch(buffer, 300)[1]
+        assert abs(part.count() - 300) < 10
+        assert part.count() + take_batch(buffer)[1].count() == 1_000
 
 
 # ---- the buffer: discarding ----

@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 import anyio
 
-from currant._values.lines import Batch, end_of_lines
+from currant._values.lines import Batch, end_of_lines, line_length
 from currant._values.messages import BatchMessage, Dropped, size_of
 
 __all__ = ["SMALL_BATCH", "Buffer", "Position"]
@@ -76,11 +76,11 @@ class Buffer:
         self._in_stream += 1
         self._bytes += size_of(message)
 
-    def take(self, max_bytes: int | None = None) -> tuple[Position, BatchMessage]:
+    def take(self, max_lines: int | None = None) -> tuple[Position, BatchMessage]:
         """Remove and return the oldest message and its position; there must be a message.
 
         Args:
-            max_bytes: take only the first lines of a batch that is larger than this.
+            max_lines: take only about that many lines of a batch that has more.
         """
         if self._set_aside:
             position, message = self._set_aside.popleft()
@@ -90,8 +90,8 @@ class Buffer:
             position, message = self._take_from_stream()
         if isinstance(message, Batch):
             self._bytes -= len(message.data)
-            if max_bytes is not None and len(message.data) > max_bytes:
-                message, rest = _cut(message, max_bytes)
+            if max_lines is not None:
+                message, rest = _cut(message, max_lines)
                 if rest is not None:
                     self.unread((position[0], position[1] + len(message.data)), rest)
         return position, message
@@ -153,9 +153,12 @@ class Buffer:
         return Dropped(command, self._dropped.pop(command), time.time())
 
 
-def _cut(batch: Batch, max_bytes: int) -> tuple[Batch, Batch | None]:
-    """Split `batch` after the last line that ends within `max_bytes`, but never inside a line."""
+def _cut(batch: Batch, max_lines: int) -> tuple[Batch, Batch | None]:
+    """Split `batch` after about `max_lines`, an estimate from the first lines."""
+    max_bytes = max_lines * line_length(batch.data)
+    if len(batch.data) <= max_bytes:
+        return batch, None
     end = end_of_lines(batch.data[:max_bytes])
-    if not end:
+    if not end:  # the next line is longer than all that
         return batch, None
     return replace(batch, data=batch.data[:end]), replace(batch, data=batch.data[end:])

@@ -47,8 +47,8 @@ command that writes without pause, that took 20 ms; with this bound, 4 to 8 ms. 
 bound, because they take the whole backlog at once.
 """
 
-BYTES_PER_TURN = 64 * 1024
-"""Bytes of lines that a reader gets before other tasks have their turn."""
+LINES_PER_TURN = 800
+"""About how many lines a reader gets before other tasks have their turn."""
 
 T_Message = TypeVar("T_Message")
 
@@ -57,16 +57,16 @@ class Iteration(ReaderTask):
     """The state of one loop over a Runner; belongs to a reader.
 
     Attributes:
-        max_bytes: how much of a batch to take at a time; None for all of it.
+        max_lines: about how many lines of a batch to take at a time; None for all of it.
         position: the position of the message that was taken last.
         is_mid_batch: whether the reader may still hold lines of that message.
     """
 
-    __slots__ = ("is_mid_batch", "max_bytes", "position")
+    __slots__ = ("is_mid_batch", "max_lines", "position")
 
-    def __init__(self, max_bytes: int | None) -> None:
+    def __init__(self, max_lines: int | None) -> None:
         super().__init__()
-        self.max_bytes: int | None = max_bytes
+        self.max_lines: int | None = max_lines
         self.position: Position = (0, 0)
         self.is_mid_batch: bool = False
 
@@ -146,8 +146,8 @@ class Readers(Subscription):
                 self.leave(iteration)
                 raise StopAsyncIteration
             await self.changed()
-        iteration.position, message = self.take(iteration.max_bytes)
-        iteration.is_mid_batch = iteration.max_bytes is not None and isinstance(message, Batch)
+        iteration.position, message = self.take(iteration.max_lines)
+        iteration.is_mid_batch = iteration.max_lines is not None and isinstance(message, Batch)
         return message
 
     def leave(self, iteration: Iteration, unread: Batch | None = None) -> None:
@@ -212,11 +212,11 @@ class _Reader(Generic[T_Message]):
 
     __slots__ = ("_iteration", "_readers")
 
-    _max_bytes: ClassVar[int | None] = None
+    _max_lines: ClassVar[int | None] = None
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
-        self._iteration = Iteration(self._max_bytes)
+        self._iteration = Iteration(self._max_lines)
         self._iteration.created_by = anyio.get_current_task()
 
     def __aiter__(self) -> Self:
@@ -249,7 +249,7 @@ class LineReader(_Reader[Message]):
 
     __slots__ = ("_batch", "_lines", "_turn")
 
-    _max_bytes = BYTES_PER_TURN
+    _max_lines = LINES_PER_TURN
 
     def __init__(self, readers: Readers) -> None:
         self._batch: Batch | None = None

@@ -100,13 +100,13 @@ class Subscription(ABC):
         """Return whether `put` would not wait."""
         return self._is_closed or self._may_enter(message) or self._may_discard
 
-    def take(self, max_bytes: int | None = None) -> tuple[Position, BatchMessage]:
+    def take(self, max_lines: int | None = None) -> tuple[Position, BatchMessage]:
         """Remove and return the oldest message and its position; there must be a message.
 
         Args:
-            max_bytes: take only the first lines of a batch that is larger than this.
+            max_lines: take only about that many lines of a batch that has more.
         """
-        taken = self._buffer.take(max_bytes)
+        taken = self._buffer.take(max_lines)
         self._admit_senders()
         self.wake()
         return taken
