@@ -19,7 +19,7 @@ from currant.cli._commands import currant
 from currant.cli._graph import mermaid, tree
 from currant.cli._write_config import from_commands, from_processes
 from currant.config import load, read_schema
-from currant.config._model import TopTable, own_keys
+from currant.config._model import TOP_TABLE
 from tests.clis import type_on
 from tests.waiting import EXEC_FOREVER
 
@@ -171,7 +171,7 @@ def test_each_option_of_start_is_a_setting() -> None:
         **dict.fromkeys(["per_host", "each", "same", "forward_env"], "as the hosts do"),
     }
     options = {parameter.name for parameter in currant.commands["start"].params}
-    assert options - set(own_keys(TopTable)) == elsewhere.keys()
+    assert options - set(TOP_TABLE.keys) == elsewhere.keys()
 
 
 def test_profile_needs_a_configuration() -> None:

@@ -6,8 +6,9 @@ modules in the order of its steps; `_load` calls one after the other:
 1. `_find` finds the files, `_documents` reads and merges them, and `_lines` knows the line of each
    key.  `_procfile` and `_env_files` read the files of other programs.
 2. `_variables` expands ``${NAME}``.
-3. `_model` has the tables and keys, for pydantic and for `schema.json` (`_make_schema`,
-   `_schema`).  `_explain` turns the errors of pydantic into plain words.
+3. `_model` has all keys, with the tables in their values (`_tables`) and their types (`_types`),
+   for pydantic's core and for `schema.json` (`_make_schema`, `_schema`).  `_table` says what a
+   table is, and `_explain` turns the errors of pydantic's core into plain words.
 4. `_build` turns the values into commands and a `Config` (`_config`), by `_options` and `_probes`.
 
 No step stops at the first mistake: all of them come together, as `_problems`.  `_toml` tells

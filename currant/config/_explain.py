@@ -5,18 +5,19 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from currant.config._model import SIZE, TABLES, VARIABLE_NAME, CommandTable, TopTable, own_keys
+from currant.config._model import COMMAND_TABLE, TOP_TABLE
+from currant.config._tables import TABLES
 from currant.config._toml import is_array, is_table, to_toml
+from currant.config._types import SIZE_PATTERN, VARIABLE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pydantic import ValidationError
-    from pydantic_core import ErrorDetails
+    from pydantic_core import ErrorDetails, ValidationError
 
     from currant.config._documents import Document
-    from currant.config._model import Table
     from currant.config._problems import Key, Problem
+    from currant.config._table import Table
 
 __all__ = ["problems_in", "shown"]
 
@@ -41,8 +42,6 @@ EXPECTED = {
     "finite_number": "a finite number",
     "list_type": "an array",
     "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
     "string_unicode": "a text that is valid UTF-8",
     "string_too_short": "a text that is not empty",
     "too_short": "an array that is not empty",
@@ -50,7 +49,7 @@ EXPECTED = {
 """The values that are expected, by the type of pydantic's error."""
 
 PATTERNS = {
-    SIZE: 'a number of bytes, such as 500, "10k", "10M" or "1G"',
+    SIZE_PATTERN: 'a number of bytes, such as 500, "10k", "10M" or "1G"',
     VARIABLE_NAME: "the name of a variable, without =",
 }
 """The texts that are expected, by the pattern that the text does not match."""
@@ -67,7 +66,7 @@ def problems_in(error: ValidationError, document: Document) -> Iterator[tuple[Ke
     for found in error.errors(include_url=False):
         key = _key_of(found["loc"])
         if found["type"] == "extra_forbidden":
-            names = own_keys(_table_around(key))
+            names = list(_table_around(key).keys)
             yield key, document.problem(key, f"unknown key{_nearest(str(key[-1]), names)}")
         elif found["type"] == "missing":
             yield key[:-1], document.problem(key[:-1], f"the key {key[-1]!r} is missing")
@@ -86,13 +85,13 @@ def _key_of(loc: Sequence[int | str]) -> Key:
     )
 
 
-def _table_around(key: Key) -> type[Table]:
-    """Return the class of the table that a key is in."""
+def _table_around(key: Key) -> Table:
+    """Return the table that a key is in."""
     if key[0] != "commands" or len(key) < 3:
-        table: type[Table] = TopTable
+        table = TOP_TABLE
         inner = key[:-1]
     else:
-        table = CommandTable
+        table = COMMAND_TABLE
         inner = key[2:-1]
     for part in inner:
         table = TABLES.get(str(part), table)
@@ -114,7 +113,7 @@ def _text_of(found: ErrorDetails) -> str:
     elif kind == "union_tag_invalid":
         tags = context["expected_tags"].replace("'", "").split(", ")
         expected = " or ".join(KINDS[tag] for tag in tags)
-    elif kind == "model_type" and found["loc"][:1] == ("commands",) and len(found["loc"]) == 2:
+    elif kind == "dict_type" and found["loc"][:1] == ("commands",) and len(found["loc"]) == 2:
         expected = "a line for the shell, or a table"
     elif kind == "string_pattern_mismatch":
         expected = PATTERNS[context["pattern"]]

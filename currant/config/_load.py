@@ -173,24 +173,25 @@ def _validated(document: Document, problems: list[Problem]) -> dict[str, Any] | 
     Wrong values are left out, so that later checks can look at the others.
     """
     try:
-        from pydantic import ValidationError
+        from pydantic_core import ValidationError  # noqa: PLC0415
 
-        from currant.config._explain import problems_in  # noqa: PLC0415
-        from currant.config._model import TopTable  # noqa: PLC0415
+        from currant.config._model import VALIDATOR  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("files in TOML", error.name or "pydantic", "config") from error
 
     try:
-        table = TopTable.model_validate(document.data)
+        values: dict[str, Any] = VALIDATOR.validate_python(document.data)
     except ValidationError as error:
+        from currant.config._explain import problems_in  # noqa: PLC0415 - only for mistakes
+
         known = {(problem.file, problem.line, problem.key) for problem in problems}
         found = list(problems_in(error, document))
         problems += [problem for _, problem in found if problem[:3] not in known]
         try:
-            table = TopTable.model_validate(_without(document.data, [key for key, _ in found]))
+            values = VALIDATOR.validate_python(_without(document.data, [key for key, _ in found]))
         except ValidationError:
             return None
-    return table.model_dump(by_alias=True, exclude_unset=True)
+    return values
 
 
 def _without(data: Mapping[str, Any], keys: Iterable[Key]) -> Mapping[str, Any]:
