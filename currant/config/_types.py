@@ -1,7 +1,7 @@
 """The types of the values in a configuration, as schemas of pydantic's core.
 
 The module `pydantic_core` checks the values.  The classes of pydantic itself, which would make the
-same schemas, take six times as long to import and to build as these functions do.
+same schemas, take several times as long to import and to build.
 """
 
 from __future__ import annotations
