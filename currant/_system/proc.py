@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from functools import cache
 from math import inf
+from signal import SIGKILL
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ __all__ = [
     "environment_of",
     "group_and_session",
     "has_proc",
+    "is_being_killed",
     "is_starting",
     "latest_snapshot",
     "parent_of",
@@ -29,6 +31,10 @@ __all__ = [
     "start_time_of",
     "state_in",
 ]
+
+
+KILL_BIT = 1 << (SIGKILL - 1)
+"""SIGKILL in a set of signals of ``/proc/PID/status``."""
 
 
 @cache
@@ -201,6 +207,14 @@ def state_in(pid: int, group: int) -> str | None:
     if state == b"Z" and thread_count > 1:
         return "R"  # Only the first thread has ended.
     return state.decode()
+
+
+def is_being_killed(pid: int) -> bool:
+    """Return whether a signal ends a process right now: the kernel has marked it with SIGKILL."""
+    for line in (_read(f"/proc/{pid}/status") or b"").splitlines():
+        if line.startswith((b"SigPnd:", b"ShdPnd:")) and int(line.split()[1], 16) & KILL_BIT:
+            return True
+    return False
 
 
 def start_time_of(pid: int) -> int | None:

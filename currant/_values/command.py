@@ -543,19 +543,27 @@ def as_command(value: CommandLike) -> Command:
     return Command.parse(value) if isinstance(value, str) else Command(value)
 
 
+def command_with(value: CommandLike, options: CommandOptions) -> Command:
+    """Build a command, or copy one with other options.
+
+    Raises:
+        CommandError: the command or an option is wrong.
+    """
+    if isinstance(value, Command):
+        changes: dict[str, Any] = {**options}  # The constructor takes other types than it keeps.
+        return replace(value, **changes)
+    if isinstance(value, str):
+        return Command.parse(value, **options)
+    return Command(value, **options)
+
+
 def single_command(call: str, value: CommandLike, options: CommandOptions) -> Command:
     """Build a command, or copy one with other options, for a call that runs a single process.
 
     Raises:
         CommandError: the command or an option is wrong, or needs a Runner.
     """
-    if isinstance(value, Command):
-        changes: dict[str, Any] = {**options}  # The constructor takes other types than it keeps.
-        command = replace(value, **changes)
-    elif isinstance(value, str):
-        command = Command.parse(value, **options)
-    else:
-        command = Command(value, **options)
+    command = command_with(value, options)
     needs_runner = (command.replicas != 1, command.after, command.watch, command.restart_with)
     if any(needs_runner):
         raise CommandError(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Caller"]
 
+__tracebackhide__ = True  # pytest leaves these frames out
+
 T = TypeVar("T")
 
 ENDED = "the block of the blocking Runner has ended"
@@ -110,10 +112,13 @@ class Caller:
                     raise RuntimeError(ENDED)
                 self._calls.append(call)
             self._wake()
-            result: T = call.future.result()
+            error = call.future.exception()
         finally:
             if not call.future.done():
                 self._home.call_soon_threadsafe(call.cancel)
+        if error is not None:
+            raise error  # here, so that a traceback does not show the future
+        result: T = call.future.result()
         return result
 
     def call_within(

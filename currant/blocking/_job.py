@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from currant._supervisor.job import until_up
+
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from currant.blocking._caller import Caller
 
 __all__ = ["Job"]
+
+__tracebackhide__ = True  # pytest leaves these frames out
 
 
 class Job:
@@ -96,6 +100,18 @@ class Job:
     def before(self) -> bytes:
         """What came before the last match of `expect`, or what came if there was no match."""
         return self._caller.look(lambda: self._job.before)
+
+    def up(self, *, timeout: float | None = None) -> None:
+        """Wait until the command runs; with a `ready` probe, until it is ready, as `Runner.start`.
+
+        Args:
+            timeout: seconds to wait; None: no limit but that of the probe.
+
+        Raises:
+            LaunchError, NotReadyError, DependencyError: as by `currant.Runner.start`.
+            TimeoutError: the time is over; the command goes on.
+        """
+        self._caller.call_within(timeout, self._is_not("up"), lambda: until_up(self._job))
 
     def ready(self, *, timeout: float | None = None) -> None:
         """Wait until the process is ready; without a `ready` probe, until the process runs.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
-from currant._supervisor.job import until_up
 from currant._supervisor.runner import Runner as AsyncRunner
 from currant._synchronization import HomeLoop, task_group_beside
 from currant._values.names import ByName
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from currant._values.results import Results
 
 __all__ = ["Runner"]
+
+__tracebackhide__ = True  # pytest leaves these frames out
 
 T = TypeVar("T")
 
@@ -150,10 +151,9 @@ class Runner:
                 `currant.Runner.start`.
             RuntimeError: the Runner has not been entered, or has ended.
         """
-        caller = self._caller
-        job = caller.look(lambda: self._runner.start_soon(command))
-        caller.call_within(timeout, f"command {job.name!r} is not up", lambda: until_up(job))
-        return self._job(job)
+        job = self.start_soon(command)
+        job.up(timeout=timeout)
+        return job
 
     def start_soon(self, command: CommandLike) -> Job:
         """Start one more command, or queue it, without waiting; as `currant.Runner.start_soon`."""

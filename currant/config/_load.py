@@ -31,6 +31,7 @@ def load(
     folder: StrOrPath = "",
     *,
     env_files: Sequence[StrOrPath] | None = None,
+    variables: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
     r"""Read the configuration of a project.
@@ -55,6 +56,7 @@ def load(
         folder: the folder in which the search begins; empty: the current folder.
         env_files: files of variables, for all commands and for ``${NAME}`` in the configuration;
             None: the files that ``env_file`` names, or ``.env`` in the folder of the first file.
+        variables: variables for all commands and for ``${NAME}``, which replace those of the files.
         settings: values for the top level, which replace the values of the files.
 
     Returns:
@@ -78,8 +80,8 @@ def load(
         paths.append(local)
     document = _read_all(paths)
     problems: list[Problem] = []
-    variables = _variables(document, env_files, problems)
-    data = _expanded((), document.data, {**os.environ, **variables}, document, problems)
+    known = {**_variables(document, env_files, problems), **(variables or {})}
+    data = _expanded((), document.data, {**os.environ, **known}, document, problems)
     document = Document(data, document.places)
     if settings:
         document = merged(document, _command_line(settings))
@@ -87,7 +89,7 @@ def load(
     if values is not None:
         from currant.config._build import build_config  # noqa: PLC0415 - only for a configuration
 
-        config = build_config(values, document, variables, paths, problems)
+        config = build_config(values, document, known, paths, problems)
         if not problems:
             return config
     unique = dict.fromkeys(problems)

@@ -1,0 +1,260 @@
+"""`Processes`: what the fixtures `processes`, `module_processes` and `session_processes` are."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Unpack, cast
+
+from currant._run import run_process
+from currant._system.free_port import hold_free_port
+from currant._values.command import command_with
+from currant._values.errors import CurrantError
+from currant._values.file_name import as_file_name
+from currant.blocking import Runner
+from currant.pytest_plugin._deaths import Deaths
+from currant.sinks import DirectorySink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from anyio.from_thread import BlockingPortal
+
+    from currant._values.command import Command, CommandLike, CommandOptions, ProcessOptions
+    from currant._values.results import Result
+    from currant.blocking import Job
+    from currant.pytest_plugin._definitions import Definitions
+
+__all__ = ["Processes"]
+
+__tracebackhide__ = True  # pytest leaves these frames out
+
+
+class Processes:
+    """Starts processes for tests; all of them are stopped at the end of the fixture's scope.
+
+    Args:
+        scope: ``"function"``, ``"module"`` or ``"session"``.
+        folder: where the processes have their folders.
+        logs: where the files with the output are.
+        portal: the event loop.
+        definitions: the commands of ``currant.toml``.
+        timeout: seconds that a process has to become ready.
+        grace: seconds that a process has to stop.
+        on_use: is called with each process that a test or a fixture asks for.
+
+    Attributes:
+        deaths: the processes that have ended and were not asked to.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        folder: Path,
+        logs: Path,
+        portal: BlockingPortal,
+        definitions: Definitions,
+        timeout: float,
+        grace: float,
+        on_use: Callable[[Job], None],
+    ) -> None:
+        self.scope = scope
+        self.logs = logs
+        self.deaths = Deaths()
+        self._folder = folder
+        self._portal = portal
+        self._definitions = definitions
+        self._timeout = timeout
+        self._on_use = on_use
+        self._resources = ExitStack()
+        log = DirectorySink(logs, on_error="warn")
+        self._runner = Runner(
+            on_exit="stop", grace=grace, sinks=[log, self.deaths.sink], portal=portal
+        )
+        self._is_entered = False
+
+    def __repr__(self) -> str:
+        return f"<Processes of the {self.scope}: {', '.join(self.jobs) or 'none'}>"
+
+    def __getitem__(self, name: str) -> Job:
+        """Return the process of that name.
+
+        Raises:
+            UnknownNameError: a `KeyError`: none was started.
+        """
+        job = self._runner[name]
+        self._on_use(job)
+        return job
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The processes that were started, by name."""
+        return self._runner.jobs
+
+    def start(
+        self,
+        command: CommandLike,
+        *,
+        timeout: float | None = None,
+        variables: Mapping[str, object] | None = None,
+        **options: Unpack[ProcessOptions],
+    ) -> Job:
+        """Start a process, and return when it is ready; without a probe, when it runs.
+
+        Args:
+            command: a `Command`, a list of words, a line for `Command.parse`, or the name of a
+                command in ``currant.toml``, which starts its dependencies first.
+            timeout: seconds to wait; None: the setting ``currant_timeout``.
+            variables: for ``${NAME}`` in ``currant.toml`` and for the process.
+            options: as for `Command`; they replace those of the command.
+
+        Raises:
+            NotReadyError, LaunchError, CommandError: as by `currant.Runner.start`.
+            TimeoutError: the process did not become ready in time; it was stopped.
+        """
+        chosen = self._chosen(command, variables or {}, options)
+        runner = self._entered()
+        for needed in chosen[:-1]:
+            if not self._is_up(needed.name):
+                runner.start_soon(needed)
+        return self._started(chosen[-1], timeout)
+
+    def ensure(
+        self, name: str, command: CommandLike | None = None, *, timeout: float | None = None
+    ) -> Job:
+        """Return the process of that name, ready; start it if it does not run (any longer).
+
+        Args:
+            name: the name.
+            command: the command to start; None: that of this name in ``currant.toml``, or the last
+                one of this name.
+            timeout: as for `start`.
+
+        Raises:
+            NotReadyError, LaunchError, CommandError, TimeoutError: as by `start`.
+        """
+        job = self.jobs.get(name)
+        if job is None:
+            if command is None:
+                return self.start(name, timeout=timeout)
+            return self.start(command, timeout=timeout, name=name)
+        if job.state == "ended":
+            return self._started(job.command if command is None else command, timeout, name=name)
+        self._on_use(job)
+        job.ready(timeout=self._timeout if timeout is None else timeout)
+        return job
+
+    @contextmanager
+    def stopped(self, job: Job | str) -> Generator[None]:
+        """Stop a process for the length of a block; then it runs again, and is ready.
+
+        Args:
+            job: the process, or its name.
+        """
+        stopped = self[job if isinstance(job, str) else job.name]
+        stopped.kill("processes.stopped")
+        stopped.wait()
+        try:
+            yield
+        finally:
+            self._started(stopped.command, None)
+
+    def run(
+        self,
+        command: CommandLike,
+        *,
+        input: bytes | None = None,  # noqa: A002 - as in run_process
+        check: bool = True,
+        timeout: float | None = None,
+        **options: Unpack[ProcessOptions],
+    ) -> Result:
+        """Run a command until it has ended, and return its result, as `currant.run_process` does.
+
+        Raises:
+            CommandFailed, CommandError: as by `currant.run_process`.
+        """
+
+        async def run() -> Result:
+            return await run_process(command, input=input, check=check, timeout=timeout, **options)
+
+        return self._portal.call(run)
+
+    def folder(self, name: str) -> Path:
+        """Return a folder for a process, for its data or its configuration; it exists."""
+        path = self._folder / as_file_name(name)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def log(self, name: str) -> Path:
+        """Return the path of the file with all output of a process."""
+        return self.logs / f"{as_file_name(name)}.log"
+
+    def free_port(self) -> int:
+        """Return the number of a free TCP port.
+
+        On Linux the port is held until the end of the scope: no program gets it as a free port, in
+        no worker of xdist, but a server that sets SO_REUSEADDR, as almost all do, can take it.
+        """
+        number, holder = hold_free_port()
+        if holder is not None:
+            self._resources.enter_context(holder)
+        return number
+
+    def socket_path(self) -> str:
+        """Return a path for a Unix socket, in a folder of its own.
+
+        Paths below ``tmp_path`` are often too long: the system takes about 100 bytes.
+        """
+        folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="c", dir="/tmp"))
+        return f"{folder}/s"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        with self._resources:
+            if self._is_entered:
+                self._runner.__exit__(exc_type, exc_val, exc_tb)
+
+    def _chosen(
+        self, command: CommandLike, variables: Mapping[str, object], options: ProcessOptions
+    ) -> list[Command]:
+        """Return the commands to start: the dependencies, and last the command itself."""
+        texts = {name: str(value) for name, value in variables.items()}
+        changes = cast("CommandOptions", {**options})
+        if isinstance(command, str) and (defined := self._definitions.find(command, texts)):
+            return [*defined[:-1], command_with(defined[-1], changes)]
+        if texts:
+            changes["env"] = {**texts, **changes.get("env", {})}
+        return [command_with(command, changes)]
+
+    def _started(self, command: CommandLike, timeout: float | None, name: str | None = None) -> Job:
+        runner = self._entered()
+        job = runner.start_soon(command_with(command, {} if name is None else {"name": name}))
+        self._on_use(job)
+        try:
+            job.up(timeout=self._timeout if timeout is None else timeout)
+        except BaseException as error:
+            job.kill("it was not ready in time")
+            if isinstance(error, (CurrantError, TimeoutError)):
+                error = error.with_traceback(None)  # its message says it all
+            raise error from error.__cause__
+        return job
+
+    def _is_up(self, name: str) -> bool:
+        job = self.jobs.get(name)
+        return job is not None and job.state != "ended"
+
+    def _entered(self) -> Runner:
+        if not self._is_entered:
+            self._runner.__enter__()
+            self._is_entered = True
+        return self._runner
