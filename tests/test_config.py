@@ -687,7 +687,7 @@ OTHER_MISTAKES = [
     (COMMAND + 'ready = "tcp:x"', "3: commands.a.ready: tcp: 'x' is neither a PORT"),
     (COMMAND + 'ready = "tcp:99999"', "3: commands.a.ready: tcp: port must be an integer from 1"),
     (COMMAND + 'ready = "line:("', "3: commands.a.ready: line: '(' is not a regular expression"),
-    (COMMAND + 'ready = "https://a"', "3: commands.a.ready: http: url must start with http://"),
+    (COMMAND + 'ready = "http://"', "3: commands.a.ready: http: url must start with http://"),
     (
         COMMAND + 'ready = { all = [\n"tcp:1",\n{ tcp = 0 }] }',
         "5: commands.a.ready.all[1].tcp: got 0, expected a number >= 1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,12 +11,14 @@ import pytest
 from anyio.abc import SocketAttribute
 
 from currant._process import exchange as module
-from currant._process.exchange import exchange
+from currant._process.exchange import _connect_to_path, exchange
+from currant._values.exchange import Owner, Relation, Request
 from tests.ports import free_port
 from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from anyio.abc import SocketStream
 
@@ -57,29 +59,89 @@ async def test_answer_is_received_up_to_the_limit(
 ) -> None:
     """The request is sent whole, and no more is received than asked for."""
     with anyio.fail_after(LIMIT):
-        answer = await exchange("127.0.0.1", port, request_, most)
+        answer = await exchange(Request(("127.0.0.1", port), request_, most))
     assert answer == (data, None)
 
 
 async def test_answer_ends_with_its_first_line(port: int) -> None:
     """What comes in the same packet may follow."""
     with anyio.fail_after(LIMIT):
-        answer = await exchange("localhost", port, b"one.two\n", 100)
+        answer = await exchange(Request(("localhost", port), b"one.two\n", 100))
     assert answer.data.startswith(b"ONE\n")
+
+
+class OneOwner:
+    """Knows the same owner for each server, and records which servers it was asked about."""
+
+    def __init__(self, relation: Relation) -> None:
+        self.owner = Owner(relation, 1, "server")
+        self.asked: list[object] = []
+
+    def of_port(self, address: str, port: int) -> Owner:
+        """Return the owner, and record the address and the port."""
+        self.asked.append((address, port))
+        return self.owner
+
+    def of_peer(self, connection: socket.socket) -> Owner:
+        """Return the owner, and record the path."""
+        self.asked.append(connection.getpeername())
+        return self.owner
 
 
 async def test_owner_is_asked_for_a_server_of_this_machine_only(port: int) -> None:
     """The address is the one that the server was reached at."""
-    asked: list[tuple[str, int]] = []
-
-    def listens(*where: Any) -> bool:
-        asked.append(where)
-        return True
-
+    owners = OneOwner("own")
     with anyio.fail_after(LIMIT):
-        answer = await exchange("localhost", port, b"", 0, listens)
-    assert answer.is_its_own
-    assert asked == [("127.0.0.1", port)]
+        answer = await exchange(Request(("localhost", port)), owners)
+    assert answer.owner is owners.owner
+    assert owners.asked == [("127.0.0.1", port)]
+
+
+@pytest.mark.parametrize("relation", ["related", "sharing", "foreign"])
+async def test_server_of_another_process_is_sent_nothing(port: int, relation: Relation) -> None:
+    """Its answer would not matter; with ``own=False``, it is nobody's business who answers."""
+    owners = OneOwner(relation)
+    request = Request(("127.0.0.1", port), b"hello\n", 10)
+    with anyio.fail_after(LIMIT):
+        assert await exchange(request, owners) == (b"", owners.owner)
+        assert await exchange(request._replace(own=False), owners) == (b"HELLO", None)
+    assert len(owners.asked) == 1
+
+
+async def test_server_of_a_unix_socket_is_asked(tmp_path: Path) -> None:
+    """Its owner is asked for in another way, and a file without a server refuses."""
+    path = str(tmp_path / "socket")
+    owners = OneOwner("own")
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            await stream.send((await stream.receive()).upper())
+
+    async with (
+        await anyio.create_unix_listener(path) as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, answer)
+        with anyio.fail_after(LIMIT):
+            assert await exchange(Request(path, b"hello\n", 10), owners) == (
+                b"HELLO\n",
+                owners.owner,
+            )
+        assert owners.asked == [path]
+        tasks.cancel_scope.cancel()
+    with pytest.raises(ConnectionRefusedError):
+        await exchange(Request(path))
+
+
+async def test_full_queue_of_a_unix_socket_is_an_error(tmp_path: Path) -> None:
+    """Such a connection is not under way, as one to a port would be."""
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as server, ExitStack() as others:
+        server.bind(path)
+        server.listen(0)
+        with pytest.raises(BlockingIOError):
+            for _ in range(10):
+                others.enter_context(_connect_to_path(path))
 
 
 async def test_refused_connection_is_an_error() -> None:
@@ -87,14 +149,14 @@ async def test_refused_connection_is_an_error() -> None:
     with free_port() as port:
         for host in ("127.0.0.1", "localhost"):
             with anyio.fail_after(LIMIT), pytest.raises(ConnectionRefusedError):
-                await exchange(host, port, b"", 0)
+                await exchange(Request((host, port)))
 
 
 async def test_unknown_name_is_an_error() -> None:
     """Also one that cannot be encoded."""
     for host in ("no such name", "a" * 64 + ".b"):
         with pytest.raises((OSError, UnicodeError)):
-            await exchange(host, 80, b"", 0)
+            await exchange(Request((host, 80)))
 
 
 async def test_address_that_does_not_answer_holds_up_no_other(
@@ -118,7 +180,7 @@ async def test_address_that_does_not_answer_holds_up_no_other(
     monkeypatch.setattr(module, "_connect_to", connect_to)
     monkeypatch.setattr(module, "_addresses_of", addresses_of)
     with anyio.fail_after(LIMIT):
-        assert await exchange("a.name", port, b"hello\n", 10) == (b"HELLO", None)
+        assert await exchange(Request(("a.name", port), b"hello\n", 10)) == (b"HELLO", None)
     assert ended.is_set()
 
 
@@ -127,6 +189,6 @@ async def test_cancelled_exchange_leaves_nothing_open() -> None:
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = int(listener.extra(SocketAttribute.local_port))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(exchange, "127.0.0.1", port, b"hello\n", 10)
+            tasks.start_soon(exchange, Request(("127.0.0.1", port), b"hello\n", 10))
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()

@@ -148,7 +148,7 @@ SCRIPTS = {
 
 SEAM = {
     *("aclose", "host", "pid", "send_signal", "stderr", "stdin", "stdout", "stop", "wait"),
-    *("exchange", "is_local", "leave_group", "resize", "usage", "wait_group", "watch"),
+    *("examine", "exchange", "is_local", "leave_group", "resize", "usage", "wait_group", "watch"),
 }
 """The members of `Process`, and of the protocols of what a process may also be."""
 

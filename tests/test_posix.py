@@ -17,13 +17,14 @@ import pytest
 
 from currant._system import groups, proc
 from currant._system.groups import ProcessGroup, require_posix
-from currant._system.listeners import OwnServers
+from currant._system.listeners import ServerOwners
 from currant._system.proc import environment_of, group_and_session
 from tests.system import HAS_PIDFDS, answer_signals, hide_group_pidfds, hide_proc, needs_proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from currant._values.exchange import Relation
     from tests.kills import Kills
 
 Child: TypeAlias = "subprocess.Popen[bytes]"
@@ -668,9 +669,16 @@ def port_of(server: Child) -> int:
     return int(server.stdout.readline())
 
 
-def servers_of(leader: Child, mark: str = "a/b/1") -> OwnServers:
+def relation_of(owners: ServerOwners, address: str, port: int) -> Relation | None:
+    """Return the relation of the server there to the command of `owners`."""
+    owner = owners.of_port(address, port)
+    return None if owner is None else owner.relation
+
+
+def servers_of(leader: Child, mark: str = "a/b/1") -> ServerOwners:
     """Return the servers of the group of `leader`, whose processes carry `mark`."""
-    return OwnServers(leader.pid, f"CURRANT_ID={mark}".encode())
+    run = mark.rpartition(":")[2].partition("/")[0]
+    return ServerOwners(leader.pid, f"CURRANT_ID={mark}".encode(), run)
 
 
 def has_ipv6() -> bool:
@@ -691,8 +699,8 @@ def test_server_outside_the_group_needs_the_whole_mark(
     leader = start(*RUNS)
     monkeypatch.setenv("CURRANT_ID", f"outer/a/1:run/web/12{deeper}")
     port = port_of(start(sys.executable, "-c", SERVES, "127.0.0.1", "0"))
-    assert servers_of(leader, "outer/a/1:run/web/12").listens("127.0.0.1", port) is True
-    assert servers_of(leader, "outer/a/1:run/web/1").listens("127.0.0.1", port) is False
+    assert relation_of(servers_of(leader, "outer/a/1:run/web/12"), "127.0.0.1", port) == "own"
+    assert relation_of(servers_of(leader, "outer/a/1:run/web/1"), "127.0.0.1", port) == "related"
 
 
 @needs_proc
@@ -719,8 +727,8 @@ def test_server_that_would_accept_the_connection_counts(
         pass
     own_servers, other_servers = servers_of(ours), servers_of(other_leader)
     for _ in range(2):  # the second answer is a remembered one
-        assert own_servers.listens(asked, port) is False
-        assert other_servers.listens(asked, port) is True
+        assert relation_of(own_servers, asked, port) not in ("own", None)
+        assert relation_of(other_servers, asked, port) == "own"
 
 
 @needs_proc
@@ -732,7 +740,7 @@ def test_server_at_all_addresses_counts(start: Start, host: str, asked: str) -> 
     ours = start(sys.executable, "-c", SERVES, host, "0")
     port = port_of(ours)
     for address in (asked, f"::ffff:{asked}"):
-        assert servers_of(ours).listens(address, port) is True
+        assert relation_of(servers_of(ours), address, port) == "own"
 
 
 @needs_proc
@@ -746,10 +754,10 @@ def test_server_among_many_is_found(start: Start) -> None:
             others.enter_context(socket.create_server(("127.0.0.1", 0)))
         ports = [port_of(server) for server in servers]
         for server, port in zip(servers, ports, strict=True):
-            assert servers_of(server).listens("127.0.0.1", port) is True
+            assert relation_of(servers_of(server), "127.0.0.1", port) == "own"
             other_leader = others.enter_context(socket.create_server(("127.0.0.1", 0)))
             place = other_leader.getsockname()[1]
-            assert servers_of(server).listens("127.0.0.1", place) is False
+            assert relation_of(servers_of(server), "127.0.0.1", place) not in ("own", None)
 
 
 @needs_proc
@@ -757,7 +765,7 @@ def test_server_that_descends_from_a_member_counts(start: Start) -> None:
     """`su` starts its program so: in another session, without our variables."""
     code = f"import sys; sys.argv[1:] = ['127.0.0.1', '0']; exec({SERVES!r})"
     leader = start("/bin/sh", "-c", 'setsid env -i "$@"; true', "-", sys.executable, "-c", code)
-    assert servers_of(leader).listens("127.0.0.1", port_of(leader)) is True
+    assert relation_of(servers_of(leader), "127.0.0.1", port_of(leader)) == "own"
 
 
 # ---- where there is no /proc ----

@@ -25,6 +25,7 @@ from currant import (
     run_process,
 )
 from currant._process.launcher import Activity
+from currant._values.exchange import Request
 from tests.agents import over_pipe
 from tests.ports import free_port
 from tests.pythons import OLDEST_AND_OWN, path_of
@@ -258,13 +259,13 @@ async def test_refused_connection_is_told_by_the_host(port: int) -> None:
         with anyio.fail_after(LIMIT):
             for host in ("127.0.0.1", "localhost"):
                 with pytest.raises(OSError, match="refused"):
-                    await process.exchange(host, port, b"", 0)
+                    await process.exchange(Request((host, port)))
             with pytest.raises(OSError, match=r"[nN]ame"):
-                await process.exchange("no such name", port, b"", 0)
+                await process.exchange(Request(("no such name", port)))
             await process.stop(SIGKILL, 0)
             await process.aclose()
             with pytest.raises(OSError, match="has ended"):
-                await process.exchange("127.0.0.1", port, b"", 0)
+                await process.exchange(Request(("127.0.0.1", port)))
 
 
 SILENT_SERVER = f"""{SERVER.partition("while")[0]}
@@ -298,7 +299,7 @@ async def test_cancelled_exchange_ends_on_the_host(port: int) -> None:
         files = len(list(folder.iterdir()))
         with anyio.fail_after(LIMIT):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(process.exchange, "127.0.0.1", port, b"hello", 100)
+                tasks.start_soon(process.exchange, Request(("127.0.0.1", port), b"hello", 100))
                 assert await read_until(process.stdout, b"\n") == b"asked\n"
                 assert len(list(folder.iterdir())) > files
                 tasks.cancel_scope.cancel()

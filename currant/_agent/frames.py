@@ -44,7 +44,7 @@ class Kind(IntEnum):
     - START a process, give CREDIT for its output, INPUT and INPUT_END, RESIZE its terminal, LEAVE
       the rest of its group, and CLOSE the process.
     - Questions, each answered by ANSWER: SIGNAL, STOP, WAIT_GROUP, SWEEP, CHECK a command, EXCHANGE
-      with a server, and HOLD before the driver is suspended; and CANCEL a question.
+      with a server, EXAMINE a file, and HOLD before the driver is suspended; and CANCEL a question.
 
     From the agent to the driver:
 
@@ -73,6 +73,7 @@ class Kind(IntEnum):
     CHECK = 16
     EXCHANGE = 17
     HOLD = 18
+    EXAMINE = 19
 
     WELCOME = 32
     STARTED = 33

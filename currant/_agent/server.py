@@ -27,7 +27,13 @@ from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import FrameError, Kind, get, parse
 from currant._agent.hosted import Hosted
-from currant._agent.spec import decode_spec, encode_answer, encode_error, encode_finding
+from currant._agent.spec import (
+    decode_request,
+    decode_spec,
+    encode_answer,
+    encode_error,
+    encode_finding,
+)
 from currant._process.child import Child
 from currant._process.local import LocalLauncher
 from currant._process.lookup import find_problem, find_setup_problem
@@ -45,6 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
+
+HAS_ENDED = "the process has ended"
 
 FLUSH_LIMIT = 2.0
 """Seconds to wait until the last frames are written."""
@@ -261,6 +269,9 @@ class Server:
     def _ask_exchange(self, number: int, body: dict[str, Any]) -> None:
         self._ask(body, self._exchange(number, body))
 
+    def _ask_examine(self, number: int, body: dict[str, Any]) -> None:
+        self._ask(body, self._examine(number, get(body, "path", str)))
+
     def _ask_hold(self, number: int, body: dict[str, Any]) -> None:
         self._is_held = get(body, "held", bool)
         self._ask(body, _agree())
@@ -308,14 +319,22 @@ class Server:
     async def _exchange(self, number: int, body: dict[str, Any]) -> dict[str, Any]:
         hosted = self._processes.get(number)
         if hosted is None:
-            return {"refused": "the process has ended"}
-        request = get(body, "request", str).encode("latin-1")
-        where = get(body, "host", str), get(body, "port", int)
+            return {"refused": HAS_ENDED}
         try:
-            answer = await hosted.process.exchange(*where, request, get(body, "most", int))
-        except (OSError, ValueError, OverflowError) as error:  # such as an invalid host name
+            answer = await hosted.process.exchange(decode_request(body))
+        # Such as an invalid host name, or a Python without ssl.
+        except (OSError, ValueError, OverflowError, ImportError) as error:
             return {"refused": str(error)}
         return encode_answer(answer)
+
+    async def _examine(self, number: int, path: str) -> dict[str, Any]:
+        hosted = self._processes.get(number)
+        if hosted is None:
+            return {"refused": HAS_ENDED}
+        try:
+            return {"state": await hosted.process.examine(path)}
+        except (OSError, ValueError) as error:
+            return {"refused": str(error)}
 
     async def _sweep(self, name: str | None, grace: float) -> dict[str, Any]:
         await self._launcher.sweep(name, grace)
@@ -370,6 +389,7 @@ class Server:
         Kind.SWEEP: _ask_sweep,
         Kind.CHECK: _ask_check,
         Kind.EXCHANGE: _ask_exchange,
+        Kind.EXAMINE: _ask_examine,
         Kind.HOLD: _ask_hold,
         Kind.CANCEL: _cancel,
     }

@@ -9,29 +9,34 @@ from dataclasses import fields
 from pathlib import Path
 from signal import Signals
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from currant._agent.frames import FrameError, get
-from currant._values.answer import Answer
 from currant._values.errors import CannotStopError, NotPermittedError
+from currant._values.exchange import FILE_STATES, RELATIONS, Answer, Owner, Request, Tls
 from currant._values.exit import Exit
 from currant._values.launch_spec import SILENT, LaunchSpec, Pty
 from currant._values.usage import Usage
 
 if TYPE_CHECKING:
+    from currant._values.exchange import FileState
     from currant._values.limits import Limits
 
 __all__ = [
+    "Refusal",
     "decode_answer",
     "decode_error",
     "decode_exit",
+    "decode_file_state",
     "decode_finding",
+    "decode_request",
     "decode_spec",
     "decode_usage",
     "encode_answer",
     "encode_error",
     "encode_exit",
     "encode_finding",
+    "encode_request",
     "encode_spec",
     "encode_usage",
 ]
@@ -155,24 +160,77 @@ def decode_finding(body: dict[str, Any]) -> tuple[str, str]:
     return get(body, "kind", str), get(body, "problem", str)
 
 
+class Refusal(NamedTuple):
+    """Why the host could not do what a probe asked for."""
+
+    reason: str
+
+
+def encode_request(request: Request) -> dict[str, Any]:
+    """Return a request to a server as a dict that JSON can hold."""
+    texts = {"data": request.data.decode("latin-1"), "end": request.end.decode("latin-1")}
+    return request._asdict() | texts
+
+
+def decode_request(body: dict[str, Any]) -> Request:
+    """Return the request that `encode_request` wrote.
+
+    Raises:
+        FrameError: the body is not a request.
+    """
+    try:
+        server, tls = body["server"], body["tls"]
+        return Request(
+            server if isinstance(server, str) else (str(server[0]), int(server[1])),
+            get(body, "data", str).encode("latin-1"),
+            get(body, "most", int),
+            get(body, "end", str).encode("latin-1"),
+            None if tls is None else Tls(*tls),
+            get(body, "own", bool),
+        )
+    except (LookupError, TypeError, ValueError):
+        raise FrameError("a request to a server is none") from None
+
+
 def encode_answer(answer: Answer) -> dict[str, Any]:
     """Return the answer of a server as a dict that JSON can hold."""
-    return {"data": answer.data.decode("latin-1"), "own": answer.is_its_own}
+    return {"data": answer.data.decode("latin-1"), "owner": answer.owner}
 
 
-def decode_answer(body: dict[str, Any]) -> Answer | str:
-    """Return the answer that `encode_answer` wrote, or why no server accepts a connection.
+def decode_answer(body: dict[str, Any]) -> Answer | Refusal:
+    """Return the answer that `encode_answer` wrote, or why there is none.
 
     Raises:
         FrameError: the body is neither.
     """
     if "refused" in body:
-        return get(body, "refused", str)
-    is_its_own = None if body.get("own") is None else get(body, "own", bool)
+        return Refusal(get(body, "refused", str))
+    owner: Any = body.get("owner")
     try:
-        return Answer(get(body, "data", str).encode("latin-1"), is_its_own)
-    except UnicodeEncodeError:
-        raise FrameError("the answer of a server is no bytes") from None
+        data = get(body, "data", str).encode("latin-1")
+        return Answer(data, None if owner is None else _owner(*owner))
+    except (TypeError, ValueError):
+        raise FrameError("the answer of a server is none") from None
+
+
+def _owner(relation: Any, pid: Any, program: Any) -> Owner:  # noqa: ANN401 - whatever JSON holds
+    if relation not in RELATIONS:
+        raise ValueError
+    return Owner(relation, int(pid), str(program)[:100])
+
+
+def decode_file_state(body: dict[str, Any]) -> FileState | Refusal:
+    """Return the state of a file, or why it is unknown.
+
+    Raises:
+        FrameError: the body is neither.
+    """
+    if "refused" in body:
+        return Refusal(get(body, "refused", str))
+    state = body.get("state")
+    if state not in FILE_STATES:
+        raise FrameError(f"the state of a file is {str(state)[:100]!r}")
+    return cast("FileState", state)
 
 
 def encode_error(error: CannotStopError) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""`exchange`: send a request to a TCP server from here, and receive the first line of its answer.
+"""`exchange`: send a request to a server from here, and receive the beginning of its answer.
 
 A probe asks a server from where its process lives: ``127.0.0.1`` means that host.  So this module
 runs on the host, too, on the agent's loop.  It has sockets and ``wait_readable``, and neither the
-streams nor the threads of anyio.
+streams nor the threads of anyio.  That is why TLS is the socket's own here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import socket
 from contextlib import suppress
 from ipaddress import ip_address
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from currant._values.answer import Answer
+from currant._values.exchange import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from currant._values.exchange import Owner, Request
 
-__all__ = ["exchange"]
+__all__ = ["Owners", "exchange"]
 
 
 NEXT_ADDRESS = 0.25
@@ -30,57 +30,117 @@ NEXT_ADDRESS = 0.25
 CHUNK = 4096
 
 
-async def exchange(
-    host: str,
-    port: int,
-    request: bytes,
-    most: int,
-    listens: Callable[[str, int], bool | None] = lambda _address, _port: None,
-) -> Answer:
-    """Connect to a server, send a request, and receive the answer up to the end of a line.
+class Owners(Protocol):
+    """Knows the processes that servers of this machine belong to."""
+
+    def of_port(self, address: str, port: int, /) -> Owner | None:
+        """Return the owner of the server at a numeric address and TCP port; None: unknown."""
+        ...
+
+    def of_peer(self, connection: socket.socket, /) -> Owner | None:
+        """Return the owner of the server at the other end of a Unix socket; None: unknown."""
+        ...
+
+
+class Stream(Protocol):
+    """A connection to a server."""
+
+    async def send(self, data: bytes, /) -> int:
+        """Send the first bytes of `data`, and return how many."""
+        ...
+
+    async def receive(self, most: int, /) -> bytes:
+        """Receive at most so many bytes; none if the server has ended its answer."""
+        ...
+
+
+async def exchange(request: Request, owners: Owners | None = None) -> Answer:
+    """Connect to a server, send a request, and receive the answer.
 
     Cancellation: harmless.
 
     Args:
-        host: the name or address of the server, as this machine knows it.
-        port: its TCP port.
-        request: what to send; may be empty.
-        most: the most bytes to receive; 0: do not wait for an answer.
-        listens: returns whether a process listens on a port at a numeric address of this machine;
-            None: unknown.
+        request: the server, as this machine knows it, and what to send and to receive.
+        owners: knows the owners of the servers of this machine; None: all of them are unknown.
 
     Raises:
-        OSError: no server accepts the connection.
+        OSError: no server accepts the connection, or the server cannot be trusted.
     """
-    with await _connect(host, port) as connection:
-        local, remote = connection.getsockname()[:2], connection.getpeername()[:2]
+    server = request.server
+    connected = _connect_to_path(server) if isinstance(server, str) else await _connect(*server)
+    with connected as connection:
         # If no process listens, the kernel may choose the same port for both ends.
-        if local == remote:
+        if connection.getsockname() == connection.getpeername():
             raise ConnectionRefusedError("no process listens")
-        data = await _converse(connection, request, most)
-    address = remote[0].partition("%")[0]
-    is_here = ip_address(address).is_loopback or local[0] == remote[0]
-    return Answer(data, listens(address, remote[1]) if is_here else None)
+        owner = _owner_of(connection, owners) if request.own and owners is not None else None
+        if owner is not None and owner.relation != "own":
+            return Answer(b"", owner)
+        if request.tls is None:
+            return Answer(await _converse(_Plain(connection), request), owner)
+        # Only here, because the import of ssl takes 10 ms.
+        from currant._process.tls import encrypted  # noqa: PLC0415
+
+        async with encrypted(connection, server[0], request.tls) as stream:
+            return Answer(await _converse(stream, request), owner)
 
 
-async def _converse(connection: socket.socket, request: bytes, most: int) -> bytes:
-    answer = b""
+def _owner_of(connection: socket.socket, owners: Owners) -> Owner | None:
+    if connection.family == socket.AF_UNIX:
+        return owners.of_peer(connection)
+    local, (remote, port) = connection.getsockname()[0], connection.getpeername()[:2]
+    address = remote.partition("%")[0]
+    is_here = ip_address(address).is_loopback or local == remote
+    return owners.of_port(address, port) if is_here else None
+
+
+async def _converse(stream: Stream, request: Request) -> bytes:
+    rest, answer = request.data, b""
     with suppress(OSError):  # The server has broken off.
-        while request:
-            try:
-                request = request[connection.send(request) :]
-            except BlockingIOError:
-                await anyio.wait_writable(connection.fileno())
-        while len(answer) < most and b"\n" not in answer:
-            try:
-                data = connection.recv(min(CHUNK, most - len(answer)))
-            except BlockingIOError:
-                await anyio.wait_readable(connection.fileno())
-                continue
+        while rest:
+            rest = rest[await stream.send(rest) :]
+        while len(answer) < request.most and not (request.end and request.end in answer):
+            data = await stream.receive(min(CHUNK, request.most - len(answer)))
             if not data:
                 break
             answer += data
     return answer
+
+
+class _Plain:
+    """A connection without encryption, as a `Stream`."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    async def send(self, data: bytes) -> int:
+        while True:
+            try:
+                return self._connection.send(data)
+            except BlockingIOError:
+                await anyio.wait_writable(self._connection.fileno())
+
+    async def receive(self, most: int) -> bytes:
+        while True:
+            try:
+                return self._connection.recv(most)
+            except BlockingIOError:
+                await anyio.wait_readable(self._connection.fileno())
+
+
+def _connect_to_path(path: str) -> socket.socket:
+    """Connect to a Unix socket, which never takes long: if its queue is full, the system says so.
+
+    Raises:
+        OSError: no server accepts.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)  # noqa: FBT003 - the name says it
+        connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def _connect(host: str, port: int) -> socket.socket:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
-    from currant._values.answer import Answer
     from currant._values.command import Command
+    from currant._values.exchange import Answer, FileState, Request
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec, SignalTarget
     from currant._values.lines import StreamName
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Activity",
     "Checker",
+    "Examiner",
     "Exchanger",
     "Holder",
     "HostTeller",
@@ -155,20 +156,33 @@ class Outlived(Protocol):
 class Exchanger(Protocol):
     """A process whose servers are asked from where it lives."""
 
-    async def exchange(self, host: str, port: int, request: bytes, most: int, /) -> Answer:
-        """Connect to a server, send a request, and receive the answer up to the end of a line.
+    async def exchange(self, request: Request, /) -> Answer:
+        """Connect to a server, as the host knows it, send a request, and receive the answer.
 
-        The server may belong to the process or a descendant, or not; the answer says so.
+        The server may belong to the process or a descendant, or not; the answer says so.  Relative
+        paths begin at the working directory of the process.
         Cancellation: harmless.
-
-        Args:
-            host: the name or address of the server, as the host of the process knows it.
-            port: its TCP port.
-            request: what to send; may be empty.
-            most: the most bytes to receive; 0: do not wait for an answer.
 
         Raises:
             OSError: no server accepts the connection.
+            HostLostError: the host of the process is lost.
+        """
+        ...
+
+
+@runtime_checkable
+class Examiner(Protocol):
+    """A process whose files are looked at from where it lives."""
+
+    async def examine(self, path: str, /) -> FileState:
+        """Return whether a file was made or changed since the start of the process.
+
+        A relative path begins at the working directory of the process.  A path that is not one of
+        the command's `probe_files` counts as new if the file exists.
+        Cancellation: harmless.
+
+        Raises:
+            OSError: the system does not show the file.
             HostLostError: the host of the process is lost.
         """
         ...
@@ -244,7 +258,7 @@ class Launcher(Protocol):
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
     `HostTeller`, a `Holder` or `Limited`.  Its processes are `Outlived`, in a terminal they are
-    `Resizable`, and they may be `Local`, `Exchanger`, `Measured` and `Watched`.
+    `Resizable`, and they may be `Local`, `Exchanger`, `Examiner`, `Measured` and `Watched`.
     """
 
     async def __aenter__(self) -> object:

@@ -1,7 +1,8 @@
 """Processes on this machine: `LocalLauncher` starts them, `LocalProcess` stands for a process.
 
-The code above the seam sees a `LocalProcess`: a `Process`, with `resize` and `exchange`.  The kill
-path sees the `_ChildGroup` behind it: a child of ours and the process group that the child leads.
+The code above the seam sees a `LocalProcess`: a `Process`, with `resize`, `exchange` and `examine`.
+The kill path sees the `_ChildGroup` behind it: a child of ours and the process group that the child
+leads.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from currant._process.pipes import PipeStdio, PtyStdio, Stdio, TerminalInput, Te
 from currant._process.spawn import StartProcess, default_start, with_retries
 from currant._process.stop import FORBIDDEN_TIMEOUT, Forbidden, Stopper, StopSpec, wait_empty
 from currant._system.dispositions import sigchld_is_ignored
+from currant._system.file_states import FileStates
 from currant._system.forks import close_in_forks
 from currant._system.groups import ProcessGroup
-from currant._system.listeners import OwnServers
+from currant._system.listeners import ServerOwners
 from currant._system.marks import VARIABLE, mark
 from currant._values.errors import (
     CannotStopError,
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from currant._process.containment import Admission, ContainmentOption
     from currant._process.watch import Watch
     from currant._system.accounts import Credentials
-    from currant._values.answer import Answer
+    from currant._values.exchange import Answer, FileState, Request
     from currant._values.launch_spec import SignalTarget
     from currant._values.usage import Usage
 
@@ -248,6 +250,7 @@ class LocalLauncher:
         credentials = find_credentials(command)
         members = None if admission is None else admission.descriptor
         words = _words_to_run(command, credentials, admission)
+        files = FileStates(command.cwd, command.probe_files)
         stdio = _open_stdio(command)
         expecting = self._guard.expecting(run) if may_stay else nullcontext()
         with expecting, stdio as (stdin, stdout, stderr):
@@ -272,14 +275,15 @@ class LocalLauncher:
             self._guard.register(child.pid, stop_spec)
             self._escapees.note_start(child.pid, in_own_session=command.new_session)
             group = _ChildGroup(name, child, self._guard.unregister)
-            servers = OwnServers(child.pid, f"{VARIABLE}={own_mark}".encode())
+            owners = ServerOwners(child.pid, f"{VARIABLE}={own_mark}".encode(), self._run)
             stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
             process = LocalProcess(
                 group,
                 stopper,
                 None if admission is None else Members(admission.group, self.limits.reap),
                 stdio,
-                servers,
+                owners,
+                files,
                 self.limits,
                 self._forget,
             )
@@ -315,7 +319,8 @@ class LocalProcess:
         stopper: Stopper,
         members: Members | None,
         stdio: Stdio,
-        servers: OwnServers,
+        owners: ServerOwners,
+        files: FileStates,
         limits: ShutdownLimits,
         on_close: Callable[[LocalProcess], None],
     ) -> None:
@@ -331,7 +336,8 @@ class LocalProcess:
         self._group = group
         self._stopper = stopper
         self._members = members
-        self._servers = servers
+        self._owners = owners
+        self._files = files
         self._limits = limits
         self._on_close = on_close
         self._watch: Watch | None = None
@@ -402,9 +408,13 @@ class LocalProcess:
             if output is not None:
                 output.set_drain_deadline(self._limits.end_of_output)
 
-    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+    async def exchange(self, request: Request) -> Answer:
         """Ask a server something; see `Exchanger.exchange`."""
-        return await exchange(host, port, request, most, self._servers.listens)
+        return await exchange(request.seen_from(self._files.folder), self._owners)
+
+    async def examine(self, path: str) -> FileState:
+        """Look at a file; see `Examiner.examine`."""
+        return self._files.of(path)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; see `Resizable.resize`."""

@@ -10,7 +10,14 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import MAX_OUTPUT, FrameError, Kind, get
-from currant._agent.spec import decode_answer, decode_exit, decode_usage
+from currant._agent.spec import (
+    Refusal,
+    decode_answer,
+    decode_exit,
+    decode_file_state,
+    decode_usage,
+    encode_request,
+)
 from currant._remote.credit import Window
 from currant._remote.watch import RemoteWatch
 from currant._remote.words import plain
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from currant._remote.peer import Peer
-    from currant._values.answer import Answer
+    from currant._values.exchange import Answer, FileState, Request
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec, SignalTarget
     from currant._values.lines import StreamName
@@ -291,13 +298,19 @@ class RemoteProcess:
         self._is_gone = True
         self.send(Kind.LEAVE)
 
-    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+    async def exchange(self, request: Request) -> Answer:
         """Send a request to a server, from the host of the process; see `Exchanger.exchange`."""
-        body = {"host": host, "port": port, "request": request.decode("latin-1"), "most": most}
-        answer = await self._ask(Kind.EXCHANGE, decode_answer, **body)
-        if isinstance(answer, str):
-            raise ConnectionRefusedError(plain(answer))
-        return answer._replace(data=answer.data[:most])
+        answer = await self._ask(Kind.EXCHANGE, decode_answer, **encode_request(request))
+        if isinstance(answer, Refusal):
+            raise ConnectionRefusedError(plain(answer.reason))
+        return answer._replace(data=answer.data[: request.most])
+
+    async def examine(self, path: str) -> FileState:
+        """Look at a file on the host of the process; see `Examiner.examine`."""
+        state = await self._ask(Kind.EXAMINE, decode_file_state, path=path)
+        if isinstance(state, Refusal):
+            raise OSError(plain(state.reason))
+        return state
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; see `Resizable.resize`."""

@@ -32,15 +32,15 @@ MODULES = {
     "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
     "currant._process": (
         *("child", "containment", "escapees", "exchange", "guard", "handover", "local", "lookup"),
-        *("pipes", "prefix", "spawn", "stop"),
+        *("pipes", "prefix", "spawn", "stop", "tls"),
     ),
     "currant._system": (
-        *("accounts", "cgroup", "dispositions", "files", "forks", "groups", "identity"),
-        *("listeners", "marks", "proc", "rlimits", "terminal", "usage"),
+        *("accounts", "cgroup", "dispositions", "file_states", "files", "forks", "groups"),
+        *("identity", "listeners", "marks", "proc", "rlimits", "terminal", "usage"),
     ),
     "currant._values": (
-        *("answer", "checks", "errors", "exit", "launch_spec", "shutdown_limits", "standard_files"),
-        "usage",
+        *("checks", "errors", "exchange", "exit", "launch_spec", "shutdown_limits"),
+        *("standard_files", "usage"),
     ),
 }
 """The modules of the agent, by package; the ``__init__`` of a package is empty on the host."""

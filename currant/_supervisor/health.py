@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from currant._process.exchange import exchange
-from currant._process.launcher import Exchanger
+from currant._process.launcher import Examiner, Exchanger
 from currant._supervisor.beside import command_beside, name_of_probes, run_beside
+from currant._system.file_states import FileStates
 from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveError
-from currant._values.probe import ALIVE_INTERVAL
+from currant._values.probe import ALIVE_INTERVAL, InUse
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from currant._process.launcher import Launcher, Process
     from currant._supervisor.verdict import Readiness
     from currant._synchronization import Notifier
-    from currant._values.answer import Answer
     from currant._values.command import Command
     from currant._values.errors import CurrantError
+    from currant._values.exchange import Answer, FileState, Request
     from currant._values.exit import Exit
     from currant._values.probe import LineProbe, Probe, ProbeCommand
 
@@ -175,7 +176,10 @@ class Health:
                 self._set("ready")
                 self._listener.on_ready(after)
             return True
-        reason = f"its probe was not met within {after:.2f} s ({_text_of(problem)})"
+        within = (
+            "cannot be met" if isinstance(problem, InUse) else f"was not met within {after:.2f} s"
+        )
+        reason = f"its probe {within} ({_text_of(problem)})"
         error = NotReadyError(self._command.name, reason, self._output.tail)
         error.__cause__ = problem
         self._listener.on_fault(error)
@@ -220,11 +224,17 @@ class _Target:
         probing = command_beside(own, command, name_of_probes(own.name))
         return await run_beside(probing, self._process, self._launcher)
 
-    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+    async def exchange(self, request: Request) -> Answer:
         """Send a request to a server from where the process lives, and return the answer."""
         if isinstance(self._process, Exchanger):
-            return await self._process.exchange(host, port, request, most)
-        return await exchange(host, port, request, most)
+            return await self._process.exchange(request)
+        return await exchange(request.seen_from(self._command.cwd or ""))
+
+    async def examine(self, path: str) -> FileState:
+        """Look at a file from where the process lives."""
+        if isinstance(self._process, Examiner):
+            return await self._process.examine(path)
+        return FileStates(self._command.cwd, ()).of(path)  # Its state before is not known.
 
 
 def _text_of(problem: Exception) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "is_being_killed",
     "is_starting",
     "latest_snapshot",
+    "name_of",
     "parent_of",
     "process_numbers",
     "process_numbers_after",
@@ -196,6 +197,11 @@ def parent_of(pid: int) -> int | None:
     """Return the pid of a process's parent; None if the process does not exist any more."""
     fields = _stat_fields(pid, 2)
     return None if fields is None else int(fields[1])
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process, of at most 15 bytes; empty if the process does not exist."""
+    return (_read(f"/proc/{pid}/comm") or b"").decode(errors="replace").rstrip("\n")
 
 
 def state_in(pid: int, group: int) -> str | None:

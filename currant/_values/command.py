@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
 from inspect import Parameter, signature
 from operator import attrgetter
@@ -317,6 +317,9 @@ class Command(LaunchSpec):
             0: at once; None: not before the line ends.  ``"auto"`` is 0.1 with a `pty`, and None
             without.
 
+    Attributes:
+        probe_files: the files that `ready` and `alive` look at.
+
     Raises:
         EmptyCommandError: `argv` contains no program.
         UnknownOptionError: a `TypeError`: there is no such argument.
@@ -324,6 +327,7 @@ class Command(LaunchSpec):
     """
 
     _: KW_ONLY
+    probe_files: tuple[str, ...] = field(init=False)  # those of the probes, and no option
     success_codes: tuple[int, ...]
     capture: CaptureLike | None
     restart: RestartWhen | RestartPolicy | None
@@ -438,6 +442,7 @@ class Command(LaunchSpec):
                 "use watch without host"
             )
         _check_probes(self.ready, self.alive)
+        _set_fields(self, {"probe_files": _files_of(self.ready, self.alive)})
         if self.ready is not None:
             _check_reads_lines(self, self.ready)
         check_count("failure_threshold", self.failure_threshold)
@@ -527,7 +532,7 @@ class Command(LaunchSpec):
 
     def __reduce__(self) -> tuple[partial[Command], tuple[()]]:
         check_portable(self)
-        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        values = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.init}
         plain = {name: dict(values[name]) for name in ("env", "after", "resources")}
         return partial(type(self), **values | plain), ()
 
@@ -773,6 +778,10 @@ def _check_probes(ready: object, alive: object) -> None:
         raise CommandError(f"alive cannot be {alive!r}: it happens once and cannot be repeated")
 
 
+def _files_of(*probes: Probe | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(path for probe in probes if probe for path in probe.files))
+
+
 def _check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
     """Check that each line that `probe` waits for is on a stream that currant reads."""
     read = read_streams(command)
@@ -837,7 +846,8 @@ _DEFAULTS: dict[str, object] = {
 """The default of each parameter of `Command`, by name."""
 
 _USUAL = tuple(
-    (_DEFAULTS | {"after": _NO_NEEDS, "resources": NO_RESOURCES}).get(name) for name in _FIELDS
+    (_DEFAULTS | {"after": _NO_NEEDS, "resources": NO_RESOURCES, "probe_files": ()}).get(name)
+    for name in _FIELDS
 )
 """The value of each field if no option is given; the name and the words take another."""
 

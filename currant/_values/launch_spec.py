@@ -100,7 +100,8 @@ class Pty:
 class LaunchSpec:
     """The description of a process: how to start it and how to stop it.
 
-    `Command` documents each field.  A spec is not checked when built; a `Command` is.
+    `Command` documents each field but `probe_files`: the files that probes look at, whose state
+    before the start is kept.  A spec is not checked when built; a `Command` is.
     """
 
     argv: tuple[str, ...]
@@ -127,6 +128,7 @@ class LaunchSpec:
     leftovers: Leftovers | None = None
     host: str | None = None
     resources: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
+    probe_files: tuple[str, ...] = ()
 
     @staticmethod
     def of(command: LaunchSpec) -> LaunchSpec:

@@ -16,7 +16,7 @@ from currant._values.checks import check_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from currant._values.answer import Answer
+    from currant._values.exchange import Answer, FileState, Owner, Request
     from currant._values.exit import Exit
     from currant._values.line_pattern import Lines
     from currant._values.lines import StreamName
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALIVE_INTERVAL",
     "READY_TIMEOUT",
+    "InUse",
     "LineProbe",
     "Probe",
     "ProbeCommand",
@@ -41,6 +42,19 @@ ALIVE_INTERVAL = 5.0
 
 class Unmet(Exception):  # noqa: N818 - the result of a check, which never leaves currant
     """The check of a probe failed; the message says what was found instead."""
+
+
+class InUse(Unmet):
+    """Another process keeps the port of a probe, so that the command cannot have it.
+
+    Args:
+        message: the result of the check.
+        owner: that process.
+    """
+
+    def __init__(self, message: str, owner: Owner) -> None:
+        super().__init__(message)
+        self.owner = owner
 
 
 class LineProbe(Protocol):
@@ -92,17 +106,24 @@ class ProbeTarget(Protocol):
         """Run another command on the same host, with the same variables, and return the exit."""
         ...
 
-    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+    async def exchange(self, request: Request) -> Answer:
         """Send a request to a server from where the command runs, and return the answer.
 
-        Args:
-            host: the name or address of the server there.
-            port: its TCP port.
-            request: what to send; may be empty.
-            most: the most bytes to receive; 0: do not wait for an answer.
+        A relative path of a Unix socket begins at the working directory of the command.
 
         Raises:
             OSError: no server accepts the connection.
+            HostLostError: the host of the command is lost.
+        """
+        ...
+
+    async def examine(self, path: str) -> FileState:
+        """Return whether a file was made or changed since the start of the command.
+
+        `path` must be one of the command's `Probe.files`.
+
+        Raises:
+            OSError: the system does not show the file.
             HostLostError: the host of the command is lost.
         """
         ...
@@ -129,6 +150,11 @@ class Probe(ABC):
     @property
     def line_probes(self) -> tuple[LineProbe, ...]:
         """The probe itself or its parts, if they must see the output from the start."""
+        return ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the probe looks at, whose state before the start it must know."""
         return ()
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from currant._process.launcher import ProcessWatch
     from currant._process.local import LocalProcess
-    from currant._values.answer import Answer
+    from currant._values.exchange import Answer, FileState, Request
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
     from currant._values.usage import Usage
@@ -102,9 +102,13 @@ class PlacedProcess:
         """Let the rest of the group go on; see `Outlived.leave_group`."""
         self._process.leave_group()
 
-    async def exchange(self, host: str, port: int, request: bytes, most: int) -> Answer:
+    async def exchange(self, request: Request) -> Answer:
         """Send a request to a server, from the host of the process; see `Exchanger.exchange`."""
-        return await self._process.exchange(host, port, request, most)
+        return await self._process.exchange(request)
+
+    async def examine(self, path: str) -> FileState:
+        """Look at a file on the host of the process; see `Examiner.examine`."""
+        return await self._process.examine(path)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the size of the terminal; see `Resizable.resize`."""
