@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.clis import type_on
+from tests.https import HTTPS_SERVER, make_certificates
+from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER
 
 if TYPE_CHECKING:
@@ -133,6 +137,52 @@ def test_servers_are_ready_before_the_test_and_stopped_after_it(
     assert lifeline.ended() == {"web", "worker"}
 
 
+@pytest.mark.parametrize(
+    ("options", "variables", "told"),
+    [
+        (["--any-certificate"], {}, None),
+        ([], {"SSL_CERT_FILE": "ca.pem"}, None),
+        (["--timeout", "5"], {}, b"or give --any-certificate"),
+    ],
+)
+def test_https_server_needs_a_certificate_that_is_accepted(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    variables: dict[str, str],
+    told: bytes | None,
+) -> None:
+    """The option and a variable of OpenSSL let it be one of the server's own making."""
+    for name, file in variables.items():
+        monkeypatch.setenv(name, str(tmp_path / file))
+    make_certificates(tmp_path)
+    server = f"echo $$ > pid; exec {sys.executable} -c '{HTTPS_SERVER}' $WEB_PORT"
+    ended = run(
+        *("--port", "web", server, "--ready", "https:$WEB_PORT/", "--ready", "file:pid", *options),
+        *("--", "echo", "started"),
+        subcommand="with",
+        cwd=tmp_path,
+    )
+    if told is None:
+        assert (ended.status, ended.out) == (0, b"started\n")
+    else:
+        assert (ended.status, ended.out) == (1, b"")
+        assert told in ended.err
+
+
+@needs_proc
+def test_server_of_an_earlier_run_is_reported_at_once(run: Run) -> None:
+    """The message names the process that has the port, long before the timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        server = (EXEC_FOREVER, "--ready", f"tcp:127.0.0.1:{port}", "--timeout", "9999")
+        ended = run(*server, "--", "echo", "started", subcommand="with")
+    assert (ended.status, ended.out) == (1, b"")
+    assert f"port {port} belongs to another process, pid {os.getpid()} (".encode() in ended.err
+    assert b"give --any-owner" in ended.err
+
+
 def test_server_that_ends_stops_the_test_and_shows_its_last_lines(
     run: Run, lifeline: Lifeline
 ) -> None:
@@ -218,7 +268,7 @@ def test_server_that_cannot_share_a_held_port_is_told_why(run: Run) -> None:
             "--ready ftp:3: 'ftp:3' is no probe, expected tcp:PORT",
         ),
         (["true", "--ready", "tcp:x", "--", "true"], "--ready tcp:x: tcp: 'x' is neither"),
-        (["true", "--ready", "https://a", "--", "true"], "'command:curl -fsS https://a'"),
+        (["true", "--ready", "https:x", "--", "true"], "--ready https:x: http: url must start"),
         (["--ready", "tcp:3", "true", "true", "--", "true"], "comes before the first server"),
         (["true", "--timeout", "3", "--", "true"], "--timeout requires --ready"),
         (["true", "--port", "1a", "--", "true"], "--port 1a: the name must"),

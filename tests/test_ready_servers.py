@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-import trustme
 from anyio import fail_after
 
 from currant import (
@@ -31,6 +30,7 @@ from currant._process.exchange import exchange
 from currant._process.local import LocalProcess
 from currant.ready._http_check import body_of
 from tests.agents import over_pipe
+from tests.https import HTTPS_SERVER, make_certificates
 from tests.ports import free_port
 from tests.pythons import OLDEST_AND_OWN, path_of
 from tests.system import needs_proc
@@ -362,32 +362,11 @@ def test_invalid_argument_is_refused_when_built(build: Callable[[], object], tex
 
 # ---- TLS ----
 
-HTTPS_SERVER = """
-import http.server, ssl, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"x" * 100_000 + b"the end")
-    def log_message(self, *_):
-        pass
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain("server.pem")
-server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
-"""
-
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
-    """A folder with a certificate for localhost, and those of its authority and of another."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
-        tmp_path / "server.pem"
-    )
+    """A folder with the files of `make_certificates`, and one without a certificate."""
+    make_certificates(tmp_path)
     (tmp_path / "empty.pem").touch()
     return tmp_path
 

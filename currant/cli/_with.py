@@ -82,9 +82,18 @@ TEXTS: Mapping[Event, str | None] = dict.fromkeys(("aborted", "exited", "failed"
 
 
 PROBE_FORMS = (
-    "tcp:PORT, tcp:HOST:PORT, http://HOST:PORT/PATH, http:PORT/PATH, line:REGEX, command:LINE or "
-    "delay:SECONDS"
+    "tcp:PORT, tcp:HOST:PORT, unix:PATH, http://HOST:PORT/PATH, http:PORT/PATH, the same with "
+    "https, file:PATH, line:REGEX, command:LINE or delay:SECONDS"
 )
+
+
+OPTIONS_FOR = {
+    "pass own=False to the probe": "give --any-owner",
+    "name the file of its authority with ca, or pass verify=False to the probe": (
+        "set SSL_CERT_FILE to the file of its authority, or give --any-certificate"
+    ),
+}
+"""The options that stand for an argument of a probe, in the reason of a failure."""
 
 
 class WithOptions(TypedDict):
@@ -97,6 +106,7 @@ class WithOptions(TypedDict):
     ports: Sequence[str]
     timeout: float | None
     any_owner: bool
+    any_certificate: bool
     quiet: bool
     color: Color
     grace: float
@@ -154,6 +164,11 @@ class _WithCommand(click.Command):
     "--any-owner",
     is_flag=True,
     help="Accept that a port was opened by another process than the server, as by Docker.",
+)
+@click.option(
+    "--any-certificate",
+    is_flag=True,
+    help="Accept any certificate of an https server, such as one that it has signed itself.",
 )
 @click.option(
     "--port",
@@ -319,19 +334,15 @@ def _probes_of(
                 f"--ready {text} comes before the first server; put it after the server that it "
                 "belongs to"
             )
-        own = not options["any_owner"]
-        probe = _parse_probe(fill_in(text, ports), timeout=options["timeout"], own=own)
+        probe = _parse_probe(fill_in(text, ports), options)
         found[max(0, before - 1)].append(probe)
     return [probes.all_of(*each) if len(each) > 1 else next(iter(each), None) for each in found]
 
 
-def _parse_probe(text: str, *, timeout: float | None, own: bool) -> Probe:
-    if text.startswith("https:"):
-        raise CommandError(
-            f"--ready {text}: https is not supported; use 'command:curl -fsS {text}'"
-        )
+def _parse_probe(text: str, options: WithOptions) -> Probe:
+    own, verify = not options["any_owner"], not options["any_certificate"]
     try:
-        return probe_from_text(text, timeout=timeout, own=own)
+        return probe_from_text(text, timeout=options["timeout"], own=own, verify=verify)
     except CommandError as error:
         raise CommandError(f"--ready {text}: {error}") from error
 
@@ -415,7 +426,9 @@ def _end_of(result: Result) -> str:
     """Return in one line how a server has failed."""
     name = printable(result.command)
     if isinstance(result.error, NotReadyError):
-        reason = result.error.reason.replace("pass own=False to the probe", "give --any-owner")
+        reason = result.error.reason
+        for argument, option in OPTIONS_FOR.items():
+            reason = reason.replace(argument, option)
         return f"{name} is not ready: {reason}"
     if result.error is not None:
         return str(result.error).partition("\n")[0]

@@ -23,32 +23,41 @@ SUCCESSFUL = tuple(range(200, 400))
 
 _SHORT_URL = re.compile(r"(?P<port>[0-9]+)(?P<target>/.*)?")
 
+_WITH_OWNER = ("tcp", "unix", "http", "https")
 
-def probe_from_text(text: str, *, timeout: float | None = None, own: bool = True) -> Probe:
+
+def probe_from_text(
+    text: str, *, timeout: float | None = None, own: bool = True, verify: bool = True
+) -> Probe:
     """Return the probe that a text describes.
 
     Args:
-        text: ``tcp:PORT`` or ``tcp:HOST:PORT``; ``http://...``, or ``http:PORT/PATH`` on this
-            machine; ``line:PATTERN``; ``command:LINE``, a line for the shell; ``delay:SECONDS``.
+        text: ``tcp:PORT`` or ``tcp:HOST:PORT``; ``unix:PATH``; ``http://...``, or
+            ``http:PORT/PATH`` on this machine, and the same with ``https``; ``file:PATH``;
+            ``line:PATTERN``; ``command:LINE``, a line for the shell; ``delay:SECONDS``.
         timeout: seconds that a command has to become ready, unless it is a delay; None: 60.
-        own: whether a port must be the command's own; see `currant.ready.tcp`.
+        own: whether a server must be the command's own; see `currant.ready.tcp`.
+        verify: whether the certificate of a server must be valid; see `currant.ready.http`.
 
     Raises:
         CommandError: the text describes no probe.
     """
     kind, colon, rest = text.partition(":")
     if kind in ("http", "https") and rest.startswith("//"):
-        kind, rest = "http", text
+        rest = text
     if not colon or not rest or kind not in _FROM_TEXT:
         raise CommandError(
-            f"{text!r} is no probe, expected tcp:PORT, http://URL, line:PATTERN, command:LINE or "
-            f"delay:SECONDS{suggestion(kind, tuple(_FROM_TEXT)) if colon and rest else ''}"
+            f"{text!r} is no probe, expected tcp:PORT, unix:PATH, http://URL, file:PATH, "
+            "line:PATTERN, command:LINE or delay:SECONDS"
+            f"{suggestion(kind, _FROM_TEXT) if colon and rest else ''}"
         )
     options: dict[str, Any] = {}
     if timeout is not None and kind != "delay":
         options["timeout"] = timeout
-    if not own and kind in ("tcp", "http"):
+    if not own and kind in _WITH_OWNER:
         options["own"] = False
+    if not verify and kind == "https":
+        options["verify"] = False
     return probe_from_table({kind: rest, **options})
 
 
@@ -56,8 +65,8 @@ def probe_from_table(table: Mapping[str, Any]) -> Probe:
     """Return the probe that a table describes.
 
     Args:
-        table: one of the keys ``tcp``, ``http``, ``line``, ``command``, ``delay``, ``all`` and
-            ``any``, and the options of that function in `currant.ready`.
+        table: one of the keys ``tcp``, ``unix``, ``http``, ``file``, ``line``, ``command``,
+            ``delay``, ``all`` and ``any``, and the options of that function in `currant.ready`.
 
     Raises:
         CommandError: a value is wrong.
@@ -75,11 +84,23 @@ def _tcp(value: str | int, options: dict[str, Any]) -> Probe:
     return ready.tcp(host.strip("[]") or THIS_MACHINE, int(port), **options)
 
 
-def _http(value: str, options: dict[str, Any]) -> Probe:
+def _unix(value: str, options: dict[str, Any]) -> Probe:
+    return ready.unix(value, **options)
+
+
+def _http(value: str, options: dict[str, Any], scheme: str = "http") -> Probe:
     if short := _SHORT_URL.fullmatch(value):
-        value = f"http://{THIS_MACHINE}:{short['port']}{short['target'] or '/'}"
+        value = f"{scheme}://{THIS_MACHINE}:{short['port']}{short['target'] or '/'}"
     options.setdefault("status", SUCCESSFUL)
     return ready.http(value, **options)
+
+
+def _https(value: str, options: dict[str, Any]) -> Probe:
+    return _http(value, options, "https")
+
+
+def _file(value: str, options: dict[str, Any]) -> Probe:
+    return ready.file(value, **options)
 
 
 def _line(value: str, options: dict[str, Any]) -> Probe:
@@ -113,7 +134,10 @@ def _part(value: str | Mapping[str, Any]) -> Probe:
 
 _KINDS: Mapping[str, Callable[[Any, dict[str, Any]], Probe]] = {
     "tcp": _tcp,
+    "unix": _unix,
     "http": _http,
+    "https": _https,
+    "file": _file,
     "line": _line,
     "command": _command,
     "delay": _delay,
@@ -121,4 +145,4 @@ _KINDS: Mapping[str, Callable[[Any, dict[str, Any]], Probe]] = {
     "any": _any,
 }
 
-_FROM_TEXT = ("tcp", "http", "line", "command", "delay")
+_FROM_TEXT = ("tcp", "unix", "http", "https", "file", "line", "command", "delay")
