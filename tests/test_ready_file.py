@@ -22,6 +22,7 @@ from currant import (
 from currant._supervisor.health import _Target
 from currant.testing import FakeLauncher, Script
 from tests.agents import over_pipe
+from tests.hosts import piped_hosts
 from tests.lifeline import Gate
 from tests.system import needs_proc
 from tests.waiting import LIMIT
@@ -44,6 +45,7 @@ NUMBER: Any = 3
 WHERES: list[Any] = [
     pytest.param(LocalLauncher, id="here"),
     pytest.param(over_pipe, id="on a host", marks=needs_proc),
+    pytest.param(lambda: piped_hosts("a"), id="on one of many", marks=needs_proc),
 ]
 
 

@@ -30,6 +30,7 @@ from currant._process.exchange import exchange
 from currant._process.local import LocalProcess
 from currant.ready._http_check import body_of
 from tests.agents import over_pipe
+from tests.hosts import piped_hosts
 from tests.https import HTTPS_SERVER, make_certificates
 from tests.ports import free_port
 from tests.pythons import OLDEST_AND_OWN, path_of
@@ -58,6 +59,7 @@ TEXT: Any = "a"
 WHERES: list[Any] = [
     pytest.param(LocalLauncher, id="here"),
     pytest.param(over_pipe, id="on a host", marks=needs_proc),
+    pytest.param(lambda: piped_hosts("a"), id="on one of many", marks=needs_proc),
 ]
 """Launchers for tests of probes that must work for other hosts, too."""
 
@@ -138,6 +140,21 @@ async def test_unix_socket_is_ready_when_the_command_listens(
             assert not runner["c"].is_ready
             await runner["c"].send(b"go\n")
             await runner["c"].ready()
+            runner.kill()
+
+
+@needs_proc
+@pytest.mark.parametrize("launcher", WHERES)
+async def test_unix_socket_in_a_deep_folder_counts(
+    tmp_path: Path, launcher: Callable[[], Launcher]
+) -> None:
+    """The system takes no path of such a length, but the server has a relative one."""
+    folder = tmp_path / ("deep" * 30)
+    folder.mkdir()
+    with fail_after(LIMIT):
+        async with Runner(launcher=launcher()) as runner:
+            probe = ready.unix("socket", interval=OFTEN)
+            await runner.start(unix_server("socket", cwd=folder, ready=probe))
             runner.kill()
 
 

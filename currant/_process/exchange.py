@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
+from currant._system.proc import has_proc
 from currant._values.exchange import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from currant._values.exchange import Owner, Request
 
 __all__ = ["Owners", "exchange"]
@@ -28,6 +31,9 @@ NEXT_ADDRESS = 0.25
 """Seconds after which the next address of a name is tried beside those that have not answered."""
 
 CHUNK = 4096
+
+MAX_PATH = 104
+"""One more than the bytes that the path of a Unix socket may have, on any system."""
 
 
 class Owners(Protocol):
@@ -94,7 +100,7 @@ def _owner_of(connection: socket.socket, owners: Owners) -> Owner | None:
 
 
 async def _converse(stream: Stream, request: Request) -> bytes:
-    rest, answer = request.data, b""
+    rest, answer = request.data, bytearray()
     with suppress(OSError):  # The server has broken off.
         while rest:
             rest = rest[await stream.send(rest) :]
@@ -103,7 +109,7 @@ async def _converse(stream: Stream, request: Request) -> bytes:
             if not data:
                 break
             answer += data
-    return answer
+    return bytes(answer)
 
 
 class _Plain:
@@ -136,11 +142,30 @@ def _connect_to_path(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)  # noqa: FBT003 - the name says it
-        connection.connect(path)
+        with _short(path) as short:
+            connection.connect(short)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def _short(path: str) -> Iterator[str]:
+    """Yield a path of a Unix socket that the system accepts.
+
+    A server in a deep folder may have bound to a relative path, which is no path from here.  Linux
+    has short paths of open folders.
+    """
+    if len(os.fsencode(path)) < MAX_PATH or not has_proc():
+        yield path
+        return
+    folder, name = os.path.split(path)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
 
 
 async def _connect(host: str, port: int) -> socket.socket:
