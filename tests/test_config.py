@@ -112,6 +112,22 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         {"alive": ready.tcp("db", 80, own=False, interval=2)},
     ),
     (
+        'ready = { unix = "a.sock", own = false }\nalive = { file = "a.pid", non_empty = true }',
+        {"ready": ready.unix("a.sock", own=False), "alive": ready.file("a.pid", non_empty=True)},
+    ),
+    (
+        'ready = { http = "https://h", status = 201, method = "POST", body = "b", ca = "c" }',
+        {"ready": ready.https("https://h", 201, method="POST", body="b", ca="c")},
+    ),
+    (
+        'ready = { http = "8/", status = [200], headers = { H = "h" }, pattern = "p" }',
+        {"ready": ready.http("http://localhost:8/", headers={"H": "h"}, pattern="p")},
+    ),
+    (
+        'ready = { http = "https://h", status = 200, verify = false }',
+        {"ready": ready.http("https://h", verify=False)},
+    ),
+    (
         'ready = { all = ["line:^a", { delay = 2 }], timeout = 9 }',
         {"ready": ready.all_of(ready.line("^a"), ready.delay(2), timeout=9)},
     ),
@@ -653,6 +669,18 @@ TYPE_MISTAKES = [
     (
         COMMAND + 'ready = { tcp = 1, line = "x" }',
         "3: commands.a.ready: got tcp and line, expected",
+    ),
+    (
+        COMMAND + "ready = { tcp = 1, verify = false }",
+        "3: commands.a.ready: the key verify is only for http",
+    ),
+    (
+        COMMAND + 'ready = { http = "8/", non_empty = true }',
+        "3: commands.a.ready: the key non_empty is only for file",
+    ),
+    (
+        COMMAND + 'ready = { http = "8/", headers = { A = 1 } }',
+        "3: commands.a.ready.headers.A: got 1, expected a text in quotes",
     ),
     (
         COMMAND + "ready = { tcp = 1, raw = true }",

@@ -130,8 +130,8 @@ COMMAND_TABLE = Table(
         ),
         "ready": option(
             PROBE,
-            "When the command is ready: tcp:PORT, http://URL, line:PATTERN, command:LINE, "
-            "delay:SECONDS, or a table.",
+            "When the command is ready: tcp:PORT, unix:PATH, http://URL, file:PATH, line:PATTERN, "
+            "command:LINE, delay:SECONDS, or a table.",
             "tcp:5432",
             "http://127.0.0.1:8000/health",
             "line:^Listening",

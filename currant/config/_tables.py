@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core.core_schema import (
     definition_reference_schema,
+    dict_schema,
     float_schema,
     int_schema,
     list_schema,
@@ -143,14 +144,29 @@ PROBE = by_kind(text=TEXT, table=definition_reference_schema("ProbeTable"))
 
 PROBE_TABLE = Table(
     "ProbeTable",
-    "A check of whether a command is ready, or alive; it has one of the first seven keys.",
+    "A check of whether a command is ready, or alive; it has one of the first nine keys.",
     {
         "tcp": option(
             by_kind(number=int_schema(ge=1, le=65535), text=TEXT),
             "A port that accepts connections, on this machine or as HOST:PORT.",
             5432,
         ),
-        "http": option(TEXT, "A URL that answers a GET request.", "http://127.0.0.1:8000/health"),
+        "unix": option(
+            TEXT,
+            "A Unix socket that accepts connections; the path, from the folder of the command on.",
+            "web.sock",
+        ),
+        "http": option(
+            TEXT,
+            "A URL, of http or https, that answers a request.",
+            "http://127.0.0.1:8000/health",
+        ),
+        "file": option(
+            TEXT,
+            "A file that the command makes or changes after its start; the path, from the folder "
+            "of the command on.",
+            "web.pid",
+        ),
         "line": option(
             ANY_TEXT, "A regular expression that matches a line of the output.", "^Listening"
         ),
@@ -162,8 +178,8 @@ PROBE_TABLE = Table(
         "any": option(list_schema(PROBE, min_length=1), "Probes of which one must succeed."),
         "own": option(
             FLAG,
-            "With tcp and http: whether the port must belong to the command itself; true by "
-            "default. False for a server that docker starts.",
+            "With tcp, unix and http: whether the server must belong to the command itself; true "
+            "by default. False for a server that docker starts.",
         ),
         "status": option(
             by_kind(number=STATUS, list=list_schema(STATUS, min_length=1)),
@@ -171,6 +187,29 @@ PROBE_TABLE = Table(
             "399.",
             204,
         ),
+        "method": option(TEXT, "With http: the method of the request; GET by default.", "POST"),
+        "headers": option(
+            dict_schema(ANY_TEXT, ANY_TEXT),
+            "With http: headers of the request.",
+            {"Authorization": "Bearer ${TOKEN}"},
+        ),
+        "body": option(ANY_TEXT, "With http: the body of the request."),
+        "pattern": option(
+            ANY_TEXT,
+            "With http: a regular expression that the body of the response matches.",
+            '"status": *"up"',
+        ),
+        "ca": option(
+            TEXT,
+            "With https: a file with the certificates of the authorities to trust; the path, from "
+            "the folder of the command on. By default those that the machine trusts.",
+            "ca.pem",
+        ),
+        "verify": option(
+            FLAG,
+            "With https: whether the certificate of the server must be valid; true by default.",
+        ),
+        "non_empty": option(FLAG, "With file: whether the file must have content."),
         "stream": option(
             literal_schema(["stdout", "stderr"]), "With line: the stream; both by default."
         ),
@@ -187,10 +226,17 @@ PROBE_TABLE = Table(
             30,
         ),
     },
-    one_of=("tcp", "http", "line", "command", "delay", "all", "any"),
+    one_of=("tcp", "unix", "http", "file", "line", "command", "delay", "all", "any"),
     only_with={
-        "own": ("tcp", "http"),
+        "own": ("tcp", "unix", "http"),
         "status": ("http",),
+        "method": ("http",),
+        "headers": ("http",),
+        "body": ("http",),
+        "pattern": ("http",),
+        "ca": ("http",),
+        "verify": ("http",),
+        "non_empty": ("file",),
         "stream": ("line",),
         "raw": ("line",),
     },
