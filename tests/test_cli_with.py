@@ -24,13 +24,25 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # Each test starts Python at least once.
 
-ASKS = """
-import os, signal, sys
-signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+READS = """
+import os
 print("in front:", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
 print("read", input(), flush=True)
 """
-"""A program that outlives Ctrl-C, as a debugger does, and reads a line from the terminal."""
+"""A program that reads a line from the terminal."""
+
+WAITS_AND_READS = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("in front:", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
+signal.sigwait([signal.SIGINT])
+print("interrupted", flush=True)
+print("read", input(), flush=True)
+"""
+"""A program that outlives Ctrl-C, as a debugger does, and reads a line from the terminal.
+
+It has no handler, which would run late if the signal came right before the call of `read`.
+"""
 
 GETS = """
 import os, urllib.request
@@ -50,7 +62,7 @@ def test_test_has_the_terminal_of_currant(on_terminal: Start, lifeline: Lifeline
     script = '"$@"; echo "paused: $?"; read -r _; fg; echo "status: $?"'
     cli = on_terminal(
         f"{lifeline.hold('server')}; echo up; {EXEC_FOREVER}",
-        *("--ready", "line:up", "--", sys.executable, "-c", ASKS),
+        *("--ready", "line:up", "--", sys.executable, "-c", WAITS_AND_READS),
         subcommand="with",
         before=(bash, "--norc", "-ic", script, "bash"),
     )
@@ -91,7 +103,7 @@ def test_test_that_writes_to_a_pipe_gets_the_terminal_when_it_reads(on_terminal:
     script = '"$@" | cat; echo "status: ${PIPESTATUS[0]}"'
     cli = on_terminal(
         FOREVER,
-        *("--", sys.executable, "-c", ASKS),
+        *("--", sys.executable, "-c", READS),
         subcommand="with",
         before=(bash, "--norc", "-ic", script, "bash"),
     )
