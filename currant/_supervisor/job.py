@@ -434,7 +434,8 @@ class Job:
         """Return what the command has written since `mark`, without waiting.
 
         For a look at a command that runs on: the `mark` of an excerpt is where the next begins.
-        At least the last 128 KiB of each stream are kept; `Excerpt.omitted` counts the rest.
+        At least the last 128 KiB of each stream are kept; `Excerpt.omitted` counts the rest.  When
+        the command has ended, any thread may call this.
 
         Args:
             mark: the mark of the last excerpt of the same life; 0: all that is kept.
@@ -442,7 +443,8 @@ class Job:
         Raises:
             CommandError: `mark` is not an integer >= 0.
         """
-        self._check_loop("Job.since")
+        if not self._life.has_ended:
+            self._check_loop("Job.since")
         return self._talk.since(mark)
 
     async def next_output(self, mark: int = 0) -> Excerpt:

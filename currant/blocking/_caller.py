@@ -5,72 +5,86 @@ read again.  So each thread has one task, which lives as long as the thread, and
 a task holds for the thread: if a thread is slow to read, the command waits; if the thread waits for
 the command, nothing waits for the thread.
 
+A thread waits for one call at a time, the wanted call.  The task cancels any other call: its thread
+has given it up.  So an interrupt may come between any two steps of `Caller.call`.
+
 Rejected: `anyio.from_thread.BlockingPortal.call`, which starts a task for each call.  A reader
-whose task has ended counts as gone, and its output is discarded.
+whose task has ended counts as gone, and its output is discarded.  Rejected: a `Future` for the
+outcome.  Its lock is taken in Python code, where Ctrl-C can leave it locked.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from queue import SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
 from currant._synchronization import Notifier
-from currant._values.checks import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from currant._synchronization import HomeLoop
 
-__all__ = ["Caller"]
+__all__ = ["BlockEndedError", "Caller"]
 
 __tracebackhide__ = True  # pytest leaves these frames out
 
-T = TypeVar("T")
 
-ENDED = "the block of the blocking Runner has ended"
+class BlockEndedError(RuntimeError):
+    """A call came too late."""
+
+    def __init__(self) -> None:
+        super().__init__("the block of the blocking Runner has ended")
 
 
-@dataclass(eq=False, slots=True)
+class _Outcome(NamedTuple):
+    value: Any
+    error: BaseException | None
+
+
 class _Call:
-    """A call that a thread waits for; all but `future` belongs to the event loop."""
+    """A call that a thread waits for; only its first outcome counts."""
 
-    function: Callable[[], Awaitable[Any]]
-    future: Future[Any] = field(default_factory=Future)
-    scope: anyio.CancelScope | None = None
-    is_cancelled: bool = False
+    __slots__ = ("_function", "_outcomes", "_scope")
+
+    def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:
+        self._function = function
+        self._outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+        self._scope: anyio.CancelScope | None = None
 
     async def make(self) -> None:
         """Call the function, and give the outcome to the thread."""
-        if self.is_cancelled:
-            return
-        try:
-            with anyio.CancelScope() as self.scope:
-                self.future.set_result(await self.function())
-        except Exception as error:
-            self.future.set_exception(error)
-        finally:
-            self.refuse()
+        with anyio.CancelScope() as self._scope:
+            try:
+                self._outcomes.put(_Outcome(await self._function(), None))
+            except Exception as error:
+                self._outcomes.put(_Outcome(None, error))
 
     def cancel(self) -> None:
-        """End the call, or do not make it: the thread no longer waits."""
-        self.is_cancelled = True
-        if self.scope is not None:
-            self.scope.cancel()
+        """End the call, which is being made: the thread no longer waits."""
+        if self._scope is not None:
+            self._scope.cancel()
 
     def refuse(self) -> None:
-        """Raise an error in the thread, unless the call was made."""
-        if not self.future.done():
-            self.future.set_exception(RuntimeError(ENDED))
+        """Raise an error in the thread, unless there is an outcome; any thread may call this."""
+        self._outcomes.put(_Outcome(None, BlockEndedError()))
+
+    def result(self) -> Any:  # noqa: ANN401 - what the function returns
+        """Wait for the outcome: return what the function has returned, or raise its error."""
+        value, error = self._outcomes.get()
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # The error refers to this frame.
 
 
 class Caller:
-    """Makes the calls of one thread, one after the other.
+    """Makes the calls of one thread.
 
     Args:
         home: the event loop.
@@ -78,25 +92,28 @@ class Caller:
 
     def __init__(self, home: HomeLoop) -> None:
         self._home = home
-        self._calls: deque[_Call] = deque()
-        self._change = Notifier()
         self._lock = Lock()  # between a last call and the end
         self._is_closed = False
+        self._wanted: _Call | None = None
+        self._made: _Call | None = None  # the last call, perhaps unfinished
+        self._change = Notifier()
 
     async def serve(self) -> None:
-        """Make the calls of the thread until `close`, which lets the earlier calls end."""
+        """Make the calls of the thread until `close` or `abort`."""
         try:
             while True:
-                await self._change.wait_for(lambda: bool(self._calls) or self._is_closed)
-                if not self._calls:
+                wanted = self._wanted
+                if wanted is not None and wanted is not self._made:
+                    self._made = wanted
+                    await wanted.make()
+                elif self._is_closed:
                     return
-                await self._calls.popleft().make()
+                else:
+                    await self._change.wait()
         finally:
-            self.close()
-            for call in self._calls:
-                call.refuse()
+            self.abort()
 
-    def call(self, function: Callable[[], Awaitable[T]]) -> T:
+    def call(self, function: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what it returns
         """Await an async function in the event loop, and return what it returns.
 
         A signal handler of this thread may interrupt the call with an exception, as Ctrl-C does.
@@ -107,56 +124,47 @@ class Caller:
         """
         call = _Call(function)
         try:
-            with self._lock:
-                if self._is_closed:
-                    raise RuntimeError(ENDED)
-                self._calls.append(call)
-            self._wake()
-            error = call.future.exception()
-        finally:
-            if not call.future.done():
-                self._home.call_soon_threadsafe(call.cancel)
-        if error is not None:
-            raise error  # here, so that a traceback does not show the future
-        result: T = call.future.result()
+            self._submit(call)
+            result = call.result()
+        except BaseException:
+            self._wanted = None
+            self._notify()
+            raise
+        self._wanted = None
         return result
 
-    def call_within(
-        self, timeout: float | None, what: str, function: Callable[[], Awaitable[T]]
-    ) -> T:
-        """Do as `call`, for `timeout` seconds at most; `what` is not so, if the time is over.
+    def _submit(self, call: _Call) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise BlockEndedError
+            self._wanted = call
+        self._notify()
 
-        Raises:
-            TimeoutError: the time is over; the call was cancelled.
-            CommandError: `timeout` is no number of seconds.
-            RuntimeError: the block has ended.
-        """
-        check_seconds("timeout", timeout)
-
-        async def call() -> T:
-            with anyio.move_on_after(timeout):
-                return await function()
-            raise TimeoutError(f"{what} after {timeout:g} s")
-
-        return self.call(call)
-
-    def look(self, function: Callable[[], T]) -> T:
-        """Call a function between two steps of the tasks of the event loop, and return its value.
-
-        For a look at what these tasks change.  After the end of the block nothing changes any more,
-        and the function is called here.
-        """
-
-        async def call() -> T:
-            return function()
-
-        return function() if self._is_closed else self.call(call)
+    @property
+    def is_busy(self) -> bool:
+        """Whether the thread waits for a call: its signal handler makes another one."""
+        return self._wanted is not None
 
     def close(self) -> None:
-        """Take no more calls; any thread may call this."""
+        """Take no more calls, but let the call that is being made end; any thread may call this."""
         with self._lock:
             self._is_closed = True
-        self._wake()
+        self._notify()
 
-    def _wake(self) -> None:
-        self._home.call_soon_threadsafe(self._change.notify_all)
+    def abort(self) -> None:
+        """Take no more calls, and refuse a call that is being made; any thread may call this."""
+        with self._lock:
+            self._is_closed = True
+            unfinished, self._wanted = self._wanted, None
+        if unfinished is not None:
+            unfinished.refuse()
+        self._notify()
+
+    def _notify(self) -> None:
+        self._home.call_soon_threadsafe(self._notice)
+
+    def _notice(self) -> None:
+        """Cancel a call that the thread no longer waits for, and wake the task."""
+        if self._made is not None and self._made is not self._wanted:
+            self._made.cancel()
+        self._change.notify_all()

@@ -8,7 +8,7 @@ from currant._supervisor.job import until_up
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from currant._supervisor.job import Job as AsyncJob
     from currant._supervisor.lifecycle import JobState
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from currant._values.launch_spec import SignalTarget
     from currant._values.lines import Line, StreamName
     from currant._values.results import Result
-    from currant.blocking._caller import Caller
+    from currant.blocking._callers import Callers
 
 __all__ = ["Job"]
 
@@ -33,15 +33,11 @@ class Job:
     `RuntimeError`.
     """
 
-    __slots__ = ("_caller_of_thread", "_job")
+    __slots__ = ("_callers", "_job")
 
-    def __init__(self, job: AsyncJob, caller_of_thread: Callable[[], Caller]) -> None:
+    def __init__(self, job: AsyncJob, callers: Callers) -> None:
         self._job = job
-        self._caller_of_thread = caller_of_thread
-
-    @property
-    def _caller(self) -> Caller:
-        return self._caller_of_thread()
+        self._callers = callers
 
     def __repr__(self) -> str:
         return repr(self._job)
@@ -59,47 +55,47 @@ class Job:
     @property
     def result(self) -> Result | None:
         """How the command ended; None before, and again while a later life lasts."""
-        return self._caller.look(lambda: self._job.result)
+        return self._job.result
 
     @property
     def pid(self) -> int | None:
         """The process ID of the command; None while no process runs."""
-        return self._caller.look(lambda: self._job.pid)
+        return self._job.pid
 
     @property
     def host(self) -> str | None:
         """The host of the current or last attempt; None: this machine, or it has not started."""
-        return self._caller.look(lambda: self._job.host)
+        return self._job.host
 
     @property
     def attempts(self) -> int:
         """How often the command was started, in all lives, failed starts included."""
-        return self._caller.look(lambda: self._job.attempts)
+        return self._job.attempts
 
     @property
     def state(self) -> JobState:
         """``"queued"``, ``"running"``, ``"restarting"`` (soon), ``"stopping"`` or ``"ended"``."""
-        return self._caller.look(lambda: self._job.state)
+        return self._job.state
 
     @property
     def is_ready(self) -> bool:
         """Whether the process runs and is ready; without a `ready` probe, whether it runs."""
-        return self._caller.look(lambda: self._job.is_ready)
+        return self._job.is_ready
 
     @property
     def restarts(self) -> int:
         """How often the command has been started again, by its policy or on request."""
-        return self._caller.look(lambda: self._job.restarts)
+        return self._job.restarts
 
     @property
     def tail(self) -> tuple[Line, ...]:
         """The last lines of the current or last attempt, both streams, at most twenty."""
-        return self._caller.look(lambda: self._job.tail)
+        return self._callers.look(lambda: self._job.tail)
 
     @property
     def before(self) -> bytes:
         """What came before the last match of `expect`, or what came if there was no match."""
-        return self._caller.look(lambda: self._job.before)
+        return self._callers.look(lambda: self._job.before)
 
     def up(self, *, timeout: float | None = None) -> None:
         """Wait until the command runs; with a `ready` probe, until it is ready, as `Runner.start`.
@@ -111,7 +107,7 @@ class Job:
             LaunchError, NotReadyError, DependencyError: as by `currant.Runner.start`.
             TimeoutError: the time is over; the command goes on.
         """
-        self._caller.call_within(timeout, self._is_not("up"), lambda: until_up(self._job))
+        self._callers.call_within(timeout, self._is_not("up"), lambda: until_up(self._job))
 
     def ready(self, *, timeout: float | None = None) -> None:
         """Wait until the process is ready; without a `ready` probe, until the process runs.
@@ -123,7 +119,7 @@ class Job:
             NotReadyError: as by `currant.Job.ready`.
             TimeoutError: the time is over.
         """
-        self._caller.call_within(timeout, self._is_not("ready"), self._job.ready)
+        self._callers.call_within(timeout, self._is_not("ready"), self._job.ready)
 
     def wait(self, *, timeout: float | None = None) -> Result:
         """Wait until the command has ended, with all restarts by its policy, and return how.
@@ -134,7 +130,7 @@ class Job:
         Raises:
             TimeoutError: the time is over; the command goes on.
         """
-        return self._caller.call_within(timeout, self._is_not("over"), self._job.wait)
+        return self._callers.call_within(timeout, self._is_not("over"), self._job.wait)
 
     def kill(self, reason: str | None = None) -> None:
         """Stop this command and do not start it again; return at once, as `currant.Job.kill`."""
@@ -150,7 +146,7 @@ class Job:
             JobEndedError: as by `currant.Job.restart`.
             TimeoutError: the time is over; the restart goes on.
         """
-        self._caller.call_within(timeout, self._is_not("running again"), self._job.restart)
+        self._callers.call_within(timeout, self._is_not("running again"), self._job.restart)
 
     def send_signal(self, signal: int | str, to: SignalTarget = "group") -> bool:
         """Send a signal, as `currant.Job.send_signal`; return whether it reached a process.
@@ -158,7 +154,7 @@ class Job:
         Raises:
             CommandError: there is no such signal, or `to` is neither ``"group"`` nor ``"leader"``.
         """
-        return self._caller.call(lambda: self._job.send_signal(signal, to))
+        return self._callers.call(lambda: self._job.send_signal(signal, to))
 
     def send(self, data: bytes) -> None:
         """Write all of `data` to the command's stdin; wait for the start and for room in the pipe.
@@ -166,7 +162,7 @@ class Job:
         Raises:
             StdinClosedError, CommandError: as by `currant.Job.send`.
         """
-        self._caller.call(lambda: self._job.send(data))
+        self._callers.call(lambda: self._job.send(data))
 
     def close_stdin(self) -> None:
         """Close the command's stdin: the command reads end-of-file; as `currant.Job.close_stdin`.
@@ -174,7 +170,7 @@ class Job:
         Raises:
             StdinClosedError: the command was built without ``stdin=PIPE`` or a `pty`.
         """
-        self._caller.call(self._job.close_stdin)
+        self._callers.call(self._job.close_stdin)
 
     def lines(self, stream: StreamName | None = None) -> Iterator[Line]:
         """Iterate over the lines of the output, from its start, until the command has ended.
@@ -189,12 +185,12 @@ class Job:
             CommandError: there is no such stream, or it goes elsewhere than to currant.
             OutputDiscardedError: the next lines were discarded; a new loop goes on after them.
         """
-        lines = self._caller.look(lambda: self._job.lines(stream))
+        lines = self._callers.call_sync(lambda: self._job.lines(stream))
 
         async def following() -> Line | None:
             return await anext(lines, None)
 
-        return iter(lambda: self._caller.call(following), None)
+        return iter(lambda: self._callers.call(following), None)
 
     def expect(
         self,
@@ -213,7 +209,7 @@ class Job:
         async def matched() -> re.Match[bytes]:
             return await self._job.expect(pattern, stream=stream, timeout=timeout)
 
-        return self._caller.call(matched)
+        return self._callers.call(matched)
 
     def until(
         self,
@@ -230,7 +226,7 @@ class Job:
         async def met() -> JobCondition | None:
             return await self._job.until(*conditions, idle=idle, timeout=timeout)
 
-        return self._caller.call(met)
+        return self._callers.call(met)
 
     def since(self, mark: int = 0) -> Excerpt:
         """Return what the command has written since `mark`, without waiting; see `currant.Job`.
@@ -238,7 +234,7 @@ class Job:
         Raises:
             CommandError: `mark` is not an integer >= 0.
         """
-        return self._caller.look(lambda: self._job.since(mark))
+        return self._callers.look(lambda: self._job.since(mark))
 
     def next_output(self, mark: int = 0) -> Excerpt:
         """Wait until the command has written something after `mark`; see `currant.Job`.
@@ -246,7 +242,7 @@ class Job:
         Raises:
             CommandError: `mark` is not an integer >= 0.
         """
-        return self._caller.call(lambda: self._job.next_output(mark))
+        return self._callers.call(lambda: self._job.next_output(mark))
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of the command's terminal; as `currant.Job.resize`.
@@ -254,7 +250,7 @@ class Job:
         Raises:
             CommandError: a number is out of range, or the command was built without a `pty`.
         """
-        self._caller.call(lambda: self._job.resize(rows, columns))
+        self._callers.call(lambda: self._job.resize(rows, columns))
 
     def _is_not(self, what: str) -> str:
         return f"command {self.name!r} is not {what}"

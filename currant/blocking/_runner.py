@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, wait
-from contextlib import ExitStack
-from functools import partial
-from threading import local
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from anyio.from_thread import start_blocking_portal
+import anyio
 
 from currant._supervisor.runner import Runner as AsyncRunner
-from currant._synchronization import HomeLoop, task_group_beside
 from currant._values.names import ByName
-from currant.blocking._caller import Caller
+from currant.blocking._callers import NOT_ENTERED, Callers
 from currant.blocking._job import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
-    from anyio.abc import TaskGroup
     from anyio.from_thread import BlockingPortal
 
     from currant._run import RunnerOptions
@@ -37,23 +35,9 @@ __all__ = ["Runner"]
 
 __tracebackhide__ = True  # pytest leaves these frames out
 
-T = TypeVar("T")
-
-NOT_ENTERED = "the blocking Runner has not been entered; use 'with Runner(...)'"
-
 
 class _BodyError(Exception):
     """Stands in the event loop for the exception that the block of the thread has raised."""
-
-
-class _PerThread(local):
-    """The caller of each thread, which ends when the thread ends."""
-
-    caller: Caller | None = None
-
-    def __del__(self) -> None:
-        if self.caller is not None:
-            self.caller.close()
 
 
 class Runner:
@@ -100,16 +84,19 @@ class Runner:
     ) -> None:
         options.setdefault("iterable", False)
         self._runner = AsyncRunner(commands, **options)
-        self._loop = (backend, backend_options)
+        self._loop: dict[str, Any] = {"backend": backend, "backend_options": backend_options}
         self._portal = portal
-        self._resources = ExitStack()
-        self._home = HomeLoop()
+        self._thread: Thread | None = None
+        self._callers = Callers()
         self._jobs: dict[str, Job] = {}
-        self._threads = _PerThread()
-        self._owner = Caller(self._home)
-        self._callers: TaskGroup | None = None  # the tasks of the other threads
-        self._body_error: BaseException | None = None
-        self._block: Future[None] | None = None
+        self._entered: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._first: dict[str, str] = {}
+        self._running = Lock()  # until the end of the block
+        self._running.acquire()
+        self._is_over = False
+        self._failure: BaseException | None = None
+        self._is_used = False
+        self._has_body_failed = False
 
     def __repr__(self) -> str:
         return repr(self._runner)
@@ -125,13 +112,13 @@ class Runner:
     @property
     def jobs(self) -> Mapping[str, Job]:
         """The commands by name, in the order given; empty before the Runner is entered."""
-        jobs = self._look(lambda: dict(self._runner.jobs))
+        jobs = self._callers.look(lambda: dict(self._runner.jobs))
         return MappingProxyType(ByName({name: self._job(job) for name, job in jobs.items()}))
 
     @property
     def results(self) -> Results:
         """The results of the commands that have ended and do not run again, in the order given."""
-        return self._look(lambda: self._runner.results)
+        return self._callers.look(lambda: self._runner.results)
 
     @property
     def barrier(self) -> KillBarrier:
@@ -157,7 +144,7 @@ class Runner:
 
     def start_soon(self, command: CommandLike) -> Job:
         """Start one more command, or queue it, without waiting; as `currant.Runner.start_soon`."""
-        return self._job(self._caller.look(lambda: self._runner.start_soon(command)))
+        return self._job(self._callers.call_sync(lambda: self._runner.start_soon(command)))
 
     def join(self, *, timeout: float | None = None) -> Results:
         """Wait until every command has ended and every sink has had all messages.
@@ -170,11 +157,19 @@ class Runner:
             RuntimeError: the Runner has not been entered, or has ended.
         """
         what = "the commands have not ended"
-        return self._caller.call_within(timeout, what, self._runner.join)
+        return self._callers.call_within(timeout, what, self._runner.join)
 
     def kill(self, reason: str | None = None) -> None:
-        """Stop all commands and start no more; return at once, as `currant.Runner.kill` does."""
-        self._runner.kill(reason)
+        """Stop all commands and start no more; return at once, as `currant.Runner.kill` does.
+
+        Raises:
+            RuntimeError: the entry of the Runner has not begun.
+        """
+        if not self._is_used:
+            raise RuntimeError(NOT_ENTERED)
+        self.barrier.throw(reason)
+        with suppress(RuntimeError):  # The entry has not begun in the event loop.
+            self._runner.kill(reason)
 
     def send_signal(
         self, signal: int | str, name: str | None = None, to: SignalTarget = "group"
@@ -184,23 +179,26 @@ class Runner:
         Raises:
             UnknownNameError, CommandError: as by `currant.Runner.send_signal`.
         """
-        return self._caller.call(lambda: self._runner.send_signal(signal, name, to))
+        return self._callers.call(lambda: self._runner.send_signal(signal, name, to))
 
     def __enter__(self) -> Self:
         """Enter the block; see `Runner`."""
-        if self._block is not None:
+        if self._is_used:
             raise RuntimeError("a Runner is for one use; build another one")
-        entered: Future[None] = Future()
+        self._is_used = True
+        self._callers.adopt_owner()
         try:
             if self._portal is None:
-                self._portal = self._resources.enter_context(start_blocking_portal(*self._loop))
-            self._threads.caller = self._owner
-            self._block = self._portal.start_task_soon(self._run_block, entered)
-            entered.result()
+                # Rejected: start_blocking_portal, which hangs if Ctrl-C interrupts its start.
+                self._thread = Thread(target=self._run_loop, name="currant", daemon=True)
+                self._thread.start()
+            else:
+                self._portal.start_task_soon(self._run_in_portal)
+            self._await_entry()
+            return self  # noqa: TRY300 - an interrupt after this line would leave the block entered
         except BaseException as error:
             self._leave(error)
             raise
-        return self
 
     def __exit__(
         self,
@@ -209,83 +207,107 @@ class Runner:
         exc_tb: TracebackType | None,
     ) -> None:
         """Leave the block; see `Runner`."""
-        if self._block is None:
-            raise RuntimeError(NOT_ENTERED)
-        self._leave(exc_val)
-
-    async def _run_block(self, entered: Future[None]) -> None:
-        """Run the block in the event loop; its task makes the calls of the thread that entered."""
-        self._home.check("the entry of a blocking Runner")
         try:
-            async with task_group_beside() as self._callers:
-                self._callers.start_soon(self._home.run_calls)
-                try:
-                    async with self._runner:
-                        entered.set_result(None)
-                        await self._owner.serve()
-                        if self._body_error is not None:
-                            name = type(self._body_error).__name__
-                            self.barrier.throw(f"the block was left by {name}")
-                            raise _BodyError
-                finally:
-                    self._callers.cancel_scope.cancel()
-        except _BodyError:
-            pass
+            self._leave(exc_val)
         except BaseException as error:
-            if entered.done():
+            self._leave(error)  # An interrupt may have come before the first step.
+            raise
+
+    def _await_entry(self) -> None:
+        refusal = self._entered.get()
+        if refusal is not None:
+            raise refusal
+
+    def _comes_first(self, side: str) -> bool:
+        """Return whether ``"entry"`` or ``"exit"`` comes first; then the other does nothing.
+
+        An interrupt may come between the two halves of a start, so the exit cannot know whether
+        the block is about to begin.
+        """
+        return self._first.setdefault("side", side) == side
+
+    def _run_loop(self) -> None:
+        """Run the block in an event loop in this thread."""
+        if self._comes_first("entry"):
+            try:
+                anyio.run(self._run_block, **self._loop)
+            except BaseException as error:
+                self._failure = error
+            self._end()
+
+    async def _run_in_portal(self) -> None:
+        """Run the block in a task of the portal."""
+        if self._comes_first("entry"):
+            try:
+                await self._run_block()
+            except anyio.get_cancelled_exc_class():
+                self._failure = CancelledError("the portal of the blocking Runner was stopped")
                 raise
-            entered.set_exception(error)
+            except BaseException as error:
+                self._failure = error
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        """Let the threads go on that wait for the entry or for the end of the block."""
+        self._is_over = True
+        self._entered.put(self._failure)
+        self._running.release()
+
+    async def _run_block(self) -> None:
+        """Run the block in the event loop; its task makes the calls of the thread that entered."""
+        with suppress(_BodyError):
+            async with self._callers.open(), self._runner:
+                self._entered.put(None)
+                await self._callers.owner.serve()
+                if self._has_body_failed:
+                    raise _BodyError
 
     def _leave(self, error: BaseException | None) -> None:
         """Wait for the end of the block; an exception in this thread stops it sooner.
 
         Raises:
             BaseException: the first exception of a signal handler, such as `KeyboardInterrupt`, or
-                that of the block, such as the error of a sink.
+                that of the block, such as the error of a sink; but not after `error`.
+            RuntimeError: the block has not been entered.
         """
-        self._body_error = error
-        self._owner.close()
-        interrupt: BaseException | None = None
-        while self._block is not None and not self._block.done():
+        if not self._is_used:
+            raise RuntimeError(NOT_ENTERED)
+        interrupts: list[BaseException] = []
+        # An interrupt may come at any step; then all steps are made again.
+        while not (self._is_over or self._callers.is_in_fork):
             try:
-                wait([self._block])
+                if interrupts:
+                    self._stop_sooner()
+                self._begin_to_leave(error)
+                if self._comes_first("exit"):
+                    break
+                # Rejected: Event and Future.  Ctrl-C can leave their locks locked.
+                with self._running:
+                    pass
+                if self._thread is not None:
+                    self._thread.join()
             except BaseException as raised:
-                interrupt = interrupt or raised
-                self._stop_sooner()
-        self._resources.close()
-        if interrupt is not None:
-            raise interrupt
-        if self._block is not None:
-            self._block.result()
+                interrupts.append(raised)
+        if interrupts:
+            raise interrupts[0]
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    def _begin_to_leave(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._has_body_failed = True
+            self.barrier.throw(f"the block was left by {type(error).__name__}")
+        self._callers.owner.abort()
 
     def _stop_sooner(self) -> None:
         """Stop the commands; if they are stopping, skip the rest of the grace."""
         if self.barrier.thrown:
-            self._runner.kill()
-            self._runner.kill()
+            self.kill()
+            self.kill()
         else:
             self.barrier.throw("an interrupt")
 
     def _job(self, job: AsyncJob) -> Job:
         """Return the job for threads, always the same object for the same job."""
-        return self._jobs.setdefault(job.name, Job(job, lambda: self._caller))
-
-    def _look(self, function: Callable[[], T]) -> T:
-        """Return what `function` finds; before the entry of the block and after it, too."""
-        if self._block is None or self._block.done():
-            return function()
-        return self._caller.look(function)
-
-    @property
-    def _caller(self) -> Caller:
-        """The caller of this thread.
-
-        Raises:
-            RuntimeError: the block has not been entered.
-        """
-        if self._threads.caller is None:
-            if self._callers is None:
-                raise RuntimeError(NOT_ENTERED)
-            self._threads.caller = caller = Caller(self._home)
-            self._home.call_in_task_soon(partial(self._callers.start_soon, caller.serve))
-        return self._threads.caller
+        return self._jobs.setdefault(job.name, Job(job, self._callers))
