@@ -25,6 +25,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -344,6 +345,22 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="run-") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         yield Path(folder, "currant")
+
+
+# ---- blocking Runners ----
+
+
+@pytest.fixture
+def loop(
+    anyio_backend_name: str, anyio_backend_options: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The arguments with which a blocking Runner runs on the event loop of the test.
+
+    A thread that such a Runner leaves behind fails the test.
+    """
+    yield {"backend": anyio_backend_name, "backend_options": anyio_backend_options}
+    left = [thread for thread in threading.enumerate() if thread.name == "currant"]
+    assert left == []
 
 
 # ---- the command line ----

@@ -83,15 +83,20 @@ class Cursor:
     Args:
         readable: the transcript.
         places: where to begin in each stream; the cursor moves these places.
+        patience: seconds for which a full transcript waits for the next step of a task that goes
+            on.
 
     Attributes:
         is_closed: whether nothing more will be read here.
     """
 
-    def __init__(self, readable: Readable, places: dict[StreamName, Place]) -> None:
+    def __init__(
+        self, readable: Readable, places: dict[StreamName, Place], patience: float = inf
+    ) -> None:
         self.is_closed: bool = False
         self._readable = readable
         self._places = places
+        self._patience = patience
         self._reader = ReaderTask()
         self._reader.created_by = anyio.get_current_task()
         self._steps = 0  # the tasks inside of `reading`
@@ -208,7 +213,7 @@ class Cursor:
         if waiters.ignore_readers:
             return True
         if self._goes_on:
-            timeout = waiters.reader_timeout
+            timeout = min(self._patience, waiters.reader_timeout)
         elif waiters:
             return True
         else:

@@ -22,7 +22,7 @@ import anyio
 
 from currant._channel.cursor import Cursor, Readable
 from currant._channel.subscription import RECHECK_INTERVAL
-from currant._channel.track import Track
+from currant._channel.track import Place, Track
 from currant._channel.waiters import Waiters
 from currant._synchronization import Notifier
 from currant._values.errors import OutputDiscardedError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-    from currant._channel.track import Place
     from currant._values.lines import StreamName
 
 __all__ = ["Transcript"]
@@ -54,7 +53,16 @@ class Transcript:
         total: how many bytes have come, in both streams.
     """
 
-    __slots__ = ("_cursors", "_may_go_on", "_parts", "_rules", "_tracks", "arrival", "total")
+    __slots__ = (
+        "_cursors",
+        "_hold",
+        "_may_go_on",
+        "_parts",
+        "_rules",
+        "_tracks",
+        "arrival",
+        "total",
+    )
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class Transcript:
         self.total: int = 0
         self._tracks: dict[StreamName, Track] = {"stdout": Track(), "stderr": Track()}
         self._cursors: list[Cursor] = []
+        self._hold: Cursor | None = None  # the place of the first reader, before that comes
         self._may_go_on = may_go_on
         self._rules = (command, waiters, waiting, unread_timeout)
         self._parts: Readable | None = None  # as soon as there is a reader
@@ -109,6 +118,7 @@ class Transcript:
         """Note that no more output will come: the command has ended."""
         for track in self._tracks.values():
             track.has_ended = True
+        self._release_hold()
         self.arrival.notify_all()
 
     @property
@@ -152,9 +162,30 @@ class Transcript:
     def attach(self, places: dict[StreamName, Place]) -> Cursor:
         """Return a cursor for which the command waits from now on, until `detach`."""
         cursor = Cursor(self._readable, places)
+        self._add_cursor(cursor)
+        self._release_hold()
+        return cursor
+
+    def hold(self) -> None:
+        """Keep everything for a first reader, while the current task goes on.
+
+        The command waits for the reader for `unread_timeout` at most.
+        """
+        if self._cursors:
+            return
+        places: dict[StreamName, Place] = {name: Place() for name in STREAMS}
+        self._hold = Cursor(self._readable, places, patience=self._readable.unread_timeout)
+        with self._hold.reading():  # From here on, this task counts as the reader.
+            self._add_cursor(self._hold)
+
+    def _release_hold(self) -> None:
+        if self._hold is not None:
+            hold, self._hold = self._hold, None
+            self.detach(hold)
+
+    def _add_cursor(self, cursor: Cursor) -> None:
         self._cursors.append(cursor)
         self._readable.waiters.observers[self._readable.room] += 1
-        return cursor
 
     def detach(self, cursor: Cursor) -> None:
         """Wait for `cursor` no longer; does nothing if it is not attached."""

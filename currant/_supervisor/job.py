@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.results import Result
 
-__all__ = ["Job", "until_changed", "until_up"]
+__all__ = ["Job", "hold_output", "until_changed", "until_up"]
 
 
 class Job:
@@ -498,6 +498,17 @@ async def until_changed(job: Job) -> None:
     Cancellation: harmless.
     """
     await job._life.context.change.wait()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def hold_output(job: Job) -> None:
+    """Have the command wait for its first reader, for a second at most.
+
+    Only while this task goes on, and does not itself wait for the commands.  The reader of a thread
+    comes late, because each step of it is a call into the event loop.
+    """
+    life = job._life  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if not life.has_ended:
+        life.context.transcript.hold()
 
 
 async def until_up(job: Job) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 
+from currant._supervisor.job import hold_output
 from currant._supervisor.runner import Runner as AsyncRunner
 from currant._values.names import ByName
 from currant.blocking._callers import NOT_ENTERED, Callers
@@ -45,9 +46,10 @@ class Runner:
 
     It does what `currant.Runner` does, in an event loop in a thread of its own::
 
-        from currant import Command, blocking
+        from currant import Command, blocking, ready
 
-        server = Command.parse("python3 -u -m http.server 0", name="web", ready="line:Serving")
+        serving = ready.line("^Serving HTTP")
+        server = Command.parse("python3 -u -m http.server 0", name="web", ready=serving)
         with blocking.Runner(on_exit="stop") as runner:
             job = runner.start(server)  # returns when the server is ready
             port = int(job.expect(r"port (\d+)")[1])
@@ -55,11 +57,13 @@ class Runner:
     Output goes to the sinks, to `Job.lines` and the other methods of a `Job`, and into the results.
     There is no iteration over the messages of all commands; a sink gets them.
 
-    Any thread may call any method.  The calls of one thread are made one after the other.  Ctrl-C,
-    or another exception that a signal handler raises, interrupts each call.  At the end of the
-    block the first Ctrl-C stops the commands, and the second skips the rest of the grace.
+    The first call that reads output may come late: without a sink, a command that has written more
+    than about 128 KiB waits for the thread that has started it, for a second at most, and not while
+    that thread itself waits for a command.
 
-    A callback of a probe (`currant.ready.when`) that is no async function is called in a thread.
+    Any thread may call any method; threads that read must end before the block.  Ctrl-C, or another
+    exception that a signal handler raises, interrupts each call.  At the end of the block the first
+    Ctrl-C stops the commands, and the second skips the rest of the grace.
 
     Args:
         commands: as for `currant.Runner`.
@@ -71,6 +75,9 @@ class Runner:
     Raises:
         CommandError, DuplicateNameError, NotImplementedError: when built, as by `currant.Runner`.
         CommandNotFoundError, CurrantError: on entry, as by `currant.Runner`.
+        RuntimeError: a call before the entry, after the end, in a fork of the program, or in the
+            thread of the event loop.
+        CancelledError: on leaving: the portal was stopped; all commands have been stopped.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Runner:
     ) -> None:
         options.setdefault("iterable", False)
         self._runner = AsyncRunner(commands, **options)
+        self._has_sinks = bool(options.get("sinks"))
         self._loop: dict[str, Any] = {"backend": backend, "backend_options": backend_options}
         self._portal = portal
         self._thread: Thread | None = None
@@ -144,7 +152,7 @@ class Runner:
 
     def start_soon(self, command: CommandLike) -> Job:
         """Start one more command, or queue it, without waiting; as `currant.Runner.start_soon`."""
-        return self._job(self._callers.call_sync(lambda: self._runner.start_soon(command)))
+        return self._job(self._callers.call_sync(lambda: self._add(command)))
 
     def join(self, *, timeout: float | None = None) -> Results:
         """Wait until every command has ended and every sink has had all messages.
@@ -258,6 +266,8 @@ class Runner:
         """Run the block in the event loop; its task makes the calls of the thread that entered."""
         with suppress(_BodyError):
             async with self._callers.open(), self._runner:
+                for job in self._runner.jobs.values():
+                    self._hold_output(job)
                 self._entered.put(None)
                 await self._callers.owner.serve()
                 if self._has_body_failed:
@@ -307,6 +317,16 @@ class Runner:
             self.kill()
         else:
             self.barrier.throw("an interrupt")
+
+    def _add(self, command: CommandLike) -> AsyncJob:
+        job = self._runner.start_soon(command)
+        self._hold_output(job)
+        return job
+
+    def _hold_output(self, job: AsyncJob) -> None:
+        """Keep the output for the first call that reads it, unless the sinks take it."""
+        if not self._has_sinks:
+            hold_output(job)
 
     def _job(self, job: AsyncJob) -> Job:
         """Return the job for threads, always the same object for the same job."""
