@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import signal
+import threading
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,11 +31,13 @@ from currant import (
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
+    from currant.ready import Probe
     from tests.lifeline import Gate
 
 Loop = dict[str, Any]
@@ -383,3 +387,70 @@ def test_a_probe_of_a_line_is_met(loop: Loop) -> None:
     with blocking.Runner([command], on_exit="stop", **loop) as runner:
         runner["c"].ready(timeout=LIMIT)
         assert runner["c"].is_ready
+
+
+# ---- functions of probes ----
+
+
+@pytest.mark.parametrize("way", ["constructor", "mapping", "start"])
+@pytest.mark.parametrize("inside", [ready.all_of, ready.any_of, None])
+def test_functions_of_probes_are_called_in_threads(
+    inside: Callable[[Probe], Probe] | None, way: str, loop: Loop
+) -> None:
+    """They may block, and make calls to the Runner."""
+    threads: set[str] = set()
+    is_alive = Event()
+
+    def check() -> bool:
+        threads.add(threading.current_thread().name)
+        return runner["c"].state == "running"
+
+    def check_alive() -> bool:
+        threads.add(threading.current_thread().name)
+        is_alive.set()
+        return bool(runner.jobs)
+
+    is_ready, alive = ready.when(check), ready.when(check_alive, interval=0.01)
+    if inside is not None:
+        is_ready, alive = inside(is_ready), inside(alive)
+        alive = dataclasses.replace(alive, interval=0.01)
+    command = Command(["sleep", "9999"], name="c", ready=is_ready, alive=alive)
+    given: Any = {"constructor": [command], "mapping": {"c": command}}.get(way, [])
+    with blocking.Runner(given, on_exit="stop", **loop) as runner:
+        if way == "start":
+            runner.start(command, timeout=LIMIT)
+        runner["c"].ready(timeout=LIMIT)
+        assert is_alive.wait(LIMIT)
+    assert not threads & {"currant", threading.main_thread().name}
+
+
+def test_a_function_that_blocks_does_not_hold_up_the_runner(loop: Loop) -> None:
+    """The other commands go on, and the block ends although the function still blocks."""
+    may_end, has_begun = Event(), Event()
+
+    def block() -> bool:
+        has_begun.set()
+        return may_end.wait(LIMIT)
+
+    command = Command(["sleep", "9999"], name="c", ready=ready.when(block))
+    with blocking.Runner([command], **loop) as runner:
+        assert has_begun.wait(LIMIT)
+        assert runner.start(["true"]).wait().status == "succeeded"
+        runner.kill()
+    assert runner.results["c"].status == "stopped"
+    assert not may_end.is_set()
+    may_end.set()
+
+
+def test_async_functions_of_probes_are_called_in_the_event_loop(loop: Loop) -> None:
+    """They are the same as in an async Runner."""
+    threads: list[str] = []
+
+    async def check() -> bool:
+        threads.append(threading.current_thread().name)
+        await anyio.lowlevel.checkpoint()
+        return True
+
+    with blocking.Runner(on_exit="stop", **loop) as runner:
+        runner.start(Command(["sleep", "9999"], ready=ready.when(check)))
+    assert threads == ["currant"]

@@ -15,6 +15,7 @@ from currant._supervisor.job import hold_output
 from currant._supervisor.runner import Runner as AsyncRunner
 from currant._values.names import ByName
 from currant.blocking._callers import NOT_ENTERED, Callers
+from currant.blocking._commands import all_for_threads, for_threads
 from currant.blocking._job import Job
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Runner:
     exception that a signal handler raises, interrupts each call.  At the end of the block the first
     Ctrl-C stops the commands, and the second skips the rest of the grace.
 
+    A function of a probe (`currant.ready.when`) that is not async is called in a worker thread.
+
     Args:
         commands: as for `currant.Runner`.
         backend: ``"asyncio"`` or ``"trio"``.
@@ -90,7 +93,7 @@ class Runner:
         **options: Unpack[RunnerOptions],
     ) -> None:
         options.setdefault("iterable", False)
-        self._runner = AsyncRunner(commands, **options)
+        self._runner = AsyncRunner(all_for_threads(commands), **options)
         self._has_sinks = bool(options.get("sinks"))
         self._loop: dict[str, Any] = {"backend": backend, "backend_options": backend_options}
         self._portal = portal
@@ -319,7 +322,7 @@ class Runner:
             self.barrier.throw("an interrupt")
 
     def _add(self, command: CommandLike) -> AsyncJob:
-        job = self._runner.start_soon(command)
+        job = self._runner.start_soon(for_threads(command))
         self._hold_output(job)
         return job
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from currant._values.probe import LineProbe, ProbeTarget
 
-__all__ = ["all_of", "any_of"]
+__all__ = ["Several", "all_of", "any_of"]
 
 
 def all_of(*probes: Probe, interval: float | None = None, timeout: float | None = None) -> Probe:
@@ -69,7 +69,9 @@ def any_of(*probes: Probe, interval: float | None = None, timeout: float | None 
 
 
 @dataclass(frozen=True, slots=True)
-class _Several(Probe):
+class Several(Probe):
+    """A probe that consists of other probes."""
+
     probes: tuple[Probe, ...]
 
     @property
@@ -121,13 +123,13 @@ class _Several(Probe):
 
 
 @dataclass(frozen=True, slots=True)
-class _AllOf(_Several):
+class _AllOf(Several):
     def _is_decisive(self, failure: Exception | None) -> bool:
         return failure is not None
 
 
 @dataclass(frozen=True, slots=True)
-class _AnyOf(_Several):
+class _AnyOf(Several):
     def _is_decisive(self, failure: Exception | None) -> bool:
         return failure is None
 

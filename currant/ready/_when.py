@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
+from currant._channel.threads import in_thread
 from currant._values.errors import CommandError
 from currant._values.probe import Unmet
 from currant.ready._waiting import PolledProbe
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from currant._values.probe import Probe, ProbeTarget
 
-__all__ = ["when"]
+__all__ = ["When", "when"]
 
 
 def when(
@@ -42,7 +43,7 @@ def when(
         check: an async function without parameters.  An exception counts as a failure.  The
             function must end if it is cancelled; a check in a thread that cannot be cancelled
             delays the timeout until the thread ends.  A synchronous function works too, if it never
-            blocks.
+            blocks; `currant.blocking.Runner` calls it in a thread, so there it may block.
         interval: seconds between two calls.
         timeout: seconds to wait; None: 60.
 
@@ -51,15 +52,24 @@ def when(
     """
     if not callable(check):
         raise CommandError(f"when: check must be an async function, not {check!r}")
-    return _When(check, interval=interval, timeout=timeout)
+    return When(check, interval=interval, timeout=timeout)
 
 
 @dataclass(frozen=True, slots=True)
-class _When(PolledProbe):
+class When(PolledProbe):
+    """The probe of `when`.
+
+    Attributes:
+        function: the caller's function.
+        is_in_thread: whether it is called in a worker thread.
+    """
+
     function: Callable[[], object]
+    is_in_thread: bool = False
 
     async def check(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - the function needs none
-        result = self.function()
+        """Call the function once."""
+        result = await in_thread(self.function) if self.is_in_thread else self.function()
         if isawaitable(result):
             result = await result
         if not result:
