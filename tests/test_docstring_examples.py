@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import currant
+import currant.blocking
 import currant.config
 import currant.hosts
 import currant.sinks
@@ -45,6 +46,7 @@ else:
 REQUIRED = {
     "Runner",
     "Command",
+    "blocking.Runner",
     "RestartPolicy",
     "config.load",
     *(f"sinks.{name}" for name in currant.sinks.__all__ if name.endswith("Sink")),
@@ -55,7 +57,14 @@ REQUIRED = {
 
 def documented() -> Iterator[tuple[str, object]]:
     """Yield all public modules, classes, functions and methods with their names."""
-    own = (currant.config, currant.hosts, currant.sinks, currant.stack, currant.testing)
+    own = (
+        currant.blocking,
+        currant.config,
+        currant.hosts,
+        currant.sinks,
+        currant.stack,
+        currant.testing,
+    )
     for module in (currant, ready, *own):
         prefix = module.__name__.removeprefix("currant").removeprefix(".")
         yield module.__name__, module

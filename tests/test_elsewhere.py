@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 import unittest
@@ -424,8 +425,10 @@ async def test_leaving_in_another_task_is_refused_while_the_first_goes_on() -> N
 
     task = asyncio.create_task(enter())
     await entered.wait()
-    with pytest.raises(WrongTaskError, match="same task"):
+    with pytest.raises(WrongTaskError, match="same task") as caught:
         await runner.__aexit__(None, None, None)
+    for way_out in ("pytest.mark.anyio", "currant.blocking.Runner", "currant.pytest_plugin"):
+        assert way_out in str(caught.value)
     assert runner.results["sleep"].status == "stopped"
     left.set()
     await task
@@ -450,6 +453,80 @@ def test_a_unittest_test_case_can_enter_a_runner() -> None:
     assert result is not None
     assert result.wasSuccessful(), result.errors + result.failures
     assert case.runner.results["sleep"].status == "stopped"
+
+
+FIXTURES = """
+import anyio, pytest, pytest_asyncio
+from currant import Runner, blocking
+
+@pytest_asyncio.fixture
+async def runner():
+    async with Runner(["sleep 9999"], on_exit="stop") as runner:
+        yield runner
+    print("fixture of pytest-asyncio:", runner.results["sleep"].status)
+
+@pytest.mark.asyncio
+async def test_pytest_asyncio(runner):
+    await runner["sleep"].ready()
+
+@pytest.fixture
+async def anyio_runner():
+    async with Runner(["sleep 9999"], on_exit="stop") as runner:
+        yield runner
+    print("fixture of anyio:", runner.results["sleep"].status)
+
+@pytest.mark.anyio
+async def test_anyio(anyio_runner, anyio_backend):
+    await anyio_runner["sleep"].ready()
+
+@pytest.fixture
+def blocking_runner():
+    with blocking.Runner(["sleep 9999"], on_exit="stop") as runner:
+        yield runner
+    print("blocking fixture:", runner.results["sleep"].status)
+
+@pytest.mark.asyncio
+async def test_blocking(blocking_runner):
+    assert blocking_runner["sleep"].ready() is None
+
+@pytest_asyncio.fixture
+async def scope():
+    with anyio.CancelScope():
+        yield
+
+@pytest.mark.asyncio
+async def test_scope(scope):
+    pass
+"""
+
+
+def test_fixtures_can_enter_a_runner(tmp_path: Path) -> None:
+    """Fixtures of pytest-asyncio, of anyio, and blocking ones work; a cancel scope does not."""
+    file = tmp_path / "test_fixtures.py"
+    file.write_text(FIXTURES)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-s",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            tmp_path,
+            file,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert "fixture of pytest-asyncio: stopped" in done.stdout
+    assert done.stdout.count("fixture of anyio: stopped") == 2  # on asyncio and on trio
+    assert "blocking fixture: stopped" in done.stdout
+    assert "Attempted to exit cancel scope in a different task" in done.stdout
+    assert "5 passed, 1 error" in done.stdout
 
 
 GENERATOR = """

@@ -272,8 +272,10 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
         {},
         (
             "a task left a Runner that another running task had entered; all its commands were "
-            "stopped; enter and leave a Runner in the same task (close an async generator that "
-            "yields inside the block with contextlib.aclosing)"
+            "stopped; enter and leave a Runner in the same task, as in the fixtures of a test that "
+            "is marked with pytest.mark.anyio (close an async generator that yields inside the "
+            "block with contextlib.aclosing); or use currant.blocking.Runner, which any task may "
+            "leave; or, in tests, the fixture 'processes' of currant.pytest_plugin"
         ),
     ),
     (CommandFailed(FAILED), {"result": FAILED}, "'web': exit code 3"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import currant
+import currant.blocking
 import currant.hosts
 import currant.stack
 from currant import Command, Runner
@@ -99,13 +100,18 @@ EXTRAS = [
 
 
 def dotted(members: list[tuple[type, str]]) -> list[str]:
-    """Return the members as ``Class.name``."""
-    return [f"{owner.__name__}.{name}" for owner, name in members]
+    """Return the members as ``Class.name``, or ``blocking.Class.name``."""
+    return [f"{prefix(owner)}{owner.__name__}.{name}" for owner, name in members]
+
+
+def prefix(owner: type) -> str:
+    """Return what tells a class from the class of that name in `currant`."""
+    return "blocking." if owner.__module__.startswith("currant.blocking.") else ""
 
 
 CLASSES = [
     value
-    for module in (currant, currant.hosts, currant.stack)
+    for module in (currant, currant.blocking, currant.hosts, currant.stack)
     for value in (getattr(module, name) for name in module.__all__)
     if isinstance(value, type)
 ]

@@ -622,15 +622,19 @@ class WrongLoopError(CurrantError, RuntimeError):
 class WrongTaskError(CurrantError, RuntimeError):
     """A Runner was left in another task than the one that entered it, and cannot go on there.
 
-    All commands have been stopped.
+    All commands have been stopped.  The text names the ways out: enter and leave the block in one
+    task, as the fixtures of anyio's pytest plugin do, or use a `currant.blocking.Runner`, or the
+    fixtures of `currant.pytest_plugin`.
     """
 
     def __init__(
         self,
         message: str = (
             "a task left a Runner that another running task had entered; all its commands were "
-            "stopped; enter and leave a Runner in the same task (close an async generator that "
-            "yields inside the block with contextlib.aclosing)"
+            "stopped; enter and leave a Runner in the same task, as in the fixtures of a test that "
+            "is marked with pytest.mark.anyio (close an async generator that yields inside the "
+            "block with contextlib.aclosing); or use currant.blocking.Runner, which any task may "
+            "leave; or, in tests, the fixture 'processes' of currant.pytest_plugin"
         ),
     ) -> None:
         super().__init__(message)
