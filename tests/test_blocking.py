@@ -308,6 +308,18 @@ def test_the_error_of_a_sink_leaves_the_block(loop: Loop) -> None:
     assert runner.results["sleep"].status == "stopped"
 
 
+def test_the_error_of_a_sink_replaces_the_refusal_of_a_call(loop: Loop) -> None:
+    """The body may be in a call when the sink fails; the error of the sink says why it ended."""
+
+    async def broken(messages: ObjectReceiveStream[BatchMessage]) -> None:
+        await messages.receive()
+        raise LookupError("mine")
+
+    runner = blocking.Runner([FOREVER], sinks=[broken], **loop)
+    with pytest.raises(LookupError, match="mine"), runner:
+        runner["sleep"].wait()
+
+
 def test_errors_of_a_start_are_raised_in_the_thread(loop: Loop, tmp_path: Path) -> None:
     """The errors are those of the async Runner."""
     broken = tmp_path / "broken"

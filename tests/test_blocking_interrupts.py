@@ -67,15 +67,16 @@ def interrupt_when(condition: Callable[[], bool]) -> None:
 
 # ---- calls ----
 
-CALLS: dict[str, Callable[[blocking.Runner], object]] = {
-    "ready": lambda runner: runner["c"].ready(),
-    "wait": lambda runner: runner["c"].wait(),
-    "join": lambda runner: runner.join(),
-    "expect": lambda runner: runner["c"].expect("never"),
-    "lines": lambda runner: list(runner["c"].lines()),
-    "next_output": lambda runner: runner["c"].next_output(),
-    "until": lambda runner: runner["c"].until("exit"),
-    "start": lambda runner: runner.start(
+CALLS: dict[str, Callable[[blocking.Runner, blocking.Job], object]] = {
+    "ready": lambda _, job: job.ready(),
+    "up": lambda _, job: job.up(),
+    "wait": lambda _, job: job.wait(),
+    "join": lambda runner, _: runner.join(),
+    "expect": lambda _, job: job.expect("never"),
+    "lines": lambda _, job: list(job.lines()),
+    "next_output": lambda _, job: job.next_output(),
+    "until": lambda _, job: job.until("exit"),
+    "start": lambda runner, _: runner.start(
         Command(["sleep", "9999"], name="d", ready=ready.line("never"))
     ),
 }
@@ -86,9 +87,10 @@ def test_an_interrupt_ends_each_call(call: str, loop: Loop) -> None:
     """The command goes on, and the next call of the thread is made at once."""
     command = Command(["sleep", "9999"], name="c", ready=ready.line("never"))
     with blocking.Runner([command], on_exit="stop", **loop) as runner:
+        job = runner["c"]
         interrupt_when(lambda: runner._callers.owner.is_busy)
         with pytest.raises(Interrupted):
-            CALLS[call](runner)
+            CALLS[call](runner, job)
         assert runner.send_signal(0, "c") == 1
         assert runner["c"].state == "running"
 
@@ -110,14 +112,15 @@ def test_an_interrupted_loop_loses_no_line(loop: Loop, lifeline: Lifeline) -> No
 def test_a_signal_handler_may_make_calls(loop: Loop) -> None:
     """The call that the signal interrupts goes on after that."""
     with blocking.Runner([FOREVER], **loop) as runner:
-        runner["sleep"].ready()
+        job = runner["sleep"]
+        job.ready()
 
         def stop(*_: object) -> None:
             assert runner.send_signal("TERM", "sleep") == 1
 
         signal.signal(signal.SIGUSR1, stop)
         interrupt_when(lambda: runner._callers.owner.is_busy)
-        result = runner["sleep"].wait(timeout=LIMIT)
+        result = job.wait(timeout=LIMIT)
     assert result.exit == currant.Exit(None, signal.SIGTERM)
 
 

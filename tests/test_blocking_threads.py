@@ -12,6 +12,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from currant import Command, Result, blocking
+from currant.blocking._callers import Callers
 from currant.testing import FakeLauncher, Script
 from tests.programs import Programs
 from tests.test_forks import exit_code, fork
@@ -135,27 +136,40 @@ def test_any_thread_kills_and_another_one_waits(loop: Loop, pool: ThreadPoolExec
 def test_a_call_that_is_being_made_ends_with_the_block(
     loop: Loop, pool: ThreadPoolExecutor
 ) -> None:
-    """Threads that wait for a command get its result, although the block ends at the same time."""
-    is_waiting = Event()
+    """A thread that waits for a command gets its result, even if that takes longer than the end."""
+    with blocking.Runner([FOREVER], on_exit="stop", **loop) as runner:
+        callers, job = runner._callers, runner._runner["sleep"]
 
-    async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
-        async for _ in messages:
-            pass
+        async def wait_longer() -> Result:
+            result = await job.wait()
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+            return result
 
-    def wait(job: blocking.Job) -> Result:
-        is_waiting.set()
-        return job.wait()
-
-    with blocking.Runner([FOREVER], on_exit="stop", sinks=[sink], **loop) as runner:
-        runner["sleep"].ready()
-        waiting = pool.submit(wait, runner["sleep"])
+        waiting = pool.submit(callers.call, wait_longer)
         joining = pool.submit(runner.join)
-        busy = runner._callers
-        assert is_waiting.wait(LIMIT)
-        while sum(caller.is_busy for caller in tuple(busy._others)) < 2:
+        while sum(caller.is_busy for caller in tuple(callers._others)) < 2:
             pass
     assert waiting.result(LIMIT).status == "stopped"
     assert joining.result(LIMIT)["sleep"].status == "stopped"
+
+
+def test_a_first_call_at_the_end_of_the_block_is_refused(
+    loop: Loop, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task of the thread never begins, because the block ends before."""
+
+    async def start_no_task(_: Callers, scope: anyio.CancelScope) -> None:
+        with scope:
+            await anyio.sleep_forever()
+
+    monkeypatch.setattr(Callers, "_start_tasks", start_no_task)
+    with blocking.Runner([FOREVER], on_exit="stop", **loop) as runner:
+        waiting = pool.submit(runner["sleep"].wait)
+        while not any(caller.is_busy for caller in tuple(runner._callers._others)):
+            pass
+    with pytest.raises(RuntimeError, match="has ended"):
+        waiting.result(LIMIT)
 
 
 def test_calls_of_any_thread_are_refused_after_the_block(loop: Loop) -> None:
@@ -233,9 +247,9 @@ def test_another_thread_leaves_the_block_while_the_first_waits(
     has_entered = Event()
 
     def enter_and_wait() -> None:
-        runner.__enter__()
+        job = runner.__enter__()["sleep"]
         has_entered.set()
-        runner["sleep"].wait()
+        job.wait()
 
     entering = pool.submit(enter_and_wait)
     assert has_entered.wait(LIMIT)

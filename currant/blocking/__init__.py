@@ -8,8 +8,8 @@ Each `Runner` here drives a `currant.Runner` in an event loop in a thread of its
         result = runner["count"].wait()
     print(result.exit)  # exit code 0
 
-To read the package: `_caller` makes the calls of a thread in the event loop, `_runner` has the
-block, and `_job` the commands.
+To read the package: `_caller` makes the calls of one thread in the event loop, `_callers` those of
+all threads; `_background` starts the event loop; `_runner` has the block, and `_job` the commands.
 """
 
 from currant.blocking._job import Job

@@ -168,9 +168,17 @@ class Callers:
             raise RuntimeError("this process is a fork, without the thread of the blocking Runner")
         if self._tasks is None:
             raise RuntimeError(NOT_ENTERED)
-        if get_ident() == self._loop_thread:
-            raise RuntimeError("a call in the thread of the event loop would wait for itself")
+        self.check_thread()
         return self._tasks
+
+    def check_thread(self) -> None:
+        """Check that this is not the thread of the event loop.
+
+        Raises:
+            RuntimeError: it is.
+        """
+        if get_ident() == self._loop_thread and not self._is_over:
+            raise RuntimeError("a call in the thread of the event loop would wait for itself")
 
     def _new_caller(self, tasks: TaskGroup) -> Caller:
         caller = Caller(self._home)

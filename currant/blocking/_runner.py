@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Lock, Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
-
-import anyio
 
 from currant._supervisor.job import hold_output
 from currant._supervisor.runner import Runner as AsyncRunner
 from currant._values.names import ByName
+from currant.blocking._background import Background
+from currant.blocking._caller import BlockEndedError
 from currant.blocking._callers import NOT_ENTERED, Callers
 from currant.blocking._commands import all_for_threads, for_threads
 from currant.blocking._job import Job
@@ -95,17 +92,10 @@ class Runner:
         options.setdefault("iterable", False)
         self._runner = AsyncRunner(all_for_threads(commands), **options)
         self._has_sinks = bool(options.get("sinks"))
-        self._loop: dict[str, Any] = {"backend": backend, "backend_options": backend_options}
-        self._portal = portal
-        self._thread: Thread | None = None
+        loop: dict[str, Any] = {"backend": backend, "backend_options": backend_options}
+        self._background = Background(self._run_block, loop, portal)
         self._callers = Callers()
         self._jobs: dict[str, Job] = {}
-        self._entered: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._first: dict[str, str] = {}
-        self._running = Lock()  # until the end of the block
-        self._running.acquire()
-        self._is_over = False
-        self._failure: BaseException | None = None
         self._is_used = False
         self._has_body_failed = False
 
@@ -199,13 +189,7 @@ class Runner:
         self._is_used = True
         self._callers.adopt_owner()
         try:
-            if self._portal is None:
-                # Rejected: start_blocking_portal, which hangs if Ctrl-C interrupts its start.
-                self._thread = Thread(target=self._run_loop, name="currant", daemon=True)
-                self._thread.start()
-            else:
-                self._portal.start_task_soon(self._run_in_portal)
-            self._await_entry()
+            self._background.start()
             return self  # noqa: TRY300 - an interrupt after this line would leave the block entered
         except BaseException as error:
             self._leave(error)
@@ -224,54 +208,13 @@ class Runner:
             self._leave(error)  # An interrupt may have come before the first step.
             raise
 
-    def _await_entry(self) -> None:
-        refusal = self._entered.get()
-        if refusal is not None:
-            raise refusal
-
-    def _comes_first(self, side: str) -> bool:
-        """Return whether ``"entry"`` or ``"exit"`` comes first; then the other does nothing.
-
-        An interrupt may come between the two halves of a start, so the exit cannot know whether
-        the block is about to begin.
-        """
-        return self._first.setdefault("side", side) == side
-
-    def _run_loop(self) -> None:
-        """Run the block in an event loop in this thread."""
-        if self._comes_first("entry"):
-            try:
-                anyio.run(self._run_block, **self._loop)
-            except BaseException as error:
-                self._failure = error
-            self._end()
-
-    async def _run_in_portal(self) -> None:
-        """Run the block in a task of the portal."""
-        if self._comes_first("entry"):
-            try:
-                await self._run_block()
-            except anyio.get_cancelled_exc_class():
-                self._failure = CancelledError("the portal of the blocking Runner was stopped")
-                raise
-            except BaseException as error:
-                self._failure = error
-            finally:
-                self._end()
-
-    def _end(self) -> None:
-        """Let the threads go on that wait for the entry or for the end of the block."""
-        self._is_over = True
-        self._entered.put(self._failure)
-        self._running.release()
-
     async def _run_block(self) -> None:
         """Run the block in the event loop; its task makes the calls of the thread that entered."""
         with suppress(_BodyError):
             async with self._callers.open(), self._runner:
                 for job in self._runner.jobs.values():
                     self._hold_output(job)
-                self._entered.put(None)
+                self._background.enter()
                 await self._callers.owner.serve()
                 if self._has_body_failed:
                     raise _BodyError
@@ -282,30 +225,27 @@ class Runner:
         Raises:
             BaseException: the first exception of a signal handler, such as `KeyboardInterrupt`, or
                 that of the block, such as the error of a sink; but not after `error`.
-            RuntimeError: the block has not been entered.
+            RuntimeError: the block has not been entered, or this is the thread of the event loop.
         """
         if not self._is_used:
             raise RuntimeError(NOT_ENTERED)
+        self._callers.check_thread()
         interrupts: list[BaseException] = []
         # An interrupt may come at any step; then all steps are made again.
-        while not (self._is_over or self._callers.is_in_fork):
+        while not (self._background.is_over or self._callers.is_in_fork):
             try:
                 if interrupts:
                     self._stop_sooner()
                 self._begin_to_leave(error)
-                if self._comes_first("exit"):
-                    break
-                # Rejected: Event and Future.  Ctrl-C can leave their locks locked.
-                with self._running:
-                    pass
-                if self._thread is not None:
-                    self._thread.join()
+                self._background.wait_for_end()
             except BaseException as raised:
                 interrupts.append(raised)
         if interrupts:
             raise interrupts[0]
-        if error is None and self._failure is not None:
-            raise self._failure
+        failure = self._background.failure
+        # The reason why a call of the body was refused says more than the refusal.
+        if failure is not None and (error is None or isinstance(error, BlockEndedError)):
+            raise failure
 
     def _begin_to_leave(self, error: BaseException | None) -> None:
         if error is not None:

@@ -1,0 +1,119 @@
+"""`Background`: an async function in an event loop in the background, started and awaited safely.
+
+Ctrl-C may raise an exception between any two steps of a thread.  So the start is claimed in one
+step, by the background or by the thread that has given up, and waiting can be repeated.
+
+Rejected: `anyio.from_thread.start_blocking_portal`, which hangs if Ctrl-C interrupts the start of
+its event loop.  Rejected: `threading.Event` and `Future`.  Their locks are taken in Python code,
+where Ctrl-C can leave them locked.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.from_thread import BlockingPortal
+
+__all__ = ["Background"]
+
+__tracebackhide__ = True  # pytest leaves these frames out
+
+
+class Background:
+    """Runs an async function once, in an event loop in a thread of its own, or in a portal.
+
+    Args:
+        function: calls `enter` when others may go on.
+        loop: arguments of `anyio.run`.
+        portal: the portal; None: a thread.
+
+    Attributes:
+        is_over: whether the function has ended, or will never begin.
+        failure: the exception with which it has ended.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[], Awaitable[None]],
+        loop: dict[str, Any],
+        portal: BlockingPortal | None,
+    ) -> None:
+        self.is_over: bool = False
+        self.failure: BaseException | None = None
+        self._function = function
+        self._loop = loop
+        self._portal = portal
+        self._thread: Thread | None = None
+        self._claims: dict[str, str] = {}
+        self._entered: SimpleQueue[None] = SimpleQueue()
+        self._running = Lock()
+        self._running.acquire()  # until the end
+
+    def start(self) -> None:
+        """Start the function, and wait until it calls `enter`.
+
+        If this is interrupted, the function may or may not run: call `wait_for_end`.
+
+        Raises:
+            BaseException: the function has failed before.
+            RuntimeError: the portal does not run, or this is its thread.
+        """
+        if self._portal is None:
+            self._thread = Thread(target=self._run_loop, name="currant", daemon=True)
+            self._thread.start()
+        else:
+            self._portal.start_task_soon(self._run_in_portal)
+        self._entered.get()
+        if self.failure is not None:
+            raise self.failure
+
+    def enter(self) -> None:
+        """Let `start` return."""
+        self._entered.put(None)
+
+    def wait_for_end(self) -> None:
+        """Wait until the function has ended; if it has not begun, it never will."""
+        if self._claim("exit"):
+            self.is_over = True
+            return
+        with self._running:
+            pass
+        if self._thread is not None:
+            self._thread.join()
+
+    def _claim(self, side: Literal["entry", "exit"]) -> bool:
+        """Return whether this side comes first; the other side then does nothing."""
+        return self._claims.setdefault("first", side) == side
+
+    def _run_loop(self) -> None:
+        if self._claim("entry"):
+            try:
+                anyio.run(self._function, **self._loop)
+            except BaseException as error:
+                self.failure = error
+            self._end()
+
+    async def _run_in_portal(self) -> None:
+        if self._claim("entry"):
+            try:
+                await self._function()
+            except anyio.get_cancelled_exc_class():
+                self.failure = CancelledError("the portal of the blocking Runner was stopped")
+                raise
+            except BaseException as error:
+                self.failure = error
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._entered.put(None)
+        self._running.release()
