@@ -308,8 +308,8 @@ def test_the_error_of_a_sink_leaves_the_block(loop: Loop) -> None:
     assert runner.results["sleep"].status == "stopped"
 
 
-def test_the_error_of_a_sink_replaces_the_refusal_of_a_call(loop: Loop) -> None:
-    """The body may be in a call when the sink fails; the error of the sink says why it ended."""
+def test_the_error_of_a_sink_ends_a_call_of_the_body(loop: Loop) -> None:
+    """The sink stops the command for which the body waits."""
 
     async def broken(messages: ObjectReceiveStream[BatchMessage]) -> None:
         await messages.receive()

@@ -220,5 +220,47 @@ async def test_full_transcript_does_not_spin_for_two_readers() -> None:
             transcript.detach(slow)
 
 
+@pytest.mark.anyio
+async def test_held_output_waits_for_the_first_reader() -> None:
+    """That reader gets everything; when it has gone, nothing is waited for."""
+    transcript, read = Transcript("a"), 0
+    transcript.hold()
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(add_all, transcript, CHUNK * 10, len(CHUNK))
+            await wait_all_tasks_blocked()
+            assert 0 < transcript.total < 10 * len(CHUNK)
+            with transcript.attached({"stdout": Place()}) as cursor, cursor.reading():
+                while read < 10 * len(CHUNK):
+                    assert await cursor.arrived()
+                    read += len(cursor.read("stdout", len(CHUNK)))
+        await add_all(transcript, CHUNK * 10, len(CHUNK))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("reason", ["patience", "waits"])
+async def test_held_output_is_discarded_at_last(reason: str) -> None:
+    """That is when the patience is over, or while the task that holds the output waits itself."""
+    waiters = Waiters()
+    transcript = Transcript("a", waiters, unread_timeout=0.0 if reason == "patience" else 9999.0)
+    transcript.hold()
+    if reason == "waits":
+        waiters.add_current_task()
+    with anyio.fail_after(LIMIT):
+        await add_all(transcript, CHUNK * 10, len(CHUNK))
+    assert transcript.since(0).omitted > 0
+
+
+@pytest.mark.anyio
+async def test_held_output_of_an_ended_command_can_be_forgotten() -> None:
+    """A hold is no reader: the output of many commands does not add up."""
+    transcript = Transcript("a")
+    transcript.hold()
+    transcript.add("stdout", CHUNK, 0.0)
+    transcript.end()
+    transcript.forget()
+    assert transcript.size == 0
+
+
 async def _call(function: object) -> None:
     function()  # type: ignore[operator]
