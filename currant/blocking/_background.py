@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
+from currant.blocking._waiting import LOOK_AGAIN, wait_for_item
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -71,7 +73,7 @@ class Background:
             self._thread.start()
         else:
             self._portal.start_task_soon(self._run_in_portal)
-        self._entered.get()
+        wait_for_item(self._entered)
         if self.failure is not None:
             raise self.failure
 
@@ -84,8 +86,8 @@ class Background:
         if self._claim("exit"):
             self.is_over = True
             return
-        with self._running:
-            pass
+        while not self.is_over:
+            self._running.acquire(timeout=LOOK_AGAIN)
         if self._thread is not None:
             self._thread.join()
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 
 from currant._synchronization import Notifier
+from currant.blocking._waiting import wait_for_item
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,7 +75,7 @@ class _Call:
 
     def result(self) -> Any:  # noqa: ANN401 - what the function returns
         """Wait for the outcome: return what the function has returned, or raise its error."""
-        value, error = self._outcomes.get()
+        value, error = wait_for_item(self._outcomes)
         if error is None:
             return value
         try:
