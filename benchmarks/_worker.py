@@ -20,6 +20,7 @@ from benchmarks import (
     hosts,
     kill,
     latency,
+    pytest_plugin,
     spawn,
     start,
     throughput,
@@ -47,6 +48,7 @@ QUESTIONS: dict[str, Question] = {
         start.QUESTION,
         contain.QUESTION,
         hosts.QUESTION,
+        pytest_plugin.QUESTION,
     )
 }
 
