@@ -37,6 +37,11 @@ NOT_TWICE = [
     for name in ("test_hosts_contract", "test_remote_ssh", "test_ssh_faults")
 ]
 
+PLUGIN_TESTS = [
+    f"tests/test_pytest_{name}.py" for name in ("ends", "pages", "plugin", "reports", "servers")
+]
+SUITES_PYTEST = "pytest==7.4"  # the oldest that the plugin works with, as docs/pytest.md says
+
 CONCURRENTLY = "concurrently@9.2.5"  # The benchmarks compare currant with this npm package.
 BENCH_FILES = [
     "--json=benchmarks/results.json",
@@ -84,6 +89,15 @@ def lowest(session: nox.Session) -> None:
     oldest = [bound.replace(">=", "==") for bound in bounds if ">=" in bound]
     session.install("-e", ".[test]", *oldest, *nox.project.dependency_groups(PYPROJECT, "quick"))
     session.run("python", "-m", "pytest", *(session.posargs or [*FAST_TESTS, *NOT_TWICE]))
+    # The tests need a newer pytest than the plugin, so the suites of its tests have their own.
+    suites = Path(session.create_tmp()).absolute() / "pytest"
+    session.run("python", "-m", "venv", str(suites), silent=True)
+    old = [f"{SUITES_PYTEST}.*", "redis", "pytest-xdist"]
+    session.run(
+        f"{suites}/bin/python", "-m", "pip", "install", "-q", "-e", ".[cli]", *old, external=True
+    )
+    env = {"CURRANT_SUITE_PYTHON": f"{suites}/bin/python"}
+    session.run("python", "-m", "pytest", "--backend=asyncio", *PLUGIN_TESTS, env=env)
 
 
 @nox.session(python=NEWER_PYTHON)

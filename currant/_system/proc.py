@@ -21,7 +21,7 @@ __all__ = [
     "environment_of",
     "group_and_session",
     "has_proc",
-    "is_being_killed",
+    "is_ending",
     "is_starting",
     "latest_snapshot",
     "name_of",
@@ -36,6 +36,9 @@ __all__ = [
 
 KILL_BIT = 1 << (SIGKILL - 1)
 """SIGKILL in a set of signals of ``/proc/PID/status``."""
+
+EXITING = 0x4 | 0x400
+"""PF_EXITING and PF_SIGNALED, flags in ``/proc/PID/stat``."""
 
 
 @cache
@@ -215,12 +218,17 @@ def state_in(pid: int, group: int) -> str | None:
     return state.decode()
 
 
-def is_being_killed(pid: int) -> bool:
-    """Return whether a signal ends a process right now: the kernel has marked it with SIGKILL."""
+def is_ending(pid: int) -> bool:
+    """Return whether a process is about to end: a signal ends it, or it exits right now.
+
+    Its files may be closed already, so that its clients have seen the end.
+    """
+    # The kernel first marks a process with SIGKILL, whatever the signal, and then sets the flags.
     for line in (_read(f"/proc/{pid}/status") or b"").splitlines():
         if line.startswith((b"SigPnd:", b"ShdPnd:")) and int(line.split()[1], 16) & KILL_BIT:
             return True
-    return False
+    fields = _stat_fields(pid, 7)
+    return fields is not None and bool(int(fields[6]) & EXITING)
 
 
 def start_time_of(pid: int) -> int | None:

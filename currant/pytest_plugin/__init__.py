@@ -2,9 +2,12 @@
 
 pytest loads this module by itself if currant is installed; ``-p no:currant`` turns it off.  It has
 no autouse fixture, and imports the rest of the package when a test first asks for a fixture.
+`Processes` is the type of the fixtures, for annotations.
 
-To read the package: `_session` is what one run of pytest has, `_processes` is the value of the
-fixtures, `_definitions` finds commands in ``currant.toml``, and `_reports` adds to the reports.
+To read the package: `_settings` has the options, `_session` is what one run of pytest has,
+`_processes` is the value of the fixtures, `_definitions` finds commands in ``currant.toml``,
+`_deaths` notes which processes end by themselves, `_log` writes the output to files, and `_reports`
+adds to the reports.
 """
 
 from __future__ import annotations
@@ -13,60 +16,40 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from currant._first_use import imported as _imported
+from currant.pytest_plugin._settings import add_settings, settings_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from currant.pytest_plugin._processes import Processes
 
-__all__: list[str] = []
+__all__ = ["Processes"]
 
 MARKER = "processes"
 
 
+def __getattr__(name: str) -> object:
+    """Import `Processes` when it is first used.
+
+    There is no `__dir__`: pytest takes every name that it lists.
+    """
+    return _imported(globals(), {"Processes": "currant.pytest_plugin._processes"}, name)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options and the settings."""
-    group = parser.getgroup("currant", "currant: the processes of tests")
-    group.addoption(
-        "--currant-logs",
-        metavar="DIR",
-        help="write the output of all processes into files in DIR, not below tmp_path",
-    )
-    group.addoption(
-        "--currant-show",
-        choices=("always", "failed", "never"),
-        default="failed",
-        help="when to show the last lines of the processes of a test (default: failed)",
-    )
-    parser.addini(
-        "currant_timeout",
-        "seconds that a process of a test has to become ready (default: 60)",
-        default="60",
-    )
-    parser.addini(
-        "currant_grace",
-        "seconds that a process of a test has to stop before SIGKILL (default: 5)",
-        default="5",
-    )
-    parser.addini(
-        "currant_config",
-        "the currant.toml with the definitions (default: that of the root folder)",
-        type="paths",
-        default=[],
-    )
-    parser.addini(
-        "currant_strict",
-        "whose death fails the test that runs: session (default), always or never",
-        default="session",
-    )
+    add_settings(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker, and check the settings."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(*names, scope='session'): start these commands of currant.toml before the test, "
         "for all tests of the scope: session, module or function",
     )
+    settings_of(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,6 +57,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(MARKER) is not None and hasattr(item, "fixturenames"):
             item.fixturenames.insert(0, "_marked_processes")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show the processes of the tests that have not failed, with ``--currant-show always``."""
+    if config.getoption("currant_show") == "always":
+        from currant.pytest_plugin._reports import show_processes
+
+        show_processes(terminalreporter)
 
 
 @pytest.fixture

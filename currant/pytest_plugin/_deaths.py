@@ -1,24 +1,31 @@
-"""`Deaths`: the processes that have ended and were not asked to."""
+"""`Deaths`: the processes that have ended and were not asked to.
+
+A test may end before the event loop has learnt of a death that the test has caused or seen.  The
+kernel knows of the death sooner, and marks the process.  So `Deaths` looks for such marks, and
+waits for the message about the end.
+"""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from threading import Condition
 from typing import TYPE_CHECKING
 
-from currant._system.proc import is_being_killed
+from currant._system.proc import is_ending
 from currant._values.messages import Exited, Started
 
 if TYPE_CHECKING:
-    from anyio.abc import ObjectReceiveStream
+    from collections.abc import Iterable
 
     from currant._values.messages import BatchMessage
 
-__all__ = ["Deaths"]
+__all__ = ["TIME_TO_TELL", "Deaths"]
 
-TIME_TO_NOTICE = 1.0
-"""Seconds to wait for the news of a process that has just exited."""
+TIME_TO_TELL = 1.0
+"""Seconds to wait for the message about a process that has started or exited.
+
+An exit takes longer if the process has left other processes behind, which are stopped first.
+"""
 
 
 class Deaths:
@@ -27,37 +34,52 @@ class Deaths:
     def __init__(self) -> None:
         self._change = Condition()
         self._running: dict[str, int] = {}  # pids, by the names of the commands
+        self._attempts: dict[str, int] = {}  # how often each was started
         self._noted: list[Exited] = []
 
-    async def sink(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
-        """Take the messages of a Runner."""
-        async for message in messages:
-            with self._change:
+    def note(self, messages: Iterable[BatchMessage]) -> None:
+        """Note the starts and the ends among the messages of a Runner."""
+        with self._change:
+            for message in messages:
                 match message:
-                    case Started(command=name, pid=pid):
+                    case Started(command=name, pid=pid, attempt=attempt):
                         self._running[name] = pid
+                        self._attempts[name] = attempt
                     case Exited(command=name):
                         self._running.pop(name, None)
                         if not message.exit.stopped:
                             self._noted.append(message)
                     case _:
-                        continue
-                self._change.notify_all()
+                        pass
+            self._change.notify_all()
+
+    def wait_for_start(self, name: str, attempt: int) -> None:
+        """Wait for the message that a process has started, so that no end is overlooked."""
+        with self._change:
+            self._change.wait_for(lambda: self._attempts.get(name, 0) >= attempt, TIME_TO_TELL)
 
     def take(self) -> list[Exited]:
-        """Return the ends since the last call, also those of which the news is on its way."""
+        """Return the ends since the last call; wait for the message about a process that ends."""
         with self._change:
-            self._change.wait_for(lambda: not self._is_news_due(), TIME_TO_NOTICE)
+            if not self._change.wait_for(lambda: not self._ending(), TIME_TO_TELL):
+                for name in self._ending():
+                    del self._running[name]  # Its message takes longer: no other call waits for it.
             taken, self._noted = self._noted, []
         return taken
 
-    def _is_news_due(self) -> bool:
-        """Return whether a process has exited, or is being killed, that counts as running."""
-        return any(_has_exited(pid) or is_being_killed(pid) for pid in self._running.values())
+    def is_ending(self, name: str) -> bool:
+        """Return whether a process ends or has exited, and the message about that is to come."""
+        with self._change:
+            return name in self._ending()
+
+    def _ending(self) -> list[str]:
+        """Return the commands of which `is_ending` is true."""
+        return [name for name, pid in self._running.items() if is_ending(pid) or _has_exited(pid)]
 
 
 def _has_exited(pid: int) -> bool:
-    """Return whether a child has exited and was not reaped."""
-    with suppress(ChildProcessError):  # It was reaped, or runs on another host.
+    """Return whether a child has exited, reaped or not."""
+    try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    return False
+    except ChildProcessError:  # currant has reaped it.
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from currant.config._find import find_config
+from currant._values.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,12 +33,28 @@ class Definitions:
         self._folder = str(folder)
         self._config: Config | None = None  # without variables
 
+    def get(self, name: str) -> Sequence[Command]:
+        """Return a command with its dependencies before it.
+
+        Raises:
+            UnknownNameError: there is no command of that name.
+            ConfigError: the configuration has mistakes.
+        """
+        commands = self.find(name, {})
+        if commands is None:
+            known = [] if self._config is None else [each.name for each in self._config.commands]
+            problem = "in currant.toml" if known else "given, and there is no currant.toml"
+            raise UnknownNameError(name, known, f"there is no command {name!r} {problem}")
+        return commands
+
     def find(self, name: str, variables: Mapping[str, str]) -> Sequence[Command] | None:
         """Return a command with its dependencies before it; None if there is none of that name.
 
         Raises:
             ConfigError: the configuration has mistakes.
         """
+        from currant.config._find import find_config  # noqa: PLC0415 - most suites need none
+
         if not self._files and find_config(self._folder) is None:
             return None
         config = self._load(variables)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Unpack, cast
+from concurrent.futures import wait
+from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack, cast
 
 from currant._run import run_process
 from currant._system.free_port import hold_free_port
@@ -12,18 +14,22 @@ from currant._values.command import command_with
 from currant._values.errors import CurrantError
 from currant._values.file_name import as_file_name
 from currant.blocking import Runner
-from currant.pytest_plugin._deaths import Deaths
-from currant.sinks import DirectorySink
+from currant.blocking._waiting import LOOK_AGAIN
+from currant.pytest_plugin._deaths import TIME_TO_TELL, Deaths
+from currant.pytest_plugin._log import Log
+from currant.sinks._threaded import receive_available
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from anyio.abc import ObjectReceiveStream
     from anyio.from_thread import BlockingPortal
 
     from currant._values.command import Command, CommandLike, CommandOptions, ProcessOptions
+    from currant._values.messages import BatchMessage
     from currant._values.results import Result
     from currant.blocking import Job
     from currant.pytest_plugin._definitions import Definitions
@@ -31,6 +37,22 @@ if TYPE_CHECKING:
 __all__ = ["Processes"]
 
 __tracebackhide__ = True  # pytest leaves these frames out
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def plainly(method: Callable[P, T]) -> Callable[P, T]:
+    """Leave out the tracebacks and causes of currant's own errors: their texts say it all."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except (CurrantError, TimeoutError) as error:
+            raise error.with_traceback(None) from None
+
+    return call
 
 
 class Processes:
@@ -62,18 +84,16 @@ class Processes:
         on_use: Callable[[Job], None],
     ) -> None:
         self.scope = scope
-        self.logs = logs
         self.deaths = Deaths()
         self._folder = folder
         self._portal = portal
         self._definitions = definitions
         self._timeout = timeout
+        self._grace = grace
         self._on_use = on_use
         self._resources = ExitStack()
-        log = DirectorySink(logs, on_error="warn")
-        self._runner = Runner(
-            on_exit="stop", grace=grace, sinks=[log, self.deaths.sink], portal=portal
-        )
+        self._log = Log(logs)
+        self._runner = Runner(on_exit="stop", grace=grace, sinks=[self._follow], portal=portal)
         self._is_entered = False
 
     def __repr__(self) -> str:
@@ -94,6 +114,7 @@ class Processes:
         """The processes that were started, by name."""
         return self._runner.jobs
 
+    @plainly
     def start(
         self,
         command: CommandLike,
@@ -115,13 +136,9 @@ class Processes:
             NotReadyError, LaunchError, CommandError: as by `currant.Runner.start`.
             TimeoutError: the process did not become ready in time; it was stopped.
         """
-        chosen = self._chosen(command, variables or {}, options)
-        runner = self._entered()
-        for needed in chosen[:-1]:
-            if not self._is_up(needed.name):
-                runner.start_soon(needed)
-        return self._started(chosen[-1], timeout)
+        return self._start_in_order(self._chosen(command, variables or {}, options), timeout)
 
+    @plainly
     def ensure(
         self, name: str, command: CommandLike | None = None, *, timeout: float | None = None
     ) -> Job:
@@ -135,14 +152,15 @@ class Processes:
 
         Raises:
             NotReadyError, LaunchError, CommandError, TimeoutError: as by `start`.
+            UnknownNameError: a `KeyError`: there is no such definition, and no `command`.
         """
         job = self.jobs.get(name)
-        if job is None:
-            if command is None:
-                return self.start(name, timeout=timeout)
-            return self.start(command, timeout=timeout, name=name)
-        if job.state == "ended":
-            return self._started(job.command if command is None else command, timeout, name=name)
+        if job is None and command is None:
+            return self._start_in_order(self._definitions.get(name), timeout)
+        if job is None or self._has_ended(job):
+            again = job.command if job is not None and command is None else command
+            assert again is not None
+            return self._started(command_with(again, {"name": name}), timeout)
         self._on_use(job)
         job.ready(timeout=self._timeout if timeout is None else timeout)
         return job
@@ -162,6 +180,7 @@ class Processes:
         finally:
             self._started(stopped.command, None)
 
+    @plainly
     def run(
         self,
         command: CommandLike,
@@ -173,6 +192,8 @@ class Processes:
     ) -> Result:
         """Run a command until it has ended, and return its result, as `currant.run_process` does.
 
+        Ctrl-C stops the command.
+
         Raises:
             CommandFailed, CommandError: as by `currant.run_process`.
         """
@@ -180,7 +201,14 @@ class Processes:
         async def run() -> Result:
             return await run_process(command, input=input, check=check, timeout=timeout, **options)
 
-        return self._portal.call(run)
+        running = self._portal.start_task_soon(run)
+        try:
+            while not running.done():
+                wait([running], LOOK_AGAIN)
+            return running.result()
+        except BaseException:  # Ctrl-C, too
+            running.cancel()
+            raise
 
     def folder(self, name: str) -> Path:
         """Return a folder for a process, for its data or its configuration; it exists."""
@@ -189,8 +217,8 @@ class Processes:
         return path
 
     def log(self, name: str) -> Path:
-        """Return the path of the file with all output of a process."""
-        return self.logs / f"{as_file_name(name)}.log"
+        """Return the path of the file with all output of a process; no output, no file."""
+        return self._log.path(name)
 
     def free_port(self) -> int:
         """Return the number of a free TCP port.
@@ -222,6 +250,7 @@ class Processes:
     ) -> None:
         with self._resources:
             if self._is_entered:
+                self._is_entered = False
                 self._runner.__exit__(exc_type, exc_val, exc_tb)
 
     def _chosen(
@@ -236,22 +265,43 @@ class Processes:
             changes["env"] = {**texts, **changes.get("env", {})}
         return [command_with(command, changes)]
 
-    def _started(self, command: CommandLike, timeout: float | None, name: str | None = None) -> Job:
+    def _start_in_order(self, commands: Sequence[Command], timeout: float | None) -> Job:
+        """Start a command after its dependencies, which come first and may run already."""
+        *dependencies, command = commands
         runner = self._entered()
-        job = runner.start_soon(command_with(command, {} if name is None else {"name": name}))
+        for needed in dependencies:
+            job = self.jobs.get(needed.name)
+            if job is None or self._has_ended(job):
+                self._on_use(runner.start_soon(needed))
+        return self._started(command, timeout)
+
+    def _started(self, command: Command, timeout: float | None) -> Job:
+        """Start a command and return when it is ready; if that takes too long, stop it."""
+        job = self._entered().start_soon(command)
         self._on_use(job)
         try:
             job.up(timeout=self._timeout if timeout is None else timeout)
-        except BaseException as error:
+        except (CurrantError, TimeoutError):
             job.kill("it was not ready in time")
-            if isinstance(error, (CurrantError, TimeoutError)):
-                error = error.with_traceback(None)  # its message says it all
-            raise error from error.__cause__
+            job.wait()
+            raise
+        self.deaths.wait_for_start(job.name, job.attempts)
         return job
 
-    def _is_up(self, name: str) -> bool:
-        job = self.jobs.get(name)
-        return job is not None and job.state != "ended"
+    def _has_ended(self, job: Job) -> bool:
+        """Return whether a process has ended; wait for the end of one that is about to end."""
+        with suppress(TimeoutError):  # It starts again by itself.
+            if job.state == "stopping":
+                job.wait(timeout=self._grace + TIME_TO_TELL)
+            elif self.deaths.is_ending(job.name):
+                job.wait(timeout=TIME_TO_TELL)
+        return job.state == "ended"
+
+    async def _follow(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
+        """Take the messages of the Runner, as its sink."""
+        while backlog := await receive_available(messages):
+            self.deaths.note(backlog)
+            await self._log.write(backlog)
 
     def _entered(self) -> Runner:
         if not self._is_entered:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from currant._values.escape_sequences import ESCAPE_SEQUENCE
 from currant._values.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from currant._values.lines import Line
     from currant._values.messages import Exited
     from currant.blocking import Job
     from currant.pytest_plugin._processes import Processes
 
-__all__ = ["Reports"]
+__all__ = ["Reports", "show_processes"]
 
-TITLE = "process {}"
-"""The title of a section, and the name of a property in JUnit XML."""
+PROCESS = "process "
+"""How the titles of sections begin, and the names of properties in JUnit XML."""
+
+DEATHS = "currant"
+"""The title of the section, and the name of the property, about processes that have died."""
 
 
 class Reports:
@@ -35,9 +41,11 @@ class Reports:
     def __init__(self, strict: str, show: str) -> None:
         self._strict = strict
         self._show = show
+        self._pid = os.getpid()
         self._open: list[Processes] = []
         self._closed: list[Processes] = []  # since the test began
         self._used: set[Job] = set()  # by the test
+        self._has_failed = False  # the test, in an earlier phase
         self._fixtures: list[str] = []  # that are being set up, the outermost first
         self._users: dict[Job, set[str]] = {}  # the fixtures that have asked for a process
 
@@ -72,18 +80,23 @@ class Reports:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Add to the report of a phase of a test."""
         report = yield
-        if report.when != "setup":
+        if os.getpid() == self._pid:  # A fork has none of the processes.
+            self._add(item, report)
+        return report
+
+    def _add(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        if report.when != "setup" or report.failed:
             self._tell_deaths(item, report)
-        if self._show == "always" or (self._show == "failed" and report.failed):
-            for processes, job in self._of_test(item):
-                report.sections.append((TITLE.format(job.name), _text(processes, job)))
-        if report.failed:
-            for _, job in self._of_test(item):
-                item.user_properties.append((TITLE.format(job.name), _state(job)))
-        if report.when == "teardown":
+        is_last = report.when == "teardown"
+        shows_passed = is_last and self._show == "always" and not self._has_failed
+        if report.failed or shows_passed:
+            self._tell_processes(item, report)
+        self._has_failed |= report.failed
+        if is_last:
+            report.user_properties = list(item.user_properties)
+            self._has_failed = False
             self._used.clear()
             self._closed.clear()
-        return report
 
     def _tell_deaths(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Say which processes have died, and fail the test if they should not have."""
@@ -98,11 +111,23 @@ class Reports:
                     texts.append(f"process {job.name!r} died while this test ran: {end.exit}")
         if not texts:
             return
-        item.user_properties += [("currant", text) for text in texts]
-        report.sections.append(("currant", "\n".join(texts)))
+        text = "\n".join(texts)
+        item.user_properties += [(DEATHS, each) for each in texts]
         if is_wrong and report.passed and not hasattr(report, "wasxfail"):
             report.outcome = "failed"
-            report.longrepr = "\n".join(texts)
+            report.longrepr = text
+        else:
+            report.sections.append((DEATHS, text))
+
+    def _tell_processes(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Add a section and a property for each process that a test has used."""
+        told = {name for name, _ in item.user_properties}
+        for processes, job in self._of_test(item):
+            title, state = f"{PROCESS}{job.name}", _state(job)
+            if self._show != "never":
+                report.sections.append((title, _text(processes, job, state)))
+            if title not in told:
+                item.user_properties.append((title, state))
 
     def _of_test(self, item: pytest.Item) -> Iterator[tuple[Processes, Job]]:
         """Return the processes that a test has used, itself or through its fixtures."""
@@ -113,16 +138,47 @@ class Reports:
                     yield processes, job
 
 
+def show_processes(reporter: pytest.TerminalReporter) -> None:
+    """Write the sections of the tests that have not failed, also of those that workers have run."""
+    reports = [
+        report
+        for report in reporter.getreports("")  # phases that have passed and are not counted
+        if report.when == "teardown" and any(map(_is_of_process, report.sections))
+    ]
+    if reports:
+        reporter.write_sep("=", "PROCESSES")
+    for report in reports:
+        reporter.write_sep("_", report.head_line or report.nodeid)
+        for title, text in report.sections:
+            if _is_of_process((title, text)):
+                reporter.write_sep("-", title)
+                reporter.write_line(text)
+
+
+def _is_of_process(section: tuple[str, str]) -> bool:
+    title, _ = section
+    return title.startswith(PROCESS) or title == DEATHS
+
+
 def _is_death(job: Job, end: Exited) -> bool:
     """Return whether a process was meant to go on: a server does, and so does what has failed."""
     command = job.command
     return command.ready is not None or end.exit.code not in command.success_codes
 
 
-def _text(processes: Processes, job: Job) -> str:
+def _text(processes: Processes, job: Job, state: str) -> str:
     """Return the section about a process."""
-    lines = [printable(line.text) for line in job.tail]
-    return "\n".join([_state(job), *lines, f"(all output: {processes.log(job.name)})"])
+    lines = [state, *map(_shown, job.tail)]
+    log = processes.log(job.name)
+    if log.exists():  # It has been started.
+        lines.append(f"(all output: {log})")
+    return "\n".join(lines)
+
+
+def _shown(line: Line) -> str:
+    """Return a line without escape sequences and other characters that a terminal would obey."""
+    text = ESCAPE_SEQUENCE.sub(b"", line.data).decode(errors="replace")
+    return "".join(map(printable, text.expandtabs()))
 
 
 def _state(job: Job) -> str:
@@ -130,4 +186,6 @@ def _state(job: Job) -> str:
     result = job.result
     if result is None:
         return f"{job.state} (pid {job.pid})" if job.pid is not None else job.state
+    if result.exit is not None and result.exit.stopped:
+        return str(result.exit)
     return f"{result.status}: {result.error or result.exit}"

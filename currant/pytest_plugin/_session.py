@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from currant._values.errors import CurrantError
 from currant.pytest_plugin._definitions import Definitions
 from currant.pytest_plugin._processes import Processes
 from currant.pytest_plugin._reports import Reports
+from currant.pytest_plugin._settings import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,7 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["opened", "start_marked"]
 
-STRICT = ("session", "always", "never")
+FIXTURES = {
+    "session": "session_processes",
+    "module": "module_processes",
+    "function": "processes",
+}
+"""The fixture of each scope."""
+
+LONGEST_NAME = 200
+"""Characters of a folder's name before the hash; file systems allow 255 bytes."""
 
 
 class _Session:
@@ -33,30 +44,50 @@ class _Session:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self.timeout = _seconds(config, "currant_timeout")
-        self.grace = _seconds(config, "currant_grace")
-        strict = str(config.getini("currant_strict"))
-        if strict not in STRICT:
-            raise pytest.UsageError(
-                f"currant_strict must be {', '.join(STRICT[:-1])} or {STRICT[-1]}, not {strict!r}"
-            )
-        self.definitions = Definitions(config.getini("currant_config"), config.rootpath)
-        self.reports = Reports(strict, config.getoption("currant_show"))
+        self.settings = settings_of(config)
+        self.definitions = Definitions(self.settings.files, config.rootpath)
+        self.reports = Reports(self.settings.strict, self.settings.show)
         config.pluginmanager.register(self.reports, "currant reports")
         self._resources = ExitStack()
         self.portal: BlockingPortal = self._resources.enter_context(start_blocking_portal())
-        config.add_cleanup(self._resources.close)
+        self._open: list[Processes] = []
+        config.add_cleanup(self._close)
+
+    @contextmanager
+    def closing(self, processes: Processes) -> Generator[None]:
+        """Stop all processes at the end of the block, or at the end of the run.
+
+        After Ctrl-C in a fixture, pytest leaves out the ends of the fixtures around it.
+        """
+        self._open.append(processes)
+        try:
+            with processes:
+                yield
+        finally:
+            self._open.remove(processes)
+
+    def _close(self) -> None:
+        with self._resources:  # the event loop last
+            for processes in self._open:
+                self._resources.enter_context(processes)
 
     def logs(self, request: pytest.FixtureRequest, scope: str, folder: Path) -> Path:
         """Return where the files with the output are."""
-        given = self._config.getoption("currant_logs")
-        if given is None:
+        if self.settings.logs is None:
             return folder
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-        owner = {"session": f"session {worker}".strip(), "module": request.node.nodeid}
-        name = owner.get(scope, request.node.nodeid)
-        return Path(given).absolute() / re.sub(r"[^\w.\[\]-]+", "_", name)
+        parts: list[str] = []
+        if scope != "session":
+            path, *names = request.node.nodeid.split("::")
+            parts = [*path.split("/"), *map(_folder_name, names)]
+        if scope != "function":  # Each worker of xdist may have the scope.
+            parts.append("-".join([scope, *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])]))
+        return Path(self.settings.logs).absolute().joinpath(*parts)
+
+
+def _folder_name(test: str) -> str:
+    """Return a name for a folder, which no other test has."""
+    name = re.sub(r"[^\w.\[\]-]+", "_", test)[:LONGEST_NAME]
+    return name if name == test else f"{name}-{sha256(test.encode()).hexdigest()[:8]}"
 
 
 _SESSION = pytest.StashKey[_Session]()
@@ -77,55 +108,31 @@ def opened(request: pytest.FixtureRequest, scope: str) -> Generator[Processes]:
     else:
         factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
         folder = factory.mktemp(f"{scope}-processes")
-    with (
-        Processes(
-            scope,
-            folder,
-            session.logs(request, scope, folder),
-            session.portal,
-            session.definitions,
-            session.timeout,
-            session.grace,
-            session.reports.note_use,
-        ) as processes,
-        session.reports.telling_of(processes),
-    ):
+    processes = Processes(
+        scope,
+        folder,
+        session.logs(request, scope, folder),
+        session.portal,
+        session.definitions,
+        session.settings.timeout,
+        session.settings.grace,
+        session.reports.note_use,
+    )
+    with session.closing(processes), session.reports.telling_of(processes):
         yield processes
 
 
 def start_marked(request: pytest.FixtureRequest) -> None:
-    """Start the commands that the markers of a test name, unless they run.
-
-    Raises:
-        pytest.UsageError: a marker has a wrong scope.
-    """
-    fixtures = {
-        "session": "session_processes",
-        "module": "module_processes",
-        "function": "processes",
-    }
-    for marker in request.node.iter_markers("processes"):
+    """Start the commands that the markers of a test name, unless they run."""
+    for marker in reversed(list(request.node.iter_markers("processes"))):  # the module's first
         scope = marker.kwargs.get("scope", "session")
-        if scope not in fixtures:
-            raise pytest.UsageError(
-                f"the marker processes: scope must be {', '.join(fixtures)}, not {scope!r}"
-            )
-        processes: Processes = request.getfixturevalue(fixtures[scope])
+        if scope not in FIXTURES or marker.kwargs.keys() - {"scope"}:
+            form = "processes(*names, scope='session'), or the scope 'module' or 'function'"
+            pytest.fail(f"the marker is {form}, not {marker.kwargs}", pytrace=False)
+        processes: Processes = request.getfixturevalue(FIXTURES[scope])
         for name in marker.args:
-            processes.ensure(name)
-
-
-def _seconds(config: pytest.Config, name: str) -> float:
-    """Return a setting in seconds.
-
-    Raises:
-        pytest.UsageError: it is no number of seconds.
-    """
-    text = str(config.getini(name))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise pytest.UsageError(f"{name} must be a number of seconds, not {text!r}")
-    return seconds
+            try:
+                processes.ensure(name)
+            except (CurrantError, TimeoutError) as error:
+                text = f"{type(error).__name__}: {error}"
+                raise pytest.fail.Exception(text, pytrace=False) from None
