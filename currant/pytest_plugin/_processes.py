@@ -8,11 +8,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack, cast
 
+from currant._process.local import LocalLauncher
+from currant._process.shared_guard import shared_guard
 from currant._run import run_process
 from currant._system.free_port import hold_free_port
 from currant._values.command import command_with
 from currant._values.errors import CurrantError
 from currant._values.file_name import as_file_name
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.blocking import Runner
 from currant.blocking._waiting import LOOK_AGAIN
 from currant.pytest_plugin._deaths import TIME_TO_TELL, Deaths
@@ -93,7 +96,15 @@ class Processes:
         self._on_use = on_use
         self._resources = ExitStack()
         self._log = Log(logs)
-        self._runner = Runner(on_exit="stop", grace=grace, sinks=[self._follow], portal=portal)
+        # A guard for each test would cost a third of the start and the stop.
+        guard = portal.call(shared_guard, ShutdownLimits().guard_exit)
+        self._runner = Runner(
+            on_exit="stop",
+            grace=grace,
+            sinks=[self._follow],
+            launcher=LocalLauncher(_guard=guard),
+            portal=portal,
+        )
         self._is_entered = False
 
     def __repr__(self) -> str:
