@@ -56,7 +56,7 @@ def quick(session: nox.Session) -> None:
 
     Takes pytest's arguments.  At the end, quick lists the checks that it has left out.
     """
-    groups = nox.project.dependency_groups(PYPROJECT, "lint", "typing", "quick")
+    groups = nox.project.dependency_groups(PYPROJECT, "lint", "typing")
     session.install("-e", ".[test]", *groups)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -87,7 +87,7 @@ def lowest(session: nox.Session) -> None:
     extras = project["optional-dependencies"].values()
     bounds = [bound for group in (project["dependencies"], *extras) for bound in group]
     oldest = [bound.replace(">=", "==") for bound in bounds if ">=" in bound]
-    session.install("-e", ".[test]", *oldest, *nox.project.dependency_groups(PYPROJECT, "quick"))
+    session.install("-e", ".[test]", *oldest)
     session.run("python", "-m", "pytest", *(session.posargs or [*FAST_TESTS, *NOT_TWICE]))
     # The tests need a newer pytest than the plugin, so the suites of its tests have their own.
     suites = Path(session.create_tmp()).absolute() / "pytest"
@@ -103,7 +103,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=NEWER_PYTHON)
 def newer(session: nox.Session) -> None:
     """Run the fast tests on a newer Python, as `lowest` does on the oldest."""
-    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "quick"))
+    session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", *(session.posargs or [*FAST_TESTS, *NOT_TWICE]))
 
 

@@ -82,6 +82,8 @@ def test_section_is_a_suite_that_passes(
     for name, content in files:
         (pytester.path / name).write_text(content)
     plugins = ["-p", "anyio"] if "anyio" in text else []
+    if "shared=True" in text:
+        plugins += ["-p", "xdist", "-n", "2", "--dist", "each"]
     with free_port() as port:
         monkeypatch.setenv("DB_PORT", str(port))
         outcome = outcome_of(pytester, *plugins)

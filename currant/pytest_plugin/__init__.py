@@ -8,6 +8,9 @@ To read the package: `_settings` has the options, `_session` is what one run of 
 `_processes` is the value of the fixtures, `_definitions` finds commands in ``currant.toml``,
 `_deaths` notes which processes end by themselves, `_log` writes the output to files, and `_reports`
 adds to the reports.
+`_shared_processes` has processes of several workers.  Each is a `SharedJob` in the stack of a
+keeper (`_keeper`, `_keeper_files`, `_keeper_stack`), or with ``--currant-keep`` in the stack of the
+project (`_project_stack`, `_keeping`).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant._first_use import imported as _imported
-from currant.pytest_plugin._settings import add_settings, settings_of
+from currant.pytest_plugin._settings import KEEPING, add_settings, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,13 +46,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and check the settings."""
+    """Declare the marker, check the settings, and prepare ``--currant-keep``."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(*names, scope='session'): start these commands of currant.toml before the test, "
         "for all tests of the scope: session, module or function",
     )
-    settings_of(config)
+    if settings_of(config).keep:
+        from currant.pytest_plugin._keeping import Keeping
+
+        config.pluginmanager.register(Keeping(config), KEEPING)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,15 +11,17 @@ import os
 from threading import Condition
 from typing import TYPE_CHECKING
 
-from currant._system.proc import is_ending
+from currant._system.proc import ALIVE, has_proc, is_ending, state_in
 from currant._values.messages import Exited, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from currant._values.command import Command
+    from currant._values.exit import Exit
     from currant._values.messages import BatchMessage
 
-__all__ = ["TIME_TO_TELL", "Deaths"]
+__all__ = ["TIME_TO_TELL", "Deaths", "has_gone", "is_death"]
 
 TIME_TO_TELL = 1.0
 """Seconds to wait for the message about a process that has started or exited.
@@ -83,3 +85,21 @@ def _has_exited(pid: int) -> bool:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:  # currant has reaped it.
         return True
+
+
+def has_gone(pid: int) -> bool:
+    """Return whether a process, the leader of its group, ends or has exited; it may be no child."""
+    if has_proc():
+        return state_in(pid, pid) not in ALIVE or is_ending(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def is_death(command: Command, end: Exit) -> bool:
+    """Return whether a process was meant to go on: a server does, and so does what has failed."""
+    return command.ready is not None or end.code not in command.success_codes

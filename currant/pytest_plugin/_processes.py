@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack, cast
@@ -13,17 +12,17 @@ from currant._process.shared_guard import shared_guard
 from currant._run import run_process
 from currant._system.free_port import hold_free_port
 from currant._values.command import command_with
-from currant._values.errors import CurrantError
+from currant._values.errors import CommandError, CurrantError, DuplicateNameError
 from currant._values.file_name import as_file_name
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.blocking import Runner
-from currant.blocking._waiting import LOOK_AGAIN
-from currant.pytest_plugin._deaths import TIME_TO_TELL, Deaths
+from currant.pytest_plugin._calls import call
+from currant.pytest_plugin._deaths import TIME_TO_TELL, Deaths, is_death
 from currant.pytest_plugin._log import Log
 from currant.sinks._threaded import receive_available
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from currant._values.results import Result
     from currant.blocking import Job
     from currant.pytest_plugin._definitions import Definitions
+    from currant.pytest_plugin._shared_processes import SharedProcesses
 
 __all__ = ["Processes"]
 
@@ -70,9 +70,7 @@ class Processes:
         timeout: seconds that a process has to become ready.
         grace: seconds that a process has to stop.
         on_use: is called with each process that a test or a fixture asks for.
-
-    Attributes:
-        deaths: the processes that have ended and were not asked to.
+        shared: the processes that other workers use, too; None: the scope has none.
     """
 
     def __init__(
@@ -85,15 +83,17 @@ class Processes:
         timeout: float,
         grace: float,
         on_use: Callable[[Job], None],
+        shared: SharedProcesses | None = None,
     ) -> None:
         self.scope = scope
-        self.deaths = Deaths()
+        self._deaths = Deaths()
         self._folder = folder
         self._portal = portal
         self._definitions = definitions
         self._timeout = timeout
         self._grace = grace
         self._on_use = on_use
+        self._shared = shared
         self._resources = ExitStack()
         self._log = Log(logs)
         # A guard for each test would cost a third of the start and the stop.
@@ -116,14 +116,19 @@ class Processes:
         Raises:
             UnknownNameError: a `KeyError`: none was started.
         """
-        job = self._runner[name]
+        job = self._shared_jobs.get(name) or self._runner[name]
         self._on_use(job)
         return job
 
     @property
     def jobs(self) -> Mapping[str, Job]:
         """The processes that were started, by name."""
-        return self._runner.jobs
+        shared = self._shared_jobs
+        return {**self._runner.jobs, **shared} if shared else self._runner.jobs
+
+    @property
+    def _shared_jobs(self) -> Mapping[str, Job]:
+        return {} if self._shared is None else self._shared.jobs
 
     @plainly
     def start(
@@ -132,26 +137,40 @@ class Processes:
         *,
         timeout: float | None = None,
         variables: Mapping[str, object] | None = None,
+        shared: bool = False,
         **options: Unpack[ProcessOptions],
     ) -> Job:
         """Start a process, and return when it is ready; without a probe, when it runs.
+
+        A shared process is one for all workers of xdist.  The first worker starts it, with its own
+        command, and the last one stops it.  The other workers wait until it is ready.
 
         Args:
             command: a `Command`, a list of words, a line for `Command.parse`, or the name of a
                 command in ``currant.toml``, which starts its dependencies first.
             timeout: seconds to wait; None: the setting ``currant_timeout``.
             variables: for ``${NAME}`` in ``currant.toml`` and for the process.
+            shared: whether all workers share the process; only for `session_processes`.
             options: as for `Command`; they replace those of the command.
 
         Raises:
             NotReadyError, LaunchError, CommandError: as by `currant.Runner.start`.
-            TimeoutError: the process did not become ready in time; it was stopped.
+            RequestError: a shared process could not be started, or has ended before it was ready.
+            TimeoutError: the process did not become ready in time; it was stopped, unless it is
+                shared.
         """
-        return self._start_in_order(self._chosen(command, variables or {}, options), timeout)
+        chosen, is_defined = self._chosen(command, variables or {}, options)
+        is_as_defined = is_defined and not variables and not options
+        return self._start_in_order(chosen, timeout, shared=shared, is_as_defined=is_as_defined)
 
     @plainly
     def ensure(
-        self, name: str, command: CommandLike | None = None, *, timeout: float | None = None
+        self,
+        name: str,
+        command: CommandLike | None = None,
+        *,
+        timeout: float | None = None,
+        shared: bool = False,
     ) -> Job:
         """Return the process of that name, ready; start it if it does not run (any longer).
 
@@ -160,20 +179,27 @@ class Processes:
             command: the command to start; None: that of this name in ``currant.toml``, or the last
                 one of this name.
             timeout: as for `start`.
+            shared: as for `start`.
 
         Raises:
-            NotReadyError, LaunchError, CommandError, TimeoutError: as by `start`.
+            NotReadyError, LaunchError, CommandError, RequestError, TimeoutError: as by `start`.
             UnknownNameError: a `KeyError`: there is no such definition, and no `command`.
         """
+        if self._shared is not None and name in self._shared.jobs:
+            return self._shared.begin(self._shared.jobs[name], self._seconds(timeout))
         job = self.jobs.get(name)
         if job is None and command is None:
-            return self._start_in_order(self._definitions.get(name), timeout)
+            chosen = self._definitions.get(name)
+            return self._start_in_order(chosen, timeout, shared=shared, is_as_defined=True)
+        if job is None and command is not None:
+            named = [command_with(command, {"name": name})]
+            return self._start_in_order(named, timeout, shared=shared, is_as_defined=False)
         if job is None or self._has_ended(job):
             again = job.command if job is not None and command is None else command
             assert again is not None
             return self._started(command_with(again, {"name": name}), timeout)
         self._on_use(job)
-        job.ready(timeout=self._timeout if timeout is None else timeout)
+        job.ready(timeout=self._seconds(timeout))
         return job
 
     @contextmanager
@@ -212,24 +238,33 @@ class Processes:
         async def run() -> Result:
             return await run_process(command, input=input, check=check, timeout=timeout, **options)
 
-        running = self._portal.start_task_soon(run)
-        try:
-            while not running.done():
-                wait([running], LOOK_AGAIN)
-            return running.result()
-        except BaseException:  # Ctrl-C, too
-            running.cancel()
-            raise
+        return call(self._portal, run)
 
-    def folder(self, name: str) -> Path:
-        """Return a folder for a process, for its data or its configuration; it exists."""
-        path = self._folder / as_file_name(name)
+    def folder(self, name: str, *, shared: bool = False) -> Path:
+        """Return a folder for a process, for its data or its configuration; it exists.
+
+        Args:
+            name: the name of the process.
+            shared: whether all workers get the same folder, for a shared process.
+        """
+        folder = self._sharing().folder if shared else self._folder
+        path = folder / as_file_name(name)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def log(self, name: str) -> Path:
         """Return the path of the file with all output of a process; no output, no file."""
-        return self._log.path(name)
+        shared = None if self._shared is None else self._shared.log(name)
+        return shared or self._log.path(name)
+
+    def take_deaths(self) -> Iterator[tuple[Job, str]]:
+        """Return the processes that have died since the last call, and how."""
+        for end in self._deaths.take():
+            job = self._runner[end.command]
+            if is_death(job.command, end.exit):
+                yield job, str(end.exit)
+        if self._shared is not None:
+            yield from self._shared.take_deaths()
 
     def free_port(self) -> int:
         """Return the number of a free TCP port.
@@ -260,25 +295,40 @@ class Processes:
         exc_tb: TracebackType | None,
     ) -> None:
         with self._resources:
+            if self._shared is not None:
+                self._resources.callback(self._shared.close)
             if self._is_entered:
                 self._is_entered = False
                 self._runner.__exit__(exc_type, exc_val, exc_tb)
 
     def _chosen(
         self, command: CommandLike, variables: Mapping[str, object], options: ProcessOptions
-    ) -> list[Command]:
-        """Return the commands to start: the dependencies, and last the command itself."""
+    ) -> tuple[list[Command], bool]:
+        """Return the dependencies and last the command, and whether ``currant.toml`` has them."""
         texts = {name: str(value) for name, value in variables.items()}
         changes = cast("CommandOptions", {**options})
         if isinstance(command, str) and (defined := self._definitions.find(command, texts)):
-            return [*defined[:-1], command_with(defined[-1], changes)]
+            return [*defined[:-1], command_with(defined[-1], changes)], True
         if texts:
             changes["env"] = {**texts, **changes.get("env", {})}
-        return [command_with(command, changes)]
+        return [command_with(command, changes)], False
 
-    def _start_in_order(self, commands: Sequence[Command], timeout: float | None) -> Job:
+    def _start_in_order(
+        self,
+        commands: Sequence[Command],
+        timeout: float | None,
+        *,
+        shared: bool,
+        is_as_defined: bool,
+    ) -> Job:
         """Start a command after its dependencies, which come first and may run already."""
         *dependencies, command = commands
+        if shared or self._shared is not None:
+            stack = self._sharing().stack_for(command, shared=shared, is_as_defined=is_as_defined)
+            if stack is not None:
+                _check_new(command.name, self._runner.jobs)
+                return self._sharing().start(stack, commands, self._seconds(timeout))
+        _check_new(command.name, self._shared_jobs)
         runner = self._entered()
         for needed in dependencies:
             job = self.jobs.get(needed.name)
@@ -291,27 +341,37 @@ class Processes:
         job = self._entered().start_soon(command)
         self._on_use(job)
         try:
-            job.up(timeout=self._timeout if timeout is None else timeout)
+            job.up(timeout=self._seconds(timeout))
         except (CurrantError, TimeoutError):
             job.kill("it was not ready in time")
             job.wait()
             raise
-        self.deaths.wait_for_start(job.name, job.attempts)
+        self._deaths.wait_for_start(job.name, job.attempts)
         return job
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else timeout
+
+    def _sharing(self) -> SharedProcesses:
+        if self._shared is None:
+            raise CommandError(
+                f"shared=True is for session_processes, not for the processes of a {self.scope}"
+            )
+        return self._shared
 
     def _has_ended(self, job: Job) -> bool:
         """Return whether a process has ended; wait for the end of one that is about to end."""
         with suppress(TimeoutError):  # It starts again by itself.
             if job.state == "stopping":
                 job.wait(timeout=self._grace + TIME_TO_TELL)
-            elif self.deaths.is_ending(job.name):
+            elif self._deaths.is_ending(job.name):
                 job.wait(timeout=TIME_TO_TELL)
         return job.state == "ended"
 
     async def _follow(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
         """Take the messages of the Runner, as its sink."""
         while backlog := await receive_available(messages):
-            self.deaths.note(backlog)
+            self._deaths.note(backlog)
             await self._log.write(backlog)
 
     def _entered(self) -> Runner:
@@ -319,3 +379,8 @@ class Processes:
             self._runner.__enter__()
             self._is_entered = True
         return self._runner
+
+
+def _check_new(name: str, jobs: Mapping[str, Job]) -> None:
+    if name in jobs:
+        raise DuplicateNameError(name)

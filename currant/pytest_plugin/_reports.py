@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from currant._values.lines import Line
-    from currant._values.messages import Exited
     from currant.blocking import Job
     from currant.pytest_plugin._processes import Processes
 
@@ -103,12 +102,10 @@ class Reports:
         texts: list[str] = []
         is_wrong = False
         for processes in (*self._open, *self._closed):
-            for end in processes.deaths.take():
-                job = processes.jobs[end.command]
-                if _is_death(job, end):
-                    self._used.add(job)
-                    is_wrong |= self._strict in ("always", processes.scope)
-                    texts.append(f"process {job.name!r} died while this test ran: {end.exit}")
+            for job, how in processes.take_deaths():
+                self._used.add(job)
+                is_wrong |= self._strict in ("always", processes.scope)
+                texts.append(f"process {job.name!r} died while this test ran: {how}")
         if not texts:
             return
         text = "\n".join(texts)
@@ -158,12 +155,6 @@ def show_processes(reporter: pytest.TerminalReporter) -> None:
 def _is_of_process(section: tuple[str, str]) -> bool:
     title, _ = section
     return title.startswith(PROCESS) or title == DEATHS
-
-
-def _is_death(job: Job, end: Exited) -> bool:
-    """Return whether a process was meant to go on: a server does, and so does what has failed."""
-    command = job.command
-    return command.ready is not None or end.exit.code not in command.success_codes
 
 
 def _text(processes: Processes, job: Job, state: str) -> str:

@@ -16,7 +16,8 @@ from currant._values.errors import CurrantError
 from currant.pytest_plugin._definitions import Definitions
 from currant.pytest_plugin._processes import Processes
 from currant.pytest_plugin._reports import Reports
-from currant.pytest_plugin._settings import settings_of
+from currant.pytest_plugin._settings import KEEPING, settings_of
+from currant.pytest_plugin._shared_processes import SharedProcesses
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -44,6 +45,7 @@ class _Session:
     """
 
     def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self.settings = settings_of(config)
         self.definitions = Definitions(self.settings.files, config.rootpath)
         self.reports = Reports(self.settings.strict, self.settings.show)
@@ -83,6 +85,21 @@ class _Session:
             parts.append("-".join([scope, *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])]))
         return Path(self.settings.logs).absolute().joinpath(*parts)
 
+    def shared(self, factory: pytest.TempPathFactory) -> SharedProcesses:
+        """Return the processes that all workers of this run share."""
+        is_worker = hasattr(self._config, "workerinput")
+        base = factory.getbasetemp()
+        folder = (base.parent if is_worker else base) / "shared-processes"
+        logs = self.settings.logs
+        return SharedProcesses(
+            folder,
+            folder if logs is None else Path(logs).absolute() / "shared",
+            self.settings.grace,
+            self.portal,
+            self._config.pluginmanager.get_plugin(KEEPING),
+            self.reports.note_use,
+        )
+
 
 def _folder_name(test: str) -> str:
     """Return a name for a folder, which no other test has."""
@@ -103,11 +120,14 @@ def _session_of(config: pytest.Config) -> _Session:
 def opened(request: pytest.FixtureRequest, scope: str) -> Generator[Processes]:
     """Return the `Processes` of a fixture; stop all processes at the end of the block."""
     session = _session_of(request.config)
+    shared: SharedProcesses | None = None
     if scope == "function":
         folder: Path = request.getfixturevalue("tmp_path") / "processes"
     else:
         factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
         folder = factory.mktemp(f"{scope}-processes")
+        if scope == "session":
+            shared = session.shared(factory)
     processes = Processes(
         scope,
         folder,
@@ -117,6 +137,7 @@ def opened(request: pytest.FixtureRequest, scope: str) -> Generator[Processes]:
         session.settings.timeout,
         session.settings.grace,
         session.reports.note_use,
+        shared,
     )
     with session.closing(processes), session.reports.telling_of(processes):
         yield processes

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Settings", "add_settings", "settings_of"]
+__all__ = ["KEEPING", "Settings", "add_settings", "settings_of"]
+
+KEEPING = "currant keeping"
+"""The name of the plugin that has the hooks for ``--currant-keep``."""
 
 STRICT = ("session", "always", "never")
 SHOW = ("always", "failed", "never")
@@ -25,6 +28,7 @@ class Settings(NamedTuple):  # Each run of pytest imports it, and a dataclass ta
         strict: whose death fails a test: ``"session"``, ``"always"`` or ``"never"``.
         show: when to show the last lines: ``"always"``, ``"failed"`` or ``"never"``.
         logs: the folder of the output; None: below ``tmp_path``.
+        keep: whether processes go on for the next run.
         files: the files with the definitions; empty: they are searched for.
     """
 
@@ -33,6 +37,7 @@ class Settings(NamedTuple):  # Each run of pytest imports it, and a dataclass ta
     strict: str
     show: str
     logs: str | None
+    keep: bool
     files: Sequence[Path]
 
 
@@ -49,6 +54,12 @@ def add_settings(parser: pytest.Parser) -> None:
         choices=SHOW,
         default="failed",
         help="when to show the last lines of the processes of a test (default: failed)",
+    )
+    group.addoption(
+        "--currant-keep",
+        action="store_true",
+        help="leave the session's processes of currant.toml running for the next run, in the stack "
+        "of 'currant start -d'; 'currant down' ends them",
     )
     parser.addini(
         "currant_timeout",
@@ -88,6 +99,7 @@ def settings_of(config: pytest.Config) -> Settings:
         strict=strict,
         show=config.getoption("currant_show"),
         logs=config.getoption("currant_logs"),
+        keep=config.getoption("currant_keep"),
         files=config.getini("currant_config"),
     )
 

@@ -1,0 +1,203 @@
+"""`KeeperFiles`: what the workers of one run of pytest share with the keeper of their processes.
+
+The folder has the log and the folder of each process, and in ``.keeper``:
+
+- ``NAME.command``: the `Definition` of a process.  The first worker writes it, for all others.
+- ``users``: each worker has a lock on this file for as long as it uses the keeper.  The kernel
+  releases the lock of a worker that is killed, so no pid has to be guessed.
+- ``keeper.log``: the warnings and errors of the keeper itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+from currant._values.errors import CommandError
+from currant._values.file_name import as_file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from currant._values.command import Command
+
+__all__ = [
+    "LISTENING",
+    "Definition",
+    "KeeperFiles",
+    "Users",
+    "folder_locked",
+    "variables_for_others",
+]
+
+LISTENING = b"listening\n"
+"""What a keeper writes to its starter when clients can connect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A command, and the surroundings in which a worker has asked for it.
+
+    Attributes:
+        command: the command, pickled.
+        search_path: where its modules are: the `sys.path` of the worker.
+        folder: the current folder of the worker.
+        variables: the variables of the worker.
+    """
+
+    command: bytes
+    search_path: tuple[str, ...]
+    folder: str
+    variables: Mapping[str, str]
+
+    @classmethod
+    def of(cls, command: Command) -> Definition:
+        """Return the definition for a command of this process.
+
+        Raises:
+            CommandError: the command cannot be pickled.
+        """
+        try:
+            pickled = pickle.dumps(command)
+        except Exception as error:
+            raise CommandError(
+                f"{command.name!r} cannot be shared, because it cannot be pickled: {error}; open "
+                "files and local functions cannot be"
+            ) from error
+        return cls(pickled, tuple(sys.path), os.getcwd(), variables_for_others())
+
+    def load(self) -> Command:
+        """Return the command.
+
+        Raises:
+            CommandError: its modules cannot be imported here.
+        """
+        for path in self.search_path:
+            if path not in sys.path:
+                sys.path.append(path)
+        try:
+            return cast("Command", pickle.loads(self.command))  # noqa: S301 - a worker wrote it
+        except Exception as error:
+            raise CommandError(f"a command cannot be shared: {error}") from error
+
+    def as_in_worker(self) -> Command:
+        """Return the command, to run in this process as if the worker ran it."""
+        command = self.load()
+        folder = os.path.join(self.folder, command.cwd or "")
+        if not command.inherit_env:
+            return replace(command, cwd=folder)
+        variables = {**self.variables, **command.env}
+        return replace(command, cwd=folder, env=variables, inherit_env=False)
+
+
+class KeeperFiles:
+    """The folder of a keeper.
+
+    Args:
+        folder: the folder; it is created.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._own = folder / ".keeper"
+        self._own.mkdir(parents=True, exist_ok=True)
+        self.log = self._own / "keeper.log"
+        self.users = Users(self._own / "users")
+
+    def define(self, command: Command) -> Command:
+        """Write a definition, unless there is one of that name; return the command that counts.
+
+        Only one worker at a time may call this.
+
+        Raises:
+            CommandError: the command cannot be pickled.
+        """
+        path = self._own / f"{as_file_name(command.name)}.command"
+        if not path.exists():
+            beside = self._own / "new"  # because the keeper may read at the same time
+            beside.write_bytes(pickle.dumps(Definition.of(command)))
+            beside.replace(path)
+        return _read(path).load()
+
+    def forget_definitions(self) -> None:
+        """Remove the definitions of workers that have ended."""
+        for path in self._own.glob("*.command"):
+            path.unlink()
+
+    def definitions(self) -> list[Definition]:
+        """Return the definitions of all processes."""
+        return [_read(path) for path in sorted(self._own.glob("*.command"))]
+
+
+def _read(path: Path) -> Definition:
+    return cast("Definition", pickle.loads(path.read_bytes()))  # noqa: S301 - a worker wrote it
+
+
+class Users:
+    """Who uses a keeper: the processes that have a lock on a file.
+
+    The lock is one of POSIX (fcntl), which belongs to one process: a child that a test has forked
+    does not share it, and so does not keep the keeper running.
+
+    Args:
+        path: the file; it is created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def join(self) -> bool:
+        """Be a user from now on, and return whether this process was none.
+
+        First wait until a keeper that is ending has ended.
+        """
+        is_new = self._fd is None
+        if self._fd is None:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.lockf(self._fd, fcntl.LOCK_SH)
+        return is_new
+
+    def is_alone(self) -> bool:
+        """Return whether this process is the only user."""
+        if self._fd is None:
+            return False
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        fcntl.lockf(self._fd, fcntl.LOCK_SH)
+        return True
+
+    def leave(self) -> None:
+        """Be no user any more."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def wait_until_none(self) -> None:
+        """Wait until there is no user; none can join before this process has ended."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.lockf(fd, fcntl.LOCK_EX)
+
+
+@contextmanager
+def folder_locked(folder: str | Path) -> Generator[None]:
+    """Let only one process at a time execute the block, for one folder."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def variables_for_others() -> dict[str, str]:
+    """Return the variables for a process that several workers use: not those of this test."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
