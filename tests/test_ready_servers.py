@@ -124,7 +124,8 @@ with socketserver.UnixStreamServer(sys.argv[1], socketserver.BaseRequestHandler)
 
 def unix_server(path: Path | str, **options: Any) -> Command:
     """Return a command that listens on a Unix socket after a line on stdin."""
-    return Command([sys.executable, "-c", UNIX_SERVER, path], **{"stdin": b"go\n"} | options)
+    given: dict[str, Any] = {"stdin": b"go\n", **options}
+    return Command([sys.executable, "-c", UNIX_SERVER, path], **given)
 
 
 @pytest.mark.parametrize("launcher", WHERES)

@@ -227,10 +227,10 @@ def decode_file_state(body: dict[str, Any]) -> FileState | Refusal:
     """
     if "refused" in body:
         return Refusal(get(body, "refused", str))
-    state = body.get("state")
-    if state not in FILE_STATES:
+    state: FileState | None = body.get("state")
+    if state is None or state not in FILE_STATES:
         raise FrameError(f"the state of a file is {str(state)[:100]!r}")
-    return cast("FileState", state)
+    return state
 
 
 def encode_error(error: CannotStopError) -> dict[str, Any]:

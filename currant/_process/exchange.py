@@ -20,7 +20,7 @@ from currant._system.proc import has_proc
 from currant._values.exchange import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from currant._values.exchange import Owner, Request
 
@@ -151,7 +151,7 @@ def _connect_to_path(path: str) -> socket.socket:
 
 
 @contextmanager
-def _short(path: str) -> Iterator[str]:
+def _short(path: str) -> Generator[str]:
     """Yield a path of a Unix socket that the system accepts.
 
     A server in a deep folder may have bound to a relative path, which is no path from here.  Linux

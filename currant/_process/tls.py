@@ -15,7 +15,7 @@ import anyio
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from currant._values.exchange import Tls
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def encrypted(connection: socket.socket, name: str, tls: Tls) -> AsyncIterator[_Encrypted]:
+async def encrypted(connection: socket.socket, name: str, tls: Tls) -> AsyncGenerator[_Encrypted]:
     """Agree with the server on keys, and yield the connection; close the connection at the end.
 
     Args:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
-from functools import partial
 from threading import RLock, get_ident, local
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -51,7 +50,7 @@ class Callers:
 
     def __init__(self) -> None:
         self._home = HomeLoop()
-        self.owner = Caller(self._home)
+        self.owner: Caller = Caller(self._home)
         self._others: set[Caller] = set()
         self._threads = local()
         self._tasks: TaskGroup | None = None  # of the others
@@ -186,7 +185,7 @@ class Callers:
             if self._is_over:
                 raise BlockEndedError
             self._others.add(caller)
-        self._home.call_in_task_soon(partial(tasks.start_soon, self._serve, caller))
+        self._home.call_in_task_soon(lambda: tasks.start_soon(self._serve, caller))
         return caller
 
     async def _serve(self, caller: Caller) -> None:

@@ -61,8 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests with the marker a fixture that starts the processes."""
     for item in items:
-        if item.get_closest_marker(MARKER) is not None and hasattr(item, "fixturenames"):
-            item.fixturenames.insert(0, "_marked_processes")
+        fixtures: list[str] | None = getattr(item, "fixturenames", None)
+        if fixtures is not None and item.get_closest_marker(MARKER) is not None:
+            fixtures.insert(0, "_marked_processes")
 
 
 def pytest_terminal_summary(

@@ -97,9 +97,9 @@ def settings_of(config: pytest.Config) -> Settings:
         timeout=_seconds(config, "currant_timeout"),
         grace=_seconds(config, "currant_grace"),
         strict=strict,
-        show=config.getoption("currant_show"),
+        show=str(config.getoption("currant_show")),
         logs=config.getoption("currant_logs"),
-        keep=config.getoption("currant_keep"),
+        keep=bool(config.getoption("currant_keep")),
         files=config.getini("currant_config"),
     )
 

@@ -206,18 +206,23 @@ class SharedJob(Job):
         assert result is not None
         return result
 
-    kill = _would_disturb("kill")
-    restart = _would_disturb("restart")
-    send_signal = _would_disturb("send_signal")
-    send = _would_disturb("send")
-    close_stdin = _would_disturb("close_stdin")
-    resize = _would_disturb("resize")
-    lines = _reads_all("lines")
-    expect = _reads_all("expect")
-    until = _reads_all("until")
-    since = _reads_all("since")
-    next_output = _reads_all("next_output")
-    before = property(_reads_all("before"))
+    kill: Any = _would_disturb("kill")
+    restart: Any = _would_disturb("restart")
+    send_signal: Any = _would_disturb("send_signal")
+    send: Any = _would_disturb("send")
+    close_stdin: Any = _would_disturb("close_stdin")
+    resize: Any = _would_disturb("resize")
+    lines: Any = _reads_all("lines")
+    expect: Any = _reads_all("expect")
+    until: Any = _reads_all("until")
+    since: Any = _reads_all("since")
+    next_output: Any = _reads_all("next_output")
+
+    @property
+    def before(self) -> bytes:
+        """Refused, as `expect` is."""
+        refused: bytes = _reads_all("before")(self)
+        return refused
 
     def take_deaths(self) -> list[str]:
         """Return how the process has died since the last call; mostly nothing.
