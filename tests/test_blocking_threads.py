@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 Loop = dict[str, Any]
 
-MUCH = 200_000
-"""Lines that `seq` writes into no pipe and buffer of currant: it waits for a reader."""
+LINES = 12_000
+MUCH = ["seq", "-f", "%099.0f", str(LINES)]
+"""Writes more, in long lines, than pipes and buffers of currant hold: it waits for a reader."""
 
 
 @pytest.fixture
@@ -89,21 +90,21 @@ def test_a_slow_reader_loses_nothing_while_another_thread_waits(
         assert may_go_on.wait(LIMIT)
         return found + [int(line.text) for line in lines]
 
-    with blocking.Runner([["seq", str(MUCH // 10)]], **loop) as runner:
-        job = runner.start(["seq", str(MUCH)])
+    with blocking.Runner([["seq", "20000"]], **loop) as runner:
+        job = runner.start(MUCH)
         reading = pool.submit(read, job)
         assert has_begun.wait(LIMIT)
         with pytest.raises(TimeoutError):
             job.wait(timeout=0.2)
         may_go_on.set()
         assert job.wait().status == "succeeded"
-        assert reading.result(LIMIT) == list(range(1, MUCH + 1))
+        assert reading.result(LIMIT) == list(range(1, LINES + 1))
 
 
 def test_a_thread_that_waits_is_no_reader(loop: Loop) -> None:
     """The thread that has read some lines waits for the command, so its output is discarded."""
-    with blocking.Runner([["seq", str(MUCH)]], **loop) as runner:
-        assert next(iter(runner["seq"].lines())).text == "1"
+    with blocking.Runner([MUCH], **loop) as runner:
+        assert next(iter(runner["seq"].lines())).text.lstrip("0") == "1"
         assert runner["seq"].wait(timeout=LIMIT).status == "succeeded"
 
 
@@ -114,7 +115,7 @@ def test_a_thread_that_has_ended_is_no_reader(loop: Loop) -> None:
         def tasks() -> int:
             return len(portal.call(anyio.get_running_tasks))
 
-        with blocking.Runner([["seq", str(MUCH)]], portal=portal) as runner:
+        with blocking.Runner([MUCH], portal=portal) as runner:
             runner["seq"].ready()
             before = tasks()
             lines = iter(runner["seq"].lines())
