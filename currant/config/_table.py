@@ -55,9 +55,9 @@ class Table:
         name: the name of the table in the JSON Schema.
         description: what the table is, as editors show it.
         keys: the keys that the table may have, by name.
-        one_of: of these keys, the table has exactly one; empty: any number.
-        only_with: the names of keys that are for some others only -> the others, of which the
-            table must have one.
+        one_of: the table must have exactly one of these keys; empty: there is no such rule.
+        only_with: keys that need another key: the name of each -> the keys of which the table must
+            then have at least one.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Table:
         return no_info_after_validator_function(self._checked, keys, ref=self.name)
 
     def _checked(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return values of the right types, which have keys that go together.
+        """Return the values, whose types have been checked, if their keys go together.
 
         Raises:
             PydanticCustomError: the keys do not go together.

@@ -19,8 +19,8 @@ from currant.config._types import (
     ANY_TEXT,
     COUNT,
     FLAG,
-    PORT,
     POSITIVE_SECONDS,
+    PTY_SIDE,
     SECONDS,
     SIZE,
     TEXT,
@@ -79,8 +79,8 @@ PTY_TABLE = Table(
     "PtyTable",
     "The size of a pseudo-terminal.",
     {
-        "rows": option(PORT, "The number of lines; 24 by default.", 24),
-        "columns": option(PORT, "The number of characters in a line; 80 by default.", 80),
+        "rows": option(PTY_SIDE, "The number of lines; 24 by default.", 24),
+        "columns": option(PTY_SIDE, "The number of characters in a line; 80 by default.", 80),
     },
 )
 
@@ -93,7 +93,9 @@ WATCH_TABLE = Table(
         "ignore": option(
             TEXTS, "Patterns of files that do not count; ! takes one back.", "*_test.py"
         ),
-        "debounce": option(SECONDS, "Seconds without another change before the restart; 0.2.", 1),
+        "debounce": option(
+            SECONDS, "Seconds without another change before the restart; 0.2 by default.", 1
+        ),
         "action": option(TEXT, "restart, or a signal to send to the command.", "HUP"),
     },
 )
@@ -126,14 +128,16 @@ CAPTURE_TABLE = Table(
 FILE_TABLE = Table(
     "FileTable",
     "A file that gets the output.",
-    {"file": required(TEXT, "The path, from the folder of the command on.")},
+    {"file": required(TEXT, "The path, relative to the folder of the command.")},
 )
 
 INPUT_TABLE = Table(
     "InputTable",
     "What the command reads from its stdin.",
     {
-        "file": option(TEXT, "The path of a file, from the folder of the command on.", "in.txt"),
+        "file": option(
+            TEXT, "The path of a file, relative to the folder of the command.", "in.txt"
+        ),
         "text": option(ANY_TEXT, "The input itself, followed by its end.", "yes\n"),
     },
     one_of=("file", "text"),
@@ -144,7 +148,8 @@ PROBE = by_kind(text=TEXT, table=definition_reference_schema("ProbeTable"))
 
 PROBE_TABLE = Table(
     "ProbeTable",
-    "A check of whether a command is ready, or alive; it has one of the first nine keys.",
+    "A check of whether a command is ready, or alive; it has exactly one of the keys tcp, unix, "
+    "http, file, line, command, delay, all and any.",
     {
         "tcp": option(
             by_kind(number=int_schema(ge=1, le=65535), text=TEXT),
@@ -153,7 +158,8 @@ PROBE_TABLE = Table(
         ),
         "unix": option(
             TEXT,
-            "A Unix socket that accepts connections; the path, from the folder of the command on.",
+            "A Unix socket that accepts connections; the path is relative to the folder of the "
+            "command.",
             "web.sock",
         ),
         "http": option(
@@ -163,8 +169,8 @@ PROBE_TABLE = Table(
         ),
         "file": option(
             TEXT,
-            "A file that the command makes or changes after its start; the path, from the folder "
-            "of the command on.",
+            "A file that the command makes or changes after its start; the path is relative to the "
+            "folder of the command.",
             "web.pid",
         ),
         "line": option(
@@ -201,8 +207,8 @@ PROBE_TABLE = Table(
         ),
         "ca": option(
             TEXT,
-            "With https: a file with the certificates of the authorities to trust; the path, from "
-            "the folder of the command on. By default those that the machine trusts.",
+            "With https: a file with the certificates of the authorities to trust; the path is "
+            "relative to the folder of the command. By default those that the machine trusts.",
             "ca.pem",
         ),
         "verify": option(
@@ -256,4 +262,4 @@ TABLES: Mapping[str, Table] = {
     "all": PROBE_TABLE,
     "any": PROBE_TABLE,
 }
-"""The tables, by the keys whose values they are."""
+"""The table that the value of each key may be."""

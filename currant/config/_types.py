@@ -33,8 +33,8 @@ __all__ = [
     "ANY_TEXT",
     "COUNT",
     "FLAG",
-    "PORT",
     "POSITIVE_SECONDS",
+    "PTY_SIDE",
     "SECONDS",
     "SIGNAL",
     "SIZE",
@@ -62,7 +62,7 @@ KINDS: Sequence[tuple[type | tuple[type, ...], str]] = (
 
 
 def _tag_of(value: object) -> str:
-    """Return the tag of the kind of a value."""
+    """Return the tag for a value."""
     return next((tag for kinds, tag in KINDS if isinstance(value, kinds)), "<other>")
 
 
@@ -76,16 +76,19 @@ def by_kind(**types: CoreSchema) -> CoreSchema:
 
 
 def or_variable(type_: CoreSchema) -> CoreSchema:
-    """Return the type of a number or a truth value that may come from a variable.
+    """Return the type of a number or a flag that a variable may set.
 
-    The file has a text then, such as ``"${WORKERS:-2}"``.
+    In the file, the value is then a text such as ``"${WORKERS:-2}"``.
     """
     either = union_schema([type_, str_schema(pattern=r"\$\{")])
     return no_info_before_validator_function(_as_number, type_, json_schema_input_schema=either)
 
 
 def _as_number(value: object) -> object:
-    """Return a text with a variable as a number or a truth value, if it is one."""
+    """Return a text that variables have set as the number or the flag that it stands for.
+
+    Any other value is returned as it is.
+    """
     if not isinstance(value, Expanded):
         return value
     words = {"true": True, "false": False}
@@ -100,7 +103,7 @@ def _as_number(value: object) -> object:
 
 
 def words_of(literal: object) -> CoreSchema:
-    """Return the type of a text that is one of the words of a `Literal`."""
+    """Return the type of a text that must be one of the words of a `Literal`."""
     return literal_schema(list(get_args(literal)))
 
 
@@ -110,7 +113,7 @@ VARIABLE_NAME = "^[^=]+$"
 FLAG = or_variable(bool_schema())
 COUNT = or_variable(int_schema(ge=1))
 WHOLE = or_variable(int_schema(ge=0))
-PORT = or_variable(int_schema(ge=1, le=65535))
+PTY_SIDE = or_variable(int_schema(ge=1, le=65535))
 SECONDS = or_variable(float_schema(ge=0, allow_inf_nan=False))
 POSITIVE_SECONDS = or_variable(float_schema(gt=0, allow_inf_nan=False))
 
