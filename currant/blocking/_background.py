@@ -1,7 +1,8 @@
-"""`Background`: an async function in an event loop in the background, started and awaited safely.
+"""`Background`: runs an async function in an event loop in the background, safe against Ctrl-C.
 
-Ctrl-C may raise an exception between any two steps of a thread.  So the start is claimed in one
-step, by the background or by the thread that has given up, and waiting can be repeated.
+Ctrl-C may raise an exception between any two steps of a thread.  If it interrupts `start`, the
+thread cannot know whether the function will run.  One atomic step decides (`_claim`): the function
+runs, unless the thread has given up before.  Waiting for the end can be repeated.
 
 Rejected: `anyio.from_thread.start_blocking_portal`, which hangs if Ctrl-C interrupts the start of
 its event loop.  Rejected: `threading.Event` and `Future`.  Their locks are taken in Python code,
@@ -33,13 +34,13 @@ class Background:
     """Runs an async function once, in an event loop in a thread of its own, or in a portal.
 
     Args:
-        function: calls `enter` when others may go on.
-        loop: arguments of `anyio.run`.
-        portal: the portal; None: a thread.
+        function: calls `enter` when `start` may return.
+        loop: keyword arguments of `anyio.run`; a portal has no use for them.
+        portal: runs the function; None: a thread of its own does.
 
     Attributes:
         is_over: whether the function has ended, or will never begin.
-        failure: the exception with which it has ended.
+        failure: the exception with which it has ended; None: there was none.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Background:
         self._claims: dict[str, str] = {}
         self._entered: SimpleQueue[None] = SimpleQueue()
         self._running = Lock()
-        self._running.acquire()  # until the end
+        self._running.acquire()  # `_end` releases it.
 
     def start(self) -> None:
         """Start the function, and wait until it calls `enter`.
@@ -65,7 +66,7 @@ class Background:
         If this is interrupted, the function may or may not run: call `wait_for_end`.
 
         Raises:
-            BaseException: the function has failed before.
+            BaseException: the function failed before it called `enter`.
             RuntimeError: the portal does not run, or this is its thread.
         """
         if self._portal is None:
@@ -82,7 +83,10 @@ class Background:
         self._entered.put(None)
 
     def wait_for_end(self) -> None:
-        """Wait until the function has ended; if it has not begun, it never will."""
+        """Wait until the function has ended; if it has not begun, it never will.
+
+        If this is interrupted, call it again.
+        """
         if self._claim("exit"):
             self.is_over = True
             return
@@ -92,7 +96,7 @@ class Background:
             self._thread.join()
 
     def _claim(self, side: Literal["entry", "exit"]) -> bool:
-        """Return whether this side comes first; the other side then does nothing."""
+        """Return whether this side comes first; if not, the other side has decided."""
         return self._claims.setdefault("first", side) == side
 
     def _run_loop(self) -> None:

@@ -1,12 +1,12 @@
 """`Caller`: a task of an event loop that makes the calls of one thread.
 
-currant looks at tasks: a task that waits for a command does not read, and a task that has read may
-read again.  So each thread has one task, which lives as long as the thread, and whatever holds for
-a task holds for the thread: if a thread is slow to read, the command waits; if the thread waits for
-the command, nothing waits for the thread.
+currant decides by tasks whether a command waits for its readers: a task that has read may read
+again, unless it waits for a command.  So each thread has one task, which lives as long as the
+thread, and the rules for tasks hold for threads: a command waits for a thread that is slow to read,
+but not for a thread that itself waits for a command.
 
-A thread waits for one call at a time, the wanted call.  The task cancels any other call: its thread
-has given it up.  So an interrupt may come between any two steps of `Caller.call`.
+A thread waits for one call at a time, the wanted call.  The task cancels any other call, because
+its thread has given it up.  So an interrupt may come between any two steps of `Caller.call`.
 
 Rejected: `anyio.from_thread.BlockingPortal.call`, which starts a task for each call.  A reader
 whose task has ended counts as gone, and its output is discarded.  Rejected: a `Future` for the
@@ -35,7 +35,7 @@ __tracebackhide__ = True  # pytest leaves these frames out
 
 
 class BlockEndedError(RuntimeError):
-    """A call came too late."""
+    """A call came after the end of the block."""
 
     def __init__(self) -> None:
         super().__init__("the block of the blocking Runner has ended")
@@ -57,7 +57,7 @@ class _Call:
         self._scope: anyio.CancelScope | None = None
 
     async def make(self) -> None:
-        """Call the function, and give the outcome to the thread."""
+        """Call the function, and give the outcome to the thread; without one if cancelled."""
         with anyio.CancelScope() as self._scope:
             try:
                 self._outcomes.put(_Outcome(await self._function(), None))
@@ -65,12 +65,12 @@ class _Call:
                 self._outcomes.put(_Outcome(None, error))
 
     def cancel(self) -> None:
-        """End the call, which is being made: the thread no longer waits."""
+        """Cancel the call if it is being made: the thread no longer waits for it."""
         if self._scope is not None:
             self._scope.cancel()
 
     def refuse(self) -> None:
-        """Raise an error in the thread, unless there is an outcome; any thread may call this."""
+        """Make `result` raise an error, unless there is an outcome; any thread may call this."""
         self._outcomes.put(_Outcome(None, BlockEndedError()))
 
     def result(self) -> Any:  # noqa: ANN401 - what the function returns
@@ -93,14 +93,17 @@ class Caller:
 
     def __init__(self, home: HomeLoop) -> None:
         self._home = home
-        self._lock = Lock()  # between a last call and the end
+        self._lock = Lock()  # so that no call is submitted after the end
         self._is_closed = False
         self._wanted: _Call | None = None
         self._made: _Call | None = None  # the last call, perhaps unfinished
         self._change = Notifier()
 
     async def serve(self) -> None:
-        """Make the calls of the thread until `close` or `abort`."""
+        """Make the calls of the thread until `close` or `abort`.
+
+        Cancellation: as `abort`.
+        """
         try:
             while True:
                 wanted = self._wanted
@@ -143,7 +146,7 @@ class Caller:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the thread waits for a call: its signal handler makes another one."""
+        """Whether the thread waits for a call; if it asks, it is in a signal handler."""
         return self._wanted is not None
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ NOT_ENTERED = "the blocking Runner has not been entered; use 'with Runner(...)'"
 
 
 class _ThreadLife:
-    """A value of a thread: when the thread ends, so does its caller."""
+    """A thread-local value, which is deleted when the thread ends: then its caller ends, too."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -54,7 +54,7 @@ class Callers:
         self._others: set[Caller] = set()
         self._threads = local()
         self._tasks: TaskGroup | None = None  # of the others
-        self._lock = RLock()  # between the first call of a thread and the end
+        self._lock = RLock()  # so that no caller is added after the end
         self._is_over = False
         self._process = os.getpid()
         self._loop_thread: int | None = None
@@ -65,7 +65,10 @@ class Callers:
         return os.getpid() != self._process
 
     def adopt_owner(self) -> None:
-        """Take this thread for the one that enters the block, which may end before the block."""
+        """Use `owner` for the calls of this thread, which enters the block.
+
+        This thread may end before the block, and `owner` then goes on.
+        """
         self._threads.caller = self.owner
 
     @asynccontextmanager
@@ -120,7 +123,12 @@ class Callers:
     def call_within(
         self, timeout: float | None, what: str, function: Callable[[], Awaitable[T]]
     ) -> T:
-        """Do as `call`, for `timeout` seconds at most; `what` is not so, if the time is over.
+        """Do as `call`, for a limited time.
+
+        Args:
+            timeout: seconds to wait; None: no limit.
+            what: how the error begins, such as "command 'web' is not ready".
+            function: the async function.
 
         Raises:
             TimeoutError: the time is over; the call was cancelled.
@@ -145,10 +153,10 @@ class Callers:
         return self.call(call)
 
     def look(self, function: Callable[[], T]) -> T:
-        """Call a function between two steps of the tasks of the event loop, and return its value.
+        """Call a function that reads what the tasks of the event loop change; return its value.
 
-        For a look at what these tasks change.  Before and after the block nothing changes, and the
-        function is called here.
+        The call is made in the event loop, where no task runs meanwhile.  Before and after the
+        block nothing changes, and the function is called in this thread.
         """
         if self._tasks is None or self._is_over:
             return function()

@@ -28,8 +28,8 @@ __tracebackhide__ = True  # pytest leaves these frames out
 class Job:
     """One command of a blocking Runner; does what `currant.Job` does, from any thread.
 
-    Each call that waits may be interrupted by Ctrl-C, which leaves the command as it is.  After the
-    block, the properties still tell how the command ended, and the other calls raise a
+    Ctrl-C may interrupt each call that waits, and leaves the command as it is.  After the block,
+    the properties and `since` still work, `kill` does nothing, and the other methods raise a
     `RuntimeError`.
     """
 
@@ -117,7 +117,7 @@ class Job:
 
         Raises:
             NotReadyError: as by `currant.Job.ready`.
-            TimeoutError: the time is over.
+            TimeoutError: the time is over; the command goes on.
         """
         self._callers.call_within(timeout, self._is_not("ready"), self._job.ready)
 
@@ -133,7 +133,11 @@ class Job:
         return self._callers.call_within(timeout, self._is_not("over"), self._job.wait)
 
     def kill(self, reason: str | None = None) -> None:
-        """Stop this command and do not start it again; return at once, as `currant.Job.kill`."""
+        """Stop this command and do not start it again; return at once, as `currant.Job.kill`.
+
+        A second call while the command is stopping skips the rest of the grace.  Any signal handler
+        may call this.
+        """
         self._job.kill(reason)
 
     def restart(self, *, timeout: float | None = None) -> None:
@@ -175,8 +179,8 @@ class Job:
     def lines(self, stream: StreamName | None = None) -> Iterator[Line]:
         """Iterate over the lines of the output, from its start, until the command has ended.
 
-        The loop may be left and taken up again, as that of `currant.Job.lines`.  Each line is a
-        call into the event loop: for much output, use a sink.
+        You may leave the loop and go on later with another one, as with `currant.Job.lines`.  Each
+        line is a call into the event loop: for much output, use a sink.
 
         Args:
             stream: ``"stdout"`` or ``"stderr"``; None: both.
@@ -201,6 +205,11 @@ class Job:
     ) -> re.Match[bytes]:
         """Wait until the output matches a regular expression; as `currant.Job.expect`.
 
+        Args:
+            pattern: a regular expression, for bytes; a str is encoded as UTF-8.
+            stream: ``"stdout"`` or ``"stderr"``; None: both.
+            timeout: seconds to wait; None: until the output ends.
+
         Raises:
             ExpectError: the time is over, or the output has ended.
             CommandError: an argument is invalid.
@@ -218,6 +227,11 @@ class Job:
         timeout: float | None = None,
     ) -> JobCondition | None:
         """Wait for the first of several conditions, and return which; as `currant.Job.until`.
+
+        Args:
+            conditions: one or more of ``"exit"``, ``"ready"`` and ``"idle"``.
+            idle: seconds of silence, for ``"idle"``.
+            timeout: seconds to wait; then the result is None.
 
         Raises:
             CommandError: a condition or a number of seconds is missing or invalid.

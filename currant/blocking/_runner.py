@@ -55,13 +55,13 @@ class Runner:
     Output goes to the sinks, to `Job.lines` and the other methods of a `Job`, and into the results.
     There is no iteration over the messages of all commands; a sink gets them.
 
-    The first call that reads output may come late: without a sink, a command that has written more
-    than about 128 KiB waits for the thread that has started it, for a second at most, and not while
-    that thread itself waits for a command.
+    Output waits for the first call that reads it: without a sink, a command that has written more
+    than about 128 KiB waits for the thread that started it, for a second at most.  It does not wait
+    while that thread itself waits for a command.
 
-    Any thread may call any method; threads that read must end before the block.  Ctrl-C, or another
-    exception that a signal handler raises, interrupts each call.  At the end of the block the first
-    Ctrl-C stops the commands, and the second skips the rest of the grace.
+    Any thread may call any method; end the threads that read before you leave the block.  Ctrl-C,
+    or another exception that a signal handler raises, interrupts each call.  At the end of the
+    block the first Ctrl-C stops the commands, and the second skips the rest of the grace.
 
     A function of a probe (`currant.ready.when`) that is not async is called in a worker thread.
 
@@ -69,7 +69,8 @@ class Runner:
         commands: as for `currant.Runner`.
         backend: ``"asyncio"`` or ``"trio"``.
         backend_options: as for `anyio.run`, such as ``{"use_uvloop": True}``.
-        portal: run in the event loop of this portal of anyio instead of a new one.
+        portal: run in the event loop of this portal of anyio instead of a new one; `backend` and
+            `backend_options` then have no effect.
         options: as for `currant.Runner`.
 
     Raises:
@@ -77,7 +78,8 @@ class Runner:
         CommandNotFoundError, CurrantError: on entry, as by `currant.Runner`.
         RuntimeError: a call before the entry, after the end, in a fork of the program, or in the
             thread of the event loop.
-        CancelledError: on leaving: the portal was stopped; all commands have been stopped.
+        concurrent.futures.CancelledError: on leaving: the portal was stopped; all commands have
+            been stopped.
     """
 
     def __init__(
@@ -131,10 +133,10 @@ class Runner:
 
         Args:
             command: as for `currant.Runner`.
-            timeout: seconds to wait; None: no limit but that of the probe.  The command stays.
+            timeout: seconds to wait; None: no limit but that of the probe.
 
         Raises:
-            TimeoutError: the time is over.
+            TimeoutError: the time is over; the command goes on.
             LaunchError, NotReadyError, DependencyError, CommandError, DuplicateNameError: as by
                 `currant.Runner.start`.
             RuntimeError: the Runner has not been entered, or has ended.
@@ -163,6 +165,9 @@ class Runner:
     def kill(self, reason: str | None = None) -> None:
         """Stop all commands and start no more; return at once, as `currant.Runner.kill` does.
 
+        A second call while commands are stopping skips the rest of the grace.  Any signal handler
+        may call this.
+
         Raises:
             RuntimeError: the entry of the Runner has not begun.
         """
@@ -176,6 +181,12 @@ class Runner:
         self, signal: int | str, name: str | None = None, to: SignalTarget = "group"
     ) -> int:
         """Send a signal to one command or to all; return how many got it.
+
+        Args:
+            signal: a number, or a name such as ``"HUP"``.
+            name: the name of the command; None: all commands.
+            to: ``"group"``: the process group of the command; ``"leader"``: the process that
+                currant started.
 
         Raises:
             UnknownNameError, CommandError: as by `currant.Runner.send_signal`.
@@ -223,8 +234,9 @@ class Runner:
         """Wait for the end of the block; an exception in this thread stops it sooner.
 
         Raises:
-            BaseException: the first exception of a signal handler, such as `KeyboardInterrupt`, or
-                that of the block, such as the error of a sink; but not after `error`.
+            BaseException: the first exception that a signal handler has raised here, such as
+                `KeyboardInterrupt`.  If there is none, the failure of the block in the event loop,
+                such as the error of a sink; `error` takes precedence over such a failure.
             RuntimeError: the block has not been entered, or this is the thread of the event loop.
         """
         if not self._is_used:
@@ -257,7 +269,7 @@ class Runner:
         """Stop the commands; if they are stopping, skip the rest of the grace."""
         if self.barrier.thrown:
             self.kill()
-            self.kill()
+            self.kill()  # Only a repeated `kill` skips the grace.
         else:
             self.barrier.throw("an interrupt")
 

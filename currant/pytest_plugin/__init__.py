@@ -1,15 +1,16 @@
 """The pytest plugin: servers and tools as fixtures, with nothing left behind.
 
-pytest loads this module by itself if currant is installed; ``-p no:currant`` turns it off.  It has
-no autouse fixture, and imports the rest of the package when a test first asks for a fixture.
+pytest loads this module if currant is installed; ``-p no:currant`` turns it off.  It has no autouse
+fixture, and imports the rest of the package when a test first asks for a fixture.
 `Processes` is the type of the fixtures, for annotations.
 
 To read the package: `_settings` has the options, `_session` is what one run of pytest has,
 `_processes` is the value of the fixtures, `_definitions` finds commands in ``currant.toml``,
 `_deaths` notes which processes end by themselves, `_log` writes the output to files, and `_reports`
 adds to the reports.
-`_shared_processes` has processes of several workers.  Each is a `SharedJob` in the stack of a
-keeper (`_keeper`, `_keeper_files`, `_keeper_stack`), or with ``--currant-keep`` in the stack of the
+
+`_shared_processes` has the processes that several workers use.  Each is a `SharedJob` in the stack
+of a keeper (`_keeper`, `_keeper_files`, `_keeper_stack`), or with ``--currant-keep`` in that of the
 project (`_project_stack`, `_keeping`).
 """
 
@@ -69,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Show the processes of the tests that have not failed, with ``--currant-show always``."""
+    """With ``--currant-show always``, show the processes of the tests that have not failed."""
     if config.getoption("currant_show") == "always":
         from currant.pytest_plugin._reports import show_processes
 
@@ -105,13 +106,13 @@ def session_processes(request: pytest.FixtureRequest) -> Iterator[Processes]:
 
 @pytest.fixture
 def free_port(processes: Processes) -> int:
-    """The number of a free TCP port, which no other program gets before the end of the test."""
+    """The number of a TCP port that the system gives to no other program until the test ends."""
     return processes.free_port()
 
 
 @pytest.fixture
 def free_ports(processes: Processes) -> Callable[[int], list[int]]:
-    """Returns as many free TCP ports as it is told, as `free_port` does."""
+    """A function that returns a number of ports, each as from `free_port`."""
     return lambda count: [processes.free_port() for _ in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""`call`: a call into the event loop, which Ctrl-C in the thread of the tests interrupts."""
+"""`call`: a call into the event loop that Ctrl-C in the thread of the tests interrupts."""
 
 from __future__ import annotations
 

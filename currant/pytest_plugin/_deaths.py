@@ -1,8 +1,7 @@
-"""`Deaths`: the processes that have ended and were not asked to.
+"""`Deaths`: the processes that have ended although nobody asked them to.
 
-A test may end before the event loop has learnt of a death that the test has caused or seen.  The
-kernel knows of the death sooner, and marks the process.  So `Deaths` looks for such marks, and
-waits for the message about the end.
+A test that causes or sees a death may end before the event loop has learnt of it.  The kernel knows
+sooner.  So `Deaths` asks the kernel whether a process is ending, and then waits for the message.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Deaths:
             self._change.wait_for(lambda: self._attempts.get(name, 0) >= attempt, TIME_TO_TELL)
 
     def take(self) -> list[Exited]:
-        """Return the ends since the last call; wait for the message about a process that ends."""
+        """Return the ends since the last call; wait for the message if a process is ending."""
         with self._change:
             if not self._change.wait_for(lambda: not self._ending(), TIME_TO_TELL):
                 for name in self._ending():
@@ -70,12 +69,12 @@ class Deaths:
         return taken
 
     def is_ending(self, name: str) -> bool:
-        """Return whether a process ends or has exited, and the message about that is to come."""
+        """Return whether a process is ending or has exited, and the message is still to come."""
         with self._change:
             return name in self._ending()
 
     def _ending(self) -> list[str]:
-        """Return the commands of which `is_ending` is true."""
+        """Return the commands for which `is_ending` is true."""
         return [name for name, pid in self._running.items() if is_ending(pid) or _has_exited(pid)]
 
 
@@ -88,7 +87,11 @@ def _has_exited(pid: int) -> bool:
 
 
 def has_gone(pid: int) -> bool:
-    """Return whether a process, the leader of its group, ends or has exited; it may be no child."""
+    """Return whether a process is ending or has exited.
+
+    Args:
+        pid: the process, which leads its group; it need not be a child of this process.
+    """
     if has_proc():
         return state_in(pid, pid) not in ALIVE or is_ending(pid)
     try:
@@ -96,10 +99,14 @@ def has_gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        pass  # It runs as another user.
     return False
 
 
 def is_death(command: Command, end: Exit) -> bool:
-    """Return whether a process was meant to go on: a server does, and so does what has failed."""
+    """Return whether an exit counts as a death, if nobody has asked for it.
+
+    Each exit of a command with a `ready` probe does, because a server goes on until it is stopped.
+    Of other commands, only a failure does.
+    """
     return command.ready is not None or end.code not in command.success_codes

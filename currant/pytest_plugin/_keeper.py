@@ -70,13 +70,16 @@ def _stop_without_users(files: KeeperFiles, runner: Runner) -> None:
 
 
 def _tell_starter() -> None:
-    """Say that clients can connect, and close the pipe to the starter."""
+    """Tell the starter that clients can connect, and close the pipe to it."""
     os.write(STDOUT, LISTENING)
     os.dup2(STDERR, STDOUT)
 
 
 def main(folder: str, logs: str, grace: str) -> None:
-    """Run the keeper in a child, which nobody has to reap."""
+    """Run the keeper in a child, and return at once in the parent.
+
+    The starter reaps the parent, and the system the keeper, which may outlive the starter.
+    """
     if os.fork() == 0:
         anyio.run(keep, KeeperFiles(Path(folder)), logs, float(grace))
 

@@ -4,7 +4,7 @@ The folder has the log and the folder of each process, and in ``.keeper``:
 
 - ``NAME.command``: the `Definition` of a process.  The first worker writes it, for all others.
 - ``users``: each worker has a lock on this file for as long as it uses the keeper.  The kernel
-  releases the lock of a worker that is killed, so no pid has to be guessed.
+  releases the lock of a worker that is killed, so nobody has to check whether its pid is in use.
 - ``keeper.log``: the warnings and errors of the keeper itself.
 """
 
@@ -111,18 +111,18 @@ class KeeperFiles:
         self.users = Users(self._own / "users")
 
     def define(self, command: Command) -> Command:
-        """Write a definition, unless there is one of that name; return the command that counts.
+        """Define a command unless its name is defined; return the command that is defined then.
 
         Only one worker at a time may call this.
 
         Raises:
-            CommandError: the command cannot be pickled.
+            CommandError: the command cannot be pickled, or not be loaded again.
         """
         path = self._own / f"{as_file_name(command.name)}.command"
         if not path.exists():
-            beside = self._own / "new"  # because the keeper may read at the same time
-            beside.write_bytes(pickle.dumps(Definition.of(command)))
-            beside.replace(path)
+            new = self._own / "new"  # The keeper may read at the same time, so the file is moved.
+            new.write_bytes(pickle.dumps(Definition.of(command)))
+            new.replace(path)
         return _read(path).load()
 
     def forget_definitions(self) -> None:
@@ -142,8 +142,8 @@ def _read(path: Path) -> Definition:
 class Users:
     """Who uses a keeper: the processes that have a lock on a file.
 
-    The lock is one of POSIX (fcntl), which belongs to one process: a child that a test has forked
-    does not share it, and so does not keep the keeper running.
+    The lock is a POSIX lock (fcntl), which belongs to one process: a child that a test forks does
+    not share it, and so does not keep the keeper running.
 
     Args:
         path: the file; it is created.
@@ -154,9 +154,9 @@ class Users:
         self._fd: int | None = None
 
     def join(self) -> bool:
-        """Be a user from now on, and return whether this process was none.
+        """Become a user; return whether this process was none before.
 
-        First wait until a keeper that is ending has ended.
+        If a keeper is ending, first wait until it has ended.
         """
         is_new = self._fd is None
         if self._fd is None:
@@ -176,20 +176,20 @@ class Users:
         return True
 
     def leave(self) -> None:
-        """Be no user any more."""
+        """Stop being a user."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
     def wait_until_none(self) -> None:
-        """Wait until there is no user; none can join before this process has ended."""
+        """Wait until there is no user; no process can `join` before this one has ended."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.lockf(fd, fcntl.LOCK_EX)
 
 
 @contextmanager
 def folder_locked(folder: str | Path) -> Generator[None]:
-    """Let only one process at a time execute the block, for one folder."""
+    """Let only one process at a time run the block for a folder; wait for the others."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -199,5 +199,5 @@ def folder_locked(folder: str | Path) -> Generator[None]:
 
 
 def variables_for_others() -> dict[str, str]:
-    """Return the variables for a process that several workers use: not those of this test."""
+    """Return the variables for a process that several workers use, without those of pytest."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

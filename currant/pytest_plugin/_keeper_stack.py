@@ -64,7 +64,7 @@ class KeeperStack:
 
         Args:
             commands: the dependencies of the command, and last the command.
-            timeout: not used, because no command is started yet.
+            timeout: not used, because this starts no command.
 
         Returns:
             The command that the keeper runs: the one of the first worker.
@@ -94,7 +94,7 @@ class KeeperStack:
         return chosen
 
     def leave(self) -> None:
-        """Use the keeper no longer; the last user stops all processes."""
+        """Stop using the keeper; the last user stops all processes."""
         with folder_locked(self._files.folder):
             if self._files.users.is_alone():
                 with suppress(StackError):  # It has been killed.

@@ -16,8 +16,8 @@ from currant.pytest_plugin._project_stack import ProjectStack
 
 __all__ = ["Keeping"]
 
-OUTPUT = "currant_not_kept"
-"""The key under which a worker of xdist tells the names of what was not kept."""
+NOT_KEPT = "currant_not_kept"
+"""The key under which a worker of xdist passes the names of processes that were not kept."""
 
 
 class Keeping:
@@ -45,21 +45,21 @@ class Keeping:
         return ProjectStack(os.path.dirname(os.path.abspath(first)), files)
 
     def note_not_kept(self, name: str) -> None:
-        """Note that a process is stopped at the end of the run as always."""
+        """Note that a process does not stay for the next run, although it is of the session."""
         self._not_kept.add(name)
         output: dict[str, Any] | None = getattr(self._config, "workeroutput", None)
         if output is not None:
-            output[OUTPUT] = sorted(self._not_kept)
+            output[NOT_KEPT] = sorted(self._not_kept)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - a class of xdist
-        """Take what a worker of xdist has noted; one that was killed tells nothing."""
-        self._not_kept |= set(getattr(node, "workeroutput", {}).get(OUTPUT, ()))
+        """Take what a worker of xdist has noted; a worker that was killed passes nothing."""
+        self._not_kept |= set(getattr(node, "workeroutput", {}).get(NOT_KEPT, ()))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was left running, and what was not."""
         lines: list[str] = []
-        with suppress(CurrantError):  # The tests have told it, if they use the stack.
+        with suppress(CurrantError):  # The tests that use the stack have raised it.
             lines += self._lines_about_stack()
         if self._not_kept:
             names = ", ".join(sorted(self._not_kept))

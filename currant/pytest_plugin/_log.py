@@ -1,7 +1,7 @@
 """`Log`: the output of processes, in a file for each.
 
-A `DirectorySink` would do the same, but it switches to its thread four times for a process that
-writes nothing.  That is half as long as such a process takes to start and stop.
+Rejected: a `DirectorySink`.  It switches to its thread four times for a process that writes
+nothing, which takes half as long as the start and the stop of such a process.
 """
 
 from __future__ import annotations

@@ -45,21 +45,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def plainly(method: Callable[P, T]) -> Callable[P, T]:
-    """Leave out the tracebacks and causes of currant's own errors: their texts say it all."""
+def _without_traceback(method: Callable[P, T]) -> Callable[P, T]:
+    """Leave the tracebacks and causes out of currant's own errors: their texts say it all."""
 
     @wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
         except (CurrantError, TimeoutError) as error:
             raise error.with_traceback(None) from None
 
-    return call
+    return wrapped
 
 
 class Processes:
     """Starts processes for tests; all of them are stopped at the end of the fixture's scope.
+
+    The fixtures make it.  Ctrl-C interrupts a call that waits.
 
     Args:
         scope: ``"function"``, ``"module"`` or ``"session"``.
@@ -130,7 +132,7 @@ class Processes:
     def _shared_jobs(self) -> Mapping[str, Job]:
         return {} if self._shared is None else self._shared.jobs
 
-    @plainly
+    @_without_traceback
     def start(
         self,
         command: CommandLike,
@@ -154,7 +156,9 @@ class Processes:
             options: as for `Command`; they replace those of the command.
 
         Raises:
-            NotReadyError, LaunchError, CommandError: as by `currant.Runner.start`.
+            NotReadyError, LaunchError, DependencyError, CommandError: as by `currant.Runner.start`.
+            DuplicateNameError: a process of that name has not ended.
+            ConfigError: ``currant.toml`` has mistakes.
             RequestError: a shared process could not be started, or has ended before it was ready.
             TimeoutError: the process did not become ready in time; it was stopped, unless it is
                 shared.
@@ -163,7 +167,7 @@ class Processes:
         is_as_defined = is_defined and not variables and not options
         return self._start_in_order(chosen, timeout, shared=shared, is_as_defined=is_as_defined)
 
-    @plainly
+    @_without_traceback
     def ensure(
         self,
         name: str,
@@ -172,17 +176,18 @@ class Processes:
         timeout: float | None = None,
         shared: bool = False,
     ) -> Job:
-        """Return the process of that name, ready; start it if it does not run (any longer).
+        """Return the process of that name when it is ready; start it unless it runs.
 
         Args:
             name: the name.
-            command: the command to start; None: that of this name in ``currant.toml``, or the last
-                one of this name.
+            command: the command to start; None: the one that ran under this name, or else that of
+                this name in ``currant.toml``.
             timeout: as for `start`.
             shared: as for `start`.
 
         Raises:
-            NotReadyError, LaunchError, CommandError, RequestError, TimeoutError: as by `start`.
+            NotReadyError, LaunchError, DependencyError, CommandError, ConfigError, RequestError,
+            TimeoutError: as by `start`.
             UnknownNameError: a `KeyError`: there is no such definition, and no `command`.
         """
         if self._shared is not None and name in self._shared.jobs:
@@ -191,12 +196,12 @@ class Processes:
         if job is None and command is None:
             chosen = self._definitions.get(name)
             return self._start_in_order(chosen, timeout, shared=shared, is_as_defined=True)
-        if job is None and command is not None:
+        if job is None:
+            assert command is not None
             named = [command_with(command, {"name": name})]
             return self._start_in_order(named, timeout, shared=shared, is_as_defined=False)
-        if job is None or self._has_ended(job):
-            again = job.command if job is not None and command is None else command
-            assert again is not None
+        if self._has_ended(job):
+            again = job.command if command is None else command
             return self._started(command_with(again, {"name": name}), timeout)
         self._on_use(job)
         job.ready(timeout=self._seconds(timeout))
@@ -206,8 +211,15 @@ class Processes:
     def stopped(self, job: Job | str) -> Generator[None]:
         """Stop a process for the length of a block; then it runs again, and is ready.
 
+        It runs again also if the block raises an error.
+
         Args:
             job: the process, or its name.
+
+        Raises:
+            UnknownNameError: a `KeyError`: no such process was started.
+            CommandError: the process is shared.
+            NotReadyError, LaunchError, TimeoutError: at the end: as by `start`.
         """
         stopped = self[job if isinstance(job, str) else job.name]
         stopped.kill("processes.stopped")
@@ -217,7 +229,7 @@ class Processes:
         finally:
             self._started(stopped.command, None)
 
-    @plainly
+    @_without_traceback
     def run(
         self,
         command: CommandLike,
@@ -230,6 +242,15 @@ class Processes:
         """Run a command until it has ended, and return its result, as `currant.run_process` does.
 
         Ctrl-C stops the command.
+
+        Args:
+            command: as for `currant.run_process`; it is not a name in ``currant.toml``.
+            input: the bytes to write to stdin, followed by end-of-file; None: the option `stdin`
+                says what the command reads, by default ``/dev/null``.
+            check: whether to raise an error if the command fails.
+            timeout: seconds after which the command is stopped and has failed; None: that of a
+                `Command`, else no limit.
+            options: as for `Command`; they replace those of the command.
 
         Raises:
             CommandFailed, CommandError: as by `currant.run_process`.
@@ -246,6 +267,9 @@ class Processes:
         Args:
             name: the name of the process.
             shared: whether all workers get the same folder, for a shared process.
+
+        Raises:
+            CommandError: `shared` is set, and this is not `session_processes`.
         """
         folder = self._sharing().folder if shared else self._folder
         path = folder / as_file_name(name)
@@ -253,7 +277,7 @@ class Processes:
         return path
 
     def log(self, name: str) -> Path:
-        """Return the path of the file with all output of a process; no output, no file."""
+        """Return the file with all output of a process; it exists once there is output."""
         shared = None if self._shared is None else self._shared.log(name)
         return shared or self._log.path(name)
 
@@ -269,8 +293,9 @@ class Processes:
     def free_port(self) -> int:
         """Return the number of a free TCP port.
 
-        On Linux the port is held until the end of the scope: no program gets it as a free port, in
-        no worker of xdist, but a server that sets SO_REUSEADDR, as almost all do, can take it.
+        On Linux the port is held until the end of the scope: the system gives it to no other
+        program or worker of xdist as a free port, but a server that sets SO_REUSEADDR, as almost
+        all do, can listen there.
         """
         number, holder = hold_free_port()
         if holder is not None:
@@ -321,7 +346,7 @@ class Processes:
         shared: bool,
         is_as_defined: bool,
     ) -> Job:
-        """Start a command after its dependencies, which come first and may run already."""
+        """Start a command; start those of its dependencies that do not run before it."""
         *dependencies, command = commands
         if shared or self._shared is not None:
             stack = self._sharing().stack_for(command, shared=shared, is_as_defined=is_as_defined)
@@ -337,7 +362,7 @@ class Processes:
         return self._started(command, timeout)
 
     def _started(self, command: Command, timeout: float | None) -> Job:
-        """Start a command and return when it is ready; if that takes too long, stop it."""
+        """Start a command and return when it is ready; if it does not become ready, stop it."""
         job = self._entered().start_soon(command)
         self._on_use(job)
         try:

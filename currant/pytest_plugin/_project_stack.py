@@ -25,7 +25,7 @@ __all__ = ["ProjectStack"]
 __tracebackhide__ = True  # pytest leaves these frames out
 
 TIME_TO_END = 10.0
-"""Seconds that a stack has to end if nothing runs any more."""
+"""Seconds that a stack has to end once nothing runs in it."""
 
 
 class ProjectStack:
@@ -39,7 +39,7 @@ class ProjectStack:
     def __init__(self, folder: str, files: Sequence[str]) -> None:
         self._folder = folder
         self._files = files
-        self._log: Path | None = None  # also of a stack that has ended
+        self._log: Path | None = None  # remembered when the stack has ended
 
     @cached_property
     def _paths(self) -> StackPaths:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Reports", "show_processes"]
 
 PROCESS = "process "
-"""How the titles of sections begin, and the names of properties in JUnit XML."""
+"""What the titles of sections, and the names of properties in JUnit XML, begin with."""
 
 DEATHS = "currant"
 """The title of the section, and the name of the property, about processes that have died."""
@@ -50,7 +50,7 @@ class Reports:
 
     @contextmanager
     def telling_of(self, processes: Processes) -> Generator[None]:
-        """Tell of these processes until the end of the block, and in the report of that end."""
+        """Report on these processes until the block ends, and in the phase in which it ends."""
         self._open.append(processes)
         try:
             yield
@@ -136,7 +136,7 @@ class Reports:
 
 
 def show_processes(reporter: pytest.TerminalReporter) -> None:
-    """Write the sections of the tests that have not failed, also of those that workers have run."""
+    """Write the sections of the tests that have not failed, in this process or in a worker."""
     reports = [
         report
         for report in reporter.getreports("")  # phases that have passed and are not counted

@@ -38,7 +38,7 @@ LONGEST_NAME = 200
 
 
 class _Session:
-    """The part of a run that all fixtures share; made by the first of them.
+    """What all fixtures of a run share; the first fixture makes it.
 
     Args:
         config: pytest's.

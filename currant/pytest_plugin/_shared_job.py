@@ -1,7 +1,7 @@
 """`SharedJob`: a process that several workers of pytest, or several runs, use.
 
-It runs in a stack: in that of the keeper of this run, or in that of the project.  A `SharedJob` is
-a `Job`, so a fixture need not know which of the two it returns.  But a call that would disturb the
+It runs in a stack: that of the keeper of this run, or that of the project.  A `SharedJob` is a
+`Job`, so a fixture need not know whether its process is shared.  But a call that would disturb the
 other users raises an error.
 """
 
@@ -41,12 +41,12 @@ __tracebackhide__ = True  # pytest leaves these frames out
 T = TypeVar("T")
 
 TAIL_LINES = 20
-"""As many as `Job.tail` of other processes has."""
+"""As many lines as `Job.tail` of a process that is not shared."""
 
 TIME_TO_END = 10.0
 """Seconds to wait for the message about a process that has just exited.
 
-The stack first stops the processes that it has left behind.
+The stack first stops the processes that the exited one has left behind.
 """
 
 
@@ -66,10 +66,10 @@ def _reads_all(call: str) -> Any:  # noqa: ANN401 - the same
 
 
 class SharedJob(Job):
-    """A process that others use, too; does what does not disturb them.
+    """A process that others use, too; refuses what would disturb them.
 
-    `kill`, `restart`, `send_signal`, `send` and `close_stdin` raise a `CommandError`, and so do the
-    methods that read the output from its start.
+    `kill`, `restart`, `send_signal`, `send`, `close_stdin` and `resize` raise a `CommandError`, and
+    so does whatever reads all output, such as `expect`.
 
     Args:
         stack: where the process runs.
@@ -83,7 +83,7 @@ class SharedJob(Job):
         self._stack = stack
         self._command = command
         self._portal = portal
-        self._pid: int | None = None  # of the process that has not died yet
+        self._pid: int | None = None  # of the process whose death is to be noted
         self._began_at: float | None = None
         self._exit: Exit | None = None
         self._deaths: list[str] = []
@@ -120,7 +120,7 @@ class SharedJob(Job):
 
     @property
     def attempts(self) -> int:
-        """How often the command was started."""
+        """How often the command was started; 1 if the stack has ended."""
         return self.restarts + 1
 
     @property
@@ -139,7 +139,7 @@ class SharedJob(Job):
 
     @property
     def restarts(self) -> int:
-        """How often the command has been started again."""
+        """How often the command has been started again; 0 if the stack has ended."""
         info = self._info()
         return 0 if info is None else info.restarts
 
@@ -189,7 +189,7 @@ class SharedJob(Job):
 
         Raises:
             CurrantError: the process has ended before it was ready, or the stack has ended.
-            TimeoutError: the time is over.
+            TimeoutError: the time is over; the process goes on.
         """
         wait = self._client.wait
         self._check(self._within(timeout, "ready", lambda: wait([self.name], until="ready")))
@@ -225,22 +225,22 @@ class SharedJob(Job):
         return refused
 
     def take_deaths(self) -> list[str]:
-        """Return how the process has died since the last call; mostly nothing.
+        """Return each death of the process since the last call, as a text.
 
-        An end that was asked for is no death, nor is the success of a command without a probe.
+        See `is_death`.  An exit that somebody asked for is no death.
         """
         self._note_death()
         deaths, self._deaths = self._deaths, []
         return deaths
 
     def forget(self) -> None:
-        """Do not note later deaths."""
+        """Note no more deaths."""
         self._pid = None
 
     def _note_death(self) -> bool:
         """Note how the process has ended if it has, and return whether it has.
 
-        A look at ``/proc`` is enough as long as it runs.
+        While the process runs, this makes no request to the stack.
         """
         pid = self._pid
         if pid is None or not has_gone(pid):
@@ -264,7 +264,7 @@ class SharedJob(Job):
         return self._stack.client
 
     def _watch(self, info: CommandInfo | None) -> None:
-        """Note the death of the present process from now on, unless it is on another host."""
+        """From now on, note the death of the process that runs, unless it is on another host."""
         is_here = info is not None and info.host is None
         self._pid = info.pid if info is not None and is_here else None
         self._began_at = None if info is None else info.started_at

@@ -1,6 +1,6 @@
 """`SharedProcesses`: the processes of a fixture that run in a stack, with other users.
 
-The rest of the package imports the modules of stacks only if a test shares a process: that takes
+The modules of stacks are imported only if a test shares a process, because their import takes
 longer than the start of a process.
 """
 
@@ -28,7 +28,7 @@ __tracebackhide__ = True  # pytest leaves these frames out
 
 
 class SharedProcesses:
-    """The processes of `session_processes` that are not of this worker alone.
+    """The processes of `session_processes` that others use, too.
 
     Args:
         folder: the folder that all workers share.
@@ -65,7 +65,7 @@ class SharedProcesses:
     def stack_for(
         self, command: Command, *, shared: bool, is_as_defined: bool
     ) -> SharedStack | None:
-        """Return the stack that runs a command; None: this worker has a process of its own.
+        """Return the stack that is to run a command; None: this worker runs it for itself.
 
         Args:
             command: the command.
@@ -109,7 +109,15 @@ class SharedProcesses:
         return self.begin(job, timeout)
 
     def begin(self, job: SharedJob, timeout: float) -> SharedJob:
-        """Start a process unless it runs, and return it when it is ready."""
+        """Start a process unless it runs, and return it when it is ready.
+
+        Args:
+            job: the process.
+            timeout: seconds to wait.
+
+        Raises:
+            CurrantError, TimeoutError: as by `SharedJob.begin`.
+        """
         self._on_use(job)
         job.begin(timeout)
         return job
@@ -128,7 +136,7 @@ class SharedProcesses:
         return None if job is None else job.log
 
     def close(self) -> None:
-        """Use the processes no longer; the last user of the keeper stops those that it runs."""
+        """Stop using the processes; the last user stops those of the keeper."""
         self._last_deaths = list(self.take_deaths())
         for job in self.jobs.values():
             job.forget()

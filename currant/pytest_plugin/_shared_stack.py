@@ -23,7 +23,7 @@ class SharedStack(Protocol):
         ...
 
     def open(self, commands: Sequence[Command], timeout: float) -> Command:
-        """Start the stack unless it runs, and see that it knows a command.
+        """Start the stack unless it runs, and make sure that it knows a command.
 
         Args:
             commands: the dependencies of the command, and last the command.
