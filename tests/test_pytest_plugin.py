@@ -325,6 +325,22 @@ def test_dependencies_start_first_and_once(processes):
     assert processes["db"].pid == pid
 
 
+def test_dependencies_that_have_ended_start_again(processes):
+    def stop_for_a_moment(name):
+        with processes.stopped(name):
+            pass
+
+    processes.start("api")
+    for start_again in (processes.ensure, stop_for_a_moment):
+        pid = processes["db"].pid
+        die(processes["api"])
+        die(processes["db"])
+        start_again("api")
+        assert processes["api"].is_ready
+        assert processes["db"].is_ready
+        assert processes["db"].pid != pid
+
+
 def test_any_other_text_is_a_command(processes):
     assert processes.start("sleep 9999").state == "running"
 

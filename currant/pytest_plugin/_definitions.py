@@ -42,8 +42,9 @@ class Definitions:
         """
         commands = self.find(name, {})
         if commands is None:
-            known = [] if self._config is None else [each.name for each in self._config.commands]
-            problem = "in currant.toml" if known else "given, and there is no currant.toml"
+            config = self._config
+            known = [] if config is None else [each.name for each in config.commands]
+            problem = "given, and there is no currant.toml" if config is None else "in currant.toml"
             raise UnknownNameError(name, known, f"there is no command {name!r} {problem}")
         return commands
 

@@ -201,8 +201,9 @@ class Processes:
             named = [command_with(command, {"name": name})]
             return self._start_in_order(named, timeout, shared=shared, is_as_defined=False)
         if self._has_ended(job):
-            again = job.command if command is None else command
-            return self._started(command_with(again, {"name": name}), timeout)
+            again = command_with(job.command if command is None else command, {"name": name})
+            self._restart_dependencies(again)
+            return self._started(again, timeout)
         self._on_use(job)
         job.ready(timeout=self._seconds(timeout))
         return job
@@ -227,6 +228,7 @@ class Processes:
         try:
             yield
         finally:
+            self._restart_dependencies(stopped.command)
             self._started(stopped.command, None)
 
     @_without_traceback
@@ -361,6 +363,14 @@ class Processes:
                 self._on_use(runner.start_soon(needed))
         return self._started(command, timeout)
 
+    def _restart_dependencies(self, command: Command) -> None:
+        """Start the dependencies again that have ended, but for work that is done."""
+        for name in command.after:
+            job = self.jobs.get(name)
+            if job is not None and self._has_ended(job) and not _is_done(job):
+                self._restart_dependencies(job.command)
+                self._on_use(self._entered().start_soon(job.command))
+
     def _started(self, command: Command, timeout: float | None) -> Job:
         """Start a command and return when it is ready; if it does not become ready, stop it."""
         job = self._entered().start_soon(command)
@@ -409,3 +419,8 @@ class Processes:
 def _check_new(name: str, jobs: Mapping[str, Job]) -> None:
     if name in jobs:
         raise DuplicateNameError(name)
+
+
+def _is_done(job: Job) -> bool:
+    """Return whether a process that has ended has succeeded, and is no server."""
+    return job.command.ready is None and job.result is not None and job.result.status == "succeeded"
