@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from threading import Barrier, Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
 
 from currant import Command, Result, blocking
-from currant.blocking._callers import Callers
+from currant.blocking._callers import Callers, _ThreadLife
 from currant.testing import FakeLauncher, Script
 from tests.programs import Programs
 from tests.test_forks import exit_code, fork
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from currant import BatchMessage
+    from currant.blocking._caller import Caller
     from tests.lifeline import Lifeline
 
 Loop = dict[str, Any]
@@ -339,6 +340,24 @@ def test_an_event_loop_that_is_stopped_ends_the_block(loop: Loop) -> None:
         running.call_soon_threadsafe(running.stop)
         runner["sleep"].wait()
     assert runner.results["sleep"].status == "stopped"
+
+
+def test_a_fork_does_not_end_the_callers_of_threads() -> None:
+    """It would wait for a lock of the event loop, which another thread held at the fork."""
+    aborted: list[str] = []
+
+    class Noted:
+        def abort(self) -> None:
+            aborted.append("aborted")
+
+    def drop() -> None:
+        lives.clear()
+        assert not aborted
+
+    lives = [_ThreadLife(cast("Caller", Noted()))]
+    assert exit_code(fork(drop)) == 0
+    lives.clear()
+    assert aborted
 
 
 def test_a_fork_can_make_no_call(loop: Loop) -> None:

@@ -161,6 +161,25 @@ def test_report_in_a_fork_does_not_wait_for_processes(pytester: pytest.Pytester)
     assert outcome.code == 0, outcome.text
 
 
+def test_fork_that_leaves_its_test_ends(pytester: pytest.Pytester) -> None:
+    """It has no event loop to wait for, and ends as it does without processes."""
+    pytester.makepyfile("""
+        import os
+        from servers import server
+
+        def test_it(processes, session_processes):
+            session_processes.start(server("wide"))
+            processes.start(server("mine"))
+            child = os.fork()
+            assert child, "This is the fork."
+            status = os.waitpid(child, 0)[1]
+            assert os.waitstatus_to_exitcode(status) == 1  # a test has failed
+            assert processes["mine"].is_ready
+    """)
+    outcome = outcome_of(pytester)
+    assert outcome.code == 0, outcome.text
+
+
 ISOLATED = """
 import os
 import pytest

@@ -240,6 +240,7 @@ STRICT = {
     "test_kills_it": "failed",
     "test_teardown": "error",
     "test_setup": "failed",
+    "test_skips": "failed",
     "test_restarts": "failed",
 }
 """How some of them end if the death of a session's process fails the test."""

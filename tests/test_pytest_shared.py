@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant.blocking import Job
+from currant.pytest_plugin._keeper_files import folder_locked
 from currant.pytest_plugin._shared_job import SharedJob
 from tests.ports import free_port
 from tests.system import needs_proc
+from tests.test_forks import exit_code, fork
 from tests.waiting import LIMIT, is_alive
 
 if TYPE_CHECKING:
@@ -658,3 +661,20 @@ def test_command_that_cannot_be_kept_has_a_clear_error(
         ["E *RequestError: 'currant start -d redis' has failed:", "E *no such folder*"]
     )
     result.stdout.no_fnmatch_line("left running*")
+
+
+def test_a_fork_does_not_hold_the_lock_of_a_folder(tmp_path: Path) -> None:
+    """Otherwise a process that a test has forked would hold up the next start of a process."""
+    reader, writer = os.pipe()
+
+    def live_on() -> None:
+        os.close(writer)
+        os.read(reader, 1)
+
+    with folder_locked(tmp_path):
+        child = fork(live_on)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # as soon as the fork runs
+    for fd in (folder, reader, writer):
+        os.close(fd)
+    assert exit_code(child) == 0

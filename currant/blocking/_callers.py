@@ -36,9 +36,11 @@ class _ThreadLife:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+        self._process = os.getpid()
 
     def __del__(self) -> None:
-        self._caller.abort()
+        if os.getpid() == self._process:  # A fork has none of the other threads, and no event loop.
+            self._caller.abort()
 
 
 class Callers:

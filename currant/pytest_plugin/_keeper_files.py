@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from currant._system.forks import close_in_forks, no_fork
 from currant._values.errors import CommandError
 from currant._values.file_name import as_file_name
 
@@ -190,12 +191,33 @@ class Users:
 @contextmanager
 def folder_locked(folder: str | Path) -> Generator[None]:
     """Let only one process at a time run the block for a folder; wait for the others."""
-    fd = os.open(folder, os.O_RDONLY)
+    opened = _OpenFolder(folder)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        assert opened.fd is not None
+        fcntl.flock(opened.fd, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        opened.close()
+
+
+class _OpenFolder:
+    """An open folder, which a fork of this program does not hold open and so not locked."""
+
+    def __init__(self, folder: str | Path) -> None:
+        with no_fork:
+            self.fd: int | None = os.open(folder, os.O_RDONLY)
+            close_in_forks(self)
+
+    def close(self) -> None:
+        """Close the folder."""
+        with no_fork:
+            self.close_in_fork()
+
+    def close_in_fork(self) -> None:
+        """Close the folder in a fork."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
 
 def variables_for_others() -> dict[str, str]:

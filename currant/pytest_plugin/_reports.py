@@ -110,7 +110,7 @@ class Reports:
             return
         text = "\n".join(texts)
         item.user_properties += [(DEATHS, each) for each in texts]
-        if is_wrong and report.passed and not hasattr(report, "wasxfail"):
+        if is_wrong and not report.failed and not hasattr(report, "wasxfail"):
             report.outcome = "failed"
             report.longrepr = text
         else:

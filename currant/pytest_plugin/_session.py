@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from currant._values.errors import CurrantError
 from currant.pytest_plugin._definitions import Definitions
+from currant.pytest_plugin._event_loop import EventLoop
 from currant.pytest_plugin._processes import Processes
 from currant.pytest_plugin._reports import Reports
 from currant.pytest_plugin._settings import KEEPING, settings_of
@@ -22,7 +22,6 @@ from currant.pytest_plugin._shared_processes import SharedProcesses
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from anyio.from_thread import BlockingPortal
 
 __all__ = ["opened", "start_marked"]
 
@@ -50,8 +49,8 @@ class _Session:
         self.definitions = Definitions(self.settings.files, config.rootpath)
         self.reports = Reports(self.settings.strict, self.settings.show)
         config.pluginmanager.register(self.reports, "currant reports")
-        self._resources = ExitStack()
-        self.portal: BlockingPortal = self._resources.enter_context(start_blocking_portal())
+        self._loop = EventLoop()
+        self.portal = self._loop.portal
         self._open: list[Processes] = []
         config.add_cleanup(self._close)
 
@@ -69,9 +68,10 @@ class _Session:
             self._open.remove(processes)
 
     def _close(self) -> None:
-        with self._resources:  # the event loop last
+        with ExitStack() as resources:
+            resources.callback(self._loop.close)  # last
             for processes in self._open:
-                self._resources.enter_context(processes)
+                resources.enter_context(processes)
 
     def logs(self, request: pytest.FixtureRequest, scope: str, folder: Path) -> Path:
         """Return where the files with the output are."""
