@@ -405,6 +405,17 @@ def test_commands_come_from_the_configuration(pytester: pytest.Pytester) -> None
     assert outcome.code == 0, outcome.text
 
 
+def test_modules_may_be_imported_again(pytester: pytest.Pytester) -> None:
+    """The fixture `pytester` takes back the imports of its test."""
+    pytester.makeconftest('pytest_plugins = "pytester"')
+    pytester.makepyfile("""
+        def test_first(pytester, processes): processes.start("sleep 9999")
+        def test_then(processes): processes.start("sleep 9999")
+    """)
+    outcome = outcome_of(pytester)
+    assert outcome.code == 0, outcome.text
+
+
 def test_errors_of_markers_name_what_is_wrong(pytester: pytest.Pytester) -> None:
     """Each is an error of its test, without the frames of the plugin."""
     pytester.path.joinpath("currant.toml").write_text(CONFIG)

@@ -124,7 +124,7 @@ def test_failure_shows_the_processes_that_the_test_has_used(pytester: pytest.Pyt
 
 DEATHS = """
 import pytest
-from currant import Command, ready
+from currant import Command, NotReadyError, ready
 from servers import die, server
 
 
@@ -206,6 +206,8 @@ def test_exit_code(processes):
 
 def test_what_is_no_death(processes, session_processes):
     processes.start("true").wait()
+    with pytest.raises(NotReadyError):
+        session_processes.start("false", ready=ready.line("never"))
     job = session_processes.ensure("database")
     job.kill()
     job.wait()

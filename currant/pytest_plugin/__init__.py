@@ -32,6 +32,9 @@ __all__ = ["Processes"]
 
 MARKER = "processes"
 
+FIXTURES = {"processes", "module_processes", "session_processes", "_marked_processes"}
+"""The fixtures with which all others begin."""
+
 
 def __getattr__(name: str) -> object:
     """Import `Processes` when it is first used.
@@ -59,12 +62,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Keeping(config), KEEPING)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the tests with the marker a fixture that starts the processes."""
+    used = set[str]()
     for item in items:
         fixtures: list[str] | None = getattr(item, "fixturenames", None)
-        if fixtures is not None and item.get_closest_marker(MARKER) is not None:
-            fixtures.insert(0, "_marked_processes")
+        if fixtures is not None:
+            if item.get_closest_marker(MARKER) is not None:
+                fixtures.insert(0, "_marked_processes")
+            used.update(fixtures)
+    if "pytester" in used and used & FIXTURES:
+        # That fixture takes back the imports of its test, so all must be there before.
+        from currant.pytest_plugin._session import session_of
+
+        session_of(config)
 
 
 def pytest_terminal_summary(

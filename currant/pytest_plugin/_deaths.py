@@ -59,6 +59,12 @@ class Deaths:
         with self._change:
             self._change.wait_for(lambda: self._attempts.get(name, 0) >= attempt, TIME_TO_TELL)
 
+    def forget(self, name: str) -> None:
+        """Leave out the ends of a process so far: its start has failed, and the caller knows."""
+        with self._change:
+            self._change.wait_for(lambda: name not in self._running, TIME_TO_TELL)
+            self._noted = [end for end in self._noted if end.command != name]
+
     def take(self) -> list[Exited]:
         """Return the ends since the last call; wait for the message if a process is ending."""
         with self._change:

@@ -12,7 +12,7 @@ from currant._process.shared_guard import shared_guard
 from currant._run import run_process
 from currant._system.free_port import hold_free_port
 from currant._values.command import command_with
-from currant._values.errors import CommandError, CurrantError, DuplicateNameError
+from currant._values.errors import CommandError, CurrantError, DuplicateNameError, LaunchError
 from currant._values.file_name import as_file_name
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.blocking import Runner
@@ -377,9 +377,12 @@ class Processes:
         self._on_use(job)
         try:
             job.up(timeout=self._seconds(timeout))
-        except (CurrantError, TimeoutError):
+        except (CurrantError, TimeoutError) as error:
             job.kill("it was not ready in time")
             job.wait()
+            if not isinstance(error, LaunchError):
+                self._deaths.wait_for_start(job.name, job.attempts)
+                self._deaths.forget(job.name)
             raise
         self._deaths.wait_for_start(job.name, job.attempts)
         return job

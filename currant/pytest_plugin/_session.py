@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-__all__ = ["opened", "start_marked"]
+__all__ = ["opened", "session_of", "start_marked"]
 
 FIXTURES = {
     "session": "session_processes",
@@ -31,6 +31,9 @@ FIXTURES = {
     "function": "processes",
 }
 """The fixture of each scope."""
+
+SESSION = "currant session"
+"""The name under which pytest holds what all fixtures share."""
 
 LONGEST_NAME = 200
 """Characters of a folder's name before the hash; file systems allow 255 bytes."""
@@ -107,19 +110,19 @@ def _folder_name(test: str) -> str:
     return name if name == test else f"{name}-{sha256(test.encode()).hexdigest()[:8]}"
 
 
-_SESSION = pytest.StashKey[_Session]()
-
-
-def _session_of(config: pytest.Config) -> _Session:
-    if _SESSION not in config.stash:
-        config.stash[_SESSION] = _Session(config)
-    return config.stash[_SESSION]
+def session_of(config: pytest.Config) -> _Session:
+    """Return what all fixtures of a run share; the first call makes it."""
+    session: _Session | None = config.pluginmanager.get_plugin(SESSION)
+    if session is None:
+        session = _Session(config)
+        config.pluginmanager.register(session, SESSION)
+    return session
 
 
 @contextmanager
 def opened(request: pytest.FixtureRequest, scope: str) -> Generator[Processes]:
     """Return the `Processes` of a fixture; stop all processes at the end of the block."""
-    session = _session_of(request.config)
+    session = session_of(request.config)
     shared: SharedProcesses | None = None
     if scope == "function":
         folder: Path = request.getfixturevalue("tmp_path") / "processes"
