@@ -221,7 +221,7 @@ def _settled(find: Callable[[], T]) -> T:
 
 
 @pytest.fixture(scope="session")
-def processes() -> Processes | None:
+def processes_of_run() -> Processes | None:
     """Return the finder of leftover processes; None on a system without ``/proc``."""
     return Processes() if os.path.exists("/proc/loadavg") else None
 
@@ -234,12 +234,14 @@ def libuv_signal_pipe() -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_over(processes: Processes | None, libuv_signal_pipe: None) -> Iterator[None]:
+def nothing_left_over(
+    processes_of_run: Processes | None, libuv_signal_pipe: None
+) -> Iterator[None]:
     """Fail a test that leaves a process or an open file behind; kill the process."""
     files = _open_files()
     yield
     problems = []
-    if processes is not None and (left := _settled(processes.left)):
+    if processes_of_run is not None and (left := _settled(processes_of_run.left)):
         problems += [f"process left: {process}" for process in left.values()]
         for pid in left:
             _kill(pid)
