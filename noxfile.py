@@ -97,7 +97,8 @@ def lowest(session: nox.Session) -> None:
         f"{suites}/bin/python", "-m", "pip", "install", "-q", "-e", ".[cli]", *old, external=True
     )
     env = {"CURRANT_SUITE_PYTHON": f"{suites}/bin/python"}
-    session.run("python", "-m", "pytest", "--backend=asyncio", *PLUGIN_TESTS, env=env)
+    several = f"--numprocesses={WORKERS}"
+    session.run("python", "-m", "pytest", "--backend=asyncio", several, *PLUGIN_TESTS, env=env)
 
 
 @nox.session(python=NEWER_PYTHON)

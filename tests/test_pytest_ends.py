@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
+pytestmark = pytest.mark.slow  # Each test starts Python several times.
+
 INTERRUPTED = """
 import os
 import pytest

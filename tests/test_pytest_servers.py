@@ -11,6 +11,8 @@ from tests.suites import outcome_of, write_servers
 
 pytest_plugins = ["pytester"]
 
+pytestmark = pytest.mark.slow  # Each test starts Python several times.
+
 WORKERS = """
 import pytest
 from currant import ready
