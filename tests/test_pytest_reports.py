@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
+pytestmark = pytest.mark.slow  # Each test starts Python several times.
+
 FAILURES = """
 import pytest
 from servers import server
