@@ -731,6 +731,33 @@ def test_server_that_would_accept_the_connection_counts(
         assert relation_of(other_servers, asked, port) == "own"
 
 
+TAKES = """
+import socket, sys
+giver = socket.socket(socket.AF_UNIX)
+giver.connect(sys.argv[1])
+print("ready", flush=True)
+socket.recv_fds(giver, 1, 1)
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_proc
+def test_server_that_is_handed_over_counts(start: Start, tmp_path: Path) -> None:
+    """The search remembers the process that had the socket before, and must not stop there."""
+    with socket.socket(socket.AF_UNIX) as meeting, socket.create_server(("127.0.0.1", 0)) as server:
+        meeting.bind(str(tmp_path / "s"))
+        meeting.listen()
+        leader = start(sys.executable, "-c", TAKES, str(tmp_path / "s"))
+        servers, port = servers_of(leader), server.getsockname()[1]
+        assert relation_of(servers, "127.0.0.1", port) not in ("own", None)
+        with meeting.accept()[0] as taker:
+            socket.send_fds(taker, [b"x"], [server.fileno()])
+            assert leader.stdout is not None
+            assert leader.stdout.readline() == b"taken\n"
+        assert relation_of(servers, "127.0.0.1", port) == "own"
+
+
 @needs_proc
 @pytest.mark.parametrize(("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1")])
 def test_server_at_all_addresses_counts(start: Start, host: str, asked: str) -> None:
