@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant.blocking import Job
-from currant.pytest_plugin._keeper_files import folder_locked
 from currant.pytest_plugin._shared_job import SharedJob
+from currant.pytest_plugin._shared_stack import folder_locked
 from tests.ports import free_port
 from tests.system import needs_proc
 from tests.test_forks import exit_code, fork

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant._first_use import imported as _imported
-from currant.pytest_plugin._settings import KEEPING, add_settings, settings_of
+from currant.pytest_plugin._settings import FIXTURES, KEEPING, MARKER, add_settings, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from currant.pytest_plugin._processes import Processes
 
 __all__ = ["Processes"]
-
-MARKER = "processes"
-
-FIXTURES = {"processes", "module_processes", "session_processes", "_marked_processes"}
-"""The fixtures with which all others begin."""
 
 
 def __getattr__(name: str) -> object:
@@ -71,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker(MARKER) is not None:
                 fixtures.insert(0, "_marked_processes")
             used.update(fixtures)
-    if "pytester" in used and used & FIXTURES:
+    if "pytester" in used and used & {*FIXTURES.values(), "_marked_processes"}:
         # That fixture takes back the imports of its test, so all must be there before.
         from currant.pytest_plugin._session import session_of
 

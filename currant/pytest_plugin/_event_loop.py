@@ -1,14 +1,24 @@
-"""`EventLoop`: the event loop of a test run, in a thread."""
+"""The event loop of a test run, in a thread, and calls into it."""
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio.from_thread import BlockingPortal
 
 from currant.blocking._background import Background
+from currant.blocking._waiting import LOOK_AGAIN
 
-__all__ = ["EventLoop"]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["EventLoop", "call"]
+
+__tracebackhide__ = True  # pytest leaves these frames out
+
+T = TypeVar("T")
 
 
 class EventLoop:
@@ -40,3 +50,14 @@ class EventLoop:
         if not self.is_in_fork:
             self.portal.start_task_soon(self.portal.stop)
             self._background.wait_for_end()
+
+
+def call(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
+    """Await a function in the event loop, and return what it returns; Ctrl-C cancels it there."""
+    running = portal.start_task_soon(function)
+    try:
+        while not running.done():
+            wait([running], LOOK_AGAIN)
+        return running.result()
+    finally:
+        running.cancel()  # This changes nothing if it has ended.

@@ -14,16 +14,15 @@ import fcntl
 import os
 import pickle
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from currant._system.forks import close_in_forks, no_fork
 from currant._values.errors import CommandError
 from currant._values.file_name import as_file_name
+from currant.pytest_plugin._shared_stack import variables_for_others
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from currant._values.command import Command
@@ -33,8 +32,6 @@ __all__ = [
     "Definition",
     "KeeperFiles",
     "Users",
-    "folder_locked",
-    "variables_for_others",
 ]
 
 LISTENING = b"listening\n"
@@ -186,40 +183,3 @@ class Users:
         """Wait until there is no user; no process can `join` before this one has ended."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.lockf(fd, fcntl.LOCK_EX)
-
-
-@contextmanager
-def folder_locked(folder: str | Path) -> Generator[None]:
-    """Let only one process at a time run the block for a folder; wait for the others."""
-    opened = _OpenFolder(folder)
-    try:
-        assert opened.fd is not None
-        fcntl.flock(opened.fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        opened.close()
-
-
-class _OpenFolder:
-    """An open folder, which a fork of this program does not hold open and so not locked."""
-
-    def __init__(self, folder: str | Path) -> None:
-        with no_fork:
-            self.fd: int | None = os.open(folder, os.O_RDONLY)
-            close_in_forks(self)
-
-    def close(self) -> None:
-        """Close the folder."""
-        with no_fork:
-            self.close_in_fork()
-
-    def close_in_fork(self) -> None:
-        """Close the folder in a fork."""
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
-
-
-def variables_for_others() -> dict[str, str]:
-    """Return the variables for a process that several workers use, without those of pytest."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from currant._values.errors import CommandError
 from currant._values.file_name import as_file_name
+from currant.pytest_plugin._event_loop import call
 from currant.pytest_plugin._keeper_files import (
     LISTENING,
     KeeperFiles,
-    folder_locked,
-    variables_for_others,
 )
+from currant.pytest_plugin._shared_stack import folder_locked, variables_for_others
 from currant.stack import StackClient, StackError
 from currant.stack._folder import StackPaths, runtime_folder
 
@@ -98,7 +98,7 @@ class KeeperStack:
         with folder_locked(self._files.folder):
             if self._files.users.is_alone():
                 with suppress(StackError):  # It has been killed.
-                    self._portal.call(self.client.down)
+                    call(self._portal, self.client.down)
             self._files.users.leave()
 
     async def has_ended(self) -> bool:

@@ -16,8 +16,8 @@ from currant._values.errors import CommandError, CurrantError, DuplicateNameErro
 from currant._values.file_name import as_file_name
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.blocking import Runner
-from currant.pytest_plugin._calls import call
 from currant.pytest_plugin._deaths import TIME_TO_TELL, Deaths, is_death
+from currant.pytest_plugin._event_loop import call
 from currant.pytest_plugin._log import Log
 from currant.sinks._threaded import receive_available
 
@@ -99,7 +99,7 @@ class Processes:
         self._resources = ExitStack()
         self._log = Log(logs)
         # A guard for each test would cost a third of the start and the stop.
-        guard = portal.call(shared_guard, ShutdownLimits().guard_exit)
+        guard = call(portal, lambda: shared_guard(ShutdownLimits().guard_exit))
         self._runner = Runner(
             on_exit="stop",
             grace=grace,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant.pytest_plugin._keeper_files import folder_locked, variables_for_others
+from currant.pytest_plugin._shared_stack import folder_locked, variables_for_others
 from currant.stack import RequestError, StackClient, StackError
 from currant.stack._folder import StackPaths, runtime_folder
 

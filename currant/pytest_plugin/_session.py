@@ -16,7 +16,7 @@ from currant.pytest_plugin._definitions import Definitions
 from currant.pytest_plugin._event_loop import EventLoop
 from currant.pytest_plugin._processes import Processes
 from currant.pytest_plugin._reports import Reports
-from currant.pytest_plugin._settings import KEEPING, settings_of
+from currant.pytest_plugin._settings import FIXTURES, KEEPING, MARKER, settings_of
 from currant.pytest_plugin._shared_processes import SharedProcesses
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["opened", "session_of", "start_marked"]
-
-FIXTURES = {
-    "session": "session_processes",
-    "module": "module_processes",
-    "function": "processes",
-}
-"""The fixture of each scope."""
 
 SESSION = "currant session"
 """The name under which pytest holds what all fixtures share."""
@@ -148,7 +141,7 @@ def opened(request: pytest.FixtureRequest, scope: str) -> Generator[Processes]:
 
 def start_marked(request: pytest.FixtureRequest) -> None:
     """Start the commands that the markers of a test name, unless they run."""
-    for marker in reversed(list(request.node.iter_markers("processes"))):  # the module's first
+    for marker in reversed(list(request.node.iter_markers(MARKER))):  # the module's first
         scope = marker.kwargs.get("scope", "session")
         if scope not in FIXTURES or marker.kwargs.keys() - {"scope"}:
             form = "processes(*names, scope='session'), or the scope 'module' or 'function'"

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["KEEPING", "Settings", "add_settings", "settings_of"]
+__all__ = ["FIXTURES", "KEEPING", "MARKER", "Settings", "add_settings", "settings_of"]
+
+MARKER = "processes"
+
+FIXTURES = {
+    "session": "session_processes",
+    "module": "module_processes",
+    "function": "processes",
+}
+"""The fixture of each scope; all other fixtures begin with one of them."""
 
 KEEPING = "currant keeping"
 """The name of the plugin that has the hooks for ``--currant-keep``."""

@@ -18,8 +18,8 @@ from currant._values.lines import Line
 from currant._values.messages import Exited
 from currant._values.results import Result, Status
 from currant.blocking import Job
-from currant.pytest_plugin._calls import call
 from currant.pytest_plugin._deaths import TIME_TO_TELL, has_gone, is_death
+from currant.pytest_plugin._event_loop import call
 from currant.stack import RequestError, StackError
 
 if TYPE_CHECKING:
