@@ -13,7 +13,6 @@ from anyio import fail_after
 from currant import (
     Command,
     CommandError,
-    LocalLauncher,
     RestartPolicy,
     Runner,
     UnresponsiveError,
@@ -21,10 +20,8 @@ from currant import (
 )
 from currant._supervisor.health import _Target
 from currant.testing import FakeLauncher, Script
-from tests.agents import over_pipe
-from tests.hosts import piped_hosts
 from tests.lifeline import Gate
-from tests.system import needs_proc
+from tests.probing import OFTEN, WHERES
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
@@ -37,16 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-OFTEN = 0.01
-"""Seconds between two checks."""
-
 NUMBER: Any = 3
-
-WHERES: list[Any] = [
-    pytest.param(LocalLauncher, id="here"),
-    pytest.param(over_pipe, id="on a host", marks=needs_proc),
-    pytest.param(lambda: piped_hosts("a"), id="on one of many", marks=needs_proc),
-]
 
 
 @pytest.fixture

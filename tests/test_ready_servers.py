@@ -30,9 +30,9 @@ from currant._process.exchange import exchange
 from currant._process.local import LocalProcess
 from currant.ready._http_check import body_of
 from tests.agents import over_pipe
-from tests.hosts import piped_hosts
 from tests.https import HTTPS_SERVER, make_certificates
 from tests.ports import free_port
+from tests.probing import OFTEN, WHERES
 from tests.pythons import OLDEST_AND_OWN, path_of
 from tests.system import needs_proc
 from tests.waiting import HOURS, LIMIT
@@ -49,19 +49,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-OFTEN = 0.01
-"""Seconds between two checks."""
-
 NUMBER: Any = 3
 TEXT: Any = "a"
 """Arguments of a wrong type."""
-
-WHERES: list[Any] = [
-    pytest.param(LocalLauncher, id="here"),
-    pytest.param(over_pipe, id="on a host", marks=needs_proc),
-    pytest.param(lambda: piped_hosts("a"), id="on one of many", marks=needs_proc),
-]
-"""Launchers for tests of probes that must work for other hosts, too."""
 
 
 @pytest.fixture
