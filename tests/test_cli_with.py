@@ -17,6 +17,7 @@ from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.clis import Run, Start
@@ -269,6 +270,15 @@ def test_server_that_cannot_share_a_held_port_is_told_why(run: Run) -> None:
         assert b"currant: a port of --port is held until the server binds to it" in ended.err
 
 
+@pytest.fixture
+def sigttou() -> Iterator[None]:
+    """Restore the action of SIGTTOU, which `currant with` ignores."""
+    previous = signal.getsignal(signal.SIGTTOU)
+    yield
+    signal.signal(signal.SIGTTOU, previous)
+
+
+@pytest.mark.usefixtures("sigttou")
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -15,13 +15,16 @@ from tests.waiting import is_alive
 pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Each test runs pytest.
 
 LEFTOVERS = """
-import asyncio, os, subprocess, sys, trio, pytest
+import asyncio, os, signal, subprocess, sys, trio, pytest
 
 def spawn(script):
     return os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", script)
 
 def test_file():
     os.pipe()
+
+def test_signal():
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 def test_child():
     print("pid", spawn("exec sleep 9999"))
@@ -90,9 +93,9 @@ def outcomes(
 
 @pytest.mark.skipif(not os.path.exists("/proc/loadavg"), reason="processes are found in /proc")
 def test_leftovers_fail_their_test_and_leftover_processes_are_killed(tmp_path: Path) -> None:
-    """The checks find a file, a child, a zombie, an escaped grandchild and a task."""
+    """The checks find a file, a signal, a child, a zombie, an escaped grandchild and a task."""
     found, text = outcomes(tmp_path, LEFTOVERS, "-p", "no:pytest_asyncio", time_to_settle=0.1)
-    names = ["file", "child", "zombie", "escaped"]
+    names = ["file", "signal", "child", "zombie", "escaped"]
     names += [f"task[{backend}]" for backend in ("asyncio", "uvloop", "trio")]
     assert found == dict.fromkeys(names, "ERROR"), text
     # pytest shows the output twice, once for the pass and once for the error; hence a set.
