@@ -274,7 +274,7 @@ def use_a_runner(interrupter: Interrupter, loop: Loop) -> blocking.Runner:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # There are hundreds of blocks.
-@pytest.mark.parametrize("gap", [None, 4])
+@pytest.mark.parametrize("gap", [None, pytest.param(4, marks=pytest.mark.backends("asyncio"))])
 def test_an_interrupt_at_any_step_leaves_nothing(gap: int | None, loop: Loop) -> None:
     """One interrupt, or two of them close to each other, end the block and the commands."""
     interrupter, first = Interrupter(), 0

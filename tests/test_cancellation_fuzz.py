@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from currant import BatchMessage
 
-CANCELLATIONS = 500
+CANCELLATIONS = 300
 """How many blocks must be hit by a cancellation, on each event loop."""
 
 PHASES = ("starting", "running", "restarting", "stopping")
@@ -56,7 +56,7 @@ PROGRAM_LIMIT = 60
 @pytest.mark.alone
 @pytest.mark.timeout(900)  # The program itself limits each of its many blocks.
 def test_cancellations_at_any_moment_leave_nothing(anyio_backend: object, tmp_path: Path) -> None:
-    """No process, file, task or warning is left of 500 blocks, for each way of cancelling."""
+    """No process, file, task or warning is left of 300 blocks, for each way of cancelling."""
     seed = os.environ.get("CURRANT_FUZZ_SEED") or str(random.SystemRandom().getrandbits(32))
     words = [json.dumps(anyio_backend), seed, str(tmp_path)]
     program = [sys.executable, "-X", "dev", "-W", "error", "-m", __name__]

@@ -739,9 +739,10 @@ async def test_endless_sink_does_not_hold_a_block_cancelled_on_entry() -> None:
     async def sink(messages: ObjectReceiveStream[BatchMessage]) -> None:
         await anyio.sleep_forever()
 
+    launcher = FakeLauncher(_limits=ShutdownLimits(sinks=0.05))
     with anyio.fail_after(30), anyio.CancelScope() as scope:
         scope.cancel()
-        async with Runner(["a"], sinks=[sink], launcher=FakeLauncher()):
+        async with Runner(["a"], sinks=[sink], launcher=launcher, grace=0.05):
             pass
     assert scope.cancelled_caught
 

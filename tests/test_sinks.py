@@ -36,6 +36,7 @@ from currant import (
     Exited,
     Failed,
     LaunchError,
+    LocalLauncher,
     Restarting,
     RestartPolicy,
     Runner,
@@ -807,8 +808,10 @@ async def test_hanging_sink_does_not_delay_a_cancellation_beyond_its_limit(
     sink: Sink, scope: str
 ) -> None:
     """A cancelled block, or a block in a cancelled scope, gives its sinks the same limit."""
+    launcher = LocalLauncher(_limits=ShutdownLimits(sinks=0.05))
+    commands = [FOREVER, "yes"]
     with finishes_within(LIMIT), anyio.CancelScope() as around:
-        async with Runner([FOREVER, "yes"], sinks=[sink], grace=0.2) as runner:
+        async with Runner(commands, sinks=[sink], launcher=launcher, grace=0.2) as runner:
             await runner.start(FOREVER)
             (around if scope == "around" else runner.cancel_scope).cancel()
             await anyio.sleep_forever()
