@@ -223,10 +223,50 @@ def test_plugin_costs_a_suite_without_processes_nothing(pytester: pytest.Pyteste
             assert request.fixturenames == ["request"]
             loaded = {name for name in sys.modules if name.startswith(("currant.", "anyio"))}
             loaded.remove("currant._first_use")  # the stub of the package
-            assert loaded == {"currant.pytest_plugin", "currant.pytest_plugin._settings"}
+            plugin = "currant.pytest_plugin"
+            assert loaded == {plugin, f"{plugin}._plain_imports", f"{plugin}._settings"}
     """)
     outcome = outcome_of(pytester)
     assert outcome.code == 0, outcome.text
+
+
+def test_modules_of_currant_are_imported_without_rewriting(pytester: pytest.Pytester) -> None:
+    """pytest rewrites the asserts of the suite, and only of those modules that load the plugin."""
+    pytester.makeconftest("from currant import Command, ready")
+    pytester.makepyfile("""
+        import sys
+
+        from currant.pytest_plugin import Processes
+
+        def test_it(processes):
+            processes.start("sleep 9999")
+            hook = "AssertionRewritingHook"
+            loaders = {name: type(module.__spec__.loader).__name__
+                       for name, module in sys.modules.items()
+                       if name.startswith("currant.") or name == __name__}
+            assert loaders.pop(__name__) == hook
+            assert len(loaders) > 50
+            assert {name for name, loader in loaders.items() if loader == hook} <= {
+                "currant._first_use", "currant.pytest_plugin",
+                "currant.pytest_plugin._plain_imports", "currant.pytest_plugin._settings",
+            }
+    """)
+    outcome = outcome_of(pytester)
+    assert outcome.code == 0, outcome.text
+
+
+def test_plugin_leaves_no_finder_of_modules(pytester: pytest.Pytester) -> None:
+    """After a run inside another program, Python imports as before."""
+    pytester.makepyfile(
+        test_it="def test_it(processes): processes.start('sleep 9999')",
+        program="""
+            import sys, pytest
+            before = list(sys.meta_path)
+            assert pytest.main(["-p", "currant", "-p", "no:cacheprovider", "test_it.py"]) == 0
+            assert sys.meta_path == before
+        """,
+    )
+    assert pytester.run(PYTHON, "program.py", timeout=LIMIT).ret == 0
 
 
 def test_plugin_is_loaded_by_its_entry_point_and_can_be_turned_off(

@@ -161,6 +161,14 @@ class Probe(ABC):
         for what, value in (("interval", self.interval), ("timeout", self.timeout)):
             check_seconds(what, value)
 
+    def in_threads(self) -> Probe:
+        """Return the probe for a program whose synchronous functions may block.
+
+        Such functions of `ready.when` are called in worker threads, and async functions in the
+        event loop as before.  At a timeout, a thread goes on alone, and its result is ignored.
+        """
+        return self
+
     @abstractmethod
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
         """Repeat the check until it succeeds; return None, or the last failure at the timeout.

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from currant._values.command import Command
-from currant.ready._in_threads import in_threads
 
 if TYPE_CHECKING:
     from currant._values.command import CommandLike
@@ -25,8 +24,8 @@ def for_threads(command: CommandLike) -> CommandLike:
         return command
     return replace(
         command,
-        ready=None if ready is None else in_threads(ready),
-        alive=None if alive is None else in_threads(alive),
+        ready=None if ready is None else ready.in_threads(),
+        alive=None if alive is None else alive.in_threads(),
     )
 
 

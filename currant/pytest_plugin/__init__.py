@@ -7,7 +7,7 @@ fixture, and imports the rest of the package when a test first asks for a fixtur
 To read the package: `_settings` has the options, `_session` is what one run of pytest has, with its
 event loop (`_event_loop`), `_processes` is the value of the fixtures, `_definitions` finds commands
 in ``currant.toml``, `_deaths` notes which processes end by themselves, `_log` writes the output to
-files, and `_reports` adds to the reports.
+files, and `_reports` adds to the reports.  `_plain_imports` makes the first import faster.
 
 `_shared_processes` has the processes that several workers use.  Each is a `SharedJob` in the stack
 of a keeper (`_keeper`, `_keeper_files`, `_keeper_stack`), or with ``--currant-keep`` in that of the
@@ -16,11 +16,13 @@ project (`_project_stack`, `_keeping`).
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from currant._first_use import imported as _imported
+from currant.pytest_plugin._plain_imports import PlainImports
 from currant.pytest_plugin._settings import FIXTURES, KEEPING, MARKER, add_settings, settings_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,19 @@ def __getattr__(name: str) -> object:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options and the settings."""
     add_settings(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Import the modules of currant faster, until the end of the run."""
+    finder = PlainImports()
+    sys.meta_path.insert(0, finder)
+    early_config.add_cleanup(lambda: _remove(finder))
+
+
+def _remove(finder: PlainImports) -> None:
+    if finder in sys.meta_path:
+        sys.meta_path.remove(finder)
 
 
 def pytest_configure(config: pytest.Config) -> None:

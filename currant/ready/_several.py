@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
@@ -86,6 +86,9 @@ class Several(Probe):
     @property
     def files(self) -> tuple[str, ...]:
         return tuple(chain.from_iterable(probe.files for probe in self.probes))
+
+    def in_threads(self) -> Probe:
+        return replace(self, probes=tuple(probe.in_threads() for probe in self.probes))
 
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(inf if self.timeout is None else self.timeout):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from inspect import isawaitable
+from dataclasses import dataclass, replace
+from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING
 
 from currant._channel.threads import in_thread
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from currant._values.probe import Probe, ProbeTarget
 
-__all__ = ["When", "when"]
+__all__ = ["when"]
 
 
 def when(
@@ -52,23 +52,18 @@ def when(
     """
     if not callable(check):
         raise CommandError(f"when: check must be an async function, not {check!r}")
-    return When(check, interval=interval, timeout=timeout)
+    return _When(check, interval=interval, timeout=timeout)
 
 
 @dataclass(frozen=True, slots=True)
-class When(PolledProbe):
-    """The probe of `when`.
-
-    Attributes:
-        function: the caller's function.
-        is_in_thread: whether it is called in a worker thread.
-    """
-
+class _When(PolledProbe):
     function: Callable[[], object]
     is_in_thread: bool = False
 
+    def in_threads(self) -> Probe:
+        return self if iscoroutinefunction(self.function) else replace(self, is_in_thread=True)
+
     async def check(self, subject: ProbeTarget) -> None:  # noqa: ARG002 - the function needs none
-        """Call the function once."""
         result = await in_thread(self.function) if self.is_in_thread else self.function()
         if isawaitable(result):
             result = await result
