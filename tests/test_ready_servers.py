@@ -28,7 +28,6 @@ from currant import (
 )
 from currant._process.exchange import exchange
 from currant._process.local import LocalProcess
-from currant.ready._http_check import body_of
 from tests.agents import over_pipe
 from tests.https import HTTPS_SERVER, make_certificates
 from tests.ports import free_port
@@ -311,21 +310,41 @@ async def test_pattern_is_searched_for_in_the_body(
         assert f"responded with a body that {pattern!r} does not match" in str(problem)
 
 
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    ("response", "body"),
+    ("response", "options"),
     [
-        (b"HTTP/1.1 200 OK", b""),
-        (b"HTTP/1.1 200 OK\n\nx", b"x"),
-        (CHUNKED, b""),
-        (CHUNKED + b"5\r\ngre", b"gre"),
-        (CHUNKED + b"x", b""),
-        (OK + b"a\r\nTransfer-Encoding: chunked", b"a\r\nTransfer-Encoding: chunked"),
+        (SIZED + b"green", {"pattern": "green"}),
+        (CHUNKED + b"5\r\ngreen\r\n0\r\n\r\n", {"pattern": "green"}),
+        (SIZED, {"method": "HEAD", "pattern": "^$"}),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", {"status": 204, "pattern": "^$"}),
+        (HINTS + SIZED + b"green", {"pattern": "green"}),
+        (HINTS + SIZED, {}),
     ],
-    ids=count(),
+    ids=["length", "chunks", "HEAD", "204", "interim", "interim, status alone"],
 )
-def test_broken_response_has_the_body_that_has_arrived(response: bytes, body: bytes) -> None:
-    """A server may end at any time."""
-    assert body_of(response) == body
+@pytest.mark.parametrize("new_launcher", WHERES)
+async def test_server_may_keep_the_connection(
+    new_launcher: Any, port: int, response: bytes, options: dict[str, Any]
+) -> None:
+    """The probe knows from the response where it ends, and does not wait for the server."""
+    held = (
+        "import socket, sys\n"
+        "server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        "connections = []\n"
+        "while True:\n"
+        "    connections.append(server.accept()[0])\n"
+        f"    connections[-1].sendall({response!r})"
+    )
+    probe = ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=HOURS, **options)
+    command = Command([sys.executable, "-c", held, str(port)], ready=probe)
+    async with Runner(launcher=new_launcher()) as runner:
+        with fail_after(LIMIT):
+            await runner.start(command)
+        runner.kill()
 
 
 def test_repr_shows_no_header_and_no_body() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from currant._agent.frames import FrameError, get
 from currant._values.errors import CannotStopError, NotPermittedError
-from currant._values.exchange import FILE_STATES, RELATIONS, Answer, Owner, Request, Tls
+from currant._values.exchange import ENDS, FILE_STATES, RELATIONS, Answer, Owner, Request, Tls
 from currant._values.exit import Exit
 from currant._values.launch_spec import SILENT, LaunchSpec, Pty
 from currant._values.usage import Usage
@@ -168,8 +168,7 @@ class Refusal(NamedTuple):
 
 def encode_request(request: Request) -> dict[str, Any]:
     """Return a request to a server as a dict that JSON can hold."""
-    texts = {"data": request.data.decode("latin-1"), "end": request.end.decode("latin-1")}
-    return request._asdict() | texts
+    return request._asdict() | {"data": request.data.decode("latin-1")}
 
 
 def decode_request(body: dict[str, Any]) -> Request:
@@ -180,15 +179,16 @@ def decode_request(body: dict[str, Any]) -> Request:
     """
     try:
         server, tls = body["server"], body["tls"]
+        until = next(each for each in ENDS if each == body["until"])
         return Request(
             server if isinstance(server, str) else (str(server[0]), int(server[1])),
             get(body, "data", str).encode("latin-1"),
             get(body, "most", int),
-            get(body, "end", str).encode("latin-1"),
+            until,
             None if tls is None else Tls(*tls),
             get(body, "own", bool),
         )
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, StopIteration, TypeError, ValueError):
         raise FrameError("a request to a server is none") from None
 
 

@@ -18,6 +18,7 @@ import anyio
 
 from currant._system.proc import has_proc
 from currant._values.exchange import Answer
+from currant._values.http_response import waiting_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -104,7 +105,9 @@ async def _converse(stream: Stream, request: Request) -> bytes:
     with suppress(OSError):  # The server has broken off.
         while rest:
             rest = rest[await stream.send(rest) :]
-        while len(answer) < request.most and not (request.end and request.end in answer):
+        for _ in waiting_for_end(answer, request.until):
+            if len(answer) == request.most:
+                break
             data = await stream.receive(min(CHUNK, request.most - len(answer)))
             if not data:
                 break

@@ -39,8 +39,8 @@ MODULES = {
         *("identity", "listeners", "marks", "proc", "rlimits", "terminal", "usage"),
     ),
     "currant._values": (
-        *("checks", "errors", "exchange", "exit", "launch_spec", "shutdown_limits"),
-        *("standard_files", "usage"),
+        *("checks", "errors", "exchange", "exit", "http_response", "launch_spec"),
+        *("shutdown_limits", "standard_files", "usage"),
     ),
 }
 """The modules of the agent, by package; the ``__init__`` of a package is empty on the host."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 __all__ = [
+    "ENDS",
     "FILE_STATES",
     "RELATIONS",
     "Answer",
@@ -17,6 +18,7 @@ __all__ = [
     "Relation",
     "Request",
     "Tls",
+    "Until",
 ]
 
 
@@ -33,6 +35,16 @@ class Tls(NamedTuple):
     verify: bool = True
 
 
+Until: TypeAlias = Literal["line", "status", "head", "body"]
+"""Where the answer of a server ends, if the server does not close the connection before.
+
+``"line"``: after a line; the others are for HTTP, and do not count interim responses: ``"status"``:
+after the status line; ``"head"``: after the head; ``"body"``: after the body, if there is one.
+"""
+
+ENDS: tuple[Until, ...] = ("line", "status", "head", "body")
+
+
 class Request(NamedTuple):
     """A request to a server, and how much of the answer to receive.
 
@@ -40,7 +52,7 @@ class Request(NamedTuple):
         server: the host (a name or an address) and the TCP port; or the path of a Unix socket.
         data: the bytes to send; may be empty.
         most: the most bytes to receive; 0: do not wait for an answer.
-        end: the answer is complete with these bytes; empty: when the server closes the connection.
+        until: where the answer ends.
         tls: how the connection is encrypted; None: not at all.
         own: whether the server must belong to the command.  If it is known to belong to another
             process, nothing is sent.
@@ -49,7 +61,7 @@ class Request(NamedTuple):
     server: tuple[str, int] | str
     data: bytes = b""
     most: int = 0
-    end: bytes = b"\n"
+    until: Until = "line"
     tls: Tls | None = None
     own: bool = True
 

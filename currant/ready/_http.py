@@ -88,7 +88,8 @@ def http(
         body: the body of the request; a str is sent as UTF-8.
         pattern: a regular expression, searched for in the body of the response, of which the first
             MiB counts: in the text if it is a str (UTF-8; U+FFFD replaces invalid bytes), in the
-            bytes if it is bytes.  None: the body may be anything.
+            bytes if it is bytes.  None: the body may be anything.  The body ends where the server
+            says; if the server does not say so, it must close the connection.
         ca: for ``https://``, a file with the certificates of the authorities to trust, on the host
             of the command, from its working directory on; None: those that the host trusts.
         verify: for ``https://``, whether the certificate of the server must be valid, and for the
