@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack, suppress
+import sys
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -182,6 +183,66 @@ async def test_address_that_does_not_answer_holds_up_no_other(
     with anyio.fail_after(LIMIT):
         assert await exchange(Request(("a.name", port), b"hello\n", 10)) == (b"HELLO", None)
     assert ended.is_set()
+
+
+class OwnersByAddress:
+    """Knows the owner of the server at each address."""
+
+    def __init__(self, **relations: Relation) -> None:
+        self.owners = {
+            f"127.0.0.{address[1:]}": Owner(relation, number, "server")
+            for number, (address, relation) in enumerate(relations.items())
+        }
+
+    def of_port(self, address: str, port: int) -> Owner:
+        """Return the owner."""
+        return self.owners[address]
+
+    def of_peer(self, connection: socket.socket) -> Owner:
+        """Refuse; all servers have ports."""
+        raise NotImplementedError
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+@pytest.mark.parametrize(
+    ("relations", "found"),
+    [
+        ({"_1": "foreign", "_2": "own"}, "own"),
+        ({"_1": "own", "_2": "foreign"}, "own"),
+        ({"_1": "foreign", "_2": "foreign", "_3": "related"}, "related"),
+        ({"_1": "foreign"}, "foreign"),
+    ],
+    ids=["second", "first", "none", "none answers"],
+)
+async def test_server_of_the_command_is_looked_for_at_each_address(
+    relations: dict[str, Relation], found: Relation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``localhost`` has two addresses, and another process may have one of them."""
+    owners = OwnersByAddress(**relations)
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            await stream.send(str(stream.extra(SocketAttribute.local_address)[0]).encode() + b"\n")
+
+    async def addresses_of(host: str, port: int) -> list[Any]:
+        here = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+        return [(*here, (f"127.0.0.{number}", port)) for number in (1, 2, 3)]
+
+    monkeypatch.setattr(module, "_addresses_of", addresses_of)
+    async with AsyncExitStack() as listeners, anyio.create_task_group() as tasks:
+        port = 0
+        for address in owners.owners:
+            listener = await anyio.create_tcp_listener(local_host=address, local_port=port)
+            await listeners.enter_async_context(listener)
+            port = listener.extra(SocketAttribute.local_port)
+            tasks.start_soon(listener.serve, answer)
+        with anyio.fail_after(LIMIT):
+            data, owner = await exchange(Request(("a.name", port), b"", 100), owners)
+        assert owner is not None
+        assert owner.relation == found
+        address = next(each for each in owners.owners if owners.owners[each] == owner)
+        assert data == (f"{address}\n".encode() if found == "own" else b"")
+        tasks.cancel_scope.cancel()
 
 
 async def test_cancelled_exchange_leaves_nothing_open() -> None:

@@ -36,6 +36,7 @@ from currant import (
     ready,
 )
 from currant._process.exchange import exchange
+from currant._values.exchange import Answer, Owner
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
 from tests.ports import free_port
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from currant import Message
     from currant._process.local import LocalProcess
-    from currant._values.exchange import Answer, Request
+    from currant._values.exchange import Relation, Request
     from currant.ready import Probe
 
 pytestmark = pytest.mark.anyio
@@ -907,6 +908,17 @@ async def test_cancelled_check_is_a_failure(anyio_backend: object) -> None:
     assert "3 times in a row: the check was cancelled" in str(result.error)
 
 
+class OwnedServer:
+    """A command at whose port another process listens."""
+
+    def __init__(self, relation: Relation) -> None:
+        self.relation = relation
+
+    async def exchange(self, request: Request) -> Answer:
+        """Name the process."""
+        return Answer(b"", Owner(self.relation, 4711, "server"))
+
+
 class TestWithMockClock:
     """Checks of longer times, on a clock that jumps to the next event."""
 
@@ -966,6 +978,26 @@ class TestWithMockClock:
             pass
         assert "no answer to the last check; the check before: " in str(runner.results["c"].error)
         assert "returned False" in str(runner.results["c"].error)
+
+    @pytest.mark.parametrize("interval", [0.02, 5, HOURS])
+    async def test_process_that_keeps_the_port_is_named_after_a_second(
+        self, interval: float
+    ) -> None:
+        """The interval of the probe is for a command that may still become ready."""
+        subject: Any = OwnedServer("foreign")
+        began = anyio.current_time()
+        problem = await ready.tcp("127.0.0.1", 80, interval=interval).wait_until_met(subject)
+        assert "port 80 belongs to another process, pid 4711 (server)" in str(problem)
+        assert anyio.current_time() - began == pytest.approx(1, abs=0.11)
+
+    @pytest.mark.parametrize("relation", ["related", "sharing"])
+    async def test_timeout_names_the_process_that_has_the_port(self, relation: Relation) -> None:
+        """The probe waits, because that process may give up the port or share it."""
+        subject: Any = OwnedServer(relation)
+        began = anyio.current_time()
+        problem = await ready.tcp("127.0.0.1", 80).wait_until_met(subject)
+        assert "port 80 belongs to another process, pid 4711 (server)" in str(problem)
+        assert anyio.current_time() - began == pytest.approx(60)
 
     async def test_timeout_of_the_whole_limits_all_parts(self) -> None:
         """The timeout of `all_of` applies in addition to those of the parts."""

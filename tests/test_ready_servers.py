@@ -522,11 +522,14 @@ async def until(answers: list[Answer], relation: Relation, count: int = 3) -> No
 async def test_port_of_another_process_fails_at_once(
     protocol: str, launcher: Callable[[], Launcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the port and the process, although that never answers a request."""
+    """The error names the port and the process, although that never answers a request.
+
+    A second is enough, whatever the interval is.
+    """
     monkeypatch.setattr("currant.ready._waiting.IN_USE_FOR", 2 * OFTEN)
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         port = foreign.getsockname()[1]
-        options: Any = {"interval": OFTEN, "timeout": HOURS}
+        options: Any = {"interval": HOURS, "timeout": HOURS}
         if protocol == "tcp":
             probe = ready.tcp("127.0.0.1", port, **options)
         else:
@@ -536,6 +539,28 @@ async def test_port_of_another_process_fails_at_once(
     assert f"cannot be met (port {port} belongs to another process, pid {os.getpid()} (" in reason
     assert "end that process" in reason
     assert "own=False" in reason
+
+
+@needs_proc
+@pytest.mark.parametrize("protocol", ["tcp", "http"])
+async def test_command_may_have_one_address_of_a_name_alone(
+    protocol: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has the other address of ``localhost``, and does not count."""
+
+    async def addresses_of(host: str, port: int) -> list[Any]:
+        here = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+        return [(*here, (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr("currant._process.exchange._addresses_of", addresses_of)
+    with socket.create_server(("127.0.0.2", port)), fail_after(LIMIT):
+        probe = ready.tcp("localhost", port, interval=OFTEN, timeout=HOURS)
+        if protocol == "http":
+            probe = ready.http(f"http://localhost:{port}", interval=OFTEN, timeout=HOURS)
+        words = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+        async with Runner() as runner:
+            await runner.start(Command(words, ready=probe))
+            runner.kill()
 
 
 @needs_proc

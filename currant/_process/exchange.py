@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from currant._system.proc import has_proc
-from currant._values.exchange import Answer
+from currant._values.exchange import RELATIONS, Answer
 from currant._values.http_response import waiting_for_end
 
 if TYPE_CHECKING:
@@ -74,13 +74,15 @@ async def exchange(request: Request, owners: Owners | None = None) -> Answer:
         OSError: no server accepts the connection, or the server cannot be trusted.
     """
     server = request.server
-    connected = _connect_to_path(server) if isinstance(server, str) else await _connect(*server)
-    with connected as connection:
-        # If no process listens, the kernel may choose the same port for both ends.
-        if connection.getsockname() == connection.getpeername():
-            raise ConnectionRefusedError("no process listens")
-        owner = _owner_of(connection, owners) if request.own and owners is not None else None
-        if owner is not None and owner.relation != "own":
+    if not request.own:
+        owners = None
+    if isinstance(server, str):
+        connection = _connect_to_path(server)
+        owner = _owner_of(connection, owners)
+    else:
+        connection, owner = await _connect(*server, owners)
+    with connection:
+        if not _is_own(owner):
             return Answer(b"", owner)
         if request.tls is None:
             return Answer(await _converse(_Plain(connection), request), owner)
@@ -91,13 +93,20 @@ async def exchange(request: Request, owners: Owners | None = None) -> Answer:
             return Answer(await _converse(stream, request), owner)
 
 
-def _owner_of(connection: socket.socket, owners: Owners) -> Owner | None:
+def _owner_of(connection: socket.socket, owners: Owners | None) -> Owner | None:
+    if owners is None:
+        return None
     if connection.family == socket.AF_UNIX:
         return owners.of_peer(connection)
     local, (remote, port) = connection.getsockname()[0], connection.getpeername()[:2]
     address = remote.partition("%")[0]
     is_here = ip_address(address).is_loopback or local == remote
     return owners.of_port(address, port) if is_here else None
+
+
+def _is_own(owner: Owner | None) -> bool:
+    """Return whether a server counts as one of the command: also if its owner is unknown."""
+    return owner is None or owner.relation == "own"
 
 
 async def _converse(stream: Stream, request: Request) -> bytes:
@@ -171,13 +180,19 @@ def _short(path: str) -> Generator[str]:
         os.close(descriptor)
 
 
-async def _connect(host: str, port: int) -> socket.socket:
-    """Connect to the first address of a name that accepts (RFC 8305).
+async def _connect(
+    host: str, port: int, owners: Owners | None
+) -> tuple[socket.socket, Owner | None]:
+    """Connect to the first address of a name that accepts (RFC 8305), and find the owner.
+
+    If a process that is not the command's accepts, go on to the next address: a name such as
+    ``localhost`` has an address of IPv4 and one of IPv6, and each may have a server of its own.
+    If there is none of the command's, return the closest one.
 
     Raises:
-        OSError: none does.
+        OSError: none accepts.
     """
-    connected: list[socket.socket] = []
+    connected: list[tuple[socket.socket, Owner | None]] = []
     errors: list[OSError] = []
 
     async def attempt(family: int, address: Any, done: anyio.Event) -> None:  # noqa: ANN401 - the family's
@@ -187,8 +202,11 @@ async def _connect(host: str, port: int) -> socket.socket:
             errors.append(error)
             done.set()
             return
-        connected.append(connection)
-        tasks.cancel_scope.cancel()
+        owner = _owner_of(connection, owners)
+        connected.append((connection, owner))
+        if _is_own(owner):
+            tasks.cancel_scope.cancel()
+        done.set()
 
     found = await _addresses_of(host, port)
     try:
@@ -200,10 +218,17 @@ async def _connect(host: str, port: int) -> socket.socket:
                     await done.wait()
         if not connected:
             raise errors[-1]
-        return connected.pop(0)
+        closest = min(connected, key=_rank)
+        connected.remove(closest)
+        return closest
     finally:
-        for each in connected:
-            each.close()
+        for connection, _ in connected:
+            connection.close()
+
+
+def _rank(connected: tuple[socket.socket, Owner | None]) -> int:
+    owner = connected[1]
+    return 0 if owner is None else RELATIONS.index(owner.relation)
 
 
 async def _connect_to(family: int, address: Any) -> socket.socket:  # noqa: ANN401
@@ -213,16 +238,19 @@ async def _connect_to(family: int, address: Any) -> socket.socket:  # noqa: ANN4
         with suppress(BlockingIOError):
             connection.connect(address)
         await anyio.wait_writable(connection.fileno())
-        _raise_error_of(connection)
+        _check_connected(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _raise_error_of(connection: socket.socket) -> None:
+def _check_connected(connection: socket.socket) -> None:
     if number := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(number, os.strerror(number))
+    # If no process listens, the kernel may choose the same port for both ends.
+    if connection.getsockname() == connection.getpeername():
+        raise ConnectionRefusedError("no process listens")
 
 
 async def _addresses_of(host: str, port: int) -> list[Any]:

@@ -43,7 +43,7 @@ def tcp(
     give the port up, and a server that shares its port (``SO_REUSEPORT``) does no harm.
 
     Args:
-        host: a host name or an address.
+        host: a host name or an address.  If a name has several addresses, one of them is enough.
         port: 1 to 65535.
         own: whether the port must be the command's own.  False: another process of this host may
             have opened the port on behalf of the command, as Docker and systemd do.

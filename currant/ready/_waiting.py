@@ -38,7 +38,8 @@ class PolledProbe(Probe):
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
         """Repeat the check until it succeeds; return None, or the last failure at the timeout.
 
-        If another process keeps the port of the command, do not wait for the timeout.
+        If another process keeps the port of the command, wait neither for the interval nor for the
+        timeout.
         Cancellation: harmless.
         """
         last: Exception = Unmet("no answer")
@@ -51,9 +52,13 @@ class PolledProbe(Probe):
                 if port.lasts(failure):
                     return failure
                 last = failure
-                await anyio.sleep(READY_INTERVAL if self.interval is None else self.interval)
+                await anyio.sleep(self._pause_after(failure))
                 last = Unmet(f"no answer to the last check; the check before: {failure}")
         return last
+
+    def _pause_after(self, failure: Exception) -> float:
+        interval = READY_INTERVAL if self.interval is None else self.interval
+        return min(interval, READY_INTERVAL) if isinstance(failure, InUse) else interval
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
         """Check once, and return None or the failure.
