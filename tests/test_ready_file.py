@@ -56,9 +56,10 @@ def shell(text: str, probe: Probe, folder: Path, **options: Any) -> Command:
         "echo two > up",
         "touch up",
         "echo one > new; touch -r up new; mv new up",
+        "echo one > new; touch -d 2001-01-01 new; cp -p new up",
         "rm up; echo one > up",
     ],
-    ids=["written", "touched", "replaced", "made"],
+    ids=["written", "touched", "replaced", "copied", "made"],
 )
 async def test_file_of_an_earlier_run_counts_once_it_is_changed(
     tmp_path: Path, gate: Gate, change: str, launcher: Callable[[], Launcher]
@@ -84,9 +85,14 @@ async def test_file_of_an_earlier_run_counts_once_it_is_changed(
         ("touch up", {"non_empty": True}, "the file up is empty"),
         ("rm -f old", {"path": "old/x"}, "there is no file old/x"),
         ("true", {"path": "old"}, "the file old has not changed since the start of the command"),
+        (
+            "chmod 600 old; ln old other; mv old x; mv x old",
+            {"path": "old"},
+            "the file old has not changed since the start of the command",
+        ),
         ("true", {"path": "a" * 300}, "File name too long"),
     ],
-    ids=["missing", "empty", "no folder", "old", "impossible"],
+    ids=["missing", "empty", "no folder", "old", "same content", "impossible"],
 )
 async def test_reason_says_what_is_missing(
     tmp_path: Path,

@@ -56,5 +56,8 @@ class FileStates:
 
 
 def _identity(stat: os.stat_result) -> tuple[int, ...]:
-    """Return numbers of which one differs after each change of a file, but for its access time."""
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    """Return numbers of which one differs if the content was written, or the file replaced.
+
+    The time `st_ctime_ns` is none of them: it also differs after a chmod, a chown or a new link.
+    """
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -35,10 +35,11 @@ def file(
             await runner.start(Command.shell("echo $$ > pid; sleep 60", ready=started))
             runner.kill()
 
-    A file that was there before this attempt of the command does not count, until it is changed or
-    replaced.  The probe compares the file with its state before the start, and no clocks.  On a
-    file system that knows whole seconds only, the probe does not notice a change within the second
-    of the change before, if the size stays the same.
+    A file that was there before this attempt of the command does not count, until it is written,
+    touched or replaced; chmod, chown and ln are no change.  The probe compares the file (inode,
+    size and time of modification) with its state before the start, and no clocks.  So it does not
+    notice a change if all of these stay the same: after a copy in place that keeps the time, and on
+    a file system that knows whole seconds only, within the second of the change before.
 
     Args:
         path: the path of the file on the host of the command, from its working directory on.
