@@ -475,6 +475,28 @@ def test_definitions(session_processes, redis, tmp_path):
     suite(tests, conftest=conftest).assert_outcomes(passed=3)
 
 
+@needs_proc
+def test_next_run_removes_the_files_of_a_killed_keeper(
+    pytester: pytest.Pytester, suite: Suite, runtime: Path
+) -> None:
+    """The files of a stack that was killed in a project stay: that has its folder again."""
+    project = str(pytester.mkdir("project"))
+    claim = "from currant.stack._folder import Claim; import os, sys; c = Claim(sys.argv[1])"
+    killed = f"{claim}; c.describe(None); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", killed, project], check=False).returncode == -9
+    of_project = set(runtime.iterdir())
+    assert len(of_project) == 2
+    tests = """
+def test_kill(redis):
+    os.kill(parent_of(redis.pid), signal.SIGKILL)
+    wait_for_end(redis.pid)
+"""
+    suite(tests, conftest=holding(None, SHARED_REDIS))
+    assert len(set(runtime.iterdir()) - of_project) >= 2
+    suite("def test_it(redis): ping(redis)", conftest=holding(None, SHARED_REDIS))
+    assert set(runtime.iterdir()) == of_project
+
+
 def test_another_run_at_the_same_time_has_its_own_process(
     pytester: pytest.Pytester, suite: Suite
 ) -> None:

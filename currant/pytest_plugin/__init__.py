@@ -10,8 +10,8 @@ in ``currant.toml``, `_deaths` notes which processes end by themselves, `_log` w
 files, and `_reports` adds to the reports.  `_plain_imports` makes the first import faster.
 
 `_shared_processes` has the processes that several workers use.  Each is a `SharedJob` in the stack
-of a keeper (`_keeper`, `_keeper_files`, `_keeper_stack`), or with ``--currant-keep`` in that of the
-project (`_project_stack`, `_keeping`).
+of a keeper (`_keeper`, `_keeper_files`, `_keeper_stack`, `_killed_keepers`), or with
+``--currant-keep`` in that of the project (`_project_stack`, `_keeping`).
 """
 
 from __future__ import annotations

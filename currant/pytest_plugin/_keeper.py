@@ -19,6 +19,7 @@ import anyio
 
 from currant._supervisor.runner import Runner
 from currant.pytest_plugin._keeper_files import LISTENING, KeeperFiles
+from currant.pytest_plugin._killed_keepers import remove_files_of_killed_keepers
 from currant.sinks import DirectorySink
 from currant.stack._folder import Claim
 from currant.stack._history import History
@@ -60,6 +61,7 @@ async def keep(files: KeeperFiles, logs: str, grace: float) -> None:
     async with server.open(), runner:
         await server.listen(runner)
         _tell_starter()
+        remove_files_of_killed_keepers()
         Thread(target=partial(_stop_without_users, files, runner), daemon=True).start()
         await runner.barrier.wait()
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LISTENING",
+    "OWN_FOLDER",
     "Definition",
     "KeeperFiles",
     "Users",
@@ -36,6 +37,9 @@ __all__ = [
 
 LISTENING = b"listening\n"
 """What a keeper writes to its starter when clients can connect."""
+
+OWN_FOLDER = ".keeper"
+"""The folder of a keeper in the folder that the workers share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class KeeperFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._own = folder / ".keeper"
+        self._own = folder / OWN_FOLDER
         self._own.mkdir(parents=True, exist_ok=True)
         self.log = self._own / "keeper.log"
         self.users = Users(self._own / "users")

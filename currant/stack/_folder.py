@@ -34,6 +34,7 @@ __all__ = [
     "Claim",
     "StackInfo",
     "StackPaths",
+    "described_folders",
     "find_stack",
     "key_of",
     "real_folder",
@@ -88,12 +89,7 @@ class StackPaths:
 
     def read_info(self) -> StackInfo | None:
         """Return the description of the running or the last stack; None if there is none."""
-        try:
-            with open(self.info, encoding="utf-8") as file:
-                given = json.load(file)
-            return StackInfo(**given)
-        except (OSError, ValueError, TypeError):
-            return None
+        return _info_in(self.info)
 
     def accepts(self) -> bool:
         """Return whether a stack listens on the socket."""
@@ -106,6 +102,26 @@ class StackPaths:
             except OSError:
                 return False
             return True
+
+
+def _info_in(path: str) -> StackInfo | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            given = json.load(file)
+        return StackInfo(**given)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def described_folders() -> list[str]:
+    """Return the folders of all stacks of this user that run, or were killed.
+
+    Raises:
+        OSError, StackFolderError: the private folder cannot be read.
+    """
+    runtime = runtime_folder()
+    paths = [os.path.join(runtime, name) for name in os.listdir(runtime) if name.endswith(".json")]
+    return [info.folder for info in map(_info_in, paths) if info is not None]
 
 
 def key_of(real_folder: str) -> str:
