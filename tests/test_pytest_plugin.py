@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from currant.pytest_plugin import Processes
 from tests.suites import PYTHON, outcome_of, write_servers
 from tests.waiting import LIMIT
 
@@ -165,8 +166,9 @@ def test_process_that_ends_too_soon_or_is_not_ready_in_time(processes):
 
 
 def test_scopes(processes, module_processes, session_processes):
-    names = ["function", "module", "session"]
-    assert [each.scope for each in (processes, module_processes, session_processes)] == names
+    for each, scope in (processes, "function"), (module_processes, "module"):
+        assert repr(each) == f"<Processes of the {scope}: none>"
+    assert repr(session_processes).startswith("<Processes of the session: ")
     PIDS["module"] = module_processes.start(server()).pid
     PIDS["session"] = session_processes.start(server()).pid
 
@@ -253,6 +255,15 @@ def test_modules_of_currant_are_imported_without_rewriting(pytester: pytest.Pyte
     """)
     outcome = outcome_of(pytester)
     assert outcome.code == 0, outcome.text
+
+
+def test_processes_have_no_other_public_names_than_the_documented_ones() -> None:
+    """Editors list them all."""
+    public = {name for name in vars(Processes) if not name.startswith("_")}
+    assert public == {
+        *("ensure", "folder", "free_port", "jobs", "log"),
+        *("run", "socket_path", "start", "stopped"),
+    }
 
 
 def test_plugin_leaves_no_finder_of_modules(pytester: pytest.Pytester) -> None:

@@ -341,8 +341,9 @@ from servers import server
 
 @pytest.fixture
 def all_of_them(processes, module_processes, session_processes):
-    for each in (processes, module_processes, session_processes):
-        each.ensure("it", server(script=f"echo {each.scope}"))
+    each = {"function": processes, "module": module_processes, "session": session_processes}
+    for scope, started in each.items():
+        started.ensure("it", server(script=f"echo {scope}"))
 
 @pytest.mark.parametrize("text", ["a/b", "a_b", "a b", "x" * 300])
 def test_it(all_of_them, text): pass

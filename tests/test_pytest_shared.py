@@ -519,6 +519,12 @@ def test_shared_job_has_every_method_of_a_job() -> None:
     assert public <= vars(SharedJob).keys()
 
 
+@pytest.mark.parametrize("method", ["kill", "restart", "send", "send_signal", "lines", "expect"])
+def test_refused_method_of_a_shared_job_never_returns(method: str) -> None:
+    """So type checkers report the code after such a call."""
+    assert vars(SharedJob)[method].__annotations__["return"] == "NoReturn"
+
+
 # ---- kept for the next run ----
 
 CONFIG = """

@@ -5,9 +5,10 @@ fixture, and imports the rest of the package when a test first asks for a fixtur
 `Processes` is the type of the fixtures, for annotations.
 
 To read the package: `_settings` has the options, `_session` is what one run of pytest has, with its
-event loop (`_event_loop`), `_processes` is the value of the fixtures, `_definitions` finds commands
-in ``currant.toml``, `_deaths` notes which processes end by themselves, `_log` writes the output to
-files, and `_reports` adds to the reports.  `_plain_imports` makes the first import faster.
+event loop (`_event_loop`), `_processes` is the value of the fixtures, `_own_processes` runs the
+processes of one fixture, `_definitions` finds commands in ``currant.toml``, `_deaths` notes which
+processes end by themselves, `_log` writes the output to files, and `_reports` adds to the reports.
+`_plain_imports` makes the first import faster.
 
 `_shared_processes` has the processes that several workers use.  Each is a `SharedJob` in the stack
 of a keeper (`_keeper`, `_keeper_files`, `_keeper_stack`, `_killed_keepers`), or with

@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack, cast
 
-from currant._process.local import LocalLauncher
-from currant._process.shared_guard import shared_guard
 from currant._run import run_process
 from currant._system.free_port import hold_free_port
 from currant._values.command import command_with
-from currant._values.errors import CommandError, CurrantError, DuplicateNameError, LaunchError
+from currant._values.errors import CommandError, CurrantError, DuplicateNameError
 from currant._values.file_name import as_file_name
-from currant._values.shutdown_limits import ShutdownLimits
-from currant.blocking import Runner
-from currant.pytest_plugin._deaths import TIME_TO_TELL, Deaths, is_death
 from currant.pytest_plugin._event_loop import call
-from currant.pytest_plugin._log import Log
-from currant.sinks._threaded import receive_available
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-    from anyio.abc import ObjectReceiveStream
     from anyio.from_thread import BlockingPortal
 
     from currant._values.command import Command, CommandLike, CommandOptions, ProcessOptions
-    from currant._values.messages import BatchMessage
     from currant._values.results import Result
     from currant.blocking import Job
     from currant.pytest_plugin._definitions import Definitions
+    from currant.pytest_plugin._own_processes import OwnProcesses
     from currant.pytest_plugin._shared_processes import SharedProcesses
 
 __all__ = ["Processes"]
@@ -66,12 +58,11 @@ class Processes:
     Args:
         scope: ``"function"``, ``"module"`` or ``"session"``.
         folder: where the processes have their folders.
-        logs: where the files with the output are.
         portal: the event loop.
         definitions: the commands of ``currant.toml``.
         timeout: seconds that a process has to become ready.
-        grace: seconds that a process has to stop.
         on_use: is called with each process that a test or a fixture asks for.
+        own: the processes that this worker runs.
         shared: the processes that other workers use, too; None: the scope has none.
     """
 
@@ -79,38 +70,25 @@ class Processes:
         self,
         scope: str,
         folder: Path,
-        logs: Path,
         portal: BlockingPortal,
         definitions: Definitions,
         timeout: float,
-        grace: float,
         on_use: Callable[[Job], None],
+        own: OwnProcesses,
         shared: SharedProcesses | None = None,
     ) -> None:
-        self.scope = scope
-        self._deaths = Deaths()
+        self._scope = scope
         self._folder = folder
         self._portal = portal
         self._definitions = definitions
         self._timeout = timeout
-        self._grace = grace
         self._on_use = on_use
+        self._own = own
         self._shared = shared
         self._resources = ExitStack()
-        self._log = Log(logs)
-        # A guard for each test would cost a third of the start and the stop.
-        guard = call(portal, lambda: shared_guard(ShutdownLimits().guard_exit))
-        self._runner = Runner(
-            on_exit="stop",
-            grace=grace,
-            sinks=[self._follow],
-            launcher=LocalLauncher(_guard=guard),
-            portal=portal,
-        )
-        self._is_entered = False
 
     def __repr__(self) -> str:
-        return f"<Processes of the {self.scope}: {', '.join(self.jobs) or 'none'}>"
+        return f"<Processes of the {self._scope}: {', '.join(self.jobs) or 'none'}>"
 
     def __getitem__(self, name: str) -> Job:
         """Return the process of that name.
@@ -118,7 +96,7 @@ class Processes:
         Raises:
             UnknownNameError: a `KeyError`: none was started.
         """
-        job = self._shared_jobs.get(name) or self._runner[name]
+        job = self._shared_jobs.get(name) or self._own.jobs[name]
         self._on_use(job)
         return job
 
@@ -126,7 +104,7 @@ class Processes:
     def jobs(self) -> Mapping[str, Job]:
         """The processes that were started, by name."""
         shared = self._shared_jobs
-        return {**self._runner.jobs, **shared} if shared else self._runner.jobs
+        return {**self._own.jobs, **shared} if shared else self._own.jobs
 
     @property
     def _shared_jobs(self) -> Mapping[str, Job]:
@@ -200,10 +178,10 @@ class Processes:
             assert command is not None
             named = [command_with(command, {"name": name})]
             return self._start_in_order(named, timeout, shared=shared, is_as_defined=False)
-        if self._has_ended(job):
+        if self._own.has_ended(job):
             again = command_with(job.command if command is None else command, {"name": name})
             self._restart_dependencies(again)
-            return self._started(again, timeout)
+            return self._own.start(again, self._seconds(timeout))
         self._on_use(job)
         job.ready(timeout=self._seconds(timeout))
         return job
@@ -229,7 +207,7 @@ class Processes:
             yield
         finally:
             self._restart_dependencies(stopped.command)
-            self._started(stopped.command, None)
+            self._own.start(stopped.command, self._timeout)
 
     @_without_traceback
     def run(
@@ -281,16 +259,7 @@ class Processes:
     def log(self, name: str) -> Path:
         """Return the file with all output of a process; it exists once there is output."""
         shared = None if self._shared is None else self._shared.log(name)
-        return shared or self._log.path(name)
-
-    def take_deaths(self) -> Iterator[tuple[Job, str]]:
-        """Return the processes that have died since the last call, and how."""
-        for end in self._deaths.take():
-            job = self._runner[end.command]
-            if is_death(job.command, end.exit):
-                yield job, str(end.exit)
-        if self._shared is not None:
-            yield from self._shared.take_deaths()
+        return shared or self._own.log(name)
 
     def free_port(self) -> int:
         """Return the number of a free TCP port.
@@ -324,9 +293,7 @@ class Processes:
         with self._resources:
             if self._shared is not None:
                 self._resources.callback(self._shared.close)
-            if self._is_entered:
-                self._is_entered = False
-                self._runner.__exit__(exc_type, exc_val, exc_tb)
+            self._own.close(exc_val)
 
     def _chosen(
         self, command: CommandLike, variables: Mapping[str, object], options: ProcessOptions
@@ -353,39 +320,22 @@ class Processes:
         if shared or self._shared is not None:
             stack = self._sharing().stack_for(command, shared=shared, is_as_defined=is_as_defined)
             if stack is not None:
-                _check_new(command.name, self._runner.jobs)
+                _check_new(command.name, self._own.jobs)
                 return self._sharing().start(stack, commands, self._seconds(timeout))
         _check_new(command.name, self._shared_jobs)
-        runner = self._entered()
         for needed in dependencies:
             job = self.jobs.get(needed.name)
-            if job is None or self._has_ended(job):
-                self._on_use(runner.start_soon(needed))
-        return self._started(command, timeout)
+            if job is None or self._own.has_ended(job):
+                self._own.start_soon(needed)
+        return self._own.start(command, self._seconds(timeout))
 
     def _restart_dependencies(self, command: Command) -> None:
         """Start the dependencies again that have ended, but for work that is done."""
         for name in command.after:
             job = self.jobs.get(name)
-            if job is not None and self._has_ended(job) and not _is_done(job):
+            if job is not None and self._own.has_ended(job) and not _is_done(job):
                 self._restart_dependencies(job.command)
-                self._on_use(self._entered().start_soon(job.command))
-
-    def _started(self, command: Command, timeout: float | None) -> Job:
-        """Start a command and return when it is ready; if it does not become ready, stop it."""
-        job = self._entered().start_soon(command)
-        self._on_use(job)
-        try:
-            job.up(timeout=self._seconds(timeout))
-        except (CurrantError, TimeoutError) as error:
-            job.kill("it was not ready in time")
-            job.wait()
-            if not isinstance(error, LaunchError):
-                self._deaths.wait_for_start(job.name, job.attempts)
-                self._deaths.forget(job.name)
-            raise
-        self._deaths.wait_for_start(job.name, job.attempts)
-        return job
+                self._own.start_soon(job.command)
 
     def _seconds(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout
@@ -393,30 +343,9 @@ class Processes:
     def _sharing(self) -> SharedProcesses:
         if self._shared is None:
             raise CommandError(
-                f"shared=True is for session_processes, not for the processes of a {self.scope}"
+                f"shared=True is for session_processes, not for the processes of a {self._scope}"
             )
         return self._shared
-
-    def _has_ended(self, job: Job) -> bool:
-        """Return whether a process has ended; wait for the end of one that is about to end."""
-        with suppress(TimeoutError):  # It starts again by itself.
-            if job.state == "stopping":
-                job.wait(timeout=self._grace + TIME_TO_TELL)
-            elif self._deaths.is_ending(job.name):
-                job.wait(timeout=TIME_TO_TELL)
-        return job.state == "ended"
-
-    async def _follow(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
-        """Take the messages of the Runner, as its sink."""
-        while backlog := await receive_available(messages):
-            self._deaths.note(backlog)
-            await self._log.write(backlog)
-
-    def _entered(self) -> Runner:
-        if not self._is_entered:
-            self._runner.__enter__()
-            self._is_entered = True
-        return self._runner
 
 
 def _check_new(name: str, jobs: Mapping[str, Job]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
@@ -12,7 +12,7 @@ from currant._values.escape_sequences import ESCAPE_SEQUENCE
 from currant._values.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from currant._values.lines import Line
     from currant.blocking import Job
@@ -25,6 +25,22 @@ PROCESS = "process "
 
 DEATHS = "currant"
 """The title of the section, and the name of the property, about processes that have died."""
+
+
+class _Source(Protocol):
+    """Knows which processes of a fixture have died."""
+
+    def take_deaths(self) -> Iterator[tuple[Job, str]]:
+        """Return the processes that have died since the last call, and how."""
+        ...
+
+
+class _Fixture(NamedTuple):
+    """The processes of a fixture."""
+
+    processes: Processes
+    scope: str
+    sources: Sequence[_Source]
 
 
 class Reports:
@@ -41,22 +57,31 @@ class Reports:
         self._strict = strict
         self._show = show
         self._pid = os.getpid()
-        self._open: list[Processes] = []
-        self._closed: list[Processes] = []  # since the test began
+        self._open: list[_Fixture] = []
+        self._closed: list[_Fixture] = []  # since the test began
         self._used: set[Job] = set()  # by the test
         self._has_failed = False  # the test, in an earlier phase
         self._fixtures: list[str] = []  # that are being set up, the outermost first
         self._users: dict[Job, set[str]] = {}  # the fixtures that have asked for a process
 
     @contextmanager
-    def telling_of(self, processes: Processes) -> Generator[None]:
-        """Report on these processes until the block ends, and in the phase in which it ends."""
-        self._open.append(processes)
+    def telling_of(
+        self, processes: Processes, scope: str, sources: Sequence[_Source]
+    ) -> Generator[None]:
+        """Report on these processes until the block ends, and in the phase in which it ends.
+
+        Args:
+            processes: the processes of a fixture.
+            scope: the scope of the fixture.
+            sources: know which of these processes have died.
+        """
+        fixture = _Fixture(processes, scope, sources)
+        self._open.append(fixture)
         try:
             yield
         finally:
-            self._open.remove(processes)
-            self._closed.append(processes)
+            self._open.remove(fixture)
+            self._closed.append(fixture)
 
     def note_use(self, job: Job) -> None:
         """Note that the test, or the fixture that is being set up, uses a process."""
@@ -101,11 +126,10 @@ class Reports:
         """Say which processes have died, and fail the test if they should not have."""
         texts: list[str] = []
         is_wrong = False
-        for processes in (*self._open, *self._closed):
-            for job, how in processes.take_deaths():
-                self._used.add(job)
-                is_wrong |= self._strict in ("always", processes.scope)
-                texts.append(f"process {job.name!r} died while this test ran: {how}")
+        for job, how, scope in self._deaths():
+            self._used.add(job)
+            is_wrong |= self._strict in ("always", scope)
+            texts.append(f"process {job.name!r} died while this test ran: {how}")
         if not texts:
             return
         text = "\n".join(texts)
@@ -115,6 +139,13 @@ class Reports:
             report.longrepr = text
         else:
             report.sections.append((DEATHS, text))
+
+    def _deaths(self) -> Iterator[tuple[Job, str, str]]:
+        """Return the processes that have died, how, and the scopes of their fixtures."""
+        for fixture in (*self._open, *self._closed):
+            for source in fixture.sources:
+                for job, how in source.take_deaths():
+                    yield job, how, fixture.scope
 
     def _tell_processes(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Add a section and a property for each process that a test has used."""
@@ -129,7 +160,7 @@ class Reports:
     def _of_test(self, item: pytest.Item) -> Iterator[tuple[Processes, Job]]:
         """Return the processes that a test has used, itself or through its fixtures."""
         fixtures = set(getattr(item, "fixturenames", ()))
-        for processes in (*self._open, *self._closed):
+        for processes, _, _ in (*self._open, *self._closed):
             for job in processes.jobs.values():
                 if job in self._used or self._users.get(job, set()) & fixtures:
                     yield processes, job

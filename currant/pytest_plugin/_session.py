@@ -14,6 +14,7 @@ import pytest
 from currant._values.errors import CurrantError
 from currant.pytest_plugin._definitions import Definitions
 from currant.pytest_plugin._event_loop import EventLoop
+from currant.pytest_plugin._own_processes import OwnProcesses
 from currant.pytest_plugin._processes import Processes
 from currant.pytest_plugin._reports import Reports
 from currant.pytest_plugin._settings import FIXTURES, KEEPING, MARKER, settings_of
@@ -124,18 +125,22 @@ def opened(request: pytest.FixtureRequest, scope: str) -> Generator[Processes]:
         folder = factory.mktemp(f"{scope}-processes")
         if scope == "session":
             shared = session.shared(factory)
+    reports, settings = session.reports, session.settings
+    own = OwnProcesses(
+        session.logs(request, scope, folder), settings.grace, session.portal, reports.note_use
+    )
     processes = Processes(
         scope,
         folder,
-        session.logs(request, scope, folder),
         session.portal,
         session.definitions,
-        session.settings.timeout,
-        session.settings.grace,
-        session.reports.note_use,
+        settings.timeout,
+        reports.note_use,
+        own,
         shared,
     )
-    with session.closing(processes), session.reports.telling_of(processes):
+    sources = (own,) if shared is None else (own, shared)
+    with session.closing(processes), reports.telling_of(processes, scope, sources):
         yield processes
 
 

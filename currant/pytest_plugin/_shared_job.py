@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import aclosing, suppress
 from math import nan
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast, get_args
 
 import anyio
 
@@ -50,19 +50,21 @@ The stack first stops the processes that the exited one has left behind.
 """
 
 
-def _refused(call: str, advice: str) -> Any:  # noqa: ANN401 - stands for a method of any type
-    def refuse(self: SharedJob, *_args: object, **_options: object) -> None:
-        raise CommandError(f"{call}: {self.name!r} is shared with others; {advice}")
+DISTURBS = "start a process that is not shared for tests that change it"
+READS_ALL = "its last lines are in `tail`, and all its output is in a file"
+
+
+def _error(job: SharedJob, call: str, advice: str) -> CommandError:
+    return CommandError(f"{call}: {job.name!r} is shared with others; {advice}")
+
+
+def _refused(call: str, advice: str) -> Callable[..., NoReturn]:
+    """Return a method that raises an error, whatever its arguments are."""
+
+    def refuse(self: SharedJob, *_args: object, **_options: object) -> NoReturn:
+        raise _error(self, call, advice)
 
     return refuse
-
-
-def _would_disturb(call: str) -> Any:  # noqa: ANN401 - the same
-    return _refused(call, "start a process that is not shared for tests that change it")
-
-
-def _reads_all(call: str) -> Any:  # noqa: ANN401 - the same
-    return _refused(call, "its last lines are in `tail`, and all its output is in a file")
 
 
 class SharedJob(Job):
@@ -206,23 +208,22 @@ class SharedJob(Job):
         assert result is not None
         return result
 
-    kill: Any = _would_disturb("kill")
-    restart: Any = _would_disturb("restart")
-    send_signal: Any = _would_disturb("send_signal")
-    send: Any = _would_disturb("send")
-    close_stdin: Any = _would_disturb("close_stdin")
-    resize: Any = _would_disturb("resize")
-    lines: Any = _reads_all("lines")
-    expect: Any = _reads_all("expect")
-    until: Any = _reads_all("until")
-    since: Any = _reads_all("since")
-    next_output: Any = _reads_all("next_output")
+    kill = _refused("kill", DISTURBS)
+    restart = _refused("restart", DISTURBS)
+    send_signal = _refused("send_signal", DISTURBS)
+    send = _refused("send", DISTURBS)
+    close_stdin = _refused("close_stdin", DISTURBS)
+    resize = _refused("resize", DISTURBS)
+    lines = _refused("lines", READS_ALL)
+    expect = _refused("expect", READS_ALL)
+    until = _refused("until", READS_ALL)
+    since = _refused("since", READS_ALL)
+    next_output = _refused("next_output", READS_ALL)
 
     @property
-    def before(self) -> bytes:
+    def before(self) -> NoReturn:
         """Refused, as `expect` is."""
-        refused: bytes = _reads_all("before")(self)
-        return refused
+        raise _error(self, "before", READS_ALL)
 
     def take_deaths(self) -> list[str]:
         """Return each death of the process since the last call, as a text.
