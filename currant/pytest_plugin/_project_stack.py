@@ -27,6 +27,9 @@ __tracebackhide__ = True  # pytest leaves these frames out
 TIME_TO_END = 10.0
 """Seconds that a stack has to end once nothing runs in it."""
 
+LOOK_AGAIN = 0.01
+"""Seconds between two looks at the socket of a stack that is about to end."""
+
 
 class ProjectStack:
     """The stack of ``currant start -d``; a `SharedStack`.
@@ -96,6 +99,8 @@ class ProjectStack:
                 async with aclosing(client.logs(last=0, follow=True)) as messages:
                     async for _ in messages:
                         pass
+                while self.is_running:  # noqa: ASYNC110 - the messages end before the stack
+                    await anyio.sleep(LOOK_AGAIN)
         except StackError:
             return True
         return not self.is_running
