@@ -1,0 +1,205 @@
+"""`JobLog`: the file of ``--joblog``, with a line for each job that has ended.
+
+The format is that of GNU parallel, so the tools that read its logs read this one.  The columns are
+separated by tabs; a newline in the command is written as NUL, which no command can contain.
+
+Each line is one write to the end of the file.  So the log has every job that has ended, even if
+currant itself is killed.  Only a crash of the machine can lose or tear the last lines: a sync for
+each line would take longer than most jobs.
+
+A job that currant stopped (Ctrl-C, ``--halt now``) is not in the log, so that ``--resume`` runs the
+job.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from currant._values.errors import CommandNotFoundError, LaunchError
+from currant.cli._map.ended import OutputError
+from currant.cli._map.exit_status import launch_status
+from currant.cli._map.logged_jobs import HEADER, JobLogError, LoggedJobs, column_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+    from typing import Self
+
+    from currant._values.results import Result
+    from currant.cli._map.ended import Ended
+
+__all__ = ["JobLog", "create_job_log", "logged_exit", "reopen_job_log"]
+
+UNKNOWN = -1
+"""The exit value of a job that did not end by itself: it timed out, or its host was lost."""
+
+NOT_LOGGED = ("stopped", "skipped")
+
+
+class JobLog:
+    """A job log that is open for writing, and locked for other runs.
+
+    `create_job_log` and `reopen_job_log` open it; `close` or a ``with`` block closes it.
+
+    Attributes:
+        path: the path of the file.
+        logged: the jobs of earlier runs; None if the log was created anew.
+    """
+
+    def __init__(self, path: str, fd: int, logged: LoggedJobs | None = None) -> None:
+        self.path: str = path
+        self.logged: LoggedJobs | None = logged
+        self._fd = fd
+
+    def add(self, ended: Ended) -> None:
+        """Write the line of a job, unless currant stopped the job.
+
+        Raises:
+            OutputError: the file cannot be written; it has no part of the line then.
+        """
+        result = ended.result
+        if result.status in NOT_LOGGED:
+            return
+        code, signal = logged_exit(result)
+        begin = (
+            f"{ended.number}\t{result.host or ':'}\t{result.started_at or 0:10.3f}\t"
+            f"{result.duration:10.3f}\t{ended.sent}\t{ended.received}\t{code}\t{signal}\t"
+        )
+        _write(self.path, self._fd, begin.encode() + column_of(ended.line) + b"\n")
+
+    def close(self) -> None:
+        """Close the file, and release the lock."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def create_job_log(path: str) -> JobLog:
+    """Begin a job log; an older job log of that path is emptied.
+
+    Raises:
+        JobLogError: the file cannot be opened, another run writes to it, or it has contents that
+            are not a job log.
+        OutputError: the file cannot be written.
+    """
+    with _opened(path, os.O_CREAT) as fd:
+        if _is_file(fd):
+            _has_header(path, fd)
+            os.ftruncate(fd, 0)
+        _write(path, fd, HEADER)
+        return JobLog(path, fd)
+
+
+def reopen_job_log(path: str, *, must_exist: bool = False) -> JobLog:
+    """Go on with a job log; `JobLog.logged` has its jobs.
+
+    Args:
+        path: the path of the file.
+        must_exist: whether a missing file is an error, as for ``--retry-failed``.
+
+    Raises:
+        JobLogError: the file cannot be opened or is not a regular file, another run writes to it,
+            or a line is not a line of a job log.
+        OutputError: the file cannot be written.
+    """
+    with _opened(path, 0 if must_exist else os.O_CREAT) as fd:
+        if not _is_file(fd):
+            raise JobLogError(path, "not a regular file, so no run can go on with it")
+        if not _has_header(path, fd):
+            os.ftruncate(fd, 0)
+            _write(path, fd, HEADER)
+        return JobLog(path, fd, LoggedJobs(path, fd))
+
+
+@contextmanager
+def _opened(path: str, flags: int) -> Generator[int]:
+    """Open and lock a file; close it again only if an error leaves the block."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | flags, 0o666)
+    except OSError as error:
+        raise JobLogError(path, f"cannot open the file: {error.strerror}") from error
+    try:
+        _lock(path, fd)
+        yield fd
+    except OSError as error:
+        os.close(fd)
+        raise JobLogError(path, f"cannot read the file: {error.strerror}") from error
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _lock(path: str, fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JobLogError(
+            path, "another run of currant writes to the file; wait for its end, or use another file"
+        ) from None
+    except OSError:
+        return  # This file system, or this kind of file, has no locks.
+
+
+def _is_file(fd: int) -> bool:
+    return stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+def _has_header(path: str, fd: int) -> bool:
+    """Return whether a file begins with the header; an empty file or a torn header does not.
+
+    Raises:
+        JobLogError: the file is something else, which must not be lost.
+    """
+    begin = os.pread(fd, len(HEADER), 0)
+    if not HEADER.startswith(begin):
+        raise JobLogError(path, "the file is not a job log; use another file")
+    return begin == HEADER
+
+
+def _write(path: str, fd: int, line: bytes) -> None:
+    written = 0
+    try:
+        while written < len(line):
+            written += os.write(fd, line[written:] if written else line)
+    except OSError as error:
+        if written and _is_file(fd):
+            # The next line would be joined to a part of this one.
+            with suppress(OSError):
+                os.ftruncate(fd, os.fstat(fd).st_size - written)
+        raise OutputError.of(error, "job log", path) from error
+
+
+def logged_exit(result: Result) -> tuple[int, int]:
+    """Return the columns Exitval and Signal, which are as in parallel's log.
+
+    - The job exited: its exit code and 0.
+    - A signal ended the job: 0 and the number of the signal.
+    - The job did not end by itself (a timeout, or too much output), or its exit is unknown: -1 and
+      the number of the signal that ended it, or 0.
+    - The job could not be started: 127 if its program is missing, 126 otherwise; and 0.
+
+    At least one of both differs from 0 if the job failed.
+    """
+    end, error = result.exit, result.error
+    if end is None and isinstance(error, (CommandNotFoundError, LaunchError)):
+        return launch_status(error), 0
+    if end is None or end.is_status_lost:
+        return UNKNOWN, 0
+    signal = int(end.signal or 0)
+    has_failed = result.status == "failed"
+    if end.timed_out or (has_failed and (error is not None or (end.code == 0 and not signal))):
+        return UNKNOWN, signal
+    return end.code or 0, signal
