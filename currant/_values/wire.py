@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from currant._values.lines import StreamName
     from currant._values.messages import BatchMessage, Message
 
-__all__ = ["decode", "decode_exit", "encode", "encode_each", "encode_exit"]
+__all__ = ["decode", "decode_exit", "encode", "encode_each", "encode_error", "encode_exit"]
 
 T = TypeVar("T")
 
@@ -64,22 +64,22 @@ def encode(  # noqa: C901, PLR0911 - a row for each message
             return _head("ready", message) | {"after": message.after}
         case Aborted():
             attempt = {"attempt": message.attempt}
-            return _head("aborted", message) | attempt | _encode_error(message.error)
+            return _head("aborted", message) | attempt | encode_error(message.error)
         case Skipped():
-            return _head("skipped", message) | _encode_error(message.error)
+            return _head("skipped", message) | encode_error(message.error)
         case Restarting():
             fields = {"attempt": message.attempt, "delay": message.delay}
             reason = {} if message.reason is None else {"reason": message.reason}
             return _head("restarting", message) | fields | reason
         case Failed():
             attempt = {"attempt": message.attempt}
-            return _head("failed", message) | attempt | _encode_error(message.error)
+            return _head("failed", message) | attempt | encode_error(message.error)
         case Dropped():
             return _head("dropped", message) | {"lines": message.lines}
         case HostUp():
             return _head("host_up", message)
         case HostLost():
-            return _head("host_lost", message) | _encode_error(message.error)
+            return _head("host_lost", message) | encode_error(message.error)
         case _:
             assert_never(message)
 
@@ -107,6 +107,13 @@ def encode_exit(end: Exit) -> dict[str, object]:
     signal = end.signal.name if isinstance(end.signal, Signals) else end.signal
     flags = {"stopped": end.stopped, "forced": end.forced, "timed_out": end.timed_out}
     return {"code": end.code, "signal": signal, **flags}
+
+
+def encode_error(error: CurrantError) -> dict[str, object]:
+    """Return the keys ``error``, ``error_type`` and ``error_fields`` of `error`."""
+    kind = next(each for each in type(error).__mro__ if _class_named(each.__name__) is each)
+    fields = {name: _encode_field(getattr(error, name)) for name in _fields_of(kind)}
+    return {"error": str(error), "error_type": kind.__name__, "error_fields": fields}
 
 
 def decode_exit(encoded: Mapping[str, object]) -> Exit:
@@ -196,12 +203,6 @@ def _decode_line(encoded: Mapping[str, object], command: str, time: float) -> Li
     else:
         data = _get(encoded, "text", str).encode()
     return Line(command, streams[stream], data, ending.encode(), time)
-
-
-def _encode_error(error: CurrantError) -> dict[str, object]:
-    kind = next(each for each in type(error).__mro__ if _class_named(each.__name__) is each)
-    fields = {name: _encode_field(getattr(error, name)) for name in _fields_of(kind)}
-    return {"error": str(error), "error_type": kind.__name__, "error_fields": fields}
 
 
 def _decode_error(encoded: Mapping[str, object]) -> CurrantError:
