@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from currant import Command, run
 from currant._values.errors import CommandNotFoundError, LaunchError, TimeLimitError
 from currant._values.exit import Exit
 from currant.cli._map.ended import Ended, OutputError
@@ -117,6 +118,21 @@ def test_exit_columns(job: Ended, columns: tuple[int, int]) -> None:
     assert logged_exit(job.result) == columns
 
 
+def test_exit_columns_of_real_processes() -> None:
+    """The results of a Runner fit into the columns."""
+    results = run(
+        Command.shell("exit 3", name="code"),
+        Command.shell("kill -KILL $$", name="signal"),
+        Command(["sleep", "9999"], name="timeout", timeout=0.1),
+        Command(["yes"], max_output=10),
+    )
+    exits = {name: logged_exit(result) for name, result in results.items()}
+    assert exits["code"] == (3, 0)
+    assert exits["signal"] == (0, SIGKILL)
+    assert exits["timeout"] == (-1, SIGTERM)
+    assert exits["yes"][0] == -1
+
+
 @given(st.lists(COMMANDS, min_size=1))
 def test_any_command_is_read_back_exactly(commands: list[str]) -> None:
     """Tabs, newlines and bytes that are not UTF-8 come back as they were, each job on one line."""
@@ -160,10 +176,10 @@ def test_resumed_run_skips_logged_jobs(path: str) -> None:
 
 def test_last_line_of_a_job_counts(path: str) -> None:
     """A job that failed and later succeeded has succeeded, and the other way round."""
-    write(path, ended(1, "a", 1), ended(2, "b", 0), ended(1, "a", 0), ended(2, "b", 1))
+    write(path, ended(1, "a", 1), ended(2, "b", 0), ended(1, "a", 0), ended(2, "edited", 1))
     with reopened(path) as logged:
         assert logged.has_success(1, "a")
-        assert list(logged.failed()) == [(2, "b")]
+        assert list(logged.failed()) == [(2, "edited")]
 
 
 def test_lines_of_the_resumed_run_are_not_retried(path: str) -> None:

@@ -35,6 +35,12 @@ def run_jobs(path: Path, *jobs: Ended, resumes: bool = False) -> None:
         folder.end(job)
 
 
+def age(path: Path) -> None:
+    """Make all files old, as those of an earlier run."""
+    for file in path.rglob("*"):
+        os.utime(file, (1e9, 1e9))
+
+
 def folders(path: Path) -> set[str]:
     """Return the folders of jobs, relative to `path`."""
     return {str(file.parent.relative_to(path)) for file in path.rglob("seq")}
@@ -114,6 +120,10 @@ def test_each_job_has_a_folder_of_its_own(rows: list[tuple[str, ...]]) -> None:
         assert [file.name for file in Path(outside).iterdir()] == ["results"]
         outputs = Counter(file.read_text() for file in path.rglob("stdout") if file.is_file())
         assert outputs == Counter(f"out {job.number}\n" for job in jobs)
+        for file in path.rglob("seq"):
+            if file.is_file():
+                row = rows[int(file.read_text()) - 1]
+                assert len(file.relative_to(path).parts) == 2 * max(1, len(row)) + 1
 
 
 def test_jobs_with_the_same_values_keep_their_outputs(tmp_path: Path) -> None:
@@ -127,8 +137,7 @@ def test_jobs_with_the_same_values_keep_their_outputs(tmp_path: Path) -> None:
 def test_new_run_replaces_the_files_of_an_older_one(tmp_path: Path) -> None:
     """Nothing in a folder is of the older run, also while the new job still runs."""
     run_jobs(tmp_path, ended(1, values=("a",)))
-    for file in (tmp_path / "1" / "a").iterdir():
-        os.utime(file, (1e9, 1e9))
+    age(tmp_path)
     folder = ResultsFolder(str(tmp_path))
     folder.begin(5, Row(("a",)))
     files = {file.name: file.read_text() for file in (tmp_path / "1" / "a").iterdir()}
@@ -139,6 +148,7 @@ def test_new_run_replaces_the_files_of_an_older_one(tmp_path: Path) -> None:
 def test_resumed_run_keeps_the_files_of_other_jobs(tmp_path: Path) -> None:
     """A job that failed gets its own folder again, and no folder of another job."""
     run_jobs(tmp_path, ended(1, values=("a",)), ended(2, values=("a",)))
+    age(tmp_path)
     run_jobs(tmp_path, ended(2, values=("a",), end=3), ended(3, values=("a",)), resumes=True)
     assert folders(tmp_path) == {"1/a", "1/a#2", "1/a#3"}
     assert (tmp_path / "1" / "a" / "stdout").read_text() == "out 1\n"

@@ -3,7 +3,7 @@
 - 0: all jobs succeeded.
 - 1 to 100: the number of jobs that failed.
 - 101: more than 100 jobs failed.
-- 2, too: bad input, before any job was started.
+- 2 is also the status of bad input; then no job was started.
 - 255: another error, such as a job log on a full disk.
 
 With ``fail=1``, ``done=1`` or ``success=N`` in ``--halt``, the job that met the condition sets the

@@ -199,7 +199,7 @@ def logged_exit(result: Result) -> tuple[int, int]:
     if end is None or end.is_status_lost:
         return UNKNOWN, 0
     signal = int(end.signal or 0)
-    has_failed = result.status == "failed"
-    if end.timed_out or (has_failed and (error is not None or (end.code == 0 and not signal))):
+    is_success = end.code == 0  # A job may fail nevertheless: it handled the signal of a timeout.
+    if result.status == "failed" and (error is not None or is_success):
         return UNKNOWN, signal
     return end.code or 0, signal

@@ -12,6 +12,7 @@ from currant._values.wire import encode_error, encode_exit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from currant._values.usage import Usage
     from currant.cli._map.ended import Ended
 
 __all__ = ["json_line"]
@@ -54,17 +55,16 @@ def json_line(ended: Ended) -> bytes:
         "started_at": result.started_at,
         "duration": result.duration,
         "host": result.host,
-        "usage": usage
-        and {
-            "user": usage.user,
-            "system": usage.system,
-            "peak_memory": usage.peak_memory,
-        },
+        "usage": None if usage is None else _usage(usage),
         "stdout": _decoded(result.stdout),
         "stderr": _decoded(result.stderr),
     }
     keys |= _bytes_of(ended)
     return json.dumps(keys).encode() + b"\n"
+
+
+def _usage(usage: Usage) -> dict[str, object]:
+    return {"user": usage.user, "system": usage.system, "peak_memory": usage.peak_memory}
 
 
 def _bytes_of(ended: Ended) -> Iterator[tuple[str, object]]:

@@ -81,11 +81,9 @@ class ResultsFolder:
     def begin(self, number: int, row: Row) -> None:
         """Create the folder of a job, with empty files for its output.
 
-        Called again for the same job, this empties the files for the next attempt.
+        Called again for the same job, this empties its files for the next attempt.
         """
-        again = self._folders.get(number)
-        folder = self._create_folder(number, row) if again is None else again
-        self._folders[number] = folder
+        folder = self._folders[number] = self._create_folder(number, row)
         for name in (b"/stdout", b"/stderr"):
             _write(folder + name, _AT_START, b"")
 
