@@ -96,6 +96,7 @@ __all__ = [
     "with_policies",
     "with_pty",
     "with_stdin",
+    "with_words",
 ]
 
 
@@ -599,6 +600,11 @@ def with_policies(command: Command, policies: Policies) -> Command:
 def with_name(command: Command, name: str) -> Command:
     """Return `command` under another name."""
     return _copied(command, name=name)
+
+
+def with_words(command: Command, argv: tuple[str, ...], name: str) -> Command:
+    """Return `command` with another program and arguments, and under another name."""
+    return _copied(command, argv=argv, name=name)
 
 
 def with_pty(command: Command, pty: Pty) -> Command:

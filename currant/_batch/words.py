@@ -1,0 +1,112 @@
+"""The words of a template: what each of them is made of, literal text, placeholders or a script."""
+
+from __future__ import annotations
+
+import re
+from posixpath import basename
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from currant._batch.placeholders import Placeholder, Text, split_text
+from currant._batch.script import Script
+from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Word", "split_words"]
+
+Word: TypeAlias = "str | Placeholder | Script | Text"
+"""Literal text; a placeholder that is a word by itself; a script; or several parts."""
+
+_SHELLS = {"ash", "bash", "dash", "ksh", "mksh", "sh", "zsh"}
+
+_RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c")
+
+_TAKES_WORD = re.compile(r"[-+][A-Za-z]*[oO]")
+"""An option of a shell that is followed by its value, such as ``-o pipefail``."""
+
+_ALL_VALUES = split_text("{}", None, None)[0]
+
+
+class _Place(NamedTuple):
+    """The place of a script among the words."""
+
+    at: int
+    shell: str
+
+
+def split_words(
+    argv: Sequence[str], names: Sequence[str] | None, columns: int | None, *, may_exec: bool
+) -> tuple[Word, ...]:
+    """Split the words of a template into their parts.
+
+    The word after ``bash -c`` and the like is a script.  If no placeholder stands for a value,
+    ``{}`` is appended: to the script if it is the last word, and as a word otherwise.
+
+    Args:
+        argv: the words.
+        names: the names of the columns; None if they have none.
+        columns: the number of values of each row; None if it is not known.
+        may_exec: whether the program of a script may take the place of the shell.
+
+    Raises:
+        CommandError: a placeholder is unknown, or has no meaning in its place.
+    """
+    place = _place_of_script(argv)
+    words = [_simplest(split_text(word, names, columns)) for word in _without_script(argv, place)]
+    if place is None:
+        return tuple(words if _have_value(words) else [*words, _ALL_VALUES])
+    text = argv[place.at]
+    is_last = place.at == len(argv) - 1
+    script = Script(text, names, columns, shell=place.shell, may_exec=may_exec)
+    if script.has_value and not is_last:
+        raise CommandError(
+            f"a script with placeholders must be the last word, but {argv[place.at + 1]!r} "
+            "follows; use placeholders in the script, or in the words after it"
+        )
+    has_value = script.has_value or _have_value(words)
+    if is_last and not has_value:
+        text = f"{text.rstrip()} {{}}"
+        script = Script(text, names, columns, shell=place.shell, may_exec=may_exec)
+        if not script.has_value:
+            raise CommandError(f"write {{}} before the comment, for the values: {text!r}")
+    words[place.at] = script
+    return tuple(words if has_value or is_last else [*words, _ALL_VALUES])
+
+
+def _without_script(argv: Sequence[str], place: _Place | None) -> list[str]:
+    """Return the words, with an empty one for the script, which has rules of its own."""
+    return ["" if place and index == place.at else word for index, word in enumerate(argv)]
+
+
+def _place_of_script(argv: Sequence[str]) -> _Place | None:
+    """Return the place of the word that a shell takes for a script, also of one after ``sudo``."""
+    for index, word in enumerate(argv):
+        if basename(word) in _SHELLS and (place := _end_of_options(argv, index + 1)):
+            return _Place(place, basename(word))
+    return None
+
+
+def _end_of_options(argv: Sequence[str], index: int) -> int | None:
+    """Return the place after the option ``-c``; None if a shell has no such option."""
+    while index < len(argv) - 1 and argv[index][:1] in {"-", "+"}:
+        if _RUNS_SCRIPT.fullmatch(argv[index]):
+            return index + 1
+        index += 2 if _TAKES_WORD.fullmatch(argv[index]) else 1
+    return None
+
+
+def _have_value(words: Sequence[Word]) -> bool:
+    """Return whether a placeholder in one of the words stands for a value."""
+    parts = [part for word in words for part in (word if isinstance(word, tuple) else (word,))]
+    return any(isinstance(part, Placeholder) and part.is_value for part in parts)
+
+
+def _simplest(text: Text) -> Word:
+    match text:
+        case ():
+            return ""
+        case (str() | Placeholder(kind="all") as part,):
+            return part
+        case _:
+            return text
