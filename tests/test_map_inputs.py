@@ -262,6 +262,32 @@ async def test_wait_for_stdin_can_be_cancelled(pipe: tuple[int, int]) -> None:
             assert (await anext(inputs)).text == "bc"
 
 
+async def test_terminal_is_read_without_blocking() -> None:
+    """A person may take any time for a line, and ends the input with Ctrl-D."""
+    master, terminal = os.openpty()
+    rows: list[tuple[str, ...]] = []
+
+    async def collect() -> None:
+        rows.extend(await rows_of("", stdin=terminal))
+
+    try:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(collect)
+                await anyio.wait_all_tasks_blocked()
+                os.write(master, b"a b\n\x04")
+        assert rows == [("a b",)]
+    finally:
+        os.close(master)
+        os.close(terminal)
+
+
+async def test_empty_group_ends_the_rows_at_once(pipe: tuple[int, int]) -> None:
+    """A product with an empty group is empty, whatever stdin would bring."""
+    with anyio.fail_after(30):
+        assert await rows_of(":::: - :::", stdin=pipe[0]) == []
+
+
 async def test_named_pipe_is_read_once_it_has_a_writer(tmp_path: Path) -> None:
     """Opening a named pipe waits for no writer, and its end is the end of the rows."""
     path = tmp_path / "fifo"
@@ -321,10 +347,11 @@ async def test_stdin_that_is_closed_is_an_error() -> None:
         await rows_of("", stdin=987_654)
 
 
-async def test_nul_in_a_line_is_an_error(tmp_path: Path) -> None:
-    """No argument can have a NUL byte, and the error names the option for such input."""
-    (tmp_path / "f").write_bytes(b"a\nb\0c\n")
-    with pytest.raises(CommandError, match=r"f, line 2: .*with -0"):
+@pytest.mark.parametrize("lines", [1, 100_000])
+async def test_nul_in_a_line_is_an_error(lines: int, tmp_path: Path) -> None:
+    """No argument can have a NUL byte, and the error names the line and the option."""
+    (tmp_path / "f").write_bytes(b"a\n" * lines + b"b\0c\n")
+    with pytest.raises(CommandError, match=rf"f, line {lines + 1}: .*with -0"):
         await rows_of(["::::", str(tmp_path / "f")])
 
 
@@ -432,6 +459,20 @@ def test_bad_line_is_an_error_with_its_place(
     """The error about a line names the file and the line, in whatever parts the lines come."""
     with pytest.raises(CommandError, match=re.escape(reason)):
         parsed(form, text, cuts)
+
+
+def test_bad_csv_is_an_error_before_the_end() -> None:
+    """Only a row that may go on waits for more lines."""
+    parser = parser_for("f", Form("csv"))
+    with pytest.raises(CommandError, match="f, line 2: not CSV"):
+        parser.feed(["a", '"b"c', "d"])
+
+
+@pytest.mark.parametrize("form", [Form("csv"), Form("tsv"), Form("jsonl")])
+def test_byte_order_mark_counts_at_the_begin_only(form: Form) -> None:
+    """Any later mark is text."""
+    text = '"1"\n"\ufeff"\n' if form.format != "tsv" else "1\n\ufeff\n"
+    assert parsed(form, "\ufeff" + text, (1,)) == [Row(("1",)), Row(("\ufeff",))]
 
 
 # ---- names of several sources ----

@@ -246,6 +246,8 @@ def test_job_without_a_program_or_a_value_is_an_error(template: str) -> None:
         ("x | y", 'x | y "$@"'),
         ("x >{}", 'exec x >"$*"'),
         ("set x; y {1}", '_value1=${1}; set x; y "${_value1}"'),
+        ("x; . y {1}", '_value1=${1}; x; . y "${_value1}"'),
+        ("x . --set {1} set.x", 'exec x . --set "${1}" set.x'),
         ("x ${HOME} {1} ${#} $#", 'exec x ${HOME} "${1}" ${#} $#'),
         ("x `y \\`z {1}\\``", 'x `y \\`z "${1}"\\``'),
         ("cat {1} << A <<B\n${x} {print}\nit's\nA", 'cat "${1}" << A <<B\n${x} {print}\nit\'s\nA'),

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["Script"]
 
 _CHANGES_PARAMETERS = re.compile(
-    r"\( \s* \) | \b (?: set | shift | function | eval | source | IFS ) \b | (?: ^|[;&|\s] ) \. \s",
-    re.VERBOSE,
+    r"""
+      \( \s* \)
+    | (?<! [\w./-] ) (?: set | shift | function | eval | source | IFS ) (?! [\w./-] )
+    | (?: ^ | [;&|({] ) \s* \. \s
+    """,
+    re.VERBOSE | re.MULTILINE,
 )
 """A function, and commands after which the parameters of the shell may be others."""
 
