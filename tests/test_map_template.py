@@ -265,6 +265,8 @@ def test_script_of_another_shell_gets_parameters_too() -> None:
     assert argv_of(["bash", "-c", "a {1}"], "x") == ["bash", "-c", 'a "${1}"', "bash", "x"]
     argv = argv_of(["env", "A={1}", "/bin/dash", "-e", "-o", "nounset", "-uc", "a"], "x")
     assert argv == ["env", "A=x", "/bin/dash", "-e", "-o", "nounset", "-uc", "a"]
+    argv = argv_of(["bash", "--norc", "--rcfile", "f", "-c", "a {1}"], "x")
+    assert argv[-3:] == ['a "${1}"', "bash", "x"]
     assert argv_of(["sh", "-ec", "a"], "x") == ["sh", "-ec", 'a "$@"', "sh", "x"]
     assert argv_of(["sh", "-c", "a $1", "sh"], "x") == ["sh", "-c", "a $1", "sh", "x"]
     assert argv_of(Command.shell("a"), "x") == ["/bin/sh", "-c", 'a "$@"', "sh", "x"]

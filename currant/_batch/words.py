@@ -22,7 +22,7 @@ _SHELLS = {"ash", "bash", "dash", "ksh", "mksh", "sh", "zsh"}
 
 _RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c")
 
-_TAKES_WORD = re.compile(r"[-+][A-Za-z]*[oO]")
+_TAKES_WORD = re.compile(r"[-+][A-Za-z]*[oO] | --(?: rcfile | init-file | emulate )", re.VERBOSE)
 """An option of a shell that is followed by its value, such as ``-o pipefail``."""
 
 _ALL_VALUES = split_text("{}", None, None)[0]
