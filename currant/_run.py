@@ -68,6 +68,7 @@ class RunnerOptions(TypedDict, total=False):
     leftovers: Leftovers
     wrap: Sequence[StrOrPath]
     unread: Literal["discard", "wait"]
+    keep_results: int | None
 
 
 async def run_process(

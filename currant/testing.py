@@ -111,9 +111,10 @@ class FakeLauncher(AsyncContextManagerMixin):
         default: the script of each other command; None: exit at once with code 0.
         hosts: the names of the hosts; a process runs on the `Command.host`, or else on the first.
             Empty: there are none, and the Runner refuses commands with `host` or `resources`.
+        keep: how many processes `launched` has at least, for a test with very many; None: all.
 
     Attributes:
-        launched: all processes that were started, in order.
+        launched: the processes that were started, in order.
         has_hosts: whether there are `hosts`.
         limits: how long each step of ending a process may take.
     """
@@ -125,12 +126,14 @@ class FakeLauncher(AsyncContextManagerMixin):
         default: Script | None = None,
         *,
         hosts: Sequence[str] = (),
+        keep: int | None = None,
         _limits: ShutdownLimits | None = None,
     ) -> None:
         self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self.launched: list[FakeProcess] = []
         self.has_hosts: bool = bool(hosts)
         self._hosts = tuple(hosts)
+        self._keep = keep
         self._scripts = dict(scripts or {})
         self._default = default or Script()
         self._starts: dict[str, int] = {}
@@ -174,6 +177,8 @@ class FakeLauncher(AsyncContextManagerMixin):
             raise LaunchError(command.name, script.error)
         process = FakeProcess(command, script, next(self._pids), self.limits, host)
         self.launched.append(process)
+        if self._keep is not None and len(self.launched) > 2 * self._keep:
+            del self.launched[: -self._keep]
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
         if script.leftovers:

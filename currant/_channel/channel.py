@@ -19,7 +19,6 @@ only woken, and takes the message in the same step in which it returns the messa
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING
@@ -50,6 +49,9 @@ MAX_ENDED = 64 * 1024 * 1024
 A thousand commands that write 64 KiB each are had whole after their end.
 """
 
+TRANSCRIPT_SIZE = 1024
+"""Bytes that the transcript of a command takes without any output."""
+
 
 class Channel:
     """Hands every message to every subscription, and knows which tasks wait for the commands.
@@ -63,6 +65,7 @@ class Channel:
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
         home: the event loop of the readers and sinks; None: the loop of the first.
+        max_ended: bytes of output that are kept of commands that have ended.
 
     Attributes:
         commands: as given.
@@ -78,6 +81,7 @@ class Channel:
         unread_timeout: float = inf,
         on_unread: Callable[[str], None] = lambda _: None,
         home: HomeLoop | None = None,
+        max_ended: int = MAX_ENDED,
     ) -> None:
         self.commands: Mapping[str, Command] = {} if commands is None else commands
         self._for_sinks_only = for_sinks_only
@@ -87,8 +91,9 @@ class Channel:
         self._last_producer_left = Notifier()
         self._waiters = Waiters()
         self._unread_timeout = unread_timeout
-        self._ended: deque[tuple[Transcript, int]] = deque()
+        self._ended: dict[Transcript, int] = {}  # the sizes, of the oldest first
         self._ended_size = 0
+        self._max_ended = max_ended
         self._sinks: list[SinkSubscription] = []
         self.readers: Readers = Readers(
             self._waiters,
@@ -118,12 +123,15 @@ class Channel:
     def end_transcript(self, transcript: Transcript) -> None:
         """End the transcript of a life; of many that have ended, keep the last."""
         transcript.end()
-        self._ended.append((transcript, transcript.size))
-        self._ended_size += transcript.size
-        while self._ended_size > MAX_ENDED:
-            oldest, size = self._ended.popleft()
-            self._ended_size -= size
-            oldest.forget()
+        self._ended[transcript] = size = TRANSCRIPT_SIZE + transcript.size
+        self._ended_size += size
+        while self._ended_size > self._max_ended:
+            self.forget_transcript(next(iter(self._ended)))
+
+    def forget_transcript(self, transcript: Transcript) -> None:
+        """Keep the output of a life that has ended no longer."""
+        self._ended_size -= self._ended.pop(transcript, 0)
+        transcript.forget()
 
     def limit_readers(self, seconds: float) -> None:
         """Let each reader of a transcript take only so long for each step: the block is left."""

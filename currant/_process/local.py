@@ -223,6 +223,7 @@ class LocalLauncher:
         for swept, spec in commands.items():
             if self._unswept.get(swept) is spec:  # If not, the command was started again.
                 del self._unswept[swept]
+                self._attempts.pop(swept, None)
 
     def close_in_fork(self) -> None:
         """Leave all processes to the parent of a fork."""

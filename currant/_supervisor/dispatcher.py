@@ -11,6 +11,7 @@ the channel sends before all later messages of the command.  So no two lives ove
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from currant._supervisor.job import Job
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.reactions import Reactions
 from currant._supervisor.scheduler import Scheduler
+from currant._synchronization import Notifier
 from currant._values.errors import JobEndedError
 from currant._values.names import ByName
 
@@ -56,6 +58,7 @@ class Dispatcher:
         limits: how long each step of a shutdown may take.
         max_processes: how many commands may run at the same time; None: all.
         failure: records the errors that no life handles.
+        keep_results: how many commands that have ended are remembered; None: all.
 
     Attributes:
         jobs: the handles by name, in the order of registration.
@@ -64,6 +67,7 @@ class Dispatcher:
         is_complete: whether all planned commands are registered.
         is_closed: whether the block was left, so that no command is run again.
         reactions: restart commands when files change, and with other commands.
+        some_ended: is notified when a command has ended.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Dispatcher:
         limits: ShutdownLimits,
         max_processes: int | None,
         failure: Failure,
+        keep_results: int | None = None,
     ) -> None:
         self.jobs: ByName[Job] = ByName()
         self.lives: dict[str, Lifecycle] = {}
@@ -87,6 +92,9 @@ class Dispatcher:
         self._failure = failure
         self._conditions = Conditions(plan.dependencies, self.lives)
         self._scheduler: Scheduler[Lifecycle] = Scheduler(max_processes)
+        self.some_ended = Notifier()
+        self._keep_results = keep_results
+        self._ended: deque[Lifecycle] = deque()  # those that may be forgotten
         self._waits: dict[str, anyio.CancelScope] = {}  # for other commands, by name
         self._starting = anyio.Lock(fast_acquire=True)
         self._context = RunnerContext(
@@ -219,7 +227,7 @@ class Dispatcher:
             try:
                 await life.skip(reason)
             finally:
-                self._channel.remove_producer()
+                self._note_end(life)
 
     def _enqueue(self, life: Lifecycle) -> None:
         self._scheduler.add(life)
@@ -234,15 +242,34 @@ class Dispatcher:
 
     def _end_unstarted(self, life: Lifecycle) -> None:
         life.end_unstarted()
-        self._channel.remove_producer()
+        self._note_end(life)
 
     async def _run_life(self, life: Lifecycle) -> None:
         try:
             await self._guarded(life.run)
         finally:
             self._scheduler.release()
-            self._channel.remove_producer()
+            self._note_end(life)
             self.dispatch()
+
+    def _note_end(self, life: Lifecycle) -> None:
+        """Note that a life is over, and forget lives that are over for longer."""
+        self._channel.remove_producer()
+        self.some_ended.notify_all()
+        if self._keep_results is not None:
+            self._ended.append(life)
+            while len(self._ended) > self._keep_results:
+                self._forget(self._ended.popleft())
+
+    def _forget(self, life: Lifecycle) -> None:
+        """Forget a command, unless it may run again or another command refers to it."""
+        name = life.name
+        is_last = self.lives.get(name) is life and life.has_ended
+        if is_last and not (life.may_start_again or self._plan.is_needed(name)):
+            self._plan.forget(name)
+            del self.lives[name]
+            self.jobs.pop(name).keep(life)  # The caller may hold the job.
+            self._channel.forget_transcript(life.context.transcript)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run a part of a life; an error stops all commands: a launcher's, or Ctrl-C on trio."""

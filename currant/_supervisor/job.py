@@ -52,6 +52,10 @@ class Job:
         self._lives = lives
         self._conversation: Conversation | None = None
 
+    def keep(self, life: Lifecycle) -> None:
+        """Tell of `life`, which the Runner forgets, from now on."""
+        self._lives = {self._name: life}
+
     @property
     def _talk(self) -> Conversation:
         """The conversation of the current or last life."""

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from currant._values.names import Commands
     from currant._values.policies import KillOthersOn
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "checked_sinks"]
 
 NOT_ENTERED = "the Runner has not been entered; use 'async with Runner(...)'"
 
@@ -135,6 +135,10 @@ class Runner:
             output is discarded, and an `UnreadOutputWarning` says so; a loop that begins later
             finds what fits into the buffer, and a `Dropped` for the rest.  A slow reader loses
             nothing.  ``"wait"``: the commands wait until a task iterates, or waits for a command.
+        keep_results: how many commands that have ended `jobs` and `results` remember, for a Runner
+            that is given commands without end; None: all.  A `Job` that you hold keeps its result.
+            A command that another one names in `after` or `restart_with`, or that has `watch`, is
+            always remembered.  The name of a forgotten command is free again.
 
     Raises:
         CommandError: when built: a command or a policy is invalid.
@@ -177,6 +181,7 @@ class Runner:
         leftovers: Leftovers = "stop",
         wrap: Sequence[StrOrPath] = (),
         unread: Literal["discard", "wait"] = "discard",
+        keep_results: int | None = None,
     ) -> None:
         require_posix()
         check_policies(restart, kill_others_on, grace, capture, kill_mode, leftovers)
@@ -194,6 +199,7 @@ class Runner:
         check_flag("iterable", iterable)
         check_choice("on_exit", on_exit, get_args(OnExit))
         check_choice("unread", unread, ("discard", "wait"))
+        check_count("keep_results", 0 if keep_results is None else keep_results, minimum=0)
         if launcher is not None and not callable(getattr(launcher, "launch", None)):
             raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
         if launcher is None:
@@ -211,13 +217,14 @@ class Runner:
         self._settings = Settings(
             max_processes=max_processes,
             buffer_size=buffer_size,
-            sinks=_checked_sinks(sinks),
+            sinks=checked_sinks(sinks),
             launcher=launcher,
             timeout=timeout,
             keep_open=keep_open,
             iterable=iterable,
             stop_on_exit=on_exit == "stop",
             waits_for_reader=unread == "wait",
+            keep_results=keep_results,
             built_at=CodeLine.of_caller(),
         )
         self._barrier = KillBarrier()
@@ -423,7 +430,12 @@ def _check_cgroup(cgroup: object, launcher: object) -> None:
         )
 
 
-def _checked_sinks(sinks: Iterable[Sink]) -> tuple[Sink, ...]:
+def checked_sinks(sinks: Iterable[Sink]) -> tuple[Sink, ...]:
+    """Return the sinks of a Runner, after a check.
+
+    Raises:
+        CommandError: one of them is no async callable.
+    """
     if not isinstance(cast("object", sinks), Iterable):
         raise CommandError(f"sinks must be a list of async callables, not {sinks!r}")
     checked = tuple(sinks)

@@ -62,6 +62,7 @@ class Settings(NamedTuple):
     iterable: bool
     stop_on_exit: bool
     waits_for_reader: bool
+    keep_results: int | None
     built_at: CodeLine
 
 
@@ -112,6 +113,7 @@ class Supervisor:
             limits,
             settings.max_processes,
             self._failure,
+            settings.keep_results,
         )
         self._is_held_open = settings.keep_open
         self._admitted = anyio.Event()
@@ -334,6 +336,8 @@ class Supervisor:
                 if self._is_entered:
                     killing.start_soon(self._watch_hosts)
                     killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
+                    if self._settings.keep_results is not None:
+                        killing.start_soon(self._sweep.each_second, self.dispatcher.some_ended)
                 if timeout is not None:
                     killing.start_soon(self._limit_time, timeout)
                 async with self.dispatcher.tasks:

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
     from currant._process.launcher import Launcher
     from currant._supervisor.failure import Failure
-    from currant._synchronization import KillBarrier
+    from currant._synchronization import KillBarrier, Notifier
     from currant._values.command import Command
     from currant._values.shutdown_limits import ShutdownLimits
 
 __all__ = ["FinalSweep", "end_escapees_of"]
+
+INTERVAL = 1.0
+"""Seconds between two sweeps while commands go on to end."""
 
 
 async def end_escapees_of(command: Command, launcher: Launcher, grace: float) -> None:
@@ -71,6 +74,17 @@ class FinalSweep:
     def hurry(self) -> None:
         """Cut the grace short, also for a sweep that is under way."""
         self._hurried.set()
+
+    async def each_second(self, some_ended: Notifier) -> None:
+        """Sweep in the second after commands have ended, so that little is left for the end.
+
+        For a supervisor of any number of commands: a launcher remembers a command until a sweep.
+        Cancellation: harmless.
+        """
+        while True:
+            await some_ended.wait()
+            await anyio.sleep(INTERVAL)
+            await self.run()
 
     async def after_kill(self, barrier: KillBarrier, grace: Callable[[], float]) -> None:
         """Wait for a kill; then sweep at half of the grace, and again after a second kill.

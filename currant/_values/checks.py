@@ -78,11 +78,11 @@ def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
         raise CommandError(f"{what} must be {', '.join(others)} or {last}, not {value!r}")
 
 
-def check_count(what: str, value: object, maximum: int | None = None) -> None:
-    """Check that `value` is an integer >= 1 and, if there is a maximum, not above `maximum`."""
+def check_count(what: str, value: object, maximum: int | None = None, *, minimum: int = 1) -> None:
+    """Check that `value` is an integer from `minimum` to `maximum`; None: without a maximum."""
     is_int = isinstance(value, int) and not isinstance(value, bool)
-    if not is_int or not 1 <= cast("int", value) <= (inf if maximum is None else maximum):
-        bounds = ">= 1" if maximum is None else f"from 1 to {maximum}"
+    if not is_int or not minimum <= cast("int", value) <= (inf if maximum is None else maximum):
+        bounds = f">= {minimum}" if maximum is None else f"from {minimum} to {maximum}"
         raise CommandError(f"{what} must be an integer {bounds}, not {value!r}")
 
 

@@ -50,6 +50,16 @@ class Dependencies:
         for other in needs:
             self._needed_by[other].append(name)
 
+    def is_needed(self, name: str) -> bool:
+        """Return whether another command depends on the command."""
+        return bool(self._needed_by.get(name))
+
+    def forget(self, name: str) -> None:
+        """Forget a command that no other one depends on."""
+        for other in self._needs.pop(name, {}):
+            self._needed_by[other].remove(name)
+        self._needed_by.pop(name, None)
+
     def replace(self, name: str, needs: Needs) -> None:
         """Replace the dependencies of a command that is run again.
 

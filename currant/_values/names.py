@@ -63,12 +63,15 @@ class Names:
         self._taken.add(name)
         return command
 
+    def forget(self, name: str) -> None:
+        """Free a name; a default name is not given again."""
+        self._taken.discard(name)
+
     def unique(self, base: str) -> str:
         """Take and return the first free name of `base`, ``base#2``, ``base#3`` and so on."""
-        name, number = str(base), self._numbers.get(base, 1)
-        while name in self._taken:
+        number = self._numbers.get(base, 0) + 1
+        while (name := str(base) if number == 1 else f"{base}#{number}") in self._taken:
             number += 1
-            name = f"{base}#{number}"
         self._numbers[base] = number  # makes the ten-thousandth name as fast as the second
         self._taken.add(name)
         return name

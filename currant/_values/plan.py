@@ -101,6 +101,17 @@ class Plan:
         self._commands[named.name] = named
         return named
 
+    def is_needed(self, name: str) -> bool:
+        """Return whether another command waits for the command, or restarts with it."""
+        return self.dependencies.is_needed(name) or self.restart_links.is_needed(name)
+
+    def forget(self, name: str) -> None:
+        """Forget a command that has ended and is not needed; its name is free again."""
+        del self._commands[name]
+        self.dependencies.forget(name)
+        self.restart_links.forget(name)
+        self._names.forget(name)
+
     def policies_of(self, command: Command) -> Policies:
         """Return the policies of `command`, with the Runner's defaults filled in."""
         return policies_of(command, self._policies)

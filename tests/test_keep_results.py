@@ -1,0 +1,86 @@
+"""``Runner(keep_results=N)``: a Runner that is given commands without end."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from currant import Command, CommandError, Runner, UnknownNameError
+from currant.testing import FakeLauncher, Script
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_only_the_last_results_are_remembered() -> None:
+    """A job that the caller holds keeps its result; its name is free again."""
+    launcher = FakeLauncher({"bad": Script(exit=3)})
+    async with Runner(keep_results=2, keep_open=True, launcher=launcher) as runner:
+        first = runner.start_soon(Command(["x"], name="bad"))
+        await first.wait()
+        for name in ("a", "b", "c"):
+            await runner.start_soon(Command(["x"], name=name)).wait()
+        await _until_forgotten(runner, "bad")
+        assert list(runner.results) == list(runner.jobs) == ["b", "c"]
+        assert first.result is not None
+        assert first.result.exit is not None
+        assert first.result.exit.code == 3
+        with pytest.raises(UnknownNameError):
+            runner["bad"]
+        again = runner.start_soon(Command(["x"], name="bad"))
+        assert again is not first
+        await again.wait()
+        runner.kill()
+
+
+async def _until_forgotten(runner: Runner, name: str) -> None:
+    """Wait for the last steps of a job that has ended."""
+    while name in runner.jobs:
+        await checkpoint()
+
+
+async def test_default_names_go_on_counting() -> None:
+    """No two commands get the same default name, although the first is forgotten."""
+    async with Runner(keep_results=0, keep_open=True, launcher=FakeLauncher()) as runner:
+        names: list[str] = []
+        for _ in range(3):
+            job = runner.start_soon("x")
+            names.append(job.name)
+            await job.wait()
+            await _until_forgotten(runner, job.name)
+        assert names == ["x", "x#2", "x#3"]
+        runner.kill()
+
+
+async def test_a_command_that_others_wait_for_is_remembered() -> None:
+    """Its end still decides about a command that is added later."""
+    commands = {"first": "x", "then": Command(["x"], after={"first": "succeeded"})}
+    async with Runner(commands, keep_results=0, keep_open=True, launcher=FakeLauncher()) as runner:
+        await runner["then"].wait()
+        await _until_forgotten(runner, "then")
+        assert list(runner.jobs) == ["first"]
+        runner.kill()
+
+
+async def test_memory_does_not_grow_with_the_number_of_commands() -> None:
+    """Nothing of a command is left after it was forgotten."""
+    launcher = FakeLauncher(keep=10)
+    at: dict[int, int] = {}
+    async with Runner(
+        keep_results=5, keep_open=True, iterable=False, launcher=launcher
+    ) as runner:
+        for count in range(1, 1501):
+            await runner.start_soon("x").wait()
+            if count in (500, 1500):
+                gc.collect()
+                at[count] = len(gc.get_objects())
+        runner.kill()
+    assert at[1500] - at[500] < 500  # of 1000 commands
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, "all", True])
+async def test_wrong_number(number: object) -> None:
+    """The error names the argument."""
+    with pytest.raises(CommandError, match="keep_results"):
+        Runner(keep_results=number)  # type: ignore[arg-type]
