@@ -12,8 +12,7 @@ from currant.hosts._hosts import Hosts, as_hosts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from currant import Command
-    from currant._values.command import CommandLike
+    from currant._values.command import Command, CommandLike
     from currant.hosts._host import Host
 
 __all__ = ["on_each"]

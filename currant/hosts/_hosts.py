@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
@@ -14,6 +15,7 @@ import anyio
 
 from currant._remote.launcher import RemoteLauncher
 from currant._synchronization import task_group_beside
+from currant._values.checks import check_flag
 from currant._values.errors import (
     CannotStopError,
     CommandError,
@@ -62,6 +64,11 @@ class HostsOptions(TypedDict, total=False):
     cwd: StrOrPath | None
     env: Mapping[str, str]
     forward_env: Iterable[str]
+    retry_elsewhere: bool
+
+
+MOST_TRIED = 10_000
+"""How many commands are remembered for `retry_elsewhere`."""
 
 
 class Hosts(anyio.AsyncContextManagerMixin):
@@ -112,6 +119,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
         env: variables of all commands; those of `Host.env` come first.
         forward_env: the names of variables that all commands get from the environment of this
             program.
+        retry_elsewhere: whether a command that runs again avoids the hosts on which it has run, as
+            long as there is another one that could hold it.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -137,6 +146,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         cwd: StrOrPath | None = None,
         env: Mapping[str, str] = NO_VARIABLES,
         forward_env: Iterable[str] = (),
+        retry_elsewhere: bool = False,
     ) -> None:
         self.limits: ShutdownLimits = ShutdownLimits()
         self.has_hosts: bool = True
@@ -153,10 +163,13 @@ class Hosts(anyio.AsyncContextManagerMixin):
             env=env,
             forward_env=forward_env,
         )
+        check_flag("retry_elsewhere", retry_elsewhere)
+        self._tried: dict[str, set[str]] | None = {} if retry_elsewhere else None
         self._fence = Fence()
         self._pool: Pool | None = None
         self._not_on: dict[str, set[str]] = {}
         self._unswept: dict[str, dict[LocalLauncher | RemoteLauncher, float]] = {}
+        self._running: Counter[str] = Counter()
 
     @classmethod
     def from_file(cls, path: StrOrPath, **options: Unpack[HostsOptions]) -> Hosts:
@@ -212,6 +225,19 @@ class Hosts(anyio.AsyncContextManagerMixin):
             for name, member in pool.members.items()
             if member.launcher is not None
         }
+
+    @property
+    def places(self) -> int:
+        """How many commands the hosts that are up run at a time.
+
+        A host without a limit counts as many as it has processors.
+        """
+        up = self.up
+        members = [] if self._pool is None else self._pool.members.values()
+        slots = {each.host.name: each.capacity.of("slots") for each in members}
+        return sum(
+            int(slots[name]) if slots[name] < inf else info.cpus for name, info in up.items()
+        )
 
     async def add(self, host: str | Host) -> None:
         """Connect to one more host, or to several, and return when they are up.
@@ -295,7 +321,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         capacities = {name: member.capacity for name, member in pool.members.items()}
         groups = group_alike(commands)
         for command, *_ in groups:
-            needs = self._needs_of(command)
+            needs = self._needs_of(command, pool)
             if (problem := shortage(needs, capacities)) is not None:
                 raise NoCapacityError(command.name, problem)
             for member in pool.able(needs):
@@ -327,12 +353,15 @@ class Hosts(anyio.AsyncContextManagerMixin):
         if isinstance(beside, PlacedProcess):
             return await self._start(command, beside.member, beside.gpus)
         await pool.wait_for_fence(command.name)
-        member, place = await pool.acquire(command.name, self._needs_of(command))
+        member, place = await pool.acquire(command.name, self._needs_of(command, pool))
+        self._note_tried(command.name, place.host)
         assert member.launcher is not None
         launcher = member.launcher
         self._unswept.setdefault(command.name, {})[launcher] = self._grace_of(command)
+        self._running[command.name] += 1
 
         def end(*, is_lost: bool) -> None:
+            self._running -= Counter([command.name])  # without those that have none left
             if is_lost and isinstance(launcher, RemoteLauncher):
                 self._raise_fence(command.name, launcher, self._grace_of(command))
                 # The fence covers escapees, too.  A later sweep must not raise it again.
@@ -393,6 +422,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
                 tasks.start_soon(sweep_one, launcher, own_grace)
         for error in errors:
             raise error
+        if name is None:
+            for swept in [each for each in self._unswept if each not in self._running]:
+                del self._unswept[swept]
 
     def _entered(self, call: str) -> Pool:
         if self._pool is None:
@@ -402,9 +434,20 @@ class Hosts(anyio.AsyncContextManagerMixin):
             )
         return self._pool
 
-    def _needs_of(self, command: LaunchSpec) -> Needs:
-        not_on = self._not_on.get(command.name, ())
+    def _needs_of(self, command: LaunchSpec, pool: Pool) -> Needs:
+        not_on = self._not_on.get(command.name, set())
+        if self._tried and (tried := self._tried.get(command.name)):
+            elsewhere = Needs.of(command.resources, command.host, not_on | tried)
+            if pool.able(elsewhere):
+                return elsewhere
+            tried.clear()
         return Needs.of(command.resources, command.host, not_on)
+
+    def _note_tried(self, name: str, host: str) -> None:
+        if self._tried is not None:
+            self._tried.setdefault(name, set()).add(host)
+            if len(self._tried) > MOST_TRIED:
+                del self._tried[next(iter(self._tried))]
 
     async def _start(
         self,
