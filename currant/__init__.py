@@ -22,6 +22,7 @@ import typing as _typing
 from currant._first_use import imported as _imported
 
 if _typing.TYPE_CHECKING:
+    from currant._batch.map import Map, map  # noqa: A004 - as the builtin
     from currant._open import open_process
     from currant._process.launcher import Launcher, Process
     from currant._process.local import LocalLauncher
@@ -126,6 +127,7 @@ __all__ = [
     "Limits",
     "Line",
     "LocalLauncher",
+    "Map",
     "Message",
     "MissingExtraError",
     "NoCapacityError",
@@ -158,6 +160,7 @@ __all__ = [
     "Watch",
     "WrongLoopError",
     "WrongTaskError",
+    "map",
     "open_process",
     "run",
     "run_process",
@@ -198,6 +201,7 @@ _HOMES = {
     "Limits": "currant._values.limits",
     "Line": "currant._values.lines",
     "LocalLauncher": "currant._process.local",
+    "Map": "currant._batch.map",
     "Message": "currant._values.messages",
     "MissingExtraError": "currant._values.errors",
     "NoCapacityError": "currant._values.errors",
@@ -231,6 +235,7 @@ _HOMES = {
     "Watch": "currant._values.watch",
     "WrongLoopError": "currant._values.errors",
     "WrongTaskError": "currant._values.errors",
+    "map": "currant._batch.map",
     "open_process": "currant._open",
     "run": "currant._run",
     "run_process": "currant._run",

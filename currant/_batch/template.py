@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from currant._batch.script import Script
 from currant._batch.words import split_words
-from currant._values.command import Command, CommandLike, DefaultName, with_words
+from currant._values.command import (
+    Command,
+    CommandLike,
+    CommandOptions,
+    DefaultName,
+    command_with,
+    with_words,
+)
 from currant._values.errors import CommandError, EmptyCommandError
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 
@@ -37,10 +44,14 @@ class Template:
     Attributes:
         text: the template as one line.
         needs_shell: whether the template is a line for a shell, ``/bin/sh``.
+        base: the command with its placeholders.
+        has_program: whether all jobs run the same program.
     """
 
     text: Final[str]
     needs_shell: Final[bool]
+    base: Final[Command]
+    has_program: Final[bool]
 
     def __init__(
         self,
@@ -49,6 +60,7 @@ class Template:
         names: Sequence[str] | None = None,
         columns: int | None = None,
         shell: bool = False,
+        options: CommandOptions | None = None,
     ) -> None:
         """Check a template.
 
@@ -59,6 +71,7 @@ class Template:
             columns: the number of values of each row; None if it is not known.
             shell: whether a shell runs the line in any case.  The words of a sequence are joined by
                 spaces then.
+            options: options of the commands; they replace those of a `Command`.
 
         Raises:
             CommandError: the template is no command, or has a placeholder that is unknown, for a
@@ -66,18 +79,17 @@ class Template:
         """
         line = _line_for_shell(template, shell=shell)
         self.needs_shell = line is not None
+        given: CommandOptions = {} if options is None else options
         if line is not None:
-            self._command = Command.shell(line)
-        elif isinstance(template, Command):
-            self._command = template
-        elif isinstance(template, str):
-            self._command = Command.parse(template)
+            self._command = Command.shell(line, **given)
         else:
-            self._command = Command(template)
+            self._command = command_with(template, given)
         self.text = join_words(self._command.argv) if line is None else line
         self._words = split_words(self._command.argv, names, columns, may_exec=line is not None)
         is_line = self._command.argv[:-1] == _SHELL_CALL
         self._script = self._words[-1] if is_line else None
+        self.base = self._command
+        self.has_program = isinstance(self._words[0], str)
 
     def fill(self, row: Row, number: int, slot: int) -> tuple[str, ...]:
         """Return the words of the command of one job.

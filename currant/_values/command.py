@@ -87,9 +87,11 @@ __all__ = [
     "CommandOptions",
     "Condition",
     "DefaultName",
+    "MapOptions",
     "ProcessOptions",
     "as_command",
     "check_is_plain",
+    "command_with",
     "flush_after_of",
     "single_command",
     "with_name",
@@ -111,8 +113,8 @@ After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
 _NO_NEEDS: Mapping[str, Condition | None] = MappingProxyType({})
 
 
-class ProcessOptions(TypedDict, total=False):
-    """The keyword arguments of `Command` that `run_process` passes on."""
+class MapOptions(TypedDict, total=False):
+    """The keyword arguments of `Command` that `map` passes on."""
 
     name: str | None
     cwd: StrOrPath | None
@@ -136,7 +138,6 @@ class ProcessOptions(TypedDict, total=False):
     kill_others_on: KillOthersOn | None
     stop_command: CommandLike | None
     stop_signal: int | str
-    grace: float | None
     kill_mode: KillMode | None
     leftovers: Leftovers | None
     host: str | None
@@ -151,6 +152,12 @@ class ProcessOptions(TypedDict, total=False):
     color: str | None
     line_limit: int
     flush_after: float | Literal["auto"] | None
+
+
+class ProcessOptions(MapOptions, total=False):
+    """The keyword arguments of `Command` that `run_process` passes on."""
+
+    grace: float | None
 
 
 class CommandOptions(ProcessOptions, total=False):
@@ -555,6 +562,8 @@ def command_with(value: CommandLike, options: CommandOptions) -> Command:
     Raises:
         CommandError: the command or an option is wrong.
     """
+    if not options:
+        return as_command(value)
     if isinstance(value, Command):
         changes: dict[str, Any] = {**options}  # The constructor takes other types than it keeps.
         return replace(value, **changes)

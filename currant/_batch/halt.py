@@ -1,0 +1,55 @@
+"""`Halt`: when failures end the work before all items are done."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias, cast, get_args
+
+from currant._values.checks import check_choice
+from currant._values.errors import CommandError
+
+__all__ = ["LEAST", "Halt", "HaltWhen", "checked_halt"]
+
+HaltWhen: TypeAlias = Literal["now", "soon"]
+
+LEAST = 3
+"""Failures before a share of failures counts: the first of a thousand items says little."""
+
+
+class Halt(NamedTuple):
+    """Stop the work after so many ends of one kind.
+
+    Attributes:
+        when: ``"now"`` stops the running commands; ``"soon"`` lets them end, and starts no more.
+        after: how many; a float below 1 is a share of those that have ended.
+        of: what is counted: ``"failures"``, ``"successes"`` or ``"ends"``.
+    """
+
+    when: HaltWhen
+    after: float = 1
+    of: Literal["failures", "successes", "ends"] = "failures"
+
+    def is_reached(self, *, succeeded: int, failed: int) -> bool:
+        """Return whether the work has to stop after so many ends."""
+        ended = succeeded + failed
+        counted = {"failures": failed, "successes": succeeded, "ends": ended}[self.of]
+        if isinstance(self.after, int):
+            return counted >= self.after
+        return counted >= LEAST and counted >= self.after * ended
+
+
+def checked_halt(when: object, after: object) -> Halt | None:
+    """Return the `Halt` of the two arguments of `map`.
+
+    Raises:
+        CommandError: one of them is wrong.
+    """
+    is_number = isinstance(after, int) and not isinstance(after, bool) and after >= 1
+    if not (is_number or (isinstance(after, float) and 0 < after < 1)):
+        raise CommandError(
+            "halt_after must be a number of failures from 1, or a share of them between 0.0 and "
+            f"1.0, not {after!r}"
+        )
+    if when is None:
+        return None
+    check_choice("halt", when, get_args(HaltWhen))
+    return Halt(cast("HaltWhen", when), cast("float", after))

@@ -1,0 +1,117 @@
+"""From an item to its command: by a template, or by a function of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+
+from currant._batch.rows import row_of
+from currant._batch.template import Template
+from currant._values.command import Command, DefaultName, single_command, with_name
+from currant._values.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from currant._batch.feed import Items
+    from currant._values.command import CommandLike, CommandOptions
+
+__all__ = ["FromFunction", "FromTemplate", "Maker", "maker_of"]
+
+T_contra = TypeVar("T_contra", contravariant=True)
+T = TypeVar("T")
+
+
+class Maker(Protocol[T_contra]):
+    """Builds the command of an item.
+
+    Attributes:
+        has_program: whether all commands run the same program, which can be looked up first.
+    """
+
+    has_program: bool
+
+    def __call__(self, item: T_contra, number: int, slot: int) -> Command:
+        """Return the command of an item, by its number and its slot, both from 1.
+
+        Raises:
+            CommandError: there is none.
+        """
+        ...
+
+
+def maker_of(
+    template: CommandLike | Callable[[T], CommandLike], items: Items[T], options: CommandOptions
+) -> Maker[T]:
+    """Return what builds the commands of `items`.
+
+    Raises:
+        CommandError: the template or an option is wrong.
+    """
+    if callable(template) and not isinstance(template, Command):
+        return FromFunction(template, options)
+    first = items[0] if isinstance(items, Sequence) and items else None
+    return FromTemplate(template, options, first)
+
+
+class FromFunction(Generic[T]):
+    """Calls a function of the caller.
+
+    A command with a default name gets the number of its item; see `currant._batch.template`.
+    """
+
+    has_program = False
+
+    def __init__(self, function: Callable[[T], CommandLike], options: CommandOptions) -> None:
+        single_command("map", ["true"], options)  # A wrong option is an error of the call.
+        self._function, self._options = function, options
+
+    def __call__(self, item: T, number: int, slot: int) -> Command:
+        """Return the command that the function returns, with the options."""
+        del slot
+        command = single_command("map", self._function(item), self._options)
+        if isinstance(command.name, DefaultName):
+            command = with_name(command, f"{command.name}#{number}")
+        return command
+
+
+class FromTemplate:
+    """Fills a template with the values of an item.
+
+    The names of the columns are those of the first item, which a lazy iterable does not show before
+    its turn comes.
+
+    Args:
+        template: the template.
+        options: options of all commands.
+        first: the first item, if it is known.
+    """
+
+    def __init__(self, template: CommandLike, options: CommandOptions, first: object) -> None:
+        self._source, self._options = template, options
+        self._template: Template | None = None
+        self._names: tuple[str, ...] = ()
+        try:
+            self._use(tuple(cast("Mapping[str, object]", first)) if _has_names(first) else ())
+        except CommandError:
+            if first is not None:
+                raise
+            # The names of the first item may make it right; without any, it was wrong.
+        self.has_program = True if self._template is None else self._template.has_program
+
+    def __call__(self, item: object, number: int, slot: int) -> Command:
+        """Return the command of an item."""
+        row = row_of(item)
+        if self._template is None or row.names != self._names:
+            self._use(row.names)
+        assert self._template is not None
+        return self._template.command(row, number, slot, f"{self._template.base.name}#{number}")
+
+    def _use(self, names: tuple[str, ...]) -> None:
+        template = Template(self._source, names=names or None, options=self._options)
+        single_command("map", template.base, {})
+        self._template, self._names = template, names
+
+
+def _has_names(item: object) -> bool:
+    return isinstance(item, Mapping) or bool(getattr(item, "names", ()))

@@ -1,0 +1,286 @@
+"""`map`: run a command for each item, and iterate over the results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar, Unpack, cast
+
+import anyio
+
+from currant._batch.background import start_in_background
+from currant._batch.halt import checked_halt
+from currant._batch.making import maker_of
+from currant._batch.work import Settings, Work
+from currant._process.local import LocalLauncher
+from currant._supervisor.runner import checked_sinks
+from currant._synchronization import KillBarrier
+from currant._system.groups import require_posix
+from currant._values.checks import check_count, check_flag, check_seconds, checked_signal
+from currant._values.errors import CommandError
+from currant._values.policies import Policies, check_policies
+from currant._values.restart import RestartPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from currant._batch.feed import Items
+    from currant._batch.halt import HaltWhen
+    from currant._batch.work import Ended
+    from currant._process.launcher import Launcher
+    from currant._supervisor.sink_tasks import Sink
+    from currant._values.capture import CaptureLike
+    from currant._values.command import CommandLike, CommandOptions, MapOptions
+    from currant._values.launch_spec import SignalTarget
+    from currant._values.results import Result
+
+__all__ = ["Map", "map"]
+
+T = TypeVar("T")
+
+
+def map(  # noqa: A001 - as the builtin
+    template: CommandLike | Callable[[T], CommandLike],
+    items: Items[T],
+    *,
+    max_processes: int | None = None,
+    retries: int | RestartPolicy = 0,
+    keep_order: bool = False,
+    halt: HaltWhen | None = None,
+    halt_after: float = 1,
+    timeout: float | None = None,
+    grace: float = 5.0,
+    capture: CaptureLike = True,
+    sinks: Iterable[Sink] = (),
+    buffer_size: int = 16,
+    launcher: Launcher | None = None,
+    **command_options: Unpack[MapOptions],
+) -> Map[T]:
+    """Run one command for each item, some at the same time, and iterate over the results.
+
+    Compress files, and say which failed::
+
+        import currant
+
+        async for file, result in currant.map("gzip -k {}", files, retries=1):
+            if result.status == "failed":
+                print(file, result.exit, result.stderr_text)
+
+    The items are taken one by one, as commands end, so there may be any number of them.  What is
+    kept in memory are the commands that run and the results that nobody has taken yet: if the loop
+    is slower than the commands, they wait for it.
+
+    In a template, ``{}`` stands for the item, ``{.}`` for the item without its extension, ``{/}``
+    for its last path component, ``{//}`` for its folder and ``{/.}`` for both of the former;
+    ``{#}`` for the number of the item, from 1, and ``{%}`` for that of the slot.  If the items are
+    tuples, ``{1}`` is the first value, and if they are mappings, ``{name}`` is the value of a key.
+    Without any of these, the item becomes the last argument.  A value is always a whole argument,
+    or a part of one: no shell sees it.  In a `Command.shell`, and in a line that needs a shell,
+    the shell gets the values as parameters, which it does not read as a script.
+
+    To leave the loop early, say by `break`, is a kill.  The commands are then stopped in the
+    background.  To wait until they are gone, use a block::
+
+        async with currant.map("ping -c 1 {}", hosts, max_processes=32) as results:
+            async for host, result in results:
+                if result.status == "succeeded":
+                    break
+
+    Args:
+        template: a command with placeholders, or a function that returns the command of an item.
+        items: an iterable or an async iterable, of any length.  A plain one should not block.
+        max_processes: how many commands run at the same time; None: as many as this program has
+            processors, or as the hosts of the launcher have places.
+        retries: how often a command that fails is run again, after a delay that grows from 0.1 s;
+            or a `RestartPolicy`.  Its result is that of the last attempt.
+        keep_order: whether the results come in the order of the items.  Up to 1,000 results wait
+            for an earlier one; then no more commands start.
+        halt: what to do after too many failures: ``"now"``: stop all commands; ``"soon"``: start no
+            more; None: go on.  The results of the commands that ran come nevertheless.
+        halt_after: how many failures are too many; a float below 1 is a share of the commands that
+            have ended, and counts from the third failure on.
+        timeout: seconds that each attempt may take; then it is stopped and has failed.
+        grace: seconds that a command has to stop after the request, before SIGKILL.
+        capture: the part of the output that results carry; see `Runner`.
+        sinks: async callables that take all messages; see `Runner`.
+        buffer_size: how many messages each sink may be behind.
+        launcher: starts the processes; None: a `LocalLauncher`.
+        command_options: as for `Command`, for each command.
+
+    Returns:
+        An async iterator of the items with their results, in the order in which they end.  An item
+        without a command, because it does not fit into the template, has failed with a
+        `CommandError`; one whose program is missing, with a `LaunchError`.
+
+    Raises:
+        CommandError: at the call: an argument or the template is wrong.
+        CommandNotFoundError: at the first step: the program of the template does not exist.
+        Exception: at the next step: whatever `items`, `template` or a sink has raised.
+
+    Cancellation: of a step: stops all commands, as the end of a block does, and continues when
+    they are gone: after the grace and a few seconds at most.  A second Ctrl-C skips the rest of the
+    grace.
+    """
+    require_posix()
+    policies = _policies(retries, grace, capture)
+    check_count("max_processes", 1 if max_processes is None else max_processes)
+    check_count("buffer_size", buffer_size)
+    check_seconds("timeout", timeout)
+    check_flag("keep_order", keep_order)
+    options = cast("CommandOptions", {**command_options})
+    if timeout is not None:
+        options["timeout"] = timeout
+    make = maker_of(template, items, options)
+    launcher = LocalLauncher() if launcher is None else launcher
+    settings = Settings(
+        slots=max_processes,
+        keep_order=keep_order,
+        halt=checked_halt(halt, halt_after),
+        policies=policies,
+        launcher=launcher,
+        sinks=checked_sinks(sinks),
+        buffer_size=buffer_size,
+        checks_first=make.has_program,
+    )
+    barrier = KillBarrier()
+    return Map(Work(make, items, settings, barrier), barrier)
+
+
+class Map(Generic[T]):
+    """The results of `map`: an async iterator, and an async context manager for one use."""
+
+    def __init__(self, work: Work[T], barrier: KillBarrier) -> None:
+        self._work = work
+        self._barrier = barrier
+        self._has_begun = False
+        self._is_killed = False
+
+    def __repr__(self) -> str:
+        work = self._work
+        return (
+            f"<Map {len(work.running)} running, {work.succeeded} succeeded, {work.failed} failed, "
+            f"{work.stopped} stopped>"
+        )
+
+    @property
+    def barrier(self) -> KillBarrier:
+        """The gate that is thrown to stop all commands, whatever the reason."""
+        return self._barrier
+
+    @property
+    def launcher(self) -> Launcher:
+        """The launcher that starts the processes."""
+        return self._work.launcher
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[T, Result]:
+        """Return the next item that has ended, with its result; see `map`."""
+        ended = await self.next_ended()
+        if ended is None:
+            raise StopAsyncIteration
+        return ended.item, ended.result
+
+    async def next_ended(self) -> Ended[T] | None:
+        self._begin()
+        try:
+            ended = await self._work.outbox.take()
+        except BaseException as error:  # a cancellation, or Ctrl-C
+            await self._wait_until_over(f"the iteration was left by {type(error).__name__}")
+            raise
+        if ended is None:
+            await self._wait_until_over("all commands have ended")
+            self._work.failure.raise_first()
+        return ended
+
+    async def aclose(self) -> None:
+        """Stop all commands, and wait until they are gone.
+
+        Cancellation: continues when they are gone.
+        """
+        if self._has_begun:
+            await self._wait_until_over("the map was closed")
+
+    def kill(self, reason: str | None = None) -> None:
+        """Throw the barrier: stop all commands and start no more; return at once.
+
+        Any thread and any signal handler may call this, any number of times; a second call while
+        commands are still stopping skips the rest of the grace.  The iteration goes on with the
+        results of the commands that were stopped.
+        """
+        is_repeated, self._is_killed = self._is_killed, True
+        self._barrier.throw(reason)
+        if is_repeated:
+            self._work.home.call_in_task_soon(self._work.hurry)
+
+    async def send_signal(self, signal: int | str, to: SignalTarget = "group") -> int:
+        """Send a signal to all commands that run, and return how many got it.
+
+        Cancellation: some of the commands may have got the signal.
+
+        Raises:
+            CommandError: there is no such signal, or `to` is neither ``"group"`` nor ``"leader"``.
+        """
+        number = checked_signal("signal", signal)
+        attempts = [running.life.attempt for running in self._work.running.values()]
+        return sum([await attempt.send_signal(number, to) for attempt in attempts])
+
+    async def __aenter__(self) -> Self:
+        self._begin()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Stop what still runs, and wait until it is gone."""
+        end = "was left" if exc_type is None else f"raised {exc_type.__name__}"
+        await self._wait_until_over(f"the block {end}")
+        if exc_type is None:
+            self._work.failure.raise_first()
+
+    def __del__(self) -> None:
+        if self._has_begun:
+            self._barrier.throw("nobody iterates any more")
+
+    def _begin(self) -> None:
+        self._work.home.check("currant.map")
+        if not self._has_begun:
+            self._has_begun = True
+            start_in_background(self._work.run, "currant map")
+
+    async def _wait_until_over(self, reason: str) -> None:
+        """Kill, and wait until no process is left.
+
+        Cancellation: continues then; the second one hurries.
+        """
+        work, interrupt = self._work, None
+        if not work.over.is_set():
+            self._barrier.throw(reason)
+        while not work.over.is_set():
+            try:
+                with anyio.CancelScope(shield=True):  # Bounded: see `Work.run`.
+                    await work.over.wait()
+            except BaseException as error:  # a native cancellation of asyncio, or Ctrl-C
+                work.hurry()
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+
+def _policies(retries: object, grace: float, capture: CaptureLike) -> Policies:
+    if isinstance(retries, RestartPolicy):
+        restart = retries
+    else:
+        check_count("retries", retries, minimum=0)
+        count = cast("int", retries)
+        restart = RestartPolicy(
+            "on-failure" if count else "never", max_restarts=count, reset_after=float("inf")
+        )
+    check_policies(restart, None, grace, capture, None, None)
+    if None in (cast("object", grace), cast("object", capture)):
+        raise CommandError("the grace and the capture of a map cannot be None")
+    return Policies(restart=restart, kill_others_on=None, grace=grace, capture=capture)

@@ -1,0 +1,351 @@
+"""`Work`: the commands of one `map`, so many at a time.
+
+    launcher           ends last, and stops leftover processes
+      sinks            end after the last message
+        killing        the kill barrier, calls from other threads, a sweep each second
+          slots        each runs one command after the other
+
+A slot is a task.  It takes an item, runs the whole life of its command, and hands over the result.
+So a command costs no task of its own while it waits, and nothing of it is left after its end.  The
+watchers of a Runner, one for each command, are started here at the kill: they stop the commands.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from currant._batch.feed import Feed
+from currant._batch.outbox import Outbox
+from currant._channel.channel import Channel
+from currant._channel.discard import Discard
+from currant._process.launcher import Checker, HostTeller, check_place, limits_of
+from currant._supervisor.context import RunnerContext
+from currant._supervisor.failure import Failure, unwrapped
+from currant._supervisor.lifecycle import Lifecycle
+from currant._supervisor.sink_tasks import SinkTasks
+from currant._supervisor.sweep import FinalSweep
+from currant._synchronization import HomeLoop, Notifier, keep_interrupts_out
+from currant._values.command import with_name, with_policies
+from currant._values.errors import CommandError
+from currant._values.plan import policies_of
+from currant._values.results import Result, end_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import TaskGroup
+
+    from currant._batch.feed import Fed, Items
+    from currant._batch.halt import Halt
+    from currant._process.launcher import Launcher
+    from currant._supervisor.sink_tasks import Sink
+    from currant._synchronization import KillBarrier
+    from currant._values.command import Command
+    from currant._values.policies import Policies
+
+__all__ = ["Ended", "Running", "Settings", "Work"]
+
+T = TypeVar("T")
+
+WINDOW = 1000
+"""How many items later than the first unfinished one may start, if the results keep the order."""
+
+
+class Settings(NamedTuple):
+    """The options of `map` that do not concern single commands."""
+
+    slots: int | None  # None: as many as the launcher has places
+    keep_order: bool
+    halt: Halt | None
+    policies: Policies
+    launcher: Launcher
+    sinks: Sequence[Sink]
+    buffer_size: int
+    checks_first: bool  # whether the program of the first command is looked up before all others
+
+
+class Running(NamedTuple, Generic[T]):
+    """A command that runs, since a time of `time.monotonic`."""
+
+    item: T
+    life: Lifecycle
+    since: float
+
+
+class Ended(NamedTuple, Generic[T]):
+    """An item whose command has ended."""
+
+    number: int
+    item: T
+    command: Command | None  # None: the item did not fit into the template
+    result: Result
+
+
+class Work(Generic[T]):
+    """Runs a command for each item.
+
+    Args:
+        make: builds the command of an item, from its number and its slot, both from 1.
+        items: the items.
+        settings: see `Settings`.
+        barrier: stops everything when it is thrown.
+        channel: takes the messages; None: a channel to the sinks, if there are any.
+        on_end: called in the step in which a command has ended, before its result is handed over.
+
+    Attributes:
+        launcher: starts the processes.
+        outbox: the results.
+        feed: the items that are left.
+        running: the commands that run, by number, the oldest first.
+        succeeded, failed, stopped: how many commands have ended so.
+        halted_by: the end after which no more commands start, because of `Settings.halt`.
+        over: is set when no process is left.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[T, int, int], Command],
+        items: Items[T],
+        settings: Settings,
+        barrier: KillBarrier,
+        channel: Discard | None = None,
+        on_end: Callable[[Ended[T]], object] = lambda _: None,
+    ) -> None:
+        self.feed: Feed[T] = Feed(items)
+        self.outbox: Outbox[Ended[T]] = Outbox(
+            settings.slots or WINDOW, WINDOW, keep_order=settings.keep_order
+        )
+        self.running: dict[int, Running[T]] = {}
+        self.halted_by: Ended[T] | None = None
+        self.succeeded = self.failed = self.stopped = 0
+        self.over = anyio.Event()
+        self._make = make
+        self._settings = settings
+        self._barrier = barrier
+        self._on_end = on_end
+        self.launcher = launcher = settings.launcher
+        self._limits = limits_of(launcher)
+        self.home = HomeLoop()
+        self._channel = channel
+        self._commands: dict[str, Command] = {}  # those that run, for the sinks
+        self.failure = Failure(barrier, self._on_interrupt)
+        self._sinks = SinkTasks(settings.sinks, self.failure, self._limits)
+        self._sweep = FinalSweep(launcher, self.failure, self._limits)
+        self._some_ended = Notifier()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether any command has been started."""
+        return bool(self.running or self.succeeded or self.failed or self.stopped)
+
+    async def run(self) -> None:
+        """Run all commands until none is left; never raises, see `failure`.
+
+        Cancellation: a kill, by the end of the event loop.
+        """
+        keep_interrupts_out(Work.run)
+        try:
+            async with anyio.create_task_group() as watching:
+                watching.start_soon(self._watch_barrier)
+                # Bounded: after a kill by the grace, limits.reap and limits.sinks.
+                with anyio.CancelScope(shield=True):
+                    async with self.launcher:
+                        await self._run_all()
+                watching.cancel_scope.cancel()
+        except BaseException as error:  # of the launcher, or the end of the event loop
+            self.failure.note(unwrapped(error))
+        finally:
+            self.outbox.close()
+            self.over.set()
+
+    def hurry(self) -> None:
+        """Skip the rest of the grace of what is being stopped; called by a task."""
+        self._sweep.hurry()
+        self._sinks.hurry()
+        for running in self.running.values():
+            running.life.hurry()
+
+    def _on_interrupt(self) -> None:
+        """Hurry, if a signal handler has raised in one of our tasks: a second Ctrl-C on asyncio."""
+        if self._barrier.thrown:
+            self.hurry()
+
+    async def _run_all(self) -> None:
+        """Run all that is nested in the launcher."""
+        async with anyio.create_task_group() as sinks:
+            to_sinks = self._open_channel(sinks) if self._settings.sinks else None
+            channel = to_sinks or self._channel or Discard()
+            async with anyio.create_task_group() as killing:
+                killing.start_soon(self.home.run_calls)
+                killing.start_soon(self._watch_hosts, channel)
+                killing.start_soon(self._sweep.each_second, self._some_ended)
+                killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
+                await self._run_slots(self._new_context(channel))
+                if to_sinks is not None:
+                    to_sinks.close()
+                await self._sweep.run()
+                killing.cancel_scope.cancel()
+
+    def _open_channel(self, tasks: TaskGroup) -> Channel:
+        """Return the channel to the sinks, and start their tasks."""
+        size, home = self._settings.buffer_size, self.home
+        channel = Channel(size, self._commands, for_sinks_only=True, home=home, max_ended=0)
+        self._sinks.start(channel, tasks)
+        self._sinks.release()
+        return channel
+
+    def _new_context(self, channel: Channel | Discard) -> RunnerContext:
+        return RunnerContext(
+            launcher=self.launcher,
+            channel=channel,
+            barrier=self._barrier,
+            home=self.home,
+            limits=self._limits,
+            take_turn=checkpoint,
+            withdraw=_do_nothing,
+            run_again=_do_nothing,
+            wait_for_dependents=_no_dependents,
+        )
+
+    async def _run_slots(self, context: RunnerContext) -> None:
+        first = await self._first()
+        if first is not None:
+            count = self._settings.slots or _places(self.launcher)
+            async with anyio.create_task_group() as slots:
+                for slot in range(1, count + 1):
+                    name = f"currant slot {slot}"
+                    given = first if slot == 1 else None
+                    slots.start_soon(self._run_slot, slot, given, context, name=name)
+
+    async def _first(self) -> Fed[T] | None:
+        """Take the first item, and look up the program of its command; None if there is none."""
+        try:
+            first = await self.feed.next()
+            if first is not None and self._settings.checks_first:
+                command = self._make(first.item, first.number, 1)
+                command = with_name(command, command.name.removesuffix("#1"))
+                if isinstance(self.launcher, Checker):
+                    await self.launcher.check([with_policies(command, self._settings.policies)])
+        except Exception as error:
+            self.failure.note(error)
+            return None
+        return first
+
+    async def _run_slot(self, slot: int, fed: Fed[T] | None, context: RunnerContext) -> None:
+        """Run one command after the other, until no item is left."""
+        try:
+            while not self._barrier.thrown:
+                fed = fed or await self.feed.next()
+                if fed is None:
+                    return
+                await self.outbox.admit(fed.number)
+                ended = await self._run_item(fed, slot, context)
+                if ended is not None:
+                    self._note(ended)
+                await self.outbox.put(fed.number, ended)
+                fed = None
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of the caller's functions, or of the launcher
+            self.failure.note(unwrapped(error))
+
+    async def _run_item(self, fed: Fed[T], slot: int, context: RunnerContext) -> Ended[T] | None:
+        """Run the command of one item; return None if a kill came before its start."""
+        number, item = fed
+        try:
+            command = self._make(item, number, slot)
+            if command.name in self._commands:
+                command = with_name(command, f"{command.name}#{number}")
+            check_place(command, self.launcher)
+        except CommandError as error:
+            return Ended(number, item, None, _refused(f"#{number}", error))
+        policies = policies_of(command, self._settings.policies)
+        life = Lifecycle(command, policies, context)
+        self.running[number] = Running(item, life, time.monotonic())
+        self._commands[command.name] = command
+        try:
+            await life.run()
+        finally:
+            del self.running[number], self._commands[command.name]
+        assert life.result is not None
+        return Ended(number, item, command, life.result) if life.attempts else None
+
+    def _note(self, ended: Ended[T]) -> None:
+        """Count an end, and halt if it is one too many."""
+        self._on_end(ended)
+        self._some_ended.notify_all()
+        match ended.result.status:
+            case "succeeded":
+                self.succeeded += 1
+            case "stopped":
+                self.stopped += 1
+                return
+            case _:
+                self.failed += 1
+        halt = self._settings.halt
+        if halt is not None and halt.is_reached(succeeded=self.succeeded, failed=self.failed):
+            self.halted_by = self.halted_by or ended
+            self.feed.close()
+            if halt.when == "now":
+                self._barrier.throw(f"halt: {ended.result.command!r} {end_of(ended.result)}")
+
+    async def _watch_barrier(self) -> None:
+        """When the barrier is thrown, start no more commands, and stop those that run.
+
+        The end of the event loop cancels this task alone, which takes it for a kill.
+        """
+        try:
+            await self._barrier.wait()
+        finally:
+            self._barrier.throw("the event loop ended")
+            self.feed.close()
+            self.outbox.take_all()
+            self._sinks.limit(self._longest_stop())
+            # Bounded: by the grace, and limits.reap.
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as stopping:
+                    for running in list(self.running.values()):
+                        stopping.start_soon(self._stop, running.life)
+
+    async def _stop(self, life: Lifecycle) -> None:
+        try:
+            await life.stop_when_killed()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of the launcher
+            self.failure.note(unwrapped(error))
+
+    async def _watch_hosts(self, channel: Channel | Discard) -> None:
+        if isinstance(self.launcher, HostTeller):
+            await self.launcher.watch(channel.send)
+
+    def _longest_stop(self) -> float:
+        graces = (each.life.context.policies.grace for each in self.running.values())
+        return max(graces, default=0.0)
+
+
+def _places(launcher: Launcher) -> int:
+    """Return how many commands run at the same time if nothing else is said."""
+    places = getattr(launcher, "places", None)
+    if places is not None:
+        return max(1, cast("int", places))
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def _refused(name: str, error: CommandError) -> Result:
+    """Return the result of an item for which no command could be built."""
+    return Result(name, None, error, "failed", attempts=0, duration=0.0, started_at=None)
+
+
+def _do_nothing(_: str) -> None:
+    """Take no notice: nothing else refers to the command."""
+
+
+async def _no_dependents(_: str) -> None:
+    await checkpoint()
