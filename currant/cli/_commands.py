@@ -64,12 +64,13 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         "graph": "currant.cli._graph:graph",
         "hosts": "currant.cli._check_hosts:hosts",
         "init": "currant.cli._write_config:init",
+        "map": "currant.cli._map.command:map_items",
         "schema": "currant.cli._schema:schema",
         "with": "currant.cli._with:run_with_servers",
         **STACK_COMMANDS,
     },
     sections={
-        "Run commands": ("run", "start", "with", "exec"),
+        "Run commands": ("run", "start", "with", "map", "exec"),
         "Talk to a running stack": (
             "ps",
             "logs",

@@ -17,7 +17,13 @@ from currant.cli._parsers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["HOST_OPTIONS", "PLACE_OPTIONS", "add_options"]
+__all__ = [
+    "FORWARD_ENV_OPTION",
+    "HOST_OPTIONS",
+    "PER_HOST_OPTION",
+    "PLACE_OPTIONS",
+    "add_options",
+]
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -54,14 +60,24 @@ HOST_OPTIONS = (
 )
 """Which hosts there are, and how they are reached."""
 
+PER_HOST_OPTION = click.option(
+    "--per-host",
+    type=parse_per_host,
+    metavar="N|cpus",
+    help="Run at most N commands at a time on each host, or as many as the host has "
+    "processors; the others wait.",
+)
+
+FORWARD_ENV_OPTION = click.option(
+    "--forward-env",
+    type=parse_variable_name,
+    multiple=True,
+    metavar="NAME",
+    help="A variable of this environment that the commands on hosts get, too.  May be repeated.",
+)
+
 PLACE_OPTIONS = (
-    click.option(
-        "--per-host",
-        type=parse_per_host,
-        metavar="N|cpus",
-        help="Run at most N commands at a time on each host, or as many as the host has "
-        "processors; the others wait.",
-    ),
+    PER_HOST_OPTION,
     click.option(
         "--each",
         is_flag=True,
@@ -74,14 +90,7 @@ PLACE_OPTIONS = (
         help="With --each: show the output at the end, and equal output of several hosts once, "
         "under their names: a,b,n[1-4] (6).",
     ),
-    click.option(
-        "--forward-env",
-        type=parse_variable_name,
-        multiple=True,
-        metavar="NAME",
-        help="A variable of this environment that the commands on hosts get, too.  May be "
-        "repeated.",
-    ),
+    FORWARD_ENV_OPTION,
 )
 """Which commands run on which host, with which variables, and how their output is shown."""
 

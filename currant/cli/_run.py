@@ -13,7 +13,7 @@ import sys
 import warnings
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -34,8 +34,16 @@ from currant.sinks import SinkWarning
 from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Generator,
+        Iterable,
+    )
 
+    from currant._process.launcher import Launcher
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
     from currant._values.results import Result
@@ -44,16 +52,19 @@ if TYPE_CHECKING:
     from currant.stack._server import StackServer
 
 __all__ = [
+    "STATUS_BROKEN_PIPE",
     "STATUS_LOST_HOSTS",
     "exit_status",
     "first_stop_signal",
     "forward_signals",
+    "is_pipe",
     "pause_and_resume",
     "print_error",
     "run_commands",
     "showing_warnings",
     "status_without_output",
     "stop_then_kill",
+    "wait_reader_gone",
 ]
 
 DUPLICATE_SIGNAL_WINDOW = 0.05
@@ -158,10 +169,11 @@ async def _run(runner: Runner, success: str, server: StackServer | None, view: V
                 control = None if server is None else await _listen(server, runner)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(partial(pause_and_resume, runner, pause_signals, view=view))
-                    tasks.start_soon(forward_signals, runner, forwarded_signals, view)
+                    resize = None if view is None else partial(view.resize, runner)
+                    tasks.start_soon(forward_signals, runner, forwarded_signals, resize)
                     if view is not None:
                         tasks.start_soon(view.run, runner)
-                    if _is_pipe(STDOUT):
+                    if is_pipe(STDOUT):
                         tasks.start_soon(_stop_without_reader, runner, reasons)
                     await _record_results(runner, control, results)
                     if server is not None:  # Otherwise `keep_open` would hold the Runner open.
@@ -280,24 +292,41 @@ async def stop_then_kill(
 
 async def _stop_without_reader(runner: Runner, reasons: list[int]) -> None:
     """Stop all commands when the reader of stdout, a pipe, is gone."""
-    await _wait_reader_gone(STDOUT)
+    await wait_reader_gone(STDOUT)
     reasons.append(STATUS_BROKEN_PIPE)
     # `Runner.kill` would cut the grace short if a signal has already called `kill`.
     runner.barrier.throw("the reader of the output is gone")
 
 
+class Signalled(Protocol):
+    """A Runner, or another owner of commands."""
+
+    @property
+    def launcher(self) -> Launcher: ...
+
+    async def send_signal(self, signal: int | str, /) -> int: ...
+
+
 async def forward_signals(
-    runner: Runner, received: AsyncIterator[signals.Signals], view: View | None = None
+    runner: Signalled,
+    received: AsyncIterator[signals.Signals],
+    resize: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Send each signal to the process groups of all commands."""
+    """Send each signal to the process groups of all commands.
+
+    Args:
+        runner: the owner of the commands.
+        received: the signals.
+        resize: called first if the terminal has another size.
+    """
     async for signal in received:
-        if signal == signals.SIGWINCH and view is not None:
-            await view.resize(runner)
+        if signal == signals.SIGWINCH and resize is not None:
+            await resize()
         await runner.send_signal(signal)
 
 
 async def pause_and_resume(
-    runner: Runner,
+    runner: Signalled,
     received: AsyncIterator[signals.Signals],
     before_resume: Callable[[], None] = lambda: None,
     view: View | None = None,
@@ -334,13 +363,13 @@ async def pause_and_resume(
             await runner.send_signal(signals.SIGCONT)
 
 
-def _is_pipe(fd: int) -> bool:
+def is_pipe(fd: int) -> bool:
     """Return True if `fd` is the write-only end of a pipe."""
     is_write_only = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
     return is_write_only and stat.S_ISFIFO(os.fstat(fd).st_mode)
 
 
-async def _wait_reader_gone(pipe: int) -> None:
+async def wait_reader_gone(pipe: int) -> None:
     """Wait until the read end of a pipe is closed, even if the commands write nothing.
 
     The write end of a pipe never has data to read.  It becomes "readable" only if it has an error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from currant.sinks._files import Chunk, SyncFile
     from currant.sinks._formatter import Mode, Output
 
-__all__ = ["ConsoleSink"]
+__all__ = ["ConsoleSink", "OutputFile", "usable"]
 
 
 class ConsoleSink(ThreadedSink):
@@ -117,8 +117,8 @@ class ConsoleSink(ThreadedSink):
         verbatim: Collection[str] = (),
     ) -> None:
         super().__init__()
-        out = _OutputFile(_usable(sys.stdout) if stdout is None else stdout, color)
-        err = _OutputFile(_usable(sys.stderr) if stderr is None else stderr, color)
+        out = OutputFile(usable(sys.stdout) if stdout is None else stdout, color)
+        err = OutputFile(usable(sys.stderr) if stderr is None else stderr, color)
         if out.file.is_same_place(err.file):
             err = out
         in_color = out.in_color or err.in_color
@@ -195,7 +195,7 @@ class _HandMade:
         self.flush = getattr(stream, "flush", lambda: None)
 
 
-def _usable(stream: TextIO | None) -> SyncFile:
+def usable(stream: TextIO | None) -> SyncFile:
     """Return a standard stream, or a file that keeps nothing if this program has no such stream."""
     try:
         is_open = stream is not None and not getattr(stream, "closed", False)
@@ -206,20 +206,21 @@ def _usable(stream: TextIO | None) -> SyncFile:
     return cast("SyncFile", stream if is_open else _Nowhere())
 
 
-class _OutputFile:
+class OutputFile:
     """A file, with the chunks of its next write."""
 
     def __init__(self, file: SyncFile, color: Color) -> None:
         color_system = color_system_of(file, color)
         self.in_color = color_system is not None
         self.file = OpenFile(file)
-        is_terminal, is_plain = self.file.columns is not None, is_dumb(os.environ)
-        self.can_rewind = is_terminal and not is_plain
+        is_plain = is_dumb(os.environ)
+        self.is_terminal = self.file.columns is not None
+        self.can_rewind = self.is_terminal and not is_plain
         styles_pass = self.in_color or not is_plain
         self.writer = LineWriter(
             color_system,
             rewinds=self.can_rewind,
-            new_filter=partial(ControlFilter, styles=styles_pass) if is_terminal else None,
+            new_filter=partial(ControlFilter, styles=styles_pass) if self.is_terminal else None,
         )
         self.progress: ProgressLine | None = None
         self._waiting: list[Chunk] = []

@@ -1,0 +1,296 @@
+"""Run the jobs of `currant map`: signals, output, logs and reports, and the exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AsyncExitStack
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import anyio
+
+from currant._batch.map import Map
+from currant._batch.work import Settings, Work
+from currant._process.local import LocalLauncher
+from currant._supervisor.failure import unwrapped
+from currant._synchronization import KillBarrier
+from currant._values.errors import CommandError, CurrantError
+from currant._values.policies import Policies
+from currant._values.printable import printable
+from currant._values.restart import RestartPolicy
+from currant.cli._map.annotations import Annotations, is_on_github
+from currant.cli._map.ended import Ended
+from currant.cli._map.exit_status import OTHER_ERROR, exit_status
+from currant.cli._map.json_lines import json_line
+from currant.cli._map.output import Output
+from currant.cli._map.plan import prepare
+from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
+from currant.cli._map.summary import Summary
+from currant.cli._report import report_error
+from currant.cli._run import (
+    STATUS_BROKEN_PIPE,
+    first_stop_signal,
+    forward_signals,
+    is_pipe,
+    pause_and_resume,
+    showing_warnings,
+    status_without_output,
+    wait_reader_gone,
+)
+from currant.cli._signals import (
+    FORWARDED_SIGNALS,
+    PAUSE_SIGNALS,
+    STOP_SIGNALS,
+    receive_signals,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from signal import Signals
+
+    from currant._batch.work import Ended as Done
+    from currant._values.command import Command
+    from currant.cli._map.job import Job
+    from currant.cli._map.junit import JUnitFile
+    from currant.cli._map.options import MapOptions
+    from currant.cli._map.output import Mode
+    from currant.cli._map.plan import Plan
+    from currant.cli._map.results_folder import ResultsFolder
+
+__all__ = ["run_map"]
+
+STDOUT = 1
+
+
+def run_map(words: Sequence[str], options: MapOptions) -> int:
+    """Run what a command line asks for, and return the exit status."""
+    try:
+        with showing_warnings():
+            return anyio.run(_main, words, options)
+    except (CurrantError, ValueError) as error:
+        return report_error(error)
+    except OSError as error:
+        return status_without_output(error)
+
+
+async def _main(words: Sequence[str], options: MapOptions) -> int:
+    async with AsyncExitStack() as stack:
+        plan = await prepare(words, options, stack)
+        if options["dry_run"]:
+            async for job in plan.jobs:
+                print(plan.line(job))
+            return 0
+        return await _Run(plan, options, stack).run()
+    raise AssertionError  # for type checkers, which assume that a stack swallows errors
+
+
+class _Run:
+    """One run of `currant map`.
+
+    Args:
+        plan: the jobs.
+        options: the options.
+        stack: closes what is opened here.
+    """
+
+    def __init__(self, plan: Plan, options: MapOptions, stack: AsyncExitStack) -> None:
+        self._plan, self._options = plan, options
+        self._jobs: dict[int, Job] = {}  # by number; those whose output has not been shown
+        self._reasons: list[int] = []
+        self._summary = Summary()
+        self._began = monotonic()
+        self._annotations = Annotations() if is_on_github(os.environ) else None
+        self._junit = _open_junit(options, plan.text, stack)
+        self._output = Output(_mode(options), self._jobs, options["color"], _open_folder(options))
+        barrier = KillBarrier()
+        settings = _settings(plan, options)
+        self._work: Work[Job] = Work(
+            self._make, plan.jobs, settings, barrier, self._output, self._log
+        )
+        self._map = Map(self._work, barrier)
+        self._progress = MapProgress(self._work, self._total, self._line_of)
+        self._writing = anyio.CancelScope()
+
+    async def run(self) -> int:
+        """Run all jobs, and return the exit status."""
+        try:
+            with (
+                receive_signals(STOP_SIGNALS) as stops,
+                receive_signals(PAUSE_SIGNALS) as pauses,
+                receive_signals(FORWARDED_SIGNALS) as forwarded,
+                self._writing,
+            ):
+                async with anyio.create_task_group() as writing:
+                    writing.start_soon(self._output.run)
+                    async with anyio.create_task_group() as beside:
+                        beside.start_soon(self._stop_on_signal, stops)
+                        beside.start_soon(pause_and_resume, self._map, pauses)
+                        beside.start_soon(forward_signals, self._map, forwarded)
+                        beside.start_soon(self._show_progress)
+                        if is_pipe(STDOUT):
+                            beside.start_soon(self._stop_without_reader)
+                        await self._take_all()
+                        beside.cancel_scope.cancel()
+                    await self._report()
+                    self._output.close()
+        except BaseExceptionGroup as group:
+            return self._status_of(unwrapped(group))
+        return self._reasons[0] if self._reasons else self._status()
+
+    async def _take_all(self) -> None:
+        """Take the jobs as they end, and show and report each."""
+        while (done := await self._map.next_ended()) is not None:
+            ended = self._as_ended(done)
+            self._summary.add(ended)
+            if self._junit is not None:
+                self._junit.add(ended)
+            if self._annotations is not None:
+                await self._output.note(self._annotations.add(ended))
+            if self._options["json"]:
+                await self._output.write(json_line(ended))
+            await self._output.finish(ended)
+
+    async def _report(self) -> None:
+        """Write what comes at the end."""
+        seconds = monotonic() - self._began
+        if self._junit is not None:
+            self._junit.finish(seconds)
+        if self._annotations is not None:
+            await self._output.note(self._annotations.finish())
+        if not self._options["quiet"] and self._summary.is_wanted(on_terminal=sys.stderr.isatty()):
+            await self._output.note(self._summary.text(seconds, self._plan.skipped))
+
+    # ---- jobs ----
+
+    def _make(self, job: Job, turn: int, slot: int) -> Command:
+        command = self._plan.make(job, turn, slot)
+        self._jobs[job.number] = job
+        return command
+
+    def _as_ended(self, done: Done[Job]) -> Ended:
+        job = done.item
+        try:
+            line = self._plan.line(job)
+        except CommandError:  # The values do not fit into the template, so the job has failed.
+            line = job.row.text
+        sent = 0 if job.block is None else len(job.block)
+        return Ended(
+            job.number, job.row, line, done.result, sent, self._output.received(job.number)
+        )
+
+    def _log(self, done: Done[Job]) -> None:
+        if self._plan.log is not None:
+            self._plan.log.add(self._as_ended(done))
+
+    def _total(self) -> int | None:
+        """Return how many jobs there are to run; None while that is not known."""
+        if self._work.feed.has_ended:
+            return self._work.feed.taken
+        total = self._plan.total()
+        return None if total is None else total - self._plan.skipped
+
+    def _line_of(self, turn: int) -> str:
+        """Return the command of a job that runs, by the number of its turn."""
+        running = self._work.running.get(turn)
+        return "" if running is None else printable(self._plan.line(running.item))
+
+    # ---- beside the jobs ----
+
+    async def _stop_on_signal(self, received: AsyncIterator[Signals]) -> None:
+        """Stop all jobs at the first signal, and kill them at the second."""
+        signal = await first_stop_signal(received, self._reasons)
+        self._map.kill(f"received {signal.name}")
+        signal = await anext(received)
+        self._map.kill(f"received {signal.name}")
+        self._writing.cancel()  # Do not wait for a terminal or pipe that accepts no output.
+
+    async def _stop_without_reader(self) -> None:
+        """Stop all jobs when the reader of stdout, a pipe, is gone."""
+        await wait_reader_gone(STDOUT)
+        self._reasons.append(STATUS_BROKEN_PIPE)
+        self._map.kill("the reader of the output is gone")
+
+    async def _show_progress(self) -> None:
+        wanted, is_terminal = self._options["progress"], sys.stderr.isatty()
+        if wanted is False or (wanted is None and not (is_terminal or os.environ.get("CI"))):
+            return
+        if is_terminal and self._output.show_progress(self._progress):
+            while True:
+                await anyio.sleep(INTERVAL)
+                await self._output.refresh()
+        while True:
+            await anyio.sleep(CI_INTERVAL)
+            await self._output.note(f"currant: {self._progress.text()}\n")
+
+    # ---- the end ----
+
+    def _status(self) -> int:
+        halt, by = self._options["halt"], self._work.halted_by
+        if halt is None or by is None or not (halt.after == 1 or halt.of == "successes"):
+            return exit_status(self._summary.failed)
+        return exit_status(self._summary.failed, by.result)
+
+    def _status_of(self, error: BaseException) -> int:
+        """Report an error that has ended the run, and return the exit status.
+
+        Raises:
+            BaseException: the error is no mistake of the user, nor of a file.
+        """
+        match error:
+            case CurrantError() | OSError() if self._reasons:
+                return self._reasons[0]  # The error came after that.
+            case CurrantError():
+                status = report_error(error)
+                return OTHER_ERROR if self._work.has_started else status
+            case OSError():
+                return status_without_output(error)
+            case _:
+                raise error
+
+
+def _mode(options: MapOptions) -> Mode:
+    if options["json"]:
+        return "hidden"
+    if options["raw"]:
+        return "raw"
+    lines: Mode = "tagged lines" if options["tag"] else "lines"
+    groups: Mode = "tagged groups" if options["tag"] else "groups"
+    return lines if options["line"] else groups
+
+
+def _settings(plan: Plan, options: MapOptions) -> Settings:
+    restart = RestartPolicy(
+        "on-failure" if options["retries"] else "never",
+        max_restarts=options["retries"],
+        reset_after=inf,
+    )
+    captures = options["json"] or options["junit"] is not None
+    return Settings(
+        slots=options["jobs"],
+        keep_order=options["keep_order"],
+        halt=options["halt"],
+        policies=Policies(restart, None, options["grace"], captures),
+        launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
+        sinks=(),
+        buffer_size=1,
+        checks_first=plan.has_program,
+    )
+
+
+def _open_junit(options: MapOptions, name: str, stack: AsyncExitStack) -> JUnitFile | None:
+    if options["junit"] is None:
+        return None
+    from currant.cli._map.junit import JUnitFile  # noqa: PLC0415 - for --junit alone
+
+    return stack.enter_context(JUnitFile(options["junit"], name))
+
+
+def _open_folder(options: MapOptions) -> ResultsFolder | None:
+    if options["results"] is None:
+        return None
+    from currant.cli._map.results_folder import ResultsFolder  # noqa: PLC0415 - for --results alone
+
+    resumes = options["resume"] or options["resume_failed"]
+    return ResultsFolder(options["results"], resumes=resumes)

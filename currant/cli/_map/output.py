@@ -1,0 +1,233 @@
+"""The output of the jobs on the way to the terminal, to files, or to a pipe.
+
+The messages of all jobs come here by a channel of our own, without the messages about starts and
+exits, which nobody needs for a job without output.  The writing is done in a thread, many messages
+at a time, as by the sinks of currant.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
+
+import anyio
+
+from currant._channel.discard import Discard
+from currant._channel.threads import in_thread
+from currant._values.lines import Batch
+from currant._values.messages import Restarting
+from currant._values.printable import printable
+from currant.cli._map.ended import Ended
+from currant.cli._map.job import number_of
+from currant.sinks._console import OutputFile, usable
+from currant.sinks._spool import OutputSpool
+from currant.sinks._threaded import receive_available
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant._values.lines import StreamName
+    from currant._values.messages import BatchMessage
+    from currant.cli._map.job import Job
+    from currant.cli._map.results_folder import ResultsFolder
+    from currant.sinks import Color
+    from currant.sinks._progress import ProgressLine
+
+__all__ = ["Mode", "Output"]
+
+Mode: TypeAlias = Literal["groups", "tagged groups", "lines", "tagged lines", "raw", "hidden"]
+
+BUFFER_SIZE = 16
+"""Messages that wait for the thread, before the jobs wait for it."""
+
+
+class _Again(NamedTuple):
+    """The output of a job so far is that of an attempt which has failed."""
+
+    number: int
+
+
+class _Text(NamedTuple):
+    """A text of currant itself."""
+
+    stream: StreamName
+    text: bytes
+
+
+_Message: TypeAlias = "Batch | Ended | _Again | _Text | None"
+"""What the thread writes; None: only the progress line again."""
+
+
+class Output(Discard):
+    """Shows the output of the jobs; the channel that their messages go to.
+
+    Args:
+        mode: ``"groups"``: the output of a job in one piece, when it has ended, byte for byte if it
+            goes to a file or a pipe; ``"lines"``: whole lines, as they come; tagged: with the
+            values of the job and a tab before each line; ``"raw"``: at once, as it was written;
+            ``"hidden"``: not at all.
+        jobs: the jobs by number; one is removed when all of its output has been written.
+        color: whether the output has colours.
+        folder: where the output of each job is written to as well.
+    """
+
+    def __init__(
+        self, mode: Mode, jobs: dict[int, Job], color: Color, folder: ResultsFolder | None = None
+    ) -> None:
+        send, receive = anyio.create_memory_object_stream[_Message](BUFFER_SIZE)
+        self._send, self._receive = send, receive
+        out, err = OutputFile(usable(sys.stdout), color), OutputFile(usable(sys.stderr), color)
+        self._files: dict[StreamName, OutputFile] = {
+            "stdout": out,
+            "stderr": out if out.file.is_same_place(err.file) else err,
+        }
+        self._mode: Mode = mode
+        self._jobs = jobs
+        self._folder = folder
+        self._spools: dict[int, OutputSpool] = {}
+        self._received: dict[int, int] = {}  # bytes, of the jobs that have written
+        self._kept: set[int] = set()  # those that have a folder
+
+    def show_progress(self, progress: ProgressLine) -> bool:
+        """Show a line below the output on stderr; return False if that is no such terminal."""
+        err = self._files["stderr"]
+        if err.can_rewind:
+            err.progress = progress
+        return err.can_rewind
+
+    # ---- for the event loop ----
+
+    async def send(self, message: BatchMessage) -> None:
+        """Take a message of a job; wait while too many wait for the thread."""
+        if isinstance(message, Batch):
+            number = number_of(message.command)
+            self._received[number] = self._received.get(number, 0) + len(message.data)
+            await self._send.send(message)
+        elif isinstance(message, Restarting) and message.command is not None:
+            number = number_of(message.command)
+            if self._received.pop(number, 0):
+                await self._send.send(_Again(number))
+
+    def received(self, number: int) -> int:
+        """Return how many bytes have come from a job, in its last attempt."""
+        return self._received.get(number, 0)
+
+    async def finish(self, ended: Ended) -> None:
+        """Show what is held back of a job that has ended; call this in the order to show."""
+        if self._received.pop(ended.number, 0) or self._folder is not None:
+            await self._send.send(ended)
+        else:
+            self._jobs.pop(ended.number, None)
+
+    async def write(self, line: bytes) -> None:
+        """Write a line to stdout."""
+        await self._send.send(_Text("stdout", line))
+
+    async def note(self, text: str) -> None:
+        """Write lines of currant itself to stderr; nothing if there are none."""
+        if text:
+            await self._send.send(_Text("stderr", text.encode(errors="backslashreplace")))
+
+    async def refresh(self) -> None:
+        """Write the progress line again."""
+        await self._send.send(None)
+
+    def close(self) -> None:
+        """Take no more messages: let `run` end."""
+        self._send.close()
+
+    async def run(self) -> None:
+        """Write all output, until `close`.
+
+        Cancellation: a thread that is stuck in a write is left alone.
+
+        Raises:
+            OSError: the output cannot be written.
+            OutputError: the folder cannot be written.
+        """
+        with self._send, self._receive:
+            messages = cast("ObjectReceiveStream[BatchMessage]", self._receive)
+            while backlog := await receive_available(messages):
+                await in_thread(partial(self._write, cast("list[_Message]", backlog)))
+            await in_thread(self._end)
+
+    # ---- in the thread ----
+
+    def _write(self, backlog: Iterable[_Message]) -> None:
+        for message in backlog:
+            match message:
+                case Batch():
+                    self._take(message)
+                case Ended():
+                    self._show_held(message.number)
+                    if self._folder is not None:
+                        self._folder.end(message)
+                    self._jobs.pop(message.number, None)
+                case _Again(number):
+                    self._spools.pop(number, None)
+                    if self._folder is not None:
+                        self._folder.begin(number, self._jobs[number].row)
+                case _Text(stream, text):
+                    file = self._files[stream]
+                    file.add(file.writer.end())
+                    file.add(text)
+                case None:
+                    pass
+        self._flush()
+
+    def _take(self, batch: Batch) -> None:
+        number = number_of(batch.command)
+        if self._folder is not None:
+            self._keep(self._folder, number, batch)
+        if self._mode == "hidden":
+            return
+        if not self._mode.endswith("groups"):
+            self._show(number, batch)
+            return
+        if number not in self._spools:
+            self._spools[number] = OutputSpool()
+        self._spools[number].add(batch)
+
+    def _keep(self, folder: ResultsFolder, number: int, batch: Batch) -> None:
+        if number not in self._kept:
+            self._kept.add(number)
+            folder.begin(number, self._jobs[number].row)
+        folder.write(number, batch.stream, batch.data)
+
+    def _show_held(self, number: int) -> None:
+        """Show the output of a job that was held back, and forget the job."""
+        self._kept.discard(number)
+        name = None
+        spool = self._spools.pop(number, None)
+        for batch in () if spool is None else spool.replay():
+            self._show(number, batch)
+            name = batch.command
+        if name is not None:
+            for file in self._files.values():
+                file.add(file.writer.finish(name))
+
+    def _show(self, number: int, batch: Batch) -> None:
+        file = self._files[batch.stream]
+        has_tag = self._mode.startswith("tagged")
+        if self._mode == "raw" or (self._mode == "groups" and not file.is_terminal):
+            file.add(batch.data)
+            return
+        label = f"{printable(self._jobs[number].row.text)}\t" if has_tag else ""
+        for chunk in file.writer.lines(batch, label, None, in_place=False):
+            file.add(chunk)
+
+    def _end(self) -> None:
+        for number in list(self._spools):
+            self._show_held(number)
+        for file in self._files.values():
+            file.add(file.writer.end())
+            if file.progress is not None:
+                file.progress.clear()
+        self._flush()
+
+    def _flush(self) -> None:
+        for file in {id(file): file for file in self._files.values()}.values():
+            file.flush()

@@ -1,0 +1,68 @@
+"""When the next command may start: ``--delay``, ``--max-load`` and ``--memfree``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable
+
+__all__ = ["Pace", "available_memory", "paced"]
+
+T = TypeVar("T")
+
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks at the load or the memory of the machine."""
+
+MEMORY_FILE = "/proc/meminfo"
+
+
+class Pace(NamedTuple):
+    """What has to hold before a command starts.
+
+    Attributes:
+        delay: seconds since the start of the last one.
+        max_load: the load of the machine (of the last minute) may be no higher; None: any.
+        memfree: bytes of memory that have to be available; None: any number.
+    """
+
+    delay: float = 0.0
+    max_load: float | None = None
+    memfree: int | None = None
+
+    def allows_start(self) -> bool:
+        """Return whether the machine has room for one more command."""
+        if self.max_load is not None and os.getloadavg()[0] > self.max_load:
+            return False
+        available = None if self.memfree is None else available_memory()
+        return available is None or self.memfree is None or available >= self.memfree
+
+
+async def paced(items: AsyncIterable[T], pace: Pace) -> AsyncGenerator[T]:
+    """Yield each item when its command may start.
+
+    Cancellation: the item is lost.
+    """
+    last = -pace.delay
+    async for item in items:
+        await anyio.sleep(max(0.0, last + pace.delay - anyio.current_time()))
+        while not pace.allows_start():  # noqa: ASYNC110 - the system tells nobody of a change
+            await anyio.sleep(LOOK_INTERVAL)
+        last = anyio.current_time()
+        yield item
+
+
+def available_memory(file: str = MEMORY_FILE) -> int | None:
+    """Return the bytes of memory that programs can still get; None if the system does not say."""
+    try:
+        with open(file, encoding="ascii") as lines:
+            for line in lines:
+                name, _, rest = line.partition(":")
+                if name == "MemAvailable":
+                    return int(rest.split()[0]) * 1024
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,66 @@
+"""The values of options that only `currant map` has, for click."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal, cast
+
+import click
+
+from currant._batch.halt import Halt
+
+__all__ = ["parse_halt", "parse_load", "parse_slots"]
+
+HALT = re.compile(r"(now|soon)(?:,(fail|success|done)=(\d+%?))?")
+
+KINDS = {"fail": "failures", "success": "successes", "done": "ends"}
+
+MOST_SLOTS = 10_000
+"""The number for ``-j 0``, as many as there are items: more processes than a machine runs."""
+
+
+def parse_slots(text: str) -> int:
+    """Return how many commands run at a time: N, a share of the CPUs, or +N or -N beside them."""
+    match = re.fullmatch(r"(\+|-)?(\d+)(%)?", text)
+    if match is None or (match[1] and match[3]):
+        raise click.BadParameter(
+            f"{text!r} must be a number, a share of the CPUs such as 50%, or their number with an "
+            "offset such as +0 or -1"
+        )
+    sign, number, percent = match[1], int(match[2]), match[3]
+    if sign:
+        return max(1, _cpus() + int(f"{sign}{number}"))
+    if percent:
+        return max(1, round(_cpus() * number / 100))
+    return number or MOST_SLOTS
+
+
+def parse_halt(text: str) -> Halt | None:
+    """Return when to halt: ``never``, ``now``, ``soon``, ``now,fail=3`` or ``soon,fail=10%``."""
+    if text == "never":
+        return None
+    match = HALT.fullmatch(text)
+    if match is None or (match[3] or "1").strip("0%") == "":
+        raise click.BadParameter(
+            f"{text!r} must be never, now or soon, with a limit such as now,fail=1, soon,fail=10%, "
+            "now,success=1 or soon,done=100"
+        )
+    when, kind, limit = match.groups()
+    of = cast('Literal["failures", "successes", "ends"]', KINDS[kind or "fail"])
+    if limit is None:
+        return Halt(cast('Literal["now", "soon"]', when), 1, of)
+    after = int(limit[:-1]) / 100 if limit.endswith("%") else int(limit)
+    return Halt(cast('Literal["now", "soon"]', when), after, of)
+
+
+def parse_load(text: str) -> float:
+    """Return a load of the machine, given as a number or as a share of the CPUs."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%)?", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} must be a load such as 4, or a share such as 80%")
+    return float(match[1]) * _cpus() / 100 if match[2] else float(match[1])
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

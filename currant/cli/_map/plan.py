@@ -1,0 +1,383 @@
+"""From the options of `currant map` to the jobs and how they are run.
+
+Everything that can be wrong is found here, before the first job starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from currant._batch.rows import Row
+from currant._batch.template import Template
+from currant._values.command import Command, with_stdin, with_words
+from currant._values.errors import CommandError
+from currant._values.limits import Limits
+from currant._values.shell_syntax import why_shell, with_exec
+from currant.cli._env import output_variables
+from currant.cli._hosts import chosen_hosts, way_to_hosts
+from currant.cli._map.arguments import split_arguments
+from currant.cli._map.blocks import BlockReader
+from currant.cli._map.chunks import ChunkReader
+from currant.cli._map.inputs import open_inputs
+from currant.cli._map.job import Job, job_name
+from currant.cli._map.job_log import JobLog, create_job_log, reopen_job_log
+from currant.cli._map.pace import Pace, paced
+from currant.cli._map.parsing import Form, Format
+from currant.cli._run import print_error
+from currant.config._env_files import read_env_files
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Callable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+    from contextlib import AsyncExitStack
+
+    from currant._process.launcher import Launcher
+    from currant._values.command import CommandOptions
+    from currant.cli._map.options import MapOptions
+    from currant.hosts import Hosts
+
+__all__ = ["Plan", "prepare"]
+
+STDIN = 0
+
+UNQUOTED = re.compile(r"[$`*?\[~]")
+"""What means something to a shell in a line, even in double quotes or as a pattern for files."""
+
+PROBLEM = "give a command, such as: currant map gzip {} ::: FILE..."
+
+
+@dataclass
+class Plan:
+    """What `currant map` has to do.
+
+    Attributes:
+        jobs: the jobs, one by one, as they may start.
+        make: builds the command of a job, from the number of its turn and its slot.
+        line: returns the command of a job as it is typed in a shell.
+        total: returns the number of jobs; None while it is not known.
+        log: the job log, if there is one.
+        skipped: how many jobs the log of an earlier run has.
+        launcher: runs the commands on hosts; None: on this machine.
+        text: the template as a text.
+    """
+
+    jobs: AsyncIterable[Job]
+    make: Callable[[Job, int, int], Command]
+    line: Callable[[Job], str]
+    total: Callable[[], int | None]
+    log: JobLog | None
+    launcher: Launcher | None
+    text: str
+    has_program: bool
+    skipped: int = field(default=0)
+
+
+async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitStack) -> Plan:
+    """Return what the command line asks for; `stack` closes the files that it has opened.
+
+    Raises:
+        CommandError: the command line, a file of values or a job log is wrong.
+    """
+    _check(options)
+    template_words, groups = split_arguments(words)
+    log = _open_log(options)
+    if log is not None:
+        stack.enter_context(log)
+    if options["retry_failed"] is not None:
+        if words:
+            raise CommandError("--retry-failed runs the commands of a job log, and takes no other")
+        failed = _failed_lines(log, options)
+        plan = _plan_of_lines(_jobs_of_lines(failed), options, log, lambda: len(failed))
+        plan.jobs = _paced(plan.jobs, options)
+        return plan
+    if options["stdin"]:
+        if groups:
+            raise CommandError("with --stdin the input is stdin, so no ::: can follow")
+        blocks = BlockReader(
+            ChunkReader("stdin", STDIN),
+            size=options["block"],
+            record_end=options["recend"],
+            records=options["per_job"] if options["per_job"] > 1 else None,
+        )
+        rows = _jobs_of_blocks(blocks)
+        template = _template(template_words, options, names=None, columns=0)
+        plan = _plan_of_template(rows, template, options, log, lambda: None)
+        return await _without_logged(plan, options)
+    if not groups and os.isatty(STDIN):
+        print_error("reading the values from the terminal, one in a line, until Ctrl-D")
+    inputs = await stack.enter_async_context(open_inputs(groups, _form(options)))
+    if not template_words:
+        if inputs.names is not None:
+            raise CommandError(PROBLEM)
+        lines = _plan_of_lines(_jobs_of_rows(inputs), options, log, lambda: inputs.total)
+        return await _without_logged(lines, options)
+    template = _template(
+        template_words,
+        options,
+        names=inputs.names,
+        columns=inputs.columns,
+        is_checked=not inputs.is_empty,
+    )
+    jobs = _jobs_of_rows(inputs)
+    plan = _plan_of_template(jobs, template, options, log, lambda: inputs.total)
+    return await _without_logged(plan, options)
+
+
+EXCLUSIVE = (
+    ("csv", "tsv"),
+    ("csv", "jsonl"),
+    ("tsv", "jsonl"),
+    ("null", "csv"),
+    ("null", "tsv"),
+    ("null", "jsonl"),
+    ("colsep", "csv"),
+    ("colsep", "tsv"),
+    ("colsep", "jsonl"),
+    ("raw", "line"),
+    ("raw", "tag"),
+    ("keep_order", "line"),
+    ("keep_order", "raw"),
+    ("resume", "resume_failed"),
+    ("retry_failed", "joblog"),
+    ("retry_failed", "resume"),
+    ("retry_failed", "resume_failed"),
+    ("retry_failed", "stdin"),
+)
+"""The options that cannot be combined."""
+
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("resume", "resume_failed"), ("joblog",)),
+    **dict.fromkeys(("per_host", "forward_env", "ssh", "python"), ("hosts", "hosts_file")),
+}
+"""The options that need another one, any of these."""
+
+
+def _check(options: MapOptions) -> None:
+    """Check that the options go together."""
+    given = {name for name, value in options.items() if value}
+    for pair in EXCLUSIVE:
+        if given.issuperset(pair):
+            raise CommandError(f"{_flag(pair[0])} and {_flag(pair[1])} cannot be combined")
+    for name, others in NEEDED.items():
+        if name in given and given.isdisjoint(others):
+            raise CommandError(f"{_flag(name)} requires {' or '.join(map(_flag, others))}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _form(options: MapOptions) -> Form:
+    given = next((name for name in ("csv", "tsv", "jsonl") if options[name]), "lines")
+    return Form(
+        format=cast("Format", given),
+        null=options["null"],
+        header=options["header"],
+        colsep=options["colsep"],
+        per_job=options["per_job"],
+    )
+
+
+def _template(
+    words: Sequence[str],
+    options: MapOptions,
+    *,
+    names: Sequence[str] | None,
+    columns: int | None,
+    is_checked: bool = True,
+) -> Template:
+    """Return the template of the command line."""
+    given = _command_options(options)
+    if not words:
+        raise CommandError(PROBLEM)
+    if not is_checked:  # There is no job, so no name can be known.
+        return Template(["true"], options=given)
+    line = words[0] if len(words) == 1 else None
+    if line is not None:
+        shell = options["shell"] or bool(why_shell(line) or UNQUOTED.search(line))
+        return Template(line, names=names, columns=columns, shell=shell, options=given)
+    return Template(words, names=names, columns=columns, shell=options["shell"], options=given)
+
+
+def _command_options(options: MapOptions) -> CommandOptions:
+    given = read_env_files(options["env_file"])
+    shown = output_variables(given, options["color"], shown=not options["json"], columns=None)
+    limits = Limits(
+        memory=options["limit_memory"],
+        cpu_time=options["limit_cpu_time"],
+        file_size=options["limit_file_size"],
+        open_files=options["limit_open_files"],
+        processes=options["limit_processes"],
+        core=options["limit_core"],
+    )
+    chosen: CommandOptions = {"env": {**shown, **given}}
+    if limits != Limits():
+        chosen["limits"] = limits
+    if options["cwd"] is not None:
+        chosen["cwd"] = options["cwd"]
+    if options["timeout"] is not None:
+        chosen["timeout"] = options["timeout"]
+    return chosen
+
+
+def _open_log(options: MapOptions) -> JobLog | None:
+    if options["dry_run"]:
+        return None
+    if options["retry_failed"] is not None:
+        return reopen_job_log(options["retry_failed"], must_exist=True)
+    if options["joblog"] is None:
+        return None
+    if options["resume"] or options["resume_failed"]:
+        return reopen_job_log(options["joblog"])
+    return create_job_log(options["joblog"])
+
+
+def _plan_of_template(
+    jobs: AsyncIterator[Job],
+    template: Template,
+    options: MapOptions,
+    log: JobLog | None,
+    total: Callable[[], int | None],
+) -> Plan:
+    """Return the plan of jobs that fill a template."""
+
+    def make(job: Job, turn: int, slot: int) -> Command:
+        del turn
+        name = job_name(template.base.name, job.number)
+        command = template.command(job.row, job.number, slot, name)
+        return command if job.block is None else with_stdin(command, job.block)
+
+    def line(job: Job) -> str:
+        return template.line(job.row, job.number, 1)
+
+    launcher = _launcher(options)
+    return Plan(jobs, make, line, total, log, launcher, template.text, template.has_program)
+
+
+def _plan_of_lines(
+    jobs: AsyncIterator[Job],
+    options: MapOptions,
+    log: JobLog | None,
+    total: Callable[[], int | None],
+) -> Plan:
+    """Return the plan of jobs that are lines for a shell."""
+    base = Command(["/bin/sh"], **_command_options(options))
+
+    def make(job: Job, turn: int, slot: int) -> Command:
+        del turn, slot
+        words = ("/bin/sh", "-c", with_exec(job.row.text))
+        return with_words(base, words, job_name("sh", job.number))
+
+    def line(job: Job) -> str:
+        return job.row.text
+
+    return Plan(jobs, make, line, total, log, _launcher(options), "sh", has_program=True)
+
+
+async def _without_logged(plan: Plan, options: MapOptions) -> Plan:
+    """Return `plan` without the jobs that the log of an earlier run has, and at its pace."""
+    if plan.log is not None and plan.log.logged is not None:
+        plan.jobs = await _checked(plan)
+        plan.jobs = _not_logged(plan, plan.jobs, redo_failed=options["resume_failed"])
+    plan.jobs = _paced(plan.jobs, options)
+    return plan
+
+
+def _failed_lines(log: JobLog | None, options: MapOptions) -> list[tuple[int, str]]:
+    """Return the numbers and lines of the jobs that have failed according to ``--retry-failed``."""
+    with (
+        nullcontext(log)
+        if log is not None
+        else reopen_job_log(cast("str", options["retry_failed"]), must_exist=True) as opened
+    ):
+        assert opened.logged is not None
+        return list(opened.logged.failed())
+
+
+async def _jobs_of_lines(lines: Iterable[tuple[int, str]]) -> AsyncGenerator[Job]:
+    for number, line in lines:
+        yield Job(number, Row((line,)))
+
+
+async def _jobs_of_rows(rows: AsyncIterable[Row]) -> AsyncGenerator[Job]:
+    number = 0
+    async for row in rows:
+        number += 1
+        yield Job(number, row)
+
+
+async def _jobs_of_blocks(blocks: AsyncIterable[bytes]) -> AsyncGenerator[Job]:
+    number = 0
+    async for block in blocks:
+        number += 1
+        yield Job(number, Row(()), block)
+
+
+async def _not_logged(
+    plan: Plan, jobs: AsyncIterable[Job], *, redo_failed: bool
+) -> AsyncGenerator[Job]:
+    """Yield the jobs that have to run after all."""
+    assert plan.log is not None
+    assert plan.log.logged is not None
+    is_done = plan.log.logged.has_success if redo_failed else plan.log.logged.has
+    async for job in jobs:
+        if is_done(job.number, plan.line(job)):
+            plan.skipped += 1
+        else:
+            yield job
+
+
+async def _checked(plan: Plan) -> AsyncIterable[Job]:
+    """Compare the first job that the log has with that of the command line, before any starts.
+
+    Raises:
+        JobLogError: the log is of another command.
+    """
+    assert plan.log is not None
+    assert plan.log.logged is not None
+    jobs, early = aiter(plan.jobs), list[Job]()
+    first = plan.log.logged.first
+    while first is not None and (job := await anext(jobs, None)) is not None:
+        early.append(job)
+        if job.number == first:
+            plan.log.logged.has(first, plan.line(job))
+            break
+
+    async def all_jobs() -> AsyncGenerator[Job]:
+        for job in early:
+            yield job
+        async for job in jobs:
+            yield job
+
+    return all_jobs()
+
+
+def _paced(jobs: AsyncIterable[Job], options: MapOptions) -> AsyncIterable[Job]:
+    pace = Pace(options["delay"], options["max_load"], options["memfree"])
+    return jobs if pace == Pace() else paced(jobs, pace)
+
+
+def _launcher(options: MapOptions) -> Hosts | None:
+    hosts = chosen_hosts(options)
+    if not hosts:
+        return None
+    from currant.hosts import Hosts  # noqa: PLC0415 - most runs have no hosts
+
+    return Hosts(
+        hosts,
+        connect=way_to_hosts(options),
+        per_host="cpus" if options["per_host"] is None else options["per_host"],
+        forward_env=options["forward_env"],
+        retry_elsewhere=True,
+    )
