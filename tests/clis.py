@@ -200,6 +200,7 @@ def start_with_pipes(
     /,
     *arguments: str | bytes,
     subcommand: str = "run",
+    stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     cwd: Path = ROOT,
@@ -210,7 +211,7 @@ def start_with_pipes(
     """Start currant with pipes for its output; `stack` ends currant if the test does not."""
     process = subprocess.Popen(
         [*before, *CURRANT, subcommand, *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         cwd=cwd,

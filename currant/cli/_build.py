@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +21,12 @@ from currant.cli._display import (
     flush_after,
     label_width,
     output_fit,
+)
+from currant.cli._file_limit import (
+    FILES_PER_COMMAND,
+    FILES_PER_HOST,
+    OTHER_FILES,
+    raise_file_limit,
 )
 from currant.cli._hosts import HostRecord, HostRemark, build_hosts, on_hosts
 from currant.cli._labels import default_name
@@ -46,14 +50,11 @@ if TYPE_CHECKING:
     from currant.stack._server import StackServer
 
 __all__ = [
-    "FILES_PER_HOST",
-    "OTHER_FILES",
     "START_TEXTS",
     "Prepared",
     "build_runner",
     "checked_cwd",
     "policies_of",
-    "raise_file_limit",
     "restart_policy",
     "runner_for_teardown",
     "runner_from_command_lines",
@@ -69,18 +70,6 @@ START_TEXTS: Mapping[Event, str | None] = {
     "exited": "{name}: {exit}",
 }
 """Messages of ``currant start`` for each start and each exit, as foreman and honcho show them."""
-
-FILES_PER_COMMAND = 7
-"""File descriptors that a starting command needs, for both ends of three pipes among others.
-
-A running command needs half as many, but all commands may start at the same time.
-"""
-
-FILES_PER_HOST = 8
-"""File descriptors for the connection to a host, among them both ends of three pipes at first."""
-
-OTHER_FILES = 100
-"""File descriptors for everything else; currant needs fewer."""
 
 
 class Prepared(NamedTuple):
@@ -299,19 +288,6 @@ def policies_of(options: Options) -> dict[str, Any]:
         "cgroup": "auto" if options["cgroup"] == "auto" else options["cgroup"] == "yes",
         "wrap": options["wrap"],
     }
-
-
-def raise_file_limit(wanted: int) -> None:
-    """Raise the soft limit of open files to `wanted`, or as far as the system allows.
-
-    The commands inherit the limit, so a limit that is high enough stays unchanged.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has another limit below the hard limit.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _choose_names(lines: Sequence[str], given: str | None) -> list[str]:

@@ -210,15 +210,15 @@ class OutputFile:
     """A file, with the chunks of its next write."""
 
     def __init__(self, file: SyncFile, color: Color) -> None:
-        color_system = color_system_of(file, color)
-        self.in_color = color_system is not None
+        self.color_system = color_system_of(file, color)
+        self.in_color = self.color_system is not None
         self.file = OpenFile(file)
         is_plain = is_dumb(os.environ)
         self.is_terminal = self.file.columns is not None
         self.can_rewind = self.is_terminal and not is_plain
         styles_pass = self.in_color or not is_plain
         self.writer = LineWriter(
-            color_system,
+            self.color_system,
             rewinds=self.can_rewind,
             new_filter=partial(ControlFilter, styles=styles_pass) if self.is_terminal else None,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AsyncExitStack
+from io import TextIOWrapper
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._batch.map import Map
-from currant._batch.work import Settings, Work
+from currant._batch.work import WINDOW, Settings, Work
 from currant._process.local import LocalLauncher
 from currant._supervisor.failure import unwrapped
 from currant._synchronization import KillBarrier
@@ -20,11 +21,18 @@ from currant._values.errors import CommandError, CurrantError
 from currant._values.policies import Policies
 from currant._values.printable import printable
 from currant._values.restart import RestartPolicy
+from currant.cli._file_limit import (
+    FILES_PER_COMMAND,
+    FILES_PER_HOST,
+    OTHER_FILES,
+    raise_file_limit,
+)
 from currant.cli._map.annotations import Annotations, is_on_github
 from currant.cli._map.ended import Ended
 from currant.cli._map.exit_status import OTHER_ERROR, exit_status
 from currant.cli._map.json_lines import json_line
 from currant.cli._map.output import Output
+from currant.cli._map.parsers import MOST_SLOTS
 from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
 from currant.cli._map.summary import Summary
@@ -35,6 +43,7 @@ from currant.cli._run import (
     forward_signals,
     is_pipe,
     pause_and_resume,
+    print_error,
     showing_warnings,
     status_without_output,
     wait_reader_gone,
@@ -63,6 +72,9 @@ __all__ = ["run_map"]
 
 STDOUT = 1
 
+FILES_PER_JOB = FILES_PER_COMMAND + 1
+"""File descriptors that a job needs: those of its command, and one for its output on disk."""
+
 
 def run_map(words: Sequence[str], options: MapOptions) -> int:
     """Run what a command line asks for, and return the exit status."""
@@ -79,11 +91,18 @@ async def _main(words: Sequence[str], options: MapOptions) -> int:
     async with AsyncExitStack() as stack:
         plan = await prepare(words, options, stack)
         if options["dry_run"]:
-            async for job in plan.jobs:
-                print(plan.line(job))
+            await _show_commands(plan)
             return 0
         return await _Run(plan, options, stack).run()
     raise AssertionError  # for type checkers, which assume that a stack swallows errors
+
+
+async def _show_commands(plan: Plan) -> None:
+    """Write the commands to stdout, and start none."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # A value need not be UTF-8.
+    async for job in plan.jobs:
+        print(plan.line(job))
 
 
 class _Run:
@@ -110,7 +129,8 @@ class _Run:
             self._make, plan.jobs, settings, barrier, self._output, self._log
         )
         self._map = Map(self._work, barrier)
-        self._progress = MapProgress(self._work, self._total, self._line_of)
+        colors = self._output.color_system
+        self._progress = MapProgress(self._work, self._total, self._line_of, colors)
         self._writing = anyio.CancelScope()
 
     async def run(self) -> int:
@@ -268,7 +288,7 @@ def _settings(plan: Plan, options: MapOptions) -> Settings:
     )
     captures = options["json"] or options["junit"] is not None
     return Settings(
-        slots=options["jobs"],
+        slots=_slots(plan, options),
         keep_order=options["keep_order"],
         halt=options["halt"],
         policies=Policies(restart, None, options["grace"], captures),
@@ -277,6 +297,24 @@ def _settings(plan: Plan, options: MapOptions) -> Settings:
         buffer_size=1,
         checks_first=plan.has_program,
     )
+
+
+def _slots(plan: Plan, options: MapOptions) -> int | None:
+    """Return how many commands run at a time: as many as wanted, if so many files can be open."""
+    wanted = options["jobs"]
+    hosts = () if plan.launcher is None else plan.launcher.hosts
+    others = OTHER_FILES + FILES_PER_HOST * len(hosts)
+    held_back = WINDOW if options["keep_order"] else 0
+    limit = raise_file_limit((wanted or 0) * FILES_PER_JOB + others + held_back)
+    if wanted is None or plan.launcher is not None:
+        return wanted
+    allowed = max(1, (limit - others) // FILES_PER_JOB)
+    if allowed < wanted < MOST_SLOTS:
+        print_error(
+            f"at most {allowed} commands run at a time, because few files can be open; "
+            "'ulimit -n' raises the limit"
+        )
+    return min(wanted, allowed)
 
 
 def _open_junit(options: MapOptions, name: str, stack: AsyncExitStack) -> JUnitFile | None:

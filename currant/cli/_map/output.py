@@ -91,6 +91,11 @@ class Output(Discard):
         self._received: dict[int, int] = {}  # bytes, of the jobs that have written
         self._kept: set[int] = set()  # those that have a folder
 
+    @property
+    def color_system(self) -> str | None:
+        """The colours of the terminal on stderr, by rich's name; None: none."""
+        return self._files["stderr"].color_system
+
     def show_progress(self, progress: ProgressLine) -> bool:
         """Show a line below the output on stderr; return False if that is no such terminal."""
         err = self._files["stderr"]
@@ -163,6 +168,8 @@ class Output(Discard):
                     self._take(message)
                 case Ended():
                     self._show_held(message.number)
+                    for file in self._files.values():
+                        file.add(file.writer.finish(message.result.command))
                     if self._folder is not None:
                         self._folder.end(message)
                     self._jobs.pop(message.number, None)
@@ -198,16 +205,11 @@ class Output(Discard):
         folder.write(number, batch.stream, batch.data)
 
     def _show_held(self, number: int) -> None:
-        """Show the output of a job that was held back, and forget the job."""
+        """Show the output of a job that was held back."""
         self._kept.discard(number)
-        name = None
         spool = self._spools.pop(number, None)
         for batch in () if spool is None else spool.replay():
             self._show(number, batch)
-            name = batch.command
-        if name is not None:
-            for file in self._files.values():
-                file.add(file.writer.finish(name))
 
     def _show(self, number: int, batch: Batch) -> None:
         file = self._files[batch.stream]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import Literal, cast
 
 import click
@@ -41,17 +42,16 @@ def parse_halt(text: str) -> Halt | None:
     if text == "never":
         return None
     match = HALT.fullmatch(text)
-    if match is None or (match[3] or "1").strip("0%") == "":
+    limit = "1" if match is None else match[3] or "1"
+    is_share = limit.endswith("%")
+    if match is None or not 1 <= int(limit.rstrip("%")) <= (100 if is_share else sys.maxsize):
         raise click.BadParameter(
             f"{text!r} must be never, now or soon, with a limit such as now,fail=1, soon,fail=10%, "
             "now,success=1 or soon,done=100"
         )
-    when, kind, limit = match.groups()
-    of = cast('Literal["failures", "successes", "ends"]', KINDS[kind or "fail"])
-    if limit is None:
-        return Halt(cast('Literal["now", "soon"]', when), 1, of)
-    after = int(limit[:-1]) / 100 if limit.endswith("%") else int(limit)
-    return Halt(cast('Literal["now", "soon"]', when), after, of)
+    when = cast('Literal["now", "soon"]', match[1])
+    of = cast('Literal["failures", "successes", "ends"]', KINDS[match[2] or "fail"])
+    return Halt(when, int(limit[:-1]) / 100 if is_share else int(limit), of)
 
 
 def parse_load(text: str) -> float:

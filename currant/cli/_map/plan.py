@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     )
     from contextlib import AsyncExitStack
 
-    from currant._process.launcher import Launcher
     from currant._values.command import CommandOptions
     from currant.cli._map.options import MapOptions
     from currant.hosts import Hosts
@@ -77,7 +76,7 @@ class Plan:
     line: Callable[[Job], str]
     total: Callable[[], int | None]
     log: JobLog | None
-    launcher: Launcher | None
+    launcher: Hosts | None
     text: str
     has_program: bool
     skipped: int = field(default=0)
@@ -233,7 +232,9 @@ def _command_options(options: MapOptions) -> CommandOptions:
 
 def _open_log(options: MapOptions) -> JobLog | None:
     if options["dry_run"]:
-        return None
+        resumes = options["resume"] or options["resume_failed"]
+        if not (resumes and os.path.exists(options["joblog"] or "")):
+            return None
     if options["retry_failed"] is not None:
         return reopen_job_log(options["retry_failed"], must_exist=True)
     if options["joblog"] is None:

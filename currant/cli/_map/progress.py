@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from io import StringIO
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress_bar import ProgressBar
 
@@ -59,9 +60,9 @@ class MapProgress(ProgressLine):
         total = self._total()
         text = self.text()
         if not total or width < 3 * BAR:
-            return f"currant: {text}"[:width]
+            return _cut(f"currant: {text}", width)
         done = self._work.succeeded + self._work.failed
-        return f"{self._bar(done, total)} {text[: width - BAR - 1]}"
+        return f"{self._bar(done, total)} {_cut(text, width - BAR - 1)}"
 
     def text(self) -> str:
         """Return the state as a text, as long as it is."""
@@ -96,12 +97,16 @@ class MapProgress(ProgressLine):
             file=file,
             width=BAR,
             force_terminal=True,
-            color_system="standard" if self._color_system is None else "auto",
-            no_color=self._color_system is None,
+            color_system=cast("Any", self._color_system),
             legacy_windows=False,
         )
         console.print(ProgressBar(total=total, completed=done, width=BAR), end="")
-        return file.getvalue()
+        return file.getvalue().ljust(BAR)  # Without colours, rich leaves out what is to come.
+
+
+def _cut(text: str, width: int) -> str:
+    """Return as much of a text as fits into so many columns."""
+    return text if cell_len(text) <= width else set_cell_size(text, width)
 
 
 def _duration(seconds: float) -> str:
