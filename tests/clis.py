@@ -170,6 +170,7 @@ class Start(Protocol):
         self,
         *arguments: str | bytes,
         subcommand: str = "run",
+        stdin: int = ...,
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
         cwd: Path = ROOT,
@@ -230,6 +231,7 @@ def start_on_terminal(
     /,
     *arguments: str | bytes,
     subcommand: str = "run",
+    stdin: int = subprocess.PIPE,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     cwd: Path = ROOT,
@@ -247,7 +249,7 @@ def start_on_terminal(
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", TAKE_TERMINAL, *before, *CURRANT, subcommand, *arguments],
-            stdin=terminal,
+            stdin=terminal if stdin == subprocess.PIPE else stdin,
             stdout=terminal if stdout == subprocess.PIPE else stdout,
             stderr=terminal if stderr == subprocess.PIPE else stderr,
             cwd=cwd,

@@ -29,6 +29,7 @@ from currant.cli._map.pace import Pace, paced
 from currant.cli._map.parsing import Form, Format
 from currant.cli._run import print_error
 from currant.config._env_files import read_env_files
+from currant.sinks._files import is_same_place
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "prepare"]
 
-STDIN = 0
+STDIN, STDOUT, STDERR = 0, 1, 2
 
 UNQUOTED = re.compile(r"[$`*?\[~]")
 """What means something to a shell in a line, even in double quotes or as a pattern for files."""
@@ -227,6 +228,11 @@ def _command_options(options: MapOptions) -> CommandOptions:
         chosen["cwd"] = options["cwd"]
     if options["timeout"] is not None:
         chosen["timeout"] = options["timeout"]
+    if options["raw"]:
+        chosen["flush_after"] = 0.0
+    is_split = options["json"] or options["junit"] is not None or options["results"] is not None
+    if not is_split and is_same_place(STDOUT, STDERR):
+        chosen["stderr"] = "stdout"  # One pipe keeps the order of the lines.
     return chosen
 
 

@@ -1,0 +1,204 @@
+"""The job log of `currant map`: complete after any end, and a run that goes on with it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clis import CURRANT, environment
+from tests.maps import logged, run_map
+from tests.waiting import EXEC_FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.clis import Start
+    from tests.lifeline import Gate
+
+pytestmark = pytest.mark.slow  # Each test starts Python.
+
+
+def test_log_has_each_job_that_has_ended(tmp_path: Path) -> None:
+    """Bytes in and out, exit, signal, and the command with its values; only once with retries."""
+    log = tmp_path / "log"
+    ended = run_map(
+        *("--joblog", str(log), "-j", "1", "--retries", "1", "--timeout", "5"),
+        *("{}", ":::", "printf abc", "exit 3", "kill -9 $$", "no-such-program; : a\nb"),
+    )
+    assert ended.status == 4  # The values are programs, not scripts.
+    log.unlink()
+    lines = b"printf abc; echo de >&2\nexit 3\nkill -9 $$\nno-such-program\n"
+    ended = run_map("--joblog", str(log), "-j", "1", stdin=lines)
+    assert ended.status == 3
+    found = [(job.seq, job.received, job.exitval, job.signal, job.command) for job in logged(log)]
+    assert found[:3] == [
+        (1, 6, 0, 0, "printf abc; echo de >&2"),
+        (2, 0, 3, 0, "exit 3"),
+        (3, 0, 0, 9, "kill -9 $$"),
+    ]
+    assert found[3][2:] == (127, 0, "no-such-program")
+    assert {job.host for job in logged(log)} == {":"}
+
+
+def test_log_is_complete_after_sigkill(start: Start, gate: Gate, tmp_path: Path) -> None:
+    """The log has what has ended, and not what ran: that runs again, as the next job runs."""
+    log = tmp_path / "log"
+    script = f"echo done {{}}; test {{}} != 3 || {gate.wait}"
+    arguments = ("--joblog", str(log), "-j", "1", script, ":::", *"12345")
+    cli = start("--line", *arguments, subcommand="map")
+    cli.read_until(b"done 3")
+    cli.process.kill()
+    cli.wait()
+    assert [job.seq for job in logged(log)] == [1, 2]
+    gate.open()
+    ended = run_map("--resume", *arguments)
+    assert ended == (0, b"done 3\ndone 4\ndone 5\n", b"")
+    assert [job.seq for job in logged(log)] == [1, 2, 3, 4, 5]
+
+
+def test_resume_and_what_has_failed(tmp_path: Path) -> None:
+    """``--resume`` skips all that the log has, ``--resume-failed`` and ``--retry-failed`` do not.
+
+    The slot of a job is no part of its command in the log.
+    """
+    log = str(tmp_path / "log")
+    arguments = ("--joblog", log, "-j", "2", "-k", "echo {} slot {%} >> out; test -e {}")
+    values = (":::", "a", "b", "c")
+    (tmp_path / "b").touch()
+    assert run_map("-q", *arguments, *values, cwd=tmp_path).status == 2
+    assert run_map("-q", "--resume", *arguments, *values, cwd=tmp_path) == (0, b"", b"")
+    dry = run_map("--dry-run", "--resume-failed", *arguments, *values, cwd=tmp_path)
+    assert [line.split()[1] for line in dry.out.splitlines()] == [b"a", b"c"]
+    (tmp_path / "a").touch()
+    assert run_map("-q", "--resume-failed", *arguments, *values, cwd=tmp_path).status == 1
+    (tmp_path / "c").touch()
+    assert run_map("-q", "--retry-failed", log, cwd=tmp_path).status == 0
+    assert run_map("--retry-failed", log, cwd=tmp_path) == (0, b"", b"")
+    ran = [line.split()[0] for line in (tmp_path / "out").read_text().splitlines()]
+    assert sorted(ran) == ["a", "a", "b", "c", "c", "c"]
+    assert sorted(job.seq for job in logged(tmp_path / "log")) == [1, 1, 2, 3, 3, 3]
+
+
+def test_log_of_another_command_starts_nothing(tmp_path: Path) -> None:
+    """A job log that has other commands, or is no job log, is refused and left unchanged."""
+    log = tmp_path / "log"
+    assert run_map("--joblog", str(log), "true", ":::", "a").status == 0
+    before = log.read_bytes()
+    for command in (["touch", ":::", "a"], ["true", ":::", "b", "a"]):
+        ended = run_map("--resume", "--joblog", str(log), *command, cwd=tmp_path)
+        assert (ended.status, ended.out) == (2, b"")
+        assert b"line 2 has another command for job 1" in ended.err
+        assert len(ended.err.splitlines()) == 1
+    assert log.read_bytes() == before
+    log.write_text("precious\n")
+    ended = run_map("--joblog", str(log), "touch", ":::", "a", cwd=tmp_path)
+    assert (ended.status, log.read_text()) == (2, "precious\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_log_of_a_run_that_goes_on_is_locked(start: Start, gate: Gate, tmp_path: Path) -> None:
+    """A second run with the same log is refused."""
+    log = str(tmp_path / "log")
+    cli = start("--line", "--joblog", log, f"echo {{}}; {gate.wait}", ":::", "a", subcommand="map")
+    cli.read_until(b"a\n")
+    ended = run_map("--joblog", log, "--resume", "touch", ":::", "b", cwd=tmp_path)
+    assert ended.status == 2
+    assert b"another run of currant writes to the file" in ended.err
+    gate.open()
+    assert cli.end().status == 0
+
+
+# ---- interruptions at any moment ----
+
+ITEMS = 200
+
+PIECE = """
+sleep 0.03
+trap '' TERM INT
+echo {} >> {#}.out
+"""
+"""A job that a request to stop cannot end between its only act and its end.
+
+It takes a moment before, so that a run can be interrupted often.
+"""
+
+
+def _interrupt_until_done(
+    folder: Path, script: str, seed: int, most: int, signals: list[signal.Signals]
+) -> int:
+    """Run a map, and interrupt it at random moments, at most so often; return how often."""
+    chance = random.Random(seed)
+    command = [*CURRANT, "map", "-q", "-j", "2", "--joblog", "log", "--resume", script]
+    values = [str(number) for number in range(1, ITEMS + 1)]
+    interrupted = 0
+    while True:
+        process = subprocess.Popen(
+            [*command, ":::", *values], cwd=folder, env=environment(), stdin=subprocess.DEVNULL
+        )
+        try:
+            if interrupted < most:
+                _wait_for_lines(folder / "log", chance.randrange(1, 4), process)
+                time.sleep(chance.random() / 100)  # any moment is right
+                process.send_signal(chance.choice(signals))
+            status = process.wait(LIMIT)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if status == 0:
+            return interrupted
+        assert -status in {int(number) for number in signals}
+        interrupted += 1
+
+
+def _wait_for_lines(log: Path, more: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a log has so many lines more, or until the run has ended."""
+    before = _lines(log)
+    deadline = time.monotonic() + LIMIT
+    while _lines(log) < before + more and process.poll() is None:
+        assert time.monotonic() < deadline, "no job ends"
+        time.sleep(0.002)
+
+
+def _lines(log: Path) -> int:
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def test_interrupted_run_does_each_item_exactly_once(tmp_path: Path) -> None:
+    """However often a run is interrupted, each item succeeds once, and none runs again."""
+    requests = [signal.SIGINT, signal.SIGINT, signal.SIGINT, signal.SIGTERM]
+    count = _interrupt_until_done(tmp_path, PIECE, 1, 25, requests)
+    assert count > 12
+    jobs = logged(tmp_path / "log")
+    assert sorted(job.seq for job in jobs) == list(range(1, ITEMS + 1))
+    assert {(job.exitval, job.signal) for job in jobs} == {(0, 0)}
+    for number in range(1, ITEMS + 1):
+        # More than once only if the stop came before the log had it; see `JobLog`.
+        assert (tmp_path / f"{number}.out").read_text() == f"{number}\n"
+
+
+def test_killed_run_misses_no_item(tmp_path: Path) -> None:
+    """After SIGKILL, a job whose end is not in the log runs again, and no item is missing."""
+    count = _interrupt_until_done(tmp_path, PIECE, 2, 10, [signal.SIGKILL])
+    assert count > 5
+    assert sorted(job.seq for job in logged(tmp_path / "log")) == list(range(1, ITEMS + 1))
+    for number in range(1, ITEMS + 1):
+        assert set((tmp_path / f"{number}.out").read_text().split()) == {str(number)}
+
+
+def test_stopped_job_is_not_in_the_log(start: Start, tmp_path: Path) -> None:
+    """A job that Ctrl-C stops has not ended by itself, so it runs again."""
+    log = str(tmp_path / "log")
+    arguments = ("--line", "--joblog", log, "-j", "1", f"echo {{}}; test -e go || {EXEC_FOREVER}")
+    cli = start(*arguments, ":::", "a", subcommand="map", cwd=tmp_path)
+    cli.read_until(b"a\n")
+    cli.signal(signal.SIGINT)
+    assert cli.end().status == 130
+    assert logged(tmp_path / "log") == []
+    (tmp_path / "go").touch()
+    assert run_map("--resume", *arguments, ":::", "a", cwd=tmp_path).status == 0
