@@ -140,6 +140,10 @@ def test_columns_of_tables() -> None:
     assert run_map("--tsv", "--header", *both, stdin=tsv).out == b"a=1\n"
     jsonl = b'{"name": "a", "size": 1}\n{"size": 2, "name": "b c"}\n'
     assert run_map("--jsonl", *both, stdin=jsonl).out == b"a=1\nb c=2\n"
+    # The keys of the first row are the names; a row without one fails alone.
+    ended = run_map("--jsonl", "echo", "{a}", stdin=b'{"a":1}\n{"b":2}\n')
+    assert (ended.status, ended.out) == (1, b"1\n")
+    assert b"job 2 has no value for {a}: its columns are 'b'" in ended.err
     ended = run_map("-k", "--colsep", " +", "echo", "{2}-{1}", stdin=b"a  b\nc d\n")
     assert ended.out == b"b-a\nd-c\n"
     ended = run_map("-k", "--header", "echo", "{x.}", ":::", "x", "f.c", ":::", "y", "1", "2")

@@ -17,7 +17,7 @@ from currant._batch.work import WINDOW, Settings, Work
 from currant._process.local import LocalLauncher
 from currant._supervisor.failure import unwrapped
 from currant._synchronization import KillBarrier
-from currant._values.errors import CommandError, CurrantError
+from currant._values.errors import CurrantError
 from currant._values.policies import Policies
 from currant._values.printable import printable
 from currant._values.restart import RestartPolicy
@@ -102,6 +102,7 @@ async def _show_commands(plan: Plan) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # A value need not be UTF-8.
     async for job in plan.jobs:
+        plan.make(job, job.number, 1)  # Fails if the values do not fit into the template.
         print(plan.line(job))
 
 
@@ -190,18 +191,14 @@ class _Run:
         return command
 
     def _as_ended(self, done: Done[Job]) -> Ended:
-        job = done.item
-        try:
-            line = self._plan.line(job)
-        except CommandError:  # The values do not fit into the template, so the job has failed.
-            line = job.row.text
+        job, line = done.item, self._plan.line(done.item)
         sent = 0 if job.block is None else len(job.block)
-        return Ended(
-            job.number, job.row, line, done.result, sent, self._output.received(job.number)
-        )
+        received = self._output.received(job.number)
+        return Ended(job.number, job.row, line, done.result, sent, received)
 
     def _log(self, done: Done[Job]) -> None:
-        if self._plan.log is not None:
+        # Without a command there is nothing that --retry-failed could run.
+        if self._plan.log is not None and done.command is not None:
             self._plan.log.add(self._as_ended(done))
 
     def _total(self) -> int | None:

@@ -64,7 +64,8 @@ class Plan:
     Attributes:
         jobs: the jobs, one by one, as they may start.
         make: builds the command of a job, from the number of its turn and its slot.
-        line: returns the command of a job as it is typed in a shell.
+        line: returns the command of a job as it is typed in a shell; the values of the job if they
+            do not fit into the template.
         total: returns the number of jobs; None while it is not known.
         log: the job log, if there is one.
         skipped: how many jobs the log of an earlier run has.
@@ -266,7 +267,10 @@ def _plan_of_template(
         return command if job.block is None else with_stdin(command, job.block)
 
     def line(job: Job) -> str:
-        return template.line(job.row, job.number, 1)
+        try:
+            return template.line(job.row, job.number, 1)
+        except CommandError:  # The values do not fit into the template, so the job fails.
+            return job.row.text
 
     launcher = _launcher(options)
     return Plan(jobs, make, line, total, log, launcher, template.text, template.has_program)

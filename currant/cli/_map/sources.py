@@ -54,7 +54,8 @@ class Source:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        return self._parser.names
+        # The keys of JSON objects differ; the parser has those of the last row so far.
+        return (self._early[0].names or None) if self._early else self._parser.names
 
     @property
     def is_empty(self) -> bool:
