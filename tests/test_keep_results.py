@@ -67,9 +67,7 @@ async def test_memory_does_not_grow_with_the_number_of_commands() -> None:
     """Nothing of a command is left after it was forgotten."""
     launcher = FakeLauncher(keep=10)
     at: dict[int, int] = {}
-    async with Runner(
-        keep_results=5, keep_open=True, iterable=False, launcher=launcher
-    ) as runner:
+    async with Runner(keep_results=5, keep_open=True, iterable=False, launcher=launcher) as runner:
         for count in range(1, 1501):
             await runner.start_soon("x").wait()
             if count in (500, 1500):
