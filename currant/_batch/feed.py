@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from currant._values.errors import CommandError
 
@@ -60,7 +60,7 @@ class Feed(Generic[T]):
             Exception: whatever the iterable of the caller raises.
         """
         if self._iterator is not None:
-            await checkpoint_if_cancelled()
+            await checkpoint()  # Commands that cannot start would let no other task run.
             return self._taken(next(self._iterator, _NOTHING)) if not self.has_ended else None
         async with self._lock:  # An async iterator takes one call at a time.
             if self.has_ended:

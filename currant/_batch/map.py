@@ -11,7 +11,7 @@ from currant._batch.halt import checked_halt
 from currant._batch.making import maker_of
 from currant._batch.work import Settings, Work
 from currant._process.local import LocalLauncher
-from currant._supervisor.runner import checked_sinks
+from currant._supervisor.sink_tasks import checked_sinks
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
 from currant._values.checks import check_count, check_flag, check_seconds, checked_signal

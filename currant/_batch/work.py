@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._batch.feed import Feed
 from currant._batch.outbox import Outbox
@@ -206,7 +206,7 @@ class Work(Generic[T]):
             barrier=self._barrier,
             home=self.home,
             limits=self._limits,
-            take_turn=checkpoint,
+            take_turn=checkpoint_if_cancelled,
             withdraw=_do_nothing,
             run_again=_do_nothing,
             wait_for_dependents=_no_dependents,

@@ -7,9 +7,6 @@ from io import StringIO
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress_bar import ProgressBar
-
 from currant.sinks._progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -91,6 +88,9 @@ class MapProgress(ProgressLine):
         return (done - before) / (now - began) if now > began else 0.0
 
     def _bar(self, done: int, total: int) -> str:
+        from rich.console import Console  # noqa: PLC0415 - for a terminal alone
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+
         file = StringIO()
         console = Console(
             file=file,
