@@ -48,7 +48,7 @@ class Feed(Generic[T]):
         self._items = items
         self._iterator = None if isinstance(items, AsyncIterable) else iter(items)
         self._later = aiter(items) if isinstance(items, AsyncIterable) else None
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._waiting = anyio.CancelScope()
 
     async def next(self) -> Fed[T] | None:
