@@ -114,7 +114,7 @@ def output_of(argv: Sequence[str], cwd: Path | None = None) -> list[str]:
         ("gzip x{}y", ["gzip", "xa b c.dy"]),
         ("gzip {2.} '{1} {2}'", ["gzip", "c", "a b c.d"]),
         ("cp {1} {#}-{%}", ["cp", "a b", "7-3"]),
-        ("cp {#} {%}", ["cp", "7", "3", "a b", "c.d"]),
+        ("cp {#} {%}", ["cp", "7", "3"]),
         ("{} x", ["a b", "c.d", "x"]),
         ("{/} x", ["a b", "c.d", "x"]),
         ("awk '{print $1}' {1}", ["awk", "{print $1}", "a b"]),

@@ -73,11 +73,6 @@ class Placeholder:
     names: tuple[str, ...] = ()
     change: Callable[[str], str] | None = None
 
-    @property
-    def is_value(self) -> bool:
-        """Whether the placeholder stands for values of the item."""
-        return self.kind not in ("number", "slot")
-
     def texts(self, row: Row, number: int, slot: int) -> tuple[str, ...]:
         """Return the values for one job: any number for ``{}``, and one for the others.
 

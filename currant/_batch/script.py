@@ -44,7 +44,7 @@ class Script:
     """A script in which placeholders refer to parameters of the shell.
 
     Attributes:
-        has_value: whether a placeholder stands for a value of the item.
+        has_placeholder: whether there is a placeholder.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Script:
         """
         self._parts = split_script(text, names, columns)
         places = [part for part in self._parts if isinstance(part, Place)]
-        self.has_value = any(place.placeholder.is_value for place in places)
+        self.has_placeholder = bool(places)
         self._shell = shell
         # Each placeholder has its parameters, however often the script has it.
         unique = dict.fromkeys(place.placeholder for place in places)

@@ -40,8 +40,8 @@ def split_words(
 ) -> tuple[Word, ...]:
     """Split the words of a template into their parts.
 
-    The word after ``bash -c`` and the like is a script.  If no placeholder stands for a value,
-    ``{}`` is appended: to the script if it is the last word, and as a word otherwise.
+    The word after ``bash -c`` and the like is a script.  If there is no placeholder, ``{}`` is
+    appended: to the script if it is the last word, and as a word otherwise.
 
     Args:
         argv: the words.
@@ -55,23 +55,23 @@ def split_words(
     place = _place_of_script(argv)
     words = [_simplest(split_text(word, names, columns)) for word in _without_script(argv, place)]
     if place is None:
-        return tuple(words if _have_value(words) else [*words, _ALL_VALUES])
+        return tuple(words if _have_placeholder(words) else [*words, _ALL_VALUES])
     text = argv[place.at]
     is_last = place.at == len(argv) - 1
     script = Script(text, names, columns, shell=place.shell, may_exec=may_exec)
-    if script.has_value and not is_last:
+    if script.has_placeholder and not is_last:
         raise CommandError(
             f"a script with placeholders must be the last word, but {argv[place.at + 1]!r} "
             "follows; use placeholders in the script, or in the words after it"
         )
-    has_value = script.has_value or _have_value(words)
-    if is_last and not has_value:
+    has_any = script.has_placeholder or _have_placeholder(words)
+    if is_last and not has_any:
         text = f"{text.rstrip()} {{}}"
         script = Script(text, names, columns, shell=place.shell, may_exec=may_exec)
-        if not script.has_value:
+        if not script.has_placeholder:
             raise CommandError(f"write {{}} before the comment, for the values: {text!r}")
     words[place.at] = script
-    return tuple(words if has_value or is_last else [*words, _ALL_VALUES])
+    return tuple(words if has_any or is_last else [*words, _ALL_VALUES])
 
 
 def _without_script(argv: Sequence[str], place: _Place | None) -> list[str]:
@@ -96,10 +96,10 @@ def _end_of_options(argv: Sequence[str], index: int) -> int | None:
     return None
 
 
-def _have_value(words: Sequence[Word]) -> bool:
-    """Return whether a placeholder in one of the words stands for a value."""
+def _have_placeholder(words: Sequence[Word]) -> bool:
+    """Return whether one of the words has a placeholder."""
     parts = [part for word in words for part in (word if isinstance(word, tuple) else (word,))]
-    return any(isinstance(part, Placeholder) and part.is_value for part in parts)
+    return any(isinstance(part, Placeholder) for part in parts)
 
 
 def _simplest(text: Text) -> Word:
