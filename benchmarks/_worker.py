@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from benchmarks import (
+    batch,
     call,
     command_line,
     contain,
@@ -42,6 +43,7 @@ QUESTIONS: dict[str, Question] = {
         command_line.QUESTION,
         latency.QUESTION,
         spawn.QUESTION,
+        batch.QUESTION,
         call.QUESTION,
         kill.QUESTION,
         cost.QUESTION,

@@ -21,8 +21,8 @@ from currant import CommandError, HostLost, HostLostError, HostUp
 from currant._remote.connection import CONNECT_LIMIT
 from currant.cli import _check_hosts as checking
 from currant.cli._build import runner_from_command_lines
-from currant.cli._commands import run as run_command
 from currant.cli._hosts import HostRemark
+from currant.cli._run_commands import run as run_command
 from currant.hosts import LOCAL, Host, argv
 from tests.clis import (
     CURRANT,

@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+import currant
 from currant import (
     Command,
     CommandError,
@@ -25,6 +26,7 @@ from currant import (
     LaunchError,
     Line,
     NoCapacityError,
+    RestartPolicy,
     Runner,
     Started,
     UnknownNameError,
@@ -644,3 +646,46 @@ async def test_drained_host_gets_nothing_new_and_is_left_when_it_is_idle(gate: G
 def test_hosts_are_shown_with_how_many_are_up() -> None:
     """The repr has the names, and during a Runner the number of hosts that are up."""
     assert repr(Hosts("a,n[1-2]")) == "<Hosts a,n[1-2]>"
+
+
+# ---- batches ----
+
+
+async def test_command_that_failed_is_retried_on_another_host() -> None:
+    """With `retry_elsewhere` it goes to each host before it comes to the first one again."""
+    hosts = piped_hosts("a,b,c", per_host=4, retry_elsewhere=True)
+    seen: list[str] = []
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [Command.shell("echo $CURRANT_HOST; exit 1", name="x")],
+            launcher=hosts,
+            restart=RestartPolicy("on-failure", max_restarts=3, delay=0.0),
+        ) as runner:
+            seen += [each.text async for each in runner if isinstance(each, Line)]
+    assert sorted(seen[:3]) == ["a", "b", "c"]
+    assert seen[3] in seen[:3]
+
+
+async def test_pinned_command_is_retried_on_its_host() -> None:
+    """There is no other one that could hold it."""
+    hosts = piped_hosts("a,b", retry_elsewhere=True)
+    failing = Command.shell("exit 1", name="x", host="a")
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [failing],
+            launcher=hosts,
+            restart=RestartPolicy("on-failure", max_restarts=2, delay=0.0),
+        ) as runner:
+            pass
+    assert (runner.results["x"].attempts, runner.results["x"].host) == (3, "a")
+
+
+async def test_map_has_a_slot_for_each_place_of_the_hosts() -> None:
+    """Each host takes its share, and nothing of a command is remembered after a sweep."""
+    hosts = piped_hosts("a,b", per_host=2)
+    with anyio.fail_after(LIMIT):
+        where = [result.host async for _, result in currant.map("true", range(20), launcher=hosts)]
+        assert set(where) == {"a", "b"}
+        async with Runner(launcher=hosts):
+            assert hosts.places == 4
+    assert hosts._unswept == {}

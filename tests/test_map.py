@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import asynccontextmanager
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,8 @@ from currant.testing import FakeLauncher, Script
 from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from typing import Any
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from typing import Any, Self
 
     from anyio.abc import ObjectReceiveStream
 
@@ -407,6 +408,22 @@ async def test_kill_ends_the_iteration_with_the_stopped_commands() -> None:
             results.kill()
             assert [result.status async for _, result in results] == ["stopped"] * 2
     assert all(SIGKILL in process.signals for process in launcher.launched)
+
+
+async def test_a_kill_while_the_launcher_is_entered() -> None:
+    """An entry that takes long is cut short, and nothing starts."""
+
+    class Slow(FakeLauncher):
+        @asynccontextmanager
+        async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+            await anyio.sleep(HOURS)
+            yield self
+
+    results = currant.map("x", range(3), launcher=Slow())
+    with fail_after(LIMIT), anyio.move_on_after(0.01) as scope:
+        await anext(results)
+    assert scope.cancelled_caught
+    assert "0 succeeded" in repr(results)
 
 
 async def test_a_signal_to_all() -> None:

@@ -232,9 +232,9 @@ def test_run_resumes_with_the_log_of_parallel(path: str) -> None:
 def test_parallel_resumes_with_our_log(path: str) -> None:
     """Parallel skips the jobs in our log, and retries those that failed."""
     write(path, ended(1, "echo a"), ended(3, "echo failed\necho twice", 1))
-    resumed = parallel("--joblog", path, "--resume", "echo", ":::", "a", "b", "c", "d")
+    resumed = parallel("-k", "--joblog", path, "--resume", "echo", ":::", "a", "b", "c", "d")
     assert resumed == "b\nd\n"
-    assert parallel("--joblog", path, "--retry-failed") == "failed\ntwice\n"
+    assert parallel("-k", "--joblog", path, "--retry-failed") == "failed\ntwice\n"
 
 
 # ---- crashes, and files that are something else ----

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md"))]
-PAGES += sorted(ROOT.glob("docs/*.md"))
+PAGES += sorted(
+    [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/explanation/*.md"), *ROOT.glob("docs/howto/*.md")]
+)
 
 PORT = "8000"
 """The port in the examples; tests use a free one instead."""

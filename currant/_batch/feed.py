@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from currant._values.errors import CommandError
 
@@ -48,7 +48,7 @@ class Feed(Generic[T]):
         self._items = items
         self._iterator = None if isinstance(items, AsyncIterable) else iter(items)
         self._later = aiter(items) if isinstance(items, AsyncIterable) else None
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._waiting = anyio.CancelScope()
 
     async def next(self) -> Fed[T] | None:
@@ -60,7 +60,7 @@ class Feed(Generic[T]):
             Exception: whatever the iterable of the caller raises.
         """
         if self._iterator is not None:
-            await checkpoint_if_cancelled()
+            await checkpoint()  # Commands that cannot start would let no other task run.
             return self._taken(next(self._iterator, _NOTHING)) if not self.has_ended else None
         async with self._lock:  # An async iterator takes one call at a time.
             if self.has_ended:

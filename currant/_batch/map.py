@@ -11,7 +11,7 @@ from currant._batch.halt import checked_halt
 from currant._batch.making import maker_of
 from currant._batch.work import Settings, Work
 from currant._process.local import LocalLauncher
-from currant._supervisor.runner import checked_sinks
+from currant._supervisor.sink_tasks import checked_sinks
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
 from currant._values.checks import check_count, check_flag, check_seconds, checked_signal
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from currant._batch.feed import Items
     from currant._batch.halt import HaltWhen
-    from currant._batch.work import Ended
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._values.capture import CaptureLike
@@ -58,11 +57,12 @@ def map(  # noqa: A001 - as the builtin
 ) -> Map[T]:
     """Run one command for each item, some at the same time, and iterate over the results.
 
-    Compress files, and say which failed::
+    Count the lines of files, and say which cannot be read::
 
         import currant
 
-        async for file, result in currant.map("gzip -k {}", files, retries=1):
+        files = ["/etc/passwd", "/no/such/file"]
+        async for file, result in currant.map("wc -l {}", files):
             if result.status == "failed":
                 print(file, result.exit, result.stderr_text)
 
@@ -81,8 +81,11 @@ def map(  # noqa: A001 - as the builtin
     To leave the loop early, say by `break`, is a kill.  The commands are then stopped in the
     background.  To wait until they are gone, use a block::
 
-        async with currant.map("ping -c 1 {}", hosts, max_processes=32) as results:
-            async for host, result in results:
+        import currant
+
+        words = ["sparrow", "finch", "wren"]
+        async with currant.map("grep -q {} /etc/passwd", words, max_processes=8) as results:
+            async for word, result in results:
                 if result.status == "succeeded":
                     break
 
@@ -177,12 +180,6 @@ class Map(Generic[T]):
 
     async def __anext__(self) -> tuple[T, Result]:
         """Return the next item that has ended, with its result; see `map`."""
-        ended = await self.next_ended()
-        if ended is None:
-            raise StopAsyncIteration
-        return ended.item, ended.result
-
-    async def next_ended(self) -> Ended[T] | None:
         self._begin()
         try:
             ended = await self._work.outbox.take()
@@ -192,7 +189,8 @@ class Map(Generic[T]):
         if ended is None:
             await self._wait_until_over("all commands have ended")
             self._work.failure.raise_first()
-        return ended
+            raise StopAsyncIteration
+        return ended.item, ended.result
 
     async def aclose(self) -> None:
         """Stop all commands, and wait until they are gone.

@@ -44,7 +44,7 @@ class Script:
     """A script in which placeholders refer to parameters of the shell.
 
     Attributes:
-        has_placeholder: whether there is any placeholder.
+        has_placeholder: whether there is a placeholder.
     """
 
     def __init__(

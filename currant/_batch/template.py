@@ -39,7 +39,7 @@ class Template:
 
     Of a `Command`, the words may have placeholders; all its options are kept as they are.  A script
     for a shell, also that of ``bash -c``, gets the values as parameters: no value becomes a part of
-    its text.  If there is no placeholder at all, ``{}`` is appended.
+    its text.  If there is no placeholder, ``{}`` is appended.
 
     Attributes:
         text: the template as one line.

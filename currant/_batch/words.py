@@ -64,14 +64,14 @@ def split_words(
             f"a script with placeholders must be the last word, but {argv[place.at + 1]!r} "
             "follows; use placeholders in the script, or in the words after it"
         )
-    has_placeholder = script.has_placeholder or _have_placeholder(words)
-    if is_last and not has_placeholder:
+    has_any = script.has_placeholder or _have_placeholder(words)
+    if is_last and not has_any:
         text = f"{text.rstrip()} {{}}"
         script = Script(text, names, columns, shell=place.shell, may_exec=may_exec)
         if not script.has_placeholder:
             raise CommandError(f"write {{}} before the comment, for the values: {text!r}")
     words[place.at] = script
-    return tuple(words if has_placeholder or is_last else [*words, _ALL_VALUES])
+    return tuple(words if has_any or is_last else [*words, _ALL_VALUES])
 
 
 def _without_script(argv: Sequence[str], place: _Place | None) -> list[str]:

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._batch.feed import Feed
 from currant._batch.outbox import Outbox
@@ -137,6 +137,8 @@ class Work(Generic[T]):
         self._sinks = SinkTasks(settings.sinks, self.failure, self._limits)
         self._sweep = FinalSweep(launcher, self.failure, self._limits)
         self._some_ended = Notifier()
+        self._entry = anyio.CancelScope()  # of the launcher, which may take long
+        self._is_entered = False
 
     @property
     def has_started(self) -> bool:
@@ -153,8 +155,9 @@ class Work(Generic[T]):
             async with anyio.create_task_group() as watching:
                 watching.start_soon(self._watch_barrier)
                 # Bounded: after a kill by the grace, limits.reap and limits.sinks.
-                with anyio.CancelScope(shield=True):
+                with anyio.CancelScope(shield=True), self._entry:
                     async with self.launcher:
+                        self._is_entered = True
                         await self._run_all()
                 watching.cancel_scope.cancel()
         except BaseException as error:  # of the launcher, or the end of the event loop
@@ -206,7 +209,7 @@ class Work(Generic[T]):
             barrier=self._barrier,
             home=self.home,
             limits=self._limits,
-            take_turn=checkpoint,
+            take_turn=checkpoint_if_cancelled,
             withdraw=_do_nothing,
             run_again=_do_nothing,
             wait_for_dependents=_no_dependents,
@@ -244,7 +247,8 @@ class Work(Generic[T]):
                 if fed is None:
                     return
                 await self.outbox.admit(fed.number)
-                ended = await self._run_item(fed, slot, context)
+                is_wanted = self.halted_by is None
+                ended = await self._run_item(fed, slot, context) if is_wanted else None
                 if ended is not None:
                     self._note(ended)
                 await self.outbox.put(fed.number, ended)
@@ -303,6 +307,8 @@ class Work(Generic[T]):
             await self._barrier.wait()
         finally:
             self._barrier.throw("the event loop ended")
+            if not self._is_entered:
+                self._entry.cancel()
             self.feed.close()
             self.outbox.take_all()
             self._sinks.limit(self._longest_stop())

@@ -7,8 +7,6 @@ a `Supervisor` runs the plan.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from inspect import isasyncgenfunction, isbuiltin, isgeneratorfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -16,6 +14,7 @@ from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
 from currant._process.local import LocalLauncher
 from currant._supervisor.job import Job, until_up
+from currant._supervisor.sink_tasks import checked_sinks
 from currant._supervisor.supervisor import Settings, Supervisor
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
@@ -40,7 +39,7 @@ from currant._values.restart import RestartPolicy, RestartWhen, as_restart_polic
 from currant._values.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Self
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from currant._values.names import Commands
     from currant._values.policies import KillOthersOn
 
-__all__ = ["Runner", "checked_sinks"]
+__all__ = ["Runner"]
 
 NOT_ENTERED = "the Runner has not been entered; use 'async with Runner(...)'"
 
@@ -428,24 +427,3 @@ def _check_cgroup(cgroup: object, launcher: object) -> None:
             "cgroup is for the launcher of this machine; with a launcher of your own, "
             "use LocalLauncher(cgroup=...)"
         )
-
-
-def checked_sinks(sinks: Iterable[Sink]) -> tuple[Sink, ...]:
-    """Return the sinks of a Runner, after a check.
-
-    Raises:
-        CommandError: one of them is no async callable.
-    """
-    if not isinstance(cast("object", sinks), Iterable):
-        raise CommandError(f"sinks must be a list of async callables, not {sinks!r}")
-    checked = tuple(sinks)
-    for number, sink in enumerate(checked):
-        what = f"sinks[{number}]"
-        if isinstance(sink, type):
-            name = sink.__name__
-            raise CommandError(f"{what} is the class {name}; did you forget the '()' of {name}()?")
-        if not callable(sink) or isbuiltin(sink) or isgeneratorfunction(sink):
-            raise CommandError(f"{what}: a sink must be an async callable, not {sink!r}")
-        if isasyncgenfunction(sink):
-            raise CommandError(f"{what}: a sink must not 'yield', as {sink!r} does")
-    return checked

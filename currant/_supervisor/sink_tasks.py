@@ -7,9 +7,10 @@ the block.
 
 from __future__ import annotations
 
-from inspect import isawaitable
+from collections.abc import Iterable
+from inspect import isasyncgenfunction, isawaitable, isbuiltin, isgeneratorfunction
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import anyio
 
@@ -26,10 +27,31 @@ if TYPE_CHECKING:
     from currant._values.messages import BatchMessage
     from currant._values.shutdown_limits import ShutdownLimits
 
-__all__ = ["Sink", "SinkTasks"]
+__all__ = ["Sink", "SinkTasks", "checked_sinks"]
 
 Sink: TypeAlias = "Callable[[ObjectReceiveStream[BatchMessage]], Awaitable[None]]"
 """An async callable that takes all messages from its stream until the stream ends."""
+
+
+def checked_sinks(sinks: Iterable[Sink]) -> tuple[Sink, ...]:
+    """Return the sinks of a Runner, after a check.
+
+    Raises:
+        CommandError: one of them is no async callable.
+    """
+    if not isinstance(cast("object", sinks), Iterable):
+        raise CommandError(f"sinks must be a list of async callables, not {sinks!r}")
+    checked = tuple(sinks)
+    for number, sink in enumerate(checked):
+        what = f"sinks[{number}]"
+        if isinstance(sink, type):
+            name = sink.__name__
+            raise CommandError(f"{what} is the class {name}; did you forget the '()' of {name}()?")
+        if not callable(sink) or isbuiltin(sink) or isgeneratorfunction(sink):
+            raise CommandError(f"{what}: a sink must be an async callable, not {sink!r}")
+        if isasyncgenfunction(sink):
+            raise CommandError(f"{what}: a sink must not 'yield', as {sink!r} does")
+    return checked
 
 
 class SinkTasks:

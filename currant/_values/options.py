@@ -46,7 +46,7 @@ _SUBPROCESS_HINTS = {
 
 _RUNNER_OPTIONS = (
     "max_processes, buffer_size, sinks, launcher, orphan_guard, cgroup, keep_open, iterable, "
-    "on_exit, unread"
+    "on_exit, unread, keep_results"
 )
 
 COMMAND_HINTS = _SUBPROCESS_HINTS | dict.fromkeys(_RUNNER_OPTIONS.split(", "), _IN_RUNNER)

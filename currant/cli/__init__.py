@@ -2,10 +2,10 @@
 
 Read the modules in the order in which a call passes through them:
 
-1. `_commands` declares the subcommands and their options for click, and ends the program.
-   `_runner_options`, `_config_options` and `_host_options` have the options that subcommands
-   share, and `_parsers` reads their values.  `_lazy` imports subcommands that most runs do not
-   need.
+1. `_commands` has the group of subcommands, and `_lazy` imports each when it is used.
+   `_run_commands` declares ``run`` and ``start`` for click.  `_runner_options`, `_config_options`
+   and `_host_options` have the options that subcommands share, and `_parsers` reads their values.
+   `_program` runs the group and ends the program.
 2. `_build` turns the options (`_options`) into a Runner, `_display` into sinks, and `_hosts` into a
    launcher.  `_from_config` builds a Runner for the configuration of a project, and
    `_from_procfile` for Procfiles; `currant.config` reads both.  `_env` has variables for the place
@@ -24,6 +24,7 @@ The other subcommands:
 - clients of a stack: `_stack_group` lists them, and `_clients` has their shared parts; `_ps`,
   `_logs`, `_attach`, `_reload`, `_mcp`, and all others in `_stack_commands`.
 - ``run``: `_scripts` has the shortcuts for package.json; `_dashes` finds the words after ``--``.
+- ``map``: the package `_map`.
 - ``with``: `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
   `_foreground` lends the terminal to the test.
 - ``check``, ``graph``, ``schema``, ``init``: `_check`, `_graph`, `_schema` and `_write_config`.

@@ -18,6 +18,7 @@ from currant._values.watch import Watch
 from currant.cli._display import (
     build_display,
     build_log,
+    build_metrics,
     flush_after,
     label_width,
     output_fit,
@@ -258,7 +259,8 @@ def build_runner(
         log=None if stack is None else stack.log,
         verbatim=terminals.verbatim,
     )
-    others: list[Sink | None] = [record, None if stack is None else stack.history]
+    history = None if stack is None else stack.history
+    others: list[Sink | None] = [record, history, build_metrics(options)]
     sinks = [show, *build_log(options, by_host=hosts is not None)]
     runner = Runner(
         terminals.commands,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build_display",
     "build_log",
+    "build_metrics",
     "flush_after",
     "label_width",
     "log_sinks",
@@ -208,6 +209,23 @@ def build_log(options: Options, *, by_host: bool) -> list[Sink]:
         CommandError: the directory cannot be created.
     """
     return log_sinks(options["log_dir"], options["color"], options["log_size"], by_host=by_host)
+
+
+def build_metrics(options: Options) -> Sink | None:
+    """Return the sink that serves the metrics, if there is one.
+
+    Raises:
+        CommandError: the port is taken.
+    """
+    port = options["metrics"]
+    if port is None:
+        return None
+    from currant.sinks import MetricsSink  # noqa: PLC0415 - for --metrics alone
+
+    try:
+        return MetricsSink(port=port)
+    except OSError as error:
+        raise CommandError(f"--metrics {port}: {error.strerror}") from error
 
 
 def log_sinks(

@@ -44,6 +44,7 @@ class Options(HostOptions):
     json: bool
     log_dir: str | None
     log_size: int | None
+    metrics: int | None
     summary: bool
     timings: bool
     cwd: str | None

@@ -1,4 +1,4 @@
-"""Options of concurrently, foreman, honcho and overmind that have another name here."""
+"""Options of concurrently, foreman, honcho, overmind and GNU parallel with another name here."""
 
 from __future__ import annotations
 
@@ -36,8 +36,42 @@ _INSTEAD = {
     "--any-can-die": _KILL_FAILURE,
 }
 
+_PARALLEL = {
+    "--link": ":::+ for :::, and ::::+ for ::::",
+    "--xapply": ":::+ for :::, and ::::+ for ::::",
+    "-d": "--null, or --recend with --stdin",
+    "--delimiter": "--null, or --recend with --stdin",
+    "-L": "-n",
+    "-l": "-n",
+    "-X": "-n N: so many values for each command",
+    "--xargs": "-n N: so many values for each command",
+    "-I": "{} and {1}",
+    "--replace": "{} and {1}",
+    "-t": "--tag, --dry-run or --json, which show the commands",
+    "-v": "--tag, --dry-run or --json, which show the commands",
+    "--verbose": "--tag, --dry-run or --json, which show the commands",
+    "-r": "a shell: '[ -z {} ] || echo {}'",
+    "--no-run-if-empty": "a shell: '[ -z {} ] || echo {}'",
+    "-S": "--hosts",
+    "--sshlogin": "--hosts",
+    "--slf": "--hosts-file",
+    "--sshloginfile": "--hosts-file",
+    "--wd": "--cwd",
+    "--workdir": "--cwd",
+    "--nice": "nice in the command: nice -n 10 gzip {}",
+    "--files": "--results DIR",
+    "--shuf": "shuf before it: shuf FILE | currant map gzip",
+    "--tagstring": "--tag",
+    "--plus": "a shell: 'x={}; echo \"${x%.tar.gz}\"'",
+    "--rpl": "a shell: 'x={}; echo \"${x%.tar.gz}\"'",
+    "--pipepart": "--stdin < FILE",
+    "--pipe-part": "--stdin < FILE",
+    "--env": "the environment, which the commands inherit; on hosts --forward-env",
+}
+"""For `currant map`."""
 
-def advice_on(option: str) -> str:
-    """Return advice on an unknown option; empty if there is none."""
-    instead = _INSTEAD.get(option)
+
+def advice_on(option: str, subcommand: str | None) -> str:
+    """Return advice on an unknown option of a subcommand; empty if there is none."""
+    instead = (_PARALLEL if subcommand == "map" else _INSTEAD).get(option)
     return "" if instead is None else f" Use {instead}."

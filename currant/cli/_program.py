@@ -32,8 +32,7 @@ def run_group(group: click.Group) -> NoReturn:
         error.show()
         status = USAGE_ERROR
     except click.UsageError as error:
-        advice = advice_on(error.option_name) if isinstance(error, click.NoSuchOption) else ""
-        click.echo(f"currant: {' '.join((error.format_message() + advice).split())}", err=True)
+        click.echo(f"currant: {' '.join(_message_of(error).split())}", err=True)
         status = USAGE_ERROR
     except click.Abort:  # Ctrl-C arrived before the commands were started.
         status = SignalStatus(128 + signals.SIGINT)
@@ -41,6 +40,15 @@ def run_group(group: click.Group) -> NoReturn:
         click.echo(f"currant: cannot write the output to stdout: {error.strerror}", err=True)
         status = 1
     _exit(status)
+
+
+def _message_of(error: click.UsageError) -> str:
+    """Return the message of an error, with advice on an option that other programs have."""
+    if isinstance(error, click.NoSuchOption):
+        subcommand = None if error.ctx is None else error.ctx.info_name
+        if advice := advice_on(error.option_name, subcommand):
+            return error.message + advice  # without the options that are spelled alike
+    return error.format_message()
 
 
 def _exit(status: int | None) -> NoReturn:

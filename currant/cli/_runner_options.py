@@ -98,6 +98,12 @@ RUNNER_OPTIONS = (
         help="Begin another log file when one has reached so many bytes, or KiB, MiB or GiB with "
         "the unit k, M or G, and keep the last three.  [default: no limit; for start -d 10M]",
     ),
+    click.option(
+        "--metrics",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="Serve numbers about the commands on http://127.0.0.1:PORT/metrics, for Prometheus.",
+    ),
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(
         "--timings",

@@ -361,7 +361,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
         self._running[command.name] += 1
 
         def end(*, is_lost: bool) -> None:
-            self._running -= Counter([command.name])  # without those that have none left
+            self._running[command.name] -= 1
+            if not self._running[command.name]:
+                del self._running[command.name]
             if is_lost and isinstance(launcher, RemoteLauncher):
                 self._raise_fence(command.name, launcher, self._grace_of(command))
                 # The fence covers escapees, too.  A later sweep must not raise it again.

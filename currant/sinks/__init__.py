@@ -29,6 +29,7 @@ if _typing.TYPE_CHECKING:
     from currant.sinks._formatter import Mode
     from currant.sinks._json import JSONSink
     from currant.sinks._logging import LoggingSink
+    from currant.sinks._metrics import MetricsSink
     from currant.sinks._templates import DEFAULT_PREFIX
     from currant.sinks._warning import SinkWarning
     from currant.sinks._writer import WriterSink
@@ -42,6 +43,7 @@ __all__ = [
     "File",
     "JSONSink",
     "LoggingSink",
+    "MetricsSink",
     "Mode",
     "SinkAttribute",
     "SinkWarning",
@@ -58,6 +60,7 @@ _HOMES = {
     "File": "currant.sinks._files",
     "JSONSink": "currant.sinks._json",
     "LoggingSink": "currant.sinks._logging",
+    "MetricsSink": "currant.sinks._metrics",
     "Mode": "currant.sinks._formatter",
     "SinkAttribute": "currant._channel.feed",
     "SinkWarning": "currant.sinks._warning",

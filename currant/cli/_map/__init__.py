@@ -5,8 +5,9 @@ jobs.
 
 - From values to jobs: `arguments` splits the words of the command line.  `chunks` and `lines` read
   a file or stdin without blocking the event loop, `parsing` makes rows of lines, and `inputs`
-  combines the rows of several sources.  `blocks` cuts stdin into blocks, one for each job.  `pace`
-  says when the next job may start.
+  combines the rows of several sources.  `from_parallel` looks for what only GNU parallel
+  understands.  `blocks` cuts stdin into blocks, one for each job.  `pace` says when the next job
+  may start.
 - What is shown: `output` and `progress`, and at the end `summary` and `exit_status`.
 - What is written: `job_log` (read by `logged_jobs`), `results_folder`, `junit`, `json_lines` and
   `annotations`.  All of them take an `ended` job.

@@ -29,8 +29,14 @@ class Group(NamedTuple):
     is_linked: bool = False
 
 
-def split_arguments(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[Group, ...]]:
+def split_arguments(
+    words: Sequence[str], files: Sequence[str] = ()
+) -> tuple[tuple[str, ...], tuple[Group, ...]]:
     """Split words at ``:::``, ``::::``, ``:::+`` and ``::::+``.
+
+    Args:
+        words: the words of a command line.
+        files: the paths of ``--arg-file``, whose groups come before those of the words.
 
     Returns:
         The words of the template, and the groups.  No group means that the values are on stdin.
@@ -40,7 +46,7 @@ def split_arguments(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[Group,
     """
     places = [place for place, word in enumerate(words) if word in _SEPARATORS]
     places.append(len(words))
-    groups: list[Group] = []
+    groups = [Group((path,), are_files=True) for path in files]
     for begin, end in pairwise(places):
         separator = words[begin]
         group = Group(

@@ -43,17 +43,25 @@ def _parse_record_end(text: str) -> bytes:
 
 
 INPUT_OPTIONS = (
+    click.option(
+        "-a",
+        "--arg-file",
+        multiple=True,
+        metavar="FILE",
+        help="A file of values, as after ::::; may be repeated.",
+    ),
     click.option("-0", "--null", is_flag=True, help="A NUL byte ends each value, not a newline."),
     click.option(
         "-n",
+        "-N",
         "--max-args",
         "per_job",
         type=click.IntRange(min=1),
-        default=1,
         metavar="N",
-        help="Give N values to each command.",
+        help="Give N values to each command; with --stdin N records.",
     ),
     click.option(
+        "-C",
         "--colsep",
         type=_parse_pattern,
         metavar="REGEX",
@@ -67,6 +75,7 @@ INPUT_OPTIONS = (
     ),
     click.option(
         "--stdin",
+        "--pipe",
         is_flag=True,
         help="Give each command a block of stdin, of whole records, instead of values.",
     ),
@@ -76,7 +85,7 @@ INPUT_OPTIONS = (
         default="1M",
         show_default=True,
         metavar="BYTES",
-        help="With --stdin: the size of a block, with the unit k, M or G; -n N: N records.",
+        help="With --stdin: the size of a block, with the unit k, M or G.",
     ),
     click.option(
         "--recend",
@@ -91,6 +100,7 @@ INPUT_OPTIONS = (
 PACE_OPTIONS = (
     click.option(
         "-j",
+        "-P",
         "--jobs",
         "-m",
         "--max-processes",
@@ -109,6 +119,7 @@ PACE_OPTIONS = (
     ),
     click.option(
         "--max-load",
+        "--load",
         type=parse_load,
         metavar="N",
         help="Start no command while the load is above N, or above a share of the CPUs.",
@@ -181,10 +192,25 @@ OUTPUT_OPTIONS = (
         default=False,
         help="Show the output of a command in one piece, when it has ended; the default.",
     ),
-    click.option("--line", "line", flag_value=True, help="Show whole lines as they come."),
-    click.option("--raw", is_flag=True, help="Show output as it comes, even parts of lines."),
+    click.option(
+        "--line",
+        "--line-buffer",
+        "--linebuffer",
+        "--lb",
+        "line",
+        flag_value=True,
+        help="Show whole lines as they come.",
+    ),
+    click.option(
+        "-u",
+        "--raw",
+        "--ungroup",
+        "raw",
+        is_flag=True,
+        help="Show output as it comes, even parts of lines.",
+    ),
     click.option("--tag", is_flag=True, help="Put the values and a tab before each line."),
-    click.option("--dry-run", is_flag=True, help="Show the commands, and start none."),
+    click.option("--dry-run", "--dryrun", is_flag=True, help="Show the commands, and start none."),
     click.option(
         "--results",
         type=click.Path(file_okay=False),
@@ -209,6 +235,9 @@ OUTPUT_OPTIONS = (
     ),
     click.option(
         "--progress/--no-progress",
+        "--bar",
+        "--eta",
+        "progress",
         default=None,
         help="Show how far it is.  [default: on a terminal; in a CI a line each 10 seconds]",
     ),
@@ -226,6 +255,15 @@ OUTPUT_OPTIONS = (
 
 class _MapCommand(click.Command):
     """A command whose template and values follow its options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take ``--header :``, as GNU parallel writes it, for ``--header``."""
+        if "--header" in args:
+            parsed = self.make_parser(ctx).parse_args(list(args))[0]
+            words = parsed["words"]
+            if "header" in parsed and words[:1] == (":",):
+                del args[len(args) - len(words)]
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [

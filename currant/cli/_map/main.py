@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from currant._batch.work import Ended as Done
     from currant._values.command import Command
+    from currant._values.results import Result
     from currant.cli._map.job import Job
     from currant.cli._map.junit import JUnitFile
     from currant.cli._map.options import MapOptions
@@ -162,8 +163,8 @@ class _Run:
 
     async def _take_all(self) -> None:
         """Take the jobs as they end, and show and report each."""
-        while (done := await self._map.next_ended()) is not None:
-            ended = self._as_ended(done)
+        async for job, result in self._map:
+            ended = self._as_ended(job, result)
             self._summary.add(ended)
             if self._junit is not None:
                 self._junit.add(ended)
@@ -190,16 +191,15 @@ class _Run:
         self._jobs[job.number] = job
         return command
 
-    def _as_ended(self, done: Done[Job]) -> Ended:
-        job, line = done.item, self._plan.line(done.item)
+    def _as_ended(self, job: Job, result: Result) -> Ended:
         sent = 0 if job.block is None else len(job.block)
         received = self._output.received(job.number)
-        return Ended(job.number, job.row, line, done.result, sent, received)
+        return Ended(job.number, job.row, self._plan.line(job), result, sent, received)
 
     def _log(self, done: Done[Job]) -> None:
         # Without a command there is nothing that --retry-failed could run.
         if self._plan.log is not None and done.command is not None:
-            self._plan.log.add(self._as_ended(done))
+            self._plan.log.add(self._as_ended(done.item, done.result))
 
     def _total(self) -> int | None:
         """Return how many jobs there are to run; None while that is not known."""

@@ -23,7 +23,8 @@ class MapOptions(HostOptions):
     jobs: int | None
     shell: bool
     null: bool
-    per_job: int
+    arg_file: Sequence[str]
+    per_job: int | None
     colsep: re.Pattern[str] | None
     header: bool
     csv: bool

@@ -16,11 +16,12 @@ import anyio
 from currant._channel.discard import Discard
 from currant._channel.threads import in_thread
 from currant._values.lines import Batch
-from currant._values.messages import Restarting
+from currant._values.messages import HostLost, HostUp, Restarting
 from currant._values.printable import printable
 from currant.cli._map.ended import Ended
 from currant.cli._map.job import number_of
 from currant.sinks._console import OutputFile, usable
+from currant.sinks._events import describe
 from currant.sinks._spool import OutputSpool
 from currant.sinks._threaded import receive_available
 
@@ -89,6 +90,7 @@ class Output(Discard):
         self._folder = folder
         self._spools: dict[int, OutputSpool] = {}
         self._received: dict[int, int] = {}  # bytes, of the jobs that have written
+        self._lost_hosts: set[str] = set()
         self._kept: set[int] = set()  # those that have a folder
 
     @property
@@ -115,6 +117,16 @@ class Output(Discard):
             number = number_of(message.command)
             if self._received.pop(number, 0):
                 await self._send.send(_Again(number))
+
+        elif isinstance(message, HostLost | HostUp):
+            await self.note(self._news_of(message))
+
+    def _news_of(self, message: HostLost | HostUp) -> str:
+        """Return the line about a host that is lost, or up again; empty if it comes up at first."""
+        is_lost = isinstance(message, HostLost)
+        is_news = is_lost or message.host in self._lost_hosts
+        (self._lost_hosts.add if is_lost else self._lost_hosts.discard)(message.host)
+        return f"currant: {printable(describe(message, {}).text)}\n" if is_news else ""
 
     def received(self, number: int) -> int:
         """Return how many bytes have come from a job, in its last attempt."""

@@ -22,6 +22,7 @@ from currant.cli._hosts import chosen_hosts, way_to_hosts
 from currant.cli._map.arguments import split_arguments
 from currant.cli._map.blocks import BlockReader
 from currant.cli._map.chunks import ChunkReader
+from currant.cli._map.from_parallel import check_no_perl, remark_on_words
 from currant.cli._map.inputs import open_inputs
 from currant.cli._map.job import Job, job_name
 from currant.cli._map.job_log import JobLog, create_job_log, reopen_job_log
@@ -91,7 +92,10 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
         CommandError: the command line, a file of values or a job log is wrong.
     """
     _check(options)
-    template_words, groups = split_arguments(words)
+    template_words, groups = split_arguments(words, options["arg_file"])
+    check_no_perl(template_words)
+    if not options["shell"] and (remark := remark_on_words(template_words)):
+        print_error(remark)
     log = _open_log(options)
     if log is not None:
         stack.enter_context(log)
@@ -109,7 +113,7 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
             ChunkReader("stdin", STDIN),
             size=options["block"],
             record_end=options["recend"],
-            records=options["per_job"] if options["per_job"] > 1 else None,
+            records=options["per_job"],
         )
         rows = _jobs_of_blocks(blocks)
         template = _template(template_words, options, names=None, columns=0)
@@ -186,7 +190,7 @@ def _form(options: MapOptions) -> Form:
         null=options["null"],
         header=options["header"],
         colsep=options["colsep"],
-        per_job=options["per_job"],
+        per_job=options["per_job"] or 1,
     )
 
 

@@ -7,10 +7,6 @@ from io import StringIO
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.progress_bar import ProgressBar
-
 from currant.sinks._progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -92,6 +88,9 @@ class MapProgress(ProgressLine):
         return (done - before) / (now - began) if now > began else 0.0
 
     def _bar(self, done: int, total: int) -> str:
+        from rich.console import Console  # noqa: PLC0415 - for a terminal alone
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+
         file = StringIO()
         console = Console(
             file=file,
@@ -106,6 +105,8 @@ class MapProgress(ProgressLine):
 
 def _cut(text: str, width: int) -> str:
     """Return as much of a text as fits into so many columns."""
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - for a terminal alone
+
     return text if cell_len(text) <= width else set_cell_size(text, width)
 
 
