@@ -167,6 +167,7 @@ def test_each_option_of_start_is_a_setting() -> None:
         "pty": "`pty` of each command",
         **dict.fromkeys(["interactive", "keys"], "for the person at the terminal"),
         "quiet_processes": "`quiet`, and `hidden` of each command",
+        "trace": "each run would replace the timeline of the last",
         **dict.fromkeys(["hosts", "hosts_file", "ssh", "python"], "hosts differ from day to day"),
         **dict.fromkeys(["per_host", "each", "same", "forward_env"], "as the hosts do"),
     }

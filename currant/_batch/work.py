@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from currant._batch.both import Both
 from currant._batch.feed import Feed
 from currant._batch.outbox import Outbox
 from currant._channel.channel import Channel
@@ -94,7 +95,7 @@ class Work(Generic[T]):
         items: the items.
         settings: see `Settings`.
         barrier: stops everything when it is thrown.
-        channel: takes the messages; None: a channel to the sinks, if there are any.
+        channel: takes the messages, besides the sinks; None: the sinks alone do.
         on_end: called in the step in which a command has ended, before its result is handed over.
 
     Attributes:
@@ -182,7 +183,7 @@ class Work(Generic[T]):
         """Run all that is nested in the launcher."""
         async with anyio.create_task_group() as sinks:
             to_sinks = self._open_channel(sinks) if self._settings.sinks else None
-            channel = to_sinks or self._channel or Discard()
+            channel = _joined(to_sinks, self._channel)
             async with anyio.create_task_group() as killing:
                 killing.start_soon(self.home.run_calls)
                 killing.start_soon(self._watch_hosts, channel)
@@ -197,7 +198,9 @@ class Work(Generic[T]):
     def _open_channel(self, tasks: TaskGroup) -> Channel:
         """Return the channel to the sinks, and start their tasks."""
         size, home = self._settings.buffer_size, self.home
-        channel = Channel(size, self._commands, for_sinks_only=True, home=home, max_ended=0)
+        channel = Channel(
+            size, self._commands, for_sinks_only=True, home=home, max_ended=0, in_slots=True
+        )
         self._sinks.start(channel, tasks)
         self._sinks.release()
         return channel
@@ -333,6 +336,13 @@ class Work(Generic[T]):
     def _longest_stop(self) -> float:
         graces = (each.life.context.policies.grace for each in self.running.values())
         return max(graces, default=0.0)
+
+
+def _joined(sinks: Channel | None, other: Discard | None) -> Channel | Discard:
+    """Return a channel to both, as far as they exist."""
+    if sinks is None or other is None:
+        return sinks or other or Discard()
+    return Both(sinks, other)
 
 
 def _places(launcher: Launcher) -> int:

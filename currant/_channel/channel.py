@@ -66,6 +66,7 @@ class Channel:
             that time.
         home: the event loop of the readers and sinks; None: the loop of the first.
         max_ended: bytes of output that are kept of commands that have ended.
+        in_slots: see `SinkAttribute`.
 
     Attributes:
         commands: as given.
@@ -82,9 +83,11 @@ class Channel:
         on_unread: Callable[[str], None] = lambda _: None,
         home: HomeLoop | None = None,
         max_ended: int = MAX_ENDED,
+        in_slots: bool = False,
     ) -> None:
         self.commands: Mapping[str, Command] = {} if commands is None else commands
         self._for_sinks_only = for_sinks_only
+        self._in_slots = in_slots
         self._buffer_size = buffer_size
         self._home = HomeLoop() if home is None else home
         self._producers = 0
@@ -114,7 +117,7 @@ class Channel:
         """Make a subscription for a sink and return its stream, which the caller must close."""
         subscription = SinkSubscription(self._waiters, self._buffer_size, self._home)
         self._sinks.append(subscription)
-        return SinkFeed(subscription, self.commands)
+        return SinkFeed(subscription, self.commands, in_slots=self._in_slots)
 
     def new_transcript(self, command: str, may_go_on: Callable[[], bool]) -> Transcript:
         """Return the transcript of a life of `command`, which keeps the rules of this channel."""

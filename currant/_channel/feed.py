@@ -35,17 +35,28 @@ class SinkAttribute(TypedAttributeSet):
 
     Attributes:
         commands: the Runner's commands by name, in the order given; grows as more are started.
+            Those of a `currant.map` are there while they run.
+        in_slots: True for `currant.map`: its commands take turns in a few slots, and there may be
+            any number of them; False for a Runner.
     """
 
     commands: Mapping[str, Command] = typed_attribute()
+    in_slots: bool = typed_attribute()
 
 
 class SinkFeed(ObjectReceiveStream[BatchMessage]):
     """The messages of a Runner, as a sink receives them."""
 
-    def __init__(self, subscription: SinkSubscription, commands: Mapping[str, Command]) -> None:
+    def __init__(
+        self,
+        subscription: SinkSubscription,
+        commands: Mapping[str, Command],
+        *,
+        in_slots: bool = False,
+    ) -> None:
         self._subscription = subscription
         self._commands = commands
+        self._in_slots = in_slots
 
     async def receive(self) -> BatchMessage:
         """Wait for the next message and return that message.
@@ -73,7 +84,10 @@ class SinkFeed(ObjectReceiveStream[BatchMessage]):
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """The values of `SinkAttribute`, for ``messages.extra(...)``."""
-        return {cast("Any", SinkAttribute.commands): lambda: self._commands}
+        return {
+            cast("Any", SinkAttribute.commands): lambda: self._commands,
+            cast("Any", SinkAttribute.in_slots): lambda: self._in_slots,
+        }
 
     def close(self) -> None:
         """Receive no more messages, so that the commands no longer wait for this sink."""

@@ -22,6 +22,7 @@ from currant.cli._display import (
     flush_after,
     label_width,
     output_fit,
+    trace_sinks,
 )
 from currant.cli._file_limit import (
     FILES_PER_COMMAND,
@@ -134,7 +135,8 @@ def runner_from_command_lines(lines: Sequence[str], options: RunOptions) -> Prep
 def runner_for_teardown(options: RunOptions) -> Prepared | None:
     """Return a Runner that runs the commands of ``--teardown`` one after the other, if any.
 
-    They run and are shown as the others, but each of them runs once, whatever happens.
+    They run and are shown as the others, but each of them runs once, whatever happens, and they are
+    not in the file of ``--trace``.
 
     Raises:
         CommandError: a line is blank, or is a shortcut that stands for no script.
@@ -155,6 +157,7 @@ def runner_for_teardown(options: RunOptions) -> Prepared | None:
         "kill_others_on": None,
         "success": "all",
         "arguments": None,
+        "trace": None,
     }
     return runner_from_command_lines(lines, changed)
 
@@ -261,7 +264,7 @@ def build_runner(
     )
     history = None if stack is None else stack.history
     others: list[Sink | None] = [record, history, build_metrics(options)]
-    sinks = [show, *build_log(options, by_host=hosts is not None)]
+    sinks = [show, *build_log(options, by_host=hosts is not None), *trace_sinks(options["trace"])]
     runner = Runner(
         terminals.commands,
         sinks=[*sinks, *filter(None, others)],

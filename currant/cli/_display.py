@@ -34,6 +34,7 @@ __all__ = [
     "label_width",
     "log_sinks",
     "output_fit",
+    "trace_sinks",
 ]
 
 STDOUT, STDERR = 1, 2
@@ -244,3 +245,21 @@ def log_sinks(
     backups = 0 if size is None else LOG_BACKUPS
     sink = DirectorySink(folder, size, backups, on_error="warn", plain=plain, by_host=by_host)
     return [sink]
+
+
+def trace_sinks(path: str | None) -> list[Sink]:
+    """Return the sink of ``--trace``, if there is one.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
+    if path is None:
+        return []
+    from currant.sinks import TraceSink  # noqa: PLC0415 - for --trace alone
+
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise CommandError(f"--trace {path}: {error.strerror}") from error
+    return [TraceSink(path, on_error="warn")]

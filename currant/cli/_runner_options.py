@@ -21,6 +21,7 @@ __all__ = [
     "LOG_OPTION",
     "PREFIX_HELP",
     "RUNNER_OPTIONS",
+    "TRACE_OPTION",
     "cwd_option",
     "joined",
     "kill_others_on_option",
@@ -51,6 +52,13 @@ LOG_OPTION = click.option(
     help="Also append the output of each command to DIR/NAME.log, on a host to "
     "DIR/HOST/NAME.log, without colours unless "
     "--color always; if a file cannot be written, currant goes on and says what is missing.",
+)
+TRACE_OPTION = click.option(
+    "--trace",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write a timeline of the commands, which https://ui.perfetto.dev and chrome://tracing "
+    "open.",
 )
 GRACE_OPTION = click.option(
     "--grace",
@@ -104,6 +112,7 @@ RUNNER_OPTIONS = (
         metavar="PORT",
         help="Serve numbers about the commands on http://127.0.0.1:PORT/metrics, for Prometheus.",
     ),
+    TRACE_OPTION,
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(
         "--timings",

@@ -10,7 +10,7 @@ To read the package: `_threaded` is the base of the sinks, `_files` writes bytes
 `_log_file` appends to a file that may fail.
 `_formatter` turns messages into text, with `_templates` (labels and texts), `_events` (a
 description of each message), `_line_writer`, `_control` (which control sequences pass), `_colors`,
-`_progress` and `_spool`.
+`_progress` and `_spool`.  `_timeline` turns messages into the events of a trace, with `_rates`.
 
 The modules are imported when their names are first used: most programs need one sink.
 """
@@ -31,6 +31,7 @@ if _typing.TYPE_CHECKING:
     from currant.sinks._logging import LoggingSink
     from currant.sinks._metrics import MetricsSink
     from currant.sinks._templates import DEFAULT_PREFIX
+    from currant.sinks._trace import TraceSink
     from currant.sinks._warning import SinkWarning
     from currant.sinks._writer import WriterSink
 
@@ -47,6 +48,7 @@ __all__ = [
     "Mode",
     "SinkAttribute",
     "SinkWarning",
+    "TraceSink",
     "WriterSink",
     "check_style",
 ]
@@ -64,6 +66,7 @@ _HOMES = {
     "Mode": "currant.sinks._formatter",
     "SinkAttribute": "currant._channel.feed",
     "SinkWarning": "currant.sinks._warning",
+    "TraceSink": "currant.sinks._trace",
     "WriterSink": "currant.sinks._writer",
     "check_style": "currant.sinks._colors",
 }

@@ -16,7 +16,7 @@ from currant.cli._host_options import (
 from currant.cli._map.main import run_map
 from currant.cli._map.parsers import parse_halt, parse_load, parse_slots
 from currant.cli._parsers import Seconds, parse_size
-from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, cwd_option
+from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, TRACE_OPTION, cwd_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -248,6 +248,7 @@ OUTPUT_OPTIONS = (
         metavar="FILE",
         help="Write a report with a test case for each command.",
     ),
+    TRACE_OPTION,
     click.option("-q", "--quiet", is_flag=True, help="Show no summary."),
     COLOR_OPTION,
 )

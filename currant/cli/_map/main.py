@@ -21,6 +21,7 @@ from currant._values.errors import CurrantError
 from currant._values.policies import Policies
 from currant._values.printable import printable
 from currant._values.restart import RestartPolicy
+from currant.cli._display import trace_sinks
 from currant.cli._file_limit import (
     FILES_PER_COMMAND,
     FILES_PER_HOST,
@@ -75,6 +76,9 @@ STDOUT = 1
 
 FILES_PER_JOB = FILES_PER_COMMAND + 1
 """File descriptors that a job needs: those of its command, and one for its output on disk."""
+
+TRACE_BUFFER_SIZE = 64
+"""Messages that wait for the thread of --trace, before the jobs wait for it."""
 
 
 def run_map(words: Sequence[str], options: MapOptions) -> int:
@@ -290,8 +294,8 @@ def _settings(plan: Plan, options: MapOptions) -> Settings:
         halt=options["halt"],
         policies=Policies(restart, None, options["grace"], captures),
         launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
-        sinks=(),
-        buffer_size=1,
+        sinks=trace_sinks(options["trace"]),
+        buffer_size=TRACE_BUFFER_SIZE,
         checks_first=plan.has_program,
     )
 

@@ -59,6 +59,7 @@ class MapOptions(HostOptions):
     progress: bool | None
     json: bool
     junit: str | None
+    trace: str | None
     quiet: bool
     color: Color
     cwd: str | None

@@ -1,0 +1,130 @@
+"""`TraceSink`: a timeline of a run, in a file that Perfetto and Chrome open.
+
+The file is the array form of the Trace Event Format.  Its first line opens the array, each other
+line is a comma and an event, and the last line closes the array.  A reader of the format takes a
+file without the last line, which a killed program leaves behind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from currant._channel.feed import SinkAttribute
+from currant._values.checks import check_choice, checked_path
+from currant.sinks._log_file import LogFile, OnError
+from currant.sinks._threaded import ThreadedSink
+from currant.sinks._timeline import HEADER, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anyio.abc import ObjectReceiveStream
+
+    from currant._values.command import Command
+    from currant._values.messages import BatchMessage
+
+__all__ = ["TraceSink"]
+
+
+class TraceSink(ThreadedSink):
+    """Writes a timeline of the commands, which https://ui.perfetto.dev and chrome://tracing open.
+
+    See when each command waited, ran and became ready::
+
+        import currant
+        from currant.sinks import TraceSink
+
+        currant.run({"web": "sleep 0.2", "db": "sleep 0.1"}, sinks=[TraceSink("trace.json")])
+
+    The file is JSON in the Trace Event Format: an array with an event on each line, in UTF-8.  If
+    the program is killed, only the closing bracket is missing, and both viewers open the file.
+
+    Each command of a Runner has a track.  In a `currant.map`, each slot has a track, so the file
+    of a million commands has as many tracks as commands that ran at the same time.  The slices of a
+    track, and the messages that they are known from:
+
+    - *waiting*: from the start of the run to `Started`, `Failed` or `Skipped`, for the commands
+      that a Runner begins with.  It includes the wait for other commands and for a turn, and the
+      start of the process: no message tells one from another.
+    - an attempt, with the name of the command: from `Started` to `Exited`.  Its arguments are the
+      pid, the host, the command line, the exit and the bytes of output.  In a `map`, the command
+      line of a command that ends at once may be missing.
+    - within the attempt of a command with a probe, *until ready*, and from `Ready` on *running*.
+      A command without a probe is running for all of its attempt.
+    - within the attempt, *stopping*: from `Aborted`, after a timeout for example.  No message tells
+      when a stop begins that was asked for, so that is a part of *running*.
+    - *waiting to restart*: from `Restarting` on.
+
+    Marks on a track: *failed*, *skipped*, *aborted*, *killed* (by SIGKILL, after the grace),
+    *restarting* and *output dropped*.  An arrow leads from a command to each one that has waited
+    for it (`Command.after`).  Two counters show the commands that run and the bytes of output per
+    second, with at most ten samples a second.
+
+    Times are in microseconds since the start of the run, by the clock of the messages.  Events are
+    written as they come.  Another run with the same sink replaces the file; two Runners at the same
+    time need two sinks.
+
+    Args:
+        path: the file, which is replaced; missing folders are created.
+        on_error: ``"raise"``: an error stops all commands and leaves the block; ``"warn"``: a
+            `SinkWarning` names the file, and the events that cannot be written are lost.
+
+    Raises:
+        ValueError: when built: an option is invalid.
+        OSError: with ``on_error="raise"``: the file cannot be written; the error names the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, on_error: OnError = "raise") -> None:
+        super().__init__()
+        check_choice("on_error", on_error, get_args(OnError))
+        self._path = Path(checked_path("path", path))
+        self._on_error: OnError = on_error
+        self._in_slots = False
+        self._start = 0.0
+        self._run_so_far: tuple[LogFile, Timeline] | None = None
+
+    async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
+        """Write the events of all messages until the stream ends.
+
+        Cancellation: the last events may be missing.
+        """
+        self._start = time.time()
+        self._in_slots = messages.extra(SinkAttribute.in_slots, False)  # noqa: FBT003, S610 - anyio's
+        await super().__call__(messages)
+
+    def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
+        if self._run_so_far is None or not backlog:
+            file = LogFile(self._path, None, 0, self._on_error)
+            self._empty(file)
+            timeline = Timeline(self._start, commands, in_slots=self._in_slots)
+            self._run_so_far = file, timeline
+        file, timeline = self._run_so_far
+        for message in backlog:
+            timeline.add(message)
+        self._write(file, timeline.take())
+
+    def _finish(self) -> None:
+        if self._run_so_far is not None:
+            file, timeline = self._run_so_far
+            self._run_so_far = None
+            timeline.finish(time.time())
+            self._write(file, timeline.take() + b"]\n")
+            file.warn_of_loss()
+
+    def _empty(self, file: LogFile) -> None:
+        """Empty the file of an earlier run; what prevents that is told when the file is written."""
+        try:
+            os.truncate(self._path, 0)
+        except OSError:
+            file.add(b"")
+
+    def _write(self, file: LogFile, lines: bytes) -> None:
+        """Append whole lines, with the first line before them unless the file has it."""
+        try:
+            has_header = self._path.stat().st_size > 0
+        except OSError:
+            has_header = False
+        file.add(lines if has_header else HEADER + lines)
