@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
 
-__all__ = ["ThreadedSink", "commands_of", "receive_available"]
+__all__ = ["ThreadedSink", "add_available", "commands_of", "receive_available"]
 
 MAX_BACKLOG = 4 << 20
 """Bytes of output after which a backlog is handled, even if more messages are waiting.
@@ -54,7 +54,7 @@ class ThreadedSink(ABC):
         commands = commands_of(messages)
         # An empty backlog reports an error, such as an invalid color, before the first message.
         await self._run(partial(self._handle, (), commands))
-        while backlog := await receive_available(messages):
+        while backlog := await self._receive(messages):
             await self._run(partial(self._handle, backlog, commands))
         await self._run(self._finish)
 
@@ -69,6 +69,10 @@ class ThreadedSink(ABC):
 
     def _finish(self) -> None:  # noqa: B027 - optional for subclasses
         """Write what was held back until the end of the stream."""
+
+    async def _receive(self, messages: ObjectReceiveStream[BatchMessage]) -> list[BatchMessage]:
+        """Wait for a message; return all that are at hand, or nothing at the end."""
+        return await receive_available(messages)
 
     async def _run(self, work: Callable[[], None]) -> None:
         def run_alone() -> None:
@@ -90,13 +94,20 @@ async def receive_available(messages: ObjectReceiveStream[BatchMessage]) -> list
         backlog = [await messages.receive()]
     except anyio.EndOfStream:
         return []
+    add_available(messages, backlog)
+    return backlog
+
+
+def add_available(messages: ObjectReceiveStream[BatchMessage], backlog: list[BatchMessage]) -> bool:
+    """Add the messages that are there now to `backlog`, unless it is full; return whether any."""
     # The stream of a Runner has this method, as memory object streams do.  From any other stream,
     # messages are received singly.
     receive_nowait = getattr(messages, "receive_nowait", None)
-    size = size_of(backlog[0])
+    size = sum(map(size_of, backlog))
+    before = len(backlog)
     with suppress(anyio.WouldBlock, anyio.EndOfStream):
         while receive_nowait is not None and size < MAX_BACKLOG:
             message = receive_nowait()
             backlog.append(message)
             size += size_of(message)
-    return backlog
+    return len(backlog) > before

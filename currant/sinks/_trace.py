@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import anyio
+
 from currant._channel.feed import SinkAttribute
 from currant._values.checks import check_choice, checked_path
 from currant.sinks._log_file import LogFile, OnError
-from currant.sinks._threaded import ThreadedSink
+from currant.sinks._threaded import ThreadedSink, add_available, receive_available
 from currant.sinks._timeline import HEADER, Timeline
 
 if TYPE_CHECKING:
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
     from currant._values.messages import BatchMessage
 
 __all__ = ["TraceSink"]
+
+PAUSE = 0.002
+"""Seconds without a message after which the events so far are written.
+
+To write each start and exit by itself slows short commands down: the trace of 4,000 times `true`,
+which took 4 s, cost 1.2 to 1.9 s that way, and costs 0.2 to 0.7 s this way.
+"""
+
+LONGEST_COLLECTION = 0.05
+"""Seconds after which events are written in any case."""
 
 
 class TraceSink(ThreadedSink):
@@ -64,8 +76,8 @@ class TraceSink(ThreadedSink):
     second, with at most ten samples a second.
 
     Times are in microseconds since the start of the run, by the clock of the messages.  Events are
-    written as they come.  Another run with the same sink replaces the file; two Runners at the same
-    time need two sinks.
+    written as they come, 50 ms later at most.  Another run with the same sink replaces the file;
+    two Runners at the same time need two sinks.
 
     Args:
         path: the file, which is replaced; missing folders are created.
@@ -94,6 +106,16 @@ class TraceSink(ThreadedSink):
         self._start = time.time()
         self._in_slots = messages.extra(SinkAttribute.in_slots, False)  # noqa: FBT003, S610 - anyio's
         await super().__call__(messages)
+
+    async def _receive(self, messages: ObjectReceiveStream[BatchMessage]) -> list[BatchMessage]:
+        """Wait for a message; return it with those that follow closely, or nothing at the end."""
+        backlog = await receive_available(messages)
+        deadline = anyio.current_time() + LONGEST_COLLECTION
+        while backlog and anyio.current_time() < deadline:
+            await anyio.sleep(PAUSE)
+            if not add_available(messages, backlog):
+                break
+        return backlog
 
     def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
         if self._run_so_far is None or not backlog:
