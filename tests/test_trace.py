@@ -40,7 +40,8 @@ from currant import (
 )
 from currant.sinks import SinkWarning, TraceSink
 from currant.sinks._rates import WINDOW
-from currant.sinks._timeline import HEADER, MIN_PRUNED, Timeline
+from currant.sinks._timeline import MIN_PRUNED, Timeline
+from currant.sinks._trace_events import HEADER
 from currant.testing import FakeLauncher, Script
 from tests.playing import err, out, play, started
 from tests.test_full_disk import NO_FULL_DISK, Steps

@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import heapq
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
@@ -36,6 +35,7 @@ from currant._values.messages import (
 from currant._values.state import QUEUED, CommandState, state_after
 from currant.sinks._rates import Rates
 from currant.sinks._templates import line_of
+from currant.sinks._trace_events import RUN_TRACK, EventLines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,26 +43,13 @@ if TYPE_CHECKING:
     from currant._values.command import Command, Condition
     from currant._values.messages import BatchMessage
 
-__all__ = ["HEADER", "Timeline"]
-
-RUN_TRACK = 1
-"""The track of the events that are about no command that runs.
-
-The process id of all events is 1, too, so viewers show this track first.
-"""
+__all__ = ["Timeline"]
 
 MAX_LINE = 1000
 """Characters of a command line in an event."""
 
 MIN_PRUNED = 64
 """How many tracks there must be before those of forgotten commands are dropped."""
-
-
-_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""The encoder of all events: to build one for each event takes longer than to use it."""
-
-HEADER = b'[{"ph":"M","pid":1,"tid":1,"name":"process_name","args":{"name":"currant"}}\n'
-"""The first line of a trace; each further line is a comma and an event."""
 
 
 @dataclass(slots=True)
@@ -104,25 +91,20 @@ class Timeline:
         self._start = start
         self._commands = commands
         self._in_slots = in_slots
-        self._lines: list[str] = []
+        self._lines = EventLines()
         self._tracks: dict[str, _Track] = {}  # by command
         self._free: list[tuple[int, int]] = []  # slots without a command: number and last time
         self._numbers = RUN_TRACK  # the last number of a track
         self._flows = 0
         self._rates = Rates()
-        self._metadata("thread_name", RUN_TRACK, {"name": "currant"})
+        self._lines.name_track(RUN_TRACK, "currant", 0)
         if not in_slots:
             for name in list(commands):
                 self._begin(self._track(name), 0, "waiting")
 
     def take(self) -> bytes:
-        """Return the lines of the events since the last call; each is ``,`` and an event.
-
-        They are UTF-8; ``?`` stands for each byte of a name that is not.
-        """
-        taken = "".join(self._lines)
-        self._lines.clear()
-        return taken.encode(errors="replace")
+        """Return the lines of the events since the last call."""
+        return self._lines.take()
 
     def add(self, message: BatchMessage) -> None:
         """Add the events of a message."""
@@ -239,8 +221,8 @@ class Timeline:
                 if source is not None and moment is not None:
                     self._flows += 1
                     flow = f',"cat":"after","id":{self._flows}'
-                    self._event("s", moment, source.number, "after", more=flow)
-                    self._event("f", time, track.number, "after", more=f'{flow},"bp":"e"')
+                    self._lines.add("s", moment, source.number, "after", more=flow)
+                    self._lines.add("f", time, track.number, "after", more=f'{flow},"bp":"e"')
 
     def _replicas(self, name: str) -> list[str]:
         """Return the names of the replicas of a command; its own if it has none."""
@@ -265,7 +247,7 @@ class Timeline:
 
     def _add_counters(self, time: int, *, is_last: bool = False) -> None:
         for when, name, value in self._rates.samples(time, is_last=is_last):
-            self._event("C", when, RUN_TRACK, name, {name: value})
+            self._lines.add("C", when, RUN_TRACK, name, {name: value})
 
     # ---- tracks ----
 
@@ -281,8 +263,7 @@ class Timeline:
             track = _Track(self._numbers)
             slot = self._numbers - RUN_TRACK
             name = f"slot {slot}" if self._in_slots else command
-            self._metadata("thread_name", track.number, {"name": name})
-            self._metadata("thread_sort_index", track.number, {"sort_index": slot})
+            self._lines.name_track(track.number, name, slot)
         self._tracks[command] = track
         return track
 
@@ -302,10 +283,10 @@ class Timeline:
         self, track: _Track, time: int, name: str, facts: Mapping[str, object] | None = None
     ) -> None:
         track.slices.append(name)
-        self._event("B", time, track.number, name, facts, ',"cat":"command"')
+        self._lines.add("B", time, track.number, name, facts, ',"cat":"command"')
 
     def _end(self, track: _Track, time: int, facts: Mapping[str, object] | None = None) -> None:
-        self._event("E", time, track.number, track.slices.pop(), facts)
+        self._lines.add("E", time, track.number, track.slices.pop(), facts)
 
     def _end_all(self, track: _Track, time: int, facts: Mapping[str, object] | None = None) -> None:
         """End the slices of a track; the outermost gets the facts."""
@@ -317,28 +298,7 @@ class Timeline:
             self._end(track, time, facts if len(track.slices) == 1 else None)
 
     def _instant(self, track: int, time: int, name: str, facts: Mapping[str, object]) -> None:
-        self._event("i", time, track, name, facts, ',"cat":"command","s":"t"')
-
-    def _event(
-        self,
-        phase: str,
-        time: int,
-        track: int,
-        name: str,
-        facts: Mapping[str, object] | None = None,
-        more: str = "",
-    ) -> None:
-        """Add an event; `more` is JSON, for what events of that phase have besides."""
-        args = "" if facts is None else f',"args":{_as_json(facts)}'
-        self._lines.append(
-            f',{{"ph":"{phase}","ts":{time},"pid":1,"tid":{track},"name":{_as_json(name)}'
-            f"{more}{args}}}\n"
-        )
-
-    def _metadata(self, name: str, track: int, facts: Mapping[str, object]) -> None:
-        self._lines.append(
-            f',{{"ph":"M","pid":1,"tid":{track},"name":"{name}","args":{_as_json(facts)}}}\n'
-        )
+        self._lines.add("i", time, track, name, facts, ',"cat":"command","s":"t"')
 
 
 def _moment(source: _Track, condition: Condition | None) -> int | None:

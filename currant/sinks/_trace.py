@@ -18,7 +18,8 @@ from currant._channel.feed import SinkAttribute
 from currant._values.checks import check_choice, checked_path
 from currant.sinks._log_file import LogFile, OnError
 from currant.sinks._threaded import ThreadedSink, add_available, receive_available
-from currant.sinks._timeline import HEADER, Timeline
+from currant.sinks._timeline import Timeline
+from currant.sinks._trace_events import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
