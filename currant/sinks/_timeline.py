@@ -201,6 +201,7 @@ class Timeline:
         """End all slices of a command with what has become of it."""
         phase = track.state.phase
         sizes = {f"{stream} bytes": size for stream, size in track.output.items()}
+        track.output.clear()
         track.moments["ended"] = time
         track.moments.pop("succeeded", None)
         if phase == "succeeded":
