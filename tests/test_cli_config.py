@@ -17,6 +17,7 @@ import pytest
 
 from currant.cli._commands import currant
 from currant.cli._graph import mermaid, tree
+from currant.cli._run_commands import start
 from currant.cli._write_config import from_commands, from_processes
 from currant.config import load, read_schema
 from currant.config._model import TOP_TABLE
@@ -167,11 +168,12 @@ def test_each_option_of_start_is_a_setting() -> None:
         "pty": "`pty` of each command",
         **dict.fromkeys(["interactive", "keys"], "for the person at the terminal"),
         "quiet_processes": "`quiet`, and `hidden` of each command",
+        "metrics": "a port is for one run at a time",
         "trace": "each run would replace the timeline of the last",
         **dict.fromkeys(["hosts", "hosts_file", "ssh", "python"], "hosts differ from day to day"),
         **dict.fromkeys(["per_host", "each", "same", "forward_env"], "as the hosts do"),
     }
-    options = {parameter.name for parameter in currant.commands["start"].params}
+    options = {parameter.name for parameter in start.params}
     assert options - set(TOP_TABLE.keys) == elsewhere.keys()
 
 

@@ -543,8 +543,8 @@ def test_signal_together_with_a_closed_pipe_keeps_the_grace(
             await checkpoint()
         launcher["a"].exit(0)
 
-    monkeypatch.setattr(_run, "_is_pipe", lambda fd: True)
-    monkeypatch.setattr(_run, "_wait_reader_gone", wait_for_closed_pipe)
+    monkeypatch.setattr(_run, "is_pipe", lambda fd: True)
+    monkeypatch.setattr(_run, "wait_reader_gone", wait_for_closed_pipe)
     monkeypatch.setattr(Runner, "kill", kill_and_record)
     runner = Runner(["a"], launcher=launcher, sinks=[send_signal_and_exit], grace=9999)
     assert run_commands(runner) == (143 if order == "signal first" else 141)

@@ -255,6 +255,7 @@ def test_each_option_of_the_runner_is_a_setting() -> None:
         "unread": "nobody iterates",
         "buffer_size": "nobody iterates",
         "keep_open": "commands do not join later",
+        "keep_results": "the summary shows all",
         "on_exit": "there is no block",
         "orphan_guard": "always: nothing may be left",
     }

@@ -136,7 +136,7 @@ def runner_for_teardown(options: RunOptions) -> Prepared | None:
     """Return a Runner that runs the commands of ``--teardown`` one after the other, if any.
 
     They run and are shown as the others, but each of them runs once, whatever happens, and they are
-    not in the file of ``--trace``.
+    not in the file of ``--trace``, nor in the numbers of ``--metrics``.
 
     Raises:
         CommandError: a line is blank, or is a shortcut that stands for no script.
@@ -158,6 +158,7 @@ def runner_for_teardown(options: RunOptions) -> Prepared | None:
         "success": "all",
         "arguments": None,
         "trace": None,
+        "metrics": None,
     }
     return runner_from_command_lines(lines, changed)
 
