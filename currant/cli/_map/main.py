@@ -296,7 +296,8 @@ def _settings(plan: Plan, options: MapOptions) -> Settings:
         launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
         sinks=trace_sinks(options["trace"]),
         buffer_size=TRACE_BUFFER_SIZE,
-        checks_first=plan.has_program,
+        # A resumed run has begun before, so its first job may be one that does not fit.
+        checks_first=plan.has_program and (plan.log is None or plan.log.logged is None),
     )
 
 
