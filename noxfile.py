@@ -48,6 +48,7 @@ PLUGIN_TESTS = [
 SUITES_PYTEST = "pytest==7.4"  # the oldest that the plugin works with, as docs/pytest.md says
 
 CONCURRENTLY = "concurrently@9.2.5"  # The benchmarks compare currant with this npm package.
+MERMAID = "mermaid@12.3.0"  # This npm package draws the diagrams of the site.
 BENCH_FILES = [
     "--json=benchmarks/results.json",
     "--plot=benchmarks/plot.svg",
@@ -139,6 +140,25 @@ def typing(session: nox.Session) -> None:
     session.run("pyright")
     session.run("pyright", "--verifytypes", "currant", "--ignoreexternal")
     session.run("python", "-m", "pytest", "tests/test_example_types.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of the documentation into `build/docs`, and check its links and files."""
+    session.install("-e", ".[cli]", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    strict = ("--quiet", "--fail-on-warning", "--keep-going", "--fresh-env")
+    shutil.rmtree("build/docs", ignore_errors=True)
+    session.run("sphinx-build", *strict, "-d", "build/doctrees", "docs", "build/docs")
+    session.run("python", "-m", "pytest", "docs/test_site.py", *session.posargs)
+
+
+@nox.session
+def diagrams(session: nox.Session) -> None:
+    """Draw the diagrams of the pages for the site; needs npm and Chromium."""
+    tmp = Path(session.create_tmp()).absolute()
+    session.run("npm", "install", f"--prefix={tmp}", MERMAID, external=True, silent=True)
+    script = f"{tmp}/node_modules/mermaid/dist/mermaid.min.js"
+    session.run("python", "docs/draw_diagrams.py", script)
 
 
 @nox.session

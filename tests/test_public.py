@@ -7,7 +7,9 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +102,20 @@ EXTRAS = [
 ]
 """Types of the arguments, results and errors of the promised names."""
 
+PUBLIC_MODULES = [
+    "currant",
+    "currant.blocking",
+    "currant.config",
+    "currant.hosts",
+    "currant.pytest_plugin",
+    "currant.ready",
+    "currant.sinks",
+    "currant.stack",
+    "currant.testing",
+    "currant.view",
+]
+"""The modules with public names."""
+
 
 def dotted(members: list[tuple[type, str]]) -> list[str]:
     """Return the members as ``Class.name``, or ``blocking.Class.name``."""
@@ -144,6 +160,16 @@ def test_no_other_name_looks_public() -> None:
     values = {name: getattr(currant, name) for name in dir(currant)}
     names = {name for name, value in values.items() if not inspect.ismodule(value)}
     assert {name for name in names if not name.startswith("_")} == set(currant.__all__)
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_reference_describes_every_public_name(module: str) -> None:
+    """The page of a module in `docs/reference` has each name of the module, and no other."""
+    page = Path(__file__).parents[1] / "docs" / "reference" / f"{module.rpartition('.')[2]}.md"
+    described = re.findall(
+        r"^\.\. auto(?:class|exception|function|data):: (\w+)", page.read_text(), re.MULTILINE
+    )
+    assert sorted(described) == sorted(importlib.import_module(module).__all__)
 
 
 def test_every_module_has_a_docstring() -> None:

@@ -1,4 +1,4 @@
-"""README.md and docs/*.md: their code runs as printed, and their links and options exist.
+"""README.md and the pages in docs: their code runs as printed, and their links and options exist.
 
 A block of Python is a program that runs by itself, or it defines coroutine functions, which are run
 on each event loop.  A block of text after "This prints:" is compared with the output.
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md"))]
-PAGES += sorted(
-    [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/explanation/*.md"), *ROOT.glob("docs/howto/*.md")]
-)
+PAGES += sorted(ROOT.glob("docs/**/*.md"))
 
 PORT = "8000"
 """The port in the examples; tests use a free one instead."""
@@ -64,11 +62,16 @@ class Example:
         return "async def" not in self.code or "anyio.run" in self.code
 
     def __str__(self) -> str:
-        return f"{self.page.name}:{self.line}"
+        return f"{short(self.page)}:{self.line}"
 
     def at(self, port: int) -> str:
         """Return the code with another port; line numbers stay those of the page."""
         return "\n" * (self.line - 1) + self.code.replace(PORT, str(port))
+
+
+def short(page: Path) -> str:
+    """Return the path of a page in the project."""
+    return str(page.relative_to(ROOT))
 
 
 def examples() -> Iterator[Example]:
@@ -144,7 +147,7 @@ def test_program_of_the_readme_stops_all_after_a_failure(folder: Path) -> None:
     assert shown.endswith("stopped\n")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=short)
 def test_each_link_leads_to_a_file_or_a_heading(page: Path) -> None:
     """A link between pages names a file that exists, and a heading in it."""
     broken = []
@@ -178,10 +181,14 @@ def test_each_option_of_the_page_on_the_command_line_exists() -> None:
     assert named - listed == set()
 
 
+LISTED = ("project", "reference")
+"""The folders whose pages the site lists for the README."""
+
+
 def test_each_page_is_linked_from_the_readme() -> None:
-    """A reader of the README finds every page of the documentation."""
+    """A reader of the README finds every page that a person wrote."""
     links = set(LINK.findall(README.read_text()))
-    pages = {str(page.relative_to(ROOT)) for page in PAGES if page != README}
+    pages = {short(page) for page in PAGES if page != README and page.parent.name not in LISTED}
     assert pages - links == set()
 
 
@@ -193,7 +200,7 @@ SUBCOMMANDS = (
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 HOST_LINES = [
-    pytest.param(line, id=f"{page.name}-{number}")
+    pytest.param(line, id=f"{short(page)}-{number}")
     for page in PAGES
     for block in SHELL.findall(page.read_text())
     for number, line in enumerate(block.splitlines())

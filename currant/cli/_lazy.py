@@ -33,7 +33,7 @@ class LazyGroup(click.Group):
     ) -> None:
         super().__init__(**more)
         self._elsewhere = elsewhere
-        self._sections = sections
+        self.sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands."""
@@ -72,12 +72,12 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a line for each subcommand, in sections."""
         names = self.list_commands(ctx)
-        placed = set(chain.from_iterable(self._sections.values()))
+        placed = set(chain.from_iterable(self.sections.values()))
         others = [name for name in names if name not in placed]
-        title = "Other commands" if self._sections else "Commands"
+        title = "Other commands" if self.sections else "Commands"
         width = max(map(len, names))
         room = formatter.width - width - 6  # the indentation, the gap, and a margin
-        for heading, members in {**self._sections, title: others}.items():
+        for heading, members in {**self.sections, title: others}.items():
             commands = [(name, self.get_command(ctx, name)) for name in members]
             rows = [
                 (name.ljust(width), command.get_short_help_str(room))

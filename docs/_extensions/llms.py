@@ -1,0 +1,91 @@
+"""`llms.txt` and `llms-full.txt`, for those who read the site by machine.
+
+Each page is also written as text beside its HTML: `running.md` beside `running.html`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.writers.text import TextTranslator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+GENERATED = re.compile(r"^```\{(eval-rst|include|click|literalinclude)", re.MULTILINE)
+"""What shows that most of a page is not in its source."""
+
+FIRST_SENTENCE = re.compile(r".*?[.?!](?=\s|$)", re.DOTALL)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect the function below; Sphinx calls this."""
+    app.connect("build-finished", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def write(app: Sphinx, error: Exception | None) -> None:
+    """Write the files, after a build of HTML."""
+    if error is not None or not isinstance(app.builder, StandaloneHTMLBuilder):
+        return
+    out, env = Path(app.outdir), app.env
+    parts = [f"# {app.config.project}\n\n> {summary(env, env.config.root_doc)}\n"]
+    texts = [page_text(app, env.config.root_doc)]
+    for caption, names in sections(env):
+        rows = [f"- [{title(env, name)}]({name}.md): {summary(env, name)}" for name in names]
+        parts.append(f"## {caption}\n\n" + "\n".join(rows) + "\n")
+        for name in names:
+            texts.append(page_text(app, name))
+            (out / f"{name}.md").write_text(texts[-1])
+    (out / "llms.txt").write_text("\n".join(parts))
+    (out / "llms-full.txt").write_text("\n\n".join(texts))
+
+
+def sections(env: BuildEnvironment) -> Iterator[tuple[str, list[str]]]:
+    """Yield the captions of the table of contents, each with all its pages."""
+    for toctree in env.get_doctree(env.config.root_doc).findall(addnodes.toctree):
+        names = [name for entry in toctree["includefiles"] for name in with_children(env, entry)]
+        if names:
+            yield toctree["caption"], names
+
+
+def with_children(env: BuildEnvironment, name: str) -> list[str]:
+    """Return a page and all pages below it."""
+    children = env.toctree_includes.get(name, [])
+    return [name, *(page for child in children for page in with_children(env, child))]
+
+
+def title(env: BuildEnvironment, name: str) -> str:
+    """Return the title of a page."""
+    return env.titles[name].astext()
+
+
+def summary(env: BuildEnvironment, name: str) -> str:
+    """Return the first sentence of a page that does not lead to a list or an example."""
+    paragraphs = [
+        " ".join(paragraph.astext().split())
+        for paragraph in env.get_doctree(name).findall(nodes.paragraph)
+        if isinstance(paragraph.parent, nodes.section)
+    ]
+    text = next((text for text in paragraphs if not text.endswith(":")), title(env, name))
+    sentence = FIRST_SENTENCE.match(text)
+    return sentence[0] if sentence else text
+
+
+def page_text(app: Sphinx, name: str) -> str:
+    """Return a page as text: its source, or if that has little text, what is made of it."""
+    source = app.env.doc2path(name).read_text()
+    if not GENERATED.search(source):
+        return source
+    document = app.env.get_and_resolve_doctree(name, app.builder)
+    translator = TextTranslator(document, app.builder)  # type: ignore[arg-type]
+    document.walkabout(translator)
+    return translator.body

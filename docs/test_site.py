@@ -1,0 +1,133 @@
+"""The built site: its links, its names, its search, and that it needs no network.
+
+`nox -s docs` builds the site and runs these tests.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "build" / "docs"
+PAGES = sorted(SITE.rglob("*.html"))
+NO_PAGES = {"genindex", "py-modindex", "search"}
+"""What Sphinx adds to the pages."""
+
+MODULES = ["", ".blocking", ".config", ".hosts", ".pytest_plugin"]
+MODULES += [".ready", ".sinks", ".stack", ".testing", ".view"]
+
+ASSETS = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
+"""The attribute with the address of what a browser loads with a page, for each tag."""
+
+
+class Content(NamedTuple):
+    """The content of a page.
+
+    Attributes:
+        anchors: the ids of its elements.
+        links: the targets of its links.
+        assets: the addresses of what a browser loads with it.
+    """
+
+    anchors: set[str]
+    links: set[str]
+    assets: set[str]
+
+
+class Reader(HTMLParser):
+    """Collects the content of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content = Content(set(), set(), set())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the anchors, links and assets of a tag."""
+        values = {name: value for name, value in attrs if value is not None}
+        if "id" in values:
+            self.content.anchors.add(values["id"])
+        if tag == "a" and "href" in values:
+            self.content.links.add(values["href"])
+        if ASSETS.get(tag) in values and values.get("rel") != "canonical":
+            self.content.assets.add(values[ASSETS[tag]])
+
+
+@cache
+def content_of(page: Path) -> Content:
+    """Return the content of a page."""
+    reader = Reader()
+    reader.feed(page.read_text())
+    return reader.content
+
+
+def test_the_site_has_been_built() -> None:
+    """The tests below look at pages."""
+    assert SITE / "index.html" in PAGES
+
+
+def test_each_internal_link_leads_to_a_page_and_an_anchor() -> None:
+    """A link inside of the site names a file, and an element of it."""
+    broken = []
+    for page in PAGES:
+        for link in content_of(page).links:
+            parts = urlsplit(link)
+            if parts.scheme:
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            is_known = target.exists() and (
+                not parts.fragment
+                or target.suffix != ".html"
+                or unquote(parts.fragment) in content_of(target).anchors
+            )
+            if not is_known:
+                broken.append(f"{page.relative_to(SITE)}: {link}")
+    assert broken == []
+
+
+def test_no_page_loads_anything_from_elsewhere() -> None:
+    """A reader without a network sees the site as it is."""
+    addresses = {asset for page in PAGES for asset in content_of(page).assets}
+    assert {address for address in addresses if urlsplit(address).netloc} == set()
+
+
+def test_no_style_loads_anything_from_elsewhere() -> None:
+    """The fonts and the images of the styles come with the site, or from the system."""
+    styles = [path.read_text() for path in SITE.rglob("*.css")]
+    assert styles
+    assert [text for text in styles if "url(http" in text or "url(//" in text] == []
+
+
+@pytest.mark.parametrize("module", [f"currant{name}" for name in MODULES])
+def test_the_reference_has_every_public_name(module: str) -> None:
+    """Other sites can link to each public name, so the reference describes it."""
+    inventory = InventoryFile.loads((SITE / "objects.inv").read_bytes(), uri="")
+    described = {name for kind in inventory.data.values() for name in kind}
+    names = {f"{module}.{name}" for name in import_module(module).__all__}
+    assert names - described == set()
+
+
+def test_the_search_knows_the_pages() -> None:
+    """The index of the search has the pages, without a server."""
+    index = (SITE / "searchindex.js").read_text()
+    names = {str(page.relative_to(SITE).with_suffix("")) for page in PAGES} - NO_PAGES
+    assert [name for name in names if f'"{name}"' not in index] == []
+
+
+def test_each_page_is_in_the_texts() -> None:
+    """`llms.txt` lists each page, and `llms-full.txt` has its text."""
+    listed = (SITE / "llms.txt").read_text()
+    everything = (SITE / "llms-full.txt").read_text()
+    for page in PAGES:
+        name = str(page.relative_to(SITE).with_suffix(""))
+        if name in NO_PAGES | {"index"}:
+            continue
+        assert f"({name}.md): " in listed
+        assert (SITE / f"{name}.md").read_text() in everything
