@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["start_in_background"]
 
 _tasks: set[Any] = set()
-"""asyncio itself holds its tasks weakly."""
+"""Keeps the tasks alive: asyncio has only weak references to them."""
 
 
 def start_in_background(function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    """Run an async function, which must not raise, in a task that ends with the event loop."""
+    """Run an async function in a task that belongs to the event loop; return at once.
+
+    The event loop cancels the task when it ends, and waits for it.
+
+    Args:
+        function: it must not raise, because nobody handles its errors.
+        name: the name of the task.
+    """
     loop: Any = current_token().native_token
     if hasattr(loop, "run_sync_soon"):  # a TrioToken
         import trio  # noqa: PLC0415 - it runs already

@@ -1,4 +1,4 @@
-"""`Both`: a channel to the sinks and, beside it, another one."""
+"""`Both`: a channel that passes each message to two others."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Both"]
 
 
 class Both(Discard):
-    """Hands each message to the sinks, and then to another channel.
+    """Passes each message to the channel to the sinks, and then to another channel.
 
     Args:
         sinks: the channel to the sinks.
-        other: takes every message at once that is no batch.
+        other: the other channel.  It always has room for a message that is no batch.
     """
 
     def __init__(self, sinks: Channel, other: Discard) -> None:

@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 Items = Iterable[T] | AsyncIterable[T]
 
+_NOTHING = object()
+"""What an iterator returns when it has ended."""
+
 
 class Fed(NamedTuple, Generic[T]):
     """An item, with its number from 1 on."""
@@ -32,7 +35,7 @@ class Feed(Generic[T]):
 
     Attributes:
         taken: how many items were handed out.
-        has_ended: whether all items were handed out.
+        has_ended: whether no more items come: all were handed out, or the feed was closed.
 
     Raises:
         CommandError: `items` cannot be iterated over.
@@ -47,41 +50,38 @@ class Feed(Generic[T]):
         self.has_ended: bool = False
         self._items = items
         self._iterator = None if isinstance(items, AsyncIterable) else iter(items)
-        self._later = aiter(items) if isinstance(items, AsyncIterable) else None
+        self._async_iterator = aiter(items) if isinstance(items, AsyncIterable) else None
         self._lock = anyio.Lock(fast_acquire=True)
         self._waiting = anyio.CancelScope()
 
     async def next(self) -> Fed[T] | None:
         """Return the next item; None if there is none, or if the feed was closed.
 
-        Cancellation: an async iterator of the caller is cancelled in the middle of a step.
+        Cancellation: cancels the step of the caller's async iterator.
 
         Raises:
             Exception: whatever the iterable of the caller raises.
         """
         if self._iterator is not None:
-            await checkpoint()  # Commands that cannot start would let no other task run.
-            return self._taken(next(self._iterator, _NOTHING)) if not self.has_ended else None
+            await checkpoint()  # Other tasks get a turn, even if no command can start.
+            return None if self.has_ended else self._count(next(self._iterator, _NOTHING))
         async with self._lock:  # An async iterator takes one call at a time.
             if self.has_ended:
                 return None
-            assert self._later is not None
+            assert self._async_iterator is not None
             item: object = _NOTHING
             with anyio.CancelScope() as self._waiting:
-                item = await anext(self._later, _NOTHING)
-            return self._taken(item)
+                item = await anext(self._async_iterator, _NOTHING)
+            return self._count(item)
 
     def close(self) -> None:
         """Hand out no more items, also to a task that waits for the next one; return at once."""
         self.has_ended = True
         self._waiting.cancel()
 
-    def _taken(self, item: object) -> Fed[T] | None:
+    def _count(self, item: object) -> Fed[T] | None:
         if item is _NOTHING:
             self.has_ended = True
             return None
         self.taken += 1
         return Fed(self.taken, cast("T", item))
-
-
-_NOTHING = object()

@@ -12,15 +12,15 @@ __all__ = ["LEAST", "Halt", "HaltWhen", "checked_halt"]
 HaltWhen: TypeAlias = Literal["now", "soon"]
 
 LEAST = 3
-"""Failures before a share of failures counts: the first of a thousand items says little."""
+"""Ends of the kind before a share can be reached: one failure of one item says little."""
 
 
 class Halt(NamedTuple):
-    """Stop the work after so many ends of one kind.
+    """A limit to the ends of one kind, and what to do when it is reached.
 
     Attributes:
         when: ``"now"`` stops the running commands; ``"soon"`` lets them end, and starts no more.
-        after: how many; a float below 1 is a share of those that have ended.
+        after: an int is a number of ends; a float is a share of all ends, from 0.0 to 1.0.
         of: what is counted: ``"failures"``, ``"successes"`` or ``"ends"``.
     """
 
@@ -29,7 +29,7 @@ class Halt(NamedTuple):
     of: Literal["failures", "successes", "ends"] = "failures"
 
     def is_reached(self, *, succeeded: int, failed: int) -> bool:
-        """Return whether the work has to stop after so many ends."""
+        """Return whether the limit is reached, given how many commands succeeded and failed."""
         ended = succeeded + failed
         counted = {"failures": failed, "successes": succeeded, "ends": ended}[self.of]
         if isinstance(self.after, int):
@@ -38,7 +38,7 @@ class Halt(NamedTuple):
 
 
 def checked_halt(when: object, after: object) -> Halt | None:
-    """Return the `Halt` of the two arguments of `map`.
+    """Return the `Halt` for the arguments ``halt`` and ``halt_after`` of `map`; None: never halt.
 
     Raises:
         CommandError: one of them is wrong.

@@ -35,7 +35,7 @@ class Maker(Protocol[T_contra]):
         """Return the command of an item, by its number and its slot, both from 1.
 
         Raises:
-            CommandError: there is none.
+            CommandError: no command can be built for the item.
         """
         ...
 
@@ -57,7 +57,8 @@ def maker_of(
 class FromFunction(Generic[T]):
     """Calls a function of the caller.
 
-    A command with a default name gets the number of its item; see `currant._batch.template`.
+    A command that was given no name is named by its program and the number of its item, such as
+    ``gzip#3``.
     """
 
     has_program = False
@@ -78,13 +79,16 @@ class FromFunction(Generic[T]):
 class FromTemplate:
     """Fills a template with the values of an item.
 
-    The names of the columns are those of the first item, which a lazy iterable does not show before
-    its turn comes.
+    The columns have the names that the first item has.  The first item of a lazy iterable is not
+    known before its turn comes, so an error of the template may only be found then.
 
     Args:
         template: the template.
         options: options of all commands.
-        first: the first item, if it is known.
+        first: the first item; None if it is not known yet.
+
+    Raises:
+        CommandError: the template is wrong, and the first item is known.
     """
 
     def __init__(self, template: CommandLike, options: CommandOptions, first: object) -> None:
@@ -96,7 +100,7 @@ class FromTemplate:
         except CommandError:
             if first is not None:
                 raise
-            # The names of the first item may make it right; without any, it was wrong.
+            # `__call__` tries again, with the names of the first item.
         self.has_program = True if self._template is None else self._template.has_program
 
     def __call__(self, item: object, number: int, slot: int) -> Command:

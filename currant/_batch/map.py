@@ -55,7 +55,7 @@ def map(  # noqa: A001 - as the builtin
     launcher: Launcher | None = None,
     **command_options: Unpack[MapOptions],
 ) -> Map[T]:
-    """Run one command for each item, some at the same time, and iterate over the results.
+    """Run one command for each item, several at a time, and iterate over the results.
 
     Count the lines of files, and say which cannot be read::
 
@@ -66,19 +66,20 @@ def map(  # noqa: A001 - as the builtin
             if result.status == "failed":
                 print(file, result.exit, result.stderr_text)
 
-    The items are taken one by one, as commands end, so there may be any number of them.  What is
-    kept in memory are the commands that run and the results that nobody has taken yet: if the loop
-    is slower than the commands, they wait for it.
+    The items are taken one by one, as commands end, so there may be any number of them.  Memory
+    holds only the commands that run and the results that nobody has taken yet.  If the loop is
+    slower than the commands, no more commands start until it has caught up.
 
     In a template, ``{}`` stands for the item, ``{.}`` for the item without its extension, ``{/}``
-    for its last path component, ``{//}`` for its folder and ``{/.}`` for both of the former;
-    ``{#}`` for the number of the item, from 1, and ``{%}`` for that of the slot.  If the items are
+    for its last path component, ``{//}`` for its folder, and ``{/.}`` for its last path component
+    without the extension; ``{#}`` for the number of the item, from 1, and ``{%}`` for that of the
+    slot.  If the items are
     tuples, ``{1}`` is the first value, and if they are mappings, ``{name}`` is the value of a key.
     Without any of these, the item becomes the last argument.  A value is always a whole argument,
     or a part of one: no shell sees it.  In a `Command.shell`, and in a line that needs a shell,
     the shell gets the values as parameters, which it does not read as a script.
 
-    To leave the loop early, say by `break`, is a kill.  The commands are then stopped in the
+    Leaving the loop early, by `break` for example, is a kill: the commands are stopped in the
     background.  To wait until they are gone, use a block::
 
         import currant
@@ -95,34 +96,35 @@ def map(  # noqa: A001 - as the builtin
         max_processes: how many commands run at the same time; None: as many as this program has
             processors, or as the hosts of the launcher have places.
         retries: how often a command that fails is run again, after a delay that grows from 0.1 s;
-            or a `RestartPolicy`.  Its result is that of the last attempt.
+            or a `RestartPolicy`.  The result is that of the last attempt.
         keep_order: whether the results come in the order of the items.  Up to 1,000 results wait
             for an earlier one; then no more commands start.
         halt: what to do after too many failures: ``"now"``: stop all commands; ``"soon"``: start no
-            more; None: go on.  The results of the commands that ran come nevertheless.
+            more; None: go on.  All commands that were started still have a result.
         halt_after: how many failures are too many; a float below 1 is a share of the commands that
             have ended, and counts from the third failure on.
         timeout: seconds that each attempt may take; then it is stopped and has failed.
         grace: seconds that a command has to stop after the request, before SIGKILL.
         capture: the part of the output that results carry; see `Runner`.
         sinks: async callables that take all messages; see `Runner`.
-        buffer_size: how many messages each sink may be behind.
+        buffer_size: how many messages wait for a slow sink before the commands wait.
         launcher: starts the processes; None: a `LocalLauncher`.
         command_options: as for `Command`, for each command.
 
     Returns:
-        An async iterator of the items with their results, in the order in which they end.  An item
-        without a command, because it does not fit into the template, has failed with a
-        `CommandError`; one whose program is missing, with a `LaunchError`.
+        An async iterator of pairs of an item and its result, in the order in which the commands
+        end.  If an item does not fit into the template, its result has failed, with a
+        `CommandError`; if its program is missing, with a `LaunchError`.
 
     Raises:
-        CommandError: at the call: an argument or the template is wrong.
+        CommandError: at the call: an argument or the template is wrong.  If `items` is lazy, a
+            wrong template may be found only at the first step.
         CommandNotFoundError: at the first step: the program of the template does not exist.
         Exception: at the next step: whatever `items`, `template` or a sink has raised.
 
-    Cancellation: of a step: stops all commands, as the end of a block does, and continues when
-    they are gone: after the grace and a few seconds at most.  A second Ctrl-C skips the rest of the
-    grace.
+    Cancellation: a step that is cancelled stops all commands, as the end of a block does.  The
+    cancellation continues when they are gone: after the grace and a few seconds at most.  A second
+    Ctrl-C skips the rest of the grace.
     """
     require_posix()
     policies = _policies(retries, grace, capture)
@@ -253,7 +255,8 @@ class Map(Generic[T]):
     async def _wait_until_over(self, reason: str) -> None:
         """Kill, and wait until no process is left.
 
-        Cancellation: continues then; the second one hurries.
+        Cancellation: continues then.  A native cancellation of asyncio or a Ctrl-C in the meantime
+        skips the rest of the grace.
         """
         work, interrupt = self._work, None
         if not work.over.is_set():

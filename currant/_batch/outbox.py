@@ -15,18 +15,20 @@ T = TypeVar("T")
 
 
 class Outbox(Generic[T]):
-    """Holds what has ended until the caller takes it: in the order of the ends, or of the numbers.
+    """Holds the items that have ended until the caller takes them.
 
     Args:
-        size: how many may be ready to take, before `put` waits; this slows the commands down.
-        window: how far the numbers in an ordered outbox may be apart, before `admit` waits.
-        keep_order: whether they leave in the order of their numbers, which begin with 1.
+        size: how many items may be ready to take before `put` waits.  So commands wait for the
+            caller.
+        window: with `keep_order`: how many items later than the first unfinished one may start.
+        keep_order: whether items leave in the order of their numbers, which begin with 1, and not
+            in the order of their ends.
     """
 
     def __init__(self, size: int, window: int, *, keep_order: bool) -> None:
         self._size, self._window, self._keep_order = size, window, keep_order
         self._ready: deque[T] = deque()
-        self._early: dict[int, T | None] = {}  # by number, behind one that is missing
+        self._early: dict[int, T | None] = {}  # by number; a smaller number is missing
         self._due = 1
         self._is_closed = False
         self._takes_all = False
@@ -41,9 +43,13 @@ class Outbox(Generic[T]):
             await self._taken.wait_for(lambda: number < self._due + self._window or self._takes_all)
 
     async def put(self, number: int, ended: T | None) -> None:
-        """Add what has ended, and wait while too much is ready; None: there is nothing to take.
+        """Add an item that has ended, and wait while too many are ready.
 
-        Cancellation: it has been added.
+        Args:
+            number: the number of the item.
+            ended: the item; None: its command never ran, so there is nothing to take.
+
+        Cancellation: the item has been added.
         """
         if self._keep_order:
             self._early[number] = ended
@@ -57,7 +63,7 @@ class Outbox(Generic[T]):
             await self._taken.wait_for(lambda: len(self._ready) <= self._size or self._takes_all)
 
     async def take(self) -> T | None:
-        """Wait for the next one and return it; None if there will be no more.
+        """Wait for the next item and return it; None if there will be no more.
 
         Cancellation: nothing is lost.
         """
@@ -69,13 +75,13 @@ class Outbox(Generic[T]):
         return self._ready.popleft()
 
     def take_all(self) -> None:
-        """Let no `put` and no `admit` wait any more: a kill has come."""
+        """Let `put` and `admit` wait no more: a kill has come."""
         self._takes_all = True
         self._taken.notify_all()
 
     def close(self) -> None:
         """Let `take` return None when nothing is left: all has ended."""
-        for number in sorted(self._early):  # behind a command that never ran
+        for number in sorted(self._early):  # later than a command that never ran
             self._add(self._early.pop(number))
         self._is_closed = True
         self._put.notify_all()

@@ -85,7 +85,7 @@ def split_script(
 
 
 class _Scanner:
-    """A pass over a script, from its begin to its end.
+    """A pass over a script, from its beginning to its end.
 
     Attributes:
         parts: the literal parts and the placeholders up to the present position.

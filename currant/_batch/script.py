@@ -35,7 +35,7 @@ _CHANGES_PARAMETERS = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""A function, and commands after which the parameters of the shell may be others."""
+"""A function, or a command that may change the parameters of the shell."""
 
 _SPECIAL_IN_QUOTES = re.compile(r'[$`"\\]')
 
@@ -131,7 +131,7 @@ class Script:
             part if isinstance(part, str) else self._referring(part, references[part.placeholder])
             for part in self._parts
         )
-        if self._has_own_parameters:  # The parameters may change, and these variables do not.
+        if self._has_own_parameters:  # The parameters may change; these variables do not.
             kept = " ".join(f"_value{each}=${{{each}}}" for each in range(1, total + 1))
             return f"{kept}; {text}" if kept else text
         return with_exec(text) if self._may_exec else text

@@ -1,7 +1,7 @@
 """`Template`: a command with placeholders, from which each job gets its command.
 
 All checks that need no values are made once, when a template is built; `Template.command` does the
-rest for each of a million jobs.
+rest for each job, of which there may be a million.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _SHELL_CALL = ("/bin/sh", "-c")
 class Template:
     """A command with placeholders, as `currant._batch.placeholders` describes them.
 
-    Of a `Command`, the words may have placeholders; all its options are kept as they are.  A script
-    for a shell, also that of ``bash -c``, gets the values as parameters: no value becomes a part of
-    its text.  If there is no placeholder, ``{}`` is appended.
+    The words of a `Command` may have placeholders; its options are kept as they are.  A script for
+    a shell, including that of ``bash -c``, gets the values as parameters: no value becomes a part
+    of its text.  If there is no placeholder, ``{}`` is appended.
 
     Attributes:
         text: the template as one line.

@@ -1,4 +1,4 @@
-"""`Work`: the commands of one `map`, so many at a time.
+"""`Work`: the commands of one `map`, a limited number at a time.
 
     launcher           ends last, and stops leftover processes
       sinks            end after the last message
@@ -6,8 +6,9 @@
           slots        each runs one command after the other
 
 A slot is a task.  It takes an item, runs the whole life of its command, and hands over the result.
-So a command costs no task of its own while it waits, and nothing of it is left after its end.  The
-watchers of a Runner, one for each command, are started here at the kill: they stop the commands.
+So an item that waits for its turn has no task, and nothing is left of a command after its end.  A
+Runner starts a watcher with each command.  Here the watchers start at a kill, one for each command
+that runs then, and stop the commands.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Settings(NamedTuple):
 
 
 class Running(NamedTuple, Generic[T]):
-    """A command that runs, since a time of `time.monotonic`."""
+    """A command that runs; `since` is the `time.monotonic` of its start."""
 
     item: T
     life: Lifecycle
@@ -95,7 +96,7 @@ class Work(Generic[T]):
         items: the items.
         settings: see `Settings`.
         barrier: stops everything when it is thrown.
-        channel: takes the messages, besides the sinks; None: the sinks alone do.
+        channel: takes the messages, in addition to the sinks; None: only the sinks take them.
         on_end: called in the step in which a command has ended, before its result is handed over.
 
     Attributes:
@@ -103,9 +104,11 @@ class Work(Generic[T]):
         outbox: the results.
         feed: the items that are left.
         running: the commands that run, by number, the oldest first.
-        succeeded, failed, stopped: how many commands have ended so.
-        halted_by: the end after which no more commands start, because of `Settings.halt`.
-        over: is set when no process is left.
+        succeeded, failed, stopped: how many commands have ended in this way.
+        halted_by: the item whose end reached the limit of `Settings.halt`; None if none did yet.
+        failure: the first error that is no failure of a command; see `currant.map`, Raises.
+        home: the event loop that the commands run in, for calls from other threads.
+        over: an event that is set when no process is left.
     """
 
     def __init__(
@@ -149,7 +152,7 @@ class Work(Generic[T]):
     async def run(self) -> None:
         """Run all commands until none is left; never raises, see `failure`.
 
-        Cancellation: a kill, by the end of the event loop.
+        Cancellation: stops all commands.  Only the end of the event loop cancels this.
         """
         keep_interrupts_out(Work.run)
         try:
@@ -180,7 +183,7 @@ class Work(Generic[T]):
             self.hurry()
 
     async def _run_all(self) -> None:
-        """Run all that is nested in the launcher."""
+        """Run the sinks, the kill barrier and the slots, inside the launcher."""
         async with anyio.create_task_group() as sinks:
             to_sinks = self._open_channel(sinks) if self._settings.sinks else None
             channel = _joined(to_sinks, self._channel)
@@ -283,7 +286,7 @@ class Work(Generic[T]):
         return Ended(number, item, command, life.result) if life.attempts else None
 
     def _note(self, ended: Ended[T]) -> None:
-        """Count an end, and halt if it is one too many."""
+        """Count an end, and halt if it reaches the limit."""
         self._on_end(ended)
         self._some_ended.notify_all()
         match ended.result.status:
@@ -304,7 +307,8 @@ class Work(Generic[T]):
     async def _watch_barrier(self) -> None:
         """When the barrier is thrown, start no more commands, and stop those that run.
 
-        The end of the event loop cancels this task alone, which takes it for a kill.
+        When the event loop ends, it cancels this task, and not the others, which are shielded.
+        That is a kill, too.
         """
         try:
             await self._barrier.wait()
@@ -339,14 +343,14 @@ class Work(Generic[T]):
 
 
 def _joined(sinks: Channel | None, other: Discard | None) -> Channel | Discard:
-    """Return a channel to both, as far as they exist."""
+    """Return a channel to the sinks and to the other channel, or to the one that exists."""
     if sinks is None or other is None:
         return sinks or other or Discard()
     return Both(sinks, other)
 
 
 def _places(launcher: Launcher) -> int:
-    """Return how many commands run at the same time if nothing else is said."""
+    """Return how many commands run at the same time by default."""
     places = getattr(launcher, "places", None)
     if places is not None:
         return max(1, cast("int", places))
@@ -360,7 +364,7 @@ def _refused(name: str, error: CommandError) -> Result:
 
 
 def _do_nothing(_: str) -> None:
-    """Take no notice: nothing else refers to the command."""
+    """Stand in for a Runner's bookkeeping: here no command refers to another one."""
 
 
 async def _no_dependents(_: str) -> None:

@@ -33,13 +33,13 @@ def is_on_github(environment: Mapping[str, str]) -> bool:
 
 
 class Annotations:
-    """Returns the lines to print, each with its newline."""
+    """The annotations of one run: makes the lines to print, each with its newline."""
 
     def __init__(self) -> None:
         self._failed = 0
 
     def add(self, ended: Ended) -> str:
-        """Return the line for a job; empty if it did not fail, or after ten lines."""
+        """Return the line for a job; empty if it did not fail, or after ten failures."""
         result = ended.result
         if result.status != "failed":
             return ""
@@ -51,7 +51,7 @@ class Annotations:
         return _command("error", title, "\n".join([_printable(ended.line), *lines]))
 
     def finish(self) -> str:
-        """Return the line that says how many jobs more have failed; empty if none has."""
+        """Return the line that says how many more jobs have failed; empty if none has."""
         more = self._failed - MAX_ERRORS
         if more <= 0:
             return ""

@@ -50,7 +50,7 @@ class BlockReader:
     async def __anext__(self) -> bytes:
         """Wait for a block.
 
-        A wait that is cancelled loses nothing.
+        Cancellation: loses nothing.
 
         Raises:
             CommandError: the file cannot be read.

@@ -61,13 +61,13 @@ class ChunkReader:
             mode = os.fstat(fd).st_mode
         except OSError as error:
             raise _unreadable(name, error) from error
-        # Event loops cannot wait for other files, and a read of those does not wait either.
+        # An event loop cannot wait for any other file, and a read of one never waits.
         self._may_wait = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
 
     async def read(self) -> bytes:
         """Wait for bytes, and return at most 64 KiB; nothing at the end.
 
-        A read that is cancelled loses nothing.
+        Cancellation: loses nothing.
 
         Raises:
             CommandError: the file cannot be read.

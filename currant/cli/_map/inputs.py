@@ -80,7 +80,7 @@ class Inputs:
     async def read(self) -> list[Row]:
         """Wait for rows, and return those that have come, at least one; none at the end.
 
-        After a read that was cancelled, rows may be missing.
+        Cancellation: rows may be lost.
 
         Raises:
             CommandError: a source cannot be read, or is not in its format.

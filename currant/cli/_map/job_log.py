@@ -38,6 +38,7 @@ UNKNOWN = -1
 """The exit value of a job that did not end by itself: it timed out, or its host was lost."""
 
 NOT_LOGGED = ("stopped", "skipped")
+"""The statuses of jobs that have to run again."""
 
 
 class JobLog:
@@ -97,7 +98,7 @@ def create_job_log(path: str) -> JobLog:
     """
     with _opened(path, os.O_CREAT) as fd:
         if _is_file(fd):
-            _has_header(path, fd)
+            _has_header(path, fd)  # Raises if the file is something else.
             os.ftruncate(fd, 0)
         _write(path, fd, HEADER)
         return JobLog(path, fd)

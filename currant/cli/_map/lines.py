@@ -35,6 +35,8 @@ class LineReader:
     async def read(self) -> list[str]:
         """Wait for lines, and return those that have come, at least one; none at the end.
 
+        Cancellation: loses nothing.
+
         Raises:
             CommandError: the file cannot be read, or a line that ends with a newline has a NUL.
         """

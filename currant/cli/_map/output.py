@@ -1,8 +1,8 @@
 """The output of the jobs on the way to the terminal, to files, or to a pipe.
 
-The messages of all jobs come here by a channel of our own, without the messages about starts and
-exits, which nobody needs for a job without output.  The writing is done in a thread, many messages
-at a time, as by the sinks of currant.
+`Output` is the channel of all jobs.  It drops the messages about starts and exits, because nobody
+needs them for a job without output.  A thread writes, many messages at a time, as for the sinks of
+currant.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BUFFER_SIZE = 16
 
 
 class _Again(NamedTuple):
-    """The output of a job so far is that of an attempt which has failed."""
+    """An attempt of a job has failed, and another one follows: discard the output so far."""
 
     number: int
 
@@ -99,7 +99,7 @@ class Output(Discard):
         return self._files["stderr"].color_system
 
     def show_progress(self, progress: ProgressLine) -> bool:
-        """Show a line below the output on stderr; return False if that is no such terminal."""
+        """Show a line below the output on stderr; return False if stderr cannot rewrite a line."""
         err = self._files["stderr"]
         if err.can_rewind:
             err.progress = progress
@@ -108,7 +108,10 @@ class Output(Discard):
     # ---- for the event loop ----
 
     async def send(self, message: BatchMessage) -> None:
-        """Take a message of a job; wait while too many wait for the thread."""
+        """Take a message of a job, or of a host; wait while too many wait for the thread.
+
+        Cancellation: the message is lost.
+        """
         if isinstance(message, Batch):
             number = number_of(message.command)
             self._received[number] = self._received.get(number, 0) + len(message.data)
@@ -117,16 +120,18 @@ class Output(Discard):
             number = number_of(message.command)
             if self._received.pop(number, 0):
                 await self._send.send(_Again(number))
-
         elif isinstance(message, HostLost | HostUp):
             await self.note(self._news_of(message))
 
     def _news_of(self, message: HostLost | HostUp) -> str:
-        """Return the line about a host that is lost, or up again; empty if it comes up at first."""
-        is_lost = isinstance(message, HostLost)
-        is_news = is_lost or message.host in self._lost_hosts
-        (self._lost_hosts.add if is_lost else self._lost_hosts.discard)(message.host)
-        return f"currant: {printable(describe(message, {}).text)}\n" if is_news else ""
+        """Return the line about a host that is lost, or up again; empty at its first start."""
+        if isinstance(message, HostLost):
+            self._lost_hosts.add(message.host)
+        elif message.host in self._lost_hosts:
+            self._lost_hosts.remove(message.host)
+        else:
+            return ""
+        return f"currant: {printable(describe(message, {}).text)}\n"
 
     def received(self, number: int) -> int:
         """Return how many bytes have come from a job, in its last attempt."""

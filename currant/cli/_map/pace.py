@@ -24,9 +24,10 @@ class Pace(NamedTuple):
     """What has to hold before a command starts.
 
     Attributes:
-        delay: seconds since the start of the last one.
-        max_load: the load of the machine (of the last minute) may be no higher; None: any.
-        memfree: bytes of memory that have to be available; None: any number.
+        delay: seconds that have to pass since the start of the last command.
+        max_load: the highest load of the machine, averaged over a minute; None: any.
+        memfree: bytes of memory that have to be available; None: any number.  It has no effect if
+            the system does not say how many are.
     """
 
     delay: float = 0.0
@@ -37,8 +38,10 @@ class Pace(NamedTuple):
         """Return whether the machine has room for one more command."""
         if self.max_load is not None and os.getloadavg()[0] > self.max_load:
             return False
-        available = None if self.memfree is None else available_memory()
-        return available is None or self.memfree is None or available >= self.memfree
+        if self.memfree is None:
+            return True
+        available = available_memory()
+        return available is None or available >= self.memfree
 
 
 async def paced(items: AsyncIterable[T], pace: Pace) -> AsyncGenerator[T]:

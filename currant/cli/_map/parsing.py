@@ -205,7 +205,7 @@ class _JsonParser(Parser):
         if isinstance(data, dict):
             columns = cast("dict[str, object]", data)
             names = tuple(columns)
-            if names != self.names:
+            if names != self.names:  # Rows with the same names share one tuple.
                 self.names = names
             values = [
                 value if isinstance(value, str) else _text_of(value, line, name)
@@ -229,7 +229,7 @@ def _text_of(value: object, line: str, key: str | int) -> str:
         case bool():
             return "true" if value else "false"
         case _:
-            # Once more, with numbers that are no text.
+            # Parse the line again, so that the numbers inside are numbers and not texts.
             return json.dumps(json.loads(line)[key], ensure_ascii=False, separators=(",", ":"))
 
 

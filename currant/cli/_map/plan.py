@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from currant._batch.rows import Row
@@ -45,6 +44,8 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from currant._values.command import CommandOptions
+    from currant.cli._map.arguments import Group
+    from currant.cli._map.logged_jobs import LoggedJobs
     from currant.cli._map.options import MapOptions
     from currant.hosts import Hosts
 
@@ -53,9 +54,9 @@ __all__ = ["Plan", "prepare"]
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 UNQUOTED = re.compile(r"[$`*?\[~]")
-"""What means something to a shell in a line, even in double quotes or as a pattern for files."""
+"""Signs of a variable, a substitution, a pattern or a home folder: such a line needs a shell."""
 
-PROBLEM = "give a command, such as: currant map gzip {} ::: FILE..."
+NO_COMMAND = "give a command, such as: currant map gzip {} ::: FILE..."
 
 
 @dataclass
@@ -69,9 +70,10 @@ class Plan:
             do not fit into the template.
         total: returns the number of jobs; None while it is not known.
         log: the job log, if there is one.
-        skipped: how many jobs the log of an earlier run has.
         launcher: runs the commands on hosts; None: on this machine.
-        text: the template as a text.
+        text: the template as one line, or ``"sh"`` if each job is a line for a shell.
+        has_program: whether all jobs run the same program, which can be looked up first.
+        skipped: how many jobs were left out so far, because the job log has them.
     """
 
     jobs: AsyncIterable[Job]
@@ -82,7 +84,7 @@ class Plan:
     launcher: Hosts | None
     text: str
     has_program: bool
-    skipped: int = field(default=0)
+    skipped: int = 0
 
 
 async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitStack) -> Plan:
@@ -102,41 +104,62 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
     if options["retry_failed"] is not None:
         if words:
             raise CommandError("--retry-failed runs the commands of a job log, and takes no other")
-        failed = _failed_lines(log, options)
-        plan = _plan_of_lines(_jobs_of_lines(failed), options, log, lambda: len(failed))
-        plan.jobs = _paced(plan.jobs, options)
-        return plan
-    if options["stdin"]:
-        if groups:
-            raise CommandError("with --stdin the input is stdin, so no ::: can follow")
-        blocks = BlockReader(
-            ChunkReader("stdin", STDIN),
-            size=options["block"],
-            record_end=options["recend"],
-            records=options["per_job"],
-        )
-        rows = _jobs_of_blocks(blocks)
-        template = _template(template_words, options, names=None, columns=0)
-        plan = _plan_of_template(rows, template, options, log, lambda: None)
-        return await _without_logged(plan, options)
+        plan = _plan_of_failed(options, log)
+    else:
+        if options["stdin"]:
+            plan = _plan_of_blocks(template_words, groups, options, log)
+        else:
+            plan = await _plan_of_values(template_words, groups, options, log, stack)
+        await _leave_out_logged(plan, redo_failed=options["resume_failed"])
+    plan.jobs = _paced(plan.jobs, options)
+    return plan
+
+
+def _plan_of_failed(options: MapOptions, log: JobLog | None) -> Plan:
+    """Return the plan of the jobs that have failed according to the job log."""
+    assert log is not None
+    assert log.logged is not None
+    failed = list(log.logged.failed())
+    return _plan_of_lines(_jobs_of_lines(failed), options, log, lambda: len(failed))
+
+
+def _plan_of_blocks(
+    words: Sequence[str], groups: Sequence[Group], options: MapOptions, log: JobLog | None
+) -> Plan:
+    """Return the plan of jobs that read blocks of stdin."""
+    if groups:
+        raise CommandError("with --stdin the input is stdin, so no ::: can follow")
+    blocks = BlockReader(
+        ChunkReader("stdin", STDIN),
+        size=options["block"],
+        record_end=options["recend"],
+        records=options["per_job"],
+    )
+    template = _template(words, options, names=None, columns=0)
+    return _plan_of_template(_jobs_of_blocks(blocks), template, options, log, lambda: None)
+
+
+async def _plan_of_values(
+    words: Sequence[str],
+    groups: Sequence[Group],
+    options: MapOptions,
+    log: JobLog | None,
+    stack: AsyncExitStack,
+) -> Plan:
+    """Return the plan of jobs with values; without a template, each value is a line for a shell."""
     if not groups and os.isatty(STDIN):
         print_error("reading the values from the terminal, one in a line, until Ctrl-D")
     inputs = await stack.enter_async_context(open_inputs(groups, _form(options)))
-    if not template_words:
-        if inputs.names is not None:
-            raise CommandError(PROBLEM)
-        lines = _plan_of_lines(_jobs_of_rows(inputs), options, log, lambda: inputs.total)
-        return await _without_logged(lines, options)
-    template = _template(
-        template_words,
-        options,
-        names=inputs.names,
-        columns=inputs.columns,
-        is_checked=not inputs.is_empty,
-    )
     jobs = _jobs_of_rows(inputs)
-    plan = _plan_of_template(jobs, template, options, log, lambda: inputs.total)
-    return await _without_logged(plan, options)
+    if not words:
+        if inputs.names is not None:
+            raise CommandError(NO_COMMAND)
+        return _plan_of_lines(jobs, options, log, lambda: inputs.total)
+    if inputs.is_empty:  # No name of a column can be known, so the template cannot be checked.
+        template = Template(["true"], options=_command_options(options))
+    else:
+        template = _template(words, options, names=inputs.names, columns=inputs.columns)
+    return _plan_of_template(jobs, template, options, log, lambda: inputs.total)
 
 
 EXCLUSIVE = (
@@ -165,11 +188,15 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("resume", "resume_failed"), ("joblog",)),
     **dict.fromkeys(("per_host", "forward_env", "ssh", "python"), ("hosts", "hosts_file")),
 }
-"""The options that need another one, any of these."""
+"""The options that need one of these others."""
 
 
 def _check(options: MapOptions) -> None:
-    """Check that the options go together."""
+    """Check that the options go together.
+
+    Raises:
+        CommandError: they do not.
+    """
     given = {name for name, value in options.items() if value}
     for pair in EXCLUSIVE:
         if given.issuperset(pair):
@@ -200,14 +227,11 @@ def _template(
     *,
     names: Sequence[str] | None,
     columns: int | None,
-    is_checked: bool = True,
 ) -> Template:
     """Return the template of the command line."""
-    given = _command_options(options)
     if not words:
-        raise CommandError(PROBLEM)
-    if not is_checked:  # There is no job, so no name can be known.
-        return Template(["true"], options=given)
+        raise CommandError(NO_COMMAND)
+    given = _command_options(options)
     line = words[0] if len(words) == 1 else None
     if line is not None:
         shell = options["shell"] or bool(why_shell(line) or UNQUOTED.search(line))
@@ -242,17 +266,14 @@ def _command_options(options: MapOptions) -> CommandOptions:
 
 
 def _open_log(options: MapOptions) -> JobLog | None:
-    if options["dry_run"]:
-        resumes = options["resume"] or options["resume_failed"]
-        if not (resumes and os.path.exists(options["joblog"] or "")):
-            return None
+    """Open the job log; None if there is none, or if a dry run would create or empty it."""
     if options["retry_failed"] is not None:
         return reopen_job_log(options["retry_failed"], must_exist=True)
-    if options["joblog"] is None:
+    path = options["joblog"]
+    resumes = options["resume"] or options["resume_failed"]
+    if path is None or (options["dry_run"] and not (resumes and os.path.exists(path))):
         return None
-    if options["resume"] or options["resume_failed"]:
-        return reopen_job_log(options["joblog"])
-    return create_job_log(options["joblog"])
+    return reopen_job_log(path) if resumes else create_job_log(path)
 
 
 def _plan_of_template(
@@ -300,24 +321,15 @@ def _plan_of_lines(
     return Plan(jobs, make, line, total, log, _launcher(options), "sh", has_program=True)
 
 
-async def _without_logged(plan: Plan, options: MapOptions) -> Plan:
-    """Return `plan` without the jobs that the log of an earlier run has, and at its pace."""
+async def _leave_out_logged(plan: Plan, *, redo_failed: bool) -> None:
+    """Take the jobs out of `plan` that the log of an earlier run has.
+
+    Raises:
+        JobLogError: the log is of another command.
+    """
     if plan.log is not None and plan.log.logged is not None:
-        plan.jobs = await _checked(plan)
-        plan.jobs = _not_logged(plan, plan.jobs, redo_failed=options["resume_failed"])
-    plan.jobs = _paced(plan.jobs, options)
-    return plan
-
-
-def _failed_lines(log: JobLog | None, options: MapOptions) -> list[tuple[int, str]]:
-    """Return the numbers and lines of the jobs that have failed according to ``--retry-failed``."""
-    with (
-        nullcontext(log)
-        if log is not None
-        else reopen_job_log(cast("str", options["retry_failed"]), must_exist=True) as opened
-    ):
-        assert opened.logged is not None
-        return list(opened.logged.failed())
+        jobs = await _checked(plan, plan.log.logged)
+        plan.jobs = _not_logged(plan, jobs, plan.log.logged, redo_failed=redo_failed)
 
 
 async def _jobs_of_lines(lines: Iterable[tuple[int, str]]) -> AsyncGenerator[Job]:
@@ -340,12 +352,10 @@ async def _jobs_of_blocks(blocks: AsyncIterable[bytes]) -> AsyncGenerator[Job]:
 
 
 async def _not_logged(
-    plan: Plan, jobs: AsyncIterable[Job], *, redo_failed: bool
+    plan: Plan, jobs: AsyncIterable[Job], logged: LoggedJobs, *, redo_failed: bool
 ) -> AsyncGenerator[Job]:
-    """Yield the jobs that have to run after all."""
-    assert plan.log is not None
-    assert plan.log.logged is not None
-    is_done = plan.log.logged.has_success if redo_failed else plan.log.logged.has
+    """Yield the jobs that still have to run, and count the others in `plan.skipped`."""
+    is_done = logged.has_success if redo_failed else logged.has
     async for job in jobs:
         if is_done(job.number, plan.line(job)):
             plan.skipped += 1
@@ -353,20 +363,20 @@ async def _not_logged(
             yield job
 
 
-async def _checked(plan: Plan) -> AsyncIterable[Job]:
-    """Compare the first job that the log has with that of the command line, before any starts.
+async def _checked(plan: Plan, logged: LoggedJobs) -> AsyncIterable[Job]:
+    """Compare the first job in the log with the same job of `plan`, and return all jobs of `plan`.
+
+    So a log of another command is an error before any job starts.
 
     Raises:
         JobLogError: the log is of another command.
     """
-    assert plan.log is not None
-    assert plan.log.logged is not None
     jobs, early = aiter(plan.jobs), list[Job]()
-    first = plan.log.logged.first
+    first = logged.first
     while first is not None and (job := await anext(jobs, None)) is not None:
         early.append(job)
         if job.number == first:
-            plan.log.logged.has(first, plan.line(job))
+            logged.has(first, plan.line(job))  # Raises if the command differs.
             break
 
     async def all_jobs() -> AsyncGenerator[Job]:

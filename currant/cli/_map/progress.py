@@ -61,7 +61,7 @@ class MapProgress(ProgressLine):
         return f"{self._bar(done, total)} {_cut(text, width - BAR - 1)}"
 
     def text(self) -> str:
-        """Return the state as a text, as long as it is."""
+        """Return the state as a text of any length."""
         work, now = self._work, monotonic()
         total = self._total()
         done = work.succeeded + work.failed
@@ -80,7 +80,7 @@ class MapProgress(ProgressLine):
         return ", ".join(parts)
 
     def _rate(self, now: float, done: int) -> float:
-        """Return how many end in a second, of late."""
+        """Return how many jobs a second have ended, over the last `SPAN` seconds."""
         self._ends.append((now, done))
         while len(self._ends) > 2 and self._ends[0][0] < now - SPAN:
             self._ends.popleft()
