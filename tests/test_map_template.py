@@ -347,3 +347,83 @@ def test_line_does_the_same_in_a_shell(values: list[str]) -> None:
         line = template.line(row_of(values), 7, 3)
         done = output_of(["/bin/sh", "-c", line])
         assert done == output_of(template.fill(row_of(values), 7, 3))
+
+
+# ---- scripts inside of scripts, and arithmetic ----
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bash", "-ce", "echo {}"],
+        ["bash", "-c", "-e", "echo {}"],
+        ["bash", "-c", "--", "echo {}"],
+        ["bash", "-ec", "echo {}"],
+        ["bash", "--norc", "-c", "echo {}"],
+        ["env", "sh", "-cu", "echo {}"],
+    ],
+    ids=" ".join,
+)
+def test_script_is_found_behind_all_options_of_a_shell(words: list[str], tmp_path: Path) -> None:
+    """The value is a parameter, wherever the option -c is."""
+    argv = Template(words).fill(Row(("$(touch pwned)",)), 1, 1)
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout == b"$(touch pwned)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "true && bash -c 'echo {}'",
+        'sh -c "echo {}" | cat',
+        "x | /bin/sh -ec 'echo {}'",
+        "trap 'echo {}' EXIT; exit 1",
+        "eval 'echo {}'",
+        'eval "echo {}"',
+    ],
+)
+def test_script_inside_of_a_script_gets_no_value(script: str) -> None:
+    """The inner shell would read the value as code, so this is an error of the template."""
+    with pytest.raises(CommandError, match="a script inside of the script"):
+        Template(script, shell=True)
+
+
+@pytest.mark.parametrize("shell", ["fish", "csh", "tcsh"])
+def test_script_of_a_shell_with_other_parameters_gets_no_value(shell: str) -> None:
+    """A value can be a word after the script."""
+    with pytest.raises(CommandError, match=f"a script for {shell}"):
+        Template([shell, "-c", "echo {}"])
+    Template([shell, "-c", "echo $argv", "{}"])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo $[{}+1]",
+        "echo ${x:{}}",
+        "echo ${x:{}:1}",
+        "echo ${a[{}]}",
+        "a[{}]=1",
+        "echo $(( $(echo {}) ))",
+        "let {}",
+        'let "x = {}"',
+    ],
+)
+def test_no_kind_of_arithmetic_gets_a_value(script: str) -> None:
+    """Some shells run a command in the index of an array there."""
+    with pytest.raises(CommandError, match="arithmetic"):
+        Template(["bash", "-c", script])
+
+
+@pytest.mark.parametrize("script", ["echo ${x:-{}}", "ls {}[0-9]", "complet {}", "echo x[ {}"])
+def test_what_only_looks_like_arithmetic_gets_its_value(script: str) -> None:
+    """A default, a pattern, and another command."""
+    Template(["bash", "-c", script])
+
+
+def test_line_has_no_value_where_quotes_are_hard_to_tell() -> None:
+    """The line of a job log is run again, so it must not depend on a guess."""
+    row = Row(("$(touch pwned)",))
+    line = Template('echo "$(case x in x) echo "{}";; esac)"', shell=True).line(row, 1, 1)
+    assert line.endswith(" sh '$(touch pwned)'")

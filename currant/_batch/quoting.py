@@ -33,6 +33,37 @@ _MARK = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_SHELLS = "(?: ash | bash | csh | dash | fish | ksh | mksh | rbash | sh | tcsh | zsh )"
+
+_READ_AGAIN = re.compile(
+    rf"""
+      (?: (?<! [\w.-] ) {_SHELLS} (?: \s+ [-+]\S+ )* \s+ -\w*c\w* (?: \s+ [-+]\S+ )*
+        | (?<! [\w./-] ) (?: eval | trap ) )
+      \s+ (?: '[^']* | "[^"]* ) \Z
+    """,
+    re.VERBOSE,
+)
+"""The begin of a quoted text that a shell inside of the script takes for a script of its own."""
+
+_EVALUATED = re.compile(
+    r"""
+    (?: \$\[ [^]]*
+      | (?<! [\w./-] ) let \s [^;&|\n]*
+      | (?<! \w ) [A-Za-z_]\w* \[ [^]\s]*
+      | \$\{ [\w@*!\#]* \[ [^]]*
+      | \$\{ [\w@*!]+ : (?! [-=?+] ) [^}]*
+    ) \Z
+    """,
+    re.VERBOSE,
+)
+"""The begin of arithmetic that is no ``(( ))``: ``$[ ]``, ``let``, the index of an array, and the
+place of a substring."""
+
+_PROBLEM = (
+    "{} is in a script inside of the script, which would read a value as code; pass the value on "
+    "as an argument: bash -c 'echo \"$1\"' bash {{}}"
+)
+
 _BEFORE_WORD = " \t\n;&|(`"
 
 _AFTER_WORD = " \t\n;&|)`"
@@ -162,7 +193,12 @@ class _Scanner:
         if end < 0:
             raise CommandParseError(self._script, "No closing quotation")
         self._copy(start + 1, start + 1)
-        for part in split_text(self._script[start + 1 : end], self._names, self._columns):
+        parts = split_text(self._script[start + 1 : end], self._names, self._columns)
+        if _READ_AGAIN.search(self._script[: start + 1]) and any(
+            isinstance(part, Placeholder) for part in parts
+        ):
+            raise CommandError(_PROBLEM.format("a placeholder"))
+        for part in parts:
             self.parts.append(
                 part if isinstance(part, str) else Place(part, "'", is_word=False, is_plain=True)
             )
@@ -195,7 +231,10 @@ class _Scanner:
         if placeholder is None:
             self.parts.append(f"{{{match['literal']}}}")
             return
-        if self._is_arithmetic():
+        before = self._script[: match.start()]
+        if _READ_AGAIN.search(before):
+            raise CommandError(_PROBLEM.format(match[0]))
+        if self._is_arithmetic() or _EVALUATED.search(before):
             raise CommandError(
                 f"{match[0]} cannot be in the arithmetic of a shell, because some shells run "
                 "commands in a value there; if two parentheses are not arithmetic, put a space "
@@ -220,8 +259,7 @@ class _Scanner:
         return next((each for each in reversed(self._opened) if each != "${"), "") == '"'
 
     def _is_arithmetic(self) -> bool:
-        around = [each for each in self._opened if each in {"`", "$(", "((", "$(("}]
-        return bool(around) and around[-1] in {"((", "$(("}
+        return not {"((", "$(("}.isdisjoint(self._opened)
 
     def _begins_word(self, start: int) -> bool:
         return start == 0 or (self._script[start - 1] in _BEFORE_WORD and start != self._escaped)

@@ -37,6 +37,9 @@ _CHANGES_PARAMETERS = re.compile(
 )
 """A function, or a command that may change the parameters of the shell."""
 
+_HARD_TO_READ = re.compile(r"\$\( | ` | << | \$' | (?<! \w ) case (?! \w )", re.VERBOSE)
+"""What may mislead about the quotes around a placeholder: no value is written there for people."""
+
 _SPECIAL_IN_QUOTES = re.compile(r'[$`"\\]')
 
 
@@ -77,6 +80,7 @@ class Script:
         self._placeholders = tuple(sorted(unique, key=lambda each: each.kind == "all"))
         self._may_exec = may_exec
         self._has_own_parameters = _CHANGES_PARAMETERS.search(text) is not None
+        self._is_hard_to_read = _HARD_TO_READ.search(text) is not None
         self._is_all = not self._has_own_parameters and [
             each.kind for each in self._placeholders
         ] == ["all"]
@@ -105,6 +109,8 @@ class Script:
         Raises:
             CommandError: the row has no value for a placeholder.
         """
+        if self._is_hard_to_read:
+            return None
         words: list[str] = []
         for part in self._parts:
             if isinstance(part, str):

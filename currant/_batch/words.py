@@ -18,12 +18,18 @@ __all__ = ["Word", "split_words"]
 Word: TypeAlias = "str | Placeholder | Script | Text"
 """Literal text; a placeholder that is a word by itself; a script; or several parts."""
 
-_SHELLS = {"ash", "bash", "dash", "ksh", "mksh", "sh", "zsh"}
+_SHELLS = {"ash", "bash", "dash", "ksh", "mksh", "rbash", "sh", "zsh"}
 
-_RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c")
+_OTHER_SHELLS = {"csh", "fish", "nu", "pwsh", "tcsh"}
+"""Shells whose scripts name parameters in other ways."""
+
+_RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 
 _TAKES_WORD = re.compile(r"[-+][A-Za-z]*[oO] | --(?: rcfile | init-file | emulate )", re.VERBOSE)
 """An option of a shell that is followed by its value, such as ``-o pipefail``."""
+
+_TAKE_WORD = {"--init-file", "--rcfile"}
+"""Further options that are followed by a value."""
 
 _ALL_VALUES = split_text("{}", None, None)[0]
 
@@ -52,6 +58,7 @@ def split_words(
     Raises:
         CommandError: a placeholder is unknown, or has no meaning in its place.
     """
+    _refuse_other_shells(argv, names, columns)
     place = _place_of_script(argv)
     words = [_simplest(split_text(word, names, columns)) for word in _without_script(argv, place)]
     if place is None:
@@ -74,6 +81,19 @@ def split_words(
     return tuple(words if has_any or is_last else [*words, _ALL_VALUES])
 
 
+def _refuse_other_shells(
+    argv: Sequence[str], names: Sequence[str] | None, columns: int | None
+) -> None:
+    """Refuse a placeholder in a script that cannot get the value as a parameter."""
+    for index, word in enumerate(argv):
+        place = _end_of_options(argv, index + 1) if basename(word) in _OTHER_SHELLS else None
+        if place and _have_placeholder([split_text(argv[place], names, columns)]):
+            raise CommandError(
+                f"a placeholder cannot be in a script for {basename(word)}, which would read a "
+                "value as code; put {} after the script, as a word"
+            )
+
+
 def _without_script(argv: Sequence[str], place: _Place | None) -> list[str]:
     """Return the words, with an empty one for the script, which has rules of its own."""
     return ["" if place and index == place.at else word for index, word in enumerate(argv)]
@@ -88,12 +108,15 @@ def _place_of_script(argv: Sequence[str]) -> _Place | None:
 
 
 def _end_of_options(argv: Sequence[str], index: int) -> int | None:
-    """Return the place after the option ``-c``; None if a shell has no such option."""
-    while index < len(argv) - 1 and argv[index][:1] in {"-", "+"}:
-        if _RUNS_SCRIPT.fullmatch(argv[index]):
-            return index + 1
-        index += 2 if _TAKES_WORD.fullmatch(argv[index]) else 1
-    return None
+    """Return the place of the script after a shell's options; None if no option asks for one."""
+    has_script = False
+    while index < len(argv) and argv[index][:1] in {"-", "+"} and argv[index] not in {"-", "--"}:
+        has_script = has_script or _RUNS_SCRIPT.fullmatch(argv[index]) is not None
+        takes_word = _TAKES_WORD.fullmatch(argv[index]) or argv[index] in _TAKE_WORD
+        index += 2 if takes_word else 1
+    if index < len(argv) and argv[index] in {"-", "--"}:
+        index += 1
+    return index if has_script and index < len(argv) else None
 
 
 def _have_placeholder(words: Sequence[Word]) -> bool:
