@@ -15,6 +15,7 @@ from tests.maps import logged, run_map
 from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.clis import Start
@@ -212,3 +213,24 @@ def test_stopped_job_is_not_in_the_log(start: Start, tmp_path: Path) -> None:
     assert logged(tmp_path / "log") == []
     (tmp_path / "go").touch()
     assert run_map("--resume", *arguments, ":::", "a", cwd=tmp_path).status == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("echo {typo}", ":::", "a"), ("no-such-program", ":::", "a"), ("echo", "::::", "x")],
+)
+def test_mistake_leaves_an_older_log_as_it_is(arguments: Sequence[str], tmp_path: Path) -> None:
+    """A log is emptied when the first job of another run starts."""
+    assert run_map("--joblog", "log", "true", ":::", "a", cwd=tmp_path).status == 0
+    before = (tmp_path / "log").read_bytes()
+    assert run_map("--joblog", "log", *arguments, cwd=tmp_path).status == 2
+    assert (tmp_path / "log").read_bytes() == before
+    assert run_map("--joblog", "log", "true", ":::", cwd=tmp_path).status == 0
+    assert len((tmp_path / "log").read_bytes().splitlines()) == 1
+
+
+def test_retry_without_output_loses_no_output_of_another_job(tmp_path: Path) -> None:
+    """What the failed attempt has written is shown, line by line, before its job is forgotten."""
+    lines = "yes | head -c 300000\n[ -e f ] && exit 0; touch f; echo out; exit 1\n"
+    ended = run_map("-j2", "--line", "--tag", "--retries", "1", stdin=lines.encode(), cwd=tmp_path)
+    assert (ended.status, ended.out.count(b"\ty\n"), ended.out.count(b"\tout\n")) == (0, 150_000, 1)

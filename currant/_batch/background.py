@@ -8,6 +8,7 @@ event loop cancels this task when it ends, and waits for it.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import current_token
@@ -34,7 +35,7 @@ def start_in_background(function: Callable[[], Coroutine[Any, Any, None]], name:
     if hasattr(loop, "run_sync_soon"):  # a TrioToken
         import trio  # noqa: PLC0415 - it runs already
 
-        trio.lowlevel.spawn_system_task(function, name=name)
+        trio.lowlevel.spawn_system_task(function, name=name, context=copy_context())
     else:
         task = loop.create_task(function(), name=name)
         _tasks.add(task)

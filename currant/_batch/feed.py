@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterable, Iterable
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from currant._synchronization import Notifier
 from currant._values.errors import CommandError
 
 __all__ = ["Fed", "Feed", "Items"]
@@ -30,6 +32,10 @@ class Fed(NamedTuple, Generic[T]):
 class Feed(Generic[T]):
     """Hands out items in order, each to one task.
 
+    A plain iterable is asked by the task that wants an item.  All steps of an async iterable are
+    made by one task, in `run`: an async generator may have a cancel scope around its ``yield``,
+    which must be left by the task that has entered it.
+
     Args:
         items: the items; nothing is taken from them before `next`.
 
@@ -50,34 +56,68 @@ class Feed(Generic[T]):
         self.has_ended: bool = False
         self._items = items
         self._iterator = None if isinstance(items, AsyncIterable) else iter(items)
-        self._async_iterator = aiter(items) if isinstance(items, AsyncIterable) else None
-        self._lock = anyio.Lock(fast_acquire=True)
-        self._waiting = anyio.CancelScope()
+        self._requests: deque[_Request[T]] = deque()
+        self._some_wait = Notifier()
+        self._taking = anyio.CancelScope()
 
-    async def next(self) -> Fed[T] | None:
-        """Return the next item; None if there is none, or if the feed was closed.
+    async def run(self) -> None:
+        """Take an item from an async iterable for each task in `next`, until the feed is closed.
 
-        Cancellation: cancels the step of the caller's async iterator.
+        For a plain iterable this returns at once.
+        Cancellation: cancels the step of the caller's iterator.
 
         Raises:
             Exception: whatever the iterable of the caller raises.
         """
+        if not isinstance(self._items, AsyncIterable):
+            return
+        iterator = aiter(self._items)
+        with self._taking:
+            try:
+                while not self.has_ended:
+                    await self._some_wait.wait_for(lambda: bool(self._requests))
+                    item: object = await anext(iterator, _NOTHING)
+                    self._hand_over(item)
+            finally:
+                await _close(iterator)  # Its scopes end before ours.
+                self.close()
+
+    async def next(self) -> Fed[T] | None:
+        """Return the next item; None if there is none, or if the feed was closed.
+
+        Cancellation: an item that is on its way goes to the next task.
+
+        Raises:
+            Exception: whatever a plain iterable of the caller raises.
+        """
         if self._iterator is not None:
             await checkpoint()  # Other tasks get a turn, even if no command can start.
             return None if self.has_ended else self._count(next(self._iterator, _NOTHING))
-        async with self._lock:  # An async iterator takes one call at a time.
-            if self.has_ended:
-                return None
-            assert self._async_iterator is not None
-            item: object = _NOTHING
-            with anyio.CancelScope() as self._waiting:
-                item = await anext(self._async_iterator, _NOTHING)
-            return self._count(item)
+        if self.has_ended:
+            return None
+        request = _Request[T]()
+        self._requests.append(request)
+        self._some_wait.notify_all()
+        try:
+            await request.done.wait()
+        finally:
+            if request in self._requests:  # The task was cancelled.
+                self._requests.remove(request)
+        return request.fed
 
     def close(self) -> None:
         """Hand out no more items, also to a task that waits for the next one; return at once."""
         self.has_ended = True
-        self._waiting.cancel()
+        self._taking.cancel()
+        for request in self._requests:
+            request.done.set()
+        self._requests.clear()
+
+    def _hand_over(self, item: object) -> None:
+        if self._requests:
+            request = self._requests.popleft()
+            request.fed = self._count(item)
+            request.done.set()
 
     def _count(self, item: object) -> Fed[T] | None:
         if item is _NOTHING:
@@ -85,3 +125,26 @@ class Feed(Generic[T]):
             return None
         self.taken += 1
         return Fed(self.taken, cast("T", item))
+
+
+async def _close(iterator: object) -> None:
+    """Close an async generator that has not ended."""
+    aclose = getattr(iterator, "aclose", None)
+    if aclose is None:
+        return
+    try:
+        await aclose()
+    except BaseExceptionGroup as group:
+        # A task group around the `yield` wraps the GeneratorExit that closes the generator.
+        if group.split((GeneratorExit, anyio.get_cancelled_exc_class()))[1] is not None:
+            raise
+
+
+class _Request(Generic[T]):
+    """A task that waits for an item."""
+
+    __slots__ = ("done", "fed")
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.fed: Fed[T] | None = None

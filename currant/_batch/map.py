@@ -190,7 +190,7 @@ class Map(Generic[T]):
             raise
         if ended is None:
             await self._wait_until_over("all commands have ended")
-            self._work.failure.raise_first()
+            self._raise_failure()
             raise StopAsyncIteration
         return ended.item, ended.result
 
@@ -199,8 +199,11 @@ class Map(Generic[T]):
 
         Cancellation: continues when they are gone.
         """
+        reason = "the map was closed"
+        self._barrier.throw(reason)  # Nothing starts in a later step, either.
         if self._has_begun:
-            await self._wait_until_over("the map was closed")
+            self._work.home.check("Map.aclose")
+            await self._wait_until_over(reason)
 
     def kill(self, reason: str | None = None) -> None:
         """Throw the barrier: stop all commands and start no more; return at once.
@@ -223,6 +226,8 @@ class Map(Generic[T]):
             CommandError: there is no such signal, or `to` is neither ``"group"`` nor ``"leader"``.
         """
         number = checked_signal("signal", signal)
+        if self._has_begun:
+            self._work.home.check("Map.send_signal")
         attempts = [running.life.attempt for running in self._work.running.values()]
         return sum([await attempt.send_signal(number, to) for attempt in attempts])
 
@@ -240,7 +245,7 @@ class Map(Generic[T]):
         end = "was left" if exc_type is None else f"raised {exc_type.__name__}"
         await self._wait_until_over(f"the block {end}")
         if exc_type is None:
-            self._work.failure.raise_first()
+            self._raise_failure()
 
     def __del__(self) -> None:
         if self._has_begun:
@@ -251,6 +256,14 @@ class Map(Generic[T]):
         if not self._has_begun:
             self._has_begun = True
             start_in_background(self._work.run, "currant map")
+
+    def _raise_failure(self) -> None:
+        error = self._work.failure.error
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            # As it is, it would end the loop as if there were no more items.
+            problem = f"the items or the template raised {error!r}"
+            raise RuntimeError(problem) from error  # noqa: TRY004 - as Python does in a generator
+        self._work.failure.raise_first()
 
     async def _wait_until_over(self, reason: str) -> None:
         """Kill, and wait until no process is left.

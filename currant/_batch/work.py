@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import anyio
@@ -33,12 +35,12 @@ from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop, Notifier, keep_interrupts_out
 from currant._values.command import with_name, with_policies
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, CurrantError
 from currant._values.plan import policies_of
 from currant._values.results import Result, end_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -222,14 +224,30 @@ class Work(Generic[T]):
         )
 
     async def _run_slots(self, context: RunnerContext) -> None:
-        first = await self._first()
-        if first is not None:
-            count = self._settings.slots or _places(self.launcher)
-            async with anyio.create_task_group() as slots:
-                for slot in range(1, count + 1):
-                    name = f"currant slot {slot}"
-                    given = first if slot == 1 else None
-                    slots.start_soon(self._run_slot, slot, given, context, name=name)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._guarded, self.feed.run, name="currant items")
+            first = await self._first()
+            if first is None:
+                self.feed.close()
+                return
+            for slot in range(1, (self._settings.slots or _places(self.launcher)) + 1):
+                run = partial(self._run_slot, slot, first if slot == 1 else None, context)
+                tasks.start_soon(self._guarded, run, name=f"currant slot {slot}")
+
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run a part; an error of it stops all commands."""
+        try:
+            await part()
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -inf:
+                raise
+            # The caller's code awaited something that was cancelled.  Passed on, this exception
+            # would cancel the other slots.
+            problem = CurrantError("the items or the template ended by a cancellation of their own")
+            problem.__cause__ = error
+            self.failure.note(problem)
+        except BaseException as error:  # of the caller's functions, or of the launcher
+            self.failure.note(unwrapped(error))
 
     async def _first(self) -> Fed[T] | None:
         """Take the first item, and look up the program of its command; None if there is none."""
@@ -247,22 +265,17 @@ class Work(Generic[T]):
 
     async def _run_slot(self, slot: int, fed: Fed[T] | None, context: RunnerContext) -> None:
         """Run one command after the other, until no item is left."""
-        try:
-            while not self._barrier.thrown:
-                fed = fed or await self.feed.next()
-                if fed is None:
-                    return
-                await self.outbox.admit(fed.number)
-                is_wanted = self.halted_by is None
-                ended = await self._run_item(fed, slot, context) if is_wanted else None
-                if ended is not None:
-                    self._note(ended)
-                await self.outbox.put(fed.number, ended)
-                fed = None
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:  # of the caller's functions, or of the launcher
-            self.failure.note(unwrapped(error))
+        while not self._barrier.thrown:
+            fed = fed or await self.feed.next()
+            if fed is None:
+                return
+            await self.outbox.admit(fed.number)
+            is_wanted = self.halted_by is None
+            ended = await self._run_item(fed, slot, context) if is_wanted else None
+            if ended is not None:
+                self._note(ended)
+            await self.outbox.put(fed.number, ended)
+            fed = None
 
     async def _run_item(self, fed: Fed[T], slot: int, context: RunnerContext) -> Ended[T] | None:
         """Run the command of one item; return None if a kill came before its start."""
@@ -323,15 +336,7 @@ class Work(Generic[T]):
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as stopping:
                     for running in list(self.running.values()):
-                        stopping.start_soon(self._stop, running.life)
-
-    async def _stop(self, life: Lifecycle) -> None:
-        try:
-            await life.stop_when_killed()
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:  # of the launcher
-            self.failure.note(unwrapped(error))
+                        stopping.start_soon(self._guarded, running.life.stop_when_killed)
 
     async def _watch_hosts(self, channel: Channel | Discard) -> None:
         if isinstance(self.launcher, HostTeller):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -35,6 +35,18 @@ class Seconds(click.FloatRange):
     """A number of seconds; the name is for the message about another text."""
 
     name = "number of seconds"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click.FloatRange
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number; ``nan`` is none."""
+        seconds = float(super().convert(value, param, ctx))
+        if seconds != seconds:  # noqa: PLR0124 - nan
+            self.fail(f"{value!r} is not a valid number of seconds.", param, ctx)
+        return seconds
 
 
 def parse_signal(text: str) -> int:

@@ -55,6 +55,21 @@ class JobLog:
         self.path: str = path
         self.logged: LoggedJobs | None = logged
         self._fd = fd
+        self._has_begun = logged is not None
+
+    def begin(self) -> None:
+        """Empty a log that was created anew, and write the header; later calls do nothing.
+
+        Until then an older log of that path is there, also if the command line is wrong.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        if not self._has_begun:
+            self._has_begun = True
+            if _is_file(self._fd):
+                os.ftruncate(self._fd, 0)
+            _write(self.path, self._fd, HEADER)
 
     def add(self, ended: Ended) -> None:
         """Write the line of a job, unless currant stopped the job.
@@ -62,6 +77,7 @@ class JobLog:
         Raises:
             OutputError: the file cannot be written; it has no part of the line then.
         """
+        self.begin()
         result = ended.result
         if result.status in NOT_LOGGED:
             return
@@ -89,7 +105,7 @@ class JobLog:
 
 
 def create_job_log(path: str) -> JobLog:
-    """Begin a job log; an older job log of that path is emptied.
+    """Open a new job log; `JobLog.begin` empties an older one of that path.
 
     Raises:
         JobLogError: the file cannot be opened, another run writes to it, or it has contents that
@@ -97,11 +113,12 @@ def create_job_log(path: str) -> JobLog:
         OutputError: the file cannot be written.
     """
     with _opened(path, os.O_CREAT) as fd:
+        log = JobLog(path, fd)
         if _is_file(fd):
             _has_header(path, fd)  # Raises if the file is something else.
-            os.ftruncate(fd, 0)
-        _write(path, fd, HEADER)
-        return JobLog(path, fd)
+        else:
+            log.begin()  # A pipe or a device has nothing to lose.
+        return log
 
 
 def reopen_job_log(path: str, *, must_exist: bool = False) -> JobLog:

@@ -123,6 +123,7 @@ class _Run:
     def __init__(self, plan: Plan, options: MapOptions, stack: AsyncExitStack) -> None:
         self._plan, self._options = plan, options
         self._jobs: dict[int, Job] = {}  # by number; those whose output has not been shown
+        self._is_checked = False  # whether the first command has been looked up
         self._reasons: list[int] = []
         self._summary = Summary()
         self._began = monotonic()
@@ -181,6 +182,8 @@ class _Run:
     async def _report(self) -> None:
         """Write what comes at the end."""
         seconds = monotonic() - self._began
+        if self._plan.log is not None:  # There may have been no job at all.
+            self._plan.log.begin()
         if self._junit is not None:
             self._junit.finish(seconds)
         if self._annotations is not None:
@@ -192,6 +195,9 @@ class _Run:
 
     def _make(self, job: Job, turn: int, slot: int) -> Command:
         command = self._plan.make(job, turn, slot)
+        if self._plan.log is not None and self._is_checked:
+            self._plan.log.begin()
+        self._is_checked = True  # The first call only looks up the program.
         self._jobs[job.number] = job
         return command
 
@@ -249,9 +255,10 @@ class _Run:
 
     def _status(self) -> int:
         halt, by = self._options["halt"], self._work.halted_by
-        if halt is None or by is None or not (halt.after == 1 or halt.of == "successes"):
+        if halt is None or by is None:
             return exit_status(self._summary.failed)
-        return exit_status(self._summary.failed, by.result)
+        is_enough = isinstance(halt.after, int) and (halt.after == 1 or halt.of == "successes")
+        return exit_status(self._summary.failed, by.result if is_enough else None)
 
     def _status_of(self, error: BaseException) -> int:
         """Report an error that has ended the run, and return the exit status.

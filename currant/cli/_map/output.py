@@ -118,7 +118,8 @@ class Output(Discard):
             await self._send.send(message)
         elif isinstance(message, Restarting) and message.command is not None:
             number = number_of(message.command)
-            if self._received.pop(number, 0):
+            if self._received.get(number):
+                self._received[number] = 0  # What it wrote before is still on its way.
                 await self._send.send(_Again(number))
         elif isinstance(message, HostLost | HostUp):
             await self.note(self._news_of(message))
@@ -139,7 +140,7 @@ class Output(Discard):
 
     async def finish(self, ended: Ended) -> None:
         """Show what is held back of a job that has ended; call this in the order to show."""
-        if self._received.pop(ended.number, 0) or self._folder is not None:
+        if self._received.pop(ended.number, None) is not None or self._folder is not None:
             await self._send.send(ended)
         else:
             self._jobs.pop(ended.number, None)
