@@ -194,7 +194,7 @@ def test_each_page_is_linked_from_the_readme() -> None:
 
 SUBCOMMANDS = (
     *("run", "start", "with", "exec", "completion"),
-    *("check", "graph", "init", "hosts check"),
+    *("check", "graph", "init", "report", "hosts check"),
 )
 
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -36,10 +36,12 @@ from currant import (
     Skipped,
     Started,
     TimeLimitError,
+    Usage,
     ready,
 )
 from currant.sinks import SinkWarning, TraceSink
 from currant.sinks._rates import WINDOW
+from currant.sinks._tail import Tail
 from currant.sinks._timeline import MIN_PRUNED, Timeline
 from currant.sinks._trace_events import HEADER
 from currant.testing import FakeLauncher, Script
@@ -194,13 +196,13 @@ def test_command_with_a_probe_has_all_phases() -> None:
 
 
 def test_attempt_tells_its_process_and_its_end() -> None:
-    """The begin of an attempt has pid, host and command line, its end the exit and the sizes."""
+    """The begin of an attempt has its process and command line, its end all that is known then."""
     messages: list[BatchMessage] = [
         Started("a", 42, 1, 0.5, "h1"),
         out("a", b"123\n", 0.6),
         out("a", b"4\n", 0.7),
         err("a", b"!\n", 0.8),
-        exited("a", Exit(3, None), 0.9),
+        Exited("a", Exit(3, None), 1, 0.9, Usage(0.25, 0.5, 4096)),
     ]
     events = events_of(messages, [Command(["x", "y z"], name="a")])
     begin, end = [each for each in of_track(events, "a") if each["name"] == "a"]
@@ -210,7 +212,38 @@ def test_attempt_tells_its_process_and_its_end() -> None:
         "exit": "exit code 3",
         "stdout bytes": 6,
         "stderr bytes": 2,
+        "user seconds": 0.25,
+        "system seconds": 0.5,
+        "peak memory bytes": 4096,
+        "last lines": ["123", "4", "!"],
     }
+
+
+def test_only_a_failure_has_last_lines() -> None:
+    """The lines of a command that succeeded or was stopped are not in the trace."""
+    for end in (OK, STOPPED):
+        events = events_of([started("a"), out("a", b"1\n"), exited("a", end, 0.9)])
+        assert "last lines" not in of_track(events, "a")[-1]["args"]
+
+
+@pytest.mark.parametrize(
+    ("output", "lines"),
+    [
+        ([], []),
+        ([b"a\n", b"b"], ["a", "b"]),
+        ([b"\x1b[31mred\x1b[0m\r\n"], ["red"]),
+        ([b"\xff\n"], ["\N{REPLACEMENT CHARACTER}"]),
+        ([b"%d\n" % number for number in range(20)], [str(number) for number in range(10, 20)]),
+        ([b"x" * 2000 + b"\n", b"y" * 2000 + b"\n"], ["y" * 2000]),
+        ([b"x" * 5000], ["x" * 2048]),
+    ],
+)
+def test_last_lines_are_few(output: Sequence[bytes], lines: Sequence[str]) -> None:
+    """A `Tail` has the last 10 lines, at most 2 KiB, as text."""
+    tail = Tail()
+    for data in output:
+        tail.add(data)
+    assert tail.lines() == lines
 
 
 def test_restart_has_a_wait_of_its_own() -> None:

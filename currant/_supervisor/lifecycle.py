@@ -378,7 +378,9 @@ class Lifecycle:
         self.context.change.notify_all()
         await attempt.run_to_completion(process, self._decide)
         if attempt.exit is not None:
-            await self.context.send(Exited(self.name, attempt.exit, attempt.number, time.time()))
+            await self.context.send(
+                Exited(self.name, attempt.exit, attempt.number, time.time(), attempt.usage)
+            )
 
     async def _report_failed_launch(self) -> None:
         error = self.attempt.error

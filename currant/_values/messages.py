@@ -9,7 +9,7 @@ line of output, and a frozen dataclass takes four times as long (measured: 840 n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from currant._values.lines import Batch, Line
@@ -17,6 +17,7 @@ from currant._values.lines import Batch, Line
 if TYPE_CHECKING:
     from currant._values.errors import CurrantError, DependencyError, HostLostError, LaunchError
     from currant._values.exit import Exit
+    from currant._values.usage import Usage
 
 __all__ = [
     "Aborted",
@@ -79,12 +80,15 @@ class Exited:
         exit: how the process ended.
         attempt: the number of the attempt, from 1.
         time: seconds since the epoch.
+        usage: what the process has used; None if that is unknown, and in messages from the socket
+            of a stack.  Messages that differ only in this are equal.
     """
 
     command: str
     exit: Exit
     attempt: int
     time: float
+    usage: Usage | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

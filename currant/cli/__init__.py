@@ -28,6 +28,7 @@ The other subcommands:
 - ``with``: `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
   `_foreground` lends the terminal to the test.
 - ``check``, ``graph``, ``schema``, ``init``: `_check`, `_graph`, `_schema` and `_write_config`.
+- ``report``: `_report_command`, for which `currant._timeline` makes the page.
 - ``exec``, ``hosts check``, ``completion``: `_exec`, `_check_hosts` and `_completion`.
 
 The packages that these modules import (click, rich) come with the extra ``cli``.

@@ -41,6 +41,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         "hosts": "currant.cli._check_hosts:hosts",
         "init": "currant.cli._write_config:init",
         "map": "currant.cli._map.command:map_items",
+        "report": "currant.cli._report_command:report",
         "run": "currant.cli._run_commands:run",
         "schema": "currant.cli._schema:schema",
         "start": "currant.cli._run_commands:start",
@@ -64,6 +65,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
             "mcp",
         ),
         "Write and check a configuration": ("init", "check", "graph", "schema"),
+        "Look at a run": ("report",),
     },
 )
 @click.option(

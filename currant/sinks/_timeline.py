@@ -34,6 +34,7 @@ from currant._values.messages import (
 )
 from currant._values.state import QUEUED, CommandState, state_after
 from currant.sinks._rates import Rates
+from currant.sinks._tail import Tail
 from currant.sinks._templates import line_of
 from currant.sinks._trace_events import RUN_TRACK, EventLines
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command, Condition
     from currant._values.messages import BatchMessage
+    from currant._values.usage import Usage
 
 __all__ = ["Timeline"]
 
@@ -64,6 +66,7 @@ class _Track:
         slices: the names of the slices that have begun and not ended, the outermost first.
         is_running: whether the outermost slice is an attempt.
         output: bytes of the present attempt, by stream.
+        tail: the last lines of the present attempt.
         moments: when the command last reached a condition that others wait for.
     """
 
@@ -74,6 +77,7 @@ class _Track:
     slices: list[str] = field(default_factory=list)
     is_running: bool = False
     output: dict[str, int] = field(default_factory=dict)
+    tail: Tail = field(default_factory=Tail)
     moments: dict[Condition, int] = field(default_factory=dict)
 
 
@@ -157,8 +161,8 @@ class Timeline:
             case Aborted(error=error):
                 self._instant(track.number, time, "aborted", {"error": str(error)})
                 self._next_phase(track, time, "stopping")
-            case Exited(exit=end):
-                self._end_attempt(track, message.command, time, exit=str(end))
+            case Exited(exit=end, usage=usage):
+                self._end_attempt(track, message.command, time, usage, exit=str(end))
                 if end.forced:
                     self._instant(track.number, time, "killed", {"exit": str(end)})
             case Restarting(attempt=attempt, delay=delay, reason=reason):
@@ -181,6 +185,7 @@ class Timeline:
         track.is_running = True
         self._rates.count_start()
         track.output.clear()
+        track.tail = Tail()
         track.moments.pop("ready", None)
         track.moments["started"] = time
         if track.command is not None:
@@ -197,16 +202,25 @@ class Timeline:
             self._end(track, time)
         self._begin(track, time, name)
 
-    def _end_attempt(self, track: _Track, command: str, time: int, **outcome: str) -> None:
+    def _end_attempt(
+        self, track: _Track, command: str, time: int, usage: Usage | None = None, **outcome: str
+    ) -> None:
         """End all slices of a command with what has become of it."""
         phase = track.state.phase
-        sizes = {f"{stream} bytes": size for stream, size in track.output.items()}
+        facts: dict[str, object] = {"status": phase, **outcome}
+        facts |= {f"{stream} bytes": size for stream, size in track.output.items()}
+        if usage is not None:
+            facts["user seconds"] = round(usage.user, 6)
+            facts["system seconds"] = round(usage.system, 6)
+            facts["peak memory bytes"] = usage.peak_memory
+        if phase == "failed" and track.is_running and (lines := track.tail.lines()):
+            facts["last lines"] = lines
         track.output.clear()
         track.moments["ended"] = time
         track.moments.pop("succeeded", None)
         if phase == "succeeded":
             track.moments["succeeded"] = time
-        self._end_all(track, time, {"status": phase, **outcome, **sizes})
+        self._end_all(track, time, facts)
         if phase in ("failed", "skipped"):
             self._instant(track.number, time, phase, {"command": command, **outcome})
         if self._in_slots:
@@ -245,6 +259,7 @@ class Timeline:
         track = self._tracks.get(batch.command)
         if track is not None:
             track.output[batch.stream] = track.output.get(batch.stream, 0) + len(batch.data)
+            track.tail.add(batch.data)
 
     def _add_counters(self, time: int, *, is_last: bool = False) -> None:
         for when, name, value in self._rates.samples(time, is_last=is_last):

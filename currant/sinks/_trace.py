@@ -63,7 +63,8 @@ class TraceSink(ThreadedSink):
       that a Runner begins with.  It includes the wait for other commands and for a turn, and the
       start of the process: no message tells one from another.
     - an attempt, with the name of the command: from `Started` to `Exited`.  Its arguments are the
-      pid, the host, the command line, the exit and the bytes of output.  In a `map`, the command
+      pid, the host, the command line, the exit, the bytes of output, the processor time and the
+      peak memory; if it failed, also its last lines, at most 10 and 2 KiB.  In a `map`, the command
       line of a command that ends at once may be missing.
     - within the attempt of a command with a probe, *until ready*, and from `Ready` on *running*.
       A command without a probe is running for all of its attempt.
