@@ -212,6 +212,10 @@ class LocalLauncher:
         # Descriptors may be scarce because commands are running.  The exit sweeps again.
         with suppress(CannotSearch):
             await self._sweep(set(self._unswept) if name is None else {name}, grace)
+        if name is None:  # Attempts are counted as long as a process of the command may be left.
+            self._attempts = Counter(
+                {each: count for each, count in self._attempts.items() if each in self._unswept}
+            )
 
     async def _sweep(self, names: set[str], grace: float) -> None:
         running = (group.name for group in self._processes.values() if not group.is_gone)
@@ -223,7 +227,6 @@ class LocalLauncher:
         for swept, spec in commands.items():
             if self._unswept.get(swept) is spec:  # If not, the command was started again.
                 del self._unswept[swept]
-                self._attempts.pop(swept, None)
 
     def close_in_fork(self) -> None:
         """Leave all processes to the parent of a fork."""

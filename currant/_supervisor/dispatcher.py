@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 from currant._supervisor.conditions import Conditions
 from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import unwrapped
-from currant._supervisor.job import Job
+from currant._supervisor.job import Job, keep_life
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.reactions import Reactions
 from currant._supervisor.scheduler import Scheduler
@@ -268,7 +268,7 @@ class Dispatcher:
         if is_last and not (life.may_start_again or self._plan.is_needed(name)):
             self._plan.forget(name)
             del self.lives[name]
-            self.jobs.pop(name).keep(life)  # The caller may hold the job.
+            keep_life(self.jobs.pop(name), life)  # The caller may hold the job.
             self._channel.forget_transcript(life.context.transcript)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.results import Result
 
-__all__ = ["Job", "hold_output", "until_changed", "until_up"]
+__all__ = ["Job", "hold_output", "keep_life", "until_changed", "until_up"]
 
 
 class Job:
@@ -51,10 +51,6 @@ class Job:
         self._name = name
         self._lives = lives
         self._conversation: Conversation | None = None
-
-    def keep(self, life: Lifecycle) -> None:
-        """Tell of `life`, which the Runner forgets, from now on."""
-        self._lives = {self._name: life}
 
     @property
     def _talk(self) -> Conversation:
@@ -502,6 +498,11 @@ async def until_changed(job: Job) -> None:
     Cancellation: harmless.
     """
     await job._life.context.change.wait()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def keep_life(job: Job, life: Lifecycle) -> None:
+    """Have a job tell of `life`, which the Runner forgets, from now on."""
+    job._lives = {life.name: life}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def hold_output(job: Job) -> None:
