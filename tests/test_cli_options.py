@@ -116,10 +116,15 @@ def test_help_has_a_whole_line_for_each_subcommand() -> None:
         timeout=LIMIT,
         check=True,
     )
-    *_, run_commands, stack, configuration, others = shown.stdout.split("\n\n")
-    titles = ("Run commands", "Talk to a running stack", "Write and check", "Other commands")
-    sections = (run_commands, stack, configuration, others)
-    for title, section, name in zip(titles, sections, ("run", "ps", "init", "hosts"), strict=True):
+    titles = {
+        "Run commands": "run",
+        "Look at a run": "report",
+        "Talk to a running stack": "ps",
+        "Write and check": "init",
+        "Other commands": "hosts",
+    }
+    sections = shown.stdout.split("\n\n")[-len(titles) :]
+    for (title, name), section in zip(titles.items(), sections, strict=True):
         assert section.startswith(title)
         assert f"\n  {name} " in section
     lines = [line for section in sections for line in section.splitlines()[1:]]

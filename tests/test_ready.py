@@ -912,7 +912,7 @@ class OwnedServer:
     """A command at whose port another process listens."""
 
     def __init__(self, relation: Relation) -> None:
-        self.relation = relation
+        self.relation: Relation = relation
 
     async def exchange(self, request: Request) -> Answer:
         """Name the process."""

@@ -19,7 +19,7 @@ from currant._values.launch_spec import SILENT, LaunchSpec, Pty
 from currant._values.usage import Usage
 
 if TYPE_CHECKING:
-    from currant._values.exchange import FileState
+    from currant._values.exchange import FileState, Until
     from currant._values.limits import Limits
 
 __all__ = [
@@ -179,7 +179,8 @@ def decode_request(body: dict[str, Any]) -> Request:
     """
     try:
         server, tls = body["server"], body["tls"]
-        until = next(each for each in ENDS if each == body["until"])
+        wanted = get(body, "until", str)
+        until: Until = next(each for each in ENDS if each == wanted)
         return Request(
             server if isinstance(server, str) else (str(server[0]), int(server[1])),
             get(body, "data", str).encode("latin-1"),

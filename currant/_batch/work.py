@@ -128,20 +128,22 @@ class Work(Generic[T]):
         )
         self.running: dict[int, Running[T]] = {}
         self.halted_by: Ended[T] | None = None
-        self.succeeded = self.failed = self.stopped = 0
-        self.over = anyio.Event()
+        self.succeeded: int = 0
+        self.failed: int = 0
+        self.stopped: int = 0
+        self.over: anyio.Event = anyio.Event()
         self._make = make
         self._settings = settings
         self._barrier = barrier
         self._on_end = on_end
-        self.launcher = launcher = settings.launcher
-        self._limits = limits_of(launcher)
-        self.home = HomeLoop()
+        self.launcher: Launcher = settings.launcher
+        self._limits = limits_of(self.launcher)
+        self.home: HomeLoop = HomeLoop()
         self._channel = channel
         self._commands: dict[str, Command] = {}  # those that run, for the sinks
-        self.failure = Failure(barrier, self._on_interrupt)
+        self.failure: Failure = Failure(barrier, self._on_interrupt)
         self._sinks = SinkTasks(settings.sinks, self.failure, self._limits)
-        self._sweep = FinalSweep(launcher, self.failure, self._limits)
+        self._sweep = FinalSweep(self.launcher, self.failure, self._limits)
         self._some_ended = Notifier()
         self._entry = anyio.CancelScope()  # of the launcher, which may take long
         self._is_entered = False
@@ -156,7 +158,7 @@ class Work(Generic[T]):
 
         Cancellation: stops all commands.  Only the end of the event loop cancels this.
         """
-        keep_interrupts_out(Work.run)
+        keep_interrupts_out(type(self).run)
         try:
             async with anyio.create_task_group() as watching:
                 watching.start_soon(self._watch_barrier)

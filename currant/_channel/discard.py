@@ -27,7 +27,7 @@ class Discard:
         if isinstance(message, Batch):
             await checkpoint()
 
-    def send_nowait(self, _: BatchMessage) -> bool:
+    def send_nowait(self, message: BatchMessage) -> bool:  # noqa: ARG002 - for subclasses
         """Forget a message that is no batch; return True, for there is always room."""
         return True
 

@@ -63,8 +63,8 @@ class Row:
     has_run: bool = True
     end: int | None = None
     waiting: Slice | None = None
-    phases: list[Slice] = field(default_factory=list)
-    facts: Facts = field(default_factory=dict)
+    phases: list[Slice] = field(default_factory=list[Slice])
+    facts: Facts = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,13 @@ class Report:
         is_whole: whether all slices have ended; otherwise currant was killed, or is still running.
     """
 
-    tracks: dict[int, str] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
-    counters: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    tracks: dict[int, str] = field(default_factory=dict[int, str])
+    rows: list[Row] = field(default_factory=list[Row])
+    marks: list[Mark] = field(default_factory=list[Mark])
+    links: list[Link] = field(default_factory=list[Link])
+    counters: dict[str, list[tuple[int, int]]] = field(
+        default_factory=dict[str, list[tuple[int, int]]]
+    )
     duration: int = 0
     is_whole: bool = True
 
@@ -152,7 +154,7 @@ class _Track:
     row: int | None = None
     is_running: bool = False
     waiting: Slice | None = None
-    rows: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list[int])
 
 
 class _Builder:

@@ -232,11 +232,11 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
         A host without a limit counts as many as it has processors.
         """
-        up = self.up
-        members = [] if self._pool is None else self._pool.members.values()
-        slots = {each.host.name: each.capacity.of("slots") for each in members}
+        if (pool := self._pool) is None:
+            return 0
+        slots = {name: member.capacity.of("slots") for name, member in pool.members.items()}
         return sum(
-            int(slots[name]) if slots[name] < inf else info.cpus for name, info in up.items()
+            int(slots[name]) if slots[name] < inf else info.cpus for name, info in self.up.items()
         )
 
     async def add(self, host: str | Host) -> None:

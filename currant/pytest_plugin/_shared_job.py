@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import aclosing, suppress
 from math import nan
-from typing import TYPE_CHECKING, NoReturn, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, get_args
 
 import anyio
 
@@ -208,17 +208,17 @@ class SharedJob(Job):
         assert result is not None
         return result
 
-    kill = _refused("kill", DISTURBS)
-    restart = _refused("restart", DISTURBS)
-    send_signal = _refused("send_signal", DISTURBS)
-    send = _refused("send", DISTURBS)
-    close_stdin = _refused("close_stdin", DISTURBS)
-    resize = _refused("resize", DISTURBS)
-    lines = _refused("lines", READS_ALL)
-    expect = _refused("expect", READS_ALL)
-    until = _refused("until", READS_ALL)
-    since = _refused("since", READS_ALL)
-    next_output = _refused("next_output", READS_ALL)
+    kill: Any = _refused("kill", DISTURBS)
+    restart: Any = _refused("restart", DISTURBS)
+    send_signal: Any = _refused("send_signal", DISTURBS)
+    send: Any = _refused("send", DISTURBS)
+    close_stdin: Any = _refused("close_stdin", DISTURBS)
+    resize: Any = _refused("resize", DISTURBS)
+    lines: Any = _refused("lines", READS_ALL)
+    expect: Any = _refused("expect", READS_ALL)
+    until: Any = _refused("until", READS_ALL)
+    since: Any = _refused("since", READS_ALL)
+    next_output: Any = _refused("next_output", READS_ALL)
 
     @property
     def before(self) -> NoReturn:

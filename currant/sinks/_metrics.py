@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -90,7 +90,8 @@ class MetricsSink:
             raise MissingExtraError("metrics", "prometheus-client", "metrics") from error
         if port is not None:
             check_count("port", port, 65535, minimum=0)
-        if registry is not None and not isinstance(registry, client.CollectorRegistry):
+        given = cast("object", registry)
+        if not (given is None or isinstance(given, client.CollectorRegistry)):
             raise CommandError(f"registry must be a CollectorRegistry or None, not {registry!r}")
         self.registry: CollectorRegistry = registry or client.CollectorRegistry()
         self.url: str | None = None

@@ -74,11 +74,11 @@ class _Track:
     last: int = 0
     command: Command | None = None
     state: CommandState = QUEUED
-    slices: list[str] = field(default_factory=list)
+    slices: list[str] = field(default_factory=list[str])
     is_running: bool = False
-    output: dict[str, int] = field(default_factory=dict)
+    output: dict[str, int] = field(default_factory=dict[str, int])
     tail: Tail = field(default_factory=Tail)
-    moments: dict[Condition, int] = field(default_factory=dict)
+    moments: dict[Condition, int] = field(default_factory=dict["Condition", int])
 
 
 class Timeline:

@@ -16,7 +16,7 @@ from currant._values.errors import CommandError
 from currant.cli._map.sources import LinkedSources, bundles_of, joined
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from currant._batch.rows import Row
     from currant.cli._map.arguments import Group
@@ -145,7 +145,7 @@ def _columns_of(names: Sequence[str] | None, form: Form, sources: int) -> int | 
 @asynccontextmanager
 async def open_inputs(
     groups: Sequence[Group], form: Form, *, stdin: int = 0
-) -> AsyncIterator[Inputs]:
+) -> AsyncGenerator[Inputs]:
     """Open all inputs of a command line, and read the names of the columns, if there are any.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AsyncExitStack
-from io import TextIOWrapper
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -104,8 +103,9 @@ async def _main(words: Sequence[str], options: MapOptions) -> int:
 
 async def _show_commands(plan: Plan) -> None:
     """Write the commands to stdout, and start none."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # A value need not be UTF-8.
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")  # A value need not be UTF-8.
     async for job in plan.jobs:
         plan.make(job, job.number, 1)  # Fails if the values do not fit into the template.
         print(plan.line(job))

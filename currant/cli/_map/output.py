@@ -116,7 +116,7 @@ class Output(Discard):
             number = number_of(message.command)
             self._received[number] = self._received.get(number, 0) + len(message.data)
             await self._send.send(message)
-        elif isinstance(message, Restarting) and message.command is not None:
+        elif isinstance(message, Restarting):
             number = number_of(message.command)
             if self._received.get(number):
                 self._received[number] = 0  # What it wrote before is still on its way.

@@ -63,7 +63,7 @@ class Parser:
         self.source = source
         self.names: tuple[str, ...] | None = None
         self._expects_names = header
-        self._count = 0
+        self._count: int = 0
 
     def feed(self, lines: Sequence[str]) -> list[Row]:
         """Return the rows of the next lines.
@@ -205,13 +205,15 @@ class _JsonParser(Parser):
         if isinstance(data, dict):
             columns = cast("dict[str, object]", data)
             names = tuple(columns)
-            if names != self.names:  # Rows with the same names share one tuple.
+            if self.names is not None and self.names == names:
+                names = self.names  # Rows with the same names share one tuple.
+            else:
                 self.names = names
             values = [
                 value if isinstance(value, str) else _text_of(value, line, name)
                 for name, value in columns.items()
             ]
-            return Row(checked_values(tuple(values)), self.names)
+            return Row(checked_values(tuple(values)), names)
         if isinstance(data, list):
             items = cast("list[object]", data)
             values = [_text_of(item, line, place) for place, item in enumerate(items)]
