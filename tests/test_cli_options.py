@@ -118,9 +118,9 @@ def test_help_has_a_whole_line_for_each_subcommand() -> None:
     )
     titles = {
         "Run commands": "run",
-        "Look at a run": "report",
         "Talk to a running stack": "ps",
         "Write and check": "init",
+        "Look at a run": "report",
         "Other commands": "hosts",
     }
     sections = shown.stdout.split("\n\n")[-len(titles) :]

@@ -294,6 +294,7 @@ async def test_reader_that_goes_on_gets_the_end_after_the_block() -> None:
 async def test_output_of_ended_commands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many commands that have ended, the output of the last is kept, and of those being read."""
     monkeypatch.setattr(channel, "MAX_ENDED", 250)
+    monkeypatch.setattr(channel, "TRANSCRIPT_SIZE", 0)
     async with Runner(iterable=False) as runner:
         for number in range(5):
             job = runner.start_soon(Command(["printf", "%0100d", str(number)], name=f"c{number}"))

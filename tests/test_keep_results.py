@@ -68,13 +68,13 @@ async def test_memory_does_not_grow_with_the_number_of_commands() -> None:
     launcher = FakeLauncher(keep=10)
     at: dict[int, int] = {}
     async with Runner(keep_results=5, keep_open=True, iterable=False, launcher=launcher) as runner:
-        for count in range(1, 1501):
+        for count in range(1, 2501):
             await runner.start_soon("x").wait()
-            if count in (500, 1500):
+            if count in (500, 2500):
                 gc.collect()
                 at[count] = len(gc.get_objects())
         runner.kill()
-    assert at[1500] - at[500] < 500  # of 1000 commands
+    assert at[2500] - at[500] < 1500  # of 2000 commands
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, "all", True])

@@ -65,7 +65,7 @@ class Channel:
         on_unread: is called with the name of the command for each batch that is discarded after
             that time.
         home: the event loop of the readers and sinks; None: the loop of the first.
-        max_ended: bytes of output that are kept of commands that have ended.
+        max_ended: bytes of output that are kept of commands that have ended; None: `MAX_ENDED`.
         in_slots: see `SinkAttribute`.
 
     Attributes:
@@ -82,7 +82,7 @@ class Channel:
         unread_timeout: float = inf,
         on_unread: Callable[[str], None] = lambda _: None,
         home: HomeLoop | None = None,
-        max_ended: int = MAX_ENDED,
+        max_ended: int | None = None,
         in_slots: bool = False,
     ) -> None:
         self.commands: Mapping[str, Command] = {} if commands is None else commands
@@ -96,7 +96,7 @@ class Channel:
         self._unread_timeout = unread_timeout
         self._ended: dict[Transcript, int] = {}  # the sizes, of the oldest first
         self._ended_size = 0
-        self._max_ended = max_ended
+        self._max_ended = MAX_ENDED if max_ended is None else max_ended
         self._sinks: list[SinkSubscription] = []
         self.readers: Readers = Readers(
             self._waiters,

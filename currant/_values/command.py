@@ -562,8 +562,6 @@ def command_with(value: CommandLike, options: CommandOptions) -> Command:
     Raises:
         CommandError: the command or an option is wrong.
     """
-    if not options:
-        return as_command(value)
     if isinstance(value, Command):
         changes: dict[str, Any] = {**options}  # The constructor takes other types than it keeps.
         return replace(value, **changes)
