@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from currant import Launcher
 
-pytestmark = needs_proc
+# The driver's loop plays little part here, and test_launchers has uvloop, too.
+pytestmark = [needs_proc, pytest.mark.backends("asyncio", "trio")]
 
 
 class TestTwoHosts(TestLocalLauncher):
