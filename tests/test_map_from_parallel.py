@@ -88,7 +88,7 @@ def test_options_of_parallel_are_taken(
     [
         (["--link", "echo"], "No such option '--link'. Use :::+ for :::, and ::::+ for ::::."),
         (["-d", "_", "echo"], "No such option '-d'. Use --null, or --recend with --stdin."),
-        (["--kill-others", "echo"], "No such option '--kill-others'."),
+        (["--kill-others", "echo"], "No such option"),
     ],
 )
 def test_other_options_of_parallel_get_advice(run: Run, arguments: list[str], advice: str) -> None:

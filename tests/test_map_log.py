@@ -60,7 +60,7 @@ def reopened(path: str) -> Iterator[LoggedJobs]:
 def parallel(*arguments: str) -> str:
     """Run GNU parallel; return its stdout."""
     command = ["parallel", "--will-cite", "-k", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
 
 
 # ---- the format ----

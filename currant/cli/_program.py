@@ -47,7 +47,8 @@ def _message_of(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         subcommand = None if error.ctx is None else error.ctx.info_name
         if advice := advice_on(error.option_name, subcommand):
-            return error.message + advice  # without the options that are spelled alike
+            # Without options that are spelled alike, and the same with every release of click.
+            return f"No such option '{error.option_name}'.{advice}"
     return error.format_message()
 
 
