@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.policies import Policies
 
-__all__ = ["Ended", "Running", "Settings", "Work"]
+__all__ = ["EndedItem", "Running", "Settings", "Work"]
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Running(NamedTuple, Generic[T]):
     since: float
 
 
-class Ended(NamedTuple, Generic[T]):
+class EndedItem(NamedTuple, Generic[T]):
     """An item whose command has ended."""
 
     number: int
@@ -120,14 +120,14 @@ class Work(Generic[T]):
         settings: Settings,
         barrier: KillBarrier,
         channel: Discard | None = None,
-        on_end: Callable[[Ended[T]], object] = lambda _: None,
+        on_end: Callable[[EndedItem[T]], object] = lambda _: None,
     ) -> None:
         self.feed: Feed[T] = Feed(items)
-        self.outbox: Outbox[Ended[T]] = Outbox(
+        self.outbox: Outbox[EndedItem[T]] = Outbox(
             settings.slots or WINDOW, WINDOW, keep_order=settings.keep_order
         )
         self.running: dict[int, Running[T]] = {}
-        self.halted_by: Ended[T] | None = None
+        self.halted_by: EndedItem[T] | None = None
         self.succeeded: int = 0
         self.failed: int = 0
         self.stopped: int = 0
@@ -279,7 +279,9 @@ class Work(Generic[T]):
             await self.outbox.put(fed.number, ended)
             fed = None
 
-    async def _run_item(self, fed: Fed[T], slot: int, context: RunnerContext) -> Ended[T] | None:
+    async def _run_item(
+        self, fed: Fed[T], slot: int, context: RunnerContext
+    ) -> EndedItem[T] | None:
         """Run the command of one item; return None if a kill came before its start."""
         number, item = fed
         try:
@@ -288,7 +290,7 @@ class Work(Generic[T]):
                 command = with_name(command, f"{command.name}#{number}")
             check_place(command, self.launcher)
         except CommandError as error:
-            return Ended(number, item, None, _refused(f"#{number}", error))
+            return EndedItem(number, item, None, _refused(f"#{number}", error))
         policies = policies_of(command, self._settings.policies)
         life = Lifecycle(command, policies, context)
         self.running[number] = Running(item, life, time.monotonic())
@@ -298,9 +300,9 @@ class Work(Generic[T]):
         finally:
             del self.running[number], self._commands[command.name]
         assert life.result is not None
-        return Ended(number, item, command, life.result) if life.attempts else None
+        return EndedItem(number, item, command, life.result) if life.attempts else None
 
-    def _note(self, ended: Ended[T]) -> None:
+    def _note(self, ended: EndedItem[T]) -> None:
         """Count an end, and halt if it reaches the limit."""
         self._on_end(ended)
         self._some_ended.notify_all()

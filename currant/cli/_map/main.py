@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from signal import Signals
 
-    from currant._batch.work import Ended as Done
+    from currant._batch.work import EndedItem
     from currant._values.command import Command
     from currant._values.results import Result
     from currant.cli._map.job import Job
@@ -206,7 +206,7 @@ class _Run:
         received = self._output.received(job.number)
         return Ended(job.number, job.row, self._plan.line(job), result, sent, received)
 
-    def _log(self, done: Done[Job]) -> None:
+    def _log(self, done: EndedItem[Job]) -> None:
         # Without a command there is nothing that --retry-failed could run.
         if self._plan.log is not None and done.command is not None:
             self._plan.log.add(self._as_ended(done.item, done.result))
