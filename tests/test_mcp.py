@@ -80,8 +80,10 @@ MESSAGE = b'{"jsonrpc": "2.0", "method": "notifications/message", "params": ' \\
 @server.tool()
 def chatter() -> str:
     def write():
-        for _ in range(200):  # A flood without end could delay the answer for ever.
-            os.write(stdout, MESSAGE * 100)
+        # A flood without end could delay the answer for ever, and a write of more than PIPE_BUF
+        # (4,096 bytes) could be torn apart by the answer.
+        for _ in range(500):
+            os.write(stdout, MESSAGE * 40)
     threading.Thread(target=write, daemon=True).start()
     return "begun"
 

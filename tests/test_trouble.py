@@ -39,6 +39,7 @@ from currant import (
     Runner,
     Started,
 )
+from currant._process import spawn
 from currant._process.child import Child
 from currant._process.escapees import Escapees
 from currant._process.spawn import RETRY_DELAYS, default_start
@@ -299,8 +300,9 @@ async def test_an_error_that_persists_for_a_tenth_of_a_second_is_reported(
     assert sum(RETRY_DELAYS) < 0.1
 
 
-async def test_a_kill_ends_the_retries_of_a_start() -> None:
-    """A kill has priority over a retry: no further try follows."""
+async def test_a_kill_ends_the_retries_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill ends the wait for the next try, which does not follow."""
+    monkeypatch.setattr(spawn, "RETRY_DELAYS", [HOURS])
     tries: list[None] = []
 
     async def refuse(spec: SpawnSpec) -> Child:
@@ -308,8 +310,9 @@ async def test_a_kill_ends_the_retries_of_a_start() -> None:
         runner.kill()
         raise OSError(errno.ETXTBSY, "Text file busy")
 
-    async with Runner(["true"], launcher=LocalLauncher(_start=refuse)) as runner:
-        pass
+    with anyio.fail_after(LIMIT):
+        async with Runner(["true"], launcher=LocalLauncher(_start=refuse)) as runner:
+            pass
     assert len(tries) == 1
     assert runner.results["true"].status == "stopped"
 
