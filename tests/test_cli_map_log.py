@@ -144,7 +144,8 @@ def _interrupt_until_done(
 ) -> int:
     """Run a map, and interrupt it at random moments, at most so often; return how often."""
     chance = random.Random(seed)
-    command = [*CURRANT, "map", "-q", "-j", "2", "--joblog", "log", "--resume", script]
+    options = ("-q", "-j", "2", "--grace", "9999", "--joblog", "log", "--resume")
+    command = [*CURRANT, "map", *options, script]
     values = [str(number) for number in range(1, ITEMS + 1)]
     interrupted = 0
     while True:

@@ -30,7 +30,7 @@ from tests.clis import (
     NO_TERMINAL,
     PAUSES,
     ROOT,
-    STUBBORN,
+    STUBBORN_WHEN_READY,
     Cli,
     environment,
     lines_of,
@@ -210,7 +210,7 @@ def test_second_signal_kills_all_commands_at_once(
 @pytest.mark.parametrize("grace", ["0", "0.2"])
 def test_command_is_killed_after_the_grace(start: Start, lifeline: Lifeline, grace: str) -> None:
     """A command that ignores SIGTERM is killed after --grace seconds, without a second signal."""
-    cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
+    cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; {STUBBORN_WHEN_READY}")
     cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGTERM)
     assert cli.end() == (143, b"a | ready\n", b"")
