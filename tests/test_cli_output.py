@@ -32,7 +32,7 @@ from tests.clis import (
     numbers,
     plain,
 )
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -597,9 +597,9 @@ def test_full_disk_for_help_or_a_list_is_reported_in_one_line(
 
 
 @NO_FULL_DISK
-def test_lost_output_does_not_hide_the_signal(start: Start, lifeline: Lifeline, gate: Gate) -> None:
+def test_lost_output_does_not_hide_the_signal(start: Start, lifeline: Lifeline) -> None:
     """If last words cannot be written, currant says so and dies of the signal nevertheless."""
-    command = f"trap 'echo bye; exit 3' TERM; {lifeline.hold('a')}; {gate.wait}"
+    command = f"trap 'echo bye; exit 3' TERM; {lifeline.hold('a')}; {TRAPS_SIGNALS}"
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         cli = start("-n", "a", command, stdout=full)

@@ -19,10 +19,11 @@ FOREVER = "sleep 9999"
 EXEC_FOREVER = f"exec {FOREVER}"
 """`FOREVER` as the last part of a shell command: the shell becomes the process."""
 
-TRAPS_SIGNALS = "while :; do sleep 0.1; done"
+TRAPS_SIGNALS = "while :; do sleep 0.1; done 2>/dev/null"
 """The last part of a shell command that has set traps, which run soon after each signal.
 
-Not `FOREVER`: a child of dash loses a signal that comes before it has reset the traps.
+Not `FOREVER`: a child of dash loses a signal that comes before it has reset the traps.  Not
+`Gate.wait`: dash runs no trap for a signal that comes right before the system call of a `read`.
 """
 
 
