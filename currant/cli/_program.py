@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from currant.cli._peers import advice_on
-from currant.cli._signals import SignalStatus, die_of
+from currant.cli._signal_death import die_of
+from currant.cli._signals import SignalStatus
 
 if TYPE_CHECKING:
     from typing import NoReturn
