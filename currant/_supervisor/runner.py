@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
+from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
 from currant._supervisor.job import Job, until_up
 from currant._supervisor.sink_tasks import checked_sinks
@@ -200,8 +201,7 @@ class Runner:
         check_choice("on_exit", on_exit, get_args(OnExit))
         check_choice("unread", unread, ("discard", "wait"))
         check_count("keep_results", 0 if keep_results is None else keep_results, minimum=0)
-        if launcher is not None and not callable(getattr(launcher, "launch", None)):
-            raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
+        check_launcher(launcher)
         if launcher is None:
             launcher = LocalLauncher(orphan_guard=orphan_guard, cgroup=cgroup)
         policies = Policies(
