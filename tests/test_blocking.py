@@ -130,6 +130,18 @@ def test_start_soon_does_not_wait(loop: Loop) -> None:
         assert runner["date"].wait().status == "stopped"
 
 
+def test_a_forgotten_name_is_that_of_the_next_command(loop: Loop) -> None:
+    """A job of the forgotten command does not stand in for the job of the next one."""
+    with blocking.Runner(keep_results=0, keep_open=True, capture=True, **loop) as runner:
+        first = runner.start_soon(Command.parse("echo one", name="x"))
+        first.wait()
+        while "x" in runner.jobs:  # until the Runner has forgotten the command
+            pass
+        second = runner.start_soon(Command.parse("echo two", name="x"))
+        assert [first.wait().stdout, second.wait().stdout] == [b"one\n", b"two\n"]
+        runner.kill()
+
+
 def test_join_returns_the_results(loop: Loop) -> None:
     """All commands have ended."""
     with blocking.Runner(["true"], **loop) as runner:

@@ -352,6 +352,7 @@ def test_limits_and_variables_and_folder(tmp_path: Path) -> None:
         (["echo", "::::", "."], "cannot read .: it is a directory"),
         (["echo", "::::"], ":::: needs a file"),
         (["--colsep", "(", "echo", ":::", "a"], "not a regular expression"),
+        (["--colsep", "a{9999999999}", "echo", ":::", "a"], "repetition number is too large"),
         (["--csv", "--tsv", "echo", ":::", "a"], "--csv and --tsv cannot be combined"),
         (["-k", "--line", "echo", ":::", "a"], "--keep-order and --line cannot be combined"),
         (["--stdin", "cat", ":::", "a"], "with --stdin the input is stdin"),

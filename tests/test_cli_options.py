@@ -95,6 +95,15 @@ def test_start_imports_only_what_it_needs(tmp_path: Path) -> None:
     assert modules & FEW_NEED == {"json"}
 
 
+def test_interrupted_imports_show_no_traceback(tmp_path: Path) -> None:
+    """Most of the start is imports: Ctrl-C there ends the program as if it came later."""
+    (tmp_path / "anyio.py").write_text("raise KeyboardInterrupt")
+    env = {**environment(), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-m", "currant", "run", "true"]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=LIMIT, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_lists_the_options(run: Run, option: str) -> None:
     """`--help` lists the options, explains the exit status and starts no command."""

@@ -489,6 +489,20 @@ def test_head_gets_one_line_in_a_shell_pipeline() -> None:
     assert ended.stderr == b"status=141\n"
 
 
+def test_reader_of_a_list_may_go_away() -> None:
+    """Each subcommand exits with 141 then, also one that runs no command."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [*CURRANT, "schema"]
+        ended = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, timeout=LIMIT, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
 def test_closed_pipe_stops_silent_commands(start: Start, lifeline: Lifeline) -> None:
     """If stdout closes, silent commands stop too; status is 141 and stderr is empty."""
     cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))

@@ -61,6 +61,7 @@ def test_shortcut_stands_for_scripts_of_the_nearest_package(
         ("npm:biuld", "has no script 'biuld'; did you mean 'build'?"),
         ("yarn:test:*", "no script of .*package.json fits; there are: 'watch:js'"),
         ("npm:*(!()", "npm:*(!(): '(' is not a regular expression"),
+        ("npm:*(!a{9999999999})", "is not a regular expression: the repetition number"),
     ],
 )
 def test_script_that_does_not_exist_is_an_error(package: Path, line: str, text: str) -> None:

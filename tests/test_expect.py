@@ -259,6 +259,7 @@ async def test_replicas_are_talked_to_one_by_one() -> None:
         (re.compile("text"), {}, "compiled from a str, and output is bytes"),
         (3, {}, "must be bytes"),
         ("(", {}, "not a regular expression"),
+        ("a{9999999999}", {}, "not a regular expression: the repetition number is too large"),
         ("a", {"stream": "both"}, "stream must be"),
         ("a", {"timeout": -1}, "timeout must be"),
     ],

@@ -328,6 +328,20 @@ def test_full_temporary_folder_loses_no_group(tmp_path: Path) -> None:
     assert "TMPDIR" in done.stderr
 
 
+@NO_SMALL_DISK
+def test_full_temporary_folder_ends_a_map(tmp_path: Path) -> None:
+    """A group in several parts would be out of order; the error tells this file from the output."""
+    disk = tmp_path / "disk"
+    job = "head -c 3000000 /dev/zero; : {}"
+    command = shlex.join([*CURRANT, "map", "-k", job, ":::", "1"])
+    done = run_on_small_disk(disk, f"TMPDIR={disk} {command}")
+    assert done.returncode == 255
+    assert done.stderr == (
+        "currant: cannot write the output of a job to a temporary file: No space left on device; "
+        "TMPDIR names a folder with room\n"
+    )
+
+
 # ---- other files ----
 
 

@@ -562,6 +562,7 @@ async def test_what_escapes_a_command_is_ended_while_others_go_on(
         ({"grace": None}, "grace"),
         ({"sinks": [1]}, "sink"),
         ({"keep_order": "yes"}, "keep_order"),
+        ({"launcher": 5}, "launcher must be a Launcher or None, not 5"),
     ],
 )
 async def test_a_wrong_argument_is_an_error_of_the_call(

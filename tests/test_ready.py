@@ -662,6 +662,8 @@ async def test_all_of_and_any_of(probe: Probe, *, met: bool) -> None:
     ("build", "text"),
     [
         (lambda: ready.line("("), "is not a regular expression"),
+        (lambda: ready.line("a{9999999999}"), "is not a regular expression"),
+        (lambda: ready.line("(" * 9999 + ")" * 9999), "is not a regular expression"),
         (lambda: ready.line(NUMBER), "is not a regular expression"),
         (lambda: ready.line("a", TEXT), "line: stream"),
         (lambda: ready.line("a", raw=NUMBER), "line: raw"),

@@ -371,6 +371,7 @@ def test_repr_shows_no_header_and_no_body() -> None:
         (lambda: ready.http("http://a", headers={"Content-length": "1"}), "set by the probe"),
         (lambda: ready.http("http://a", body=NUMBER), "http: body"),
         (lambda: ready.http("http://a", pattern="("), "is not a regular expression"),
+        (lambda: ready.http("http://a", pattern="a{9999999999}"), "is not a regular expression"),
         (lambda: ready.http("http://a", pattern=NUMBER), "is not a regular expression"),
         (lambda: ready.http("http://a", ca="a"), "for https:// only"),
         (lambda: ready.http("http://a", verify=False), "for https:// only"),

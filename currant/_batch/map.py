@@ -10,6 +10,7 @@ from currant._batch.background import start_in_background
 from currant._batch.halt import checked_halt
 from currant._batch.making import maker_of
 from currant._batch.work import Settings, Work
+from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
 from currant._supervisor.sink_tasks import checked_sinks
 from currant._synchronization import KillBarrier
@@ -135,6 +136,7 @@ def map(  # noqa: A001 - as the builtin
     options = cast("CommandOptions", {**command_options})
     if timeout is not None:
         options["timeout"] = timeout
+    check_launcher(launcher)
     make = maker_of(template, items, options)
     launcher = LocalLauncher() if launcher is None else launcher
     settings = Settings(

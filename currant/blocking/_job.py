@@ -33,7 +33,7 @@ class Job:
     `RuntimeError`.
     """
 
-    __slots__ = ("_callers", "_job")
+    __slots__ = ("__weakref__", "_callers", "_job")
 
     def __init__(self, job: AsyncJob, callers: Callers) -> None:
         self._job = job

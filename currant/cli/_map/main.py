@@ -36,9 +36,9 @@ from currant.cli._map.parsers import MOST_SLOTS
 from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
 from currant.cli._map.summary import Summary
+from currant.cli._program import STATUS_BROKEN_PIPE
 from currant.cli._report import report_error
 from currant.cli._run import (
-    STATUS_BROKEN_PIPE,
     first_stop_signal,
     forward_signals,
     is_pipe,
