@@ -124,7 +124,7 @@ def test_start_soon_does_not_wait(loop: Loop) -> None:
     with blocking.Runner([FOREVER], max_processes=1, on_exit="stop", **loop) as runner:
         job = runner.start_soon("date")
         assert job.state == "queued"
-        with pytest.raises(TimeoutError, match=r"'date' is not up after 0\.01 s"):
+        with pytest.raises(TimeoutError, match=r"'date' is not running after 0\.01 s"):
             job.up(timeout=0.01)
         job.kill()
         assert runner["date"].wait().status == "stopped"
@@ -291,7 +291,7 @@ def test_time_limits_leave_the_command_as_it_is(loop: Loop) -> None:
             job.wait(timeout=0.01)
         with pytest.raises(TimeoutError, match=r"the commands have not ended after 0\.01 s"):
             runner.join(timeout=0.01)
-        with pytest.raises(TimeoutError, match=r"command 'd' is not up after 0\.01 s"):
+        with pytest.raises(TimeoutError, match=r"command 'd' is not ready after 0\.01 s"):
             runner.start(dataclasses.replace(never, name="d"), timeout=0.01)
         assert job.state == runner["d"].state == "running"
 
