@@ -363,6 +363,12 @@ def test_limits_and_variables_and_folder(tmp_path: Path) -> None:
         (["--junit", "no/file", "touch", ":::", "pwned"], "--junit no/file: No such file"),
         (["--resume", "touch", ":::", "pwned"], "--resume requires --joblog"),
         (["--retry-failed", "no-log"], "'no-log' does not exist"),
+        (["--retry-failed", "/dev/null", "--stdin"], "--retry-failed and --stdin cannot be"),
+        (["--resume", "--joblog", "x", "--stdin", "touch", "pwned"], "--resume and --stdin cannot"),
+        (
+            ["--resume-failed", "--joblog", "x", "--stdin", "touch", "pwned"],
+            "--resume-failed and --stdin cannot",
+        ),
         (["--cwd", "no-folder", "touch", ":::", "pwned"], "'no-folder' does not exist"),
         (["--env-file", "no-file", "touch", ":::", "pwned"], "no-file"),
         (["--block", "x", "--stdin", "cat"], "--block"),

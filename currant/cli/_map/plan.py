@@ -177,6 +177,8 @@ EXCLUSIVE = (
     ("keep_order", "line"),
     ("keep_order", "raw"),
     ("resume", "resume_failed"),
+    ("resume", "stdin"),
+    ("resume_failed", "stdin"),
     ("retry_failed", "joblog"),
     ("retry_failed", "resume"),
     ("retry_failed", "resume_failed"),
