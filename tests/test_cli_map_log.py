@@ -46,18 +46,18 @@ def test_log_has_each_job_that_has_ended(tmp_path: Path) -> None:
     assert {job.host for job in logged(log)} == {":"}
 
 
-def test_log_is_complete_after_sigkill(start: Start, gate: Gate, tmp_path: Path) -> None:
+def test_log_is_complete_after_sigkill(start: Start, tmp_path: Path) -> None:
     """The log has what has ended, and not what ran: that runs again, as the next job runs."""
     log = tmp_path / "log"
-    script = f"echo done {{}}; test {{}} != 3 || {gate.wait}"
+    script = f"echo done {{}}; test {{}} != 3 || test -e go || {EXEC_FOREVER}"
     arguments = ("--joblog", str(log), "-j", "1", script, ":::", *"12345")
-    cli = start("--line", *arguments, subcommand="map")
+    cli = start("--line", *arguments, subcommand="map", cwd=tmp_path)
     cli.read_until(b"done 3")
     cli.process.kill()
     cli.wait()
     assert [job.seq for job in logged(log)] == [1, 2]
-    gate.open()
-    ended = run_map("--resume", *arguments)
+    (tmp_path / "go").touch()
+    ended = run_map("--resume", *arguments, cwd=tmp_path)
     assert ended == (0, b"done 3\ndone 4\ndone 5\n", b"")
     assert [job.seq for job in logged(log)] == [1, 2, 3, 4, 5]
 
