@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Each test starts Python.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded")]
 
 
 def test_log_has_each_job_that_has_ended(tmp_path: Path) -> None:
@@ -203,12 +203,12 @@ def _lines(log: Path) -> int:
 def test_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     """However often a run is interrupted, each job is in the log once, and not run after that."""
     requests = [signal.SIGINT, signal.SIGINT, signal.SIGINT, signal.SIGTERM]
-    _interrupt_and_finish(tmp_path, 1, 12, requests)
+    _interrupt_and_finish(tmp_path, 1, 10, requests)
 
 
 def test_killed_run_misses_no_item(tmp_path: Path) -> None:
     """After SIGKILL, a job whose end is not in the log runs again, and no item is missing."""
-    _interrupt_and_finish(tmp_path, 2, 6, [signal.SIGKILL])
+    _interrupt_and_finish(tmp_path, 2, 5, [signal.SIGKILL])
 
 
 def test_stopped_job_is_not_in_the_log(start: Start, tmp_path: Path) -> None:

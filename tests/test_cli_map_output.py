@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Most tests start Python.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded")]
 
 WRITES = """
 import sys
