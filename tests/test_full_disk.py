@@ -297,7 +297,7 @@ async def test_group_without_room_is_shown_in_parts(
         return os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", buffering=0)
 
     monkeypatch.setattr(spool, "TemporaryFile", refuse)
-    monkeypatch.setattr(spool, "MAX_IN_MEMORY", 5)
+    monkeypatch.setattr(spool, "MAX_IN_MEMORY", 2 * spool.BYTES_PER_BATCH + 5)
     messages: list[BatchMessage] = [
         *(out("a", f"{number}\n".encode()) for number in range(5)),
         out("b", b"1\n"),

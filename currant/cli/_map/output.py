@@ -19,11 +19,11 @@ from currant._channel.threads import in_thread
 from currant._values.lines import Batch
 from currant._values.messages import HostLost, HostUp, Restarting
 from currant._values.printable import printable
-from currant.cli._map.ended import Ended, OutputError
+from currant.cli._map.ended import Ended
+from currant.cli._map.held_output import HeldOutput
 from currant.cli._map.job import number_of
 from currant.sinks._console import OutputFile, usable
 from currant.sinks._events import describe
-from currant.sinks._spool import OutputSpool
 from currant.sinks._threaded import receive_available
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Output(Discard):
         self._mode: Mode = mode
         self._jobs = jobs
         self._folder = folder
-        self._spools: dict[int, OutputSpool] = {}
+        self._held = HeldOutput()
         self._received: dict[int, int] = {}  # bytes, of the jobs that have written
         self._lost_hosts: set[str] = set()
         self._kept: set[int] = set()  # those that have a folder
@@ -202,7 +202,7 @@ class Output(Discard):
                         self._folder.end(message)
                     self._jobs.pop(message.number, None)
                 case _Again(number):
-                    self._spools.pop(number, None)
+                    self._held.discard(number)
                     if self._folder is not None:
                         self._folder.begin(number, self._jobs[number].row)
                 case _Text(stream, text):
@@ -219,16 +219,10 @@ class Output(Discard):
             self._keep(self._folder, number, batch)
         if self._mode == "hidden":
             return
-        if not self._mode.endswith("groups"):
+        if self._mode.endswith("groups"):
+            self._held.add(number, batch)
+        else:
             self._show(number, batch)
-            return
-        if number not in self._spools:
-            self._spools[number] = OutputSpool()
-        try:
-            self._spools[number].add(batch)
-        except OSError as error:  # In several parts, it would not be in order.
-            reason = f"{error.strerror}; TMPDIR names a folder with room"
-            raise OutputError("output of a job to", "a temporary file", reason) from error
 
     def _keep(self, folder: ResultsFolder, number: int, batch: Batch) -> None:
         if number not in self._kept:
@@ -239,8 +233,7 @@ class Output(Discard):
     def _show_held(self, number: int) -> None:
         """Show the output of a job that was held back."""
         self._kept.discard(number)
-        spool = self._spools.pop(number, None)
-        for batch in () if spool is None else spool.replay():
+        for batch in self._held.take(number):
             self._show(number, batch)
 
     def _show(self, number: int, batch: Batch) -> None:
@@ -254,7 +247,7 @@ class Output(Discard):
             file.add(chunk)
 
     def _end(self) -> None:
-        for number in list(self._spools):
+        for number in self._held.numbers:
             self._show_held(number)
         for file in self._files.values():
             file.add(file.writer.end())
