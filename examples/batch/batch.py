@@ -28,7 +28,8 @@ async def main(program: str) -> None:
                 inside += int(result.text)
             else:
                 print(f"seed {seed}: {currant.CommandFailed(result)}")
-    print("pi is about", 4 * inside / max(points, 1))
+    if points:
+        print("pi is about", 4 * inside / points)
 
 
 if __name__ == "__main__":
