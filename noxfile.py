@@ -39,6 +39,7 @@ NOT_TWICE = [
         *("hosts_contract", "hosts_lost", "remote_lost", "remote_ssh"),
         *("ssh", "ssh_faults", "ssh_hosts", "transports"),
         *("docstring_examples", "examples", "pytest_pages", "readme"),
+        *("example_agent", "example_batch", "example_frontend", "example_suite"),
     )
 ]
 
