@@ -171,7 +171,8 @@ def arrows(events: Sequence[Event]) -> list[tuple[str, int, str, int]]:
 
 def samples(events: Sequence[Event], counter: str) -> list[tuple[int, int]]:
     """Return the times and values of a counter."""
-    return [(each["ts"], each["args"][counter]) for each in events if each["name"] == counter]
+    name, _, unit = counter.partition(" ")
+    return [(each["ts"], each["args"][unit]) for each in events if each["name"] == name]
 
 
 # ---- what is in a timeline ----
@@ -541,7 +542,7 @@ async def test_memory_is_sampled_and_the_stop_has_a_slice(
     monkeypatch.setattr(trace_sink, "SAMPLE_PAUSE", 0.001)
     path = tmp_path / "trace.json"
     async with Runner({"web": FOREVER}, sinks=[TraceSink(path)]) as runner:
-        await to_thread.run_sync(wait_for_text, path, b"memory bytes")
+        await to_thread.run_sync(wait_for_text, path, b'"memory"')
         runner.kill()
     events = checked(path.read_bytes())
     assert [name for name, *_ in slices(events, "web")][-2:] == ["web", "stopping"]

@@ -253,7 +253,9 @@ class Timeline:
             self._sample(when, name, value)
 
     def _sample(self, time: int, counter: str, value: int) -> None:
-        self._lines.add("C", time, RUN_TRACK, counter, {counter: value})
+        """Add a sample; the first word is the name, the others the unit: viewers show both."""
+        name, _, unit = counter.partition(" ")
+        self._lines.add("C", time, RUN_TRACK, name, {unit: value})
 
     # ---- tracks ----
 
