@@ -82,6 +82,21 @@ def test_skipped_command_is_a_row_that_has_not_run() -> None:
     assert report.rows == [Row(2, "last", 5, False, 5, [Slice("waiting", 0, 5)], [], facts)]
 
 
+@pytest.mark.parametrize(
+    ("more", "end", "status"),
+    [([event("E", 5, "waiting")], 5, "stopped"), ([], None, "unfinished")],
+)
+def test_command_that_still_waited_is_a_row(more: list[str], end: int | None, status: str) -> None:
+    """A command that a stop or a SIGKILL of currant kept from its start is not left out."""
+    other = (event("B", 1, "a", 3, pid=1), event("E", 6, "a", 3, status="failed"))
+    report = read(track(2, "last"), event("B", 0, "waiting"), *other, *more)
+    assert [(row.name, row.begin, row.end, row.has_run) for row in report.rows] == [
+        ("a", 1, 6, True),
+        ("last", 5 if end else 6, end, False),
+    ]
+    assert report.rows[1].facts["status"] == status
+
+
 def test_failed_start_in_a_slot_is_a_row() -> None:
     """A command of `map` that could not be started has only a mark in the trace."""
     report = read(track(2, "slot 1"), event("i", 5, "failed", command="x#1", error="no"))

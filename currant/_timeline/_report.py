@@ -202,7 +202,18 @@ class _Builder:
             not track.is_running and all(part.end is not None for part in track.before)
             for track in self._tracks.values()
         )
+        for number, track in self._tracks.items():
+            if track.before and track.before[0].name == "waiting":
+                self._add_row(track, self._row_of_wait(number, track.before[-1].end))
         return self._report
+
+    def _row_of_wait(self, number: int, end: int | None) -> Row:
+        """Return the row of a command that had not run when the run or the trace ended."""
+        name, begin = self._report.tracks.get(number, ""), end or self._report.duration
+        facts = {"status": "stopped", "error": "stopped before its start"}
+        if end is None:
+            facts = {"status": "unfinished", "error": "still waiting"}
+        return Row(number, name, begin, has_run=False, end=end, facts=dict(facts))
 
     def _begin(self, track: _Track, event: Event) -> None:
         if "pid" in event.facts:

@@ -49,7 +49,7 @@ function processorTime(row) {
 }
 
 function outputOf(row) {
-  return row.hasRun ? (row.stdout ?? 0) + (row.stderr ?? 0) : undefined;
+  return row.hasRun && row.end !== undefined ? (row.stdout ?? 0) + (row.stderr ?? 0) : undefined;
 }
 
 // Return the marks of a row that its status does not tell of.
@@ -66,7 +66,7 @@ function factsOf(row) {
   };
   add("Exit", row.exit);
   add("Error", row.error);
-  add(row.hasRun ? "Started at" : "Given up at", row.begin, duration);
+  if (row.hasRun || row.status !== "unfinished") add(row.hasRun ? "Started at" : "Given up at", row.begin, duration);
   if (row.hasRun) add("Took", row.stop - row.begin, duration);
   for (const [name, begin, end] of [...(row.before ?? []), ...(row.phases ?? [])]) {
     add(name[0].toUpperCase() + name.slice(1), (end ?? row.stop) - begin, duration);
