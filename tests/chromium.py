@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CHROMIUM", "Page", "needs_chromium", "open_browser"]
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
+"""The first needs half of the packages, because it has no windows."""
+
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs Chromium: install the package chromium, or Google Chrome"
+    CHROMIUM is None, reason="needs Chromium: install chromium-headless-shell, or Google Chrome"
 )
 
 OPTIONS = (
