@@ -380,8 +380,9 @@ class Lifecycle:
         self.context.change.notify_all()
         await attempt.run_to_completion(process, self._decide)
         if attempt.exit is not None:
+            number, usage, stopping = attempt.number, attempt.usage, attempt.stopping
             await self.context.send(
-                Exited(self.name, attempt.exit, attempt.number, time.time(), attempt.usage)
+                Exited(self.name, attempt.exit, number, time.time(), usage, stopping)
             )
 
     async def _report_failed_launch(self) -> None:
