@@ -39,12 +39,16 @@ NOT_TWICE = [
         *("hosts_contract", "hosts_lost", "remote_lost", "remote_ssh"),
         *("ssh", "ssh_faults", "ssh_hosts", "transports"),
         *("docstring_examples", "examples", "pytest_pages", "readme"),
+        *("example_agent", "example_batch", "example_frontend", "example_suite"),
     )
 ]
 
 PLUGIN_TESTS = [
-    f"tests/test_pytest_{name}.py" for name in ("ends", "pages", "plugin", "reports", "servers")
+    f"tests/test_pytest_{name}.py"
+    for name in ("ends", "pages", "plugin", "reports", "servers", "shared")
 ]
+# What a newer Python may do in another way: forks, signals and imports.
+PLUGIN_TESTS_OF_PYTHON = ["tests/test_pytest_ends.py", "tests/test_pytest_plugin.py"]
 SUITES_PYTEST = "pytest==7.4"  # the oldest that the plugin works with, as docs/pytest.md says
 
 CONCURRENTLY = "concurrently@9.2.5"  # The benchmarks compare currant with this npm package.
@@ -113,6 +117,8 @@ def newer(session: nox.Session) -> None:
     """Run most fast tests on a newer Python, as `lowest` does on the oldest."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", *(session.posargs or [*FAST_TESTS, *NOT_TWICE]))
+    several = f"--numprocesses={WORKERS}"
+    session.run("python", "-m", "pytest", "--backend=asyncio", several, *PLUGIN_TESTS_OF_PYTHON)
 
 
 @nox.session

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 import anyio
 from anyio.lowlevel import current_token
 
-from currant._process.launcher import check_place
+from currant._process.launcher import check_launcher, check_place
 from currant._process.local import LocalLauncher
 from currant._process.shared_guard import shared_guard
 from currant._supervisor.alone import run_alone
@@ -114,6 +114,7 @@ async def run_process(
     left, a few seconds after the grace at most.  A second Ctrl-C skips the rest of the grace.
     """
     require_posix()
+    check_launcher(launcher)
     built = _process_command(command, input, timeout, capture, command_options)
     if launcher is None:
         launcher = LocalLauncher(_guard=await shared_guard(ShutdownLimits().guard_exit))

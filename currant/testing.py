@@ -21,6 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._process.stop import Stopper
 from currant._synchronization import Notifier
+from currant._values.checks import check_count
 from currant._values.errors import CannotStopError, HostLostError, LaunchError, suggestion
 from currant._values.exit import Exit
 from currant._values.launch_spec import Pty, has_input, read_streams
@@ -111,12 +112,16 @@ class FakeLauncher(AsyncContextManagerMixin):
         default: the script of each other command; None: exit at once with code 0.
         hosts: the names of the hosts; a process runs on the `Command.host`, or else on the first.
             Empty: there are none, and the Runner refuses commands with `host` or `resources`.
-        keep: how many processes `launched` has at least, for a test with very many; None: all.
+        keep: how many processes `launched` has at least, for a test with very many: those that run,
+            and the last ones that have exited; None: all.
 
     Attributes:
         launched: the processes that were started, in order.
         has_hosts: whether there are `hosts`.
         limits: how long each step of ending a process may take.
+
+    Raises:
+        CommandError: when built: `keep` is not an integer from 1.
     """
 
     # `_limits` is for tests of currant itself.
@@ -129,18 +134,21 @@ class FakeLauncher(AsyncContextManagerMixin):
         keep: int | None = None,
         _limits: ShutdownLimits | None = None,
     ) -> None:
+        if keep is not None:
+            check_count("keep", keep)
         self.limits: ShutdownLimits = _limits or ShutdownLimits()
         self.launched: list[FakeProcess] = []
         self.has_hosts: bool = bool(hosts)
         self._hosts = tuple(hosts)
         self._keep = keep
+        self._most = 2 * (keep or 0)  # processes in `launched`, before old ones are dropped
         self._scripts = dict(scripts or {})
         self._default = default or Script()
         self._starts: dict[str, int] = {}
         self._pids = count(1)
 
     def __getitem__(self, name: str) -> FakeProcess:
-        """Return the last process of a command; raise `KeyError` if none was started."""
+        """Return the last process of a command; raise `KeyError` if `launched` has none."""
         for process in reversed(self.launched):
             if process.command.name == name:
                 return process
@@ -157,6 +165,7 @@ class FakeLauncher(AsyncContextManagerMixin):
             with anyio.CancelScope(shield=True):  # Bounded: no call waits.
                 for process in self.launched:
                     await process.aclose()
+            self._tasks.cancel_scope.cancel()  # A leftover process that was dropped may go on.
         if error is not None:
             raise error
 
@@ -177,13 +186,18 @@ class FakeLauncher(AsyncContextManagerMixin):
             raise LaunchError(command.name, script.error)
         process = FakeProcess(command, script, next(self._pids), self.limits, host)
         self.launched.append(process)
-        if self._keep is not None and len(self.launched) > 2 * self._keep:
-            del self.launched[: -self._keep]
+        self._drop_old(self._keep)
         if script.exit is not None:
             self._tasks.start_soon(process.exit_after, script.after, script.exit)
         if script.leftovers:
             self._tasks.start_soon(process.end_leftovers_after, script.leftovers)
         return process
+
+    def _drop_old(self, keep: int | None) -> None:
+        """Drop processes that have exited, all but the last ones."""
+        if keep is not None and len(self.launched) > self._most:
+            self.launched[:-keep] = [each for each in self.launched[:-keep] if each.running]
+            self._most = 2 * max(keep, len(self.launched))
 
     def _next_script(self, name: str) -> Script:
         scripts = self._scripts.get(name, self._default)

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CHROMIUM", "Page", "needs_chromium", "open_browser"]
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
+"""The first needs half of the packages, because it has no windows."""
+
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs Chromium: install the package chromium, or Google Chrome"
+    CHROMIUM is None, reason="needs Chromium: install chromium-headless-shell, or Google Chrome"
 )
 
 OPTIONS = (
@@ -49,8 +49,11 @@ OPTIONS = (
     "--no-proxy-server",
 )
 
-PIPES_FROM_STREAMS = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
-"""The browser reads from descriptor 3 and writes to descriptor 4."""
+IN_BACKGROUND = 'exec 3<&0 4>&1 </dev/null >/dev/null 2>&1; "$@" &'
+"""The browser reads from descriptor 3 and writes to descriptor 4.
+
+It is no child of the tests, which share it, and exits when they have closed its pipe.
+"""
 
 
 class Page:
@@ -61,8 +64,8 @@ class Page:
         requests: the addresses of all requests.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
+        self._to_browser, self._from_browser = requests, answers
         self._numbers = 0
         self._session: str | None = None
         self._buffer = b""
@@ -82,9 +85,8 @@ class Page:
         request: dict[str, object] = {"id": number, "method": method, "params": parameters}
         if self._session is not None:
             request["sessionId"] = self._session
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\0")
-        self._process.stdin.flush()
+        self._to_browser.write(json.dumps(request).encode() + b"\0")
+        self._to_browser.flush()
         while True:
             message = self._receive()
             if message.get("id") == number:
@@ -128,6 +130,14 @@ class Page:
         """Click on the element that a selector finds."""
         self.run(f"document.querySelector({json.dumps(selector)}).click()")
 
+    def names_by_role(self) -> dict[str, list[str]]:
+        """Return what a screen reader finds: the names of all things on the page, by role."""
+        found: dict[str, list[str]] = {}
+        for node in self.call("Accessibility.getFullAXTree")["nodes"]:
+            role, name = (node.get(key, {}).get("value", "") for key in ("role", "name"))
+            found.setdefault(role, []).append(name)
+        return found
+
     def screenshot(self, path: Path) -> None:
         """Write a picture of the whole page, as PNG."""
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
@@ -140,12 +150,11 @@ class Page:
 
     def _receive(self) -> dict[str, Any]:
         """Return the next message."""
-        assert self._process.stdout is not None
         deadline = time.monotonic() + LIMIT
         while b"\0" not in self._buffer:
             left = max(0.0, deadline - time.monotonic())
-            assert select.select([self._process.stdout], [], [], left)[0], "the browser is silent"
-            chunk = os.read(self._process.stdout.fileno(), 1 << 20)
+            assert select.select([self._from_browser], [], [], left)[0], "the browser is silent"
+            chunk = os.read(self._from_browser.fileno(), 1 << 20)
             assert chunk, "the browser has exited"
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\0")
@@ -171,22 +180,24 @@ class Page:
 
 @contextmanager
 def open_browser(folder: Path) -> Iterator[Page]:
-    """Start the browser with an empty profile in `folder`, and stop it at the end."""
+    """Start the browser with an empty profile in `folder`, and have it end at the end."""
     assert CHROMIUM is not None
     arguments = (CHROMIUM, *OPTIONS, f"--user-data-dir={folder}", "about:blank")
+    env = {name: value for name, value in os.environ.items() if name != "CURRANT_TEST"}
     with subprocess.Popen(
-        ("sh", "-c", PIPES_FROM_STREAMS, "sh", *arguments),
+        ("sh", "-c", IN_BACKGROUND, "sh", *arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "HOME": str(folder)},
+        env={**env, "HOME": str(folder)},
         start_new_session=True,
-    ) as process:
+    ) as shell:
+        shell.wait()
+        assert shell.stdin is not None
+        assert shell.stdout is not None
         try:
-            yield Page(process)
+            yield Page(shell.stdin, shell.stdout)
         finally:
-            assert process.stdin is not None
-            process.stdin.close()  # The browser exits when its pipe is closed.
-            try:
-                process.wait(LIMIT)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
+            shell.stdin.close()
+            while select.select([shell.stdout], [], [], LIMIT)[0]:
+                if not os.read(shell.stdout.fileno(), 1 << 20):
+                    break  # The browser has closed its end.

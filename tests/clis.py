@@ -57,7 +57,10 @@ each read finds one page only.
 """
 
 STUBBORN = "trap '' TERM; while :; do sleep 9999; done"
-"""A command that only SIGKILL can end."""
+"""A command that only SIGKILL can end, soon after its start."""
+
+STUBBORN_WHEN_READY = "trap '' TERM; echo ready; while :; do sleep 9999; done"
+"""A command that only SIGKILL can end once it has written a line."""
 
 PAUSES = """
 trap 'echo resumed' CONT

@@ -46,6 +46,7 @@ from tests.cgroups import own_place
 from tests.clis import start_on_terminal, start_with_pipes
 from tests.kills import Kills
 from tests.lifeline import Gate, Lifeline
+from tests.maps import preloaded_currant
 from tests.sshd import namespaces, on_loopback
 
 if TYPE_CHECKING:
@@ -245,6 +246,13 @@ def libuv_signal_pipe() -> None:
     """Start uvloop once: libuv opens a pipe for its first loop and never closes it."""
     if find_spec("uvloop") is not None:
         anyio.run(checkpoint, backend_options={"use_uvloop": True})
+
+
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[None]:
+    """Let `run_map` run forks of one `currant`, which start in a tenth of the time."""
+    with preloaded_currant():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ def ended(
     values: tuple[str, ...] = ("a",),
     names: tuple[str, ...] = (),
     status: Status | None = None,
+    sent: int = 0,
     **fields: Any,
 ) -> Ended:
     """Return a job that has ended with an exit code, by a signal, or without an exit."""
@@ -34,9 +35,8 @@ def ended(
         end = Exit(end, None)
     status = status or ("succeeded" if end == Exit(0, None) else "failed")
     given: dict[str, Any] = {"error": None, "attempts": 1, "duration": 1.5, "started_at": 1e9}
-    return Ended(
-        number, Row(values, names), line, Result("job", end, status=status, **given | fields), 7, 11
-    )
+    result = Result("job", end, status=status, **given | fields)
+    return Ended(number, Row(values, names), line, result, sent, 11)
 
 
 def lines(*texts: str | bytes) -> tuple[Line, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -175,10 +176,11 @@ async def test_start_fails_when_the_process_is_gone_and_the_name_is_free() -> No
     """So the same command can be started again at once, on the same port."""
     deaf = Script(exit=None, ignores={signal.SIGTERM})
     launcher = FakeLauncher({"c": [deaf, Script(stdout=b"up\n", exit=None)]})
-    command = Command(["c"], name="c", ready=ready.line("up", timeout=0.1), grace=0.05)
+    command = Command(["c"], name="c", ready=ready.line("up"), grace=0.05)
+    impatient = replace(command, ready=ready.line("up", timeout=0.05))
     async with Runner(keep_open=True, launcher=launcher) as runner:
         with pytest.raises(NotReadyError):
-            await runner.start(command)
+            await runner.start(impatient)
         assert not launcher["c"].running
         assert (await runner.start(command)).is_ready
         runner.kill()

@@ -124,10 +124,22 @@ def test_start_soon_does_not_wait(loop: Loop) -> None:
     with blocking.Runner([FOREVER], max_processes=1, on_exit="stop", **loop) as runner:
         job = runner.start_soon("date")
         assert job.state == "queued"
-        with pytest.raises(TimeoutError, match=r"'date' is not up after 0\.01 s"):
+        with pytest.raises(TimeoutError, match=r"'date' is not running after 0\.01 s"):
             job.up(timeout=0.01)
         job.kill()
         assert runner["date"].wait().status == "stopped"
+
+
+def test_a_forgotten_name_is_that_of_the_next_command(loop: Loop) -> None:
+    """A job of the forgotten command does not stand in for the job of the next one."""
+    with blocking.Runner(keep_results=0, keep_open=True, capture=True, **loop) as runner:
+        first = runner.start_soon(Command.parse("echo one", name="x"))
+        first.wait()
+        while "x" in runner.jobs:  # until the Runner has forgotten the command
+            pass
+        second = runner.start_soon(Command.parse("echo two", name="x"))
+        assert [first.wait().stdout, second.wait().stdout] == [b"one\n", b"two\n"]
+        runner.kill()
 
 
 def test_join_returns_the_results(loop: Loop) -> None:
@@ -279,7 +291,7 @@ def test_time_limits_leave_the_command_as_it_is(loop: Loop) -> None:
             job.wait(timeout=0.01)
         with pytest.raises(TimeoutError, match=r"the commands have not ended after 0\.01 s"):
             runner.join(timeout=0.01)
-        with pytest.raises(TimeoutError, match=r"command 'd' is not up after 0\.01 s"):
+        with pytest.raises(TimeoutError, match=r"command 'd' is not ready after 0\.01 s"):
             runner.start(dataclasses.replace(never, name="d"), timeout=0.01)
         assert job.state == runner["d"].state == "running"
 

@@ -23,7 +23,7 @@ import currant.blocking
 from currant import Command, blocking, ready
 from currant.testing import FakeLauncher, Script
 from tests.programs import Programs
-from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
+from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -351,7 +351,7 @@ def test_a_signal_ends_the_program_and_its_commands(
 def test_a_second_signal_skips_the_grace(programs: Programs, lifeline: Lifeline) -> None:
     """The command ignores the first one for hours."""
     told = f"trap '{lifeline.say('asked')}' TERM"
-    script = f"{lifeline.hold('c')}; {told}; echo up; while :; do sleep 9999 & wait; done"
+    script = f"{lifeline.hold('c')}; {told}; echo up; {TRAPS_SIGNALS}"
     program = programs.run({"script": script, "place": "wait"})
     assert program.stdout is not None
     assert program.stdout.readline() == b"up\n"

@@ -29,13 +29,13 @@ from tests.clis import (
     NO_TERMINAL,
     PAUSES,
     ROOT,
-    STUBBORN,
+    STUBBORN_WHEN_READY,
     environment,
     lines_of,
     type_on,
 )
 from tests.system import needs_proc
-from tests.waiting import LIMIT
+from tests.waiting import LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -347,7 +347,7 @@ def test_signal_leaves_nothing_on_hosts(
     start: Start, ssh: str, lifeline: Lifeline, number: signal.Signals
 ) -> None:
     """currant stops the commands, and then dies of the signal."""
-    line = f"{lifeline.hold('x')}; echo ready; {STUBBORN}"
+    line = f"{lifeline.hold('x')}; {STUBBORN_WHEN_READY}"
     cli = start(*("--hosts", "a,b", "--ssh", ssh, "--each", "--grace", "0.2", "-n", "x"), line)
     cli.read_until(b"x@a | ready", b"x@b | ready")
     cli.signal(number)
@@ -372,7 +372,7 @@ def test_signal_ends_the_wait_for_hosts(start: Start, ssh: str) -> None:
 
 def test_killed_currant_leaves_nothing_on_hosts(start: Start, ssh: str, lifeline: Lifeline) -> None:
     """The hosts notice the end of the connection."""
-    line = f"{lifeline.hold('x')}; echo ready; {STUBBORN}"
+    line = f"{lifeline.hold('x')}; {STUBBORN_WHEN_READY}"
     cli = start(*("--hosts", "a,b", "--ssh", ssh, "--each", "--grace", "0.2", "-n", "x"), line)
     cli.read_until(b"x@a | ready", b"x@b | ready")
     cli.signal(signal.SIGKILL)
@@ -382,7 +382,7 @@ def test_killed_currant_leaves_nothing_on_hosts(start: Start, ssh: str, lifeline
 
 def test_second_ctrl_c_kills_on_hosts(on_terminal: Start, ssh: str, lifeline: Lifeline) -> None:
     """Ctrl-C on a terminal reaches neither ssh nor the commands but through currant."""
-    line = f"{lifeline.hold('x')}; trap 'echo asked' TERM; echo ready; while :; do sleep 1; done"
+    line = f"{lifeline.hold('x')}; trap 'echo asked' TERM; echo ready; {TRAPS_SIGNALS}"
     cli = on_terminal(*("--hosts", "a", "--ssh", ssh, "--grace", "9999", "-n", "x"), line)
     cli.read_until(b"ready\r\n")
     type_on(cli, b"\x03")
@@ -479,7 +479,7 @@ def test_signal_leaves_nothing_behind_ssh(
     start: Start, ssh_server: Server, lifeline: Lifeline
 ) -> None:
     """SIGTERM of currant ends what runs in a session of a real server."""
-    line = f"{lifeline.hold('x')}; echo ready; {STUBBORN}"
+    line = f"{lifeline.hold('x')}; {STUBBORN_WHEN_READY}"
     way = ("--hosts", ssh_server.addresses["n1"])
     program = f"{ssh_server.program} -F {ssh_server.config}"
     cli = start(*way, "--ssh", program, "--grace", "0.2", "-n", "x", line)

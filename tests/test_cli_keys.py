@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clis import CURRANT, ROOT, STUBBORN, environment, plain, type_on
+from tests.clis import CURRANT, ROOT, STUBBORN_WHEN_READY, environment, plain, type_on
 from tests.tmux import Tmux
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +41,11 @@ def test_keys_restart_select_explain_and_quit(
     on_terminal: Start, lifeline: Lifeline, tmp_path: Path
 ) -> None:
     """The status line is below the output, the answers are above it, and nothing else changes."""
-    count = "if test -e first; then echo second; else >first; fi"
+    count = "if test -e first; then echo second; else >first; echo first; fi"
     web = f"{lifeline.hold('web')}; {count}; {EXEC_FOREVER}"
     words = ("-n", "web,db", "--color", "never", web, "exit 3")
     cli = on_terminal(*words, env=PERSON, columns=80, cwd=tmp_path)
-    cli.read_until(b"currant: 1 failed (db), 1 running | ? for help\r")
+    cli.read_until(b"web | first\r\n", b"currant: 1 failed (db), 1 running | ? for help\r")
     assert modes_of(cli) == 0
     type_on(cli, b"?")
     cli.read_until(b"r  restart a command\r\n")
@@ -71,9 +71,9 @@ def test_keys_restart_select_explain_and_quit(
 
 def test_status_line_says_what_a_stop_waits_for(on_terminal: Start) -> None:
     """Without a word, a command that does not stop looks as if currant ignored Ctrl-C."""
-    words = ("-n", "db", "--grace", "9999", f"echo up; {STUBBORN}")
+    words = ("-n", "db", "--grace", "9999", STUBBORN_WHEN_READY)
     cli = on_terminal(*words, env=PERSON, columns=80)
-    cli.read_until(b"up\r\n", b"running")
+    cli.read_until(b"ready\r\n", b"running")
     type_on(cli, b"\x03")
     cli.read_until(b"currant: stopping: 1 running (db) | q or Ctrl-C kills\r")
     type_on(cli, b"r")
@@ -135,7 +135,7 @@ def test_programs_get_plain_lines(
 
 def test_output_after_ctrl_c_begins_on_a_line_of_its_own(on_terminal: Start) -> None:
     """A terminal without keys shows ``^C`` at the end of the line."""
-    script = f"echo up; trap 'echo no' TERM; {EXEC_FOREVER.removeprefix('exec ')}; {STUBBORN}"
+    script = f"trap 'echo no' TERM; echo up; {TRAPS_SIGNALS}"
     words = ("-n", "a", "--grace", "9999", "--color", "never", script)
     cli = on_terminal(*words, env={"CI": "1"})
     cli.read_until(b"up")

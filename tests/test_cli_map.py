@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.slow  # Most tests start Python.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded")]
 
 SHOW = "import json, sys; print(json.dumps(sys.argv[1:]))"
 """A program that prints its arguments, a list in a line of its own."""
@@ -188,9 +188,9 @@ def test_dry_run_shows_lines_for_a_shell(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_thousands_of_values() -> None:
+def test_hundreds_of_values() -> None:
     """All commands of a long input run."""
-    ended = run_map("-j", "4", "true", stdin=b"x\n" * 2_000)
+    ended = run_map("-j", "4", "true", stdin=b"x\n" * 300)
     assert ended == (0, b"", b"")
 
 
@@ -352,6 +352,7 @@ def test_limits_and_variables_and_folder(tmp_path: Path) -> None:
         (["echo", "::::", "."], "cannot read .: it is a directory"),
         (["echo", "::::"], ":::: needs a file"),
         (["--colsep", "(", "echo", ":::", "a"], "not a regular expression"),
+        (["--colsep", "a{9999999999}", "echo", ":::", "a"], "repetition number is too large"),
         (["--csv", "--tsv", "echo", ":::", "a"], "--csv and --tsv cannot be combined"),
         (["-k", "--line", "echo", ":::", "a"], "--keep-order and --line cannot be combined"),
         (["--stdin", "cat", ":::", "a"], "with --stdin the input is stdin"),
@@ -363,6 +364,12 @@ def test_limits_and_variables_and_folder(tmp_path: Path) -> None:
         (["--junit", "no/file", "touch", ":::", "pwned"], "--junit no/file: No such file"),
         (["--resume", "touch", ":::", "pwned"], "--resume requires --joblog"),
         (["--retry-failed", "no-log"], "'no-log' does not exist"),
+        (["--retry-failed", "/dev/null", "--stdin"], "--retry-failed and --stdin cannot be"),
+        (["--resume", "--joblog", "x", "--stdin", "touch", "pwned"], "--resume and --stdin cannot"),
+        (
+            ["--resume-failed", "--joblog", "x", "--stdin", "touch", "pwned"],
+            "--resume-failed and --stdin cannot",
+        ),
         (["--cwd", "no-folder", "touch", ":::", "pwned"], "'no-folder' does not exist"),
         (["--env-file", "no-file", "touch", ":::", "pwned"], "no-file"),
         (["--block", "x", "--stdin", "cat"], "--block"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Each test starts Python.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded")]
 
 
 def test_log_has_each_job_that_has_ended(tmp_path: Path) -> None:
@@ -46,18 +46,18 @@ def test_log_has_each_job_that_has_ended(tmp_path: Path) -> None:
     assert {job.host for job in logged(log)} == {":"}
 
 
-def test_log_is_complete_after_sigkill(start: Start, gate: Gate, tmp_path: Path) -> None:
+def test_log_is_complete_after_sigkill(start: Start, tmp_path: Path) -> None:
     """The log has what has ended, and not what ran: that runs again, as the next job runs."""
     log = tmp_path / "log"
-    script = f"echo done {{}}; test {{}} != 3 || {gate.wait}"
+    script = f"echo done {{}}; test {{}} != 3 || test -e go || {EXEC_FOREVER}"
     arguments = ("--joblog", str(log), "-j", "1", script, ":::", *"12345")
-    cli = start("--line", *arguments, subcommand="map")
+    cli = start("--line", *arguments, subcommand="map", cwd=tmp_path)
     cli.read_until(b"done 3")
     cli.process.kill()
     cli.wait()
     assert [job.seq for job in logged(log)] == [1, 2]
-    gate.open()
-    ended = run_map("--resume", *arguments)
+    (tmp_path / "go").touch()
+    ended = run_map("--resume", *arguments, cwd=tmp_path)
     assert ended == (0, b"done 3\ndone 4\ndone 5\n", b"")
     assert [job.seq for job in logged(log)] == [1, 2, 3, 4, 5]
 
@@ -126,52 +126,72 @@ def test_log_of_a_run_that_goes_on_is_locked(start: Start, gate: Gate, tmp_path:
 
 # ---- interruptions at any moment ----
 
-ITEMS = 200
-
 PIECE = """
 sleep 0.03
 trap '' TERM INT
 echo {} >> {#}.out
 """
-"""A job that a request to stop cannot end between its only act and its end.
+"""A job that a request to stop ends before its only act, or not at all.
 
 It takes a moment before, so that a run can be interrupted often.
 """
 
+MORE = 5
+"""Jobs that are left when the last run begins."""
 
-def _interrupt_until_done(
-    folder: Path, script: str, seed: int, most: int, signals: list[signal.Signals]
-) -> int:
-    """Run a map, and interrupt it at random moments, at most so often; return how often."""
+
+def _interrupt_and_finish(
+    folder: Path, seed: int, times: int, signals: list[signal.Signals]
+) -> None:
+    """Interrupt a map at random moments, resume it each time, and let the last run end.
+
+    A job that was asked to stop in the instant between its act and its exit is not in the log, so
+    it may act again.  But what the log has never runs again.
+    """
     chance = random.Random(seed)
-    command = [*CURRANT, "map", "-q", "-j", "2", "--joblog", "log", "--resume", script]
-    values = [str(number) for number in range(1, ITEMS + 1)]
-    interrupted = 0
-    while True:
-        process = subprocess.Popen(
-            [*command, ":::", *values], cwd=folder, env=environment(), stdin=subprocess.DEVNULL
-        )
-        try:
-            if interrupted < most:
-                _wait_for_lines(folder / "log", chance.randrange(1, 4), process)
+    log, values = folder / "log", folder / "values"
+    values.write_text(_numbers(10_000))
+    acts: dict[int, str] = {}
+    for _ in range(times):
+        with _resumed(folder) as process:
+            try:
+                _wait_for_lines(log, chance.randrange(1, 4), process)
                 time.sleep(chance.random() / 100)  # any moment is right
-                process.send_signal(chance.choice(signals))
-            status = process.wait(LIMIT)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        if status == 0:
-            return interrupted
-        assert -status in {int(number) for number in signals}
-        interrupted += 1
+                number = chance.choice(signals)
+                process.send_signal(number)
+                assert process.wait(LIMIT) == -number
+            finally:
+                process.kill()
+        acts |= {job.seq: _acts(folder, job.seq) for job in logged(log) if job.seq not in acts}
+    values.write_text(_numbers(max(acts) + MORE))
+    with _resumed(folder) as process:
+        assert process.wait(LIMIT) == 0
+    jobs = logged(log)
+    assert sorted(job.seq for job in jobs) == list(range(1, max(acts) + MORE + 1))
+    assert {(job.exitval, job.signal) for job in jobs} == {(0, 0)}
+    assert all(set(_acts(folder, job.seq).split()) == {str(job.seq)} for job in jobs)
+    assert {number: _acts(folder, number) for number in acts} == acts
+
+
+def _resumed(folder: Path) -> subprocess.Popen[bytes]:
+    options = ["-q", "-j", "2", "--joblog", "log", "--resume", "-a", "values"]
+    return subprocess.Popen([*CURRANT, "map", *options, PIECE], cwd=folder, env=environment())
+
+
+def _numbers(count: int) -> str:
+    return "".join(f"{number}\n" for number in range(1, count + 1))
+
+
+def _acts(folder: Path, number: int) -> str:
+    return (folder / f"{number}.out").read_text()
 
 
 def _wait_for_lines(log: Path, more: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a log has so many lines more, or until the run has ended."""
+    """Wait until a log has so many lines more."""
     before = _lines(log)
     deadline = time.monotonic() + LIMIT
-    while _lines(log) < before + more and process.poll() is None:
+    while _lines(log) < before + more:
+        assert process.poll() is None
         assert time.monotonic() < deadline, "no job ends"
         time.sleep(0.002)
 
@@ -180,26 +200,15 @@ def _lines(log: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def test_interrupted_run_does_each_item_exactly_once(tmp_path: Path) -> None:
-    """However often a run is interrupted, each item succeeds once, and none runs again."""
+def test_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    """However often a run is interrupted, each job is in the log once, and not run after that."""
     requests = [signal.SIGINT, signal.SIGINT, signal.SIGINT, signal.SIGTERM]
-    count = _interrupt_until_done(tmp_path, PIECE, 1, 25, requests)
-    assert count > 12
-    jobs = logged(tmp_path / "log")
-    assert sorted(job.seq for job in jobs) == list(range(1, ITEMS + 1))
-    assert {(job.exitval, job.signal) for job in jobs} == {(0, 0)}
-    for number in range(1, ITEMS + 1):
-        # More than once only if the stop came before the log had it; see `JobLog`.
-        assert (tmp_path / f"{number}.out").read_text() == f"{number}\n"
+    _interrupt_and_finish(tmp_path, 1, 10, requests)
 
 
 def test_killed_run_misses_no_item(tmp_path: Path) -> None:
     """After SIGKILL, a job whose end is not in the log runs again, and no item is missing."""
-    count = _interrupt_until_done(tmp_path, PIECE, 2, 10, [signal.SIGKILL])
-    assert count > 5
-    assert sorted(job.seq for job in logged(tmp_path / "log")) == list(range(1, ITEMS + 1))
-    for number in range(1, ITEMS + 1):
-        assert set((tmp_path / f"{number}.out").read_text().split()) == {str(number)}
+    _interrupt_and_finish(tmp_path, 2, 5, [signal.SIGKILL])
 
 
 def test_stopped_job_is_not_in_the_log(start: Start, tmp_path: Path) -> None:

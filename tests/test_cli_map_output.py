@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant._batch.work import Running
+from currant._values.lines import Batch
+from currant.cli._map.held_output import HeldOutput
 from currant.cli._map.progress import MapProgress
 from tests.clis import CURRANT, environment, type_on
 from tests.maps import run_map
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.slow  # Most tests start Python.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded")]
 
 WRITES = """
 import sys
@@ -107,6 +109,21 @@ def test_lines_come_while_a_command_runs(start: Start, gate: Gate) -> None:
             cli.read_until(b"x\n")
         gate.open()
         assert cli.end().out == (shown or b"x\nend\n")
+
+
+def test_output_of_many_jobs_is_held_in_bounded_memory() -> None:
+    """Jobs share a budget; the output comes back as it was, from memory and from disk."""
+    held = HeldOutput(budget=10_000)
+    data = {number: b"%d\n" % number * 300 for number in range(50)}
+    for number, text in data.items():
+        for at in range(0, len(text), 100):
+            held.add(number, Batch(f"x#{number}", "stdout", text[at : at + 100], 0.0))
+            assert held.in_memory <= 10_000
+    held.discard(49)
+    assert held.numbers == list(range(49))
+    for number in range(49):
+        assert b"".join(batch.data for batch in held.take(number)) == data[number]
+    assert (held.in_memory, list(held.take(49))) == (0, [])
 
 
 # ---- readers and files ----

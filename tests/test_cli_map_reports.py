@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.clis import Start
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.slow  # Each test starts Python.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded")]
 
 LINES = b"echo fine\necho bad >&2; exit 3\nsleep 9999\nkill -9 $$\n"
 """Commands that end in different ways; the third one times out."""

@@ -17,13 +17,12 @@ from tests.clis import (
     ROOT,
     environment,
 )
-from tests.waiting import LIMIT
+from tests.waiting import LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.clis import Run, Start
-    from tests.lifeline import Gate
 
 pytestmark = pytest.mark.slow  # Each test starts a Python interpreter.
 
@@ -94,6 +93,15 @@ def test_start_imports_only_what_it_needs(tmp_path: Path) -> None:
     assert {"currant.config._load", "currant.stack._server", "frozen"} <= modules
     assert "pydantic_core" in modules
     assert modules & FEW_NEED == {"json"}
+
+
+def test_interrupted_imports_show_no_traceback(tmp_path: Path) -> None:
+    """Most of the start is imports: Ctrl-C there ends the program as if it came later."""
+    (tmp_path / "anyio.py").write_text("raise KeyboardInterrupt")
+    env = {**environment(), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-m", "currant", "run", "true"]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=LIMIT, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
@@ -171,15 +179,13 @@ def test_cwd_sets_the_working_directory_of_all_commands(run: Run, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["INT", "sigint", "2"])
-def test_stop_signal_option_sets_the_signal_of_the_stop_request(
-    start: Start, gate: Gate, name: str
-) -> None:
+def test_stop_signal_option_sets_the_signal_of_the_stop_request(start: Start, name: str) -> None:
     """`--stop-signal` accepts a signal name with or without SIG, or a number."""
-    cli = start("-n", "a", "--stop-signal", name, f"trap 'echo int' INT; echo go; {gate.wait}")
+    command = f"trap 'echo int; exit' INT; echo go; {TRAPS_SIGNALS}"
+    cli = start("-n", "a", "--stop-signal", name, command)
     cli.read_until(b"go\n")
     cli.signal(signal.SIGTERM)
     cli.read_until(b"int\n")
-    gate.open()
     assert cli.end().status == 143
 
 

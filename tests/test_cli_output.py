@@ -32,7 +32,7 @@ from tests.clis import (
     numbers,
     plain,
 )
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -489,6 +489,20 @@ def test_head_gets_one_line_in_a_shell_pipeline() -> None:
     assert ended.stderr == b"status=141\n"
 
 
+def test_reader_of_a_list_may_go_away() -> None:
+    """Each subcommand exits with 141 then, also one that runs no command."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [*CURRANT, "schema"]
+        ended = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, timeout=LIMIT, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
 def test_closed_pipe_stops_silent_commands(start: Start, lifeline: Lifeline) -> None:
     """If stdout closes, silent commands stop too; status is 141 and stderr is empty."""
     cli = start("-n", "a,b", *(f"{lifeline.hold(name)}; {EXEC_FOREVER}" for name in "ab"))
@@ -597,9 +611,9 @@ def test_full_disk_for_help_or_a_list_is_reported_in_one_line(
 
 
 @NO_FULL_DISK
-def test_lost_output_does_not_hide_the_signal(start: Start, lifeline: Lifeline, gate: Gate) -> None:
+def test_lost_output_does_not_hide_the_signal(start: Start, lifeline: Lifeline) -> None:
     """If last words cannot be written, currant says so and dies of the signal nevertheless."""
-    command = f"trap 'echo bye; exit 3' TERM; {lifeline.hold('a')}; {gate.wait}"
+    command = f"trap 'echo bye; exit 3' TERM; {lifeline.hold('a')}; {TRAPS_SIGNALS}"
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         cli = start("-n", "a", command, stdout=full)

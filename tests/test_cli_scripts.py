@@ -11,6 +11,7 @@ import pytest
 
 from currant import CommandError
 from currant.cli._scripts import expand_scripts, fill_placeholders
+from tests.waiting import TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,7 @@ def test_shortcut_stands_for_scripts_of_the_nearest_package(
         ("npm:biuld", "has no script 'biuld'; did you mean 'build'?"),
         ("yarn:test:*", "no script of .*package.json fits; there are: 'watch:js'"),
         ("npm:*(!()", "npm:*(!(): '(' is not a regular expression"),
+        ("npm:*(!a{9999999999})", "is not a regular expression: the repetition number"),
     ],
 )
 def test_script_that_does_not_exist_is_an_error(package: Path, line: str, text: str) -> None:
@@ -140,8 +142,9 @@ def test_dashes_before_the_first_command_end_the_options(run: Run) -> None:
 @pytest.mark.slow
 def test_teardown_runs_after_ctrl_c(start: Start, lifeline: Lifeline) -> None:
     """All teardown commands run, in order, when the others have ended; currant still dies of it."""
+    stops = f"trap 'echo stopped; exit' TERM; echo up; {TRAPS_SIGNALS}"
     cli = start(
-        *("-p", "none", f"{lifeline.hold('a')}; trap 'echo stopped; exit' TERM; echo up; read _"),
+        *("-p", "none", f"{lifeline.hold('a')}; {stops}"),
         *("--teardown", "echo one; exit 4", "--teardown", "echo two"),
     )
     cli.read_until(b"up")

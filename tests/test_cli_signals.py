@@ -30,13 +30,13 @@ from tests.clis import (
     NO_TERMINAL,
     PAUSES,
     ROOT,
-    STUBBORN,
+    STUBBORN_WHEN_READY,
     Cli,
     environment,
     lines_of,
 )
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,10 +59,10 @@ SIGNALS = {
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_first_signal_stops_all_commands_gracefully(
-    start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
+    start: Start, lifeline: Lifeline, number: signal.Signals
 ) -> None:
     """On a signal, currant stops all commands, shows late output and dies of the signal."""
-    tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {gate.wait}"
+    tidy = f"trap 'echo bye; exit 3' TERM; trap 'echo wrong' INT HUP; echo ready; {TRAPS_SIGNALS}"
     cli = start("-n", "a,b", *[f"{lifeline.hold(name)}; {tidy}" for name in "ab"])
     cli.read_until(b"a | ready\n", b"b | ready\n")
     cli.signal(number)
@@ -102,10 +102,10 @@ def test_sigquit_leaves_no_core_file(start: Start, lifeline: Lifeline, tmp_path:
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH])
 def test_signal_without_a_meaning_for_currant_reaches_the_commands(
-    start: Start, gate: Gate, number: signal.Signals
+    start: Start, number: signal.Signals
 ) -> None:
     """SIGUSR1, SIGUSR2 and SIGWINCH go to all commands; currant and the commands go on."""
-    heeds = f"trap 'echo got it' {number.name[3:]}; echo ready; {gate.wait}; {gate.wait}"
+    heeds = f"trap 'echo got it' {number.name[3:]}; echo ready; {TRAPS_SIGNALS}"
     cli = start("-n", "a", heeds)
     cli.read_until(b"a | ready\n")
     cli.signal(number)
@@ -151,11 +151,9 @@ def _start_as_init(start: Start, *arguments: str) -> tuple[Cli, int]:
 
 @needs_proc
 @pytest.mark.parametrize("number", [*SIGNALS, signal.SIGUSR1])
-def test_pid_1_heeds_signals(
-    start: Start, lifeline: Lifeline, gate: Gate, number: signal.Signals
-) -> None:
+def test_pid_1_heeds_signals(start: Start, lifeline: Lifeline, number: signal.Signals) -> None:
     """As PID 1, currant handles each signal as elsewhere, and exits with 128 + n."""
-    heeds = f"trap 'echo bye; exit 3' TERM USR1; {lifeline.hold('a')}; echo ready; {gate.wait}"
+    heeds = f"trap 'echo bye; exit 3' TERM USR1; {lifeline.hold('a')}; echo ready; {TRAPS_SIGNALS}"
     cli, init = _start_as_init(start, "-q", "-n", "a", heeds)
     os.kill(init, number)
     assert cli.end() == (SIGNALS.get(number, 3), b"a | ready\na | bye\n", b"")
@@ -182,7 +180,7 @@ def test_command_has_its_grace_after_one_signal(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
     """After the stop request, a command may run until its grace ends, and its output is shown."""
-    slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
+    slow = f"trap 'echo asked; {gate.wait}; echo done; exit' TERM; echo ready; {TRAPS_SIGNALS}"
     cli = start("-n", "a", "--grace", "60", f"{lifeline.hold('a')}; {slow}")
     cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGINT)
@@ -194,10 +192,10 @@ def test_command_has_its_grace_after_one_signal(
 
 @pytest.mark.parametrize("second", SIGNALS)
 def test_second_signal_kills_all_commands_at_once(
-    start: Start, lifeline: Lifeline, gate: Gate, second: signal.Signals
+    start: Start, lifeline: Lifeline, second: signal.Signals
 ) -> None:
     """A second signal ends the grace at once; the first signal sets the status."""
-    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
+    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {TRAPS_SIGNALS}"
     cli = start("-n", "a", "--grace", "9999", stubborn)
     cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGTERM)
@@ -210,7 +208,7 @@ def test_second_signal_kills_all_commands_at_once(
 @pytest.mark.parametrize("grace", ["0", "0.2"])
 def test_command_is_killed_after_the_grace(start: Start, lifeline: Lifeline, grace: str) -> None:
     """A command that ignores SIGTERM is killed after --grace seconds, without a second signal."""
-    cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; echo ready; {STUBBORN}")
+    cli = start("-n", "a", "--grace", grace, f"{lifeline.hold('a')}; {STUBBORN_WHEN_READY}")
     cli.read_until(b"a | ready\n")
     cli.signal(signal.SIGTERM)
     assert cli.end() == (143, b"a | ready\n", b"")
@@ -237,7 +235,7 @@ def test_two_simultaneous_signals_count_as_one(
     start: Start, lifeline: Lifeline, gate: Gate
 ) -> None:
     """A second simultaneous signal, as from `timeout`, or npm and the terminal, keeps the grace."""
-    slow = f"trap 'echo asked' TERM; echo ready; {gate.wait}; echo done"
+    slow = f"trap 'echo asked; {gate.wait}; echo done; exit' TERM; echo ready; {TRAPS_SIGNALS}"
     cli = start("-n", "a", "--grace", "9999", f"{lifeline.hold('a')}; {slow}")
     cli.read_until(b"a | ready\n")
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
@@ -462,7 +460,7 @@ WAYS = {
         _interrupt_twice,
         130,
         ("--grace", "9999"),
-        other="trap 'echo asked' TERM; echo ready; while :; do GATE; done",
+        other=f"trap 'echo asked' TERM; echo ready; {TRAPS_SIGNALS}",
     ),
     "stdout is closed": Way(_close_stdout, 141),
     "stderr is closed": Way(_close_stderr, 141, then=f"echo more >&2; {EXEC_FOREVER}"),

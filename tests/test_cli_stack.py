@@ -332,6 +332,7 @@ def test_follower_ends_with_the_stack_and_by_ctrl_c(project: Project, start: Sta
         first, second = start("-f", **options), start("-f", "web", **options)  # type: ignore[arg-type]
         for cli in (first, second):
             cli.read_until(b"web.1    | hello from web\n")
+        first.read_until(b"worker.1 | start 1\n")
         second.signal(signal.SIGINT)
         assert second.wait() == 128 + signal.SIGINT
         project("restart", "worker")

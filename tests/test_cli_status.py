@@ -127,8 +127,9 @@ def test_wall_clock_does_not_decide_the_first_failure(
     """Setting the wall clock back between two failures does not change their order."""
     times = count(10**9, -3600)
     monkeypatch.setattr(time, "time", lambda: float(next(times)))
-    scripts = {"late": Script(exit=4, after=0.05), "early": Script(exit=5)}
-    runner = Runner({"early": "x", "late": "x"}, launcher=FakeLauncher(scripts))
+    scripts = {"late": Script(exit=4), "early": Script(exit=5)}
+    late = Command(["x"], after={"early": "ended"})
+    runner = Runner({"early": "x", "late": late}, launcher=FakeLauncher(scripts))
     assert run_commands(runner) == 5
 
 

@@ -17,7 +17,7 @@ from tests.clis import (
     type_on,
 )
 from tests.tmux import Tmux
-from tests.waiting import EXEC_FOREVER
+from tests.waiting import EXEC_FOREVER, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +29,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Each test starts its own Python process.
 
 
-def test_ctrl_c_stops_a_command_gracefully(
-    on_terminal: Start, lifeline: Lifeline, gate: Gate
-) -> None:
+def test_ctrl_c_stops_a_command_gracefully(on_terminal: Start, lifeline: Lifeline) -> None:
     """Ctrl-C reaches only currant, which sends SIGTERM to its commands; the status is 130."""
-    tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {gate.wait}"
+    tidy = f"trap 'echo wrong' INT; trap 'echo bye; exit 3' TERM; echo ready; {TRAPS_SIGNALS}"
     cli = on_terminal("-n", "a", f"{lifeline.hold('a')}; {tidy}")
     cli.read_until(b"ready\r\n")
     type_on(cli, b"\x03")
@@ -43,11 +41,9 @@ def test_ctrl_c_stops_a_command_gracefully(
     assert plain(ended.out).replace(b"^C\n", b"") == b"a | ready\na | bye\n"
 
 
-def test_second_ctrl_c_kills_a_command_at_once(
-    on_terminal: Start, lifeline: Lifeline, gate: Gate
-) -> None:
+def test_second_ctrl_c_kills_a_command_at_once(on_terminal: Start, lifeline: Lifeline) -> None:
     """A second Ctrl-C kills a command that ignores SIGTERM, even if the grace is long."""
-    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {gate.wait}"
+    stubborn = f"{lifeline.hold('a')}; trap 'echo asked' TERM; echo ready; {TRAPS_SIGNALS}"
     cli = on_terminal("-n", "a", "--grace", "9999", stubborn)
     cli.read_until(b"ready\r\n")
     type_on(cli, b"\x03")
@@ -60,7 +56,7 @@ def test_second_ctrl_c_kills_a_command_at_once(
 
 
 def test_ctrl_c_ends_the_loop_of_a_shell(
-    on_terminal: Start, lifeline: Lifeline, gate: Gate, tmp_path: Path
+    on_terminal: Start, lifeline: Lifeline, tmp_path: Path
 ) -> None:
     """In a loop of a bash script, Ctrl-C ends currant and the loop, not only this turn."""
     bash = shutil.which("bash")
@@ -249,11 +245,11 @@ def test_commands_get_no_columns_without_a_terminal(start: Start) -> None:
 
 
 @pytest.fixture
-def tmux(lifeline: Lifeline, gate: Gate) -> Iterator[Tmux]:
+def tmux(lifeline: Lifeline) -> Iterator[Tmux]:
     """Start a tmux shell with currant in ``$currant`` and commands in ``$web`` and so on."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed: apt-get install tmux, or brew install tmux")
-    saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {gate.wait}"
+    saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {TRAPS_SIGNALS}"
     tmux = Tmux(
         {
             "CI": "1",

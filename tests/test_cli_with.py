@@ -14,7 +14,7 @@ import pytest
 from tests.clis import type_on
 from tests.https import HTTPS_SERVER, make_certificates
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, FOREVER
+from tests.waiting import EXEC_FOREVER, FOREVER, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,10 +116,10 @@ def test_test_that_writes_to_a_pipe_gets_the_terminal_when_it_reads(on_terminal:
 
 def test_test_gets_a_signal_that_currant_gets(start: Start, lifeline: Lifeline) -> None:
     """SIGTERM to currant goes to the test, which may clean up; then all stop, and currant dies."""
-    test = f"{lifeline.hold('test')}; trap 'echo bye; exit 3' TERM; echo ready; read _; "
+    test = f"{lifeline.hold('test')}; trap 'echo bye; exit 3' TERM; echo ready; "
     cli = start(
         f"{lifeline.hold('server')}; {EXEC_FOREVER}",
-        *("--grace", "9999", "--", "/bin/sh", "-c", f"{test} while :; do sleep 9999 & wait; done"),
+        *("--grace", "9999", "--", "/bin/sh", "-c", test + TRAPS_SIGNALS),
         subcommand="with",
     )
     cli.read_until(b"ready\n")

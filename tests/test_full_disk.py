@@ -297,7 +297,7 @@ async def test_group_without_room_is_shown_in_parts(
         return os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", buffering=0)
 
     monkeypatch.setattr(spool, "TemporaryFile", refuse)
-    monkeypatch.setattr(spool, "MAX_IN_MEMORY", 5)
+    monkeypatch.setattr(spool, "MAX_IN_MEMORY", 2 * spool.BYTES_PER_BATCH + 5)
     messages: list[BatchMessage] = [
         *(out("a", f"{number}\n".encode()) for number in range(5)),
         out("b", b"1\n"),
@@ -326,6 +326,20 @@ def test_full_temporary_folder_loses_no_group(tmp_path: Path) -> None:
     assert lines == [f"a | {number}" for number in range(1, 500_001)]
     assert done.stderr.count("\n") == 1
     assert "TMPDIR" in done.stderr
+
+
+@NO_SMALL_DISK
+def test_full_temporary_folder_ends_a_map(tmp_path: Path) -> None:
+    """A group in several parts would be out of order; the error tells this file from the output."""
+    disk = tmp_path / "disk"
+    job = "head -c 3000000 /dev/zero; : {}"
+    command = shlex.join([*CURRANT, "map", "-k", job, ":::", "1"])
+    done = run_on_small_disk(disk, f"TMPDIR={disk} {command}")
+    assert done.returncode == 255
+    assert done.stderr == (
+        "currant: cannot write the output of a job to a temporary file: No space left on device; "
+        "TMPDIR names a folder with room\n"
+    )
 
 
 # ---- other files ----

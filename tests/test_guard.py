@@ -32,7 +32,7 @@ from currant._values.shutdown_limits import ShutdownLimits
 from tests.headless import headless
 from tests.programs import Programs
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,11 +142,9 @@ def kill_when_up(host: subprocess.Popen[bytes]) -> None:
     host.kill()
 
 
-def test_command_gets_its_stop_signal_and_may_clean_up(
-    host: Host, lifeline: Lifeline, gate: Gate
-) -> None:
+def test_command_gets_its_stop_signal_and_may_clean_up(host: Host, lifeline: Lifeline) -> None:
     """The guard stops a command as the Runner would."""
-    script = f"trap '{lifeline.say('bye')}; exit' USR1; {lifeline.say('ready')}; {gate.wait}"
+    script = f"trap '{lifeline.say('bye')}; exit' USR1; {lifeline.say('ready')}; {TRAPS_SIGNALS}"
     killed = host.start({"a": f"{lifeline.hold('a')}; {script}"}, signal=SIGUSR1)
     lifeline.wait_for("ready")
     kill_when_up(killed)

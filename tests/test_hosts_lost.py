@@ -30,11 +30,12 @@ from currant import (
     Started,
 )
 from currant._remote.connection import Connection, Heartbeat
+from currant._remote.launcher import RemoteLauncher
 from currant._remote.shipment import agent_argv
 from currant._remote.transport import ArgvTransport
 from currant.hosts import Host
 from tests.agents import parent_of
-from tests.hosts import RELAY, agent_of, kill_agent, piped, piped_hosts, relayed
+from tests.hosts import RELAY, agent_of, kill_agent, member_of, piped, piped_hosts, relayed
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
 
@@ -82,8 +83,11 @@ async def wait_until_up(hosts: Hosts, *names: str) -> None:
 
 
 def freeze(hosts: Hosts, name: str) -> None:
-    """Freeze the relay to a host, like a network that loses all packets."""
+    """Freeze the relay to a host, like a network that loses all packets; it is lost in a second."""
     os.kill(relay_of(hosts, name), SIGSTOP)
+    launcher = member_of(hosts, name).launcher
+    assert isinstance(launcher, RemoteLauncher)
+    launcher.connection._heartbeat = Heartbeat(0.4, 1.0)  # Before, a busy machine would be lost.
 
 
 def relay_of(hosts: Hosts, name: str) -> int:
@@ -141,7 +145,7 @@ async def test_silent_network_ends_commands_there_before_they_start_elsewhere(
     """The agent ends the commands after `silence`, although the driver cannot hear that."""
     told = Told()
     hosts = piped_hosts(
-        "a,b", connect=relayed, silence=2.0, heartbeat=Heartbeat(0.4, 1.0, 2.0), reconnect=False
+        "a,b", connect=relayed, silence=2.0, heartbeat=Heartbeat(0.4, LIMIT, 2.0), reconnect=False
     )
     with anyio.fail_after(LIMIT):
         async with Runner(

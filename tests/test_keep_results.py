@@ -7,7 +7,7 @@ import gc
 import pytest
 from anyio.lowlevel import checkpoint
 
-from currant import Command, CommandError, Runner, UnknownNameError
+from currant import Command, CommandError, JobEndedError, Runner, UnknownNameError
 from currant.testing import FakeLauncher, Script
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +75,23 @@ async def test_memory_does_not_grow_with_the_number_of_commands() -> None:
                 at[count] = len(gc.get_objects())
         runner.kill()
     assert at[2500] - at[500] < 1500  # of 2000 commands
+
+
+async def test_a_forgotten_command_does_not_run_again() -> None:
+    """Its name may be that of another command, which goes on as it is."""
+    async with Runner(keep_results=1, keep_open=True, launcher=FakeLauncher()) as runner:
+        first = runner.start_soon(Command(["x"], name="a"))
+        await first.wait()
+        await runner.start_soon(Command(["x"], name="b")).wait()
+        await _until_forgotten(runner, "a")
+        with pytest.raises(JobEndedError, match="'a'"):
+            await first.restart()
+        second = runner.start_soon(Command(["x"], name="a"))
+        await second.wait()
+        with pytest.raises(JobEndedError, match="'a'"):
+            await first.restart()
+        assert (first.attempts, second.attempts) == (1, 1)
+        runner.kill()
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, "all", True])

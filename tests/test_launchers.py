@@ -7,13 +7,13 @@ import signal
 import sys
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.register_assert_rewrite("tests.launcher_contract")
 
-from currant import PIPE, Command, LocalLauncher, Usage  # noqa: E402
+from currant import PIPE, Command, CommandError, LocalLauncher, Usage  # noqa: E402
 from currant._process import containment  # noqa: E402
 from currant._process.launcher import Limited  # noqa: E402
 from currant._process.spawn import start_with_pidfd, start_without_pidfd  # noqa: E402
@@ -181,6 +181,37 @@ async def test_fake_process_accepts_signals_without_a_name() -> None:
         number = signal.SIGRTMIN + 3
         assert await process.send_signal(number)
         assert str(await process.wait()) == f"signal {number}"
+
+
+@pytest.mark.anyio
+async def test_fake_launcher_keeps_the_processes_that_run() -> None:
+    """Others that have exited are dropped, but for the last ones."""
+    web = Script(exit=None, ignores={signal.SIGTERM})
+    async with FakeLauncher({"web": web}, keep=2) as launcher:
+        process = await launcher.launch(Command(["x"], name="web"))
+        for number in range(20):
+            await (await launcher.launch(Command(["x"], name=f"job{number}"))).wait()
+            assert launcher[f"job{number}"] is launcher.launched[-1]
+            assert len(launcher.launched) <= 6
+        assert launcher["web"] is process
+        with pytest.raises(KeyError):
+            launcher["job0"]
+    assert not process.running
+
+
+@pytest.mark.anyio
+async def test_fake_leftovers_end_with_the_launcher() -> None:
+    """Nothing waits for them, also if their process was dropped."""
+    async with FakeLauncher(default=Script(leftovers=inf), keep=1) as launcher:
+        for _ in range(5):
+            await (await launcher.launch(Command(["x"]))).wait()
+
+
+@pytest.mark.parametrize("number", [0, -1, True, "all"])
+def test_fake_launcher_refuses_a_wrong_number(number: Any) -> None:
+    """The error names the argument."""
+    with pytest.raises(CommandError, match="keep must be an integer"):
+        FakeLauncher(keep=number)
 
 
 class TestFakeLauncher(LauncherContract):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-from signal import SIGTERM, SIGURG, SIGUSR1
+from signal import SIGKILL, SIGTERM, SIGURG, SIGUSR1
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from anyio import fail_after
-from anyio.lowlevel import checkpoint
 
 from currant import (
     Aborted,
@@ -93,21 +92,6 @@ async def test_an_exit_that_races_with_the_time_limit_matches_its_messages() -> 
         assert result.exit.timed_out == aborted
 
 
-async def test_a_time_limit_during_a_stop_has_no_effect() -> None:
-    """The command was stopped first, so it has not failed."""
-    launcher = FakeLauncher({"deaf": Script(exit=None, ignores={SIGTERM})})
-    with fail_after(LIMIT):
-        async with Runner([Command(["deaf"], timeout=0.2)], grace=0.5, launcher=launcher) as runner:
-            await runner["deaf"].until_started()
-            for _ in range(10):  # The time limit begins to run.
-                await checkpoint()
-            runner.kill()
-    result = runner.results["deaf"]
-    assert result.status == "stopped"
-    assert result.exit is not None
-    assert not result.exit.timed_out
-
-
 class TestOnTheClock:
     """Tests on trio's mock clock, which jumps to the next deadline."""
 
@@ -148,33 +132,42 @@ class TestOnTheClock:
         assert (result.status, result.attempts) == ("failed", 1)
         assert isinstance(result.error, TimeLimitError)
 
+    async def test_a_time_limit_during_a_stop_has_no_effect(self) -> None:
+        """The command was stopped first, so it has not failed."""
+        launcher = FakeLauncher({"deaf": Script(exit=None, ignores={SIGTERM})})
+        command = Command(["deaf"], timeout=2)
+        async with Runner([command], grace=5, launcher=launcher) as runner:
+            await runner["deaf"].until_started()
+            await anyio.sleep(1)  # The time limit runs.
+            runner.kill()
+        result = runner.results["deaf"]
+        assert result.status == "stopped"
+        assert result.exit == Exit(None, SIGKILL, stopped=True, forced=True)
 
-async def test_the_time_limit_of_a_runner_applies_to_all_commands() -> None:
-    """Running commands fail, waiting commands are stopped, and the barrier has the reason."""
-    commands = {
-        "done": "true",
-        "a": Command(["a"]),
-        "b": Command(["b"], after="a", grace=0.05),
-        "never": Command(["never"], after={"a": "succeeded"}),
-    }
-    # The processes are fake because a real one could take longer to start than the limit.  If both
-    # were asked to stop at the same time, b would end last.
-    scripts = {"a": Script(exit=None), "b": Script(exit=None, ignores={SIGTERM})}
-    launcher = FakeLauncher(scripts)
-    with fail_after(LIMIT):
-        async with Runner(commands, timeout=0.5, restart="on-failure", launcher=launcher) as runner:
+    async def test_the_time_limit_of_a_runner_applies_to_all_commands(self) -> None:
+        """Running commands fail, waiting commands are stopped, and the barrier has the reason."""
+        commands = {
+            "done": "true",
+            "a": Command(["a"]),
+            "b": Command(["b"], after="a", grace=1),
+            "never": Command(["never"], after={"a": "succeeded"}),
+        }
+        # If both were asked to stop at the same time, b would end last.
+        scripts = {"a": Script(exit=None), "b": Script(exit=None, ignores={SIGTERM})}
+        launcher = FakeLauncher(scripts)
+        async with Runner(commands, timeout=5, restart="on-failure", launcher=launcher) as runner:
             messages = await messages_of(runner)
-    results = runner.results
-    assert runner.barrier.reason == "the time limit of 0.5 s is over"
-    statuses = {name: result.status for name, result in results.items()}
-    assert statuses == {"done": "succeeded", "a": "failed", "b": "failed", "never": "stopped"}
-    assert str(results["a"].error) == "'a' exceeded the Runner's time limit of 0.5 s"
-    assert results["a"].exit is not None
-    assert results["a"].exit.timed_out
-    assert [message.command for message in messages if isinstance(message, Exited)][1:] == [
-        "b",
-        "a",
-    ]
+        results = runner.results
+        assert runner.barrier.reason == "the time limit of 5 s is over"
+        statuses = {name: result.status for name, result in results.items()}
+        assert statuses == {"done": "succeeded", "a": "failed", "b": "failed", "never": "stopped"}
+        assert str(results["a"].error) == "'a' exceeded the Runner's time limit of 5 s"
+        assert results["a"].exit is not None
+        assert results["a"].exit.timed_out
+        assert [message.command for message in messages if isinstance(message, Exited)][1:] == [
+            "b",
+            "a",
+        ]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "5", float("inf")])

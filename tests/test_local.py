@@ -556,8 +556,11 @@ async def test_grace_counts_for_the_whole_group() -> None:
     line = f"sh -c 'trap \"\" TERM; echo $$; {EXEC_FOREVER}' & wait"
     async with launched(Command.shell(line)) as process:
         grandchild = await first_number(process)
-        began, grace = anyio.current_time(), 0.05
-        end = await process.stop(SIGTERM, grace)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.stop, SIGTERM, HOURS)
+            await process.wait()
+            began, grace = anyio.current_time(), 0.05
+            end = await process.stop(SIGTERM, grace)
         assert end == Exit(None, SIGTERM, stopped=True, forced=True)
         assert round(anyio.current_time() - began, 2) >= grace
         assert not is_alive(grandchild)
@@ -719,7 +722,10 @@ async def test_silent_stdin_is_open_until_the_group_is_gone() -> None:
     async with launched(Command.shell(script, stdin=SILENT, stderr="stdout")) as process:
         assert process.stdin is None
         assert await read_until(process.stdout, b"ready\n") == b"ready\n"
-        assert (await process.stop(SIGTERM, 0.1)).code == 0  # The reader is left, and killed.
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.stop, SIGTERM, HOURS)
+            assert (await process.wait()).code == 0
+            await process.stop(SIGTERM, 0)  # The reader is left, and killed.
         assert b"end" not in await read_all(process.stdout)
 
 

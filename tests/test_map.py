@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio import fail_after, to_thread
+from anyio import fail_after, to_thread, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import currant
@@ -29,6 +29,7 @@ from currant import (
     UnknownOptionError,
     WrongLoopError,
 )
+from currant._batch import work
 from currant.testing import FakeLauncher, Script
 from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
@@ -100,6 +101,22 @@ async def test_results_in_order_wait_for_the_earlier_ones() -> None:
             )
         ]
     assert found == [(number, True) for number in range(5)]
+
+
+async def test_much_output_that_waits_for_an_earlier_result_holds_up_the_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With `keep_order` the results that wait have a budget of bytes, and not only of a number."""
+    monkeypatch.setattr(work, "MAX_HELD", 1000)
+    launcher = FakeLauncher({"x#1": Script(exit=None), "x#2": Script(stdout=b"x" * 2000)})
+    async with currant.map(
+        "x", range(6), max_processes=2, keep_order=True, launcher=launcher
+    ) as results:
+        await wait_all_tasks_blocked()
+        assert len(launcher.launched) == 2
+        launcher["x#1"].exit(0)
+        found = [(item, len(result.stdout or b"")) async for item, result in results]
+    assert found == [(0, 0), (1, 2000), (2, 0), (3, 0), (4, 0), (5, 0)]
 
 
 async def test_an_async_iterable_is_taken_from_as_places_become_free() -> None:
@@ -562,6 +579,7 @@ async def test_what_escapes_a_command_is_ended_while_others_go_on(
         ({"grace": None}, "grace"),
         ({"sinks": [1]}, "sink"),
         ({"keep_order": "yes"}, "keep_order"),
+        ({"launcher": 5}, "launcher must be a Launcher or None, not 5"),
     ],
 )
 async def test_a_wrong_argument_is_an_error_of_the_call(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,13 +12,10 @@ import pytest
 from currant._values.errors import CommandError
 from currant.cli._map.arguments import Group, split_arguments
 from currant.cli._map.from_parallel import check_no_perl, remark_on_words
-from tests.clis import CURRANT, ROOT
-from tests.waiting import LIMIT
+from tests.maps import run_map
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.clis import Run
 
 
 def test_files_of_options_come_before_those_of_words() -> None:
@@ -75,11 +71,11 @@ def test_no_remark_on_other_words(words: list[str]) -> None:
     ],
 )
 def test_options_of_parallel_are_taken(
-    run: Run, tmp_path: Path, arguments: list[str], output: bytes
+    preloaded: None, tmp_path: Path, arguments: list[str], output: bytes
 ) -> None:
     """The names of these options are those of parallel."""
     (tmp_path / "values").write_text("v\nw\n")
-    ended = run(*arguments, subcommand="map", cwd=tmp_path)
+    ended = run_map(*arguments, cwd=tmp_path)
     assert (ended.status, ended.out) == (0, output)
 
 
@@ -91,24 +87,25 @@ def test_options_of_parallel_are_taken(
         (["--kill-others", "echo"], "No such option"),
     ],
 )
-def test_other_options_of_parallel_get_advice(run: Run, arguments: list[str], advice: str) -> None:
+def test_other_options_of_parallel_get_advice(
+    preloaded: None, arguments: list[str], advice: str
+) -> None:
     """Advice on options of programs with other tasks would be wrong here."""
-    ended = run(*arguments, ":::", "a", subcommand="map")
+    ended = run_map(*arguments, ":::", "a")
     assert (ended.status, ended.out) == (2, b"")
     assert ended.err.decode().startswith(f"currant: {advice}")
     assert "Use --kill-others-on" not in ended.err.decode()
 
 
-def test_remark_is_on_stderr_and_the_commands_run(run: Run) -> None:
+def test_remark_is_on_stderr_and_the_commands_run(preloaded: None) -> None:
     """The output is that of the commands alone."""
-    ended = run("echo", "{}", ">", "x", ":::", "a", subcommand="map")
+    ended = run_map("echo", "{}", ">", "x", ":::", "a")
     assert (ended.status, ended.out) == (0, b"a > x\n")
     assert ended.err.startswith(b"currant: '>' is an argument here")
-    assert run("--shell", "echo {} > /dev/null", ":::", "a", subcommand="map").err == b""
+    assert run_map("--shell", "echo {} > /dev/null", ":::", "a").err == b""
 
 
-def test_one_record_for_each_command() -> None:
+def test_one_record_for_each_command(preloaded: None) -> None:
     """With `--stdin`, ``-n 1`` is a number of records, and not the lack of one."""
-    words = [*CURRANT, "map", "--stdin", "-k", "-n", "1", "--recend", ", ", "cat; echo {#}"]
-    shown = subprocess.check_output(words, input=b"a, b, c", cwd=ROOT, timeout=LIMIT)
-    assert shown == b"a, 1\nb, 2\nc3\n"
+    words = ["--stdin", "-k", "-n", "1", "--recend", ", ", "cat; echo {#}"]
+    assert run_map(*words, stdin=b"a, b, c") == (0, b"a, 1\nb, 2\nc3\n", b"")

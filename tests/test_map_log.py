@@ -68,11 +68,11 @@ def parallel(*arguments: str) -> str:
 
 def test_line_has_the_columns_of_parallel(path: str) -> None:
     """The columns are those of parallel, separated by tabs, with three decimals for seconds."""
-    write(path, ended(12, "echo a\tb", 3, host="far"), ended(3, "kill", SIGTERM))
+    write(path, ended(12, "echo a\tb", 3, host="far", sent=7), ended(3, "kill", SIGTERM))
     assert Path(path).read_bytes() == (
         b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
         b"12\tfar\t1000000000.000\t     1.500\t7\t11\t3\t0\techo a\tb\n"
-        b"3\t:\t1000000000.000\t     1.500\t7\t11\t0\t15\tkill\n"
+        b"3\t:\t1000000000.000\t     1.500\t0\t11\t0\t15\tkill\n"
     )
 
 
@@ -209,6 +209,15 @@ def test_log_of_another_command_is_refused(path: str, failed_again: bool) -> Non
     assert "expected 'echo x', found 'echo a\\n'" in text
 
 
+def test_job_that_had_stdin_cannot_be_retried(path: str) -> None:
+    """The log does not have the bytes, so a retry would run the job with other ones."""
+    write(path, ended(1, "a", 1), ended(2, "b", 0, sent=4), ended(3, "c", 1, sent=5000))
+    with reopened(path) as logged:
+        assert logged.has_success(2, "b")
+        with pytest.raises(JobLogError, match="job 3 had 5,000 bytes on stdin"):
+            list(logged.failed())
+
+
 def test_missing_log_is_begun_or_refused(path: str) -> None:
     """A run may resume without a log, but a retry needs one."""
     with pytest.raises(JobLogError, match="No such file"):
@@ -230,11 +239,15 @@ def test_run_resumes_with_the_log_of_parallel(path: str) -> None:
 
 @PARALLEL
 def test_parallel_resumes_with_our_log(path: str) -> None:
-    """Parallel skips the jobs in our log, and retries those that failed."""
+    """Parallel skips the jobs in our log, and retries those that failed.
+
+    With ``-k``, this version of parallel loses a job that ends before an earlier one, if the log
+    has a job between the two.  So one job runs at a time.
+    """
     write(path, ended(1, "echo a"), ended(3, "echo failed\necho twice", 1))
-    resumed = parallel("-k", "--joblog", path, "--resume", "echo", ":::", "a", "b", "c", "d")
+    resumed = parallel("-j1", "--joblog", path, "--resume", "echo", ":::", "a", "b", "c", "d")
     assert resumed == "b\nd\n"
-    assert parallel("-k", "--joblog", path, "--retry-failed") == "failed\ntwice\n"
+    assert parallel("-j1", "--joblog", path, "--retry-failed") == "failed\ntwice\n"
 
 
 # ---- crashes, and files that are something else ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clis import ROOT, environment
+from tests.maps import program
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
@@ -39,10 +41,10 @@ def fixed(output: str) -> str:
 
 
 @pytest.mark.slow
-def test_page_shows_what_the_commands_print(tmp_path: Path) -> None:
+def test_page_shows_what_the_commands_print(tmp_path: Path, preloaded: None) -> None:
     """A shell runs each block in one folder; it prints the text: stdout, then stderr."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "currant").write_text(f'#!/bin/sh\nexec {sys.executable} -m currant "$@"\n')
+    (tmp_path / "bin" / "currant").write_text(f'#!/bin/sh\nexec {shlex.join(program())} "$@"\n')
     (tmp_path / "bin" / "currant").chmod(0o755)
     (tmp_path / "work").mkdir()
     env = environment({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})

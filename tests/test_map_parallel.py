@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.clis import ROOT
+from tests.maps import program
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
@@ -92,11 +93,11 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Path:
+def programs(tmp_path: Path, preloaded: None) -> Path:
     """A folder with `currant`, and with `parallel` that does not ask to be cited."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    lines = {"currant": f"{sys.executable} -m currant", "parallel": f"{PARALLEL} --will-cite"}
+    lines = {"currant": shlex.join(program()), "parallel": f"{PARALLEL} --will-cite"}
     for name, line in lines.items():
         (folder / name).write_text(f'#!/bin/sh\nexec {line} "$@"\n')
         (folder / name).chmod(0o755)

@@ -19,7 +19,7 @@ from currant._values.errors import CommandNotFoundError
 from currant._values.exit import Exit
 from currant._values.usage import Usage
 from currant.cli._map.ended import Ended, OutputError
-from currant.cli._map.results_folder import ResultsFolder
+from currant.cli._map.results_folder import FILES, ResultsFolder
 from tests.ended_jobs import ended
 
 VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)
@@ -124,6 +124,25 @@ def test_each_job_has_a_folder_of_its_own(rows: list[tuple[str, ...]]) -> None:
             if file.is_file():
                 row = rows[int(file.read_text()) - 1]
                 assert len(file.relative_to(path).parts) == 2 * max(1, len(row)) + 1
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr", "seq", "exit", "usage"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_column_may_be_called_as_a_file(tmp_path: Path, name: str, order: int) -> None:
+    """The folder of a job may be inside that of a job with fewer columns, and hides no file."""
+    columns = [(), ("a",), (name,), ("a", name), (name, "z"), (name, "z", f"{name}z")][::order]
+    jobs = [
+        ended(number, names=names, values=("1",) * len(names))
+        for number, names in enumerate(columns, 1)
+    ]
+    run_jobs(tmp_path, *jobs)
+    for names, job in zip(columns, jobs, strict=True):
+        parts = [part for each in sorted(names) for part in (each, "1")]
+        if name in parts[2:]:
+            parts[parts.index(name)] = f"\\{name}"
+        place = tmp_path.joinpath(*(parts or ["1", "\\0noarg"]))
+        assert {file.name for file in place.iterdir() if file.is_file()} == FILES
+        assert (place / "stdout").read_text() == f"out {job.number}\n"
 
 
 def test_jobs_with_the_same_values_keep_their_outputs(tmp_path: Path) -> None:

@@ -182,6 +182,8 @@ async def test_wrong_arguments_change_nothing(tmp_path: Path, tools: StackTools)
         for act in (tools.start, tools.stop, tools.restart):
             with pytest.raises(StackError, match="names: name at least one command"):
                 await act([])
+        with pytest.raises(StackError, match="is no regular expression: the repetition number"):
+            await tools.wait_for_line("a{9999999999}")
         with pytest.raises(StackError, match=r"'\(' is no regular expression: missing \)"):
             await tools.logs(search="(")
         with pytest.raises(StackError, match="since: 'soon' is no time"):
@@ -330,6 +332,7 @@ async def test_wait_for_line_tells_that_the_stack_has_ended(
         ("1.5m", -90),
         ("2h", -7200),
         ("1d", -86_400),
+        ("99999999999d", -1e6),  # the epoch is the earliest time
         ("1970-01-12T13:46:40+00:00", 0),
         ("1970-01-12T13:46:41.500+00:00", 1.5),
     ],

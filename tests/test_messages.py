@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 ERROR = LaunchError("web", "no memory")
 
 VALUES: list[tuple[BatchMessage | Line | Exit | Result, str]] = [
-    (Started("web", 17, 1, 2.5), "command pid attempt time host"),
+    (Started("web", 17, 1, 2.5), "command pid attempt time host launching"),
     (Line("web", "stderr", b"hi", b"\n", 2.5), "command stream data ending time"),
     (Batch("web", "stdout", b"a\nb\n", 2.5), "command stream data time"),
-    (Exited("web", Exit(3, None), 1, 2.5), "command exit attempt time usage"),
+    (Exited("web", Exit(3, None), 1, 2.5), "command exit attempt time usage stopping"),
     (Ready("web", 0.5, 2.5), "command after time"),
     (Aborted("web", TimeLimitError("web", 5), 1, 2.5), "command error attempt time"),
     (Restarting("web", 2, 0.1, 2.5), "command attempt delay time reason"),

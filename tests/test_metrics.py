@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from socket import socket
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from anyio import fail_after, to_thread
@@ -20,8 +21,14 @@ from tests.waiting import EXEC_FOREVER, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.clis import Run
 
 pytestmark = pytest.mark.anyio
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+"""The format that Prometheus asks for first."""
 
 
 def values(sink: MetricsSink) -> Mapping[str, float]:
@@ -68,7 +75,8 @@ async def test_a_running_command_is_served_with_its_memory() -> None:
     server = Command.shell(f"echo up; {EXEC_FOREVER}", name="web", ready=ready.line("up"))
 
     def fetch() -> str:
-        with urlopen(url) as answer:
+        with urlopen(Request(url, headers={"Accept": OPEN_METRICS})) as answer:
+            assert answer.headers["Content-Type"].startswith(OPEN_METRICS)
             return str(answer.read().decode())
 
     async with Runner(sinks=[sink], on_exit="stop") as runner:
@@ -80,6 +88,7 @@ async def test_a_running_command_is_served_with_its_memory() -> None:
     assert 'currant_running{command="web"} 1.0' in text
     assert 'currant_memory_bytes{command="web"}' in text
     assert 'currant_cpu_seconds_total{command="web"}' in text
+    assert text.endswith("# EOF\n")
     with pytest.raises(URLError):
         await to_thread.run_sync(fetch)
 
@@ -107,3 +116,28 @@ async def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(MissingExtraError, match=r"currant\[metrics\]"):
         MetricsSink()
+
+
+FETCH = """
+import sys, urllib.request
+text = ""
+while 'currant_starts_total{command="fetch"} 1.0' not in text:  # The sink may be behind.
+    text = urllib.request.urlopen(sys.argv[1]).read().decode()
+print("found")
+"""
+
+
+def test_command_line_serves_metrics(run: Run, tmp_path: Path) -> None:
+    """`currant start --metrics PORT` serves them while it runs; a port must be free."""
+    (tmp_path / "fetch.py").write_text(FETCH)
+    with socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        taken.listen()
+        command = f"{sys.executable} fetch.py http://127.0.0.1:{port}/metrics"
+        (tmp_path / "currant.toml").write_text(f"[commands]\nfetch = {command!r}\n")
+        refused = run("--metrics", str(port), subcommand="start", cwd=tmp_path)
+    assert refused.status == 2
+    assert refused.err.decode() == f"currant: --metrics {port}: Address already in use\n"
+    served = run("-q", "--metrics", str(port), subcommand="start", cwd=tmp_path)
+    assert (served.status, served.out) == (0, b"fetch | found\n")

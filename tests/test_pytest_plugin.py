@@ -13,6 +13,7 @@ pytest_plugins = ["pytester"]
 FIXTURES = """
 import socket
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,14 @@ def test_stopped_process_runs_again_after_an_exception(processes):
     assert job.is_ready
 
 
+def test_clock_of_the_processes_goes_on_if_a_test_freezes_its_own(processes, monkeypatch):
+    deaf = processes.start(server(script="trap '' TERM", grace=0.01))
+    with monkeypatch.context() as frozen:
+        frozen.setattr(time, "monotonic", lambda: 0.0)
+        deaf.kill()
+        assert deaf.wait().exit.forced
+
+
 def test_unknown_name(processes):
     with pytest.raises(KeyError, match="there is no command 'nobody'"):
         processes["nobody"]
@@ -213,7 +222,7 @@ def test_fixtures_do_what_they_promise(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_fixtures=FIXTURES, test_later=LATER)
     outcome = outcome_of(pytester, "-q", "--tb=short")
     assert outcome.code == 0, outcome.text
-    assert len(outcome.tests) == 24
+    assert len(outcome.tests) == 25
 
 
 def test_plugin_costs_a_suite_without_processes_nothing(pytester: pytest.Pytester) -> None:

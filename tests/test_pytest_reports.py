@@ -124,6 +124,33 @@ def test_failure_shows_the_processes_that_the_test_has_used(pytester: pytest.Pyt
     }
 
 
+RERUN = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for _ in range(2):
+        runtestprotocol(item, nextitem=nextitem)
+    return True
+"""
+
+
+def test_report_of_a_rerun_says_nothing_of_the_run_before(pytester: pytest.Pytester) -> None:
+    """Plugins that run a failed test again run the same item twice."""
+    pytester.makeconftest(RERUN)
+    pytester.makepyfile("""
+        CODES = [4, 3]
+
+        def test_it(processes):
+            processes.start(f"sh -c 'exit {CODES.pop()}'").wait()
+            assert not "failed"
+    """)
+    outcome = outcome_of(pytester)
+    assert outcome.properties["test_it"] == [
+        ("currant", "process 'sh' died while this test ran: exit code 4"),
+        ("process sh", "failed: exit code 4"),
+    ]
+
+
 DEATHS = """
 import pytest
 from currant import Command, NotReadyError, ready

@@ -17,6 +17,7 @@ from currant.blocking import Job
 from currant.pytest_plugin._shared_job import SharedJob
 from currant.pytest_plugin._shared_stack import folder_locked
 from tests.ports import free_port
+from tests.suites import PYTHON
 from tests.system import needs_proc
 from tests.test_forks import exit_code, fork
 from tests.waiting import LIMIT, is_alive
@@ -114,7 +115,7 @@ def suite(
 
     def run(tests: str, *options: str, conftest: str) -> pytest.RunResult:
         write(pytester, conftest, tests)
-        return pytester.runpytest_subprocess(*OPTIONS, *options, timeout=100)
+        return pytester.run(PYTHON, "-m", "pytest", *OPTIONS, *options, timeout=100)
 
     yield run
     shutil.rmtree(pytester.path, ignore_errors=True)
@@ -297,7 +298,7 @@ def test_it(redis):
     write(pytester, holding(lifeline, SHARED_REDIS), tests)
     arguments = (*OPTIONS, "-p", "xdist", "-n", "2", "--dist", "each", "--max-worker-restart=0")
     with subprocess.Popen(
-        (sys.executable, "-m", "pytest", *arguments),
+        (PYTHON, "-m", "pytest", *arguments),
         cwd=pytester.path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -443,11 +443,11 @@ async def test_http_probe_waits_for_the_status(port: int) -> None:
 async def test_refused_connection_shows_the_address(protocol: str, port: int) -> None:
     """The reason contains the address of the probe, not only the error of the event loop."""
     probe = (
-        ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=0.3)
+        ready.tcp("127.0.0.1", port, interval=OFTEN, timeout=LIMIT)
         if protocol == "tcp"
-        else ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=0.3)
+        else ready.http(f"http://127.0.0.1:{port}", interval=OFTEN, timeout=LIMIT)
     )
-    error = await start(shell("exec sleep 9999", probe))
+    error = await unresponsive(Command(["sleep", "9999"], alive=probe))
     refused = os.strerror(errno.ECONNREFUSED)
     assert f"cannot connect to 127.0.0.1, port {port}: {refused}" in error.reason
 
@@ -662,6 +662,8 @@ async def test_all_of_and_any_of(probe: Probe, *, met: bool) -> None:
     ("build", "text"),
     [
         (lambda: ready.line("("), "is not a regular expression"),
+        (lambda: ready.line("a{9999999999}"), "is not a regular expression"),
+        (lambda: ready.line("(" * 9999 + ")" * 9999), "is not a regular expression"),
         (lambda: ready.line(NUMBER), "is not a regular expression"),
         (lambda: ready.line("a", TEXT), "line: stream"),
         (lambda: ready.line("a", raw=NUMBER), "line: raw"),

@@ -371,6 +371,7 @@ def test_repr_shows_no_header_and_no_body() -> None:
         (lambda: ready.http("http://a", headers={"Content-length": "1"}), "set by the probe"),
         (lambda: ready.http("http://a", body=NUMBER), "http: body"),
         (lambda: ready.http("http://a", pattern="("), "is not a regular expression"),
+        (lambda: ready.http("http://a", pattern="a{9999999999}"), "is not a regular expression"),
         (lambda: ready.http("http://a", pattern=NUMBER), "is not a regular expression"),
         (lambda: ready.http("http://a", ca="a"), "for https:// only"),
         (lambda: ready.http("http://a", verify=False), "for https:// only"),
@@ -553,6 +554,7 @@ async def test_command_may_have_one_address_of_a_name_alone(
         return [(*here, (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
 
     monkeypatch.setattr("currant._process.exchange._addresses_of", addresses_of)
+    monkeypatch.setattr("currant.ready._waiting.IN_USE_FOR", HOURS)  # A start may take a second.
     with socket.create_server(("127.0.0.2", port)), fail_after(LIMIT):
         probe = ready.tcp("localhost", port, interval=OFTEN, timeout=HOURS)
         if protocol == "http":
@@ -577,9 +579,10 @@ async def test_other_part_of_any_of_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
 
 @needs_proc
 async def test_process_that_uses_the_port_for_a_moment_does_no_harm(
-    answers: list[Answer], port: int
+    answers: list[Answer], port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command gets the port then."""
+    monkeypatch.setattr("currant.ready._waiting.IN_USE_FOR", HOURS)
     foreign = socket.create_server(("127.0.0.1", port))
     probe = ready.tcp("127.0.0.1", port, interval=OFTEN)
     with foreign, fail_after(LIMIT):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING
@@ -19,8 +20,8 @@ from currant import (
     CommandFailed,
     CommandNotFoundError,
     HostLostError,
-    NotReadyError,
     Runner,
+    UnresponsiveError,
     ready,
     run_process,
 )
@@ -237,19 +238,18 @@ async def test_server_of_a_host_is_asked_from_there(
 )
 async def test_failure_of_a_probe_comes_from_the_host(port: int, path: str, text: str) -> None:
     """The error says what the host found: another status, or a server of another process."""
-    probe = ready.http(f"http://127.0.0.1:{port}{path}", timeout=0.5, interval=0.01)
-    is_foreign = path == "/fine"
-    up = ready.tcp("127.0.0.1", port)
+    probe = ready.http(f"http://127.0.0.1:{port}{path}", timeout=LIMIT, interval=0.01)
+    own = serving(port, ready.tcp("127.0.0.1", port))
+    foreign = Command(["sleep", "9999"], after="web")
+    asked = foreign if path == "/fine" else own
+    commands = {"web": own, "sleep": foreign}
+    commands[str(asked.name)] = replace(asked, alive=probe, failure_threshold=1)
     with anyio.fail_after(LIMIT):
-        async with Runner(launcher=over_pipe()) as runner:
-            if is_foreign:
-                await runner.start(serving(port, up))
-                command = Command(["sleep", "9999"], ready=probe)
-            else:
-                command = serving(port, probe)
-            with pytest.raises(NotReadyError, match=text):
-                await runner.start(command)
+        async with Runner(commands, launcher=over_pipe()) as runner:
+            error = (await runner[str(asked.name)].wait()).error
             runner.kill()
+    assert isinstance(error, UnresponsiveError)
+    assert text in error.reason
 
 
 async def test_refused_connection_is_told_by_the_host(port: int) -> None:

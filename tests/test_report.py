@@ -51,7 +51,9 @@ def test_attempt_is_a_row_with_its_phases() -> None:
     report = read(
         track(2, "web"),
         event("B", 0, "waiting"),
-        event("E", 5, "waiting"),
+        event("E", 4, "waiting"),
+        event("B", 4, "starting"),
+        event("E", 5, "starting"),
         event("B", 5, "web", pid=42, attempt=1),
         event("B", 5, "until ready"),
         event("E", 7, "until ready"),
@@ -62,8 +64,8 @@ def test_attempt_is_a_row_with_its_phases() -> None:
     )
     facts = {"pid": 42, "attempt": 1, "status": "failed", "exit": "exit code 3"}
     phases = [Slice("until ready", 5, 7), Slice("running", 7, 9)]
-    waiting = Slice("waiting", 0, 5)
-    assert report.rows == [Row(2, "web", 5, True, 9, waiting, phases, facts)]
+    before = [Slice("waiting", 0, 4), Slice("starting", 4, 5)]
+    assert report.rows == [Row(2, "web", 5, True, 9, before, phases, facts)]
     assert (report.tracks, report.duration, report.is_whole) == ({2: "web"}, 9, True)
     assert [mark.name for mark in report.marks] == ["failed"]
 
@@ -77,14 +79,29 @@ def test_skipped_command_is_a_row_that_has_not_run() -> None:
         event("i", 5, "skipped", command="last", error="no"),
     )
     facts = {"status": "skipped", "error": "no"}
-    assert report.rows == [Row(2, "last", 5, False, 5, Slice("waiting", 0, 5), [], facts)]
+    assert report.rows == [Row(2, "last", 5, False, 5, [Slice("waiting", 0, 5)], [], facts)]
+
+
+@pytest.mark.parametrize(
+    ("more", "end", "status"),
+    [([event("E", 5, "waiting")], 5, "stopped"), ([], None, "unfinished")],
+)
+def test_command_that_still_waited_is_a_row(more: list[str], end: int | None, status: str) -> None:
+    """A command that a stop or a SIGKILL of currant kept from its start is not left out."""
+    other = (event("B", 1, "a", 3, pid=1), event("E", 6, "a", 3, status="failed"))
+    report = read(track(2, "last"), event("B", 0, "waiting"), *other, *more)
+    assert [(row.name, row.begin, row.end, row.has_run) for row in report.rows] == [
+        ("a", 1, 6, True),
+        ("last", 5 if end else 6, end, False),
+    ]
+    assert report.rows[1].facts["status"] == status
 
 
 def test_failed_start_in_a_slot_is_a_row() -> None:
     """A command of `map` that could not be started has only a mark in the trace."""
     report = read(track(2, "slot 1"), event("i", 5, "failed", command="x#1", error="no"))
     facts = {"status": "failed", "error": "no"}
-    assert report.rows == [Row(2, "x#1", 5, False, 5, None, [], facts)]
+    assert report.rows == [Row(2, "x#1", 5, False, 5, [], [], facts)]
 
 
 def test_failed_restart_in_a_slot_has_the_name_of_its_command() -> None:
@@ -95,8 +112,8 @@ def test_failed_restart_in_a_slot_has_the_name_of_its_command() -> None:
         event("E", 5, "x#1: waiting to restart", status="failed", error="no"),
         event("i", 5, "failed", command="x#1", error="no"),
     )
-    assert [(row.name, row.waiting) for row in report.rows] == [
-        ("x#1", Slice("waiting to restart", 1, 5))
+    assert [(row.name, row.before) for row in report.rows] == [
+        ("x#1", [Slice("waiting to restart", 1, 5)])
     ]
 
 
@@ -115,7 +132,7 @@ def test_each_attempt_is_a_row() -> None:
         (1, 2, "failed"),
         (4, 6, "succeeded"),
     ]
-    assert report.rows[1].waiting == Slice("waiting to restart", 2, 4)
+    assert report.rows[1].before == [Slice("waiting to restart", 2, 4)]
 
 
 def test_arrows_are_links_between_attempts() -> None:
@@ -136,8 +153,8 @@ def test_arrows_are_links_between_attempts() -> None:
 
 def test_counters_have_their_samples() -> None:
     """The samples of a counter are in order; they do not make the run longer."""
-    report = read(event("C", 0, "running", 1, running=2), event("C", 100, "running", 1, running=0))
-    assert (report.counters, report.duration) == ({"running": [(0, 2), (100, 0)]}, 0)
+    report = read(event("C", 0, "memory", 1, bytes=2), event("C", 100, "memory", 1, bytes=0))
+    assert (report.counters, report.duration) == ({"memory bytes": [(0, 2), (100, 0)]}, 0)
 
 
 @pytest.mark.parametrize("end", ["", ',{"ph":"E","ts":9,"pid', ',{"ph":"E"', ","])
@@ -184,7 +201,7 @@ def rows(*ends: int | None) -> list[Row]:
         ([5, 7, 9], [Link(0, 2, 5), Link(1, 2, 7)], [(1, 7), (2, 9)]),
         ([5, 9, 7], [Link(0, 1, 5), Link(0, 2, 5)], [(0, 5), (1, 9)]),
         ([50, 9, 7], [Link(0, 1, 5), Link(0, 2, 5)], [(0, 5), (1, 9)]),
-        ([5, None, 7], [Link(0, 1, 5), Link(1, 2, 6)], [(0, 5), (1, 10)]),
+        ([5, None, 7], [Link(0, 1, 5), Link(1, 2, 6)], [(0, 5), (1, 6), (2, 7)]),
         ([5, 9], [Link(0, 1, 5), Link(1, 0, 4)], [(0, 5), (1, 9)]),
     ],
 )
@@ -193,6 +210,16 @@ def test_critical_path_ends_last(
 ) -> None:
     """The last row ended last of those that waited; before each is the one that let it go on."""
     assert critical_path(Report(rows=rows(*ends), links=links, duration=10)) == path
+
+
+@pytest.mark.parametrize(("ready", "path"), [(6, [(0, 5), (2, 7)]), (8, [(0, 5), (1, 8)])])
+def test_server_that_was_stopped_is_done_when_it_is_ready(ready: int, path: list[Any]) -> None:
+    """Its end says when someone asked for the stop, and not what the run has waited for."""
+    db, test, web = rows(5, 100, 7)
+    test.facts["status"] = "stopped"
+    test.phases = [Slice("until ready", 1, ready), Slice("running", ready, 100)]
+    report = Report(rows=[db, test, web], links=[Link(0, 1, 5), Link(0, 2, 5)], duration=100)
+    assert critical_path(report) == path
 
 
 def test_page_is_one_file_that_loads_nothing() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from currant import Command, DependencyError, Exit, Exited, Ready, Skipped, Started, Usage, ready
+from currant._system.session_usage import SessionUsage
 from currant._timeline import read_report, write_page
 from currant.sinks._timeline import Timeline
 from currant.sinks._trace_events import HEADER
@@ -25,18 +26,28 @@ pytestmark = [needs_chromium, pytest.mark.slow]
 MANY = 10_000
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Page]:
-    """A browser, which at the end must have seen no error, and no request but for files."""
-    with open_browser(tmp_path / "profile") as page:
+@pytest.fixture(scope="module")
+def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser, which takes a second or two to start."""
+    with open_browser(tmp_path_factory.mktemp("profile")) as page:
         yield page
-        assert page.errors == []
-        assert [url for url in page.requests if not url.startswith("file://")] == []
+
+
+@pytest.fixture
+def browser(shared_browser: Page) -> Iterator[Page]:
+    """A browser, which at the end must have seen no error, and no request but for files."""
+    shared_browser.errors.clear()
+    shared_browser.requests.clear()
+    yield shared_browser
+    assert shared_browser.errors == []
+    assert [url for url in shared_browser.requests if not url.startswith("file://")] == []
 
 
 def page_of(folder: Path, messages: Sequence[BatchMessage], commands: Sequence[Command]) -> str:
     """Write the page of a run of 10 seconds, and return its address."""
     timeline = Timeline(0.0, {str(each.name): each for each in commands}, in_slots=False)
+    if messages:
+        timeline.add_usage(2.0, {11: SessionUsage(1, 2 << 20, 0.5)})
     for message in messages:
         timeline.add(message)
     timeline.finish(10.0)
@@ -64,9 +75,9 @@ def small(tmp_path: Path) -> str:
         Exited("test", Exit(3, None), 1, 2.0, Usage(0.5, 0.25, 3 << 20)),
         Skipped("last", DependencyError("last", "test failed"), 2.0),
         Ready("db", 2.0, 3.0),
-        Started("web", 13, 1, 3.0),
+        Started("web", 13, 1, 3.0, launching=0.25),
         Exited("web", Exit(0, None), 1, 8.0, Usage(2.0, 0.25, 9 << 20)),
-        Exited("db", Exit(0, None), 1, 10.0, Usage(1.0, 0.25, 5 << 20)),
+        Exited("db", Exit(0, None), 1, 10.0, Usage(1.0, 0.25, 5 << 20), stopping=0.5),
     ]
     return page_of(tmp_path, messages, commands)
 
@@ -111,7 +122,8 @@ def test_table_has_the_results(browser: Page, small: str) -> None:
     )
     assert "↷ skipped'last' was skipped: test failed" in rows[2]
     assert browser.run("document.querySelector('#summary').textContent").startswith(
-        "10.00 s; 2 succeeded, 1 failed, 1 skipped; at most 2 at a time"
+        "10.00 s; 2 succeeded, 1 failed, 1 skipped; at most 2 at a time, at most 350 B/s of "
+        "output, 47 % of a processor and 2.0 MiB of memory."
     )
     assert browser.run("document.querySelector('#more').hidden")
 
@@ -144,7 +156,7 @@ def test_critical_path_is_listed(browser: Page, small: str) -> None:
     """The path has the times until each command let the next one go on."""
     browser.open(small)
     assert browser.run("document.querySelector('#path-rows').innerText") == (
-        "db\t1.00 s\t2.00 s\tweb could go on\nweb\t3.00 s\t5.00 s\tthe end"
+        "db\t1.00 s\t2.00 s\tweb could go on\nweb\t3.00 s\t5.00 s\tits end"
     )
 
 
@@ -158,7 +170,8 @@ def test_page_works_without_a_mouse(browser: Page, small: str) -> None:
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     assert browser.run(outline) == "solid"
     browser.press("ArrowDown")
-    assert "db" in details(browser)
+    assert details(browser).startswith("Command\ndb\n")
+    assert "Until ready\n2.00 s\nRunning\n6.50 s\nStopping\n500 ms\n" in details(browser)
     browser.press("ArrowDown")
     browser.press("ArrowDown")
     assert "Exit\nexit code 3" in details(browser)
@@ -166,6 +179,7 @@ def test_page_works_without_a_mouse(browser: Page, small: str) -> None:
     browser.press("+")
     browser.press("+")
     assert browser.run("axis.span") == pytest.approx(2.5e6)
+    assert browser.run("axis.begin") < 1.5e6  # The middle of the chosen row is still visible.
     begin = browser.run("axis.begin")
     browser.press("ArrowRight")
     assert browser.run("axis.begin") > begin
@@ -174,6 +188,19 @@ def test_page_works_without_a_mouse(browser: Page, small: str) -> None:
     browser.press("Escape")
     assert details(browser) == ""
     assert browser.run("document.querySelector('#details').getAttribute('role')") == "status"
+
+
+def test_screen_reader_finds_all_names(browser: Page, small: str) -> None:
+    """Controls and tables have names, and each row of a table begins with its head."""
+    browser.open(small)
+    found = browser.names_by_role()
+    assert found["searchbox"] == ["Filter"]
+    assert found["checkbox"] == ["succeeded (2)", "failed (1)", "skipped (1)"]
+    assert found["application"] == ["Timeline of the commands"]
+    assert found["table"] == ["Critical path", "Results"]
+    assert found["rowheader"] == ["db", "web", "db", "test", "last", "web"]
+    assert "Peak memory" in [name.strip() for name in found["columnheader"]]
+    assert all(found["button"])
 
 
 def test_pointer_shows_and_chooses(browser: Page, small: str) -> None:
@@ -188,6 +215,11 @@ def test_pointer_shows_and_chooses(browser: Page, small: str) -> None:
     )
     browser.mouse("mouseMoved", x, y)
     assert browser.run("document.querySelector('#tip').textContent").startswith("web\n")
+    assert "Starting: 250 ms" in browser.run("document.querySelector('#tip').textContent")
+    browser.mouse("mouseMoved", x, y - browser.run("timeline.y(1)"))
+    assert browser.run("document.querySelector('#tip').textContent") == (
+        "At 5.00 s\nRunning: 2\nOutput: 0 B/s\nProcessor: 47 %\nMemory: 2.0 MiB"
+    )
     browser.mouse("mouseWheel", x, y, deltaX=0, deltaY=-200)
     assert browser.run("axis.span") == pytest.approx(10e6)
     browser.mouse("mousePressed", x, y, button="left", clickCount=1)

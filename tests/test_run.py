@@ -35,7 +35,7 @@ from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
 from tests.programs import Programs
 from tests.system import started_by_uvloop
-from tests.waiting import EXEC_FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
-    from tests.lifeline import Gate, Lifeline
+    from tests.lifeline import Lifeline
 
 
 # ---- arguments and results ----
@@ -405,10 +405,10 @@ def program(anyio_backend_name: str, anyio_backend_options: dict[str, Any]) -> I
 
 
 def test_ctrl_c_stops_the_commands_and_raises_keyboard_interrupt(
-    program: Program, lifeline: Lifeline, gate: Gate
+    program: Program, lifeline: Lifeline
 ) -> None:
     """SIGINT stops the commands, lets the console write all output, then raises."""
-    tidy = f"trap 'echo bye; exit 0' TERM; {lifeline.say('ready')}; {gate.wait}"
+    tidy = f"trap 'echo bye; exit 0' TERM; {lifeline.say('ready')}; {TRAPS_SIGNALS}"
     process = program.start({"a": f"{lifeline.hold('a')}; {tidy}"}, caught=True)
     lifeline.wait_for("ready")
     process.send_signal(signal.SIGINT)
@@ -431,13 +431,13 @@ def test_uncaught_ctrl_c_ends_the_program_by_sigint(program: Program, lifeline: 
 
 
 def test_ctrl_c_while_python_code_runs_stops_gracefully(
-    program: Program, lifeline: Lifeline, gate: Gate
+    program: Program, lifeline: Lifeline
 ) -> None:
     """No task of the Runner or of a sink is interrupted in the middle.
 
     KeyboardInterrupt is raised outside of a group, after a graceful stop that shows all output.
     """
-    tidy = f"trap 'echo bye; exit 0' TERM; echo ready; {gate.wait}"
+    tidy = f"trap 'echo bye; exit 0' TERM; echo ready; {TRAPS_SIGNALS}"
     process = program.start({"a": f"{lifeline.hold('a')}; {tidy}"}, busy=True)
     stdout, stderr = process.communicate(timeout=LIMIT)
     assert lifeline.ended() == {"a"}
@@ -470,9 +470,9 @@ def test_no_command_restarts_after_ctrl_c(program: Program, lifeline: Lifeline) 
     assert process.returncode == 7
 
 
-def test_second_ctrl_c_leaves_no_process(program: Program, lifeline: Lifeline, gate: Gate) -> None:
+def test_second_ctrl_c_leaves_no_process(program: Program, lifeline: Lifeline) -> None:
     """KeyboardInterrupt is raised no later than the grace, and no process is left."""
-    asked = f"trap '{lifeline.say('asked')}' TERM; {lifeline.say('ready')}; {gate.wait}"
+    asked = f"trap '{lifeline.say('asked')}' TERM; {lifeline.say('ready')}; {TRAPS_SIGNALS}"
     process = program.start({"a": f"{lifeline.hold('a')}; {asked}"}, grace=2.0)
     lifeline.wait_for("ready")
     process.send_signal(signal.SIGINT)

@@ -139,6 +139,7 @@ async def test_program_that_cannot_be_started_is_a_failure(tmp_path: Path) -> No
         ({"timeout": -1}, "command 'true': timeout must"),
         ({"input": "text"}, "command 'true': stdin must be None, bytes, PIPE, a path, "),
         ({"capture": "yes"}, "command 'true': capture must"),
+        ({"launcher": 5}, "launcher must be a Launcher or None, not 5"),
     ],
 )
 async def test_wrong_option_is_an_error_before_anything_starts(
@@ -147,7 +148,7 @@ async def test_wrong_option_is_an_error_before_anything_starts(
     """It names the command and the option."""
     fake = FakeLauncher()
     with pytest.raises(CommandError, match=message):
-        await run_process("true", launcher=fake, **options)
+        await run_process("true", **{"launcher": fake, **options})
     assert not fake.launched
 
 

@@ -827,6 +827,19 @@ async def test_object_that_is_no_sink_is_refused_when_built(sink: Any, text: str
         Runner(sinks=[ConsoleSink(), sink])
 
 
+@pytest.mark.parametrize(
+    ("launcher", "text"),
+    [
+        (5, "launcher must be a Launcher or None, not 5"),
+        (FakeLauncher, r"is the class FakeLauncher; did you forget .* FakeLauncher\(\)"),
+    ],
+)
+async def test_object_that_is_no_launcher_is_refused_when_built(launcher: Any, text: str) -> None:
+    """The error shows the object."""
+    with pytest.raises(CommandError, match=text):
+        Runner(launcher=launcher)
+
+
 async def test_function_that_is_no_sink_is_named() -> None:
     """A function that returns no awaitable stops the commands, and the error names it."""
 

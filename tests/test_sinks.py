@@ -45,9 +45,8 @@ from currant import (
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
-from tests.lifeline import Gate
 from tests.playing import err, exited, out, play
-from tests.waiting import FOREVER, LIMIT
+from tests.waiting import FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -851,13 +850,11 @@ async def test_full_pipe_of_the_console_does_not_delay_an_exception(pipe: Pipe) 
 
 
 @pytest.mark.anyio
-async def test_sink_gets_the_last_output_if_the_body_raises(
-    tmp_path: Path,
-) -> None:
+async def test_sink_gets_the_last_output_if_the_body_raises() -> None:
     """Sinks get the output that a command writes while it is being stopped."""
     collector = Collector()
-    with Gate(tmp_path / "gate") as gate, pytest.raises(LookupError):
-        script = f"trap 'echo bye; exit 0' TERM; echo ready; {gate.wait}"
+    script = f"trap 'echo bye; exit 0' TERM; echo ready; {TRAPS_SIGNALS}"
+    with pytest.raises(LookupError):
         async with Runner({"a": Command.shell(script)}, sinks=[collector]) as runner:
             async for message in runner.batches():
                 if isinstance(message, Batch):

@@ -11,6 +11,7 @@ from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from anyio import to_thread
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,13 +40,16 @@ from currant import (
     Usage,
     ready,
 )
+from currant._system.session_usage import SessionUsage
 from currant.sinks import SinkWarning, TraceSink
+from currant.sinks import _trace as trace_sink
 from currant.sinks._rates import WINDOW
 from currant.sinks._tail import Tail
 from currant.sinks._timeline import MIN_PRUNED, Timeline
 from currant.sinks._trace_events import HEADER
 from currant.testing import FakeLauncher, Script
 from tests.playing import err, out, play, started
+from tests.system import needs_proc
 from tests.test_full_disk import NO_FULL_DISK, Steps
 from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
 
@@ -167,7 +171,8 @@ def arrows(events: Sequence[Event]) -> list[tuple[str, int, str, int]]:
 
 def samples(events: Sequence[Event], counter: str) -> list[tuple[int, int]]:
     """Return the times and values of a counter."""
-    return [(each["ts"], each["args"][counter]) for each in events if each["name"] == counter]
+    name, _, unit = counter.partition(" ")
+    return [(each["ts"], each["args"][unit]) for each in events if each["name"] == name]
 
 
 # ---- what is in a timeline ----
@@ -193,6 +198,27 @@ def test_command_with_a_probe_has_all_phases() -> None:
         ("stopping", 2_000_000, 2_250_000),
     ]
     assert marks(events, "web") == ["aborted", "failed"]
+
+
+def test_launch_and_requested_stop_are_slices() -> None:
+    """A launch is before an attempt, a stop at its end; the message comes after the slice."""
+    messages: list[BatchMessage] = [
+        Started("a", 1, 1, 1.0, launching=0.25),
+        Exited("a", STOPPED, 1, 3.0, stopping=0.5),
+        Restarting("a", 2, 0.5, 3.0),
+        Started("a", 2, 2, 3.5, launching=0.25),
+        Exited("a", STOPPED, 1, 4.0, stopping=2.5),
+    ]
+    assert slices(events_of(messages, [Command(["x"], name="a")]), "a") == [
+        ("waiting", 0, 750_000),
+        ("starting", 750_000, 1_000_000),
+        ("a", 1_000_000, 3_000_000),
+        ("stopping", 2_500_000, 3_000_000),
+        ("waiting to restart", 3_000_000, 3_250_000),
+        ("starting", 3_250_000, 3_500_000),
+        ("a", 3_500_000, 4_000_000),
+        ("stopping", 3_500_000, 4_000_000),
+    ]
 
 
 def test_attempt_tells_its_process_and_its_end() -> None:
@@ -359,6 +385,24 @@ def test_counters_are_sampled_ten_times_a_second_at_most() -> None:
     assert len(samples(events, "output bytes per second")) <= 1_000_000 // WINDOW + 2
 
 
+def test_usage_is_a_sum_over_all_commands() -> None:
+    """Memory is that of the present; the processor time includes what ended between two samples."""
+    timeline = Timeline(0.0, {}, in_slots=False)
+    timeline.add_usage(0.5, {})
+    for pid, name in enumerate("abc", 1):
+        timeline.add(Started(name, pid, 1, 0.5, "h1" if name == "c" else None))
+    assert timeline.local_pids() == {1, 2}
+    timeline.add_usage(1.0, {1: SessionUsage(1, 100, 0.5), 2: SessionUsage(1, 10, 1.0)})
+    timeline.add(Exited("a", OK, 1, 1.5, Usage(1.0, 0.5, 100)))
+    timeline.add(Exited("c", OK, 1, 1.5, Usage(9.0, 9.0, 100)))
+    timeline.add_usage(2.0, {2: SessionUsage(1, 10, 1.0)})
+    timeline.add(exited("b", OK, 2.5))
+    timeline.finish(3.0)
+    events = checked(HEADER + timeline.take() + b"]")
+    assert samples(events, "memory bytes") == [(1_000_000, 110), (2_000_000, 10), (3_000_000, 0)]
+    assert samples(events, "processor percent") == [(0, 150), (1_000_000, 100), (2_000_000, 0)]
+
+
 def test_commands_of_a_map_share_the_tracks_of_slots() -> None:
     """A slot has one track, and nothing is kept of a command that has ended."""
     timeline = Timeline(0.0, {}, in_slots=True)
@@ -419,10 +463,10 @@ def test_commands_that_a_runner_forgets_are_forgotten() -> None:
 NAMES = ["a", 'q"\\', "new\nline", "\udcff", "waiting", "é\U0001f600\0"]
 
 MAKERS: Sequence[Callable[[str, float], BatchMessage]] = [
-    lambda name, time: Started(name, 1, 1, time),
+    lambda name, time: Started(name, 1, 1, time, launching=abs(time)),
     lambda name, time: Ready(name, 1.0, time),
     lambda name, time: Exited(name, OK, 1, time),
-    lambda name, time: Exited(name, FORCED, 1, time),
+    lambda name, time: Exited(name, FORCED, 1, time, stopping=time),
     lambda name, time: Restarting(name, 2, 1.0, time),
     lambda name, time: Aborted(name, TimeLimitError(name, 1.0), 1, time),
     lambda name, time: Aborted(name, HostLostError("h", "x"), 1, time),
@@ -467,8 +511,10 @@ async def test_runner_leaves_a_whole_trace(tmp_path: Path) -> None:
         pass
     events = checked(path.read_bytes())
     assert sorted(tracks(events).values()) == sorted(["currant", "build", '"web"\n', "flaky"])
-    assert [name for name, *_ in slices(events, "build")] == ["waiting", "build"]
-    assert [name for name, *_ in slices(events, "flaky")][::2] == ["waiting", "waiting to restart"]
+    assert [name for name, *_ in slices(events, "build")] == ["waiting", "starting", "build"]
+    assert [name for name, *_ in slices(events, "flaky")] == [
+        "waiting", "starting", "flaky", "waiting to restart", "starting", "flaky",
+    ]  # fmt: skip
     assert marks(events, '"web"\n') == ["aborted", "failed"]
     assert [(begin, end) for begin, _, end, _ in arrows(events)] == [("build", '"web"\n')]
 
@@ -482,8 +528,27 @@ async def test_map_has_a_track_for_each_slot(tmp_path: Path) -> None:
         pass
     events = checked(path.read_bytes())
     found = [name for slot in (1, 2, 3) for name, *_ in slices(events, f"slot {slot}")]
-    assert sorted(found) == sorted(f"true#{number}" for number in range(1, 21))
+    names = [f"true#{number}" for number in range(1, 21)]
+    assert sorted(found) == sorted([*names, *(f"{name}: starting" for name in names)])
     assert set(tracks(events).values()) <= {"currant", "slot 1", "slot 2", "slot 3"}
+
+
+@needs_proc
+@pytest.mark.anyio
+async def test_memory_is_sampled_and_the_stop_has_a_slice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The memory of a command is sampled even if it is silent; a requested stop is shown."""
+    monkeypatch.setattr(trace_sink, "SAMPLE_PAUSE", 0.001)
+    path = tmp_path / "trace.json"
+    async with Runner({"web": FOREVER}, sinks=[TraceSink(path)]) as runner:
+        await to_thread.run_sync(wait_for_text, path, b'"memory"')
+        runner.kill()
+    events = checked(path.read_bytes())
+    assert [name for name, *_ in slices(events, "web")][-2:] == ["web", "stopping"]
+    memory = [value for _, value in samples(events, "memory bytes")]
+    assert max(memory) > 100_000
+    assert memory[-1] == samples(events, "processor percent")[-1][1] == 0
 
 
 @pytest.mark.anyio
@@ -525,7 +590,7 @@ def test_trace_of_a_killed_program_shows_what_ran(
     cli.wait()
     lifeline.wait_for_end()
     events = read_killed(path)
-    assert slices(events, "ends")[1][2] > 0
+    assert slices(events, "ends")[-1][2] > 0
     assert [end for name, _, end in slices(events, "stays") if name == "stays"] == [-1]
 
 
@@ -602,8 +667,8 @@ def test_command_line_traces_run_and_map(run: Run, tmp_path: Path) -> None:
     assert mapped == (0, b"1\n2\n3\n", b"")
     events = checked(path.read_bytes())
     found = {name for slot in (1, 2) for name, *_ in slices(events, f"slot {slot}")}
-    assert found == {"echo#1", "echo#2", "echo#3"}
-    sizes = [each["args"]["stdout bytes"] for each in events if each["ph"] == "E"]
+    assert found >= {"echo#1", "echo#2", "echo#3"}
+    sizes = [each["args"]["stdout bytes"] for each in events if "status" in each.get("args", {})]
     assert sizes == [2, 2, 2]
 
 

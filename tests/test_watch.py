@@ -20,9 +20,8 @@ from currant._channel.readers import BatchReader
 from currant._process.launcher import Watched
 from currant._process.local import LocalLauncher
 from currant._values.exit import Exit
-from currant._values.launch_spec import SILENT
 from currant.testing import FakeLauncher, Script
-from tests.waiting import HOURS, LIMIT
+from tests.waiting import HOURS, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -229,8 +228,8 @@ async def test_launcher_without_a_watch_has_each_stream_read(read: list[StreamNa
 
 async def test_output_that_begins_during_a_stop_is_read() -> None:
     """A command that writes more than a pipe holds, only when it is asked to stop, can end."""
-    script = "trap 'seq 100000; exit 0' TERM; echo ready >&2; read line"
-    command = Command.shell(script, name="a", stdin=SILENT)
+    script = f"trap 'seq 100000; exit 0' TERM; echo ready >&2; {TRAPS_SIGNALS}"
+    command = Command.shell(script, name="a")
     with anyio.fail_after(LIMIT):
         async with Runner([command], capture=True, grace=LIMIT) as runner:
             await runner["a"].expect(b"ready")
@@ -244,10 +243,10 @@ async def test_output_that_begins_during_a_stop_is_read() -> None:
 async def test_output_that_begins_after_a_cancellation_is_read(lifeline: Lifeline) -> None:
     """The task that waited for the first output is gone; the command can end nevertheless."""
     at_end = f"seq 100000; {lifeline.say('written')}; exit 0"
-    script = f"{lifeline.hold('up')}; trap '{at_end}' TERM; {lifeline.say('set')}; read line"
+    script = f"{lifeline.hold('up')}; trap '{at_end}' TERM; {lifeline.say('set')}; {TRAPS_SIGNALS}"
     with anyio.fail_after(LIMIT):
         async with anyio.create_task_group() as tasks:
-            command = Command.shell(script, grace=LIMIT, stdin=SILENT)
+            command = Command.shell(script, grace=LIMIT)
             tasks.start_soon(currant.run_process, command)
             await to_thread.run_sync(lifeline.wait_for, "set")
             tasks.cancel_scope.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["EXEC_FOREVER", "FOREVER", "HOURS", "LIMIT", "is_alive"]
+__all__ = ["EXEC_FOREVER", "FOREVER", "HOURS", "LIMIT", "TRAPS_SIGNALS", "is_alive"]
 
 LIMIT = 30.0
 """Seconds after which a test fails instead of waiting longer; no wait needs a tenth of that."""
@@ -18,6 +18,13 @@ FOREVER = "sleep 9999"
 
 EXEC_FOREVER = f"exec {FOREVER}"
 """`FOREVER` as the last part of a shell command: the shell becomes the process."""
+
+TRAPS_SIGNALS = "while :; do sleep 0.1; done 2>/dev/null"
+"""The last part of a shell command that has set traps, which run soon after each signal.
+
+Not `FOREVER`: a child of dash loses a signal that comes before it has reset the traps.  Not
+`Gate.wait`: dash runs no trap for a signal that comes right before the system call of a `read`.
+"""
 
 
 def is_alive(pid: int) -> bool:

@@ -10,6 +10,7 @@ from currant._batch.background import start_in_background
 from currant._batch.halt import checked_halt
 from currant._batch.making import maker_of
 from currant._batch.work import Settings, Work
+from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
 from currant._supervisor.sink_tasks import checked_sinks
 from currant._synchronization import KillBarrier
@@ -68,7 +69,8 @@ def map(  # noqa: A001 - as the builtin
 
     The items are taken one by one, as commands end, so there may be any number of them.  Memory
     holds only the commands that run and the results that nobody has taken yet.  If the loop is
-    slower than the commands, no more commands start until it has caught up.
+    slower than the commands, or if these results have more than 64 MiB of output, no more commands
+    start until it has caught up.
 
     In a template, ``{}`` stands for the item, ``{.}`` for the item without its extension, ``{/}``
     for its last path component, ``{//}`` for its folder, and ``{/.}`` for its last path component
@@ -97,8 +99,8 @@ def map(  # noqa: A001 - as the builtin
             processors, or as the hosts of the launcher have places.
         retries: how often a command that fails is run again, after a delay that grows from 0.1 s;
             or a `RestartPolicy`.  The result is that of the last attempt.
-        keep_order: whether the results come in the order of the items.  Up to 1,000 results wait
-            for an earlier one; then no more commands start.
+        keep_order: whether the results come in the order of the items.  Up to 1,000 results, or
+            64 MiB of output, wait for an earlier one; then no more commands start.
         halt: what to do after too many failures: ``"now"``: stop all commands; ``"soon"``: start no
             more; None: go on.  All commands that were started still have a result.
         halt_after: how many failures are too many; a float below 1 is a share of the commands that
@@ -135,6 +137,7 @@ def map(  # noqa: A001 - as the builtin
     options = cast("CommandOptions", {**command_options})
     if timeout is not None:
         options["timeout"] = timeout
+    check_launcher(launcher)
     make = maker_of(template, items, options)
     launcher = LocalLauncher() if launcher is None else launcher
     settings = Settings(

@@ -60,6 +60,10 @@ WINDOW = 1000
 """How many items later than the first unfinished one may start, if the results keep the order."""
 
 
+MAX_HELD = 64 << 20
+"""Bytes of output in the results that nobody has taken, before the commands wait."""
+
+
 class Settings(NamedTuple):
     """The options of `map` that do not concern single commands."""
 
@@ -124,7 +128,7 @@ class Work(Generic[T]):
     ) -> None:
         self.feed: Feed[T] = Feed(items)
         self.outbox: Outbox[EndedItem[T]] = Outbox(
-            settings.slots or WINDOW, WINDOW, keep_order=settings.keep_order
+            settings.slots or WINDOW, MAX_HELD, WINDOW, keep_order=settings.keep_order
         )
         self.running: dict[int, Running[T]] = {}
         self.halted_by: EndedItem[T] | None = None
@@ -276,7 +280,7 @@ class Work(Generic[T]):
             ended = await self._run_item(fed, slot, context) if is_wanted else None
             if ended is not None:
                 self._note(ended)
-            await self.outbox.put(fed.number, ended)
+            await self.outbox.put(fed.number, ended, _size_of(ended))
             fed = None
 
     async def _run_item(
@@ -365,6 +369,12 @@ def _places(launcher: Launcher) -> int:
         return max(1, cast("int", places))
     has_affinity = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def _size_of(ended: EndedItem[T] | None) -> int:
+    """Return how many bytes of output a result holds."""
+    result = None if ended is None else ended.result
+    return 0 if result is None else len(result.stdout or b"") + len(result.stderr or b"")
 
 
 def _refused(name: str, error: CommandError) -> Result:

@@ -25,6 +25,7 @@ from currant._mcp._answers import Answer, answer_of
 from currant._mcp._excerpt import last_that_fit, shown
 from currant._mcp._line_search import LineSearch
 from currant._synchronization import task_group_beside
+from currant._values.checks import PATTERN_ERRORS
 from currant._values.errors import plain_text
 from currant._values.lines import Line
 from currant._values.messages import Dropped, Started
@@ -270,7 +271,7 @@ def _some(names: Sequence[str]) -> Sequence[str]:
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
-    except re.error as error:
+    except PATTERN_ERRORS as error:
         raise StackError(f"{pattern!r} is no regular expression: {error}") from error
 
 

@@ -50,6 +50,7 @@ __all__ = [
     "Resizable",
     "Sweeper",
     "Watched",
+    "check_launcher",
     "check_place",
     "host_of",
     "limits_of",
@@ -339,6 +340,19 @@ class Placing(Protocol):
 
     @property
     def has_hosts(self) -> bool: ...
+
+
+def check_launcher(value: object) -> None:
+    """Check that an argument `launcher` is a launcher or None.
+
+    Raises:
+        CommandError: it is not.
+    """
+    if isinstance(value, type):
+        name = value.__name__
+        raise CommandError(f"launcher is the class {name}; did you forget to call it: {name}()?")
+    if value is not None and not callable(getattr(value, "launch", None)):
+        raise CommandError(f"launcher must be a Launcher or None, not {value!r}")
 
 
 def check_place(command: LaunchSpec, launcher: object) -> None:

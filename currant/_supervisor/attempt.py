@@ -106,6 +106,8 @@ class Attempt:
         error: why the attempt has failed, if the exit does not say so.
         status: how the attempt ended; None until that is known.
         usage: what the process has used; None until all is over, or if that is unknown.
+        stopping: seconds from the request to stop until all was over; None until then, or if the
+            leader exited without a request.
         has_left_nothing: whether the escapees are gone too, so that another attempt may begin.
     """
 
@@ -118,8 +120,10 @@ class Attempt:
         self.error: CurrantError | None = None
         self.status: Status | None = None
         self.usage: Usage | None = None
+        self.stopping: float | None = None
         self.has_left_nothing: bool = False
         self._phase: _Phase = _NO_PROCESS
+        self._launched_at = 0.0  # on the clock of the event loop
         self._stop_request: StopRequest | None = None
         self._was_interrupted = False
         self._size: Pty | None = None  # asked for while there was no process
@@ -212,6 +216,7 @@ class Attempt:
         """
         self._command, self.number = command, number
         self._phase = _STARTING
+        self._launched_at = anyio.current_time()
         process: Process | None = None
         try:
             if self._spill is not None:
@@ -262,6 +267,8 @@ class Attempt:
             self._enter(_NO_PROCESS)
             await process.aclose()
         self.usage = getattr(process, "usage", None)  # An isinstance of `Measured` takes 15 µs.
+        if self._stop_request is not None and self.exit is not None and self.exit.stopped:
+            self.stopping = anyio.current_time() - self._stop_request.at
 
     async def stop(self, *, hurry: bool = False) -> None:
         """Stop the process, if there is one, and return when the group is empty.
@@ -339,7 +346,8 @@ class Attempt:
         process, tasks = running.process, running.tasks
         self.host = host_of(process)
         self._enter(running)
-        started = Started(self._command.name, process.pid, self.number, time.time(), self.host)
+        name, launching = self._command.name, anyio.current_time() - self._launched_at
+        started = Started(name, process.pid, self.number, time.time(), self.host, launching)
         # An isinstance of a protocol takes 15 µs.
         is_watched = getattr(process, "watch", None) is not None
         if is_watched and self._announcer.started_nowait(started):

@@ -17,7 +17,7 @@ from currant._channel.track import Place
 from currant._channel.transcript_lines import LineIterator, TranscriptLines
 from currant._supervisor.job_input import InputStream, JobInput
 from currant._supervisor.until import check_conditions, first_of
-from currant._values.checks import check_seconds, naming
+from currant._values.checks import PATTERN_ERRORS, check_seconds, naming
 from currant._values.command import flush_after_of
 from currant._values.errors import CommandError, ExpectError
 from currant._values.incremental_search import CONTEXT
@@ -180,7 +180,7 @@ def _compiled(pattern: object) -> re.Pattern[bytes]:
     if isinstance(pattern, (str, bytes)):
         try:
             return re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
-        except (re.error, UnicodeEncodeError) as error:
+        except (*PATTERN_ERRORS, UnicodeEncodeError) as error:
             problem = f"expect: {pattern!r} is not a regular expression: {error}"
             raise CommandError(problem) from error
     raise CommandError(

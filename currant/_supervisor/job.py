@@ -216,12 +216,13 @@ class Job:
         Cancellation: the restart goes on.
 
         Raises:
-            JobEndedError: the command is being stopped, the Runner has ended or is being stopped,
-                the last process survived SIGKILL, or the command ends before it runs (`__cause__`
-                is the reason if there is one: a `LaunchError` or `DependencyError`).
+            JobEndedError: the command is being stopped, the Runner has ended, is being stopped or
+                has forgotten the command (`keep_results`), the last process survived SIGKILL, or
+                the command ends before it runs (`__cause__` is the reason if there is one: a
+                `LaunchError` or `DependencyError`).
         """
         self._check_loop("Job.restart")
-        if self._life.has_ended:
+        if self._life.has_ended and not self._life.is_forgotten:
             self._life.context.runner.run_again(self._name)
         await self._life.restart()
 
@@ -502,6 +503,7 @@ async def until_changed(job: Job) -> None:
 
 def keep_life(job: Job, life: Lifecycle) -> None:
     """Have a job tell of `life`, which the Runner forgets, from now on."""
+    life.is_forgotten = True
     job._lives = {life.name: life}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 

@@ -73,6 +73,7 @@ class Lifecycle:
         attempts: how many attempts there were, with those of earlier lives.
         reactions: the scope of the tasks that restart the command when files change, or with other
             commands; a kill, or the next life, cancels it.
+        is_forgotten: whether the Runner has forgotten the command, so that it cannot run again.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Lifecycle:
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
         self._cut_short: anyio.CancelScope | None = None  # of what a kill cuts short
         self.reactions: anyio.CancelScope | None = None
+        self.is_forgotten: bool = False
 
     @property
     def name(self) -> str:
@@ -378,8 +380,9 @@ class Lifecycle:
         self.context.change.notify_all()
         await attempt.run_to_completion(process, self._decide)
         if attempt.exit is not None:
+            number, usage, stopping = attempt.number, attempt.usage, attempt.stopping
             await self.context.send(
-                Exited(self.name, attempt.exit, attempt.number, time.time(), attempt.usage)
+                Exited(self.name, attempt.exit, number, time.time(), usage, stopping)
             )
 
     async def _report_failed_launch(self) -> None:

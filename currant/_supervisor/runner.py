@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
+from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
 from currant._supervisor.job import Job, until_up
 from currant._supervisor.sink_tasks import checked_sinks
@@ -135,7 +136,8 @@ class Runner:
             finds what fits into the buffer, and a `Dropped` for the rest.  A slow reader loses
             nothing.  ``"wait"``: the commands wait until a task iterates, or waits for a command.
         keep_results: how many commands that have ended `jobs` and `results` remember, for a Runner
-            that is given commands without end; None: all.  A `Job` that you hold keeps its result.
+            that is given commands without end; None: all.  A `Job` that you hold keeps its result,
+            but cannot run again.  `Results.ok` and `Results.check` tell of no forgotten command.
             A command that another one names in `after` or `restart_with`, or that has `watch`, is
             always remembered.  The name of a forgotten command is free again.
 
@@ -199,8 +201,7 @@ class Runner:
         check_choice("on_exit", on_exit, get_args(OnExit))
         check_choice("unread", unread, ("discard", "wait"))
         check_count("keep_results", 0 if keep_results is None else keep_results, minimum=0)
-        if launcher is not None and not callable(getattr(launcher, "launch", None)):
-            raise CommandError(f"launcher must be a Launcher or None, not {launcher!r}")
+        check_launcher(launcher)
         if launcher is None:
             launcher = LocalLauncher(orphan_guard=orphan_guard, cgroup=cgroup)
         policies = Policies(

@@ -1,11 +1,11 @@
-"""`critical_path`: the chain of commands that waited for one another and ended last."""
+"""`critical_path`: the chain of commands that waited for one another, and kept the run going."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from currant._timeline._report import Link, Report
+    from currant._timeline._report import Link, Report, Row
 
 __all__ = ["Step", "critical_path"]
 
@@ -15,7 +15,8 @@ class Step(NamedTuple):
 
     Attributes:
         row: the index of the row.
-        until: when the row let the next one go on, or ended, in microseconds since the start.
+        until: when the row let the next one go on; of the last row, when it ended by itself, or
+            was ready if it did not.  In microseconds since the start.
     """
 
     row: int
@@ -25,8 +26,9 @@ class Step(NamedTuple):
 def critical_path(report: Report) -> list[Step]:
     """Return the critical path, from the first row to the last; empty if no row has waited.
 
-    The path ends with the row that ended last, of all rows that waited for another one.  Before
-    each row is the one that met its condition last.
+    The path ends with the row that was done last, of all rows that waited for another one.  A
+    server that runs until it is stopped was done when it was ready.  Before each row is the one
+    that met its condition last.
     """
     latest: dict[int, Link] = {}
     for link in report.links:
@@ -35,15 +37,17 @@ def critical_path(report: Report) -> list[Step]:
             latest[link.target] = link
     if not latest:
         return []
-
-    def end_of(row: int) -> int:
-        end = report.rows[row].end
-        return report.duration if end is None else end
-
-    row = max(latest, key=end_of)
-    path, seen = [Step(row, end_of(row))], {row}
+    row = max(latest, key=lambda row: _done_at(report.rows[row]))
+    path, seen = [Step(row, _done_at(report.rows[row]))], {row}
     while row in latest and latest[row].source not in seen:
         row, until = latest[row].source, latest[row].time
         seen.add(row)
         path.append(Step(row, until))
     return path[::-1]
+
+
+def _done_at(row: Row) -> int:
+    """Return when a row ended by itself; if it did not, when it was ready or, at first, ran."""
+    if row.end is not None and row.facts.get("status") != "stopped":
+        return row.end
+    return next((phase.begin for phase in row.phases if phase.name == "running"), row.begin)

@@ -76,8 +76,8 @@ def _encode_row(row: Row) -> dict[str, Any]:
         "stdout": facts.get("stdout bytes"),
         "stderr": facts.get("stderr bytes"),
         "lines": facts.get("last lines"),
-        "waiting": None if row.waiting is None else _encode_slice(row.waiting),
-        "phases": [_encode_slice(phase) for phase in row.phases] or None,
+        "before": [_encode_slice(part) for part in row.before] or None,
+        "phases": [_encode_slice(part) for part in row.phases] or None,
     }
     return {name: value for name, value in values.items() if value is not None}
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Link", "Mark", "Report", "Row", "Slice", "read_report"]
 
 RESTART = "waiting to restart"
-"""The wait of which the slice names the command if the track is a slot."""
+
+NAMED = (RESTART, "starting")
+"""The slices before an attempt whose names begin with the command if the track is a slot."""
 
 MAX_MARKS = 20_000
 """Marks of a report; the rows tell of failures anyway."""
@@ -31,7 +33,8 @@ class Slice:
     """A part of a track with a name, such as a phase of an attempt.
 
     Attributes:
-        name: ``waiting``, ``until ready``, ``running``, ``stopping`` or ``waiting to restart``.
+        name: ``waiting``, ``waiting to restart``, ``starting``, ``until ready``, ``running`` or
+            ``stopping``.
         begin: microseconds since the start of the run.
         end: the same; None if the trace breaks off before.
     """
@@ -52,7 +55,7 @@ class Row:
             known.
         has_run: whether it has been an attempt.
         end: when it had ended, in microseconds; None if the trace breaks off before.
-        waiting: the wait before it; None if the trace has none.
+        before: the wait and the launch before it.
         phases: the phases of the attempt; none if it was running for all of its time.
         facts: the arguments of the attempt's begin and end, as `TraceSink` names them.
     """
@@ -62,7 +65,7 @@ class Row:
     begin: int
     has_run: bool = True
     end: int | None = None
-    waiting: Slice | None = None
+    before: list[Slice] = field(default_factory=list[Slice])
     phases: list[Slice] = field(default_factory=list[Slice])
     facts: Facts = field(default_factory=dict[str, object])
 
@@ -108,7 +111,8 @@ class Report:
         rows: in the order of their begin on a track.
         marks: in the order of the file.
         links: which rows waited for which.
-        counters: the samples by the name of the counter: microseconds, and the value.
+        counters: the samples by the name of the counter, which ends with its unit: microseconds,
+            and the value.
         duration: the time of the last event but for samples, in microseconds since the start.
         is_whole: whether all slices have ended; otherwise currant was killed, or is still running.
     """
@@ -147,13 +151,13 @@ class _Track:
     Attributes:
         row: the index of the last row; None if there is none.
         is_running: whether that row is an attempt that has not ended.
-        waiting: the last wait, unless it belongs to a row already.
+        before: the wait and the launch since the last row.
         rows: the indexes of the rows of the last command; an arrow may begin at each of them.
     """
 
     row: int | None = None
     is_running: bool = False
-    waiting: Slice | None = None
+    before: list[Slice] = field(default_factory=list[Slice])
     rows: list[int] = field(default_factory=list[int])
 
 
@@ -195,10 +199,21 @@ class _Builder:
     def finish(self) -> Report:
         """Return the report."""
         self._report.is_whole = all(
-            not track.is_running and (track.waiting is None or track.waiting.end is not None)
+            not track.is_running and all(part.end is not None for part in track.before)
             for track in self._tracks.values()
         )
+        for number, track in self._tracks.items():
+            if track.before and track.before[0].name == "waiting":
+                self._add_row(track, self._row_of_wait(number, track.before[-1].end))
         return self._report
+
+    def _row_of_wait(self, number: int, end: int | None) -> Row:
+        """Return the row of a command that had not run when the run or the trace ended."""
+        name, begin = self._report.tracks.get(number, ""), end or self._report.duration
+        facts = {"status": "stopped", "error": "stopped before its start"}
+        if end is None:
+            facts = {"status": "unfinished", "error": "still waiting"}
+        return Row(number, name, begin, has_run=False, end=end, facts=dict(facts))
 
     def _begin(self, track: _Track, event: Event) -> None:
         if "pid" in event.facts:
@@ -208,8 +223,8 @@ class _Builder:
         elif track.is_running and track.row is not None:
             self._report.rows[track.row].phases.append(Slice(event.name, event.time))
         else:
-            name = RESTART if event.name.endswith(f": {RESTART}") else event.name
-            track.waiting = Slice(name, event.time)
+            name = next((name for name in NAMED if event.name.endswith(f": {name}")), event.name)
+            track.before.append(Slice(name, event.time))
 
     def _end(self, track: _Track, event: Event) -> None:
         row = None if track.row is None else self._report.rows[track.row]
@@ -220,8 +235,8 @@ class _Builder:
                 row.end = event.time
                 row.facts |= event.facts
                 track.is_running = False
-        elif track.waiting is not None:
-            track.waiting.end = event.time
+        elif track.before:
+            track.before[-1].end = event.time
             if "status" in event.facts:  # The command will never run.
                 name = event.name.removesuffix(f": {RESTART}")
                 if name in ("waiting", RESTART):
@@ -240,9 +255,10 @@ class _Builder:
             report.marks.append(Mark(event.track, event.time, event.name, event.facts))
 
     def _sample(self, event: Event) -> None:
-        for name, value in event.facts.items():
+        for unit, value in event.facts.items():
             if isinstance(value, int):
-                self._report.counters.setdefault(name, []).append((event.time, value))
+                samples = self._report.counters.setdefault(f"{event.name} {unit}", [])
+                samples.append((event.time, value))
 
     def _add_idle_row(self, track: _Track, event: Event, name: str, facts: Facts) -> None:
         """Add the row of a command that has not run."""
@@ -251,7 +267,7 @@ class _Builder:
         self._add_row(track, row)
 
     def _add_row(self, track: _Track, row: Row) -> None:
-        row.waiting, track.waiting = track.waiting, None
+        row.before, track.before = track.before, []
         if track.row is not None and self._report.rows[track.row].name != row.name:
             track.rows.clear()  # Arrows lead to the commands of a Runner alone, each with a track.
         track.row = len(self._report.rows)

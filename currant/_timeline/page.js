@@ -17,16 +17,23 @@ function showSummary() {
   const most = (name) => report.counters[name]?.reduce((value, sample) => Math.max(value, sample[1]), 0);
   const running = most("running commands");
   const rate = most("output bytes per second");
+  const [percent, memory] = [most("processor percent"), most("memory bytes")];
   const end = report.isWhole ? "" : " The trace breaks off: currant was killed, or is still running.";
   find("summary").textContent =
     `${duration(report.duration)}; ${parts.join(", ") || "no command"}` +
-    (running ? `; at most ${running} at a time` : "") + (rate ? `, at most ${size(rate)}/s of output` : "") + `.${end}`;
+    (running ? `; at most ${running} at a time` : "") + (rate ? `, at most ${size(rate)}/s of output` : "") +
+    (memory ? `, ${percent} % of a processor and ${size(memory)} of memory` : "") + `.${end}`;
   for (const status of statuses) {
     const box = element("input", { type: "checkbox", value: status, checked: "" });
     find("statuses").append(element("label", {}, box, " ", swatch(status), `${status} (${counts.get(status)})`));
     find("legend").append(element("span", {}, swatch(status), status));
   }
-  find("legend").append(element("span", {}, swatchOf("waiting"), "waiting, and the counters"));
+  find("legend").append(element("span", {}, swatchOf("waiting"), "waiting (thin) and starting"));
+  for (const phase of ["until ready", "stopping"]) {
+    if (report.rows.some((row) => row.phases?.some(([name]) => name === phase))) {
+      find("legend").append(element("span", {}, element("span", { class: `swatch ${phase.replace(" ", "-")}` }), phase));
+    }
+  }
   if (report.path.length) find("legend").append(element("span", {}, swatchOf("path"), "critical path"));
 }
 
@@ -42,10 +49,10 @@ function showPath() {
     button.addEventListener("click", () => choose(row));
     const next = place + 1 < report.path.length && report.rows[report.path[place + 1][0]];
     find("path-rows").append(element("tr", {},
-      element("td", { class: "name" }, button),
+      element("th", { class: "name", scope: "row" }, button),
       element("td", { class: "number" }, duration(row.begin)),
       element("td", { class: "number" }, duration(Math.max(0, until - row.begin))),
-      element("td", {}, next ? `${next.name} could go on` : "the end")));
+      element("td", {}, next ? `${next.name} could go on` : until === row.stop ? "its end" : "it was ready")));
   });
 }
 
@@ -80,13 +87,15 @@ function choose(row) {
 }
 
 function showTip(event) {
-  const row = dragged ? null : timeline.rowAt(event.offsetX, event.offsetY);
+  const [x, y] = [event.offsetX, event.offsetY];
+  const row = dragged ? null : timeline.rowAt(x, y);
+  const counters = dragged ? null : timeline.countersAt(x, y);
   const tip = find("tip");
-  tip.hidden = !row;
+  tip.hidden = !row && !counters;
   timeline.canvas.style.cursor = row ? "pointer" : "default";
-  if (!row) return;
-  const facts = factsOf(row).slice(1).map(([label, value]) => `${label}: ${value.slice(0, 200)}`);
-  tip.textContent = [row.name, ...facts].join("\n");
+  if (tip.hidden) return;
+  const facts = row && factsOf(row).slice(1).map(([label, value]) => `${label}: ${value.slice(0, 200)}`);
+  tip.textContent = (row ? [row.name, ...facts] : [`At ${duration(axis.time(x))}`, ...counters]).join("\n");
   const box = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 4))}px`;
   const below = event.clientY + 16;
@@ -105,10 +114,17 @@ function chooseNext(step) {
   if (rows[next]) choose(rows[next]);
 }
 
+// Zoom around the chosen row if it is visible, so that it stays visible.
+function zoom(factor) {
+  const row = timeline.selected;
+  const [from, to] = row ? [Math.max(row.begin, axis.begin), Math.min(row.stop, axis.end)] : [1, 0];
+  axis.zoom(factor, from <= to ? (from + to) / 2 : undefined);
+}
+
 const KEYS = {
-  "+": () => axis.zoom(0.5),
-  "=": () => axis.zoom(0.5),
-  "-": () => axis.zoom(2),
+  "+": () => zoom(0.5),
+  "=": () => zoom(0.5),
+  "-": () => zoom(2),
   "0": () => axis.reset(),
   ArrowLeft: () => axis.move(-0.2),
   ArrowRight: () => axis.move(0.2),

@@ -2,8 +2,9 @@
 //
 // All times are in microseconds since the start of the run.  A row is an attempt, or a command that
 // never ran: {track, name, begin, hasRun, status}, and if known {end, exit, error, attempt, pid,
-// host, command, cpu: [user, system], memory, stdout, stderr, lines, waiting, phases}.  A wait or a
-// phase is [name, begin, end].  A link is [source, target, time], with the numbers of two rows.
+// host, command, cpu: [user, system], memory, stdout, stderr, lines, before, phases}.  A phase, and
+// the waits and the launch before an attempt, are [name, begin, end].  A mark is [track, time, name,
+// facts].  A link is [source, target, time], with the numbers of two rows.
 // A step of the critical path is [row, until].
 
 const report = JSON.parse(document.getElementById("data").textContent);
@@ -11,6 +12,7 @@ const report = JSON.parse(document.getElementById("data").textContent);
 report.rows.forEach((row, number) => {
   row.number = number;
   row.stop = row.end ?? report.duration; // Where the bar ends.
+  row.origin = row.before?.[0][1] ?? row.begin; // Where the wait before it begins.
 });
 report.steps = new Map(report.path); // The rows of the critical path.
 
@@ -47,7 +49,13 @@ function processorTime(row) {
 }
 
 function outputOf(row) {
-  return row.hasRun ? (row.stdout ?? 0) + (row.stderr ?? 0) : undefined;
+  return row.hasRun && row.end !== undefined ? (row.stdout ?? 0) + (row.stderr ?? 0) : undefined;
+}
+
+// Return the marks of a row that its status does not tell of.
+function marksOf(row) {
+  return report.marks.filter(([track, time, name]) =>
+    track === row.track && time >= row.begin && time <= row.stop && !STATUSES.includes(name));
 }
 
 // Return what is known of a row, as pairs of a label and a text.
@@ -58,12 +66,12 @@ function factsOf(row) {
   };
   add("Exit", row.exit);
   add("Error", row.error);
-  add(row.hasRun ? "Started at" : "Given up at", row.begin, duration);
+  if (row.hasRun || row.status !== "unfinished") add(row.hasRun ? "Started at" : "Given up at", row.begin, duration);
   if (row.hasRun) add("Took", row.stop - row.begin, duration);
-  if (row.waiting) add("Waited before", row.begin - row.waiting[1], duration);
-  for (const [name, begin, end] of row.phases ?? []) {
-    add(`Phase “${name}”`, (end ?? row.stop) - begin, duration);
+  for (const [name, begin, end] of [...(row.before ?? []), ...(row.phases ?? [])]) {
+    add(name[0].toUpperCase() + name.slice(1), (end ?? row.stop) - begin, duration);
   }
+  add("Marks", marksOf(row).map(([, time, name]) => `${name} at ${duration(time)}`).join(", ") || null);
   if (row.cpu) {
     const [user, system] = row.cpu.map((seconds) => duration(seconds * 1e6));
     add("Processor time", `${user} user, ${system} system`);

@@ -5,7 +5,7 @@ const PIECE = 200; // Rows that are added at a time.
 const COLUMNS = [
   { title: "Command", value: (row) => row.name, cell: commandCell, className: "name" },
   { title: "Status", value: (row) => statusOf(row).slice(2), cell: statusCell },
-  { title: "Exit", value: (row) => row.exit ?? row.error },
+  { title: "Exit", value: (row) => row.exit ?? row.error, className: "exit" },
   { title: "Attempt", value: (row) => row.attempt, isNumber: true, isShown: (row) => row.attempt > 1 },
   { title: "Host", value: (row) => row.host, isShown: (row) => row.host !== undefined },
   { title: "Started", value: (row) => (row.hasRun ? row.begin : undefined), write: duration, isNumber: true },
@@ -78,7 +78,7 @@ class Results {
     const cells = COLUMNS.map((column, place) => {
       const attributes = { class: column.className ?? (column.isNumber ? "number" : "") };
       const value = column.cell ? column.cell(row) : text(column, row);
-      return place ? element("td", attributes, value) : element("td", attributes, ...value);
+      return place ? element("td", attributes, value) : element("th", { ...attributes, scope: "row" }, ...value);
     });
     const made = element("tr", { "data-row": row.number }, ...cells);
     if (row === this.selected) made.className = "selected";

@@ -7,6 +7,7 @@ also returns the value in the form in which it is kept.  `what` names the argume
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 __all__ = [
+    "PATTERN_ERRORS",
     "StrOrPath",
     "check_account",
     "check_choice",
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 StrOrPath: TypeAlias = "str | PathLike[str]"
+
+PATTERN_ERRORS = (re.error, OverflowError, RecursionError)
+"""What `re.compile` raises for a text that is no regular expression, or one without measure."""
 
 MAX_ACCOUNT = 2**32 - 2
 """The highest number of a user or group; the next one means "unchanged" to the system."""

@@ -47,6 +47,8 @@ class Started:
         attempt: 1 for the first start, plus 1 for each restart, also of a command that had ended.
         time: seconds since the epoch.
         host: the name of that host; None: this machine.
+        launching: seconds that the launch of the process took; None if that is unknown, and in
+            messages from the socket of a stack.  Messages that differ only in this are equal.
     """
 
     command: str
@@ -54,6 +56,7 @@ class Started:
     attempt: int
     time: float
     host: str | None = None
+    launching: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,9 @@ class Exited:
         time: seconds since the epoch.
         usage: what the process has used; None if that is unknown, and in messages from the socket
             of a stack.  Messages that differ only in this are equal.
+        stopping: seconds from the request to stop the process until now; None if it exited without
+            one, and in messages from the socket of a stack.  Messages that differ only in this
+            are equal.
     """
 
     command: str
@@ -89,6 +95,7 @@ class Exited:
     attempt: int
     time: float
     usage: Usage | None = field(default=None, compare=False)
+    stopping: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Job:
     `RuntimeError`.
     """
 
-    __slots__ = ("_callers", "_job")
+    __slots__ = ("__weakref__", "_callers", "_job")
 
     def __init__(self, job: AsyncJob, callers: Callers) -> None:
         self._job = job
@@ -107,7 +107,8 @@ class Job:
             LaunchError, NotReadyError, DependencyError: as by `currant.Runner.start`.
             TimeoutError: the time is over; the command goes on.
         """
-        self._callers.call_within(timeout, self._is_not("up"), lambda: until_up(self._job))
+        what = self._is_not("running" if self.command.ready is None else "ready")
+        self._callers.call_within(timeout, what, lambda: until_up(self._job))
 
     def ready(self, *, timeout: float | None = None) -> None:
         """Wait until the process is ready; without a `ready` probe, until the process runs.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from threading import RLock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
+from weakref import WeakValueDictionary
 
 from currant._supervisor.job import hold_output
 from currant._supervisor.runner import Runner as AsyncRunner
@@ -97,7 +99,9 @@ class Runner:
         loop: dict[str, Any] = {"backend": backend, "backend_options": backend_options}
         self._background = Background(self._run_block, loop, portal)
         self._callers = Callers()
-        self._jobs: dict[str, Job] = {}
+        # By the job itself: a name is free again when the Runner has forgotten its job.
+        self._jobs: WeakValueDictionary[AsyncJob, Job] = WeakValueDictionary()
+        self._lock = RLock()  # so that two threads make no two of the same job
         self._is_used = False
         self._has_body_failed = False
 
@@ -285,4 +289,5 @@ class Runner:
 
     def _job(self, job: AsyncJob) -> Job:
         """Return the job for threads, always the same object for the same job."""
-        return self._jobs.setdefault(job.name, Job(job, self._callers))
+        with self._lock:
+            return self._jobs.setdefault(job, Job(job, self._callers))

@@ -13,8 +13,8 @@ Read the modules in the order in which a call passes through them:
    names.  `_remark` says which command's end stops the others.  `_peers` has advice on options of
    other tools.
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` has the
-   meaning of each signal, `_view` connects the keyboard of `currant.view` with the run, and `_init`
-   is the process with PID 1 in a container.
+   meaning of each signal, and `_signal_death` the end of this program by one.  `_view` connects the
+   keyboard of `currant.view` with the run, and `_init` is the process with PID 1 in a container.
 4. `_report` shows errors, `_summary` prints the tables of ``--summary`` and ``--timings``, and
    `_program` ends the program.
 
@@ -43,7 +43,7 @@ import signal as signals
 import sys
 
 from currant.cli._init import run_as_init
-from currant.cli._signals import die_of
+from currant.cli._signal_death import die_of
 
 __all__ = ["main"]
 

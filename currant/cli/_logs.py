@@ -16,6 +16,7 @@ import anyio
 import click
 from anyio.abc import ObjectReceiveStream
 
+from currant._values.checks import PATTERN_ERRORS
 from currant._values.command import Command
 from currant._values.lines import Batch, Line
 from currant._values.messages import BatchMessage
@@ -78,7 +79,7 @@ def parse_pattern(
     """
     try:
         return None if given is None else re.compile(given)
-    except re.error as error:
+    except PATTERN_ERRORS as error:
         raise click.BadParameter(f"{given!r} is no regular expression: {error}") from error
 
 

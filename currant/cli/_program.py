@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from currant.cli._peers import advice_on
-from currant.cli._signals import SignalStatus, die_of
+from currant.cli._signal_death import die_of
+from currant.cli._signals import SignalStatus
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["USAGE_ERROR", "run_group"]
+__all__ = ["STATUS_BROKEN_PIPE", "USAGE_ERROR", "run_group"]
 
 USAGE_ERROR = 2
+
+STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
+"""The shell's exit status for a program that wrote into a pipe without a reader."""
 
 
 def run_group(group: click.Group) -> NoReturn:
@@ -36,7 +40,11 @@ def run_group(group: click.Group) -> NoReturn:
         status = USAGE_ERROR
     except click.Abort:  # Ctrl-C arrived before the commands were started.
         status = SignalStatus(128 + signals.SIGINT)
-    except OSError as error:  # Writing the help or a list failed; click handles BrokenPipeError.
+    except SystemExit as error:
+        if error.code != 1:  # Words for the completion in a shell have been printed.
+            raise
+        status = STATUS_BROKEN_PIPE  # Click has caught a BrokenPipeError.
+    except OSError as error:  # Writing the help or a list failed.
         click.echo(f"currant: cannot write the output to stdout: {error.strerror}", err=True)
         status = 1
     _exit(status)

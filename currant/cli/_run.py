@@ -21,6 +21,7 @@ from currant._process.launcher import Holder
 from currant._synchronization import task_group_beside
 from currant._values.errors import CurrantError, lost_host
 from currant._values.host_names import fold
+from currant.cli._program import STATUS_BROKEN_PIPE
 from currant.cli._selection import select_results
 from currant.cli._signals import (
     FORWARDED_SIGNALS,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from currant.stack._server import StackServer
 
 __all__ = [
-    "STATUS_BROKEN_PIPE",
     "STATUS_LOST_HOSTS",
     "exit_status",
     "first_stop_signal",
@@ -87,8 +87,6 @@ STDOUT = 1
 STATUS_CANNOT_START = 126
 """The shell's exit status for a command that exists but cannot be started."""
 STATUS_LOST_HOSTS = 1
-STATUS_BROKEN_PIPE = 128 + signals.SIGPIPE
-"""The shell's exit status for a program that wrote into a pipe without a reader."""
 
 
 def run_commands(

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from currant._values.checks import PATTERN_ERRORS
 from currant._values.errors import CommandError, suggestion
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _find_scripts(runner: str, name: str, package: _Package) -> Sequence[str]:
 def _compiled(shortcut: str, pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
-    except re.error as error:
+    except PATTERN_ERRORS as error:
         raise CommandError(
             f"{shortcut}: {pattern!r} is not a regular expression: {error}"
         ) from error

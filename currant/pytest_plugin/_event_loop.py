@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from time import CLOCK_MONOTONIC, clock_gettime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio.from_thread import BlockingPortal
+from anyio.lowlevel import current_token
 
 from currant.blocking._background import Background
 from currant.blocking._waiting import LOOK_AGAIN
@@ -24,6 +27,9 @@ T = TypeVar("T")
 class EventLoop:
     """An event loop in a thread, until `close`.
 
+    Its clock goes on if a test replaces `time.monotonic`, as freezegun does.  Otherwise no wait of
+    limited length would end, such as the grace of a stop.
+
     Attributes:
         portal: takes calls of other threads.
     """
@@ -36,6 +42,8 @@ class EventLoop:
         self._background.start()
 
     async def _run(self) -> None:
+        loop: Any = current_token().native_token
+        loop.time = partial(clock_gettime, CLOCK_MONOTONIC)
         async with BlockingPortal() as self.portal:
             self._background.enter()
             await self.portal.sleep_until_stopped()

@@ -60,6 +60,7 @@ class Reports:
         self._open: list[_Fixture] = []
         self._closed: list[_Fixture] = []  # since the test began
         self._used: set[Job] = set()  # by the test
+        self._properties: list[tuple[str, object]] = []  # of the test, for its last report
         self._has_failed = False  # the test, in an earlier phase
         self._fixtures: list[str] = []  # that are being set up, the outermost first
         self._users: dict[Job, set[str]] = {}  # the fixtures that have asked for a process
@@ -110,19 +111,20 @@ class Reports:
 
     def _add(self, item: pytest.Item, report: pytest.TestReport) -> None:
         if report.when != "setup" or report.failed:
-            self._tell_deaths(item, report)
+            self._tell_deaths(report)
         is_last = report.when == "teardown"
         shows_passed = is_last and self._show == "always" and not self._has_failed
         if report.failed or shows_passed:
             self._tell_processes(item, report)
         self._has_failed |= report.failed
         if is_last:
-            report.user_properties = list(item.user_properties)
+            report.user_properties = [*item.user_properties, *self._properties]
             self._has_failed = False
+            self._properties.clear()
             self._used.clear()
             self._closed.clear()
 
-    def _tell_deaths(self, item: pytest.Item, report: pytest.TestReport) -> None:
+    def _tell_deaths(self, report: pytest.TestReport) -> None:
         """Say which processes have died, and fail the test if they should not have."""
         texts: list[str] = []
         is_wrong = False
@@ -133,7 +135,7 @@ class Reports:
         if not texts:
             return
         text = "\n".join(texts)
-        item.user_properties += [(DEATHS, each) for each in texts]
+        self._properties += [(DEATHS, each) for each in texts]
         if is_wrong and not report.failed and not hasattr(report, "wasxfail"):
             report.outcome = "failed"
             report.longrepr = text
@@ -149,13 +151,13 @@ class Reports:
 
     def _tell_processes(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Add a section and a property for each process that a test has used."""
-        told = {name for name, _ in item.user_properties}
+        told = {name for name, _ in self._properties}
         for processes, job in self._of_test(item):
             title, state = f"{PROCESS}{job.name}", _state(job)
             if self._show != "never":
                 report.sections.append((title, _text(processes, job, state)))
             if title not in told:
-                item.user_properties.append((title, state))
+                self._properties.append((title, state))
 
     def _of_test(self, item: pytest.Item) -> Iterator[tuple[Processes, Job]]:
         """Return the processes that a test has used, itself or through its fixtures."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from currant._values.checks import check_flag
+from currant._values.checks import PATTERN_ERRORS, check_flag
 from currant._values.errors import CommandError
 from currant._values.exchange import Tls
 from currant.ready._arguments import checked_address, checked_file
@@ -263,7 +263,7 @@ def _checked_pattern(pattern: object) -> re.Pattern[str] | re.Pattern[bytes] | N
         return None
     try:
         return re.compile(cast("str", pattern))
-    except (re.error, TypeError) as error:
+    except (*PATTERN_ERRORS, TypeError) as error:
         raise CommandError(f"http: {pattern!r} is not a regular expression: {error}") from error
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from currant._values.checks import check_flag
+from currant._values.checks import PATTERN_ERRORS, check_flag
 from currant._values.errors import CommandError
 from currant._values.line_pattern import LinePattern
 from currant.ready._waiting import EventProbe
@@ -54,7 +54,7 @@ def line(
     """
     try:
         compiled = re.compile(pattern)
-    except (re.error, TypeError) as error:
+    except (*PATTERN_ERRORS, TypeError) as error:
         raise CommandError(f"line: {pattern!r} is not a regular expression: {error}") from error
     if stream not in (None, "stdout", "stderr"):
         raise CommandError(f"line: stream must be 'stdout', 'stderr' or None, not {stream!r}")

@@ -18,15 +18,22 @@ __all__ = ["OutputSpool"]
 MAX_IN_MEMORY = 1 << 20
 """Bytes of a command's output that are held in memory; if there are more, they go to disk."""
 
+BYTES_PER_BATCH = 150
+"""Bytes that a batch takes in memory besides its data, of which a slow command writes little."""
+
 
 class OutputSpool:
-    """The batches of a command until its exit: the oldest on disk, the others in memory."""
+    """The batches of a command until its exit: the oldest on disk, the others in memory.
+
+    Attributes:
+        in_memory: how many bytes are in memory.
+    """
 
     def __init__(self) -> None:
+        self.in_memory: int = 0
         self._disk: FileIO | None = None
         self._blocks: list[int] = []  # the sizes of the blocks on disk
-        self._in_memory: list[Batch] = []
-        self._size = 0  # of the batches in memory
+        self._batches: list[Batch] = []  # those in memory
 
     def add(self, batch: Batch) -> None:
         """Append a batch.
@@ -34,10 +41,10 @@ class OutputSpool:
         Raises:
             OSError: the disk has no room.  The spool holds all batches, but takes no more.
         """
-        self._in_memory.append(batch)
-        self._size += len(batch.data)
-        if self._size > MAX_IN_MEMORY:
-            self._move_to_disk()
+        self._batches.append(batch)
+        self.in_memory += len(batch.data) + BYTES_PER_BATCH
+        if self.in_memory > MAX_IN_MEMORY:
+            self.move_to_disk()
 
     def replay(self) -> Iterator[Batch]:
         """Yield all batches in order."""
@@ -47,16 +54,21 @@ class OutputSpool:
                 # The file also holds a part of another block if the disk became full.
                 block = pickle.loads(self._disk.read(size))  # noqa: S301 - written by this program
                 yield from cast("list[Batch]", block)
-        yield from self._in_memory
+        yield from self._batches
 
-    def _move_to_disk(self) -> None:
+    def move_to_disk(self) -> None:
+        """Move all batches to disk.
+
+        Raises:
+            OSError: the disk has no room.  The spool holds all batches, but takes no more.
+        """
         if self._disk is None:
             # Without a buffer of its own, the file has no error left to report when it is closed.
             self._disk = TemporaryFile(buffering=0)  # noqa: SIM115 - closed by `finalize`
             finalize(self, self._disk.close)  # This closes the file also if the sink is cancelled.
-        block = pickle.dumps(self._in_memory)
+        block = pickle.dumps(self._batches)
         written = 0
         while written < len(block):
             written += self._disk.write(memoryview(block)[written:])
         self._blocks.append(len(block))
-        self._in_memory, self._size = [], 0
+        self._batches, self.in_memory = [], 0

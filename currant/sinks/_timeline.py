@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from currant._values.errors import CannotStopError, HostLostError
@@ -32,16 +31,18 @@ from currant._values.messages import (
     Skipped,
     Started,
 )
-from currant._values.state import QUEUED, CommandState, state_after
+from currant._values.state import state_after
 from currant.sinks._rates import Rates
-from currant.sinks._tail import Tail
 from currant.sinks._templates import line_of
 from currant.sinks._trace_events import RUN_TRACK, EventLines
+from currant.sinks._trace_track import Track
+from currant.sinks._trace_usage import UsageRates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from currant._values.command import Command, Condition
+    from currant._system.session_usage import SessionUsage
+    from currant._values.command import Command
     from currant._values.messages import BatchMessage
     from currant._values.usage import Usage
 
@@ -52,33 +53,6 @@ MAX_LINE = 1000
 
 MIN_PRUNED = 64
 """How many tracks there must be before those of forgotten commands are dropped."""
-
-
-@dataclass(slots=True)
-class _Track:
-    """A row of slices: of one command, or of the commands that take turns in one slot.
-
-    Attributes:
-        number: the thread id of the events.
-        last: the time of the last event.
-        command: the command; None if it is not known.
-        state: the state of the command.
-        slices: the names of the slices that have begun and not ended, the outermost first.
-        is_running: whether the outermost slice is an attempt.
-        output: bytes of the present attempt, by stream.
-        tail: the last lines of the present attempt.
-        moments: when the command last reached a condition that others wait for.
-    """
-
-    number: int
-    last: int = 0
-    command: Command | None = None
-    state: CommandState = QUEUED
-    slices: list[str] = field(default_factory=list[str])
-    is_running: bool = False
-    output: dict[str, int] = field(default_factory=dict[str, int])
-    tail: Tail = field(default_factory=Tail)
-    moments: dict[Condition, int] = field(default_factory=dict["Condition", int])
 
 
 class Timeline:
@@ -96,11 +70,12 @@ class Timeline:
         self._commands = commands
         self._in_slots = in_slots
         self._lines = EventLines()
-        self._tracks: dict[str, _Track] = {}  # by command
+        self._tracks: dict[str, Track] = {}  # by command
         self._free: list[tuple[int, int]] = []  # slots without a command: number and last time
         self._numbers = RUN_TRACK  # the last number of a track
         self._flows = 0
         self._rates = Rates()
+        self._usage = UsageRates()
         self._lines.name_track(RUN_TRACK, "currant", 0)
         if not in_slots:
             for name in list(commands):
@@ -128,15 +103,27 @@ class Timeline:
             case _:
                 self._add_step(message, time)
 
+    def local_pids(self) -> set[int]:
+        """Return the processes that run on this machine."""
+        pids = [track.local_pid for track in self._tracks.values()]
+        return {pid for pid in pids if pid is not None}
+
+    def add_usage(self, time: float, usage: Mapping[int, SessionUsage]) -> None:
+        """Add what the processes of `local_pids` use at `time`, in seconds since the epoch."""
+        for when, name, value in self._usage.samples(self._microseconds(time), usage):
+            self._sample(when, name, value)
+
     def finish(self, time: float) -> None:
         """End all slices at `time`, in seconds since the epoch."""
         end = self._microseconds(time)
         for name in list(self._tracks):
             self._end_all(self._tracks[name], end)
         self._add_counters(end, is_last=True)
+        for when, name, value in self._usage.last_samples(end):
+            self._sample(when, name, value)
 
     def _microseconds(self, time: float) -> int:
-        return max(0, round((time - self._start) * 1e6))
+        return max(0, _micros(time - self._start))
 
     # ---- the life of a command ----
 
@@ -149,10 +136,11 @@ class Timeline:
         track = self._track(message.command)
         track.command = self._commands.get(message.command, track.command)
         track.state = state_after(message, track.state, track.command)
-        track.last = time = max(time, track.last)
+        before = track.last
+        track.last = time = max(time, before)
         match message:
             case Started():
-                self._start_attempt(track, message, time)
+                self._start_attempt(track, message, before, time)
             case Ready():
                 track.moments["ready"] = time
                 self._next_phase(track, time, "running")
@@ -161,10 +149,8 @@ class Timeline:
             case Aborted(error=error):
                 self._instant(track.number, time, "aborted", {"error": str(error)})
                 self._next_phase(track, time, "stopping")
-            case Exited(exit=end, usage=usage):
-                self._end_attempt(track, message.command, time, usage, exit=str(end))
-                if end.forced:
-                    self._instant(track.number, time, "killed", {"exit": str(end)})
+            case Exited():
+                self._end_process(track, message, before, time)
             case Restarting(attempt=attempt, delay=delay, reason=reason):
                 facts = {"attempt": attempt, "delay": delay, "reason": reason}
                 self._instant(track.number, time, "restarting", facts)
@@ -174,7 +160,13 @@ class Timeline:
             case _:
                 assert_never(message)
 
-    def _start_attempt(self, track: _Track, message: Started, time: int) -> None:
+    def _start_attempt(self, track: Track, message: Started, before: int, time: int) -> None:
+        """Begin the slice of an attempt; the one of its launch begins at `before` or later."""
+        if message.launching is not None and not track.is_running:
+            launch = max(before, time - _micros(message.launching))
+            while track.slices:
+                self._end(track, launch)
+            self._begin(track, launch, self._phase_name(message.command, "starting"))
         self._end_all(track, time)
         facts: dict[str, object] = {"pid": message.pid, "attempt": message.attempt}
         if message.host is not None:
@@ -182,19 +174,15 @@ class Timeline:
         if track.command is not None:
             facts["command"] = line_of(track.command)[:MAX_LINE]
         self._begin(track, time, message.command, facts)
-        track.is_running = True
+        track.begin_attempt(time)
         self._rates.count_start()
-        track.output.clear()
-        track.tail = Tail()
-        track.moments.pop("ready", None)
-        track.moments["started"] = time
         if track.command is not None:
             if track.command.ready is not None:
                 self._begin(track, time, "until ready")
             if message.attempt == 1:
                 self._add_flows(track, track.command, time)
 
-    def _next_phase(self, track: _Track, time: int, name: str) -> None:
+    def _next_phase(self, track: Track, time: int, name: str) -> None:
         """End the phase of the present attempt, if there is one, and begin another."""
         if not track.is_running:
             return
@@ -202,24 +190,23 @@ class Timeline:
             self._end(track, time)
         self._begin(track, time, name)
 
+    def _end_process(self, track: Track, message: Exited, before: int, time: int) -> None:
+        """End an attempt; its stop, if it was requested, begins at `before` or later."""
+        exit_text = str(message.exit)
+        if message.stopping is not None and track.slices[1:] != ["stopping"]:
+            self._next_phase(track, max(before, time - _micros(message.stopping)), "stopping")
+        self._end_attempt(track, message.command, time, message.usage, exit=exit_text)
+        if message.exit.forced:
+            self._instant(track.number, time, "killed", {"exit": exit_text})
+
     def _end_attempt(
-        self, track: _Track, command: str, time: int, usage: Usage | None = None, **outcome: str
+        self, track: Track, command: str, time: int, usage: Usage | None = None, **outcome: str
     ) -> None:
         """End all slices of a command with what has become of it."""
-        phase = track.state.phase
-        facts: dict[str, object] = {"status": phase, **outcome}
-        facts |= {f"{stream} bytes": size for stream, size in track.output.items()}
-        if usage is not None:
-            facts["user seconds"] = round(usage.user, 6)
-            facts["system seconds"] = round(usage.system, 6)
-            facts["peak memory bytes"] = usage.peak_memory
-        if phase == "failed" and track.is_running and (lines := track.tail.lines()):
-            facts["last lines"] = lines
-        track.output.clear()
-        track.moments["ended"] = time
-        track.moments.pop("succeeded", None)
-        if phase == "succeeded":
-            track.moments["succeeded"] = time
+        if (pid := track.local_pid) is not None:
+            self._usage.count_end(pid, usage)
+        phase, facts = track.state.phase, track.facts_of_end(usage) | outcome
+        track.note_end(time)
         self._end_all(track, time, facts)
         if phase in ("failed", "skipped"):
             self._instant(track.number, time, phase, {"command": command, **outcome})
@@ -227,12 +214,12 @@ class Timeline:
             del self._tracks[command]
             heapq.heappush(self._free, (track.number, track.last))
 
-    def _add_flows(self, track: _Track, command: Command, time: int) -> None:
+    def _add_flows(self, track: Track, command: Command, time: int) -> None:
         """Add an arrow from each command that this one has waited for, where it let this go on."""
         for name, condition in command.after.items():
             for other in self._replicas(name):
                 source = self._tracks.get(other)
-                moment = None if source is None else _moment(source, condition)
+                moment = None if source is None else source.moment(condition)
                 if source is not None and moment is not None:
                     self._flows += 1
                     flow = f',"cat":"after","id":{self._flows}'
@@ -263,20 +250,25 @@ class Timeline:
 
     def _add_counters(self, time: int, *, is_last: bool = False) -> None:
         for when, name, value in self._rates.samples(time, is_last=is_last):
-            self._lines.add("C", when, RUN_TRACK, name, {name: value})
+            self._sample(when, name, value)
+
+    def _sample(self, time: int, counter: str, value: int) -> None:
+        """Add a sample; the first word is the name, the others the unit: viewers show both."""
+        name, _, unit = counter.partition(" ")
+        self._lines.add("C", time, RUN_TRACK, name, {unit: value})
 
     # ---- tracks ----
 
-    def _track(self, command: str) -> _Track:
+    def _track(self, command: str) -> Track:
         """Return the track of a command; a new one, or a free slot, if it has none."""
         if (track := self._tracks.get(command)) is not None:
             return track
         if self._free:
-            track = _Track(*heapq.heappop(self._free))
+            track = Track(*heapq.heappop(self._free))
         else:
             self._prune()
             self._numbers += 1
-            track = _Track(self._numbers)
+            track = Track(self._numbers)
             slot = self._numbers - RUN_TRACK
             name = f"slot {slot}" if self._in_slots else command
             self._lines.name_track(track.number, name, slot)
@@ -296,15 +288,15 @@ class Timeline:
     # ---- events ----
 
     def _begin(
-        self, track: _Track, time: int, name: str, facts: Mapping[str, object] | None = None
+        self, track: Track, time: int, name: str, facts: Mapping[str, object] | None = None
     ) -> None:
         track.slices.append(name)
         self._lines.add("B", time, track.number, name, facts, ',"cat":"command"')
 
-    def _end(self, track: _Track, time: int, facts: Mapping[str, object] | None = None) -> None:
+    def _end(self, track: Track, time: int, facts: Mapping[str, object] | None = None) -> None:
         self._lines.add("E", time, track.number, track.slices.pop(), facts)
 
-    def _end_all(self, track: _Track, time: int, facts: Mapping[str, object] | None = None) -> None:
+    def _end_all(self, track: Track, time: int, facts: Mapping[str, object] | None = None) -> None:
         """End the slices of a track; the outermost gets the facts."""
         time = max(time, track.last)
         if track.is_running:
@@ -317,12 +309,5 @@ class Timeline:
         self._lines.add("i", time, track, name, facts, ',"cat":"command","s":"t"')
 
 
-def _moment(source: _Track, condition: Condition | None) -> int | None:
-    """Return when a command met a condition, at a time that its slice covers; None: never."""
-    if condition is None:
-        has_probe = source.command is not None and source.command.ready is not None
-        condition = "ready" if has_probe else "started"
-    moment = source.moments.get(condition)
-    if moment is None or condition in ("ready", "started"):
-        return moment
-    return max(source.moments.get("started", moment), moment - 1)
+def _micros(seconds: float) -> int:
+    return round(seconds * 1e6)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, get_args
 import anyio
 
 from currant._channel.feed import SinkAttribute
+from currant._system.session_usage import usage_of_sessions
 from currant._values.checks import check_choice, checked_path
 from currant.sinks._log_file import LogFile, OnError
 from currant.sinks._threaded import ThreadedSink, add_available, receive_available
@@ -41,6 +42,13 @@ which took 4 s, cost 1.2 to 1.9 s that way, and costs 0.2 to 0.7 s this way.
 LONGEST_COLLECTION = 0.05
 """Seconds after which events are written in any case."""
 
+SAMPLE_PAUSE = 0.5
+"""Seconds between two samples of the memory and the processor time, at least."""
+
+SAMPLE_SHARE = 0.02
+"""The part of the time that samples may take: a sample takes 2 ms with 100 processes in the system,
+and 200 ms with 10,000."""
+
 
 class TraceSink(ThreadedSink):
     """Writes a timeline of the commands, which https://ui.perfetto.dev and chrome://tracing open.
@@ -59,23 +67,27 @@ class TraceSink(ThreadedSink):
     of a million commands has as many tracks as commands that ran at the same time.  The slices of a
     track, and the messages that they are known from:
 
-    - *waiting*: from the start of the run to `Started`, `Failed` or `Skipped`, for the commands
-      that a Runner begins with.  It includes the wait for other commands and for a turn, and the
-      start of the process: no message tells one from another.
+    - *waiting*: for other commands and for a turn, from the start of the run, for the commands that
+      a Runner begins with.
+    - *starting*: the launch of the process, to `Started`.
     - an attempt, with the name of the command: from `Started` to `Exited`.  Its arguments are the
       pid, the host, the command line, the exit, the bytes of output, the processor time and the
       peak memory; if it failed, also its last lines, at most 10 and 2 KiB.  In a `map`, the command
       line of a command that ends at once may be missing.
     - within the attempt of a command with a probe, *until ready*, and from `Ready` on *running*.
       A command without a probe is running for all of its attempt.
-    - within the attempt, *stopping*: from `Aborted`, after a timeout for example.  No message tells
-      when a stop begins that was asked for, so that is a part of *running*.
+    - within the attempt, *stopping*: from the request to stop, or from `Aborted`, to the end.
     - *waiting to restart*: from `Restarting` on.
+
+    *starting*, and *stopping* without an `Aborted`, are written when they are over: `Started` and
+    `Exited` tell how long they took.
 
     Marks on a track: *failed*, *skipped*, *aborted*, *killed* (by SIGKILL, after the grace),
     *restarting* and *output dropped*.  An arrow leads from a command to each one that has waited
-    for it (`Command.after`).  Two counters show the commands that run and the bytes of output per
-    second, with at most ten samples a second.
+    for it (`Command.after`).  Counters show the commands that run and the bytes of output per
+    second, with at most ten samples a second; and of the processes on this machine (Linux), the
+    memory and the percent of one processor, with two samples a second, or fewer if thousands of
+    processes make a sample slow.
 
     Times are in microseconds since the start of the run, by the clock of the messages.  Events are
     written as they come, 50 ms later at most.  Another run with the same sink replaces the file;
@@ -98,6 +110,7 @@ class TraceSink(ThreadedSink):
         self._on_error: OnError = on_error
         self._in_slots = False
         self._start = 0.0
+        self._next_sample = 0.0  # on the clock of the event loop
         self._run_so_far: tuple[LogFile, Timeline] | None = None
 
     async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
@@ -106,18 +119,39 @@ class TraceSink(ThreadedSink):
         Cancellation: the last events may be missing.
         """
         self._start = time.time()
+        self._next_sample = anyio.current_time() + SAMPLE_PAUSE
         self._in_slots = messages.extra(SinkAttribute.in_slots, False)  # noqa: FBT003, S610 - anyio's
         await super().__call__(messages)
 
     async def _receive(self, messages: ObjectReceiveStream[BatchMessage]) -> list[BatchMessage]:
         """Wait for a message; return it with those that follow closely, or nothing at the end."""
-        backlog = await receive_available(messages)
+        backlog = await self._receive_or_sample(messages)
         deadline = anyio.current_time() + LONGEST_COLLECTION
         while backlog and anyio.current_time() < deadline:
             await anyio.sleep(PAUSE)
             if not add_available(messages, backlog):
                 break
         return backlog
+
+    async def _receive_or_sample(
+        self, messages: ObjectReceiveStream[BatchMessage]
+    ) -> list[BatchMessage]:
+        """Wait for messages, and until they come, sample the usage of the processes."""
+        while True:
+            if anyio.current_time() >= self._next_sample:
+                before = anyio.current_time()
+                await self._run(self._sample)
+                now = anyio.current_time()
+                self._next_sample = now + max(SAMPLE_PAUSE, (now - before) / SAMPLE_SHARE)
+            with anyio.move_on_after(self._next_sample - anyio.current_time()):
+                return await receive_available(messages)
+
+    def _sample(self) -> None:
+        if self._run_so_far is not None:
+            file, timeline = self._run_so_far
+            usage = usage_of_sessions(timeline.local_pids())
+            timeline.add_usage(time.time(), usage)
+            self._write(file, timeline.take())
 
     def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
         if self._run_so_far is None or not backlog:

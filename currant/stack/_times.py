@@ -22,7 +22,7 @@ def parse_time(text: str, now: float) -> float:
         ValueError: it is none of these.
     """
     if (span := _SPAN.fullmatch(text)) is not None:
-        return now - float(span[1]) * _UNITS[span[2]]
+        return max(0.0, now - float(span[1]) * _UNITS[span[2]])
     today = datetime.fromtimestamp(now).astimezone().date()
     for each in (text, f"{today}T{text}"):
         try:

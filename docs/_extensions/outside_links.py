@@ -21,8 +21,12 @@ PAGES = {
     "CHANGELOG.md": "project/changelog",
     "CONTRIBUTING.md": "project/contributing",
     "benchmarks/README.md": "project/benchmarks",
-    "examples/fastapi": "project/examples#a-web-app",
+    "examples/agent": "project/examples#an-agent-that-runs-commands",
+    "examples/batch": "project/examples#a-batch-over-hosts",
+    "examples/fastapi": "project/examples#a-web-app-with-a-worker-and-a-database",
+    "examples/frontend": "project/examples#a-development-stack-with-a-front-end",
     "examples/stack": "project/examples#a-stack-in-one-program",
+    "examples/test_suite": "project/examples#a-test-suite-with-servers",
 }
 """The page, and the anchor on it, for each path in the repository."""
 

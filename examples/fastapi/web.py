@@ -24,4 +24,4 @@ async def get(name: str) -> str:
     done = await redis.hget(f"text:{name}", "done")
     if done is None:
         raise HTTPException(404, f"{name} is not done")
-    return done
+    return str(done)

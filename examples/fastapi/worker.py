@@ -21,9 +21,9 @@ def main() -> None:
     )
     redis.ping()
     print("ready")
-    while True:
-        _, name = redis.brpop(["waiting"])
-        text = redis.hget(f"text:{name}", "given")
+    while (item := redis.brpop(["waiting"])) is not None:  # None is for a timeout
+        name = str(item[1])
+        text = str(redis.hget(f"text:{name}", "given"))
         redis.hset(f"text:{name}", "done", text[::-1])
         print("done:", name)
 

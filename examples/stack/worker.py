@@ -18,9 +18,8 @@ def main() -> None:
     waiting = queue()
     waiting.ping()
     print("ready")
-    while True:
-        _, item = waiting.brpop(["waiting"])
-        name, text = json.loads(item)
+    while (item := waiting.brpop(["waiting"])) is not None:  # None is for a timeout
+        name, text = json.loads(item[1])
         ask(DONE, name=name, done=text[::-1])
         print("done:", name)
 

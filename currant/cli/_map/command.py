@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from currant._values.checks import PATTERN_ERRORS
 from currant.cli._host_options import (
     FORWARD_ENV_OPTION,
     HOST_OPTIONS,
@@ -30,7 +31,7 @@ __all__ = ["map_items"]
 def _parse_pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
-    except re.error as error:
+    except PATTERN_ERRORS as error:
         raise click.BadParameter(f"{text!r} is not a regular expression: {error}") from error
 
 

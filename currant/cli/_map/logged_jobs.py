@@ -29,10 +29,11 @@ _LINE = re.compile(
     rb"([1-9]\d{0,17})\t[^\t\n]*" + _SECONDS * 2 + _COUNT * 2 + rb"\t(-?\d+)\t(-?\d+)\t([^\n]*)\n"
 )
 
-MAX_GAP = 10_000_000
+MAX_GAP = 1_000_000
 """Numbers between two jobs that may be missing.
 
-The memory grows with the largest number, so a number with a wrong digit must not pass.
+Memory grows by nine bytes for each, so a number with a wrong digit must not pass.  A real gap is
+much smaller: it has the jobs that are still running, or whose values do not fit into the template.
 """
 
 BYTES_AT_ONCE = 4096
@@ -106,16 +107,26 @@ class LoggedJobs:
         """Yield the numbers and the commands of the jobs that failed, in the order of the numbers.
 
         Lines that are added to the file in the meantime do not count.
+
+        Raises:
+            JobLogError: a job had bytes on stdin, which the log does not have.
         """
         for number, state in enumerate(self._states):
             if state == _FAILED:
-                yield number, os.fsdecode(self._column(number).replace(b"\0", b"\n"))
+                columns = self._columns(number)
+                if int(columns[4]) != 0:
+                    raise JobLogError(
+                        self._path,
+                        f"job {number} had {int(columns[4]):,} bytes on stdin, which the log does "
+                        "not have; run the whole input again, with --stdin and the first command",
+                    )
+                yield number, os.fsdecode(columns[8].replace(b"\0", b"\n"))
 
     def _checked_state(self, number: int, line: str) -> int:
         state = self._states[number] if number < len(self._states) else _ABSENT
         if state == _ABSENT:
             return state
-        found = self._column(number)
+        found = self._columns(number)[8]
         if found != column_of(line):
             line_number = self._line_number(number)
             raise JobLogError(
@@ -159,8 +170,8 @@ class LoggedJobs:
         self._offsets[number] = offset
         return True
 
-    def _column(self, number: int) -> bytes:
-        """Return the command of a job in the log, as it is in the file."""
+    def _columns(self, number: int) -> list[bytes]:
+        """Return the columns of the last line of a job, as they are in the file."""
         offset = self._offsets[number]
         line = os.pread(self._fd, BYTES_AT_ONCE, offset)
         while b"\n" not in line:
@@ -168,7 +179,7 @@ class LoggedJobs:
             if not more:
                 raise JobLogError(self._path, "another program has changed the file; start again")
             line += more
-        return line[: line.index(b"\n")].split(b"\t", 8)[8]
+        return line[: line.index(b"\n")].split(b"\t", 8)
 
     def _line_number(self, number: int) -> int:
         """Return the line of the last entry of a job."""

@@ -5,45 +5,33 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AsyncExitStack
-from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
 
 from currant._batch.map import Map
-from currant._batch.work import WINDOW, Settings, Work
-from currant._process.local import LocalLauncher
+from currant._batch.work import Work
 from currant._supervisor.failure import unwrapped
 from currant._synchronization import KillBarrier
 from currant._values.errors import CurrantError
-from currant._values.policies import Policies
 from currant._values.printable import printable
-from currant._values.restart import RestartPolicy
-from currant.cli._display import trace_sinks
-from currant.cli._file_limit import (
-    FILES_PER_COMMAND,
-    FILES_PER_HOST,
-    OTHER_FILES,
-    raise_file_limit,
-)
 from currant.cli._map.annotations import Annotations, is_on_github
 from currant.cli._map.ended import Ended
 from currant.cli._map.exit_status import OTHER_ERROR, exit_status
 from currant.cli._map.json_lines import json_line
 from currant.cli._map.output import Output
-from currant.cli._map.parsers import MOST_SLOTS
 from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
+from currant.cli._map.settings import settings_of
 from currant.cli._map.summary import Summary
+from currant.cli._program import STATUS_BROKEN_PIPE
 from currant.cli._report import report_error
 from currant.cli._run import (
-    STATUS_BROKEN_PIPE,
     first_stop_signal,
     forward_signals,
     is_pipe,
     pause_and_resume,
-    print_error,
     showing_warnings,
     status_without_output,
     wait_reader_gone,
@@ -72,12 +60,6 @@ if TYPE_CHECKING:
 __all__ = ["run_map"]
 
 STDOUT = 1
-
-FILES_PER_JOB = FILES_PER_COMMAND + 1
-"""File descriptors that a job needs: those of its command, and one for its output on disk."""
-
-TRACE_BUFFER_SIZE = 64
-"""Messages that wait for the thread of --trace, before the jobs wait for it."""
 
 
 def run_map(words: Sequence[str], options: MapOptions) -> int:
@@ -131,7 +113,7 @@ class _Run:
         self._junit = _open_junit(options, plan.text, stack)
         self._output = Output(_mode(options), self._jobs, options["color"], _open_folder(options))
         barrier = KillBarrier()
-        settings = _settings(plan, options)
+        settings = settings_of(plan, options)
         self._work: Work[Job] = Work(
             self._make, plan.jobs, settings, barrier, self._output, self._log
         )
@@ -286,44 +268,6 @@ def _mode(options: MapOptions) -> Mode:
     lines: Mode = "tagged lines" if options["tag"] else "lines"
     groups: Mode = "tagged groups" if options["tag"] else "groups"
     return lines if options["line"] else groups
-
-
-def _settings(plan: Plan, options: MapOptions) -> Settings:
-    restart = RestartPolicy(
-        "on-failure" if options["retries"] else "never",
-        max_restarts=options["retries"],
-        reset_after=inf,
-    )
-    captures = options["json"] or options["junit"] is not None
-    return Settings(
-        slots=_slots(plan, options),
-        keep_order=options["keep_order"],
-        halt=options["halt"],
-        policies=Policies(restart, None, options["grace"], captures),
-        launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
-        sinks=trace_sinks(options["trace"]),
-        buffer_size=TRACE_BUFFER_SIZE,
-        # A resumed run has begun before, so its first job may be one that does not fit.
-        checks_first=plan.has_program and (plan.log is None or plan.log.logged is None),
-    )
-
-
-def _slots(plan: Plan, options: MapOptions) -> int | None:
-    """Return how many commands run at a time: as many as wanted, if so many files can be open."""
-    wanted = options["jobs"]
-    hosts = () if plan.launcher is None else plan.launcher.hosts
-    others = OTHER_FILES + FILES_PER_HOST * len(hosts)
-    held_back = WINDOW if options["keep_order"] else 0
-    limit = raise_file_limit((wanted or 0) * FILES_PER_JOB + others + held_back)
-    if wanted is None or plan.launcher is not None:
-        return wanted
-    allowed = max(1, (limit - others) // FILES_PER_JOB)
-    if allowed < wanted < MOST_SLOTS:
-        print_error(
-            f"at most {allowed} commands run at a time, because few files can be open; "
-            "'ulimit -n' raises the limit"
-        )
-    return min(wanted, allowed)
 
 
 def _open_junit(options: MapOptions, name: str, stack: AsyncExitStack) -> JUnitFile | None:

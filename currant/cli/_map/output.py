@@ -8,6 +8,7 @@ currant.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
@@ -19,10 +20,10 @@ from currant._values.lines import Batch
 from currant._values.messages import HostLost, HostUp, Restarting
 from currant._values.printable import printable
 from currant.cli._map.ended import Ended
+from currant.cli._map.held_output import HeldOutput
 from currant.cli._map.job import number_of
 from currant.sinks._console import OutputFile, usable
 from currant.sinks._events import describe
-from currant.sinks._spool import OutputSpool
 from currant.sinks._threaded import receive_available
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Output(Discard):
         self._mode: Mode = mode
         self._jobs = jobs
         self._folder = folder
-        self._spools: dict[int, OutputSpool] = {}
+        self._held = HeldOutput()
         self._received: dict[int, int] = {}  # bytes, of the jobs that have written
         self._lost_hosts: set[str] = set()
         self._kept: set[int] = set()  # those that have a folder
@@ -115,12 +116,12 @@ class Output(Discard):
         if isinstance(message, Batch):
             number = number_of(message.command)
             self._received[number] = self._received.get(number, 0) + len(message.data)
-            await self._send.send(message)
+            await self._put(message)
         elif isinstance(message, Restarting):
             number = number_of(message.command)
             if self._received.get(number):
                 self._received[number] = 0  # What it wrote before is still on its way.
-                await self._send.send(_Again(number))
+                await self._put(_Again(number))
         elif isinstance(message, HostLost | HostUp):
             await self.note(self._news_of(message))
 
@@ -141,22 +142,31 @@ class Output(Discard):
     async def finish(self, ended: Ended) -> None:
         """Show what is held back of a job that has ended; call this in the order to show."""
         if self._received.pop(ended.number, None) is not None or self._folder is not None:
-            await self._send.send(ended)
+            await self._put(ended)
         else:
             self._jobs.pop(ended.number, None)
 
     async def write(self, line: bytes) -> None:
         """Write a line to stdout."""
-        await self._send.send(_Text("stdout", line))
+        await self._put(_Text("stdout", line))
 
     async def note(self, text: str) -> None:
         """Write lines of currant itself to stderr; nothing if there are none."""
         if text:
-            await self._send.send(_Text("stderr", text.encode(errors="backslashreplace")))
+            await self._put(_Text("stderr", text.encode(errors="backslashreplace")))
 
     async def refresh(self) -> None:
         """Write the progress line again."""
-        await self._send.send(None)
+        await self._put(None)
+
+    async def _put(self, message: _Message) -> None:
+        """Hand `message` to the thread; discard it if the output can no longer be written.
+
+        Then the error of `run` stops the jobs, and their last output must not be an error of its
+        own.
+        """
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self._send.send(message)
 
     def close(self) -> None:
         """Take no more messages: let `run` end."""
@@ -169,7 +179,7 @@ class Output(Discard):
 
         Raises:
             OSError: the output cannot be written.
-            OutputError: the folder cannot be written.
+            OutputError: the folder, or a temporary file, cannot be written.
         """
         with self._send, self._receive:
             messages = cast("ObjectReceiveStream[BatchMessage]", self._receive)
@@ -192,7 +202,7 @@ class Output(Discard):
                         self._folder.end(message)
                     self._jobs.pop(message.number, None)
                 case _Again(number):
-                    self._spools.pop(number, None)
+                    self._held.discard(number)
                     if self._folder is not None:
                         self._folder.begin(number, self._jobs[number].row)
                 case _Text(stream, text):
@@ -209,12 +219,10 @@ class Output(Discard):
             self._keep(self._folder, number, batch)
         if self._mode == "hidden":
             return
-        if not self._mode.endswith("groups"):
+        if self._mode.endswith("groups"):
+            self._held.add(number, batch)
+        else:
             self._show(number, batch)
-            return
-        if number not in self._spools:
-            self._spools[number] = OutputSpool()
-        self._spools[number].add(batch)
 
     def _keep(self, folder: ResultsFolder, number: int, batch: Batch) -> None:
         if number not in self._kept:
@@ -225,8 +233,7 @@ class Output(Discard):
     def _show_held(self, number: int) -> None:
         """Show the output of a job that was held back."""
         self._kept.discard(number)
-        spool = self._spools.pop(number, None)
-        for batch in () if spool is None else spool.replay():
+        for batch in self._held.take(number):
             self._show(number, batch)
 
     def _show(self, number: int, batch: Batch) -> None:
@@ -240,7 +247,7 @@ class Output(Discard):
             file.add(chunk)
 
     def _end(self) -> None:
-        for number in list(self._spools):
+        for number in self._held.numbers:
             self._show_held(number)
         for file in self._files.values():
             file.add(file.writer.end())

@@ -14,22 +14,21 @@ from currant._batch.rows import Row
 from currant._batch.template import Template
 from currant._values.command import Command, with_stdin, with_words
 from currant._values.errors import CommandError
-from currant._values.limits import Limits
 from currant._values.shell_syntax import why_shell, with_exec
-from currant.cli._env import output_variables
 from currant.cli._hosts import chosen_hosts, way_to_hosts
 from currant.cli._map.arguments import split_arguments
 from currant.cli._map.blocks import BlockReader
 from currant.cli._map.chunks import ChunkReader
+from currant.cli._map.command_options import command_options
 from currant.cli._map.from_parallel import check_no_perl, remark_on_words
 from currant.cli._map.inputs import open_inputs
 from currant.cli._map.job import Job, job_name
 from currant.cli._map.job_log import JobLog, create_job_log, reopen_job_log
+from currant.cli._map.option_rules import check_options
 from currant.cli._map.pace import Pace, paced
 from currant.cli._map.parsing import Form, Format
+from currant.cli._map.resume import jobs_not_logged
 from currant.cli._run import print_error
-from currant.config._env_files import read_env_files
-from currant.sinks._files import is_same_place
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -38,20 +37,17 @@ if TYPE_CHECKING:
         AsyncIterator,
         Callable,
         Iterable,
-        Mapping,
         Sequence,
     )
     from contextlib import AsyncExitStack
 
-    from currant._values.command import CommandOptions
     from currant.cli._map.arguments import Group
-    from currant.cli._map.logged_jobs import LoggedJobs
     from currant.cli._map.options import MapOptions
     from currant.hosts import Hosts
 
 __all__ = ["Plan", "prepare"]
 
-STDIN, STDOUT, STDERR = 0, 1, 2
+STDIN = 0
 
 UNQUOTED = re.compile(r"[$`*?\[~]")
 """Signs of a variable, a substitution, a pattern or a home folder: such a line needs a shell."""
@@ -86,6 +82,10 @@ class Plan:
     has_program: bool
     skipped: int = 0
 
+    def note_skipped(self) -> None:
+        """Count a job that was left out."""
+        self.skipped += 1
+
 
 async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitStack) -> Plan:
     """Return what the command line asks for; `stack` closes the files that it has opened.
@@ -93,7 +93,7 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
     Raises:
         CommandError: the command line, a file of values or a job log is wrong.
     """
-    _check(options)
+    check_options(options)
     template_words, groups = split_arguments(words, options["arg_file"])
     check_no_perl(template_words)
     if not options["shell"] and (remark := remark_on_words(template_words)):
@@ -110,7 +110,14 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
             plan = _plan_of_blocks(template_words, groups, options, log)
         else:
             plan = await _plan_of_values(template_words, groups, options, log, stack)
-        await _leave_out_logged(plan, redo_failed=options["resume_failed"])
+        if log is not None and log.logged is not None:
+            plan.jobs = await jobs_not_logged(
+                plan.jobs,
+                plan.line,
+                log.logged,
+                redo_failed=options["resume_failed"],
+                on_skip=plan.note_skipped,
+            )
     plan.jobs = _paced(plan.jobs, options)
     return plan
 
@@ -156,58 +163,10 @@ async def _plan_of_values(
             raise CommandError(NO_COMMAND)
         return _plan_of_lines(jobs, options, log, lambda: inputs.total)
     if inputs.is_empty:  # No name of a column can be known, so the template cannot be checked.
-        template = Template(["true"], options=_command_options(options))
+        template = Template(["true"], options=command_options(options))
     else:
         template = _template(words, options, names=inputs.names, columns=inputs.columns)
     return _plan_of_template(jobs, template, options, log, lambda: inputs.total)
-
-
-EXCLUSIVE = (
-    ("csv", "tsv"),
-    ("csv", "jsonl"),
-    ("tsv", "jsonl"),
-    ("null", "csv"),
-    ("null", "tsv"),
-    ("null", "jsonl"),
-    ("colsep", "csv"),
-    ("colsep", "tsv"),
-    ("colsep", "jsonl"),
-    ("raw", "line"),
-    ("raw", "tag"),
-    ("keep_order", "line"),
-    ("keep_order", "raw"),
-    ("resume", "resume_failed"),
-    ("retry_failed", "joblog"),
-    ("retry_failed", "resume"),
-    ("retry_failed", "resume_failed"),
-    ("retry_failed", "stdin"),
-)
-"""The options that cannot be combined."""
-
-NEEDED: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("resume", "resume_failed"), ("joblog",)),
-    **dict.fromkeys(("per_host", "forward_env", "ssh", "python"), ("hosts", "hosts_file")),
-}
-"""The options that need one of these others."""
-
-
-def _check(options: MapOptions) -> None:
-    """Check that the options go together.
-
-    Raises:
-        CommandError: they do not.
-    """
-    given = {name for name, value in options.items() if value}
-    for pair in EXCLUSIVE:
-        if given.issuperset(pair):
-            raise CommandError(f"{_flag(pair[0])} and {_flag(pair[1])} cannot be combined")
-    for name, others in NEEDED.items():
-        if name in given and given.isdisjoint(others):
-            raise CommandError(f"{_flag(name)} requires {' or '.join(map(_flag, others))}")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _form(options: MapOptions) -> Form:
@@ -231,38 +190,12 @@ def _template(
     """Return the template of the command line."""
     if not words:
         raise CommandError(NO_COMMAND)
-    given = _command_options(options)
+    given = command_options(options)
     line = words[0] if len(words) == 1 else None
     if line is not None:
         shell = options["shell"] or bool(why_shell(line) or UNQUOTED.search(line))
         return Template(line, names=names, columns=columns, shell=shell, options=given)
     return Template(words, names=names, columns=columns, shell=options["shell"], options=given)
-
-
-def _command_options(options: MapOptions) -> CommandOptions:
-    given = read_env_files(options["env_file"])
-    shown = output_variables(given, options["color"], shown=not options["json"], columns=None)
-    limits = Limits(
-        memory=options["limit_memory"],
-        cpu_time=options["limit_cpu_time"],
-        file_size=options["limit_file_size"],
-        open_files=options["limit_open_files"],
-        processes=options["limit_processes"],
-        core=options["limit_core"],
-    )
-    chosen: CommandOptions = {"env": {**shown, **given}}
-    if limits != Limits():
-        chosen["limits"] = limits
-    if options["cwd"] is not None:
-        chosen["cwd"] = options["cwd"]
-    if options["timeout"] is not None:
-        chosen["timeout"] = options["timeout"]
-    if options["raw"]:
-        chosen["flush_after"] = 0.0
-    is_split = options["json"] or options["junit"] is not None or options["results"] is not None
-    if not is_split and is_same_place(STDOUT, STDERR):
-        chosen["stderr"] = "stdout"  # One pipe keeps the order of the lines.
-    return chosen
 
 
 def _open_log(options: MapOptions) -> JobLog | None:
@@ -308,7 +241,7 @@ def _plan_of_lines(
     total: Callable[[], int | None],
 ) -> Plan:
     """Return the plan of jobs that are lines for a shell."""
-    base = Command(["/bin/sh"], **_command_options(options))
+    base = Command(["/bin/sh"], **command_options(options))
 
     def make(job: Job, turn: int, slot: int) -> Command:
         del turn, slot
@@ -319,17 +252,6 @@ def _plan_of_lines(
         return job.row.text
 
     return Plan(jobs, make, line, total, log, _launcher(options), "sh", has_program=True)
-
-
-async def _leave_out_logged(plan: Plan, *, redo_failed: bool) -> None:
-    """Take the jobs out of `plan` that the log of an earlier run has.
-
-    Raises:
-        JobLogError: the log is of another command.
-    """
-    if plan.log is not None and plan.log.logged is not None:
-        jobs = await _checked(plan, plan.log.logged)
-        plan.jobs = _not_logged(plan, jobs, plan.log.logged, redo_failed=redo_failed)
 
 
 async def _jobs_of_lines(lines: Iterable[tuple[int, str]]) -> AsyncGenerator[Job]:
@@ -349,43 +271,6 @@ async def _jobs_of_blocks(blocks: AsyncIterable[bytes]) -> AsyncGenerator[Job]:
     async for block in blocks:
         number += 1
         yield Job(number, Row(()), block)
-
-
-async def _not_logged(
-    plan: Plan, jobs: AsyncIterable[Job], logged: LoggedJobs, *, redo_failed: bool
-) -> AsyncGenerator[Job]:
-    """Yield the jobs that still have to run, and count the others in `plan.skipped`."""
-    is_done = logged.has_success if redo_failed else logged.has
-    async for job in jobs:
-        if is_done(job.number, plan.line(job)):
-            plan.skipped += 1
-        else:
-            yield job
-
-
-async def _checked(plan: Plan, logged: LoggedJobs) -> AsyncIterable[Job]:
-    """Compare the first job in the log with the same job of `plan`, and return all jobs of `plan`.
-
-    So a log of another command is an error before any job starts.
-
-    Raises:
-        JobLogError: the log is of another command.
-    """
-    jobs, early = aiter(plan.jobs), list[Job]()
-    first = logged.first
-    while first is not None and (job := await anext(jobs, None)) is not None:
-        early.append(job)
-        if job.number == first:
-            logged.has(first, plan.line(job))  # Raises if the command differs.
-            break
-
-    async def all_jobs() -> AsyncGenerator[Job]:
-        for job in early:
-            yield job
-        async for job in jobs:
-            yield job
-
-    return all_jobs()
 
 
 def _paced(jobs: AsyncIterable[Job], options: MapOptions) -> AsyncIterable[Job]:

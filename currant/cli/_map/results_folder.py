@@ -15,6 +15,10 @@ In names, ``/`` is written as ``\_``, a backslash as ``\\`` and a tab as ``\t``,
 after 255 bytes, all as in parallel's folders.  The values ``.``, ``..`` and the empty one would
 name a folder outside or that of another job, so here they are ``\.``, ``\..`` and ``\empty``.
 
+The folder of a job may be inside that of another one, whose rows have fewer columns.  So the name
+of a column that is the name of a file there, such as ``stdout``, is ``\stdout`` here, unless it is
+the first column.
+
 Two jobs may have the same values, or long values with the same beginning.  Then the second folder
 ends with ``#`` and the number of the job, so that no output is lost.
 """
@@ -42,6 +46,9 @@ __all__ = ["ResultsFolder"]
 
 MAX_NAME = 255
 """Bytes of a file name on all usual file systems."""
+
+FILES = frozenset(("stdout", "stderr", "seq", "exit", "usage"))
+"""The files in the folder of a job."""
 
 NO_VALUES = "\\0noarg"
 EMPTY = "\\empty"
@@ -133,6 +140,9 @@ class ResultsFolder:
         parts = [_file_name(text) for column in columns for text in column]
         if not parts:
             parts = [b"1", os.fsencode(NO_VALUES)]
+        for at in range(2, len(parts), 2):
+            if columns[at // 2][0] in FILES:
+                parts[at] = b"\\" + parts[at]
         return b"/".join([self._path, *parts[:-1]]), parts[-1]
 
     def _is_taken(self, folder: bytes, number: int) -> bool:

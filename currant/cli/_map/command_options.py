@@ -1,0 +1,49 @@
+"""The options of `currant map` that each of its commands gets: variables, limits, a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from currant._values.limits import Limits
+from currant.cli._env import output_variables
+from currant.config._env_files import read_env_files
+from currant.sinks._files import is_same_place
+
+if TYPE_CHECKING:
+    from currant._values.command import CommandOptions
+    from currant.cli._map.options import MapOptions
+
+__all__ = ["command_options"]
+
+STDOUT, STDERR = 1, 2
+
+
+def command_options(options: MapOptions) -> CommandOptions:
+    """Return the options that each command gets.
+
+    Raises:
+        CommandError: a file of variables cannot be read, or is wrong.
+    """
+    given = read_env_files(options["env_file"])
+    shown = output_variables(given, options["color"], shown=not options["json"], columns=None)
+    limits = Limits(
+        memory=options["limit_memory"],
+        cpu_time=options["limit_cpu_time"],
+        file_size=options["limit_file_size"],
+        open_files=options["limit_open_files"],
+        processes=options["limit_processes"],
+        core=options["limit_core"],
+    )
+    chosen: CommandOptions = {"env": {**shown, **given}}
+    if limits != Limits():
+        chosen["limits"] = limits
+    if options["cwd"] is not None:
+        chosen["cwd"] = options["cwd"]
+    if options["timeout"] is not None:
+        chosen["timeout"] = options["timeout"]
+    if options["raw"]:
+        chosen["flush_after"] = 0.0
+    is_split = options["json"] or options["junit"] is not None or options["results"] is not None
+    if not is_split and is_same_place(STDOUT, STDERR):
+        chosen["stderr"] = "stdout"  # One pipe keeps the order of the lines.
+    return chosen

@@ -1,0 +1,71 @@
+"""How `currant map` runs its jobs: how many at a time, and what to do after a failure."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from currant._batch.work import WINDOW, Settings
+from currant._process.local import LocalLauncher
+from currant._values.policies import Policies
+from currant._values.restart import RestartPolicy
+from currant.cli._display import trace_sinks
+from currant.cli._file_limit import (
+    FILES_PER_COMMAND,
+    FILES_PER_HOST,
+    OTHER_FILES,
+    raise_file_limit,
+)
+from currant.cli._map.parsers import MOST_SLOTS
+from currant.cli._run import print_error
+
+if TYPE_CHECKING:
+    from currant.cli._map.options import MapOptions
+    from currant.cli._map.plan import Plan
+
+__all__ = ["settings_of"]
+
+FILES_PER_JOB = FILES_PER_COMMAND + 1
+"""File descriptors that a job needs: those of its command, and one for its output on disk."""
+
+TRACE_BUFFER_SIZE = 64
+"""Messages that wait for the thread of --trace, before the jobs wait for it."""
+
+
+def settings_of(plan: Plan, options: MapOptions) -> Settings:
+    """Return the settings of the batch; the limit of open files is raised for it if necessary."""
+    restart = RestartPolicy(
+        "on-failure" if options["retries"] else "never",
+        max_restarts=options["retries"],
+        reset_after=inf,
+    )
+    captures = options["json"] or options["junit"] is not None
+    return Settings(
+        slots=_slots(plan, options),
+        keep_order=options["keep_order"],
+        halt=options["halt"],
+        policies=Policies(restart, None, options["grace"], captures),
+        launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
+        sinks=trace_sinks(options["trace"]),
+        buffer_size=TRACE_BUFFER_SIZE,
+        # A resumed run has begun before, so its first job may be one that does not fit.
+        checks_first=plan.has_program and (plan.log is None or plan.log.logged is None),
+    )
+
+
+def _slots(plan: Plan, options: MapOptions) -> int | None:
+    """Return how many commands run at a time: as many as wanted, if so many files can be open."""
+    wanted = options["jobs"]
+    hosts = () if plan.launcher is None else plan.launcher.hosts
+    others = OTHER_FILES + FILES_PER_HOST * len(hosts)
+    held_back = WINDOW if options["keep_order"] else 0
+    limit = raise_file_limit((wanted or 0) * FILES_PER_JOB + others + held_back)
+    if wanted is None or plan.launcher is not None:
+        return wanted
+    allowed = max(1, (limit - others) // FILES_PER_JOB)
+    if allowed < wanted < MOST_SLOTS:
+        print_error(
+            f"at most {allowed} commands run at a time, because few files can be open; "
+            "'ulimit -n' raises the limit"
+        )
+    return min(wanted, allowed)
