@@ -283,7 +283,7 @@ folders are left out, because a source distribution does not have them.
 """
 
 BASES = [ROOT, ROOT / "currant", ROOT / "tests", ROOT / "examples"]
-BASES += [path for path in (ROOT / "currant").iterdir() if path.is_dir()]
+BASES += [path for path in (ROOT / "currant").rglob("*") if path.is_dir()]
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
