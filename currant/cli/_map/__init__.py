@@ -9,6 +9,6 @@ types.  `plan` turns the options into a plan, and `main` runs its jobs.
   only GNU parallel understands.  `blocks` cuts stdin into blocks, one for each `job`.  `pace` says
   when the next job may start.
 - What is shown: `output` and `progress`, and at the end `summary` and `exit_status`.
-- What is written: `job_log` (read by `logged_jobs`), `results_folder`, `junit`, `json_lines` and
-  `annotations`.  All of them take an `ended` job.
+- What is written: `job_log` (read by `logged_jobs`), `results_folder` and `json_lines`, which take
+  an `ended` job, and the reports of `currant.cli._ci`.
 """

@@ -20,6 +20,8 @@ from currant._values.errors import CurrantError
 from currant._values.policies import Policies
 from currant._values.printable import printable
 from currant._values.restart import RestartPolicy
+from currant.cli._ci.annotations import Annotations, is_on_github
+from currant.cli._ci_reports import captured_for
 from currant.cli._display import trace_sinks
 from currant.cli._file_limit import (
     FILES_PER_COMMAND,
@@ -27,7 +29,6 @@ from currant.cli._file_limit import (
     OTHER_FILES,
     raise_file_limit,
 )
-from currant.cli._map.annotations import Annotations, is_on_github
 from currant.cli._map.ended import Ended
 from currant.cli._map.exit_status import OTHER_ERROR, exit_status
 from currant.cli._map.json_lines import json_line
@@ -62,8 +63,8 @@ if TYPE_CHECKING:
     from currant._batch.work import EndedItem
     from currant._values.command import Command
     from currant._values.results import Result
+    from currant.cli._ci.junit import JUnitFile
     from currant.cli._map.job import Job
-    from currant.cli._map.junit import JUnitFile
     from currant.cli._map.options import MapOptions
     from currant.cli._map.output import Mode
     from currant.cli._map.plan import Plan
@@ -127,7 +128,7 @@ class _Run:
         self._reasons: list[int] = []
         self._summary = Summary()
         self._began = monotonic()
-        self._annotations = Annotations() if is_on_github(os.environ) else None
+        self._annotations = Annotations("currant map", "job") if is_on_github(os.environ) else None
         self._junit = _open_junit(options, plan.text, stack)
         self._output = Output(_mode(options), self._jobs, options["color"], _open_folder(options))
         barrier = KillBarrier()
@@ -172,9 +173,10 @@ class _Run:
             ended = self._as_ended(job, result)
             self._summary.add(ended)
             if self._junit is not None:
-                self._junit.add(ended)
+                self._junit.add(ended.line, result)
             if self._annotations is not None:
-                await self._output.note(self._annotations.add(ended))
+                name = f"job {ended.number}"
+                await self._output.note(self._annotations.add(name, ended.line, result))
             if self._options["json"]:
                 await self._output.write(json_line(ended))
             await self._output.finish(ended)
@@ -294,12 +296,12 @@ def _settings(plan: Plan, options: MapOptions) -> Settings:
         max_restarts=options["retries"],
         reset_after=inf,
     )
-    captures = options["json"] or options["junit"] is not None
+    captured = True if options["json"] else captured_for(options["junit"])
     return Settings(
         slots=_slots(plan, options),
         keep_order=options["keep_order"],
         halt=options["halt"],
-        policies=Policies(restart, None, options["grace"], captures),
+        policies=Policies(restart, None, options["grace"], captured),
         launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
         sinks=trace_sinks(options["trace"]),
         buffer_size=TRACE_BUFFER_SIZE,
@@ -329,7 +331,7 @@ def _slots(plan: Plan, options: MapOptions) -> int | None:
 def _open_junit(options: MapOptions, name: str, stack: AsyncExitStack) -> JUnitFile | None:
     if options["junit"] is None:
         return None
-    from currant.cli._map.junit import JUnitFile  # noqa: PLC0415 - for --junit alone
+    from currant.cli._ci.junit import JUnitFile  # noqa: PLC0415 - for --junit alone
 
     return stack.enter_context(JUnitFile(options["junit"], name))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from currant._values.errors import with_lines
 from currant._values.printable import printable
 from currant._values.results import end_of
-from currant.cli._map.ended import LAST_LINES
+from currant.cli._ci.result_texts import LAST_LINES
 
 if TYPE_CHECKING:
     from currant.cli._map.ended import Ended
