@@ -16,8 +16,10 @@ from currant._values.errors import CommandError, CommandNotFoundError
 from currant._values.exit import Exit
 from currant.cli._ci import junit
 from currant.cli._ci.annotations import Annotations, is_on_github
+from currant.cli._ci.groups import group_lines
 from currant.cli._ci.junit import JUnitFile
 from currant.cli._ci.result_texts import MAX_OUTPUT
+from currant.cli._ci.step_summary import MAX_ROWS, MAX_SIZE, Row, add_to_summary, summary_text
 from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended, lines
 
@@ -182,3 +184,64 @@ def test_annotations_are_few() -> None:
     assert annotations.finish() == "::warning title=currant map::1 more job has failed\n"
     assert annotation(ended(12, end=1), annotations) == ""
     assert annotations.finish() == "::warning title=currant map::2 more jobs have failed\n"
+
+
+# ---- groups ----
+
+
+def test_title_of_a_group_is_one_line() -> None:
+    """GitHub decodes the title, and a newline would end it."""
+    assert group_lines("100%\n::error::") == ("::group::100%25\\n::error::", "::endgroup::")
+
+
+# ---- the summary of a step ----
+
+
+def row(name: str, end: int = 0, at: float = 0.0, *texts: str) -> Row:
+    """Return a row of a command that began at a time, and took a second and a half."""
+    return Row(name, ended(1, end=end, started_at=at, tail=lines(*texts)).result)
+
+
+def test_summary_shows_failures_first() -> None:
+    """The first is the one that failed first, and its last lines follow."""
+    rows = [row("a"), row("b", 1, 20.0, "late"), row("c", 2, 10.0, "one", "two")]
+    assert summary_text("currant run", "3 commands", rows) == (
+        "### currant run\n\n3 commands\n\n"
+        "| command | status | end | duration |\n|---|---|---|--:|\n"
+        "| c | failed | exit code 2 | 1.5 s |\n"
+        "| b | failed | exit code 1 | 1.5 s |\n"
+        "| a | succeeded | exit code 0 | 1.5 s |\n\n"
+        "The last lines of the first failure, c:\n\n```text\none\ntwo\n```\n\n"
+    )
+
+
+def test_text_of_a_command_is_no_markup() -> None:
+    """Neither its name nor its output can end a cell or the block of code."""
+    text = summary_text("t", "", [row("a|b\n<b>`x`", 1, 0.0, "```", "````text")])
+    assert "| a\\|b\\\\n\\<b\\>\\`x\\` | failed |" in text
+    assert text.endswith(":\n\n`````text\n```\n````text\n`````\n\n")
+
+
+def test_summary_is_short() -> None:
+    """It has some of very many commands, and the beginning of a long name."""
+    text = summary_text("t", "", [row("x" * 10_000) for _ in range(MAX_ROWS + 2)])
+    assert text.count(" succeeded ") == MAX_ROWS
+    assert text.endswith("\n\n2 more are not shown.\n\n")
+    assert len(text) < 30_000
+    assert summary_text("currant map", "no jobs", []) == "### currant map\n\nno jobs\n\n"
+
+
+def test_summary_is_added_if_the_file_takes_it(tmp_path: Path) -> None:
+    """Other programs of the step have written before; a file without room stays as it is."""
+    path = tmp_path / "summary"
+    path.write_text("old\n")
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(path)}
+    add_to_summary(github, "\ud800new\n")
+    assert path.read_text() == "old\n?new\n"
+    path.write_bytes(b"x" * (MAX_SIZE - 3))
+    add_to_summary(github, "four")
+    assert path.stat().st_size == MAX_SIZE - 3
+    for environment in ({**github, "GITHUB_ACTIONS": ""}, {"GITHUB_ACTIONS": "true"}):
+        add_to_summary(environment, "x")
+    assert path.stat().st_size == MAX_SIZE - 3
+    add_to_summary({**github, "GITHUB_STEP_SUMMARY": str(tmp_path)}, "a folder takes nothing")

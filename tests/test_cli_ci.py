@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # Each test starts Python.
 
+GITHUB = {"GITHUB_ACTIONS": "true"}
+
 FAILS = "echo out; echo bad >&2; exit 3"
 
 
@@ -95,3 +97,59 @@ def test_report_that_cannot_be_written_starts_nothing(
     ended = run("--junit", "no/file", *words, subcommand=subcommand, cwd=tmp_path)
     assert ended == (2, b"", b"currant: --junit no/file: No such file or directory\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- GitHub ----
+
+
+def test_blocks_of_several_commands_are_groups(run: Run, tmp_path: Path) -> None:
+    """Lines of tools for GitHub stay at the beginning of a line, and each failure is annotated."""
+    summary = tmp_path / "summary"
+    words = ("--group", "-m", "1", "-n", "lint,test,silent")
+    lines = ("echo ::error file=a.js::x; printf unfinished", FAILS, "true")
+    ended = run(*words, *lines, env={**GITHUB, "GITHUB_STEP_SUMMARY": str(summary)})
+    assert ended.out.decode().splitlines() == [
+        *("::group::lint", "::error file=a.js::x", "unfinished", "::endgroup::"),
+        *("::group::test", "out", "bad", "::endgroup::"),
+    ]
+    assert ended.err.decode().splitlines() == [
+        "currant: test: exit code 3",
+        f"::error title=test%3A exit code 3::{FAILS}%0Aout%0Abad",
+    ]
+    text = summary.read_text()
+    assert text.startswith("### currant run\n\n3 commands: 2 succeeded, 1 failed\n\n| command |")
+    assert text.endswith("The last lines of test:\n\n```text\nout\nbad\n```\n\n")
+
+
+def test_single_block_and_a_file_have_no_groups(run: Run, start: Start, tmp_path: Path) -> None:
+    """A file is not the log of the step.  A summary that cannot be written changes nothing."""
+    github = {**GITHUB, "GITHUB_STEP_SUMMARY": str(tmp_path)}
+    assert run("--group", "-n", "a", "echo hi", env=github) == (0, b"a | hi\n", b"")
+    with open(tmp_path / "log", "wb") as log:
+        start("--group", "-n", "a,b", "echo hi", "true", env=github, stdout=log.fileno()).end()
+    assert (tmp_path / "log").read_bytes() == b"a | hi\n"
+
+
+def test_map_has_groups_if_they_are_asked_for(run: Run, tmp_path: Path) -> None:
+    """Without ``--group`` another program may read the output; a job without output has none."""
+    summary = tmp_path / "summary"
+    github = {**GITHUB, "GITHUB_STEP_SUMMARY": str(summary)}
+    words = ("-k", "test {} = b || { printf {}; echo err >&2; exit {}; }", ":::")
+    ended = run("--group", *words, "0", "b", "2", subcommand="map", env=github)
+    assert ended.out.decode().splitlines() == [
+        *("::group::1: test 0 = b || { printf 0; echo err >&2; exit 0; }", "0err", "::endgroup::"),
+        *("::group::3: test 2 = b || { printf 2; echo err >&2; exit 2; }", "2err", "::endgroup::"),
+    ]
+    assert "3 jobs: 2 succeeded, 1 failed, 0 stopped" in summary.read_text()
+    assert "\n| 3\\: test 2 = b \\|\\| {" in summary.read_text()
+    assert run("--group", *words, "0", subcommand="map", env=GITHUB).out == b"0err\n"
+    assert run(*words, "0", "2", subcommand="map", env=GITHUB).out == b"02"
+
+
+def test_failures_of_a_test_with_servers_are_annotated(run: Run) -> None:
+    """A server fails with its last lines; the output of the test is on the terminal."""
+    server = f"echo up; {EXEC_FOREVER}"
+    ended = run("-q", server, "--", "sh", "-c", "exit 5", subcommand="with", env=GITHUB)
+    assert ended == (5, b"", b"::error title=sh%3A exit code 5::sh -c 'exit 5'\n")
+    ended = run("echo bye", "--", "sleep", "9999", subcommand="with", env=GITHUB)
+    assert ended.err.endswith(b"\n::error title=echo%3A exit code 0::echo bye%0Abye\n")

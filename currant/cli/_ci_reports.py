@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from currant._values.capture import Capture
 from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.result_texts import MAX_OUTPUT
+from currant.cli._ci.step_summary import Row, add_to_summary, summary_text
 from currant.cli._output_error import OutputError
 from currant.cli._run import print_error
 from currant.sinks._templates import line_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -94,7 +96,7 @@ class Reports:
         if not commands:
             return status
         if is_on_github(os.environ):
-            self._annotate(commands)
+            self._write_for_github(commands)
         if self._junit is None:
             return status
         try:
@@ -106,11 +108,20 @@ class Reports:
             return status or 1
         return status
 
-    def _annotate(self, commands: Iterable[EndedCommand]) -> None:
+    def _write_for_github(self, commands: Sequence[EndedCommand]) -> None:
+        rows = [Row(result.command, result) for _, result in commands]
+        add_to_summary(os.environ, summary_text(self._subcommand, _totals(rows), rows))
         annotations = Annotations(self._subcommand, "command")
         for line, result in commands:
             _note(annotations.add(result.command, line, result))
         _note(annotations.finish())
+
+
+def _totals(rows: Sequence[Row]) -> str:
+    """Return how many commands have ended in which way: ``2 commands: 1 succeeded, 1 failed``."""
+    counts = Counter(row.result.status for row in rows)
+    noun = "command" if len(rows) == 1 else "commands"
+    return f"{len(rows):,} {noun}: " + ", ".join(f"{n:,} {status}" for status, n in counts.items())
 
 
 def _note(text: str) -> None:

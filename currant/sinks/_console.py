@@ -92,6 +92,8 @@ class ConsoleSink(ThreadedSink):
         hidden: names of commands whose output is not shown; texts about their events are.
         verbatim: names of commands whose output is shown as in the mode ``"raw"``, such as one
             that a person talks to.
+        frame: for the mode ``"group"``: called in a worker thread with the name of a command;
+            returns the lines before and after its block on stdout, such as those that a CI folds.
 
     Raises:
         ValueError: when built: a template or an option is invalid.
@@ -115,6 +117,7 @@ class ConsoleSink(ThreadedSink):
         progress: bool = False,
         hidden: Collection[str] = (),
         verbatim: Collection[str] = (),
+        frame: Callable[[str], tuple[str, str]] | None = None,
     ) -> None:
         super().__init__()
         out = OutputFile(usable(sys.stdout) if stdout is None else stdout, color)
@@ -132,6 +135,7 @@ class ConsoleSink(ThreadedSink):
             quiet=quiet,
             hidden=hidden,
             verbatim=verbatim,
+            frame=frame,
         )
         # Texts about events come first, since the reader of stdout may be stuck.
         self._outputs = {output.writer: output for output in (err, out)}

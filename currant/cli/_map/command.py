@@ -195,8 +195,9 @@ OUTPUT_OPTIONS = (
         "--group",
         "line",
         flag_value=False,
-        default=False,
-        help="Show the output of a command in one piece, when it has ended; the default.",
+        default=None,
+        help="Show the output of a command in one piece, when it has ended; the default.  Given "
+        "explicitly, GitHub Actions folds each piece.",
     ),
     click.option(
         "--line",

@@ -21,6 +21,7 @@ from currant._values.policies import Policies
 from currant._values.printable import printable
 from currant._values.restart import RestartPolicy
 from currant.cli._ci.annotations import Annotations, is_on_github
+from currant.cli._ci.step_summary import add_to_summary
 from currant.cli._ci_reports import captured_for
 from currant.cli._display import trace_sinks
 from currant.cli._file_limit import (
@@ -34,7 +35,7 @@ from currant.cli._map.exit_status import OTHER_ERROR, exit_status
 from currant.cli._map.json_lines import json_line
 from currant.cli._map.output import Output
 from currant.cli._map.parsers import MOST_SLOTS
-from currant.cli._map.plan import prepare
+from currant.cli._map.plan import is_folded, prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
 from currant.cli._map.summary import Summary
 from currant.cli._report import report_error
@@ -131,6 +132,7 @@ class _Run:
         self._annotations = Annotations("currant map", "job") if is_on_github(os.environ) else None
         self._junit = _open_junit(options, plan.text, stack)
         self._output = Output(_mode(options), self._jobs, options["color"], _open_folder(options))
+        self._output.is_folded = is_folded(options)
         barrier = KillBarrier()
         settings = _settings(plan, options)
         self._work: Work[Job] = Work(
@@ -179,6 +181,8 @@ class _Run:
                 await self._output.note(self._annotations.add(name, ended.line, result))
             if self._options["json"]:
                 await self._output.write(json_line(ended))
+            if self._total() == 1:
+                self._output.is_folded = False
             await self._output.finish(ended)
 
     async def _report(self) -> None:
@@ -190,6 +194,7 @@ class _Run:
             self._junit.finish(seconds)
         if self._annotations is not None:
             await self._output.note(self._annotations.finish())
+            add_to_summary(os.environ, self._summary.markdown(seconds, self._plan.skipped))
         if not self._options["quiet"] and self._summary.is_wanted(on_terminal=sys.stderr.isatty()):
             await self._output.note(self._summary.text(seconds, self._plan.skipped))
 

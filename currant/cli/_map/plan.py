@@ -16,6 +16,7 @@ from currant._values.command import Command, with_stdin, with_words
 from currant._values.errors import CommandError
 from currant._values.limits import Limits
 from currant._values.shell_syntax import why_shell, with_exec
+from currant.cli._ci.groups import folds_blocks
 from currant.cli._env import output_variables
 from currant.cli._hosts import chosen_hosts, way_to_hosts
 from currant.cli._map.arguments import split_arguments
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from currant.cli._map.options import MapOptions
     from currant.hosts import Hosts
 
-__all__ = ["Plan", "prepare"]
+__all__ = ["Plan", "is_folded", "prepare"]
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -260,9 +261,18 @@ def _command_options(options: MapOptions) -> CommandOptions:
     if options["raw"]:
         chosen["flush_after"] = 0.0
     is_split = options["json"] or options["junit"] is not None or options["results"] is not None
-    if not is_split and is_same_place(STDOUT, STDERR):
+    if not is_split and (is_folded(options) or is_same_place(STDOUT, STDERR)):
         chosen["stderr"] = "stdout"  # One pipe keeps the order of the lines.
     return chosen
+
+
+def is_folded(options: MapOptions) -> bool:
+    """Return whether a CI folds the output of each job.
+
+    It does if ``--group`` is given: by default, another program may read the output.
+    """
+    is_given = options["line"] is False and not (options["raw"] or options["json"])
+    return is_given and folds_blocks(os.environ)
 
 
 def _open_log(options: MapOptions) -> JobLog | None:
