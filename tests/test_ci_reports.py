@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from signal import SIGTERM
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -20,6 +21,7 @@ from currant.cli._ci.groups import group_lines
 from currant.cli._ci.junit import JUnitFile
 from currant.cli._ci.result_texts import MAX_OUTPUT
 from currant.cli._ci.step_summary import MAX_ROWS, MAX_SIZE, Row, add_to_summary, summary_text
+from currant.cli._ci_reports import EndedCommand, Reports
 from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended, lines
 
@@ -141,6 +143,19 @@ def test_report_whose_place_is_gone_is_an_error(tmp_path: Path) -> None:
         folder.rmdir()
         with pytest.raises(OutputError, match=r"cannot write the JUnit report .*x\.xml: No such"):
             report.finish(1.0)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (3, 3)])
+def test_run_without_its_report_has_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: int, after: int
+) -> None:
+    """The exit status of a command that failed wins over that of the report."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with Reports("currant run", str(folder / "x.xml")) as reports:
+        shutil.rmtree(folder)
+        assert reports.write([EndedCommand("true", ended().result)], before) == after
+    assert "currant: cannot write the JUnit report" in capsys.readouterr().err
 
 
 # ---- annotations ----

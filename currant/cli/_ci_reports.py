@@ -21,7 +21,7 @@ from currant.cli._run import print_error
 from currant.sinks._templates import line_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -95,18 +95,21 @@ class Reports:
         """
         if not commands:
             return status
+        failure = 0 if self._junit is None else self._write_junit(self._junit, commands)
         if is_on_github(os.environ):
             self._write_for_github(commands)
-        if self._junit is None:
-            return status
+        return status or failure
+
+    def _write_junit(self, report: JUnitFile, commands: Iterable[EndedCommand]) -> int:
+        """Write the JUnit report; return 0, or 1 if it cannot be written."""
         try:
-            for command in commands:
-                self._junit.add(command.result.command, command.result)
-            self._junit.finish(monotonic() - self._began)
+            for _, result in commands:
+                report.add(result.command, result)
+            report.finish(monotonic() - self._began)
         except OutputError as error:
             print_error(str(error))
-            return status or 1
-        return status
+            return 1
+        return 0
 
     def _write_for_github(self, commands: Sequence[EndedCommand]) -> None:
         rows = [Row(result.command, result) for _, result in commands]
@@ -125,7 +128,7 @@ def _totals(rows: Sequence[Row]) -> str:
 
 
 def _note(text: str) -> None:
-    """Write lines to stderr, which may take no more."""
-    with suppress(OSError):
+    """Write lines to stderr."""
+    with suppress(AttributeError, OSError):  # There is no stderr, or it takes no more.
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -66,7 +66,7 @@ class Options(HostOptions):
     stdin: Literal["open", "null", "pipe"]
     interactive: str | None
     pty: bool
-    keys: bool
+    keys: bool | None
     success: str
 
 

@@ -195,9 +195,9 @@ RUNNER_OPTIONS = (
     ),
     click.option(
         "--keys/--no-keys",
-        default=True,
+        default=None,
         help="On a terminal, show a status line below the output, and take keys: ? lists them.  "
-        "[default: --keys, unless CI is set or TERM=dumb]",
+        "[default: --keys, unless CI or the variable of an agent is set, or TERM=dumb]",
     ),
     click.option(
         "--kill-mode",

@@ -56,6 +56,7 @@ from currant.cli._signals import (
     STOP_SIGNALS,
     receive_signals,
 )
+from currant.sinks._live import is_in_ci, is_live
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_map"]
 
-STDOUT = 1
+STDOUT, STDERR = 1, 2
 
 FILES_PER_JOB = FILES_PER_COMMAND + 1
 """File descriptors that a job needs: those of its command, and one for its output on disk."""
@@ -195,7 +196,9 @@ class _Run:
         if self._annotations is not None:
             await self._output.note(self._annotations.finish())
             add_to_summary(os.environ, self._summary.markdown(seconds, self._plan.skipped))
-        if not self._options["quiet"] and self._summary.is_wanted(on_terminal=sys.stderr.isatty()):
+        if not self._options["quiet"] and self._summary.is_wanted(
+            on_terminal=is_live(os.environ, STDERR)
+        ):
             await self._output.note(self._summary.text(seconds, self._plan.skipped))
 
     # ---- jobs ----
@@ -247,10 +250,10 @@ class _Run:
         self._map.kill("the reader of the output is gone")
 
     async def _show_progress(self) -> None:
-        wanted, is_terminal = self._options["progress"], sys.stderr.isatty()
-        if wanted is False or (wanted is None and not (is_terminal or os.environ.get("CI"))):
+        wanted, live = self._options["progress"], is_live(os.environ, STDERR)
+        if wanted is False or (wanted is None and not live and not is_in_ci(os.environ)):
             return
-        if is_terminal and self._output.show_progress(self._progress):
+        if live and self._output.show_progress(self._progress):
             while True:
                 await anyio.sleep(INTERVAL)
                 await self._output.refresh()

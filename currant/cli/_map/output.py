@@ -7,6 +7,7 @@ currant.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
@@ -23,6 +24,7 @@ from currant.cli._map.ended import Ended
 from currant.cli._map.job import number_of
 from currant.sinks._console import OutputFile, usable
 from currant.sinks._events import describe
+from currant.sinks._live import is_live
 from currant.sinks._spool import OutputSpool
 from currant.sinks._threaded import receive_available
 
@@ -90,7 +92,9 @@ class Output(Discard):
     ) -> None:
         send, receive = anyio.create_memory_object_stream[_Message](BUFFER_SIZE)
         self._send, self._receive = send, receive
-        out, err = OutputFile(usable(sys.stdout), color), OutputFile(usable(sys.stderr), color)
+        live = is_live(os.environ)
+        out = OutputFile(usable(sys.stdout), color, live=live)
+        err = OutputFile(usable(sys.stderr), color, live=live)
         self._files: dict[StreamName, OutputFile] = {
             "stdout": out,
             "stderr": out if out.file.is_same_place(err.file) else err,
