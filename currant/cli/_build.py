@@ -15,6 +15,7 @@ from currant._values.names import Names, name_all
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant._values.watch import Watch
+from currant.cli._ci_reports import captured_for
 from currant.cli._display import (
     build_display,
     build_log,
@@ -272,7 +273,7 @@ def build_runner(
         launcher=hosts,
         iterable=False,
         keep_open=stack is not None,
-        **policies,
+        **{**policies, "capture": policies.get("capture") or captured_for(options["junit"])},
     )
     remark.runner = runner
     return Prepared(runner, record, view=build_view(show, options, terminals))
