@@ -64,6 +64,10 @@ class MetricsSink:
     - ``currant_memory_bytes`` and ``currant_cpu_seconds`` of the processes that run on this machine
       (Linux), taken when somebody asks
 
+    The series of a command stay in the registry when the command has ended.  Each command of a
+    `currant.map` has a name of its own, so a map of very many items has too many series.
+
+    One sink may serve several Runners, one after the other; the port is that of the first alone.
     Needs the package prometheus-client (the extra ``metrics``).
 
     Args:
@@ -79,6 +83,7 @@ class MetricsSink:
         MissingExtraError: when built: prometheus-client is not installed.
         CommandError: when built: the port is no number.
         OSError: when built: the port is taken.
+        ValueError: when built: the registry has the series of another sink.
     """
 
     def __init__(
