@@ -432,6 +432,12 @@ class TestClass:
         PIDS["module"] = module_processes["db"].pid
 
 
+@pytest.mark.processes("db")
+@pytest.mark.parametrize("case", range(2))
+def test_marker_counts_once_for_all_cases(case, request):
+    assert request.fixturenames.count("_marked_processes") == 1
+
+
 def test_marked_processes_go_on():
     assert is_alive(PIDS["db"])
     assert is_alive(PIDS["module"])
