@@ -11,6 +11,7 @@ from tests.waiting import LIMIT
 pytest_plugins = ["pytester"]
 
 FIXTURES = """
+import gc
 import socket
 import stat
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from currant import CommandFailed, DuplicateNameError, NotReadyError, ready
+from currant.blocking import Job
 from servers import die, is_alive, server
 
 PIDS = {}
@@ -33,6 +35,18 @@ def test_start_returns_a_ready_process(processes):
 
 def test_process_of_a_test_ends_with_the_test():
     assert not is_alive(PIDS["function"])
+
+
+@pytest.fixture
+def short(processes):
+    return processes.start(server("short"))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_process_of_a_test_is_forgotten_after_the_test(short, number):
+    gc.collect()
+    jobs = [each for each in gc.get_objects() if type(each) is Job]
+    assert [job.name for job in jobs].count("short") == 1
 
 
 def test_command_may_be_a_line_or_words(processes):
@@ -222,7 +236,7 @@ def test_fixtures_do_what_they_promise(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_fixtures=FIXTURES, test_later=LATER)
     outcome = outcome_of(pytester, "-q", "--tb=short")
     assert outcome.code == 0, outcome.text
-    assert len(outcome.tests) == 25
+    assert len(outcome.tests) == 28
 
 
 def test_plugin_costs_a_suite_without_processes_nothing(pytester: pytest.Pytester) -> None:
