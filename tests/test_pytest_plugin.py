@@ -15,7 +15,9 @@ import gc
 import socket
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from currant import CommandFailed, DuplicateNameError, NotReadyError, ready
@@ -52,6 +54,18 @@ def test_process_of_a_test_is_forgotten_after_the_test(short, number):
 def test_command_may_be_a_line_or_words(processes):
     assert processes.start("sleep 9999", name="line", env={"A": "1"}).command.env == {"A": "1"}
     assert processes.start(["sleep", "9999"]).name == "sleep"
+
+
+def test_threads_start_processes_at_the_same_time(processes):
+    together = Barrier(4)
+
+    def start(name):
+        together.wait()
+        return processes.start(server(name))
+
+    with ThreadPoolExecutor(4) as threads:
+        jobs = list(threads.map(start, "abcd"))
+    assert all(job.is_ready for job in jobs)
 
 
 def test_two_processes_of_one_name(processes):
@@ -236,7 +250,7 @@ def test_fixtures_do_what_they_promise(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_fixtures=FIXTURES, test_later=LATER)
     outcome = outcome_of(pytester, "-q", "--tb=short")
     assert outcome.code == 0, outcome.text
-    assert len(outcome.tests) == 28
+    assert len(outcome.tests) == 29
 
 
 def test_plugin_costs_a_suite_without_processes_nothing(pytester: pytest.Pytester) -> None:
