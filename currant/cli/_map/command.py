@@ -206,6 +206,7 @@ OUTPUT_OPTIONS = (
         "--lb",
         "line",
         flag_value=True,
+        default=None,
         help="Show whole lines as they come.",
     ),
     click.option(
