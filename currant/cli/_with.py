@@ -428,9 +428,9 @@ def _first_ended(plan: _Plan) -> Result | None:
 
 def _with_failure(ended: EndedCommand, failed: Result | None) -> EndedCommand:
     """Return a command for the reports, in which a server that ended by itself has failed."""
-    if ended.result is failed:
-        return ended._replace(result=replace(failed, status="failed"))
-    return ended
+    if ended.result is not failed:
+        return ended
+    return ended._replace(result=replace(ended.result, status="failed"))
 
 
 def _explain(plan: _Plan, failed: Result | None, *, quiet: bool) -> None:

@@ -207,6 +207,7 @@ OUTPUT_OPTIONS = (
         "--lb",
         "line",
         flag_value=True,
+        default=None,
         help="Show whole lines as they come.",
     ),
     click.option(
