@@ -55,7 +55,9 @@ html_theme = "furo"
 html_title = "currant"
 pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["currant.css"]
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_theme_options = {"navigation_with_keys": True}
 html_sidebars = {
     "**": [

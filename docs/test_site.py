@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from html.parser import HTMLParser
 from importlib import import_module
@@ -131,3 +132,17 @@ def test_each_page_is_in_the_texts() -> None:
             continue
         assert f"({name}.md): " in listed
         assert (SITE / f"{name}.md").read_text() in everything
+
+
+COST = re.compile(r"^\| .+ \| ([\d.,]+)[^|]*\| ([\d.,]*).*\| `(\w+)` \|$", re.MULTILINE)
+MEDIAN = re.compile(r"^\| (\w+) \| .+? \| ([\d.,]+) \([^|]+\) \| ([\d.,]+|–)", re.MULTILINE)
+
+
+def test_each_cost_is_a_figure_of_the_benchmarks() -> None:
+    """The page on costs shows the medians of the benchmarks, as they are in their table."""
+    table = (ROOT / "benchmarks" / "README.md").read_text()
+    measured = {(question, figure) for question, *pair in MEDIAN.findall(table) for figure in pair}
+    costs = COST.findall((ROOT / "docs" / "speed.md").read_text())
+    shown = {(question, figure) for *pair, question in costs for figure in pair if figure}
+    assert len(costs) > 30
+    assert shown - measured == set()

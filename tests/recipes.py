@@ -20,5 +20,5 @@ def recipe(heading: str) -> Any:
     line = PAGE.read_text().splitlines().index(f"## {heading}")
     example = next(each for each in EXAMPLES if each.page == PAGE and each.line > line)
     names: dict[str, Any] = {"__name__": "recipe"}
-    exec(compile(example.at(8000), PAGE, "exec"), names)
+    exec(compile(example.on_a_loop(8000, end=""), PAGE, "exec"), names)
     return SimpleNamespace(**names)

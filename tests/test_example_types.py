@@ -37,7 +37,7 @@ IN_COROUTINE = re.compile(r"^(\w+ = )?(await|async (with|for)) ", re.MULTILINE)
 def programs() -> dict[str, str]:
     """Return all examples by the names of files for them."""
     pages = {
-        f"{example.page.stem.lower()}_{example.line}.py": example.at(8000)
+        f"{example.page.stem.lower()}_{example.line}.py": in_coroutine(example.at(8000))
         for example in test_readme.EXAMPLES
     }
     docstrings = {

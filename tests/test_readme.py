@@ -1,11 +1,12 @@
 """README.md and the pages in docs: their code runs as printed, and their links and options exist.
 
-A block of Python is a program that runs by itself, or it defines coroutine functions, which are run
-on each event loop.  A block of text after "This prints:" is compared with the output.
+A block of Python is a whole program.  If it is async, or the cells of a notebook, it runs on each
+event loop.  A block of text after "This prints:" is compared with the output.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
@@ -57,9 +58,10 @@ class Example:
     output: str | None
 
     @property
-    def is_program(self) -> bool:
-        """Whether it is a whole program; otherwise it defines a coroutine to run."""
-        return "async def" not in self.code or "anyio.run" in self.code
+    def is_async(self) -> bool:
+        """Whether the block defines a coroutine function, or awaits as a notebook does."""
+        awaits = r"^async (def|with) |^(\w+ = )?await "
+        return re.search(awaits, self.code, re.MULTILINE) is not None
 
     def __str__(self) -> str:
         return f"{short(self.page)}:{self.line}"
@@ -67,6 +69,10 @@ class Example:
     def at(self, port: int) -> str:
         """Return the code with another port; line numbers stay those of the page."""
         return "\n" * (self.line - 1) + self.code.replace(PORT, str(port))
+
+    def on_a_loop(self, port: int, end: str = "await main()") -> str:
+        """Return the code for an event loop that runs, with `end` in place of its last line."""
+        return self.at(port).replace("\nanyio.run(main)\n", f"\n{end}\n")
 
 
 def short(page: Path) -> str:
@@ -84,8 +90,8 @@ def examples() -> Iterator[Example]:
 
 
 EXAMPLES = list(examples())
-PROGRAMS = [example for example in EXAMPLES if example.is_program]
-COROUTINES = [example for example in EXAMPLES if not example.is_program]
+PROGRAMS = [example for example in EXAMPLES if not example.is_async]
+COROUTINES = [example for example in EXAMPLES if example.is_async]
 
 
 @pytest.fixture
@@ -115,27 +121,35 @@ def test_each_program_runs_as_printed(example: Example, folder: Path) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("example", COROUTINES, ids=str)
-async def test_each_coroutine_runs_as_printed(
+async def test_each_async_program_runs_as_printed(
     example: Example, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The coroutine functions that a block defines run to their end, if they take no argument."""
+    """A block runs to its end in the event loop of the test, and prints what the page says."""
     namespace: dict[str, Any] = {"__name__": "example"}
     with free_port() as port, anyio.fail_after(2 * LIMIT):
-        exec(compile(example.at(port), example.page, "exec"), namespace)
-        for value in list(namespace.values()):
-            if is_own_coroutine_function(value) and not inspect.signature(value).parameters:
-                await value()
+        code = example.on_a_loop(port)
+        program = compile(code, example.page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if program.co_flags & inspect.CO_COROUTINE:
+            await eval(program, namespace)
+        else:
+            exec(program, namespace)
+            for name, value in list(namespace.items()):
+                if name.startswith("test_") and not inspect.signature(value).parameters:
+                    await value()
     assert example.output in (None, capsys.readouterr().out)
 
 
-def is_own_coroutine_function(value: Any) -> bool:
-    """Return whether a block defines `value`, an async function."""
-    return inspect.iscoroutinefunction(value) and value.__module__ == "example"
+@pytest.mark.parametrize("example", COROUTINES, ids=str)
+def test_each_async_program_can_be_copied(example: Example) -> None:
+    """A block that has a `main` also runs it, and imports what it needs for that."""
+    if "async def main()" in example.code:
+        assert example.code.endswith("\n\nanyio.run(main)\n")
+        assert re.search(r"^import anyio$", example.code, re.MULTILINE)
 
 
 def test_program_of_the_readme_stops_all_after_a_failure(folder: Path) -> None:
     """The first program of the README shows one failure, and the other command as stopped."""
-    program = next(example for example in PROGRAMS if example.page == README)
+    program = next(example for example in EXAMPLES if example.page == README)
     with free_port() as port:
         shown = subprocess.check_output(
             [sys.executable, "-W", "error", "-c", program.at(port)],

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from currant.cli._lazy import LazyGroup
 
 EXAMPLE = re.compile(r"Examples?: ")
+CODE = re.compile(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)")
+"""What is code in a help text: an option, or what is in backquotes."""
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -75,7 +77,7 @@ def described(command: click.Command, context: click.Context) -> Iterator[nodes.
         text = " ".join(paragraph.split())
         label = EXAMPLE.match(text)
         if label is None:
-            yield nodes.paragraph("", text)
+            yield nodes.paragraph("", "", *inline(text))
         else:
             example = text[label.end() :]
             yield nodes.paragraph("", label[0].strip())
@@ -97,6 +99,16 @@ def options(command: click.Command, context: click.Context) -> Iterator[nodes.El
         anchor = nodes.make_id(f"{context.command_path} {max(option.opts, key=len)}")
         term = nodes.term("", "", nodes.literal(names, names), ids=[anchor])
         items += nodes.definition_list_item(
-            "", term, nodes.definition("", nodes.paragraph("", text))
+            "", term, nodes.definition("", nodes.paragraph("", "", *inline(text)))
         )
     yield items
+
+
+def inline(text: str) -> Iterator[nodes.Node]:
+    """Yield the parts of a help text, with options as code."""
+    for number, part in enumerate(CODE.split(text)):
+        if number % 2:
+            code = part.strip("`")
+            yield nodes.literal(code, code)
+        else:
+            yield nodes.Text(part)

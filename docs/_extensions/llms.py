@@ -69,15 +69,13 @@ def title(env: BuildEnvironment, name: str) -> str:
 
 
 def summary(env: BuildEnvironment, name: str) -> str:
-    """Return the first sentence of a page that does not lead to a list or an example."""
-    paragraphs = [
-        " ".join(paragraph.astext().split())
-        for paragraph in env.get_doctree(name).findall(nodes.paragraph)
-        if isinstance(paragraph.parent, nodes.section)
-    ]
-    text = next((text for text in paragraphs if not text.endswith(":")), title(env, name))
-    sentence = FIRST_SENTENCE.match(text)
-    return sentence[0] if sentence else text
+    """Return the first whole sentence of a page; a line that leads to an example is not one."""
+    for paragraph in env.get_doctree(name).findall(nodes.paragraph):
+        if not isinstance(paragraph.parent, nodes.section):
+            continue
+        if sentence := FIRST_SENTENCE.match(" ".join(paragraph.astext().split())):
+            return sentence[0]
+    return title(env, name)
 
 
 def page_text(app: Sphinx, name: str) -> str:
