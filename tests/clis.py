@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import currant
 from currant._system.files import bytes_in_pipe
+from currant.sinks._live import AGENTS
 from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
@@ -245,18 +246,21 @@ def start_on_terminal(
     """Start currant on a terminal of its own, on which `type_on` types.
 
     `before` is a program that starts currant, with its own arguments.  `columns` is the width of
-    the terminal; 0: unknown.  With ``env={"CI": ""}`` there are a status line and keys.
+    the terminal; 0: unknown.  `run` and `start` have a status line and keys only if `env` has
+    ``CI``, which says whether a person watches: ``{"CI": ""}``.
     """
+    without_keys = ["--no-keys"] if subcommand in ("run", "start") and "CI" not in env else []
+    words = [subcommand, *without_keys, *arguments]
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(ours, (24 if columns else 0, columns))
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", TAKE_TERMINAL, *before, *CURRANT, subcommand, *arguments],
+            [sys.executable, "-c", TAKE_TERMINAL, *before, *CURRANT, *words],
             stdin=terminal if stdin == subprocess.PIPE else stdin,
             stdout=terminal if stdout == subprocess.PIPE else stdout,
             stderr=terminal if stderr == subprocess.PIPE else stderr,
             cwd=cwd,
-            env=environment({"TERM": "xterm", "CI": "1", **env}),
+            env=environment({"TERM": "xterm", **env}),
             start_new_session=True,
         )
     except BaseException:
@@ -277,7 +281,7 @@ def environment(changes: Mapping[str, str] = {}) -> dict[str, str]:
         "COLORTERM",
         "TTY_COMPATIBLE",
     )
-    unwanted = (*colors, "CI", "COLUMNS", "TERM", "TMUX")
+    unwanted = (*colors, *AGENTS, "CI", "COLUMNS", "GITHUB_ACTIONS", "TERM", "TMUX")
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(changes)
 
 

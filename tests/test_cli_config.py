@@ -169,6 +169,7 @@ def test_each_option_of_start_is_a_setting() -> None:
         **dict.fromkeys(["interactive", "keys"], "for the person at the terminal"),
         "quiet_processes": "`quiet`, and `hidden` of each command",
         "metrics": "a port is for one run at a time",
+        "junit": "each run would replace the report of the last",
         "trace": "each run would replace the timeline of the last",
         **dict.fromkeys(["hosts", "hosts_file", "ssh", "python"], "hosts differ from day to day"),
         **dict.fromkeys(["per_host", "each", "same", "forward_env"], "as the hosts do"),

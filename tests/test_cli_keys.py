@@ -133,11 +133,28 @@ def test_programs_get_plain_lines(
     assert plain(cli.end().out).replace(b"?", b"").replace(b"^C\n", b"") == b"a | up\n"
 
 
+@pytest.mark.parametrize("env", [{"CI": "true"}, {"CI": "", "AGENT": "1"}])
+def test_ci_and_agents_get_no_control_sequences(on_terminal: Start, env: dict[str, str]) -> None:
+    """No line is below the output, nothing has a colour, and commands do not force theirs."""
+    colored = "printf '\\033[31mred\\033[0m 1%%\\r2%%\\n'"
+    cli = on_terminal("-m", "1", "-n", "a,b", colored, "echo $FORCE_COLOR.; exit 3", env=env)
+    lines = [b"a | red 1%", b"a | 2%", b"b | .", b"currant: b: exit code 3"]
+    assert cli.end().out == b"".join(line + b"\r\n" for line in lines)
+
+
+def test_keys_option_wins_over_ci(on_terminal: Start) -> None:
+    """A person who asks for them gets the status line, too."""
+    cli = on_terminal("--keys", "-n", "a", EXEC_FOREVER, env={"CI": "true"}, columns=80)
+    cli.read_until(b"currant: 1 running | ? for help\r")
+    type_on(cli, b"q")
+    assert cli.end().out.endswith(b"\r\x1b[J")
+
+
 def test_output_after_ctrl_c_begins_on_a_line_of_its_own(on_terminal: Start) -> None:
     """A terminal without keys shows ``^C`` at the end of the line."""
     script = f"trap 'echo no' TERM; echo up; {TRAPS_SIGNALS}"
     words = ("-n", "a", "--grace", "9999", "--color", "never", script)
-    cli = on_terminal(*words, env={"CI": "1"})
+    cli = on_terminal(*words)
     cli.read_until(b"up")
     type_on(cli, b"\x03")
     cli.read_until(b"no")
@@ -148,8 +165,7 @@ def test_output_after_ctrl_c_begins_on_a_line_of_its_own(on_terminal: Start) -> 
 
 def test_progress_line_replaces_the_echo_of_ctrl_c(on_terminal: Start) -> None:
     """A line of its own would leave an empty line behind."""
-    words = ("--max-processes", "1", f"echo up; {EXEC_FOREVER}", "true")
-    cli = on_terminal(*words, env={"CI": "1"})
+    cli = on_terminal("--max-processes", "1", f"echo up; {EXEC_FOREVER}", "true")
     cli.read_until(b"up", b"0/2 done, 1 running, 0 failed")
     type_on(cli, b"\x03")
     assert cli.end().out.count(b"\n") == 1  # after "up"

@@ -236,10 +236,3 @@ def test_mistake_leaves_an_older_log_as_it_is(arguments: Sequence[str], tmp_path
     assert (tmp_path / "log").read_bytes() == before
     assert run_map("--joblog", "log", "true", ":::", cwd=tmp_path).status == 0
     assert len((tmp_path / "log").read_bytes().splitlines()) == 1
-
-
-def test_retry_without_output_loses_no_output_of_another_job(tmp_path: Path) -> None:
-    """What the failed attempt has written is shown, line by line, before its job is forgotten."""
-    lines = "yes | head -c 300000\n[ -e f ] && exit 0; touch f; echo out; exit 1\n"
-    ended = run_map("-j2", "--line", "--tag", "--retries", "1", stdin=lines.encode(), cwd=tmp_path)
-    assert (ended.status, ended.out.count(b"\ty\n"), ended.out.count(b"\tout\n")) == (0, 150_000, 1)

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from currant._batch.rows import Row
 from currant._batch.work import Running
 from currant._values.lines import Batch
+from currant._values.messages import Restarting
 from currant.cli._map.held_output import HeldOutput
+from currant.cli._map.job import Job
+from currant.cli._map.output import Output
 from currant.cli._map.progress import MapProgress
 from tests.clis import CURRANT, environment, type_on
+from tests.ended_jobs import ended as ended_job
 from tests.maps import run_map
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, LIMIT
@@ -120,10 +125,24 @@ def test_output_of_many_jobs_is_held_in_bounded_memory() -> None:
             held.add(number, Batch(f"x#{number}", "stdout", text[at : at + 100], 0.0))
             assert held.in_memory <= 10_000
     held.discard(49)
-    assert held.numbers == list(range(49))
+    assert list(held.numbers) == list(range(49))
     for number in range(49):
         assert b"".join(batch.data for batch in held.take(number)) == data[number]
     assert (held.in_memory, list(held.take(49))) == (0, [])
+
+
+@pytest.mark.anyio
+async def test_retry_without_output_loses_no_output_of_the_attempt_before(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """What a failed attempt has written needs the values of its job until it is shown."""
+    output = Output("tagged lines", {1: Job(1, Row(("a",)))}, "never")
+    await output.send(Batch("sh#1", "stdout", b"out\n", 0.0))
+    await output.send(Restarting("sh#1", 2, 0.1, 0.0))
+    await output.finish(ended_job(1))
+    output.close()
+    await output.run()
+    assert capfdbinary.readouterr() == (b"a\tout\n", b"")
 
 
 # ---- readers and files ----

@@ -130,7 +130,7 @@ def test_ctrl_z_pauses_the_commands_until_fg(on_terminal: Start) -> None:
     while _state(int(pid)) != "T":  # The kernel stops a process when it next runs.
         assert time.monotonic() < deadline
     type_on(cli, b"\n")
-    cli.read_until(b"resumed")
+    cli.read_until(b"resumed\r\n")  # The progress line has the word, too.
     type_on(cli, b"\x03")
     cli.end()
 

@@ -252,7 +252,6 @@ def tmux(lifeline: Lifeline) -> Iterator[Tmux]:
     saves = f"trap 'echo saved; exit 0' TERM; echo up >&2; {TRAPS_SIGNALS}"
     tmux = Tmux(
         {
-            "CI": "1",
             "currant": " ".join(CURRANT),
             "web": f"{lifeline.hold('web')}; echo listening; {EXEC_FOREVER}",
             "tick": f"{lifeline.hold('tick')}; seq 3; {EXEC_FOREVER}",
@@ -266,7 +265,7 @@ def tmux(lifeline: Lifeline) -> Iterator[Tmux]:
         tmux.close()
 
 
-RUN_THREE = '$currant run --names web,tick,db "$web" "$tick" "$db"'
+RUN_THREE = '$currant run --no-keys --names web,tick,db "$web" "$tick" "$db"'
 SHOW_STATUS = 'echo "status=$?"'
 """A line of its own: the shell drops the rest of a line in which a program dies of SIGINT."""
 SHOWN = ("^web  \\| listening$", *(f"^tick \\| {n}$" for n in "123"), "^db   \\| up$")
@@ -289,7 +288,7 @@ def test_three_commands_run_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> 
 def test_ctrl_z_pauses_and_fg_resumes_in_a_tmux_window(tmux: Tmux, lifeline: Lifeline) -> None:
     """Ctrl-Z stops the commands and brings back the prompt; fg resumes currant and its commands."""
     tmux.wait_for(r"prompt>\s*$")
-    tmux.type('$currant run -n a "$pause"; echo "status=$?"')
+    tmux.type('$currant run --no-keys -n a "$pause"; echo "status=$?"')
     tmux.wait_for(r"^a \| \d+$")
     tmux("send-keys", "C-z")
     tmux.wait_for(r"Stopped", r"^prompt>\s*\Z")

@@ -16,7 +16,8 @@ import pytest
 
 from currant import Command, CommandError, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import ConsoleSink
-from currant.sinks._colors import color_system_of
+from currant.sinks._colors import color_system_of, colors_wanted
+from currant.sinks._live import AGENTS, is_live
 from tests.playing import err, exited, out, play, started
 from tests.waiting import LIMIT
 
@@ -381,8 +382,10 @@ PROGRESS: list[BatchMessage] = [out("a", b"1%\r"), out("a", b"2%\r3%\r"), out("a
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """A terminal that the test closes."""
+    """A terminal that a person watches, and that the test closes."""
     monkeypatch.setenv("TERM", "xterm")
+    for name in ("CI", *AGENTS):
+        monkeypatch.delenv(name, raising=False)
     return Terminal()
 
 
@@ -800,9 +803,36 @@ async def test_stderr_is_shown_if_only_stdout_is_missing(
     assert capsysbinary.readouterr().err == b"a | 2\n"
 
 
+@pytest.mark.parametrize(
+    ("environ", "live"),
+    [
+        ({}, True),
+        ({"CI": "", "AGENT": "0", "CLAUDECODE": "false"}, True),
+        ({"CI": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        *(({name: "1"}, False) for name in AGENTS),
+    ],
+)
+def test_person_watches_unless_a_variable_says_otherwise(
+    environ: dict[str, str], *, live: bool
+) -> None:
+    """A CI and an agent keep the output as a text, and so it has no colours unless forced."""
+    assert is_live(environ) is live
+    assert colors_wanted(environ) is (None if live else False)
+    assert colors_wanted({**environ, "FORCE_COLOR": "1"}) is True
+
+
+async def test_ci_gets_no_sequences(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of a CI gets the lines that a file gets."""
+    monkeypatch.setenv("CI", "true")
+    messages: list[BatchMessage] = [out("a", b"\x1b[31m1%\x1b[0m\r2%\r"), exited("a")]
+    await play(ConsoleSink(terminal.file, terminal.file, progress=True), messages, [A])
+    assert terminal.close() == b"a | 1%\na | 2%\n"
+
+
 def test_empty_variable_does_not_turn_colours_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty ``FORCE_COLOR`` counts as unset; rich alone would see no terminal."""
-    for name in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"):
+    for name in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "CI", *AGENTS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "")

@@ -18,6 +18,8 @@ from tests.waiting import FOREVER, HOURS, LIMIT
 if TYPE_CHECKING:
     from tests.lifeline import Lifeline
 
+pytestmark = pytest.mark.slow  # Each test starts Python interpreters.
+
 FOLDER = ROOT / "examples" / "agent"
 
 HAS_MCP = find_spec("mcp") is not None and int(version("mcp").partition(".")[0]) >= 2

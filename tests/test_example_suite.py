@@ -19,6 +19,7 @@ pytest_plugins = ["pytester"]
 FOLDER = ROOT / "examples" / "test_suite"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         find_spec("redis") is None, reason="not installed: pip install -e '.[test]' (redis)"
     ),

@@ -20,13 +20,15 @@ from hypothesis import strategies as st
 from currant import Command, run
 from currant._values.errors import CommandNotFoundError, LaunchError, TimeLimitError
 from currant._values.exit import Exit
-from currant.cli._map.ended import Ended, OutputError
 from currant.cli._map.job_log import create_job_log, logged_exit, reopen_job_log
 from currant.cli._map.logged_jobs import HEADER, MAX_GAP, JobLogError, LoggedJobs
+from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from currant.cli._map.ended import Ended
 
 PARALLEL = pytest.mark.skipif(shutil.which("parallel") is None, reason="there is no GNU parallel")
 NO_FULL_DISK = pytest.mark.skipif(

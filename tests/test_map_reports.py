@@ -1,4 +1,4 @@
-"""JUnit XML, annotations for GitHub, JSON and the summary of `currant map`."""
+"""JSON and the summary of `currant map`."""
 
 from __future__ import annotations
 
@@ -7,174 +7,25 @@ import json
 import os
 from signal import SIGTERM
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from currant._values.errors import CommandError, CommandNotFoundError
+from currant._values.errors import CommandNotFoundError
 from currant._values.exit import Exit
 from currant._values.usage import Usage
-from currant.cli._map import junit
-from currant.cli._map.annotations import Annotations, is_on_github
-from currant.cli._map.ended import Ended, OutputError
 from currant.cli._map.json_lines import json_line
-from currant.cli._map.junit import JUnitFile
 from currant.cli._map.summary import Summary
 from tests.ended_jobs import ended, lines
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from currant.cli._map.ended import Ended
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 STOPPED = ended(4, "sleep 9", Exit(None, SIGTERM, stopped=True), status="stopped")
 MISSING = ended(3, "nothing", None, error=CommandNotFoundError("nothing", "not in PATH"))
-
-# ---- JUnit ----
-
-
-def suite_of(path: Path, *jobs: Ended, name: str = "template") -> ET.Element:
-    """Write a report, and return its suite as a parser reads it."""
-    with JUnitFile(str(path), name) as report:
-        for job in jobs:
-            report.add(job)
-        report.finish(12.25)
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
-    (suite,) = ET.parse(path).getroot()
-    return suite
-
-
-def test_report_has_a_case_for_each_job(tmp_path: Path) -> None:
-    """The totals are at the beginning, and each case says how its job ended."""
-    failed = ended(2, "false b", 3, tail=lines("one", "\x1b[31mtwo\x1b[0m"), stderr=b"<err>\n")
-    suite = suite_of(
-        tmp_path / "x.xml", ended(1, "echo a", stdout=b"a\n"), failed, MISSING, STOPPED
-    )
-    assert suite.tag == "testsuite"
-    assert suite.attrib == {
-        "name": "template",
-        "tests": "4",
-        "failures": "1",
-        "errors": "1",
-        "skipped": "1",
-        "time": "12.250",
-    }
-    assert [case.attrib for case in suite] == [
-        {"classname": "template", "name": name, "time": "1.500"}
-        for name in ("echo a", "false b", "nothing", "sleep 9")
-    ]
-    parts = [[(part.tag, part.get("message"), part.text) for part in case] for case in suite]
-    assert parts == [
-        [("system-out", None, "a\n")],
-        [("failure", "exit code 3", "one\ntwo"), ("system-err", None, "<err>\n")],
-        [("error", "command 'nothing': not in PATH", None)],
-        [("skipped", "stopped (SIGTERM)", None)],
-    ]
-
-
-def test_empty_report_is_valid(tmp_path: Path) -> None:
-    """A run without jobs has a suite without cases."""
-    assert suite_of(tmp_path / "x.xml").get("tests") == "0"
-
-
-@given(data=st.binary(), text=TEXTS, name=TEXTS)
-def test_report_is_valid_for_any_bytes(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, text: str, name: str
-) -> None:
-    """Control characters are left out, and bytes that are not UTF-8 are replaced."""
-    data += b"\n\x1b[1m\x00]]>&\xff\r\n\xef\xbf\xbf"
-    line = os.fsdecode(b"\xff" + text.encode()) + "\x00\n\t'\""
-    path = tmp_path_factory.mktemp("report") / "x.xml"
-    suite = suite_of(path, ended(1, line, 1, stdout=data, tail=lines(data)), name=name)
-    (case,) = suite
-    out = case.findtext("system-out")
-    assert out is not None
-    assert out.endswith("]]>&�\r\n")
-    assert (case.get("name") or "").startswith("�")
-    assert (case.get("name") or "").endswith("\n\t'\"")
-
-
-def test_long_output_is_cut(tmp_path: Path) -> None:
-    """A case has the end of an output, and says how much is missing; a long name is cut, too."""
-    output = b"x" * 100 + b"y" * junit.MAX_OUTPUT
-    (case,) = suite_of(tmp_path / "x.xml", ended(1, "z" * 100_000, stdout=output))
-    assert case.findtext("system-out") == ("[... 100 bytes omitted ...]\n" + "y" * junit.MAX_OUTPUT)
-    assert case.get("name") == "z" * junit.MAX_NAME + "…"
-
-
-def test_broken_run_leaves_the_old_report(tmp_path: Path) -> None:
-    """Without `finish` nothing changes; with it, a symbolic link stays a link."""
-    path = tmp_path / "x.xml"
-    path.write_text("old")
-    (tmp_path / "link").symlink_to(path)
-    with JUnitFile(str(tmp_path / "link"), "name") as report:
-        report.add(ended())
-    assert path.read_text() == "old"
-    assert {each.name for each in tmp_path.iterdir()} == {"x.xml", "link"}
-    with JUnitFile(str(tmp_path / "link"), "name") as report:
-        report.finish(1.0)
-    assert (tmp_path / "link").is_symlink()
-    assert ET.parse(path).getroot().tag == "testsuites"
-
-
-def test_report_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    """The error comes before any job, and names the option and the file."""
-    with pytest.raises(CommandError, match=r"--junit .*/nowhere/x: No such file or directory"):
-        JUnitFile(str(tmp_path / "nowhere" / "x"), "name")
-    with pytest.raises(CommandError, match="--junit /dev/null: not a regular file"):
-        JUnitFile(os.devnull, "name")
-
-
-def test_report_whose_place_is_gone_is_an_error(tmp_path: Path) -> None:
-    """An error at the end names the report, too."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    with JUnitFile(str(folder / "x.xml"), "name") as report:
-        for each in folder.iterdir():
-            each.unlink()
-        folder.rmdir()
-        with pytest.raises(OutputError, match=r"cannot write the JUnit report .*x\.xml: No such"):
-            report.finish(1.0)
-
-
-# ---- annotations ----
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [({"GITHUB_ACTIONS": "true"}, True), ({"GITHUB_ACTIONS": ""}, False), ({}, False)],
-)
-def test_annotations_are_for_github(environment: dict[str, str], expected: bool) -> None:
-    """GitHub documents the value of its variable."""
-    assert is_on_github(environment) == expected
-
-
-def test_annotation_is_one_line_with_escapes() -> None:
-    """Neither the command nor its output can end the line or begin another annotation."""
-    job = ended(3, "echo 100%, a:b\n::error::", 2, tail=lines("50%", "\x1b[1m::warning::x\r"))
-    assert Annotations().add(job) == (
-        "::error title=job 3%3A exit code 2::echo 100%25, a:b%0A::error::%0A50%25%0A::warning::x\n"
-    )
-    error = CommandNotFoundError("a,b", "gone")
-    assert Annotations().add(ended(4, os.fsdecode(b"\xff"), None, error=error)) == (
-        "::error title=job 4%3A command 'a%2Cb'%3A gone::�\n"
-    )
-
-
-def test_annotations_are_few() -> None:
-    """GitHub shows ten errors of a step, so the others are counted."""
-    annotations = Annotations()
-    shown = [annotations.add(ended(number, end=1)) for number in range(1, 11)]
-    assert all(shown)
-    assert annotations.finish() == ""
-    assert annotations.add(ended()) == annotations.add(STOPPED) == ""
-    assert annotations.add(ended(11, end=1)) == ""
-    assert annotations.finish() == "::warning title=currant map::1 more job has failed\n"
-    assert annotations.add(ended(12, end=1)) == ""
-    assert annotations.finish() == "::warning title=currant map::2 more jobs have failed\n"
-
 
 # ---- JSON ----
 

@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from signal import SIGTERM
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,12 @@ from currant._batch.rows import Row
 from currant._values.errors import CommandNotFoundError
 from currant._values.exit import Exit
 from currant._values.usage import Usage
-from currant.cli._map.ended import Ended, OutputError
 from currant.cli._map.results_folder import FILES, ResultsFolder
+from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended
+
+if TYPE_CHECKING:
+    from currant.cli._map.ended import Ended
 
 VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)
 

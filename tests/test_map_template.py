@@ -422,8 +422,18 @@ def test_what_only_looks_like_arithmetic_gets_its_value(script: str) -> None:
     Template(["bash", "-c", script])
 
 
-def test_line_has_no_value_where_quotes_are_hard_to_tell() -> None:
+@pytest.mark.parametrize(
+    "script",
+    [
+        'echo "$(echo "{}")"',
+        'echo "$(case x in x) echo "{}";; esac)"',
+        "echo `true` {}",
+        "cat << {}",
+        "echo $'x' {}",
+        "case {} in x) echo;; esac",
+    ],
+)
+def test_line_has_no_value_where_quotes_are_hard_to_tell(script: str) -> None:
     """The line of a job log is run again, so it must not depend on a guess."""
-    row = Row(("$(touch pwned)",))
-    line = Template('echo "$(case x in x) echo "{}";; esac)"', shell=True).line(row, 1, 1)
+    line = Template(script, shell=True).line(Row(("$(touch pwned)",)), 1, 1)
     assert line.endswith(" sh '$(touch pwned)'")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from socket import socket
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -14,7 +16,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from currant import Command, CommandError, MissingExtraError, RestartPolicy, Runner, ready
+from currant import (
+    Command,
+    CommandError,
+    CommandNotFoundError,
+    MissingExtraError,
+    RestartPolicy,
+    Runner,
+    ready,
+)
 from currant.sinks import MetricsSink
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, LIMIT
@@ -91,6 +101,22 @@ async def test_a_running_command_is_served_with_its_memory() -> None:
     assert text.endswith("# EOF\n")
     with pytest.raises(URLError):
         await to_thread.run_sync(fetch)
+
+
+async def test_a_runner_that_cannot_begin_frees_the_port() -> None:
+    """The sink was built for that Runner; the next try may use the same port."""
+
+    async def port_of_a_sink(port: int) -> int:
+        sink = MetricsSink(port=port)
+        assert sink.url is not None
+        with pytest.raises(CommandNotFoundError):
+            async with Runner(["no-such-program"], sinks=[sink]):
+                pass
+        return urlsplit(sink.url).port or 0
+
+    port = await port_of_a_sink(0)
+    gc.collect()
+    assert await port_of_a_sink(port) == port
 
 
 async def test_the_registry_of_an_app() -> None:

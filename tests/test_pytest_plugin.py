@@ -11,13 +11,17 @@ from tests.waiting import LIMIT
 pytest_plugins = ["pytester"]
 
 FIXTURES = """
+import gc
 import socket
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from currant import CommandFailed, DuplicateNameError, NotReadyError, ready
+from currant.blocking import Job
 from servers import die, is_alive, server
 
 PIDS = {}
@@ -35,9 +39,33 @@ def test_process_of_a_test_ends_with_the_test():
     assert not is_alive(PIDS["function"])
 
 
+@pytest.fixture
+def short(processes):
+    return processes.start(server("short"))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_process_of_a_test_is_forgotten_after_the_test(short, number):
+    gc.collect()
+    jobs = [each for each in gc.get_objects() if type(each) is Job]
+    assert [job.name for job in jobs].count("short") == 1
+
+
 def test_command_may_be_a_line_or_words(processes):
     assert processes.start("sleep 9999", name="line", env={"A": "1"}).command.env == {"A": "1"}
     assert processes.start(["sleep", "9999"]).name == "sleep"
+
+
+def test_threads_start_processes_at_the_same_time(processes):
+    together = Barrier(4)
+
+    def start(name):
+        together.wait()
+        return processes.start(server(name))
+
+    with ThreadPoolExecutor(4) as threads:
+        jobs = list(threads.map(start, "abcd"))
+    assert all(job.is_ready for job in jobs)
 
 
 def test_two_processes_of_one_name(processes):
@@ -222,7 +250,7 @@ def test_fixtures_do_what_they_promise(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_fixtures=FIXTURES, test_later=LATER)
     outcome = outcome_of(pytester, "-q", "--tb=short")
     assert outcome.code == 0, outcome.text
-    assert len(outcome.tests) == 25
+    assert len(outcome.tests) == 29
 
 
 def test_plugin_costs_a_suite_without_processes_nothing(pytester: pytest.Pytester) -> None:
@@ -430,6 +458,12 @@ class TestClass:
     @pytest.mark.processes("db", scope="module")
     def test_scope(self, module_processes):
         PIDS["module"] = module_processes["db"].pid
+
+
+@pytest.mark.processes("db")
+@pytest.mark.parametrize("case", range(2))
+def test_marker_counts_once_for_all_cases(case, request):
+    assert request.fixturenames.count("_marked_processes") == 1
 
 
 def test_marked_processes_go_on():

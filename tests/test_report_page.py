@@ -269,6 +269,16 @@ def test_print_has_all(browser: Page, small: str) -> None:
     assert colors(browser) == ("rgb(23, 23, 28)", [23, 23, 28])
 
 
+def test_timeline_is_as_wide_as_the_paper(browser: Page, small: str) -> None:
+    """On paper the timeline is drawn for no window, and fills the width."""
+    browser.open(small)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.run("timeline.print(true)")
+    wide = "timeline.canvas.getBoundingClientRect().width / timeline.scroller.clientWidth"
+    assert browser.run(wide) == pytest.approx(1)
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
 def test_trace_without_commands_has_a_page(browser: Page, tmp_path: Path) -> None:
     """A run in which nothing has happened is shown, too."""
     browser.open(page_of(tmp_path, [], []))

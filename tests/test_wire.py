@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
@@ -44,6 +45,7 @@ from currant import (
     UnresponsiveError,
 )
 from currant._values.wire import decode, decode_exit, encode, encode_each, encode_exit
+from tests.clis import ROOT
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -160,8 +162,18 @@ def test_batch_is_sent_as_lines(data: bytes) -> None:
     assert lines == list(batch.lines())
 
 
-def test_each_type_has_its_public_word() -> None:
-    """The words of the format are fixed: programs that read it depend on them."""
+def _words_of(message: Message) -> list[str]:
+    """Return the type of a message, and its keys in the order of the format."""
+    encoded = encode(message)
+    return [str(encoded.pop("type")), *encoded]
+
+
+ROW = re.compile(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|$", re.MULTILINE)
+"""A row of the table on the page about output: a type, and its keys."""
+
+
+def test_each_type_has_its_public_words() -> None:
+    """The words of the format are fixed, and on the page: programs that read it depend on them."""
     error = LaunchError("a", "b")
     messages: list[Message] = [
         Started("a", 1, 1, 0.0),
@@ -179,6 +191,9 @@ def test_each_type_has_its_public_word() -> None:
     assert {type(message) for message in messages} == set(get_args(Message))
     words = "started ready line aborted exited restarting failed skipped dropped host_up host_lost"
     assert [encode(message)["type"] for message in messages] == words.split()
+    page = (ROOT / "docs" / "output.md").read_text().partition("\n## JSON\n")[2]
+    shown = {kind: re.findall(r"`(\w+)`", keys) for kind, keys in ROW.findall(page)}
+    assert shown == {words: keys for words, *keys in map(_words_of, messages)}
 
 
 def test_host_is_written_only_if_it_is_another_machine() -> None:

@@ -136,10 +136,11 @@ class Runner:
             finds what fits into the buffer, and a `Dropped` for the rest.  A slow reader loses
             nothing.  ``"wait"``: the commands wait until a task iterates, or waits for a command.
         keep_results: how many commands that have ended `jobs` and `results` remember, for a Runner
-            that is given commands without end; None: all.  A `Job` that you hold keeps its result,
-            but cannot run again.  `Results.ok` and `Results.check` tell of no forgotten command.
-            A command that another one names in `after` or `restart_with`, or that has `watch`, is
-            always remembered.  The name of a forgotten command is free again.
+            that is given commands without end; None: all.  A `Job` that you hold keeps its result
+            and its `tail`, but no other output, and cannot run again.  `Results.ok` and
+            `Results.check` tell of no forgotten command.  A command that another one names in
+            `after` or `restart_with`, or that has `watch`, is always remembered.  The name of a
+            forgotten command is free again.
 
     Raises:
         CommandError: when built: a command or a policy is invalid.

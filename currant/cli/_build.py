@@ -15,6 +15,7 @@ from currant._values.names import Names, name_all
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant._values.watch import Watch
+from currant.cli._ci_reports import captured_for
 from currant.cli._display import (
     build_display,
     build_log,
@@ -266,13 +267,15 @@ def build_runner(
     history = None if stack is None else stack.history
     others: list[Sink | None] = [record, history, build_metrics(options)]
     sinks = [show, *build_log(options, by_host=hosts is not None), *trace_sinks(options["trace"])]
+    settings = dict(policies)
+    settings["capture"] = settings.get("capture") or captured_for(options["junit"])
     runner = Runner(
         terminals.commands,
         sinks=[*sinks, *filter(None, others)],
         launcher=hosts,
         iterable=False,
         keep_open=stack is not None,
-        **policies,
+        **settings,
     )
     remark.runner = runner
     return Prepared(runner, record, view=build_view(show, options, terminals))

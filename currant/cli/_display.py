@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from currant._values.command import FLUSH_AFTER
 from currant._values.errors import CommandError
+from currant.cli._ci.groups import folds_blocks, group_lines
 from currant.cli._env import output_variables
 from currant.cli._selection import without_output_of
 from currant.cli._view import wants_keys
@@ -70,7 +71,7 @@ def output_fit(
     if columns:
         columns = max(1, columns - label_width(commands, options, hidden))
     variables = output_variables(given, options["color"], shown=shown, columns=columns or None)
-    stderr = _stderr(prefix, options)
+    stderr = _stderr(prefix, options, is_folded=_is_folded(commands, options, hidden))
 
     def fit(command: Command) -> Command:
         return replace(
@@ -96,16 +97,23 @@ def label_width(commands: Sequence[Command], options: Options, hidden: Collectio
     return label_columns(prefix, by_name, timestamps=options["timestamps"])
 
 
-def _stderr(prefix: str, options: Options) -> Literal["separate", "stdout"]:
+def _is_folded(commands: Sequence[Command], options: Options, hidden: Collection[str]) -> bool:
+    """Return whether a CI folds the block of each command; it need not fold a single one."""
+    shown = [command for command in commands if command.name not in hidden]
+    has_several = len(shown) > 1 or any(command.replicas > 1 for command in shown)
+    return options["group"] and has_several and folds_blocks(os.environ)
+
+
+def _stderr(prefix: str, options: Options, *, is_folded: bool) -> Literal["separate", "stdout"]:
     """Return whether commands write stderr into the pipe of stdout, which keeps the order of both.
 
-    By default they do if both end in the same place, as on a terminal or with ``2>&1``, and if
-    currant does not show which stream a line came from.
+    By default they do if both end in the same place, as on a terminal, with ``2>&1`` or in a block
+    that a CI folds, and if currant does not show which stream a line came from.
     """
     merge = options["merge"]
     if merge is None:
         shows_stream = options["json"] or "{stream" in prefix
-        merge = is_same_place(STDOUT, STDERR) and not shows_stream
+        merge = (is_folded or is_same_place(STDOUT, STDERR)) and not shows_stream
     return "stdout" if merge else "separate"
 
 
@@ -165,6 +173,7 @@ def build_display(
         progress=(progress or has_keys) and not quiet,
         hidden=hidden,
         verbatim=verbatim,
+        frame=group_lines if log is None and _is_folded(commands, options, hidden) else None,
     )
 
 
@@ -179,6 +188,8 @@ def _console_class(*, has_keys: bool) -> type[ConsoleSink]:
 def _prefix(commands: Sequence[Command], options: Options, hidden: Collection[str]) -> str:
     """Return the template of the prefix, for a style that concurrently has, or as given."""
     given = "none" if options["same"] else options["prefix"]
+    if given is None and _is_folded(commands, options, hidden):  # The title of a group is the name.
+        given = "none"
     length = SHORT if options["prefix_length"] is None else options["prefix_length"]
     shown = [command for command in commands if command.name not in hidden]
     widest = max((min(length, len(line_of(command))) for command in shown), default=0)

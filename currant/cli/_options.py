@@ -45,6 +45,7 @@ class Options(HostOptions):
     log_dir: str | None
     log_size: int | None
     metrics: int | None
+    junit: str | None
     trace: str | None
     summary: bool
     timings: bool
@@ -65,7 +66,7 @@ class Options(HostOptions):
     stdin: Literal["open", "null", "pipe"]
     interactive: str | None
     pty: bool
-    keys: bool
+    keys: bool | None
     success: str
 
 

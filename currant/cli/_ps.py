@@ -15,6 +15,7 @@ import click
 from currant._values.printable import printable
 from currant._values.wire import encode_exit
 from currant.cli._clients import ask_stack, folder_option
+from currant.sinks._live import is_live
 from currant.stack._times import duration
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from currant.stack._client import CommandInfo, Listing, StackClient
 
 __all__ = ["Screen", "ps", "table"]
+
+STDOUT = 1
 
 TITLES = ("name", "state", "ready", "pid", "restarts", "uptime", "memory", "cpu", "end")
 RIGHT = frozenset(("pid", "restarts", "uptime", "memory", "cpu"))
@@ -52,7 +55,7 @@ def ps(*, as_json: bool, watch: bool, interval: float, folder: str | None) -> in
     Memory and CPU count all processes in the session of a command.  The CPU is the share of one
     processor since the start of the process; with --watch, since the last table.
     """
-    in_place = watch and not as_json and sys.stdout.isatty()
+    in_place = watch and not as_json and is_live(os.environ, STDOUT)
 
     async def show(client: StackClient) -> int:
         before: Listing | None = None

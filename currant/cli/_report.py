@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.errors import CurrantError, HostLostError
+from currant.cli._ci_reports import Reports, ended_commands
 from currant.cli._program import USAGE_ERROR
 from currant.cli._run import STATUS_LOST_HOSTS, run_commands
 from currant.cli._summary import show_summary, show_timings
@@ -26,6 +27,7 @@ __all__ = ["USAGE_ERROR", "report_error", "run_and_report"]
 
 
 def run_and_report(
+    subcommand: str,
     build: Callable[[], Prepared],
     options: Options,
     *,
@@ -34,23 +36,35 @@ def run_and_report(
     """Run the Runner that `build` returns, and return the exit status.
 
     Args:
+        subcommand: the title of the reports, such as ``"currant run"``.
         build: returns the Runner.
         options: the options.
         teardown: returns a Runner to run afterwards, however the first has ended.  A failure of the
             second counts only if the first has succeeded.
     """
     try:
-        prepared, later = build(), teardown()  # A mistake in either starts nothing.
+        with Reports(subcommand, options["junit"]) as reports:
+            prepared, later = build(), teardown()  # A mistake in either starts nothing.
+            options = prepared.options or options
+            status = _run_both(prepared, later, options)
+            ended = ended_commands(prepared.runner)
+            ended += [] if later is None else ended_commands(later.runner)
+            _let_ctrl_c_end_writes()
+            status = reports.write(ended, status)
     except (CurrantError, ValueError) as error:
         return report_error(error)
-    options = prepared.options or options
-    status = _run(prepared.runner, options["success"], prepared.server, prepared.view)
-    if later is not None and prepared.runner.jobs:  # There are jobs if the commands could start.
-        failure = _run(later.runner, "all")
-        status = status or failure
     with suppress(OSError):  # stderr cannot be written, so the error cannot be reported.
         _show_tables(prepared, options)
     return status
+
+
+def _run_both(prepared: Prepared, later: Prepared | None, options: Options) -> int:
+    """Run a Runner, and then another one; return the exit status."""
+    status = _run(prepared.runner, options["success"], prepared.server, prepared.view)
+    if later is None or not prepared.runner.jobs:  # There are jobs if the commands could start.
+        return status
+    failure = _run(later.runner, "all")
+    return status or failure
 
 
 def _run(
@@ -70,14 +84,16 @@ def report_error(error: Exception) -> int:
     return STATUS_LOST_HOSTS if isinstance(error, HostLostError) else USAGE_ERROR
 
 
+def _let_ctrl_c_end_writes() -> None:
+    """Let Ctrl-C end the program while it writes to a terminal that accepts no output."""
+    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
+        signals.signal(signals.SIGINT, signals.SIG_DFL)
+
+
 def _show_tables(prepared: Prepared, options: Options) -> None:
     results = prepared.runner.results.values()
     if not (results and (options["summary"] or options["timings"])):
         return
-    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
-        # Writing the table may block, for example on a terminal that accepts no output.
-        # Ctrl-C must still end the program.
-        signals.signal(signals.SIGINT, signals.SIG_DFL)
     if options["timings"]:
         show_timings(results, options["color"])
     if options["summary"]:

@@ -32,6 +32,7 @@ from currant.cli._signals import (
     receive_signals,
 )
 from currant.sinks import SinkWarning
+from currant.sinks._live import is_live
 from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ Also the seconds in which the SIGCONT arrives that has ended a pause of currant.
 HOLD_LIMIT = 1.0
 """Seconds that a host may take to note that currant pauses."""
 
-STDOUT = 1
+STDOUT, STDERR = 1, 2
 
 STATUS_CANNOT_START = 126
 """The shell's exit status for a command that exists but cannot be started."""
@@ -139,7 +140,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def print_error(text: str) -> None:
     """Write a line to stderr; on a terminal, it replaces the progress line."""
     with suppress(OSError):  # stderr may be on a full disk, too.
-        start = ERASE.decode() if sys.stderr.isatty() else ""
+        start = ERASE.decode() if is_live(os.environ, STDERR) else ""
         print(f"{start}currant: {text}", file=sys.stderr, flush=True)
 
 

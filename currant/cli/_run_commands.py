@@ -96,6 +96,7 @@ def run(commands: Sequence[str], **options: Unpack[RunOptions]) -> int:
     and all in place of {@}.
     """
     return run_and_report(
+        "currant run",
         lambda: runner_from_command_lines(commands, options),
         options,
         teardown=lambda: runner_for_teardown(options),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLOR_OPTION",
     "GRACE_OPTION",
+    "JUNIT_OPTION",
     "LOG_OPTION",
     "PREFIX_HELP",
     "RUNNER_OPTIONS",
@@ -52,6 +53,12 @@ LOG_OPTION = click.option(
     help="Also append the output of each command to DIR/NAME.log, on a host to "
     "DIR/HOST/NAME.log, without colours unless "
     "--color always; if a file cannot be written, currant goes on and says what is missing.",
+)
+JUNIT_OPTION = click.option(
+    "--junit",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write a report with a test case for each command.",
 )
 TRACE_OPTION = click.option(
     "--trace",
@@ -112,6 +119,7 @@ RUNNER_OPTIONS = (
         metavar="PORT",
         help="Serve numbers about the commands on http://127.0.0.1:PORT/metrics, for Prometheus.",
     ),
+    JUNIT_OPTION,
     TRACE_OPTION,
     click.option("--summary", is_flag=True, help="Show at the end how each command ended."),
     click.option(
@@ -187,9 +195,9 @@ RUNNER_OPTIONS = (
     ),
     click.option(
         "--keys/--no-keys",
-        default=True,
+        default=None,
         help="On a terminal, show a status line below the output, and take keys: ? lists them.  "
-        "[default: --keys, unless CI is set or TERM=dumb]",
+        "[default: --keys, unless CI or the variable of an agent is set, or TERM=dumb]",
     ),
     click.option(
         "--kill-mode",

@@ -73,7 +73,7 @@ def _run(
     build: Callable[[StackPlace | None], Prepared], options: StartOptions, place: StackPlace | None
 ) -> int:
     try:
-        return run_and_report(lambda: build(place), options)
+        return run_and_report("currant start", lambda: build(place), options)
     finally:
         if place is not None:  # If the configuration is wrong, no server has released it.
             place.claim.release()

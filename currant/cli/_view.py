@@ -13,8 +13,8 @@ from currant._values.command import PIPE
 from currant._values.errors import CommandError
 from currant._values.launch_spec import Pty
 from currant.cli._selection import select_commands
-from currant.sinks._colors import is_dumb
 from currant.sinks._console import ConsoleSink
+from currant.sinks._live import is_live
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -34,16 +34,15 @@ PAUSE_LIMIT = 0.1
 
 
 def wants_keys(options: Options, *, quiet: bool) -> bool:
-    """Return whether to take keys and show a status line, because a person is at a terminal.
-
-    Programs that run currant on a terminal of their own set ``CI`` or ``TERM=dumb``.
-    """
-    if not options["keys"] or options["interactive"] is not None or quiet:
+    """Return whether to take keys and show a status line, because a person is at a terminal."""
+    if options["keys"] is False or options["interactive"] is not None or quiet:
         return False
     if options["raw"] or options["json"] or options["same"]:
         return False
-    is_plain = is_dumb(os.environ) or os.environ.get("CI", "") not in ("", "0", "false")
-    return not is_plain and all(map(os.isatty, (STDIN, STDOUT, STDERR)))
+    terminals = (STDIN, STDOUT, STDERR)
+    return is_live(os.environ, *terminals) or (
+        options["keys"] is True and all(map(os.isatty, terminals))
+    )
 
 
 class Terminals(NamedTuple):

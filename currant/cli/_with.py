@@ -26,6 +26,7 @@ from currant._values.names import Names
 from currant._values.policies import StopReason
 from currant._values.printable import printable
 from currant._values.shell_syntax import with_exec
+from currant.cli._ci_reports import EndedCommand, Reports, captured_for, ended_commands
 from currant.cli._config_servers import find_servers
 from currant.cli._dashes import split_at_dashes, words_for
 from currant.cli._display import log_sinks
@@ -45,7 +46,7 @@ from currant.cli._run import (
     status_without_output,
     stop_then_kill,
 )
-from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, LOG_OPTION
+from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, JUNIT_OPTION, LOG_OPTION
 from currant.cli._selection import without_messages_of
 from currant.cli._signals import (
     FORWARDED_SIGNALS,
@@ -113,6 +114,7 @@ class WithOptions(TypedDict):
     env_file: Sequence[str]
     cwd: str | None
     log_dir: str | None
+    junit: str | None
 
 
 class _WithCommand(click.Command):
@@ -188,6 +190,7 @@ class _WithCommand(click.Command):
 @click.option("--cwd", metavar="DIR", help="Run all commands in this directory.")
 @COLOR_OPTION
 @LOG_OPTION
+@JUNIT_OPTION
 @GRACE_OPTION
 @click.argument("servers", metavar="SERVER...", nargs=-1, required=True)
 def run_with_servers(servers: Sequence[str], **options: Unpack[WithOptions]) -> int:
@@ -204,11 +207,20 @@ def run_with_servers(servers: Sequence[str], **options: Unpack[WithOptions]) -> 
     Example: currant with 'npm start' --ready http://localhost:3000 -- npx cypress run
     """
     try:
-        with HeldPorts(options["ports"]) as ports:
+        with (
+            Reports("currant with", options["junit"]) as reports,
+            HeldPorts(options["ports"]) as ports,
+        ):
             plan = _plan(servers, options, ports.variables)
             with showing_warnings():
                 status = anyio.run(_run, plan, options["grace"])
-            return status if status is not None else _explain(plan, quiet=options["quiet"])
+            ended = ended_commands(plan.runner)
+            if status is None:
+                failed = _first_ended(plan)
+                _explain(plan, failed, quiet=options["quiet"])
+                ended = [_with_failure(each, failed) for each in ended]
+                status = STATUS_OF_SERVER
+            return reports.write(ended, status)
     except (CurrantError, ValueError) as error:
         return report_error(error)
 
@@ -266,6 +278,7 @@ def _plan(servers: Sequence[str], options: WithOptions, ports: Mapping[str, str]
     source = click.get_current_context().get_parameter_source("grace")
     if source is ParameterSource.COMMANDLINE:
         settings["grace"] = options["grace"]
+    settings["capture"] = captured_for(options["junit"])
     runner = Runner([*commands, test], sinks=sinks, iterable=False, **settings)
     return _Plan(runner, test.name, has_ports=bool(ports))
 
@@ -403,23 +416,35 @@ async def _stop_on_signal(
     await stop_then_kill(plan.runner, signal, received)
 
 
-def _explain(plan: _Plan, *, quiet: bool) -> int:
-    """Say which server has ended before the test, and return the exit status."""
+def _first_ended(plan: _Plan) -> Result | None:
+    """Return the result of the server that has ended before the test; None if none has."""
     ended = [each for each in plan.runner.results.values() if each.command != plan.test]
     ended = [each for each in ended if each.status != "stopped"]
     reason = plan.runner.barrier.reason
     if isinstance(reason, StopReason):
         ended.sort(key=lambda each: each.command != reason.command)
+    return next(iter(ended), None)
+
+
+def _with_failure(ended: EndedCommand, failed: Result | None) -> EndedCommand:
+    """Return a command for the reports, in which a server that ended by itself has failed."""
+    if ended.result is not failed:
+        return ended
+    return ended._replace(result=replace(ended.result, status="failed"))
+
+
+def _explain(plan: _Plan, failed: Result | None, *, quiet: bool) -> None:
+    """Say which server has ended before the test."""
+    if failed is None:
+        return
     # Without output of the test in between, the last lines are shown already.
     is_shown = not quiet and not plan.runner[plan.test].attempts
-    for result in ended[:1]:
-        print_error(with_lines(_end_of(result), () if is_shown else result.tail))
-        if plan.has_ports and any(IN_USE.search(line.data) for line in result.tail):
-            print_error(
-                "a port of --port is held until the server binds to it, which needs SO_REUSEADDR; "
-                "give a server without that a port of your own"
-            )
-    return STATUS_OF_SERVER
+    print_error(with_lines(_end_of(failed), () if is_shown else failed.tail))
+    if plan.has_ports and any(IN_USE.search(line.data) for line in failed.tail):
+        print_error(
+            "a port of --port is held until the server binds to it, which needs SO_REUSEADDR; "
+            "give a server without that a port of your own"
+        )
 
 
 def _end_of(result: Result) -> str:

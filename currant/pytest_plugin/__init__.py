@@ -79,7 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         fixtures: list[str] | None = getattr(item, "fixturenames", None)
         if fixtures is not None:
-            if item.get_closest_marker(MARKER) is not None:
+            is_new = "_marked_processes" not in fixtures  # All cases of a test share the list.
+            if is_new and item.get_closest_marker(MARKER) is not None:
                 fixtures.insert(0, "_marked_processes")
             used.update(fixtures)
     if "pytester" in used and used & {*FIXTURES.values(), "_marked_processes"}:

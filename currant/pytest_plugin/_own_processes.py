@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from currant._process.local import LocalLauncher
@@ -58,6 +59,7 @@ class OwnProcesses:
             portal=portal,
         )
         self._is_entered = False
+        self._entry = Lock()  # Several threads may start processes at the same time.
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -70,9 +72,10 @@ class OwnProcesses:
         Raises:
             CurrantError: as by `currant.Runner.start_soon`.
         """
-        if not self._is_entered:
-            self._runner.__enter__()
-            self._is_entered = True
+        with self._entry:
+            if not self._is_entered:
+                self._runner.__enter__()
+                self._is_entered = True
         job = self._runner.start_soon(command)
         self._on_use(job)
         return job

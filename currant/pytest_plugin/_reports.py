@@ -122,7 +122,14 @@ class Reports:
             self._has_failed = False
             self._properties.clear()
             self._used.clear()
-            self._closed.clear()
+            self._forget_closed()
+
+    def _forget_closed(self) -> None:
+        """Forget the processes that have been stopped, and their output."""
+        for fixture in self._closed:
+            for job in fixture.processes.jobs.values():
+                self._users.pop(job, None)
+        self._closed.clear()
 
     def _tell_deaths(self, report: pytest.TestReport) -> None:
         """Say which processes have died, and fail the test if they should not have."""

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 from currant._values.checks import check_choice
 from currant._values.errors import CommandError, MissingExtraError
+from currant.sinks._live import is_dumb, is_live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,6 @@ __all__ = [
     "check_style",
     "color_system_of",
     "colors_wanted",
-    "is_dumb",
     "paint",
 ]
 
@@ -78,8 +78,9 @@ def colors_wanted(environ: Mapping[str, str]) -> bool | None:
 
     ``NO_COLOR`` (https://no-color.org) has the last word, as in Python's own output.  Then come
     ``FORCE_COLOR`` (https://force-color.org; ``0`` and ``false`` turn colours off, as in Node),
-    ``CLICOLOR_FORCE`` and ``CLICOLOR`` (http://bixense.com/clicolors), and ``TERM``.  An empty
-    variable counts as unset.
+    ``CLICOLOR_FORCE`` and ``CLICOLOR`` (http://bixense.com/clicolors).  Then a terminal has none if
+    it is dumb, or if no person watches, unless ``TTY_COMPATIBLE``, which rich reads, says that it
+    shows them.  An empty variable counts as unset.
     """
     if environ.get("NO_COLOR"):
         return False
@@ -89,12 +90,7 @@ def colors_wanted(environ: Mapping[str, str]) -> bool | None:
         return True
     if environ.get("CLICOLOR") == "0" or is_dumb(environ):
         return False
-    return None
-
-
-def is_dumb(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal has neither colours nor a movable cursor."""
-    return environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return None if is_live(environ) or "TTY_COMPATIBLE" in environ else False
 
 
 def _may_be_terminal(file: object) -> bool:

@@ -7,11 +7,12 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, TextIO, cast
 
-from currant.sinks._colors import color_system_of, is_dumb
+from currant.sinks._colors import color_system_of
 from currant.sinks._control import ControlFilter
 from currant.sinks._files import BYTES_PER_WRITE, OpenFile
 from currant.sinks._formatter import Formatter
 from currant.sinks._line_writer import LineWriter
+from currant.sinks._live import is_dumb, is_live
 from currant.sinks._progress import ProgressLine
 from currant.sinks._templates import DEFAULT_PREFIX, NO_TEXTS, Templates
 from currant.sinks._threaded import ThreadedSink
@@ -65,7 +66,8 @@ class ConsoleSink(ThreadedSink):
             far; ``local`` is this machine).
         color: whether labels are coloured: ``"always"``, ``"never"``, or ``"auto"``: if the file is
             a terminal, unless the environment decides: ``NO_COLOR`` or ``TERM=dumb`` turns colours
-            off, ``FORCE_COLOR`` or ``CLICOLOR_FORCE`` on, ``FORCE_COLOR=0`` or ``CLICOLOR=0`` off.
+            off, ``FORCE_COLOR`` or ``CLICOLOR_FORCE`` on, ``FORCE_COLOR=0`` or ``CLICOLOR=0`` off,
+            and so does ``CI`` or the variable of an agent.
             Colours need the package rich (the extra ``cli``).  The colour is `Command.color`, or is
             chosen so that neighbours differ.
         timestamps: True: the time of day before each label; a str: a format of `time.strftime`.
@@ -88,10 +90,12 @@ class ConsoleSink(ThreadedSink):
         remark: called with each event in a worker thread; returns a further line to show after the
             event, or None.
         progress: whether a terminal on stderr shows below the output how many commands are done;
-            not if ``TERM=dumb``.
+            not if ``TERM=dumb``, in a CI, or if an agent runs the program.
         hidden: names of commands whose output is not shown; texts about their events are.
         verbatim: names of commands whose output is shown as in the mode ``"raw"``, such as one
             that a person talks to.
+        frame: for the mode ``"group"``: called in a worker thread with the name of a command;
+            returns the lines before and after its block on stdout, such as those that a CI folds.
 
     Raises:
         ValueError: when built: a template or an option is invalid.
@@ -99,6 +103,9 @@ class ConsoleSink(ThreadedSink):
         CommandError: at the start: the color of a command is not a style of rich.
         OSError: a file cannot be written to; `BrokenPipeError` if no process reads the pipe.
     """
+
+    _has_keys: bool = False
+    """Whether a person certainly watches, even in a CI."""
 
     def __init__(
         self,
@@ -115,10 +122,12 @@ class ConsoleSink(ThreadedSink):
         progress: bool = False,
         hidden: Collection[str] = (),
         verbatim: Collection[str] = (),
+        frame: Callable[[str], tuple[str, str]] | None = None,
     ) -> None:
         super().__init__()
-        out = OutputFile(usable(sys.stdout) if stdout is None else stdout, color)
-        err = OutputFile(usable(sys.stderr) if stderr is None else stderr, color)
+        live = is_live(os.environ) or (self._has_keys and not is_dumb(os.environ))
+        out = OutputFile(usable(sys.stdout) if stdout is None else stdout, color, live=live)
+        err = OutputFile(usable(sys.stderr) if stderr is None else stderr, color, live=live)
         if out.file.is_same_place(err.file):
             err = out
         in_color = out.in_color or err.in_color
@@ -132,6 +141,7 @@ class ConsoleSink(ThreadedSink):
             quiet=quiet,
             hidden=hidden,
             verbatim=verbatim,
+            frame=frame,
         )
         # Texts about events come first, since the reader of stdout may be stuck.
         self._outputs = {output.writer: output for output in (err, out)}
@@ -207,16 +217,15 @@ def usable(stream: TextIO | None) -> SyncFile:
 
 
 class OutputFile:
-    """A file, with the chunks of its next write."""
+    """A file, with the chunks of its next write; `live` as for `is_live`, if it is a terminal."""
 
-    def __init__(self, file: SyncFile, color: Color) -> None:
+    def __init__(self, file: SyncFile, color: Color, *, live: bool) -> None:
         self.color_system = color_system_of(file, color)
         self.in_color = self.color_system is not None
         self.file = OpenFile(file)
-        is_plain = is_dumb(os.environ)
         self.is_terminal = self.file.columns is not None
-        self.can_rewind = self.is_terminal and not is_plain
-        styles_pass = self.in_color or not is_plain
+        self.can_rewind = self.is_terminal and live
+        styles_pass = self.in_color or live
         self.writer = LineWriter(
             self.color_system,
             rewinds=self.can_rewind,

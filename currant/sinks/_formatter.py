@@ -51,6 +51,7 @@ class Formatter:
         quiet: whether texts about events are left out.
         hidden: names of commands whose output is left out.
         verbatim: names of commands whose output is shown as written, whatever the mode.
+        frame: returns the lines before and after the block of a command, by its name.
 
     Raises:
         ValueError: the mode is unknown.
@@ -67,6 +68,7 @@ class Formatter:
         quiet: bool,
         hidden: Collection[str] = (),
         verbatim: Collection[str] = (),
+        frame: Callable[[str], tuple[str, str]] | None = None,
     ) -> None:
         check_choice("mode", mode, get_args(Mode))
         self._out, self._err = out, err
@@ -76,6 +78,7 @@ class Formatter:
         self._quiet = quiet
         self._hidden = hidden
         self._verbatim = verbatim
+        self._frame = frame
         self._spools: dict[str, OutputSpool] = {}
         self._same = _new_same() if mode == "same" else None
         self._has_warned = False  # that a spool has no room
@@ -181,8 +184,16 @@ class Formatter:
 
     def _replay(self, command: str) -> Iterator[Output]:
         spool = self._spools.pop(command, None)
-        if spool is not None:
-            yield from chain.from_iterable(map(self._formatted, spool.replay()))
+        if spool is None:
+            return
+        block = chain.from_iterable(map(self._formatted, spool.replay()))
+        if self._frame is None:
+            yield from block
+            return
+        begin, end = self._frame(command)
+        yield self._out, self._out.note(begin)
+        yield from block
+        yield self._out, self._out.note(end)
 
     # ---- equal output of a command on several hosts ----
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
+from weakref import finalize
 
 import anyio
 
@@ -64,11 +66,15 @@ class MetricsSink:
     - ``currant_memory_bytes`` and ``currant_cpu_seconds`` of the processes that run on this machine
       (Linux), taken when somebody asks
 
+    The series of a command stay in the registry when the command has ended.  Each command of a
+    `currant.map` has a name of its own, so a map of very many items has too many series.
+
+    One sink may serve several Runners, one after the other; the port is that of the first alone.
     Needs the package prometheus-client (the extra ``metrics``).
 
     Args:
         registry: a registry of prometheus-client, such as that of your app; None: a new one.
-        port: the port on 127.0.0.1 on which the metrics are served until the Runner ends, by a
+        port: the port on 127.0.0.1 on which the metrics are served while the Runner runs, by a
             thread; 0: any free one; None: they are not served.
 
     Attributes:
@@ -79,6 +85,7 @@ class MetricsSink:
         MissingExtraError: when built: prometheus-client is not installed.
         CommandError: when built: the port is no number.
         OSError: when built: the port is taken.
+        ValueError: when built: the registry has the series of another sink.
     """
 
     def __init__(
@@ -114,10 +121,10 @@ class MetricsSink:
             buckets=READY_BUCKETS,
         )
         self.registry.register(_Running(self._states))
-        self._server: tuple[Any, Any] | None = None
+        self._server: _Server | None = None
         if port is not None:
-            self._server = client.start_http_server(port, HOST, self.registry)
-            self.url = f"http://{HOST}:{self._server[0].server_port}/metrics"
+            self._server = _Server(port, self.registry)
+            self.url = f"http://{HOST}:{self._server.port}/metrics"
 
     async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
         """Count all messages until the stream ends; then end the server.
@@ -125,21 +132,17 @@ class MetricsSink:
         Cancellation: ends the server.
         """
         commands = commands_of(messages)
+        server, self._server = self._server, None
+        if server is not None:
+            server.start()
         try:
             while backlog := await receive_available(messages):
                 for message in backlog:
                     self._count(message, commands)
         finally:
-            with anyio.CancelScope(shield=True):  # Bounded: the server looks each half second.
-                await in_thread(self._close)
-
-    def _close(self) -> None:
-        if self._server is not None:
-            server, thread = self._server
-            self._server = None
-            server.shutdown()
-            server.server_close()
-            thread.join()
+            if server is not None:
+                with anyio.CancelScope(shield=True):  # Bounded: the server looks each half second.
+                    await in_thread(server.close)
 
     def _count(self, message: BatchMessage, commands: Mapping[str, Command]) -> None:
         name = message.command
@@ -164,6 +167,43 @@ class MetricsSink:
                 self._exits.labels(name, after.phase).inc()
             case _:
                 pass
+
+
+class _Server:
+    """Serves a registry in a thread, from `start` to `close`; it has its port from the beginning.
+
+    Without `start`, because the entry of the Runner has failed, the port is free again when the
+    server is garbage.
+
+    Raises:
+        OSError: when built: the port is taken.
+    """
+
+    def __init__(self, port: int, registry: CollectorRegistry) -> None:
+        from wsgiref.simple_server import (  # noqa: PLC0415 - 20 ms, for a port alone
+            WSGIRequestHandler,
+            make_server,
+        )
+
+        from prometheus_client import exposition  # noqa: PLC0415 - an extra
+
+        class SilentHandler(WSGIRequestHandler):
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+                pass
+
+        app, kind = exposition.make_wsgi_app(registry), exposition.ThreadingWSGIServer
+        self._http = make_server(HOST, port, app, kind, SilentHandler)
+        self._thread = Thread(target=self._http.serve_forever, name="currant metrics", daemon=True)
+        self.port: int = self._http.server_port
+        finalize(self, self._http.server_close)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
 
 
 class _Running:

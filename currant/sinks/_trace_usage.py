@@ -49,7 +49,7 @@ class UsageRates:
             time: the present, in microseconds since the start.
             running: the usage of the processes that run, by pid.
         """
-        if not (running or self._shown):
+        if not (running or self._ended or self._shown):  # A system without samples.
             return
         yield from self._changed(time, MEMORY, sum(used.memory for used in running.values()))
         total = self._ended + sum(used.cpu for used in running.values())

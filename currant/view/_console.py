@@ -90,6 +90,7 @@ class ViewConsole(ConsoleSink):
     """
 
     selection: Selection = Selection()
+    _has_keys = True
     _failure: _Failure | None = None
 
     @property

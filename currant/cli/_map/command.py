@@ -17,7 +17,13 @@ from currant.cli._host_options import (
 from currant.cli._map.main import run_map
 from currant.cli._map.parsers import parse_halt, parse_load, parse_slots
 from currant.cli._parsers import Seconds, parse_size
-from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, TRACE_OPTION, cwd_option
+from currant.cli._runner_options import (
+    COLOR_OPTION,
+    GRACE_OPTION,
+    JUNIT_OPTION,
+    TRACE_OPTION,
+    cwd_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,8 +196,9 @@ OUTPUT_OPTIONS = (
         "--group",
         "line",
         flag_value=False,
-        default=False,
-        help="Show the output of a command in one piece, when it has ended; the default.",
+        default=None,
+        help="Show the output of a command in one piece, when it has ended; the default.  Given "
+        "explicitly, GitHub Actions folds each piece.",
     ),
     click.option(
         "--line",
@@ -200,6 +207,7 @@ OUTPUT_OPTIONS = (
         "--lb",
         "line",
         flag_value=True,
+        default=None,
         help="Show whole lines as they come.",
     ),
     click.option(
@@ -243,12 +251,7 @@ OUTPUT_OPTIONS = (
         help="Show how far it is.  [default: on a terminal; in a CI a line each 10 seconds]",
     ),
     click.option("--json", is_flag=True, help="Write a JSON object for each command, not output."),
-    click.option(
-        "--junit",
-        type=click.Path(dir_okay=False),
-        metavar="FILE",
-        help="Write a report with a test case for each command.",
-    ),
+    JUNIT_OPTION,
     TRACE_OPTION,
     click.option("-q", "--quiet", is_flag=True, help="Show no summary."),
     COLOR_OPTION,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from currant._values.limits import Limits
+from currant.cli._ci.groups import folds_blocks
 from currant.cli._env import output_variables
 from currant.config._env_files import read_env_files
 from currant.sinks._files import is_same_place
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from currant._values.command import CommandOptions
     from currant.cli._map.options import MapOptions
 
-__all__ = ["command_options"]
+__all__ = ["command_options", "is_folded"]
 
 STDOUT, STDERR = 1, 2
 
@@ -44,6 +46,15 @@ def command_options(options: MapOptions) -> CommandOptions:
     if options["raw"]:
         chosen["flush_after"] = 0.0
     is_split = options["json"] or options["junit"] is not None or options["results"] is not None
-    if not is_split and is_same_place(STDOUT, STDERR):
+    if not is_split and (is_folded(options) or is_same_place(STDOUT, STDERR)):
         chosen["stderr"] = "stdout"  # One pipe keeps the order of the lines.
     return chosen
+
+
+def is_folded(options: MapOptions) -> bool:
+    """Return whether a CI folds the output of each job.
+
+    It does if ``--group`` is given: by default, another program may read the output.
+    """
+    is_given = options["line"] is False and not (options["raw"] or options["json"])
+    return is_given and folds_blocks(os.environ)

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from currant._values.errors import CurrantError
-
 if TYPE_CHECKING:
     from currant._batch.rows import Row
     from currant._values.results import Result
 
-__all__ = ["LAST_LINES", "Ended", "OutputError"]
-
-LAST_LINES = 10
-"""How many of the last lines of a failed job are shown."""
+__all__ = ["Ended"]
 
 
 class Ended(NamedTuple):
@@ -34,28 +29,3 @@ class Ended(NamedTuple):
     result: Result
     sent: int = 0
     received: int = 0
-
-
-class OutputError(CurrantError):
-    """A log or a report of jobs cannot be written, because the disk is full for example.
-
-    `__cause__` is the operating system's error.
-
-    Attributes:
-        what: what the file is, such as ``"job log"``.
-        path: the path of the file.
-        reason: the text of the operating system's error.
-    """
-
-    _fields = ("what", "path", "reason")
-
-    def __init__(self, what: str, path: str, reason: str) -> None:
-        super().__init__(f"cannot write the {what} {path}: {reason}")
-        self.what = what
-        self.path = path
-        self.reason = reason
-
-    @classmethod
-    def of(cls, error: OSError, what: str, path: str) -> OutputError:
-        """Build from an error of the operating system, which may name a file itself."""
-        return cls(what, path, error.strerror or str(error))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant.cli._map.ended import OutputError
+from currant.cli._output_error import OutputError
 from currant.sinks._spool import OutputSpool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from currant._values.lines import Batch
 
@@ -39,9 +39,9 @@ class HeldOutput:
         self._spools: dict[int, OutputSpool] = {}
 
     @property
-    def numbers(self) -> list[int]:
+    def numbers(self) -> Collection[int]:
         """The jobs whose output is held back."""
-        return list(self._spools)
+        return self._spools.keys()
 
     def add(self, number: int, batch: Batch) -> None:
         """Hold back a batch of a job.

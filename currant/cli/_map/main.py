@@ -16,7 +16,9 @@ from currant._supervisor.failure import unwrapped
 from currant._synchronization import KillBarrier
 from currant._values.errors import CurrantError
 from currant._values.printable import printable
-from currant.cli._map.annotations import Annotations, is_on_github
+from currant.cli._ci.annotations import Annotations, is_on_github
+from currant.cli._ci.step_summary import add_to_summary
+from currant.cli._map.command_options import is_folded
 from currant.cli._map.ended import Ended
 from currant.cli._map.exit_status import OTHER_ERROR, exit_status
 from currant.cli._map.json_lines import json_line
@@ -42,6 +44,7 @@ from currant.cli._signals import (
     STOP_SIGNALS,
     receive_signals,
 )
+from currant.sinks._live import is_in_ci, is_live
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -50,8 +53,8 @@ if TYPE_CHECKING:
     from currant._batch.work import EndedItem
     from currant._values.command import Command
     from currant._values.results import Result
+    from currant.cli._ci.junit import JUnitFile
     from currant.cli._map.job import Job
-    from currant.cli._map.junit import JUnitFile
     from currant.cli._map.options import MapOptions
     from currant.cli._map.output import Mode
     from currant.cli._map.plan import Plan
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_map"]
 
-STDOUT = 1
+STDOUT, STDERR = 1, 2
 
 
 def run_map(words: Sequence[str], options: MapOptions) -> int:
@@ -109,9 +112,10 @@ class _Run:
         self._reasons: list[int] = []
         self._summary = Summary()
         self._began = monotonic()
-        self._annotations = Annotations() if is_on_github(os.environ) else None
+        self._annotations = Annotations("currant map", "job") if is_on_github(os.environ) else None
         self._junit = _open_junit(options, plan.text, stack)
         self._output = Output(_mode(options), self._jobs, options["color"], _open_folder(options))
+        self._output.is_folded = is_folded(options)
         barrier = KillBarrier()
         settings = settings_of(plan, options)
         self._work: Work[Job] = Work(
@@ -154,11 +158,14 @@ class _Run:
             ended = self._as_ended(job, result)
             self._summary.add(ended)
             if self._junit is not None:
-                self._junit.add(ended)
+                self._junit.add(ended.line, result)
             if self._annotations is not None:
-                await self._output.note(self._annotations.add(ended))
+                name = f"job {ended.number}"
+                await self._output.note(self._annotations.add(name, ended.line, result))
             if self._options["json"]:
                 await self._output.write(json_line(ended))
+            if self._total() == 1:
+                self._output.is_folded = False
             await self._output.finish(ended)
 
     async def _report(self) -> None:
@@ -170,7 +177,10 @@ class _Run:
             self._junit.finish(seconds)
         if self._annotations is not None:
             await self._output.note(self._annotations.finish())
-        if not self._options["quiet"] and self._summary.is_wanted(on_terminal=sys.stderr.isatty()):
+            add_to_summary(os.environ, self._summary.markdown(seconds, self._plan.skipped))
+        if not self._options["quiet"] and self._summary.is_wanted(
+            on_terminal=is_live(os.environ, STDERR)
+        ):
             await self._output.note(self._summary.text(seconds, self._plan.skipped))
 
     # ---- jobs ----
@@ -222,10 +232,10 @@ class _Run:
         self._map.kill("the reader of the output is gone")
 
     async def _show_progress(self) -> None:
-        wanted, is_terminal = self._options["progress"], sys.stderr.isatty()
-        if wanted is False or (wanted is None and not (is_terminal or os.environ.get("CI"))):
+        wanted, live = self._options["progress"], is_live(os.environ, STDERR)
+        if wanted is False or (wanted is None and not live and not is_in_ci(os.environ)):
             return
-        if is_terminal and self._output.show_progress(self._progress):
+        if live and self._output.show_progress(self._progress):
             while True:
                 await anyio.sleep(INTERVAL)
                 await self._output.refresh()
@@ -273,7 +283,7 @@ def _mode(options: MapOptions) -> Mode:
 def _open_junit(options: MapOptions, name: str, stack: AsyncExitStack) -> JUnitFile | None:
     if options["junit"] is None:
         return None
-    from currant.cli._map.junit import JUnitFile  # noqa: PLC0415 - for --junit alone
+    from currant.cli._ci.junit import JUnitFile  # noqa: PLC0415 - for --junit alone
 
     return stack.enter_context(JUnitFile(options["junit"], name))
 

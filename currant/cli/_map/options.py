@@ -34,7 +34,8 @@ class MapOptions(HostOptions):
     block: int
     recend: bytes
     keep_order: bool
-    line: bool
+    line: bool | None
+    """Whether to show whole lines as they come; False: ``--group`` was given."""
     raw: bool
     tag: bool
     timeout: float | None

@@ -7,6 +7,7 @@ currant.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from functools import partial
@@ -19,11 +20,13 @@ from currant._channel.threads import in_thread
 from currant._values.lines import Batch
 from currant._values.messages import HostLost, HostUp, Restarting
 from currant._values.printable import printable
+from currant.cli._ci.groups import group_lines
 from currant.cli._map.ended import Ended
 from currant.cli._map.held_output import HeldOutput
 from currant.cli._map.job import number_of
 from currant.sinks._console import OutputFile, usable
 from currant.sinks._events import describe
+from currant.sinks._live import is_live
 from currant.sinks._threaded import receive_available
 
 if TYPE_CHECKING:
@@ -44,6 +47,10 @@ Mode: TypeAlias = Literal["groups", "tagged groups", "lines", "tagged lines", "r
 
 BUFFER_SIZE = 16
 """Messages that wait for the thread, before the jobs wait for it."""
+
+
+MAX_TITLE = 200
+"""Characters of a command line in the title of a group."""
 
 
 class _Again(NamedTuple):
@@ -74,14 +81,21 @@ class Output(Discard):
         jobs: the jobs by number; one is removed when all of its output has been written.
         color: whether the output has colours.
         folder: where the output of each job is written to as well.
+
+    Attributes:
+        is_folded: whether each group goes to stdout as a whole, between lines for a CI.
     """
+
+    is_folded: bool = False
 
     def __init__(
         self, mode: Mode, jobs: dict[int, Job], color: Color, folder: ResultsFolder | None = None
     ) -> None:
         send, receive = anyio.create_memory_object_stream[_Message](BUFFER_SIZE)
         self._send, self._receive = send, receive
-        out, err = OutputFile(usable(sys.stdout), color), OutputFile(usable(sys.stderr), color)
+        live = is_live(os.environ)
+        out = OutputFile(usable(sys.stdout), color, live=live)
+        err = OutputFile(usable(sys.stderr), color, live=live)
         self._files: dict[StreamName, OutputFile] = {
             "stdout": out,
             "stderr": out if out.file.is_same_place(err.file) else err,
@@ -195,9 +209,7 @@ class Output(Discard):
                 case Batch():
                     self._take(message)
                 case Ended():
-                    self._show_held(message.number)
-                    for file in self._files.values():
-                        file.add(file.writer.finish(message.result.command))
+                    self._show_ended(message)
                     if self._folder is not None:
                         self._folder.end(message)
                     self._jobs.pop(message.number, None)
@@ -230,6 +242,19 @@ class Output(Discard):
             folder.begin(number, self._jobs[number].row)
         folder.write(number, batch.stream, batch.data)
 
+    def _show_ended(self, ended: Ended) -> None:
+        """Show the output of a job that has ended, if it was held back."""
+        out = self._files["stdout"]
+        begin, end = group_lines(f"{ended.number}: {ended.line[:MAX_TITLE]}")
+        has_frame = self.is_folded and ended.number in self._held.numbers
+        if has_frame:
+            out.add(out.writer.note(begin))
+        self._show_held(ended.number)
+        for file in self._files.values():
+            file.add(file.writer.finish(ended.result.command))
+        if has_frame:
+            out.add(out.writer.note(end))
+
     def _show_held(self, number: int) -> None:
         """Show the output of a job that was held back."""
         self._kept.discard(number)
@@ -237,9 +262,10 @@ class Output(Discard):
             self._show(number, batch)
 
     def _show(self, number: int, batch: Batch) -> None:
-        file = self._files[batch.stream]
+        file = self._files["stdout" if self.is_folded else batch.stream]
         has_tag = self._mode.startswith("tagged")
-        if self._mode == "raw" or (self._mode == "groups" and not file.is_terminal):
+        is_verbatim = self._mode == "groups" and not file.is_terminal and not self.is_folded
+        if self._mode == "raw" or is_verbatim:
             file.add(batch.data)
             return
         label = f"{printable(self._jobs[number].row.text)}\t" if has_tag else ""
@@ -247,7 +273,7 @@ class Output(Discard):
             file.add(chunk)
 
     def _end(self) -> None:
-        for number in self._held.numbers:
+        for number in list(self._held.numbers):
             self._show_held(number)
         for file in self._files.values():
             file.add(file.writer.end())

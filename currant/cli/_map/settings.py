@@ -9,6 +9,7 @@ from currant._batch.work import WINDOW, Settings
 from currant._process.local import LocalLauncher
 from currant._values.policies import Policies
 from currant._values.restart import RestartPolicy
+from currant.cli._ci_reports import captured_for
 from currant.cli._display import trace_sinks
 from currant.cli._file_limit import (
     FILES_PER_COMMAND,
@@ -39,12 +40,12 @@ def settings_of(plan: Plan, options: MapOptions) -> Settings:
         max_restarts=options["retries"],
         reset_after=inf,
     )
-    captures = options["json"] or options["junit"] is not None
+    captured = True if options["json"] else captured_for(options["junit"])
     return Settings(
         slots=_slots(plan, options),
         keep_order=options["keep_order"],
         halt=options["halt"],
-        policies=Policies(restart, None, options["grace"], captures),
+        policies=Policies(restart, None, options["grace"], captured),
         launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
         sinks=trace_sinks(options["trace"]),
         buffer_size=TRACE_BUFFER_SIZE,

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 from currant._values.errors import with_lines
 from currant._values.printable import printable
 from currant._values.results import end_of
-from currant.cli._map.ended import LAST_LINES
+from currant.cli._ci.result_texts import LAST_LINES
+from currant.cli._ci.step_summary import Row, summary_text
 
 if TYPE_CHECKING:
     from currant.cli._map.ended import Ended
 
 __all__ = ["Summary"]
+
+MAX_FAILED = 10
+"""Jobs that failed first, which the summary of a CI shows."""
 
 MAX_LINE = 500
 """Characters of a command line that the summary shows."""
@@ -23,14 +27,14 @@ class Summary:
 
     Attributes:
         succeeded, failed, stopped: how many jobs ended so.
-        first_failed: the job that failed before all others; None if no job failed.
+        first_failed: the jobs that failed before all others, at most ten.
     """
 
     def __init__(self) -> None:
         self.succeeded: int = 0
         self.failed: int = 0
         self.stopped: int = 0
-        self.first_failed: Ended | None = None
+        self.first_failed: list[Ended] = []
 
     def add(self, ended: Ended) -> None:
         """Count a job."""
@@ -39,7 +43,8 @@ class Summary:
                 self.succeeded += 1
             case "failed":
                 self.failed += 1
-                self.first_failed = self.first_failed or ended
+                if len(self.first_failed) < MAX_FAILED:
+                    self.first_failed.append(ended)
             case _:
                 self.stopped += 1
 
@@ -57,14 +62,22 @@ class Summary:
             seconds: how long all jobs took together.
             logged: how many jobs were skipped, because the job log of an earlier run has them.
         """
+        line = f"currant: {self._totals(seconds, logged)}\n"
+        return line + self._first_failure(self.first_failed[0]) if self.first_failed else line
+
+    def markdown(self, seconds: float, logged: int = 0) -> str:
+        """Return the summary for a step of GitHub Actions, with the first ten failures."""
+        rows = [Row(f"{each.number}: {each.line}", each.result) for each in self.first_failed]
+        return summary_text("currant map", self._totals(seconds, logged), rows)
+
+    def _totals(self, seconds: float, logged: int) -> str:
         jobs = self.succeeded + self.failed + self.stopped
         rate = f" ({_rate(jobs / seconds)}/s)" if jobs and seconds > 0 else ""
         skipped = f", {logged:,} more in the job log" if logged else ""
-        line = (
-            f"currant: {jobs:,} {'job' if jobs == 1 else 'jobs'}: {self.succeeded:,} succeeded, "
-            f"{self.failed:,} failed, {self.stopped:,} stopped{skipped}, {_time(seconds)}{rate}\n"
+        return (
+            f"{jobs:,} {'job' if jobs == 1 else 'jobs'}: {self.succeeded:,} succeeded, "
+            f"{self.failed:,} failed, {self.stopped:,} stopped{skipped}, {_time(seconds)}{rate}"
         )
-        return line if self.first_failed is None else line + self._first_failure(self.first_failed)
 
     def _first_failure(self, first: Ended) -> str:
         result = first.result

@@ -1,7 +1,7 @@
-"""`JUnitFile`: the report of ``--junit``, with a test case for each job.
+"""`JUnitFile`: the report of ``--junit``, with a test case for each command.
 
-A report may have a million cases, so each is written when its job has ended.  The totals stand at
-the beginning of the format, but are known at the end.  So space is left for them, which spaces
+A report may have a million cases, so each is written when its command has ended.  The totals stand
+at the beginning of the format, but are known at the end.  So space is left for them, which spaces
 fill up: XML allows them in a tag.
 
 The report grows in a temporary file beside its place, and takes the place at the end.  So no
@@ -17,21 +17,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from currant._values.errors import CommandError, plain_text
+from currant._values.errors import CommandError
 from currant._values.escape_sequences import ESCAPE_SEQUENCE
 from currant._values.results import end_of
-from currant.cli._map.ended import LAST_LINES, OutputError
+from currant.cli._ci.result_texts import MAX_OUTPUT, as_utf_8, last_lines
+from currant.cli._output_error import OutputError
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from currant.cli._map.ended import Ended
+    from currant._values.results import Result
 
 __all__ = ["JUnitFile"]
-
-MAX_OUTPUT = 16 * 1024
-"""Bytes of each output that a case has: the last ones."""
 
 MAX_NAME = 1000
 """Characters of a command line in the name of a case."""
@@ -49,15 +47,15 @@ _MOST = 10**15
 
 
 class JUnitFile:
-    """Writes a test case for each job; `finish` puts the report in its place.
+    """Writes a test case for each command; `finish` puts the report in its place.
 
-    A job that failed is a failure, a job that could not be started is an error, and a job that
-    currant stopped is skipped.  Leaving a ``with`` block without `finish` removes the temporary
-    file.
+    A command that failed is a failure, a command that could not be started is an error, and a
+    command that currant stopped is skipped.  Leaving a ``with`` block without `finish` removes the
+    temporary file.
 
     Args:
         path: the path of the report, which is replaced at the end.
-        name: the name of the suite and the class of its cases: the template.
+        name: the name of the suite and the class of its cases.
 
     Raises:
         CommandError: when built: the file cannot be written, or is not a regular file.
@@ -80,14 +78,21 @@ class JUnitFile:
         self._room = len(most.encode())
         self._write(b" " * self._room + b">\n")
 
-    def add(self, ended: Ended) -> None:
-        """Write the case of a job."""
-        result = ended.result
-        name = ended.line if len(ended.line) <= MAX_NAME else f"{ended.line[:MAX_NAME]}…"
-        inner = self._outcome(ended)
-        for tag, output in (("system-out", result.stdout), ("system-err", result.stderr)):
+    def add(self, name: str, result: Result) -> None:
+        """Write the case of a command.
+
+        Args:
+            name: the name of the case; a long one is cut.
+            result: how the command has ended, with the output that it has captured.
+        """
+        name = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
+        inner = self._outcome(result)
+        for tag, output, omitted in (
+            ("system-out", result.stdout, result.omitted.stdout),
+            ("system-err", result.stderr, result.omitted.stderr),
+        ):
             if output:
-                inner += f"<{tag}>{_text(_last(output))}</{tag}>\n"
+                inner += f"<{tag}>{_text(_last(output, omitted))}</{tag}>\n"
         head = f'<testcase classname={self._name} name={_attribute(name)} time="'
         self._tests += 1
         self._write(f'{head}{result.duration:.3f}">{inner}</testcase>\n'.encode())
@@ -96,7 +101,7 @@ class JUnitFile:
         """Write the totals, and put the report in its place.
 
         Args:
-            seconds: how long all jobs took together.
+            seconds: how long all commands took together.
         """
         totals = (self._tests, self._failures, self._errors, self._skipped, seconds)
         self._write(_END)
@@ -126,9 +131,8 @@ class JUnitFile:
     ) -> None:
         self.close()
 
-    def _outcome(self, ended: Ended) -> str:
-        """Return the element that says how the job ended, if it did not succeed; count it."""
-        result = ended.result
+    def _outcome(self, result: Result) -> str:
+        """Return the element that says how the command ended, unless it succeeded; count it."""
         if result.status == "succeeded":
             return ""
         message = _attribute(str(end_of(result)))
@@ -141,8 +145,7 @@ class JUnitFile:
             self._errors += 1
         else:
             self._failures += 1
-        lines = "\n".join(map(plain_text, result.tail[-LAST_LINES:]))
-        return f"<{tag} message={message}>{_text(lines)}</{tag}>\n"
+        return f"<{tag} message={message}>{_text(last_lines(result))}</{tag}>\n"
 
     def _write(self, data: bytes) -> None:
         try:
@@ -151,10 +154,10 @@ class JUnitFile:
             raise OutputError.of(error, "JUnit report", self.path) from error
 
 
-def _last(output: bytes) -> str:
-    left_out = len(output) - MAX_OUTPUT
+def _last(output: bytes, omitted: int) -> str:
+    left_out = omitted + max(0, len(output) - MAX_OUTPUT)
     text = ESCAPE_SEQUENCE.sub(b"", output[-MAX_OUTPUT:]).decode(errors="replace")
-    return text if left_out <= 0 else f"[... {left_out:,} bytes omitted ...]\n{text}"
+    return text if not left_out else f"[... {left_out:,} bytes omitted ...]\n{text}"
 
 
 def _text(text: str) -> str:
@@ -167,5 +170,4 @@ def _attribute(text: str) -> str:
 
 def _valid(text: str) -> str:
     """Return a text without what XML cannot hold; U+FFFD replaces bytes that are not UTF-8."""
-    decoded = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return _FORBIDDEN.sub("", decoded)
+    return _FORBIDDEN.sub("", as_utf_8(text))
