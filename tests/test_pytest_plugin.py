@@ -152,10 +152,10 @@ def test_clock_of_the_processes_goes_on_if_a_test_freezes_its_own(processes, mon
         assert deaf.wait().exit.forced
 
 
-def test_unknown_name(processes):
+def test_unknown_name(processes, pytestconfig):
     with pytest.raises(KeyError, match="there is no command 'nobody'"):
         processes["nobody"]
-    with pytest.raises(KeyError, match="there is no currant.toml"):
+    with pytest.raises(KeyError, match=f"no currant.toml in {pytestconfig.rootpath} or above"):
         processes.ensure("nobody")
     with pytest.raises(KeyError, match="nobody"), processes.stopped("nobody"):
         pass

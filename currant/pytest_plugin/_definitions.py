@@ -43,9 +43,11 @@ class Definitions:
         commands = self.find(name, {})
         if commands is None:
             config = self._config
-            known = [] if config is None else [each.name for each in config.commands]
-            problem = "given, and there is no currant.toml" if config is None else "in currant.toml"
-            raise UnknownNameError(name, known, f"there is no command {name!r} {problem}")
+            if config is None:
+                problem = f"no command is given for {name!r}, and there is no currant.toml"
+                raise UnknownNameError(name, [], f"{problem} in {self._folder} or above")
+            known = [each.name for each in config.commands]
+            raise UnknownNameError(name, known, f"there is no command {name!r} in currant.toml")
         return commands
 
     def find(self, name: str, variables: Mapping[str, str]) -> Sequence[Command] | None:
