@@ -147,8 +147,9 @@ async def test_wrong_option_is_an_error_before_anything_starts(
 ) -> None:
     """It names the command and the option."""
     fake = FakeLauncher()
+    options = {"launcher": fake, **options}
     with pytest.raises(CommandError, match=message):
-        await run_process("true", **{"launcher": fake, **options})
+        await run_process("true", **options)
     assert not fake.launched
 
 
