@@ -27,7 +27,9 @@ from currant._values.state import QUEUED, state_after
 from currant.sinks._threaded import commands_of, receive_available
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeAlias
+    from wsgiref.types import WSGIApplication
 
     from anyio.abc import ObjectReceiveStream
     from prometheus_client import CollectorRegistry
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
     from currant._values.state import CommandState
+
+    MakeApp: TypeAlias = Callable[[CollectorRegistry], WSGIApplication]
 
 __all__ = ["MetricsSink"]
 
@@ -191,8 +195,9 @@ class _Server:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
                 pass
 
-        app, kind = exposition.make_wsgi_app(registry), exposition.ThreadingWSGIServer
-        self._http = make_server(HOST, port, app, kind, SilentHandler)
+        make_app = cast("MakeApp", exposition.make_wsgi_app)  # pyright: ignore[reportUnknownMemberType]
+        app = make_app(registry)
+        self._http = make_server(HOST, port, app, exposition.ThreadingWSGIServer, SilentHandler)
         self._thread = Thread(target=self._http.serve_forever, name="currant metrics", daemon=True)
         self.port: int = self._http.server_port
         finalize(self, self._http.server_close)
