@@ -304,7 +304,7 @@ def test_wrong_command_line_starts_nothing(words: list[str], text: str) -> None:
     from click import UsageError
     from click.testing import CliRunner
 
-    from currant.cli._with import run_with_servers  # noqa: PLC0415
+    from currant.cli._with.command import run_with_servers  # noqa: PLC0415
 
     result = CliRunner().invoke(run_with_servers, words, standalone_mode=False)
     error = result.exception

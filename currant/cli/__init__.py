@@ -25,7 +25,7 @@ The other subcommands:
   `_logs`, `_attach`, `_reload`, `_mcp`, and all others in `_stack_commands`.
 - ``run``: `_scripts` has the shortcuts for package.json; `_dashes` finds the words after ``--``.
 - ``map``: the package `_map`.
-- ``with``: `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
+- ``with``: the package `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
   `_foreground` lends the terminal to the test.
 - ``check``, ``graph``, ``schema``, ``init``: `_check`, `_graph`, `_schema` and `_write_config`.
 - ``report``: `_report_command`, for which `currant._timeline` makes the page.

@@ -45,7 +45,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         "run": "currant.cli._run_commands:run",
         "schema": "currant.cli._schema:schema",
         "start": "currant.cli._run_commands:start",
-        "with": "currant.cli._with:run_with_servers",
+        "with": "currant.cli._with.command:run_with_servers",
         **STACK_COMMANDS,
     },
     sections={
