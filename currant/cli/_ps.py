@@ -149,9 +149,8 @@ def _end(command: CommandInfo) -> str:
     label = ""
     if command.state in ("running", "restarting") and command.error is None and command.failure:
         end, label = command.failure, "last: "
-    return label + end.partition("\n")[0].removeprefix(
-        f"{command.name!r} "
-    )  # The row has the name.
+    # The row has the name.
+    return label + end.partition("\n")[0].removeprefix(f"{command.name!r} ")
 
 
 def _share(

@@ -54,8 +54,8 @@ class CommandInfo:
         exit: how the last process ended; None if a process runs, or if no process has run.
         error: why the command has failed or was skipped, if the exit alone does not say so.
         command: the command line.
-        failure: how the last attempt that has ended has failed, in a line; None if it has not, or if a
-            client has started the command since then.  The command may be running and ready again.
+        failure: how the last attempt that has ended has failed, in a line; None if it has not, or
+            if a client has started the command since then.  The command may be ready again.
     """
 
     name: str
