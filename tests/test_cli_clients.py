@@ -86,6 +86,17 @@ def test_end_of_a_command_in_the_table_does_not_repeat_its_name() -> None:
     assert row.split(maxsplit=3) == ["db", "failed", "0", "is not ready: its probe was not met"]
 
 
+def test_table_shows_the_last_failure_of_a_command_that_is_restarted() -> None:
+    """A crash loop shows why, also while the next process runs."""
+    nothing = (None, None, 4, None, None, None, None, None, None)
+    rows = [
+        CommandInfo(name, state, False, *nothing, "serve", "exit code 3")
+        for name, state in (("a", "running"), ("b", "restarting"))
+    ]
+    shown = table(Listing(tuple(rows), {}))[1:]
+    assert [row.partition(" last: ")[2] for row in shown] == ["exit code 3"] * 2
+
+
 def test_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped `--folder` is not a folder without a stack."""
     folder = str(tmp_path / "nope")

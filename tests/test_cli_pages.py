@@ -49,7 +49,7 @@ def fixed(output: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("command-line.md", 4), ("stack.md", 5), ("tutorial.md", 3)]
+    ("page", "count"), [("command-line.md", 4), ("stack.md", 6), ("tutorial.md", 3)]
 )
 def test_page_shows_what_the_commands_print(
     page: str, count: int, tmp_path: Path, runtime: Path, run: Run

@@ -130,6 +130,7 @@ def test_stack_in_the_background_from_start_to_down(project: Project) -> None:
 
         assert project("stop", "web") == (0, b"", b"")
         assert project("wait", "--ready", "web").status == 1
+        assert project("up") == (0, b"started web.1\n", b"")
         assert project("up", "web") == (0, b"", b"")
         assert project("wait", "--ready") == (0, b"", b"")
 
@@ -228,7 +229,7 @@ def test_up_starts_a_command_that_start_has_left_out(project: Project) -> None:
     more = '[commands.debug]\ncommand = "exec sleep 9999"\nafter = "web"\nprofiles = ["debug"]\n'
     (project.folder / "currant.toml").write_text(CONFIGURATION + more)
     with project.running("db"):
-        assert project("up", "debug") == (0, b"", b"")
+        assert project("up", "debug") == (0, b"started web, debug\n", b"")
         listed = map(json.loads, project("ps", "--json").out.splitlines())
         assert sorted(each["name"] for each in listed if each["ready"]) == ["db", "debug", "web"]
         unchanged = b"3 unchanged; settings at the top level apply from the next 'currant start'\n"
@@ -236,6 +237,42 @@ def test_up_starts_a_command_that_start_has_left_out(project: Project) -> None:
         unknown = project("up", "debgu")
         assert unknown.status == 2
         assert b"there is no command 'debgu'; did you mean 'debug'?" in unknown.err
+
+
+CRASHES = """
+[commands.db]
+command = "exec sleep 9999"
+
+[commands.crash]
+command = "echo trying; exit 3"
+restart = { when = "on-failure", max_restarts = 1, delay = 0 }
+
+[commands.once]
+command = "echo no flag; test -e flag"
+
+[commands.later]
+command = "exec sleep 9999"
+after = { once = "succeeded" }
+"""
+
+
+def test_failures_are_shown_by_start_and_logs_and_up_repairs_them(project: Project) -> None:
+    """A user sees the exits and restarts between the lines, and starts all that does not run."""
+    (project.folder / "currant.toml").write_text(CRASHES)
+    with project.running() as started:
+        assert started.status == 1
+        assert b"currant: once: exit code 1\n    stdout: no flag\n" in started.err
+
+        project("wait", "crash")
+        output = b"crash | trying\n" * 2
+        exited = b"currant: crash: exit code 3\n"
+        events = exited + b"currant: crash: restarting in 0.0 s\n" + exited
+        assert project("logs", "crash") == (0, output, events)
+        for hidden in (("--quiet",), ("--grep", "trying")):
+            assert project("logs", *hidden, "crash") == (0, output, b"")
+
+        (project.folder / "flag").touch()
+        assert project("up", "once", "later") == (0, b"started once, later\n", b"")
 
 
 def test_reload_changes_the_number_of_replicas(project: Project) -> None:

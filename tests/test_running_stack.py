@@ -11,7 +11,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from currant import PIPE, Command, CommandError, Line
+from currant import PIPE, Command, CommandError, Line, RestartPolicy
+from currant.cli import _start as start_module
 from currant.cli._start import wait_until_ready
 from currant.ready import line
 from currant.stack import (
@@ -175,6 +176,93 @@ async def test_start_says_why_a_command_is_not_ready(tmp_path: Path) -> None:
             problems = (await stack.client.start(["a"])).problems
     assert list(problems) == ["a"]
     assert "no such table" in problems["a"]
+
+
+AFTER_MIGRATE = {
+    "worker": Command(["worker"], after="api"),
+    "api": Command(["api"], after={"migrate": "succeeded"}),
+    "migrate": Command(["migrate"], after="db"),
+    "db": Command(["db"]),
+}
+"""Commands in the wrong order; each needs the next."""
+
+
+def failing_first() -> FakeLauncher:
+    """Return a launcher with which `migrate` fails once."""
+    migrate = [Script(stderr=b"no such table\n", exit=1), Script(exit=0)]
+    return FakeLauncher({"migrate": migrate}, SERVES)
+
+
+async def test_up_judges_dependencies_by_their_present_state(tmp_path: Path) -> None:
+    """How they had ended before does not count, in whatever order the names are given."""
+    commands = {"other": Command(["other"], after={"migrate": "succeeded"}), **AFTER_MIGRATE}
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, launcher=failing_first()) as stack:
+            problems = (await stack.client.wait(until="ready")).problems
+            assert problems["migrate"] == "exit code 1\n    stderr: no such table"
+            assert "'migrate' did not succeed: exit code 1" in problems["worker"]
+            assert (await stack.client.restart(["migrate"])).problems == {}
+            assert (await states(stack))["api"] == "skipped"
+            listing = await stack.client.start(["worker", "api"])
+            assert (listing.problems, listing.started) == ({}, ("api", "worker"))
+            assert (await stack.client.restart(["other"])).problems == {}
+
+
+async def test_up_starts_what_a_command_needs(tmp_path: Path) -> None:
+    """A dependency that has failed or was stopped starts again, and a finished one does not."""
+    with anyio.fail_after(LIMIT):
+        async with running(AFTER_MIGRATE, tmp_path, launcher=failing_first()) as stack:
+            await stack.client.wait(until="ready")
+            listing = await stack.client.start(["worker"])
+            assert (listing.problems, listing.started) == ({}, ("migrate", "api", "worker"))
+            await stack.client.stop()
+            listing = await stack.client.start(["api"])
+            assert (listing.problems, listing.started) == ({}, ("api",))
+            listing = await stack.client.start(["migrate"])
+            assert (listing.problems, listing.started) == ({}, ("db", "migrate"))
+
+
+async def test_start_without_names_leaves_commands_that_have_succeeded(tmp_path: Path) -> None:
+    """A finished one-shot has done its work; all else runs afterwards."""
+    with anyio.fail_after(LIMIT):
+        async with running(AFTER_MIGRATE, tmp_path, launcher=failing_first()) as stack:
+            await stack.client.wait(until="ready")
+            await stack.client.stop(["db"])
+            assert (await stack.client.start()).started == ("db", "migrate", "api", "worker")
+            assert (await states(stack))["migrate"] == "succeeded"
+            listing = await stack.client.start()
+            assert (listing.problems, listing.started) == ({}, ())
+
+
+async def test_reload_starts_commands_that_were_skipped_because_of_a_changed_one(
+    tmp_path: Path,
+) -> None:
+    """The repaired command succeeds, and the commands that need it start behind it."""
+    args: list[str] = []
+
+    def read(_also: Collection[str] = ()) -> list[Command]:
+        migrate = Command(["migrate", *args], name="migrate", after="db")
+        return list((AFTER_MIGRATE | {"migrate": migrate}).values())
+
+    with anyio.fail_after(LIMIT):
+        async with running(AFTER_MIGRATE, tmp_path, read=read, launcher=failing_first()) as stack:
+            await stack.client.wait(until="ready")
+            args.append("--repaired")
+            change, listing = await stack.client.reload()
+            expected = Difference(restart=("migrate",), unchanged=("db",), again=("api", "worker"))
+            assert (change, listing.problems) == (expected, {})
+            ends = {"worker": "running", "api": "running", "migrate": "succeeded", "db": "running"}
+            assert await states(stack) == ends
+
+
+async def test_start_by_a_client_forgets_the_last_failure(tmp_path: Path) -> None:
+    """A failure that has been repaired is no news."""
+    launcher = FakeLauncher({"a": [CRASHES, SERVES]})
+    with anyio.fail_after(LIMIT):
+        async with running({"a": "a"}, tmp_path, launcher=launcher) as stack:
+            while (await stack.client.list()).commands[0].failure != "exit code 3":
+                await checkpoint()  # The history gets the messages later.
+            assert (await stack.client.start()).commands[0].failure is None
 
 
 @pytest.mark.parametrize("given", ["web", "web.2"])
@@ -498,6 +586,44 @@ async def test_start_in_the_background_says_where_the_log_is(
     """The status is 0 when all commands are ready."""
     assert await wait_until_ready(two.client, 42, tmp_path / "log") == 0
     assert capsys.readouterr().out == f"started 2 commands (pid 42); the log is {tmp_path}/log\n"
+
+
+async def test_start_in_the_background_waits_for_a_command_that_is_restarted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only a command that has ended for good is not ready."""
+    often = RestartPolicy("on-failure", max_restarts=3, delay=0)
+    commands = {"db": Command(["db"], ready=line("up"), restart=often)}
+    fails = Script(stderr=b"no data\n", exit=1, after=0.05)
+    for last, status in ((Script(stdout=b"up\n", exit=None), 0), (fails, 1)):
+        launcher = FakeLauncher({"db": [*[fails] * 3, last]})
+        with anyio.fail_after(LIMIT):
+            async with running(commands, tmp_path, launcher=launcher) as stack:
+                assert await wait_until_ready(stack.client, 42, tmp_path / "log") == status
+    shown = capsys.readouterr()
+    assert shown.out.startswith("started 1 command (pid 42)")
+    problem = "currant: 'db' is not ready: it has ended: exit code 1\n    stderr: no data\n"
+    assert shown.err.startswith(problem)
+
+
+async def test_start_in_the_background_tells_of_a_command_that_is_restarted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise nothing would show why it takes so long."""
+    monkeypatch.setattr(start_module, "FAILURE_INTERVAL", 0.01)
+    commands = {"db": Command(["db"], ready=line("up"), restart="on-failure")}
+    launcher = FakeLauncher({"db": [CRASHES, SERVES]})
+    shown = ""
+    with anyio.fail_after(LIMIT):
+        async with (
+            running(commands, tmp_path, launcher=launcher) as stack,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(wait_until_ready, stack.client, 42, tmp_path / "log")
+            while "currant: db: exit code 3; currant restarts it" not in shown:
+                await checkpoint()
+                shown += capsys.readouterr().err
+            tasks.cancel_scope.cancel()
 
 
 # ---- the end ----

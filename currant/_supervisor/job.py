@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.results import Result
 
-__all__ = ["Job", "hold_output", "keep_life", "until_changed", "until_up"]
+__all__ = [
+    "Job",
+    "begin_again",
+    "hold_output",
+    "keep_life",
+    "until_changed",
+    "until_up",
+    "until_up_or_ended",
+]
 
 
 class Job:
@@ -501,6 +509,15 @@ async def until_changed(job: Job) -> None:
     await job._life.context.change.wait()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
+def begin_again(job: Job) -> None:
+    """Run a command that has ended again, as `Job.restart` does, but return at once.
+
+    Raises:
+        JobEndedError, CommandError: as for `Job.restart`.
+    """
+    job._life.context.runner.run_again(job.name)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
 def keep_life(job: Job, life: Lifecycle) -> None:
     """Have a job tell of `life`, which the Runner forgets, from now on."""
     life.is_forgotten = True
@@ -516,6 +533,28 @@ def hold_output(job: Job) -> None:
     life = job._life  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if not life.has_ended:
         life.context.transcript.hold()
+
+
+async def until_up_or_ended(job: Job) -> Result | None:
+    """Wait as long as the command may still become ready, through all restarts by its policy.
+
+    If no process runs, this waits for the next process.  A command without a probe is ready when it
+    runs.
+    Cancellation: harmless.
+
+    Returns:
+        How the command has ended; None if it is ready.
+    """
+    life = job._life  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    times_ready = life.times_ready
+    with life.context.runner.channel.waiting():
+        if life.command.ready is None:
+            await life.started()
+        else:
+            await life.context.change.wait_for(
+                lambda: life.is_ready or life.times_ready > times_ready or life.has_ended
+            )
+    return life.result
 
 
 async def until_up(job: Job) -> None:

@@ -104,6 +104,7 @@ def parse_pattern(
     metavar="RE",
     help="Of these, only lines in which RE is found.",
 )
+@click.option("-q", "--quiet", is_flag=True, help="Show output only, and no exits and restarts.")
 @click.option("--timestamps", is_flag=True, help="Show the time of day before each line.")
 @click.option("--json", "as_json", is_flag=True, help="Write each line and event as a JSON object.")
 @click.option("--color", type=click.Choice(get_args(Color)), default="auto", show_default=True)
@@ -116,6 +117,7 @@ def logs(
     last: int | None,
     since: float | None,
     grep: re.Pattern[str] | None,
+    quiet: bool,
     timestamps: bool,
     as_json: bool,
     color: Color,
@@ -124,19 +126,22 @@ def logs(
     """Show the output of the commands of the running stack.
 
     Without NAME, the output of all commands is shown.  The stack keeps the last lines of each
-    command, about a megabyte.
+    command, about a megabyte.  Failures, restarts and the like are shown on stderr between the
+    lines, except with --grep.
     """
     context = click.get_current_context()
     is_given = context.get_parameter_source("last") != click.core.ParameterSource.DEFAULT
     if not is_given and since is None and grep is None:
         last = LAST
 
+    events = not quiet and (as_json or grep is None)
+
     def is_wanted(message: Message) -> bool:
         return grep is None or not isinstance(message, Line) or bool(grep.search(message.text))
 
     async def show(client: StackClient) -> int:
         async with aclosing(
-            client.logs(names, last=last, since=since, follow=follow, events=as_json)
+            client.logs(names, last=last, since=since, follow=follow, events=events)
         ) as messages:
             if as_json:
                 async for message in messages:

@@ -130,8 +130,6 @@ def _row(
 ) -> Sequence[str]:
     uptime = None if command.started_at is None else max(0.0, now - command.started_at)
     share = _share(command, earlier.get(command.name), interval, uptime)
-    end = command.error or ("" if command.exit is None else str(command.exit))
-    end = end.partition("\n")[0].removeprefix(f"{command.name!r} ")  # The row has the name.
     return (
         printable(command.name),
         command.state,
@@ -141,8 +139,18 @@ def _row(
         "" if uptime is None else duration(uptime),
         "" if command.memory is None else size(command.memory),
         "" if share is None else f"{share:.1f}%",
-        printable(end),
+        printable(_end(command)),
     )
+
+
+def _end(command: CommandInfo) -> str:
+    """Return how a command has ended; while it goes on, how its last attempt has failed."""
+    end = command.error or ("" if command.exit is None else str(command.exit))
+    label = ""
+    if command.state in ("running", "restarting") and command.error is None and command.failure:
+        end, label = command.failure, "last: "
+    # The row has the name.
+    return label + end.partition("\n")[0].removeprefix(f"{command.name!r} ")
 
 
 def _share(

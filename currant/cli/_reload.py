@@ -26,8 +26,9 @@ def reload(*, dry_run: bool, folder: str | None) -> int:
     """Apply what has changed in the configuration or the Procfile.
 
     currant reads the files again, starts new commands, stops removed commands, and restarts
-    changed commands.  It shows the difference first.  If a file is wrong, nothing
-    changes.  The exit status is 1 if a command is not ready then.
+    changed commands, and starts commands again that were skipped because of these.  It shows the
+    difference first.  If a file is wrong, nothing changes.  The exit status is 1 if a command is
+    not ready then.
     """
 
     async def ask(client: StackClient) -> int:
@@ -47,6 +48,7 @@ def _lines(change: Difference) -> Iterator[str]:
     yield from (f"start {printable(name)}: it is new" for name in change.start)
     yield from (f"stop {printable(name)}: it is gone" for name in change.stop)
     yield from (f"restart {printable(name)}: it has changed" for name in change.restart)
+    yield from (f"start {printable(name)}: it was skipped" for name in change.again)
     is_same = not (change.start or change.stop or change.restart)
     # The top level is not compared.
     hint = "; settings at the top level apply from the next 'currant start'" if is_same else ""

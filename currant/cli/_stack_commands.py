@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from currant._values.printable import printable
 from currant.cli._clients import ask_stack, folder_option, show_problems
 from currant.cli._parsers import Seconds, parse_signal
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["down", "restart", "send", "signal", "stop", "up", "wait"]
 
 _names = click.argument("names", metavar="[NAME]...", nargs=-1)
-_some_names = click.argument("names", metavar="NAME...", nargs=-1, required=True)
 _name = click.argument("name")
 _now = click.option("--now", is_flag=True, help="Skip the rest of the grace: SIGKILL now.")
 
@@ -42,16 +42,20 @@ def stop(names: Sequence[str], *, now: bool, folder: str | None) -> int:
 
 @click.command()
 @folder_option
-@_some_names
+@_names
 def up(names: Sequence[str], *, folder: str | None) -> int:
     """Start commands that have ended, and wait until they are ready.
 
-    A command of the configuration that 'start' has left out starts with what it needs.  The exit
-    status is 1 if one of them is not ready.
+    Without NAME, all commands start that do not run and have not succeeded.  A command starts with
+    the commands that it needs, and NAME may be a command of the configuration that 'start' has left
+    out.  The exit status is 1 if a command is not ready.
     """
 
     async def ask(client: StackClient) -> int:
-        return show_problems(await client.start(names))
+        listing = await client.start(names)
+        if listing.started:
+            click.echo(f"started {', '.join(map(printable, listing.started))}")
+        return show_problems(listing)
 
     return ask_stack(folder, ask)
 

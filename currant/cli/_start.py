@@ -20,6 +20,8 @@ import anyio
 import click
 from anyio import to_thread
 
+from currant._synchronization import task_group_beside
+from currant._values.printable import printable
 from currant.cli._clients import show_problems
 from currant.cli._report import report_error, run_and_report
 from currant.cli._stack_place import StackPlace
@@ -40,6 +42,9 @@ LOG_SIZE = 10 << 20
 
 LAST_LINES, LAST_BYTES = 10, 4096
 """How much of the log is shown if something has failed."""
+
+FAILURE_INTERVAL = 1.0
+"""Seconds between two looks for commands that have failed and are restarted."""
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -176,6 +181,9 @@ def _no_place(log: Path, reason: str) -> StackFolderError:
 async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int = 0) -> int:
     """Return the exit status: 0 as soon as all commands are ready, or have succeeded.
 
+    A command that fails and is restarted may still become ready.  If that takes long, the user gets
+    to know its first failure meanwhile.
+
     Args:
         client: talks to the stack.
         pid: the stack, a child of this process.
@@ -183,7 +191,12 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int 
         begin: the size that the log had before.
     """
     try:
-        listing = await client.wait(until="ready")
+        async with task_group_beside() as tasks:
+            tasks.start_soon(_tell_failures, client)
+            try:
+                listing = await client.wait(until="ready")
+            finally:
+                tasks.cancel_scope.cancel()
         if not listing.problems:
             count = len(listing.commands)
             commands = "1 command" if count == 1 else f"{count} commands"
@@ -202,6 +215,21 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int 
     click.echo(f"currant: the log is {log}; it ends with:", err=True)
     click.echo(b"".join(_last_lines(log, begin)), err=True, nl=False)
     return 1
+
+
+async def _tell_failures(client: StackClient) -> None:
+    """Tell of each command once that has failed and is restarted, until the stack ends."""
+    told: set[str] = set()
+    with suppress(StackError):
+        while True:
+            await anyio.sleep(FAILURE_INTERVAL)
+            for each in (await client.list()).commands:
+                is_late = each.state in ("running", "restarting") and not each.ready
+                if is_late and each.failure is not None and each.name not in told:
+                    told.add(each.name)
+                    failure = f"{printable(each.name)}: {printable(each.failure)}"
+                    text = f"currant: {failure}; currant restarts it, and waits until it is ready"
+                    click.echo(text, err=True)
 
 
 def _say_it_runs(pid: int) -> None:

@@ -54,6 +54,8 @@ class CommandInfo:
         exit: how the last process ended; None if a process runs, or if no process has run.
         error: why the command has failed or was skipped, if the exit alone does not say so.
         command: the command line.
+        failure: how the last attempt that has ended has failed, in a line; None if it has not, or
+            if a client has started the command since then.  The command may be ready again.
     """
 
     name: str
@@ -69,6 +71,7 @@ class CommandInfo:
     exit: Exit | None
     error: str | None
     command: str
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,12 @@ class Listing:
     Attributes:
         commands: the commands that the request was about.
         problems: for each command that could not be started, stopped or waited for: the reason.
+        started: the names of the commands that `StackClient.start` has started.
     """
 
     commands: tuple[CommandInfo, ...]
     problems: Mapping[str, str]
+    started: tuple[str, ...] = ()
 
 
 class StackClient:
@@ -137,10 +142,13 @@ class StackClient:
         """Return the state of all commands.  Cancellation: harmless."""
         return _listing(await self._ask({"request": "list"}))
 
-    async def start(self, names: Sequence[str]) -> Listing:
-        """Start commands that have ended, and wait until they are ready.
+    async def start(self, names: Sequence[str] = ()) -> Listing:
+        """Start commands that have ended, with what they need, and wait until they are ready.
 
         Cancellation: the commands go on.
+
+        Args:
+            names: the commands; empty: all that have not succeeded.
         """
         return _listing(await self._ask({"request": "start", "names": list(names)}))
 
@@ -424,18 +432,19 @@ def _message(received: Mapping[str, object]) -> Message | None:
 
 
 def _difference(received: Mapping[str, object]) -> Difference:
-    fields = ("start", "stop", "restart", "unchanged")
-    return Difference(*(tuple(cast("list[str]", received[each])) for each in fields))
+    names = {each: received.get(each, []) for each in Difference.__slots__}
+    return Difference(**{each: tuple(cast("list[str]", names[each])) for each in names})
 
 
 def _listing(received: Mapping[str, object]) -> Listing:
     described = cast("list[dict[str, Any]]", received.get("commands", []))
     problems = cast("dict[str, str]", received.get("problems", {}))
-    return Listing(tuple(map(_command, described)), problems)
+    started = cast("list[str]", received.get("started", []))
+    return Listing(tuple(map(_command, described)), problems, tuple(started))
 
 
 def _command(given: dict[str, Any]) -> CommandInfo:
     end = given["exit"]
-    known: dict[str, Any] = {name: given[name] for name in CommandInfo.__slots__}
+    known: dict[str, Any] = {name: given.get(name) for name in CommandInfo.__slots__}
     known["exit"] = None if end is None else decode_exit(end)
     return CommandInfo(**known)

@@ -9,15 +9,15 @@ that a client has stopped keeps the stack open, because a client may start the c
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 from anyio import to_thread
 
-from currant._supervisor.job import until_changed, until_up
+from currant._supervisor.job import begin_again, until_changed
 from currant._synchronization import Notifier
 from currant._system.session_usage import usage_of_sessions
 from currant._values.dependencies import in_order
@@ -26,10 +26,20 @@ from currant._values.state import QUEUED
 from currant._values.wire import encode_exit
 from currant.sinks._templates import line_of
 from currant.stack._errors import RequestError
+from currant.stack._needs import meant, skipped_behind, waits_for, with_needs
 from currant.stack._reload import Difference, by_name, difference
+from currant.stack._waiting import has_succeeded, is_skipped, until_ended, until_ready, why_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
@@ -166,7 +176,7 @@ class Control:
             return list(jobs.values())
         chosen: dict[str, Job] = {}
         for name in names:
-            found = _meant(name, jobs)
+            found = meant(name, jobs)
             if not found:
                 raise RequestError(
                     "unknown_name", f"there is no command {name!r}{suggestion(name, list(jobs))}"
@@ -193,28 +203,40 @@ class Control:
         return {"commands": [self._describe(job, usage) for job in jobs]}
 
     async def start(self, request: Start) -> Answer:
-        """Start commands that have ended or are not there yet, and wait until all are ready.
+        """Start commands that do not run, with what they need, and wait until all are ready.
 
-        Cancellation: the starts go on.
+        Without names, these are all commands that have not succeeded.
+        Cancellation: the commands that have been started go on.
         """
-        if self._configuration is not None:
-            await self._add([name for name in request.names if not _meant(name, self.jobs)])
-        jobs = self.select(request.names)
-        return await self._each(jobs, self._start)
+        with self._changing():
+            started: dict[str, Job] = {}
+            if self._configuration is not None:
+                lacking = [name for name in request.names if not meant(name, self.jobs)]
+                started = await self._add(lacking)
+            jobs = self.select(request.names)
+            if not request.names:
+                jobs = [job for job in jobs if not has_succeeded(job)]
+            begun, problems = await self._begin(with_needs(jobs, self.jobs))
+        started |= begun
+        concerned = {job.name: job for job in jobs} | started
+        answer = await self._until_all_ready(list(concerned.values()), known=problems)
+        names = [name for name, job in started.items() if not is_skipped(job)]
+        return answer | {"started": names}
 
     async def restart(self, request: Restart) -> Answer:
         """Restart commands, and wait until they are ready.  Cancellation: the restarts go on."""
         jobs = self.select(request.names)
         if not request.names:
             jobs = [job for job in jobs if job.state != "ended"]
-        return await self._each(jobs, self._restart)
+        return await self._until_all_ready(jobs, self._restart)
 
     async def stop(self, request: Stop) -> Answer:
         """Stop commands, dependents first, and wait for their ends.  Cancellation: harmless."""
         jobs = self.select(request.names)
         self._stopped |= {job.name for job in jobs}
         stopping = {job.name for job in jobs}
-        return await self._each(jobs, partial(self._stop, among=stopping, now=request.now))
+        stop = partial(self._stop, among=stopping, now=request.now)
+        return await self._answer(jobs, await self._each(jobs, stop))
 
     async def signal(self, request: Signal) -> Answer:
         """Send a signal.  Cancellation: the signal may or may not have been sent."""
@@ -226,9 +248,10 @@ class Control:
     async def wait(self, request: Wait) -> Answer:
         """Wait until commands are ready, or have ended.  Cancellation: harmless."""
         jobs = self.select(request.names)
-        for_one = _until_ready if request.until == "ready" else _until_ended
         with anyio.move_on_after(request.timeout) as limit:
-            return await self._each(jobs, for_one)
+            if request.until == "ready":
+                return await self._until_all_ready(jobs)
+            return await self._answer(jobs, await self._each(jobs, until_ended))
         assert limit.cancelled_caught
         late = [job.name for job in jobs if not _is_reached(job, request.until)]
         problem = f"it is not {request.until} after {request.timeout:g} s"
@@ -268,7 +291,11 @@ class Control:
             RequestError: the configuration is wrong, or there is none.
         """
         after = await self._read()
-        return difference(self._source, after), after
+        change = difference(self._source, after)
+        begun = {*change.start, *change.restart}
+        again = skipped_behind(begun, {name: after[name] for name in change.unchanged}, self.jobs)
+        unchanged = tuple(name for name in change.unchanged if name not in again)
+        return replace(change, unchanged=unchanged, again=again), after
 
     async def _read(self, also: Collection[str] = ()) -> dict[str, Command]:
         """Read the configuration again, with the commands that clients have added, and `also`.
@@ -303,46 +330,90 @@ class Control:
             change, after = await self.read_difference()
             await tell(change)
             problems = await self._apply(change, after) if request.apply else {}
-        changed = (*change.start, *change.restart) if request.apply else ()
+        changed = (*change.start, *change.restart, *change.again) if request.apply else ()
         jobs = [job for name, job in self.jobs.items() if name in changed]
-        return partial(self._each, jobs, _until_ready, problems)
+        return partial(self._until_all_ready, jobs, known=problems)
 
     # ---- parts of requests ----
 
-    async def _add(self, names: Collection[str]) -> None:
+    async def _add(self, names: Collection[str]) -> dict[str, Job]:
         """Start commands of the configuration that the stack lacks, with what they need.
 
         Names that the configuration lacks, too, change nothing.
         Cancellation: some commands may not have been started.
 
+        Returns:
+            The commands that were started, by name.
+
         Raises:
             RequestError: the configuration is wrong, or a command cannot be started.
         """
         if not names:
-            return
-        with self._changing():
-            async with self._reloading:
-                after = await self._read(names)
-                lacking = [name for each in names for name in _meant(each, after)]
-                new: set[str] = set()
-                while lacking:
-                    name = lacking.pop()
-                    if name not in self.jobs and name not in new:
-                        new.add(name)
-                        lacking += after[name].after
-                self._added |= {name for name in names if _meant(name, after)}
-                sources = {name: source for name, source in after.items() if name in new}
-                problems = self._start_all_new(sources)
+            return {}
+        async with self._reloading:
+            after = await self._read(names)
+            lacking = [name for each in names for name in meant(each, after)]
+            new: set[str] = set()
+            while lacking:
+                name = lacking.pop()
+                if name not in self.jobs and name not in new:
+                    new.add(name)
+                    lacking += after[name].after
+            self._added |= {name for name in names if meant(name, after)}
+            sources = {name: source for name, source in after.items() if name in new}
+            needed = with_needs((), self.jobs, sources.values())
+            begun, problems = await self._begin(needed)
+            problems |= self._start_all_new(sources)
         if problems:
             raise RequestError("failed", "; ".join(problems.values()))
+        return begun | {name: self.jobs[name] for name in sources}
+
+    async def _begin(self, jobs: Iterable[Job]) -> tuple[dict[str, Job], dict[str, str]]:
+        """Start commands that have ended, in this order; return at once, unless one is stopping.
+
+        Returns:
+            The commands that were started, and why others could not be started, by name.
+        """
+        begun: dict[str, Job] = {}
+        problems: dict[str, str] = {}
+        for job in jobs:
+            try:
+                await self._until_free(job)
+                self._note_start(job.name)
+                if job.state == "ended":
+                    begin_again(job)
+                    begun[job.name] = job
+            except JobEndedError as error:
+                problems[job.name] = error.reason
+            except CurrantError as error:
+                problems[job.name] = str(error)
+        return begun, problems
+
+    async def _until_all_ready(
+        self,
+        jobs: Sequence[Job],
+        do: Callable[[Job], Awaitable[str | None]] = until_ready,
+        known: Mapping[str, str] = NO_PROBLEMS,
+    ) -> Answer:
+        """Wait for all jobs at once, and answer with their states and problems.
+
+        A command without a probe is ready when it runs, but it may fail while this waits for
+        another: that is a problem, and often why the other one was skipped.
+        """
+        problems = await self._each(jobs, do, known)
+        failed: dict[str, str] = {}
+        for job in jobs:
+            if job.result is not None and job.result.status == "failed":
+                failed[job.name] = why_ended(job, job.result) or ""
+        return await self._answer(jobs, failed | problems)
 
     async def _each(
         self,
         jobs: Sequence[Job],
         do: Callable[[Job], Awaitable[str | None]],
         known: Mapping[str, str] = NO_PROBLEMS,
-    ) -> Answer:
-        """Do the same with all jobs at once; answer with their states and problems."""
+    ) -> dict[str, str]:
+        """Do the same with all jobs at once; return the problems by name."""
         problems = dict(known)
 
         async def do_one(job: Job) -> None:
@@ -355,28 +426,29 @@ class Control:
 
         async with anyio.create_task_group() as tasks:
             for job in jobs:
-                tasks.start_soon(do_one, job)
-        return await self._answer(jobs, problems)
+                if job.name not in problems:
+                    tasks.start_soon(do_one, job)
+        return problems
 
     async def _answer(self, jobs: Sequence[Job], problems: dict[str, str]) -> Answer:
         usage = await self._measure()
         described = [self._describe(job, usage) for job in jobs]
         return {"commands": described, "problems": problems}
 
-    async def _start(self, job: Job) -> str | None:
-        with self._changing():
-            await self._until_free(job)
-            self._stopped.discard(job.name)
-            if job.state == "ended":
-                await self._begin_again(job)
-        return await _until_ready(job)
-
     async def _restart(self, job: Job) -> str | None:
         with self._changing():
             await self._until_free(job)
-            self._stopped.discard(job.name)
-            await self._begin_again(job)
-        return await _until_ready(job)
+            self._note_start(job.name)
+            try:
+                await job.restart()
+            except JobEndedError as error:
+                raise RequestError("failed", error.reason) from error
+        return await until_ready(job)
+
+    def _note_start(self, name: str) -> None:
+        """Forget how a command was stopped, or has failed: a client starts it again."""
+        self._stopped.discard(name)
+        self.history.failures.pop(name, None)
 
     async def _until_free(self, job: Job) -> None:
         """Wait until a command is not being stopped, by a client or by `reload`.
@@ -391,20 +463,9 @@ class Control:
         if job.name in self._gone:
             raise RequestError("failed", f"'currant reload' has removed {job.name!r}")
 
-    async def _begin_again(self, job: Job) -> None:
-        """Run a command again, or restart its process.
-
-        Raises:
-            RequestError: the command ends before it runs.
-        """
-        try:
-            await job.restart()
-        except JobEndedError as error:
-            raise RequestError("failed", error.reason) from error
-
     async def _stop(self, job: Job, among: Collection[str], now: bool) -> None:
         for other in self.jobs.values():
-            if other.name in among and _waits_for(other.command, job.name):
+            if other.name in among and waits_for(other.command, job.name):
                 await other.wait()
         if now or job.state not in ("stopping", "ended"):
             job.kill("currant stop")
@@ -425,7 +486,9 @@ class Control:
                 self.history.forget(name)
                 del self._source[name]
             changed = (*change.start, *change.restart)
-            return self._start_all_new({name: after[name] for name in changed})
+            problems = self._start_all_new({name: after[name] for name in changed})
+            skipped = [jobs[name] for name in change.again if is_skipped(jobs[name])]
+            return problems | (await self._begin(skipped))[1]
 
     def _start_all_new(self, sources: Mapping[str, Command]) -> dict[str, str]:
         """Start commands that are new or have changed; return why some could not be started."""
@@ -441,7 +504,7 @@ class Control:
         assert self._configuration is not None
         job = self._runner.start_soon(self._configuration.prepare(source))
         self._gone.discard(job.name)
-        self._stopped.discard(job.name)
+        self._note_start(job.name)
         self._source[job.name] = source
         self._change.notify_all()
 
@@ -473,47 +536,10 @@ class Control:
             "cpu": None if used is None else round(used.cpu, 3),
             "exit": None if end is None or job.pid is not None else encode_exit(end),
             "error": None if error is None else str(error),
+            "failure": self.history.failures.get(job.name),
             "command": line_of(job.command),
         }
 
 
-async def _until_ready(job: Job) -> str | None:
-    """Wait until a command is ready, and return why it is not.
-
-    A command without a probe is ready when it runs.  A command that has succeeded is ready, too.
-    """
-    try:
-        await until_up(job)
-    except CurrantError as error:
-        if job.result is None or job.result.status != "succeeded":
-            return str(error)
-    result = job.result
-    if result is None or result.status == "succeeded":
-        return None
-    return str(result.error or result.exit or f"it is {result.status}")
-
-
-async def _until_ended(job: Job) -> str | None:
-    result = await job.wait()
-    if result.status in ("succeeded", "stopped"):
-        return None
-    return str(result.error or result.exit or f"it is {result.status}")
-
-
 def _is_reached(job: Job, until: str) -> bool:
     return job.is_ready if until == "ready" else job.result is not None
-
-
-def _meant(name: str, known: Collection[str]) -> list[str]:
-    """Return the names that a name stands for: itself, or its instances ``name.1`` and so on."""
-    if name in known:
-        return [name]
-    instance = re.compile(rf"{re.escape(name)}\.\d+")
-    return [each for each in known if instance.fullmatch(each)]
-
-
-def _waits_for(command: Command, name: str) -> bool:
-    """Return whether `command` depends on `name`, or on the replicas to which `name` belongs."""
-    return any(
-        name == each or re.fullmatch(rf"{re.escape(each)}\.\d+", name) for each in command.after
-    )

@@ -115,12 +115,15 @@ class History:
     Attributes:
         arrival: is notified when messages have come, and at the end.
         states: the state of each command by name, folded from its messages.
+        failures: how the last attempt of each command has failed, in a line, by name; a later
+            success or stop of the command removes its failure.
         has_ended: whether the Runner has ended, so no more messages will come.
     """
 
     def __init__(self, kept: int = KEPT) -> None:
         self.arrival: Notifier = Notifier()
         self.states: dict[str, CommandState] = {}
+        self.failures: dict[str, str] = {}
         self.has_ended: bool = False
         self._kept = kept
         self._rings: dict[str, _Ring] = {}
@@ -146,7 +149,11 @@ class History:
         if name is None:
             return
         before = self.states.get(name, QUEUED)
-        self.states[name] = state_after(message, before, commands.get(name))
+        self.states[name] = state = state_after(message, before, commands.get(name))
+        if state.phase == "failed":
+            self.failures[name] = str(state.error or state.exit).partition("\n")[0]
+        elif state.phase in ("succeeded", "stopped"):
+            self.failures.pop(name, None)
         ring = self._rings.get(name)
         if ring is None:
             ring = self._rings[name] = _Ring()
@@ -172,6 +179,7 @@ class History:
         """Forget a command that has been removed."""
         self._rings.pop(name, None)
         self.states.pop(name, None)
+        self.failures.pop(name, None)
 
     def begin(
         self, names: Collection[str] = (), last: int | None = None, since: float | None = None

@@ -40,12 +40,15 @@ class Difference:
         stop: the names of commands that are gone.
         restart: the names of commands that have changed.
         unchanged: the names of all others.
+        again: the names of unchanged commands that were skipped, and that need a command that
+            starts now; they start, too.
     """
 
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
 
 
 def by_name(commands: Iterable[Command]) -> dict[str, Command]:
