@@ -684,6 +684,12 @@ class UnreadOutputWarning(UserWarning):
         return type(self), (self.name, self.seconds)
 
 
+# Tracebacks show the path by which users import a class.  `pickle` finds the class there, too.
+for _name in {*__all__} - {"SetupError"}:
+    if _name.endswith(("Error", "Warning")):
+        globals()[_name].__module__ = "currant"
+
+
 def with_lines(message: str, lines: Sequence[Line]) -> str:
     """Return `message` followed by `lines`, one on each line, indented and with their stream.
 
