@@ -38,6 +38,7 @@ __all__ = [
     "KillBarrier",
     "Notifier",
     "keep_interrupts_out",
+    "running_loop",
     "task_group_beside",
 ]
 
@@ -85,7 +86,7 @@ class HomeLoop:
             WrongLoopError: no event loop runs in this thread, or another one.
         """
         try:
-            loop = _running_loop()
+            loop = running_loop()
         except RuntimeError as error:
             raise WrongLoopError(call) from error
         if self._loop is None:
@@ -146,7 +147,7 @@ class HomeLoop:
             await self._has_calls.wait()
 
 
-def _running_loop() -> object:
+def running_loop() -> object:
     """Return the event loop that runs in this thread: an asyncio event loop or a TrioToken.
 
     anyio sees an event loop of asyncio that it has not started only from within a task, and not

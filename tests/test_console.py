@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import anyio
 import pytest
 
+import currant
 from currant import Command, CommandError, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import ConsoleSink
 from currant.sinks._colors import color_system_of, colors_wanted
 from currant.sinks._live import AGENTS, is_live
+from currant.sinks._progress import ProgressLine
 from tests.playing import err, exited, out, play, started
 from tests.waiting import LIMIT
 
@@ -734,6 +736,36 @@ async def test_progress_line_stays_below_the_output_on_a_terminal(terminal: Term
             clear,
         ]
     )
+
+
+@pytest.mark.parametrize("names", ["numbered", "all the same"])
+async def test_progress_line_of_a_map_has_no_total(terminal: Terminal, names: str) -> None:
+    """Nobody knows how many items there are; a command that runs again counts once."""
+
+    def command(item: str) -> Command:
+        return Command(["test", item, "!=", "2"])
+
+    template = "test {} != 2" if names == "numbered" else command
+    sink = ConsoleSink(terminal.file, terminal.file, color="never", quiet=True, progress=True)
+    results = currant.map(template, ["1", "2", "3"], max_processes=1, retries=1, sinks=[sink])
+    assert [result.status async for _, result in results] == ["succeeded", "failed", "succeeded"]
+    *lines, end = terminal.close().decode().removesuffix("\r\x1b[J").split("\r\x1b[J")
+    assert end == "currant: 3 done, 0 running, 1 failed\r"
+    assert "/" not in "".join(lines)
+
+
+async def test_progress_line_of_a_map_counts_a_late_restart_once() -> None:
+    """A failure that the line took for the last one does not count if the command then succeeds."""
+    line = ProgressLine()
+    line.follow([started("a#1"), exited("a#1", 3)], {}, in_slots=True)
+    assert b"1 done, 0 running, 1 failed" in line.wrap(80, fits=True, changed=True)[1]
+    again: list[BatchMessage] = [
+        Restarting("a#1", 2, 0.1, 0.0),
+        started("a#1", attempt=2),
+        exited("a#1"),
+    ]
+    line.follow(again, {}, in_slots=True)
+    assert b"1 done, 0 running, 0 failed" in line.wrap(80, fits=True, changed=True)[1]
 
 
 async def test_progress_line_fits_the_terminal_and_follows_only_whole_lines(

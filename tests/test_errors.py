@@ -61,6 +61,11 @@ LOST = (
     "processes instead of os.waitpid(-1, ...)"
 )
 
+ANOTHER_LOOP = (
+    "works only in the event loop in which the Runner was entered; from another thread, use "
+    "anyio.from_thread.run; from a signal handler, only kill and throw work"
+)
+
 ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     (CurrantError("all is lost"), {}, "all is lost"),
     (CommandError("grace is wrong"), {}, "grace is wrong"),
@@ -260,12 +265,13 @@ ERRORS: list[tuple[CurrantError, dict[str, object], str]] = [
     ),
     (
         WrongLoopError("Runner.join"),
-        {"call": "Runner.join"},
-        (
-            "Runner.join works only in the event loop in which the Runner was entered; from "
-            "another thread, use anyio.from_thread.run; from a signal handler, only kill and throw "
-            "work"
-        ),
+        {"call": "Runner.join", "advice": ANOTHER_LOOP},
+        f"Runner.join {ANOTHER_LOOP}",
+    ),
+    (
+        WrongLoopError("currant.map", "works only where an event loop runs"),
+        {"call": "currant.map", "advice": "works only where an event loop runs"},
+        "currant.map works only where an event loop runs",
     ),
     (
         WrongTaskError(),

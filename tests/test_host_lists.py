@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         ("fe80::1", [Host("fe80::1")]),
         ("me@fe80::1", [Host("fe80::1", address="me@fe80::1")]),
         (":", [LOCAL]),
+        ("LOCAL", [LOCAL]),
+        ("2/LOCAL,me@LOCAL", [replace(LOCAL, slots=2), Host("LOCAL", address="me@LOCAL")]),
         ("4/:,a", [replace(LOCAL, slots=4), Host("a")]),
         ("# all\na # one\n#b\n\n", [Host("a")]),
         ("a\r\nb", [Host("a"), Host("b")]),

@@ -617,6 +617,12 @@ async def test_another_event_loop() -> None:
     await results.aclose()
 
 
+def test_synchronous_code_is_told_how_to_iterate() -> None:
+    """Without an event loop the call is an error that names the loop and the way to run it."""
+    with pytest.raises(WrongLoopError, match=r"currant\.map works.*'async for'.*anyio\.run\(main"):
+        currant.map("echo {}", [1])
+
+
 def test_the_end_of_the_event_loop_ends_all(lifeline: Lifeline) -> None:
     """A loop that was left in the last step of the program leaves nothing behind."""
 

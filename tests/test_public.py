@@ -172,6 +172,17 @@ def test_reference_describes_every_public_name(module: str) -> None:
     assert sorted(described) == sorted(importlib.import_module(module).__all__)
 
 
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_traceback_shows_the_public_path_of_an_error(module: str) -> None:
+    """The path of each error is the one to import it from, so `pickle` finds it there, too."""
+    public = importlib.import_module(module)
+    values = [getattr(public, name) for name in public.__all__]
+    errors = [each for each in values if isinstance(each, type) and issubclass(each, Exception)]
+    assert {error.__name__: error.__module__ for error in errors} == dict.fromkeys(
+        [error.__name__ for error in errors], module
+    )
+
+
 def test_every_module_has_a_docstring() -> None:
     """The package and each of its modules open with a docstring."""
     modules = [currant, *(importlib.import_module(name) for name in module_names())]

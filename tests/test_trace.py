@@ -631,7 +631,10 @@ async def test_full_disk_is_told_and_the_rest_is_a_trace(tmp_path: Path) -> None
         warnings.simplefilter("always")
         await TraceSink(path, on_error="warn")(messages)
     assert [warning.category for warning in caught] == [SinkWarning] * 2
-    assert str(path) in str(caught[0].message)
+    first, last = (str(warning.message) for warning in caught)
+    assert str(path) in first
+    assert "the trace is lost until the file can be written again" in first
+    assert "bytes of the trace: No space left on device" in last
     assert {"a", "b"}.isdisjoint(tracks_left := set(slices_of_broken(path)))
     assert "c" in tracks_left
 

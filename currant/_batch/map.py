@@ -13,10 +13,10 @@ from currant._batch.work import Settings, Work
 from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
 from currant._supervisor.sink_tasks import checked_sinks
-from currant._synchronization import KillBarrier
+from currant._synchronization import KillBarrier, running_loop
 from currant._system.groups import require_posix
 from currant._values.checks import check_count, check_flag, check_seconds, checked_signal
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, WrongLoopError
 from currant._values.policies import Policies, check_policies
 from currant._values.restart import RestartPolicy
 
@@ -121,6 +121,7 @@ def map(  # noqa: A001 - as the builtin
     Raises:
         CommandError: at the call: an argument or the template is wrong.  If `items` is lazy, a
             wrong template may be found only at the first step.
+        WrongLoopError: at the call: no event loop runs here, as in synchronous code.
         CommandNotFoundError: at the first step: the program of the template does not exist.
         Exception: at the next step: whatever `items`, `template` or a sink has raised.
 
@@ -150,6 +151,7 @@ def map(  # noqa: A001 - as the builtin
         buffer_size=buffer_size,
         checks_first=make.has_program,
     )
+    _require_event_loop()
     barrier = KillBarrier()
     return Map(Work(make, items, settings, barrier), barrier)
 
@@ -286,6 +288,17 @@ class Map(Generic[T]):
                 interrupt = error
         if interrupt is not None:
             raise interrupt
+
+
+def _require_event_loop() -> None:
+    try:
+        running_loop()
+    except RuntimeError:
+        raise WrongLoopError(
+            "currant.map",
+            "works only where an event loop runs: iterate over it with 'async for' in a coroutine "
+            "function, such as main, and call anyio.run(main)",
+        ) from None
 
 
 def _policies(retries: object, grace: float, capture: CaptureLike) -> Policies:

@@ -607,16 +607,20 @@ class WrongLoopError(CurrantError, RuntimeError):
 
     Attributes:
         call: the call, such as ``"Runner.join"``.
+        advice: where the call works, and what to do elsewhere.
     """
 
-    _fields = ("call",)
+    _fields = ("call", "advice")
 
-    def __init__(self, call: str) -> None:
-        super().__init__(
-            f"{call} works only in the event loop in which the Runner was entered; from another "
-            "thread, use anyio.from_thread.run; from a signal handler, only kill and throw work"
-        )
+    def __init__(
+        self,
+        call: str,
+        advice: str = "works only in the event loop in which the Runner was entered; from another "
+        "thread, use anyio.from_thread.run; from a signal handler, only kill and throw work",
+    ) -> None:
+        super().__init__(f"{call} {advice}")
         self.call = call
+        self.advice = advice
 
 
 class WrongTaskError(CurrantError, RuntimeError):
@@ -678,6 +682,12 @@ class UnreadOutputWarning(UserWarning):
 
     def __reduce__(self) -> tuple[type[UnreadOutputWarning], tuple[str, float]]:
         return type(self), (self.name, self.seconds)
+
+
+# Tracebacks show the path by which users import a class.  `pickle` finds the class there, too.
+for _name in {*__all__} - {"SetupError"}:
+    if _name.endswith(("Error", "Warning")):
+        globals()[_name].__module__ = "currant"
 
 
 def with_lines(message: str, lines: Sequence[Line]) -> str:

@@ -177,6 +177,8 @@ class CommandFailed(CurrantError):  # noqa: N818 - an outcome, named as in subpr
         result: the failed command's `Result`.
     """
 
+    __module__ = "currant"
+
     _fields = ("result",)
 
     def __init__(self, result: Result) -> None:

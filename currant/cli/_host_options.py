@@ -49,8 +49,8 @@ HOST_OPTIONS = (
         "--ssh",
         type=parse_program_words,
         metavar="WORDS",
-        help="The ssh to use, with options of your own: 'ssh -J bastion'.  Quoted as in a shell.  "
-        "[default: ssh]",
+        help="The ssh to use, with options of your own: 'ssh -J bastion', 'ssh -F FILE'.  Quoted "
+        "as in a shell.  [default: ssh]",
     ),
     click.option(
         "--python",

@@ -117,7 +117,7 @@ def parse_per_host(text: str) -> int | Literal["cpus"]:
 
 
 def parse_host_list(text: str) -> tuple[Host, ...]:
-    """Return the hosts of a list such as ``a,8/me@b,gpu[1-4]``; ``LOCAL`` is this machine."""
+    """Return the hosts of a list such as ``a,8/me@b,gpu[1-4]``."""
     from currant.hosts._lists import parse_hosts  # noqa: PLC0415 - most runs have no hosts
 
     try:
@@ -126,7 +126,7 @@ def parse_host_list(text: str) -> tuple[Host, ...]:
         raise click.BadParameter(str(error)) from error
     if not hosts:
         raise click.BadParameter(f"{text!r} names no host")
-    return _with_this_machine(hosts)
+    return hosts
 
 
 def parse_host_file(path: str) -> tuple[Host, ...]:
@@ -134,21 +134,8 @@ def parse_host_file(path: str) -> tuple[Host, ...]:
     from currant.hosts._lists import read_hosts  # noqa: PLC0415 - most runs have no hosts
 
     try:
-        return _with_this_machine(read_hosts(path))
+        return read_hosts(path)
     except CommandError as error:
         raise click.BadParameter(str(error)) from error
     except OSError as error:
         raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
-
-
-def _with_this_machine(hosts: tuple[Host, ...]) -> tuple[Host, ...]:
-    from dataclasses import replace  # noqa: PLC0415 - most runs have no hosts
-
-    from currant.hosts import LOCAL  # noqa: PLC0415
-
-    return tuple(
-        replace(host, name=LOCAL.name, address=LOCAL.address)
-        if (host.name, host.address) == ("LOCAL", None)
-        else host
-        for host in hosts
-    )

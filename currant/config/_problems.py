@@ -60,6 +60,8 @@ class ConfigError(CurrantError, ValueError):
         problems: all problems, in the order of the files and their lines.
     """
 
+    __module__ = "currant.config"
+
     _fields = ("problems",)
 
     def __init__(self, problems: Iterable[Problem]) -> None:

@@ -107,7 +107,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     Args:
         hosts: the hosts: each a `Host`, or text in the form of host lists, such as ``"gpu[1-4]"``
-            or ``"8/me@a,b"``.
+            or ``"8/me@a,b"``; ``"LOCAL"`` is this machine.
         per_host: how many commands may run at a time on a host without `Host.slots`; ``"cpus"``: as
             many as the host has processors; None: no limit.
         connect: the way to the hosts, such as `srun()`; None: `ssh()`.

@@ -6,7 +6,7 @@ An item of a list is a name or an address, alone or with a number of slots::
     8/me@c                  # a user, and slots as GNU parallel writes them
     n[01-16] slots=8        # slots as mpirun writes them; cpus= and gpus= as well
     ssh://me@d:2222         # a URL
-    :                       # this machine
+    LOCAL, :                # this machine
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ def _parse_item(item: str, options: Mapping[str, int]) -> tuple[Host, ...]:
         if "slots" in options:
             raise HostListError(item, "its slots are given twice")
         given["slots"], address = int(match[1]), match[2]
+    if address == "LOCAL":
+        address = HERE
     name = _name_in(address)
     if address != name:
         given["address"] = address

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, TextIO, cast
 
+from currant._channel.feed import SinkAttribute
 from currant.sinks._colors import color_system_of
 from currant.sinks._control import ControlFilter
 from currant.sinks._files import BYTES_PER_WRITE, OpenFile
@@ -19,6 +20,8 @@ from currant.sinks._threaded import ThreadedSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from anyio.abc import ObjectReceiveStream
 
     from currant._values.command import Command
     from currant._values.messages import BatchMessage
@@ -89,8 +92,9 @@ class ConsoleSink(ThreadedSink):
             only for failures; for ``"started"`` and ``"host_up"`` there is no default.
         remark: called with each event in a worker thread; returns a further line to show after the
             event, or None.
-        progress: whether a terminal on stderr shows below the output how many commands are done;
-            not if ``TERM=dumb``, in a CI, or if an agent runs the program.
+        progress: whether a terminal on stderr shows below the output how many commands are done,
+            without a total for `currant.map`; not if ``TERM=dumb``, in a CI, or if an agent runs
+            the program.
         hidden: names of commands whose output is not shown; texts about their events are.
         verbatim: names of commands whose output is shown as in the mode ``"raw"``, such as one
             that a person talks to.
@@ -148,6 +152,15 @@ class ConsoleSink(ThreadedSink):
         self._progress = self._new_progress() if progress and err.can_rewind else None
         if self._progress is not None:
             err.progress = self._progress
+        self._in_slots = False
+
+    async def __call__(self, messages: ObjectReceiveStream[BatchMessage]) -> None:
+        """Show all messages until the stream ends.
+
+        Cancellation: a thread that is stuck in a write is left alone, with its part of the output.
+        """
+        self._in_slots = messages.extra(SinkAttribute.in_slots, False)  # noqa: FBT003, S610 - anyio's
+        await super().__call__(messages)
 
     async def end_line(self) -> None:
         """Begin a new line on a terminal, because it has shown ``^C`` at the end of this line."""
@@ -167,7 +180,7 @@ class ConsoleSink(ThreadedSink):
     def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
         self._write(self._formatter.format(backlog, commands))
         if self._progress is not None:
-            self._progress.follow(backlog, commands)
+            self._progress.follow(backlog, commands, in_slots=self._in_slots)
         self._flush()
 
     def _finish(self) -> None:

@@ -33,6 +33,7 @@ class LogFile:
         backups: how many rotated files are kept.
         on_error: the reaction to a file that cannot be written.
         mode: the permissions of a new file, less the umask.
+        contents: what is lost if the file cannot be written, for the warnings.
 
     Attributes:
         path: as given.
@@ -46,8 +47,10 @@ class LogFile:
         backups: int,
         on_error: OnError,
         mode: int = 0o666,
+        contents: str = "output",
     ) -> None:
         self.path = path
+        self._contents = contents
         self._opener = partial(_open_without_waiting, mode=mode)
         self._max_bytes = max_bytes
         self._backups = backups
@@ -73,17 +76,17 @@ class LogFile:
             self._raise_or_warn(
                 error,
                 "write",
-                "output is lost until the file can be written again; free space, or correct the "
-                "path",
+                f"{self._contents} is lost until the file can be written again; free space, or "
+                "correct the path",
             )
             self.lost += len(self._unwritten)
             self._unwritten = b""
 
     def warn_of_loss(self) -> None:
-        """Warn of all output that was lost so far."""
+        """Warn of all that was lost so far."""
         if self.lost:
             reason = self._problems["write"]
-            warn(f"{str(self.path)!r} lacks {self.lost} bytes of output: {reason}")
+            warn(f"{str(self.path)!r} lacks {self.lost} bytes of {self._contents}: {reason}")
 
     def _write(self, limit: int | None) -> bool:
         """Write as much as fits into the file; return whether anything is left."""

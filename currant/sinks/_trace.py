@@ -155,7 +155,7 @@ class TraceSink(ThreadedSink):
 
     def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
         if self._run_so_far is None or not backlog:
-            file = LogFile(self._path, None, 0, self._on_error)
+            file = LogFile(self._path, None, 0, self._on_error, contents="the trace")
             self._empty(file)
             timeline = Timeline(self._start, commands, in_slots=self._in_slots)
             self._run_so_far = file, timeline

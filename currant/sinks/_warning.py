@@ -10,6 +10,8 @@ __all__ = ["SinkWarning", "warn"]
 class SinkWarning(RuntimeWarning):
     """A sink could not write a file, and goes on without that file or in another way."""
 
+    __module__ = "currant.sinks"
+
 
 def warn(text: str) -> None:
     """Issue a `SinkWarning`."""

@@ -23,6 +23,8 @@ ErrorKind: TypeAlias = Literal["request", "unknown_name", "failed", "version", "
 class StackError(CurrantError):
     """Base class of the errors of a stack."""
 
+    __module__ = "currant.stack"
+
 
 class NoStackError(StackError):
     """No stack runs in a folder.
@@ -30,6 +32,8 @@ class NoStackError(StackError):
     Attributes:
         folder: the folder; its parents have no stack either.
     """
+
+    __module__ = "currant.stack"
 
     _fields = ("folder",)
 
@@ -48,6 +52,8 @@ class StackRunningError(StackError):
         folder: the folder.
         pid: the process of that stack; None if it has just begun.
     """
+
+    __module__ = "currant.stack"
 
     _fields = ("folder", "pid")
 
@@ -70,6 +76,8 @@ class StackFolderError(StackError):
         file: ``"socket"`` or ``"log"``.
     """
 
+    __module__ = "currant.stack"
+
     _fields = ("path", "reason", "file")
 
     def __init__(self, path: str, reason: str, file: Literal["socket", "log"] = "socket") -> None:
@@ -86,6 +94,8 @@ class ProtocolVersionError(StackError):
         ours: the version of this program.
         theirs: the version of the stack.
     """
+
+    __module__ = "currant.stack"
 
     _fields = ("ours", "theirs")
 
@@ -107,6 +117,8 @@ class RequestError(StackError):
             version of the protocol; ``"internal"``: a mistake in currant.
         reason: the text of the stack.
     """
+
+    __module__ = "currant.stack"
 
     _fields = ("kind", "reason")
 

@@ -103,6 +103,10 @@ class LoggedJobs:
         """
         return self._checked_state(number, line) == _SUCCEEDED
 
+    def has_failure(self, number: int) -> bool:
+        """Return whether the log has a job that failed."""
+        return number < len(self._states) and self._states[number] == _FAILED
+
     def failed(self) -> Iterator[tuple[int, str]]:
         """Yield the numbers and the commands of the jobs that failed, in the order of the numbers.
 

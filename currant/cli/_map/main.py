@@ -26,7 +26,7 @@ from currant.cli._map.output import Output
 from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
 from currant.cli._map.settings import settings_of
-from currant.cli._map.summary import Summary
+from currant.cli._map.summary import Summary, skipped_text
 from currant.cli._program import STATUS_BROKEN_PIPE
 from currant.cli._report import report_error
 from currant.cli._run import (
@@ -178,10 +178,12 @@ class _Run:
         if self._annotations is not None:
             await self._output.note(self._annotations.finish())
             add_to_summary(os.environ, self._summary.markdown(seconds, self._plan.skipped))
-        if not self._options["quiet"] and self._summary.is_wanted(
-            on_terminal=is_live(os.environ, STDERR)
-        ):
+        if self._options["quiet"]:
+            return
+        if self._summary.is_wanted(on_terminal=is_live(os.environ, STDERR)):
             await self._output.note(self._summary.text(seconds, self._plan.skipped))
+        if self._plan.skipped_failed:
+            await self._output.note(skipped_text(self._plan.skipped, self._plan.skipped_failed))
 
     # ---- jobs ----
 

@@ -70,6 +70,7 @@ class Plan:
         text: the template as one line, or ``"sh"`` if each job is a line for a shell.
         has_program: whether all jobs run the same program, which can be looked up first.
         skipped: how many jobs were left out so far, because the job log has them.
+        skipped_failed: how many of these have failed, according to the job log.
     """
 
     jobs: AsyncIterable[Job]
@@ -81,10 +82,14 @@ class Plan:
     text: str
     has_program: bool
     skipped: int = 0
+    skipped_failed: int = 0
 
-    def note_skipped(self) -> None:
+    def note_skipped(self, job: Job) -> None:
         """Count a job that was left out."""
+        assert self.log is not None
+        assert self.log.logged is not None
         self.skipped += 1
+        self.skipped_failed += self.log.logged.has_failure(job.number)
 
 
 async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitStack) -> Plan:

@@ -20,7 +20,7 @@ async def jobs_not_logged(
     logged: LoggedJobs,
     *,
     redo_failed: bool,
-    on_skip: Callable[[], None],
+    on_skip: Callable[[Job], None],
 ) -> AsyncIterable[Job]:
     """Check that a log is of this command, and return the jobs that still have to run.
 
@@ -40,7 +40,7 @@ async def jobs_not_logged(
     async def left() -> AsyncGenerator[Job]:
         async for job in checked:
             if is_done(job.number, line(job)):
-                on_skip()
+                on_skip(job)
             else:
                 yield job
 

@@ -65,8 +65,9 @@ def _slots(plan: Plan, options: MapOptions) -> int | None:
         return wanted
     allowed = max(1, (limit - others) // FILES_PER_JOB)
     if allowed < wanted < MOST_SLOTS:
+        number = "1 command runs" if allowed == 1 else f"{allowed} commands run"
         print_error(
-            f"at most {allowed} commands run at a time, because few files can be open; "
+            f"at most {number} at a time, because few files can be open; "
             "'ulimit -n' raises the limit"
         )
     return min(wanted, allowed)

@@ -13,7 +13,7 @@ from currant.cli._ci.step_summary import Row, summary_text
 if TYPE_CHECKING:
     from currant.cli._map.ended import Ended
 
-__all__ = ["Summary"]
+__all__ = ["Summary", "skipped_text"]
 
 MAX_FAILED = 10
 """Jobs that failed first, which the summary of a CI shows."""
@@ -87,6 +87,14 @@ class Summary:
         shown = line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…"
         about = f"currant: {which} {first.number}: {end_of(result)}{attempts}: {shown}"
         return with_lines(about, result.tail[-LAST_LINES:]) + "\n"
+
+
+def skipped_text(skipped: int, failed: int) -> str:
+    """Return a line about the jobs that ``--resume`` left out, of which some have failed."""
+    return (
+        f"currant: skipped {skipped:,} {'job' if skipped == 1 else 'jobs'} in the job log, of "
+        f"which {failed:,} failed; --resume-failed runs failed jobs again\n"
+    )
 
 
 def _rate(rate: float) -> str:
