@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.results import Result
 
-__all__ = ["Job", "hold_output", "keep_life", "until_changed", "until_up"]
+__all__ = ["Job", "hold_output", "keep_life", "until_changed", "until_up", "why_unready"]
 
 
 class Job:
@@ -516,6 +516,11 @@ def hold_output(job: Job) -> None:
     life = job._life  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if not life.has_ended:
         life.context.transcript.hold()
+
+
+def why_unready(job: Job) -> str | None:
+    """Return what the last check for readiness has found that failed; None if none has."""
+    return job._life.attempt.why_unready  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def until_up(job: Job) -> None:
