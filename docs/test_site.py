@@ -123,15 +123,45 @@ def test_the_search_knows_the_pages() -> None:
 
 
 def test_each_page_is_in_the_texts() -> None:
-    """`llms.txt` lists each page, and `llms-full.txt` has its text."""
+    """`llms.txt` lists each page, as Markdown if it has that, and `llms-full.txt` has its text."""
     listed = (SITE / "llms.txt").read_text()
     everything = (SITE / "llms-full.txt").read_text()
     for page in PAGES:
         name = str(page.relative_to(SITE).with_suffix(""))
         if name in NO_PAGES | {"index"}:
             continue
-        assert f"({name}.md): " in listed
-        assert (SITE / f"{name}.md").read_text() in everything
+        markdown = page.with_suffix(".md")
+        assert f"({name}{'.md' if markdown.exists() else '.html'}): " in listed
+        if markdown.exists():
+            assert markdown.read_text() in everything
+    for name in ("currant.Runner.start_soon", "--kill-others-on"):  # of pages without Markdown
+        assert name.rpartition(".")[2] in everything
+
+
+CODE = re.compile(r"^(```+).*\n(?:.*\n)*?\1$|`[^`\n]*`", re.MULTILINE)
+MARKDOWN_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def test_each_link_in_markdown_leads_to_a_file() -> None:
+    """A machine that reads the Markdown finds the files that it links, and no directive in it."""
+    pages = [path for path in SITE.rglob("*.md") if "_sources" not in path.parts]
+    assert len(pages) > 30
+    broken = []
+    for page in pages:
+        text = CODE.sub("", page.read_text())
+        for link in MARKDOWN_LINK.findall(text):
+            path = urlsplit(link).path
+            if not urlsplit(link).scheme and path and not (page.parent / unquote(path)).is_file():
+                broken.append(f"{page.relative_to(SITE)}: {link}")
+        assert not re.search(r"^```\{", page.read_text(), re.MULTILINE), page
+    assert broken == []
+
+
+def test_included_files_are_markdown() -> None:
+    """The page of the examples has each program between fences."""
+    text = (SITE / "project" / "examples.md").read_text()
+    assert "`tools.py`:\n\n```python\n" in text
+    assert "\n## A stack in one program\n" in text
 
 
 COST = re.compile(r"^\| .+ \| ([\d.,]+)[^|]*\| ([\d.,]*).*\| `(\w+)` \|$", re.MULTILINE)

@@ -280,6 +280,25 @@ def test_resize_reaches_the_terminal(loop: Loop) -> None:
 # ---- time limits ----
 
 
+def test_time_limit_says_what_the_probe_found(loop: Loop) -> None:
+    """A caller that waits no longer than its own limit still sees why the command is not ready."""
+    calls: list[int] = []
+    called_twice = threading.Event()
+
+    def check() -> bool:
+        calls.append(1)
+        if len(calls) == 2:  # so the failure of the first call is known
+            called_twice.set()
+        raise OSError("refused")
+
+    command = Command(["sleep", "9999"], name="c", ready=ready.when(check, interval=0.01))
+    with blocking.Runner([command], on_exit="stop", **loop) as runner:
+        assert called_twice.wait(LIMIT)
+        for wait in (runner["c"].ready, runner["c"].up):
+            with pytest.raises(TimeoutError, match=r"'c' is not ready after 0\.01 s \(refused"):
+                wait(timeout=0.01)
+
+
 def test_time_limits_leave_the_command_as_it_is(loop: Loop) -> None:
     """The text says what has not happened, and to which command."""
     never = Command(["sleep", "9999"], name="c", ready=ready.line("never"))

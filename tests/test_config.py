@@ -564,7 +564,8 @@ def test_command_line_counts_as_the_last_file() -> None:
         ("${E:-d}", "d"),
         ("${B:-}", ""),
         ("$A $(x) $ $1", "$A $(x) $ $1"),
-        ("$$", "$"),
+        ("$$A $$1 $$(x)", "$A $1 $(x)"),
+        ("x-$$$$ $$$$$$", "x-$$ $$$"),
         ("$${A} $$$${A}", "${A} $${A}"),
         ("$$$${A}", "$${A}"),
         ("$$${A}", "$1"),
@@ -588,6 +589,8 @@ def test_variables_are_expanded(text: str, expanded: str) -> None:
         ("${A:=x}", "'${A:=x}' is neither"),
         ("${1}", "'${1}' is neither"),
         ("${A:-${B}}", "the default of A has another variable in it"),
+        ("worker-$$", "'$$' is a dollar sign, and here no name follows it; write $$$$ for"),
+        ("/tmp/$$/x", "'$$' is a dollar sign"),
     ],
 )
 def test_wrong_reference_to_a_variable_is_a_fault(text: str, fault: str) -> None:
@@ -620,11 +623,36 @@ def test_variables_come_from_files_and_the_environment(monkeypatch: pytest.Monke
     assert a.env == {"TWO": "2", "YES": "true", "N": "1"}
     (problem,) = problems(env_files=[])
     assert problem.endswith(
-        ":2: timestamps: the variable YES is not set; set it in the environment or in a file of "
-        "variables, give a default with ${YES:-...}, or write $${YES} to leave it to the shell"
+        ":2: timestamps: the variable YES is not set; set it in the environment, in a file of "
+        "variables or in env at the top level, give a default with ${YES:-...}, or write $${YES} "
+        "to leave it to the shell"
     )
     write("YES=false", "other")
     assert load(env_files=["other"]).commands[0].argv[-1] == "exec serve 11"
+
+
+def test_variables_come_from_env_at_the_top_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${NAME}` has the value that all commands get, and `env` is read in order."""
+    monkeypatch.setenv("A", "outside")
+    monkeypatch.setenv("B", "outside")
+    text = (
+        'env = { A = "${A}+", C = "${A}${B}", N = 3 }\n'
+        '[commands.x]\ncommand = ["x", "${A}", "${B}", "${C}"]\nreplicas = "${N}"\n'
+        'env = { C = "own" }'
+    )
+    config = loaded(text)
+    (x,) = config.commands
+    assert (*x.argv, x.replicas) == ("x", "outside+", "outside", "outside+outside", 3)
+    assert config.env == {"A": "outside+", "C": "outside+outside", "N": "3"}
+    given = load(variables={"A": "given"})
+    assert (given.commands[0].argv[1], given.env["A"]) == ("given", "given")
+    assert given.env["C"] == "givenoutside"
+    write(f"env = {{ D = '${{E}}', E = '1' }}\n{text.partition(chr(10))[2]}")
+    assert [problem.partition(" is not")[0] for problem in problems()] == [
+        "currant.toml:1: env.D: the variable E",
+        "currant.toml:3: commands.x.command[3]: the variable C",
+        "currant.toml:4: commands.x.replicas: the variable N",
+    ]
 
 
 def test_variables_of_a_command_replace_those_for_all() -> None:

@@ -920,6 +920,9 @@ class OwnedServer:
         """Name the process."""
         return Answer(b"", Owner(self.relation, 4711, "server"))
 
+    def note(self, failure: Exception) -> None:
+        """Leave the failure to the result of the probe."""
+
 
 class TestWithMockClock:
     """Checks of longer times, on a clock that jumps to the next event."""

@@ -186,6 +186,11 @@ class Attempt:
         return self._health.readiness == "pending"
 
     @property
+    def why_unready(self) -> str | None:
+        """What the last check for readiness has found that failed; None if none has."""
+        return self._health.why_unready
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the process was asked to stop, and not all is over."""
         return self._stop_request is not None and self.process is not None

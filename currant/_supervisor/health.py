@@ -76,6 +76,7 @@ class Health:
         "_listener",
         "_output",
         "_scope",
+        "_target",
         "passed_at",
         "readiness",
         "ready_at",
@@ -98,6 +99,13 @@ class Health:
         self._change = change
         self._listener = listener
         self._scope: anyio.CancelScope | None = None  # of the checks, while there are any
+        self._target: _Target | None = None  # of the checks, once there are any
+
+    @property
+    def why_unready(self) -> str | None:
+        """What the last check has found that failed; None if none has."""
+        failure = None if self._target is None else self._target.failure
+        return None if failure is None else _text_of(failure)
 
     def start(self, process: Process, tasks: TaskGroup, *, is_stopped: bool) -> None:
         """Begin the checks of `process`, in `tasks`; a process that is being stopped has none."""
@@ -144,6 +152,7 @@ class Health:
 
     async def _check(self, process: Process, scope: anyio.CancelScope) -> None:
         target = _Target(self._command, process, self._launcher, self._output)
+        self._target = target
         with scope:
             async with anyio.create_task_group() as tasks:
                 if self._command.timeout is not None:
@@ -202,9 +211,13 @@ class Health:
 
 
 class _Target:
-    """The `ProbeTarget` of one process."""
+    """The `ProbeTarget` of one process.
 
-    __slots__ = ("_command", "_launcher", "_output", "_process")
+    Attributes:
+        failure: what the last check that failed has found.
+    """
+
+    __slots__ = ("_command", "_launcher", "_output", "_process", "failure")
 
     def __init__(
         self, command: Command, process: Process, launcher: Launcher, output: Output
@@ -213,6 +226,11 @@ class _Target:
         self._process = process
         self._launcher = launcher
         self._output = output
+        self.failure: Exception | None = None
+
+    def note(self, failure: Exception) -> None:
+        """Keep the failure of a check."""
+        self.failure = failure
 
     async def line(self, probe: LineProbe) -> None:
         """Wait for a line that `probe` matches."""

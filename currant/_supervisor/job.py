@@ -41,6 +41,7 @@ __all__ = [
     "until_changed",
     "until_up",
     "until_up_or_ended",
+    "why_unready",
 ]
 
 
@@ -555,6 +556,11 @@ async def until_up_or_ended(job: Job) -> Result | None:
                 lambda: life.is_ready or life.times_ready > times_ready or life.has_ended
             )
     return life.result
+
+
+def why_unready(job: Job) -> str | None:
+    """Return what the last check for readiness has found that failed; None if none has."""
+    return job._life.attempt.why_unready  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def until_up(job: Job) -> None:

@@ -128,6 +128,10 @@ class ProbeTarget(Protocol):
         """
         ...
 
+    def note(self, failure: Exception) -> None:
+        """Keep the failure of a check, for the error of a caller whose own time is over."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Probe(ABC):

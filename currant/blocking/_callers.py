@@ -123,7 +123,11 @@ class Callers:
             nested.abort()
 
     def call_within(
-        self, timeout: float | None, what: str, function: Callable[[], Awaitable[T]]
+        self,
+        timeout: float | None,
+        what: str,
+        function: Callable[[], Awaitable[T]],
+        why: Callable[[], str | None] = lambda: None,
     ) -> T:
         """Do as `call`, for a limited time.
 
@@ -131,6 +135,7 @@ class Callers:
             timeout: seconds to wait; None: no limit.
             what: how the error begins, such as "command 'web' is not ready".
             function: the async function.
+            why: returns the reason for the error, in the event loop; None: it is not known.
 
         Raises:
             TimeoutError: the time is over; the call was cancelled.
@@ -142,7 +147,8 @@ class Callers:
         async def call() -> T:
             with anyio.move_on_after(timeout):
                 return await function()
-            raise TimeoutError(f"{what} after {timeout:g} s")
+            reason = why()
+            raise TimeoutError(f"{what} after {timeout:g} s" + (f" ({reason})" if reason else ""))
 
         return self.call(call)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant._supervisor.job import until_up
+from currant._supervisor.job import until_up, why_unready
 
 if TYPE_CHECKING:
     import re
@@ -108,7 +108,9 @@ class Job:
             TimeoutError: the time is over; the command goes on.
         """
         what = self._is_not("running" if self.command.ready is None else "ready")
-        self._callers.call_within(timeout, what, lambda: until_up(self._job))
+        self._callers.call_within(
+            timeout, what, lambda: until_up(self._job), lambda: why_unready(self._job)
+        )
 
     def ready(self, *, timeout: float | None = None) -> None:
         """Wait until the process is ready; without a `ready` probe, until the process runs.
@@ -120,7 +122,8 @@ class Job:
             NotReadyError: as by `currant.Job.ready`.
             TimeoutError: the time is over; the command goes on.
         """
-        self._callers.call_within(timeout, self._is_not("ready"), self._job.ready)
+        what = self._is_not("ready")
+        self._callers.call_within(timeout, what, self._job.ready, lambda: why_unready(self._job))
 
     def wait(self, *, timeout: float | None = None) -> Result:
         """Wait until the command has ended, with all restarts by its policy, and return how.

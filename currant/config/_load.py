@@ -56,7 +56,8 @@ def load(
         folder: the folder in which the search begins; empty: the current folder.
         env_files: files of variables, for all commands and for ``${NAME}`` in the configuration;
             None: the files that ``env_file`` names, or ``.env`` in the folder of the first file.
-        variables: variables for all commands and for ``${NAME}``, which replace those of the files.
+        variables: variables for all commands and for ``${NAME}``, which replace those of the files
+            and of ``env`` at the top level.
         settings: values for the top level, which replace the values of the files.
 
     Returns:
@@ -81,8 +82,7 @@ def load(
     document = _read_all(paths)
     problems: list[Problem] = []
     known = {**_variables(document, env_files, problems), **(variables or {})}
-    data = _expanded((), document.data, {**os.environ, **known}, document, problems)
-    document = Document(data, document.places)
+    document = _with_values(document, known, variables or {}, problems)
     if settings:
         document = merged(document, _command_line(settings))
     values = _validated(document, problems)
@@ -141,6 +141,38 @@ def _variables(
     except ValueError as error:  # also for a NUL byte in a path
         problems.append(document.problem(key, str(error)))
         return {}
+
+
+def _with_values(
+    document: Document,
+    known: Mapping[str, str],
+    fixed: Mapping[str, str],
+    problems: list[Problem],
+) -> Document:
+    """Return a document with all variables expanded, so that each has the value for all commands.
+
+    A variable of ``env`` at the top level may have the ones before it in its value.
+
+    Args:
+        document: the document.
+        known: the variables from files, and those of `fixed`.
+        fixed: the variables that replace those of ``env``.
+        problems: gets the mistakes.
+    """
+    variables = {**os.environ, **known}
+    data = dict(document.data)
+    if is_table(env := data.get("env")):
+        data["env"] = expanded = dict(env)
+        for name, value in env.items():
+            if name in fixed:
+                expanded[name] = fixed[name]
+            else:
+                expanded[name] = _expanded(("env", name), value, variables, document, problems)
+            variables[name] = str(expanded[name])
+    for name, value in document.data.items():
+        if name != "env":
+            data[name] = _expanded((name,), value, variables, document, problems)
+    return Document(data, document.places)
 
 
 def _expanded(

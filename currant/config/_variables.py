@@ -1,6 +1,7 @@
 """Variables in the strings of a configuration: ``${NAME}``, ``${NAME:-default}``, and ``$$`` for $.
 
-Any other ``$`` stays, so a shell line may use ``$PORT``.  Other forms with braces, such as
+Any other ``$`` stays, so a shell line may use ``$PORT``.  A ``$$`` without a name after it is an
+error, because its author means the shell's process ID.  Other forms with braces, such as
 ``${NAME%.txt}``, are errors and do not reach the shell, so that a later version of currant can give
 them a meaning.
 """
@@ -17,7 +18,8 @@ __all__ = ["Expanded", "escape", "expand"]
 
 _REFERENCE = re.compile(
     r"""
-      (?P<dollar> \$\$ )
+      (?P<lone> (?<! \$ ) \$\$ (?! [\w{(?!@*\#$] ) )
+    | (?P<dollar> \$\$ )
     | \$\{ (?P<name> [A-Za-z_][A-Za-z0-9_]* ) (?: :- (?P<default> [^}]* ) )? \}
     | (?P<other> \$\{ [^}]* \}? )
     """,
@@ -65,6 +67,11 @@ def expand(text: str, variables: Mapping[str, str], faults: list[str]) -> str:
 def _fault(match: re.Match[str], variables: Mapping[str, str]) -> str | None:
     """Return a message about a wrong reference; None if the reference is right."""
     name, default, other = match["name"], match["default"], match["other"]
+    if match["lone"]:
+        return (
+            "'$$' is a dollar sign, and here no name follows it; write $$$$ for the process ID of "
+            "the shell, or $ for a dollar sign"
+        )
     if other is not None:
         if not other.endswith("}"):
             return (
@@ -85,8 +92,9 @@ def _fault(match: re.Match[str], variables: Mapping[str, str]) -> str | None:
 
 def _unset(name: str) -> str:
     return (
-        f"the variable {name} is not set; set it in the environment or in a file of variables, "
-        f"give a default with ${{{name}:-...}}, or write $${{{name}}} to leave it to the shell"
+        f"the variable {name} is not set; set it in the environment, in a file of variables or in "
+        f"env at the top level, give a default with ${{{name}:-...}}, or write $${{{name}}} to "
+        "leave it to the shell"
     )
 
 

@@ -52,6 +52,7 @@ class PolledProbe(Probe):
                 if port.lasts(failure):
                     return failure
                 last = failure
+                subject.note(failure)
                 await anyio.sleep(self._pause_after(failure))
                 last = Unmet(f"no answer to the last check; the check before: {failure}")
         return last

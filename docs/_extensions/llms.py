@@ -1,6 +1,8 @@
 """`llms.txt` and `llms-full.txt`, for those who read the site by machine.
 
-Each page is also written as text beside its HTML: `running.md` beside `running.html`.
+Each page is also written as Markdown beside its HTML: `running.md` beside `running.html`.  Pages
+that are made of docstrings have no Markdown: `llms.txt` leads to their HTML, and `llms-full.txt`
+has them as plain text.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
+from markdown_pages import Site, is_generated, markdown_of
 from sphinx import addnodes
 from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.writers.text import TextTranslator
@@ -19,9 +22,6 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
-
-GENERATED = re.compile(r"^```\{(eval-rst|include|click|literalinclude)", re.MULTILINE)
-"""What shows that most of a page is not in its source."""
 
 FIRST_SENTENCE = re.compile(r".*?[.?!](?=\s|$)", re.DOTALL)
 
@@ -37,14 +37,15 @@ def write(app: Sphinx, error: Exception | None) -> None:
     if error is not None or not isinstance(app.builder, StandaloneHTMLBuilder):
         return
     out, env = Path(app.outdir), app.env
+    site = Site(Path(app.srcdir), out)
     parts = [f"# {app.config.project}\n\n> {summary(env, env.config.root_doc)}\n"]
-    texts = [page_text(app, env.config.root_doc)]
+    texts = [write_page(app, site, env.config.root_doc)]
     for caption, names in sections(env):
-        rows = [f"- [{title(env, name)}]({name}.md): {summary(env, name)}" for name in names]
+        rows = [
+            f"- [{title(env, name)}]({site.file_of(name)}): {summary(env, name)}" for name in names
+        ]
         parts.append(f"## {caption}\n\n" + "\n".join(rows) + "\n")
-        for name in names:
-            texts.append(page_text(app, name))
-            (out / f"{name}.md").write_text(texts[-1])
+        texts += [write_page(app, site, name) for name in names]
     (out / "llms.txt").write_text("\n".join(parts))
     (out / "llms-full.txt").write_text("\n\n".join(texts))
 
@@ -78,12 +79,13 @@ def summary(env: BuildEnvironment, name: str) -> str:
     return title(env, name)
 
 
-def page_text(app: Sphinx, name: str) -> str:
-    """Return a page as text: its source, or if that has little text, what is made of it."""
-    source = app.env.doc2path(name).read_text()
-    if not GENERATED.search(source):
-        return source
-    document = app.env.get_and_resolve_doctree(name, app.builder)
-    translator = TextTranslator(document, app.builder)  # type: ignore[arg-type]
-    document.walkabout(translator)
-    return translator.body
+def write_page(app: Sphinx, site: Site, name: str) -> str:
+    """Write a page as Markdown, if it is in its source, and return its text."""
+    if is_generated(site.source(name).read_text()):
+        document = app.env.get_and_resolve_doctree(name, app.builder)
+        translator = TextTranslator(document, app.builder)  # type: ignore[arg-type]
+        document.walkabout(translator)
+        return f"# {title(app.env, name)}\n\n```text\n{translator.body.rstrip()}\n```\n"
+    text = markdown_of(site, name)
+    (site.out / f"{name}.md").write_text(text)
+    return text
