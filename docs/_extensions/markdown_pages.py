@@ -57,15 +57,22 @@ def markdown_of(site: Site, name: str) -> str:
     return converted(site, name, path.read_text(), path.parent)
 
 
-def converted(site: Site, name: str, text: str, folder: Path) -> str:
-    """Return the text of a page, or of a file on it, whose links start from `folder`."""
+def converted(site: Site, name: str, text: str, folder: Path, deeper: int = 0) -> str:
+    """Return the text of a page, or of a file on it, whose links start from `folder`.
+
+    Each heading becomes `deeper` levels deeper.
+    """
+
+    def prose(part: str) -> str:
+        return HEADING.sub("#" * deeper, with_links(site, name, part, folder))
+
     parts: list[str] = []
     position = 0
     for block in FENCED.finditer(text):
-        parts.append(with_links(site, name, text[position : block.start()], folder))
+        parts.append(prose(text[position : block.start()]))
         parts.append(block_as_markdown(site, name, block, folder))
         position = block.end()
-    return "".join([*parts, with_links(site, name, text[position:], folder)])
+    return "".join([*parts, prose(text[position:])])
 
 
 def block_as_markdown(site: Site, name: str, block: re.Match[str], folder: Path) -> str:
@@ -77,9 +84,8 @@ def block_as_markdown(site: Site, name: str, block: re.Match[str], folder: Path)
             return ""
         case "{include}":
             path = (folder / argument).resolve()
-            text = converted(site, name, path.read_text(), path.parent)
-            deeper = "#" * int(options.get("heading-offset", 0))
-            return HEADING.sub(deeper, text) if deeper else text
+            deeper = int(options.get("heading-offset", 0))
+            return converted(site, name, path.read_text(), path.parent, deeper)
         case "{literalinclude}":
             path = (folder / argument).resolve()
             language = options.get("language", LANGUAGES.get(path.suffix, ""))
