@@ -1,7 +1,6 @@
 """Variables in the strings of a configuration: ``${NAME}``, ``${NAME:-default}``, and ``$$`` for $.
 
-Any other ``$`` stays, so a shell line may use ``$PORT``.  A ``$$`` without a name after it is an
-error, because its author means the shell's process ID.  Other forms with braces, such as
+Any other ``$`` stays, so a shell line may use ``$PORT``.  Other forms with braces, such as
 ``${NAME%.txt}``, are errors and do not reach the shell, so that a later version of currant can give
 them a meaning.
 """
@@ -18,8 +17,7 @@ __all__ = ["Expanded", "escape", "expand"]
 
 _REFERENCE = re.compile(
     r"""
-      (?P<lone> (?<! \$ ) \$\$ (?! [\w{(?!@*\#$] ) )
-    | (?P<dollar> \$\$ )
+      (?P<dollar> \$\$ )
     | \$\{ (?P<name> [A-Za-z_][A-Za-z0-9_]* ) (?: :- (?P<default> [^}]* ) )? \}
     | (?P<other> \$\{ [^}]* \}? )
     """,
@@ -67,11 +65,6 @@ def expand(text: str, variables: Mapping[str, str], faults: list[str]) -> str:
 def _fault(match: re.Match[str], variables: Mapping[str, str]) -> str | None:
     """Return a message about a wrong reference; None if the reference is right."""
     name, default, other = match["name"], match["default"], match["other"]
-    if match["lone"]:
-        return (
-            "'$$' is a dollar sign, and here no name follows it; write $$$$ for the process ID of "
-            "the shell, or $ for a dollar sign"
-        )
     if other is not None:
         if not other.endswith("}"):
             return (
